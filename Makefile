@@ -1,0 +1,102 @@
+# Taskyard. `make` alone lists the targets. Nothing is needed but Python 3.11 or newer and make.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := shared services/api services/worker services/scheduler devstack
+PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
+
+# The first interpreter that runs, is new enough and can make environments: a version manager's
+# shims are on the PATH for versions that aren't there. Looked up only when .venv has to be made.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo $$p; break; fi; done)
+
+# Tests side by side; those marked e2e run one after the other all the same.
+TEST_WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.txt $(PYPROJECTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
+		-r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		$(PACKAGES:%=-e ./%)
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Make .venv with the locked requirements and the five packages
+
+.PHONY: up
+up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--workers 2")
+	@$(BIN)/taskyard up $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_WORKERS=4)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -m "not system" $(ARGS)
+
+.PHONY: test-system
+test-system: $(STAMP) ## Run the tests that need parts of Debian (make system-deps)
+	$(BIN)/python -m pytest -m system $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## Lint, format, types, import arrows, and that migrations and tables agree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m taskyard_dev.check_migrations
+
+.PHONY: format
+format: $(STAMP) ## Format, and repair what ruff can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Pins that still fit are kept; UPGRADE=1 takes the newest of everything. Which index is asked is the
+# environment's business (UV_DEFAULT_INDEX and so on) and is never written down.
+UV ?= $(BIN)/uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links $(PACKAGE_NAMES:%=--no-emit-package %) \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+PACKAGE_NAMES := taskyard taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
+
+.PHONY: lock
+lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
+	@test -x "$(UV)" || $(MAKE) install
+	$(LOCK) requirements/build.in -o requirements/build.txt
+	$(LOCK) requirements/api.in services/api/pyproject.toml -o requirements/api.txt
+	$(LOCK) requirements/worker.in services/worker/pyproject.toml -o requirements/worker.txt
+	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
+	$(LOCK) requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
+	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
+		|| { echo "an address got into the locked requirements" >&2; exit 1; }
+
+.PHONY: bench
+bench: $(STAMP) ## Measure throughput and latency next to bare Dramatiq (ARGS="--rounds 1")
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: smoke
+smoke: ## Build the containers, start them, send real work through, stop (needs Docker)
+	deploy/smoke.sh
+
+.PHONY: system-deps
+system-deps: ## Install the parts of Debian that make test-system needs
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends \
+		chromium prometheus prometheus-alertmanager
+
+.PHONY: clean
+clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
+		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf

@@ -1,0 +1,46 @@
+"""Do the migrations lead to the tables that the code declares? Tried on a real, empty database.
+
+`python -m taskyard_dev.check_migrations` starts a server for it, unless TASKYARD_DATABASE_URL names an
+empty database.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from alembic.util.exc import CommandError
+
+from taskyard.store import migrate
+from taskyard_dev.postgres import Postgres
+
+
+def check(database_url: str) -> str | None:
+    """Upgrade to the newest revision and compare; what is wrong, or `None`."""
+    migrate.upgrade(database_url)
+    try:
+        command.check(migrate.config(database_url))
+    except CommandError as error:
+        return str(error)
+    return None
+
+
+def main() -> int:
+    given = os.environ.get("TASKYARD_DATABASE_URL")
+    if given:
+        wrong = check(given)
+    else:
+        with tempfile.TemporaryDirectory(prefix="taskyard-check-") as home:
+            # Open to the account that PostgreSQL runs as when we are root; it holds nothing worth hiding.
+            Path(home).chmod(0o711)
+            with Postgres(Path(home) / "postgres", port=0) as postgres:
+                wrong = check(postgres.url())
+    if wrong is not None:
+        sys.stderr.write(f"migrations and tables differ: {wrong}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

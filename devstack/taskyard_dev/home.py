@@ -1,0 +1,150 @@
+"""Where a server keeps its files, and the lock that says whether it's alive."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from taskyard_dev.account import Account
+from taskyard_dev.errors import DataDirectoryInUse, StackError
+
+LOG_LIMIT_BYTES = 10_000_000
+
+
+def make_directory(path: Path, account: Account | None) -> None:
+    """Make `path` and what is missing above it, closed to others.
+
+    Where a server runs under another account it may pass through, and not list. Directories that exist
+    are left as they are: they belong to somebody.
+    """
+    for directory in reversed([path, *path.parents]):
+        if not directory.exists():
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o711 if account else 0o700)
+
+
+def place_data(data: Path, account: Account | None) -> Path:
+    """Where the files of `data` really are: a place that `account` can get to.
+
+    A checkout under /root or in another closed directory can't hold files of another account, and
+    opening somebody's home for it is out of the question. Then they live under the system's state
+    directory, and `data` is a link to them.
+    """
+    if data.is_symlink():
+        target = data.resolve()
+        make_directory(target.parent, account)
+        return target
+    if account is None or data.exists() or account.reaches(data.parent):
+        return data.resolve()
+    key = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
+    home = state_directory() / key
+    make_directory(home, account)
+    (home / "belongs-to").write_text(f"{data}\n")
+    data.symlink_to(home / "data")
+    return home / "data"
+
+
+def state_directory() -> Path:
+    """A directory of root's that every account may pass through; it outlives a reboot if it can.
+
+    Not below /tmp or /var/tmp if it can be helped: those are cleaned by age, file by file.
+    """
+    for parent in (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108
+        directory = parent / "taskyard-dev"
+        try:
+            directory.mkdir(mode=0o711)
+            directory.chmod(0o711)
+        except FileExistsError:
+            pass
+        except OSError:
+            continue
+        found = directory.lstat()
+        # In a directory that everybody may write to, somebody else could have made it first.
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            return directory
+    raise StackError("no place for PostgreSQL's files that the account 'nobody' could get to")
+
+
+@contextmanager
+def lock(path: Path, what: str, *, patience: timedelta) -> Iterator[int]:
+    """Hold the lock of a data directory; yields the descriptor, for the server to inherit.
+
+    Server and helpers keep it open, so the kernel holds the lock exactly as long as one of them lives:
+    no process id that may be stale, nothing to clean up after `kill -9`.
+
+    Raises `DataDirectoryInUse` when somebody has it for longer than `patience` (a server that has just
+    lost its stack needs a moment to stop).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + patience.total_seconds()
+        while not _locked(descriptor):
+            if time.monotonic() > deadline:
+                raise DataDirectoryInUse(
+                    f"a {what} of another stack is running on {path.parent}: stop that one, "
+                    "or choose another directory with TASKYARD_DATA_DIR"
+                )
+            time.sleep(0.05)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EACCES}:
+            return False
+        raise
+    return True
+
+
+def secret(path: Path) -> str:
+    """The password kept in `path`, made up the first time. Readable by its owner only."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        value = secrets.token_urlsafe(24)
+        write_private(path, value + "\n")
+        return value
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, at no time half of it."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def remembered_port(path: Path) -> int | None:
+    """The port of last time."""
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def open_log(path: Path) -> int:
+    """Open a server's log for appending; one that has grown large is set aside first."""
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        path.replace(path.with_name(f"{path.name}.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def log_since(path: Path, offset: int) -> str:
+    """What a log got since it was `offset` bytes long: its last 20 lines."""
+    with path.open("rb") as log:
+        log.seek(offset)
+        return "\n".join(log.read().decode(errors="replace").splitlines()[-20:])

@@ -1,0 +1,132 @@
+"""TaskContext: what a running task can ask of the platform."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection
+from taskyard.catalogue.types import TaskType
+from taskyard.settings import Settings
+from taskyard.storage.interface import Storage
+
+MAX_LOG_LINES = 1000
+MAX_LOG_BYTES = 256 * 1024
+
+
+class Sink(Protocol):
+    """Where a context's words go: the child's writer, or a list in a test. None of these waits for a server."""
+
+    def progress(
+        self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str
+    ) -> None: ...
+
+    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None: ...
+
+
+class Submitter(Protocol):
+    """Commits children of a running task; returns their ids."""
+
+    def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A task to be submitted by a running one."""
+
+    task_type: TaskType[Any, Any]
+    params: Mapping[str, Any]
+    queue: str | None = None
+    delay: timedelta | None = None
+    tags: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """Given to every task function as its second argument.
+
+    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` only hand
+    over what they are told: the newest progress is written a few times a second, log lines and changes of the
+    progress message are all kept (up to 1,000 lines or 256 KiB a task).
+    """
+
+    task_id: UUID
+    claim: UUID
+    name: str
+    attempt: int
+    settings: Settings
+    storage: Storage
+    sink: Sink
+    submitter: Submitter
+    connect: Callable[[], AbstractContextManager[Connection]]
+    soft_deadline: float = float("inf")
+    tags: Sequence[str] = ()
+    request_id: str | None = None
+    traceparent: str | None = None
+    submitted_by: str | None = None
+    allowed_queues: Sequence[str] | None = None
+    redact: Callable[[str], str] = str
+    _stage: str = field(default="", repr=False)
+    _lines: int = field(default=0, repr=False)
+    _bytes: int = field(default=0, repr=False)
+
+    def progress(self, current: float, total: float | None = None, message: str = "") -> None:
+        """How far the task is: `current` of `total`, and what it does now in a few words.
+
+        A message that differs from the last one also becomes a line of the timeline.
+        """
+        message = self.redact(message)
+        self.sink.progress(
+            self.task_id, self.claim, float(current), None if total is None else float(total), message
+        )
+        if message and message != self._stage:
+            self._stage = message
+            self._note("stage", {"message": message, "current": current, "total": total}, len(message))
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """A line for whoever watches the task."""
+        message = self.redact(message)
+        self._note("log", {"message": message, "level": level}, len(message))
+
+    def _note(self, kind: str, data: dict[str, Any], size: int) -> None:
+        if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
+            return
+        self._lines += 1
+        self._bytes += size
+        if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
+            data = {"message": "further lines of this attempt are not kept", "level": "warning"}
+            kind = "log"
+        self.sink.note(self.task_id, self.claim, kind, data)
+
+    def check_cancelled(self) -> None:
+        """Raises TaskCancelled where somebody asked for the end of this task."""
+
+    def submit(
+        self,
+        task_type: TaskType[Any, Any],
+        params: Mapping[str, Any],
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        tags: Sequence[str] = (),
+    ) -> UUID:
+        """Submits a child of this task, durably; returns its id. Raises pydantic.ValidationError."""
+        return self.submitter(self, [Child(task_type, params, queue, delay, tags)])[0]
+
+    def submit_many(self, children: Sequence[Child]) -> list[UUID]:
+        """Submits many children in one transaction; returns their ids in order."""
+        return self.submitter(self, children) if children else []
+
+    def db(self) -> AbstractContextManager[Connection]:
+        """A connection to PostgreSQL with one transaction, committed where the block ends without an error."""
+        return self.connect()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the soft limit."""
+        return self.soft_deadline - time.monotonic()

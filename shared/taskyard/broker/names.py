@@ -1,0 +1,52 @@
+"""The names of the keys in Redis, all under one namespace.
+
+Dramatiq's own are `{namespace}:{queue}` (a list of message ids), `{namespace}:{queue}.msgs` (id -> message) and
+`{namespace}:__acks__.{broker}.{queue}` (fetched, not acknowledged).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+ACTOR = "taskyard_run"
+LANES = "lanes"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    namespace: str = "taskyard"
+
+    def queue(self, queue: str) -> str:
+        return f"{self.namespace}:{queue}"
+
+    def messages(self, queue: str) -> str:
+        return f"{self.namespace}:{queue}.msgs"
+
+    def acks(self, broker_id: str, queue: str) -> str:
+        return f"{self.namespace}:__acks__.{broker_id}.{queue}"
+
+    def wake(self, queue: str) -> str:
+        return f"{self.namespace}:wake:{queue}"
+
+    def wake_child(self, child: UUID | str) -> str:
+        return f"{self.namespace}:wake-child:{child}"
+
+    @property
+    def wake_scheduler(self) -> str:
+        return f"{self.namespace}:wake-scheduler"
+
+    @property
+    def epoch(self) -> str:
+        """Set once by the leader and never deleted: when it is gone, Redis has lost everything."""
+        return f"{self.namespace}:epoch"
+
+    @property
+    def events(self) -> str:
+        """The channel of live events."""
+        return f"{self.namespace}:events"
+
+    @property
+    def control(self) -> str:
+        """The channel on which workers are told things (pause, resume, cancel)."""
+        return f"{self.namespace}:control"

@@ -1,0 +1,1 @@
+"""What each task type is: name, queue, parameters, result, policies. No implementation."""

@@ -1,0 +1,134 @@
+"""TaskType: what a task type is; Catalogue: all that this installation knows."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from ..domain.errors import Refused
+from ..domain.retry import RetryPolicy
+from .secrets import Cipher
+
+SOFT_LIMIT = timedelta(seconds=540)
+HARD_LIMIT = timedelta(seconds=600)
+
+
+class Params(BaseModel):
+    """The root of parameter models: unknown names are refused, text stays text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Result(BaseModel):
+    """The root of result models."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskType(Generic[P, R]):
+    """A task type. `name` is `domain.verb`; the description is what people read at GET /task-types.
+
+    `estimated_seconds` tells consumers how long a run usually takes where that is known beforehand.
+    """
+
+    name: str
+    description: str
+    params: type[P]
+    result: type[R]
+    queue: str = "default"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    soft_limit: timedelta = SOFT_LIMIT
+    hard_limit: timedelta = HARD_LIMIT
+    version: int = 1
+    diagnostic: bool = False
+
+    def accept(self, params: Mapping[str, Any], cipher: Cipher) -> dict[str, Any]:
+        """Checks a caller's parameters and returns them as they are stored, secrets encrypted.
+
+        Raises pydantic.ValidationError, and SecretsUnreadable where a secret cannot be encrypted.
+        """
+        model = self.params.model_validate(params)
+        return model.model_dump(mode="json", context={"cipher": cipher})
+
+    def read(self, stored: Mapping[str, Any], cipher: Cipher) -> P:
+        """The parameters of a stored task, secrets decrypted.
+
+        Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the right key.
+        """
+        return self.params.model_validate(stored, context={"cipher": cipher})
+
+
+class UnknownTaskType(Refused):
+    code = "unknown_task_type"
+
+
+class Catalogue:
+    """All task types of this installation, by name."""
+
+    def __init__(self, types: Iterable[TaskType[Any, Any]]) -> None:
+        self._types: dict[str, TaskType[Any, Any]] = {}
+        for task_type in types:
+            other = self._types.setdefault(task_type.name, task_type)
+            if other is not task_type:
+                raise ValueError(f"the task type {task_type.name!r} is declared twice")
+
+    def __getitem__(self, name: str) -> TaskType[Any, Any]:
+        """Raises UnknownTaskType, with the nearest names."""
+        try:
+            return self._types[name]
+        except KeyError:
+            raise UnknownTaskType(self._advice(name)) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterable[TaskType[Any, Any]]:  # type: ignore[override]
+        return iter(self._types.values())
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._types))
+
+    def _advice(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, self.names, n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
+        return f"There is no task type {name[:100]!r}.{hint}"
+
+
+BUILTIN_MODULES = (
+    "taskyard.catalogue.diagnostics",
+    "taskyard.catalogue.email",
+    "taskyard.catalogue.files",
+    "taskyard.catalogue.health",
+)
+
+
+def load(modules: Iterable[str] = (), *, diagnostics: bool = False) -> Catalogue:
+    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` only on demand.
+
+    Raises ImportError naming the module that could not be imported.
+    """
+    found = [t for name in (*BUILTIN_MODULES, *modules) for t in declared_in(importlib.import_module(name))]
+    return Catalogue(t for t in found if diagnostics or not t.diagnostic)
+
+
+def declared_in(module: ModuleType) -> list[TaskType[Any, Any]]:
+    """The task types a module declares: its module-level `TaskType`s."""
+    return [value for value in vars(module).values() if isinstance(value, TaskType)]

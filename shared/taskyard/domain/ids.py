@@ -1,0 +1,23 @@
+"""Task ids: UUIDv7 (RFC 9562), so that ids sort by the time they were made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+__all__ = ["earliest_id_at", "new_id"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def new_id() -> UUID:
+    """A new UUIDv7, growing within this process."""
+    return uuid7()
+
+
+def earliest_id_at(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of that millisecond: turns a time bound into a bound on the key."""
+    milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
+    return UUID(int=(min(milliseconds, (1 << 48) - 1) << 80))

@@ -1,0 +1,91 @@
+"""RetryPolicy: a failed attempt and its error -> try again after a while | give up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from .errors import Retry, TaskError
+
+FULL_JITTER_FLOOR = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No further attempt; `reason` is `max_attempts` or `not_retryable`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When to try again.
+
+    The delay before retry n (1, 2, ...) is `first_delay * factor ** (n - 1)`, at most `max_delay`, then
+    "full jitter": a random share of it, so that many tasks that failed together do not come back together
+    (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). At least 5 % of the delay stays,
+    so that an outage is not met by an immediate second try.
+
+    `retry_on` limits which errors are worth another attempt; `give_up_on` wins over it. `delays` gives some
+    errors a fixed first delay of their own (connection errors come back sooner than the rest).
+    """
+
+    retries: int = 3
+    first_delay: timedelta = timedelta(seconds=60)
+    max_delay: timedelta = timedelta(seconds=600)
+    factor: float = 2.0
+    jitter: bool = True
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    give_up_on: tuple[type[BaseException], ...] = ()
+    delays: tuple[tuple[type[BaseException], timedelta], ...] = field(
+        default=((ConnectionError, timedelta(seconds=5)),)
+    )
+
+    @property
+    def max_attempts(self) -> int:
+        return self.retries + 1
+
+    def decide(
+        self,
+        error: BaseException,
+        *,
+        failures: int,
+        max_attempts: int | None = None,
+        rand: Callable[[], float] = random.random,
+    ) -> timedelta | GiveUp:
+        """How long to wait before the next attempt, or why there is none.
+
+        `failures` counts the failed attempts so far, this one included; `max_attempts` is the task's own limit
+        where the caller set one.
+        """
+        if not self.is_retryable(error):
+            return GiveUp("not_retryable")
+        if failures >= (max_attempts or self.max_attempts):
+            return GiveUp("max_attempts")
+        if isinstance(error, Retry) and error.after is not None:
+            return max(error.after, timedelta(0))
+        return self.delay(failures, error=error, rand=rand)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        if isinstance(error, Retry):
+            return True
+        if isinstance(error, TaskError) and not error.retryable:
+            return False
+        if isinstance(error, self.give_up_on):
+            return False
+        return isinstance(error, (*self.retry_on, TaskError))
+
+    def delay(
+        self, failures: int, *, error: BaseException | None = None, rand: Callable[[], float] = random.random
+    ) -> timedelta:
+        """The backoff after the `failures`-th failure (1 is the first)."""
+        first = next(
+            (delay for kind, delay in self.delays if isinstance(error, kind)), self.first_delay
+        ).total_seconds()
+        # Clamp the exponent: 2.0 ** 2000 overflows, and the cap makes anything past 64 the same.
+        seconds = min(first * self.factor ** min(failures - 1, 64), self.max_delay.total_seconds())
+        if self.jitter:
+            seconds *= FULL_JITTER_FLOOR + (1 - FULL_JITTER_FLOOR) * rand()
+        return timedelta(seconds=seconds)

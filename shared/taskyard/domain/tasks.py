@@ -1,0 +1,190 @@
+"""States, events, the transition table, and what an attempt can come to.
+
+Who moves a task on:
+
+    blocked    the last of a workflow step's needs succeeded      -> queued
+    scheduled  its time came (scheduler, `promote`)               -> queued
+    queued     a worker's consumer took it (`claim`)              -> running
+    running    its attempt ended (`finish`), its worker died (`rescue`) or gave it back (`release`)
+    retrying   the backoff is over (scheduler, `promote`)         -> queued
+    succeeded, failed, cancelled are final; only a person's `retry` leads out of the last two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class State(StrEnum):
+    BLOCKED = "blocked"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED, State.RETRYING})
+LIVE = WAITING | {State.RUNNING}
+
+
+class Event(StrEnum):
+    UNBLOCK = "unblock"  # the needs of a workflow step are met
+    PROMOTE = "promote"  # the due time has come
+    CLAIM = "claim"
+    PUT_OFF = "put_off"  # no worker here knows the type: look again later
+    RELEASE = "release"  # given back: it costs the task nothing
+    LOSE = "lose"  # the process that ran it died
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    BACK_OFF = "back_off"  # failed, and will be tried again
+    CANCEL = "cancel"
+    EXPIRE = "expire"  # not finished within its whole life
+    RETRY = "retry"  # a person asks for another run
+
+
+_S, _E = State, Event
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (_S.BLOCKED, _E.UNBLOCK): _S.QUEUED,
+    (_S.BLOCKED, _E.CANCEL): _S.CANCELLED,
+    (_S.BLOCKED, _E.EXPIRE): _S.FAILED,
+    (_S.SCHEDULED, _E.PROMOTE): _S.QUEUED,
+    (_S.SCHEDULED, _E.CANCEL): _S.CANCELLED,
+    (_S.SCHEDULED, _E.EXPIRE): _S.FAILED,
+    (_S.QUEUED, _E.CLAIM): _S.RUNNING,
+    (_S.QUEUED, _E.PUT_OFF): _S.SCHEDULED,
+    (_S.QUEUED, _E.CANCEL): _S.CANCELLED,
+    (_S.QUEUED, _E.EXPIRE): _S.FAILED,
+    (_S.RUNNING, _E.CLAIM): _S.RUNNING,  # the same claim again: its commit's answer got lost
+    (_S.RUNNING, _E.RELEASE): _S.QUEUED,
+    (_S.RUNNING, _E.LOSE): _S.QUEUED,
+    (_S.RUNNING, _E.SUCCEED): _S.SUCCEEDED,
+    (_S.RUNNING, _E.FAIL): _S.FAILED,
+    (_S.RUNNING, _E.BACK_OFF): _S.RETRYING,
+    (_S.RUNNING, _E.CANCEL): _S.CANCELLED,
+    (_S.RUNNING, _E.EXPIRE): _S.FAILED,
+    (_S.RETRYING, _E.PROMOTE): _S.QUEUED,
+    (_S.RETRYING, _E.CANCEL): _S.CANCELLED,
+    (_S.RETRYING, _E.EXPIRE): _S.FAILED,
+    (_S.FAILED, _E.RETRY): _S.QUEUED,
+    (_S.CANCELLED, _E.RETRY): _S.QUEUED,
+}
+
+
+def after(state: State, event: Event) -> State | None:
+    """The state that follows, or None where the event means nothing in this state."""
+    return TRANSITIONS.get((state, event))
+
+
+def states_that_allow(event: Event) -> tuple[State, ...]:
+    """The states in which `event` may happen: the precondition of the write that records it."""
+    return tuple(state for (state, candidate) in TRANSITIONS if candidate is event)
+
+
+class FailureKind(StrEnum):
+    """Why an attempt did not succeed: the `kind` label of the failure metric."""
+
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    INVALID = "invalid"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong, in the words a caller may see (`traceback` apart: scope `manage`)."""
+
+    code: str
+    message: str
+    type: str
+    retryable: bool
+    kind: FailureKind = FailureKind.EXCEPTION
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    result: Any
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """Failed, and worth another attempt after `delay` (counted from the moment it is recorded)."""
+
+    fault: Fault
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    message: str = "cancelled while running"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Given back unfinished: queued again, and no budget pays for it."""
+
+    cause: str
+
+
+Outcome = Succeeded | Failed | RetryIn | Cancelled | Released
+
+
+CELERY_WORDS: dict[State, str] = {
+    State.BLOCKED: "PENDING",
+    State.SCHEDULED: "PENDING",
+    State.QUEUED: "PENDING",
+    State.RUNNING: "STARTED",
+    State.RETRYING: "RETRY",
+    State.SUCCEEDED: "SUCCESS",
+    State.FAILED: "FAILURE",
+    State.CANCELLED: "CANCELLED",
+}
+
+
+def celery_word(state: State, *, has_progress: bool) -> str:
+    """The state as Celery calls it: a running task that reported progress is in PROGRESS."""
+    if state is State.RUNNING and has_progress:
+        return "PROGRESS"
+    return CELERY_WORDS[state]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two messages for
+    one task are never taken for each other."""
+
+    task_id: UUID
+    queue: str
+    number: int
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.task_id}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of state, as live events tell it."""
+
+    task_id: UUID
+    name: str
+    queue: str
+    state: State
+    attempt: int
+    workflow_id: UUID | None = None

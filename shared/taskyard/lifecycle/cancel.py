@@ -1,0 +1,53 @@
+"""cancel: what waits ends on the spot; what runs gets a request that outlives every restart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..domain.tasks import Change, State
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """`before` is the state that was found; a final one was left as it is. `change.state` is the state now."""
+
+    change: Change
+    before: State
+
+
+_CANCEL = sa.text("""
+WITH locked AS (
+    SELECT id, state AS before FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
+), ended AS (
+    UPDATE task t SET
+        cancel_requested_at = coalesce(t.cancel_requested_at, now()),
+        state = CASE WHEN l.before = 'running' THEN 'running' ELSE 'cancelled' END,
+        due_at = CASE WHEN l.before = 'running' THEN t.due_at END,
+        finished_at = CASE WHEN l.before = 'running' THEN NULL ELSE now() END
+    FROM locked l WHERE t.id = l.id AND l.before NOT IN ('succeeded','failed','cancelled')
+    RETURNING t.id, t.attempt, t.state
+), told AS (
+    INSERT INTO task_event (task_id, attempt, kind, data)
+    SELECT id, attempt, CASE WHEN state = 'running' THEN 'cancel_requested' ELSE 'cancelled' END,
+        jsonb_build_object('by', CAST(:actor AS text))
+    FROM ended ORDER BY id
+), freed AS (
+    DELETE FROM unique_key u USING ended e WHERE u.task_id = e.id AND e.state = 'cancelled'
+)
+SELECT t.id, t.name, t.queue, coalesce(e.state, t.state) AS state, t.attempt, t.workflow_id, l.before
+FROM locked l JOIN task t ON t.id = l.id LEFT JOIN ended e ON e.id = l.id ORDER BY t.id
+""")
+
+
+def cancel(conn: Connection, ids: Sequence[UUID], *, actor: str | None = None) -> list[Cancellation]:
+    """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the answer."""
+    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor})
+    return [
+        Cancellation(Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before))
+        for r in rows
+    ]

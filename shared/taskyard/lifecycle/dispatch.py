@@ -1,0 +1,141 @@
+"""Who committed publishes at once: a dispatcher thread beside every process that commits.
+
+The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it takes what was
+committed from a bounded queue, announces everything that came together in one round trip, and deletes the outbox rows
+soon after. While Redis does not answer it lets go of the rest: their outbox rows stay, and the scheduler relays them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from ..broker.publisher import Publisher
+from ..domain.errors import BrokerUnavailable, LedgerUnavailable
+from ..domain.tasks import Change, Publication
+from ..store import engine as ledger
+from .publish import delete
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING = 8192
+_MAX_BATCH = 1000
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a transaction left to be told; `outbox_id` covers the publications, `wake_scheduler` says that something
+    will be due later."""
+
+    publications: Sequence[Publication] = ()
+    outbox_id: int | None = None
+    changes: Sequence[Change] = ()
+    wake_scheduler: bool = False
+
+
+class Dispatcher:
+    def __init__(
+        self, engine: Engine, publisher: Publisher, *, delete_within: timedelta = timedelta(milliseconds=300)
+    ) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._delete_within = delete_within.total_seconds()
+        self._waiting: queue.Queue[Committed | None] = queue.Queue(_MAX_WAITING)
+        self._done: list[int] = []
+        self._pause = 0.0  # grows while Redis does not answer
+        self._closed_until = 0.0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def dispatch(self, committed: Committed) -> None:
+        """Hands over what was committed; never waits. What doesn't fit is left to the relay."""
+        if not (committed.publications or committed.changes or committed.wake_scheduler):
+            return
+        try:
+            self._waiting.put_nowait(committed)
+        except queue.Full:
+            log.warning("dispatch_skipped outbox_id=%s", committed.outbox_id)
+
+    def stop(self, timeout: timedelta = timedelta(seconds=5)) -> None:
+        """Publishes what waits, deletes what was published, and ends."""
+        self._stopping = True
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            pass
+        self._thread.join(timeout.total_seconds())
+
+    def _run(self) -> None:
+        flush_at = 0.0
+        while True:
+            batch = self._take(flush_at - time.monotonic() if self._done else 1.0)
+            if batch:
+                had = bool(self._done)
+                self._publish(batch)
+                if self._done and not had:
+                    flush_at = time.monotonic() + self._delete_within
+            if self._done and (
+                self._stopping or time.monotonic() >= flush_at or len(self._done) >= _MAX_BATCH
+            ):
+                self._delete()
+                flush_at = time.monotonic() + self._delete_within
+            if self._stopping and self._waiting.empty():
+                return
+
+    def _take(self, timeout: float) -> list[Committed]:
+        batch: list[Committed] = []
+        try:
+            first = (
+                self._waiting.get(timeout=max(0.0, timeout)) if timeout > 0 else self._waiting.get_nowait()
+            )
+            if first is not None:
+                batch.append(first)
+            while len(batch) < _MAX_BATCH:
+                item = self._waiting.get_nowait()
+                if item is not None:
+                    batch.append(item)
+        except queue.Empty:
+            pass
+        return batch
+
+    def _publish(self, batch: list[Committed]) -> None:
+        if time.monotonic() < self._closed_until:
+            return
+        try:
+            self._publisher.publish(
+                (p for item in batch for p in item.publications),
+                [c for item in batch for c in item.changes],
+                wake_scheduler=any(item.wake_scheduler for item in batch),
+            )
+        except BrokerUnavailable as e:
+            self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)
+            self._closed_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
+            log.warning("publish_failed error=%s pause=%.1f", e, self._pause)
+            return
+        if self._pause:
+            log.info("publish_recovered")
+            self._pause = 0.0
+        self._done.extend(item.outbox_id for item in batch if item.outbox_id is not None)
+
+    def _delete(self) -> None:
+        done, self._done = self._done, []
+        try:
+            ledger.run(self._engine, lambda conn: delete(conn, done))
+        except LedgerUnavailable as e:
+            # The relay publishes them once more, which is harmless.
+            log.warning("outbox_delete_failed rows=%d error=%s", len(done), e)
+        except Exception:
+            log.exception("outbox_delete_failed rows=%d", len(done))

@@ -1,0 +1,113 @@
+"""rescue: what becomes of running tasks whose process died.
+
+A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole hosts. A
+task that had begun pays one crash; one that had not pays nothing. A lost task is queued again, unless its crashes
+reached the limit (failed with `crash_limit`) or somebody had asked for its end (cancelled).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from .batch import encode
+from .finish import Recorded, recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A claim whose holder is gone. `cause` is for people: `killed by signal 9 (SIGKILL)`, `host lost`."""
+
+    task_id: UUID
+    claim: UUID
+    begun: bool
+    cause: str
+    peak_memory_bytes: int | None = None
+
+
+_LOSE = sa.text("""
+WITH incoming AS (
+    SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
+        task_id uuid, claim uuid, begun bool, cause text, peak_memory_bytes int8)
+), locked AS (
+    SELECT t.id, t.attempt AS n, t.worker, t.queue, t.started_at, i.begun, i.cause, i.peak_memory_bytes,
+        CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancelled'
+             WHEN i.begun AND t.crashes + 1 >= :crash_limit THEN 'failed'
+             ELSE 'queued' END AS came_to
+    FROM task t JOIN incoming i ON i.task_id = t.id
+    WHERE t.state = 'running' AND t.claim = i.claim
+    ORDER BY t.id FOR UPDATE OF t
+), ended AS (
+    UPDATE task t SET
+        state = l.came_to, claim = NULL, worker_id = NULL,
+        crashes = t.crashes + CASE WHEN l.begun THEN 1 ELSE 0 END,
+        finished_at = CASE WHEN l.came_to <> 'queued' THEN now() END,
+        queued_at = CASE WHEN l.came_to = 'queued' THEN now() ELSE t.queued_at END,
+        publication = t.publication + CASE WHEN l.came_to = 'queued' THEN 1 ELSE 0 END,
+        error = CASE WHEN l.came_to = 'failed' THEN jsonb_build_object(
+            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
+            'message', format('The task ended its process %s times; the last time: %s.', t.crashes + 1, l.cause))
+            ELSE t.error END
+    FROM locked l WHERE t.id = l.id
+    RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, t.unique_hold, t.finished_at
+), attempts AS (
+    INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, cause, peak_memory_bytes, error)
+    SELECT id, n, CASE WHEN begun THEN 'crashed' ELSE 'released' END, worker, queue, started_at, cause,
+        peak_memory_bytes,
+        CASE WHEN begun THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true, 'attempt', n,
+            'message', format('The process that ran it ended: %s.', cause)) END
+    FROM locked ORDER BY id
+), freed AS (
+    DELETE FROM unique_key u USING ended e
+    WHERE e.unique_hold IS NOT NULL AND e.finished_at IS NOT NULL AND u.task_id = e.id
+), boxed AS (
+    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM ended WHERE state = 'queued' HAVING count(*) > 0
+    RETURNING id
+)
+SELECT e.*, (SELECT id FROM boxed) AS outbox_id FROM ended e ORDER BY e.id
+""")
+
+
+def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Recorded:
+    """Ends the attempts of claims that nobody holds any more; a claim that moved on meanwhile is left alone."""
+    if not lost:
+        return Recorded()
+    batch = encode([asdict(item) for item in lost])
+    return recorded(conn.execute(_LOSE, {"batch": batch, "crash_limit": crash_limit}).all())
+
+
+_LOST_WORKERS = sa.text("""
+UPDATE worker SET lost_at = now(), state = 'lost'
+WHERE lost_at IS NULL AND stopped_at IS NULL AND beat_at < now() - CAST(:lease AS interval)
+RETURNING id, name
+""")
+
+
+def lost_workers(conn: Connection, *, lease: timedelta) -> list[tuple[UUID, str]]:
+    """Marks workers whose beat is overdue; from then on their claims win nothing."""
+    return [(r.id, r.name) for r in conn.execute(_LOST_WORKERS, {"lease": lease})]
+
+
+# An anti-join, not a one-shot after `lost_workers`: a rescue that was cut off is taken up by the next pass.
+# Through `queue`, so that the scan touches running rows only, however many wait (index ix_task_live).
+_ORPHANS = sa.text("""
+SELECT t.id, t.claim, coalesce(t.id = ANY(w.begun), false) AS begun
+FROM queue q CROSS JOIN LATERAL (
+    SELECT id, claim, worker_id FROM task
+    WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+) t
+LEFT JOIN worker w ON w.id = t.worker_id
+WHERE w.id IS NULL OR w.lost_at IS NOT NULL OR w.stopped_at IS NOT NULL
+ORDER BY t.id LIMIT :limit
+""")
+
+
+def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:
+    """Running tasks whose worker is lost, stopped or unknown. Begun counts what the last beat listed as begun."""
+    rows = conn.execute(_ORPHANS, {"limit": limit})
+    return [Lost(r.id, r.claim, r.begun, "its worker stopped answering") for r in rows]

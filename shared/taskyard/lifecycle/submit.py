@@ -1,0 +1,139 @@
+"""submit: new tasks and their outbox row, in one statement.
+
+`submit` takes plain tasks. `submit_keyed` (keyed.py) takes requests with an idempotency key or unique keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..domain.tasks import Publication, State
+from .batch import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its end)."""
+
+    key: str
+    hold: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over `delay_seconds`."""
+
+    id: UUID
+    name: str
+    queue: str
+    params: dict[str, Any]
+    version: int = 1
+    max_attempts: int
+    soft_timeout_seconds: float
+    hard_timeout_seconds: float
+    delay_seconds: float | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    tags: Sequence[str] = ()
+    on_cancel: str = "cancel_children"
+    unique: Unique | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+    submitted_by: str | None = None
+    allowed_queues: Sequence[str] | None = None
+    workflow_id: UUID | None = None
+    schedule_id: UUID | None = None
+    parent_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedTask:
+    id: UUID
+    name: str
+    queue: str
+    state: State
+    created_at: datetime
+    run_at: datetime
+    publication: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What was committed: the tasks in the order they were given, and the outbox row that covers the queued ones."""
+
+    tasks: list[SubmittedTask]
+    outbox_id: int | None = None
+    publications: list[Publication] = field(default_factory=list)
+
+
+# ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch.
+_SUBMIT = sa.text("""
+WITH incoming AS (
+    SELECT x.*, coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now()) AS due
+    FROM json_to_recordset(CAST(:batch AS json)) AS x(
+        id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
+        soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
+        expires_at timestamptz, tags text[], on_cancel text, unique_hold text, request_id text, traceparent text,
+        submitted_by text, allowed_queues text[], workflow_id uuid, schedule_id uuid, parent_id uuid)
+), inserted AS (
+    INSERT INTO task (
+        id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds, expires_at, tags,
+        on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id, schedule_id,
+        parent_id, run_at, state, due_at, queued_at, publication)
+    SELECT id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds, expires_at,
+        tags, on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id,
+        schedule_id, parent_id, due,
+        CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
+        CASE WHEN due > now() THEN due END,
+        CASE WHEN due > now() THEN NULL ELSE now() END,
+        CASE WHEN due > now() THEN 0 ELSE 1 END
+    FROM incoming ORDER BY id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, name, queue, state, created_at, run_at, publication
+), boxed AS (
+    INSERT INTO outbox (task_ids)
+    SELECT array_agg(id) FROM inserted WHERE state = 'queued' HAVING count(*) > 0
+    RETURNING id
+)
+SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
+""")
+
+_READ_BACK = sa.text("""
+SELECT id, name, queue, state, created_at, run_at, publication FROM task WHERE id = ANY(:ids)
+""")
+
+
+def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
+    """Writes the tasks and one outbox row for those that are due; harmless when repeated with the same ids."""
+    if not tasks:
+        return Submitted([])
+    rows = conn.execute(_SUBMIT, {"batch": encode([_row(t) for t in tasks])}).all()
+    outbox_id = rows[0].outbox_id if rows else None
+    if len(rows) < len(tasks):
+        found = {row.id for row in rows}
+        missing = [t.id for t in tasks if t.id not in found]
+        rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
+    by_id = {
+        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.publication)
+        for r in rows
+    }
+    written = [by_id[t.id] for t in tasks]
+    queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is State.QUEUED]
+    return Submitted(written, outbox_id, queued)
+
+
+def _row(task: NewTask) -> dict[str, Any]:
+    # Not `asdict`: it copies every parameter deeply.
+    row = {name: getattr(task, name) for name in _COLUMNS}
+    row["unique_hold"] = task.unique.hold if task.unique else None
+    return row
+
+
+_COLUMNS = tuple(f.name for f in fields(NewTask) if f.name != "unique")

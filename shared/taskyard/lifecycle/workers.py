@@ -1,0 +1,116 @@
+"""workers: who lives, and which claims are theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from ..store.tables import queue, worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    id: UUID
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: Sequence[str]
+    task_types: Sequence[str]
+    processes: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a supervisor says of itself at each beat; `begun` are the tasks that run now."""
+
+    worker_id: UUID
+    state: str = "running"
+    memory_bytes: int | None = None
+    children: Sequence[dict[str, Any]] = field(default_factory=list)
+    begun: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A running row that the ledger holds for a worker."""
+
+    task_id: UUID
+    claim: UUID
+    queue: str
+
+
+def register(conn: Connection, info: WorkerInfo) -> None:
+    conn.execute(
+        sa.insert(worker).values(
+            id=info.id,
+            name=info.name,
+            host=info.host,
+            pid=info.pid,
+            version=info.version,
+            queues=list(info.queues),
+            task_types=list(info.task_types),
+            processes=info.processes,
+            threads=info.threads,
+        )
+    )
+
+
+_BEAT = sa.text("""
+UPDATE worker SET beat_at = now(), state = :state, memory_bytes = :memory_bytes,
+    children = CAST(:children AS jsonb), begun = :begun
+WHERE id = :id AND lost_at IS NULL AND stopped_at IS NULL
+""")
+
+
+def beat(conn: Connection, beat: Beat) -> bool:
+    """False where the worker was given up (or never known): it must end its children and register anew."""
+    from .batch import encode
+
+    values = {
+        "id": beat.worker_id,
+        "state": beat.state,
+        "memory_bytes": beat.memory_bytes,
+        "children": encode(list(beat.children)),
+        "begun": list(beat.begun),
+    }
+    return conn.execute(_BEAT, values).rowcount == 1
+
+
+def retire(conn: Connection, worker_id: UUID) -> None:
+    """The worker stopped in order. Rows it still holds are orphans from now on."""
+    conn.execute(
+        sa.update(worker)
+        .where(worker.c.id == worker_id, worker.c.stopped_at.is_(None))
+        .values(stopped_at=sa.func.now(), state="stopped")
+    )
+
+
+_HELD = sa.text("""
+SELECT t.id, t.claim, t.queue FROM queue q CROSS JOIN LATERAL (
+    SELECT id, claim, queue, worker_id FROM task
+    WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+) t WHERE t.worker_id = :worker_id
+""")
+
+
+def held(conn: Connection, worker_id: UUID) -> list[Held]:
+    """The running rows of this worker, to be compared with the claims its children hold."""
+    return [Held(r.id, r.claim, r.queue) for r in conn.execute(_HELD, {"worker_id": worker_id})]
+
+
+def ensure_queues(conn: Connection, names: Sequence[str]) -> None:
+    """Makes the rows of the queues that are configured; what is set on them (paused, limits) stays."""
+    if names:
+        conn.execute(insert(queue).values([{"name": n} for n in sorted(set(names))]).on_conflict_do_nothing())
+
+
+def paused_queues(conn: Connection) -> set[str]:
+    return set(conn.execute(sa.select(queue.c.name).where(queue.c.paused_at.is_not(None))).scalars())

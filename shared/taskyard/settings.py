@@ -1,0 +1,253 @@
+"""One frozen `Settings`, read from the environment once, by the composition root of each service.
+
+Every setting is `TASKYARD_<NAME>`; some also answer to the plain names of the systems that came before
+(`DATABASE_URL`, `REDIS_URL`, `CELERY_WORKER_CONCURRENCY`, ...). A secret may come from a file of that name in
+`TASKYARD_SECRETS_DIR`. A development stack writes `.taskyard/dev.env`, which is read where the environment
+itself names no database, no Redis and no API.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
+_POINTS_SOMEWHERE = (
+    "TASKYARD_DATABASE_URL",
+    "DATABASE_URL",
+    "TASKYARD_REDIS_URL",
+    "REDIS_URL",
+    "TASKYARD_URL",
+)
+
+
+class InvalidSettings(Exception):
+    """A setting has a wrong value: the message is one line that names the variable."""
+
+
+def _names(name: str, *older: str) -> Any:
+    return AliasChoices(f"TASKYARD_{name}", *older)
+
+
+_secret = partial(Field, repr=False)
+_CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    # Servers
+    database_url: SecretStr = _secret(
+        default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
+        validation_alias=_names("DATABASE_URL", "DATABASE_URL"),
+    )
+    redis_url: SecretStr = _secret(
+        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_names("REDIS_URL", "REDIS_URL")
+    )
+    db_pool_size: int = Field(default=10, ge=1, le=200, validation_alias=_names("DB_POOL_SIZE"))
+    db_statement_timeout_seconds: float = Field(
+        default=30.0, gt=0, validation_alias=_names("DB_STATEMENT_TIMEOUT_SECONDS")
+    )
+    redis_max_connections: int = Field(default=50, ge=2, validation_alias=_names("REDIS_MAX_CONNECTIONS"))
+    namespace: str = Field(
+        default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$", validation_alias=_names("NAMESPACE")
+    )
+
+    # What runs
+    queues: _CommaSeparated = Field(default=DEFAULT_QUEUES, validation_alias=_names("QUEUES"))
+    task_modules: _CommaSeparated = Field(default=(), validation_alias=_names("TASK_MODULES"))
+    diagnostics: bool = Field(default=False, validation_alias=_names("DIAGNOSTICS"))
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = _secret(
+        default=(), validation_alias=_names("SECRET_KEYS")
+    )
+    task_timeout_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, validation_alias=_names("TASK_TIMEOUT_HOURS", "TASK_TIMEOUT_HOURS")
+    )
+    crash_limit: int = Field(default=3, ge=1, validation_alias=_names("CRASH_LIMIT"))
+    storage_dir: Path = Field(default=Path(".taskyard/storage"), validation_alias=_names("STORAGE_DIR"))
+    temp_dir: Path = Field(default=Path("temp"), validation_alias=_names("TEMP_DIR", "TEMP_DIR"))
+
+    # Api
+    api_host: str = Field(default="127.0.0.1", validation_alias=_names("API_HOST"))
+    api_port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("API_PORT"))
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, validation_alias=_names("MAX_UPLOAD_BYTES"))
+    rate_limit_per_second: float = Field(
+        default=0.0,
+        ge=0,
+        description="Requests a second and key; 0: none.",
+        validation_alias=_names("RATE_LIMIT_PER_SECOND"),
+    )
+    cors_origins: _CommaSeparated = Field(default=(), validation_alias=_names("CORS_ORIGINS"))
+    trusted_proxies: _CommaSeparated = Field(default=(), validation_alias=_names("TRUSTED_PROXIES"))
+    support_url: str | None = Field(default=None, validation_alias=_names("SUPPORT_URL"))
+    bootstrap_key: SecretStr | None = _secret(default=None, validation_alias=_names("BOOTSTRAP_KEY"))
+
+    # Worker
+    worker_queues: _CommaSeparated = Field(default=(), validation_alias=_names("WORKER_QUEUES"))
+    worker_processes: int = Field(default=2, ge=1, le=64, validation_alias=_names("WORKER_PROCESSES"))
+    worker_threads: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        validation_alias=_names("WORKER_THREADS", "CELERY_WORKER_CONCURRENCY"),
+    )
+    max_tasks_per_child: int = Field(
+        default=1000,
+        ge=0,
+        description="0: no limit.",
+        validation_alias=_names("MAX_TASKS_PER_CHILD", "CELERY_WORKER_MAX_TASKS_PER_CHILD"),
+    )
+    max_memory_per_child_mb: int = Field(
+        default=0, ge=0, description="0: no limit.", validation_alias=_names("MAX_MEMORY_PER_CHILD_MB")
+    )
+    drain_seconds: float = Field(default=30.0, gt=0, validation_alias=_names("DRAIN_SECONDS"))
+    smtp_host: str | None = Field(default=None, validation_alias=_names("SMTP_HOST"))
+    smtp_port: int = Field(default=587, ge=1, le=65535, validation_alias=_names("SMTP_PORT"))
+    smtp_user: str | None = Field(default=None, validation_alias=_names("SMTP_USER"))
+    smtp_password: SecretStr | None = _secret(default=None, validation_alias=_names("SMTP_PASSWORD"))
+    smtp_security: str = Field(
+        default="none", pattern="^(none|starttls|tls)$", validation_alias=_names("SMTP_SECURITY")
+    )
+    smtp_timeout_seconds: float = Field(default=20.0, gt=0, validation_alias=_names("SMTP_TIMEOUT_SECONDS"))
+    mail_from: str = Field(default="Taskyard <taskyard@localhost>", validation_alias=_names("MAIL_FROM"))
+
+    # Lives and leases
+    heartbeat_seconds: float = Field(default=5.0, gt=0, validation_alias=_names("HEARTBEAT_SECONDS"))
+    worker_lease_seconds: float = Field(default=20.0, gt=0, validation_alias=_names("WORKER_LEASE_SECONDS"))
+    leader_lease_seconds: float = Field(default=3.0, gt=0, validation_alias=_names("LEADER_LEASE_SECONDS"))
+
+    # Watching
+    app_env: str = Field(default="development", validation_alias=_names("APP_ENV", "APP_ENV"))
+    log_level: str = Field(default="info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
+    log_format: str = Field(
+        default="auto", pattern="^(auto|json|console)$", validation_alias=_names("LOG_FORMAT")
+    )
+    metrics_host: str = Field(default="127.0.0.1", validation_alias=_names("METRICS_HOST"))
+    metrics_port: int = Field(
+        default=9000, ge=0, le=65535, description="0: a free port.", validation_alias=_names("METRICS_PORT")
+    )
+
+    # The CLI, as a client of the API
+    url: str = Field(default="http://127.0.0.1:8000", validation_alias=_names("URL"))
+    api_key: SecretStr | None = _secret(default=None, validation_alias=_names("API_KEY"))
+
+    @field_validator(
+        "queues",
+        "task_modules",
+        "cors_origins",
+        "trusted_proxies",
+        "worker_queues",
+        "secret_keys",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.lower() not in {"debug", "info", "warning", "error", "critical"}:
+            raise ValueError("must be one of debug, info, warning, error, critical")
+        return value.lower()
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver(cls, value: SecretStr) -> SecretStr:
+        """`postgres://` and `postgresql://`, as other tools write them, mean psycopg 3 here."""
+        url = value.get_secret_value()
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
+            raise ValueError("must be a PostgreSQL URL: postgresql://user:password@host:port/name")
+        return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+            raise ValueError("must be a Redis URL: redis://[:password@]host:port/db")
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_beats(self) -> Settings:
+        if self.worker_lease_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError(
+                "TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS"
+            )
+        return self
+
+    @property
+    def task_life(self) -> timedelta:
+        return timedelta(hours=self.task_timeout_hours)
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Settings from the environment, a secrets directory and the development stack's file.
+
+    `overrides` (by field name; None means: not given) come from command-line flags and win.
+
+    Raises InvalidSettings with one line that names the variable.
+    """
+    environ = dict(os.environ)
+    if not any(name in environ for name in _POINTS_SOMEWHERE):
+        environ = {**_development_env(environ), **environ}
+    if "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys()):
+        environ["REDIS_URL"] = _redis_url_from_parts(environ)
+    if directory := environ.get("TASKYARD_SECRETS_DIR"):
+        environ = {**_secret_files(Path(directory)), **environ}
+    values: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        assert isinstance(alias, AliasChoices)
+        found = next((environ[str(a)] for a in alias.choices if environ.get(str(a))), None)
+        if found is not None:
+            values[name] = found
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as e:
+        raise InvalidSettings(_one_line(e)) from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    variable = name if name.startswith("TASKYARD_") else f"TASKYARD_{name.upper()}"
+    return f"{variable}: {message}" if name else message
+
+
+def _development_env(environ: dict[str, str]) -> dict[str, str]:
+    path = Path(environ.get("TASKYARD_DATA_DIR", ".taskyard")) / "dev.env"
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
+
+
+def _secret_files(directory: Path) -> dict[str, str]:
+    try:
+        return {p.name.upper(): p.read_text().strip() for p in directory.iterdir() if p.is_file()}
+    except OSError as e:
+        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: cannot read {directory}: {e.strerror}") from None
+
+
+def _redis_url_from_parts(environ: dict[str, str]) -> str:
+    password = quote(environ.get("REDIS_PASSWORD", ""), safe="")
+    host, port, db = (environ.get(f"REDIS_{k}", d) for k, d in (("HOST", ""), ("PORT", "6379"), ("DB", "0")))
+    return f"redis://{':' + password + '@' if password else ''}{host}:{port}/{db}"

@@ -1,0 +1,56 @@
+"""What the platform asks of a place for files. Keys are opaque, made by the storage, never by a caller."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+
+class StorageUnavailable(Exception):
+    """The place for files does not answer, is full or cannot be written; the message says which."""
+
+
+class ObjectMissing(Exception):
+    """No object has this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A complete object: its key, size in bytes, and SHA-256 in lower-case hex."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class Writer(Protocol):
+    """Takes an object piece by piece; nobody can read it before `commit`."""
+
+    def write(self, data: bytes) -> int: ...
+
+    def commit(self) -> Stored:
+        """Makes the object durable (flushed to disk) and readable. Raises StorageUnavailable."""
+        ...
+
+
+class Storage(Protocol):
+    def writer(self) -> AbstractContextManager[Writer]:
+        """A writer; what was not committed when the block ends is discarded."""
+        ...
+
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+        """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
+        ...
+
+    def size(self, key: str) -> int:
+        """Raises ObjectMissing, StorageUnavailable."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Harmless when the object is gone already."""
+        ...
+
+    def check(self) -> None:
+        """Writes, reads and removes a small object. Raises StorageUnavailable."""
+        ...

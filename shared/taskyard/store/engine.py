@@ -1,0 +1,144 @@
+"""Connections to PostgreSQL: every one with time-outs, so that nothing waits on a dead server for ever."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..domain.errors import LedgerUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# SQLSTATE: 40001 serialisation failure, 40P01 deadlock: nothing was written, the same call may be repeated.
+_TRY_AGAIN = {"40001", "40P01"}
+# 08 connection, 57P0x shutting down, 53300 too many connections, 25006 read-only (a standby after a failover).
+_AWAY = ("08", "57P", "53300", "25006")
+
+
+def make_engine(
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    statement_timeout: timedelta = timedelta(seconds=30),
+    connect_timeout: timedelta = timedelta(seconds=5),
+    pool_timeout: timedelta = timedelta(seconds=5),
+    application_name: str = "taskyard",
+) -> Engine:
+    """An engine in autocommit mode: each verb is one statement and therefore one durable transaction in one round
+    trip. What needs several statements opens its own with `transaction(engine)`.
+
+    TCP keepalives and `tcp_user_timeout` bound how long a vanished server is waited for.
+    """
+    seconds = max(1, round(connect_timeout.total_seconds()))
+    statement_ms = int(statement_timeout.total_seconds() * 1000)
+    return sa.create_engine(
+        database_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout.total_seconds(),
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": seconds,
+            "application_name": application_name,
+            "options": f"-c statement_timeout={statement_ms} -c lock_timeout={min(statement_ms, 10_000)}"
+            " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+            "keepalives": 1,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        },
+    )
+
+
+@contextmanager
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A connection whose every statement commits on its own.
+
+    Raises LedgerUnavailable where PostgreSQL does not answer.
+    """
+    try:
+        with engine.connect() as conn:
+            yield conn
+    except (DBAPIError, PoolTimeout) as e:
+        raise_if_away(e)
+        raise
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction of several statements (READ COMMITTED).
+
+    Raises LedgerUnavailable where PostgreSQL does not answer.
+    """
+    try:
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as conn, conn.begin():
+            yield conn
+    except (DBAPIError, PoolTimeout) as e:
+        raise_if_away(e)
+        raise
+
+
+def run(engine: Engine, verb: Callable[[Connection], T], *, attempts: int = 5) -> T:
+    """`verb` on a connection, again where a deadlock or a serialisation failure undid it.
+
+    Raises LedgerUnavailable where PostgreSQL does not answer.
+    """
+    return _repeat(lambda: _with(connection, engine, verb), attempts)
+
+
+def run_transaction(engine: Engine, verb: Callable[[Connection], T], *, attempts: int = 5) -> T:
+    """Like `run`, with all statements of `verb` in one transaction."""
+    return _repeat(lambda: _with(transaction, engine, verb), attempts)
+
+
+def _with(opener: Callable[[Engine], object], engine: Engine, verb: Callable[[Connection], T]) -> T:
+    with opener(engine) as conn:  # type: ignore[attr-defined]
+        return verb(conn)
+
+
+def _repeat(call: Callable[[], T], attempts: int) -> T:
+    for n in range(1, attempts + 1):
+        try:
+            return call()
+        except DBAPIError as e:
+            if sqlstate(e) not in _TRY_AGAIN or n == attempts:
+                raise
+            log.info("statement_repeated sqlstate=%s attempt=%d", sqlstate(e), n)
+            time.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**n)
+    raise AssertionError("unreachable")
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five-character SQLSTATE of a database error, if it carries one."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the error says that PostgreSQL cannot be had now, rather than that the statement is wrong."""
+    if isinstance(error, LedgerUnavailable | PoolTimeout | InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = sqlstate(error)
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return state.startswith(_AWAY)
+
+
+def raise_if_away(error: BaseException) -> None:
+    if is_away(error):
+        raise LedgerUnavailable(str(getattr(error, "orig", error)).splitlines()[0]) from error

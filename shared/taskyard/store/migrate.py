@@ -1,0 +1,49 @@
+"""Bringing a database to the newest schema (Alembic)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Any constant does: two containers that start together must not migrate at the same time.
+_LOCK = 0x7A5C_4A2D
+
+
+def config(database_url: str) -> Config:
+    """Alembic's configuration for that database, for `alembic` commands in code."""
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    made.attributes["database_url"] = database_url
+    return made
+
+
+def upgrade(database_url: str) -> str:
+    """Upgrades to the newest revision and returns it; harmless when repeated or run twice at a time."""
+    engine = sa.create_engine(database_url, connect_args={"connect_timeout": 5})
+    try:
+        with engine.begin() as conn:
+            conn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            made = config(database_url)
+            made.attributes["connection"] = conn
+            command.upgrade(made, "head")
+    finally:
+        engine.dispose()
+    return head()
+
+
+def head() -> str:
+    """The newest revision this code knows."""
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
+
+
+def current(conn: sa.Connection) -> str | None:
+    """The revision the database is at; None for an empty one."""
+    if conn.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return None
+    found = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return str(found) if found is not None else None

@@ -1,0 +1,430 @@
+"""the core tables
+
+Revision ID: 0001
+Revises:
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE SEQUENCE timeline_seq")
+    op.create_table(
+        "api_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column(
+            "digest",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="SHA-256 of the whole key: it has 256 random bits",
+        ),
+        sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("queues", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_key_name")),
+        sa.UniqueConstraint("prefix", name=op.f("uq_api_key_prefix")),
+    )
+    op.create_table(
+        "idempotency_key",
+        sa.Column("api_key_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column(
+            "fingerprint", sa.LargeBinary(), nullable=False, comment="SHA-256 of method, path and body"
+        ),
+        sa.Column(
+            "status",
+            sa.SmallInteger(),
+            nullable=True,
+            comment="null while the first request is being answered",
+        ),
+        sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("api_key_id", "key", name=op.f("pk_idempotency_key")),
+    )
+    op.create_index("ix_idempotency_key_created_at", "idempotency_key", ["created_at"], unique=False)
+    op.create_table(
+        "leader",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Uuid(), nullable=False),
+        sa.Column("holder_name", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ticked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leader")),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("task_ids", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
+    )
+    op.create_table(
+        "queue",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("concurrent", sa.Integer(), nullable=True),
+        sa.Column("per_second", sa.Double(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_queue")),
+    )
+    op.create_table(
+        "queue_depth",
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("tasks", sa.BigInteger(), nullable=False),
+        sa.Column("oldest_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("taken_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "state", name=op.f("pk_queue_depth")),
+    )
+    op.create_table(
+        "queue_minute",
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "minute", name=op.f("pk_queue_minute")),
+    )
+    op.create_table(
+        "task",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("version", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("max_attempts", sa.Integer(), nullable=False),
+        sa.Column("soft_timeout_seconds", sa.Double(), nullable=False),
+        sa.Column("hard_timeout_seconds", sa.Double(), nullable=False),
+        sa.Column("tags", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("on_cancel", sa.Text(), server_default=sa.text("'cancel_children'"), nullable=False),
+        sa.Column("limits", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "unique_hold",
+            sa.Text(),
+            nullable=True,
+            comment="'waiting' or 'active' where the task holds a unique key",
+        ),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("traceparent", sa.Text(), nullable=True),
+        sa.Column("submitted_by", sa.Text(), nullable=True, comment="the name of the API key"),
+        sa.Column(
+            "allowed_queues",
+            sa.ARRAY(sa.Text()),
+            nullable=True,
+            comment="the key's queues, inherited by what the task submits",
+        ),
+        sa.Column("workflow_id", sa.Uuid(), nullable=True),
+        sa.Column("schedule_id", sa.Uuid(), nullable=True),
+        sa.Column("parent_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column(
+            "run_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="when the coming or latest attempt was due",
+        ),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="run_at while scheduled or retrying, else null: what promotion looks for",
+        ),
+        sa.Column(
+            "queued_at", sa.DateTime(timezone=True), nullable=True, comment="when it last became queued"
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "publication",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="grows with each entry to queued",
+        ),
+        sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "claim",
+            sa.Uuid(),
+            nullable=True,
+            comment="the fencing token: minted by the child, set while running",
+        ),
+        sa.Column("worker_id", sa.Uuid(), nullable=True),
+        sa.Column("worker", sa.Text(), nullable=True, comment="name:child, kept for people"),
+        sa.Column(
+            "attempt", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="never decreases"
+        ),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("crashes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("suspicions", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("put_offs", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("partial", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("discarded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'running') = (claim IS NOT NULL)", name=op.f("ck_task_running_is_claimed")
+        ),
+        sa.CheckConstraint(
+            "(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name=op.f("ck_task_due_waits")
+        ),
+        sa.CheckConstraint(
+            "(state IN ('succeeded','failed','cancelled')) = (finished_at IS NOT NULL)",
+            name=op.f("ck_task_final_is_finished"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('blocked','scheduled','queued','running','retrying','succeeded','failed','cancelled')",
+            name=op.f("ck_task_state_known"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
+        postgresql_with={"fillfactor": "85"},
+    )
+    op.create_index(
+        "ix_task_due", "task", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL")
+    )
+    op.create_index(
+        "ix_task_ended_badly",
+        "task",
+        ["state", "id"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('failed','cancelled')"),
+    )
+    op.create_index(
+        "ix_task_expires",
+        "task",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("expires_at IS NOT NULL AND finished_at IS NULL"),
+    )
+    op.create_index(
+        "ix_task_live",
+        "task",
+        ["queue", "state", "id"],
+        unique=False,
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
+    op.create_index("ix_task_name_id", "task", ["name", "id"], unique=False)
+    op.create_index(
+        "ix_task_parent",
+        "task",
+        ["parent_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("parent_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_task_tags",
+        "task",
+        ["tags"],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_where=sa.text("tags <> '{}'"),
+    )
+    op.create_index(
+        "ix_task_workflow",
+        "task",
+        ["workflow_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("workflow_id IS NOT NULL"),
+    )
+    op.create_table(
+        "task_attempt",
+        sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('timeline_seq')"), nullable=False),
+        sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column(
+            "outcome",
+            sa.Text(),
+            nullable=False,
+            comment="succeeded, failed, retrying, cancelled, released, crashed",
+        ),
+        sa.Column("worker", sa.Text(), nullable=True),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("traceback", sa.Text(), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True, comment="what killed or released it"),
+        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_task_attempt")),
+    )
+    op.create_index("ix_task_attempt_task", "task_attempt", ["task_id", "id"], unique=False)
+    op.create_table(
+        "task_event",
+        sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('timeline_seq')"), nullable=False),
+        sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Text(),
+            nullable=False,
+            comment="stage, log, cancel_requested, cancelled, retried, put_off, expired, ...",
+        ),
+        sa.Column(
+            "data", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_task_event")),
+    )
+    op.create_index("ix_task_event_task", "task_event", ["task_id", "id"], unique=False)
+    op.create_table(
+        "task_progress",
+        sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column("current", sa.Double(), nullable=False),
+        sa.Column("total", sa.Double(), nullable=True),
+        sa.Column("message", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", name=op.f("pk_task_progress")),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_table(
+        "tree_item",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("object_type", sa.Text(), server_default=sa.text("'file'"), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("parent_id", sa.Uuid(), nullable=True),
+        sa.Column("storage_key", sa.Text(), nullable=False),
+        sa.Column("submitted_by", sa.Text(), nullable=True),
+        sa.Column("task_id", sa.Uuid(), nullable=True, comment="the task that made it"),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tree_item")),
+    )
+    op.create_index(
+        "ix_tree_item_parent",
+        "tree_item",
+        ["parent_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("parent_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_tree_item_task",
+        "tree_item",
+        ["task_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("task_id IS NOT NULL"),
+    )
+    op.create_table(
+        "unique_key",
+        sa.Column(
+            "name", sa.Text(), nullable=False, comment="the task type: keys of different types don't meet"
+        ),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column("hold", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "key", name=op.f("pk_unique_key")),
+    )
+    op.create_index("ix_unique_key_task", "unique_key", ["task_id"], unique=False)
+    op.create_table(
+        "worker",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("queues", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("task_types", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("processes", sa.Integer(), nullable=False),
+        sa.Column("threads", sa.Integer(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Text(),
+            server_default=sa.text("'running'"),
+            nullable=False,
+            comment="running, draining, stopped, lost",
+        ),
+        sa.Column("memory_bytes", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "children",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'"),
+            nullable=False,
+        ),
+        sa.Column(
+            "begun",
+            sa.ARRAY(sa.Uuid()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+            comment="tasks that had begun at the last beat",
+        ),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lost_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
+    )
+    op.create_index(
+        "ix_worker_live",
+        "worker",
+        ["beat_at"],
+        unique=False,
+        postgresql_where=sa.text("lost_at IS NULL AND stopped_at IS NULL"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index(
+        "ix_worker_live",
+        table_name="worker",
+        postgresql_where=sa.text("lost_at IS NULL AND stopped_at IS NULL"),
+    )
+    op.drop_table("worker")
+    op.drop_index("ix_unique_key_task", table_name="unique_key")
+    op.drop_table("unique_key")
+    op.drop_index(
+        "ix_tree_item_task", table_name="tree_item", postgresql_where=sa.text("task_id IS NOT NULL")
+    )
+    op.drop_index(
+        "ix_tree_item_parent", table_name="tree_item", postgresql_where=sa.text("parent_id IS NOT NULL")
+    )
+    op.drop_table("tree_item")
+    op.drop_table("task_progress")
+    op.drop_index("ix_task_event_task", table_name="task_event")
+    op.drop_table("task_event")
+    op.drop_index("ix_task_attempt_task", table_name="task_attempt")
+    op.drop_table("task_attempt")
+    op.drop_index("ix_task_workflow", table_name="task", postgresql_where=sa.text("workflow_id IS NOT NULL"))
+    op.drop_index(
+        "ix_task_tags", table_name="task", postgresql_using="gin", postgresql_where=sa.text("tags <> '{}'")
+    )
+    op.drop_index("ix_task_parent", table_name="task", postgresql_where=sa.text("parent_id IS NOT NULL"))
+    op.drop_index("ix_task_name_id", table_name="task")
+    op.drop_index("ix_task_live", table_name="task", postgresql_where=sa.text("finished_at IS NULL"))
+    op.drop_index(
+        "ix_task_expires",
+        table_name="task",
+        postgresql_where=sa.text("expires_at IS NOT NULL AND finished_at IS NULL"),
+    )
+    op.drop_index(
+        "ix_task_ended_badly", table_name="task", postgresql_where=sa.text("state IN ('failed','cancelled')")
+    )
+    op.drop_index("ix_task_due", table_name="task", postgresql_where=sa.text("due_at IS NOT NULL"))
+    op.drop_table("task")
+    op.drop_table("queue_minute")
+    op.drop_table("queue_depth")
+    op.drop_table("queue")
+    op.drop_table("outbox")
+    op.drop_table("leader")
+    op.drop_index("ix_idempotency_key_created_at", table_name="idempotency_key")
+    op.drop_table("idempotency_key")
+    op.drop_table("api_key")
+    op.execute("DROP SEQUENCE timeline_seq")

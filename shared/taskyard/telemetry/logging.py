@@ -1,0 +1,68 @@
+"""Logging through structlog: JSON in containers, coloured lines on a terminal; `logging` goes the same way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+
+def set_up_logging(
+    service: str, *, level: str = "info", style: str = "auto", process: str | None = None
+) -> None:
+    """Routes structlog and the standard library through one pipeline to standard error.
+
+    `style` is `json`, `console` or `auto` (console where standard error is a terminal). Every line carries
+    `timestamp, level, event, service, process` and what is bound in context variables
+    (`request_id`, `task_id`, `task_name`, `attempt`, `trace_id`).
+    """
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _constants(service, process or str(os.getpid())),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    tail: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if not console:
+        tail.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*tail, renderer])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("dramatiq", "apscheduler", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
+        logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+
+
+def _constants(service: str, process: str) -> Processor:
+    def add(_: Any, __: str, event: Any) -> Any:
+        event.setdefault("service", service)
+        event.setdefault("process", process)
+        return event
+
+    return add

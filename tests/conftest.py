@@ -1,0 +1,132 @@
+"""Real servers for every test: one PostgreSQL and one Valkey a session, a database a test process.
+
+postgres, valkey    the shared pair: make databases there, but never stop it or FLUSHALL it
+database_url        a migrated database, as the migrations left it when the test starts
+engine              an engine on it
+redis_url           an empty numbered database of the shared Valkey
+new_database        call it for one more migrated database
+own_servers         a migrated pair for this test alone, to stop, kill and flush at will
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey, servers
+from tests.support.databases import CleanDatabase
+from tests.support.shared_servers import SharedServers
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+SERVERS = pytest.StashKey[SharedServers]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep end-to-end tests in one process: two stacks at once on two cores would only measure each other."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    shared = session.config.stash.get(SERVERS, None)
+    if shared is not None:
+        shared.leave()
+
+
+@pytest.fixture(scope="session")
+def shared_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SharedServers:
+    base = tmp_path_factory.getbasetemp()
+    shared = SharedServers(base if WORKER == "main" else base.parent)
+    shared.join()
+    request.config.stash[SERVERS] = shared
+    return shared
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_servers: SharedServers) -> Postgres:
+    return shared_servers.postgres
+
+
+@pytest.fixture(scope="session")
+def valkey(shared_servers: SharedServers) -> Valkey:
+    return shared_servers.valkey
+
+
+@pytest.fixture(scope="session")
+def new_database(shared_servers: SharedServers) -> Iterator[Callable[[], str]]:
+    """Makes migrated databases, gone at the end of the session."""
+    names: list[str] = []
+
+    def make() -> str:
+        name = f"test_{WORKER}_{len(names)}"
+        with shared_servers.migrated_template() as template:
+            url = shared_servers.postgres.create_database(name, template)
+        names.append(name)
+        return url
+
+    yield make
+    for name in names:
+        shared_servers.postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def clean_database(new_database: Callable[[], str]) -> tuple[str, CleanDatabase]:
+    url = new_database()
+    return url, CleanDatabase.fresh(url.replace("postgresql+psycopg://", "postgresql://"))
+
+
+@pytest.fixture
+def database_url(clean_database: tuple[str, CleanDatabase]) -> str:
+    url, database = clean_database
+    database.restore()
+    return url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    from taskyard.store.engine import make_engine
+
+    made = make_engine(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    """Channels of pub/sub have no numbers: what another test process publishes is heard here too."""
+    number = 1 if WORKER == "main" else 2 + int(WORKER.removeprefix("gw"))
+    with valkey.client(number) as client:
+        client.flushdb()
+    return valkey.database_url(number)
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """A directory for servers of a test's own; open to the account that PostgreSQL runs as."""
+    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
+    home.chmod(0o711)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def own_servers(server_home: Path) -> Iterator[tuple[Postgres, Valkey]]:
+    from taskyard.store import migrate
+
+    with servers(server_home, postgres_port=0, valkey_port=0) as pair:
+        migrate.upgrade(pair[0].url())
+        yield pair

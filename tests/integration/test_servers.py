@@ -1,0 +1,269 @@
+"""The embedded servers keep what they promise, whoever kills what."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
+
+import psycopg
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from taskyard_dev import processes
+from taskyard_dev.errors import DataDirectoryInUse, PortTaken, ServerFailed
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.valkey import Valkey
+
+AS_ROOT = os.geteuid() == 0
+
+
+@contextmanager
+def listener(port: int = 0) -> Iterator[int]:
+    """Somebody else's server."""
+    with socket.socket() as somebody:
+        somebody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        somebody.bind(("127.0.0.1", port))
+        somebody.listen()
+        yield somebody.getsockname()[1]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class TestPostgres:
+    def test_keeps_its_data_port_and_password_between_starts(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as first:
+            with first.connect() as connection:
+                connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+            url = first.url()
+        started = time.monotonic()
+        with Postgres(server_home / "pg") as second, second.connect() as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+            assert second.url() == url
+        assert time.monotonic() - started < 5
+
+    def test_is_as_durable_as_production(self, postgres: Postgres) -> None:
+        with postgres.connect() as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
+
+    def test_wants_the_password_and_listens_on_loopback_only(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            wrong = f"host=127.0.0.1 port={server.port} user=taskyard dbname=taskyard"
+            with pytest.raises(psycopg.OperationalError, match="password"):
+                psycopg.connect(wrong + " password=wrong")
+            with server.connect() as connection:
+                assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
+                assert connection.execute("SHOW unix_socket_directories").fetchone() == ("",)
+        assert mode(server_home / "pg" / "password") == 0o600
+
+    def test_recovers_from_kill_9_on_the_same_port(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            port = server.port
+            with server.connect() as connection:
+                connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+                server.kill()
+                assert server.pid is None
+                server.start()
+            assert server.port == port
+            with server.connect() as connection:
+                assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+    def test_stops_and_starts_on_the_same_port_with_clients_connected(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            port = server.port
+            for stop_mode in ("fast", "immediate"):
+                connection = server.connect()
+                server.stop(stop_mode)
+                assert server.pid is None
+                with pytest.raises(psycopg.OperationalError):
+                    connection.execute("SELECT 1")
+                connection.close()
+                server.start()
+                assert server.port == port
+
+    def test_forgets_the_pid_file_of_a_dead_server_whose_number_lives_again(self, server_home: Path) -> None:
+        server = Postgres(server_home / "pg", port=0)
+        server.start()
+        server.kill()
+        pid_file = server_home / "pg" / "data" / "postmaster.pid"
+        lines = pid_file.read_text().splitlines()
+        # Any process that lives and belongs to the same account would do; ours is looked at the same way.
+        stranger = processes.spawn(
+            ["/bin/sleep", "60"],
+            death_signal=signal.SIGKILL,
+            output=subprocess.DEVNULL,
+            account=server.account,
+        )
+        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
+        try:
+            server.start()
+            server.stop()
+        finally:
+            processes.kill(stranger)
+
+    def test_refuses_a_data_directory_that_a_live_server_holds(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            with pytest.raises(DataDirectoryInUse, match=r"another stack is running on .*pg"):
+                Postgres(server_home / "pg", port=0).start(patience=timedelta(seconds=0.1))
+            assert server.pid is not None
+
+    def test_takes_another_port_when_its_own_is_taken(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            port = server.port
+        with listener(port), Postgres(server_home / "pg") as server:
+            assert server.port != port
+
+    def test_says_so_when_the_port_asked_for_is_taken(self, server_home: Path) -> None:
+        with listener() as port, pytest.raises(PortTaken, match=str(port)):
+            Postgres(server_home / "pg", port=port).start()
+
+    def test_an_interrupted_first_start_leaves_nothing_to_trip_over(self, server_home: Path) -> None:
+        half = server_home / "pg" / "data.new"
+        half.mkdir(parents=True)
+        (half / "PG_VERSION").write_text("18\n")
+        (server_home / "pg").chmod(0o711)
+        with Postgres(server_home / "pg", port=0) as server:
+            assert server.pid is not None
+
+    def test_shows_what_the_server_said_when_it_does_not_start(self, server_home: Path) -> None:
+        with pytest.raises(ServerFailed, match="no_such_setting"):
+            Postgres(server_home / "pg", port=0, settings={"no_such_setting": "1"}).start()
+
+    def test_copies_a_database(self, postgres: Postgres) -> None:
+        template, copy = f"template_{os.getpid()}", f"copy_{os.getpid()}"
+        with psycopg.connect(_dsn(postgres.create_database(template))) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        with psycopg.connect(_dsn(postgres.create_database(copy, template))) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        for name in (template, copy):
+            postgres.drop_database(name)
+
+    @pytest.mark.skipif(not AS_ROOT, reason="only root has to become somebody else")
+    def test_run_by_root_it_works_as_another_account(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server:
+            assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+        assert mode(server_home / "pg" / "data") == 0o700
+
+    @pytest.mark.skipif(not AS_ROOT, reason="only root has to become somebody else")
+    def test_run_by_root_in_a_closed_directory_it_keeps_its_data_elsewhere(self, server_home: Path) -> None:
+        closed = server_home / "home"
+        closed.mkdir(mode=0o700)
+        directory = closed / "checkout" / ".taskyard" / "postgres"
+        elsewhere = None
+        try:
+            with Postgres(directory, port=0) as server:
+                elsewhere = (directory / "data").resolve()
+                assert server.pid is not None
+                assert not elsewhere.is_relative_to(closed)
+                assert mode(elsewhere) == 0o700
+                with server.connect() as connection:
+                    connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+            assert mode(closed) == 0o700
+            with Postgres(directory, port=0) as again, again.connect() as connection:
+                assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        finally:
+            if elsewhere is not None:
+                subprocess.run(["rm", "-rf", str(elsewhere.parent)], check=True)
+
+
+class TestValkey:
+    def test_keeps_its_data_between_starts_and_over_kill_9(self, server_home: Path) -> None:
+        with Valkey(server_home / "valkey", port=0) as server:
+            with server.client() as client:
+                client.rpush("queue", "one")
+            url = server.url
+            server.stop()
+            server.start()
+            with server.client() as client:
+                client.rpush("queue", "two")
+                time.sleep(1.2)  # appendfsync everysec
+            server.kill()
+            server.start()
+            assert server.url == url
+            with server.client() as client:
+                assert client.lrange("queue", 0, -1) == [b"one", b"two"]
+
+    def test_wants_the_password_and_never_evicts(self, server_home: Path) -> None:
+        with Valkey(server_home / "valkey", port=0) as server:
+            with (
+                redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
+                stranger.ping()
+            with server.client() as client:
+                assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+                assert client.config_get("appendonly")["appendonly"] == "yes"
+                assert client.config_get("bind")["bind"] == "127.0.0.1"
+            arguments = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+            assert server.url.split(":")[2].split("@")[0].encode() not in arguments
+        assert mode(server_home / "valkey" / "password") == 0o600
+        assert mode(server_home / "valkey" / "valkey.conf") == 0o600
+
+    def test_refuses_a_data_directory_that_a_live_server_holds(self, server_home: Path) -> None:
+        with (
+            Valkey(server_home / "valkey", port=0),
+            pytest.raises(DataDirectoryInUse, match=r"another stack is running on .*valkey"),
+        ):
+            Valkey(server_home / "valkey", port=0).start(patience=timedelta(seconds=0.1))
+
+    def test_takes_another_port_when_its_own_is_taken(self, server_home: Path) -> None:
+        with Valkey(server_home / "valkey", port=0) as server:
+            port = server.port
+        with listener(port), Valkey(server_home / "valkey") as server:
+            assert server.port != port
+
+    def test_says_so_when_the_port_asked_for_is_taken(self, server_home: Path) -> None:
+        with listener() as port, pytest.raises(PortTaken, match=str(port)):
+            Valkey(server_home / "valkey", port=port).start()
+
+    def test_shows_what_the_server_said_when_it_does_not_start(self, server_home: Path) -> None:
+        with pytest.raises(ServerFailed, match="no-such-setting"):
+            Valkey(server_home / "valkey", port=0, settings={"no-such-setting": "1"}).start()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal")
+class TestWithoutTheirParent:
+    def test_both_end_when_it_is_killed_and_start_again(self, server_home: Path) -> None:
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "taskyard_dev.servers", "--data-dir", str(server_home)],
+            stdout=subprocess.PIPE,
+        )
+        assert parent.stdout is not None
+        with parent.stdout as lines:
+            next(lines), next(lines)
+        postgres, valkey = Postgres.running(server_home / "postgres"), Valkey.running(server_home / "valkey")
+        pids = [postgres.pid, valkey.pid]
+        parent.kill()
+        parent.wait()
+        # At once, without waiting for the old ones: the lock does that.
+        with Postgres(server_home / "postgres") as again, Valkey(server_home / "valkey") as too:
+            assert again.pid not in pids
+            assert too.pid not in pids
+        for pid in pids:
+            assert pid is not None
+            assert processes.gone(pid, within=timedelta(seconds=5))
+
+    def test_a_server_outlives_the_thread_that_started_it(self, server_home: Path) -> None:
+        server = Valkey(server_home / "valkey", port=0)
+        thread = Thread(target=server.start)
+        thread.start()
+        thread.join()
+        time.sleep(0.2)
+        assert server.pid is not None
+        server.stop()
+
+
+def _dsn(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://")
