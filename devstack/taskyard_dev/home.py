@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 import time
@@ -19,16 +20,16 @@ from taskyard_dev.errors import DataDirectoryInUse, StackError
 LOG_LIMIT_BYTES = 10_000_000
 
 
-def make_directory(path: Path, account: Account | None) -> None:
+def make_directory(path: Path) -> None:
     """Make `path` and what is missing above it, closed to others.
 
-    Where a server runs under another account it may pass through, and not list. Directories that exist
-    are left as they are: they belong to somebody.
+    Where we are root, PostgreSQL runs under another account: it may pass through, and not list.
+    Directories that exist are left as they are: they belong to somebody.
     """
     for directory in reversed([path, *path.parents]):
         if not directory.exists():
             directory.mkdir(exist_ok=True)
-            directory.chmod(0o711 if account else 0o700)
+            directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
 def place_data(data: Path, account: Account | None) -> Path:
@@ -36,20 +37,34 @@ def place_data(data: Path, account: Account | None) -> Path:
 
     A checkout under /root or in another closed directory can't hold files of another account, and
     opening somebody's home for it is out of the question. Then they live under the system's state
-    directory, and `data` is a link to them.
+    directory, and `take_over` makes `data` a link to them.
     """
     if data.is_symlink():
         target = data.resolve()
-        make_directory(target.parent, account)
+        make_directory(target.parent)
         return target
     if account is None or data.exists() or account.reaches(data.parent):
         return data.resolve()
     key = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
     home = state_directory() / key
-    make_directory(home, account)
+    make_directory(home)
     (home / "belongs-to").write_text(f"{data}\n")
-    data.symlink_to(home / "data")
     return home / "data"
+
+
+def take_over(target: Path, data: Path) -> None:
+    """Point `data` at `target`, with its lock held.
+
+    Files that are there already, without a link to them, are of a directory that was removed since: who
+    removed it wants to begin anew. They are set aside once, because nobody looked when it happened.
+    """
+    if target == data.resolve():
+        return
+    if target.exists():
+        before = target.with_name("data.before")
+        shutil.rmtree(before, ignore_errors=True)
+        target.rename(before)
+    data.symlink_to(target)
 
 
 def state_directory() -> Path:

@@ -105,6 +105,11 @@ class Postgres:
     def log(self) -> Path:
         return self.directory / "log"
 
+    @property
+    def data(self) -> Path:
+        """Where its files really are."""
+        return (self.directory / "data").resolve()
+
     def url(self, database: str = NAME) -> str:
         """The database's address as SQLAlchemy takes it."""
         return f"postgresql+psycopg://{NAME}:{self._password}@{ports.LOOPBACK}:{self.port}/{database}"
@@ -147,10 +152,11 @@ class Postgres:
         if self._process is not None and self._process.poll() is None:
             return
         account = self.account
-        home.make_directory(self.directory, account)
+        home.make_directory(self.directory)
         data = home.place_data(self.directory / "data", account)
         lock = data.parent / "postgres.lock"
         with home.lock(lock, "PostgreSQL", patience=patience) as held:
+            home.take_over(data, self.directory / "data")
             self._password = home.secret(self.directory / "password")
             binaries = postgres_binaries(_major(data), account)
             if not (data / "PG_VERSION").exists():
@@ -166,7 +172,11 @@ class Postgres:
                     failure = lost
             else:
                 raise ServerFailed(f"PostgreSQL found no free port\n{failure}")
-        self._make_own_database()
+        try:
+            self._make_own_database()
+        except psycopg.Error as error:
+            self.stop()
+            raise ServerFailed(f"PostgreSQL on {data} doesn't let us in: {error}") from error
 
     def stop(self, mode: StopMode = "fast", *, within: timedelta = timedelta(seconds=30)) -> None:
         """Stop the server: `fast` ends its connections, `immediate` is a crash it recovers from."""

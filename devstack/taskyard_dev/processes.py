@@ -110,3 +110,8 @@ def gone(pid: int, *, within: timedelta) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def kill_session(leader: int) -> None:
+    """SIGKILL to whatever is left of the group that a process of ours led."""
+    os.killpg(leader, signal.SIGKILL)

@@ -89,6 +89,11 @@ class Valkey:
         return self.directory / "log"
 
     @property
+    def data(self) -> Path:
+        """Where its files really are."""
+        return (self.directory / "data").resolve()
+
+    @property
     def url(self) -> str:
         return self.database_url(0)
 
@@ -111,8 +116,8 @@ class Valkey:
         """
         if self._process is not None and self._process.poll() is None:
             return
-        data = self.directory / "data"
-        home.make_directory(data, None)
+        data = self.data
+        home.make_directory(data)
         lock = self.directory / "valkey.lock"
         with home.lock(lock, "Valkey", patience=patience) as held:
             self._password = home.secret(self.directory / "password")

@@ -9,13 +9,22 @@ itself names no database, no Redis and no API.
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
@@ -24,8 +33,13 @@ _POINTS_SOMEWHERE = (
     "DATABASE_URL",
     "TASKYARD_REDIS_URL",
     "REDIS_URL",
+    "REDIS_HOST",
     "TASKYARD_URL",
 )
+# A queue's name becomes a key of Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours (broker/names.py).
+_QUEUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_TAKEN_QUEUE_NAMES = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
+_DAY_SECONDS = 86_400.0
 
 
 class InvalidSettings(Exception):
@@ -42,7 +56,7 @@ _CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True, allow_inf_nan=False
     )
 
     # Servers
@@ -55,7 +69,7 @@ class Settings(BaseSettings):
     )
     db_pool_size: int = Field(default=10, ge=1, le=200, validation_alias=_names("DB_POOL_SIZE"))
     db_statement_timeout_seconds: float = Field(
-        default=30.0, gt=0, validation_alias=_names("DB_STATEMENT_TIMEOUT_SECONDS")
+        default=30.0, ge=0.001, le=_DAY_SECONDS, validation_alias=_names("DB_STATEMENT_TIMEOUT_SECONDS")
     )
     redis_max_connections: int = Field(default=50, ge=2, validation_alias=_names("REDIS_MAX_CONNECTIONS"))
     namespace: str = Field(
@@ -109,7 +123,9 @@ class Settings(BaseSettings):
     max_memory_per_child_mb: int = Field(
         default=0, ge=0, description="0: no limit.", validation_alias=_names("MAX_MEMORY_PER_CHILD_MB")
     )
-    drain_seconds: float = Field(default=30.0, gt=0, validation_alias=_names("DRAIN_SECONDS"))
+    drain_seconds: float = Field(
+        default=30.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("DRAIN_SECONDS")
+    )
     smtp_host: str | None = Field(default=None, validation_alias=_names("SMTP_HOST"))
     smtp_port: int = Field(default=587, ge=1, le=65535, validation_alias=_names("SMTP_PORT"))
     smtp_user: str | None = Field(default=None, validation_alias=_names("SMTP_USER"))
@@ -117,13 +133,21 @@ class Settings(BaseSettings):
     smtp_security: str = Field(
         default="none", pattern="^(none|starttls|tls)$", validation_alias=_names("SMTP_SECURITY")
     )
-    smtp_timeout_seconds: float = Field(default=20.0, gt=0, validation_alias=_names("SMTP_TIMEOUT_SECONDS"))
+    smtp_timeout_seconds: float = Field(
+        default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("SMTP_TIMEOUT_SECONDS")
+    )
     mail_from: str = Field(default="Taskyard <taskyard@localhost>", validation_alias=_names("MAIL_FROM"))
 
     # Lives and leases
-    heartbeat_seconds: float = Field(default=5.0, gt=0, validation_alias=_names("HEARTBEAT_SECONDS"))
-    worker_lease_seconds: float = Field(default=20.0, gt=0, validation_alias=_names("WORKER_LEASE_SECONDS"))
-    leader_lease_seconds: float = Field(default=3.0, gt=0, validation_alias=_names("LEADER_LEASE_SECONDS"))
+    heartbeat_seconds: float = Field(
+        default=5.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("HEARTBEAT_SECONDS")
+    )
+    worker_lease_seconds: float = Field(
+        default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("WORKER_LEASE_SECONDS")
+    )
+    leader_lease_seconds: float = Field(
+        default=3.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("LEADER_LEASE_SECONDS")
+    )
 
     # Watching
     app_env: str = Field(default="development", validation_alias=_names("APP_ENV", "APP_ENV"))
@@ -135,6 +159,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=9000, ge=0, le=65535, description="0: a free port.", validation_alias=_names("METRICS_PORT")
     )
+
+    health_file: Path | None = Field(default=None, validation_alias=_names("HEALTH_FILE"))
 
     # The CLI, as a client of the API
     url: str = Field(default="http://127.0.0.1:8000", validation_alias=_names("URL"))
@@ -157,6 +183,19 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("queues", "worker_queues")
+    @classmethod
+    def _queue_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for name in value:
+            if not _QUEUE_NAME.fullmatch(name) or name in _TAKEN_QUEUE_NAMES:
+                raise ValueError(
+                    f"{name[:80]!r} cannot name a queue: a letter, then letters, digits, '_' or '-', at most 63,"
+                    f" and none of {', '.join(sorted(_TAKEN_QUEUE_NAMES))}"
+                )
+        if not value and info.field_name == "queues":
+            raise ValueError("must name at least one queue")
+        return tuple(dict.fromkeys(value))
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:
@@ -172,13 +211,20 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
             raise ValueError("must be a PostgreSQL URL: postgresql://user:password@host:port/name")
+        _check_port(rest)
         return SecretStr(f"postgresql+psycopg://{rest}")
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if not separator or scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must be a Redis URL: redis://[:password@]host:port/db")
+        if scheme != "unix":
+            database = _check_port(rest)
+            # redis-py takes database 0 for one it cannot read.
+            if database and not database.isdecimal():
+                raise ValueError("the database in a Redis URL is a number: redis://[:password@]host:port/db")
         return value
 
     @model_validator(mode="after")
@@ -201,40 +247,52 @@ def read_settings(**overrides: Any) -> Settings:
 
     Raises InvalidSettings with one line that names the variable.
     """
-    environ = dict(os.environ)
+    # An empty variable is one that isn't set: compose files pass `NAME: ${NAME:-}`.
+    environ = {name: value for name, value in os.environ.items() if value}
+    if directory := environ.get("TASKYARD_SECRETS_DIR"):
+        environ = {**_secret_files(Path(directory)), **environ}
     if not any(name in environ for name in _POINTS_SOMEWHERE):
         environ = {**_development_env(environ), **environ}
     if "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys()):
         environ["REDIS_URL"] = _redis_url_from_parts(environ)
-    if directory := environ.get("TASKYARD_SECRETS_DIR"):
-        environ = {**_secret_files(Path(directory)), **environ}
     values: dict[str, Any] = {}
+    variables: dict[str, str] = {}
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         assert isinstance(alias, AliasChoices)
-        found = next((environ[str(a)] for a in alias.choices if environ.get(str(a))), None)
-        if found is not None:
-            values[name] = found
+        variables[name] = next((str(a) for a in alias.choices if str(a) in environ), str(alias.choices[0]))
+        if variables[name] in environ:
+            values[name] = environ[variables[name]]
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return Settings.model_validate(values)
     except ValidationError as e:
-        raise InvalidSettings(_one_line(e)) from None
+        raise InvalidSettings(_one_line(e, variables)) from None
 
 
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
+def _one_line(error: ValidationError, variables: dict[str, str]) -> str:
+    """The first thing wrong, after the name of the variable that was set (it may be one of the older names)."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    message = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
     name = str(first["loc"][0]) if first["loc"] else ""
-    variable = name if name.startswith("TASKYARD_") else f"TASKYARD_{name.upper()}"
+    variable = variables.get(name) or variables.get(name.removeprefix("TASKYARD_").lower(), name)
     return f"{variable}: {message}" if name else message
+
+
+def _check_port(rest: str) -> str:
+    """The path of what follows `scheme://`. Raises ValueError for a port that is none."""
+    authority, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    port = authority.rpartition("]")[2].rpartition(":")
+    if port[1] and not (port[2].isdecimal() and 0 < int(port[2]) <= 65535):
+        raise ValueError("the port must be a number from 1 to 65535")
+    return path
 
 
 def _development_env(environ: dict[str, str]) -> dict[str, str]:
     path = Path(environ.get("TASKYARD_DATA_DIR", ".taskyard")) / "dev.env"
     try:
-        lines = path.read_text().splitlines()
-    except OSError:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
         return {}
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
@@ -242,9 +300,14 @@ def _development_env(environ: dict[str, str]) -> dict[str, str]:
 
 def _secret_files(directory: Path) -> dict[str, str]:
     try:
-        return {p.name.upper(): p.read_text().strip() for p in directory.iterdir() if p.is_file()}
+        found = {p.name.upper(): p.read_text("utf-8").strip() for p in directory.iterdir() if p.is_file()}
     except OSError as e:
-        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: cannot read {directory}: {e.strerror}") from None
+        raise InvalidSettings(
+            f"TASKYARD_SECRETS_DIR: cannot read {e.filename or directory}: {e.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: a file in {directory} is not text in UTF-8") from None
+    return {name: value for name, value in found.items() if value}
 
 
 def _redis_url_from_parts(environ: dict[str, str]) -> str:

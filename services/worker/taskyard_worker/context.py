@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection
+
 from taskyard.catalogue.types import TaskType
 from taskyard.settings import Settings
 from taskyard.storage.interface import Storage
@@ -20,7 +21,8 @@ MAX_LOG_BYTES = 256 * 1024
 
 
 class Sink(Protocol):
-    """Where a context's words go: the child's writer, or a list in a test. None of these waits for a server."""
+    """Where a context's words go: the child's writer, or a list in a test. None of these waits for a
+    server."""
 
     def progress(
         self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str
@@ -50,9 +52,9 @@ class Child:
 class TaskContext:
     """Given to every task function as its second argument.
 
-    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` only hand
-    over what they are told: the newest progress is written a few times a second, log lines and changes of the
-    progress message are all kept (up to 1,000 lines or 256 KiB a task).
+    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log`
+    only hand over what they are told: the newest progress is written a few times a second, log lines and
+    changes of the progress message are all kept (up to 1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
@@ -123,7 +125,8 @@ class TaskContext:
         return self.submitter(self, children) if children else []
 
     def db(self) -> AbstractContextManager[Connection]:
-        """A connection to PostgreSQL with one transaction, committed where the block ends without an error."""
+        """A connection to PostgreSQL with one transaction, committed where the block ends without an
+        error."""
         return self.connect()
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+
 from taskyard.catalogue.types import Catalogue, TaskType
 
 from .context import TaskContext

@@ -47,7 +47,7 @@ class Publisher:
             return 0
         pipe = self.client.pipeline(transaction=False)
         for queue, wanted in by_queue.items():
-            payloads: dict[str | bytes, Any] = {p.message_id: message_for(p).encode() for p in wanted}
+            payloads: dict[Any, Any] = {p.message_id: message_for(p).encode() for p in wanted}
             pipe.hset(self.names.messages(queue), mapping=payloads)
             pipe.rpush(self.names.queue(queue), *payloads)
             pipe.lpush(self.names.wake(queue), *("1" * min(len(wanted), WAKE_TOKENS)))

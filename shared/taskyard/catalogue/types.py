@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -94,7 +94,7 @@ class Catalogue:
     def __contains__(self, name: object) -> bool:
         return name in self._types
 
-    def __iter__(self) -> Iterable[TaskType[Any, Any]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[TaskType[Any, Any]]:
         return iter(self._types.values())
 
     def __len__(self) -> int:

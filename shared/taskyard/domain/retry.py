@@ -10,6 +10,8 @@ from datetime import timedelta
 from .errors import Retry, TaskError
 
 FULL_JITTER_FLOOR = 0.05
+# What a task may ask for with `Retry(after=...)`: beyond some 290,000 years PostgreSQL has no time for it.
+LONGEST_DELAY = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ class RetryPolicy:
         """
         if not self.is_retryable(error):
             return GiveUp("not_retryable")
-        if failures >= (max_attempts or self.max_attempts):
+        if failures >= (self.max_attempts if max_attempts is None else max_attempts):
             return GiveUp("max_attempts")
         if isinstance(error, Retry) and error.after is not None:
-            return max(error.after, timedelta(0))
+            return min(max(error.after, timedelta(0)), LONGEST_DELAY)
         return self.delay(failures, error=error, rand=rand)
 
     def is_retryable(self, error: BaseException) -> bool:
@@ -84,8 +86,11 @@ class RetryPolicy:
         first = next(
             (delay for kind, delay in self.delays if isinstance(error, kind)), self.first_delay
         ).total_seconds()
-        # Clamp the exponent: 2.0 ** 2000 overflows, and the cap makes anything past 64 the same.
-        seconds = min(first * self.factor ** min(failures - 1, 64), self.max_delay.total_seconds())
+        longest = min(self.max_delay, LONGEST_DELAY).total_seconds()
+        try:
+            seconds = min(first * self.factor ** max(0, failures - 1), longest)
+        except OverflowError:  # 2.0 ** 2000, which is past any cap
+            seconds = longest if first else 0.0
         if self.jitter:
             seconds *= FULL_JITTER_FLOOR + (1 - FULL_JITTER_FLOOR) * rand()
         return timedelta(seconds=seconds)

@@ -46,7 +46,7 @@ class Event(StrEnum):
     FAIL = "fail"
     BACK_OFF = "back_off"  # failed, and will be tried again
     CANCEL = "cancel"
-    EXPIRE = "expire"  # not finished within its whole life
+    EXPIRE = "expire"  # its whole life is over while it waits; what runs has its hard limit
     RETRY = "retry"  # a person asks for another run
 
 
@@ -70,7 +70,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.RUNNING, _E.FAIL): _S.FAILED,
     (_S.RUNNING, _E.BACK_OFF): _S.RETRYING,
     (_S.RUNNING, _E.CANCEL): _S.CANCELLED,
-    (_S.RUNNING, _E.EXPIRE): _S.FAILED,
     (_S.RETRYING, _E.PROMOTE): _S.QUEUED,
     (_S.RETRYING, _E.CANCEL): _S.CANCELLED,
     (_S.RETRYING, _E.EXPIRE): _S.FAILED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -44,19 +44,55 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "")
             case int():
                 if not -(2**63) <= item < 2**64:
                     raise Unstorable("the number is out of range", where)
-            case float():
+            case dict():
+                stack.extend((inner, place, depth + 1) for place, inner in _members(item, where))
+            case list():
+                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
+            # Not their subclasses: orjson refuses named tuples and other libraries' floats.
+            case tuple() if type(item) is tuple:
+                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
+            case float() if type(item) is float:
                 if not math.isfinite(item):
                     raise Unstorable("the number is not finite", where)
-            case dict():
-                for key, inner in item.items():
-                    if not isinstance(key, str):
-                        raise Unstorable("keys must be text", where)
-                    _check_text(key, where)
-                    stack.append((inner, f"{where}/{key.replace('~', '~0').replace('/', '~1')}", depth + 1))
-            case list() | tuple():
-                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
             case _:
                 raise Unstorable(f"{type(item).__name__} is not JSON", where)
+
+
+def storable_text(text: str) -> str:
+    """The text with U+FFFD in place of what PostgreSQL cannot hold: for words of tasks (log lines, messages), which
+    must not be lost because a file name in them was not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text.replace("\x00", "\ufffd")
+
+
+def storable(value: Any, *, max_depth: int = MAX_DEPTH) -> Any:
+    """The value with its texts made storable and what is not JSON in words."""
+    match value:
+        case str():
+            return storable_text(value)
+        case dict() if max_depth:
+            return {
+                storable_text(str(k)): storable(inner, max_depth=max_depth - 1) for k, inner in value.items()
+            }
+        case list() | tuple() if max_depth:
+            return [storable(inner, max_depth=max_depth - 1) for inner in value]
+        case _:
+            try:
+                check_storable(value, max_depth=1)
+            except Unstorable:
+                return storable_text(str(value)[:1000])
+            return value
+
+
+def _members(item: dict[Any, Any], where: str) -> Iterator[tuple[str, Any]]:
+    for key, inner in item.items():
+        if type(key) is not str:
+            raise Unstorable("keys must be text", where)
+        _check_text(key, where)
+        yield f"{where}/{key.replace('~', '~0').replace('/', '~1')}", inner
 
 
 def _check_text(text: str, where: str) -> None:

@@ -22,7 +22,8 @@ class Cancellation:
 
 _CANCEL = sa.text("""
 WITH locked AS (
-    SELECT id, state AS before FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
+    SELECT id, name, queue, attempt, workflow_id, state AS before, cancel_requested_at IS NULL AS is_first
+    FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
 ), ended AS (
     UPDATE task t SET
         cancel_requested_at = coalesce(t.cancel_requested_at, now()),
@@ -30,17 +31,17 @@ WITH locked AS (
         due_at = CASE WHEN l.before = 'running' THEN t.due_at END,
         finished_at = CASE WHEN l.before = 'running' THEN NULL ELSE now() END
     FROM locked l WHERE t.id = l.id AND l.before NOT IN ('succeeded','failed','cancelled')
-    RETURNING t.id, t.attempt, t.state
+    RETURNING t.id, t.attempt, t.state, l.is_first
 ), told AS (
     INSERT INTO task_event (task_id, attempt, kind, data)
     SELECT id, attempt, CASE WHEN state = 'running' THEN 'cancel_requested' ELSE 'cancelled' END,
         jsonb_build_object('by', CAST(:actor AS text))
-    FROM ended ORDER BY id
+    FROM ended WHERE is_first OR state = 'cancelled' ORDER BY id
 ), freed AS (
     DELETE FROM unique_key u USING ended e WHERE u.task_id = e.id AND e.state = 'cancelled'
 )
-SELECT t.id, t.name, t.queue, coalesce(e.state, t.state) AS state, t.attempt, t.workflow_id, l.before
-FROM locked l JOIN task t ON t.id = l.id LEFT JOIN ended e ON e.id = l.id ORDER BY t.id
+SELECT l.id, l.name, l.queue, coalesce(e.state, l.before) AS state, l.attempt, l.workflow_id, l.before
+FROM locked l LEFT JOIN ended e ON e.id = l.id ORDER BY l.id
 """)
 
 

@@ -47,16 +47,16 @@ class Refusal:
     reason: str
 
 
-# `OR t.claim = :claim`: a COMMIT whose answer got lost is tried again, and must find its own rows once more.
+# `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
+# where the queue was paused in between.
 # Claims require a live worker row: rescue marks it lost first, so a supervisor that was given up cannot win more.
 _CLAIM = sa.text("""
 WITH locked AS (
     SELECT t.id FROM task t
     WHERE t.id = ANY(:ids)
-      AND (t.state = 'queued' OR t.claim = :claim)
-      AND t.name = ANY(:types)
-      AND (t.expires_at IS NULL OR t.expires_at > now())
-      AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)
+      AND (t.claim = :claim OR (
+          t.state = 'queued' AND t.name = ANY(:types) AND (t.expires_at IS NULL OR t.expires_at > now())
+          AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)))
       AND EXISTS (SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL)
     ORDER BY t.id FOR UPDATE
 ), won AS (
@@ -105,10 +105,11 @@ def refusals(conn: Connection, ids: Sequence[UUID], *, types: Sequence[str]) -> 
 
 _PUT_OFF = sa.text("""
 WITH locked AS (
-    SELECT id FROM task WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE
+    SELECT id, now() + interval '1 second' * least(300, 5 * power(2, least(put_offs, 10))) * (0.5 + random() / 2)
+        AS due
+    FROM task WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE
 ), moved AS (
-    UPDATE task t SET state = 'scheduled', put_offs = t.put_offs + 1, queued_at = NULL,
-        due_at = now() + least(300, 5 * power(2, least(t.put_offs, 10))) * (0.5 + random() / 2) * interval '1 second'
+    UPDATE task t SET state = 'scheduled', put_offs = t.put_offs + 1, queued_at = NULL, due_at = l.due, run_at = l.due
     FROM locked l WHERE t.id = l.id
     RETURNING t.id, t.attempt, t.due_at
 ), told AS (

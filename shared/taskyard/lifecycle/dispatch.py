@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _MAX_WAITING = 8192
 _MAX_BATCH = 1000
+_MAX_PUBLICATIONS = 4096  # in one round trip, which must fit into the socket's time-out
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -98,15 +99,15 @@ class Dispatcher:
     def _take(self, timeout: float) -> list[Committed]:
         batch: list[Committed] = []
         try:
-            first = (
-                self._waiting.get(timeout=max(0.0, timeout)) if timeout > 0 else self._waiting.get_nowait()
-            )
-            if first is not None:
-                batch.append(first)
-            while len(batch) < _MAX_BATCH:
-                item = self._waiting.get_nowait()
+            item = self._waiting.get(timeout=timeout) if timeout > 0 else self._waiting.get_nowait()
+            size = 0
+            while True:
                 if item is not None:
                     batch.append(item)
+                    size += len(item.publications)
+                if len(batch) >= _MAX_BATCH or size >= _MAX_PUBLICATIONS:
+                    break
+                item = self._waiting.get_nowait()
         except queue.Empty:
             pass
         return batch
@@ -124,6 +125,10 @@ class Dispatcher:
             self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)
             self._closed_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
             log.warning("publish_failed error=%s pause=%.1f", e, self._pause)
+            return
+        except Exception:
+            # This thread must not die of one batch; the relay publishes what is left of it.
+            log.exception("publish_failed")
             return
         if self._pause:
             log.info("publish_recovered")

@@ -102,7 +102,8 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Recorded:
     """Records the ends whose claim still holds; harmless when repeated (the second time wins nothing)."""
     if not ends:
         return Recorded()
-    return recorded(conn.execute(_FINISH, {"batch": encode([_row(e) for e in ends])}).all())
+    first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
+    return recorded(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 
 def recorded(rows: Sequence[Any]) -> Recorded:

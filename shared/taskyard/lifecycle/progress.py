@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from .batch import encode
+from .batch import encode, storable, storable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Note:
 
 _PROGRESS = sa.text("""
 INSERT INTO task_progress AS p (task_id, current, total, message)
-SELECT t.id, x.current, x.total, x.message
+SELECT t.id, coalesce(x.current, 0), x.total, x.message
 FROM json_to_recordset(CAST(:batch AS json)) AS x(task_id uuid, claim uuid, current float8, total float8, message text)
 JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
 ORDER BY t.id
@@ -61,10 +61,13 @@ def progress(conn: Connection, items: Sequence[Progress]) -> set[UUID]:
     """Keeps the newest progress of each task (at most one item a task); returns the tasks whose claim holds."""
     if not items:
         return set()
-    return {r.task_id for r in conn.execute(_PROGRESS, {"batch": encode([asdict(i) for i in items])})}
+    # A message that cannot be stored, or a number that is none, would fail the progress of strangers.
+    batch = encode([asdict(replace(i, message=storable_text(i.message))) for i in items])
+    return {r.task_id for r in conn.execute(_PROGRESS, {"batch": batch})}
 
 
 def annotate(conn: Connection, notes: Sequence[Note]) -> None:
     """Appends to the timelines, in the order given."""
     if notes:
-        conn.execute(_NOTES, {"batch": encode([asdict(n) for n in notes])})
+        batch = encode([asdict(replace(n, data=storable(n.data))) for n in notes])
+        conn.execute(_NOTES, {"batch": batch})

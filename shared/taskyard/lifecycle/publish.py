@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -54,3 +54,16 @@ def overdue(
 def delete(conn: Connection, outbox_ids: Sequence[int]) -> None:
     if outbox_ids:
         conn.execute(_DELETE, {"ids": list(outbox_ids)})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many outbox rows wait, and since when the oldest does."""
+
+    pending: int
+    oldest_at: datetime | None
+
+
+def standing(conn: Connection, *, low_water: int = 0) -> Standing:
+    row = conn.execute(_STANDING, {"low_water": low_water}).one()
+    return Standing(row.pending, row.oldest_at)

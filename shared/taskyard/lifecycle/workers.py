@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from ..store.tables import queue, worker
+from .batch import encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,10 @@ class Held:
 
 
 def register(conn: Connection, info: WorkerInfo) -> None:
+    """Makes the worker known; harmless when repeated."""
     conn.execute(
-        sa.insert(worker).values(
+        insert(worker)
+        .values(
             id=info.id,
             name=info.name,
             host=info.host,
@@ -60,6 +63,7 @@ def register(conn: Connection, info: WorkerInfo) -> None:
             processes=info.processes,
             threads=info.threads,
         )
+        .on_conflict_do_nothing(index_elements=[worker.c.id])
     )
 
 
@@ -72,8 +76,6 @@ WHERE id = :id AND lost_at IS NULL AND stopped_at IS NULL
 
 def beat(conn: Connection, beat: Beat) -> bool:
     """False where the worker was given up (or never known): it must end its children and register anew."""
-    from .batch import encode
-
     values = {
         "id": beat.worker_id,
         "state": beat.state,
@@ -89,7 +91,7 @@ def retire(conn: Connection, worker_id: UUID) -> None:
     conn.execute(
         sa.update(worker)
         .where(worker.c.id == worker_id, worker.c.stopped_at.is_(None))
-        .values(stopped_at=sa.func.now(), state="stopped")
+        .values(stopped_at=sa.func.now(), state="stopped", begun=[], children=[])
     )
 
 

@@ -17,7 +17,7 @@ _LOCK = 0x7A5C_4A2D
 def config(database_url: str) -> Config:
     """Alembic's configuration for that database, for `alembic` commands in code."""
     made = Config()
-    made.set_main_option("script_location", str(MIGRATIONS))
+    made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     made.attributes["database_url"] = database_url
     return made
 

@@ -1,0 +1,44 @@
+"""`taskyard up`: a command of the `taskyard` program, found by its entry point."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taskyard_dev.console import Console
+from taskyard_dev.errors import StackError
+from taskyard_dev.layout import Plan
+from taskyard_dev.stack import run
+
+
+def up(
+    workers: Annotated[
+        int, typer.Option(min=1, max=16, help="General workers, next to the one for geo.")
+    ] = 1,
+    schedulers: Annotated[int, typer.Option(min=1, max=8, help="One leads, the others stand by.")] = 1,
+    api_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            envvar="TASKYARD_API_PORT",
+            help="Where the API listens; by default 8000, or the next free one.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="TASKYARD_DATA_DIR", help="Where everything is kept.", file_okay=False)
+    ] = Path(".taskyard"),
+) -> None:
+    """Start the whole stack on this machine: PostgreSQL, Valkey, scheduler, workers, API.
+
+    Ctrl-C stops it; the data stays. Two stacks side by side need two data directories:
+
+        TASKYARD_DATA_DIR=/tmp/other taskyard up --workers 2 --schedulers 2
+    """
+    plan = Plan(data_dir.absolute(), workers=workers, schedulers=schedulers, api_port=api_port)
+    try:
+        run(plan, Console())
+    except StackError as error:
+        sys.stderr.write(f"taskyard up: {error}\n")
+        raise typer.Exit(1) from None

@@ -1,0 +1,60 @@
+"""The secrets and addresses of one development stack: `.taskyard/dev.env`."""
+
+import re
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from taskyard_dev.home import write_private
+
+KEY_FORM = re.compile(r"ty_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True)
+class DevEnv:
+    """What every `taskyard*` command reads when nothing else is set; a field is `TASKYARD_<FIELD>`."""
+
+    url: str
+    api_key: str
+    database_url: str
+    redis_url: str
+    api_metrics_url: str
+    worker_metrics_url: str
+    scheduler_metrics_url: str
+    smtp_sink_dir: str
+
+    def write(self, path: Path) -> None:
+        """Readable by its owner only: it holds passwords and an admin key."""
+        lines = [f"TASKYARD_{item.name.upper()}={getattr(self, item.name)}\n" for item in fields(self)]
+        write_private(path, "".join(lines))
+
+
+def read(path: Path) -> Mapping[str, str]:
+    """The variables of an earlier start; none where there was none."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def new_api_key() -> str:
+    """A key in the form of the API's: `ty_`, 8 characters to find it by, 256 secret bits."""
+    alphabet = string.ascii_lowercase + string.digits
+    prefix = "".join(secrets.choice(alphabet) for _ in range(8))
+    return f"ty_{prefix}_{secrets.token_urlsafe(32)}"
+
+
+def encryption_key(path: Path) -> str:
+    """What secret parameters are encrypted with; made once, for without it old tasks can't be read."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        key = Fernet.generate_key().decode()
+        write_private(path, key + "\n")
+        return key

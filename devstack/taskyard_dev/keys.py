@@ -1,0 +1,55 @@
+"""The development key: made with the API's own command, kept in dev.env."""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+
+import httpx
+
+from taskyard_dev.dev_env import KEY_FORM, new_api_key
+from taskyard_dev.errors import ServiceFailed
+from taskyard_dev.service import installed
+
+# An API may remember for a moment that a key was unknown.
+ACCEPTED_WITHIN = timedelta(seconds=10)
+
+
+def ensure(known: str, url: str, environment: Mapping[str, str]) -> str:
+    """An admin key that the API at `url` accepts: the one of last time, or a new one.
+
+    The first key of a database is made by `keys bootstrap` from one we choose. A database that has keys
+    already, and whose dev.env was lost, gets one more.
+    """
+    if KEY_FORM.fullmatch(known) and _accepted(known, url):
+        return known
+    key = known if KEY_FORM.fullmatch(known) else new_api_key()
+    _keys(["bootstrap"], {**environment, "TASKYARD_BOOTSTRAP_KEY": key})
+    if not _accepted(key, url):
+        name = f"development-{key.split('_')[1]}"
+        made = json.loads(_keys(["create", "--name", name, "--scope", "admin", "--json"], environment))
+        key = str(made["key"])
+    deadline = time.monotonic() + ACCEPTED_WITHIN.total_seconds()
+    while not _accepted(key, url):
+        if time.monotonic() > deadline:
+            raise ServiceFailed("the API doesn't accept the key that its own command made")
+        time.sleep(0.2)
+    return key
+
+
+def _accepted(key: str, url: str) -> bool:
+    answer = httpx.get(f"{url}/api/v1/task-types", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return False
+    if answer.is_error:
+        raise ServiceFailed(f"the API answers {answer.status_code} to its own catalogue\n{answer.text[:500]}")
+    return True
+
+
+def _keys(arguments: list[str], environment: Mapping[str, str]) -> str:
+    command = [str(installed("taskyard-api")), "keys", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        raise ServiceFailed(f"taskyard-api keys {arguments[0]} failed\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout

@@ -1,0 +1,148 @@
+"""What belongs to a development stack: which services, with which settings, on which ports."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from taskyard_dev import dev_env, ports
+from taskyard_dev.console import Console
+from taskyard_dev.errors import PortTaken
+from taskyard_dev.service import Service, installed
+
+GENERAL_QUEUES = "high_priority,default,low_priority"
+# These run long in C code: with one thread a child, ending one takes no other task along.
+HEAVY_QUEUES = "geo_processing,selection"
+STOPS_WITHIN = timedelta(seconds=15)
+# What a worker takes by itself to finish what it has, where nobody set another time.
+DRAIN = timedelta(seconds=30)
+
+# Each service gets only the secrets it needs; these are given to one of them, or to none.
+PRIVATE = frozenset({"TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start, and where its files are."""
+
+    data_dir: Path
+    workers: int = 1
+    schedulers: int = 1
+    api_port: int | None = None
+
+    @property
+    def dev_env(self) -> Path:
+        return self.data_dir / "dev.env"
+
+    @property
+    def mails(self) -> Path:
+        return self.data_dir / "mails"
+
+    @property
+    def worker_names(self) -> list[str]:
+        return _numbered("worker", self.workers)
+
+    @property
+    def scheduler_names(self) -> list[str]:
+        return _numbered("scheduler", self.schedulers)
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that speaks on the terminal."""
+        return ["postgres", "valkey", "api", *self.scheduler_names, *self.worker_names, "worker-geo"]
+
+
+@dataclass
+class Ports:
+    """Gives out free ports, never one twice: nobody listens yet on those it gave."""
+
+    given: set[int] = field(default_factory=set)
+
+    def one_of(self, *usual: int) -> int:
+        port = ports.first_free(*(port for port in usual if port not in self.given))
+        while port in self.given:
+            port = ports.any_free()
+        self.given.add(port)
+        return port
+
+    def exactly(self, port: int) -> int:
+        """Raises `PortTaken`."""
+        if not ports.is_free(port):
+            raise PortTaken(f"port {port} on {ports.LOOPBACK} is taken")
+        self.given.add(port)
+        return port
+
+
+def api_port(plan: Plan, before: Mapping[str, str], free: Ports) -> int:
+    """The port asked for, or the one of last time, or the first free one from 8000 on."""
+    if plan.api_port:
+        return free.exactly(plan.api_port)
+    last = before.get("TASKYARD_URL", "").rpartition(":")[2]
+    return free.one_of(*([int(last)] if last.isdecimal() else []), *range(8000, 8010))
+
+
+def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]:
+    """What all services get: ours, and whatever else of the user's settings."""
+    inherited = {name: value for name, value in os.environ.items() if name not in PRIVATE}
+    # Lines are read by people here; whoever wants JSON says so.
+    choices = {"TASKYARD_LOG_FORMAT": "console", "TASKYARD_TEMP_DIR": str(plan.data_dir / "temp")}
+    return {
+        **choices,
+        **inherited,
+        "TASKYARD_DATABASE_URL": database_url,
+        "TASKYARD_REDIS_URL": redis_url,
+        "TASKYARD_DIAGNOSTICS": "1",
+        "TASKYARD_DATA_DIR": str(plan.data_dir),
+        "TASKYARD_STORAGE_DIR": str(plan.data_dir / "storage"),
+        "TASKYARD_SECRET_KEYS": dev_env.encryption_key(plan.data_dir / "secret-keys"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def drain_time() -> timedelta:
+    """How long workers may take to finish; the worker itself refuses a wrong value."""
+    try:
+        return timedelta(seconds=float(os.environ["TASKYARD_DRAIN_SECONDS"]))
+    except (KeyError, ValueError, OverflowError):
+        return DRAIN
+
+
+def mail_environment(sink_port: int) -> dict[str, str]:
+    """Where workers send mail: to the sink, or to the server the user names."""
+    variables = {"TASKYARD_SMTP_HOST": ports.LOOPBACK, "TASKYARD_SMTP_PORT": str(sink_port)}
+    named = {name: value for name, value in os.environ.items() if name.startswith("TASKYARD_SMTP_")}
+    return {**variables, **named}
+
+
+def services(
+    plan: Plan, common: Mapping[str, str], mail: Mapping[str, str], free: Ports, *, console: Console, api: int
+) -> list[Service]:
+    """The services in the order in which they start."""
+
+    def make(name: str, metrics: int, program: str, *arguments: str, **more: str) -> Service:
+        variables = {**common, "TASKYARD_METRICS_PORT": str(free.one_of(metrics)), **more}
+        drains = drain_time() if name.startswith("worker") else timedelta()
+        command: list[str | Path] = [installed(program), *arguments]
+        return Service(name, command, variables, Path.cwd(), console, stop_within=STOPS_WITHIN + drains)
+
+    made = [
+        make(name, 9110 + number, "taskyard-scheduler", "run")
+        for number, name in enumerate(plan.scheduler_names)
+    ]
+    made += [
+        make(name, 9120 + number, "taskyard-worker", "run", "--queues", GENERAL_QUEUES, **mail)
+        for number, name in enumerate(plan.worker_names)
+    ]
+    heavy = ["--queues", HEAVY_QUEUES, "--processes", "1", "--threads", "1"]
+    made.append(make("worker-geo", 9140, "taskyard-worker", "run", *heavy, **mail))
+    made.append(make("api", 9100, "taskyard-api", "serve", TASKYARD_API_PORT=str(api)))
+    return made
+
+
+def metrics_url(service: Service) -> str:
+    return f"http://{ports.LOOPBACK}:{service.environment['TASKYARD_METRICS_PORT']}/metrics"
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]

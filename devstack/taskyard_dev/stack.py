@@ -1,0 +1,199 @@
+"""The whole platform on one machine, for development: started, looked after, stopped in order."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+
+import httpx
+
+from taskyard_dev import dev_env, home, keys, layout, ports
+from taskyard_dev.console import Console
+from taskyard_dev.dev_env import DevEnv
+from taskyard_dev.errors import ServiceFailed
+from taskyard_dev.layout import Plan
+from taskyard_dev.server_watch import ServerWatch
+from taskyard_dev.servers import Postgres, Valkey
+from taskyard_dev.service import Service
+from taskyard_dev.smtp_sink import smtp_sink
+
+READY_WITHIN = timedelta(seconds=60)
+FIRST_TASK = '{"name": "diagnostics.echo", "params": {"value": "hello"}}'
+
+
+@dataclass
+class Stop:
+    """Told by signals: `asked` by the first, `hurry` by one more."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Stack:
+    """What runs of the platform."""
+
+    console: Console
+    stop: Stop
+    servers: list[ServerWatch] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+
+    def start(self, services: list[Service]) -> None:
+        self.services = services
+        for service in services:
+            service.start()
+
+    def wait_ready(self, url: str) -> bool:
+        """Wait for the API; `False` when we are to stop before. Raises `ServiceFailed` if it takes long."""
+        deadline = time.monotonic() + READY_WITHIN.total_seconds()
+        while not self.stop.asked.wait(0.05):
+            self._tend()
+            if _is_ready(url):
+                return True
+            if time.monotonic() > deadline:
+                ended = ", ".join(service.name for service in self.services if service.ends)
+                hint = f"; ended on their own: {ended}" if ended else ""
+                raise ServiceFailed(f"the API isn't ready after {READY_WITHIN.total_seconds():g} s{hint}")
+        return False
+
+    def tend_until_stopped(self) -> None:
+        """Start again whatever ends on its own, until somebody wants us to stop."""
+        while not self.stop.asked.wait(0.2):
+            self._tend()
+
+    def shut_down(self) -> None:
+        """First who takes work in, then who hands it out, then who does it; all within bounds."""
+        for kind in ("api", "scheduler", "worker"):
+            group = [service for service in self.services if service.name.startswith(kind)]
+            for service in group:
+                service.ask_to_stop()
+            for service in group:
+                service.wait_stopped(self.stop.hurry)
+
+    def _tend(self) -> None:
+        for server in self.servers:
+            server.tend()
+        for service in self.services:
+            service.tend()
+
+
+def run(plan: Plan, console: Console) -> None:
+    """Start everything, say where it is, and keep it running until a signal comes.
+
+    Raises `StackError` for what stands in the way; whatever had been started is stopped then.
+    """
+    begun = time.monotonic()
+    home.make_directory(plan.data_dir)
+    console.names(*plan.names)
+    before = dev_env.read(plan.dev_env)
+    with _signals() as stop, ExitStack() as exits:
+        stack = Stack(console, stop)
+        database_url, redis_url = _servers(plan, before, stack, exits)
+        # Mails may hold what only their reader should see.
+        plan.mails.mkdir(mode=0o700, exist_ok=True)
+        sink = exits.enter_context(smtp_sink(plan.mails, port=ports.first_free(1025)))
+        _migrate(database_url)
+
+        free = layout.Ports({sink})
+        api_port = layout.api_port(plan, before, free)
+        common = layout.environment(plan, database_url, redis_url)
+        mail = layout.mail_environment(sink)
+        exits.callback(stack.shut_down)
+        stack.start(layout.services(plan, common, mail, free, console=console, api=api_port))
+        url = f"http://{ports.LOOPBACK}:{api_port}"
+        if stack.wait_ready(url):
+            metrics = {service.name: layout.metrics_url(service) for service in stack.services}
+            env = DevEnv(
+                url=url,
+                api_key=keys.ensure(before.get("TASKYARD_API_KEY", ""), url, common),
+                database_url=database_url,
+                redis_url=redis_url,
+                api_metrics_url=metrics["api"],
+                worker_metrics_url=metrics[plan.worker_names[0]],
+                scheduler_metrics_url=metrics[plan.scheduler_names[0]],
+                smtp_sink_dir=str(plan.mails),
+            )
+            env.write(plan.dev_env)
+            _introduce(env, plan, stack, time.monotonic() - begun)
+        stack.tend_until_stopped()
+        console.say("\nstopping; once more Ctrl-C kills what is still at work")
+    console.say(f"stopped; the data stays in {plan.data_dir}")
+
+
+def _servers(plan: Plan, before: Mapping[str, str], stack: Stack, exits: ExitStack) -> tuple[str, str]:
+    """Start the embedded servers, apart from those that the environment points elsewhere for."""
+    database_url = _elsewhere("TASKYARD_DATABASE_URL", before)
+    redis_url = _elsewhere("TASKYARD_REDIS_URL", before)
+    if redis_url is None:
+        valkey = exits.enter_context(Valkey(plan.data_dir / "valkey"))
+        stack.servers.append(ServerWatch("valkey", valkey, stack.console))
+        redis_url = valkey.url
+    if database_url is None:
+        postgres = exits.enter_context(Postgres(plan.data_dir / "postgres"))
+        stack.servers.append(ServerWatch("postgres", postgres, stack.console))
+        database_url = postgres.url()
+    return database_url, redis_url
+
+
+def _elsewhere(variable: str, before: Mapping[str, str]) -> str | None:
+    """A server of the user's own. What an earlier start wrote into dev.env is ours, sourced or not."""
+    value = os.environ.get(variable)
+    return value if value and value != before.get(variable) else None
+
+
+def _migrate(database_url: str) -> None:
+    # Late: Alembic takes a third of a second to import, which `--help` need not wait for.
+    from taskyard.store import migrate
+
+    migrate.upgrade(database_url)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def _signals() -> Iterator[Stop]:
+    """Ctrl-C, SIGTERM and a hang-up stop the stack in order instead of interrupting whatever runs."""
+    stop = Stop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        (stop.hurry if stop.asked.is_set() else stop.asked).set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup a hang-up is to be ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    earlier = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _introduce(env: DevEnv, plan: Plan, stack: Stack, seconds: float) -> None:
+    say, bold = stack.console.say, stack.console.bold
+    say()
+    say(bold(f"Taskyard is up, after {seconds:.1f} s."))
+    say(f"  API      {env.url}, described in {env.url}/openapi.json")
+    for service in stack.services:
+        say(f"  metrics  {layout.metrics_url(service)} of {service.name}")
+    say(f"  mails    {env.smtp_sink_dir}")
+    say(f"  secrets  {plan.dev_env}")
+    for server in stack.servers:
+        if not server.server.data.is_relative_to(plan.data_dir.resolve()):
+            # As root only: a server that runs as another account can't get to a closed directory.
+            say(f"  data     of {server.name}: {server.server.data}, linked from {plan.data_dir}")
+    say("\nSubmit a first task:\n")
+    say(f"  curl -sS {env.url}/api/v1/tasks -H 'Authorization: Bearer {env.api_key}' \\")
+    say(f"    -H 'Content-Type: application/json' -d '{FIRST_TASK}'")
+    say("\nCtrl-C stops everything; the data stays.\n")

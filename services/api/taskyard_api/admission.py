@@ -1,0 +1,191 @@
+"""Admission: a caller's wish becomes a task, with the defaults of its type, or a list of what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue, TaskType, UnknownTaskType
+from taskyard.domain.ids import new_id
+from taskyard.lifecycle.batch import Unstorable, check_storable
+from taskyard.lifecycle.submit import NewTask, Unique
+
+from .auth import Caller
+from .bodies import faults_of
+from .models import MAX_PARAMS_BYTES, SubmitTask
+from .queues import KnownQueues
+from .refusals import Fault, Invalid
+from .requests import RequestContext
+
+_YEAR = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    run_at: datetime | None
+    expires_at: datetime
+
+
+class Admission:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        cipher: Cipher,
+        queues: KnownQueues,
+        *,
+        life: timedelta,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        make_id: Callable[[], UUID] = new_id,
+    ) -> None:
+        self.catalogue = catalogue
+        self._cipher = cipher
+        self._queues = queues
+        self._life = life
+        self._now = now
+        self._make_id = make_id
+
+    async def admit(
+        self,
+        wanted: Sequence[SubmitTask],
+        context: RequestContext,
+        *,
+        body_bytes: int,
+        in_batch: bool = False,
+    ) -> list[NewTask]:
+        """All of them, or Invalid with everything that is wrong with any. Raises QueueNotAllowed."""
+        faults: list[Fault] = []
+        tasks: list[NewTask] = []
+        now = self._now()
+        for n, item in enumerate(wanted):
+            prefix = f"/tasks/{n}" if in_batch else ""
+            if item.queue is not None:
+                await self._check_queue(item.queue, context.caller, prefix, faults)
+            task = self._one(item, context, prefix, faults, now, measure=body_bytes > MAX_PARAMS_BYTES)
+            if task is not None:
+                context.caller.require_queue(task.queue)
+                tasks.append(task)
+        if in_batch:
+            _check_unique(wanted, faults)
+        if faults:
+            raise Invalid(faults)
+        return tasks
+
+    async def _check_queue(self, queue: str, caller: Caller, prefix: str, faults: list[Fault]) -> None:
+        caller.require_queue(queue)
+        if not await self._queues.has(queue):
+            faults.append(Fault(f"{prefix}/queue", "There is no such queue.", "unknown_queue"))
+
+    def _one(
+        self,
+        item: SubmitTask,
+        context: RequestContext,
+        prefix: str,
+        faults: list[Fault],
+        now: datetime,
+        *,
+        measure: bool,
+    ) -> NewTask | None:
+        try:
+            kind = self.catalogue[item.name]
+        except UnknownTaskType as e:
+            faults.append(Fault(f"{prefix}/name", str(e), UnknownTaskType.code))
+            return None
+        before = len(faults)
+        times = self._times(item, prefix, faults, now)
+        soft, hard = _limits(item, kind, prefix, faults)
+        params = self._params(kind, item.params, prefix, faults, measure=measure)
+        if len(faults) > before or params is None:
+            return None
+        caller = context.caller
+        return NewTask(
+            id=self._make_id(),
+            name=kind.name,
+            queue=item.queue or kind.queue,
+            params=params,
+            version=kind.version,
+            max_attempts=item.max_attempts or kind.retry.max_attempts,
+            soft_timeout_seconds=soft,
+            hard_timeout_seconds=hard,
+            delay_seconds=item.delay_seconds,
+            run_at=times.run_at,
+            expires_at=times.expires_at,
+            tags=list(dict.fromkeys(item.tags)) if item.tags else [],
+            on_cancel=item.on_cancel,
+            unique=Unique(item.unique.key, item.unique.hold) if item.unique else None,
+            request_id=context.request_id,
+            traceparent=context.traceparent,
+            submitted_by=caller.name,
+            allowed_queues=None if caller.queues is None else sorted(caller.queues),
+        )
+
+    def _params(
+        self,
+        kind: TaskType[Any, Any],
+        params: dict[str, Any],
+        prefix: str,
+        faults: list[Fault],
+        *,
+        measure: bool,
+    ) -> dict[str, Any] | None:
+        if measure and len(orjson.dumps(params)) > MAX_PARAMS_BYTES:
+            limit = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
+            faults.append(Fault(f"{prefix}/params", limit, "params_too_large"))
+            return None
+        try:
+            return kind.accept(params, self._cipher)
+        except ValidationError as e:
+            faults.extend(faults_of(e, f"{prefix}/params"))
+            return None
+
+    def _times(self, item: SubmitTask, prefix: str, faults: list[Fault], now: datetime) -> Times:
+        due = now
+        if item.run_at is not None:
+            due = max(now, item.run_at)
+            if item.delay_seconds is not None:
+                faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
+            if abs(item.run_at - now) > _YEAR:
+                faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
+        elif item.delay_seconds:
+            due = now + timedelta(seconds=item.delay_seconds)
+        if item.expires_at is not None and item.expires_at <= due:
+            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+        return Times(item.run_at, item.expires_at or due + self._life)
+
+
+def _limits(
+    item: SubmitTask, kind: TaskType[Any, Any], prefix: str, faults: list[Fault]
+) -> tuple[float, float]:
+    hard = item.hard_timeout_seconds or kind.hard_limit.total_seconds()
+    soft = item.soft_timeout_seconds
+    if soft is None:
+        return min(kind.soft_limit.total_seconds(), hard), hard
+    if soft > hard:
+        message = f"Must not be above the hard limit, {hard:g} seconds."
+        faults.append(Fault(f"{prefix}/soft_timeout_seconds", message))
+    return soft, hard
+
+
+def _check_unique(wanted: Sequence[SubmitTask], faults: list[Fault]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for n, item in enumerate(wanted):
+        if item.unique is not None:
+            key = (item.name, item.unique.key)
+            if key in seen:
+                message = "Another task of this batch has the same unique key."
+                faults.append(Fault(f"/tasks/{n}/unique/key", message))
+            seen.add(key)
+
+
+def storable(value: Any) -> None:
+    """Raises Invalid for what PostgreSQL cannot hold."""
+    try:
+        check_storable(value)
+    except Unstorable as e:
+        raise Invalid([Fault(e.pointer, e.message)]) from None

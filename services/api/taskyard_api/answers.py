@@ -1,0 +1,255 @@
+"""The shape of what is answered, for the OpenAPI document; views.py makes it, and tests hold the two together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskyard.domain.tasks import State
+
+
+class Shown(BaseModel):
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+
+class ProblemError(Shown):
+    pointer: str = Field(description="Into the body (RFC 6901); `?name` for a query parameter; or a header's name.")
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, in snake_case.")
+    request_id: str
+    errors: list[ProblemError] = Field(default=[], description="With 422: everything that is wrong.")
+
+
+class TaskProgress(Shown):
+    percent: float | None
+    current: float
+    total: float | None
+    message: str
+
+
+class TaskFailure(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    type: str
+    retryable: bool
+    attempt: int
+    support_url: str | None
+
+
+class Task(Shown):
+    id: UUID
+    name: str
+    queue: str
+    state: State
+    params: dict[str, Any]
+    result: Any
+    error: TaskFailure | None
+    progress: TaskProgress | None
+    attempt: int
+    max_attempts: int
+    crashes: int
+    soft_timeout_seconds: float
+    hard_timeout_seconds: float
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    cancel_requested_at: datetime | None
+    worker: str | None
+    tags: list[str]
+    request_id: str | None
+    trace_id: str | None
+    version: int
+    submitted_by: str | None
+    partial: bool
+    limits: None
+    discarded_at: datetime | None
+    workflow_id: UUID | None
+    schedule_id: UUID | None
+    parent_id: UUID | None
+
+
+class TaskPage(Shown):
+    items: list[Task]
+    next_cursor: str | None
+
+
+class BatchItem(Shown):
+    id: UUID
+    name: str
+    state: State
+
+
+class Batch(Shown):
+    items: list[BatchItem]
+
+
+class TaskStatus(Shown):
+    """As people who come from Celery know it."""
+
+    task_id: UUID
+    state: Literal["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "CANCELLED"]
+    status: str
+    progress: float
+    result: Any
+    error: str | None
+    info: Any
+    ready: bool
+    successful: bool
+
+
+class Cancelled(Shown):
+    task_id: UUID
+    status: Literal["CANCELLED", "CANCELLING"]
+    message: str
+
+
+class TaskStarted(Shown):
+    task_id: UUID
+    status: str
+    message: str
+
+
+class TaskEvent(Shown):
+    id: str
+    kind: str
+    at: datetime
+    attempt: int
+    data: dict[str, Any]
+
+
+class TaskTimeline(Shown):
+    items: list[TaskEvent]
+    next_cursor: str | None
+
+
+class RetryRules(Shown):
+    max_attempts: int
+    first_delay_seconds: float
+    max_delay_seconds: float
+    factor: float
+    jitter: bool
+
+
+class TaskTypeShown(Shown):
+    name: str
+    queue: str
+    description: str
+    version: int
+    params: dict[str, Any]
+    result: dict[str, Any]
+    retry: RetryRules
+    soft_timeout_seconds: float
+    hard_timeout_seconds: float
+
+
+class TaskTypePage(Shown):
+    items: list[TaskTypeShown]
+    next_cursor: str | None
+
+
+class QueueRate(Shown):
+    """Over the last five minutes."""
+
+    finished_per_minute: float
+    failed_per_minute: float
+
+
+class QueueShown(Shown):
+    name: str
+    paused: bool
+    paused_at: datetime | None
+    depth: dict[str, int] = Field(description="Tasks by state, as the scheduler last counted them.")
+    counted_at: datetime | None
+    oldest_waiting_at: datetime | None
+    workers: int
+    rate: QueueRate
+    concurrent: int | None
+    per_second: float | None
+
+
+class QueuePage(Shown):
+    items: list[QueueShown]
+    next_cursor: str | None
+
+
+class WorkerShown(Shown):
+    id: UUID
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    processes: int
+    threads: int
+    state: str
+    running_tasks: int
+    running: list[UUID]
+    memory_bytes: int | None
+    children: list[dict[str, Any]]
+    started_at: datetime
+    last_beat_at: datetime
+    lost_at: datetime | None
+    stopped_at: datetime | None
+
+
+class WorkerPage(Shown):
+    items: list[WorkerShown]
+    next_cursor: str | None
+
+
+class TreeItem(Shown):
+    item_id: UUID
+    name: str
+    object_type: str
+    content_type: str
+    size: int
+    sha256: str
+    parent_id: UUID | None
+    task_id: UUID | None
+    created_at: datetime
+
+
+class TreeItemPage(Shown):
+    items: list[TreeItem]
+    next_cursor: str | None
+
+
+class Alive(Shown):
+    status: Literal["alive"]
+
+
+class Ready(Shown):
+    status: Literal["ready", "degraded"]
+    database: str
+    redis: str
+
+
+class Component(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    latency_ms: float
+    reason: str | None = None
+
+
+class Health(Shown):
+    status: Literal["healthy", "degraded", "unhealthy"]
+    components: dict[str, Component]

@@ -1,0 +1,169 @@
+"""API keys: made, recognised, and what their holders may do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+from taskyard.store import api_keys
+
+from .ledger import Ledger
+from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
+
+# A revocation works within this time.
+CACHE_SECONDS = 5.0
+# Less for what wasn't found: a key that has just been made must not be turned away for long.
+_UNKNOWN_SECONDS = 1.0
+_MAX_CACHED = 4096
+_KEY = re.compile(r"ty_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+class Scope(StrEnum):
+    """What a key is for. `admin` includes the others, which do not include each other."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    MANAGE = "manage"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `queues` None: all of them."""
+
+    key_id: UUID
+    name: str
+    scopes: frozenset[str]
+    queues: frozenset[str] | None = None
+
+    def has(self, scope: str) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def require(self, scope: str) -> None:
+        """Raises MissingScope."""
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise MissingScope(scope)
+
+    def sees(self, queue: str) -> bool:
+        return self.queues is None or queue in self.queues
+
+    def require_queue(self, queue: str) -> None:
+        """Raises QueueNotAllowed."""
+        if self.queues is not None and queue not in self.queues:
+            raise QueueNotAllowed(f"This key may not submit to the queue {queue[:64]!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made: `text` is shown once, only `digest` is kept."""
+
+    text: str
+    prefix: str
+    digest: bytes
+
+
+def make_key() -> NewKey:
+    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return read_key(f"ty_{prefix}_{secrets.token_urlsafe(32)}")
+
+
+def read_key(text: str) -> NewKey:
+    """Raises ValueError where the text does not have the form of a key."""
+    match = _KEY.fullmatch(text)
+    if match is None:
+        raise ValueError("a key is ty_<8 lower-case letters or digits>_<43 base64url characters>")
+    return NewKey(text, match[1], digest_of(text))
+
+
+def digest_of(text: str) -> bytes:
+    """SHA-256 is enough: the secret has 256 random bits, there is nothing to guess."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A prefix as it was last looked up; `row` is None where no key has it."""
+
+    row: RowMapping | None
+    caller: Caller | None
+    until: float
+
+
+class Keys:
+    """Recognises keys; what was looked up is remembered for a few seconds."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._now = now
+        self._known: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Task[_Known]] = {}
+
+    async def authenticate(self, authorization: bytes | None) -> Caller:
+        """Raises Unauthenticated, LedgerUnavailable."""
+        text = _bearer(authorization)
+        match = _KEY.fullmatch(text)
+        if match is None:
+            raise Unauthenticated("invalid_key", "This is not an API key.")
+        known = self._known.get(match[1])
+        if known is None or known.until < self._clock():
+            known = await self._look_up(match[1])
+        row = known.row
+        if row is None or known.caller is None or not hmac.compare_digest(row["digest"], digest_of(text)):
+            raise Unauthenticated("invalid_key", "There is no such API key.")
+        if row["revoked_at"] is not None:
+            raise Unauthenticated("revoked_key", "This API key was revoked.")
+        if row["expires_at"] is not None and row["expires_at"] <= self._now():
+            raise Unauthenticated("expired_key", "This API key has expired.")
+        return known.caller
+
+    async def _look_up(self, prefix: str) -> _Known:
+        # Those who come while the answer is on its way wait for it together.
+        asking = self._asking.get(prefix)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(prefix))
+            self._asking[prefix] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(prefix, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, prefix: str) -> _Known:
+        row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
+        seconds = CACHE_SECONDS if row is not None else _UNKNOWN_SECONDS
+        known = _Known(row, _caller(row) if row is not None else None, self._clock() + seconds)
+        if len(self._known) >= _MAX_CACHED:  # somebody tries prefixes
+            self._known.clear()
+        self._known[prefix] = known
+        return known
+
+
+def _caller(row: RowMapping) -> Caller:
+    queues = None if row["queues"] is None else frozenset(row["queues"])
+    return Caller(row["id"], row["name"], frozenset(row["scopes"]), queues)
+
+
+def _bearer(authorization: bytes | None) -> str:
+    if authorization is None:
+        raise Unauthenticated("missing_key", "Send an API key: Authorization: Bearer ty_...")
+    scheme, _, text = authorization.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("missing_key", "Send the API key as: Authorization: Bearer ty_...")
+    return text.strip()

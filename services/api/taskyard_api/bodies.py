@@ -1,0 +1,122 @@
+"""Bodies: JSON within limits, validated by models; what is wrong is named by pointer and never quoted."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
+
+from .refusals import Fault, Invalid, Malformed, UnsupportedMedia
+from .requests import Request
+
+KIB, MIB = 1024, 1024**2
+MAX_BODY = MIB
+MAX_BATCH_BODY = 16 * MIB
+MAX_FAULTS = 100
+
+M = TypeVar("M", bound=BaseModel)
+
+# More digits than 64 bits hold: orjson would make a float of them, silently.
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+
+
+async def read_json(req: Request, *, limit: int = MAX_BODY) -> tuple[Any, bytes]:
+    """The body as JSON, and its bytes.
+
+    Raises UnsupportedMedia, TooLarge, Malformed, and Invalid for what JSON allows and the ledger cannot hold.
+    """
+    _require_json(req)
+    body = await req.body(limit)
+    return parse_json(body), body
+
+
+def parse_json(body: bytes) -> Any:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        # Without the text around the place: it may be a secret.
+        raise Malformed(f"The body is not JSON: line {e.lineno}, column {e.colno}.") from None
+    if (
+        body.count(b"{") + body.count(b"[") > MAX_DEPTH
+        or b"\\u0000" in body
+        or _MANY_DIGITS.search(body) is not None
+    ):
+        _check_thoroughly(value, body)
+    elif body.count(b":") != _count_keys(value):
+        # A colon in some text, or a name that stands twice in an object.
+        _check_thoroughly(value, body)
+    return value
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        count = len(value)
+        for inner in value.values():
+            if isinstance(inner, dict | list):
+                count += _count_keys(inner)
+        return count
+    if isinstance(value, list):
+        return sum(_count_keys(inner) for inner in value if isinstance(inner, dict | list))
+    return 0
+
+
+class _Twice(ValueError):
+    pass
+
+
+def _check_thoroughly(value: Any, body: bytes) -> None:
+    try:
+        check_storable(value)  # first: the standard library's parser follows deep nesting down the C stack
+        check_storable(json.loads(body, object_pairs_hook=_object))
+    except Unstorable as e:
+        raise Invalid([Fault(e.pointer, e.message)]) from None
+    except _Twice as e:
+        raise Malformed(f"An object of the body has a name twice{e}.") from None
+    except ValueError:  # an integer of thousands of digits
+        raise Malformed("The body has a number that is out of range.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Twice("")
+    return made
+
+
+def _require_json(req: Request) -> None:
+    given = req.header(b"content-type")
+    if given != b"application/json":
+        media, _, options = (given or b"").decode("latin-1").lower().partition(";")
+        charset = options.replace(" ", "").replace('"', "")
+        if media.strip() != "application/json" or (charset and charset != "charset=utf-8"):
+            raise UnsupportedMedia("Send the body as application/json, in UTF-8.")
+    if req.header(b"content-encoding") not in {None, b"identity"}:
+        raise UnsupportedMedia("Send the body without a Content-Encoding.")
+
+
+def validated(model: type[M], value: Any) -> M:
+    """Raises Invalid."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as e:
+        raise Invalid(faults_of(e)) from None
+
+
+def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
+    """What is wrong, without the values that are: one of them may be a secret."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [Fault(prefix + pointer(e["loc"]), _words(e["msg"])) for e in found[:MAX_FAULTS]]
+
+
+def pointer(loc: tuple[int | str, ...]) -> str:
+    """RFC 6901."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,94 @@
+"""The gate every request goes through: ids, key, scope, rate, accepted forms; and what is counted on the way out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import falcon.asgi
+import structlog
+
+from .auth import Keys
+from .limits import RateLimit
+from .meters import Meters
+from .operations import Operation, operations_of
+from .refusals import NotAcceptable, RateLimited, Unauthenticated
+from .requests import Networks, Request, client_address
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """Falcon middleware."""
+
+    def __init__(self, keys: Keys, rate: RateLimit, meters: Meters, trusted: Networks = ()) -> None:
+        self._keys = keys
+        self._rate = rate
+        self._meters = meters
+        self._trusted = trusted
+        self._operations: dict[type, dict[str, Operation]] = {}
+
+    async def process_request(self, req: Request, resp: falcon.asgi.Response) -> None:
+        req.identify()
+        structlog.contextvars.bind_contextvars(request_id=req.context.request_id)
+        self._meters.in_progress.inc()
+
+    async def process_resource(
+        self, req: Request, resp: falcon.asgi.Response, resource: object, params: dict[str, Any]
+    ) -> None:
+        declared = self._operation(resource, req.method)
+        if declared is None:
+            return
+        if declared.scope is not None:
+            await self._admit(req, declared)
+        accept = req.header(b"accept")
+        if accept is not None and accept not in {b"*/*", b"application/json"}:
+            _check_accept(req, declared)
+
+    async def _admit(self, req: Request, declared: Operation) -> None:
+        scope = declared.scope
+        assert scope is not None
+        try:
+            caller = await self._keys.authenticate(req.header(b"authorization"))
+        except Unauthenticated as e:
+            self._meters.auth_failures[e.code].inc()
+            log.info("key_refused", code=e.code, client=client_address(req, self._trusted), path=req.path)
+            raise
+        req.context.caller = caller
+        wait = self._rate.take(caller.key_id)
+        if wait > 0:
+            self._meters.rate_limited[str(scope)].inc()
+            raise RateLimited(wait)
+        caller.require(scope)
+
+    async def process_response(
+        self, req: Request, resp: falcon.asgi.Response, resource: object, succeeded: bool
+    ) -> None:
+        context = req.context
+        resp.set_header("X-Request-ID", context.request_id)
+        resp.set_header("traceparent", context.traceparent)
+        self._meters.in_progress.dec()
+        self._meters.answered(
+            req.method,
+            req.uri_template,
+            resp.status_code,
+            time.perf_counter() - context.started,
+        )
+
+    def _operation(self, resource: object, method: str) -> Operation | None:
+        kind = type(resource)
+        found = self._operations.get(kind)
+        if found is None:
+            found = self._operations[kind] = operations_of(resource)
+        return found.get(method)
+
+
+def _check_accept(req: Request, declared: Operation) -> None:
+    """A file is sent as what it is; for the rest the caller has to accept one of the forms there are."""
+    forms = declared.media_types
+    if "application/octet-stream" in forms:
+        return
+    if not any(req.client_accepts(form) for form in forms) and not req.client_accepts(
+        "application/problem+json"
+    ):
+        raise NotAcceptable(f"The answer comes as {' or '.join(sorted(forms))}.")

@@ -1,0 +1,84 @@
+"""Idempotency-Key for calls that are not submits: reserve the key, do the work, keep the answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import falcon.asgi
+import structlog
+
+from taskyard.lifecycle import keyed
+from taskyard.lifecycle.keyed import IdempotencyKey, StoredAnswer
+
+from .ledger import Ledger
+from .refusals import Fault, Invalid
+from .requests import Request
+
+log = structlog.get_logger(__name__)
+
+HEADER = "Idempotency-Key"
+_KEPT_HEADERS = ("location",)
+
+
+def key_of(req: Request, body: bytes) -> IdempotencyKey | None:
+    """The request's key with its fingerprint, or None. Raises Invalid."""
+    given = req.header(b"idempotency-key")
+    if given is None:
+        return None
+    key = given.decode("latin-1").strip()
+    if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
+        raise Invalid([Fault(HEADER, "Must be 1 to 255 printable ASCII characters.")])
+    told = hashlib.sha256()
+    for part in (req.method.encode(), req.path.encode(), body):
+        told.update(len(part).to_bytes(8))
+        told.update(part)
+    return IdempotencyKey(req.context.caller.key_id, key, told.digest())
+
+
+def replay(resp: falcon.asgi.Response, answer: StoredAnswer) -> None:
+    resp.status = answer.status
+    resp.content_type = "application/json"
+    resp.data = answer.body
+    for name, value in answer.headers.items():
+        resp.set_header(name, value)
+    if answer.replayed:
+        resp.set_header("Idempotency-Replayed", "true")
+
+
+async def once(
+    ledger: Ledger,
+    key: IdempotencyKey | None,
+    resp: falcon.asgi.Response,
+    work: Callable[[], Awaitable[None]],
+) -> None:
+    """Does `work`, which answers into `resp`, unless this key was answered before.
+
+    Raises KeyReused, AnswerPending, and what `work` raises; what was refused gives the key back.
+    """
+    if key is None:
+        await work()
+        return
+    kept = await ledger.run(lambda conn: keyed.reserve(conn, key))
+    if kept is not None:
+        replay(resp, kept)
+        return
+    async with _given_back_on_refusal(ledger, key):
+        await work()
+    headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
+    answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
+    await ledger.run(lambda conn: keyed.keep_answer(conn, key, answer))
+
+
+@asynccontextmanager
+async def _given_back_on_refusal(ledger: Ledger, key: IdempotencyKey) -> AsyncIterator[None]:
+    try:
+        yield
+    except Exception:
+        try:
+            await ledger.run(lambda conn: keyed.forget(conn, key))
+        except Exception:
+            # It can be taken over after a minute.
+            log.warning("idempotency_key_left", exc_info=True)
+        raise

@@ -1,0 +1,54 @@
+"""PostgreSQL from an event loop: synchronous verbs on a bounded pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from taskyard.domain.errors import Overloaded
+from taskyard.store import engine as store
+
+T = TypeVar("T")
+
+# How many calls may wait for a thread, per thread: what waits longer would be answered after its caller gave up.
+_WAITING_PER_THREAD = 64
+
+
+class Ledger:
+    """Runs verbs on connections of `engine`, at most `threads` at a time.
+
+    Raises LedgerUnavailable where PostgreSQL does not answer, Overloaded where too many calls wait already.
+    """
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
+        self._limit = threads * _WAITING_PER_THREAD
+        self._under_way = 0
+
+    async def run(self, verb: Callable[[Connection], T]) -> T:
+        """`verb` on a connection whose every statement commits on its own."""
+        return await self._call(store.run, verb)
+
+    async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
+        """All statements of `verb` in one transaction."""
+        return await self._call(store.run_transaction, verb)
+
+    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], T]) -> T:
+        if self._under_way >= self._limit:
+            raise Overloaded("Too many requests wait for the database.")
+        self._under_way += 1
+        try:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, context.run, runner, self.engine, verb)
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,247 @@
+"""Live events: one Redis subscription for the whole process, fanned out to everybody who waits.
+
+A client that follows a task costs an entry in a dictionary: no thread, no connection. Messages are a convenience and
+may get lost, so whoever is told something reads the ledger; and all that wait are looked after with one query, once a
+second while Redis is away, and now and then while it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import orjson
+import redis
+import redis.asyncio
+import structlog
+
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.domain.tasks import FINAL
+from taskyard.store.reads import standings
+
+from .ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+_CHECK_WHEN_AWAY_SECONDS = 1.0
+_CHECK_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 3.0
+# A server that vanished without a word is noticed by an unanswered ping.
+_PING_SECONDS = 5.0
+_FINAL = frozenset(map(str, FINAL))
+MAX_WATCHES = 10_000
+MAX_BACKLOG = 1_000
+
+
+class Watch:
+    """Somebody who follows one task. What happens while nobody looks is kept as one flag, however much it is."""
+
+    __slots__ = ("_event", "closed", "is_final", "standing", "task_id")
+
+    def __init__(self, task_id: UUID) -> None:
+        self.task_id = task_id
+        self.is_final = False
+        self.closed = False
+        self.standing: tuple[Any, ...] | None = None
+        self._event = asyncio.Event()
+
+    def tell(self, *, final: bool) -> None:
+        self.is_final = final
+        self._event.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._event.set()
+
+    async def changed(self, timeout_seconds: float) -> bool:
+        """Whether something happened since the last call, within the time."""
+        if not self._event.is_set():
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._event.wait()
+            except TimeoutError:
+                return False
+        self._event.clear()
+        return True
+
+
+class Feed:
+    """Somebody who follows all tasks; a slow reader loses the oldest changes and is told how many."""
+
+    __slots__ = ("_event", "_wanted", "changes", "closed", "lost")
+
+    def __init__(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        self._wanted = wanted
+        self.changes: deque[dict[str, Any]] = deque()
+        self.lost = 0
+        self.closed = False
+        self._event = asyncio.Event()
+
+    def tell(self, change: dict[str, Any]) -> None:
+        if not self._wanted(change):
+            return
+        if len(self.changes) >= MAX_BACKLOG:
+            self.changes.popleft()
+            self.lost += 1
+        self.changes.append(change)
+        self._event.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._event.set()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        self._event.clear()
+
+
+class Live:
+    def __init__(self, client: redis.asyncio.Redis, channel: str, ledger: Ledger) -> None:
+        self._client = client
+        self._channel = channel
+        self._ledger = ledger
+        self._watches: dict[str, set[Watch]] = {}
+        self._count = 0
+        self._feeds: set[Feed] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.connected = False
+        self.closed = False
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_after())]
+
+    def close(self) -> None:
+        """Ends every stream and wait; the service is stopping."""
+        self.closed = True
+        for watch in self._everybody():
+            watch.close()
+        for feed in self._feeds:
+            feed.close()
+
+    async def stop(self) -> None:
+        self.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(redis.RedisError, OSError):
+            await self._client.aclose()
+
+    @contextmanager
+    def watch(self, task_id: UUID) -> Iterator[Watch]:
+        """Follows a task from here on. Raises Overloaded where too many do."""
+        self._check_room()
+        watch, key = Watch(task_id), str(task_id)
+        self._watches.setdefault(key, set()).add(watch)
+        self._count += 1
+        if self.closed:
+            watch.close()
+        try:
+            yield watch
+        finally:
+            self._count -= 1
+            followers = self._watches[key]
+            followers.discard(watch)
+            if not followers:
+                del self._watches[key]
+
+    @contextmanager
+    def feed(self, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Feed]:
+        """Follows all tasks from here on. Raises Overloaded where too many do."""
+        self._check_room()
+        feed = Feed(wanted)
+        self._feeds.add(feed)
+        self._count += 1
+        if self.closed:
+            feed.close()
+        try:
+            yield feed
+        finally:
+            self._count -= 1
+            self._feeds.discard(feed)
+
+    def _check_room(self) -> None:
+        if self._count >= MAX_WATCHES:
+            raise Overloaded("Too many clients follow events.")
+
+    def _everybody(self) -> list[Watch]:
+        return [watch for followers in self._watches.values() for watch in followers]
+
+    async def _listen(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(self._channel)
+                    self.connected = True
+                    pause = _FIRST_PAUSE_SECONDS
+                    # What happened while nobody listened.
+                    await self._check()
+                    await self._read(pubsub)
+            except (redis.RedisError, OSError) as e:
+                if self.connected:
+                    log.warning("live_events_away", error=str(e))
+            except Exception:
+                log.exception("live_events_failed")
+            self.connected = False
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _read(self, pubsub: Any) -> None:
+        unanswered = False
+        while True:
+            message = await pubsub.get_message(timeout=_PING_SECONDS)
+            if message is None:
+                if unanswered:
+                    raise redis.ConnectionError("no answer to a ping")
+                unanswered = True
+                await pubsub.ping()
+                continue
+            unanswered = False
+            if message["type"] == "message":
+                self._tell(message["data"])
+
+    def _tell(self, data: bytes) -> None:
+        if not self._watches and not self._feeds:
+            return
+        try:
+            changes = orjson.loads(data)
+            for change in changes:
+                for watch in self._watches.get(change["task_id"], ()):
+                    watch.tell(final=change["state"] in _FINAL)
+                for feed in self._feeds:
+                    feed.tell(change)
+        except (ValueError, KeyError, TypeError):
+            log.warning("live_event_unreadable")
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS if self.connected else _CHECK_WHEN_AWAY_SECONDS)
+            try:
+                await self._check()
+            except Exception:
+                log.exception("live_check_failed")
+
+    async def _check(self) -> None:
+        """One query for all who wait; tells those whose task has moved on since the last look."""
+        if not self._watches:
+            return
+        ids = [UUID(key) for key in self._watches]
+        try:
+            found = await self._ledger.run(lambda conn: standings(conn, ids))
+        except (LedgerUnavailable, Overloaded):
+            return
+        for watch in self._everybody():
+            standing = found.get(watch.task_id)
+            if standing is not None and standing != watch.standing:
+                watch.standing = standing
+                watch.tell(final=standing[0] in _FINAL)

@@ -1,0 +1,68 @@
+"""The API's own metrics. Labels come out of registries only: route templates, task types, queues, scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, Metrics
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CODES = tuple(
+    str(code)
+    for code in (200, 201, 202, 204, 206, 400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422, 429, 500, 503)
+)
+AUTH_FAILURES = ("missing_key", "invalid_key", "revoked_key", "expired_key")
+RESULTS = ("accepted", "refused", "unavailable")
+
+
+class Meters:
+    """`routes` are (method, template), `tasks` (queue, type): what exists from the start, at 0."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        routes: Collection[tuple[str, str]] = (),
+        tasks: Iterable[tuple[str, str]] = (),
+        queues: Collection[str] = (),
+        scopes: Collection[str] = (),
+    ) -> None:
+        tasks = list(tasks)
+        templates = sorted({template for _, template in routes})
+        self._requests = metrics.counters(
+            "http_requests_total",
+            "Requests that were answered.",
+            {"method": METHODS, "route": templates, "code": CODES},
+            known=[(method, template, "200") for method, template in routes],
+        )
+        self._duration = metrics.histograms(
+            "http_request_duration_seconds",
+            "From the request's head to its answer's.",
+            {"method": METHODS, "route": templates},
+            buckets=HTTP_SECONDS,
+            known=routes,
+        )
+        self.in_progress = metrics.gauge(
+            "http_requests_in_progress", "Requests that are being answered.", mode="livesum"
+        )
+        self.submitted = metrics.counters(
+            "tasks_submitted_total",
+            "Tasks callers asked for, by what came of it.",
+            {"queue": queues, "task": [name for _, name in tasks], "result": RESULTS},
+            known=[(queue, name, result) for queue, name in tasks for result in RESULTS],
+        )
+        self.auth_failures = metrics.counters(
+            "auth_failures_total", "Requests without a good key.", {"reason": AUTH_FAILURES}
+        )
+        self.rate_limited = metrics.counters(
+            "rate_limited_total", "Requests over their key's rate, by the scope of the call.", {"scope": scopes}
+        )
+        self.sse_clients = metrics.gauge("sse_clients", "Clients that follow events live.", mode="livesum")
+
+    def answered(self, method: str, route: str | None, code: int, seconds: float) -> None:
+        where = route or OTHER
+        self._requests[method, where, _CODES.get(code, OTHER)].inc()
+        self._duration[method, where].observe(seconds)
+
+
+_CODES = {int(code): code for code in CODES}

@@ -1,0 +1,117 @@
+"""The bodies and queries callers send. These models validate, and the OpenAPI document is written from them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+from taskyard.domain.tasks import State
+
+MAX_DELAY_SECONDS = 31_536_000
+MAX_TIMEOUT_SECONDS = 7 * 86_400
+MAX_TASKS = 1000
+MAX_PARAMS_BYTES = 256 * 1024
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _rfc3339(value: object) -> object:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime)]
+Seconds = Annotated[float, Strict()]
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
+QueueName = Annotated[str, Field(min_length=1, max_length=64)]
+TaskName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    """Unknown names are refused; no value is ever quoted in an error."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, frozen=True)
+
+
+class UniqueBody(Body):
+    """At most one task of this type with `key`, while it waits or until its end."""
+
+    key: str = Field(min_length=1, max_length=200)
+    hold: Literal["waiting", "active"] = Field(alias="while")
+
+
+class SubmitTask(Body):
+    name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
+    params: dict[str, Any] = Field(default={}, description="As the type's own schema says; at most 256 KiB.")
+    queue: QueueName | None = Field(default=None, description="Instead of the type's queue.")
+    delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
+    run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
+    expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails.")
+    max_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] | None = None
+    soft_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
+    hard_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
+    tags: list[Tag] = Field(default=[], max_length=20)
+    unique: UniqueBody | None = None
+    on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
+
+
+class SubmitBatch(Body):
+    tasks: list[SubmitTask] = Field(min_length=1, max_length=MAX_TASKS)
+
+
+class ThumbnailBody(Body):
+    width: Annotated[int, Strict(), Field(ge=1, le=4096)]
+    height: Annotated[int, Strict(), Field(ge=1, le=4096)]
+
+
+class Query(BaseModel):
+    """Query parameters arrive as text: numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, allow_inf_nan=False)
+
+
+def _states(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+class PageQuery(Query):
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
+
+
+class TasksQuery(PageQuery):
+    state: Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)] | None = Field(
+        default=None, description="One or several, separated by commas."
+    )
+    name: TaskName | None = None
+    queue: QueueName | None = None
+    tag: Tag | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class TaskQuery(Query):
+    wait: float = Field(
+        default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most."
+    )
+
+
+class TimelineQuery(Query):
+    limit: int = Field(default=200, ge=1, le=1000)
+    cursor: str | None = Field(default=None, max_length=80, description="`next_cursor` of the page before.")
+
+
+class EventsQuery(Query):
+    state: Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)] | None = None
+    name: TaskName | None = None
+    queue: QueueName | None = None
+
+
+class NoQuery(Query):
+    """Takes no parameters."""

@@ -1,0 +1,101 @@
+"""What each handler declares of itself: who may call it, what it takes, what it answers.
+
+The gate (gate.py) enforces what is declared here, and the OpenAPI document (openapi.py) is written from it, so the two
+cannot come apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from .auth import Scope
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+ANYTHING = "application/octet-stream"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A successful answer: its model (None: no body, or bytes) and where it comes as something else than JSON."""
+
+    description: str
+    model: type[BaseModel] | None = None
+    media_type: str = JSON
+    also: str | None = None
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    summary: str
+    scope: Scope | None
+    answers: dict[int, Answer]
+    body: type[BaseModel] | None = None
+    files: bool = False
+    query: type[BaseModel] | None = None
+    headers: dict[str, str] | None = None
+    refusals: tuple[int, ...] = ()
+    description: str = ""
+    keyed: bool = False
+
+    @property
+    def media_types(self) -> frozenset[str]:
+        """The forms it may answer in, besides a problem document."""
+        found = {a.media_type for a in self.answers.values()} | {
+            a.also for a in self.answers.values() if a.also
+        }
+        return frozenset(found)
+
+
+def operation(
+    *,
+    summary: str,
+    scope: Scope | None,
+    answers: dict[int, Answer],
+    body: type[BaseModel] | None = None,
+    files: bool = False,
+    query: type[BaseModel] | None = None,
+    headers: dict[str, str] | None = None,
+    refusals: tuple[int, ...] = (),
+    description: str = "",
+    keyed: bool = False,
+) -> Callable[[F], F]:
+    """Declares a handler. `refusals` are the statuses that are this call's own; those that every call may give
+    (401, 403, 406, ...) go without saying. `keyed`: it takes an Idempotency-Key."""
+
+    def declare(handler: F) -> F:
+        handler.operation = Operation(  # type: ignore[attr-defined]
+            summary=summary,
+            scope=scope,
+            answers=answers,
+            body=body,
+            files=files,
+            query=query,
+            headers=headers,
+            refusals=refusals,
+            description=description,
+            keyed=keyed,
+        )
+        return handler
+
+    return declare
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def operations_of(resource: object) -> dict[str, Operation]:
+    """The declared operations of a resource, by HTTP method."""
+    found: dict[str, Operation] = {}
+    for method in METHODS:
+        declared = getattr(getattr(resource, f"on_{method.lower()}", None), "operation", None)
+        if declared is not None:
+            found[method] = declared
+    return found

@@ -1,0 +1,186 @@
+"""Errors as HTTP: the only place that maps one to the other. Every refusal is an RFC 9457 problem document."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+import structlog
+
+from taskyard.catalogue.secrets import SecretsUnreadable
+from taskyard.catalogue.types import UnknownTaskType
+from taskyard.domain.errors import (
+    Conflict,
+    KeyReused,
+    LedgerUnavailable,
+    NotFound,
+    NotUnique,
+    Overloaded,
+    Refused,
+    Unavailable,
+)
+from taskyard.lifecycle.keyed import AnswerPending
+from taskyard.storage.interface import StorageUnavailable
+
+from .refusals import (
+    Invalid,
+    Malformed,
+    MissingScope,
+    NotAcceptable,
+    QueueNotAllowed,
+    RangeNotSatisfiable,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from .requests import Request
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TITLES = {
+    400: "The request cannot be understood",
+    401: "An API key is needed",
+    403: "This key may not do that",
+    404: "Not found",
+    405: "This address does not know the method",
+    406: "Not in a form you accept",
+    409: "The present state does not allow it",
+    413: "Too large",
+    415: "Not in a form that is understood",
+    416: "No such range",
+    422: "The request is not valid",
+    429: "Too many requests",
+    500: "Something went wrong here",
+    503: "Not available at the moment",
+}
+_RETRY_SOON = {"Retry-After": "1"}
+_RETRY_LATER = {"Retry-After": "5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    status: int
+    code: str
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def document(self, request_id: str) -> bytes:
+        return orjson.dumps(
+            {
+                "type": f"urn:taskyard:problem:{self.code}",
+                "title": TITLES.get(self.status, "Error"),
+                "status": self.status,
+                "detail": self.detail,
+                "code": self.code,
+                "request_id": request_id,
+                **self.extra,
+            },
+            option=orjson.OPT_UTC_Z,
+        )
+
+
+_STATUS: dict[type[Refused], int] = {
+    Malformed: 400,
+    Unauthenticated: 401,
+    MissingScope: 403,
+    QueueNotAllowed: 403,
+    NotFound: 404,
+    NotAcceptable: 406,
+    Conflict: 409,
+    NotUnique: 409,
+    AnswerPending: 409,
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    RangeNotSatisfiable: 416,
+    Invalid: 422,
+    UnknownTaskType: 422,
+    KeyReused: 422,
+    RateLimited: 429,
+    Overloaded: 503,
+}
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What the caller is told of an error; anything unforeseen is a 500 that says nothing but its request id."""
+    match error:
+        case falcon.HTTPError():
+            return _of_falcon(error)
+        case LedgerUnavailable():
+            return Problem(503, "ledger_unavailable", "The database does not answer.", _RETRY_LATER)
+        case Unavailable() | StorageUnavailable():
+            return Problem(503, "unavailable", "A part this call needs does not answer.", _RETRY_LATER)
+        case SecretsUnreadable():
+            detail = "This installation has no keys for secret parameters."
+            return Problem(503, "secrets_not_configured", detail, _RETRY_LATER)
+        case Refused():
+            return _of_refusal(error)
+    return Problem(500, "internal_error", "The error was recorded; the request id leads to it.")
+
+
+def _of_refusal(error: Refused) -> Problem:
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 400)
+    headers: dict[str, str] = {}
+    extra: dict[str, Any] = {}
+    match error:
+        case Unauthenticated():
+            headers = {"WWW-Authenticate": 'Bearer realm="taskyard"'}
+        case MissingScope():
+            extra = {"scope": error.scope}
+        case Conflict():
+            extra = {"state": error.state}
+        case NotUnique():
+            extra = {"task_id": str(error.holder)}
+        case Invalid():
+            extra = {"errors": [{"pointer": f.pointer, "message": f.message} for f in error.faults]}
+        case RangeNotSatisfiable():
+            headers = {"Content-Range": f"bytes */{error.size}"}
+        case RateLimited():
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+        case Overloaded() | AnswerPending():
+            headers = _RETRY_SOON
+    return Problem(status, error.code, str(error), headers, extra)
+
+
+def _of_falcon(error: falcon.HTTPError) -> Problem:
+    headers = dict(error.headers or {})
+    match error:
+        case falcon.HTTPNotFound():
+            return Problem(404, "not_found", "There is nothing at this address.", headers)
+        case falcon.HTTPMethodNotAllowed():
+            return Problem(405, "method_not_allowed", "Allow lists the methods.", headers)
+        case falcon.HTTPNotAcceptable():
+            return Problem(406, "not_acceptable", "The answer is JSON.", headers)
+        case falcon.HTTPPayloadTooLarge():
+            return Problem(413, "body_too_large", "The body is too large.", headers)
+        case falcon.HTTPUnsupportedMediaType():
+            return Problem(415, "unsupported_media_type", error.description or "Unknown media type.", headers)
+    if error.status_code < 500:
+        detail = error.description or error.title or "The request cannot be understood."
+        return Problem(error.status_code, "malformed_request", detail, headers)
+    return Problem(error.status_code, "internal_error", "The error was recorded.", headers)
+
+
+async def answer(req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
+    """Falcon's handler of every error."""
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("request_failed", method=req.method, path=req.path, exc_info=error)
+    elif problem.status == 503:
+        log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
+    render(resp, problem, req.context.request_id)
+
+
+def render(resp: falcon.asgi.Response, problem: Problem, request_id: str) -> None:
+    resp.status = problem.status
+    resp.content_type = MEDIA_TYPE
+    resp.data = problem.document(request_id)
+    resp.text, resp.media, resp.stream, resp.sse = None, None, None, None
+    for name, value in problem.headers.items():
+        resp.set_header(name, value)

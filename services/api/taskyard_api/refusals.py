@@ -1,0 +1,88 @@
+"""What the HTTP side says no to, beyond the refusals of the domain; problems.py turns all of them into answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from taskyard.domain.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. `pointer` (RFC 6901) leads into the body; `?name` is a query parameter, and a header
+    goes by its name."""
+
+    pointer: str
+    message: str
+    code: str = "invalid_request"
+
+
+class Malformed(Refused):
+    """Not HTTP or JSON as it should be: there are no fields to speak of."""
+
+    code = "malformed_request"
+
+
+class Invalid(Refused):
+    """The request is well-formed and says something that cannot be."""
+
+    code = "invalid_request"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        first = faults[0]
+        super().__init__(first.message if len(faults) == 1 else f"{len(faults)} things are wrong.")
+        self.faults = list(faults)
+        codes = {fault.code for fault in faults}
+        self.code = codes.pop() if len(codes) == 1 else Invalid.code
+
+
+class Unauthenticated(Refused):
+    """No key, or one that is not good (any more): `code` says which in general terms."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class MissingScope(Refused):
+    code = "missing_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This call needs a key with the scope {scope!r}.")
+        self.scope = scope
+
+
+class QueueNotAllowed(Refused):
+    code = "queue_not_allowed"
+
+
+class RateLimited(Refused):
+    code = "rate_limited"
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("This key sends more requests a second than it may.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooLarge(Refused):
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes.")
+
+
+class UnsupportedMedia(Refused):
+    code = "unsupported_media_type"
+
+
+class NotAcceptable(Refused):
+    code = "not_acceptable"
+
+
+class RangeNotSatisfiable(Refused):
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The range lies outside the {size} bytes there are.")
+        self.size = size

@@ -1,0 +1,125 @@
+"""The request as this service sees it: its ids, its caller, its body read with a limit."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import falcon.asgi
+
+from taskyard.domain.ids import new_id
+
+from .auth import Caller
+from .refusals import Malformed, TooLarge
+
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class RequestContext:
+    """What belongs to one request. `caller` is set once the key was checked."""
+
+    __slots__ = ("caller", "request_id", "started", "traceparent")
+
+    caller: Caller
+    request_id: str
+    traceparent: str
+    started: float
+
+
+class Request(falcon.asgi.Request):
+    context_type = RequestContext
+    context: RequestContext
+
+    def __init__(
+        self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: Any = None
+    ) -> None:
+        super().__init__(scope, receive, first_event, options)
+        self._events = receive
+        self._first = first_event
+
+    def identify(self) -> None:
+        """Takes or makes the request id and the trace."""
+        context, headers = self.context, self._asgi_headers
+        context.started = time.perf_counter()
+        given = headers.get(b"x-request-id")
+        context.request_id = (
+            given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(new_id())
+        )
+        trace = headers.get(b"traceparent")
+        context.traceparent = (
+            trace.decode()
+            if trace is not None and _TRACEPARENT.fullmatch(trace)
+            else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        )
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header by its name in lower case, as it was sent."""
+        return self._asgi_headers.get(name)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises TooLarge beyond `limit` bytes, Malformed where it ends too early."""
+        event = self._first
+        if event is not None and not event.get("more_body"):  # in one piece, as nearly always
+            whole: bytes = event.get("body", b"")
+            if len(whole) > limit:
+                raise TooLarge(limit)
+            self._check_length(len(whole))
+            return whole
+        return b"".join([chunk async for chunk in self.chunks(limit)])
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The body piece by piece, counted while it is read: Content-Length may lie, and may be missing."""
+        declared = self.content_length
+        if declared is not None and declared > limit:
+            raise TooLarge(limit)
+        event, read = self._first or await self._events(), 0
+        while True:
+            if event["type"] == "http.disconnect":
+                raise Malformed("The body ended before it was complete.")
+            chunk = event.get("body", b"")
+            read += len(chunk)
+            if read > limit:
+                raise TooLarge(limit)
+            if chunk:
+                yield chunk
+            if not event.get("more_body"):
+                break
+            event = await self._events()
+        self._check_length(read)
+
+    def _check_length(self, read: int) -> None:
+        declared = self.content_length
+        if declared is not None and declared != read:
+            raise Malformed("The body is not as long as Content-Length says.")
+
+
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+
+def trusted_networks(addresses: Sequence[str]) -> Networks:
+    """Raises ValueError naming what is neither an address nor a network."""
+    return [ipaddress.ip_network(address, strict=False) for address in addresses]
+
+
+def client_address(req: falcon.asgi.Request, trusted: Networks) -> str:
+    """Who sent the request. `X-Forwarded-For` is believed only as far as addresses that are trusted wrote it: from
+    the right, past every trusted one."""
+    client = req.scope.get("client")
+    address = client[0] if client else ""
+    hops = [hop.strip() for hop in (req.get_header("X-Forwarded-For") or "").split(",") if hop.strip()]
+    while hops and _is_in(address, trusted):
+        address = hops.pop()
+    return str(address)
+
+
+def _is_in(address: str, networks: Networks) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)

@@ -1,0 +1,1 @@
+"""The resources, one noun a file; each handler decodes, calls one verb, encodes."""

@@ -1,0 +1,273 @@
+"""Tasks: submitted, read, cancelled, retried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import falcon.asgi
+from sqlalchemy import RowMapping
+
+from taskyard.domain.errors import Conflict, NotFound
+from taskyard.domain.tasks import FINAL, State
+from taskyard.lifecycle.cancel import cancel
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.lifecycle.retry import retry
+from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
+
+from .. import answers, views
+from ..admission import Admission
+from ..auth import Caller, Scope
+from ..bodies import MAX_BATCH_BODY, read_json, validated
+from ..idempotency import key_of, once, replay
+from ..ledger import Ledger
+from ..live import Live
+from ..models import SubmitBatch, SubmitTask, TaskQuery, TasksQuery
+from ..operations import Answer, operation
+from ..paging import next_cursor, read_cursor
+from ..queries import query_of
+from ..requests import Request
+from ..submission import Submission
+from ..views import TaskViews
+
+PATH = "/api/v1/tasks"
+
+
+def task_id_of(text: str) -> UUID:
+    """Raises NotFound: what is no id names nothing."""
+    try:
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise NotFound("There is no such task.")
+
+
+async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapping:
+    """The task, where it exists and the caller may see it. Raises NotFound."""
+    row = await ledger.run(lambda conn: task_by_id(conn, task_id))
+    if row is None or not caller.sees(row["queue"]):
+        raise NotFound("There is no such task.")
+    return row
+
+
+class Tasks:
+    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews) -> None:
+        self._admission = admission
+        self._submission = submission
+        self._ledger = ledger
+        self._shown = shown
+
+    @operation(
+        summary="Submit a task",
+        scope=Scope.SUBMIT,
+        body=SubmitTask,
+        answers={202: Answer(description="Accepted and durable.", model=answers.Task, headers=("Location",))},
+        refusals=(409,),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        value, body = await read_json(req)
+        wanted = validated(SubmitTask, value)
+        tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
+        key = key_of(req, body)
+        if key is None and wanted.unique is None:
+            written = await self._submission.submit(tasks)
+            views.send(resp, 202, self._shown.of_new(tasks[0], written[0]))
+            resp.set_header("Location", f"{PATH}/{tasks[0].id}")
+        else:
+            replay(resp, await self._submission.submit_keyed(tasks, key, self._answer(tasks)))
+
+    @operation(
+        summary="List tasks, newest first",
+        scope=Scope.READ,
+        query=TasksQuery,
+        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        query = query_of(TasksQuery, req)
+        wanted = TaskFilter(
+            states=tuple(dict.fromkeys(query.state or ())),
+            name=query.name,
+            queue=query.queue,
+            tag=query.tag,
+            created_after=query.created_after,
+            created_before=query.created_before,
+            queues=req.context.caller.queues,
+        )
+        before = read_cursor(query.cursor)
+        rows = await self._ledger.run(
+            lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1)
+        )
+        items = [self._shown.of_row(row) for row in rows[: query.limit]]
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
+
+    def _answer(self, tasks: Sequence[NewTask]) -> Any:
+        def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
+            body = views.encode(self._shown.of_new(tasks[0], written[0]))
+            return StoredAnswer(202, {"Location": f"{PATH}/{tasks[0].id}"}, body)
+
+        return answer
+
+
+class TaskBatch:
+    def __init__(self, admission: Admission, submission: Submission) -> None:
+        self._admission = admission
+        self._submission = submission
+
+    @operation(
+        summary="Submit up to 1,000 tasks: all of them or none",
+        scope=Scope.SUBMIT,
+        body=SubmitBatch,
+        answers={202: Answer(description="All accepted and durable.", model=answers.Batch)},
+        refusals=(409,),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        value, body = await read_json(req, limit=MAX_BATCH_BODY)
+        wanted = validated(SubmitBatch, value).tasks
+        tasks = await self._admission.admit(wanted, req.context, body_bytes=len(body), in_batch=True)
+        key = key_of(req, body)
+        if key is None and not any(item.unique for item in wanted):
+            written = await self._submission.submit(tasks)
+            views.send(resp, 202, _batch(written))
+        else:
+            replay(resp, await self._submission.submit_keyed(tasks, key, _batch_answer))
+
+
+def _batch(written: Sequence[SubmittedTask]) -> dict[str, Any]:
+    return {"items": [views.batch_item(task) for task in written]}
+
+
+def _batch_answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
+    return StoredAnswer(202, {}, views.encode(_batch(written)))
+
+
+class OneTask:
+    def __init__(self, ledger: Ledger, live: Live, shown: TaskViews) -> None:
+        self._ledger = ledger
+        self._live = live
+        self._shown = shown
+
+    @operation(
+        summary="Read a task; with `wait`, when it is final or the time is over",
+        scope=Scope.READ,
+        query=TaskQuery,
+        answers={200: Answer(description="The task.", model=answers.Task)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        wait = query_of(TaskQuery, req).wait
+        row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
+        if wait > 0 and row["state"] not in FINAL:
+            row = await self._when_final(row["id"], wait, req.context.caller)
+        views.send(resp, 200, self._shown.of_row(row))
+
+    async def _when_final(self, task_id: UUID, seconds: float, caller: Caller) -> RowMapping:
+        loop = _loop()
+        deadline = loop.time() + seconds
+        with self._live.watch(task_id) as watch:
+            # Once more, now that nothing that happens goes unnoticed.
+            row = await visible_task(self._ledger, task_id, caller)
+            while row["state"] not in FINAL and not watch.closed:
+                left = deadline - loop.time()
+                if left <= 0:
+                    break
+                if not await watch.changed(left) or watch.is_final:
+                    row = await visible_task(self._ledger, task_id, caller)
+        return row
+
+
+def _loop() -> Any:
+    import asyncio
+
+    return asyncio.get_running_loop()
+
+
+class TaskStatus:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @operation(
+        summary="A task's state in Celery's words",
+        scope=Scope.READ,
+        answers={200: Answer(description="The status.", model=answers.TaskStatus)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
+        views.send(resp, 200, views.celery_status(row))
+
+
+class TaskCancel:
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+
+    @operation(
+        summary="Cancel a task",
+        scope=Scope.MANAGE,
+        description="What waits is cancelled on the spot; what runs is asked to stop.",
+        answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled)},
+        refusals=(404, 409),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        key = key_of(req, await req.body(0))
+
+        async def work() -> None:
+            views.send(resp, 202, await self._cancel(task_id_of(task_id), req.context.caller))
+
+        await once(self._ledger, key, resp, work)
+
+    async def _cancel(self, task_id: UUID, caller: Caller) -> dict[str, Any]:
+        await visible_task(self._ledger, task_id, caller)
+        found = await self._ledger.run(lambda conn: cancel(conn, [task_id], actor=caller.name))
+        if not found:
+            raise NotFound("There is no such task.")
+        if found[0].before in FINAL:
+            raise Conflict(f"The task is {found[0].before} already.", state=found[0].before)
+        self._dispatcher.dispatch(Committed(changes=[found[0].change]))
+        if found[0].change.state is State.CANCELLED:
+            return {"task_id": task_id, "status": "CANCELLED", "message": "The task was cancelled."}
+        return {"task_id": task_id, "status": "CANCELLING", "message": "The task was asked to stop."}
+
+
+class TaskRetry:
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, shown: TaskViews, *, life: timedelta) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._shown = shown
+        self._life = life
+
+    @operation(
+        summary="Run a failed or cancelled task again",
+        scope=Scope.MANAGE,
+        description="Same id, fresh retry and crash budgets; the history is kept.",
+        answers={202: Answer(description="Queued again.", model=answers.Task)},
+        refusals=(404, 409),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        key = key_of(req, await req.body(0))
+
+        async def work() -> None:
+            row = await self._retry(task_id_of(task_id), req.context.caller)
+            views.send(resp, 202, self._shown.of_row(row))
+
+        await once(self._ledger, key, resp, work)
+
+    async def _retry(self, task_id: UUID, caller: Caller) -> RowMapping:
+        before = await visible_task(self._ledger, task_id, caller)
+        done = await self._ledger.run(
+            lambda conn: retry(conn, [task_id], life=self._life, actor=caller.name)
+        )
+        if not done.changes:
+            state = before["state"]
+            raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)
+        self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
+        return await visible_task(self._ledger, task_id, caller)

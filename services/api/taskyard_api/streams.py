@@ -1,0 +1,107 @@
+"""Server-sent events: the timeline of one task, and the changes of all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from falcon.asgi import SSEvent
+
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.store.timeline import EventId, Timeline, timeline
+
+from . import views
+from .auth import Caller, Scope
+from .ledger import Ledger
+from .live import Feed, Live, Watch
+from .meters import Meters
+
+HEARTBEAT_SECONDS = 15.0
+# A task that reports often is read at most so often per client.
+_PAUSE_SECONDS = 0.1
+_PAGE = 200
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+class Streams:
+    def __init__(
+        self, ledger: Ledger, live: Live, meters: Meters, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
+        self._ledger = ledger
+        self._live = live
+        self._meters = meters
+        self._heartbeat = heartbeat_seconds
+
+    async def of_task(self, task_id: UUID, after: EventId, caller: Caller) -> AsyncIterator[SSEvent]:
+        """The timeline behind `after` and what is added to it, until the final event.
+
+        Progress that is overwritten in place comes as events without an id.
+        """
+        told: object = None
+        with self._live.watch(task_id) as watch, self._meters.sse_clients.track_inprogress():
+            yield SSEvent(retry=1000, comment="taskyard")
+            while not watch.closed:
+                page = await self._page(task_id, after)
+                if page is None:
+                    yield SSEvent(comment="waiting for the database")
+                    await asyncio.sleep(1.0)
+                    continue
+                for event in page.events:
+                    shown = views.event(event, with_traceback=caller.has(Scope.MANAGE))
+                    yield SSEvent(
+                        data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"]
+                    )
+                    after = event.id
+                if page.progress is not None and page.progress != told and not page.is_final:
+                    told = page.progress
+                    yield SSEvent(data=views.encode(_progress(page)), event="progress")
+                if not page.complete:
+                    continue
+                if page.is_final:
+                    return
+                while not await self._until_changed(watch):
+                    yield SSEvent(comment="heartbeat")
+
+    async def _page(self, task_id: UUID, after: EventId) -> Timeline | None:
+        try:
+            return await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=_PAGE))
+        except (LedgerUnavailable, Overloaded):
+            return None
+
+    async def _until_changed(self, watch: Watch) -> bool:
+        changed = await watch.changed(self._heartbeat)
+        if changed and not watch.is_final:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return changed or watch.closed
+
+    async def of_all(self, feed: Feed) -> AsyncIterator[SSEvent]:
+        """Changes as they come; there is no replay."""
+        with self._meters.sse_clients.track_inprogress():
+            yield SSEvent(retry=1000, comment="taskyard")
+            while not feed.closed:
+                if feed.lost:
+                    lost, feed.lost = feed.lost, 0
+                    yield SSEvent(data=views.encode({"lost": lost}), event="lost")
+                while feed.changes and not feed.closed:
+                    change = feed.changes.popleft()
+                    yield SSEvent(data=views.encode(change), event="change")
+                if not feed.changes and not feed.closed:
+                    await feed.wait(self._heartbeat)
+                    if not feed.changes and not feed.closed:
+                        yield SSEvent(comment="heartbeat")
+
+
+def _progress(page: Timeline) -> dict[str, object]:
+    assert page.progress is not None
+    current, total, message, at = page.progress
+    return {
+        "kind": "progress",
+        "at": at,
+        "data": {
+            "percent": views.percent(current, total),
+            "current": current,
+            "total": total,
+            "message": message,
+        },
+    }

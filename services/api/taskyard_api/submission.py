@@ -1,0 +1,101 @@
+"""Submitting: the ways of a validated task into the ledger, plain or with keys, and on to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+
+from taskyard.domain.errors import Refused, Unavailable
+from taskyard.domain.tasks import Change, State
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
+from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
+from taskyard.store import engine as store
+
+from .collector import MAX_FLIGHTS, Collector
+from .meters import Meters
+
+Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
+
+
+class Submission:
+    """Commits tasks together with those of other callers, then has them published."""
+
+    def __init__(self, engine: Engine, dispatcher: Dispatcher, meters: Meters) -> None:
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._meters = meters
+        # Threads of their own: a flood of slow reads must not keep submits waiting.
+        self._threads = ThreadPoolExecutor(2 * MAX_FLIGHTS, thread_name_prefix="collector")
+        self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
+            self._write_plain, self._threads, name="plain"
+        )
+        self._keyed: Collector[KeyedRequest, StoredAnswer] = Collector(
+            self._write_keyed, self._threads, name="keyed"
+        )
+
+    async def submit(self, tasks: Sequence[NewTask]) -> Sequence[SubmittedTask]:
+        """All of the tasks or none. Raises Overloaded, LedgerUnavailable."""
+        try:
+            written = await self._plain.submit(tasks, len(tasks))
+        except Exception as e:
+            self._count(tasks, e)
+            raise
+        self._count(tasks, None)
+        return written
+
+    async def submit_keyed(
+        self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer
+    ) -> StoredAnswer:
+        """The answer to this request, or the one its first sending got.
+
+        Raises NotUnique, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.
+        """
+        try:
+            given = await self._keyed.submit(KeyedRequest(tasks, answer, key), len(tasks))
+        except Exception as e:
+            self._count(tasks, e)
+            raise
+        if not given.replayed:
+            self._count(tasks, None)
+        return given
+
+    async def close(self) -> None:
+        await self._plain.close()
+        await self._keyed.close()
+        self._threads.shutdown(wait=True)
+
+    def _count(self, tasks: Sequence[NewTask], error: Exception | None) -> None:
+        result = "accepted"
+        if error is not None:
+            result = "refused" if isinstance(error, Refused) else "unavailable"
+            if not isinstance(error, Refused | Unavailable):
+                result = "refused"
+        for task in tasks:
+            self._meters.submitted[task.queue, task.name, result].inc()
+
+    # From here on in a thread.
+
+    def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
+        tasks = [task for unit in units for task in unit]
+        submitted = store.run(self._engine, lambda conn: submit(conn, tasks))
+        self._dispatch(submitted)
+        written = iter(submitted.tasks)
+        return [[next(written) for _ in unit] for unit in units]
+
+    def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
+        outcome = store.run_transaction(self._engine, lambda conn: submit_keyed(conn, requests))
+        self._dispatch(outcome.submitted)
+        return outcome.answers
+
+    def _dispatch(self, submitted: Submitted) -> None:
+        self._dispatcher.dispatch(
+            Committed(
+                publications=submitted.publications,
+                outbox_id=submitted.outbox_id,
+                changes=[Change(t.id, t.name, t.queue, t.state, 0) for t in submitted.tasks],
+                wake_scheduler=any(t.state is State.SCHEDULED for t in submitted.tasks),
+            )
+        )

@@ -1,0 +1,186 @@
+"""Rows as the JSON callers see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon.asgi
+import orjson
+
+from taskyard.catalogue.secrets import masked
+from taskyard.domain.tasks import FINAL, State, celery_word
+from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.store.timeline import TimelineEvent
+
+_OPTIONS = orjson.OPT_UTC_Z
+
+
+def send(resp: falcon.asgi.Response, status: int, value: Any) -> None:
+    resp.status = status
+    resp.content_type = "application/json"
+    resp.data = orjson.dumps(value, option=_OPTIONS)
+
+
+def encode(value: Any) -> bytes:
+    return orjson.dumps(value, option=_OPTIONS)
+
+
+class TaskViews:
+    def __init__(self, support_url: str | None = None) -> None:
+        self._support_url = support_url
+
+    def of_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A task as `store.reads` gives it."""
+        return {
+            "id": row["id"],
+            "name": row["name"],
+            "queue": row["queue"],
+            "state": row["state"],
+            "params": masked(row["params"]),
+            "result": row["result"],
+            "error": self._error(row["error"]),
+            "progress": progress(row),
+            "attempt": row["attempt"],
+            "max_attempts": row["max_attempts"],
+            "crashes": row["crashes"],
+            "soft_timeout_seconds": row["soft_timeout_seconds"],
+            "hard_timeout_seconds": row["hard_timeout_seconds"],
+            "created_at": row["created_at"],
+            "run_at": row["run_at"],
+            "started_at": row["started_at"],
+            "finished_at": row["finished_at"],
+            "expires_at": row["expires_at"],
+            "cancel_requested_at": row["cancel_requested_at"],
+            "worker": row["worker"],
+            "tags": row["tags"],
+            "request_id": row["request_id"],
+            "trace_id": row["traceparent"][3:35] if row["traceparent"] else None,
+            "version": row["version"],
+            "submitted_by": row["submitted_by"],
+            "partial": row["partial"],
+            "limits": row["limits"],
+            "discarded_at": row["discarded_at"],
+            "workflow_id": row["workflow_id"],
+            "schedule_id": row["schedule_id"],
+            "parent_id": row["parent_id"],
+        }
+
+    def of_new(self, new: NewTask, written: SubmittedTask) -> dict[str, Any]:
+        """A task that was just committed, without reading it again."""
+        return {
+            "id": new.id,
+            "name": new.name,
+            "queue": new.queue,
+            "state": written.state,
+            "params": masked(new.params),
+            "result": None,
+            "error": None,
+            "progress": None,
+            "attempt": 0,
+            "max_attempts": new.max_attempts,
+            "crashes": 0,
+            "soft_timeout_seconds": new.soft_timeout_seconds,
+            "hard_timeout_seconds": new.hard_timeout_seconds,
+            "created_at": written.created_at,
+            "run_at": written.run_at,
+            "started_at": None,
+            "finished_at": None,
+            "expires_at": new.expires_at,
+            "cancel_requested_at": None,
+            "worker": None,
+            "tags": new.tags,
+            "request_id": new.request_id,
+            "trace_id": new.traceparent[3:35] if new.traceparent else None,
+            "version": new.version,
+            "submitted_by": new.submitted_by,
+            "partial": False,
+            "limits": None,
+            "discarded_at": None,
+            "workflow_id": None,
+            "schedule_id": None,
+            "parent_id": new.parent_id,
+        }
+
+    def _error(self, error: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if error is None else {"attempt": 0, **error, "support_url": self._support_url}
+
+
+def batch_item(written: SubmittedTask) -> dict[str, Any]:
+    return {"id": written.id, "name": written.name, "state": written.state}
+
+
+def progress(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    current, total = row["progress_current"], row["progress_total"]
+    if current is None:
+        return None
+    return {
+        "percent": percent(current, total),
+        "current": _whole(current),
+        "total": _whole(total),
+        "message": row["progress_message"],
+    }
+
+
+def percent(current: float, total: float | None) -> float | None:
+    """0 to 100 with one decimal; None where the end is not known."""
+    if not total or total < 0:
+        return None
+    return _whole(round(min(100.0, max(0.0, current / total * 100)), 1))
+
+
+def _whole(number: float | None) -> float | None:
+    return int(number) if number is not None and number == int(number) else number
+
+
+_WORDS = {
+    State.BLOCKED: "Waiting for other tasks",
+    State.SCHEDULED: "Scheduled for later",
+    State.QUEUED: "Waiting for a worker",
+    State.RUNNING: "Running",
+    State.RETRYING: "Waiting for the next attempt",
+    State.SUCCEEDED: "Done",
+    State.FAILED: "Failed",
+    State.CANCELLED: "Cancelled",
+}
+
+
+def celery_status(row: Mapping[str, Any]) -> dict[str, Any]:
+    state = State(row["state"])
+    at = progress(row)
+    word = celery_word(state, has_progress=at is not None)
+    error = row["error"]["message"] if row["error"] else None
+    is_final = state in FINAL
+    done = 100.0 if state is State.SUCCEEDED else 0.0
+    info: Any = None
+    match state:
+        case State.SUCCEEDED:
+            info = row["result"]
+        case State.FAILED | State.RETRYING:
+            info = error
+        case State.RUNNING:
+            info = at
+    return {
+        "task_id": row["id"],
+        "state": word,
+        "status": (at["message"] if at and not is_final else "") or _WORDS[state],
+        "progress": done if is_final or at is None else (at["percent"] or 0.0),
+        "result": row["result"],
+        "error": error,
+        "info": info,
+        "ready": is_final,
+        "successful": state is State.SUCCEEDED,
+    }
+
+
+def event(found: TimelineEvent, *, with_traceback: bool) -> dict[str, Any]:
+    data = found.data
+    if with_traceback and found.traceback:
+        data = {**data, "traceback": found.traceback}
+    return {
+        "id": str(found.id),
+        "kind": found.kind,
+        "at": found.at,
+        "attempt": found.attempt,
+        "data": data,
+    }

@@ -1,0 +1,193 @@
+"""Leadership: a lease row by PostgreSQL's clock, with an epoch that grows each time somebody takes it.
+
+Three things together keep two leaders from harming each other. A leader that cannot renew stops leading before its
+lease ends, by a clock of its own. Every write it makes checks holder and epoch in the same transaction, so one that
+was stopped in between (SIGSTOP, a suspended machine) finds out before it writes. And whatever slips through between
+that check and its commit is harmless when done twice: all the leader's writes are guarded by the state they change.
+A session-level advisory lock would do none of this: a stopped process holds it for as long as it is stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection, Engine
+from taskyard.store import engine as ledger
+
+from .ground import Ground
+
+log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+NAME = "scheduler"
+ASK_SECONDS = 1.0
+# The share of the lease that is not used: clocks may run apart by that much.
+_MARGIN = 0.1
+
+_WHERE = "name = :name AND holder = :holder AND epoch = :epoch"
+_GROUND = Ground.COLUMNS
+
+# `left` is read from the snapshot before the statement: of the lease as it was found, negative once it had ended.
+_TAKE = sa.text(f"""
+WITH taken AS (
+    INSERT INTO leader AS l (name, holder, holder_name, epoch, expires_at, ticked_at)
+    VALUES (:name, :holder, :holder_name, 1, now() + CAST(:lease AS interval), now())
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, holder_name = excluded.holder_name,
+        epoch = l.epoch + 1, expires_at = excluded.expires_at, ticked_at = excluded.ticked_at
+    WHERE l.expires_at <= now()
+    RETURNING epoch
+)
+SELECT (SELECT epoch FROM taken) AS epoch,
+    (SELECT CAST(extract(epoch FROM expires_at - now()) AS float8) FROM leader WHERE name = :name) AS left_seconds,
+    {_GROUND}
+""")  # noqa: S608 constants only
+
+_RENEW = sa.text(f"""
+WITH renewed AS (
+    UPDATE leader SET expires_at = now() + CAST(:lease AS interval),
+        ticked_at = CASE WHEN :ticks THEN now() ELSE ticked_at END
+    WHERE {_WHERE} RETURNING epoch
+)
+SELECT (SELECT epoch FROM renewed) AS epoch, {_GROUND}
+""")  # noqa: S608 constants only
+
+_RESIGN = sa.text(f"UPDATE leader SET expires_at = now() WHERE {_WHERE}")  # noqa: S608 constants only
+
+_CHECK = sa.text(f"SELECT 1 FROM leader WHERE {_WHERE} AND expires_at > clock_timestamp()")  # noqa: S608
+
+
+class LeadershipLost(Exception):
+    """The lease is not ours (any more): nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One spell of leading. `until` is on this process's clock; `gap_seconds` is how long nobody had led before
+    (None: never anybody)."""
+
+    epoch: int
+    until: float
+    gap_seconds: float | None = None
+
+
+def clock() -> float:
+    """Seconds that go on while the machine is suspended, where the system has such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Leadership:
+    """`campaign` takes or renews the lease; it belongs to one thread. Everything else may be asked from any.
+
+    `lease_engine` serves the lease alone: jobs that use up their pool must not cost the leader its lease.
+    """
+
+    def __init__(
+        self,
+        lease_engine: Engine,
+        engine: Engine,
+        ground: Ground,
+        *,
+        name: str,
+        lease: timedelta,
+        clock: Callable[[], float] = clock,
+    ) -> None:
+        self.holder: UUID = uuid4()
+        self._lease_engine = lease_engine
+        self._engine = engine
+        self._ground = ground
+        self._name = name
+        self._lease = lease
+        self._clock = clock
+        self._term: Term | None = None
+
+    @property
+    def term(self) -> Term | None:
+        """The spell that lasts, or None."""
+        term = self._term
+        return term if term is not None and self._clock() < term.until else None
+
+    @property
+    def leading(self) -> bool:
+        return self.term is not None
+
+    def campaign(self, *, ticks: bool = True) -> float:
+        """Takes the lease if it is free, renews it if it is ours; returns after how many seconds to ask again.
+
+        `ticks`: whether the leader's jobs turn, for whoever reads `leader.ticked_at`.
+        Raises LedgerUnavailable; an own lease then ends by itself.
+        """
+        asked = self._clock()
+        if self._term is not None and asked >= self._term.until:
+            self._lose("its lease ran out before it could be renewed")
+        with ledger.connection(self._lease_engine) as conn:
+            if self._term is None:
+                row = conn.execute(_TAKE, self._who()).one()
+            else:
+                row = conn.execute(_RENEW, {**self._who(), "epoch": self._term.epoch, "ticks": ticks}).one()
+        self._ground.observe(row.started_at, row.timeline, row.age_seconds)
+        # Counted from before the question: PostgreSQL's lease began later, so ours ends first.
+        until = asked + self._lease.total_seconds() * (1 - _MARGIN)
+        if self._term is not None:
+            if row.epoch is None:
+                self._lose("somebody else leads")
+                return 0.0
+            self._term = Term(row.epoch, until, self._term.gap_seconds)
+        elif row.epoch is not None:
+            gap = None if row.left_seconds is None else -row.left_seconds
+            self._ground.begin(gap)
+            self._term = Term(row.epoch, until, gap)
+            log.info("leading", epoch=row.epoch, gap_seconds=gap)
+        else:
+            # The moment the lease ends, but no two standbys at once; and never later than usual, in case the
+            # leader gives it up.
+            wait = min(ASK_SECONDS, max(0.0, row.left_seconds or 0.0) + 0.02)
+            return wait * random.uniform(0.8, 1.0) if wait == ASK_SECONDS else wait + random.uniform(0, 0.05)
+        return self._lease.total_seconds() / 3
+
+    def resign(self) -> None:
+        """Gives the lease up, so that a standby can take it at once. Raises LedgerUnavailable."""
+        term, self._term = self._term, None
+        if term is None:
+            return
+        with ledger.connection(self._lease_engine) as conn:
+            conn.execute(_RESIGN, {**self._who(), "epoch": term.epoch})
+        log.info("resigned", epoch=term.epoch)
+
+    def write(self, verb: Callable[[Connection], T]) -> T:
+        """Runs `verb` in one transaction that began by making sure that we lead.
+
+        Raises LeadershipLost and LedgerUnavailable.
+        """
+
+        def guarded(conn: Connection) -> T:
+            self.check(conn)
+            return verb(conn)
+
+        return ledger.run_transaction(self._engine, guarded)
+
+    def read(self, verb: Callable[[Connection], T]) -> T:
+        """Runs `verb` on a connection. Raises LedgerUnavailable."""
+        return ledger.run(self._engine, verb)
+
+    def check(self, conn: Connection) -> None:
+        """Raises LeadershipLost where the lease is not ours by PostgreSQL's word or by our own clock."""
+        term = self.term
+        if term is None or conn.execute(_CHECK, {**self._who(), "epoch": term.epoch}).first() is None:
+            raise LeadershipLost
+
+    def _lose(self, why: str) -> None:
+        assert self._term is not None
+        log.warning("leadership_lost", epoch=self._term.epoch, why=why)
+        self._term = None
+
+    def _who(self) -> dict[str, object]:
+        return {"name": NAME, "holder": self.holder, "holder_name": self._name, "lease": self._lease}

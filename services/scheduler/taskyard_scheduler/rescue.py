@@ -1,0 +1,74 @@
+"""Rescue: tasks of workers that stopped answering are queued again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from taskyard.domain.tasks import State
+from taskyard.lifecycle import rescue
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+
+from .ground import Ground
+from .leader import Leadership
+from .metrics import SchedulerMetrics
+
+log = structlog.stdlib.get_logger(__name__)
+
+_BATCH = 1000
+
+
+class Rescue:
+    """Marks workers whose beat is overdue, then ends the attempts of all claims without a living worker.
+
+    The second is a comparison of all running rows with all living workers, not a consequence of the first: a pass
+    that was cut off is taken up by the next one, whoever leads by then.
+    """
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        dispatcher: Dispatcher,
+        ground: Ground,
+        metrics: SchedulerMetrics,
+        *,
+        lease: timedelta,
+        crash_limit: int,
+    ) -> None:
+        self._leadership = leadership
+        self._dispatcher = dispatcher
+        self._ground = ground
+        self._metrics = metrics
+        self._lease = lease
+        self._crash_limit = crash_limit
+
+    def turn(self) -> None:
+        if not self._leadership.read(self._ground.steady):
+            return
+        workers = self._leadership.write(lambda conn: rescue.lost_workers(conn, lease=self._lease))
+        queued = failed = cancelled = 0
+        while self._leadership.leading:
+            orphans = self._leadership.read(lambda conn: rescue.orphans(conn, limit=_BATCH))
+            if not orphans:
+                break
+            lost = orphans
+            result = self._leadership.write(
+                lambda conn: rescue.lose(conn, lost, crash_limit=self._crash_limit)  # noqa: B023 called at once
+            )
+            self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
+            states = [change.state for change in result.changes]
+            queued += states.count(State.QUEUED)
+            failed += states.count(State.FAILED)
+            cancelled += states.count(State.CANCELLED)
+            if len(orphans) < _BATCH or not states:
+                break
+        self._metrics.recovered["worker_lost"].inc(queued + failed + cancelled)
+        self._metrics.dead_lettered["crash_limit"].inc(failed)
+        if workers or queued or failed or cancelled:
+            log.warning(
+                "rescue_pass",
+                workers_lost=[name for _, name in workers],
+                tasks_queued=queued,
+                tasks_failed=failed,
+                tasks_cancelled=cancelled,
+            )

@@ -1,0 +1,273 @@
+"""`taskyard-worker`: the composition root of the worker service."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from taskyard.settings import InvalidSettings, Settings, read_settings
+
+app = typer.Typer(
+    name="taskyard-worker",
+    help="Runs tasks: a supervisor and its child processes.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+FAILED, USAGE, AWAY = 1, 2, 3
+
+Queues = Annotated[
+    str | None,
+    typer.Option(
+        "--queues", help="Comma-separated; the first is served most often.", envvar="TASKYARD_WORKER_QUEUES"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL")]
+
+
+def main() -> None:
+    app()
+
+
+@app.command()
+def run(
+    queues: Queues = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Child processes.", envvar="TASKYARD_WORKER_PROCESSES")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", help="Threads a child; 1 for tasks in C code.", envvar="TASKYARD_WORKER_THREADS"
+        ),
+    ] = None,
+    max_tasks_per_child: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tasks-per-child",
+            help="A child is replaced after so many; 0: never.",
+            envvar="TASKYARD_MAX_TASKS_PER_CHILD",
+        ),
+    ] = None,
+    max_memory_per_child: Annotated[
+        int | None,
+        typer.Option(
+            "--max-memory-per-child",
+            help="In MiB; a child above it is replaced; 0: never.",
+            envvar="TASKYARD_MAX_MEMORY_PER_CHILD_MB",
+        ),
+    ] = None,
+    drain_seconds: Annotated[
+        float | None,
+        typer.Option("--drain-seconds", help="Time to finish on SIGTERM.", envvar="TASKYARD_DRAIN_SECONDS"),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", help="0: a free one.", envvar="TASKYARD_METRICS_PORT")
+    ] = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C; what runs is finished first.
+
+    Examples:
+
+      taskyard-worker run --queues high_priority,default --processes 2 --threads 8
+
+      taskyard-worker run --queues geo_processing,selection --processes 1 --threads 1
+    """
+    overrides = {
+        "worker_queues": queues,
+        "worker_processes": processes,
+        "worker_threads": threads,
+        "max_tasks_per_child": max_tasks_per_child,
+        "max_memory_per_child_mb": max_memory_per_child,
+        "drain_seconds": drain_seconds,
+        "metrics_port": metrics_port,
+        "log_level": log_level,
+    }
+    settings = _settings(**overrides)
+    from .service import serve
+
+    raise typer.Exit(serve(settings, {k: v for k, v in overrides.items() if v is not None}))
+
+
+@app.command()
+def types(as_json: AsJson = False) -> None:
+    """List the task types this worker can run.
+
+    Example: taskyard-worker types --json
+    """
+    settings = _settings()
+    from taskyard.catalogue.types import load
+
+    from . import implementations
+
+    catalogue = load(settings.task_modules, diagnostics=settings.diagnostics)
+    functions = implementations.collect(catalogue, settings.task_modules)
+    rows = [
+        {
+            "name": name,
+            "queue": catalogue[name].queue,
+            "description": catalogue[name].description,
+            "function": f"{functions[name].__module__}.{functions[name].__qualname__}",
+        }
+        for name in catalogue.names
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    _table(["name", "queue", "description"], rows)
+
+
+@app.command("run-task")
+def run_task(
+    name: Annotated[str, typer.Argument(help="The task type.")],
+    params: Annotated[str, typer.Argument(help="Its parameters as JSON, or @FILE.")] = "{}",
+    as_json: AsJson = False,
+) -> None:
+    """Run one task in this process, without any server, and print what came of it.
+
+    Examples:
+
+      taskyard-worker run-task diagnostics.echo '{"value": 1}'
+
+      taskyard-worker run-task email.send @mail.json
+    """
+    settings = _settings()
+    from taskyard.domain.errors import TaskyardError
+
+    from .testing import run_task as run_here
+
+    try:
+        given = json.loads(Path(params[1:]).read_text() if params.startswith("@") else params)
+        report = run_here(name, given, settings=settings)
+    except (ValueError, OSError, TaskyardError) as e:
+        _fail(str(e), USAGE)
+    outcome = report.outcome
+    document = {
+        "name": name,
+        "outcome": type(outcome).__name__.lower(),
+        "result": getattr(outcome, "result", None),
+        "error": _fault(outcome),
+        "progress": [{"current": c, "total": t, "message": m} for c, t, m in report.progress],
+        "log": report.logs,
+    }
+    if as_json:
+        _print_json(document)
+    else:
+        for line in report.logs:
+            typer.echo(f"  {line}", err=True)
+        typer.echo(
+            f"{document['outcome']}: {json.dumps(document['result'] or document['error'], default=str)}"
+        )
+    if document["outcome"] != "succeeded":
+        raise typer.Exit(FAILED)
+
+
+inspect_app = typer.Typer(
+    no_args_is_help=True, help="What the workers of this installation do, from the ledger."
+)
+app.add_typer(inspect_app, name="inspect")
+
+
+@inspect_app.command("active")
+def inspect_active(as_json: AsJson = False) -> None:
+    """Tasks that run now. Example: taskyard-worker inspect active"""
+    from . import inspection
+
+    _show(inspection.active, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json)
+
+
+@inspect_app.command("registered")
+def inspect_registered(as_json: AsJson = False) -> None:
+    """The task types each worker knows. Example: taskyard-worker inspect registered --json"""
+    from . import inspection
+
+    _show(inspection.registered, ["worker", "task_types"], as_json)
+
+
+@inspect_app.command("stats")
+def inspect_stats(as_json: AsJson = False) -> None:
+    """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
+    from . import inspection
+
+    _show(
+        inspection.stats, ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"], as_json
+    )
+
+
+@inspect_app.command("queues")
+def inspect_queues(as_json: AsJson = False) -> None:
+    """Which worker serves which queue. Example: taskyard-worker inspect queues"""
+    from . import inspection
+
+    _show(inspection.queues, ["queue", "workers", "queued", "running", "paused"], as_json)
+
+
+@app.command()
+def healthcheck() -> None:
+    """Exit 0 while the worker of this host (or container) is alive; for container health checks.
+
+    Example: taskyard-worker healthcheck
+    """
+    from .health import check
+
+    problem = check(_settings())
+    if problem:
+        _fail(problem, FAILED)
+
+
+def _settings(**overrides: Any) -> Settings:
+    try:
+        return read_settings(**overrides)
+    except InvalidSettings as e:
+        _fail(str(e), USAGE)
+
+
+def _show(query: Any, columns: list[str], as_json: bool) -> None:
+    from taskyard.domain.errors import LedgerUnavailable
+
+    settings = _settings()
+    try:
+        rows = query(settings)
+    except LedgerUnavailable as e:
+        _fail(f"PostgreSQL is away: {e}", AWAY)
+    if as_json:
+        _print_json(rows)
+    else:
+        _table(columns, rows)
+
+
+def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        values = (row[c] for c in columns)
+        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, default=str, indent=2))
+
+
+def _fault(outcome: Any) -> dict[str, Any] | None:
+    fault = getattr(outcome, "fault", None)
+    return {"code": fault.code, "message": fault.message, "type": fault.type} if fault else None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"taskyard-worker: {message}", err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

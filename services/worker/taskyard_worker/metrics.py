@@ -1,0 +1,250 @@
+"""The worker's metrics: children count, the supervisor serves the sum (`taskyard.telemetry.metrics`).
+
+supervisor    metrics = SupervisorMetrics.start(settings, catalogue, queues)
+              subprocess.Popen(…, env=metrics.environment(index))
+              metrics.child_ended(index, pid, cause)    # before the next child of that index starts
+              metrics.stop()
+child         metrics = WorkerMetrics.of_child(catalogue, queues)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter as Count
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskyard.catalogue.types import Catalogue
+from taskyard.domain.tasks import Change, Failed, FailureKind, Released, RetryIn, State
+from taskyard.lifecycle.claim import Claimed
+from taskyard.lifecycle.rescue import Lost
+from taskyard.settings import Settings
+from taskyard.telemetry.metrics import (
+    QUEUE_WAIT_SECONDS,
+    RUN_SECONDS,
+    Metrics,
+    SharedFiles,
+    remove_directory,
+    shared_directory,
+)
+
+if TYPE_CHECKING:
+    from .desk import Desk
+    from .writer import End
+
+DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"
+PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"
+
+OUTCOMES = ("succeeded", "failed", "retrying", "cancelled", "released", "crashed")
+DEAD_LETTER_REASONS = ("max_attempts", "not_retryable", "crash_limit")
+RECOVERY_CAUSES = ("child", "unheld")
+RESTART_CAUSES = ("retired", "exit", "signal")
+
+# What an attempt came to, by the state it left its task in.
+_OUTCOME = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.RETRYING: "retrying",
+    State.CANCELLED: "cancelled",
+    State.QUEUED: "released",
+}
+
+
+class WorkerMetrics:
+    """All of the worker's metrics, known label sets at 0. Cheap: some microseconds a task.
+
+    `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
+    """
+
+    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
+        self.metrics = metrics
+        types: Iterable[Any] = catalogue.__iter__()
+        # A type may be sent to another queue than its own: that series is made when it happens.
+        pairs = [(t.queue, t.name) for t in types if t.queue in queues]
+        both = {"queue": queues, "task": catalogue.names}
+        one = {"queue": queues}
+        self._attempts = metrics.counters(
+            "task_attempts_total",
+            "Attempts that ended, by what they came to.",
+            {**both, "outcome": OUTCOMES},
+            known=[(*pair, outcome) for pair in pairs for outcome in OUTCOMES],
+        )
+        kinds = tuple(FailureKind)
+        self._failures = metrics.counters(
+            "task_failures_total",
+            "Attempts that did not succeed, by why.",
+            {**both, "kind": kinds},
+            known=[(*pair, kind) for pair in pairs for kind in kinds],
+        )
+        self._run_seconds = metrics.histograms(
+            "task_run_seconds",
+            "How long attempts ran.",
+            both,
+            buckets=RUN_SECONDS,
+            known=pairs,
+        )
+        self._waits = metrics.histograms(
+            "task_queue_wait_seconds",
+            "From when a task was due in its queue to its claim.",
+            one,
+            buckets=QUEUE_WAIT_SECONDS,
+        )
+        self._in_progress = metrics.gauges(
+            "tasks_in_progress", "Tasks that are claimed and not yet recorded.", one, mode="livesum"
+        )
+        self._longest = metrics.gauges(
+            "longest_running_task_start_timestamp_seconds",
+            "When the task that has run longest was claimed; 0 where none runs.",
+            one,
+            mode="livemin",
+        )
+        self._slots = metrics.gauge(
+            "worker_slots", "Tasks that can run at a time in threads.", mode="livesum"
+        )
+        self._busy = metrics.gauge("worker_slots_busy", "Tasks that run now.", mode="livesum")
+        self._polled = metrics.gauge(
+            "worker_last_poll_timestamp_seconds",
+            "When the child that is furthest behind last asked for work.",
+            mode="livemin",
+        )
+        self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
+        self._dead = metrics.counters(
+            "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
+        )
+        self._fenced = metrics.counter(
+            "fenced_writes_total",
+            "Ends that were not recorded, because the claim was somebody else's by then.",
+        )
+        self.recovered_total = metrics.counters(
+            "tasks_recovered_total",
+            "Running tasks taken back from who could not finish them.",
+            {"cause": RECOVERY_CAUSES},
+        )
+        self.restarted_total = metrics.counters(
+            "worker_children_restarted_total", "Children that ended.", {"cause": RESTART_CAUSES}
+        )
+        self._queues = tuple(queues)
+        # Two counts instead of one: each has a single thread that writes it.
+        self._claims: Count[str] = Count()
+        self._ends: Count[str] = Count()
+
+    @classmethod
+    def of_child(
+        cls, catalogue: Catalogue, queues: Sequence[str], environ: Mapping[str, str] = os.environ
+    ) -> WorkerMetrics:
+        """Counts in the files that the supervisor named; without one (run by hand) in this process only."""
+        directory, process = environ.get(DIRECTORY_VARIABLE), environ.get(PROCESS_VARIABLE)
+        shared = SharedFiles(Path(directory), process) if directory and process else None
+        return cls(Metrics("worker", shared=shared), catalogue, queues)
+
+    # For the consumer
+
+    def claimed(self, works: Sequence[Claimed]) -> None:
+        for work in works:
+            self._waits[work.queue].observe(max(0.0, work.waited_seconds))
+            self._claims[work.queue] += 1
+
+    # For the writer
+
+    def recorded(self, end: End, state: State) -> None:
+        """An end was recorded, and `state` is where its task is now."""
+        work = end.slot.work
+        if work is None:
+            return
+        self._ends[work.queue] += 1
+        if end.run_seconds is None:
+            return  # the claim never began: no attempt was made
+        self._attempts[work.queue, work.name, _OUTCOME.get(state, "")].inc()
+        self._run_seconds[work.queue, work.name].observe(end.run_seconds)
+        match end.outcome:
+            case Failed(fault) | RetryIn(fault, _):
+                self._failures[work.queue, work.name, fault.kind].inc()
+                if state is State.FAILED:
+                    self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
+            case Released():
+                self._failures[work.queue, work.name, FailureKind.SHUTDOWN].inc()
+            case _:
+                pass
+        if state is State.RETRYING:
+            self._retried.inc()
+
+    def fenced(self, end: End) -> None:
+        self._fenced.inc()
+        if end.slot.work is not None:
+            self._ends[end.slot.work.queue] += 1
+
+    # For the child's keeper
+
+    def standing(self, desk: Desk, polled: float | None = None) -> None:
+        """Brings the gauges up to date; once a second is enough. `polled` is in CLOCK_MONOTONIC seconds."""
+        # From the monotonic to the wall clock, which Prometheus compares with its own.
+        offset = time.time() - time.monotonic()
+        begun = desk.begun_since()
+        for queue in self._queues:
+            self._in_progress[queue].set(max(0, self._claims[queue] - self._ends[queue]))
+            self._longest[queue].set(begun[queue] + offset if queue in begun else self.metrics.unset)
+        self._slots.set(desk.threads)
+        self._busy.set(desk.running)
+        if polled is not None:
+            self._polled.set(polled + offset)
+        self.metrics.refresh()
+
+    # For the supervisor
+
+    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
+        """Claims that died with a child: `changes` are those that were recorded."""
+        begun = {item.task_id for item in items if item.begun}
+        for change in changes:
+            if change.task_id in begun:
+                self._attempts[change.queue, change.name, "crashed"].inc()
+                self._failures[change.queue, change.name, FailureKind.CRASH].inc()
+                if change.state is State.FAILED:
+                    self._dead["crash_limit"].inc()
+
+
+class SupervisorMetrics:
+    """Serves what the children count, and counts what only the supervisor sees."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> None:
+        self._directory = shared_directory()
+        try:
+            self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
+            self._worker = WorkerMetrics(self.metrics, catalogue, queues)
+            self.server = self.metrics.serve(settings.metrics_host, settings.metrics_port)
+        except BaseException:
+            remove_directory(self._directory)
+            raise
+        self.lost = self._worker.lost
+
+    @classmethod
+    def start(cls, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> SupervisorMetrics:
+        """Raises MetricsPortTaken with one line for people."""
+        return cls(settings, catalogue, queues)
+
+    def environment(self, index: int) -> dict[str, str]:
+        """A child's environment: where it counts. `index` is its slot, used again by the next child."""
+        return {
+            **os.environ,
+            DIRECTORY_VARIABLE: str(self._directory),
+            PROCESS_VARIABLE: _name(index),
+        }
+
+    def child_ended(self, index: int, pid: int, cause: str) -> None:
+        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES."""
+        self.metrics.forget(_name(index))
+        self._worker.restarted_total[cause].inc()
+
+    def recovered(self, cause: str, tasks: int) -> None:
+        """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""
+        self._worker.recovered_total[cause].inc(tasks)
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.metrics.close()
+        remove_directory(self._directory)
+
+
+def _name(index: int) -> str:
+    return f"child{index}"

@@ -1,0 +1,116 @@
+"""What a function returned or raised -> an outcome."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from taskyard.catalogue.secrets import SecretsUnreadable
+from taskyard.catalogue.types import TaskType
+from taskyard.domain.errors import Retry, TaskCancelled, TaskError
+from taskyard.domain.retry import GiveUp, RetryPolicy
+from taskyard.domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
+from taskyard.lifecycle.batch import Unstorable, check_storable
+
+MAX_RESULT_BYTES = 256 * 1024
+_MAX_MESSAGE = 2_000
+_MAX_TRACEBACK = 32_000
+
+Redact = Callable[[str], str]
+
+
+def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
+    """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure."""
+    try:
+        model = returned if isinstance(returned, BaseModel) else task_type.result.model_validate(returned)
+        value = model.model_dump(mode="json")
+        check_storable(value)
+    except (ValidationError, Unstorable) as e:
+        return _invalid(
+            "result_invalid", f"What the task returned does not fit its declared result: {_brief(e)}"
+        )
+    if len(orjson.dumps(value)) > MAX_RESULT_BYTES:
+        return _invalid(
+            "result_too_large", "The result is larger than 256 KiB: keep it in storage and return its id."
+        )
+    return Succeeded(value)
+
+
+def of_error(
+    error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact
+) -> Outcome:
+    """`failures` counts this one too; `redact` strikes secret values out of what is kept."""
+    if isinstance(error, TaskCancelled):
+        return Cancelled()
+    decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
+    fault = fault_of(error, retryable=policy.is_retryable(error), redact=redact)
+    match decision:
+        case GiveUp():
+            return Failed(fault)
+        case timedelta():
+            return RetryIn(fault, decision)
+
+
+def unreadable(error: ValidationError | SecretsUnreadable) -> Outcome:
+    """Stored parameters that do not fit the type (any more): running would be wrong, waiting does not
+    help."""
+    if isinstance(error, SecretsUnreadable):
+        return _invalid("secret_unreadable", str(error))
+    return _invalid("params_invalid", f"The stored parameters do not fit the task type: {_brief(error)}")
+
+
+def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> Fault:
+    match error:
+        case TaskError():
+            code, message = error.code, error.message
+        case Retry():
+            code, message = "retry_requested", str(error)
+        case _:
+            code, message = "task_exception", str(error) or type(error).__name__
+    lines = "".join(traceback.format_exception(error))
+    kind = FailureKind.EXCEPTION
+    return Fault(
+        _clean(code)[:100],
+        _clean(redact(message))[:_MAX_MESSAGE],
+        type(error).__name__,
+        retryable,
+        kind,
+        _clean(redact(lines))[-_MAX_TRACEBACK:],
+    )
+
+
+def strike_out(secrets: list[str]) -> Redact:
+    """A function that replaces each of the secret texts by `***`."""
+    texts = sorted({s for s in secrets if s}, key=len, reverse=True)
+    if not texts:
+        return str
+
+    def redact(text: str) -> str:
+        for secret in texts:
+            text = text.replace(secret, "***")
+        return text
+
+    return redact
+
+
+def _clean(text: str) -> str:
+    """Without what PostgreSQL cannot hold."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def _invalid(code: str, message: str) -> Failed:
+    return Failed(Fault(code, _clean(message)[:_MAX_MESSAGE], "Invalid", False, FailureKind.INVALID))
+
+
+def _brief(error: ValidationError | Unstorable) -> str:
+    if isinstance(error, Unstorable):
+        return str(error)
+    details: list[Mapping[str, Any]] = error.errors(
+        include_input=False, include_url=False, include_context=False
+    )  # type: ignore[assignment]
+    return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg']}" for d in details[:5])

@@ -1,0 +1,221 @@
+"""The runner: one claimed task, from its stored parameters to an outcome in the writer's hands.
+
+Dramatiq calls `Runner.run` in one of its threads with the slot of a claim. Nothing gets out of it: an
+exception that reached Dramatiq would be logged there and acknowledged all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from taskyard.catalogue.secrets import Cipher, SecretsUnreadable, revealed
+from taskyard.catalogue.types import Catalogue, TaskType
+from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
+from taskyard.lifecycle.claim import Claimed
+from taskyard.settings import Settings
+from taskyard.storage.interface import Storage
+
+from . import outcomes
+from .capture import current
+from .context import Sink, Submitter, TaskContext
+from .desk import Desk, Slot
+from .implementations import Function
+from .writer import End
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Ends(Protocol):
+    def end(self, end: End) -> None: ...
+
+
+class Runner:
+    """All that a run needs, made once a child."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        functions: Mapping[str, Function],
+        cipher: Cipher,
+        settings: Settings,
+        storage: Storage,
+        connect: Callable[[], AbstractContextManager[Connection]],
+        submitter: Submitter,
+        sink: Sink,
+        desk: Desk,
+        ends: Ends,
+    ) -> None:
+        self._catalogue = catalogue
+        self._functions = functions
+        self._cipher = cipher
+        self._settings = settings
+        self._storage = storage
+        self._connect = connect
+        self._submitter = submitter
+        self._sink = sink
+        self._desk = desk
+        self._ends = ends
+        self._async = {name for name, f in functions.items() if inspect.iscoroutinefunction(f)}
+        self._loop = _Loop()
+
+    def is_async(self, name: str) -> bool:
+        return name in self._async
+
+    def run(self, slot: Slot) -> None:
+        """Runs the claim, unless it was given back while it waited for a thread."""
+        if not self._desk.begin(slot):
+            return
+        assert slot.work is not None
+        if slot.is_async:
+            self._loop.start(self._run_async(slot, slot.work))
+            return
+        started = time.monotonic()
+        try:
+            outcome = self._outcome(slot.work, started)
+        except BaseException as e:  # noqa: BLE001 - whatever it is, the claim must come to an end
+            outcome = self._failed(slot.work, e, str)
+        self._finished(slot, slot.work, outcome, started)
+
+    def _outcome(self, work: Claimed, started: float) -> Outcome:
+        task_type = self._catalogue[work.name]
+        prepared = self._prepare(work, task_type, started)
+        if isinstance(prepared, Failed):
+            return prepared
+        params, context = prepared
+        with current(context):
+            try:
+                return outcomes.of_return(task_type, self._functions[work.name](params, context))
+            except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
+                return self._failed(work, e, context.redact)
+
+    async def _run_async(self, slot: Slot, work: Claimed) -> None:
+        started = time.monotonic()
+        try:
+            outcome = await self._outcome_async(work, started)
+        except BaseException as e:  # noqa: BLE001
+            outcome = self._failed(work, e, str)
+        self._finished(slot, work, outcome, started)
+
+    async def _outcome_async(self, work: Claimed, started: float) -> Outcome:
+        task_type = self._catalogue[work.name]
+        prepared = self._prepare(work, task_type, started)
+        if isinstance(prepared, Failed):
+            return prepared
+        params, context = prepared
+        with current(context):
+            try:
+                return outcomes.of_return(task_type, await self._functions[work.name](params, context))
+            except asyncio.CancelledError:
+                return Released("the event loop stopped")
+            except BaseException as e:  # noqa: BLE001
+                return self._failed(work, e, context.redact)
+
+    def _prepare(
+        self, work: Claimed, task_type: TaskType[Any, Any], started: float
+    ) -> tuple[Any, TaskContext] | Failed:
+        try:
+            params = task_type.read(work.params, self._cipher)
+        except (ValidationError, SecretsUnreadable) as e:
+            outcome = outcomes.unreadable(e)
+            assert isinstance(outcome, Failed)
+            return outcome
+        context = TaskContext(
+            task_id=work.id,
+            claim=work.claim,
+            name=work.name,
+            attempt=work.attempt,
+            settings=self._settings,
+            storage=self._storage,
+            sink=self._sink,
+            submitter=self._submitter,
+            connect=self._connect,
+            soft_deadline=started + work.soft_timeout_seconds,
+            tags=work.tags,
+            request_id=work.request_id,
+            traceparent=work.traceparent,
+            submitted_by=work.submitted_by,
+            allowed_queues=work.allowed_queues,
+            redact=outcomes.strike_out(list(revealed(params))),
+        )
+        return params, context
+
+    def _failed(self, work: Claimed, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+        return outcomes.of_error(
+            error,
+            self._catalogue[work.name].retry,
+            failures=work.failures + 1,
+            max_attempts=work.max_attempts,
+            redact=redact,
+        )
+
+    def _finished(self, slot: Slot, work: Claimed, outcome: Outcome, started: float) -> None:
+        ended = time.monotonic()
+        self._desk.finished(slot, ended - started)
+        self._ends.end(End(slot, outcome, ended - started, ended))
+        _say(work, outcome, ended - started)
+
+
+class _Loop:
+    """One event loop a child, in a thread of its own, started with the first async task."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, coroutine: Any) -> None:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="async-tasks", daemon=True).start()
+        self._loop.call_soon_threadsafe(self._spawn, coroutine)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)  # the loop itself keeps only weak references
+        task.add_done_callback(self._tasks.discard)
+
+
+def _say(work: Claimed, outcome: Outcome, seconds: float) -> None:
+    """One line a run, at a level that fits."""
+    say = log.info
+    extra: dict[str, Any] = {}
+    match outcome:
+        case Succeeded():
+            event = "task_succeeded"
+        case RetryIn(fault, delay):
+            event, extra = (
+                "task_retrying",
+                {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)},
+            )
+            say = log.warning
+        case Failed(fault):
+            event, extra = "task_failed", {"code": fault.code, "traceback": fault.traceback}
+            say = log.error
+        case Cancelled():
+            event = "task_cancelled"
+        case Released(cause):
+            event, extra = "task_released", {"cause": cause}
+    if say is log.info and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
+        return
+    say(
+        event,
+        task_id=str(work.id),
+        task_name=work.name,
+        attempt=work.attempt,
+        request_id=work.request_id,
+        seconds=round(seconds, 6),
+        **extra,
+    )

@@ -1,0 +1,158 @@
+"""The slot table: which claims a child holds, in memory that its supervisor shares.
+
+A child enters a claim before it asks PostgreSQL for it and removes it after its end is recorded. So when
+the child dies, its supervisor reads here, at once and without asking anybody, what was lost and what of it
+had begun.
+
+    free -> claiming -> claimed -> begun -> finished -> free
+                     \\-> free (not won)  \\-> free (released)
+
+Only the child writes. The supervisor reads while the child lives (for heartbeats; a torn entry does no
+harm, every write in the ledger is guarded by the claim) and after its death (for good).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+NAME_BYTES = 64
+
+# pid, tick, polled, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs, flags
+_HEADER = struct.Struct("<Qddd II")
+# phase, flags (suspects and forced cancellations), attempt, task, claim, claimed, begun, soft, hard, name
+_ENTRY = struct.Struct(f"<BBxxI16s16sdddd{NAME_BYTES}s")
+_PHASE_AT = 0
+_TIMES = struct.Struct("<d")
+_BEGUN_AT = 8 + 16 + 16 + 8
+
+
+class Phase(IntEnum):
+    FREE = 0
+    CLAIMING = 1
+    CLAIMED = 2
+    BEGUN = 3
+    FINISHED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One claim as the supervisor sees it. Times are CLOCK_MONOTONIC seconds; 0 means not yet."""
+
+    phase: Phase
+    attempt: int
+    task_id: UUID
+    claim: UUID
+    claimed_at: float
+    begun_at: float
+    soft_at: float
+    hard_at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    pid: int
+    tick: float
+    polled: float
+    wrote: float
+    runs: int
+
+
+class SlotTable:
+    """`size` entries behind a file descriptor that is handed down to the child."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+        self._map = mmap.mmap(fd, _HEADER.size + size * _ENTRY.size)
+
+    @classmethod
+    def create(cls, size: int) -> SlotTable:
+        """A new, empty table in an unnamed file: it is gone when nobody holds it any more."""
+        with tempfile.TemporaryFile(prefix="taskyard-slots-") as file:
+            file.truncate(_HEADER.size + size * _ENTRY.size)
+            return cls(os.dup(file.fileno()), size)
+
+    def hand_down(self) -> None:
+        """After the child was started: it has the descriptor now, and the mapping needs none."""
+        os.close(self.fd)
+
+    # The child's side
+
+    def enter(self, index: int, task_id: UUID, claim: UUID) -> None:
+        at = self._at(index)
+        _ENTRY.pack_into(
+            self._map, at, Phase.FREE, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0.0, 0.0, 0.0, b""
+        )
+        self._map[at] = Phase.CLAIMING
+
+    def describe(self, index: int, name: str, attempt: int, soft: float, hard: float) -> None:
+        """What is known once the claim is won; `soft` and `hard` are limits in seconds from the beginning."""
+        at = self._at(index)
+        phase, flags, _, task, claim, claimed, begun, _, _, _ = _ENTRY.unpack_from(self._map, at)
+        _ENTRY.pack_into(
+            self._map,
+            at,
+            phase,
+            flags,
+            attempt,
+            task,
+            claim,
+            claimed,
+            begun,
+            soft,
+            hard,
+            name.encode()[:NAME_BYTES],
+        )
+
+    def begin(self, index: int) -> None:
+        at = self._at(index)
+        _TIMES.pack_into(self._map, at + _BEGUN_AT, time.monotonic())
+        self._map[at] = Phase.BEGUN
+
+    def set_phase(self, index: int, phase: Phase) -> None:
+        self._map[self._at(index)] = phase
+
+    def report(self, *, pid: int, tick: float, polled: float, wrote: float, runs: int) -> None:
+        _HEADER.pack_into(self._map, 0, pid, tick, polled, wrote, runs, 0)
+
+    # The supervisor's side
+
+    def header(self) -> Header:
+        pid, tick, polled, wrote, runs, _ = _HEADER.unpack_from(self._map, 0)
+        return Header(pid, tick, polled, wrote, runs)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every claim that is held."""
+        for index in range(self.size):
+            at = self._at(index)
+            if self._map[at] == Phase.FREE:
+                continue
+            phase, _, attempt, task, claim, claimed, begun, soft, hard, name = _ENTRY.unpack_from(
+                self._map, at
+            )
+            if phase == Phase.FREE:
+                continue
+            yield Entry(
+                Phase(phase),
+                attempt,
+                UUID(bytes=task),
+                UUID(bytes=claim),
+                claimed,
+                begun,
+                soft,
+                hard,
+                name.rstrip(b"\x00").decode(errors="replace"),
+            )
+
+    @staticmethod
+    def _at(index: int) -> int:
+        return _HEADER.size + index * _ENTRY.size

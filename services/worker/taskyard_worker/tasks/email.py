@@ -1,0 +1,56 @@
+"""email.*: what is sent to whom; how it is sent stands in mail.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.message import EmailMessage
+
+from taskyard.catalogue import email as catalogue
+from taskyard.catalogue.email import SendParams, SendWelcomeParams, Sent
+
+from ..context import TaskContext
+from ..implementations import implements
+from . import mail, plain_text, templates
+
+
+@implements(catalogue.SEND)
+def send(params: SendParams, context: TaskContext) -> Sent:
+    html = params.html_content if (params.html_content or "").strip() else None
+    text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
+    message = mail.compose(
+        settings=context.settings,
+        task_id=context.task_id,
+        to_email=params.to_email,
+        subject=params.subject,
+        text=text or "",
+        html=html,
+        reply_to=params.reply_to,
+    )
+    return _deliver(message, params.to_email, context)
+
+
+@implements(catalogue.SEND_WELCOME)
+def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
+    parts = templates.render(
+        "welcome",
+        params.language,
+        username=params.username,
+        app_name=params.app_name,
+        action_url=str(params.action_url) if params.action_url else None,
+    )
+    message = mail.compose(
+        settings=context.settings,
+        task_id=context.task_id,
+        to_email=params.to_email,
+        subject=parts.subject,
+        text=parts.text,
+        html=parts.html,
+        generated=True,
+    )
+    return _deliver(message, params.to_email, context)
+
+
+def _deliver(message: EmailMessage, recipient: str, context: TaskContext) -> Sent:
+    mail.send(message, context.settings)
+    context.log("The mail server took the message over.")
+    return Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))

@@ -1,0 +1,129 @@
+"""files.*: what is read from storage and what is put there."""
+
+from __future__ import annotations
+
+from taskyard.catalogue import files as catalogue
+from taskyard.catalogue.files import (
+    GenerateThumbnailParams,
+    GenerateThumbnailResult,
+    ProcessLargeFileParams,
+    ProcessLargeFileResult,
+)
+from taskyard.domain.ids import new_id
+from taskyard.storage.interface import Stored
+from taskyard.store import tree_items
+from taskyard.store.tree_items import TreeItem
+
+from ..context import TaskContext
+from ..implementations import implements
+from . import stored, thumbnails
+from .lines import LineCounter, blocks
+from .thumbnails import Thumbnail
+
+
+@implements(catalogue.PROCESS_LARGE_FILE)
+def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> ProcessLargeFileResult:
+    item = stored.find(context, params.item_id)
+    # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
+    # line feeds alone goes at the speed of the disk.
+    context.progress(0, None, "Counting the lines")
+    total = 0
+    with stored.opened(context, item) as file:
+        for block in blocks(file):
+            context.check_cancelled()
+            total += block.count(b"\n")
+    counter = LineCounter(
+        params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
+    )
+    with stored.opened(context, item) as file:
+        for block in blocks(file):
+            context.check_cancelled()
+            counter.feed(block)
+    counter.finish()
+    if counter.bytes != item.size:
+        raise stored.damaged()
+    context.progress(counter.lines, counter.lines, "Done")
+    return ProcessLargeFileResult(
+        processed_lines=counter.lines,
+        blank_lines=counter.blank,
+        bytes=counter.bytes,
+        invalid_lines=counter.invalid,
+        invalid_line_numbers=counter.first_invalid,
+        last_line_unterminated=counter.unterminated,
+    )
+
+
+@implements(catalogue.GENERATE_THUMBNAIL)
+def generate_thumbnail(params: GenerateThumbnailParams, context: TaskContext) -> GenerateThumbnailResult:
+    source = stored.find(context, params.item_id)
+    with context.db() as conn:
+        made = tree_items.made_by(conn, context.task_id)
+    if made:
+        context.log("An earlier attempt made the thumbnail already.")
+        return _result(made[0], *_size_of(made[0], context))
+    context.progress(0, 2, "Reading the image")
+    with stored.opened(context, source) as file:
+        thumbnail = thumbnails.render(file, params.width, params.height)
+    context.progress(1, 2, "Storing the thumbnail")
+    item = _keep(thumbnail, source, context)
+    context.progress(2, 2, "Done")
+    return _result(item, thumbnail.width, thumbnail.height)
+
+
+def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:
+    """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
+    with stored.storage_errors(), context.storage.writer() as writer:
+        writer.write(thumbnail.content)
+        content = writer.commit()
+    ours = _item(thumbnail, content, source, context)
+    decided = False
+    try:
+        with context.db() as conn:
+            # The lock on the source makes the question and the insert one step.
+            if tree_items.lock(conn, source.id) is None:
+                raise stored.not_found()
+            kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
+            if kept is None:
+                (kept,) = tree_items.insert(conn, [ours])
+            decided = True
+    except BaseException:
+        # Once the insert was sent its commit may have worked though its answer got lost: then the bytes stay.
+        if not decided:
+            context.storage.delete(content.key)
+        raise
+    if kept.id != ours.id:
+        context.storage.delete(content.key)
+    return kept
+
+
+def _item(thumbnail: Thumbnail, content: Stored, source: TreeItem, context: TaskContext) -> TreeItem:
+    return TreeItem(
+        id=new_id(),
+        name=thumbnails.name_of(source.name, thumbnail),
+        object_type="thumbnail",
+        content_type=thumbnail.content_type,
+        size=content.size,
+        sha256=content.sha256,
+        storage_key=content.key,
+        parent_id=source.id,
+        submitted_by=context.submitted_by,
+        task_id=context.task_id,
+    )
+
+
+def _size_of(item: TreeItem, context: TaskContext) -> tuple[int, int]:
+    with stored.opened(context, item) as file:
+        return thumbnails.size_of(file)
+
+
+def _result(item: TreeItem, width: int, height: int) -> GenerateThumbnailResult:
+    assert item.parent_id is not None
+    return GenerateThumbnailResult(
+        item_id=item.id,
+        parent_id=item.parent_id,
+        name=item.name,
+        content_type=item.content_type,
+        width=width,
+        height=height,
+        size=item.size,
+    )

@@ -1,0 +1,213 @@
+"""One conversation with the mail server, and what its answers mean for the task."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from typing import TypeVar
+from uuid import UUID
+
+from taskyard.domain.errors import TaskError
+from taskyard.settings import Settings
+
+T = TypeVar("T")
+
+_MESSAGES = {
+    "smtp_not_configured": "This installation has no mail server."
+    " Ask its operator to set TASKYARD_SMTP_HOST.",
+    "smtp_sender_invalid": "The sender's address of this installation is not valid."
+    " Ask its operator to correct TASKYARD_MAIL_FROM.",
+    "smtp_unreachable": "The mail server does not answer."
+    " It is tried again; if that goes on, ask the operator.",
+    "smtp_temporary": "The mail server cannot take the message now ({answer}). It is tried again later.",
+    "smtp_refused": "The mail server refused {what} ({answer})."
+    " Check the address and the message, then send it anew.",
+    "smtp_auth_failed": "The mail server does not accept this installation's login."
+    " Ask its operator to check TASKYARD_SMTP_USER and TASKYARD_SMTP_PASSWORD.",
+    "smtp_tls_failed": "There is no safe connection to the mail server: {answer}."
+    " Ask the operator to check its certificate and TASKYARD_SMTP_SECURITY.",
+    "smtp_unsupported": "The mail server cannot deliver to an address with letters beyond ASCII."
+    " Use another address of the recipient.",
+}
+
+
+def _error(code: str, *, retryable: bool, **words: str) -> TaskError:
+    return TaskError(code, _MESSAGES[code].format(**words), retryable=retryable)
+
+
+class Unreachable(TaskError, ConnectionError):
+    """Not to be connected to, or fell silent: as a ConnectionError it is tried again sooner."""
+
+    def __init__(self) -> None:
+        super().__init__("smtp_unreachable", _MESSAGES["smtp_unreachable"])
+
+
+def message_id(task_id: UUID, settings: Settings) -> str:
+    """The same for every attempt of a task, so that a repeat can be recognised."""
+    return f"<{task_id}@{_sender(settings).domain or 'localhost'}>"
+
+
+def compose(
+    *,
+    settings: Settings,
+    task_id: UUID,
+    to_email: str,
+    subject: str,
+    text: str,
+    html: str | None = None,
+    reply_to: str | None = None,
+    generated: bool = False,
+    now: datetime | None = None,
+) -> EmailMessage:
+    """A message of a text part and, where there is HTML, an HTML part beside it.
+
+    `generated` marks it as made by a machine (RFC 3834), so that nobody's holiday notice answers it. The
+    header registry encodes what is given and refuses line breaks.
+    """
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"] = _sender(settings)
+    message["To"] = _address(to_email)
+    if reply_to is not None:
+        message["Reply-To"] = _address(reply_to)
+    message["Subject"] = subject
+    message["Date"] = format_datetime(now or datetime.now(UTC))
+    message["Message-ID"] = message_id(task_id, settings)
+    if generated:
+        message["Auto-Submitted"] = "auto-generated"
+    # Quoted-printable passes every server: no line is too long, and none needs 8BITMIME.
+    message.set_content(text, cte="quoted-printable")
+    if html is not None:
+        message.add_alternative(html, subtype="html", cte="quoted-printable")
+    return message
+
+
+def send(
+    message: EmailMessage,
+    settings: Settings,
+    *,
+    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+) -> None:
+    """Hands the message to the server; returns once it took it over.
+
+    `tls` makes the context for STARTTLS and TLS; by default certificates and host names are checked.
+
+    Raises TaskError: not retryable where the server refused for good (5xx), retryable otherwise.
+    """
+    recipient = message["To"].addresses[0].addr_spec
+    sender = message["From"].addresses[0].addr_spec
+    international = not (recipient + sender).isascii()
+    content = message.as_bytes(policy=policy.SMTPUTF8 if international else policy.SMTP)
+
+    def deliver(server: smtplib.SMTP) -> None:
+        if international and not server.has_extn("smtputf8"):
+            raise _error("smtp_unsupported", retryable=False)
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
+        server.sendmail(sender, [recipient], content, mail_options=options)
+
+    _converse(settings, tls, deliver)
+
+
+def greet(settings: Settings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
+    """Connects, logs in and says goodbye. Raises TaskError like `send`."""
+
+    def nothing(server: smtplib.SMTP) -> None:
+        server.noop()
+
+    _converse(settings, tls, nothing)
+
+
+def _converse(
+    settings: Settings, tls: Callable[[], ssl.SSLContext], say: Callable[[smtplib.SMTP], None]
+) -> None:
+    with _meaning(), _connected(settings, tls) as server:
+        say(server)
+        # The message is theirs by now: a server that hangs up without a goodbye changes nothing.
+        with suppress(smtplib.SMTPException, OSError):
+            server.quit()
+
+
+@contextmanager
+def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
+    if settings.smtp_host is None:
+        raise _error("smtp_not_configured", retryable=False)
+    seconds = settings.smtp_timeout_seconds
+    # Not smtplib's `with`: its QUIT raises where the server answers anything but 221.
+    if settings.smtp_security == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(
+            settings.smtp_host, settings.smtp_port, timeout=seconds, context=tls()
+        )
+    else:
+        server = smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=seconds)
+    try:
+        server.ehlo_or_helo_if_needed()
+        if settings.smtp_security == "starttls":
+            server.starttls(context=tls())
+            server.ehlo()
+        if settings.smtp_user is not None:
+            password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+            server.login(settings.smtp_user, password)
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def _meaning() -> Iterator[None]:
+    """smtplib's errors and the socket's, as errors of the task."""
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as e:
+        code, answer = next(iter(e.recipients.values()))
+        raise _refusal("the recipient", code, answer) from e
+    except smtplib.SMTPSenderRefused as e:
+        raise _refusal("the sender", e.smtp_code, e.smtp_error) from e
+    except smtplib.SMTPAuthenticationError as e:
+        if 400 <= e.smtp_code < 500:
+            raise _refusal("the login", e.smtp_code, e.smtp_error) from e
+        raise _error("smtp_auth_failed", retryable=False) from e
+    except smtplib.SMTPServerDisconnected as e:
+        raise Unreachable from e
+    except smtplib.SMTPResponseException as e:
+        raise _refusal("the message", e.smtp_code, e.smtp_error) from e
+    except smtplib.SMTPNotSupportedError as e:
+        # No STARTTLS or no AUTH where the settings ask for it: going on without would lay the message open.
+        raise _error("smtp_tls_failed", retryable=False, answer="it does not offer what is set") from e
+    except ssl.SSLError as e:
+        reason = (
+            e.verify_message
+            if isinstance(e, ssl.SSLCertVerificationError)
+            else (e.reason or "handshake failed")
+        )
+        raise _error("smtp_tls_failed", retryable=False, answer=str(reason)) from e
+    except OSError as e:  # refused, timed out, unknown host; SMTPException is an OSError too
+        raise Unreachable from e
+
+
+def _refusal(what: str, code: int, answer: bytes | str) -> TaskError:
+    text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+    said = f"{code} {' '.join(text.split())[:200]}"
+    if 500 <= code < 600:
+        return _error("smtp_refused", retryable=False, what=what, answer=said)
+    return _error("smtp_temporary", retryable=True, answer=said)
+
+
+def _sender(settings: Settings) -> Address:
+    name, address = parseaddr(settings.mail_from)
+    local, _, domain = address.rpartition("@")
+    try:
+        return Address(name, local, domain)
+    except (ValueError, IndexError):
+        raise _error("smtp_sender_invalid", retryable=False) from None
+
+
+def _address(address: str) -> Address:
+    # By parts: `addr_spec` would refuse letters beyond ASCII.
+    local, _, domain = address.rpartition("@")
+    return Address(username=local, domain=domain)

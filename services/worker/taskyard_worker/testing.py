@@ -1,0 +1,233 @@
+"""Run a task in this process, without any server: for tests of tasks, and for `taskyard-worker run-task`.
+
+    run = run_task("diagnostics.echo", {"value": 1})
+    assert run.result == {"value": 1}
+
+The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the
+worker's own runner runs the function; only what it says, submits and comes to is kept here instead of in the
+ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from cryptography.fernet import Fernet
+from pydantic import BaseModel
+from sqlalchemy import Connection, Engine
+
+from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue, TaskType, load
+from taskyard.domain.errors import TaskError
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Failed, Outcome, RetryIn, Succeeded
+from taskyard.lifecycle.batch import check_storable
+from taskyard.lifecycle.claim import Claimed
+from taskyard.settings import Settings
+from taskyard.storage.interface import Storage
+from taskyard.storage.local import LocalStorage
+from taskyard.store import engine as ledger
+
+from . import capture, implementations
+from .context import Child, TaskContext
+from .desk import Desk
+from .implementations import Function
+from .runner import Runner
+from .slots import SlotTable
+from .writer import End
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """What came of one attempt.
+
+    `progress` holds every (current, total, message) that was reported, `stages` the messages as they changed,
+    `logs` the lines of the task's log, `submitted` its children.
+    """
+
+    task_id: UUID
+    outcome: Outcome
+    progress: list[tuple[float, float | None, str]] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+    submitted: list[Child] = field(default_factory=list)
+
+    @property
+    def result(self) -> Any:
+        """Raises AssertionError where the task did not succeed, with what went wrong."""
+        match self.outcome:
+            case Succeeded(result):
+                return result
+            case Failed(fault) | RetryIn(fault):
+                raise AssertionError(f"{fault.code}: {fault.message}\n{fault.traceback or ''}")
+            case other:
+                raise AssertionError(f"the task did not succeed: {other}")
+
+
+def run_task(
+    task: str | Function,
+    params: Mapping[str, Any] | BaseModel,
+    *,
+    settings: Settings | None = None,
+    storage: Storage | None = None,
+    engine: Engine | None = None,
+    attempt: int = 1,
+    task_id: UUID | None = None,
+    submitted_by: str | None = None,
+) -> TaskRun:
+    """Runs one attempt of `task`, a function marked with @implements or the name of a type.
+
+    Without `storage`, files are in a directory that is gone afterwards; without `engine`, `context.db()`
+    fails with the code `no_database`. Not to be called on a running event loop: use a thread there.
+
+    Raises UnknownTaskType, pydantic.ValidationError and Unstorable, where a submit would be refused.
+    """
+    settings = settings or Settings()
+    task_type, function = _find(task, settings)
+    keys = [key.get_secret_value() for key in settings.secret_keys]
+    cipher = Cipher(keys or [Fernet.generate_key().decode()])
+    given = params.model_dump() if isinstance(params, BaseModel) else params
+    stored = task_type.accept(given, cipher)
+    check_storable(stored)
+    work = _work(task_type, stored, attempt, task_id, submitted_by)
+    book = _Book()
+    with ExitStack() as stack:
+        if storage is None:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
+            storage = LocalStorage(Path(directory))
+        table = SlotTable.create(1)
+        table.hand_down()  # nobody else looks at it
+        desk = Desk(table, threads=1, async_limit=1)
+        runner = Runner(
+            catalogue=Catalogue([task_type]),
+            functions={task_type.name: _in_this_thread(function)},
+            cipher=cipher,
+            settings=settings,
+            storage=storage,
+            connect=functools.partial(ledger.transaction, engine) if engine is not None else _no_database,
+            submitter=book.submit,
+            sink=book,
+            desk=desk,
+            ends=book,
+        )
+        (slot,) = desk.enter([work.id], work.claim)
+        desk.settle([slot], [work])
+        stack.enter_context(_captured())
+        runner.run(slot)
+    assert book.outcome is not None
+    return TaskRun(work.id, book.outcome, book.told, book.stages, book.lines, book.children)
+
+
+class _Book:
+    """Keeps what the worker's writer and submitter would record."""
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+        self.told: list[tuple[float, float | None, str]] = []
+        self.stages: list[str] = []
+        self.lines: list[str] = []
+        self.children: list[Child] = []
+
+    def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
+        self.told.append((current, total, message))
+
+    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
+        (self.stages if kind == "stage" else self.lines).append(data["message"])
+
+    def submit(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
+        for child in children:
+            child.task_type.params.model_validate(child.params)
+        self.children.extend(children)
+        return [new_id() for _ in children]
+
+    def end(self, end: End) -> None:
+        self.outcome = end.outcome
+
+
+def _find(task: str | Function, settings: Settings) -> tuple[TaskType[Any, Any], Function]:
+    if callable(task):
+        task_type = getattr(task, implementations._MARK, None)
+        if task_type is None:
+            raise TypeError(f"{task!r} is not marked with @implements")
+        return task_type, task
+    catalogue = load(settings.task_modules, diagnostics=True)
+    return catalogue[task], implementations.collect(catalogue, settings.task_modules)[task]
+
+
+def _work(
+    task_type: TaskType[Any, Any],
+    params: dict[str, Any],
+    attempt: int,
+    task_id: UUID | None,
+    submitted_by: str | None,
+) -> Claimed:
+    return Claimed(
+        id=task_id or new_id(),
+        claim=new_id(),
+        name=task_type.name,
+        queue=task_type.queue,
+        params=params,
+        version=task_type.version,
+        attempt=attempt,
+        failures=attempt - 1,
+        max_attempts=task_type.retry.max_attempts,
+        soft_timeout_seconds=task_type.soft_limit.total_seconds(),
+        hard_timeout_seconds=task_type.hard_limit.total_seconds(),
+        waited_seconds=0.0,
+        expires_at=None,
+        tags=[],
+        request_id=None,
+        traceparent=None,
+        submitted_by=submitted_by,
+        allowed_queues=None,
+        workflow_id=None,
+    )
+
+
+def _in_this_thread(function: Function) -> Function:
+    """An `async def` function with a loop of its own, that is gone when it ends."""
+    if not inspect.iscoroutinefunction(function):
+        return function
+
+    def run(params: Any, context: TaskContext) -> Any:
+        return asyncio.run(function(params, context))
+
+    return run
+
+
+def _no_database() -> AbstractContextManager[Connection]:
+    raise TaskError("no_database", "This task needs PostgreSQL, and this run has none.", retryable=False)
+
+
+@contextmanager
+def _captured() -> Iterator[None]:
+    """What the task prints and logs becomes lines of its log, as in a worker; put back afterwards."""
+    root, stdout = logging.getLogger(), sys.stdout
+    handler, level = capture._Handler(logging.INFO), root.level
+    root.addHandler(handler)
+    root.setLevel(min(level, logging.INFO))
+    sys.stdout = capture._Stream(stdout)  # type: ignore[arg-type]
+    try:
+        # The runner's own line about the end: it is the service's, and would get between what a command
+        # prints.
+        with structlog.testing.capture_logs():
+            yield
+    finally:
+        sys.stdout = stdout
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+
+__all__ = ["TaskRun", "run_task"]

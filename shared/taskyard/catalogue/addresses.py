@@ -1,0 +1,58 @@
+"""Mail addresses and one-line texts, as parameters: what they hold can never become a header of its own."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+# RFC 5322 dot-atom, with letters beyond ASCII by RFC 6531. Quoted local parts and address literals are
+# refused: hardly anybody has one, and they are the usual way to smuggle something in.
+_ATOM = r"[^\W_]|[!#$%&'*+/=?^_`{|}~-]"
+_LOCAL = re.compile(rf"(?:{_ATOM})+(?:\.(?:{_ATOM})+)*")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_MAX_LOCAL_BYTES = 64
+_MAX_ADDRESS_BYTES = 254
+# Controls, line and paragraph separators, lone surrogates: `str.splitlines` cuts at most of them, and so
+# might a mail server.
+_NOT_IN_A_LINE = {"Cc", "Zl", "Zp", "Cs"}
+
+
+def checked_address(text: str) -> str:
+    """The address with its domain in lower-case ASCII (IDNA). Raises ValueError."""
+    local, at, domain = text.rpartition("@")
+    if not at:
+        raise ValueError("not a mail address: it has no @")
+    if not _LOCAL.fullmatch(local) or len(local.encode()) > _MAX_LOCAL_BYTES:
+        raise ValueError("not a mail address: the part before the @ is not valid")
+    try:
+        ascii_domain = domain.encode("idna").decode().lower()
+    except UnicodeError:
+        raise ValueError("not a mail address: the domain is not valid") from None
+    labels = ascii_domain.split(".")
+    if len(labels) < 2 or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
+        raise ValueError("not a mail address: the domain is not valid")
+    address = f"{local}@{ascii_domain}"
+    if len(address.encode()) > _MAX_ADDRESS_BYTES:
+        raise ValueError(f"not a mail address: longer than {_MAX_ADDRESS_BYTES} bytes")
+    return address
+
+
+def checked_line(text: str) -> str:
+    """The text, where it is one line with something to see in it. Raises ValueError."""
+    if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text):
+        raise ValueError("must be one line without control characters")
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+EmailAddress = Annotated[
+    str,
+    AfterValidator(checked_address),
+    Field(max_length=320),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": 320}),
+]
+OneLine = Annotated[str, AfterValidator(checked_line)]

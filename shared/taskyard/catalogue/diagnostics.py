@@ -1,0 +1,126 @@
+"""For drills and benchmarks: known only where TASKYARD_DIAGNOSTICS is set."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from ..domain.retry import RetryPolicy
+from .types import Params, Result, TaskType
+
+# Drills wait for the attempts that follow, so these come fast.
+_QUICK = RetryPolicy(
+    retries=5,
+    first_delay=timedelta(milliseconds=200),
+    max_delay=timedelta(seconds=2),
+    jitter=False,
+    delays=(),
+)
+MAX_SECONDS_IN_C = 120
+
+
+class EchoParams(Params):
+    value: JsonValue
+
+
+class EchoResult(Result):
+    value: JsonValue
+
+
+class SleepParams(Params):
+    seconds: Annotated[float, Field(ge=0, le=86_400)]
+    in_c: bool = Field(
+        default=False,
+        description=f"Sleep in a C function that holds the GIL; {MAX_SECONDS_IN_C} s at most.",
+    )
+
+
+class SleepResult(Result):
+    slept_seconds: float
+
+
+class FailParams(Params):
+    times: Annotated[int, Field(ge=0, le=1_000)] = Field(default=1, description="Attempts that fail.")
+    kind: Literal["transient", "permanent"] = "transient"
+
+
+class AttemptResult(Result):
+    attempt: int = Field(description="The attempt that came through.")
+
+
+def _signal_name(value: Any) -> Any:
+    """9 and `KILL` mean SIGKILL."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in set(signal.Signals):
+        return signal.Signals(value).name
+    if isinstance(value, str) and not value.startswith("SIG"):
+        return f"SIG{value}"
+    return value
+
+
+SignalName = Annotated[
+    Literal["SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTERM"],
+    BeforeValidator(_signal_name),
+]
+
+
+class CrashParams(Params):
+    signal: SignalName = "SIGKILL"
+    times: Annotated[int, Field(ge=0, le=1_000)] = Field(default=1, description="Attempts that crash.")
+
+
+class AllocateParams(Params):
+    megabytes: Annotated[int, Field(ge=0, le=1_048_576)]
+    hold_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
+
+
+class AllocateResult(Result):
+    megabytes: int
+
+
+ECHO = TaskType(
+    name="diagnostics.echo",
+    description="Returns its value.",
+    params=EchoParams,
+    result=EchoResult,
+    retry=_QUICK,
+    diagnostic=True,
+)
+
+SLEEP = TaskType(
+    name="diagnostics.sleep",
+    description="Sleeps.",
+    params=SleepParams,
+    result=SleepResult,
+    retry=_QUICK,
+    diagnostic=True,
+)
+
+FAIL = TaskType(
+    name="diagnostics.fail",
+    description="Fails so many attempts, then succeeds; a permanent failure is not tried again.",
+    params=FailParams,
+    result=AttemptResult,
+    retry=_QUICK,
+    diagnostic=True,
+)
+
+CRASH = TaskType(
+    name="diagnostics.crash",
+    description="Kills its own process with a signal in so many attempts, then succeeds.",
+    params=CrashParams,
+    result=AttemptResult,
+    retry=_QUICK,
+    diagnostic=True,
+)
+
+ALLOCATE = TaskType(
+    name="diagnostics.allocate",
+    description="Takes that much memory, writes to all of it, and gives it back.",
+    params=AllocateParams,
+    result=AllocateResult,
+    retry=_QUICK,
+    diagnostic=True,
+)

@@ -1,0 +1,74 @@
+"""Mail: one message of the caller's own, and messages out of templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, HttpUrl, model_validator
+
+from ..domain.retry import RetryPolicy
+from .addresses import EmailAddress, OneLine
+from .types import Params, Result, TaskType
+
+# Five more tries within some half an hour: a mail server that greylists lets a message pass after minutes.
+MAIL_RETRY = RetryPolicy(retries=5)
+_MAX_BODY = 200_000
+
+Language = Annotated[
+    str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35, examples=["en", "de-AT"])
+]
+
+
+class SendParams(Params):
+    to_email: EmailAddress
+    subject: Annotated[OneLine, Field(min_length=1, max_length=500)]
+    text: Annotated[str, Field(max_length=_MAX_BODY)] | None = Field(
+        default=None, description="The plain text part; made from html_content where it is missing."
+    )
+    html_content: Annotated[str, Field(max_length=_MAX_BODY)] | None = None
+    reply_to: EmailAddress | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.text or "").strip() and not (self.html_content or "").strip():
+            raise ValueError("text or html_content must be given, and not be blank")
+        return self
+
+
+class Sent(Result):
+    """The mail server took the message over. `message_id` is the same for every attempt of a task."""
+
+    status: Literal["sent"] = "sent"
+    recipient: str
+    sent_at: datetime
+    message_id: str
+
+
+class SendWelcomeParams(Params):
+    to_email: EmailAddress
+    username: Annotated[OneLine, Field(min_length=1, max_length=100)]
+    language: Language = Field(
+        default="en", description="A language tag; English where there is no translation (en, de, fr, hu)."
+    )
+    app_name: Annotated[OneLine, Field(min_length=1, max_length=100)] = Field(
+        default="Taskyard", description="What the recipient is welcomed to."
+    )
+    action_url: HttpUrl | None = Field(default=None, description="Where the message's button leads.")
+
+
+SEND = TaskType(
+    name="email.send",
+    description="Sends one message, as text and HTML, to one recipient over SMTP.",
+    params=SendParams,
+    result=Sent,
+    retry=MAIL_RETRY,
+)
+
+SEND_WELCOME = TaskType(
+    name="email.send_welcome",
+    description="Sends the welcome message in the recipient's language, as text and HTML.",
+    params=SendWelcomeParams,
+    result=Sent,
+    retry=MAIL_RETRY,
+)

@@ -1,0 +1,80 @@
+"""Work on stored files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+
+from .patterns import MAX_LENGTH, Pattern, PatternRefused
+from .types import Params, Result, TaskType
+
+MAX_SIDE = 4096
+
+
+def _checked_pattern(source: str) -> str:
+    try:
+        Pattern(source)
+    except PatternRefused as e:
+        raise ValueError(str(e)) from None
+    return source
+
+
+class ProcessLargeFileParams(Params):
+    item_id: UUID
+    pattern: (
+        Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_checked_pattern)] | None
+    ) = Field(
+        default=None,
+        description="A regular expression (Python's syntax, without backreferences and lookaround) that"
+        " is looked for in every line; anchor it with ^ and $ to match whole lines.",
+        examples=[r"^\S+ \d{3} "],
+    )
+
+
+class ProcessLargeFileResult(Result):
+    """Lines end with a line feed; a last line without one counts too.
+
+    So `wc -l`, which counts line feeds, says `processed_lines`, or one less where `last_line_unterminated`.
+    """
+
+    processed_lines: int
+    blank_lines: int = Field(description="Lines of nothing but white space (ASCII).")
+    bytes: int
+    invalid_lines: int = Field(description="Lines that are not UTF-8, or in which the pattern is not found.")
+    invalid_line_numbers: list[int] = Field(description="The first ten of them, counted from 1.")
+    last_line_unterminated: bool = False
+
+
+class GenerateThumbnailParams(Params):
+    item_id: UUID
+    width: Annotated[int, Field(ge=1, le=MAX_SIDE)] = 256
+    height: Annotated[int, Field(ge=1, le=MAX_SIDE)] = 256
+
+
+class GenerateThumbnailResult(Result):
+    """The thumbnail fits into width x height, keeps the proportions, and is never larger than its source."""
+
+    item_id: UUID
+    parent_id: UUID
+    name: str
+    content_type: str
+    width: int
+    height: int
+    size: int
+
+
+PROCESS_LARGE_FILE = TaskType(
+    name="files.process_large_file",
+    description="Reads a stored file line by line and counts its lines, blank lines and invalid lines.",
+    params=ProcessLargeFileParams,
+    result=ProcessLargeFileResult,
+)
+
+GENERATE_THUMBNAIL = TaskType(
+    name="files.generate_thumbnail",
+    description="Makes a small upright copy of a stored image, as a new tree item.",
+    params=GenerateThumbnailParams,
+    result=GenerateThumbnailResult,
+)

@@ -1,0 +1,259 @@
+"""Files in a directory of this machine, or on a volume that API and workers share.
+
+    <root>/objects/<two hex digits>/<32 hex digits>    complete objects, never changed once they are there
+    <root>/partial/<32 hex digits>                     what is being written
+
+An object appears by `rename`, after its bytes reached the disk: a reader finds all of it or nothing. Every
+step goes through directory descriptors opened with O_NOFOLLOW, so that no link inside the root leads out of
+it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from .interface import ObjectMissing, StorageUnavailable, Stored
+
+log = logging.getLogger(__name__)
+
+_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_OBJECTS, _PARTIAL = "objects", "partial"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a FIFO put in an object's place would otherwise hold its reader up for ever.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BUFFER_BYTES = 256 * 1024
+_SWEEP_EVERY_SECONDS = 3600.0
+# A writer's file is younger than its last write, and nobody waits a day between two writes.
+LEFTOVER_AGE = timedelta(days=1)
+
+_WORDS = {
+    errno.ENOSPC: "the storage is full",
+    errno.EDQUOT: "the storage is full: its quota is used up",
+    errno.EFBIG: "the file is larger than the storage takes",
+    errno.EROFS: "the storage is read-only",
+    errno.EACCES: "the storage may not be written or read by this process",
+    errno.EPERM: "the storage may not be written or read by this process",
+    errno.ENOENT: "the storage directory is not there",
+    errno.ENOTDIR: "the storage directory is not a directory",
+    errno.ELOOP: "a link stands where the storage has a directory or file of its own",
+}
+
+
+class LocalStorage:
+    """Objects below `root`, which is made when the first of them is written. Safe for many threads and
+    processes.
+
+    `now` is the clock (seconds since the epoch) by which what cut-off writers left is old.
+    """
+
+    def __init__(
+        self, root: Path, *, leftover_age: timedelta = LEFTOVER_AGE, now: Callable[[], float] = time.time
+    ) -> None:
+        self._root = root
+        self._leftover_age = leftover_age.total_seconds()
+        self._now = now
+        self._swept_at = float("-inf")
+        self._sweeping = threading.Lock()
+
+    @contextmanager
+    def writer(self) -> Iterator[LocalWriter]:
+        """A writer; what was not committed when the block ends is discarded. Raises StorageUnavailable."""
+        self._sweep_now_and_then()
+        with self._directory(_PARTIAL, make=True) as partial:
+            writer = LocalWriter(self, partial, secrets.token_hex(16))
+            try:
+                yield writer
+            finally:
+                writer.discard()
+
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+        """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
+        fd = self._open_object(key)
+        try:
+            if offset:
+                os.lseek(fd, offset, os.SEEK_SET)
+            return os.fdopen(fd, "rb")
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def size(self, key: str) -> int:
+        """In bytes. Raises ObjectMissing, StorageUnavailable."""
+        fd = self._open_object(key)
+        try:
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    def delete(self, key: str) -> None:
+        """Harmless when the object is gone already. Raises StorageUnavailable."""
+        with suppress(ObjectMissing), self._shard(key) as shard, _translated(missing=key):
+            os.unlink(key, dir_fd=shard)
+
+    def check(self) -> None:
+        """Writes, reads and removes a small object. Raises StorageUnavailable."""
+        sample = secrets.token_bytes(32)
+        with self.writer() as writer:
+            writer.write(sample)
+            stored = writer.commit()
+        try:
+            with self.open(stored.key) as file:
+                found = file.read()
+        except ObjectMissing:
+            found = b""
+        finally:
+            self.delete(stored.key)
+        if found != sample:
+            raise StorageUnavailable("the storage does not give back what was written to it")
+
+    def sweep(self) -> int:
+        """Removes what writers that were cut off left behind; returns how many files.
+
+        Raises StorageUnavailable.
+        """
+        removed = 0
+        oldest = self._now() - self._leftover_age
+        with self._directory(_PARTIAL, make=True) as partial, _translated():
+            for name in os.listdir(partial):  # noqa: PTH208 - a descriptor, not a path
+                # Gone in between: another process sweeps, or the writer has finished.
+                with suppress(FileNotFoundError):
+                    if os.stat(name, dir_fd=partial, follow_symlinks=False).st_mtime < oldest:
+                        os.unlink(name, dir_fd=partial)
+                        removed += 1
+        if removed:
+            log.info("storage_swept files=%d", removed)
+        return removed
+
+    def _sweep_now_and_then(self) -> None:
+        if not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._swept_at >= _SWEEP_EVERY_SECONDS:
+                self._swept_at = time.monotonic()
+                self.sweep()
+        finally:
+            self._sweeping.release()
+
+    def _publish(self, partial: int, key: str) -> None:
+        with self._shard(key, make=True) as shard:
+            os.rename(key, key, src_dir_fd=partial, dst_dir_fd=shard)
+            os.fsync(shard)  # the name is durable only with its directory
+
+    def _open_object(self, key: str) -> int:
+        with self._shard(key) as shard, _translated(missing=key):
+            fd = os.open(key, _READ, dir_fd=shard)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ObjectMissing(key)
+        return fd
+
+    @contextmanager
+    def _shard(self, key: str, *, make: bool = False) -> Iterator[int]:
+        if not _KEY.fullmatch(key):
+            raise ObjectMissing("not a key of this storage")
+        with self._directory(_OBJECTS, key[:2], make=make, missing=None if make else key) as shard:
+            yield shard
+
+    @contextmanager
+    def _directory(self, *names: str, make: bool, missing: str | None = None) -> Iterator[int]:
+        with _translated(missing=missing):
+            fd = self._open_directory(names, make=make)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _open_directory(self, names: tuple[str, ...], *, make: bool) -> int:
+        if make:
+            self._root.mkdir(parents=True, exist_ok=True)
+        # The root itself may be a link: that is the operator's choice.
+        fd = os.open(self._root, _DIRECTORY & ~os.O_NOFOLLOW)
+        for name in names:
+            above = fd
+            try:
+                fd = _enter(above, name, make=make)
+            finally:
+                os.close(above)
+        return fd
+
+
+class LocalWriter:
+    """Takes one object piece by piece."""
+
+    def __init__(self, storage: LocalStorage, partial: int, key: str) -> None:
+        self._storage = storage
+        self._partial = partial
+        self._key = key
+        self._size = 0
+        self._digest = hashlib.sha256()
+        with _translated():
+            fd = os.open(key, _CREATE, 0o660, dir_fd=partial)
+        self._file = os.fdopen(fd, "wb", buffering=_BUFFER_BYTES)
+        self._committed = False
+
+    def write(self, data: bytes) -> int:
+        """Takes all of `data`. Raises StorageUnavailable."""
+        with _translated():
+            self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+        return len(data)
+
+    def commit(self) -> Stored:
+        """Makes the object durable and readable. Raises StorageUnavailable."""
+        with _translated():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._storage._publish(self._partial, self._key)
+        self._committed = True
+        return Stored(self._key, self._size, self._digest.hexdigest())
+
+    def discard(self) -> None:
+        """Removes what was not committed."""
+        if self._committed:
+            return
+        # Closing writes out the buffer once more, and fails once more on a full disk.
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            os.unlink(self._key, dir_fd=self._partial)
+
+
+def _enter(above: int, name: str, *, make: bool) -> int:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=above)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):  # another writer was faster
+        os.mkdir(name, 0o770, dir_fd=above)
+        os.fsync(above)
+    return os.open(name, _DIRECTORY, dir_fd=above)
+
+
+@contextmanager
+def _translated(*, missing: str | None = None) -> Iterator[None]:
+    """OSError as the storage's own errors; `missing`: no such file means that this object is not there."""
+    try:
+        yield
+    except OSError as e:
+        if missing is not None and e.errno == errno.ENOENT:
+            raise ObjectMissing(missing) from None
+        log.warning("storage_failed error=%s", e)
+        words = _WORDS.get(e.errno or 0)
+        raise StorageUnavailable(words or f"the storage failed: {e.strerror or type(e).__name__}") from e

@@ -1,0 +1,106 @@
+"""What is asked about the whole: queues, workers, the scheduler's leader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+# Depths come from the leader's snapshot: counting a million waiting rows takes a sixth of a second each time.
+_QUEUES = sa.text("""
+SELECT q.name, q.paused_at, q.concurrent, q.per_second,
+    coalesce(d.depth, '{}') AS depth, d.oldest_at, d.taken_at,
+    coalesce(m.finished, 0) AS finished, coalesce(m.failed, 0) AS failed,
+    (SELECT count(*) FROM worker w WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL
+        AND w.beat_at > now() - CAST(:lease AS interval)) AS workers
+FROM queue q
+LEFT JOIN LATERAL (
+    SELECT jsonb_object_agg(state, tasks) AS depth, min(oldest_at) FILTER (WHERE state = 'queued') AS oldest_at,
+        max(taken_at) AS taken_at
+    FROM queue_depth WHERE queue = q.name
+) d ON true
+LEFT JOIN LATERAL (
+    SELECT sum(finished)::bigint AS finished, sum(failed)::bigint AS failed FROM queue_minute
+    WHERE queue = q.name AND minute >= now() - CAST(:window AS interval)
+) m ON true
+WHERE (CAST(:names AS text[]) IS NULL OR q.name = ANY(:names))
+ORDER BY q.name
+""")
+
+
+def queues(
+    conn: Connection, *, names: Collection[str] | None, lease: timedelta, window: timedelta
+) -> list[RowMapping]:
+    """The queues (None: all) with their depths, and what was finished within `window`."""
+    wanted = None if names is None else sorted(names)
+    return list(conn.execute(_QUEUES, {"names": wanted, "lease": lease, "window": window}).mappings())
+
+
+def queue_names(conn: Connection) -> set[str]:
+    return set(conn.execute(sa.text("SELECT name FROM queue")).scalars())
+
+
+# A worker that was given up or stopped is shown for an hour.
+_WORKERS = sa.text("""
+SELECT w.id, w.name, w.host, w.pid, w.version, w.queues, w.processes, w.threads, w.state, w.memory_bytes, w.children,
+    w.started_at, w.beat_at, w.lost_at, w.stopped_at, w.begun,
+    w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) AS is_alive
+FROM worker w
+WHERE coalesce(w.lost_at, w.stopped_at, now()) > now() - interval '1 hour'
+    AND (CAST(:id AS uuid) IS NULL OR w.id = :id)
+    AND (CAST(:queues AS text[]) IS NULL OR w.queues && :queues)
+    AND (CAST(:before AS uuid) IS NULL OR w.id < :before)
+ORDER BY w.id DESC LIMIT :limit
+""")
+
+
+def workers(
+    conn: Connection,
+    *,
+    lease: timedelta,
+    queues: Collection[str] | None = None,
+    worker_id: UUID | None = None,
+    before: UUID | None = None,
+    limit: int = 200,
+) -> list[RowMapping]:
+    """Workers that serve one of `queues` (None: all), newest first."""
+    values = {
+        "lease": lease,
+        "queues": None if queues is None else sorted(queues),
+        "id": worker_id,
+        "before": before,
+        "limit": limit,
+    }
+    return list(conn.execute(_WORKERS, values).mappings())
+
+
+# Through `queue`, so that the count touches running rows only (index ix_task_live).
+_RUNNING = sa.text("""
+SELECT count(*) FROM queue q CROSS JOIN LATERAL (
+    SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+) t
+""")
+
+
+def running_tasks(conn: Connection) -> int:
+    return int(conn.execute(_RUNNING).scalar_one())
+
+
+_IN_QUEUES = sa.text("SELECT id FROM task WHERE id = ANY(:ids) AND queue = ANY(:queues)")
+
+
+def those_in_queues(conn: Connection, ids: Sequence[UUID], queues: Collection[str]) -> set[UUID]:
+    return set(conn.execute(_IN_QUEUES, {"ids": list(ids), "queues": sorted(queues)}).scalars())
+
+
+_LEADER = sa.text("""
+SELECT holder_name, epoch, expires_at, ticked_at, expires_at > now() AS holds FROM leader ORDER BY name LIMIT 1
+""")
+
+
+def leader(conn: Connection) -> RowMapping | None:
+    """Who leads the schedulers, and whether the lease still holds."""
+    return conn.execute(_LEADER).mappings().first()

@@ -1,0 +1,153 @@
+"""What is asked about tasks: one, some, a page of a list.
+
+Each query is written for a million waiting tasks; the comments name the index that carries it (see tables.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from ..domain.ids import earliest_id_at
+from ..domain.tasks import LIVE, State
+
+# Ids carry the clock of the process that made them, `created_at` PostgreSQL's: a bound on time becomes one on ids with
+# this much room, and the exact condition besides.
+CLOCK_SKEW = timedelta(minutes=5)
+
+_COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
+    t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,
+    t.cancel_requested_at, t.worker, t.tags, t.request_id, t.traceparent, t.version, t.submitted_by, t.partial,
+    t.limits, t.discarded_at, t.workflow_id, t.schedule_id, t.parent_id"""
+_PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
+    p.updated_at AS progress_at"""
+
+_BY_IDS = sa.text(
+    f"SELECT {_COLUMNS}, {_PROGRESS} FROM task t LEFT JOIN task_progress p ON p.task_id = t.id"
+    " WHERE t.id = ANY(:ids) ORDER BY t.id"
+)
+
+
+def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
+    """A task with its progress (`progress_*`), or None."""
+    return conn.execute(_BY_IDS, {"ids": [task_id]}).mappings().first()
+
+
+def tasks_by_ids(conn: Connection, ids: Sequence[UUID]) -> list[RowMapping]:
+    """Those of the tasks that exist, in the order of their ids."""
+    return list(conn.execute(_BY_IDS, {"ids": list(ids)}).mappings())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """All conditions hold together; `queues` are those the caller may see (None: all)."""
+
+    states: Collection[State] = ()
+    name: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    queues: Collection[str] | None = None
+
+
+def tasks_page(
+    conn: Connection, wanted: TaskFilter, *, before: UUID | None = None, limit: int = 50
+) -> list[RowMapping]:
+    """Up to `limit` tasks, newest first, with ids below `before`."""
+    values: dict[str, Any] = {"limit": limit}
+    conditions = list(_conditions(wanted, before, values))
+    live = bool(wanted.states) and all(state in LIVE for state in wanted.states)
+    if wanted.states:
+        values["states"] = sorted(wanted.states)
+    statement = _page(tuple(conditions), _way(wanted, live=live))
+    return list(conn.execute(statement, values).mappings())
+
+
+def _way(wanted: TaskFilter, *, live: bool) -> str:
+    if live:
+        return "live"
+    if wanted.states and set(wanted.states) <= {State.FAILED, State.CANCELLED}:
+        return "ended_badly"
+    return "states" if wanted.states else "any"
+
+
+def _conditions(wanted: TaskFilter, before: UUID | None, values: dict[str, Any]) -> Sequence[str]:
+    found: list[str] = []
+
+    def add(condition: str, **bound: Any) -> None:
+        found.append(condition)
+        values.update(bound)
+
+    if before is not None:
+        add("t.id < :before", before=before)
+    if wanted.name is not None:
+        add("t.name = :name", name=wanted.name)
+    if wanted.queue is not None:
+        add("t.queue = :queue", queue=wanted.queue)
+    if wanted.queues is not None:
+        add("t.queue = ANY(:queues)", queues=sorted(wanted.queues))
+    if wanted.tag is not None:
+        # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
+        add("t.tags @> ARRAY[:tag] AND t.tags <> '{}'", tag=wanted.tag)
+    if wanted.created_after is not None:
+        add("t.id >= :first_id AND t.created_at >= :after", after=wanted.created_after)
+        values["first_id"] = earliest_id_at(wanted.created_after - CLOCK_SKEW)
+    if wanted.created_before is not None:
+        add("t.id < :last_id AND t.created_at < :until", until=wanted.created_before)
+        values["last_id"] = earliest_id_at(wanted.created_before + CLOCK_SKEW)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
+    both = " AND ".join(conditions)
+    tail = "ORDER BY t.id DESC LIMIT :limit"
+    match way:
+        case "live":
+            # ix_task_live (queue, state, id): a short walk per queue and state, merged.
+            inner = (
+                "queue q CROSS JOIN unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
+                "SELECT t.* FROM task t WHERE t.queue = q.name AND t.state = s.state AND t.finished_at IS NULL"
+                f"{' AND ' + both if both else ''} {tail}) t"
+            )
+            where = ""
+        case "ended_badly":
+            # ix_task_ended_badly (state, id), whose predicate has to be repeated for the planner to see it.
+            inner = (
+                "unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
+                "SELECT t.* FROM task t WHERE t.state = s.state AND t.state IN ('failed','cancelled')"
+                f"{' AND ' + both if both else ''} {tail}) t"
+            )
+            where = ""
+        case _:
+            # The primary key backwards, or ix_task_name_id.
+            inner = "task t"
+            parts = [*(["t.state = ANY(:states)"] if way == "states" else []), *([both] if both else [])]
+            where = f"WHERE {' AND '.join(parts)}" if parts else ""
+    return sa.text(
+        f"WITH page AS MATERIALIZED (SELECT {_COLUMNS} FROM {inner} {where} {tail})"
+        f" SELECT t.*, {_PROGRESS} FROM page t LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id DESC"
+    )
+
+
+_STANDINGS = sa.text("""
+SELECT t.id, t.state, t.attempt, p.updated_at AS progress_at,
+    (SELECT max(e.id) FROM task_event e WHERE e.task_id = t.id) AS last_event
+FROM task t LEFT JOIN task_progress p ON p.task_id = t.id
+WHERE t.id = ANY(:ids)
+""")
+
+
+def standings(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]]:
+    """For each task a value (its state first) that differs whenever something happened to it: what live events fall
+    back on."""
+    rows = conn.execute(_STANDINGS, {"ids": list(ids)})
+    return {r.id: (r.state, r.attempt, r.progress_at, r.last_event) for r in rows}

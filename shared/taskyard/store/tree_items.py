@@ -1,0 +1,103 @@
+"""Stored files as people know them: a name, a type, where its bytes are, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
+
+from .tables import tree_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeItem:
+    """`id` is a UUIDv7, so that items sort by when they were made. `task_id`: the task that made it.
+
+    `created_at` is set by PostgreSQL; None in an item that was not read from it.
+    """
+
+    id: UUID
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    storage_key: str
+    object_type: str = "file"
+    parent_id: UUID | None = None
+    submitted_by: str | None = None
+    task_id: UUID | None = None
+    created_at: datetime | None = None
+
+
+def insert(conn: Connection, items: Sequence[TreeItem]) -> list[TreeItem]:
+    """Writes the items and returns them with `created_at`, in the order given.
+
+    Harmless when repeated: an id that is there already is left as it is, and missing in the answer.
+    """
+    if not items:
+        return []
+    rows = [{k: v for k, v in asdict(item).items() if k != "created_at"} for item in items]
+    statement = postgresql.insert(tree_item).values(rows).on_conflict_do_nothing().returning(tree_item)
+    written = {item.id: item for item in map(_item, conn.execute(statement))}
+    return [written[item.id] for item in items if item.id in written]
+
+
+def get(conn: Connection, ids: Collection[UUID]) -> dict[UUID, TreeItem]:
+    """The items with these ids; those that don't exist are missing in the answer."""
+    if not ids:
+        return {}
+    statement = sa.select(tree_item).where(tree_item.c.id == sa.any_(_uuids(ids)))
+    return {item.id: item for item in map(_item, conn.execute(statement))}
+
+
+def lock(conn: Connection, item_id: UUID) -> TreeItem | None:
+    """The item, held until the transaction ends: nobody deletes it or makes something from it meanwhile."""
+    row = conn.execute(sa.select(tree_item).where(tree_item.c.id == item_id).with_for_update()).first()
+    return None if row is None else _item(row)
+
+
+def page(
+    conn: Connection, *, limit: int, before: UUID | None = None, parent_id: UUID | None = None
+) -> list[TreeItem]:
+    """Up to `limit` items, newest first, from just below the id `before`; of one parent where that is set."""
+    statement = sa.select(tree_item).order_by(tree_item.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(tree_item.c.id < before)
+    if parent_id is not None:
+        statement = statement.where(tree_item.c.parent_id == parent_id)
+    return [_item(row) for row in conn.execute(statement)]
+
+
+def made_by(conn: Connection, task_id: UUID) -> list[TreeItem]:
+    """What a task made, oldest first."""
+    statement = sa.select(tree_item).where(tree_item.c.task_id == task_id).order_by(tree_item.c.id)
+    return [_item(row) for row in conn.execute(statement)]
+
+
+def delete(conn: Connection, ids: Collection[UUID]) -> list[TreeItem]:
+    """Removes the rows and returns them: their bytes are the caller's to delete, after the commit."""
+    if not ids:
+        return []
+    locked = (
+        sa.select(tree_item.c.id)
+        .where(tree_item.c.id == sa.any_(_uuids(ids)))
+        .order_by(tree_item.c.id)
+        .with_for_update()
+        .cte("locked")
+    )
+    statement = sa.delete(tree_item).where(tree_item.c.id == locked.c.id).returning(tree_item)
+    return [_item(row) for row in conn.execute(statement)]
+
+
+def _uuids(ids: Collection[UUID]) -> sa.ColumnElement[Any]:
+    return sa.bindparam("ids", list(ids), type_=sa.ARRAY(sa.Uuid), unique=True)
+
+
+def _item(row: Any) -> TreeItem:
+    return TreeItem(**row._mapping)

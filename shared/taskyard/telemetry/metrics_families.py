@@ -1,0 +1,72 @@
+"""The children of labelled metrics, and what a service says of the servers it leans on."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+log = logging.getLogger(__name__)
+
+OTHER = "_other"
+
+Labels = Mapping[str, Collection[str]]
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Family(dict[Any, M], Generic[M]):
+    """The children of a labelled metric: `family["default"]`, or `family["default", "email.send"]`.
+
+    A value that its registry does not know becomes `_other`, so that no caller can make series at will.
+    Looking up a known label set is one look into a dict.
+    """
+
+    def __init__(
+        self, make: Callable[[tuple[str, ...]], M], labels: Labels, known: Iterable[Sequence[str]] | None
+    ) -> None:
+        super().__init__()
+        self._make: Callable[[tuple[str, ...]], M] = make
+        self._registries = [frozenset(registry) for registry in labels.values()]
+        for values_ in known if known is not None else itertools.product(*labels.values()):
+            self[values_[0] if len(values_) == 1 else tuple(values_)]
+
+    def __missing__(self, key: str | tuple[str, ...]) -> M:
+        given = (key,) if isinstance(key, str) else key
+        if len(given) != len(self._registries):
+            raise KeyError(key)
+        safe = tuple(
+            v if v in registry else OTHER for v, registry in zip(given, self._registries, strict=True)
+        )
+        found: str | tuple[str, ...] = safe[0] if len(safe) == 1 else safe
+        if found not in self:
+            # Stored under the safe key only: a stream of unknown values must not fill this dict either.
+            self.setdefault(found, self._make(safe))
+        return dict.__getitem__(self, found)
+
+
+@dataclass(slots=True)
+class Dependency:
+    """Whether a server answers: a gauge, and one line in the log per change rather than per try."""
+
+    name: str
+    gauge: Gauge
+    is_up: bool | None = None
+
+    def answered(self) -> None:
+        if self.is_up is not True:
+            if self.is_up is False:
+                log.info("dependency_up", extra={"dependency": self.name})
+            self.is_up = True
+            self.gauge.set(1)
+
+    def failed(self, error: BaseException) -> None:
+        if self.is_up is not False:
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            log.warning("dependency_down", extra={"dependency": self.name, "error": said})
+            self.is_up = False
+            self.gauge.set(0)

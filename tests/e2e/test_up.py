@@ -1,0 +1,195 @@
+"""`taskyard up`, as somebody who has just cloned the repository uses it."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import httpx
+import psutil
+import pytest
+
+from taskyard_dev import dev_env
+from taskyard_dev.ports import any_free
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+class Up:
+    """A `taskyard up` in a process of its own."""
+
+    def __init__(self, data_dir: Path, log: Path, *options: str) -> None:
+        self.data_dir, self._log = data_dir, log
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKYARD_")}
+        self.begun = time.monotonic()
+        with log.open("wb") as output:
+            self.process = psutil.Popen(
+                [Path(sysconfig.get_path("scripts")) / "taskyard", "up", *options],
+                env={**environment, "TASKYARD_DATA_DIR": str(data_dir)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_up(self, *, within: float = 60) -> Self:
+        def up() -> bool:
+            assert self.process.poll() is None, self.said()
+            return "Submit a first task:" in self.said() and "Ctrl-C stops everything" in self.said()
+
+        wait_until(up, within=within, otherwise=self.said)
+        return self
+
+    def family(self) -> list[psutil.Process]:
+        """Itself and everything it has started."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def services(self) -> dict[int, str]:
+        """The commands it runs right now, by process id."""
+        found = {}
+        for one in self.process.children():
+            # One may end between the listing and the question.
+            with suppress(psutil.Error):
+                found[one.pid] = " ".join(one.cmdline())
+        return found
+
+    @property
+    def env(self) -> dict[str, str]:
+        return dict(dev_env.read(self.data_dir / "dev.env"))
+
+    def get(self, path: str) -> httpx.Response:
+        env = self.env
+        return httpx.get(
+            env["TASKYARD_URL"] + path,
+            headers={"Authorization": f"Bearer {env['TASKYARD_API_KEY']}"},
+            timeout=20,
+        )
+
+
+def wait_until(
+    condition: Callable[[], object], *, within: float = 20, otherwise: Callable[[], str] = str
+) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"it didn't happen in time\n{otherwise()}"
+        time.sleep(0.05)
+
+
+def left(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Who of them still runs. Waiting to be reaped by somebody else isn't running."""
+    return [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def start(server_home: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+    port = any_free()
+
+    def make(*options: str) -> Up:
+        log = server_home / f"up-{len(started)}.log"
+        up = Up(server_home / "data", log, "--api-port", str(port), *options)
+        started.append(up)
+        return up
+
+    yield make
+    for up in started:
+        if up.process.is_running():
+            family = up.family()
+            up.process.terminate()
+            up.process.wait(60)
+            assert not left(family)
+
+
+def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Callable[..., Up]) -> None:
+    up = start().wait_up()
+    match = re.search(r"^  (curl .*?\n.*?)$", up.said(), re.MULTILINE)
+    assert match is not None, up.said()
+    submitted = subprocess.run(shlex.split(match[1].replace("\\\n", "")), capture_output=True, check=True)
+    task = f"/api/v1/tasks/{httpx.Response(200, content=submitted.stdout).json()['id']}"
+    done = up.get(f"{task}?wait=20").json()
+    assert (done["state"], done["result"]) == ("succeeded", {"value": "hello"}), up.said()
+
+    key, family = up.env["TASKYARD_API_KEY"], up.family()
+    assert (up.data_dir / "dev.env").stat().st_mode & 0o777 == 0o600
+    assert list(up.env) == [
+        f"TASKYARD_{name}"
+        for name in (
+            "URL",
+            "API_KEY",
+            "DATABASE_URL",
+            "REDIS_URL",
+            "API_METRICS_URL",
+            "WORKER_METRICS_URL",
+            "SCHEDULER_METRICS_URL",
+            "SMTP_SINK_DIR",
+        )
+    ]
+    for name in ("API", "WORKER", "SCHEDULER"):
+        assert httpx.get(up.env[f"TASKYARD_{name}_METRICS_URL"], timeout=5).status_code == 200, name
+
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.said()
+    assert not left(family)
+
+    again = start().wait_up()
+    assert time.monotonic() - again.begun < 15
+    assert again.env["TASKYARD_API_KEY"] == key
+    assert again.get(task).json()["state"] == "succeeded"
+
+
+def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> None:
+    up = start("--workers", "2", "--schedulers", "2").wait_up()
+    commands = up.services().values()
+    assert (
+        sum("taskyard-worker run --queues high_priority,default,low_priority" in one for one in commands) == 2
+    )
+    assert sum("taskyard-scheduler run" in one for one in commands) == 2
+
+
+def test_a_service_that_is_killed_comes_back(start: Callable[..., Up]) -> None:
+    up = start().wait_up()
+    for command in ("taskyard-api serve", "taskyard-scheduler run"):
+        victim = next(pid for pid, line in up.services().items() if command in line)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(partial(_replaced, up, command, victim), otherwise=up.said)
+    wait_until(lambda: _answers(up), otherwise=up.said)
+    assert up.said().count("was killed by SIGKILL; starting it again") == 2
+
+
+def test_nothing_is_left_when_it_is_killed_and_it_starts_again(start: Callable[..., Up]) -> None:
+    first = start().wait_up()
+    family = first.family()
+    first.process.kill()
+    first.process.wait()
+    second = start().wait_up()
+    wait_until(lambda: not left(family), otherwise=lambda: str(left(family)))
+    assert second.get("/api/v1/tasks").status_code == 200
+
+
+def test_a_second_one_on_the_same_data_says_so(start: Callable[..., Up]) -> None:
+    start().wait_up()
+    second = start()
+    assert second.process.wait(30) == 1
+    assert "another stack is running" in second.said()
+
+
+def _replaced(up: Up, command: str, pid: int) -> bool:
+    return any(command in line and other != pid for other, line in up.services().items())
+
+
+def _answers(up: Up) -> bool:
+    try:
+        return up.get("/health/ready").status_code == 200
+    except httpx.HTTPError:
+        return False

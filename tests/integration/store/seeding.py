@@ -1,0 +1,128 @@
+"""A ledger with a million tasks, made in seconds: rows first, indexes afterwards, as the migrations define them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+MILLION = 1_000_000
+QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
+NAMES = ("email.send", "files.process_large_file", "data.sync", "users.update_stats", "health.check")
+RARE_NAME = "payments.process"
+RARE_TAG, COMMON_TAG = "vip", "import"
+
+LIVE_WORKER = UUID("00000000-0000-7000-8000-000000000001")
+LOST_WORKER = UUID("00000000-0000-7000-8000-000000000002")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Of every 10,000 tasks so many are in each state; the rest is in `rest`."""
+
+    rest: str
+    queued: int = 0
+    scheduled: int = 0
+    retrying: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    def ladder(self) -> str:
+        """A CASE over `r`, a number from 0 to 9,999 that depends on the row."""
+        steps, below = [], 0
+        for state in ("queued", "scheduled", "retrying", "running", "succeeded", "failed", "cancelled"):
+            below += getattr(self, state)
+            steps.append(f"WHEN r < {below} THEN '{state}'")
+        return f"CASE {' '.join(steps)} ELSE '{self.rest}' END"
+
+
+WAITING = Mix("queued", scheduled=100, retrying=50, running=5, succeeded=100, failed=20, cancelled=10)
+FINISHED = Mix("succeeded", queued=10, scheduled=3, retrying=2, running=5, failed=300, cancelled=100)
+
+# Two in a thousand tasks are of the rare type, one in a thousand has the rare tag; of every 250 running tasks one is
+# on a worker that was lost. Ids are version 7, one a millisecond, the last one made just now.
+_ROWS = """
+INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, tags, created_at,
+    state, run_at, due_at, queued_at, expires_at, publication, claim, worker_id, worker, attempt, started_at,
+    failures, finished_at, result, error, submitted_by)
+SELECT id, name, queue, jsonb_build_object('value', n, 'note', 'a task of ordinary size'), 4, 540, 600, tags, at,
+    state, at, CASE WHEN state IN ('scheduled','retrying') THEN now() + (mod(n, 86400) - 60) * interval '1 second' END,
+    CASE WHEN state = 'queued' THEN at END,
+    CASE WHEN mod(n, 10) = 0 THEN now() + (mod(n, 86400) - 5) * interval '1 second' END, 1,
+    CASE WHEN state = 'running' THEN id END,
+    CASE WHEN state = 'running' THEN CASE WHEN mod(k, 25) = 0 THEN %(lost)s::uuid ELSE %(live)s::uuid END END,
+    CASE WHEN state NOT IN ('queued','scheduled') THEN 'worker-1:1' END,
+    CASE WHEN state IN ('queued','scheduled') THEN 0 ELSE 1 END,
+    CASE WHEN state NOT IN ('queued','scheduled') THEN at END,
+    CASE WHEN state IN ('retrying','failed') THEN 1 ELSE 0 END,
+    CASE WHEN state IN ('succeeded','failed','cancelled') THEN at END,
+    CASE WHEN state = 'succeeded' THEN jsonb_build_object('value', 1) END,
+    CASE WHEN state = 'failed' THEN jsonb_build_object('code', 'smtp_refused') END, 'ci'
+FROM (
+    SELECT n, k, at,
+        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid
+            AS id,
+        CASE WHEN mod(k, 500) = 7 THEN %(rare_name)s ELSE (%(names)s::text[])[1 + mod(k, 5)] END AS name,
+        (%(queues)s::text[])[CASE WHEN mod(k, 10) < 6 THEN 2 ELSE 1 + mod(k, 5) END] AS queue,
+        CASE WHEN mod(k, 1000) = 11 THEN ARRAY[%(rare_tag)s, %(common_tag)s]
+             WHEN mod(k, 5) = 0 THEN ARRAY[%(common_tag)s] ELSE ARRAY[]::text[] END AS tags,
+        LADDER AS state
+    FROM (
+        SELECT n, hashint4(n) & 2147483647 AS k, mod(hashint4(n + 7) & 2147483647, 10000) AS r,
+            now() - (%(rows)s - n) * interval '1 millisecond' AS at
+        FROM generate_series(1, %(rows)s) n
+    ) a
+) b
+"""
+
+
+def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
+    """Fills an empty, migrated database and leaves it as a long running one is: vacuumed and analysed."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SET synchronous_commit = off")
+        conn.execute("SET maintenance_work_mem = '256MB'")
+        for name in QUEUES:
+            conn.execute("INSERT INTO queue (name) VALUES (%s) ON CONFLICT DO NOTHING", [name])
+        for worker, lost in ((LIVE_WORKER, False), (LOST_WORKER, True)):
+            conn.execute(
+                "INSERT INTO worker (id, name, host, pid, version, queues, task_types, processes, threads, lost_at)"
+                " VALUES (%s, 'w', 'h', 1, '0', %s, %s, 2, 8, CASE WHEN %s THEN now() END)",
+                [worker, list(QUEUES), list(NAMES), lost],
+            )
+        with conn.transaction():
+            indexes = _drop_indexes(conn)
+            values = {
+                "live": LIVE_WORKER,
+                "lost": LOST_WORKER,
+                "names": list(NAMES),
+                "rare_name": RARE_NAME,
+                "queues": list(QUEUES),
+                "rare_tag": RARE_TAG,
+                "common_tag": COMMON_TAG,
+                "rows": rows,
+            }
+            conn.execute(_ROWS.replace("LADDER", mix.ladder()), values)  # type: ignore[arg-type]
+            for definition in indexes:
+                conn.execute(definition)  # type: ignore[arg-type]
+        conn.execute("INSERT INTO outbox (task_ids) SELECT ARRAY[id] FROM task WHERE state = 'queued' LIMIT 200")
+        conn.execute("VACUUM (ANALYZE)")
+
+
+def _drop_indexes(conn: psycopg.Connection) -> list[str]:
+    """Drops the indexes of `task`; the statements that make them again."""
+    found = conn.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename = 'task'"
+    ).fetchall()
+    again = []
+    for name, definition in found:
+        if name == "pk_task":
+            conn.execute("ALTER TABLE task DROP CONSTRAINT pk_task")
+            again.append("ALTER TABLE task ADD CONSTRAINT pk_task PRIMARY KEY (id)")
+        else:
+            conn.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+            again.append(definition)
+    return again

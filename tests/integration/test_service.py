@@ -1,0 +1,144 @@
+"""A service of the development stack is kept running, and stopped when that's wanted."""
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from taskyard_dev import processes
+from taskyard_dev.console import Console
+from taskyard_dev.service import Backoff, Service
+
+NO_HURRY = threading.Event()
+
+
+def wait_until(condition: Callable[[], object], *, within: float = 10) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't happen in time"
+        time.sleep(0.02)
+
+
+class Started:
+    """Makes services that run a piece of Python, and stops what is left of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.said = io.StringIO()
+        self.console = Console(self.said)
+        self.console.names("worker")
+        self.directory = directory
+        self.services: list[Service] = []
+
+    def __call__(self, code: str, *, stop_within: float = 5) -> Service:
+        service = Service(
+            "worker",
+            [sys.executable, "-u", "-c", code],
+            {"PATH": "/usr/bin:/bin"},
+            self.directory,
+            self.console,
+            stop_within=timedelta(seconds=stop_within),
+        )
+        self.services.append(service)
+        service.start()
+        return service
+
+    def lines(self) -> list[str]:
+        return self.said.getvalue().splitlines()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    made = Started(tmp_path)
+    yield made
+    hurry = threading.Event()
+    hurry.set()
+    for service in made.services:
+        service.wait_stopped(hurry)
+
+
+def test_its_lines_carry_its_name(started: Started) -> None:
+    started("import sys; print('out'); print('err', file=sys.stderr); import time; time.sleep(60)")
+    wait_until(lambda: len(started.lines()) == 2)
+    assert sorted(started.lines()) == ["worker | err", "worker | out"]
+
+
+def test_one_that_ends_is_started_again_and_it_says_why(started: Started) -> None:
+    service = started("import time; time.sleep(60)")
+    first = service.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+
+    def back() -> bool:
+        service.tend()
+        return service.pid not in {None, first}
+
+    wait_until(back)
+    assert service.ends == 1
+    assert any("was killed by SIGKILL; starting it again in 0.5 s" in line for line in started.lines())
+
+
+def test_the_pauses_grow_to_half_a_minute_and_begin_anew_for_who_ran_well() -> None:
+    now = 0.0
+    backoff = Backoff(clock=lambda: now)
+    pauses = []
+    for _ in range(8):
+        backoff.began()
+        pauses.append(backoff.next_pause().total_seconds())
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    backoff.began()
+    now += 61
+    assert backoff.next_pause().total_seconds() == 0.5
+
+
+def test_it_may_finish_what_it_does_before_it_stops(started: Started, tmp_path: Path) -> None:
+    service = started(
+        "import pathlib, signal, sys, time\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.3)\n"
+        f"    pathlib.Path({str(tmp_path / 'finished')!r}).touch()\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('ready')\n"
+        "time.sleep(60)\n"
+    )
+    wait_until(lambda: "worker | ready" in started.lines())
+    service.ask_to_stop()
+    service.wait_stopped(NO_HURRY)
+    assert (tmp_path / "finished").exists()
+    assert service.pid is None
+
+
+@pytest.mark.parametrize("hurried", [False, True], ids=["its time is over", "in a hurry"])
+def test_one_that_will_not_stop_is_killed_with_its_children(started: Started, hurried: bool) -> None:
+    service = started(
+        "import signal, subprocess, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('child', subprocess.Popen(['sleep', '60']).pid)\n"
+        "time.sleep(60)\n",
+        stop_within=60 if hurried else 0.3,
+    )
+    wait_until(started.lines)
+    child, hurry = int(started.lines()[0].split()[-1]), threading.Event()
+    if hurried:
+        hurry.set()
+    service.ask_to_stop()
+    begun = time.monotonic()
+    service.wait_stopped(hurry)
+    assert time.monotonic() - begun < 5
+    assert processes.gone(child, within=timedelta(seconds=5))
+
+
+def test_children_left_behind_by_one_that_stopped_are_ended(started: Started) -> None:
+    service = started("import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")
+    wait_until(started.lines)
+    child = int(started.lines()[0].split()[-1])
+    service.ask_to_stop()
+    service.wait_stopped(NO_HURRY)
+    assert processes.gone(child, within=timedelta(seconds=5))
