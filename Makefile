@@ -32,6 +32,9 @@ $(STAMP): requirements/dev.txt $(PYPROJECTS)
 		-r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(PACKAGES:%=-e ./%)
+	@# On all cores, where pip would take one; without it the first start of each service is slow. What
+	@# doesn't compile is a template or meant for another version.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 .PHONY: install
@@ -43,7 +46,7 @@ up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--
 
 .PHONY: test
 test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_WORKERS=4)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -m "not system" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system" $(ARGS)
 
 .PHONY: test-system
 test-system: $(STAMP) ## Run the tests that need parts of Debian (make system-deps)
@@ -78,6 +81,7 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	$(LOCK) requirements/worker.in services/worker/pyproject.toml -o requirements/worker.txt
 	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
+	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
 		|| { echo "an address got into the locked requirements" >&2; exit 1; }
 

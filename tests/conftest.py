@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 import redis
 from sqlalchemy import Engine
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler.protocol import Scheduling
 
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey, servers
@@ -27,12 +30,18 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 SERVERS = pytest.StashKey[SharedServers]()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep end-to-end tests in one process: two stacks at once on two cores would only measure each other."""
-    for item in items:
-        if item.get_closest_marker("e2e"):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Deal tests out by file, and all end-to-end tests to one process: two stacks at once on two cores would
+    only measure each other. (`--dist loadgroup` would say it with marks, but xdist 3.8 changes a field for it
+    that pytest 9.2 no longer has, and so groups nothing.)
+    """
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

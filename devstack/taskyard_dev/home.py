@@ -92,8 +92,8 @@ def state_directory() -> Path:
 def lock(path: Path, what: str, *, patience: timedelta) -> Iterator[int]:
     """Hold the lock of a data directory; yields the descriptor, for the server to inherit.
 
-    Server and helpers keep it open, so the kernel holds the lock exactly as long as one of them lives:
-    no process id that may be stale, nothing to clean up after `kill -9`.
+    The server and its children keep it open, so the kernel holds the lock exactly as long as one of
+    them lives: no process id that may be stale, nothing to clean up after `kill -9`.
 
     Raises `DataDirectoryInUse` when somebody has it for longer than `patience` (a server that has just
     lost its stack needs a moment to stop).

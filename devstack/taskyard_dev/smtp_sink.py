@@ -93,15 +93,17 @@ class Sink:
 
 
 @contextmanager
-def smtp_sink(directory: Path, *, port: int = 0, faults: Faults | None = None) -> Iterator[int]:
-    """Listen on the loopback address and keep mails in `directory`; yields the port."""
+def smtp_sink(
+    directory: Path, *, host: str = LOOPBACK, port: int = 0, faults: Faults | None = None
+) -> Iterator[int]:
+    """Listen on `host` and keep mails in `directory`; yields the port."""
     faults = faults or Faults()
     directory.mkdir(parents=True, exist_ok=True)
     sink = Sink(directory, faults)
     listening = port or any_free()
     controller = Controller(
         sink,
-        hostname=LOOPBACK,
+        hostname=host,
         port=listening,
         authenticator=sink.authenticate if faults.login else None,
         # A login without encryption is for tests only, and so is this server.
@@ -119,6 +121,7 @@ def smtp_sink(directory: Path, *, port: int = 0, faults: Faults | None = None) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="taskyard_dev.smtp_sink")
+    parser.add_argument("--host", default=LOOPBACK, help="the address to listen on; in a container: 0.0.0.0")
     parser.add_argument("--port", type=int, default=1025)
     parser.add_argument("--dir", type=Path, required=True, help="where mails go")
     parser.add_argument("--refuse", default="", help="refuse recipients that hold this word with 550")
@@ -128,8 +131,8 @@ def main() -> None:
     # Blocked before the server's thread starts, so that only sigwait gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     faults = Faults(refuse=options.refuse, put_off=options.put_off)
-    with smtp_sink(options.dir, port=options.port, faults=faults) as port:
-        sys.stdout.write(f"smtp sink listens on {LOOPBACK}:{port}, mails go to {options.dir}\n")
+    with smtp_sink(options.dir, host=options.host, port=options.port, faults=faults) as port:
+        sys.stdout.write(f"smtp sink listens on {options.host}:{port}, mails go to {options.dir}\n")
         sys.stdout.flush()
         signal.sigwait(signals)
 

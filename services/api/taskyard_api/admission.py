@@ -155,7 +155,9 @@ class Admission:
         elif item.delay_seconds:
             due = now + timedelta(seconds=item.delay_seconds)
         if item.expires_at is not None and item.expires_at <= due:
-            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+            faults.append(
+                Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due.")
+            )
         return Times(item.run_at, item.expires_at or due + self._life)
 
 

@@ -35,6 +35,14 @@ async def read_json(req: Request, *, limit: int = MAX_BODY) -> tuple[Any, bytes]
     return parse_json(body), body
 
 
+async def read_nothing(req: Request) -> bytes:
+    """For calls that take no body: none, or an empty object. Raises Invalid, Malformed, TooLarge."""
+    body = await req.body(MAX_BODY)
+    if body.strip() and parse_json(body) != {}:
+        raise Invalid([Fault("", "This call takes no body.")])
+    return body
+
+
 def parse_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)

@@ -145,7 +145,9 @@ class Collector(Generic[U, A]):
             return [e] * len(units)
         except Exception as e:
             if len(units) == 1:
-                log.warning("unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e))
+                log.warning(
+                    "unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e)
+                )
                 return [e]
         half = len(units) // 2
         return [*self._isolate(units[:half]), *self._isolate(units[half:])]

@@ -9,7 +9,27 @@ from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, Metrics
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CODES = tuple(
     str(code)
-    for code in (200, 201, 202, 204, 206, 400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422, 429, 500, 503)
+    for code in (
+        200,
+        201,
+        202,
+        204,
+        206,
+        400,
+        401,
+        403,
+        404,
+        405,
+        406,
+        409,
+        413,
+        415,
+        416,
+        422,
+        429,
+        500,
+        503,
+    )
 )
 AUTH_FAILURES = ("missing_key", "invalid_key", "revoked_key", "expired_key")
 RESULTS = ("accepted", "refused", "unavailable")
@@ -55,7 +75,9 @@ class Meters:
             "auth_failures_total", "Requests without a good key.", {"reason": AUTH_FAILURES}
         )
         self.rate_limited = metrics.counters(
-            "rate_limited_total", "Requests over their key's rate, by the scope of the call.", {"scope": scopes}
+            "rate_limited_total",
+            "Requests over their key's rate, by the scope of the call.",
+            {"scope": scopes},
         )
         self.sse_clients = metrics.gauge("sse_clients", "Clients that follow events live.", mode="livesum")
 

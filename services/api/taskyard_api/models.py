@@ -48,7 +48,7 @@ class UniqueBody(Body):
 
 class SubmitTask(Body):
     name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
-    params: dict[str, Any] = Field(default={}, description="As the type's own schema says; at most 256 KiB.")
+    params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")
     queue: QueueName | None = Field(default=None, description="Instead of the type's queue.")
     delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
     run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
@@ -56,7 +56,7 @@ class SubmitTask(Body):
     max_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] | None = None
     soft_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
     hard_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
-    tags: list[Tag] = Field(default=[], max_length=20)
+    tags: list[Tag] = Field(default_factory=list, max_length=20)
     unique: UniqueBody | None = None
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
 

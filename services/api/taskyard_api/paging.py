@@ -26,6 +26,6 @@ def cursor_at(item_id: UUID) -> str:
     return base64.urlsafe_b64encode(item_id.bytes).decode().rstrip("=")
 
 
-def next_cursor(rows: Sequence[Mapping[str, Any]], limit: int) -> str | None:
+def next_cursor(rows: Sequence[Mapping[Any, Any]], limit: int) -> str | None:
     """`rows` holds one more than the page where there is another page."""
     return cursor_at(rows[limit - 1]["id"]) if len(rows) > limit else None

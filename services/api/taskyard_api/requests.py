@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
+from random import getrandbits
 from typing import Any
 
 import falcon.asgi
 
-from taskyard.domain.ids import new_id
+from uuid_utils import uuid7
 
 from .auth import Caller
 from .refusals import Malformed, TooLarge
@@ -33,7 +33,7 @@ class RequestContext:
 
 class Request(falcon.asgi.Request):
     context_type = RequestContext
-    context: RequestContext
+    context: RequestContext  # type: ignore[assignment]  # made by `context_type`
 
     def __init__(
         self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: Any = None
@@ -48,13 +48,13 @@ class Request(falcon.asgi.Request):
         context.started = time.perf_counter()
         given = headers.get(b"x-request-id")
         context.request_id = (
-            given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(new_id())
+            given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid7())
         )
         trace = headers.get(b"traceparent")
         context.traceparent = (
             trace.decode()
             if trace is not None and _TRACEPARENT.fullmatch(trace)
-            else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+            else f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-00"
         )
 
     def header(self, name: bytes) -> bytes | None:
@@ -91,6 +91,11 @@ class Request(falcon.asgi.Request):
                 break
             event = await self._events()
         self._check_length(read)
+
+    async def disconnected(self) -> None:
+        """Returns when the client has gone; the body must have been read."""
+        while (await self._events())["type"] != "http.disconnect":
+            pass
 
     def _check_length(self, read: int) -> None:
         declared = self.content_length

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID
 
 from falcon.asgi import SSEvent
@@ -14,7 +15,7 @@ from taskyard.store.timeline import EventId, Timeline, timeline
 from . import views
 from .auth import Caller, Scope
 from .ledger import Ledger
-from .live import Feed, Live, Watch
+from .live import Live, Watch
 from .meters import Meters
 
 HEARTBEAT_SECONDS = 15.0
@@ -75,9 +76,9 @@ class Streams:
             await asyncio.sleep(_PAUSE_SECONDS)
         return changed or watch.closed
 
-    async def of_all(self, feed: Feed) -> AsyncIterator[SSEvent]:
+    async def of_all(self, wanted: Callable[[dict[str, Any]], bool]) -> AsyncIterator[SSEvent]:
         """Changes as they come; there is no replay."""
-        with self._meters.sse_clients.track_inprogress():
+        with self._live.feed(wanted) as feed, self._meters.sse_clients.track_inprogress():
             yield SSEvent(retry=1000, comment="taskyard")
             while not feed.closed:
                 if feed.lost:

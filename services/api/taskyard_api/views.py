@@ -30,7 +30,7 @@ class TaskViews:
     def __init__(self, support_url: str | None = None) -> None:
         self._support_url = support_url
 
-    def of_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def of_row(self, row: Mapping[Any, Any]) -> dict[str, Any]:
         """A task as `store.reads` gives it."""
         return {
             "id": row["id"],
@@ -110,7 +110,7 @@ def batch_item(written: SubmittedTask) -> dict[str, Any]:
     return {"id": written.id, "name": written.name, "state": written.state}
 
 
-def progress(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def progress(row: Mapping[Any, Any]) -> dict[str, Any] | None:
     current, total = row["progress_current"], row["progress_total"]
     if current is None:
         return None
@@ -145,7 +145,7 @@ _WORDS = {
 }
 
 
-def celery_status(row: Mapping[str, Any]) -> dict[str, Any]:
+def celery_status(row: Mapping[Any, Any]) -> dict[str, Any]:
     state = State(row["state"])
     at = progress(row)
     word = celery_word(state, has_progress=at is not None)

@@ -1,8 +1,8 @@
 """Whether PostgreSQL is the one it was a moment ago.
 
-After a restart or a failover, and after a time in which nobody could reach it, every worker's last beat looks old
-and the newest commits may be gone. For one lease of the workers nothing is rescued and nothing reconciled: by then
-those that live have beaten again and asserted what they hold.
+After a restart or a failover, and after a time in which nobody could reach it, every worker's last beat
+looks old and the newest commits may be gone. For one lease of the workers nothing is rescued and nothing
+reconciled: by then those that live have beaten again and asserted what they hold.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Ground:
     # The timeline out of the name of the current WAL file: it changes with the promotion itself, the one in
     # pg_control_checkpoint() only with the checkpoint after it.
     COLUMNS = """pg_postmaster_start_time() AS started_at,
-    CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline,
+    CASE WHEN pg_is_in_recovery() THEN ''
+         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline,
     CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS float8) AS age_seconds"""
-    _ASK = sa.text(f"SELECT {COLUMNS}")  # noqa: S608 constants only
+    _ASK = sa.text(f"SELECT {COLUMNS}")
 
     def __init__(self, *, pause: timedelta, clock: Callable[[], float]) -> None:
         self._pause = pause.total_seconds()
@@ -54,8 +55,8 @@ class Ground:
             self._rest(self._pause)
 
     def begin(self, gap_seconds: float | None) -> None:
-        """A term begins after nobody had led for so long. Standbys take over within seconds: a long gap means that
-        nobody could reach PostgreSQL, the workers neither."""
+        """A term begins after nobody had led for so long. Standbys take over within seconds: a long gap
+        means that nobody could reach PostgreSQL, the workers neither."""
         if gap_seconds is not None and gap_seconds > self._pause / 2:
             with self._lock:
                 self._rest(self._pause)

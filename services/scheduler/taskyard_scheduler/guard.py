@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import redis
 import structlog
+
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Dependency
 

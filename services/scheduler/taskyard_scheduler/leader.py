@@ -1,10 +1,11 @@
 """Leadership: a lease row by PostgreSQL's clock, with an epoch that grows each time somebody takes it.
 
-Three things together keep two leaders from harming each other. A leader that cannot renew stops leading before its
-lease ends, by a clock of its own. Every write it makes checks holder and epoch in the same transaction, so one that
-was stopped in between (SIGSTOP, a suspended machine) finds out before it writes. And whatever slips through between
-that check and its commit is harmless when done twice: all the leader's writes are guarded by the state they change.
-A session-level advisory lock would do none of this: a stopped process holds it for as long as it is stopped.
+Three things together keep two leaders from harming each other. A leader that cannot renew stops leading
+before its lease ends, by a clock of its own. Every write it makes checks holder and epoch in the same
+transaction, so one that was stopped in between (SIGSTOP, a suspended machine) finds out before it writes.
+And whatever slips through between that check and its commit is harmless when done twice: all the leader's
+writes are guarded by the state they change. A session-level advisory lock would do none of this: a stopped
+process holds it for as long as it is stopped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
+
 from taskyard.store import engine as ledger
 
 from .ground import Ground
@@ -36,7 +38,7 @@ _MARGIN = 0.1
 _WHERE = "name = :name AND holder = :holder AND epoch = :epoch"
 _GROUND = Ground.COLUMNS
 
-# `left` is read from the snapshot before the statement: of the lease as it was found, negative once it had ended.
+# `left_seconds` is that of the lease which the statement found; negative where it had ended.
 _TAKE = sa.text(f"""
 WITH taken AS (
     INSERT INTO leader AS l (name, holder, holder_name, epoch, expires_at, ticked_at)
@@ -47,7 +49,8 @@ WITH taken AS (
     RETURNING epoch
 )
 SELECT (SELECT epoch FROM taken) AS epoch,
-    (SELECT CAST(extract(epoch FROM expires_at - now()) AS float8) FROM leader WHERE name = :name) AS left_seconds,
+    (SELECT CAST(extract(epoch FROM expires_at - now()) AS float8) FROM leader WHERE name = :name)
+        AS left_seconds,
     {_GROUND}
 """)  # noqa: S608 constants only
 
@@ -71,8 +74,8 @@ class LeadershipLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One spell of leading. `until` is on this process's clock; `gap_seconds` is how long nobody had led before
-    (None: never anybody)."""
+    """One spell of leading. `until` is on this process's clock; `gap_seconds` is how long nobody had led
+    before (None: never anybody)."""
 
     epoch: int
     until: float
@@ -120,7 +123,7 @@ class Leadership:
         return self.term is not None
 
     def campaign(self, *, ticks: bool = True) -> float:
-        """Takes the lease if it is free, renews it if it is ours; returns after how many seconds to ask again.
+        """Takes the lease if it is free, renews it if it is ours; returns how many seconds to wait then.
 
         `ticks`: whether the leader's jobs turn, for whoever reads `leader.ticked_at`.
         Raises LedgerUnavailable; an own lease then ends by itself.

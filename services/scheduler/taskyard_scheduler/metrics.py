@@ -1,4 +1,4 @@
-"""The scheduler's metrics. Those of the leader are not there at all on a standby: none rather than stale ones."""
+"""The scheduler's metrics. A standby has none of the leader's: none at all rather than stale ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class SchedulerMetrics:
         leader = metrics.shown_while(leads)
         self.outbox_pending = leader.gauge("outbox_pending", "Outbox rows that wait.", mode="livesum")
         self.outbox_oldest = leader.gauge(
-            "outbox_oldest_timestamp_seconds", "Since when the oldest outbox row waits; 0: none.", mode="livemax"
+            "outbox_oldest_timestamp_seconds",
+            "Since when the oldest outbox row waits; 0: none.",
+            mode="livemax",
         )
         self.unaccounted = leader.gauge(
             "tasks_unaccounted", "Queued tasks that Redis does not know of.", mode="livesum"

@@ -1,7 +1,7 @@
 """Promotion: tasks whose time has come become queued and are published at once; those too old end.
 
-A loop in a thread of its own, not an interval job: it sleeps until the next due time and is woken when somebody
-commits an earlier one.
+A loop in a thread of its own, not an interval job: it sleeps until the next due time and is woken when
+somebody commits an earlier one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import datetime
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.broker.names import Names
 from taskyard.lifecycle import promote
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
@@ -71,7 +72,9 @@ class Promotion:
         if expired.changes:
             self._metrics.dead_lettered["expired"].inc(len(expired.changes))
         full = len(promoted.changes) >= _BATCH or len(expired.changes) >= _BATCH
-        self._sleep_seconds = 0.0 if full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+        self._sleep_seconds = (
+            0.0 if full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+        )
 
     @staticmethod
     def _step(conn: Connection) -> tuple[Recorded, Recorded, float]:
@@ -90,7 +93,7 @@ class Promotion:
             self._sleep()
 
     def _sleep(self) -> None:
-        """Until the next due time, or until somebody wakes us; in slices, so that stopping takes no longer."""
+        """Until the next due time or a wake-up; in slices, so that stopping takes no longer."""
         looked = time.monotonic()
         while not self._stopping.is_set() and self._leadership.leading:
             self.turned = time.monotonic()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
+
 from taskyard.broker.publisher import Publisher
 from taskyard.lifecycle import publish
 
@@ -19,12 +18,14 @@ from .metrics import SchedulerMetrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-_BATCH = 500
+_ROWS = 100
+_MESSAGES = 1000  # in one round trip: it must fit into the socket's time-out
 _LOWEST = sa.text("SELECT min(id) FROM outbox WHERE id > :low_water AND id <= :settled")
 
 
 class Relay:
-    """Publishes overdue outbox rows, then deletes them; between the two no lock is held and no transaction open.
+    """Publishes overdue outbox rows, then deletes them; between the two no lock is held and no transaction
+    open.
 
     A crash in between publishes them twice, which a claim absorbs.
     """
@@ -37,14 +38,12 @@ class Relay:
         metrics: SchedulerMetrics,
         *,
         overdue_after: timedelta = timedelta(seconds=10),
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._leadership = leadership
         self._publisher = publisher
         self._ground = ground
         self._metrics = metrics
         self._overdue_after = overdue_after
-        self._clock = clock
         self._settled = SettledMark("outbox", "outbox_id_seq")
         self._seen: tuple[int, int] | None = None
         self.low_water = 0
@@ -62,20 +61,16 @@ class Relay:
             self._seen = (term.epoch, self._ground.changes)
             self._settled.reset()
             self.low_water = 0
-        self.backlog = True
         relayed = 0
         while self._leadership.leading:
             found = self._leadership.read(
                 lambda conn: publish.overdue(
-                    conn, older_than=self._overdue_after, low_water=self.low_water, limit=_BATCH
+                    conn, older_than=self._overdue_after, low_water=self.low_water, limit=_ROWS
                 )
             )
-            if found.outbox_ids:
-                relayed += self._publisher.publish(found.publications)
-                ids = found.outbox_ids
-                self._leadership.write(lambda conn: publish.delete(conn, ids))  # noqa: B023 called at once
-                self._metrics.relayed.inc(len(found.publications))
-            if len(found.outbox_ids) < _BATCH:
+            self.backlog = bool(found.outbox_ids)  # stays so where Redis does not take them
+            relayed += self._relay(found)
+            if len(found.outbox_ids) < _ROWS:
                 self.backlog = False
                 break
         if relayed:
@@ -83,6 +78,14 @@ class Relay:
         standing = self._leadership.read(self._stand)
         self._metrics.outbox_pending.set(standing.pending)
         self._metrics.outbox_oldest.set(standing.oldest_at.timestamp() if standing.oldest_at else 0)
+
+    def _relay(self, found: publish.Overdue) -> int:
+        for start in range(0, len(found.publications), _MESSAGES):
+            self._publisher.publish(found.publications[start : start + _MESSAGES])
+        if found.outbox_ids:
+            self._leadership.write(lambda conn: publish.delete(conn, found.outbox_ids))
+        self._metrics.relayed.inc(len(found.publications))
+        return len(found.publications)
 
     def _stand(self, conn: Connection) -> publish.Standing:
         settled = self._settled.advance(conn)

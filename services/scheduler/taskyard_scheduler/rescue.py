@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
+
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import rescue
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.finish import Recorded
 
 from .ground import Ground
 from .leader import Leadership
@@ -21,8 +23,8 @@ _BATCH = 1000
 class Rescue:
     """Marks workers whose beat is overdue, then ends the attempts of all claims without a living worker.
 
-    The second is a comparison of all running rows with all living workers, not a consequence of the first: a pass
-    that was cut off is taken up by the next one, whoever leads by then.
+    The second is a comparison of all running rows with all living workers, not a consequence of the first: a
+    pass that was cut off is taken up by the next one, whoever leads by then.
     """
 
     def __init__(
@@ -51,10 +53,7 @@ class Rescue:
             orphans = self._leadership.read(lambda conn: rescue.orphans(conn, limit=_BATCH))
             if not orphans:
                 break
-            lost = orphans
-            result = self._leadership.write(
-                lambda conn: rescue.lose(conn, lost, crash_limit=self._crash_limit)  # noqa: B023 called at once
-            )
+            result = self._lose(orphans)
             self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
             states = [change.state for change in result.changes]
             queued += states.count(State.QUEUED)
@@ -72,3 +71,6 @@ class Rescue:
                 tasks_failed=failed,
                 tasks_cancelled=cancelled,
             )
+
+    def _lose(self, orphans: list[rescue.Lost]) -> Recorded:
+        return self._leadership.write(lambda conn: rescue.lose(conn, orphans, crash_limit=self._crash_limit))

@@ -98,8 +98,10 @@ def run_task(
     task_type, function = _find(task, settings)
     keys = [key.get_secret_value() for key in settings.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
-    given = params.model_dump() if isinstance(params, BaseModel) else params
-    stored = task_type.accept(given, cipher)
+    if isinstance(params, BaseModel):
+        stored = params.model_dump(mode="json", context={"cipher": cipher})
+    else:
+        stored = task_type.accept(params, cipher)
     check_storable(stored)
     work = _work(task_type, stored, attempt, task_id, submitted_by)
     book = _Book()

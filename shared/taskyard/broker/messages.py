@@ -26,6 +26,22 @@ def message_for(publication: Publication) -> Message[None]:
     )
 
 
+def encoded(publication: Publication, timestamp_ms: int) -> bytes:
+    """The bytes of `message_for`, at a tenth of the price: every submit waits for a share of this."""
+    message_id = publication.message_id
+    return orjson.dumps(
+        {
+            "queue_name": publication.queue,
+            "actor_name": ACTOR,
+            "args": (str(publication.task_id),),
+            "kwargs": {},
+            "options": {"redis_message_id": message_id},
+            "message_id": message_id,
+            "message_timestamp": timestamp_ms,
+        }
+    )
+
+
 def decode(payload: bytes) -> tuple[UUID, str]:
     """The task id and the Redis id of an encoded message.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import redis
 
 from ..domain.errors import BrokerUnavailable
 from ..domain.tasks import Change, Publication
-from .messages import message_for
+from .messages import encoded
 from .names import Names
 
 # Enough tokens to wake every idle child of a large fleet; more would only be leftovers that wake for nothing.
@@ -45,9 +46,10 @@ class Publisher:
             by_queue[publication.queue].append(publication)
         if not by_queue and not changes and not wake_scheduler:
             return 0
+        now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=False)
         for queue, wanted in by_queue.items():
-            payloads: dict[Any, Any] = {p.message_id: message_for(p).encode() for p in wanted}
+            payloads: dict[Any, Any] = {p.message_id: encoded(p, now_ms) for p in wanted}
             pipe.hset(self.names.messages(queue), mapping=payloads)
             pipe.rpush(self.names.queue(queue), *payloads)
             pipe.lpush(self.names.wake(queue), *("1" * min(len(wanted), WAKE_TOKENS)))

@@ -25,7 +25,8 @@ def checked_address(text: str) -> str:
     local, at, domain = text.rpartition("@")
     if not at:
         raise ValueError("not a mail address: it has no @")
-    if not _LOCAL.fullmatch(local) or len(local.encode()) > _MAX_LOCAL_BYTES:
+    # `=?` begins an encoded word (RFC 2047): whoever decodes one here may find a line feed in it.
+    if not _LOCAL.fullmatch(local) or "=?" in local or len(local.encode()) > _MAX_LOCAL_BYTES:
         raise ValueError("not a mail address: the part before the @ is not valid")
     try:
         ascii_domain = domain.encode("idna").decode().lower()

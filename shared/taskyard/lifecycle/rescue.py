@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from .batch import encode
 from .finish import Recorded, recorded
+from .workers import LIVE_QUEUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,11 @@ def lost_workers(conn: Connection, *, lease: timedelta) -> list[tuple[UUID, str]
 
 
 # An anti-join, not a one-shot after `lost_workers`: a rescue that was cut off is taken up by the next pass.
-# Through `queue`, so that the scan touches running rows only, however many wait (index ix_task_live).
-_ORPHANS = sa.text("""
+# Queue by queue, so that the scan touches running rows only, however many wait (index ix_task_live).
+_ORPHANS = sa.text(f"""
+{LIVE_QUEUES}
 SELECT t.id, t.claim, coalesce(t.id = ANY(w.begun), false) AS begun
-FROM queue q CROSS JOIN LATERAL (
+FROM q CROSS JOIN LATERAL (
     SELECT id, claim, worker_id FROM task
     WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t

@@ -95,8 +95,19 @@ def retire(conn: Connection, worker_id: UUID) -> None:
     )
 
 
-_HELD = sa.text("""
-SELECT t.id, t.claim, t.queue FROM queue q CROSS JOIN LATERAL (
+# The queues in which something is live, found with a step in ix_task_live each: also those that nobody configured.
+LIVE_QUEUES = """
+WITH RECURSIVE q AS (
+    (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.queue FROM task t WHERE t.finished_at IS NULL AND t.queue > q.name ORDER BY t.queue LIMIT 1)
+    FROM q WHERE q.name IS NOT NULL
+)
+"""
+
+_HELD = sa.text(f"""
+{LIVE_QUEUES}
+SELECT t.id, t.claim, t.queue FROM q CROSS JOIN LATERAL (
     SELECT id, claim, queue, worker_id FROM task
     WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t WHERE t.worker_id = :worker_id

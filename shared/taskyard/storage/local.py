@@ -49,6 +49,7 @@ _WORDS = {
     errno.EPERM: "the storage may not be written or read by this process",
     errno.ENOENT: "the storage directory is not there",
     errno.ENOTDIR: "the storage directory is not a directory",
+    errno.EEXIST: "the storage directory is not a directory",
     errno.ELOOP: "a link stands where the storage has a directory or file of its own",
 }
 

@@ -27,6 +27,9 @@ _TRY_AGAIN = {"40001", "40P01"}
 # 25006 read-only (a standby after a failover).
 _AWAY = ("08", "57P", "53", "58", "25006")
 
+# The server ended this connection before it began with the statement.
+_CONNECTION_ENDED = "57P01"
+
 
 def make_engine(
     database_url: str,
@@ -123,10 +126,15 @@ def _repeat(call: Callable[[], T], attempts: int) -> T:
                 raise
             log.info("statement_repeated sqlstate=%s attempt=%d", sqlstate(e), n)
             time.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**n)
+        except LedgerUnavailable as e:
+            # A pooled connection that a restart had ended meanwhile: the statement never began, and SQLAlchemy
+            # has thrown the others of the pool away too. A second time it is really away.
+            if sqlstate(e.__cause__) != _CONNECTION_ENDED or n > 1:
+                raise
     raise AssertionError("unreachable")
 
 
-def sqlstate(error: BaseException) -> str | None:
+def sqlstate(error: BaseException | None) -> str | None:
     """The five-character SQLSTATE of a database error, if it carries one."""
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 

@@ -64,19 +64,27 @@ def tasks_page(
     """Up to `limit` tasks, newest first, with ids below `before`."""
     values: dict[str, Any] = {"limit": limit}
     conditions = list(_conditions(wanted, before, values))
-    live = bool(wanted.states) and all(state in LIVE for state in wanted.states)
-    if wanted.states:
+    way = _way(wanted)
+    if way == "newest" and wanted.states:
+        conditions.append("t.state = ANY(:states)")
         values["states"] = sorted(wanted.states)
-    statement = _page(tuple(conditions), _way(wanted, live=live))
-    return list(conn.execute(statement, values).mappings())
+    if way != "newest":
+        states = wanted.states or State
+        values["live"] = sorted(s for s in states if s in LIVE)
+        values["ended"] = sorted(s for s in states if s not in LIVE)
+    return list(conn.execute(_page(tuple(conditions), way), values).mappings())
 
 
-def _way(wanted: TaskFilter, *, live: bool) -> str:
-    if live:
-        return "live"
-    if wanted.states and set(wanted.states) <= {State.FAILED, State.CANCELLED}:
-        return "ended_badly"
-    return "states" if wanted.states else "any"
+def _way(wanted: TaskFilter) -> str:
+    """The index to walk. What is done may lie on the far side of a million that wait, and what waits on that of a
+    million that are done: hence one with the state in it for every question but the plainest."""
+    if wanted.name is not None:
+        return "name"
+    if wanted.tag is not None and not (wanted.states and all(s in LIVE for s in wanted.states)):
+        return "newest"  # a tag is usually at home in one queue: walking the others would find nothing
+    if wanted.states or wanted.queue is not None or wanted.queues is not None:
+        return "queue"
+    return "newest"
 
 
 def _conditions(wanted: TaskFilter, before: UUID | None, values: dict[str, Any]) -> Sequence[str]:
@@ -111,27 +119,29 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
     both = " AND ".join(conditions)
     tail = "ORDER BY t.id DESC LIMIT :limit"
     match way:
-        case "live":
-            # ix_task_live (queue, state, id): a short walk per queue and state, merged.
-            inner = (
-                "queue q CROSS JOIN unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
-                "SELECT t.* FROM task t WHERE t.queue = q.name AND t.state = s.state AND t.finished_at IS NULL"
+        case "queue":
+            # ix_task_live and ix_task_ended: a short walk per queue and state, merged. The predicate of each has to be
+            # repeated for the planner to see it.
+            walks = [
+                f"SELECT t.* FROM queue q CROSS JOIN unnest(CAST(:{states} AS text[])) s(state) CROSS JOIN LATERAL ("
+                f"SELECT t.* FROM task t WHERE t.queue = q.name AND t.state = s.state AND {predicate}"
                 f"{' AND ' + both if both else ''} {tail}) t"
-            )
-            where = ""
-        case "ended_badly":
-            # ix_task_ended_badly (state, id), whose predicate has to be repeated for the planner to see it.
+                for states, predicate in (
+                    ("live", "t.finished_at IS NULL"),
+                    ("ended", "t.finished_at IS NOT NULL"),
+                )
+            ]
+            inner, where = f"({' UNION ALL '.join(walks)}) t", ""
+        case "name":
+            # ix_task_name: a short walk per state, merged.
             inner = (
-                "unnest(CAST(:states AS text[])) s(state) CROSS JOIN LATERAL ("
-                "SELECT t.* FROM task t WHERE t.state = s.state AND t.state IN ('failed','cancelled')"
-                f"{' AND ' + both if both else ''} {tail}) t"
+                "unnest(CAST(:live AS text[]) || CAST(:ended AS text[])) s(state) CROSS JOIN LATERAL ("
+                f"SELECT t.* FROM task t WHERE t.state = s.state AND {both} {tail}) t"
             )
             where = ""
         case _:
-            # The primary key backwards, or ix_task_name_id.
-            inner = "task t"
-            parts = [*(["t.state = ANY(:states)"] if way == "states" else []), *([both] if both else [])]
-            where = f"WHERE {' AND '.join(parts)}" if parts else ""
+            # The primary key backwards, or ix_task_tags.
+            inner, where = "task t", f"WHERE {both}" if both else ""
     return sa.text(
         f"WITH page AS MATERIALIZED (SELECT {_COLUMNS} FROM {inner} {where} {tail})"
         f" SELECT t.*, {_PROGRESS} FROM page t LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id DESC"

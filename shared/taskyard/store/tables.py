@@ -1,7 +1,7 @@
 """The tables, with who writes which column.
 
-Indexes are chosen for a million waiting tasks (see docs/decisions/0003-indexes.md): full ones on the key and on
-(name, id), the rest partial over rows that are live or ended badly.
+Indexes are chosen for a million tasks, waiting or finished (see docs/decisions/0003-indexes.md): full ones on the
+key and on (name, state, id), the rest partial, so that each row is in few of them at a time.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ task = Table(
         "(state IN ('succeeded','failed','cancelled')) = (finished_at IS NOT NULL)", name="final_is_finished"
     ),
     CheckConstraint("(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name="due_waits"),
-    Index("ix_task_name_id", "name", "id"),
+    Index("ix_task_name", "name", "state", "id"),
     Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index(
@@ -118,7 +118,14 @@ task = Table(
         "expires_at",
         postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL"),
     ),
-    Index("ix_task_ended_badly", "state", "id", postgresql_where=text("state IN ('failed','cancelled')")),
+    Index("ix_task_ended", "queue", "state", "id", postgresql_where=text("finished_at IS NOT NULL")),
+    Index(
+        "ix_task_dead_letter",
+        "queue",
+        "name",
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),

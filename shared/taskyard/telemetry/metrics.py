@@ -111,7 +111,7 @@ class Metrics:
         return 0.0 if self._shared is None else float("inf")
 
     def shown_while(self, condition: Callable[[], bool]) -> Metrics:
-        """For metrics that are exported only while `condition` holds: none at all is better than stale ones."""
+        """For metrics that are exported only while `condition` holds: better none at all than stale ones."""
         assert self._shared is None, "shared files cannot be hidden"
         part = copy.copy(self)
         part.registry = CollectorRegistry()

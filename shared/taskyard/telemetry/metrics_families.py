@@ -32,20 +32,24 @@ class Family(dict[Any, M], Generic[M]):
         super().__init__()
         self._make: Callable[[tuple[str, ...]], M] = make
         self._registries = [frozenset(registry) for registry in labels.values()]
-        for values_ in known if known is not None else itertools.product(*labels.values()):
-            self[values_[0] if len(values_) == 1 else tuple(values_)]
+        for values in known if known is not None else itertools.product(*labels.values()):
+            self[values[0] if len(values) == 1 else tuple(values)]
 
-    def __missing__(self, key: str | tuple[str, ...]) -> M:
-        given = (key,) if isinstance(key, str) else key
-        if len(given) != len(self._registries):
-            raise KeyError(key)
+    def key(self, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """The label values under which `given` is counted: those that no registry knows are `_other`."""
+        values = (given,) if isinstance(given, str) else given
+        if len(values) != len(self._registries):
+            raise KeyError(given)
         safe = tuple(
-            v if v in registry else OTHER for v, registry in zip(given, self._registries, strict=True)
+            v if v in registry else OTHER for v, registry in zip(values, self._registries, strict=True)
         )
-        found: str | tuple[str, ...] = safe[0] if len(safe) == 1 else safe
+        return safe[0] if len(safe) == 1 else safe
+
+    def __missing__(self, given: str | tuple[str, ...]) -> M:
+        found = self.key(given)
         if found not in self:
             # Stored under the safe key only: a stream of unknown values must not fill this dict either.
-            self.setdefault(found, self._make(safe))
+            self.setdefault(found, self._make((found,) if isinstance(found, str) else found))
         return dict.__getitem__(self, found)
 
 

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 _THREADS = 2
 _WAITING = 16
 _REQUEST_BYTES = 8192
-_REQUEST_SECONDS = 5.0
 _HINT = b"Metrics for Prometheus are at /metrics\n"
 
 
@@ -42,9 +41,11 @@ class MetricsServer:
         port: int,
         *,
         refresh: Callable[[], None] = lambda: None,
+        request_seconds: float = 5.0,
     ) -> None:
         self._registry = registry
         self._refresh = refresh
+        self._request_seconds = request_seconds
         self._places = threading.BoundedSemaphore(_THREADS + _WAITING)
         self._socket = _listen(host, port)
         self.host = host
@@ -84,9 +85,9 @@ class MetricsServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection:
-                request = _read(connection)
+                request = _read(connection, self._request_seconds)
                 if request is not None:
-                    connection.settimeout(_REQUEST_SECONDS)
+                    connection.settimeout(self._request_seconds)
                     connection.sendall(self._answer(*request))
         except OSError:
             pass  # the client went away
@@ -132,9 +133,9 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _read(connection: socket.socket) -> tuple[str, str, dict[str, str]] | None:
+def _read(connection: socket.socket, seconds: float) -> tuple[str, str, dict[str, str]] | None:
     """Method, path and headers; None where that is no request, or not within its time and size."""
-    deadline = time.monotonic() + _REQUEST_SECONDS
+    deadline = time.monotonic() + seconds
     data = b""
     while b"\r\n\r\n" not in data:
         left = deadline - time.monotonic()

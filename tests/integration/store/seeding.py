@@ -20,31 +20,36 @@ LOST_WORKER = UUID("00000000-0000-7000-8000-000000000002")
 
 @dataclass(frozen=True)
 class Mix:
-    """Of every 10,000 tasks so many are in each state; the rest is in `rest`."""
+    """Of every 10,000 tasks so many are in each state; the rest is in `rest`.
+
+    The `oldest` so many of 10,000 have all succeeded: work is done in order, and who asks for what is done asks for
+    rows on the far side of everything that waits.
+    """
 
     rest: str
+    oldest: int = 0
     queued: int = 0
     scheduled: int = 0
     retrying: int = 0
     running: int = 0
-    succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
 
     def ladder(self) -> str:
         """A CASE over `r`, a number from 0 to 9,999 that depends on the row."""
-        steps, below = [], 0
-        for state in ("queued", "scheduled", "retrying", "running", "succeeded", "failed", "cancelled"):
+        steps, below = [f"WHEN n * 10000.0 / %(rows)s <= {self.oldest} THEN 'succeeded'"], 0
+        for state in ("queued", "scheduled", "retrying", "running", "failed", "cancelled"):
             below += getattr(self, state)
             steps.append(f"WHEN r < {below} THEN '{state}'")
         return f"CASE {' '.join(steps)} ELSE '{self.rest}' END"
 
 
-WAITING = Mix("queued", scheduled=100, retrying=50, running=5, succeeded=100, failed=20, cancelled=10)
+WAITING = Mix("queued", oldest=200, scheduled=100, retrying=50, running=5, failed=20, cancelled=10)
 FINISHED = Mix("succeeded", queued=10, scheduled=3, retrying=2, running=5, failed=300, cancelled=100)
 
-# Two in a thousand tasks are of the rare type, one in a thousand has the rare tag; of every 250 running tasks one is
-# on a worker that was lost. Ids are version 7, one a millisecond, the last one made just now.
+# Two in a thousand tasks are of the rare type, one in a thousand has the rare tag; the queue `selection` was used long
+# ago; of every 25 running tasks one is on a worker that was lost. Ids are version 7, one a millisecond, the last one
+# made just now.
 _ROWS = """
 INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, tags, created_at,
     state, run_at, due_at, queued_at, expires_at, publication, claim, worker_id, worker, attempt, started_at,
@@ -67,7 +72,8 @@ FROM (
         (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid
             AS id,
         CASE WHEN mod(k, 500) = 7 THEN %(rare_name)s ELSE (%(names)s::text[])[1 + mod(k, 5)] END AS name,
-        (%(queues)s::text[])[CASE WHEN mod(k, 10) < 6 THEN 2 ELSE 1 + mod(k, 5) END] AS queue,
+        (%(queues)s::text[])[CASE WHEN mod(k, 10) < 6 OR mod(k, 5) = 4 AND n > 20000 THEN 2 ELSE 1 + mod(k, 5) END]
+            AS queue,
         CASE WHEN mod(k, 1000) = 11 THEN ARRAY[%(rare_tag)s, %(common_tag)s]
              WHEN mod(k, 5) = 0 THEN ARRAY[%(common_tag)s] ELSE ARRAY[]::text[] END AS tags,
         LADDER AS state
@@ -80,10 +86,19 @@ FROM (
 """
 
 
+_COMPANIONS = """
+INSERT INTO unique_key (name, key, task_id, hold)
+    SELECT name, id::text, id, 'active' FROM (SELECT name, id FROM task ORDER BY id DESC LIMIT 20000) t;
+INSERT INTO task_progress (task_id, current, total)
+    SELECT id, 1, 2 FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
+INSERT INTO task_event (task_id, attempt, kind)
+    SELECT id, 1, 'log' FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
+"""
+
+
 def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
     """Fills an empty, migrated database and leaves it as a long running one is: vacuumed and analysed."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("SET synchronous_commit = off")
         conn.execute("SET maintenance_work_mem = '256MB'")
         for name in QUEUES:
             conn.execute("INSERT INTO queue (name) VALUES (%s) ON CONFLICT DO NOTHING", [name])
@@ -108,6 +123,7 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
             conn.execute(_ROWS.replace("LADDER", mix.ladder()), values)  # type: ignore[arg-type]
             for definition in indexes:
                 conn.execute(definition)  # type: ignore[arg-type]
+        conn.execute(_COMPANIONS)  # type: ignore[arg-type]
         conn.execute("INSERT INTO outbox (task_ids) SELECT ARRAY[id] FROM task WHERE state = 'queued' LIMIT 200")
         conn.execute("VACUUM (ANALYZE)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 from .. import answers, views
 from ..admission import Admission
 from ..auth import Caller, Scope
-from ..bodies import MAX_BATCH_BODY, read_json, validated
+from ..bodies import MAX_BATCH_BODY, read_json, read_nothing, validated
 from ..idempotency import key_of, once, replay
 from ..ledger import Ledger
 from ..live import Live
@@ -56,7 +57,9 @@ async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapp
 
 
 class Tasks:
-    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews) -> None:
+    def __init__(
+        self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews
+    ) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
@@ -168,7 +171,7 @@ class OneTask:
         views.send(resp, 200, self._shown.of_row(row))
 
     async def _when_final(self, task_id: UUID, seconds: float, caller: Caller) -> RowMapping:
-        loop = _loop()
+        loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         with self._live.watch(task_id) as watch:
             # Once more, now that nothing that happens goes unnoticed.
@@ -180,12 +183,6 @@ class OneTask:
                 if not await watch.changed(left) or watch.is_final:
                     row = await visible_task(self._ledger, task_id, caller)
         return row
-
-
-def _loop() -> Any:
-    import asyncio
-
-    return asyncio.get_running_loop()
 
 
 class TaskStatus:
@@ -217,7 +214,7 @@ class TaskCancel:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await req.body(0))
+        key = key_of(req, await read_nothing(req))
 
         async def work() -> None:
             views.send(resp, 202, await self._cancel(task_id_of(task_id), req.context.caller))
@@ -253,7 +250,7 @@ class TaskRetry:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await req.body(0))
+        key = key_of(req, await read_nothing(req))
 
         async def work() -> None:
             row = await self._retry(task_id_of(task_id), req.context.caller)
@@ -263,9 +260,7 @@ class TaskRetry:
 
     async def _retry(self, task_id: UUID, caller: Caller) -> RowMapping:
         before = await visible_task(self._ledger, task_id, caller)
-        done = await self._ledger.run(
-            lambda conn: retry(conn, [task_id], life=self._life, actor=caller.name)
-        )
+        done = await self._ledger.run(lambda conn: retry(conn, [task_id], life=self._life, actor=caller.name))
         if not done.changes:
             state = before["state"]
             raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)

@@ -10,14 +10,14 @@ from taskyard.catalogue.email import SendParams, SendWelcomeParams, Sent
 
 from ..context import TaskContext
 from ..implementations import implements
-from . import mail, plain_text, templates
+from . import mail, messages, plain_text, templates
 
 
 @implements(catalogue.SEND)
 def send(params: SendParams, context: TaskContext) -> Sent:
     html = params.html_content if (params.html_content or "").strip() else None
     text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
-    message = mail.compose(
+    message = messages.compose(
         settings=context.settings,
         task_id=context.task_id,
         to_email=params.to_email,
@@ -38,7 +38,7 @@ def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
         app_name=params.app_name,
         action_url=str(params.action_url) if params.action_url else None,
     )
-    message = mail.compose(
+    message = messages.compose(
         settings=context.settings,
         task_id=context.task_id,
         to_email=params.to_email,

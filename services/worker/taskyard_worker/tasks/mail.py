@@ -6,24 +6,18 @@ import smtplib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email import policy
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
-from typing import TypeVar
-from uuid import UUID
 
 from taskyard.domain.errors import TaskError
 from taskyard.settings import Settings
 
-T = TypeVar("T")
+from . import messages
 
+# RFC 4954: a login is missing, too weak, wrong, or wants encryption first.
+_WANTS_ANOTHER_LOGIN = frozenset({530, 534, 535, 538})
 _MESSAGES = {
     "smtp_not_configured": "This installation has no mail server."
     " Ask its operator to set TASKYARD_SMTP_HOST.",
-    "smtp_sender_invalid": "The sender's address of this installation is not valid."
-    " Ask its operator to correct TASKYARD_MAIL_FROM.",
     "smtp_unreachable": "The mail server does not answer."
     " It is tried again; if that goes on, ask the operator.",
     "smtp_temporary": "The mail server cannot take the message now ({answer}). It is tried again later.",
@@ -49,45 +43,6 @@ class Unreachable(TaskError, ConnectionError):
         super().__init__("smtp_unreachable", _MESSAGES["smtp_unreachable"])
 
 
-def message_id(task_id: UUID, settings: Settings) -> str:
-    """The same for every attempt of a task, so that a repeat can be recognised."""
-    return f"<{task_id}@{_sender(settings).domain or 'localhost'}>"
-
-
-def compose(
-    *,
-    settings: Settings,
-    task_id: UUID,
-    to_email: str,
-    subject: str,
-    text: str,
-    html: str | None = None,
-    reply_to: str | None = None,
-    generated: bool = False,
-    now: datetime | None = None,
-) -> EmailMessage:
-    """A message of a text part and, where there is HTML, an HTML part beside it.
-
-    `generated` marks it as made by a machine (RFC 3834), so that nobody's holiday notice answers it. The
-    header registry encodes what is given and refuses line breaks.
-    """
-    message = EmailMessage(policy=policy.SMTP)
-    message["From"] = _sender(settings)
-    message["To"] = _address(to_email)
-    if reply_to is not None:
-        message["Reply-To"] = _address(reply_to)
-    message["Subject"] = subject
-    message["Date"] = format_datetime(now or datetime.now(UTC))
-    message["Message-ID"] = message_id(task_id, settings)
-    if generated:
-        message["Auto-Submitted"] = "auto-generated"
-    # Quoted-printable passes every server: no line is too long, and none needs 8BITMIME.
-    message.set_content(text, cte="quoted-printable")
-    if html is not None:
-        message.add_alternative(html, subtype="html", cte="quoted-printable")
-    return message
-
-
 def send(
     message: EmailMessage,
     settings: Settings,
@@ -103,7 +58,7 @@ def send(
     recipient = message["To"].addresses[0].addr_spec
     sender = message["From"].addresses[0].addr_spec
     international = not (recipient + sender).isascii()
-    content = message.as_bytes(policy=policy.SMTPUTF8 if international else policy.SMTP)
+    content = messages.written(message, international=international)
 
     def deliver(server: smtplib.SMTP) -> None:
         if international and not server.has_extn("smtputf8"):
@@ -151,11 +106,20 @@ def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterato
             server.starttls(context=tls())
             server.ehlo()
         if settings.smtp_user is not None:
-            password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-            server.login(settings.smtp_user, password)
+            _log_in(server, settings.smtp_user, settings)
         yield server
     finally:
         server.close()
+
+
+def _log_in(server: smtplib.SMTP, user: str, settings: Settings) -> None:
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+    try:
+        server.login(user, password)
+    except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected):
+        raise
+    except smtplib.SMTPException as e:  # it offers no login, or none that we know
+        raise _error("smtp_auth_failed", retryable=False) from e
 
 
 @contextmanager
@@ -169,16 +133,16 @@ def _meaning() -> Iterator[None]:
     except smtplib.SMTPSenderRefused as e:
         raise _refusal("the sender", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPAuthenticationError as e:
-        if 400 <= e.smtp_code < 500:
-            raise _refusal("the login", e.smtp_code, e.smtp_error) from e
-        raise _error("smtp_auth_failed", retryable=False) from e
+        raise _refusal("the login", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPServerDisconnected as e:
         raise Unreachable from e
     except smtplib.SMTPResponseException as e:
+        if e.smtp_code < 0:  # whatever answered, it does not speak SMTP
+            raise Unreachable from e
         raise _refusal("the message", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPNotSupportedError as e:
-        # No STARTTLS or no AUTH where the settings ask for it: going on without would lay the message open.
-        raise _error("smtp_tls_failed", retryable=False, answer="it does not offer what is set") from e
+        # Going on without STARTTLS would lay the message open.
+        raise _error("smtp_tls_failed", retryable=False, answer="it does not offer STARTTLS") from e
     except ssl.SSLError as e:
         reason = (
             e.verify_message
@@ -193,21 +157,8 @@ def _meaning() -> Iterator[None]:
 def _refusal(what: str, code: int, answer: bytes | str) -> TaskError:
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = f"{code} {' '.join(text.split())[:200]}"
+    if code in _WANTS_ANOTHER_LOGIN:
+        return _error("smtp_auth_failed", retryable=False)
     if 500 <= code < 600:
         return _error("smtp_refused", retryable=False, what=what, answer=said)
     return _error("smtp_temporary", retryable=True, answer=said)
-
-
-def _sender(settings: Settings) -> Address:
-    name, address = parseaddr(settings.mail_from)
-    local, _, domain = address.rpartition("@")
-    try:
-        return Address(name, local, domain)
-    except (ValueError, IndexError):
-        raise _error("smtp_sender_invalid", retryable=False) from None
-
-
-def _address(address: str) -> Address:
-    # By parts: `addr_spec` would refuse letters beyond ASCII.
-    local, _, domain = address.rpartition("@")
-    return Address(username=local, domain=domain)

@@ -197,14 +197,21 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "85"},
     )
     op.create_index(
+        "ix_task_dead_letter",
+        "task",
+        ["queue", "name", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.create_index(
         "ix_task_due", "task", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL")
     )
     op.create_index(
-        "ix_task_ended_badly",
+        "ix_task_ended",
         "task",
-        ["state", "id"],
+        ["queue", "state", "id"],
         unique=False,
-        postgresql_where=sa.text("state IN ('failed','cancelled')"),
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
     op.create_index(
         "ix_task_expires",
@@ -220,7 +227,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("finished_at IS NULL"),
     )
-    op.create_index("ix_task_name_id", "task", ["name", "id"], unique=False)
+    op.create_index("ix_task_name", "task", ["name", "state", "id"], unique=False)
     op.create_index(
         "ix_task_parent",
         "task",
@@ -407,17 +414,20 @@ def downgrade() -> None:
         "ix_task_tags", table_name="task", postgresql_using="gin", postgresql_where=sa.text("tags <> '{}'")
     )
     op.drop_index("ix_task_parent", table_name="task", postgresql_where=sa.text("parent_id IS NOT NULL"))
-    op.drop_index("ix_task_name_id", table_name="task")
+    op.drop_index("ix_task_name", table_name="task")
     op.drop_index("ix_task_live", table_name="task", postgresql_where=sa.text("finished_at IS NULL"))
     op.drop_index(
         "ix_task_expires",
         table_name="task",
         postgresql_where=sa.text("expires_at IS NOT NULL AND finished_at IS NULL"),
     )
-    op.drop_index(
-        "ix_task_ended_badly", table_name="task", postgresql_where=sa.text("state IN ('failed','cancelled')")
-    )
+    op.drop_index("ix_task_ended", table_name="task", postgresql_where=sa.text("finished_at IS NOT NULL"))
     op.drop_index("ix_task_due", table_name="task", postgresql_where=sa.text("due_at IS NOT NULL"))
+    op.drop_index(
+        "ix_task_dead_letter",
+        table_name="task",
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
     op.drop_table("task")
     op.drop_table("queue_minute")
     op.drop_table("queue_depth")

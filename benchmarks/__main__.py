@@ -1,0 +1,106 @@
+"""`python -m benchmarks`: starts the servers and the services, runs the rounds, prints the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from benchmarks.processes import running
+from benchmarks.rounds import KEY, PROCESSES, THREADS, Rounds
+from taskyard.store import migrate
+from taskyard_dev.servers import servers
+from tests.support.fleet import answers, free_port
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are printed (5)")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the work, two rounds: to try it")
+    parser.add_argument("--json", action="store_true", help="print every figure of every round as JSON")
+    options = parser.parse_args()
+    count = 2 if options.quick else options.rounds
+    with tempfile.TemporaryDirectory(prefix="taskyard-bench-") as name:
+        home = Path(name)
+        home.chmod(0o711)  # PostgreSQL may run as another user
+        with servers(home / "servers", postgres_port=0, valkey_port=0) as (postgres, valkey):
+            migrate.upgrade(postgres.url())
+            env = _environment(home, postgres.url(), valkey.url)
+            os.environ["BENCH_REDIS_URL"] = valkey.url
+            subprocess.run(
+                [Path(sys.executable).parent / "taskyard-api", "keys", "bootstrap"],
+                env=env, check=True, stdout=subprocess.DEVNULL, timeout=60,
+            )  # fmt: skip
+            port = int(env["TASKYARD_API_PORT"])
+            ready = f"http://127.0.0.1:{port}/health/ready"
+            with running(
+                "taskyard-api", "serve", env=env, ready=lambda: answers(ready), log=home / "api.log"
+            ):
+                rounds = Rounds(home, env, port, scale=0.25 if options.quick else 1.0)
+                for number in range(1, count + 1):
+                    print(f"round {number} of {count}", file=sys.stderr, flush=True)
+                    rounds.round()
+                rounds.engine.dispose()
+                rounds.redis.close()
+    print(json.dumps(rounds.figures, indent=1) if options.json else _table(rounds.figures, count))
+    return 0
+
+
+def _environment(home: Path, database_url: str, redis_url: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
+    return {
+        **kept,
+        "TASKYARD_DATABASE_URL": database_url,
+        "TASKYARD_REDIS_URL": redis_url,
+        "BENCH_REDIS_URL": redis_url,
+        "TASKYARD_DIAGNOSTICS": "1",
+        "TASKYARD_LOG_LEVEL": "warning",
+        "TASKYARD_METRICS_PORT": "0",
+        "TASKYARD_API_PORT": str(free_port()),
+        "TASKYARD_BOOTSTRAP_KEY": KEY,
+        "TASKYARD_SECRET_KEYS": Fernet.generate_key().decode(),
+        "TASKYARD_STORAGE_DIR": str(home / "storage"),
+        "TASKYARD_HEALTH_FILE": str(home / "alive"),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+
+
+def _table(figures: dict[str, list[float]], rounds: int) -> str:
+    """The table of README: figure, Taskyard, bare Dramatiq, ratio, and the bar the ratio is held to."""
+    median = {name: statistics.median(values) for name, values in figures.items()}
+    p99 = {name: _percentile(figures[name], 0.99) for name in ("latency", "bare_latency")}
+    mib = 1024**2
+    rows = [
+        ("submits/s over HTTP, 1 a request", median["submits_1"], median["send"], ">= 0.8"),
+        ("submits/s over HTTP, 100 a request", median["submits_100"], median["send"], ">= 4"),
+        ("completions/s, no-op tasks", median["completions"], median["bare_completions"], ">= 1.0"),
+        ("idle submit to start, p50, ms", median["latency"] * 1e3, median["bare_latency"] * 1e3, "<= 0.1"),
+        ("idle submit to start, p99, ms", p99["latency"] * 1e3, p99["bare_latency"] * 1e3, ""),
+        ("idle worker, MiB (PSS)", median["memory"] / mib, median["bare_memory"] / mib, ""),
+    ]
+    lines = [
+        f"Medians of {rounds} alternating rounds; worker: {PROCESSES} processes of {THREADS} threads.",
+        "Submits are compared with bare Dramatiq's send() in a loop, which records nothing.",
+        "",
+        f"| {'figure':<36} | {'Taskyard':>9} | {'Dramatiq':>9} | {'ratio':>6} | {'bar':<6} |",
+        f"| {'-' * 36} | {'-' * 8}: | {'-' * 8}: | {'-' * 5}: | {'-' * 6} |",
+    ]
+    for name, ours, theirs, bar in rows:
+        lines.append(f"| {name:<36} | {ours:9,.1f} | {theirs:9,.1f} | {ours / theirs:6.3f} | {bar:<6} |")
+    return "\n".join(lines)
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

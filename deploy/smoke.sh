@@ -1,0 +1,389 @@
+#!/usr/bin/env bash
+# Builds the containers, starts them, sends real work through the API, scales, kills, stops, and prints what it saw.
+#
+# `make smoke`. Needs bash, curl, python3, a running Docker engine, and docker-compose 1.29 or Compose v2.
+# Everything it makes has a project name, ports, secrets and image tags of its own and is removed at the end,
+# however it ends. Exit codes: 0 all is well; 1 something is not, with the logs; 3 there is no engine to use.
+set -Eeuo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PROJECT="taskyard-smoke-$$"
+TAG="smoke-$$"
+WORK=$(mktemp -d)
+BEGUN=$SECONDS
+STARTED=
+ECHOES=1000
+SINGLES=20
+FILE_MB=64
+
+# Whatever the caller has set for a stack of their own is not meant for this one.
+while read -r name; do unset "$name"; done < <(
+    compgen -e | grep -E '^(TASKYARD_|POSTGRES_|REDIS_|COMPOSE_|API_|APP_ENV$|LOG_LEVEL$|SMOKE_)' || :
+)
+
+if [ -t 1 ]; then BOLD=$'\e[1m' PLAIN=$'\e[0m'; else BOLD='' PLAIN=''; fi
+step() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
+line() { printf '  %-34s %s\n' "$1" "$2"; }
+no_engine() {
+    printf 'smoke: %s\n' "$@" >&2
+    rm -rf "$WORK"
+    exit 3
+}
+
+# ---------------------------------------------------------------- the tools
+
+# A client that can build with BuildKit: newer ones need the buildx plugin for it, older ones bring it along.
+can_build() {
+    local version
+    version=$("$1" version --format '{{.Client.Version}}' 2>/dev/null) || [ -n "$version" ] || return 1
+    [ "${version%%.*}" -lt 23 ] || "$1" buildx version >/dev/null 2>&1
+}
+
+choose_docker() {
+    local found='' candidate
+    for candidate in docker /usr/bin/docker /usr/local/bin/docker; do
+        candidate=$(command -v "$candidate") || continue
+        found=yes
+        "$candidate" info >/dev/null 2>&1 || continue
+        if can_build "$candidate"; then
+            # Compose, too, is to call this one.
+            mkdir "$WORK/bin" && ln -s "$candidate" "$WORK/bin/docker"
+            PATH="$WORK/bin:$PATH"
+            return
+        fi
+        found=no-buildx
+    done
+    case "$found" in
+        yes) no_engine "the Docker engine does not answer." \
+            "Start it (systemctl start docker, or dockerd as root) and see that 'docker info' works for this user." ;;
+        no-buildx) no_engine "this docker client cannot build images: install its buildx plugin (docker-buildx)." ;;
+        *) no_engine "there is no docker here. Install Docker Engine and Compose, start it, and try again." ;;
+    esac
+}
+
+choose_compose() {
+    if docker compose version >/dev/null 2>&1; then
+        COMPOSE=(docker compose)
+    elif docker-compose version >/dev/null 2>&1; then
+        COMPOSE=(docker-compose)
+    else
+        no_engine "there is no Compose here: install docker-compose (1.29 or newer) or Docker's compose plugin."
+    fi
+}
+
+compose() { # SECONDS COMMAND...
+    timeout "$1" "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT" \
+        --env-file "$WORK/smoke.env" -f "$ROOT/docker-compose.yml" "${@:2}"
+}
+work() { python3 "$ROOT/deploy/smoke_work.py" "$@"; }
+containers() { docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" "$@"; }
+of_service() { containers --filter "label=com.docker.compose.service=$1" "${@:2}"; }
+ledger() { docker exec "$(of_service postgres)" psql -U taskyard -d taskyard -qAtc "$1"; }
+
+# ---------------------------------------------------------------- the end, whichever
+
+show_logs() {
+    local id state bad=()
+    for id in $(containers); do
+        state=$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id")
+        case "$state" in "running 0 healthy" | "exited 0 "*) ;; *) bad+=("$id") ;; esac
+    done
+    # Nobody is ill, and still something went wrong: those who do the work may know.
+    [ ${#bad[@]} -gt 0 ] || mapfile -t bad < <(of_service api && of_service worker && of_service scheduler)
+    for id in "${bad[@]}"; do
+        printf '\n---- %s\n' "$(docker inspect -f '{{.Name}} {{.State.Status}}, exit code {{.State.ExitCode}}{{if .State.Health}}, {{.State.Health.Status}}{{end}}' "$id")"
+        docker logs --tail 60 "$id" 2>&1
+    done >&2
+}
+
+take_down() {
+    [ -n "$STARTED" ] || return 0
+    STARTED=
+    compose 180 down --volumes --remove-orphans --timeout 10 >"$WORK/down.log" 2>&1 || cat "$WORK/down.log" >&2
+    local images
+    images=$(docker images -q --filter "reference=taskyard/*:$TAG" | sort -u)
+    # shellcheck disable=SC2086
+    [ -z "$images" ] || docker rmi -f $images >/dev/null 2>&1 || :
+}
+
+finish() {
+    local code=$?
+    trap - EXIT ERR
+    trap '' INT TERM
+    if [ "$code" -ne 0 ]; then
+        [ -z "$STARTED" ] || show_logs || :
+        printf '\nsmoke: FAILED after %d s\n' $((SECONDS - BEGUN)) >&2
+    fi
+    take_down || :
+    rm -rf "$WORK"
+    exit "$code"
+}
+
+fail() {
+    printf '\nsmoke: %s\n' "$*" >&2
+    exit 1
+}
+
+# ---------------------------------------------------------------- steps
+
+write_secrets() {
+    (
+        umask 077
+        python3 - >"$WORK/smoke.env" <<'PYTHON'
+import base64
+import secrets
+import socket
+
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+print(f"API_PORT={port}")
+print(f"POSTGRES_PASSWORD={secrets.token_hex(16)}")
+print(f"REDIS_PASSWORD={secrets.token_hex(16)}")
+print(f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}")
+print(f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")
+print("TASKYARD_DIAGNOSTICS=true")
+# As in production, where development values would be refused.
+print("APP_ENV=production")
+PYTHON
+        printf 'TASKYARD_TAG=%s\n' "$TAG" >>"$WORK/smoke.env"
+        printf 'Authorization: Bearer %s\n' "$(value TASKYARD_BOOTSTRAP_KEY)" >"$WORK/headers"
+        : >"$WORK/ids"
+    )
+    SMOKE_URL="http://127.0.0.1:$(value API_PORT)"
+    SMOKE_KEY=$(value TASKYARD_BOOTSTRAP_KEY)
+    SMOKE_IDS="$WORK/ids"
+    export SMOKE_URL SMOKE_KEY SMOKE_IDS
+}
+value() { sed -n "s/^$1=//p" "$WORK/smoke.env"; }
+
+build() {
+    local began=$SECONDS name
+    DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 compose 1500 build >"$WORK/build.log" 2>&1 ||
+        { tail -80 "$WORK/build.log" >&2; fail "the images do not build"; }
+    line "built in" "$((SECONDS - began)) s"
+    local base size
+    base=$(docker image inspect -f '{{.Size}}' python:3.11-slim 2>/dev/null || echo 0)
+    for name in api worker scheduler smtp-sink; do
+        size=$(docker image inspect -f '{{.Size}}' "taskyard/$name:$TAG")
+        line "taskyard/$name" "$((size / 1000000)) MB, $(((size - base) / 1000000)) MB of it on top of its base"
+    done
+}
+
+up() {
+    compose 300 up -d --no-build "$@" >"$WORK/up.log" 2>&1 ||
+        { cat "$WORK/up.log" >&2; fail "the stack does not start"; }
+}
+
+# Every container is healthy, and migrate has come to its end.
+wait_healthy() {
+    local deadline=$((SECONDS + $1)) waiting id
+    while :; do
+        waiting=
+        for id in $(containers); do
+            case "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id")" in
+                "running 0 healthy" | "exited 0 ") ;;
+                *) waiting+=" $(docker inspect -f '{{.Name}}' "$id")" ;;
+            esac
+        done
+        [ -n "$waiting" ] || return 0
+        [ $SECONDS -lt $deadline ] || fail "not healthy after $1 s:$waiting"
+        sleep 0.5
+    done
+}
+
+is_ready() { curl -fsS --max-time 5 -o /dev/null "$SMOKE_URL/health/ready" 2>/dev/null; }
+
+check_confined() {
+    local id service
+    for service in api worker worker-geo scheduler smtp-sink; do
+        for id in $(of_service $service); do
+            # The very file system the image has: only volumes and /tmp take anything.
+            docker exec "$id" sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
+                fail "$service runs as root or may write to its image"
+            docker exec "$id" sh -c '! command -v gcc' || fail "$service brings a compiler"
+        done
+    done
+    line "confined" "user 10001, read-only root, no compiler: every container of ours"
+}
+
+make_file() {
+    python3 - "$WORK/smoke.log" "$FILE_MB" <<'PYTHON'
+import random
+import sys
+
+random.seed(7)
+written, wanted = 0, int(sys.argv[2]) * 1_000_000
+with open(sys.argv[1], "wb") as file:
+    number = 0
+    while written < wanted:
+        number += 1
+        if number % 50 == 0:
+            text = b"\n"
+        elif number % 10_007 == 0:
+            text = b"not UTF-8: \xff\xfe\n"
+        else:
+            text = b"%012d GET /orders/%d %d\n" % (number, random.randrange(10**9), random.choice((200, 404)))
+        file.write(text)
+        written += len(text)
+PYTHON
+}
+
+process_file() {
+    make_file
+    local began=$SECONDS answer item got want
+    answer=$(curl -fsS --max-time 120 -X POST -T "$WORK/smoke.log" -H "@$WORK/headers" -H 'X-Filename: smoke.log' \
+        -H 'Content-Type: text/plain' "$SMOKE_URL/api/v1/tree-items") || fail "the upload was refused"
+    item=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["item_id"])' <<<"$answer")
+    line "uploaded" "$FILE_MB MB in $((SECONDS - began)) s"
+    got=$(work file --item "$item")
+    want="$(wc -l <"$WORK/smoke.log") $(grep -ac '^$' "$WORK/smoke.log") $(grep -ac '^not UTF-8' "$WORK/smoke.log")"
+    want="$want $(wc -c <"$WORK/smoke.log")"
+    [ "${got% *}" = "$want" ] || fail "files.process_large_file counted $got, wc and grep count $want"
+    line "counted as wc and grep do" "lines, blank, not UTF-8, bytes: ${got% *}; in ${got##* } s"
+    local id used=
+    for id in $(of_service worker); do used+=" $(docker stats --no-stream --format '{{.MemUsage}}' "$id")"; done
+    line "memory of the worker now" "${used# }"
+}
+
+send_mail() {
+    local sink subject="Smoke $$" message
+    message=$(work mail --to ada@example.org --subject "$subject")
+    sink=$(of_service smtp-sink)
+    docker exec "$sink" grep -rqF "$message" /var/lib/taskyard/mails || fail "$message is not among the sink's mails"
+    docker exec "$sink" sh -c 'cat /var/lib/taskyard/mails/*.eml' >"$WORK/mail"
+    grep -qF "Subject: $subject" "$WORK/mail" && grep -q 'text/plain' "$WORK/mail" && grep -q 'text/html' "$WORK/mail" ||
+        fail "the mail in the sink is not the one that was sent"
+    line "mail in the sink" "subject, text and HTML part; Message-ID $message"
+}
+
+scale() {
+    local began=$SECONDS hosts
+    up --no-recreate --scale worker=3
+    wait_healthy 120
+    hosts=$(work workers --queue default --count 3)
+    line "three workers beat after" "$((SECONDS - began)) s: $(tr '\n' ' ' <<<"$hosts")"
+    line "memory of each" "$(docker stats --no-stream --format '{{.MemUsage}}' $(of_service worker) | sed 's/ *\/.*//' | paste -sd' ')"
+}
+
+kill_worker() {
+    local victim host begun began retried
+    victim=$(of_service worker | head -1)
+    host=$(docker inspect -f '{{.Config.Hostname}}' "$victim")
+    work sleepers --count 72 --seconds 4 --tag kill-worker
+    begun=$(work running --host "$host" --tag kill-worker)
+    [ "$begun" -gt 0 ] || fail "the worker to kill ran nothing"
+    docker kill -s KILL "$victim" >/dev/null
+    began=$SECONDS
+    KILLED+=("$victim")
+    retried=$(work wait-for --tag kill-worker --count 72 --within 120)
+    [ "$retried" -ge 1 ] || fail "no task was run a second time, although $begun ran in the worker that was killed"
+    line "killed while it ran" "$begun of 72 tasks; all 72 succeeded $((SECONDS - began)) s later, $retried by a second attempt"
+    work workers --queue default --count 2 >/dev/null
+    line "GET /workers" "shows two left"
+}
+
+kill_leader() {
+    local host victim='' id next began
+    host=$(work leader)
+    for id in $(of_service scheduler); do
+        [ "$(docker inspect -f '{{.Config.Hostname}}' "$id")" != "$host" ] || victim=$id
+    done
+    [ -n "$victim" ] || fail "$host leads, which is none of the schedulers"
+    work delayed --count 50 --delay 5 --tag kill-leader
+    docker kill -s KILL "$victim" >/dev/null
+    began=$SECONDS
+    KILLED+=("$victim")
+    next=$(work leader --other-than "$host" --within 20)
+    line "leader killed" "$host; $next leads after about $((SECONDS - began)) s"
+    work wait-for --tag kill-leader --count 50 --within 60 >/dev/null
+    line "delayed tasks" "all 50 succeeded, the latest $(work lateness --tag kill-leader) s after it was due"
+}
+
+check_ledger() {
+    local submitted found
+    submitted=$(wc -l <"$WORK/ids")
+    found=$(ledger "SELECT string_agg(state || ' ' || n, ', ') FROM (SELECT state, count(*) AS n FROM task GROUP BY state) s")
+    line "submitted over HTTP" "$submitted"
+    line "in the ledger" "$found"
+    [ "$found" = "succeeded $submitted" ] || fail "submitted $submitted, the ledger says $found"
+    found=$(ledger "SELECT (SELECT count(*) FROM outbox) || ' ' || (SELECT count(DISTINCT id) FROM task)")
+    [ "$found" = "0 $submitted" ] || fail "outbox and tasks: $found"
+    sort -u "$WORK/ids" >"$WORK/sent"
+    ledger 'SELECT id FROM task ORDER BY id::text' | sort >"$WORK/kept"
+    cmp -s "$WORK/sent" "$WORK/kept" || fail "the ledger's ids are not those that were answered"
+    line "id by id" "the same"
+    line "GET /health/detailed" "$(work health)"
+}
+
+stop() {
+    local began=$SECONDS id code name ended=0
+    for id in $(containers); do
+        name=$(docker inspect -f '{{.Name}} {{.RestartCount}} {{.State.OOMKilled}}' "$id")
+        case "$name" in *" 0 false") ;; *) fail "restarted or out of memory: $name" ;; esac
+    done
+    compose 180 stop >"$WORK/stop.log" 2>&1 || { cat "$WORK/stop.log" >&2; fail "the stack does not stop"; }
+    for id in $(containers); do
+        code=$(docker inspect -f '{{.State.ExitCode}}' "$id")
+        name=$(docker inspect -f '{{.Name}}' "$id")
+        case " ${KILLED[*]} " in
+            *" $id "*) [ "$code" = 137 ] || fail "$name was killed and ended with $code" ;;
+            *) [ "$code" = 0 ] || fail "$name ended with exit code $code"; ended=$((ended + 1)) ;;
+        esac
+    done
+    line "stopped in" "$((SECONDS - began)) s; $ended containers with exit code 0, the ${#KILLED[@]} killed ones with 137"
+    containers | while read -r id; do docker logs "$id" 2>&1; done >"$WORK/logs"
+    line "tracebacks in all logs" "$(grep -c 'Traceback (most recent call last)' "$WORK/logs" || :)"
+}
+
+check_nothing_left() {
+    take_down
+    local left label="label=com.docker.compose.project=$PROJECT"
+    left="$(containers) $(docker volume ls -q --filter "$label") $(docker network ls -q --filter "$label")"
+    left+=" $(docker images -q --filter "reference=taskyard/*:$TAG")"
+    [ -z "${left// /}" ] || fail "left behind: $left"
+    line "left behind" "nothing: no container, volume, network or image"
+}
+
+main() {
+    KILLED=()
+    choose_docker
+    choose_compose
+    trap finish EXIT
+    trap 'printf "\nsmoke: line %s: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    step "Engine"
+    line "docker" "client $(docker version -f '{{.Client.Version}}'), engine $(docker version -f '{{.Server.Version}}')"
+    line "compose" "$("${COMPOSE[@]}" version --short), as ${COMPOSE[*]}"
+    write_secrets
+    STARTED=yes
+
+    step "Build"
+    build
+    step "Start"
+    local began=$SECONDS
+    up
+    wait_healthy 180
+    is_ready || fail "every container is healthy, and $SMOKE_URL/health/ready is not"
+    line "healthy and ready after" "$((SECONDS - began)) s, $(containers --filter status=running | wc -l) containers"
+    check_confined
+    step "Work"
+    line "echo tasks" "$(work echo --count $ECHOES --singles $SINGLES)"
+    process_file
+    send_mail
+    step "Three workers"
+    scale
+    step "One worker killed (SIGKILL)"
+    kill_worker
+    step "The leading scheduler killed (SIGKILL)"
+    kill_leader
+    step "The ledger"
+    check_ledger
+    step "Stop"
+    stop
+    check_nothing_left
+    printf '\n%ssmoke: all is well, after %d s%s\n' "$BOLD" $((SECONDS - BEGUN)) "$PLAIN"
+}
+
+main "$@"

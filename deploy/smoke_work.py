@@ -1,0 +1,291 @@
+"""What deploy/smoke.sh asks of the API: work is sent, watched, and counted. Standard library only.
+
+Where the API is and what it was given comes from SMOKE_URL, SMOKE_KEY and SMOKE_IDS, a file that collects the
+ids of everything that was submitted. Exit code 1 and one line on standard error: a promise was not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+MOST_IN_A_BATCH = 1000
+LONGEST_PAGE = 200
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+Document = dict[str, Any]
+
+
+class Broken(Exception):
+    """A promise was not kept."""
+
+
+def call(method: str, path: str, body: object = None, *, timeout_seconds: float = 70) -> Document:
+    """One request; its answer. Raises Broken unless it succeeded."""
+    where = urlsplit(os.environ["SMOKE_URL"])
+    headers = {"Authorization": f"Bearer {os.environ['SMOKE_KEY']}"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout_seconds)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException) as e:
+        raise Broken(f"{method} {path}: {type(e).__name__}: {e}") from e
+    finally:
+        connection.close()
+    if not 200 <= answer.status < 300:
+        raise Broken(f"{method} {path}: {answer.status} {text[:500]}")
+    document: Document = json.loads(text)
+    return document
+
+
+def submit(tasks: list[Document]) -> list[str]:
+    """The ids, noted in SMOKE_IDS too."""
+    ids: list[str] = []
+    for start in range(0, len(tasks), MOST_IN_A_BATCH):
+        items = call("POST", "/api/v1/tasks/batch", {"tasks": tasks[start : start + MOST_IN_A_BATCH]})[
+            "items"
+        ]
+        ids += [item["id"] for item in items]
+    note(ids)
+    return ids
+
+
+def note(ids: list[str]) -> None:
+    with Path(os.environ["SMOKE_IDS"]).open("a", encoding="utf-8") as file:
+        file.writelines(f"{task_id}\n" for task_id in ids)
+
+
+def tagged(tag: str) -> list[Document]:
+    """All tasks with this tag."""
+    found: list[Document] = []
+    cursor = ""
+    while True:
+        page = call("GET", f"/api/v1/tasks?tag={quote(tag)}&limit={LONGEST_PAGE}{cursor}")
+        found += page["items"]
+        if page["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={quote(page['next_cursor'])}"
+
+
+def until(question: Callable[[], Any], what: str, *, within_seconds: float, pause: float = 0.25) -> Any:
+    """The first true answer. Raises Broken after `within_seconds`."""
+    deadline = time.monotonic() + within_seconds
+    while not (answer := question()):
+        if time.monotonic() > deadline:
+            raise Broken(f"{what}: not within {within_seconds:g} s")
+        time.sleep(pause)
+    return answer
+
+
+def settled(tag: str, count: int, *, within_seconds: float) -> list[Document]:
+    """The tasks once all of them are final. Raises Broken unless exactly `count` have succeeded."""
+    states: dict[str, int] = {}
+
+    def look() -> list[Document] | None:
+        tasks = tagged(tag)
+        states.clear()
+        for task in tasks:
+            states[task["state"]] = states.get(task["state"], 0) + 1
+        return tasks if len(tasks) >= count and all(task["state"] in FINAL for task in tasks) else None
+
+    try:
+        tasks: list[Document] = until(look, f"{count} tasks {tag!r} are done", within_seconds=within_seconds)
+    except Broken as e:
+        raise Broken(f"{e}; states: {states}") from None
+    if states != {"succeeded": count}:
+        errors = {task["id"]: task["error"] for task in tasks if task["state"] != "succeeded"}
+        raise Broken(f"{tag}: {count} submitted, {states}: {json.dumps(errors)[:500]}")
+    return tasks
+
+
+def final(task_id: str, *, within_seconds: float) -> Document:
+    """The task once it is final. Raises Broken unless it succeeded."""
+    deadline = time.monotonic() + within_seconds
+    while (task := call("GET", f"/api/v1/tasks/{task_id}?wait=10"))["state"] not in FINAL:
+        if time.monotonic() > deadline:
+            raise Broken(f"{task['name']}: {task['state']} after {within_seconds:g} s")
+    if task["state"] != "succeeded":
+        raise Broken(f"{task['name']}: {task['state']}: {json.dumps(task['error'])}")
+    return task
+
+
+def moment(text: str) -> float:
+    # Pythons before 3.11 don't read the Z.
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()  # noqa: FURB162
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def echo(options: argparse.Namespace) -> None:
+    """Echo tasks in batches and a few one by one: all succeed and return what they were given."""
+    tasks = [
+        {"name": "diagnostics.echo", "params": {"value": {"number": n}}, "tags": ["echo"]}
+        for n in range(options.count)
+    ]
+    began = time.monotonic()
+    submit(tasks)
+    accepted = time.monotonic() - began
+    done = settled("echo", options.count, within_seconds=options.within)
+    took = time.monotonic() - began
+    numbers = sorted(task["result"]["value"]["number"] for task in done)
+    if numbers != list(range(options.count)):
+        raise Broken("echo: the results are not what was sent")
+    waits = []
+    for n in range(options.singles):
+        body = {"name": "diagnostics.echo", "params": {"value": n}}
+        began = time.monotonic()
+        task = call("POST", "/api/v1/tasks", body)
+        note([task["id"]])
+        final(task["id"], within_seconds=20)
+        waits.append(time.monotonic() - began)
+    waits.sort()
+    median, slowest = waits[len(waits) // 2] * 1000, waits[-1] * 1000
+    say(
+        f"{options.count} submitted in {accepted:.2f} s, all succeeded after {took:.2f} s;"
+        f" {options.singles} one by one, submit to result: median {median:.0f} ms, slowest {slowest:.0f} ms"
+    )
+
+
+def file(options: argparse.Namespace) -> None:
+    """files.process_large_file on an item: prints its counts, in the order that smoke.sh reads."""
+    params = {"item_id": options.item}
+    [task_id] = submit([{"name": "files.process_large_file", "params": params}])
+    task = final(task_id, within_seconds=options.within)
+    counts = task["result"]
+    took = moment(task["finished_at"]) - moment(task["started_at"])
+    names = ("processed_lines", "blank_lines", "invalid_lines", "bytes")
+    say(" ".join(str(counts[name]) for name in names) + f" {took:.1f}")
+
+
+def mail(options: argparse.Namespace) -> None:
+    """email.send; prints the Message-ID."""
+    params = {
+        "to_email": options.to,
+        "subject": options.subject,
+        "text": "Hello Ada",
+        "html_content": "<p>Hello Ada</p>",
+    }
+    [task_id] = submit([{"name": "email.send", "params": params}])
+    say(final(task_id, within_seconds=options.within)["result"]["message_id"])
+
+
+def workers(options: argparse.Namespace) -> None:
+    """Waits until so many workers serve the queue and beat; prints their hosts."""
+
+    def look() -> list[Document] | None:
+        items = call("GET", "/api/v1/workers?limit=200")["items"]
+        alive = [w for w in items if w["state"] == "running" and options.queue in w["queues"]]
+        return alive if len(alive) == options.count else None
+
+    for worker in until(
+        look, f"{options.count} workers serve {options.queue}", within_seconds=options.within
+    ):
+        say(worker["host"])
+
+
+def sleepers(options: argparse.Namespace) -> None:
+    params = {"seconds": options.seconds}
+    submit([{"name": "diagnostics.sleep", "params": params, "tags": [options.tag]}] * options.count)
+
+
+def running(options: argparse.Namespace) -> None:
+    """Waits until the host runs tasks with this tag; prints how many."""
+
+    def look() -> int:
+        begun = [t for t in tagged(options.tag) if t["state"] == "running"]
+        return sum(1 for task in begun if (task["worker"] or "").startswith(f"{options.host}-"))
+
+    # As many as it has slots, a moment after the first: claims come in groups.
+    until(look, f"{options.host} runs tasks", within_seconds=options.within)
+    time.sleep(1)
+    say(str(look()))
+
+
+def wait_for(options: argparse.Namespace) -> None:
+    """Waits until all tasks with this tag have succeeded; prints how many took more than one attempt."""
+    tasks = settled(options.tag, options.count, within_seconds=options.within)
+    say(str(sum(1 for task in tasks if task["attempt"] > 1)))
+
+
+def delayed(options: argparse.Namespace) -> None:
+    task = {
+        "name": "diagnostics.echo",
+        "params": {"value": 1},
+        "delay_seconds": options.delay,
+        "tags": [options.tag],
+    }
+    submit([task] * options.count)
+
+
+def lateness(options: argparse.Namespace) -> None:
+    """How long after its due time the latest of them was started, in seconds; never before it."""
+    late = [moment(task["started_at"]) - moment(task["run_at"]) for task in tagged(options.tag)]
+    if min(late) < 0:
+        raise Broken(f"a delayed task began {-min(late):.2f} s too early")
+    say(f"{max(late):.1f}")
+
+
+def leader(options: argparse.Namespace) -> None:
+    """The host of the scheduler that leads, once there is one other than `--not`."""
+
+    def look() -> str:
+        name = call("GET", "/health/detailed")["components"]["scheduler"]["leader"] or ""
+        host = str(name).rpartition(":")[0]
+        return "" if host == options.other_than else host
+
+    say(until(look, "a scheduler leads", within_seconds=options.within))
+
+
+def health(_: argparse.Namespace) -> None:
+    """The state of the whole as the API tells it."""
+    found = call("GET", "/health/detailed")
+    say(found["status"] + ": " + ", ".join(f"{k} {v['status']}" for k, v in found["components"].items()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="smoke_work.py", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, verb: Callable[[argparse.Namespace], None], **defaults: object) -> None:
+        own = commands.add_parser(name)
+        own.set_defaults(verb=verb)
+        for option, default in {"within": 60.0, **defaults}.items():
+            kind = str if default is None else type(default)
+            own.add_argument(f"--{option.replace('_', '-')}", type=kind, default=default)
+
+    command("echo", echo, count=1000, singles=20)
+    command("file", file, item=None, within=300.0)
+    command("mail", mail, to=None, subject=None)
+    command("workers", workers, queue="default", count=1)
+    command("sleepers", sleepers, count=1, seconds=1.0, tag=None)
+    command("running", running, host=None, tag=None)
+    command("wait-for", wait_for, tag=None, count=1, within=120.0)
+    command("delayed", delayed, count=1, delay=1.0, tag=None)
+    command("lateness", lateness, tag=None)
+    command("leader", leader, other_than="")
+    command("health", health)
+    options = parser.parse_args()
+    try:
+        options.verb(options)
+    except Broken as e:
+        sys.stderr.write(f"{e}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The application: wiring only. Collaborators are made by the composition root (cli.py) and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from taskyard.catalogue.types import Catalogue
+from taskyard.lifecycle.dispatch import Dispatcher
+
+from . import openapi, problems
+from .admission import Admission
+from .gate import Gate
+from .health import Health
+from .ledger import Ledger
+from .live import Live
+from .operations import operations_of
+from .requests import Request
+from .resources import documents, events, fleet, health, task_types, tasks, tree_items
+from .streams import Streams
+from .submission import Submission
+from .uploads import Files
+from .views import TaskViews
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collaborators:
+    """Everything the application leans on."""
+
+    catalogue: Catalogue
+    admission: Admission
+    submission: Submission
+    dispatcher: Dispatcher
+    ledger: Ledger
+    live: Live
+    streams: Streams
+    health: Health
+    files: Files
+    gate: Gate
+    lifespan: Any
+    task_life: timedelta
+    worker_lease: timedelta
+    support_url: str | None = None
+    cors_origins: tuple[str, ...] = ()
+
+
+def create_app(c: Collaborators) -> falcon.asgi.App[Request, falcon.asgi.Response]:
+    middleware: list[Any] = [c.gate, c.lifespan]
+    if c.cors_origins:
+        exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
+        middleware.append(falcon.CORSMiddleware(allow_origins=c.cors_origins, expose_headers=exposed))
+    app = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app.req_options.keep_blank_qs_values = True
+    app.add_error_handler(falcon.HTTPError, problems.answer)
+    app.add_error_handler(Exception, problems.answer)
+    for path, resource in _resources(c).items():
+        app.add_route(path, resource)
+    app.add_route(documents.PATH, documents.OpenApi(openapi.document(ROUTES)))
+    return app
+
+
+ROUTES: dict[str, type] = {
+    "/api/v1/tasks": tasks.Tasks,
+    "/api/v1/tasks/batch": tasks.TaskBatch,
+    "/api/v1/tasks/{task_id}": tasks.OneTask,
+    "/api/v1/tasks/{task_id}/status": tasks.TaskStatus,
+    "/api/v1/tasks/{task_id}/events": events.TaskEvents,
+    "/api/v1/tasks/{task_id}/cancel": tasks.TaskCancel,
+    "/api/v1/tasks/{task_id}/retry": tasks.TaskRetry,
+    "/api/v1/events": events.Events,
+    "/api/v1/task-types": task_types.TaskTypes,
+    "/api/v1/task-types/{name}": task_types.OneTaskType,
+    "/api/v1/queues": fleet.Queues,
+    "/api/v1/queues/{name}": fleet.OneQueue,
+    "/api/v1/workers": fleet.Workers,
+    "/api/v1/workers/{worker_id}": fleet.OneWorker,
+    "/api/v1/tree-items": tree_items.TreeItems,
+    "/api/v1/tree-items/{item_id}": tree_items.OneTreeItem,
+    "/api/v1/tree-items/{item_id}/content": tree_items.Content,
+    "/api/v1/tree-items/{item_id}/thumbnail": tree_items.Thumbnail,
+    "/health/live": health.Live,
+    "/health/ready": health.Ready,
+    "/health/detailed": health.Detailed,
+}
+
+
+def routes_of() -> list[tuple[str, str]]:
+    """(method, path template) of every operation, and of the OpenAPI document."""
+    found = [(method, path) for path, kind in ROUTES.items() for method in operations_of(kind)]
+    return [*found, ("GET", documents.PATH)]
+
+
+def _resources(c: Collaborators) -> dict[str, object]:
+    shown = TaskViews(c.support_url)
+    types = task_types.TaskTypes(c.catalogue)
+    queues = fleet.Queues(c.ledger, lease=c.worker_lease)
+    workers = fleet.Workers(c.ledger, lease=c.worker_lease)
+    made: list[object] = [
+        tasks.Tasks(c.admission, c.submission, c.ledger, shown),
+        tasks.TaskBatch(c.admission, c.submission),
+        tasks.OneTask(c.ledger, c.live, shown),
+        tasks.TaskStatus(c.ledger),
+        events.TaskEvents(c.ledger, c.streams),
+        tasks.TaskCancel(c.ledger, c.dispatcher),
+        tasks.TaskRetry(c.ledger, c.dispatcher, shown, life=c.task_life),
+        events.Events(c.live, c.streams),
+        types,
+        task_types.OneTaskType(types),
+        queues,
+        fleet.OneQueue(queues),
+        workers,
+        fleet.OneWorker(workers),
+        tree_items.TreeItems(c.files),
+        tree_items.OneTreeItem(c.files),
+        tree_items.Content(c.files),
+        tree_items.Thumbnail(c.files, c.admission, c.submission),
+        health.Live(),
+        health.Ready(c.health),
+        health.Detailed(c.health),
+    ]
+    by_kind = {type(resource): resource for resource in made}
+    return {path: by_kind[kind] for path, kind in ROUTES.items()}

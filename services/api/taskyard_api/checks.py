@@ -1,0 +1,65 @@
+"""`taskyard-api check`: is everything there that the service needs?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+
+from taskyard.broker.connect import make_redis
+from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
+from taskyard.catalogue.types import load
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.settings import Settings
+from taskyard.store import engine as store
+from taskyard.store import migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    ok: bool
+    says: str
+    away: bool = False
+
+
+def check(settings: Settings) -> list[Check]:
+    return [_settings(settings), _database(settings), _redis(settings)]
+
+
+def _settings(settings: Settings) -> Check:
+    try:
+        types = load(settings.task_modules, diagnostics=settings.diagnostics)
+        cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+    except (ImportError, ValueError, SecretsUnreadable) as e:
+        return Check("settings", ok=False, says=str(e))
+    keys = "secret parameters can be stored" if cipher.has_keys else "TASKYARD_SECRET_KEYS is not set"
+    return Check("settings", ok=True, says=f"{len(types)} task types; {keys}")
+
+
+def _database(settings: Settings) -> Check:
+    engine = store.make_engine(
+        settings.database_url.get_secret_value(), pool_size=1, connect_timeout=timedelta(seconds=3)
+    )
+    try:
+        found = store.run(engine, migrate.current)
+    except LedgerUnavailable as e:
+        return Check("database", ok=False, says=str(e), away=True)
+    finally:
+        engine.dispose()
+    head = migrate.head()
+    if found is None or found < head:
+        return Check("database", ok=False, says=f"at revision {found}, needs {head}: taskyard-api migrate")
+    return Check("database", ok=True, says=f"at revision {found}")
+
+
+def _redis(settings: Settings) -> Check:
+    client = make_redis(settings.redis_url.get_secret_value(), socket_timeout=timedelta(seconds=3))
+    try:
+        client.ping()
+    except redis.RedisError as e:
+        return Check("redis", ok=False, says=str(e), away=True)
+    finally:
+        client.close()
+    return Check("redis", ok=True, says="answers")

@@ -1,0 +1,170 @@
+"""`taskyard-api`: the composition root of the API service."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import orjson
+import typer
+
+from taskyard.settings import InvalidSettings, Settings, read_settings
+
+from . import keys_cli
+
+app = typer.Typer(
+    name="taskyard-api",
+    help="Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(keys_cli.app, name="keys")
+
+FAILED, USAGE, AWAY = 1, 2, 3
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL", help="debug, info, warning, error or critical."),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.", show_envvar=True),
+]
+
+
+def main() -> None:
+    app()
+
+
+def settings_or_exit(**overrides: object) -> Settings:
+    """Exits with 2 and one line where a setting is wrong."""
+    try:
+        return read_settings(**overrides)
+    except InvalidSettings as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(USAGE) from None
+
+
+@app.command(
+    epilog="Examples:\n\n  taskyard-api serve\n\n  taskyard-api serve --host 0.0.0.0 --port 8080 --metrics-port 9100"
+)
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", envvar="TASKYARD_API_HOST", help="Address to listen on.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", envvar="TASKYARD_API_PORT", help="0: a free one.")
+    ] = None,
+    metrics_host: Annotated[
+        str | None, typer.Option("--metrics-host", envvar="TASKYARD_METRICS_HOST", help="For /metrics.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", envvar="TASKYARD_METRICS_PORT", help="0: a free one.")
+    ] = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve the API until SIGTERM or Ctrl-C; what was accepted is written and published before it ends."""
+    from taskyard.catalogue.secrets import SecretsUnreadable
+    from taskyard.telemetry.logging import set_up_logging
+    from taskyard.telemetry.metrics import MetricsPortTaken
+
+    from . import server
+    from .composition import build
+
+    settings = settings_or_exit(
+        api_host=host,
+        api_port=port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        log_level=log_level,
+    )
+    set_up_logging("api", level=settings.log_level, style=settings.log_format)
+    # Threads give the interpreter to the loop this often (the default is 5 ms): a flush whose answer has come
+    # would otherwise wait that long behind a busy loop.
+    sys.setswitchinterval(0.001)
+    try:
+        service = build(settings)
+        listener = server.listen(settings.api_host, settings.api_port)
+        metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
+    except (ImportError, ValueError, SecretsUnreadable) as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(USAGE) from None
+    except MetricsPortTaken as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(FAILED) from None
+    except OSError as e:
+        typer.echo(f"Cannot listen on {settings.api_host}:{settings.api_port}: {e.strerror}", err=True)
+        raise typer.Exit(FAILED) from None
+    _announce(listener.getsockname(), metrics.port)
+    try:
+        started = server.serve(service.app, service.live, listener)
+    finally:
+        metrics.stop()
+    if not started:
+        raise typer.Exit(FAILED)
+
+
+def _announce(address: tuple[object, ...], metrics_port: int) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).info(
+        "serving", host=address[0], port=address[1], metrics_port=metrics_port
+    )
+
+
+@app.command(epilog="Example:\n\n  taskyard-api openapi > openapi.json")
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document; needs no server."""
+    from .app import ROUTES
+    from .openapi import document
+
+    typer.echo(orjson.dumps(document(ROUTES), option=orjson.OPT_INDENT_2).decode())
+
+
+@app.command(epilog="Examples:\n\n  taskyard-api migrate\n\n  taskyard-api migrate --json")
+def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
+    """Bring the database to the newest schema; harmless when repeated or run twice at a time."""
+    from sqlalchemy.exc import OperationalError
+
+    from taskyard.lifecycle.workers import ensure_queues
+    from taskyard.store import engine as store
+    from taskyard.store import migrate as migrations
+    from taskyard.telemetry.logging import set_up_logging
+
+    settings = settings_or_exit(database_url=database_url, log_level=log_level)
+    set_up_logging("api", level=settings.log_level, style=settings.log_format)
+    url = settings.database_url.get_secret_value()
+    try:
+        revision = migrations.upgrade(url)
+    except OperationalError as e:
+        typer.echo(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", err=True)
+        raise typer.Exit(AWAY) from None
+    engine = store.make_engine(url, pool_size=1)
+    store.run(engine, lambda conn: ensure_queues(conn, settings.queues))
+    engine.dispose()
+    typer.echo(f'{{"revision": "{revision}"}}' if as_json else f"The database is at revision {revision}.")
+
+
+@app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")
+def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
+    """Check the settings, PostgreSQL, its schema, and Redis. Exits with 3 where one of them is away."""
+    from .checks import check as run_checks
+
+    settings = settings_or_exit(log_level=log_level)
+    found = run_checks(settings)
+    if as_json:
+        typer.echo(orjson.dumps({c.name: {"ok": c.ok, "says": c.says} for c in found}).decode())
+    else:
+        for c in found:
+            typer.echo(f"{c.name:10} {'ok' if c.ok else 'FAILED':7} {c.says}")
+    if any(c.away for c in found):
+        raise typer.Exit(AWAY)
+    if not all(c.ok for c in found):
+        raise typer.Exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Building the service out of its settings, and its life: what starts and stops with it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import falcon.asgi
+import redis.asyncio
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import Publisher
+from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue, load
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.settings import Settings
+from taskyard.storage.local import LocalStorage
+from taskyard.store.engine import make_engine
+from taskyard.telemetry.metrics import Metrics
+
+from .admission import Admission
+from .app import Collaborators, create_app, routes_of
+from .auth import Keys, Scope
+from .gate import Gate
+from .health import Health
+from .ledger import Ledger
+from .limits import RateLimit
+from .live import Live
+from .meters import Meters
+from .queues import KnownQueues
+from .requests import trusted_networks
+from .streams import Streams
+from .submission import Submission
+from .uploads import Files
+
+log = structlog.get_logger(__name__)
+
+# Connections beside those of the readers: two flights of each collector, and the dispatcher's.
+_WRITERS = 5
+# A caller is told 503 quickly instead of waiting for a database that is away.
+_CONNECT_TIMEOUT = timedelta(seconds=2)
+_POOL_TIMEOUT = timedelta(seconds=2)
+_PUBLISH_TIMEOUT = timedelta(milliseconds=500)
+_ENSURE_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The application, and what the server around it has to know."""
+
+    app: falcon.asgi.App[Any, Any]
+    live: Live
+    metrics: Metrics
+
+
+class Lifespan:
+    """Falcon middleware: what runs beside the requests."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        submission: Submission,
+        ledger: Ledger,
+        live: Live,
+        health: Health,
+        queues: KnownQueues,
+        files: Files,
+    ) -> None:
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._submission = submission
+        self._ledger = ledger
+        self._live = live
+        self._health = health
+        self._queues = queues
+        self._files = files
+        self._beside: list[asyncio.Task[None]] = []
+
+    async def process_startup(self, scope: object, event: object) -> None:
+        self._dispatcher.start()
+        self._live.start()
+        self._beside = [
+            asyncio.create_task(self._ensure_queues()),
+            asyncio.create_task(self._health.watch()),
+        ]
+
+    async def process_shutdown(self, scope: object, event: object) -> None:
+        """In the order of the data's way: what was accepted is written, what was written is published."""
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._live.stop()
+        await self._submission.close()
+        await asyncio.to_thread(self._dispatcher.stop)
+        await asyncio.to_thread(self._ledger.close)
+        await asyncio.to_thread(self._files.close)
+        self._engine.dispose()
+        log.info("stopped")
+
+    async def _ensure_queues(self) -> None:
+        while not await self._queues.ensure():
+            await asyncio.sleep(_ENSURE_AGAIN_SECONDS)
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    return load(settings.task_modules, diagnostics=settings.diagnostics)
+
+
+def build(settings: Settings) -> Service:
+    """Raises ImportError for a task module, SecretsUnreadable and ValueError for a wrong setting."""
+    catalogue = catalogue_of(settings)
+    cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+    engine = make_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.db_pool_size + _WRITERS,
+        statement_timeout=timedelta(seconds=settings.db_statement_timeout_seconds),
+        connect_timeout=_CONNECT_TIMEOUT,
+        pool_timeout=_POOL_TIMEOUT,
+        application_name="taskyard-api",
+    )
+    names = Names(settings.namespace)
+    url = settings.redis_url.get_secret_value()
+    publisher = Publisher(make_redis(url, socket_timeout=_PUBLISH_TIMEOUT, max_connections=4), names)
+    client = _async_client(url, settings.redis_max_connections)
+    ledger = Ledger(engine, settings.db_pool_size)
+    queues = KnownQueues(ledger, {*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
+    metrics = Metrics("api")
+    metrics.watch_pool(engine)
+    meters = Meters(
+        metrics,
+        routes=routes_of(),
+        tasks=[(catalogue[name].queue, name) for name in catalogue.names],
+        queues=queues.configured,
+        scopes=[str(scope) for scope in Scope],
+    )
+    dispatcher = Dispatcher(engine, publisher)
+    submission = Submission(engine, dispatcher, meters)
+    live = Live(client, names.events, ledger)
+    lease = timedelta(seconds=settings.worker_lease_seconds)
+    health = Health(
+        ledger,
+        client,
+        lease=lease,
+        database=metrics.dependency("database"),
+        broker=metrics.dependency("redis"),
+    )
+    files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
+    lifespan = Lifespan(
+        engine=engine,
+        dispatcher=dispatcher,
+        submission=submission,
+        ledger=ledger,
+        live=live,
+        health=health,
+        queues=queues,
+        files=files,
+    )
+    app = create_app(
+        Collaborators(
+            catalogue=catalogue,
+            admission=Admission(catalogue, cipher, queues, life=settings.task_life),
+            submission=submission,
+            dispatcher=dispatcher,
+            ledger=ledger,
+            live=live,
+            streams=Streams(ledger, live, meters),
+            health=health,
+            files=files,
+            gate=Gate(
+                Keys(ledger),
+                RateLimit(settings.rate_limit_per_second),
+                meters,
+                trusted_networks(settings.trusted_proxies),
+            ),
+            lifespan=lifespan,
+            task_life=settings.task_life,
+            worker_lease=lease,
+            support_url=settings.support_url,
+            cors_origins=settings.cors_origins,
+        )
+    )
+    return Service(app, live, metrics)
+
+
+def _async_client(url: str, max_connections: int) -> Any:
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_connect_timeout=2,
+        socket_timeout=10,
+        socket_keepalive=True,
+        max_connections=max_connections,
+        retry=Retry(NoBackoff(), 0),
+    )

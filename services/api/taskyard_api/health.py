@@ -1,0 +1,168 @@
+"""How the parts are: PostgreSQL, Redis, the workers, the scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import redis
+import redis.asyncio
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.store import fleet, migrate
+from taskyard.telemetry.metrics import Dependency
+
+from .auth import Caller
+from .ledger import Ledger
+from .resources.fleet import worker
+
+log = structlog.get_logger(__name__)
+
+HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
+_WORST_FIRST = (UNHEALTHY, DEGRADED, HEALTHY)
+_REDIS_SECONDS = 2.0
+_WATCH_SECONDS = 5.0
+
+
+class NotReady(LedgerUnavailable):
+    """PostgreSQL answers and lacks the newest tables."""
+
+
+class Health:
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: redis.asyncio.Redis,
+        *,
+        lease: timedelta,
+        database: Dependency,
+        broker: Dependency,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._lease = lease
+        self._dependencies = {"database": database, "redis": broker}
+        self._head = migrate.head()
+        self._migrated = False
+
+    async def ready(self) -> dict[str, str]:
+        """Raises LedgerUnavailable."""
+        await self._ledger.run(self._check_database)
+        broker = await self._redis()
+        is_up = broker["status"] == HEALTHY
+        return {
+            "status": "ready" if is_up else "degraded",
+            "database": "up",
+            "redis": "up" if is_up else "down",
+        }
+
+    async def watch(self) -> None:
+        """Keeps `dependency_up`, for ever."""
+        while True:
+            await asyncio.gather(self._database(), self._redis())
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def detailed(self, caller: Caller) -> dict[str, Any]:
+        database, broker, workers, scheduler = await asyncio.gather(
+            self._database(), self._redis(), self._workers(caller), self._scheduler()
+        )
+        components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
+        # Without PostgreSQL nothing works; without the others less does.
+        states = {c["status"] for c in components.values()}
+        worst = next(s for s in _WORST_FIRST if s in states)
+        status = (
+            UNHEALTHY
+            if database["status"] == UNHEALTHY
+            else min(worst, DEGRADED)
+            if worst != HEALTHY
+            else worst
+        )
+        return {"status": status, "components": components}
+
+    def _check_database(self, conn: Connection) -> None:
+        conn.execute(sa.text("SELECT 1"))
+        if not self._migrated:
+            found = migrate.current(conn)
+            # A newer schema is fine: the release before runs on it while the next one is rolled out.
+            if found is None or found < self._head:
+                raise NotReady("the database is not migrated: run `taskyard-api migrate`")
+            self._migrated = True
+
+    async def _database(self) -> dict[str, Any]:
+        return await self._component("database", lambda: self._ledger.run(self._check_database))
+
+    async def _redis(self) -> dict[str, Any]:
+        async def ping() -> None:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                await self._client.ping()
+
+        return await self._component("redis", ping)
+
+    async def _component(self, name: str, check: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+        started = time.perf_counter()
+        try:
+            await check()
+        except Exception as e:  # noqa: BLE001 - whatever it is, this part is not well
+            self._dependencies[name].failed(e)
+            status = UNHEALTHY
+            reason = "not migrated" if isinstance(e, NotReady) else "does not answer"
+            return {"status": status, "latency_ms": _since(started), "reason": reason}
+        self._dependencies[name].answered()
+        return {"status": HEALTHY, "latency_ms": _since(started), "reason": None}
+
+    async def _workers(self, caller: Caller) -> dict[str, Any]:
+        started = time.perf_counter()
+        found: dict[str, Any] = {"workers_count": 0, "active_tasks": 0, "workers": []}
+
+        def read(conn: Connection) -> dict[str, Any]:
+            rows = fleet.workers(conn, lease=self._lease, queues=caller.queues)
+            alive = [row for row in rows if row["is_alive"]]
+            begun = [task_id for row in alive for task_id in row["begun"]]
+            seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
+            return {
+                "workers_count": len(alive),
+                "active_tasks": fleet.running_tasks(conn),
+                "workers": [worker(row, seen) for row in alive],
+            }
+
+        reason = None
+        try:
+            found = await self._ledger.run(read)
+            if not found["workers_count"]:
+                reason = "no worker is alive"
+        except Exception as e:  # noqa: BLE001 - see above
+            reason = "unknown: the database does not answer"
+            log.info("health_unknown", part="workers", error=str(e))
+        status = HEALTHY if reason is None else UNHEALTHY
+        return {"status": status, "latency_ms": _since(started), "reason": reason, **found}
+
+    async def _scheduler(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        name, ticked_at, reason = None, None, None
+        try:
+            row = await self._ledger.run(fleet.leader)
+            if row is None or not row["holds"]:
+                reason = "no scheduler leads"
+            if row is not None:
+                name = row["holder_name"] if row["holds"] else None
+                ticked_at = row["ticked_at"]
+        except Exception as e:  # noqa: BLE001 - see above
+            reason = "unknown: the database does not answer"
+            log.info("health_unknown", part="scheduler", error=str(e))
+        return {
+            "status": HEALTHY if reason is None else UNHEALTHY,
+            "latency_ms": _since(started),
+            "reason": reason,
+            "leader": name,
+            "last_tick": ticked_at,
+        }
+
+
+def _since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 2)

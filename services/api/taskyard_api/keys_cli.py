@@ -1,0 +1,198 @@
+"""`taskyard-api keys`: made, listed, revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+from sqlalchemy import Connection
+from sqlalchemy.exc import ProgrammingError
+
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.settings import InvalidSettings, Settings, read_settings
+from taskyard.store import api_keys
+from taskyard.store import engine as store
+
+from .auth import NewKey, Scope, make_key, read_key
+
+app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
+
+FAILED, USAGE, AWAY = 1, 2, 3
+FIRST_KEY = "bootstrap"
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.")
+]
+
+
+def _settings(database_url: str | None) -> Settings:
+    try:
+        return read_settings(database_url=database_url)
+    except InvalidSettings as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
+    """Exits with 3 where PostgreSQL is away, with 1 where it is not migrated."""
+    engine = store.make_engine(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        return store.run_transaction(engine, verb)
+    except LedgerUnavailable as e:
+        typer.echo(f"PostgreSQL does not answer: {e}", err=True)
+        raise typer.Exit(AWAY) from None
+    except ProgrammingError:
+        typer.echo("The database is not migrated: run `taskyard-api migrate`.", err=True)
+        raise typer.Exit(FAILED) from None
+    finally:
+        engine.dispose()
+
+
+@app.command(
+    epilog="Examples:\n\n  taskyard-api keys create --name ci --scope submit --scope read\n\n"
+    "  taskyard-api keys create --name reports --scope submit --queue low_priority --expires-in-days 90 --json"
+)
+def create(
+    name: Annotated[str, typer.Option("--name", help="Unique; tasks remember it as `submitted_by`.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", help="Repeat it for several.")],
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", help="Only this queue; repeat it for several.")
+    ] = None,
+    expires_in_days: Annotated[float | None, typer.Option("--expires-in-days", min=0)] = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is printed once and cannot be shown again."""
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        typer.echo("--name must be 1 to 100 printable characters.", err=True)
+        raise typer.Exit(USAGE)
+    expires_at = None
+    if expires_in_days is not None:
+        expires_at = datetime.now(UTC) + timedelta(days=expires_in_days)
+    settings, key = _settings(database_url), make_key()
+    scopes = list(dict.fromkeys(map(str, scope)))
+    made = _in_ledger(
+        settings, lambda conn: _insert(conn, key, name, scopes, queues=queue or None, expires_at=expires_at)
+    )
+    if not made:
+        typer.echo(f"There is a key named {name!r} already.", err=True)
+        raise typer.Exit(FAILED)
+    _print_new(key, name, scopes, as_json=as_json)
+
+
+def _insert(
+    conn: Connection,
+    key: NewKey,
+    name: str,
+    scopes: Sequence[str],
+    *,
+    queues: Sequence[str] | None = None,
+    expires_at: datetime | None = None,
+) -> bool:
+    made = api_keys.create(
+        conn,
+        name=name,
+        prefix=key.prefix,
+        digest=key.digest,
+        scopes=scopes,
+        queues=queues,
+        expires_at=expires_at,
+    )
+    return made is not None
+
+
+def _print_new(key: NewKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        told = {"key": key.text, "name": name, "prefix": key.prefix, "scopes": list(scopes)}
+        typer.echo(orjson.dumps(told).decode())
+    else:
+        typer.echo(key.text)
+
+
+@app.command("list", epilog="Examples:\n\n  taskyard-api keys list\n\n  taskyard-api keys list --json")
+def list_(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """List the keys, without their secrets."""
+    rows = _in_ledger(_settings(database_url), api_keys.every)
+    now = datetime.now(UTC)
+    shown: list[dict[str, Any]] = [
+        {
+            "name": row["name"],
+            "prefix": row["prefix"],
+            "scopes": row["scopes"],
+            "queues": row["queues"],
+            "created_at": row["created_at"],
+            "expires_at": row["expires_at"],
+            "revoked_at": row["revoked_at"],
+            "state": _state(row, now),
+        }
+        for row in rows
+    ]
+    if as_json:
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_UTC_Z).decode())
+        return
+    for key in shown:
+        queues = ",".join(key["queues"]) if key["queues"] is not None else "all queues"
+        typer.echo(
+            f"{key['name']:20} ty_{key['prefix']}_…  {key['state']:8} {','.join(key['scopes'])}  {queues}"
+        )
+
+
+def _state(row: Any, now: datetime) -> str:
+    if row["revoked_at"] is not None:
+        return "revoked"
+    return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "valid"
+
+
+@app.command(epilog="Examples:\n\n  taskyard-api keys revoke ci\n\n  taskyard-api keys revoke 3fk29x0a")
+def revoke(
+    name: Annotated[str, typer.Argument(help="The key's name or prefix.")],
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key; it is refused within five seconds."""
+    prefix = name.removeprefix("ty_").partition("_")[0] if name.startswith("ty_") else name
+    revoked = _in_ledger(_settings(database_url), lambda conn: api_keys.revoke(conn, prefix))
+    if not revoked:
+        typer.echo("There is no such key, or it was revoked before.", err=True)
+        raise typer.Exit(FAILED)
+    typer.echo(orjson.dumps({"revoked": prefix}).decode() if as_json else f"Revoked {prefix}.")
+
+
+@app.command(
+    epilog="Examples:\n\n  taskyard-api keys bootstrap\n\n"
+    "  TASKYARD_BOOTSTRAP_KEY=ty_... taskyard-api keys bootstrap"
+)
+def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Make the first admin key where there is no key at all; harmless when repeated.
+
+    It is TASKYARD_BOOTSTRAP_KEY where that is set; otherwise a random one is made and printed once.
+    """
+    settings = _settings(database_url)
+    given = settings.bootstrap_key
+    try:
+        key = make_key() if given is None else read_key(given.get_secret_value())
+    except ValueError as e:
+        typer.echo(f"TASKYARD_BOOTSTRAP_KEY: {e}", err=True)
+        raise typer.Exit(USAGE) from None
+
+    def first(conn: Connection) -> bool:
+        return api_keys.lock_for_bootstrap(conn) and _insert(conn, key, FIRST_KEY, [Scope.ADMIN])
+
+    made = _in_ledger(settings, first)
+    if not made:
+        typer.echo('{"key": null}' if as_json else "There are keys already; nothing was made.")
+    elif given is None:
+        _print_new(key, FIRST_KEY, [Scope.ADMIN], as_json=as_json)
+    else:
+        told = {"key": None, "name": FIRST_KEY, "prefix": key.prefix}
+        typer.echo(
+            orjson.dumps(told).decode()
+            if as_json
+            else f"Made the first key, ty_{key.prefix}_…, as it was given."
+        )

@@ -1,0 +1,196 @@
+"""The OpenAPI 3.1 document, written from what the handlers declare and the models that validate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from taskyard.version import __version__
+
+from . import answers
+from .operations import JSON, Operation, operations_of
+from .problems import MEDIA_TYPE, TITLES
+
+_REF = "#/components/schemas/{model}"
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_SECURITY = "key"
+_RETRY_AFTER = frozenset({429, 503})
+
+
+def document(routes: Mapping[str, object]) -> dict[str, Any]:
+    """`routes`: path templates and their resources."""
+    declared = [
+        (path, method, op)
+        for path, resource in routes.items()
+        for method, op in operations_of(resource).items()
+    ]
+    schemas, components = _schemas([op for _, _, op in declared])
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, op in declared:
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, op, schemas, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Taskyard",
+            "version": __version__,
+            "description": "Background tasks: submitted, watched, cancelled, retried.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                _SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: ty_..."}
+            },
+        },
+    }
+
+
+_Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
+
+
+def _schemas(operations: list[Operation]) -> tuple[_Schemas, dict[str, Any]]:
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(answers.ProblemDocument, "serialization")]
+    for op in operations:
+        if op.body is not None:
+            wanted.append((op.body, "validation"))
+        if op.query is not None:
+            wanted.append((op.query, "validation"))
+        wanted.extend((a.model, "serialization") for a in op.answers.values() if a.model is not None)
+    made, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
+    return cast("_Schemas", made), definitions["$defs"]
+
+
+def _operation(
+    path: str, method: str, op: Operation, schemas: _Schemas, components: dict[str, Any]
+) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": _operation_id(path, method),
+        "summary": op.summary,
+        "tags": [path.removeprefix("/api/v1").strip("/").partition("/")[0]],
+        "parameters": list(_parameters(path, op, schemas, components)),
+        "responses": _responses(op, schemas),
+        "security": [] if op.scope is None else [{_SECURITY: []}],
+    }
+    if op.description or op.scope:
+        scope = f"Scope: `{op.scope}`." if op.scope else ""
+        made["description"] = f"{op.description} {scope}".strip()
+    if op.body is not None:
+        schema = schemas[op.body, "validation"]
+        made["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+    if op.files:
+        made["requestBody"] = _FILE
+    return made
+
+
+_FILE = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary"}},
+                "required": ["file"],
+                "additionalProperties": False,
+            }
+        },
+    },
+}
+
+
+def _operation_id(path: str, method: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "_", _VARIABLE.sub(r"by_\1", path.removeprefix("/api/v1").lower()))
+    return f"{method.lower()}_{words.strip('_')}"
+
+
+def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[str, Any]) -> Any:
+    for name in _VARIABLE.findall(path):
+        schema = (
+            {"type": "string", "format": "uuid"}
+            if name.endswith("_id")
+            else {"type": "string", "minLength": 1}
+        )
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+    if op.query is not None:
+        reference = schemas[op.query, "validation"]["$ref"].rpartition("/")[2]
+        for name, schema in components[reference].get("properties", {}).items():
+            yield _query_parameter(name, schema)
+    for name, description in (op.headers or {}).items():
+        yield _header(name, description, {"type": "string"})
+    yield _header("X-Request-ID", "Taken for this request's id; otherwise one is made.", {"type": "string"})
+    if op.keyed:
+        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        yield _header("Idempotency-Key", "Sent again with the same body: the first answer again.", schema)
+
+
+def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    described = {
+        key: value for key, value in schema.items() if key not in {"title", "default", "description"}
+    }
+    if "anyOf" in described:  # a parameter is left out rather than null
+        options = [option for option in described.pop("anyOf") if option != {"type": "null"}]
+        described |= options[0]
+    if schema.get("default") is not None:
+        described["default"] = schema["default"]
+    made: dict[str, Any] = {"name": name, "in": "query", "required": False, "schema": described}
+    if "description" in schema:
+        made["description"] = schema["description"]
+    if described.get("type") == "array":
+        made |= {"style": "form", "explode": False}
+    return made
+
+
+def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+_REQUEST_ID = {"X-Request-ID": {"schema": {"type": "string"}, "description": "Also in every log line."}}
+
+
+def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for status, answer in op.answers.items():
+        response: dict[str, Any] = {"description": answer.description, "headers": dict(_REQUEST_ID)}
+        for name in answer.headers:
+            response["headers"][name] = {"schema": {"type": "string"}}
+        if answer.model is not None:
+            response["content"] = {answer.media_type: {"schema": schemas[answer.model, "serialization"]}}
+        elif answer.media_type == "application/octet-stream":
+            response["content"] = {"*/*": {}}
+        elif status != 204:
+            response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+        if answer.also:
+            response["content"][answer.also] = {"schema": {"type": "string"}}
+        made[str(status)] = response
+    problem = schemas[answers.ProblemDocument, "serialization"]
+    for status in sorted(_refusals(op)):
+        headers = dict(_REQUEST_ID)
+        if status in _RETRY_AFTER:
+            headers["Retry-After"] = {"schema": {"type": "string"}, "description": "Seconds."}
+        made[str(status)] = {
+            "description": TITLES[status],
+            "headers": headers,
+            "content": {MEDIA_TYPE: {"schema": problem}},
+        }
+    return made
+
+
+def _refusals(op: Operation) -> set[int]:
+    found = {*op.refusals, 400, 406, 500, 503}
+    if op.scope is not None:
+        found |= {401, 403, 429}
+    if op.body is not None or op.files or op.keyed:
+        found |= {413, 422}
+    if op.body is not None or op.files:
+        found.add(415)
+    if op.keyed:
+        found.add(409)
+    if op.query is not None or op.headers:
+        found.add(422)
+    return found

@@ -1,0 +1,102 @@
+"""Timelines and live changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon.asgi
+
+from taskyard.domain.errors import NotFound
+from taskyard.store.timeline import BEGINNING, EventId, timeline
+
+from .. import answers, views
+from ..auth import Scope
+from ..ledger import Ledger
+from ..live import Live
+from ..models import EventsQuery, TimelineQuery
+from ..operations import EVENT_STREAM, Answer, operation
+from ..queries import query_of
+from ..refusals import Fault, Invalid
+from ..requests import Request
+from ..streams import Streams
+from .tasks import task_id_of, visible_task
+
+
+def _event_id(text: str, where: str) -> EventId:
+    try:
+        return EventId.parse(text)
+    except ValueError:
+        raise Invalid([Fault(where, "This is not the id of an event.")]) from None
+
+
+def _stream(resp: falcon.asgi.Response, events: Any) -> None:
+    resp.content_type = EVENT_STREAM
+    # Proxies that gather answers would hold events back.
+    resp.set_header("Cache-Control", "no-store")
+    resp.set_header("X-Accel-Buffering", "no")
+    resp.sse = events
+
+
+class TaskEvents:
+    def __init__(self, ledger: Ledger, streams: Streams) -> None:
+        self._ledger = ledger
+        self._streams = streams
+
+    @operation(
+        summary="A task's timeline; live as text/event-stream",
+        description="Live, it begins behind Last-Event-ID and closes after the final event. Stack traces are shown "
+        "to keys with the scope `manage`.",
+        scope=Scope.READ,
+        query=TimelineQuery,
+        headers={"Last-Event-ID": "Live only: the id of the last event that was received."},
+        answers={200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
+        query = query_of(TimelineQuery, req)
+        caller = req.context.caller
+        row = await visible_task(self._ledger, task_id_of(task_id), caller)
+        after = BEGINNING if query.cursor is None else _event_id(query.cursor, "?cursor")
+        if wants_stream(req):
+            last = req.get_header("Last-Event-ID")
+            after = after if not last else _event_id(last, "Last-Event-ID")
+            _stream(resp, self._streams.of_task(row["id"], after, caller))
+            return
+        found = await self._ledger.run(lambda conn: timeline(conn, row["id"], after=after, limit=query.limit))
+        if found is None:
+            raise NotFound("There is no such task.")
+        items = [views.event(e, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
+        more = items[-1]["id"] if items and not found.complete else None
+        views.send(resp, 200, {"items": items, "next_cursor": more})
+
+
+def wants_stream(req: Request) -> bool:
+    return req.client_prefers(("application/json", EVENT_STREAM)) == EVENT_STREAM
+
+
+class Events:
+    def __init__(self, live: Live, streams: Streams) -> None:
+        self._live = live
+        self._streams = streams
+
+    @operation(
+        summary="All tasks' changes, live",
+        description="There is no replay: who was away reads the tasks.",
+        scope=Scope.READ,
+        query=EventsQuery,
+        answers={200: Answer(description="Changes of state, as they happen.", media_type=EVENT_STREAM)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        query = query_of(EventsQuery, req)
+        queues = req.context.caller.queues
+        states = frozenset(query.state or ())
+
+        def wanted(change: dict[str, Any]) -> bool:
+            return (
+                (queues is None or change["queue"] in queues)
+                and (not states or change["state"] in states)
+                and (query.name is None or change["name"] == query.name)
+                and (query.queue is None or change["queue"] == query.queue)
+            )
+
+        _stream(resp, self._streams.of_all(wanted))

@@ -1,0 +1,175 @@
+"""Queues and workers, as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import falcon.asgi
+from sqlalchemy import Connection
+
+from taskyard.domain.errors import NotFound
+from taskyard.domain.tasks import State
+from taskyard.store import fleet
+
+from .. import answers, views
+from ..auth import Caller, Scope
+from ..ledger import Ledger
+from ..models import PageQuery
+from ..operations import Answer, operation
+from ..paging import next_cursor, read_cursor
+from ..queries import query_of
+from ..requests import Request
+
+RATE_WINDOW = timedelta(minutes=5)
+
+
+class Queues:
+    def __init__(self, ledger: Ledger, *, lease: timedelta) -> None:
+        self._ledger = ledger
+        self._lease = lease
+
+    async def find(self, caller: Caller, name: str | None = None) -> list[dict[str, Any]]:
+        if name is not None and not caller.sees(name):
+            return []
+        names = caller.queues if name is None else {name}
+        rows = await self._ledger.run(
+            lambda conn: fleet.queues(conn, names=names, lease=self._lease, window=RATE_WINDOW)
+        )
+        return [_queue(row) for row in rows]
+
+    @operation(
+        summary="All queues with their depths",
+        scope=Scope.READ,
+        answers={200: Answer(description="The queues, by name.", model=answers.QueuePage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        views.send(resp, 200, {"items": await self.find(req.context.caller), "next_cursor": None})
+
+
+class OneQueue:
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+
+    @operation(
+        summary="A queue with its depths",
+        scope=Scope.READ,
+        answers={200: Answer(description="The queue.", model=answers.QueueShown)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        found = await self._queues.find(req.context.caller, name)
+        if not found:
+            raise NotFound("There is no such queue.")
+        views.send(resp, 200, found[0])
+
+
+def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
+    minutes = RATE_WINDOW / timedelta(minutes=1)
+    depth = {str(state): row["depth"].get(state, 0) for state in State}
+    return {
+        "name": row["name"],
+        "paused": row["paused_at"] is not None,
+        "paused_at": row["paused_at"],
+        "depth": depth,
+        "counted_at": row["taken_at"],
+        "oldest_waiting_at": row["oldest_at"],
+        "workers": row["workers"],
+        "rate": {
+            "finished_per_minute": round(row["finished"] / minutes, 2),
+            "failed_per_minute": round(row["failed"] / minutes, 2),
+        },
+        "concurrent": row["concurrent"],
+        "per_second": row["per_second"],
+    }
+
+
+class Workers:
+    def __init__(self, ledger: Ledger, *, lease: timedelta) -> None:
+        self._ledger = ledger
+        self._lease = lease
+
+    async def find(
+        self, caller: Caller, *, worker_id: UUID | None = None, before: UUID | None = None, limit: int = 200
+    ) -> list[dict[str, Any]]:
+        def read(conn: Connection) -> list[dict[str, Any]]:
+            rows = fleet.workers(
+                conn,
+                lease=self._lease,
+                queues=caller.queues,
+                worker_id=worker_id,
+                before=before,
+                limit=limit,
+            )
+            begun = [task_id for row in rows for task_id in row["begun"]]
+            seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
+            return [worker(row, seen) for row in rows]
+
+        return await self._ledger.run(read)
+
+    @operation(
+        summary="Workers, those that stopped within the last hour too",
+        scope=Scope.READ,
+        query=PageQuery,
+        answers={200: Answer(description="The workers, newest first.", model=answers.WorkerPage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        query = query_of(PageQuery, req)
+        found = await self.find(req.context.caller, before=read_cursor(query.cursor), limit=query.limit + 1)
+        cursor = next_cursor(found, query.limit)
+        views.send(resp, 200, {"items": found[: query.limit], "next_cursor": cursor})
+
+
+class OneWorker:
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    @operation(
+        summary="A worker",
+        scope=Scope.READ,
+        answers={200: Answer(description="The worker.", model=answers.WorkerShown)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, worker_id: str) -> None:
+        found = await self._workers.find(req.context.caller, worker_id=_worker_id(worker_id))
+        if not found:
+            raise NotFound("There is no such worker.")
+        views.send(resp, 200, found[0])
+
+
+def _worker_id(text: str) -> UUID:
+    try:
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise NotFound("There is no such worker.")
+
+
+def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
+    """`seen`: the tasks the caller may see. A worker whose beat is overdue is lost, even before anybody said so."""
+    running = [task_id for task_id in row["begun"] if task_id in seen]
+    state = row["state"]
+    if not row["is_alive"] and state not in {"stopped", "lost"}:
+        state = "lost"
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "host": row["host"],
+        "pid": row["pid"],
+        "version": row["version"],
+        "queues": row["queues"],
+        "processes": row["processes"],
+        "threads": row["threads"],
+        "state": state,
+        "running_tasks": len(row["begun"]),
+        "running": running,
+        "memory_bytes": row["memory_bytes"],
+        "children": row["children"],
+        "started_at": row["started_at"],
+        "last_beat_at": row["beat_at"],
+        "lost_at": row["lost_at"],
+        "stopped_at": row["stopped_at"],
+    }

@@ -1,0 +1,47 @@
+"""Health: alive, ready, and in detail."""
+
+from __future__ import annotations
+
+import falcon.asgi
+
+from .. import answers, views
+from ..auth import Scope
+from ..health import Health
+from ..operations import Answer, operation
+from ..requests import Request
+
+
+class Live:
+    @operation(
+        summary="The loop turns; nothing else is touched",
+        scope=None,
+        answers={200: Answer(description="Alive.", model=answers.Alive)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        views.send(resp, 200, {"status": "alive"})
+
+
+class Ready:
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    @operation(
+        summary="PostgreSQL answers and is migrated; Redis being away only degrades",
+        scope=None,
+        answers={200: Answer(description="Ready.", model=answers.Ready)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        views.send(resp, 200, await self._health.ready())
+
+
+class Detailed:
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    @operation(
+        summary="Every part, with its latency and what is wrong with it",
+        scope=Scope.READ,
+        answers={200: Answer(description="The parts.", model=answers.Health)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        views.send(resp, 200, await self._health.detailed(req.context.caller))

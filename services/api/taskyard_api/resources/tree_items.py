@@ -1,0 +1,198 @@
+"""Tree items: files people uploaded and tasks made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import falcon.asgi
+
+from taskyard.domain.errors import NotFound
+from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.lifecycle.submit import SubmittedTask
+from taskyard.store.tree_items import TreeItem
+
+from .. import answers, views
+from ..admission import Admission
+from ..auth import Scope
+from ..bodies import read_json, validated
+from ..idempotency import key_of, once, replay
+from ..models import PageQuery, SubmitTask, ThumbnailBody
+from ..operations import ANYTHING, Answer, operation
+from ..paging import cursor_at, read_cursor
+from ..queries import query_of
+from ..ranges import wanted_range
+from ..requests import Request
+from ..submission import Submission
+from ..uploads import Files
+
+PATH = "/api/v1/tree-items"
+
+
+def _item_id(text: str) -> UUID:
+    try:
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise NotFound("There is no such item.")
+
+
+def shown(item: TreeItem) -> dict[str, Any]:
+    return {
+        "item_id": item.id,
+        "name": item.name,
+        "object_type": item.object_type,
+        "content_type": item.content_type,
+        "size": item.size,
+        "sha256": item.sha256,
+        "parent_id": item.parent_id,
+        "task_id": item.task_id,
+        "created_at": item.created_at,
+    }
+
+
+class TreeItems:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @operation(
+        summary="Upload a file",
+        description="As the raw body, with its name in X-Filename, or as a form with one file.",
+        scope=Scope.SUBMIT,
+        files=True,
+        headers={"X-Filename": "For a raw body: the file's name, in percent-encoded UTF-8."},
+        answers={201: Answer(description="Kept.", model=answers.TreeItem, headers=("Location",))},
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        key_of(req, b"")  # a bad key is refused before two gigabytes are sent
+        received = await self._files.receive(req)
+        told = "\x00".join((received.name, received.content_type, received.stored.sha256))
+        key = key_of(req, told.encode())
+        kept = False
+
+        async def work() -> None:
+            nonlocal kept
+            item = await self._files.keep(received, submitted_by=req.context.caller.name)
+            kept = True
+            views.send(resp, 201, shown(item))
+            resp.set_header("Location", f"{PATH}/{item.id}")
+
+        try:
+            await once(self._files.ledger, key, resp, work)
+        finally:
+            if not kept:
+                await self._files.discard(received.stored.key)
+
+    @operation(
+        summary="List items, newest first",
+        scope=Scope.READ,
+        query=PageQuery,
+        answers={200: Answer(description="A page of items.", model=answers.TreeItemPage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        query = query_of(PageQuery, req)
+        found = await self._files.page(before=read_cursor(query.cursor), limit=query.limit + 1)
+        items = found[: query.limit]
+        more = cursor_at(items[-1].id) if len(found) > query.limit else None
+        views.send(resp, 200, {"items": [shown(item) for item in items], "next_cursor": more})
+
+
+class OneTreeItem:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @operation(
+        summary="Read an item",
+        scope=Scope.READ,
+        answers={200: Answer(description="The item.", model=answers.TreeItem)},
+        refusals=(404,),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
+        views.send(resp, 200, shown(await self._files.item(_item_id(item_id))))
+
+    @operation(
+        summary="Delete an item and its content",
+        scope=Scope.MANAGE,
+        answers={204: Answer(description="Gone.")},
+        refusals=(404,),
+    )
+    async def on_delete(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
+        await self._files.delete(_item_id(item_id))
+        resp.status = 204
+
+
+class Content:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @operation(
+        summary="Download an item's content, or one range of it",
+        scope=Scope.READ,
+        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        answers={
+            200: Answer(description="All of it.", media_type=ANYTHING),
+            206: Answer(description="The range.", media_type=ANYTHING),
+        },
+        refusals=(404, 416),
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
+        item = await self._files.item(_item_id(item_id))
+        etag = f'"{item.sha256}"'
+        condition = req.get_header("If-Range")
+        ranged = req.get_header("Range") if condition in {None, etag} else None
+        part = wanted_range(ranged, item.size)
+        first, last = part or (0, item.size - 1)
+        file = await self._files.open(item, first)
+        resp.status = 200 if part is None else 206
+        resp.content_type = item.content_type
+        resp.set_header("ETag", etag)
+        resp.set_header("Accept-Ranges", "bytes")
+        resp.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(item.name, safe='')}")
+        # What was uploaded must not run as a page of this origin.
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.set_header("Content-Security-Policy", "sandbox")
+        if part is not None:
+            resp.set_header("Content-Range", f"bytes {first}-{last}/{item.size}")
+        length = last - first + 1
+        resp.set_stream(self._files.pieces(req, file, length), length)
+
+
+class Thumbnail:
+    def __init__(self, files: Files, admission: Admission, submission: Submission) -> None:
+        self._files = files
+        self._admission = admission
+        self._submission = submission
+
+    @operation(
+        summary="Make a thumbnail of an image",
+        scope=Scope.SUBMIT,
+        body=ThumbnailBody,
+        answers={202: Answer(description="The task that makes it.", model=answers.TaskStarted)},
+        refusals=(404,),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
+        value, body = await read_json(req)
+        size = validated(ThumbnailBody, value)
+        item = await self._files.item(_item_id(item_id))
+        params = {"item_id": str(item.id), "width": size.width, "height": size.height}
+        wanted = SubmitTask(name="files.generate_thumbnail", params=params)
+        tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
+
+        def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
+            told = {
+                "task_id": written[0].id,
+                "status": "PENDING",
+                "message": "The thumbnail is being made; it will be an item of its own.",
+            }
+            return StoredAnswer(202, {}, views.encode(told))
+
+        key = key_of(req, body)
+        if key is not None:
+            replay(resp, await self._submission.submit_keyed(tasks, key, answer))
+        else:
+            replay(resp, answer(await self._submission.submit(tasks)))

@@ -1,0 +1,227 @@
+"""Files: received, named, sent. Names are labels for people; where bytes are kept is the storage's own affair."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import falcon
+import falcon.asgi
+import structlog
+from falcon.asgi.multipart import MultipartForm
+from falcon.media.multipart import MultipartParseError, MultipartParseOptions
+
+from taskyard.domain.errors import NotFound
+from taskyard.domain.ids import new_id
+from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable, Stored
+from taskyard.store import tree_items
+from taskyard.store.tree_items import TreeItem
+
+from .ledger import Ledger
+from .refusals import Fault, Invalid, Malformed, TooLarge
+from .requests import Request
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+MAX_NAME_BYTES = 255
+_CHUNK = 1024 * 1024
+# The parts of a form around the file: headers, boundaries, small fields.
+_FORM_ROOM = 64 * 1024
+_DEFAULT_TYPE = "application/octet-stream"
+# They turn text around: a name that shows as `exe.jpg` and is something else.
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A complete file, durable, that no item names yet."""
+
+    name: str
+    content_type: str
+    stored: Stored
+
+
+class Files:
+    def __init__(self, storage: Storage, ledger: Ledger, *, max_bytes: int, threads: int = 4) -> None:
+        self._storage = storage
+        self.ledger = ledger
+        self._max_bytes = max_bytes
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+
+    async def receive(self, req: Request) -> Received:
+        """The file of this request, streamed into the storage.
+
+        Raises Invalid for its name, TooLarge, Malformed, StorageUnavailable.
+        """
+        media, options = falcon.parse_header(req.content_type or _DEFAULT_TYPE)
+        if media.lower() == "multipart/form-data":
+            return await self._from_form(req, options.get("boundary", ""))
+        name = checked_name(_header_name(req.header(b"x-filename")), "X-Filename")
+        content_type = checked_type(req.content_type, "Content-Type")
+        return Received(name, content_type, await self._store(req.chunks(self._max_bytes)))
+
+    async def _from_form(self, req: Request, boundary: str) -> Received:
+        if not 1 <= len(boundary) <= 70 or not boundary.isascii():
+            raise Malformed("The form has no boundary, or not a good one.")
+        chunks: Any = req.chunks(self._max_bytes + _FORM_ROOM)
+        form = MultipartForm(chunks, boundary.encode(), None, MultipartParseOptions())
+        received: Received | None = None
+        try:
+            async for part in form:
+                if part.filename is None or received is not None:
+                    raise Invalid([Fault(f"/{part.name or ''}", "A form brings one file and nothing else.")])
+                where = f"/{part.name or 'file'}"
+                name = checked_name(part.filename, where)
+                content_type = checked_type(part.content_type, where)
+                received = Received(name, content_type, await self._store(aiter(part.stream)))
+        except (MultipartParseError, UnicodeError) as e:
+            await self._forget(received)
+            described = getattr(e, "description", None)
+            raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
+        except BaseException:
+            await self._forget(received)
+            raise
+        if received is None:
+            raise Invalid([Fault("/file", "The form has no file.")])
+        return received
+
+    async def _forget(self, received: Received | None) -> None:
+        if received is not None:
+            await self.discard(received.stored.key)
+
+    async def _store(self, chunks: AsyncIterator[bytes]) -> Stored:
+        manager = self._storage.writer()
+        writer = await self._run(manager.__enter__)
+        try:
+            size, waiting = 0, bytearray()
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise TooLarge(self._max_bytes)
+                waiting += chunk
+                if len(waiting) >= _CHUNK:  # fewer, larger steps from the loop to a thread
+                    piece, waiting = bytes(waiting), bytearray()
+                    await self._run(lambda piece=piece: writer.write(piece))  # type: ignore[misc]
+            rest = bytes(waiting)
+            await self._run(lambda: writer.write(rest))
+            return await self._run(writer.commit)
+        finally:
+            await asyncio.shield(self._run(lambda: manager.__exit__(None, None, None)))
+
+    async def keep(self, received: Received, *, submitted_by: str) -> TreeItem:
+        """Makes the item; without one the bytes are discarded."""
+        item = TreeItem(
+            id=new_id(),
+            name=received.name,
+            content_type=received.content_type,
+            size=received.stored.size,
+            sha256=received.stored.sha256,
+            storage_key=received.stored.key,
+            submitted_by=submitted_by,
+        )
+        try:
+            return (await self.ledger.run(lambda conn: tree_items.insert(conn, [item])))[0]
+        except BaseException:
+            await self.discard(received.stored.key)
+            raise
+
+    async def discard(self, key: str) -> None:
+        try:
+            await self._run(lambda: self._storage.delete(key))
+        except StorageUnavailable:
+            log.warning("object_left", key=key)
+
+    async def item(self, item_id: UUID) -> TreeItem:
+        """Raises NotFound."""
+        found = await self.ledger.run(lambda conn: tree_items.get(conn, [item_id]))
+        if item_id not in found:
+            raise NotFound("There is no such item.")
+        return found[item_id]
+
+    async def page(self, *, before: UUID | None, limit: int) -> list[TreeItem]:
+        return await self.ledger.run(lambda conn: tree_items.page(conn, limit=limit, before=before))
+
+    async def delete(self, item_id: UUID) -> None:
+        """Raises NotFound."""
+        gone = await self.ledger.run(lambda conn: tree_items.delete(conn, [item_id]))
+        if not gone:
+            raise NotFound("There is no such item.")
+        for item in gone:
+            await self.discard(item.storage_key)
+
+    async def open(self, item: TreeItem, offset: int) -> BinaryIO:
+        """Raises NotFound where the bytes are gone, StorageUnavailable."""
+        try:
+            return await self._run(lambda: self._storage.open(item.storage_key, offset=offset))
+        except ObjectMissing:
+            raise NotFound("The content of this item is gone.") from None
+
+    async def pieces(self, req: Request, file: BinaryIO, length: int) -> AsyncIterator[bytes]:
+        """`length` bytes of the file, until the client leaves."""
+        leaving = asyncio.create_task(req.disconnected())
+        try:
+            while length > 0 and not leaving.done():
+                wanted = min(_CHUNK, length)
+                piece = await self._run(lambda wanted=wanted: file.read(wanted))  # type: ignore[misc]
+                if not piece:
+                    raise StorageUnavailable("the object is shorter than its item says")
+                length -= len(piece)
+                yield piece
+        finally:
+            leaving.cancel()
+            await self._run(file.close)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def _header_name(given: bytes | None) -> str:
+    if given is None:
+        raise Invalid([Fault("X-Filename", "Give the file a name, in percent-encoded UTF-8.")])
+    try:
+        return unquote_to_bytes(given).decode()
+    except UnicodeDecodeError:
+        raise Invalid([Fault("X-Filename", "Must be UTF-8, percent-encoded.")]) from None
+
+
+def checked_name(name: str, where: str) -> str:
+    """A file's name as it is kept. Raises Invalid for what would be a path, or no text, somewhere."""
+
+    def refuse(message: str) -> Invalid:
+        return Invalid([Fault(where, message)])
+
+    try:
+        name = unicodedata.normalize("NFC", name)
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise refuse("The file's name is not text.") from None
+    if not name.strip() or name in {".", ".."}:
+        raise refuse("The file needs a name.")
+    if size > MAX_NAME_BYTES:
+        raise refuse(f"The file's name may be {MAX_NAME_BYTES} bytes at most.")
+    if "/" in name or "\\" in name:
+        raise refuse("The file's name must not be a path.")
+    if any(unicodedata.category(c) in {"Cc", "Cs"} or c in _BIDI_CONTROLS for c in name):
+        raise refuse("The file's name has control characters.")
+    return name
+
+
+def checked_type(content_type: str | None, where: str) -> str:
+    """Raises Invalid."""
+    found = (content_type or _DEFAULT_TYPE).strip()
+    media, _ = falcon.parse_header(found)
+    kind, slash, subtype = media.partition("/")
+    if not (slash and kind and subtype) or len(found) > 255 or not found.isascii() or not found.isprintable():
+        raise Invalid([Fault(where, "The content type is not one.")])
+    return found

@@ -1,0 +1,165 @@
+"""The commands of `taskyard-scheduler`.
+
+Exit codes: 0 fine, 1 failed, 2 usage, 3 a dependency is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+app = typer.Typer(
+    name="taskyard-scheduler",
+    help="Taskyard's scheduler: one process leads, any number stand by.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+EXIT_FAILED, EXIT_USAGE, EXIT_AWAY = 1, 2, 3
+
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL", help="debug, info, warning, error or critical."),
+]
+
+
+@app.command(
+    epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3"
+)
+def run(
+    metrics_host: Annotated[
+        str | None,
+        typer.Option("--metrics-host", envvar="TASKYARD_METRICS_HOST", help="Where /metrics listens."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", envvar="TASKYARD_METRICS_PORT", help="Its port; 0: a free one."),
+    ] = None,
+    lease: Annotated[
+        float | None,
+        typer.Option(
+            "--lease",
+            envvar="TASKYARD_LEADER_LEASE_SECONDS",
+            help="Seconds after which a dead leader is followed by a standby.",
+        ),
+    ] = None,
+    health_file: Annotated[
+        Path | None,
+        typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="What healthcheck looks at."),
+    ] = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Leads, or stands by until the leader is gone. Ends on SIGTERM or Ctrl-C and gives the lease up at once.
+
+    PostgreSQL and Redis come from TASKYARD_DATABASE_URL and TASKYARD_REDIS_URL.
+    """
+    from taskyard.telemetry.metrics import MetricsPortTaken
+
+    from .service import serve
+
+    settings = _settings(
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        leader_lease_seconds=lease,
+        health_file=health_file,
+        log_level=log_level,
+    )
+    try:
+        code = serve(settings)
+    except MetricsPortTaken as e:
+        _end(str(e), EXIT_FAILED)
+    raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json"
+)
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Compares queued rows with what Redis knows and publishes what is missing.
+
+    The leader does this all the time; by hand it tells how things stand. Exit code 1: something was missing.
+    """
+    from taskyard.broker.connect import make_redis
+    from taskyard.broker.names import Names
+    from taskyard.broker.publisher import Publisher
+    from taskyard.domain.errors import Unavailable
+    from taskyard.store.engine import make_engine
+
+    from .inventory import Inventory
+    from .survey import publish_again, survey
+
+    settings = _settings(log_level=log_level)
+    names = Names(settings.namespace)
+    engine = make_engine(
+        settings.database_url.get_secret_value(), pool_size=1, application_name="taskyard-scheduler reconcile"
+    )
+    client = make_redis(settings.redis_url.get_secret_value())
+    try:
+        inventory = Inventory(client, names, settings.queues)
+        found = survey(engine, client, names, inventory)
+        published = 0
+        if not dry_run:
+            published = publish_again(engine, Publisher(client, names), inventory, found.missing)
+    except Unavailable as e:
+        _end(f"{type(e).__name__}: {str(e).splitlines()[0]}", EXIT_AWAY)
+    finally:
+        client.close()
+        engine.dispose()
+    answer: dict[str, Any] = {
+        "lost_everything": found.lost_everything,
+        "missing": len(found.missing),
+        "published": published,
+        "queues": [asdict(queue) for queue in found.queues],
+    }
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+    else:
+        width = max(len(queue.queue) for queue in found.queues)
+        typer.echo(f"{'queue':<{width}}  {'queued':>10}  {'missing':>10}")
+        for queue in found.queues:
+            typer.echo(f"{queue.queue:<{width}}  {queue.queued:>10,}  {queue.missing:>10,}")
+        if found.lost_everything:
+            typer.echo("Redis has lost everything: the leader publishes all queued tasks.")
+        typer.echo(
+            f"{len(found.missing):,} would be published again."
+            if dry_run
+            else f"{published:,} published again."
+        )
+    raise typer.Exit(EXIT_FAILED if found.missing and dry_run else 0)
+
+
+@app.command(epilog="Example:  taskyard-scheduler healthcheck --health-file /run/taskyard/scheduler.alive")
+def healthcheck(
+    health_file: Annotated[
+        Path | None,
+        typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="The file whose age is looked at."),
+    ] = None,
+) -> None:
+    """Exit code 0 while the scheduler's main loop turns, as leader or standby; touches no server."""
+    from .cli import healthcheck as check
+
+    raise typer.Exit(check(str(health_file) if health_file else None))
+
+
+def _settings(**overrides: Any) -> Any:
+    from taskyard.settings import InvalidSettings, read_settings
+
+    try:
+        return read_settings(**overrides)
+    except InvalidSettings as e:
+        _end(str(e), EXIT_USAGE)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,164 @@
+"""The leader's interval jobs, run by APScheduler with its memory job store.
+
+`Work` builds every part once; user schedules will be one more of them, with a job that fires what is due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import redis
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Engine
+
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import Publisher
+from taskyard.catalogue.types import Catalogue
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.workers import ensure_queues
+from taskyard.settings import Settings
+from taskyard.telemetry.metrics import Metrics
+
+from .depth import Depth
+from .ground import Ground
+from .guard import Guard
+from .inventory import Inventory
+from .leader import Leadership
+from .maintenance import BrokerWatch, Maintenance
+from .metrics import SchedulerMetrics
+from .promotion import Promotion
+from .reconcile import Missing, Rebuild
+from .relay import Relay
+from .rescue import Rescue
+from .retention import Retention
+from .throughput import Throughput
+
+# The share of an interval by which a job may come late, so that they don't all come together.
+_JITTER = 0.1
+
+
+class Work:
+    """All that the leader does. While this process is a standby every job returns at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        client: redis.Redis,
+        leadership: Leadership,
+        ground: Ground,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._leadership = leadership
+        self._queues = settings.queues
+        self._clock = clock
+        self.database = metrics.dependency("database")
+        self.broker = metrics.dependency("redis")
+        names = Names(settings.namespace)
+        publisher = Publisher(client, names)
+        depth = Depth(leadership, lambda: self.metrics, clock=clock)
+        self.metrics = SchedulerMetrics(
+            metrics,
+            catalogue,
+            settings.queues,
+            leads=lambda: leadership.leading,
+            knows_depth=depth.is_known,
+        )
+        self.dispatcher = Dispatcher(engine, publisher)
+        inventory = Inventory(client, names, settings.queues)
+        self.relay = Relay(leadership, publisher, ground, self.metrics)
+        self.rebuild = Rebuild(leadership, publisher, ground, inventory, self.metrics, self.broker)
+        maintenance = Maintenance(leadership, client, names, settings.queues, clock=clock)
+        missing = Missing(
+            leadership,
+            self.dispatcher,
+            ground,
+            inventory,
+            self.metrics,
+            wait_for=lambda: self.relay.backlog or self.rebuild.is_needed,
+            clock=clock,
+        )
+        rescue = Rescue(
+            leadership,
+            self.dispatcher,
+            ground,
+            self.metrics,
+            lease=timedelta(seconds=settings.worker_lease_seconds),
+            crash_limit=settings.crash_limit,
+        )
+        self.promotion = Promotion(
+            leadership, self.dispatcher, client, names, self.metrics, guard=self._guard
+        )
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            jobstores={"default": MemoryJobStore()},
+            executors={
+                "default": ThreadPoolExecutor(10)
+            },  # one a job: a slow one must not keep others waiting
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+        )
+        self.ticked = clock()
+        """When an interval job last turned."""
+        self._add("tick", 1.0, self._tick)
+        self._add("queues", 60.0, self._ensure_queues)
+        self._add("rebuild", 1.0, self.rebuild.turn)
+        self._add("relay", 1.0, self.relay.turn)
+        self._add("rescue", 1.0, rescue.turn)
+        self._add("missing", 2.0, missing.turn)
+        self._add("depth", 5.0, depth.turn)
+        self._add("throughput", 5.0, Throughput(leadership, ground).turn)
+        self._add("broker", 5.0, BrokerWatch(client, self.metrics, on_restart=maintenance.search_soon).turn)
+        self._add("maintenance", 10.0, maintenance.turn)
+        self._add("retention", 3600.0, Retention(leadership).turn)
+
+    def start(self) -> None:
+        self.dispatcher.start()
+        self.promotion.start()
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Ends all loops; what a job has under way it finishes, unless that needs a lease by now."""
+        self._scheduler.shutdown(wait=True)
+        self.promotion.stop()
+        self.dispatcher.stop()
+
+    def begin(self) -> None:
+        """A term begins: every job is due now."""
+        for job in self._scheduler.get_jobs():
+            self._scheduler.modify_job(job.id, next_run_time=datetime.now(UTC))
+
+    def stuck(self, *, after_seconds: float) -> str | None:
+        """Which loop has not turned for so long, or None."""
+        now = self._clock()
+        if now - self.ticked > after_seconds:
+            return "jobs"
+        if now - self.promotion.turned > after_seconds:
+            return "promotion"
+        return None
+
+    def _guard(self, name: str, work: Callable[[], None]) -> Guard:
+        return Guard(
+            name, work, self._leadership, database=self.database, broker=self.broker, clock=self._clock
+        )
+
+    def _add(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        job: Any = work if name == "tick" else self._guard(name, work)
+        self._scheduler.add_job(
+            job, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name
+        )
+
+    def _tick(self) -> None:
+        self.ticked = self._clock()
+        self.metrics.last_tick.set_to_current_time()
+
+    def _ensure_queues(self) -> None:
+        """Passes over all queues go by the table of queues; it must have them all."""
+        self._leadership.write(lambda conn: ensure_queues(conn, self._queues))

@@ -1,0 +1,50 @@
+"""Retention: small tables that would otherwise grow for ever."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+import structlog
+
+from .leader import Leadership
+
+log = structlog.stdlib.get_logger(__name__)
+
+_BATCH = 1000
+
+# SKIP LOCKED: a key that is being answered this very moment can wait for the next hour.
+_IDEMPOTENCY_KEYS = sa.text("""
+DELETE FROM idempotency_key WHERE (api_key_id, key) IN (
+    SELECT api_key_id, key FROM idempotency_key WHERE created_at < now() - interval '24 hours'
+    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+_WORKERS = sa.text("""
+DELETE FROM worker WHERE id IN (
+    SELECT id FROM worker WHERE least(lost_at, stopped_at) < now() - interval '7 days'
+    LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+class Retention:
+    """Deletes idempotency keys after 24 h, and workers seven days after their end."""
+
+    def __init__(self, leadership: Leadership) -> None:
+        self._leadership = leadership
+
+    def turn(self) -> None:
+        for what, statement in (("idempotency_keys", _IDEMPOTENCY_KEYS), ("workers", _WORKERS)):
+            deleted = self._delete(statement)
+            if deleted:
+                log.info("retention_pass", what=what, deleted=deleted)
+
+    def _delete(self, statement: sa.TextClause) -> int:
+        """In batches, each a transaction of its own: nobody waits long for a lock."""
+        total = 0
+        while self._leadership.leading:
+            deleted: int = self._leadership.write(
+                lambda conn: conn.execute(statement, {"limit": _BATCH}).rowcount
+            )
+            total += deleted
+            if deleted < _BATCH:
+                break
+        return total

@@ -1,0 +1,236 @@
+"""`taskyard`: tasks over HTTP, and what other distributions add (entry points `taskyard.commands`)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from .client import ApiAway, ApiRefused, Client
+from .settings import InvalidSettings, read_settings
+
+FAILED, USAGE, AWAY = 1, 2, 3
+
+app = typer.Typer(
+    name="taskyard",
+    help="Taskyard: background tasks, submitted and watched.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tasks = typer.Typer(
+    help="Submit, watch, cancel and retry tasks.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(tasks, name="tasks")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
+Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL")]
+TaskId = Annotated[str, typer.Argument(help="The task's id.", metavar="TASK_ID")]
+
+
+def main() -> None:
+    for entry in entry_points(group="taskyard.commands"):
+        # Only what is asked for is imported: a watch must not wait for a development stack to load.
+        if len(sys.argv) < 2 or sys.argv[1] in {entry.name, "-h", "--help"}:
+            _add(entry)
+    app()
+
+
+def _add(entry: EntryPoint) -> None:
+    try:
+        command = entry.load()
+    except ImportError as e:
+        reason = f"`taskyard {entry.name}` cannot be used here: {e}"
+
+        def command() -> None:
+            typer.echo(reason, err=True)
+            raise typer.Exit(FAILED)
+
+        command.__doc__ = f"(not usable here: {e})"
+    app.command(entry.name)(command)
+
+
+@contextmanager
+def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator[Client]:
+    """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it says no."""
+    try:
+        settings = read_settings(url=url, api_key=key, log_level=log_level)
+    except InvalidSettings as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(USAGE) from None
+    logging.basicConfig(
+        level=max(settings.log_level.upper(), "WARNING") if log_level is None else log_level.upper()
+    )
+    client = Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
+    try:
+        yield client
+    except ApiAway as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(AWAY) from None
+    except ApiRefused as e:
+        for line in e.lines():
+            typer.echo(line, err=True)
+        raise typer.Exit(FAILED) from None
+    finally:
+        client.close()
+
+
+@tasks.command(
+    epilog="Examples:\n\n  taskyard tasks submit diagnostics.echo '{\"value\": 1}'\n\n"
+    "  taskyard tasks submit email.send --param to_email=a@example.org --param subject=Hi --watch"
+)
+def submit(
+    name: Annotated[str, typer.Argument(help="The task type.")],
+    params: Annotated[str, typer.Argument(help="Its parameters, as a JSON object.")] = "{}",
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="name=value; the value is JSON, or else text. Repeat it."),
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--queue", help="Instead of the type's queue.")] = None,
+    delay: Annotated[float | None, typer.Option("--delay", help="Seconds from now.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Repeat it for several.")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="The same key and task again: the first answer again."),
+    ] = None,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+    as_json: AsJson = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Submit a task; prints its id."""
+    wanted: dict[str, Any] = {"name": name, "params": _params(params, param or [])}
+    given = {"queue": queue, "delay_seconds": delay, "tags": tag}
+    wanted |= {key: value for key, value in given.items() if value is not None}
+    with _client(url, api_key, log_level) as client:
+        task = client.submit(wanted, idempotency_key=idempotency_key)
+        if watch_it:
+            _watch(client, task["id"], as_json=as_json)
+        elif as_json:
+            _print_json(task)
+        else:
+            typer.echo(task["id"])
+
+
+def _params(text: str, pairs: list[str]) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as e:
+        raise typer.BadParameter(f"the parameters are not JSON: {e}") from None
+    if not isinstance(found, dict):
+        raise typer.BadParameter("the parameters must be a JSON object")
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--param {pair}: write name=value")
+        try:
+            found[name] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+@tasks.command(
+    epilog="Examples:\n\n  taskyard tasks status 0193...\n\n  taskyard tasks status 0193... --wait 30 --json"
+)
+def status(
+    task_id: TaskId,
+    wait: Annotated[float, typer.Option("--wait", min=0, max=60, help="Seconds to wait for its end.")] = 0,
+    url: Url = None,
+    api_key: Key = None,
+    as_json: AsJson = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Print where a task is."""
+    with _client(url, api_key, log_level) as client:
+        task = client.task(task_id, wait_seconds=wait)
+    if as_json:
+        _print_json(task)
+        return
+    typer.echo(f"{task['id']}  {task['name']}  {task['state']}")
+    if task["progress"] is not None:
+        typer.echo(f"  progress  {_percent(task['progress'])}{task['progress']['message']}")
+    typer.echo(f"  attempt   {task['attempt']} of {task['max_attempts']}, queue {task['queue']}")
+    if task["error"] is not None:
+        typer.echo(f"  error     {task['error']['message']} ({task['error']['code']})")
+    if task["result"] is not None:
+        typer.echo(f"  result    {orjson.dumps(task['result']).decode()}")
+
+
+def _percent(progress: dict[str, Any]) -> str:
+    return "" if progress["percent"] is None else f"{progress['percent']:g} %  "
+
+
+@tasks.command(epilog="Examples:\n\n  taskyard tasks watch 0193...\n\n  taskyard tasks watch 0193... --json")
+def watch(
+    task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+) -> None:
+    """Follow a task to its end with a progress bar; exits with 1 where it did not succeed. --json: its events,
+    one a line."""
+    with _client(url, api_key, log_level) as client:
+        client.task(task_id)
+        _watch(client, task_id, as_json=as_json)
+
+
+def _watch(client: Client, task_id: str, *, as_json: bool) -> None:
+    if as_json:
+        for event in client.follow(task_id):
+            typer.echo(orjson.dumps(event.data).decode())
+        task = client.task(task_id)
+    else:
+        from .watching import watch_task
+
+        task = watch_task(client, task_id)
+    if task["state"] != "succeeded":
+        raise typer.Exit(FAILED)
+
+
+@tasks.command(epilog="Example:\n\n  taskyard tasks cancel 0193...")
+def cancel(
+    task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+) -> None:
+    """Cancel a task: at once where it waits; one that runs is asked to stop."""
+    with _client(url, api_key, log_level) as client:
+        answer = client.cancel(task_id)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(answer["message"])
+
+
+@tasks.command(epilog="Example:\n\n  taskyard tasks retry 0193... --watch")
+def retry(
+    task_id: TaskId,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+    as_json: AsJson = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Run a failed or cancelled task again: same id, fresh budgets."""
+    with _client(url, api_key, log_level) as client:
+        task = client.retry(task_id)
+        if watch_it:
+            _watch(client, task_id, as_json=as_json)
+        elif as_json:
+            _print_json(task)
+        else:
+            typer.echo(f"{task['id']} is {task['state']} again.")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A small HTTP client of the API, for the `taskyard` command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import httpx
+import orjson
+
+from .version import __version__
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+# Heartbeats come every 15 s: three that are missing mean that the connection is dead.
+_SILENCE_SECONDS = 45.0
+_PATIENCE_SECONDS = 60.0
+
+
+class ApiAway(Exception):
+    """The API does not answer, or says that it cannot now."""
+
+
+class ApiRefused(Exception):
+    """The API says no; `problem` is what it said (RFC 9457)."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title") or "refused"))
+        self.problem = problem
+
+    def lines(self) -> Iterator[str]:
+        """For people: what is wrong, and where."""
+        yield f"{self} ({self.problem.get('code', '')})"
+        for error in self.problem.get("errors", ()):
+            yield f"  {error.get('pointer') or '/'}: {error.get('message')}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """A server-sent event; heartbeats are not shown."""
+
+    kind: str
+    data: dict[str, Any]
+    id: str | None = None
+
+
+class Client:
+    """Calls of the API at `url`. Every method raises ApiAway and ApiRefused."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        headers = {"User-Agent": f"taskyard/{__version__}"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1/", headers=headers, timeout=_TIMEOUT)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, task: dict[str, Any], *, idempotency_key: str | None = None) -> dict[str, Any]:
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._call("POST", "tasks", json=task, headers=headers)
+
+    def task(self, task_id: str, *, wait_seconds: float = 0) -> dict[str, Any]:
+        timeout = httpx.Timeout(30.0 + wait_seconds, connect=5.0)
+        return self._call("GET", f"tasks/{task_id}", params={"wait": wait_seconds}, timeout=timeout)
+
+    def cancel(self, task_id: str) -> dict[str, Any]:
+        return self._call("POST", f"tasks/{task_id}/cancel")
+
+    def retry(self, task_id: str) -> dict[str, Any]:
+        return self._call("POST", f"tasks/{task_id}/retry")
+
+    def follow(self, task_id: str) -> Iterator[ServerEvent]:
+        """The task's timeline until its final event; a connection that breaks is taken up where it was."""
+        last: str | None = None
+        silent_since = time.monotonic()
+        while True:
+            try:
+                for event in self._stream(f"tasks/{task_id}/events", last):
+                    silent_since = time.monotonic()
+                    last = event.id or last
+                    yield event
+            except ApiAway:
+                if time.monotonic() - silent_since > _PATIENCE_SECONDS:
+                    raise
+            else:
+                if self.task(task_id)["finished_at"] is not None:
+                    return
+            time.sleep(0.5)
+
+    def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent]:
+        headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": last})
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0)
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    _refuse(response)
+                yield from parse_events(response.iter_lines())
+        except httpx.TransportError as e:
+            raise ApiAway(_words(self._http, e)) from e
+
+    def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, **more)
+        except httpx.TransportError as e:
+            raise ApiAway(_words(self._http, e)) from e
+        if response.is_error:
+            _refuse(response)
+        found = _json(response)
+        if found is None:
+            raise ApiAway(f"{self._http.base_url} does not answer like Taskyard's API")
+        return found
+
+
+def parse_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
+    """Server-sent events out of their lines (HTML Living Standard, section 9.2.6)."""
+    kind, data, event_id = "message", list[str](), None
+    for line in lines:
+        if not line:
+            if data:
+                yield ServerEvent(kind, orjson.loads("\n".join(data)), event_id)
+            kind, data, event_id = "message", [], None
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "event":
+                kind = value
+            case "data":
+                data.append(value)
+            case "id":
+                event_id = value
+
+
+def _words(http: httpx.Client, error: httpx.TransportError) -> str:
+    return f"The API at {http.base_url.scheme}://{http.base_url.netloc.decode()} does not answer: {error}"
+
+
+def _json(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _refuse(response: httpx.Response) -> NoReturn:
+    problem = _json(response) or {"detail": f"The API answered {response.status_code}.", "code": ""}
+    if response.status_code in {502, 503, 504}:
+        raise ApiAway(str(problem.get("detail")))
+    raise ApiRefused(problem)

@@ -1,0 +1,24 @@
+"""A fleet on the shared servers, and one on servers of its own that may be stopped and flushed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey
+from tests.support.fleet import Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, database_url, redis_url)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def own_fleet(tmp_path: Path, own_servers: tuple[Postgres, Valkey]) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, own_servers[0].url(), own_servers[1].url)
+    yield made
+    made.stop()

@@ -1,0 +1,33 @@
+"""office      the leader's tools in the test's own process, leading
+schedulers  starts schedulers as processes; they end with the test
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.support.scheduling import Office, Scheduler
+
+
+@pytest.fixture
+def office(engine: Engine, redis_url: str) -> Iterator[Office]:
+    with Office(engine, redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+def schedulers(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Scheduler]]:
+    started: list[Scheduler] = []
+
+    def start(name: str) -> Scheduler:
+        scheduler = Scheduler(
+            tmp_path, name, TASKYARD_DATABASE_URL=database_url, TASKYARD_REDIS_URL=redis_url
+        )
+        started.append(scheduler)
+        return scheduler
+
+    yield start
+    for scheduler in started:
+        scheduler.end()

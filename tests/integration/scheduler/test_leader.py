@@ -1,0 +1,138 @@
+"""One leader at a time, and soon another one when it is gone."""
+
+import signal
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard_scheduler.leader import LeadershipLost
+from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
+
+
+def test_the_epoch_grows_with_each_change_of_leader_and_only_then(office: Office) -> None:
+    first = office.leadership.term
+    assert first is not None
+    office.leadership.campaign()
+    renewed = office.leadership.term
+    assert renewed is not None
+    assert renewed.epoch == first.epoch
+
+    other = office.candidate("other")
+    other.campaign()
+    assert not other.leading
+
+    office.leadership.resign()
+    other.campaign()
+    assert other.term is not None
+    assert other.term.epoch == first.epoch + 1
+
+
+def test_a_leader_that_cannot_renew_stops_before_its_lease_ends(office: Office, engine: Engine) -> None:
+    left = scalar(engine, "SELECT extract(epoch FROM expires_at - now()) FROM leader")
+    assert office.leadership.leading
+    office.clock.now += float(left) - 0.1
+    assert not office.leadership.leading
+
+
+def test_a_lease_is_not_taken_before_it_ends_and_then_at_once(office: Office, engine: Engine) -> None:
+    other = office.candidate("other", clock=Clock())
+    assert 0 < other.campaign() <= 1.0
+    assert not other.leading
+    execute(engine, "UPDATE leader SET expires_at = now() + interval '100 milliseconds'")
+    time.sleep(other.campaign())
+    other.campaign()
+    assert other.leading
+
+
+def test_a_leader_that_was_followed_writes_nothing(office: Office, engine: Engine) -> None:
+    """Its own clock stood still: only PostgreSQL can tell it."""
+    execute(engine, "UPDATE leader SET expires_at = now()")
+    other = office.candidate("other", clock=Clock())
+    other.campaign()
+    assert other.leading
+    assert office.leadership.leading
+    with pytest.raises(LeadershipLost):
+        office.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
+    assert scalar(engine, "SELECT count(*) FROM queue") > 0
+    office.leadership.campaign()
+    assert not office.leadership.leading
+
+
+def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(
+    office: Office, engine: Engine
+) -> None:
+    execute(engine, "UPDATE leader SET expires_at = now() - interval '1 second'")
+    with pytest.raises(LeadershipLost):
+        office.leadership.write(lambda conn: None)
+
+
+def test_rescue_waits_when_nobody_had_led_for_long(engine: Engine, redis_url: str) -> None:
+    """A long gap means that nobody could reach PostgreSQL, the workers' beats neither."""
+    with Office(engine, redis_url) as first:
+        assert first.leadership.read(first.ground.steady)
+    execute(engine, "UPDATE leader SET expires_at = now() - interval '1 hour'")
+    # The server started longer ago than this, or the pause after its start would be what is seen.
+    pause = timedelta(milliseconds=50)
+    with Office(engine, redis_url, pause=pause) as office:
+        assert not office.leadership.read(office.ground.steady)
+        office.clock.now += 0.06
+        assert office.leadership.read(office.ground.steady)
+
+
+@pytest.mark.timeout(60)
+def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
+    schedulers: Callable[[str], Scheduler], engine: Engine
+) -> None:
+    first = schedulers("first")
+    eventually(lambda: first.said("leading"), within=15)
+    second = schedulers("second")
+    eventually(lambda: second.said("scheduler_started"), within=15)
+    time.sleep(1)
+    assert not second.said("leading")
+    assert first.metrics()["taskyard_scheduler_is_leader"] == 1
+    standby = second.metrics()
+    assert standby["taskyard_scheduler_is_leader"] == 0
+    # None rather than stale ones.
+    assert not [name for name in standby if name.startswith(("taskyard_queue_", "taskyard_broker_"))]
+
+    first.send(signal.SIGKILL)
+    killed = time.monotonic()
+    eventually(lambda: second.said("leading"), within=5)
+    put_in(engine, 1, delay=0.2)
+    eventually(lambda: scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'"), within=5)
+    assert time.monotonic() - killed < 6
+    eventually(lambda: "taskyard_tasks_unaccounted" in second.metrics(), within=5)
+
+
+@pytest.mark.timeout(60)
+def test_a_leader_that_is_told_to_stop_hands_over_at_once(schedulers: Callable[[str], Scheduler]) -> None:
+    first = schedulers("first")
+    eventually(lambda: first.said("leading"), within=15)
+    second = schedulers("second")
+    eventually(lambda: second.said("scheduler_started"), within=15)
+    first.send(signal.SIGTERM)
+    eventually(lambda: second.said("leading"), within=2)
+    assert first.process.wait(10) == 0
+
+
+@pytest.mark.timeout(60)
+def test_a_stopped_leader_that_wakes_up_does_no_harm(
+    schedulers: Callable[[str], Scheduler], engine: Engine
+) -> None:
+    first = schedulers("first")
+    eventually(lambda: first.said("leading"), within=15)
+    second = schedulers("second")
+    eventually(lambda: second.said("scheduler_started"), within=15)
+    first.send(signal.SIGSTOP)
+    eventually(lambda: second.said("leading"), within=6)
+    submitted = put_in(engine, 50, delay=0.5)
+    first.send(signal.SIGCONT)
+    eventually(lambda: first.said("leadership_lost"), within=5)
+    eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"), within=5)
+    # Each was promoted once, by one of them.
+    assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.tasks)
+    assert scalar(engine, "SELECT epoch FROM leader") == 2
+    assert not [line for line in (*first.events, *second.events) if line["level"] in {"error", "critical"}]

@@ -1,0 +1,204 @@
+"""What Redis lost goes out again, and nothing else does."""
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard_scheduler.inventory import PAGE
+from taskyard_scheduler.reconcile import Missing, Rebuild
+from taskyard_scheduler.survey import publish_again, survey
+from tests.support.scheduling import (
+    Office,
+    claim_all,
+    eventually,
+    execute,
+    make_worker,
+    put_in,
+    scalar,
+)
+
+
+def make_rebuild(office: Office) -> Rebuild:
+    return Rebuild(
+        office.leadership,
+        office.publisher,
+        office.ground,
+        office.inventory,
+        office.metrics,
+        office.telemetry.dependency("redis"),
+    )
+
+
+def make_missing(office: Office) -> Missing:
+    return Missing(
+        office.leadership,
+        office.dispatcher,
+        office.ground,
+        office.inventory,
+        office.metrics,
+        wait_for=lambda: False,
+        clock=office.clock,
+    )
+
+
+def publish(office: Office, engine: Engine, count: int, *, queue: str = "default") -> list[str]:
+    """Tasks as they stand a while after their submission."""
+    publications = put_in(engine, count, queue=queue).publications
+    office.publisher.publish(publications)
+    execute(engine, "DELETE FROM outbox")
+    return [p.message_id for p in publications]
+
+
+def look_again(office: Office, missing: Missing) -> None:
+    """Two passes, ten seconds apart, with the lease renewed meanwhile."""
+    missing.turn()
+    for _ in range(5):
+        office.clock.now += 2.1
+        office.leadership.campaign()
+    missing.turn()
+
+
+def test_after_a_flush_everything_queued_is_published_once(office: Office, engine: Engine) -> None:
+    rebuild = make_rebuild(office)
+    rebuild.turn()
+    ids = [*publish(office, engine, 900), *publish(office, engine, 100, queue="low_priority")]
+    claimed = [task.id for task in put_in(engine, 1).tasks]
+    claim_all(engine, make_worker(engine), claimed)
+    office.client.flushdb()
+    rebuild.turn()
+    assert sorted([*office.messages(), *office.messages("low_priority")]) == sorted(ids)
+    assert office.payloads() | office.payloads("low_priority") == set(ids)
+    assert rebuild.is_needed is False
+    assert office.value("tasks_unaccounted") == 0
+    rebuild.turn()
+    assert len(office.messages()) == 900
+
+
+def test_what_was_published_since_the_flush_is_not_published_twice(office: Office, engine: Engine) -> None:
+    publish(office, engine, 5)
+    office.client.flushdb()
+    publish(office, engine, 3)
+    make_rebuild(office).turn()
+    assert len(office.messages()) == 8
+    assert len(set(office.messages())) == 8
+
+
+def test_a_flush_in_the_middle_of_the_rebuild_begins_it_again(
+    office: Office, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(office, engine, 2 * PAGE + 10)
+    office.client.flushdb()
+    rebuild = make_rebuild(office)
+    turns = []
+    publisher = office.publisher.publish
+
+    def flush_once(*given: object) -> int:
+        if not turns:
+            office.client.flushdb()
+        turns.append(1)
+        return publisher(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(office.publisher, "publish", flush_once)
+    rebuild.turn()
+    assert rebuild.is_needed is True
+    rebuild.turn()
+    assert rebuild.is_needed is False
+    assert len(set(office.messages())) == 2 * PAGE + 10
+    assert office.payloads() == set(office.messages())
+
+
+def test_single_lost_messages_are_published_again(office: Office, engine: Engine) -> None:
+    ids = publish(office, engine, 20)
+    office.age(60)
+    lost = ids[3:6]
+    office.client.hdel(office.names.messages("default"), *lost)
+    for message_id in lost:
+        office.client.lrem(office.names.queue("default"), 1, message_id)
+    missing = make_missing(office)
+    look_again(office, missing)
+    eventually(lambda: office.messages()[-3:] == lost)
+    assert office.payloads() == set(ids)
+    assert office.value("tasks_unaccounted") == 3
+    assert office.value("tasks_reconciled_total") == 3
+    look_again(office, missing)
+    assert office.value("tasks_unaccounted") == 0
+    assert len(office.messages()) == 20
+    eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
+
+
+@pytest.mark.parametrize("why", ["young", "boxed", "claimed", "another_publication", "known"])
+def test_what_is_not_lost_is_left_alone(office: Office, engine: Engine, why: str) -> None:
+    publications = put_in(engine, 3).publications
+    if why != "boxed":
+        execute(engine, "DELETE FROM outbox")
+    if why != "young":
+        office.age(60, outbox=False)
+    if why == "known":
+        office.publisher.publish(publications)
+    missing = make_missing(office)
+    missing.turn()
+    if why == "claimed":
+        claim_all(engine, make_worker(engine), [p.task_id for p in publications])
+    if why == "another_publication":
+        execute(engine, "UPDATE task SET publication = publication + 1, queued_at = now()")
+    before = len(office.messages())
+    look_again(office, missing)
+    assert len(office.messages()) == before
+    assert office.value("tasks_reconciled_total") == 0
+    assert office.value("tasks_unaccounted") == 0
+
+
+def test_one_look_is_not_enough(office: Office, engine: Engine) -> None:
+    put_in(engine, 1)
+    execute(engine, "DELETE FROM outbox")
+    office.age(60)
+    missing = make_missing(office)
+    for _ in range(4):
+        missing.turn()
+        office.clock.now += 2.0
+        office.leadership.campaign()
+    assert office.messages() == []
+
+
+def test_the_walk_comes_round_all_pages_and_queues(office: Office, engine: Engine) -> None:
+    """A turn is bounded; the next one goes on where it stopped."""
+    put_in(engine, 12 * PAGE)
+    put_in(engine, 1, queue="selection")
+    execute(engine, "DELETE FROM outbox")
+    office.age(60)
+    missing = make_missing(office)
+    missing.turn()
+    assert 0 < len(missing._suspects) <= 10 * PAGE
+    missing.turn()
+    assert len(missing._suspects) == 12 * PAGE + 1
+
+
+def test_reconcile_pauses_after_a_change_of_postgresql(office: Office, engine: Engine) -> None:
+    put_in(engine, 1)
+    execute(engine, "DELETE FROM outbox")
+    office.age(60)
+    office.leadership.read(office.ground.steady)
+    assert office.ground._seen is not None
+    office.ground._pause = 100.0
+    office.ground.observe(office.ground._seen[0], "000000FF", 1e6)
+    missing, rebuild = make_missing(office), make_rebuild(office)
+    look_again(office, missing)
+    rebuild.turn()
+    assert office.messages() == []
+    assert rebuild.is_needed is True
+
+
+def test_a_survey_by_hand_says_what_is_missing_and_changes_nothing(office: Office, engine: Engine) -> None:
+    publish(office, engine, 4)
+    gone = publish(office, engine, 1, queue="selection")
+    office.age(60)
+    office.client.delete(office.names.messages("selection"), office.names.queue("selection"))
+    found = survey(engine, office.client, office.names, office.inventory, second_look_seconds=0.01)
+    assert found.lost_everything is True
+    assert {q.queue: (q.queued, q.missing) for q in found.queues if q.queued} == {
+        "default": (4, 0),
+        "selection": (1, 1),
+    }
+    assert office.messages("selection") == []
+    assert publish_again(engine, office.publisher, office.inventory, found.missing) == 1
+    assert office.messages("selection") == gone
+    assert scalar(engine, "SELECT count(*) FROM outbox") == 0

@@ -1,0 +1,235 @@
+"""Every query stays flat at a million tasks: no scan of the whole table, and a bound on the pages looked at.
+
+Pages, not milliseconds: they are the same on every machine. Two shapes: nearly all tasks wait, nearly all are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
+from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
+from taskyard.store import engine as ledger
+from taskyard.store import fleet, reads
+from taskyard_scheduler import depth
+
+from . import seeding
+from .plans import Plan, plans_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plans"), pytest.mark.timeout(300)]
+
+N = 16
+FAULT = Fault("smtp_refused", "The mail server refused.", "SMTPError", True)
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A transaction on the seeded database that is never committed, and rows to try things on."""
+
+    conn: Connection
+    queued: list[UUID]
+    failed: list[UUID]
+    middle: UUID
+    is_waiting: bool
+
+    def new(self) -> submit.NewTask:
+        return submit.NewTask(
+            id=new_id(),
+            name=seeding.NAMES[0],
+            queue="default",
+            params={"value": 1},
+            max_attempts=4,
+            soft_timeout_seconds=540,
+            hard_timeout_seconds=600,
+        )
+
+    def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
+        types = [*seeding.NAMES, seeding.RARE_NAME]
+        return claim.claim(
+            conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types
+        )
+
+    def measure(self, verb: Callable[[Connection], object], *, pages: int) -> list[Plan]:
+        """Runs the verb's statements and holds each against what a flat query may do."""
+        plans = plans_of(self.conn, verb)
+        assert plans
+        for plan in plans:
+            big = plan.seq_scans & {"task", "task_attempt", "task_event", "task_progress", "unique_key"}
+            assert not big, f"scans all of {big}:\n{plan}"
+            assert plan.buffers <= pages, f"{plan.buffers} pages instead of {pages}:\n{plan}"
+        return plans
+
+
+@pytest.fixture(scope="module", params=["waiting", "finished"])
+def seeded(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> Iterator[Seeded]:
+    url = new_database()
+    mix = seeding.WAITING if request.param == "waiting" else seeding.FINISHED
+    seeding.seed(url.replace("+psycopg", ""), mix)
+    engine = ledger.make_engine(url)
+    try:
+        with ledger.transaction(engine) as conn:
+
+            def ids(condition: str) -> list[UUID]:
+                return list(
+                    conn.execute(sa.text(f"SELECT id FROM task WHERE {condition} LIMIT {N}")).scalars()
+                )
+
+            queued = ids("state = 'queued' AND (expires_at IS NULL OR expires_at > now() + interval '1 hour')")
+            failed = ids("state = 'failed' ORDER BY id DESC")
+            middle = conn.execute(sa.text("SELECT id FROM task ORDER BY id OFFSET 500000 LIMIT 1")).scalar_one()
+            yield Seeded(conn, queued, failed, middle, request.param == "waiting")
+            conn.rollback()
+    finally:
+        engine.dispose()
+
+
+def test_the_seed_is_a_million_tasks_in_every_state(seeded: Seeded) -> None:
+    rows = seeded.conn.execute(sa.text("SELECT state, count(*) FROM task GROUP BY state")).all()
+    counts: dict[str, int] = {state: number for state, number in rows}
+    assert sum(counts.values()) == seeding.MILLION
+    assert set(State) - set(counts) == {State.BLOCKED}
+    assert min(counts.values()) > 100
+
+
+def test_submit_is_flat(seeded: Seeded) -> None:
+    # A row goes into the table and five indexes, each some four levels deep.
+    seeded.measure(lambda conn: submit.submit(conn, [seeded.new() for _ in range(N)]), pages=N * 40)
+
+
+def test_claim_is_flat(seeded: Seeded) -> None:
+    claim_id = uuid4()
+    seeded.measure(lambda conn: seeded.claim(conn, claim_id), pages=N * 40)
+    with seeded.conn.begin_nested() as undone:
+        assert len(seeded.claim(seeded.conn, claim_id)) == N
+        undone.rollback()
+
+
+def test_what_a_claim_did_not_win_is_explained_and_put_off_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types=["other"]), pages=N * 10)
+    seeded.measure(lambda conn: claim.put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
+
+
+def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
+    claim_id = uuid4()
+    with seeded.conn.begin_nested() as undone:
+        ids = [won.id for won in seeded.claim(seeded.conn, claim_id)]
+        for outcome in (Succeeded({"value": 1}), Failed(FAULT), Released("drained")):
+            ends = [finish.Finished(i, claim_id, outcome, 0.1) for i in ids]
+            seeded.measure(lambda conn, ends=ends: finish.finish(conn, ends), pages=N * 50)  # type: ignore[misc]
+        lost = [rescue.Lost(i, claim_id, True, "killed") for i in ids]
+        seeded.measure(lambda conn: rescue.lose(conn, lost), pages=N * 50)
+        standing = [progress.Progress(i, claim_id, 1, 2, "half") for i in ids]
+        seeded.measure(lambda conn: progress.progress(conn, standing), pages=N * 30)
+        notes = [progress.Note(i, claim_id, "log", {"message": "x"}) for i in ids]
+        seeded.measure(lambda conn: progress.annotate(conn, notes), pages=N * 30)
+        undone.rollback()
+
+
+def test_what_people_do_to_tasks_is_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: cancel.cancel(conn, seeded.queued), pages=N * 50)
+    seeded.measure(lambda conn: retry.retry(conn, seeded.failed, life=timedelta(days=1)), pages=N * 50)
+
+
+def test_what_time_does_to_tasks_is_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: promote.promote(conn, limit=100), pages=100 * 40)
+    plans = seeded.measure(promote.next_due, pages=20)
+    assert plans[0].scans("task") == ["Index Only Scan ix_task_due"]
+    seeded.measure(lambda conn: promote.expire(conn, limit=100), pages=100 * 40)
+
+
+def test_finding_orphans_touches_running_rows_only(seeded: Seeded) -> None:
+    running = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'running'")).scalar_one()
+    with seeded.conn.begin_nested():
+        found = rescue.orphans(seeded.conn)
+        held = workers.held(seeded.conn, seeding.LIVE_WORKER)
+    assert found
+    assert len(found) + len(held) == running
+    seeded.measure(rescue.orphans, pages=running * 2 + 200)
+    seeded.measure(lambda conn: workers.held(conn, seeding.LIVE_WORKER), pages=running * 2 + 200)
+    seeded.measure(fleet.running_tasks, pages=running * 2 + 200)
+
+
+def test_depth_reads_the_index_of_what_lives_and_nothing_else(seeded: Seeded) -> None:
+    live = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE finished_at IS NULL")).scalar_one()
+    parameters = {"states": [s.value for s in State], "head": 1000}
+    (plan,) = seeded.measure(
+        lambda conn: conn.execute(depth._SNAPSHOT, parameters), pages=live // 100 + 5 * 1000 + 500
+    )
+    assert "Index Only Scan ix_task_live" in plan.scans("task"), str(plan)
+
+
+def test_counting_dead_letters_reads_their_index_and_nothing_else(seeded: Seeded) -> None:
+    dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
+    (plan,) = seeded.measure(lambda conn: conn.execute(depth._DEAD_LETTERS), pages=dead // 50 + 100)
+    assert plan.scans("task") == ["Index Only Scan ix_task_dead_letter"], str(plan)
+
+
+def test_the_overdue_outbox_is_found_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: publish.overdue(conn, older_than=timedelta(0)), pages=200 * 6)
+    (plan,) = plans_of(seeded.conn, lambda conn: publish.overdue(conn, older_than=timedelta(0)))
+    assert plan.scans("task") == ["Index Scan pk_task"], str(plan)
+
+
+def test_reading_tasks_by_their_ids_is_flat(seeded: Seeded) -> None:
+    seeded.measure(lambda conn: reads.tasks_by_ids(conn, seeded.queued), pages=N * 10)
+    seeded.measure(lambda conn: reads.standings(conn, seeded.queued), pages=N * 15)
+
+
+NAMES = (seeding.NAMES[0], seeding.RARE_NAME, "no.such")
+QUEUES = ("default", "selection", "no_such")
+TAGS = (seeding.COMMON_TAG, seeding.RARE_TAG, "no_such")
+BY_STATE = [[state] for state in State] + [[State.QUEUED, State.RUNNING], [State.QUEUED, State.FAILED]]
+FILTERS: list[dict[str, Any]] = [
+    {},
+    *({"states": states} for states in BY_STATE),
+    *({"name": name} for name in NAMES),
+    *({"name": name, "states": states} for name in NAMES for states in BY_STATE),
+    *({"queue": queue} for queue in QUEUES),
+    *({"queues": [queue]} for queue in QUEUES),
+    {"queues": list(seeding.QUEUES)},
+    *({"queue": queue, "states": states} for queue in QUEUES for states in BY_STATE),
+    {"name": seeding.NAMES[0], "queue": "default"},
+]
+
+
+def _named(wanted: dict[str, Any]) -> str:
+    return " ".join(f"{k}={'+'.join(v) if isinstance(v, list) else v}" for k, v in wanted.items()) or "all"
+
+
+@pytest.mark.parametrize("wanted", FILTERS, ids=_named)
+def test_a_page_of_a_list_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
+    # At most one walk of 50 rows per queue and state, a few pages a row.
+    walks = len(seeding.QUEUES) * len(wanted.get("states") or State) if "name" not in wanted else len(State)
+    pages = 400 + 60 * walks
+    seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(**wanted)), pages=pages)
+    seeded.measure(
+        lambda conn: reads.tasks_page(conn, reads.TaskFilter(**wanted), before=seeded.middle), pages=pages
+    )
+
+
+@pytest.mark.parametrize("states", [(), (State.RUNNING,), (State.SUCCEEDED,)], ids=str)
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_list_by_tag_reads_the_tagged_rows_at_worst(
+    seeded: Seeded, tag: str, states: tuple[State, ...]
+) -> None:
+    if tag == seeding.COMMON_TAG and State.SUCCEEDED in states and seeded.is_waiting:
+        pytest.skip("known not to be flat: see docs/decisions/0003-indexes.md")
+    # A tag in 1,000 rows of a million: all of them, in each queue.
+    seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(tag=tag, states=states)), pages=6500)
+
+
+def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded: Seeded) -> None:
+    # The seed has 1,000 tasks a second, so that the room for skewed clocks holds 300,000 of them.
+    now = seeded.conn.execute(sa.text("SELECT now()")).scalar_one()
+    wanted = reads.TaskFilter(
+        created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7)
+    )
+    seeded.measure(lambda conn: reads.tasks_page(conn, wanted), pages=20_000)

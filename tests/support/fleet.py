@@ -1,0 +1,191 @@
+"""Real services in processes of their own, against real servers, for tests that kill things."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from sqlalchemy import Engine
+
+from taskyard.store import engine as ledger
+from tests.support.effects import FILE_VARIABLE
+
+KEY = "ty_e2etests_" + "k" * 43
+FINAL = {"succeeded", "failed", "cancelled"}
+_BIN = Path(sys.executable).parent
+
+
+class Fleet:
+    """Starts `taskyard-*` commands; `stop` ends what is left, by pid."""
+
+    def __init__(self, home: Path, database_url: str, redis_url: str) -> None:
+        self.home = home
+        self.effects = home / "effects"
+        self.port = free_port()
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")},
+            "TASKYARD_DATABASE_URL": database_url,
+            "TASKYARD_REDIS_URL": redis_url,
+            "TASKYARD_DIAGNOSTICS": "1",
+            "TASKYARD_TASK_MODULES": "tests.support.effects",
+            "TASKYARD_STORAGE_DIR": str(home / "storage"),
+            "TASKYARD_SECRET_KEYS": Fernet.generate_key().decode(),
+            "TASKYARD_BOOTSTRAP_KEY": KEY,
+            "TASKYARD_METRICS_PORT": "0",
+            "TASKYARD_API_PORT": str(self.port),
+            "TASKYARD_LOG_FORMAT": "json",
+            "TASKYARD_HEARTBEAT_SECONDS": "1",
+            "TASKYARD_WORKER_LEASE_SECONDS": "4",
+            FILE_VARIABLE: str(self.effects),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.engine: Engine = ledger.make_engine(database_url, pool_size=2)
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/api/v1",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=30.0,
+        )
+
+    # Processes
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        subprocess.run(
+            [_BIN / "taskyard-api", "keys", "bootstrap"],
+            env=self.environment, check=True, timeout=60, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        process = self._start("taskyard-api", "serve")
+        ready = f"http://127.0.0.1:{self.port}/health/ready"
+        wait_for(lambda: answers(ready), 30, "the API to be ready")
+        return process
+
+    def start_worker(
+        self, *more: str, queues: str = "default", processes: int = 1, threads: int = 4
+    ) -> subprocess.Popen[bytes]:
+        before = self.workers()
+        process = self._start(
+            "taskyard-worker", "run", "--queues", queues, "--processes", str(processes),
+            "--threads", str(threads), *more,
+            TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
+        )  # fmt: skip
+        wait_for(lambda: self.workers() > before, 30, "the worker to register")
+        wait_for(lambda: len(children(process.pid)) == processes, 30, "the worker's children")
+        return process
+
+    def start_scheduler(self) -> subprocess.Popen[bytes]:
+        return self._start(
+            "taskyard-scheduler", "run",
+            TASKYARD_HEALTH_FILE=str(self.home / f"scheduler-{len(self.processes)}.alive"),
+        )  # fmt: skip
+
+    def _start(self, command: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        log = (self.home / f"{len(self.processes)}-{command}.log").open("wb")
+        process = subprocess.Popen(
+            [_BIN / command, *arguments],
+            env={**self.environment, **more}, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        self.http.close()
+        self.engine.dispose()
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait(10)
+
+    def logs(self) -> str:
+        return "\n".join(f"== {p.name}\n{p.read_text()}" for p in sorted(self.home.glob("*.log")))
+
+    # Work
+
+    def submit(self, name: str, params: dict[str, Any] | None = None, **more: Any) -> str:
+        answer = self.http.post("/tasks", json={"name": name, "params": params or {}, **more})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def submit_many(self, count: int, name: str, params: dict[str, Any] | None = None) -> list[str]:
+        ids: list[str] = []
+        for start in range(0, count, 500):
+            batch = [{"name": name, "params": params or {}}] * min(500, count - start)
+            answer = self.http.post("/tasks/batch", json={"tasks": batch})
+            assert answer.status_code == 202, answer.text
+            ids += [item["id"] for item in answer.json()["items"]]
+        return ids
+
+    # The ledger
+
+    def query(self, statement: str, **params: Any) -> Sequence[sa.Row[Any]]:
+        return ledger.run(self.engine, lambda conn: conn.execute(sa.text(statement), params).all())
+
+    def states(self, ids: Sequence[str]) -> Counter[str]:
+        rows = self.query(
+            "SELECT state, count(*) AS n FROM task WHERE id = ANY(:ids) GROUP BY state",
+            ids=[UUID(i) for i in ids],
+        )
+        return Counter({r.state: r.n for r in rows})
+
+    def task(self, task_id: str) -> sa.Row[Any]:
+        return self.query("SELECT * FROM task WHERE id = :id", id=UUID(task_id))[0]
+
+    def attempts(self, task_id: str) -> Sequence[sa.Row[Any]]:
+        return self.query("SELECT * FROM task_attempt WHERE task_id = :id ORDER BY id", id=UUID(task_id))
+
+    def workers(self) -> int:
+        """How many have ever registered."""
+        return int(self.query("SELECT count(*) AS n FROM worker")[0].n)
+
+    def wait_state(self, task_id: str, *states: str, seconds: float = 20) -> None:
+        wait_for(lambda: self.task(task_id).state in states, seconds, f"{task_id} to be {states}")
+
+    def wait_final(self, ids: Sequence[str], seconds: float) -> Counter[str]:
+        """Waits until all are final and checks the books: submitted = succeeded + failed + cancelled."""
+        deadline = time.monotonic() + seconds
+        while True:
+            states = self.states(ids)
+            if set(states) <= FINAL and states.total() == len(ids):
+                return states
+            assert time.monotonic() < deadline, f"after {seconds} s: {states}\n{self.logs()[-6000:]}"
+            time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process (Linux)."""
+    try:
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Waits until the condition holds and returns how many seconds that took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1.0).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])

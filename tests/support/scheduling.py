@@ -1,0 +1,239 @@
+"""Tasks in the ledger, and schedulers as processes, for the tests of the scheduler."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import redis
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import Publisher
+from taskyard.catalogue.types import Catalogue
+from taskyard.domain.ids import new_id
+from taskyard.lifecycle import workers
+from taskyard.lifecycle.claim import claim
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.submit import NewTask, Submitted, submit
+from taskyard.settings import DEFAULT_QUEUES
+from taskyard.store import engine as ledger
+from taskyard.telemetry.metrics import Metrics
+from taskyard_scheduler.ground import Ground
+from taskyard_scheduler.inventory import Inventory
+from taskyard_scheduler.leader import Leadership
+from taskyard_scheduler.metrics import SchedulerMetrics
+
+TYPE = "diagnostics.echo"
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def put_in(
+    engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any
+) -> Submitted:
+    """Commits tasks and publishes nothing, as a submitter that died right after its commit."""
+    tasks = [
+        NewTask(
+            id=new_id(),
+            name=TYPE,
+            queue=queue,
+            params={},
+            max_attempts=4,
+            soft_timeout_seconds=540,
+            hard_timeout_seconds=600,
+            delay_seconds=delay,
+            **more,
+        )
+        for _ in range(count)
+    ]
+    return ledger.run(engine, lambda conn: submit(conn, tasks))
+
+
+def execute(engine: Engine, statement: str, **values: Any) -> Any:
+    with engine.connect() as conn:
+        return conn.execute(sa.text(statement), values)
+
+
+def scalar(engine: Engine, statement: str, **values: Any) -> Any:
+    with engine.connect() as conn:
+        return conn.execute(sa.text(statement), values).scalar()
+
+
+def make_worker(engine: Engine, *, queues: tuple[str, ...] = DEFAULT_QUEUES) -> UUID:
+    """A worker that has just beaten."""
+    info = workers.WorkerInfo(
+        id=uuid4(),
+        name="test",
+        host="test",
+        pid=1,
+        version="0",
+        queues=queues,
+        task_types=[TYPE],
+        processes=1,
+        threads=4,
+    )
+    with ledger.connection(engine) as conn:
+        workers.ensure_queues(conn, queues)
+        workers.register(conn, info)
+    return info.id
+
+
+def claim_all(engine: Engine, worker_id: UUID, ids: list[UUID], *, begun: bool = True) -> UUID:
+    token = uuid4()
+    with ledger.connection(engine) as conn:
+        won = claim(conn, ids, claim=token, worker_id=worker_id, worker="test:0", types=[TYPE])
+        assert len(won) == len(ids)
+        workers.beat(conn, workers.Beat(worker_id=worker_id, begun=ids if begun else ()))
+    return token
+
+
+def eventually(what: Callable[[], Any], *, within: float = 5.0, every: float = 0.02) -> Any:
+    """The first true answer; fails when the time is over."""
+    deadline = time.monotonic() + within
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(every)
+    return answer
+
+
+@dataclass
+class Office:
+    """The leader's tools in this process, so that a test can run one turn of one job."""
+
+    engine: Engine
+    redis_url: str
+    clock: Clock = field(default_factory=Clock)
+    pause: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        self.names = Names()
+        self.client: redis.Redis = make_redis(self.redis_url)
+        self.publisher = Publisher(self.client, self.names)
+        self.dispatcher = Dispatcher(self.engine, self.publisher)
+        self.ground = Ground(pause=self.pause, clock=self.clock)
+        self.leadership = self.candidate("office")
+        self.telemetry = Metrics("scheduler")
+        self.metrics = SchedulerMetrics(
+            self.telemetry,
+            Catalogue([]),
+            DEFAULT_QUEUES,
+            leads=lambda: self.leadership.leading,
+            knows_depth=lambda: True,
+        )
+        self.inventory = Inventory(self.client, self.names, DEFAULT_QUEUES)
+        with ledger.connection(self.engine) as conn:
+            workers.ensure_queues(conn, DEFAULT_QUEUES)
+
+    def candidate(self, name: str, *, clock: Clock | None = None) -> Leadership:
+        return Leadership(
+            self.engine,
+            self.engine,
+            self.ground,
+            name=name,
+            lease=timedelta(seconds=3),
+            clock=clock or self.clock,
+        )
+
+    def __enter__(self) -> Self:
+        self.dispatcher.start()
+        self.leadership.campaign()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dispatcher.stop()
+        self.client.close()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.exposed.get_sample_value(f"taskyard_{name}", labels)
+
+    def messages(self, queue: str = "default") -> list[str]:
+        """The ids in the queue's list, in order."""
+        found: Any = self.client.lrange(self.names.queue(queue), 0, -1)
+        return [message_id.decode() for message_id in found]
+
+    def payloads(self, queue: str = "default") -> set[str]:
+        found: Any = self.client.hkeys(self.names.messages(queue))
+        return {message_id.decode() for message_id in found}
+
+    def age(self, seconds: float, *, outbox: bool = True) -> None:
+        """Makes everything that is queued older."""
+        interval = f"interval '{seconds} seconds'"
+        execute(self.engine, f"UPDATE task SET queued_at = queued_at - {interval} WHERE state = 'queued'")
+        if outbox:
+            execute(self.engine, f"UPDATE outbox SET created_at = created_at - {interval}")
+
+
+class Scheduler:
+    """`taskyard-scheduler run` as a process of its own."""
+
+    def __init__(self, directory: Path, name: str, **environment: str) -> None:
+        self.name = name
+        self.health_file = directory / f"{name}.alive"
+        self._log = directory / f"{name}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "taskyard_scheduler.cli", "run"],
+                env={
+                    **{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")},
+                    "TASKYARD_METRICS_PORT": "0",
+                    "TASKYARD_HEALTH_FILE": str(self.health_file),
+                    "TASKYARD_HEARTBEAT_SECONDS": "0.5",
+                    "TASKYARD_WORKER_LEASE_SECONDS": "1",
+                    "TASKYARD_LOG_FORMAT": "json",
+                    **environment,
+                },
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        lines = self._log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.events if line["event"] == event]
+
+    def metrics(self) -> dict[str, float]:
+        address = self.said("scheduler_started")[0]["metrics"]
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            text = answer.read().decode()
+        return {
+            name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", text, re.MULTILINE)
+        }
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()

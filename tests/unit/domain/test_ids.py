@@ -1,0 +1,64 @@
+"""Task ids sort by the time they were made."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import RFC_4122, UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from taskyard.domain.ids import earliest_id_at, new_id
+
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def milliseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def test_an_id_is_a_version_7_of_rfc_9562() -> None:
+    made = new_id()
+    assert isinstance(made, UUID)
+    assert (made.version, made.variant) == (7, RFC_4122)
+
+
+def test_ids_of_a_process_grow_even_within_a_millisecond() -> None:
+    ids = [new_id() for _ in range(20_000)]
+    assert all(a < b for a, b in zip(ids, ids[1:], strict=False))
+
+
+def test_threads_never_make_the_same_id() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(lambda _: [new_id() for _ in range(2_000)], range(8)))
+    assert len({i for batch in batches for i in batch}) == 16_000
+    assert all(batch == sorted(batch) for batch in batches)
+
+
+def test_an_id_carries_the_time_it_was_made() -> None:
+    before = datetime.now(UTC)
+    made = new_id()
+    after = datetime.now(UTC) + timedelta(milliseconds=1)
+    assert earliest_id_at(before) <= made < earliest_id_at(after)
+
+
+@given(MOMENTS)
+def test_the_earliest_id_of_a_moment_carries_that_millisecond_and_nothing_else(moment: datetime) -> None:
+    bound = earliest_id_at(moment)
+    assert bound.int >> 80 == milliseconds(moment)
+    assert bound.int & ((1 << 80) - 1) == 0
+
+
+@given(MOMENTS, MOMENTS)
+def test_bounds_keep_the_order_of_their_moments(one: datetime, other: datetime) -> None:
+    assert (earliest_id_at(one) < earliest_id_at(other)) == (milliseconds(one) < milliseconds(other))
+
+
+def test_times_before_the_epoch_give_the_lowest_bound() -> None:
+    assert earliest_id_at(datetime(1960, 1, 1, tzinfo=UTC)) == UUID(int=0)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(TypeError):
+        earliest_id_at(datetime(2026, 1, 1))  # noqa: DTZ001

@@ -1,0 +1,137 @@
+"""RetryPolicy: an error and a count of failures become a delay, or the reason to give up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
+from taskyard.domain.retry import FULL_JITTER_FLOOR, LONGEST_DELAY, GiveUp, RetryPolicy
+
+STEADY = RetryPolicy(jitter=False)
+ERROR = ValueError("no")
+
+
+class Refusal(Exception): ...
+
+
+class Final(Refusal): ...
+
+
+def seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
+policies = st.builds(
+    RetryPolicy,
+    retries=st.integers(0, 50),
+    first_delay=st.timedeltas(timedelta(0), timedelta(days=400)),
+    max_delay=st.timedeltas(timedelta(0), timedelta(days=400)),
+    factor=st.floats(0, 1e12),
+    jitter=st.booleans(),
+)
+shares = st.floats(0, 1, exclude_max=True)
+
+
+@given(policies, st.integers(1, 10**9) | st.just(10**400), shares)
+def test_no_count_of_failures_leads_past_the_cap_or_below_zero(
+    policy: RetryPolicy, failures: int, share: float
+) -> None:
+    delay = policy.delay(failures, error=ERROR, rand=lambda: share)
+    assert timedelta(0) <= delay <= min(policy.max_delay, LONGEST_DELAY)
+
+
+@given(policies, st.integers(1, 2000), shares)
+def test_full_jitter_takes_a_share_of_the_delay_and_leaves_a_twentieth(
+    policy: RetryPolicy, failures: int, share: float
+) -> None:
+    whole = RetryPolicy(
+        first_delay=policy.first_delay, max_delay=policy.max_delay, factor=policy.factor, jitter=False
+    ).delay(failures)
+    jittered = RetryPolicy(
+        first_delay=policy.first_delay, max_delay=policy.max_delay, factor=policy.factor, jitter=True
+    ).delay(failures, rand=lambda: share)
+    rounding = timedelta(microseconds=2)
+    assert whole * FULL_JITTER_FLOOR - rounding <= jittered <= whole + rounding
+
+
+@given(st.integers(1, 100), st.floats(1, 10))
+def test_delays_never_shrink_from_one_failure_to_the_next(failures: int, factor: float) -> None:
+    policy = RetryPolicy(factor=factor, jitter=False)
+    assert policy.delay(failures) <= policy.delay(failures + 1)
+
+
+def test_the_delay_doubles_up_to_the_cap() -> None:
+    delays = [STEADY.delay(n).total_seconds() for n in range(1, 8)]
+    assert delays == [60, 120, 240, 480, 600, 600, 600]
+
+
+def test_a_slow_factor_reaches_the_cap_too() -> None:
+    policy = RetryPolicy(first_delay=seconds(1), factor=1.05, jitter=False)
+    assert policy.delay(65) < policy.delay(100) < policy.max_delay
+    assert policy.delay(200) == policy.max_delay
+
+
+def test_the_share_is_drawn_from_the_given_source() -> None:
+    policy = RetryPolicy()
+    assert policy.delay(1, rand=lambda: 0.0) == seconds(60 * FULL_JITTER_FLOOR)
+    assert policy.delay(1, rand=lambda: 0.5) == seconds(60 * (FULL_JITTER_FLOOR + 0.475))
+
+
+def test_connection_errors_come_back_sooner() -> None:
+    assert STEADY.delay(1, error=ConnectionRefusedError()) == seconds(5)
+    assert STEADY.delay(3, error=ConnectionResetError()) == seconds(20)
+    assert STEADY.delay(1, error=TimeoutError()) == seconds(60)
+
+
+@given(st.integers(0, 20), st.integers(1, 30))
+def test_there_are_as_many_attempts_as_the_policy_says(retries: int, failures: int) -> None:
+    decision = RetryPolicy(retries=retries).decide(ERROR, failures=failures)
+    assert (decision == GiveUp("max_attempts")) == (failures >= retries + 1)
+
+
+def test_the_tasks_own_limit_wins_over_the_policys() -> None:
+    assert STEADY.decide(ERROR, failures=4) == GiveUp("max_attempts")
+    assert STEADY.decide(ERROR, failures=4, max_attempts=5) == seconds(480)
+    assert STEADY.decide(ERROR, failures=1, max_attempts=1) == GiveUp("max_attempts")
+    assert STEADY.decide(ERROR, failures=1, max_attempts=0) == GiveUp("max_attempts")
+
+
+def test_only_what_retry_on_names_is_tried_again() -> None:
+    policy = RetryPolicy(retry_on=(ConnectionError,))
+    assert policy.is_retryable(ConnectionResetError())
+    assert policy.decide(ERROR, failures=1) == GiveUp("not_retryable")
+
+
+def test_give_up_on_wins_over_retry_on() -> None:
+    policy = RetryPolicy(retry_on=(Refusal,), give_up_on=(Final,))
+    assert policy.is_retryable(Refusal())
+    assert policy.decide(Final(), failures=1) == GiveUp("not_retryable")
+
+
+def test_a_task_error_says_itself_whether_trying_again_can_help() -> None:
+    policy = RetryPolicy(retry_on=(ConnectionError,))
+    assert policy.is_retryable(TaskError("busy"))
+    assert not STEADY.is_retryable(TaskError("no_such_user", retryable=False))
+
+
+@pytest.mark.parametrize("interrupt", [TaskCancelled(), SoftTimeLimitExceeded(), SystemExit(), KeyboardInterrupt()])
+def test_interrupts_are_not_tried_again_unless_the_policy_names_them(interrupt: BaseException) -> None:
+    assert not STEADY.is_retryable(interrupt)
+    assert RetryPolicy(retry_on=(SoftTimeLimitExceeded,)).is_retryable(SoftTimeLimitExceeded())
+
+
+def test_a_task_that_asks_for_a_retry_says_when() -> None:
+    assert STEADY.decide(Retry(after=seconds(7)), failures=1) == seconds(7)
+    assert STEADY.decide(Retry(), failures=2) == seconds(120)
+    assert STEADY.decide(Retry(after=seconds(-7)), failures=1) == timedelta(0)
+
+
+def test_a_retry_that_a_task_asks_for_counts_against_the_budget() -> None:
+    assert STEADY.decide(Retry(after=seconds(7)), failures=4) == GiveUp("max_attempts")
+
+
+def test_a_retry_stays_within_the_times_that_postgresql_knows() -> None:
+    assert STEADY.decide(Retry(after=timedelta.max), failures=1) == LONGEST_DELAY

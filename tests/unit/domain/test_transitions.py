@@ -1,0 +1,83 @@
+"""The transition table, over the full product of states and events."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from taskyard.domain.tasks import (
+    CELERY_WORDS,
+    FINAL,
+    LIVE,
+    TRANSITIONS,
+    WAITING,
+    Event,
+    Publication,
+    State,
+    after,
+    celery_word,
+    states_that_allow,
+)
+from taskyard.domain.ids import new_id
+
+PRODUCT = list(itertools.product(State, Event))
+
+
+@pytest.mark.parametrize(("state", "event"), PRODUCT)
+def test_every_pair_of_state_and_event_has_one_answer(state: State, event: Event) -> None:
+    assert after(state, event) is TRANSITIONS.get((state, event))
+    assert (state in states_that_allow(event)) == ((state, event) in TRANSITIONS)
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PRODUCT if pair[0] in FINAL])
+def test_final_is_final_but_for_a_persons_retry(state: State, event: Event) -> None:
+    leads_out = event is Event.RETRY and state is not State.SUCCEEDED
+    assert after(state, event) is (State.QUEUED if leads_out else None)
+
+
+def test_every_state_but_the_two_that_submit_makes_is_reached_by_an_event() -> None:
+    # Blocked comes with workflows; scheduled and queued are what a submit makes.
+    reached = set(TRANSITIONS.values())
+    assert reached == set(State) - {State.BLOCKED}
+
+
+def test_from_every_live_state_every_end_can_be_reached() -> None:
+    def reachable(start: State) -> set[State]:
+        found, waiting = {start}, [start]
+        while waiting:
+            state = waiting.pop()
+            new = {to for (at, _), to in TRANSITIONS.items() if at is state} - found
+            found |= new
+            waiting += new
+        return found
+
+    for state in LIVE:
+        assert reachable(state) >= FINAL
+
+
+def test_every_event_means_something_somewhere() -> None:
+    assert {event for _, event in TRANSITIONS} == set(Event)
+
+
+def test_whatever_waits_can_be_cancelled_and_can_expire() -> None:
+    assert set(states_that_allow(Event.EXPIRE)) == WAITING
+    assert set(states_that_allow(Event.CANCEL)) == LIVE
+
+
+def test_the_groups_of_states_part_them_all() -> None:
+    assert WAITING | {State.RUNNING} == LIVE
+    assert LIVE | FINAL == set(State)
+    assert not LIVE & FINAL
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_celery_has_a_word_for_every_state(state: State) -> None:
+    assert celery_word(state, has_progress=False) == CELERY_WORDS[state]
+    expected = "PROGRESS" if state is State.RUNNING else CELERY_WORDS[state]
+    assert celery_word(state, has_progress=True) == expected
+
+
+def test_two_publications_of_a_task_never_share_a_message_id() -> None:
+    task_id = new_id()
+    assert Publication(task_id, "default", 1).message_id == f"{task_id}:1"
+    assert Publication(task_id, "default", 2).message_id == f"{task_id}:2"

@@ -1,0 +1,14 @@
+"""What the publisher writes by hand is what Dramatiq itself would write."""
+
+from uuid import UUID
+
+from taskyard.broker.messages import encoded, message_for
+from taskyard.domain.tasks import Publication
+
+
+def test_the_bytes_are_those_of_dramatiqs_own_encoder() -> None:
+    publication = Publication(UUID(int=7), "queue_ü", 3)
+    message = message_for(publication)
+    written = encoded(publication, message.message_timestamp)
+    assert type(message).decode(written) == message
+    assert encoded(Publication(UUID(int=7), "default", 3), 5).startswith(b'{"queue_name":"default","actor_name":')
