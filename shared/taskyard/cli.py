@@ -175,8 +175,9 @@ def _percent(progress: dict[str, Any]) -> str:
 def watch(
     task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
 ) -> None:
-    """Follow a task to its end with a progress bar; exits with 1 where it did not succeed. --json: its events,
-    one a line."""
+    """Follow a task to its end with a progress bar; exits with 1 where it did not succeed. --json: its
+    events, one a line.
+    """
     with _client(url, api_key, log_level) as client:
         client.task(task_id)
         _watch(client, task_id, as_json=as_json)

@@ -36,7 +36,8 @@ _POINTS_SOMEWHERE = (
     "REDIS_HOST",
     "TASKYARD_URL",
 )
-# A queue's name becomes a key of Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours (broker/names.py).
+# A queue's name becomes a key of Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours
+# (broker/names.py).
 _QUEUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TAKEN_QUEUE_NAMES = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
 _DAY_SECONDS = 86_400.0
@@ -271,7 +272,9 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _one_line(error: ValidationError, variables: dict[str, str]) -> str:
-    """The first thing wrong, after the name of the variable that was set (it may be one of the older names)."""
+    """The first thing wrong, after the name of the variable that was set (it may be one of the older
+    names).
+    """
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     message = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
     name = str(first["loc"][0]) if first["loc"] else ""

@@ -26,8 +26,14 @@ def _rfc3339(value: object) -> object:
     return value
 
 
+def _number(value: object) -> object:
+    """3 and 3.0 are the same number in JSON; "3" and true are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("Input should be a valid integer")
+    return value
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime)]
-Seconds = Annotated[float, Strict()]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,7 +59,7 @@ class SubmitTask(Body):
     delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
     run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
     expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails.")
-    max_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100), BeforeValidator(_number)] | None = None
     soft_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
     hard_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=20)
@@ -66,8 +72,8 @@ class SubmitBatch(Body):
 
 
 class ThumbnailBody(Body):
-    width: Annotated[int, Strict(), Field(ge=1, le=4096)]
-    height: Annotated[int, Strict(), Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
+    height: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
 
 
 class Query(BaseModel):
@@ -82,7 +88,9 @@ def _states(value: object) -> object:
 
 class PageQuery(Query):
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(
+        default=None, pattern="^[A-Za-z0-9_-]{22}$", description="`next_cursor` of the page before."
+    )
 
 
 class TasksQuery(PageQuery):
@@ -104,7 +112,11 @@ class TaskQuery(Query):
 
 class TimelineQuery(Query):
     limit: int = Field(default=200, ge=1, le=1000)
-    cursor: str | None = Field(default=None, max_length=80, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]{1,9}\.[0-4]\.[0-9]{1,18}$",
+        description="`next_cursor` of the page before, or the id of any event.",
+    )
 
 
 class EventsQuery(Query):

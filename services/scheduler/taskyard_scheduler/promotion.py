@@ -103,7 +103,9 @@ class Promotion:
             self._slice = min(left, _SLICE_SECONDS)
             self._woken = False
             if not self._waiting():
-                self._stopping.wait(min(left, max(0.1, self._waiting.rest_seconds)))
+                # Nobody can wake us while Redis is away, so we look by ourselves, and more often.
+                self._stopping.wait(min(left, _SLICE_SECONDS))
+                return
             if self._woken:
                 rest = _SHORTEST_SLEEP_SECONDS - (time.monotonic() - looked)
                 self._stopping.wait(max(0.0, rest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -39,6 +40,8 @@ def serve(settings: Settings) -> int:
     """
     bell = Bell()
     set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
+    # A job that is still busy when it is due again is skipped, which is as it should be.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     metrics = Metrics("scheduler")
     server = metrics.serve(settings.metrics_host, settings.metrics_port)
     heartbeat = Heartbeat("scheduler", settings.health_file)

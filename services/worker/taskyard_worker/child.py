@@ -7,16 +7,12 @@ with its supervisor.
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
 import dramatiq
@@ -28,6 +24,7 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import Publisher
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
+from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import Change, Released
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
@@ -39,7 +36,11 @@ from taskyard.telemetry.logging import set_up_logging
 
 from . import capture, implementations
 from .consumer import Lane, LanesBroker
+from .control import HELD_SIGNALS, Control, Plan, die_with_parent
 from .desk import ASYNC_LIMIT, Desk
+from .handle import resident_bytes
+from .implementations import Function
+from .inbox import Inbox
 from .metrics import WorkerMetrics
 from .runner import Runner
 from .slots import SlotTable
@@ -50,41 +51,51 @@ log = structlog.stdlib.get_logger(__name__)
 
 EXIT_MISCONFIGURED = 2
 _TICK_SECONDS = 0.25
+_RETIRING_TICK_SECONDS = 0.03
 _UNBEGUN_SECONDS = 1.0
+# The consumer, the writer, the dispatcher, and one to spare. Tasks have connections of their own: they may
+# take as many as they like without keeping an outcome from being recorded.
+_CONNECTIONS = 4
 _MEMORY_CHECK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the supervisor tells a new child, as one line of JSON."""
+class Skills:
+    """What a child can run."""
 
-    worker_id: str
-    worker: str
-    index: int
-    queues: list[str]
-    threads: int
-    overrides: dict[str, Any]
+    catalogue: Catalogue
+    functions: dict[str, Function]
+    cipher: Cipher
+
+    @classmethod
+    def load(cls, settings: Settings) -> Skills:
+        """Imports the task modules; raises whatever is wrong with them or with the keys."""
+        catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
+        return cls(
+            catalogue,
+            implementations.collect(catalogue, settings.task_modules),
+            Cipher([key.get_secret_value() for key in settings.secret_keys]),
+        )
 
 
 class Child:
     """The running parts; `retire` once, then `stop`."""
 
-    def __init__(self, plan: Plan, settings: Settings, table: SlotTable) -> None:
+    def __init__(self, plan: Plan, settings: Settings, skills: Skills, table: SlotTable) -> None:
         self.plan = plan
         self.settings = settings
         self._table = table
-        self._id = uuid4()
-        names = Names(settings.namespace)
-        catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-        functions = implementations.collect(catalogue, settings.task_modules)
-        cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
-        redis_url = settings.redis_url.get_secret_value()
+        self._retired = False
+        catalogue, cipher, names = skills.catalogue, skills.cipher, Names(settings.namespace)
+        label = f"{plan.worker}:{plan.index}"
+        database_url = settings.database_url.get_secret_value()
         self._engine = ledger.make_engine(
-            settings.database_url.get_secret_value(),
-            pool_size=plan.threads + 4,
-            application_name=f"taskyard-worker {plan.worker}:{plan.index}",
+            database_url, pool_size=_CONNECTIONS, application_name=f"taskyard-worker {label}"
         )
-        self._client = make_redis(redis_url)
+        self._tasks_engine = ledger.make_engine(
+            database_url, pool_size=plan.threads + 4, application_name=f"taskyard-task {label}"
+        )
+        self._client = make_redis(settings.redis_url.get_secret_value())
         self.metrics = WorkerMetrics.of_child(catalogue, plan.queues)
         self.desk = Desk(table, threads=plan.threads, async_limit=ASYNC_LIMIT)
         self.dispatcher = Dispatcher(self._engine, Publisher(self._client, names))
@@ -93,7 +104,6 @@ class Child:
             client=self._client, namespace=settings.namespace, middleware=[], maintenance_chance=0
         )
         worker_id, types = UUID(plan.worker_id), catalogue.names
-        label = f"{plan.worker}:{plan.index}"
 
         def ask(ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
             return ledger.run(
@@ -108,16 +118,12 @@ class Child:
             self.metrics.claimed(works)
 
         self.lane = broker.lane = Lane(
-            broker,
-            names,
+            Inbox(broker, names, plan.queues, child=uuid4(), client=self._client),
             self.desk,
             plan.queues,
-            child=self._id,
-            client=self._client,
-            waiter=self._client,
             claim=ask,
             refusals=lambda ids: ledger.run(
-                self._engine, lambda conn: claims.refusals(conn, ids, types=types)
+                self._engine, lambda conn: claims.refusals(conn, ids, types=types, worker_id=worker_id)
             ),
             put_off=lambda ids: void(
                 ledger.run(self._engine, lambda conn: claims.put_off(conn, ids, reason="unknown_task_type"))
@@ -126,12 +132,12 @@ class Child:
         )
         runner = Runner(
             catalogue=catalogue,
-            functions=functions,
+            functions=skills.functions,
             cipher=cipher,
             settings=settings,
             storage=LocalStorage(settings.storage_dir),
-            connect=lambda: ledger.transaction(self._engine),
-            submitter=LedgerSubmitter(self._engine, self.dispatcher, cipher, settings.queues),
+            connect=lambda: ledger.transaction(self._tasks_engine),
+            submitter=LedgerSubmitter(self._tasks_engine, self.dispatcher, cipher, settings.queues),
             sink=self.writer,
             desk=self.desk,
             ends=self.writer,
@@ -154,8 +160,14 @@ class Child:
             wrote=self.writer.wrote,
             runs=self.desk.runs,
         )
-        self.release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
-        self.metrics.standing(self.desk, self.lane.polled)
+        if self._retired:
+            self.release(older_than=0.0, cause="the worker is stopping")
+        else:
+            self.release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
+        try:
+            self.metrics.standing(self.desk, self.lane.polled)
+        except Exception:  # figures are not worth a child with all its tasks
+            log.exception("metrics_failed")
 
     def release(self, *, older_than: float, cause: str) -> None:
         """Gives claims back that have not begun."""
@@ -165,59 +177,33 @@ class Child:
 
     def retire(self) -> None:
         """Take no more; what has begun goes on."""
+        self._retired = True
         self.lane.drain()
         self.release(older_than=0.0, cause="the worker is stopping")
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is held, and nothing will come. In this order: what the lane has handed on is seen."""
+        return self._retired and self.lane.is_drained and not self.desk.busy
 
     def stop(self) -> None:
         """After the last task: everything recorded, everything told."""
         self._worker.stop(timeout=5_000)
-        self.release(older_than=0.0, cause="the worker is stopping")
         self.writer.stop(timeout=10.0)
         self.dispatcher.stop()
         self._engine.dispose()
+        self._tasks_engine.dispose()
 
 
 def void(_: object) -> None:
     return None
 
 
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel for SIGKILL when the supervisor's main thread ends, however it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before we could ask
-
-
-class Control:
-    """The supervisor's end of the line: JSON objects, one a line."""
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=fd)
-        self._buffer = b""
-
-    def say(self, **message: Any) -> None:
-        try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            os._exit(1)
-
-    def hear(self, timeout: float) -> dict[str, Any] | None:
-        """The next message, or None when the time is over. Ends the process where the supervisor is gone."""
-        while b"\n" not in self._buffer:
-            self._socket.settimeout(max(timeout, 0.001))
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError:
-                return None
-            except OSError:
-                data = b""
-            if not data:
-                os._exit(1)
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+def in_one_line(error: Exception) -> str:
+    """What is wrong, for people; the kind of an error that nobody foresaw as well."""
+    said = " ".join(str(error).split())
+    known = isinstance(error, InvalidSettings | SecretsUnreadable | implementations.Unimplemented)
+    return said if known else f"{type(error).__name__}: {said}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -226,6 +212,7 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
     asked = {"stop": False}
     signal.signal(signal.SIGTERM, lambda *_: asked.update(stop=True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     control = Control(control_fd)
     first = control.hear(30.0)
     if first is None:
@@ -239,11 +226,12 @@ def main(argv: Sequence[str]) -> int:
             style=settings.log_format,
             process=f"{plan.worker}:{plan.index}",
         )
-        capture.install()
-        child = Child(plan, settings, SlotTable(slots_fd, slots_size))
-    except (InvalidSettings, SecretsUnreadable, ImportError, implementations.Unimplemented) as e:
-        control.say(event="misconfigured", message=str(e))
+        skills = Skills.load(settings)
+    except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor says it once for all
+        control.say(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
+    capture.install()
+    child = Child(plan, settings, skills, SlotTable(slots_fd, slots_size))
     child.start()
     child.keep()
     control.say(event="ready", pid=os.getpid())
@@ -256,8 +244,8 @@ def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) ->
     """Keeps the child until it has retired and nothing is left to do."""
     retiring = False
     checked = 0.0
-    while True:
-        message = control.hear(_TICK_SECONDS if not retiring else 0.02)
+    while not child.is_done:
+        message = control.hear(_RETIRING_TICK_SECONDS if retiring else _TICK_SECONDS)
         child.keep()
         why = None
         if message and message.get("do") == "drain":
@@ -276,17 +264,6 @@ def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) ->
             log.info("child_retiring", why=why)
             control.say(event="retiring", why=why)
             child.retire()
-        if retiring and not child.desk.busy:
-            return
-
-
-def resident_bytes(pid: int) -> int:
-    """The resident memory of a process; 0 where it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read every second
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from taskyard.storage.interface import Storage
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
+MAX_MESSAGE = 1000
 
 
 class Sink(Protocol):
@@ -82,7 +83,7 @@ class TaskContext:
 
         A message that differs from the last one also becomes a line of the timeline.
         """
-        message = self.redact(message)
+        message = self.redact(message)[:MAX_MESSAGE]
         self.sink.progress(
             self.task_id, self.claim, float(current), None if total is None else float(total), message
         )
@@ -121,7 +122,7 @@ class TaskContext:
         return self.submitter(self, [Child(task_type, params, queue, delay, tags)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
-        """Submits many children in one transaction; returns their ids in order."""
+        """Submits many children, 1,000 a transaction; returns their ids in order."""
         return self.submitter(self, children) if children else []
 
     def db(self) -> AbstractContextManager[Connection]:

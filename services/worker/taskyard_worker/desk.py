@@ -53,6 +53,8 @@ class Desk:
         self._pending = 0  # claiming, claimed, or begun in a thread
         self._unbegun = 0
         self._async = 0
+        self._wanted: Sequence[str] = ()  # what the consumer waits for room for
+        self._closed = False
         self.runs = 0
         self.is_async: Callable[[str], bool] = lambda _: False
 
@@ -71,7 +73,8 @@ class Desk:
         return min(AHEAD_PER_THREAD * self.threads, int(AHEAD_SECONDS / max(mean, 1e-6)))
 
     def room(self, queues: Sequence[str]) -> int:
-        """How many tasks may be fetched now."""
+        """How many tasks may be fetched now from these queues: as many as the slowest of them allows, or the
+        quick ones would never leave it a free thread. So leave out those that are known to be empty."""
         with self._lock:
             return self._room(queues)
 
@@ -86,14 +89,30 @@ class Desk:
         return max(0, min(room, len(self._free) - BACKLOG // 2))
 
     def wait_for_room(self, queues: Sequence[str], timeout: float) -> int:
-        """Waits until something may be fetched; 0 when the time is over."""
+        """Waits until something may be fetched; 0 when the time is over, or once the desk is closed."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not (room := self._room(queues)):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return self._room(queues)
-            return room
+            self._wanted = queues
+            try:
+                while not (room := self._room(queues)):
+                    left = deadline - time.monotonic()
+                    if left <= 0 or self._closed:
+                        return 0
+                    self._changed.wait(left)
+                return room
+            finally:
+                self._wanted = ()
+
+    def close(self) -> None:
+        """No more claims are wanted: ends a wait for room."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _announce(self) -> None:
+        """Wakes the consumer where there is room for what it wants; it would wake for each task otherwise."""
+        if self._wanted and self._room(self._wanted):
+            self._changed.notify_all()
 
     def enter(self, ids: Sequence[UUID], claim: UUID) -> list[Slot]:
         """Takes a slot for each id, before PostgreSQL is asked for them."""
@@ -127,7 +146,7 @@ class Desk:
                 )
                 self._table.set_phase(slot.index, Phase.CLAIMED)
                 kept.append(slot)
-            self._changed.notify_all()
+            self._announce()
         return kept
 
     # For the threads
@@ -144,7 +163,7 @@ class Desk:
                 # The thread that starts it is free again at once.
                 self._pending -= 1
                 self._async += 1
-                self._changed.notify_all()
+            self._announce()
         return True
 
     def finished(self, slot: Slot, run_seconds: float) -> None:
@@ -163,7 +182,7 @@ class Desk:
                 weight = 1.0 if run_seconds > AHEAD_SECONDS else _SMOOTHING
                 self._means[queue] = old + weight * (run_seconds - old)
             self.runs += 1
-            self._changed.notify_all()
+            self._announce()
 
     # For the writer and the keeper
 
@@ -172,7 +191,7 @@ class Desk:
         with self._changed:
             for slot in slots:
                 self._drop(slot)
-            self._changed.notify_all()
+            self._announce()
 
     def give_back(self, *, older_than: float = 0.0) -> list[Slot]:
         """Takes back claims that have not begun for so many seconds: no thread will run them any more. The
@@ -189,12 +208,8 @@ class Desk:
                     # Somebody in front takes longer than reckoned: no more ahead for this queue until it is
                     # quick.
                     self._means[slot.work.queue] = AHEAD_SECONDS * 10
-            self._changed.notify_all()
+            self._announce()
         return stale
-
-    def notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
 
     @property
     def busy(self) -> int:
@@ -218,8 +233,9 @@ class Desk:
             return oldest
 
     def _drop(self, slot: Slot) -> None:
-        if self._slots.pop(slot.index, None) is None:
-            return
+        if self._slots.get(slot.index) is not slot:
+            return  # dropped before; its place may be another's by now
+        del self._slots[slot.index]
         if slot.phase in (Phase.CLAIMING, Phase.CLAIMED):
             self._pending -= 1
             self._unbegun -= 1

@@ -27,14 +27,16 @@ Redact = Callable[[str], str]
 def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
     """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure."""
     try:
-        model = returned if isinstance(returned, BaseModel) else task_type.result.model_validate(returned)
-        value = model.model_dump(mode="json")
+        fits = isinstance(returned, task_type.result)
+        model = returned if fits else task_type.result.model_validate(returned)
+        value = model.model_dump(mode="json", warnings="error")
         check_storable(value)
-    except (ValidationError, Unstorable) as e:
+        size = len(orjson.dumps(value))
+    except Exception as e:  # noqa: BLE001 - a model's own code runs here; running the task again would not help
         return _invalid(
             "result_invalid", f"What the task returned does not fit its declared result: {_brief(e)}"
         )
-    if len(orjson.dumps(value)) > MAX_RESULT_BYTES:
+    if size > MAX_RESULT_BYTES:
         return _invalid(
             "result_too_large", "The result is larger than 256 KiB: keep it in storage and return its id."
         )
@@ -84,6 +86,12 @@ def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> 
     )
 
 
+def unspeakable(error: BaseException) -> Failed:
+    """For an error whose own code fails when it is asked what it is."""
+    name = type(error).__name__
+    return Failed(Fault("task_exception", f"{name}, which cannot be shown", name, False))
+
+
 def strike_out(secrets: list[str]) -> Redact:
     """A function that replaces each of the secret texts by `***`."""
     texts = sorted({s for s in secrets if s}, key=len, reverse=True)
@@ -91,6 +99,7 @@ def strike_out(secrets: list[str]) -> Redact:
         return str
 
     def redact(text: str) -> str:
+        text = str(text)
         for secret in texts:
             text = text.replace(secret, "***")
         return text
@@ -107,8 +116,8 @@ def _invalid(code: str, message: str) -> Failed:
     return Failed(Fault(code, _clean(message)[:_MAX_MESSAGE], "Invalid", False, FailureKind.INVALID))
 
 
-def _brief(error: ValidationError | Unstorable) -> str:
-    if isinstance(error, Unstorable):
+def _brief(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
     details: list[Mapping[str, Any]] = error.errors(
         include_input=False, include_url=False, include_context=False

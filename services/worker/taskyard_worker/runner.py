@@ -117,9 +117,7 @@ class Runner:
         with current(context):
             try:
                 return outcomes.of_return(task_type, await self._functions[work.name](params, context))
-            except asyncio.CancelledError:
-                return Released("the event loop stopped")
-            except BaseException as e:  # noqa: BLE001
+            except BaseException as e:  # noqa: BLE001 - a CancelledError of its own making too
                 return self._failed(work, e, context.redact)
 
     def _prepare(
@@ -152,13 +150,17 @@ class Runner:
         return params, context
 
     def _failed(self, work: Claimed, error: BaseException, redact: Callable[[str], str]) -> Outcome:
-        return outcomes.of_error(
-            error,
-            self._catalogue[work.name].retry,
-            failures=work.failures + 1,
-            max_attempts=work.max_attempts,
-            redact=redact,
-        )
+        try:
+            return outcomes.of_error(
+                error,
+                self._catalogue[work.name].retry,
+                failures=work.failures + 1,
+                max_attempts=work.max_attempts,
+                redact=redact,
+            )
+        except Exception:  # an error that cannot even say what it is
+            log.exception("outcome_undecided", task_id=str(work.id))
+            return outcomes.unspeakable(error)
 
     def _finished(self, slot: Slot, work: Claimed, outcome: Outcome, started: float) -> None:
         ended = time.monotonic()

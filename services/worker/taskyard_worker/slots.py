@@ -16,6 +16,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,9 +30,9 @@ NAME_BYTES = 64
 _HEADER = struct.Struct("<Qddd II")
 # phase, flags (suspects and forced cancellations), attempt, task, claim, claimed, begun, soft, hard, name
 _ENTRY = struct.Struct(f"<BBxxI16s16sdddd{NAME_BYTES}s")
-_PHASE_AT = 0
-_TIMES = struct.Struct("<d")
-_BEGUN_AT = 8 + 16 + 16 + 8
+_ATTEMPT, _ATTEMPT_AT = struct.Struct("<I"), 4
+_BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 4 + 16 + 16 + 8
+_LIMITS, _LIMITS_AT = struct.Struct(f"<dd{NAME_BYTES}s"), _BEGUN_AT + 8
 
 
 class Phase(IntEnum):
@@ -76,53 +77,51 @@ class SlotTable:
 
     @classmethod
     def create(cls, size: int) -> SlotTable:
-        """A new, empty table in an unnamed file: it is gone when nobody holds it any more."""
-        with tempfile.TemporaryFile(prefix="taskyard-slots-") as file:
-            file.truncate(_HEADER.size + size * _ENTRY.size)
-            return cls(os.dup(file.fileno()), size)
+        """A new, empty table in an unnamed file: it is gone when nobody holds it any more. In memory where
+        the system can: no disk to be full or read-only, and nothing to be written back to one."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("taskyard-slots")
+        else:
+            with tempfile.TemporaryFile(prefix="taskyard-slots-") as file:
+                fd = os.dup(file.fileno())
+        os.truncate(fd, _HEADER.size + size * _ENTRY.size)
+        return cls(fd, size)
 
     def hand_down(self) -> None:
         """After the child was started: it has the descriptor now, and the mapping needs none."""
         os.close(self.fd)
 
-    # The child's side
+    def close(self) -> None:
+        self._map.close()
+
+    # The child's side. Packed first and copied then: `pack_into` would clear the place for a moment, and
+    # whoever reads, or dies, in that moment would find a claim gone.
 
     def enter(self, index: int, task_id: UUID, claim: UUID) -> None:
+        """A claim that is about to be asked for. The entry counts from the moment its phase is written."""
         at = self._at(index)
-        _ENTRY.pack_into(
-            self._map, at, Phase.FREE, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0.0, 0.0, 0.0, b""
-        )
+        self._put(at, _ENTRY, Phase.FREE, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, 0, b"")
         self._map[at] = Phase.CLAIMING
 
     def describe(self, index: int, name: str, attempt: int, soft: float, hard: float) -> None:
         """What is known once the claim is won; `soft` and `hard` are limits in seconds from the beginning."""
         at = self._at(index)
-        phase, flags, _, task, claim, claimed, begun, _, _, _ = _ENTRY.unpack_from(self._map, at)
-        _ENTRY.pack_into(
-            self._map,
-            at,
-            phase,
-            flags,
-            attempt,
-            task,
-            claim,
-            claimed,
-            begun,
-            soft,
-            hard,
-            name.encode()[:NAME_BYTES],
-        )
+        self._put(at + _ATTEMPT_AT, _ATTEMPT, attempt)
+        self._put(at + _LIMITS_AT, _LIMITS, soft, hard, name.encode()[:NAME_BYTES])
 
     def begin(self, index: int) -> None:
         at = self._at(index)
-        _TIMES.pack_into(self._map, at + _BEGUN_AT, time.monotonic())
+        self._put(at + _BEGUN_AT, _BEGUN, time.monotonic())
         self._map[at] = Phase.BEGUN
 
     def set_phase(self, index: int, phase: Phase) -> None:
         self._map[self._at(index)] = phase
 
     def report(self, *, pid: int, tick: float, polled: float, wrote: float, runs: int) -> None:
-        _HEADER.pack_into(self._map, 0, pid, tick, polled, wrote, runs, 0)
+        self._put(0, _HEADER, pid, tick, polled, wrote, runs, 0)
+
+    def _put(self, at: int, shape: struct.Struct, *values: float | bytes) -> None:
+        self._map[at : at + shape.size] = shape.pack(*values)
 
     # The supervisor's side
 

@@ -12,17 +12,16 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, RetryIn, State
+from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, State
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
@@ -35,6 +34,9 @@ log = logging.getLogger(__name__)
 MAX_BATCH = 256
 PROGRESS_SECONDS = 0.25
 _MAX_NOTES = 1000
+_NOT_STORABLE = "result_not_storable"
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -62,10 +64,11 @@ class Writer:
         self._desk = desk
         self._observer = observer
         self._ends: deque[End] = deque()
-        self._notes: deque[tuple[Note, float]] = deque()
+        self._lock = threading.Lock()  # over the two that follow
+        self._notes: list[tuple[Note, float]] = []
         self._progress: dict[UUID, Progress] = {}
         self._running: dict[UUID, Change] = {}
-        self._lock = threading.Lock()
+        self._told = time.monotonic()
         self._wake = threading.Event()
         self._stopping = False
         self.wrote = time.monotonic()
@@ -89,73 +92,15 @@ class Writer:
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
         with self._lock:
+            if not self._progress:
+                self._wake.set()
             self._progress[task_id] = Progress(task_id, claim, current, total, message)
 
     def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
-        self._notes.append((Note(task_id, claim, kind, data), time.monotonic()))
-
-    # The thread
-
-    def _run(self) -> None:
-        told = time.monotonic()
-        while True:
-            self._wake.wait(PROGRESS_SECONDS if self._progress or self._notes else 1.0)
-            self._wake.clear()
-            ends = [self._ends.popleft() for _ in range(min(len(self._ends), MAX_BATCH))]
-            if self._ends:
+        with self._lock:
+            if not self._notes:
                 self._wake.set()
-            now = time.monotonic()
-            finishing = {e.slot.task_id for e in ends}
-            if (
-                now - told >= PROGRESS_SECONDS
-                or (finishing and self._is_pending(finishing))
-                or self._stopping
-            ):
-                self._patiently(self._tell)
-                told = time.monotonic()
-            if ends:
-                self._patiently(partial(self._record, ends))
-            self.wrote = time.monotonic()
-            if self._stopping and not (self._ends or self._progress or self._notes):
-                return
-
-    def _is_pending(self, finishing: set[UUID]) -> bool:
-        with self._lock:
-            return bool(self._notes) or not finishing.isdisjoint(self._progress)
-
-    def _patiently(self, step: Callable[[], None]) -> None:
-        """Repeats a step until it is done: what ran must be recorded, however long PostgreSQL is away."""
-        pause = 0.05
-        while True:
-            try:
-                return step()
-            except LedgerUnavailable as e:
-                log.warning("ledger_unavailable what=writer error=%s", e)
-                self.wrote = time.monotonic()  # waiting for PostgreSQL is not being stuck
-            except Exception:
-                log.exception("writer_step_failed")
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 2.0)
-
-    def _tell(self) -> None:
-        with self._lock:
-            newest, self._progress = self._progress, {}
-        notes = [self._notes.popleft() for _ in range(min(len(self._notes), _MAX_NOTES))]
-        if not newest and not notes:
-            return
-        now = time.monotonic()
-        try:
-            if newest:
-                self._isolated(list(newest.values()), progress)
-            if notes:
-                self._isolated([replace(n, ago_seconds=now - at) for n, at in notes], annotate)
-        except LedgerUnavailable:
-            with self._lock:
-                self._progress = {**newest, **self._progress}
-            self._notes.extendleft(reversed(notes))
-            raise
-        touched = set(newest) | {n.task_id for n, _ in notes}
-        self._dispatcher.dispatch(Committed(changes=[c for t in touched if (c := self._running.get(t))]))
+            self._notes.append((Note(task_id, claim, kind, data), time.monotonic()))
 
     def started(self, changes: Sequence[Change]) -> None:
         """Remembers how to tell of these tasks while they run, and tells that they run."""
@@ -163,54 +108,60 @@ class Writer:
             self._running[change.task_id] = change
         self._dispatcher.dispatch(Committed(changes=changes))
 
-    def _record(self, ends: Sequence[End]) -> None:
-        now = time.monotonic()
-        by_id = {e.slot.task_id: e for e in ends}
-        items = [
-            Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends
-        ]
-        result = self._finish(items)
-        for change in result.changes:
-            self._observer.recorded(by_id.pop(change.task_id), change.state)
-        for end in by_id.values():
-            log.warning("write_fenced task_id=%s claim=%s", end.slot.task_id, end.slot.claim)
-            self._observer.fenced(end)
-        for end in ends:
-            self._running.pop(end.slot.task_id, None)
-        self._desk.forget([e.slot for e in ends])
-        self._dispatcher.dispatch(
-            Committed(
-                result.publications,
-                result.outbox_id,
-                result.changes,
-                wake_scheduler=any(isinstance(e.outcome, RetryIn) for e in ends),
-            )
-        )
+    # The thread
 
-    def _finish(self, items: Sequence[Finished]) -> Recorded:
-        """Records them; halves the batch where PostgreSQL cannot hold something in it."""
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(PROGRESS_SECONDS if self._progress or self._notes else 1.0)
+            self._wake.clear()
+            try:
+                self._turn()
+            except Exception:
+                log.exception("writer_turn_failed")
+            self.wrote = time.monotonic()
+            if self._stopping and not (self._ends or self._progress or self._notes):
+                return
+
+    def _turn(self) -> None:
+        ends = [self._ends.popleft() for _ in range(min(len(self._ends), MAX_BATCH))]
+        if self._ends:
+            self._wake.set()
+        # What a task said comes before its end: afterwards its claim holds no more.
         try:
-            return ledger.run(self._engine, lambda conn: finish(conn, items))
-        except (DBAPIError, TypeError) as e:  # TypeError: the outcome is not JSON
-            if isinstance(e, DBAPIError) and not _is_data_error(e):
-                raise
-            culprit = _not_storable(items[0], e)
-        if len(items) == 1:
-            log.error("outcome_not_storable task_id=%s", items[0].task_id)
-            return ledger.run(self._engine, lambda conn: finish(conn, [culprit]))
-        half = len(items) // 2
-        first, second = self._finish(items[:half]), self._finish(items[half:])
-        for result in (first, second):
-            self._dispatcher.dispatch(Committed(result.publications, result.outbox_id))
-        return Recorded([*first.changes, *second.changes])
+            if self._stopping or time.monotonic() - self._told >= PROGRESS_SECONDS:
+                self._tell()
+                self._told = time.monotonic()
+            elif ends and (self._progress or self._notes):
+                self._tell({end.slot.task_id for end in ends})
+        finally:
+            if ends:
+                self._record(ends)
 
-    def _isolated(self, items: Sequence[Any], verb: Callable[[Any, Any], object]) -> None:
+    def _tell(self, ending: Collection[UUID] | None = None) -> None:
+        """Writes how far tasks are and what they said; of `ending` only, where it is too early for the
+        others. Lines keep their order, so that all go as soon as one has to."""
+        with self._lock:
+            if ending is None:
+                newest, self._progress = self._progress, {}
+            else:
+                newest = {i: p for i in ending if (p := self._progress.pop(i, None))}
+            notes: list[tuple[Note, float]] = []
+            if ending is None or any(note.task_id in ending for note, _ in self._notes):
+                notes, self._notes = self._notes, []
+        if newest:
+            self._isolated(list(newest.values()), progress)
+        for start in range(0, len(notes), _MAX_NOTES):
+            page = notes[start : start + _MAX_NOTES]
+            now = time.monotonic()
+            self._isolated([replace(note, ago_seconds=now - at) for note, at in page], annotate)
+        touched = newest.keys() | {note.task_id for note, _ in notes}
+        self._dispatcher.dispatch(Committed(changes=[c for t in touched if (c := self._running.get(t))]))
+
+    def _isolated(self, items: Sequence[Any], verb: Callable[[Connection, Any], object]) -> None:
         """Writes them; a single one that PostgreSQL cannot hold is dropped and said in the log."""
         try:
-            ledger.run(self._engine, lambda conn: verb(conn, items))
+            self._patiently(lambda conn: verb(conn, items))
         except (DBAPIError, TypeError) as e:
-            if isinstance(e, DBAPIError) and not _is_data_error(e):
-                raise
             if len(items) == 1:
                 log.warning("line_not_storable task_id=%s error=%s", items[0].task_id, e)
                 return
@@ -218,19 +169,91 @@ class Writer:
             self._isolated(items[:half], verb)
             self._isolated(items[half:], verb)
 
+    def _record(self, ends: Sequence[End]) -> None:
+        """Records the ends; halves the batch where PostgreSQL cannot hold something in it."""
+        try:
+            result = self._patiently(lambda conn: finish(conn, _items(ends)))
+        except (DBAPIError, TypeError) as e:
+            if len(ends) > 1:
+                half = len(ends) // 2
+                self._record(ends[:half])
+                self._record(ends[half:])
+            else:
+                self._condemn(ends[0], e)
+            return
+        # Before anything that might fail: a slot that nobody frees is lost.
+        self._desk.forget([end.slot for end in ends])
+        for end in ends:
+            self._running.pop(end.slot.task_id, None)
+        self._dispatcher.dispatch(
+            Committed(
+                result.publications,
+                result.outbox_id,
+                result.changes,
+                wake_scheduler=any(change.state is State.RETRYING for change in result.changes),
+            )
+        )
+        self._observe(ends, result)
+
+    def _condemn(self, end: End, error: Exception) -> None:
+        """Records a failure in place of an outcome that cannot be stored."""
+        log.error("outcome_not_storable task_id=%s", end.slot.task_id)
+        if isinstance(end.outcome, Failed) and end.outcome.fault.code == _NOT_STORABLE:
+            # Not even that. Nobody holds the claim any more, so the supervisor will release it.
+            self._desk.forget([end.slot])
+            return
+        end.outcome = Failed(_not_storable(error))
+        self._record([end])
+
+    def _observe(self, ends: Sequence[End], result: Recorded) -> None:
+        states = {change.task_id: change.state for change in result.changes}
+        for end in ends:
+            state = states.pop(end.slot.task_id, None)
+            if state is not None:
+                self._observer.recorded(end, state)
+            else:
+                log.warning("write_fenced task_id=%s claim=%s", end.slot.task_id, end.slot.claim)
+                self._observer.fenced(end)
+
+    def _patiently(self, verb: Callable[[Connection], T]) -> T:
+        """Repeats a write until it is done: what ran must be recorded, however long PostgreSQL is away.
+
+        Raises DBAPIError and TypeError (not JSON) where what is to be written is at fault.
+        """
+        pause = 0.05
+        while True:
+            try:
+                return ledger.run(self._engine, verb)
+            except LedgerUnavailable as e:
+                log.warning("ledger_unavailable what=writer error=%s", e)
+            except TypeError:
+                raise
+            except Exception as e:
+                if isinstance(e, DBAPIError) and _is_data_error(e):
+                    raise
+                log.exception("write_failed")
+            self.wrote = time.monotonic()  # waiting for PostgreSQL is not being stuck
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 2.0)
+
+
+def _items(ends: Sequence[End]) -> list[Finished]:
+    now = time.monotonic()
+    return [Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends]
+
 
 def _is_data_error(error: DBAPIError) -> bool:
-    """SQLSTATE classes 22 (data exception) and 23 (integrity): the row is wrong, not the server."""
-    return (ledger.sqlstate(error) or "")[:2] in {"22", "23"}
+    """SQLSTATE classes 22 (data exception), 23 (integrity) and 54 (too large or complex): the row is wrong,
+    not the server."""
+    return (ledger.sqlstate(error) or "")[:2] in {"22", "23", "54"}
 
 
-def _not_storable(item: Finished, error: Exception) -> Finished:
-    reason = str(getattr(error, "orig", error)).splitlines()[0]
-    fault = Fault(
-        "result_not_storable",
+def _not_storable(error: Exception) -> Fault:
+    reason = str(getattr(error, "orig", error)).partition("\n")[0]
+    return Fault(
+        _NOT_STORABLE,
         f"What the task returned cannot be stored: {reason}",
         type(error).__name__,
         False,
         FailureKind.INVALID,
     )
-    return replace(item, outcome=Failed(fault))

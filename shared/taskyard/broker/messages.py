@@ -13,8 +13,9 @@ from .names import ACTOR
 
 
 def message_for(publication: Publication) -> Message[None]:
-    """The message that announces a queued task. Its Redis id carries the publication number, so that acknowledging
-    one publication never deletes the payload of the next."""
+    """The message that announces a queued task. Its Redis id carries the publication number, so that
+    acknowledging one publication never deletes the payload of the next.
+    """
     return Message(
         queue_name=publication.queue,
         actor_name=ACTOR,

@@ -1,7 +1,7 @@
 """The names of the keys in Redis, all under one namespace.
 
-Dramatiq's own are `{namespace}:{queue}` (a list of message ids), `{namespace}:{queue}.msgs` (id -> message) and
-`{namespace}:__acks__.{broker}.{queue}` (fetched, not acknowledged).
+Dramatiq's own are `{namespace}:{queue}` (a list of message ids), `{namespace}:{queue}.msgs` (id -> message)
+and `{namespace}:__acks__.{broker}.{queue}` (fetched, not acknowledged).
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ WAKE_TOKENS = 64
 
 
 class Publisher:
-    """Writes what Dramatiq's own `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test holds the
-    two together), for many messages at once and in an order that is safe when cut off in the middle: a payload
-    without its id is found by reconcile, never an id without its payload."""
+    """Writes what Dramatiq's own `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test
+    holds the two together), for many messages at once and in an order that is safe when cut off in the
+    middle: a payload without its id is found by reconcile, never an id without its payload.
+    """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
         self.client = client
@@ -37,7 +38,8 @@ class Publisher:
     ) -> int:
         """Announces the tasks and tells the changes; returns how many messages were sent.
 
-        `wake_scheduler`: something became due at a later time, which the scheduler may not have reckoned with.
+        `wake_scheduler`: something became due at a later time, which the scheduler may not have reckoned
+        with.
 
         Harmless when repeated. Raises BrokerUnavailable.
         """

@@ -1,8 +1,8 @@
 """Secret parameters: encrypted at rest, decrypted only for the function, `***` everywhere else.
 
-A parameters model declares `token: Secret[str]`. In the ledger its value is `{"$secret": "<Fernet token>"}`.
-Keys come from `TASKYARD_SECRET_KEYS`: the first one encrypts, all of them decrypt, so a key is rotated by putting
-the new one in front (cryptography's MultiFernet).
+A parameters model declares `token: Secret[str]`. In the ledger its value is `{"$secret": "<Fernet
+token>"}`. Keys come from `TASKYARD_SECRET_KEYS`: the first one encrypts, all of them decrypt, so a key is
+rotated by putting the new one in front (cryptography's MultiFernet).
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Secret(Generic[T]):
             return value.reveal() if isinstance(value, Secret) else value
 
         def sealed(value: Secret[Any], info: core_schema.SerializationInfo) -> Any:
+            if not info.mode_is_json():
+                return value  # in Python it stays what it is, and shows as *** by itself
             cipher = (info.context or {}).get("cipher")
             return MASK if cipher is None else cipher.seal(value.reveal())
 
@@ -96,9 +98,7 @@ class Secret(Generic[T]):
         return core_schema.no_info_after_validator_function(
             cls,
             schema,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                sealed, info_arg=True, when_used="json"
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(sealed, info_arg=True),
         )
 
     @classmethod

@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticSerializationError
 
 from ..domain.errors import Refused
 from ..domain.retry import RetryPolicy
-from .secrets import Cipher
+from .secrets import Cipher, SecretsUnreadable
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
@@ -60,12 +61,18 @@ class TaskType(Generic[P, R]):
         Raises pydantic.ValidationError, and SecretsUnreadable where a secret cannot be encrypted.
         """
         model = self.params.model_validate(params)
-        return model.model_dump(mode="json", context={"cipher": cipher})
+        try:
+            return model.model_dump(mode="json", context={"cipher": cipher})
+        except PydanticSerializationError as e:
+            if isinstance(e.__cause__, SecretsUnreadable):
+                raise e.__cause__ from None
+            raise
 
     def read(self, stored: Mapping[str, Any], cipher: Cipher) -> P:
         """The parameters of a stored task, secrets decrypted.
 
-        Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the right key.
+        Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the
+        right key.
         """
         return self.params.model_validate(stored, context={"cipher": cipher})
 
@@ -121,7 +128,8 @@ BUILTIN_MODULES = (
 
 
 def load(modules: Iterable[str] = (), *, diagnostics: bool = False) -> Catalogue:
-    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` only on demand.
+    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` only on
+    demand.
 
     Raises ImportError naming the module that could not be imported.
     """

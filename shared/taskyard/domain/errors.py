@@ -6,7 +6,7 @@ TaskyardError
 ├── Refused                the platform says no to a caller; each has a code and maps to one HTTP status
 │   ├── NotFound
 │   ├── Conflict           the task's state does not allow it
-│   │   └── NotUnique      another task holds the unique key
+│   ├── NotUnique          another task holds the unique key
 │   ├── KeyReused          the idempotency key came before, with another body
 │   └── Overloaded         too much is waiting here: come back later
 └── Unavailable            a part the platform leans on does not answer
@@ -105,7 +105,9 @@ class BrokerUnavailable(Unavailable):
 
 
 class Interrupt(BaseException):
-    """Raised into a running task from outside; not an `Exception`, so that `except Exception` lets it pass."""
+    """Raised into a running task from outside; not an `Exception`, so that `except Exception` lets it
+    pass.
+    """
 
 
 class TaskCancelled(Interrupt):

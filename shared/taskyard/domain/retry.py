@@ -59,8 +59,8 @@ class RetryPolicy:
     ) -> timedelta | GiveUp:
         """How long to wait before the next attempt, or why there is none.
 
-        `failures` counts the failed attempts so far, this one included; `max_attempts` is the task's own limit
-        where the caller set one.
+        `failures` counts the failed attempts so far, this one included; `max_attempts` is the task's own
+        limit where the caller set one.
         """
         if not self.is_retryable(error):
             return GiveUp("not_retryable")

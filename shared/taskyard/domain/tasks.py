@@ -165,8 +165,9 @@ def celery_word(state: State, *, has_progress: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two messages for
-    one task are never taken for each other."""
+    """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two
+    messages for one task are never taken for each other.
+    """
 
     task_id: UUID
     queue: str

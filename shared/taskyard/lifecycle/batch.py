@@ -28,8 +28,8 @@ def encode(rows: Sequence[dict[str, Any]]) -> str:
 def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "") -> None:
     """Refuses what would fail inside PostgreSQL and take a batch of strangers with it.
 
-    Raises Unstorable for a NUL character, a lone surrogate, a number that is not finite, an integer beyond 64 bits,
-    a key that is not a string, too deep nesting, and types JSON does not know.
+    Raises Unstorable for a NUL character, a lone surrogate, a number that is not finite, an integer beyond
+    64 bits, a key that is not a string, too deep nesting, and types JSON does not know.
     """
     stack: list[tuple[Any, str, int]] = [(value, pointer, 1)]
     while stack:
@@ -59,8 +59,9 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "")
 
 
 def storable_text(text: str) -> str:
-    """The text with U+FFFD in place of what PostgreSQL cannot hold: for words of tasks (log lines, messages), which
-    must not be lost because a file name in them was not UTF-8."""
+    """The text with U+FFFD in place of what PostgreSQL cannot hold: for words of tasks (log lines,
+    messages), which must not be lost because a file name in them was not UTF-8.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:

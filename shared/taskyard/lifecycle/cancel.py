@@ -14,7 +14,9 @@ from ..domain.tasks import Change, State
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """`before` is the state that was found; a final one was left as it is. `change.state` is the state now."""
+    """`before` is the state that was found; a final one was left as it is. `change.state` is the state
+    now.
+    """
 
     change: Change
     before: State
@@ -46,7 +48,9 @@ FROM locked l LEFT JOIN ended e ON e.id = l.id ORDER BY l.id
 
 
 def cancel(conn: Connection, ids: Sequence[UUID], *, actor: str | None = None) -> list[Cancellation]:
-    """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the answer."""
+    """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the
+    answer.
+    """
     rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor})
     return [
         Cancellation(Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before))

@@ -39,17 +39,18 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A queued task that was not claimed: its queue is paused (`paused`), or no implementation of its type is here
-    (`unknown`)."""
+    """A queued task that was not claimed: the worker was given up (`worker_lost`), its queue is paused
+    (`paused`), or no implementation of its type is here (`unknown`).
+    """
 
     id: UUID
     queue: str
     reason: str
 
 
-# `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
-# where the queue was paused in between.
-# Claims require a live worker row: rescue marks it lost first, so a supervisor that was given up cannot win more.
+# `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once
+# more, even where the queue was paused in between. Claims require a live worker row: rescue marks it lost
+# first, so a supervisor that was given up cannot win more.
 _CLAIM = sa.text("""
 WITH locked AS (
     SELECT t.id FROM task t
@@ -77,16 +78,21 @@ SELECT * FROM won ORDER BY id
 """)
 
 _REFUSED = sa.text("""
-SELECT t.id, t.queue, CASE WHEN q.paused_at IS NOT NULL THEN 'paused' ELSE 'unknown' END AS reason
-FROM task t LEFT JOIN queue q ON q.name = t.queue
-WHERE t.id = ANY(:ids) AND t.state = 'queued' AND (q.paused_at IS NOT NULL OR t.name <> ALL(:types))
+SELECT t.id, t.queue, CASE WHEN w.lives IS FALSE THEN 'worker_lost' WHEN q.paused_at IS NOT NULL THEN 'paused'
+    ELSE 'unknown' END AS reason
+FROM task t LEFT JOIN queue q ON q.name = t.queue CROSS JOIN (
+    SELECT CAST(:worker_id AS uuid) IS NULL
+        OR EXISTS (SELECT FROM worker WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL) AS lives
+) w
+WHERE t.id = ANY(:ids) AND t.state = 'queued' AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types))
 """)
 
 
 def claim(
     conn: Connection, ids: Sequence[UUID], *, claim: UUID, worker_id: UUID, worker: str, types: Sequence[str]
 ) -> list[Claimed]:
-    """Claims what is queued, of a known type, not expired, in a queue that isn't paused, for a worker that lives.
+    """Claims what is queued, of a known type, not expired, in a queue that isn't paused, for a worker that
+    lives.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -97,9 +103,11 @@ def claim(
     return [Claimed(claim=claim, **{k: v for k, v in row.items() if k != "unique_hold"}) for row in rows]
 
 
-def refusals(conn: Connection, ids: Sequence[UUID], *, types: Sequence[str]) -> list[Refusal]:
+def refusals(
+    conn: Connection, ids: Sequence[UUID], *, types: Sequence[str], worker_id: UUID | None = None
+) -> list[Refusal]:
     """Why queued tasks among `ids` were not won; tasks that are not queued (any more) are not listed."""
-    rows = conn.execute(_REFUSED, {"ids": list(ids), "types": list(types)})
+    rows = conn.execute(_REFUSED, {"ids": list(ids), "types": list(types), "worker_id": worker_id})
     return [Refusal(r.id, r.queue, r.reason) for r in rows]
 
 
@@ -121,6 +129,7 @@ SELECT id FROM moved
 
 
 def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> list[UUID]:
-    """queued -> scheduled with a backoff of 5 to 300 s: for tasks whose type nobody here knows, so that they don't
-    spin between Redis and the ledger while a rolling update is under way."""
+    """queued -> scheduled with a backoff of 5 to 300 s: for tasks whose type nobody here knows, so that
+    they don't spin between Redis and the ledger while a rolling update is under way.
+    """
     return [r.id for r in conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason})]

@@ -1,8 +1,9 @@
 """Who committed publishes at once: a dispatcher thread beside every process that commits.
 
-The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it takes what was
-committed from a bounded queue, announces everything that came together in one round trip, and deletes the outbox rows
-soon after. While Redis does not answer it lets go of the rest: their outbox rows stay, and the scheduler relays them.
+The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it
+takes what was committed from a bounded queue, announces everything that came together in one round trip,
+and deletes the outbox rows soon after. While Redis does not answer it lets go of the rest: their outbox
+rows stay, and the scheduler relays them.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a transaction left to be told; `outbox_id` covers the publications, `wake_scheduler` says that something
-    will be due later."""
+    """What a transaction left to be told; `outbox_id` covers the publications, `wake_scheduler` says that
+    something will be due later.
+    """
 
     publications: Sequence[Publication] = ()
     outbox_id: int | None = None

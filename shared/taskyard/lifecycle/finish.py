@@ -42,8 +42,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a batch of ends won: a change per task (its state may be `cancelled` where somebody had asked for that),
-    and what is to be published again. Ids that are missing were fenced off."""
+    """What a batch of ends won: a change per task (its state may be `cancelled` where somebody had asked
+    for that), and what is to be published again. Ids that are missing were fenced off.
+    """
 
     changes: list[Change] = field(default_factory=list)
     outbox_id: int | None = None
@@ -107,7 +108,9 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Recorded:
 
 
 def recorded(rows: Sequence[Any]) -> Recorded:
-    """Rows of (id, name, queue, state, attempt, publication, workflow_id, outbox_id) as changes and publications."""
+    """Rows of (id, name, queue, state, attempt, publication, workflow_id, outbox_id) as changes and
+    publications.
+    """
     changes = [Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id) for r in rows]
     again = [Publication(r.id, r.queue, r.publication) for r in rows if r.state == State.QUEUED]
     return Recorded(changes, rows[0].outbox_id if rows else None, again)

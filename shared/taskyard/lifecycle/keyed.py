@@ -1,8 +1,9 @@
 """submit_keyed: requests with an idempotency key or unique keys, many in one transaction.
 
-Keys are rows that are taken with ON CONFLICT, in the order of their keys, so that two processes never wait for each
-other in a circle (and where they do all the same, the deadlock is noticed and the whole call repeated). Who loses an
-idempotency key reads the winner's stored answer; who loses a unique key is told who holds it, and takes nothing.
+Keys are rows that are taken with ON CONFLICT, in the order of their keys, so that two processes never wait
+for each other in a circle (and where they do all the same, the deadlock is noticed and the whole call
+repeated). Who loses an idempotency key reads the winner's stored answer; who loses a unique key is told who
+holds it, and takes nothing.
 
 `reserve`, `keep_answer` and `forget` are the same for calls other than submits, in two steps.
 """
@@ -119,8 +120,9 @@ _DROP_UNIQUE = sa.text("DELETE FROM unique_key WHERE task_id = ANY(:ids)")
 
 
 def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> KeyedOutcome:
-    """Writes the requests that win their keys; `conn` must be in a transaction. Harmless when repeated: who repeats
-    after a commit whose answer got lost finds the stored answer, or its own unique keys."""
+    """Writes the requests that win their keys; `conn` must be in a transaction. Harmless when repeated: who
+    repeats after a commit whose answer got lost finds the stored answer, or its own unique keys.
+    """
     answers: dict[int, StoredAnswer | Refused] = {}
     repeats = _take_idempotency_keys(conn, requests, answers)
     waiting = [n for n in range(len(requests)) if n not in answers and n not in repeats]
@@ -201,7 +203,9 @@ def _take_unique_keys(
     waiting: Sequence[int],
     answers: dict[int, StoredAnswer | Refused],
 ) -> list[int]:
-    """One round: those whose keys nobody before them in this batch wants. Returns who won all of their keys."""
+    """One round: those whose keys nobody before them in this batch wants. Returns who won all of their
+    keys.
+    """
     wanted: dict[tuple[str, str], tuple[int, NewTask]] = {}
     entered: list[int] = []
     for n in waiting:

@@ -26,7 +26,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line of the timeline (`kind` is `stage` or `log`); none may be dropped. `ago_seconds`: how long it waited."""
+    """A line of the timeline (`kind` is `stage` or `log`); none may be dropped. `ago_seconds`: how long it
+    waited.
+    """
 
     task_id: UUID
     claim: UUID
@@ -58,7 +60,9 @@ ORDER BY x.n
 
 
 def progress(conn: Connection, items: Sequence[Progress]) -> set[UUID]:
-    """Keeps the newest progress of each task (at most one item a task); returns the tasks whose claim holds."""
+    """Keeps the newest progress of each task (at most one item a task); returns the tasks whose claim
+    holds.
+    """
     if not items:
         return set()
     # A message that cannot be stored, or a number that is none, would fail the progress of strangers.

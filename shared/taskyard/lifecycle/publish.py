@@ -43,8 +43,8 @@ def overdue(
 ) -> Overdue:
     """Rows older than that, in order, with those of their tasks that are still queued.
 
-    `low_water` is an id below which nothing is left: without it each look wades through the dead entries of all rows
-    that were ever deleted. No lock is held: publishing twice is harmless.
+    `low_water` is an id below which nothing is left: without it each look wades through the dead entries of
+    all rows that were ever deleted. No lock is held: publishing twice is harmless.
     """
     rows = conn.execute(_OVERDUE, {"low_water": low_water, "older_than": older_than, "limit": limit}).all()
     ids = list(dict.fromkeys(r.outbox_id for r in rows))

@@ -1,8 +1,9 @@
 """rescue: what becomes of running tasks whose process died.
 
-A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole hosts. A
-task that had begun pays one crash; one that had not pays nothing. A lost task is queued again, unless its crashes
-reached the limit (failed with `crash_limit`) or somebody had asked for its end (cancelled).
+A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole
+hosts. A task that had begun pays one crash; one that had not pays nothing. A lost task is queued again,
+unless its crashes reached the limit (failed with `crash_limit`) or somebody had asked for its end
+(cancelled).
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ SELECT e.*, (SELECT id FROM boxed) AS outbox_id FROM ended e ORDER BY e.id
 
 
 def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Recorded:
-    """Ends the attempts of claims that nobody holds any more; a claim that moved on meanwhile is left alone."""
+    """Ends the attempts of claims that nobody holds any more; a claim that moved on meanwhile is left
+    alone.
+    """
     if not lost:
         return Recorded()
     batch = encode([asdict(item) for item in lost])
@@ -110,6 +113,8 @@ ORDER BY t.id LIMIT :limit
 
 
 def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:
-    """Running tasks whose worker is lost, stopped or unknown. Begun counts what the last beat listed as begun."""
+    """Running tasks whose worker is lost, stopped or unknown. Begun counts what the last beat listed as
+    begun.
+    """
     rows = conn.execute(_ORPHANS, {"limit": limit})
     return [Lost(r.id, r.claim, r.begun, "its worker stopped answering") for r in rows]

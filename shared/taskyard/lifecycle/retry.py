@@ -34,6 +34,7 @@ SELECT m.*, (SELECT id FROM boxed) AS outbox_id FROM moved m ORDER BY m.id
 
 
 def retry(conn: Connection, ids: Sequence[UUID], *, life: timedelta, actor: str | None = None) -> Recorded:
-    """Failed and cancelled tasks are queued again; others are missing in the answer. An `expires_at` that has passed
-    is moved to `life` from now."""
+    """Failed and cancelled tasks are queued again; others are missing in the answer. An `expires_at` that
+    has passed is moved to `life` from now.
+    """
     return recorded(conn.execute(_RETRY, {"ids": list(ids), "life": life, "actor": actor}).all())

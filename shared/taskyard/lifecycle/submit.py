@@ -20,7 +20,9 @@ from .batch import encode
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its end)."""
+    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its
+    end).
+    """
 
     key: str
     hold: str
@@ -28,7 +30,9 @@ class Unique:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over `delay_seconds`."""
+    """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
+    `delay_seconds`.
+    """
 
     id: UUID
     name: str
@@ -66,7 +70,9 @@ class SubmittedTask:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What was committed: the tasks in the order they were given, and the outbox row that covers the queued ones."""
+    """What was committed: the tasks in the order they were given, and the outbox row that covers the queued
+    ones.
+    """
 
     tasks: list[SubmittedTask]
     outbox_id: int | None = None
@@ -111,7 +117,9 @@ SELECT id, name, queue, state, created_at, run_at, publication FROM task WHERE i
 
 
 def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
-    """Writes the tasks and one outbox row for those that are due; harmless when repeated with the same ids."""
+    """Writes the tasks and one outbox row for those that are due; harmless when repeated with the same
+    ids.
+    """
     if not tasks:
         return Submitted([])
     rows = conn.execute(_SUBMIT, {"batch": encode([_row(t) for t in tasks])}).all()

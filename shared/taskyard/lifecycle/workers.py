@@ -95,7 +95,8 @@ def retire(conn: Connection, worker_id: UUID) -> None:
     )
 
 
-# The queues in which something is live, found with a step in ix_task_live each: also those that nobody configured.
+# The queues in which something is live, found with a step in ix_task_live each: also those that nobody
+# configured.
 LIVE_QUEUES = """
 WITH RECURSIVE q AS (
     (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)

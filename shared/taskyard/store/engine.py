@@ -40,8 +40,8 @@ def make_engine(
     pool_timeout: timedelta = timedelta(seconds=5),
     application_name: str = "taskyard",
 ) -> Engine:
-    """An engine in autocommit mode: each verb is one statement and therefore one durable transaction in one round
-    trip. What needs several statements opens its own with `transaction(engine)`.
+    """An engine in autocommit mode: each verb is one statement and therefore one durable transaction in one
+    round trip. What needs several statements opens its own with `transaction(engine)`.
 
     TCP keepalives and `tcp_user_timeout` bound how long a vanished server is waited for.
     """
@@ -59,8 +59,8 @@ def make_engine(
             "application_name": application_name,
             "options": f"-c statement_timeout={statement_ms} -c lock_timeout={min(statement_ms, 10_000)}"
             " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
-            # A plan that was kept while `task` was empty would scan all of it once it has grown, until the next
-            # ANALYZE. Planning anew costs 0.1 to 0.3 ms a statement.
+            # A plan that was kept while `task` was empty would scan all of it once it has grown, until the
+            # next ANALYZE. Planning anew costs 0.1 to 0.3 ms a statement.
             " -c plan_cache_mode=force_custom_plan",
             "keepalives": 1,
             "keepalives_idle": 10,
@@ -127,8 +127,8 @@ def _repeat(call: Callable[[], T], attempts: int) -> T:
             log.info("statement_repeated sqlstate=%s attempt=%d", sqlstate(e), n)
             time.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**n)
         except LedgerUnavailable as e:
-            # A pooled connection that a restart had ended meanwhile: the statement never began, and SQLAlchemy
-            # has thrown the others of the pool away too. A second time it is really away.
+            # A pooled connection that a restart had ended meanwhile: the statement never began, and
+            # SQLAlchemy has thrown the others of the pool away too. A second time it is really away.
             if sqlstate(e.__cause__) != _CONNECTION_ENDED or n > 1:
                 raise
     raise AssertionError("unreachable")

@@ -1,6 +1,7 @@
 """What is asked about tasks: one, some, a page of a list.
 
-Each query is written for a million waiting tasks; the comments name the index that carries it (see tables.py).
+Each query is written for a million waiting tasks; the comments name the index that carries it (see
+tables.py).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from sqlalchemy import Connection, RowMapping
 from ..domain.ids import earliest_id_at
 from ..domain.tasks import LIVE, State
 
-# Ids carry the clock of the process that made them, `created_at` PostgreSQL's: a bound on time becomes one on ids with
-# this much room, and the exact condition besides.
+# Ids carry the clock of the process that made them, `created_at` PostgreSQL's: a bound on time becomes one
+# on ids with this much room, and the exact condition besides.
 CLOCK_SKEW = timedelta(minutes=5)
 
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
@@ -76,8 +77,9 @@ def tasks_page(
 
 
 def _way(wanted: TaskFilter) -> str:
-    """The index to walk. What is done may lie on the far side of a million that wait, and what waits on that of a
-    million that are done: hence one with the state in it for every question but the plainest."""
+    """The index to walk. What is done may lie on the far side of a million that wait, and what waits on
+    that of a million that are done: hence one with the state in it for every question but the plainest.
+    """
     if wanted.name is not None:
         return "name"
     if wanted.tag is not None and not (wanted.states and all(s in LIVE for s in wanted.states)):
@@ -120,8 +122,8 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
     tail = "ORDER BY t.id DESC LIMIT :limit"
     match way:
         case "queue":
-            # ix_task_live and ix_task_ended: a short walk per queue and state, merged. The predicate of each has to be
-            # repeated for the planner to see it.
+            # ix_task_live and ix_task_ended: a short walk per queue and state, merged. The predicate of
+            # each has to be repeated for the planner to see it.
             walks = [
                 f"SELECT t.* FROM queue q CROSS JOIN unnest(CAST(:{states} AS text[])) s(state) CROSS JOIN LATERAL ("
                 f"SELECT t.* FROM task t WHERE t.queue = q.name AND t.state = s.state AND {predicate}"
@@ -157,7 +159,8 @@ WHERE t.id = ANY(:ids)
 
 
 def standings(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]]:
-    """For each task a value (its state first) that differs whenever something happened to it: what live events fall
-    back on."""
+    """For each task a value (its state first) that differs whenever something happened to it: what live
+    events fall back on.
+    """
     rows = conn.execute(_STANDINGS, {"ids": list(ids)})
     return {r.id: (r.state, r.attempt, r.progress_at, r.last_event) for r in rows}

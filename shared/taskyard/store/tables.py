@@ -1,7 +1,7 @@
 """The tables, with who writes which column.
 
-Indexes are chosen for a million tasks, waiting or finished (see docs/decisions/0003-indexes.md): full ones on the
-key and on (name, state, id), the rest partial, so that each row is in few of them at a time.
+Indexes are chosen for a million tasks, waiting or finished (see docs/decisions/0003-indexes.md): full ones
+on the key and on (name, state, id), the rest partial, so that each row is in few of them at a time.
 """
 
 from __future__ import annotations

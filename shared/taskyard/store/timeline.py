@@ -8,9 +8,9 @@ Every event has an id that stays the same between reads and can be compared, `at
     a.3.<seq>   attempt a ended: succeeded, failed, retrying, cancelled, released, crashed
     a.4.<seq>   afterwards, before the next attempt: cancelled, retried, put_off, expired
 
-`seq` comes from one sequence for attempts and notes, and whoever writes them holds the task's row or its claim, so it
-grows within a task. A final state that left no row of its own (a crash that was one too many, a task cancelled before
-it began) is told by a derived event behind the last row, `a.4.<last seq>`.
+`seq` comes from one sequence for attempts and notes, and whoever writes them holds the task's row or its
+claim, so it grows within a task. A final state that left no row of its own (a crash that was one too many,
+a task cancelled before it began) is told by a derived event behind the last row, `a.4.<last seq>`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Events in order. `complete`: there is nothing behind them now; `is_final`: nor will there be (but for a retry).
+    """Events in order. `complete`: there is nothing behind them now; `is_final`: nor will there be (but for
+    a retry).
 
     `progress` is the newest standing as (current, total, message, updated_at), which is kept apart.
     """
@@ -81,7 +82,8 @@ SELECT t.state, t.queue, t.name, t.attempt, t.created_at, t.run_at, t.started_at
 FROM task t LEFT JOIN task_progress p ON p.task_id = t.id WHERE t.id = :id
 """)
 
-# The sequence grows within a task, so `id > :sequence` is a short walk on (task_id, id), however long the timeline.
+# The sequence grows within a task, so `id > :sequence` is a short walk on (task_id, id), however long the
+# timeline.
 _ATTEMPTS = sa.text("""
 SELECT id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error, traceback, cause,
     peak_memory_bytes
@@ -103,8 +105,8 @@ def timeline(
 ) -> Timeline | None:
     """Up to `limit` events behind `after`; None where there is no such task.
 
-    Reads in READ COMMITTED: whoever follows a timeline asks again, and ids tell what is new. The task is read before
-    its rows, so a state that is final here has all its rows below.
+    Reads in READ COMMITTED: whoever follows a timeline asks again, and ids tell what is new. The task is
+    read before its rows, so a state that is final here has all its rows below.
     """
     task = conn.execute(_TASK, {"id": task_id}).first()
     if task is None:

@@ -1,4 +1,6 @@
-"""Logging through structlog: JSON in containers, coloured lines on a terminal; `logging` goes the same way."""
+"""Logging through structlog: JSON in containers, coloured lines on a terminal; `logging` goes the same
+way.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -37,7 +38,8 @@ def test_a_due_task_is_queued_and_published_and_told(
     office: Office, promotion: Promotion, engine: Engine, redis_client: redis.Redis
 ) -> None:
     task = put_in(engine, 1, delay=0.05).tasks[0]
-    with redis_client.pubsub(ignore_subscribe_messages=True) as events:
+    client: Any = redis_client
+    with client.pubsub(ignore_subscribe_messages=True) as events:
         events.subscribe(office.names.events)
         events.get_message(timeout=1)
         time.sleep(0.1)

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_a_taken_port_is_said_in_one_line_that_names_the_variable(
 def test_clients_that_say_nothing_cannot_keep_the_server(server: MetricsServer) -> None:
     """Many idle connections are turned away or timed out; a scrape succeeds soon afterwards."""
     idle = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(60)]
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 3
     while True:
         try:
             with urllib.request.urlopen(server.url, timeout=5) as answer:
@@ -136,10 +137,8 @@ def test_clients_that_say_nothing_cannot_keep_the_server(server: MetricsServer) 
 def test_garbage_is_dropped(server: MetricsServer, request_: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
         client.sendall(request_)
-        try:
+        with suppress(ConnectionResetError):
             assert client.recv(1000) == b""
-        except ConnectionResetError:
-            pass
     with urllib.request.urlopen(server.url, timeout=5) as answer:
         assert answer.status == 200
 

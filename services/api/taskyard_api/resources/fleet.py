@@ -32,7 +32,7 @@ class Queues:
         self._lease = lease
 
     async def find(self, caller: Caller, name: str | None = None) -> list[dict[str, Any]]:
-        if name is not None and not caller.sees(name):
+        if name is not None and (not caller.sees(name) or "\x00" in name):
             return []
         names = caller.queues if name is None else {name}
         rows = await self._ledger.run(

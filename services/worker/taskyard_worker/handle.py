@@ -1,0 +1,147 @@
+"""A child process as its supervisor knows it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .control import HELD_SIGNALS, Plan
+from .slots import SlotTable
+
+log = logging.getLogger(__name__)
+
+# Longer than any wait of a healthy writer or consumer: a statement, a connection, a lock.
+STUCK_SECONDS = 90.0
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """`line` is a socket to the child, `table` the memory it shares with us."""
+
+    index: int
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    table: SlotTable
+    started: float
+    ready: bool = False
+    retiring: bool = False
+    why_killed: str | None = None
+    is_silent: bool = False
+    _heard: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def spawn(cls, plan: Plan, *, slots: int, environment: Mapping[str, str]) -> Handle:
+        """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that
+        started a process ends. Raises OSError."""
+        table = SlotTable.create(slots)
+        ours, theirs = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "taskyard_worker.child",
+                    str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
+                ],
+                pass_fds=(theirs.fileno(), table.fd),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            table.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+            table.hand_down()
+        ours.setblocking(False)
+        child = cls(plan.index, process, ours, table, time.monotonic())
+        child.say(asdict(plan))
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def say(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):  # it is dying, which its exit will tell
+            self.line.sendall(json.dumps(message).encode() + b"\n")
+
+    def hear(self) -> list[dict[str, Any]]:
+        """What it has said since the last time; `is_silent` once it can say no more."""
+        while not self.is_silent:
+            try:
+                data = self.line.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            self.is_silent = not data
+            self._heard += data
+        *lines, self._heard = self._heard.split(b"\n")
+        heard = []
+        for line in lines:
+            try:
+                heard.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                log.warning("child_unintelligible child=%d", self.index)
+        return heard
+
+    def kill(self, why: str) -> None:
+        """What it had begun is not to blame. Not `Popen.kill`, which would also take note of an exit and
+        leave nothing to `reap`."""
+        self.why_killed = self.why_killed or why
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> tuple[int, resource.struct_rusage] | None:
+        """Its exit code (negative: a signal) and what it used, once it has ended; at most one answer."""
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        if not pid:
+            return None
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self.process.returncode, usage
+
+    def stuck(self) -> str | None:
+        """Which of its loops has stopped while its main thread still turns. One whose main thread doesn't
+        may be in C code that holds the GIL, which time limits are for."""
+        header = self.table.header()
+        if header.tick - header.wrote > STUCK_SECONDS:
+            return "its writer had stopped"
+        if header.tick - header.polled > STUCK_SECONDS and not self.retiring:
+            return "its consumer had stopped"
+        return None
+
+    def close(self) -> None:
+        self.line.close()
+        self.table.close()
+
+
+def cause_of(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process; 0 where it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read every second
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,154 @@
+"""The inbox: a child's messages in Redis, from the fetch to the acknowledgement.
+
+Nothing is remembered between two fetches: the `Lane` deals with what it fetched before it asks for more. So
+whatever Redis counts as fetched by this child when `sweep` looks was stranded by an error or by an answer
+that got lost, and goes back to its queue; a task that was claimed all the same is not won a second time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from taskyard.broker.messages import decode
+from taskyard.broker.names import Names
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 2.0
+SWEEP_SECONDS = 30.0
+_EMPTY_SECONDS = 1.0
+_WAKE_KEY_SECONDS = 10
+
+Letter = tuple[str, str]  # queue, id in Redis
+Letters = Mapping[UUID, Sequence[Letter]]  # of each task: more than one where it was delivered twice
+
+
+class Inbox:
+    """Raises redis.RedisError wherever Redis does not answer. Used by one thread, apart from `wake`."""
+
+    def __init__(
+        self, broker: RedisBroker, names: Names, queues: Sequence[str], *, child: UUID, client: redis.Redis
+    ) -> None:
+        self._broker = broker
+        self._names = names
+        self._queues = tuple(queues)
+        self._client = client
+        self._wake_key = names.wake_child(child)
+        self._wake_keys = [self._wake_key, *(names.wake(q) for q in queues)]
+        self._queue_of_key = {names.wake(q).encode(): q for q in queues}
+        self._closed_until: dict[str, float] = {}  # empty, or paused
+        self._swept = time.monotonic()
+
+    def open_queues(self) -> list[str]:
+        """The queues that may have something, the first named most often first: each takes the lead in
+        proportion to its weight (3 to 1 between neighbours), so that no queue starves."""
+        now = time.monotonic()
+        drawn = [
+            (random.random() ** (1.0 / 3.0 ** (len(self._queues) - n)), q)
+            for n, q in enumerate(self._queues)
+            if self._closed_until.get(q, 0.0) <= now
+        ]
+        return [q for _, q in sorted(drawn, reverse=True)]
+
+    def fetch(self, room: int, queues: Iterable[str]) -> dict[UUID, list[Letter]]:
+        """Takes up to `room` messages from open queues."""
+        found: dict[UUID, list[Letter]] = defaultdict(list)
+        now = time.monotonic()
+        for queue in queues:
+            if self._closed_until.get(queue, 0.0) > now:
+                continue
+            # Again where some of what came was not for us: more may wait behind it.
+            while (wanted := room - len(found)) > 0:
+                payloads = self._broker.do_fetch(queue, wanted)
+                for payload in payloads:
+                    if payload is None:  # acknowledged before, or lost: `sweep` forgets its id
+                        continue
+                    try:
+                        task_id, message_id = decode(payload)
+                    except ValueError as e:
+                        log.warning("message_undecodable queue=%s error=%s", queue, e)
+                        continue
+                    found[task_id].append((queue, message_id))
+                if len(payloads) < wanted:
+                    self.close(queue, _EMPTY_SECONDS)
+                    break
+        return found
+
+    def close(self, queue: str, seconds: float) -> None:
+        """Asks nothing of the queue for so long: it is empty or paused."""
+        self._closed_until[queue] = time.monotonic() + seconds
+
+    def wait(self) -> str | None:
+        """Waits for a wake-up, two seconds at most; returns the queue it was for. Empty queues are open
+        again, paused ones are not."""
+        answer: Any = self._client.blpop(self._wake_keys, timeout=IDLE_SECONDS)
+        soon = time.monotonic() + _EMPTY_SECONDS
+        self._closed_until = {q: t for q, t in self._closed_until.items() if t > soon}
+        return self._queue_of_key.get(answer[0]) if answer else None
+
+    def wake(self) -> None:
+        """Ends a wait that is under way, from another thread; it would end by itself soon."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.lpush(self._wake_key, "1")
+        pipe.expire(self._wake_key, _WAKE_KEY_SECONDS)
+        pipe.execute()
+
+    def acknowledge(self, letters: Iterable[Letter]) -> None:
+        """Forgets messages in one round trip, as Dramatiq's own `ack` does one by one."""
+        pipe = self._client.pipeline(transaction=False)
+        for queue, ids in _by_queue(letters).items():
+            pipe.srem(self._names.acks(self._broker.broker_id, queue), *ids)
+            pipe.hdel(self._names.messages(queue), *ids)
+        pipe.execute()
+
+    def requeue(self, letters: Iterable[Letter]) -> None:
+        """Puts messages back at the end of their queues."""
+        for queue, ids in _by_queue(letters).items():
+            self._broker.do_requeue(queue, *ids)
+
+    def doubt(self) -> None:
+        """After an error: an answer may have been lost, and messages with it. The next `sweep` looks."""
+        self._swept = -math.inf
+
+    def sweep(self) -> None:
+        """Every 30 s and after an error, requeues what was stranded."""
+        if time.monotonic() - self._swept < SWEEP_SECONDS:
+            return
+        for queue in self._queues:
+            members: Any = self._client.smembers(self._names.acks(self._broker.broker_id, queue))
+            if not members:
+                continue
+            stranded = [m.decode(errors="replace") for m in members]
+            payloads: Any = self._client.hmget(self._names.messages(queue), list(members))
+            good = {i for i, p in zip(stranded, payloads, strict=True) if p is not None and _is_ours(p, i)}
+            if good:
+                log.warning("messages_requeued queue=%s messages=%d", queue, len(good))
+                self.requeue((queue, i) for i in good)
+            self._client.srem(self._names.acks(self._broker.broker_id, queue), *members)
+            if hopeless := [m for m, i in zip(members, stranded, strict=True) if i not in good]:
+                self._client.hdel(self._names.messages(queue), *hopeless)
+        self._swept = time.monotonic()
+
+
+def _by_queue(letters: Iterable[Letter]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for queue, message_id in letters:
+        grouped[queue].append(message_id)
+    return grouped
+
+
+def _is_ours(payload: bytes, message_id: str) -> bool:
+    try:
+        return decode(payload)[1] == message_id
+    except ValueError:
+        return False

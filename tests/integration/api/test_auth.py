@@ -1,0 +1,112 @@
+"""Who may do what."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from taskyard_api import auth
+from tests.integration.api.conftest import Api
+
+ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
+
+
+def test_a_request_without_a_good_key_is_refused_and_told_why(api: Api) -> None:
+    good = api.key("read")
+    wrong_secret = good[:12] + auth.make_key().text[12:]
+    expired = api.key("read", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    revoked = api.key("read", name="revoked")
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'revoked'"))
+    cases = {
+        None: "missing_key",
+        "": "missing_key",
+        f"Basic {good}": "missing_key",
+        good: "missing_key",
+        "Bearer nonsense": "invalid_key",
+        "Bearer ty_" + "a" * 5000: "invalid_key",
+        "Bearer " + good.upper(): "invalid_key",
+        f"Bearer {wrong_secret}": "invalid_key",
+        f"Bearer {auth.make_key().text}": "invalid_key",
+        f"Bearer {expired}": "expired_key",
+        f"Bearer {revoked}": "revoked_key",
+    }
+    for header, code in cases.items():
+        headers = {} if header is None else {"Authorization": header}
+        answer = api.client(None).get("/api/v1/tasks", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, code), header
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert good not in answer.text
+    assert api.client(good).get("/api/v1/tasks").status_code == 200
+    assert api.client(None).get("/api/v1/tasks", headers={"Authorization": f"bearer {good}"}).status_code == 200
+
+
+def test_a_key_does_only_what_its_scopes_say(api: Api) -> None:
+    task = api.submit()
+    calls = {
+        "read": ("GET", f"/api/v1/tasks/{task['id']}"),
+        "submit": ("POST", "/api/v1/tasks"),
+        "manage": ("POST", f"/api/v1/tasks/{task['id']}/cancel"),
+    }
+    for scope in calls:
+        client = api.client(api.key(scope))
+        for needed, (method, path) in calls.items():
+            answer = client.request(method, path, json=ECHO if needed == "submit" else None)
+            if scope == needed:
+                assert answer.is_success
+            else:
+                assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
+                assert answer.json()["scope"] == needed
+
+
+def test_a_key_with_queues_sees_and_submits_only_those(api: Api) -> None:
+    other = api.submit()
+    client = api.client(api.key("admin", queues=["low_priority"]))
+    assert client.post("/api/v1/tasks", json=ECHO).json()["code"] == "queue_not_allowed"
+    assert client.post("/api/v1/tasks", json={**ECHO, "queue": "no_such"}).status_code == 403
+    mine = client.post("/api/v1/tasks", json={**ECHO, "queue": "low_priority"})
+    assert mine.status_code == 202
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/status"),
+        ("GET", "/events"),
+        ("POST", "/cancel"),
+        ("POST", "/retry"),
+    ):
+        assert client.request(method, f"/api/v1/tasks/{other['id']}{path}").status_code == 404
+    for query in ("", "?state=queued", "?queue=default", "?name=diagnostics.echo"):
+        found = [t["id"] for t in client.get(f"/api/v1/tasks{query}").json()["items"]]
+        assert found == ([] if "default" in query else [mine.json()["id"]])
+    assert [q["name"] for q in client.get("/api/v1/queues").json()["items"]] == ["low_priority"]
+    assert client.get("/api/v1/queues/default").status_code == 404
+    with api.engine.connect() as conn:
+        allowed = conn.execute(
+            sa.text("SELECT allowed_queues FROM task WHERE id = :id"), {"id": mine.json()["id"]}
+        ).scalar_one()
+    assert allowed == ["low_priority"]
+
+
+def test_a_revocation_works_within_seconds(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = api.client(api.key("read", name="soon-gone"))
+    assert client.get("/api/v1/tasks").status_code == 200
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'soon-gone'"))
+    deadline = time.monotonic() + auth.CACHE_SECONDS + 1
+    while client.get("/api/v1/tasks").status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_key_over_its_rate_is_told_when_to_come_back(start_api: Callable[..., Api]) -> None:
+    api = start_api(rate_limit_per_second=2)
+    client, other = api.client(api.key("read")), api.client(api.key("read"))
+    answers = [client.get("/api/v1/task-types") for _ in range(6)]
+    refused = [a for a in answers if a.status_code == 429]
+    assert refused
+    assert refused[0].json()["code"] == "rate_limited"
+    assert int(refused[0].headers["Retry-After"]) >= 1
+    assert other.get("/api/v1/task-types").status_code == 200
+    registry = api.service.metrics.registry
+    assert registry.get_sample_value("taskyard_rate_limited_total", {"scope": "read"}) == len(refused)

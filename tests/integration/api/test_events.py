@@ -1,0 +1,202 @@
+"""Timelines: composed, ordered, resumable; live for one task and for all."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import redis
+
+from taskyard.broker.publisher import encode_changes
+from taskyard.client import ServerEvent, parse_events
+from taskyard.domain.tasks import Change, RetryIn, State
+from taskyard_api import answers
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import FAULT, Worker
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+def events(api: Api, task: str, query: str = "") -> list[dict[str, Any]]:
+    answer = api.http.get(f"/api/v1/tasks/{task}/events{query}")
+    answers.TaskTimeline.model_validate_json(answer.content)
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def kinds(found: list[dict[str, Any]]) -> list[str]:
+    return [event["kind"] for event in found]
+
+
+def a_long_life(api: Api, worker: Worker) -> str:
+    """Crashed, retried by policy, failed, retried by a person, cancelled before its third attempt."""
+    from datetime import timedelta
+
+    task: str = api.submit()["id"]
+    worker.begin(task)
+    worker.note(task, "one")
+    worker.crash(task)
+    worker.begin(task)
+    worker.note(task, "two")
+    worker.note(task, "half", "stage")
+    worker.end(task, RetryIn(FAULT, timedelta(seconds=0)))
+    with api.engine.connect() as conn:
+        conn.exec_driver_sql("UPDATE task SET state = 'queued', due_at = NULL, publication = publication + 1")
+    worker.begin(task)
+    worker.fail(task)
+    api.http.post(f"/api/v1/tasks/{task}/retry")
+    api.http.post(f"/api/v1/tasks/{task}/cancel")
+    return task
+
+
+LONG_LIFE = [
+    "submitted",
+    *("started", "log", "crashed"),
+    *("started", "log", "progress", "retrying"),
+    *("started", "failed"),
+    *("retried", "cancelled"),
+]
+
+
+def test_a_timeline_tells_everything_in_order(api: Api) -> None:
+    task = a_long_life(api, Worker(api.engine))
+    found = events(api, task)
+    assert kinds(found) == LONG_LIFE
+    assert found[3]["data"]["cause"] == "killed by signal 9 (SIGKILL)"
+    assert [e["attempt"] for e in found] == [0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    paged: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = f"?limit=2&cursor={cursor}" if cursor else "?limit=2"
+        page = api.http.get(f"/api/v1/tasks/{task}/events{query}").json()
+        paged += page["items"]
+        cursor = page["next_cursor"]
+    assert paged == found
+
+
+def test_every_event_can_be_resumed_from(api: Api) -> None:
+    task = a_long_life(api, Worker(api.engine))
+    found = events(api, task)
+    for n, event in enumerate(found):
+        assert events(api, task, f"?cursor={event['id']}") == found[n + 1 :]
+        headers = {**STREAM, "Last-Event-ID": event["id"]}
+        with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=headers) as answer:
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            streamed = [e.id for e in parse_events(answer.iter_lines())]
+        assert streamed == [e["id"] for e in found[n + 1 :]]
+    bad = api.http.get(f"/api/v1/tasks/{task}/events", headers={**STREAM, "Last-Event-ID": "x"})
+    assert bad.status_code == 422
+
+
+def test_an_end_without_a_row_of_its_own_is_told_too(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    before = events(api, task)
+    worker.crash(task, limit=1)
+    found = events(api, task)
+    assert kinds(found) == ["submitted", "started", "crashed", "failed"]
+    assert found[:2] == before
+    assert found[-1]["data"]["error"]["code"] == "crash_limit"
+    assert events(api, task, f"?cursor={found[-1]['id']}") == []
+    api.http.post(f"/api/v1/tasks/{task}/retry")
+    assert kinds(events(api, task, f"?cursor={found[-1]['id']}")) == ["retried"]
+
+
+def test_stack_traces_are_for_managers(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    worker.fail(task)
+    assert events(api, task)[-1]["data"]["traceback"].startswith("Traceback")
+    reader = api.client(api.key("read"))
+    assert "secret place" not in reader.get(f"/api/v1/tasks/{task}/events").text
+    assert "secret place" not in reader.get(f"/api/v1/tasks/{task}/events", headers=STREAM).text
+    assert "secret place" not in reader.get(f"/api/v1/tasks/{task}").text
+
+
+def follow(answer: httpx.Response, into: list[ServerEvent], seen: threading.Event) -> None:
+    for event in parse_events(answer.iter_lines()):
+        into.append(event)
+        seen.set()
+
+
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_live_timeline_brings_progress_and_ends_with_the_task(api: Api, shared_redis: redis.Redis) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+
+    def tell(state: State) -> None:
+        change = Change(worker.begin(task) if state == "x" else found, "diagnostics.echo", "default", state, 1)
+        shared_redis.publish("test:events", encode_changes([change]))
+
+    got: list[ServerEvent] = []
+    with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=STREAM) as answer:
+        thread = threading.Thread(target=follow, args=(answer, got, threading.Event()))
+        thread.start()
+        wait_for(lambda: [e.kind for e in got] == ["submitted"])
+        found = worker.begin(task)
+        tell(State.RUNNING)
+        wait_for(lambda: got[-1].kind == "started")
+        worker.progress(task, 1, 4, "a quarter")
+        tell(State.RUNNING)
+        wait_for(lambda: got[-1].kind == "progress")
+        assert got[-1].data["data"] == {"percent": 25, "current": 1, "total": 4, "message": "a quarter"}
+        assert got[-1].id is None
+        worker.note(task, "a line")
+        tell(State.RUNNING)
+        wait_for(lambda: got[-1].kind == "log")
+        worker.end(task)
+        tell(State.SUCCEEDED)
+        thread.join(10)
+        assert not thread.is_alive()
+    assert [e.kind for e in got if e.id] == ["submitted", "started", "log", "succeeded"]
+    assert [e.id for e in got if e.id] == [e["id"] for e in events(api, task)]
+    wait_for(lambda: api.service.metrics.registry.get_sample_value("taskyard_sse_clients") == 0)
+
+
+def changes(answer: httpx.Response) -> Iterator[ServerEvent]:
+    return parse_events(answer.iter_lines())
+
+
+def test_all_changes_are_told_live_and_filtered(api: Api) -> None:
+    restricted = api.client(api.key("read", queues=["low_priority"]))
+    with (
+        api.http.stream("GET", "/api/v1/events") as everything,
+        api.http.stream("GET", "/api/v1/events?state=cancelled&queue=default") as cancelled,
+        restricted.stream("GET", "/api/v1/events") as low,
+    ):
+        time.sleep(0.3)
+        other = api.client(api.key())
+        first = other.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}}).json()["id"]
+        body = {"name": "diagnostics.echo", "params": {"value": 1}, "queue": "low_priority"}
+        second = other.post("/api/v1/tasks", json=body).json()["id"]
+        other.post(f"/api/v1/tasks/{first}/cancel")
+        stream = changes(everything)
+        told = [next(stream).data for _ in range(3)]
+        assert {(t["task_id"], t["state"]) for t in told} == {
+            (first, "queued"),
+            (second, "queued"),
+            (first, "cancelled"),
+        }
+        assert next(changes(cancelled)).data["task_id"] == first
+        assert next(changes(low)).data["task_id"] == second
+
+
+def test_a_stop_ends_streams_and_waits(start_api: Any) -> None:
+    api = start_api()
+    task = api.submit()["id"]
+    with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=STREAM) as answer:
+        stream = changes(answer)
+        assert next(stream).kind == "submitted"
+        started = time.monotonic()
+        api.service.live.close()
+        assert list(stream) == []
+        assert time.monotonic() - started < 3

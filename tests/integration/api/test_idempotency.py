@@ -1,0 +1,139 @@
+"""The same request twice is the same answer twice."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from tests.integration.api.conftest import Api
+
+ECHO: dict[str, Any] = {"name": "diagnostics.echo", "params": {"value": 1}}
+
+
+def post(api: Api, key: str, body: dict[str, Any] | None = None, path: str = "/api/v1/tasks") -> httpx.Response:
+    return api.http.post(path, json=body or ECHO, headers={"Idempotency-Key": key})
+
+
+def test_a_repeat_gets_the_first_answer(api: Api) -> None:
+    first, second = post(api, "k"), post(api, "k")
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.content == second.content
+    assert first.headers["Location"] == second.headers["Location"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert api.count_tasks() == 1
+
+
+def test_another_request_under_the_same_key_is_refused(api: Api) -> None:
+    post(api, "k")
+    for answer in (
+        post(api, "k", {**ECHO, "tags": ["other"]}),
+        post(api, "k", {"tasks": [ECHO]}, "/api/v1/tasks/batch"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert api.count_tasks() == 1
+
+
+def test_keys_belong_to_an_api_key(api: Api) -> None:
+    post(api, "k")
+    other = api.client(api.key("submit"))
+    answer = other.post("/api/v1/tasks", json=ECHO, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 202
+    assert "Idempotency-Replayed" not in answer.headers
+    assert api.count_tasks() == 2
+
+
+def test_a_refused_request_does_not_consume_the_key(api: Api) -> None:
+    assert post(api, "k", {"name": "nope"}).status_code == 422
+    holder = api.submit(unique={"key": "u", "while": "active"})
+    body = {**ECHO, "unique": {"key": "u", "while": "active"}}
+    assert post(api, "k", body).status_code == 409
+    api.http.post(f"/api/v1/tasks/{holder['id']}/cancel")
+    assert post(api, "k", body).status_code == 202
+    assert post(api, "k", body).headers["Idempotency-Replayed"] == "true"
+
+
+def test_many_at_once_make_one_task_a_key(api: Api) -> None:
+    start = threading.Barrier(16)
+
+    def send(n: int) -> httpx.Response:
+        with httpx.Client(base_url=api.url, headers=dict(api.http.headers), timeout=30) as client:
+            start.wait(20)
+            return client.post("/api/v1/tasks", json=ECHO, headers={"Idempotency-Key": f"k{n % 4}"})
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, range(16)))
+    assert {a.status_code for a in answers} == {202}
+    assert api.count_tasks() == 4
+    assert len({a.json()["id"] for a in answers}) == 4
+    assert sum("Idempotency-Replayed" in a.headers for a in answers) == 12
+
+
+def test_many_at_once_with_one_unique_key_make_one_task(api: Api) -> None:
+    start = threading.Barrier(12)
+    body = {**ECHO, "unique": {"key": "only", "while": "waiting"}}
+
+    def send(_: int) -> httpx.Response:
+        with httpx.Client(base_url=api.url, headers=dict(api.http.headers), timeout=30) as client:
+            start.wait(20)
+            return client.post("/api/v1/tasks", json=body)
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(send, range(12)))
+    won = [a for a in answers if a.status_code == 202]
+    assert len(won) == 1
+    assert {a.json()["task_id"] for a in answers if a.status_code == 409} == {won[0].json()["id"]}
+
+
+def test_a_key_past_its_day_may_be_used_again(api: Api) -> None:
+    first = post(api, "k")
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE idempotency_key SET created_at = now() - interval '25 hours'"))
+    second = post(api, "k", {**ECHO, "tags": ["new"]})
+    assert second.status_code == 202
+    assert second.json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "ü".encode(), b"a\tb"])
+def test_a_key_that_is_none(api: Api, key: Any) -> None:
+    answer = api.http.post("/api/v1/tasks", json=ECHO, headers={"Idempotency-Key": key})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "Idempotency-Key"
+    assert api.count_tasks() == 0
+
+
+def test_other_calls_are_answered_once_too(api: Api) -> None:
+    task = api.submit()
+    headers = {"Idempotency-Key": "c"}
+    path = f"/api/v1/tasks/{task['id']}/cancel"
+    first = api.http.post(path, headers=headers)
+    second = api.http.post(path, headers=headers)
+    assert first.content == second.content
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert api.http.post(path).status_code == 409
+    # Refused: the key is free for the retry that is possible.
+    other = api.submit()
+    again = f"/api/v1/tasks/{other['id']}/retry"
+    assert api.http.post(again, headers={"Idempotency-Key": "r"}).status_code == 409
+    api.http.post(f"/api/v1/tasks/{other['id']}/cancel")
+    assert api.http.post(again, headers={"Idempotency-Key": "r"}).status_code == 202
+    assert api.http.post(again, headers={"Idempotency-Key": "r"}).headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_first_request_still_being_answered_and_one_that_never_was(api: Api) -> None:
+    task = api.submit()
+    path = f"/api/v1/tasks/{task['id']}/cancel"
+    headers = {"Idempotency-Key": "p"}
+    api.http.post(path, headers=headers)
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE idempotency_key SET status = NULL, answer = NULL, headers = NULL"))
+    pending = api.http.post(path, headers=headers)
+    assert (pending.status_code, pending.json()["code"]) == (409, "idempotency_in_progress")
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE idempotency_key SET created_at = now() - interval '61 seconds'"))
+    taken_over = api.http.post(path, headers=headers)
+    assert taken_over.json()["code"] == "state_conflict"

@@ -1,0 +1,68 @@
+"""The OpenAPI document is what the service does: Schemathesis looks for a difference."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+
+from taskyard_api.app import ROUTES
+from taskyard_api.openapi import document
+from tests.integration.api.conftest import Api
+
+# Streams for ever; test_events.py looks at it.
+ENDLESS = {"/api/v1/events"}
+PATHS = sorted(set(ROUTES) - ENDLESS)
+# What a schema cannot say: which names there are, and that a raw upload needs X-Filename where a form does not.
+MAY_REFUSE_WHAT_FITS = {"/api/v1/tasks", "/api/v1/tasks/batch", "/api/v1/tree-items"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", PATHS)
+def test_schemathesis_finds_nothing(api: Api, path: str) -> None:
+    api.submit()
+    schema = schemathesis.openapi.from_dict(api.http.get("/openapi.json").json())
+    schema.config.update(base_url=api.url)
+    if path in MAY_REFUSE_WHAT_FITS:
+        schema.config.checks.positive_data_acceptance.expected_statuses = ["2xx", "404", "409", "422"]
+    found = [result.ok() for result in schema.include(path=path).get_all_operations()]
+    assert found
+    for operation in found:
+        _attack(operation, api)
+
+
+def _attack(operation: Any, api: Api) -> None:
+    modes = list(schemathesis.GenerationMode)
+    headers = {"Authorization": api.http.headers["Authorization"]}
+
+    for mode in modes:
+
+        @seed(20261120)
+        @settings(
+            max_examples=15,
+            database=None,
+            deadline=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def attack(case: Any) -> None:
+            case.call_and_validate(headers=headers, timeout=30)
+
+        try:
+            attack()
+        except Unsatisfiable:
+            assert mode.is_negative  # a call that takes nothing cannot be sent anything wrong
+
+
+def test_the_document_is_served_and_every_answer_is_described(api: Api) -> None:
+    served = api.http.get("/openapi.json")
+    assert served.headers["Content-Type"].startswith("application/json")
+    assert served.json() == document(ROUTES)
+    assert served.json()["openapi"].startswith("3.1")
+    for path, methods in served.json()["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], (path, method)
+            assert {"400", "406", "500", "503"} <= set(operation["responses"]), (path, method)

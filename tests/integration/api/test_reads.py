@@ -1,0 +1,199 @@
+"""Reading: one task, its status, lists that stay stable, queues, workers."""
+
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from taskyard_api import answers
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import Worker
+
+
+def listed(api: Api, query: str = "") -> list[str]:
+    answer = api.http.get(f"/api/v1/tasks{query}")
+    assert answer.status_code == 200, answer.text
+    answers.TaskPage.model_validate_json(answer.content)
+    return [task["id"] for task in answer.json()["items"]]
+
+
+def test_a_list_is_newest_first_and_stable_under_inserts(api: Api) -> None:
+    ids = [api.submit()["id"] for _ in range(5)]
+    first = api.http.get("/api/v1/tasks?limit=2").json()
+    api.submit()
+    second = api.http.get(f"/api/v1/tasks?limit=2&cursor={first['next_cursor']}").json()
+    third = api.http.get(f"/api/v1/tasks?limit=2&cursor={second['next_cursor']}").json()
+    found = [t["id"] for page in (first, second, third) for t in page["items"]]
+    assert found == ids[::-1]
+    assert third["next_cursor"] is None
+
+
+def test_filters_narrow_a_list_together(api: Api) -> None:
+    worker = Worker(api.engine)
+    queued = api.submit(tags=["red"])["id"]
+    low = api.submit(queue="low_priority", tags=["red", "blue"])["id"]
+    later = api.submit(delay_seconds=60)["id"]
+    running, failed, done = (api.submit()["id"] for _ in range(3))
+    for task in (running, failed, done):
+        worker.begin(task)
+    worker.fail(failed)
+    worker.end(done)
+    sleep = api.submit("diagnostics.sleep", params={"seconds": 0})["id"]
+    cancelled = api.submit()["id"]
+    api.http.post(f"/api/v1/tasks/{cancelled}/cancel")
+    for query, expected in {
+        "?state=queued": [sleep, low, queued],
+        "?state=queued&queue=default": [sleep, queued],
+        "?state=queued&name=diagnostics.echo": [low, queued],
+        "?state=scheduled": [later],
+        "?state=running": [running],
+        "?state=running,scheduled": [running, later],
+        "?state=failed": [failed],
+        "?state=failed,cancelled": [cancelled, failed],
+        "?state=succeeded": [done],
+        "?state=succeeded,running": [done, running],
+        "?tag=red": [low, queued],
+        "?tag=red&queue=default": [queued],
+        "?name=diagnostics.sleep": [sleep],
+        "?name=no.such": [],
+        "?queue=low_priority": [low],
+        "?state=blocked": [],
+    }.items():
+        assert listed(api, query) == expected, query
+
+
+def test_times_bound_a_list(api: Api) -> None:
+    tasks = [api.submit() for _ in range(3)]
+    middle = tasks[1]["created_at"]
+    assert listed(api, f"?created_after={middle}") == [tasks[2]["id"], tasks[1]["id"]]
+    assert listed(api, f"?created_before={middle}") == [tasks[0]["id"]]
+    hour = timedelta(hours=1)
+    later = (datetime.fromisoformat(middle) + hour).isoformat().replace("+00:00", "Z")
+    assert listed(api, f"?created_after={later}") == []
+
+
+def test_a_task_through_its_life(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+
+    def read() -> dict[str, Any]:
+        answer = api.http.get(f"/api/v1/tasks/{task}")
+        answers.Task.model_validate_json(answer.content)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def status() -> dict[str, Any]:
+        answer = api.http.get(f"/api/v1/tasks/{task}/status")
+        answers.TaskStatus.model_validate_json(answer.content)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    assert (status()["state"], status()["ready"]) == ("PENDING", False)
+    worker.begin(task)
+    assert status()["state"] == "STARTED"
+    worker.progress(task, 40, 100, "Creating georeferenced file")
+    expected = {"percent": 40, "current": 40, "total": 100, "message": "Creating georeferenced file"}
+    assert read()["progress"] == expected
+    assert read()["worker"] == "w:0"
+    assert (status()["state"], status()["status"], status()["progress"]) == (
+        "PROGRESS",
+        "Creating georeferenced file",
+        40,
+    )
+    worker.fail(task)
+    assert read()["error"] == {
+        "code": "boom",
+        "message": "It went wrong.",
+        "type": "ValueError",
+        "retryable": True,
+        "attempt": 1,
+        "support_url": "https://support.example.org",
+    }
+    assert (status()["state"], status()["error"], status()["ready"]) == ("FAILURE", "It went wrong.", True)
+    again = api.http.post(f"/api/v1/tasks/{task}/retry")
+    assert (again.status_code, again.json()["state"], again.json()["error"]) == (202, "queued", None)
+    worker.begin(task)
+    worker.end(task)
+    assert (read()["state"], read()["result"], read()["attempt"]) == ("succeeded", {"value": 1}, 2)
+    assert status()["successful"] is True
+    refused = api.http.post(f"/api/v1/tasks/{task}/retry")
+    assert (refused.status_code, refused.json()["state"]) == (409, "succeeded")
+
+
+def test_cancelling_what_waits_what_runs_and_what_is_over(api: Api) -> None:
+    worker = Worker(api.engine)
+    waiting, running = api.submit()["id"], api.submit()["id"]
+    worker.begin(running)
+    answer = api.http.post(f"/api/v1/tasks/{waiting}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "CANCELLED")
+    answer = api.http.post(f"/api/v1/tasks/{running}/cancel", json={})
+    assert (answer.status_code, answer.json()["status"]) == (202, "CANCELLING")
+    assert api.http.get(f"/api/v1/tasks/{running}").json()["cancel_requested_at"]
+    answer = api.http.post(f"/api/v1/tasks/{waiting}/cancel")
+    assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (
+        409,
+        "state_conflict",
+        "cancelled",
+    )
+    assert api.http.post(f"/api/v1/tasks/{running}/cancel", json={"force": True}).status_code == 422
+
+
+@pytest.mark.parametrize("redis_is_there", [True, False])
+def test_waiting_ends_with_the_task(start_api: Any, redis_is_there: bool) -> None:
+    api = start_api(**({} if redis_is_there else {"redis_url": "redis://127.0.0.1:1/0"}))
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+
+    def finish() -> None:
+        time.sleep(0.7)
+        worker.end(task)
+        if redis_is_there:
+            import redis as client
+
+            url = api.settings.redis_url.get_secret_value()
+            with client.Redis.from_url(url) as connection:
+                message = f'[{{"task_id":"{task}","name":"n","queue":"default","state":"succeeded","attempt":1}}]'
+                connection.publish("test:events", message)
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    started = time.monotonic()
+    answer = api.http.get(f"/api/v1/tasks/{task}?wait=20")
+    thread.join()
+    assert answer.json()["state"] == "succeeded"
+    assert 0.6 < time.monotonic() - started < 6
+    started = time.monotonic()
+    assert api.http.get(f"/api/v1/tasks/{api.submit()['id']}?wait=0.5").json()["state"] == "queued"
+    assert 0.4 < time.monotonic() - started < 3
+
+
+def test_task_types_queues_and_workers(api: Api) -> None:
+    types = api.http.get("/api/v1/task-types")
+    answers.TaskTypePage.model_validate_json(types.content)
+    echo = api.http.get("/api/v1/task-types/diagnostics.echo").json()
+    assert echo["params"]["required"] == ["value"]
+    assert echo in types.json()["items"]
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)]"), {"id": task})
+        conn.execute(sa.text("INSERT INTO queue_depth (queue, state, tasks) VALUES ('default', 'running', 1)"))
+    queues = api.http.get("/api/v1/queues")
+    answers.QueuePage.model_validate_json(queues.content)
+    default = api.http.get("/api/v1/queues/default").json()
+    assert (default["workers"], default["depth"]["running"], default["paused"]) == (1, 1, False)
+    assert default in queues.json()["items"]
+    workers = api.http.get("/api/v1/workers")
+    answers.WorkerPage.model_validate_json(workers.content)
+    found = api.http.get(f"/api/v1/workers/{worker.id}").json()
+    assert (found["state"], found["running"]) == ("running", [task])
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE worker SET beat_at = now() - interval '1 minute'"))
+    assert api.http.get(f"/api/v1/workers/{worker.id}").json()["state"] == "lost"
+    hidden = api.client(api.key("read", queues=["selection"]))
+    assert hidden.get(f"/api/v1/workers/{worker.id}").status_code == 404

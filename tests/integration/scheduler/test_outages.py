@@ -1,0 +1,86 @@
+"""The scheduler as a process outlives its servers, and heals what they lost."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import Publisher
+from taskyard.store.engine import make_engine
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey
+from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar
+
+
+@pytest.mark.timeout(60)
+def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
+    schedulers: Callable[[str], Scheduler], engine: Engine, redis_url: str, redis_client: redis.Redis
+) -> None:
+    scheduler = schedulers("only")
+    names = Names()
+    eventually(lambda: redis_client.exists(names.epoch), within=15)
+    with make_redis(redis_url) as client:
+        publications = put_in(engine, 1000).publications
+        Publisher(client, names).publish(publications)
+    execute(engine, "DELETE FROM outbox")
+    redis_client.flushdb()
+    eventually(lambda: redis_client.llen(names.queue("default")) == 1000, within=4)
+    eventually(lambda: redis_client.exists(names.epoch))
+    time.sleep(2)
+    ids = {p.message_id for p in publications}
+    assert set(redis_client.lrange(names.queue("default"), 0, -1)) == ids
+    assert redis_client.llen(names.queue("default")) == 1000
+    assert set(redis_client.hkeys(names.messages("default"))) == ids
+    assert scheduler.metrics()["taskyard_tasks_unaccounted"] == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.slow
+def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
+    postgres, valkey = own_servers
+    scheduler = Scheduler(
+        tmp_path, "only", TASKYARD_DATABASE_URL=postgres.url(), TASKYARD_REDIS_URL=valkey.url
+    )
+    engine = make_engine(postgres.url())
+    queue = Names().queue("default")
+    try:
+        eventually(lambda: scheduler.said("leading"), within=15)
+
+        valkey.stop()
+        eventually(lambda: scheduler.said("dependency_down"), within=10)
+        put_in(engine, 20)
+        put_in(engine, 20, delay=1)
+        time.sleep(3)
+        assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'") == 40
+        execute(engine, "UPDATE outbox SET created_at = created_at - interval '10 seconds'")
+        assert scheduler.metrics()['taskyard_dependency_up{dependency="redis"}'] == 0
+        valkey.start()
+        with valkey.client() as client:
+            eventually(lambda: client.llen(queue) == 40, within=15)
+        eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
+
+        before = len(scheduler.said("leading"))
+        postgres.stop()
+        time.sleep(6)
+        assert scheduler.process.poll() is None
+        postgres.start()
+        engine.dispose()
+        eventually(lambda: len(scheduler.said("leading")) > before, within=15)
+        assert scheduler.said("ledger_changed")
+        assert scheduler.said("rescue_and_reconcile_pause")
+        put_in(engine, 5, delay=0.5)
+        with valkey.client() as client:
+            eventually(lambda: client.llen(queue) == 45, within=10)
+        # Once per change, not once per try.
+        down = [line["dependency"] for line in scheduler.said("dependency_down")]
+        assert sorted(down) == ["database", "redis"]
+        assert not scheduler.said("job_failed")
+    finally:
+        scheduler.end()
+        engine.dispose()
+    assert scheduler.process.returncode == 0

@@ -1,0 +1,231 @@
+"""What the container files promise, as far as it shows without a Docker engine (`make smoke` has one)."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from taskyard.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILES = sorted((ROOT / "deploy/docker").glob("*.Dockerfile"))
+OURS = {name for name, service in SERVICES.items() if "build" in service}
+EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
+
+# What a service may be trusted with; whatever isn't listed here gets none of them.
+SECRETS = {
+    "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
+    "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
+    "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
+    "TASKYARD_API_KEY": set(),
+}
+
+
+def names_of_settings() -> set[str]:
+    fields = Settings.model_fields.values()
+    return {str(name) for field in fields for name in getattr(field.validation_alias, "choices", ())}
+
+
+def dockerfile_of(service: dict[str, Any]) -> str:
+    path: str = service["build"]["dockerfile"]
+    return (ROOT / path).read_text("utf-8")
+
+
+def final_stage(dockerfile: str) -> str:
+    return dockerfile[dockerfile.rindex("\nFROM ") :]
+
+
+def test_the_services_are_those_of_the_architecture() -> None:
+    expected = {"postgres", "redis", "migrate", "api", "worker", "worker-geo", "scheduler", "smtp-sink"}
+    assert set(SERVICES) == expected
+    assert SERVICES["scheduler"]["scale"] == 2
+
+
+def test_the_file_is_read_by_docker_compose_1_29_and_by_v2() -> None:
+    # The one refuses `name`, the other warns of `version`.
+    assert {key for key in COMPOSE if not key.startswith("x-")} == {"services", "volumes"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_bounded_confined_and_started_again(name: str) -> None:
+    service = SERVICES[name]
+    assert service["mem_limit"]
+    assert service["mem_reservation"]
+    assert service["logging"]["options"]["max-size"]
+    assert service["logging"]["options"]["max-file"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    # A job that has come to its end stays there.
+    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"migrate"}))
+def test_each_service_has_a_health_check(name: str) -> None:
+    service = SERVICES[name]
+    check = service.get("healthcheck", {})
+    assert not check.get("disable")
+    if "test" in check:
+        return
+    assert re.search(r"^HEALTHCHECK .*\n +CMD ", final_stage(dockerfile_of(service)), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_have_a_version(name: str) -> None:
+    image = SERVICES[name]["image"]
+    assert ":" in image
+    assert "latest" not in image
+
+
+def test_memory_is_what_the_design_says() -> None:
+    limits = {
+        name: (SERVICES[name]["mem_limit"], SERVICES[name]["mem_reservation"])
+        for name in ("worker", "worker-geo")
+    }
+    assert limits == {"worker": ("512m", "256m"), "worker-geo": ("2g", "1g")}
+
+
+def test_redis_keeps_what_it_was_given() -> None:
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--maxmemory-policy noeviction" in command
+    assert "--appendonly yes" in command
+    assert "--maxmemory 512mb" in command
+    assert SERVICES["redis"]["volumes"] == ["redis:/data"]
+
+
+def test_only_the_api_can_be_reached_and_only_from_this_machine() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+    assert SERVICES["api"]["ports"] == ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]
+
+
+def test_workers_can_be_many() -> None:
+    assert not SERVICES["worker"].keys() & {"container_name", "hostname", "ports"}
+    assert SERVICES["worker-geo"]["command"][-2:] == ["--threads", "1"]
+    assert SERVICES["worker-geo"]["command"][2] == "geo_processing,selection"
+
+
+def test_api_and_workers_share_the_files() -> None:
+    for name in ("api", "worker", "worker-geo"):
+        [volume] = SERVICES[name]["volumes"]
+        source, target = volume.split(":")
+        assert source == "storage"
+        # A new volume takes over the owner of what the image has in its place.
+        dockerfile = dockerfile_of(SERVICES[name])
+        assert f"install -d -o 10001 -g 10001 -m 0750 {target}\n" in dockerfile
+        assert f"TASKYARD_STORAGE_DIR={target} " in dockerfile
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_each_service_gets_only_the_secrets_it_needs(secret: str) -> None:
+    holders = {name for name, service in SERVICES.items() if secret in service.get("environment", {})}
+    assert holders == SECRETS[secret]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_variables_of_the_services_are_settings(name: str) -> None:
+    given = set(SERVICES[name].get("environment", {}))
+    given |= set(re.findall(r"\b(TASKYARD_[A-Z_]+)=", final_stage(dockerfile_of(SERVICES[name]))))
+    # API_BIND is read by migrate's own script.
+    assert given - {"API_BIND"} <= names_of_settings()
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE_TEXT))
+    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == used
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({}, 0),
+        ({"TASKYARD_APP_ENV": "production"}, 2),
+        ({"API_BIND": "0.0.0.0"}, 2),
+        ({"API_BIND": "192.0.2.7"}, 2),
+        ({"API_BIND": "[::]"}, 2),
+    ],
+)
+def test_values_that_everybody_knows_are_refused_in_production(
+    changed: dict[str, str], code: int, tmp_path: Path
+) -> None:
+    assert migrate({**defaults_of("migrate"), **changed}, tmp_path).returncode == code
+    secret = {"TASKYARD_SECRET_KEYS": "k", "TASKYARD_BOOTSTRAP_KEY": "b", "TASKYARD_DATABASE_URL": "d"}
+    done = migrate({**defaults_of("migrate"), **changed, **secret}, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "migrate\nkeys bootstrap\n")
+    # One known value is one too many.
+    if code:
+        for name in secret:
+            others = {other: value for other, value in secret.items() if other != name}
+            assert migrate({**defaults_of("migrate"), **changed, **others}, tmp_path).returncode == code
+
+
+def defaults_of(name: str) -> dict[str, str]:
+    """The service's environment where nothing is set."""
+    environment = SERVICES[name]["environment"]
+    return {key: re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value) for key, value in environment.items()}
+
+
+def migrate(environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the service's script with a `taskyard-api` that only says what it was asked."""
+    program = directory / "taskyard-api"
+    program.write_text('#!/bin/sh\necho "$*"\n')
+    program.chmod(0o755)
+    [script] = SERVICES["migrate"]["command"]
+    return subprocess.run(
+        [*SERVICES["migrate"]["entrypoint"], script.replace("$$", "$")],
+        env={**environment, "PATH": f"{directory}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+
+def test_each_service_of_ours_has_a_dockerfile() -> None:
+    assert {path.name for path in DOCKERFILES} == {
+        f"{name}.Dockerfile" for name in ("api", "worker", "scheduler", "smtp-sink")
+    }
+    assert {SERVICES[name]["build"]["dockerfile"] for name in OURS} == {
+        f"deploy/docker/{path.name}" for path in DOCKERFILES
+    }
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_dockerfiles(path: Path) -> None:
+    text = path.read_text("utf-8")
+    final = final_stage(text)
+    # It would be fetched from a registry; nothing here needs it.
+    assert not re.search(r"^#\s*syntax\s*=", text, re.MULTILINE | re.IGNORECASE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.11-slim"}
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["10001:10001"]
+    assert "STOPSIGNAL SIGTERM" in final
+    assert 'org.opencontainers.image.licenses="Apache-2.0"' in final
+    # Packages come from the build stage, by their hashes, and only those of this service.
+    assert "pip" not in final
+    assert text.count("--require-hashes") == text.count(" -r requirements/") == 2
+    assert set(re.findall(r"-r requirements/(\S+)\.txt", text)) == {"build", path.stem}
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_requirements_are_locked_and_name_no_place(path: Path) -> None:
+    lines = (ROOT / "requirements" / f"{path.stem}.txt").read_text("utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith((" ", "#"))]
+    assert wanted
+    assert all(re.match(r"[A-Za-z0-9._-]+==\S+ ", line) for line in wanted)
+    assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def test_smoke_says_what_to_do_where_there_is_no_engine() -> None:
+    environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    done = subprocess.run(
+        [ROOT / "deploy/smoke.sh"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 3
+    assert re.search(r"engine does not answer|there is no docker", done.stderr)
+    assert done.stdout == ""

@@ -1,0 +1,270 @@
+"""Settings: where they come from, and what a wrong one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from taskyard.settings import DEFAULT_QUEUES, InvalidSettings, Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.environ", {})
+    monkeypatch.chdir(tmp_path)
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    monkeypatch.setattr("os.environ", dict(variables))
+
+
+def wrong(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    environment(monkeypatch, **variables)
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings()
+    return str(caught.value)
+
+
+WRONG = [
+    ("TASKYARD_DATABASE_URL", "mysql://u:hunter2@h/db"),
+    ("TASKYARD_DATABASE_URL", "hunter2"),
+    ("TASKYARD_DATABASE_URL", "postgresql://u:hunter2@h:port/db"),
+    ("TASKYARD_DATABASE_URL", "postgresql://u:hunter2@h:70000/db"),
+    ("TASKYARD_REDIS_URL", "http://:hunter2@h"),
+    ("TASKYARD_REDIS_URL", "redis:hunter2"),
+    ("TASKYARD_REDIS_URL", "redis://:hunter2@h:x/0"),
+    ("TASKYARD_REDIS_URL", "redis://:hunter2@h:6379/first"),
+    ("TASKYARD_DB_POOL_SIZE", "0"),
+    ("TASKYARD_DB_POOL_SIZE", "ten"),
+    ("TASKYARD_DB_STATEMENT_TIMEOUT_SECONDS", "0"),
+    ("TASKYARD_DB_STATEMENT_TIMEOUT_SECONDS", "inf"),
+    ("TASKYARD_DB_STATEMENT_TIMEOUT_SECONDS", "1e300"),
+    ("TASKYARD_REDIS_MAX_CONNECTIONS", "1"),
+    ("TASKYARD_NAMESPACE", "a b"),
+    ("TASKYARD_QUEUES", ","),
+    ("TASKYARD_QUEUES", "default,lanes"),
+    ("TASKYARD_QUEUES", "default,a:b"),
+    ("TASKYARD_QUEUES", "default.DQ"),
+    ("TASKYARD_WORKER_QUEUES", "default,höhe"),
+    ("TASKYARD_DIAGNOSTICS", "perhaps"),
+    ("TASKYARD_TASK_TIMEOUT_HOURS", "nan"),
+    ("TASKYARD_CRASH_LIMIT", "0"),
+    ("TASKYARD_API_PORT", "65536"),
+    ("TASKYARD_MAX_UPLOAD_BYTES", "1 GiB"),
+    ("TASKYARD_RATE_LIMIT_PER_SECOND", "-1"),
+    ("TASKYARD_WORKER_PROCESSES", "0"),
+    ("TASKYARD_WORKER_THREADS", "257"),
+    ("TASKYARD_MAX_TASKS_PER_CHILD", "-1"),
+    ("TASKYARD_DRAIN_SECONDS", "inf"),
+    ("TASKYARD_SMTP_PORT", "smtp"),
+    ("TASKYARD_SMTP_SECURITY", "ssl"),
+    ("TASKYARD_HEARTBEAT_SECONDS", "0"),
+    ("TASKYARD_LEADER_LEASE_SECONDS", "soon"),
+    ("TASKYARD_LOG_LEVEL", "loud"),
+    ("TASKYARD_LOG_FORMAT", "xml"),
+    ("TASKYARD_METRICS_PORT", "-1"),
+    ("DATABASE_URL", "hunter2"),
+    ("REDIS_URL", "hunter2"),
+    ("CELERY_WORKER_CONCURRENCY", "many"),
+    ("CELERY_WORKER_MAX_TASKS_PER_CHILD", "-5"),
+    ("TASK_TIMEOUT_HOURS", "0"),
+    ("LOG_LEVEL", "loud"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG, ids=lambda v: v)
+def test_a_wrong_value_stops_with_one_line_that_names_the_variable_that_was_set(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    said = wrong(monkeypatch, **{variable: value})
+    assert said.startswith(f"{variable}: ")
+    assert len(said.splitlines()) == 1
+    assert "hunter2" not in said
+
+
+def test_a_lease_shorter_than_two_beats_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = wrong(monkeypatch, TASKYARD_WORKER_LEASE_SECONDS="9", TASKYARD_HEARTBEAT_SECONDS="5")
+    assert said.startswith("TASKYARD_WORKER_LEASE_SECONDS")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field"),
+    [
+        ("DATABASE_URL", "postgres://u@h/db", "database_url"),
+        ("REDIS_URL", "redis://h:6380/2", "redis_url"),
+        ("CELERY_WORKER_CONCURRENCY", "7", "worker_threads"),
+        ("CELERY_WORKER_MAX_TASKS_PER_CHILD", "9", "max_tasks_per_child"),
+        ("TASK_TIMEOUT_HOURS", "2.5", "task_timeout_hours"),
+        ("TEMP_DIR", "elsewhere", "temp_dir"),
+        ("APP_ENV", "production", "app_env"),
+        ("LOG_LEVEL", "WARNING", "log_level"),
+    ],
+)
+def test_the_plain_names_of_earlier_systems_are_understood_and_ours_win(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, field: str
+) -> None:
+    default = getattr(read_settings(), field)
+    environment(monkeypatch, **{variable: value})
+    older = getattr(read_settings(), field)
+    assert older != default
+    name = f"TASKYARD_{field.upper()}"
+    environment(monkeypatch, **{variable: value, name: _shown(default)})
+    assert getattr(read_settings(), field) == default
+
+
+def _shown(value: object) -> str:
+    return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else str(value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_way_of_writing_a_postgresql_url_means_psycopg_3(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    environment(monkeypatch, DATABASE_URL=f"{scheme}://u:p%40ss@[::1]:5433/db?sslmode=require")
+    url = read_settings().database_url.get_secret_value()
+    assert url == "postgresql+psycopg://u:p%40ss@[::1]:5433/db?sslmode=require"
+
+
+def test_redis_may_be_given_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, REDIS_HOST="cache", REDIS_PASSWORD="p@ss/w:rd", REDIS_DB="3")
+    assert read_settings().redis_url.get_secret_value() == "redis://:p%40ss%2Fw%3Ard@cache:6379/3"
+    environment(monkeypatch, REDIS_HOST="cache", REDIS_PORT="7000", REDIS_URL="")
+    assert read_settings().redis_url.get_secret_value() == "redis://cache:7000/0"
+    environment(monkeypatch, REDIS_HOST="cache", REDIS_URL="redis://other/1")
+    assert read_settings().redis_url.get_secret_value() == "redis://other/1"
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, TASKYARD_WORKER_THREADS="", CELERY_WORKER_CONCURRENCY="6", TASKYARD_QUEUES="")
+    settings = read_settings()
+    assert settings.worker_threads == 6
+    assert settings.queues == DEFAULT_QUEUES
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(
+        monkeypatch,
+        TASKYARD_QUEUES=" a, b ,,a",
+        TASKYARD_SECRET_KEYS="one,two",
+        TASKYARD_TASK_MODULES="mine.tasks",
+    )
+    settings = read_settings()
+    assert settings.queues == ("a", "b")
+    assert [key.get_secret_value() for key in settings.secret_keys] == ["one", "two"]
+    assert settings.task_modules == ("mine.tasks",)
+
+
+def test_flags_win_over_the_environment_unless_they_are_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, TASKYARD_WORKER_THREADS="3", TASKYARD_LOG_LEVEL="debug")
+    settings = read_settings(worker_threads=5, log_level=None)
+    assert (settings.worker_threads, settings.log_level) == (5, "debug")
+    with pytest.raises(InvalidSettings, match="^TASKYARD_WORKER_THREADS: "):
+        read_settings(worker_threads=0)
+
+
+def test_secrets_come_from_files_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "taskyard_smtp_password").write_text("from-file\n")
+    (tmp_path / "s" / "TASKYARD_API_KEY").write_text("key-from-file")
+    (tmp_path / "s" / "REDIS_PASSWORD").write_text("redis-from-file")
+    (tmp_path / "s" / "..data").mkdir()
+    environment(
+        monkeypatch,
+        TASKYARD_SECRETS_DIR=str(tmp_path / "s"),
+        TASKYARD_API_KEY="key-from-environment",
+        TASKYARD_SMTP_PASSWORD="",
+        REDIS_HOST="cache",
+    )
+    settings = read_settings()
+    assert settings.smtp_password is not None
+    assert settings.smtp_password.get_secret_value() == "from-file"
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "key-from-environment"
+    assert settings.redis_url.get_secret_value() == "redis://:redis-from-file@cache:6379/0"
+
+
+def test_a_secrets_directory_that_cannot_be_read_stops_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = wrong(monkeypatch, TASKYARD_SECRETS_DIR=str(tmp_path / "missing"))
+    assert said.startswith("TASKYARD_SECRETS_DIR: ")
+    (tmp_path / "TASKYARD_API_KEY").write_bytes(b"\xff\xfe")
+    said = wrong(monkeypatch, TASKYARD_SECRETS_DIR=str(tmp_path))
+    assert said.startswith("TASKYARD_SECRETS_DIR: ")
+    assert len(said.splitlines()) == 1
+
+
+DEV_ENV = """# made by taskyard up
+TASKYARD_DATABASE_URL=postgresql://dev@127.0.0.1:5555/dev
+TASKYARD_REDIS_URL='redis://127.0.0.1:5556/0'
+TASKYARD_WORKER_THREADS=2
+"""
+
+
+def test_the_development_stacks_file_is_read_where_nothing_else_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in (tmp_path / ".taskyard", tmp_path / "moved"):
+        place.mkdir()
+        (place / "dev.env").write_text(DEV_ENV)
+    environment(monkeypatch, TASKYARD_WORKER_THREADS="9")
+    settings = read_settings()
+    assert settings.database_url.get_secret_value().endswith("@127.0.0.1:5555/dev")
+    assert settings.redis_url.get_secret_value() == "redis://127.0.0.1:5556/0"
+    assert settings.worker_threads == 9
+    (tmp_path / ".taskyard" / "dev.env").unlink()
+    environment(monkeypatch, TASKYARD_DATA_DIR=str(tmp_path / "moved"))
+    assert read_settings().database_url.get_secret_value().endswith(":5555/dev")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "postgresql://u@elsewhere/db"),
+        ("TASKYARD_REDIS_URL", "redis://elsewhere/0"),
+        ("REDIS_HOST", "elsewhere"),
+        ("TASKYARD_URL", "https://tasks.example"),
+    ],
+)
+def test_who_points_somewhere_else_does_not_get_the_development_stack_by_halves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    (tmp_path / ".taskyard").mkdir()
+    (tmp_path / ".taskyard" / "dev.env").write_text(DEV_ENV)
+    environment(monkeypatch, **{variable: value})
+    settings = read_settings()
+    assert "5555" not in settings.database_url.get_secret_value()
+    assert "5556" not in settings.redis_url.get_secret_value()
+
+
+def test_no_secret_is_ever_shown() -> None:
+    settings = read_settings(
+        database_url="postgresql://u:hunter2@h/db",
+        redis_url="redis://:hunter2@h/0",
+        secret_keys="hunter2",
+        bootstrap_key="hunter2",
+        smtp_password="hunter2",
+        api_key="hunter2",
+    )
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter2" not in shown
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        read_settings().worker_threads = 5  # type: ignore[misc]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(), max_size=30), max_size=4))
+def test_no_text_in_any_setting_does_anything_but_fit_or_stop_with_one_line(values: dict[str, str]) -> None:
+    try:
+        read_settings(**values)
+    except InvalidSettings as e:
+        assert len(str(e).splitlines()) == 1
+        assert str(e).startswith("TASKYARD_")
