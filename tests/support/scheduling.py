@@ -51,9 +51,7 @@ class Clock:
         return self.now
 
 
-def put_in(
-    engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any
-) -> Submitted:
+def put_in(engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any) -> Submitted:
     """Commits tasks and publishes nothing, as a submitter that died right after its commit."""
     tasks = [
         NewTask(
@@ -221,9 +219,7 @@ class Scheduler:
         address = self.said("scheduler_started")[0]["metrics"]
         with urllib.request.urlopen(address, timeout=5) as answer:
             text = answer.read().decode()
-        return {
-            name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", text, re.MULTILINE)
-        }
+        return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", text, re.MULTILINE)}
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

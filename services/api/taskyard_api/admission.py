@@ -28,9 +28,13 @@ _YEAR = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    run_at: datetime | None
-    expires_at: datetime
+class _Known:
+    """A task type with the defaults a submit takes from it."""
+
+    type: TaskType[Any, Any]
+    max_attempts: int
+    soft_seconds: float
+    hard_seconds: float
 
 
 class Admission:
@@ -50,6 +54,15 @@ class Admission:
         self._life = life
         self._now = now
         self._make_id = make_id
+        self._types = {
+            name: _Known(
+                catalogue[name],
+                catalogue[name].retry.max_attempts,
+                catalogue[name].soft_limit.total_seconds(),
+                catalogue[name].hard_limit.total_seconds(),
+            )
+            for name in catalogue.names
+        }
 
     async def admit(
         self,
@@ -92,14 +105,13 @@ class Admission:
         *,
         measure: bool,
     ) -> NewTask | None:
-        try:
-            kind = self.catalogue[item.name]
-        except UnknownTaskType as e:
-            faults.append(Fault(f"{prefix}/name", str(e), UnknownTaskType.code))
+        known = self._types.get(item.name)
+        if known is None:
+            faults.append(self._unknown(item.name, prefix))
             return None
-        before = len(faults)
-        times = self._times(item, prefix, faults, now)
-        soft, hard = _limits(item, kind, prefix, faults)
+        kind, before = known.type, len(faults)
+        expires_at = self._expires_at(item, prefix, faults, now)
+        soft, hard = _limits(item, known, prefix, faults)
         params = self._params(kind, item.params, prefix, faults, measure=measure)
         if len(faults) > before or params is None:
             return None
@@ -110,12 +122,12 @@ class Admission:
             queue=item.queue or kind.queue,
             params=params,
             version=kind.version,
-            max_attempts=item.max_attempts or kind.retry.max_attempts,
+            max_attempts=item.max_attempts or known.max_attempts,
             soft_timeout_seconds=soft,
             hard_timeout_seconds=hard,
             delay_seconds=item.delay_seconds,
-            run_at=times.run_at,
-            expires_at=times.expires_at,
+            run_at=item.run_at,
+            expires_at=expires_at,
             tags=list(dict.fromkeys(item.tags)) if item.tags else [],
             on_cancel=item.on_cancel,
             unique=Unique(item.unique.key, item.unique.hold) if item.unique else None,
@@ -144,7 +156,14 @@ class Admission:
             faults.extend(faults_of(e, f"{prefix}/params"))
             return None
 
-    def _times(self, item: SubmitTask, prefix: str, faults: list[Fault], now: datetime) -> Times:
+    def _unknown(self, name: str, prefix: str) -> Fault:
+        try:
+            self.catalogue[name]
+        except UnknownTaskType as e:
+            return Fault(f"{prefix}/name", str(e), UnknownTaskType.code)
+        raise AssertionError("unreachable")
+
+    def _expires_at(self, item: SubmitTask, prefix: str, faults: list[Fault], now: datetime) -> datetime:
         due = now
         if item.run_at is not None:
             due = max(now, item.run_at)
@@ -158,16 +177,16 @@ class Admission:
             faults.append(
                 Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due.")
             )
-        return Times(item.run_at, item.expires_at or due + self._life)
+        return item.expires_at or due + self._life
 
 
 def _limits(
-    item: SubmitTask, kind: TaskType[Any, Any], prefix: str, faults: list[Fault]
+    item: SubmitTask, known: _Known, prefix: str, faults: list[Fault]
 ) -> tuple[float, float]:
-    hard = item.hard_timeout_seconds or kind.hard_limit.total_seconds()
+    hard = item.hard_timeout_seconds or known.hard_seconds
     soft = item.soft_timeout_seconds
     if soft is None:
-        return min(kind.soft_limit.total_seconds(), hard), hard
+        return min(known.soft_seconds, hard), hard
     if soft > hard:
         message = f"Must not be above the hard limit, {hard:g} seconds."
         faults.append(Fault(f"{prefix}/soft_timeout_seconds", message))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import Refused, Unavailable
-from taskyard.domain.tasks import Change, State
+from taskyard.domain.tasks import Change
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
@@ -96,6 +96,6 @@ class Submission:
                 publications=submitted.publications,
                 outbox_id=submitted.outbox_id,
                 changes=[Change(t.id, t.name, t.queue, t.state, 0) for t in submitted.tasks],
-                wake_scheduler=any(t.state is State.SCHEDULED for t in submitted.tasks),
+                wake_scheduler=len(submitted.publications) < len(submitted.tasks),
             )
         )

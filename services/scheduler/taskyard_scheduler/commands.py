@@ -29,9 +29,7 @@ LogLevel = Annotated[
 ]
 
 
-@app.command(
-    epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3"
-)
+@app.command(epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3")
 def run(
     metrics_host: Annotated[
         str | None,
@@ -77,9 +75,7 @@ def run(
     raise typer.Exit(code)
 
 
-@app.command(
-    epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json"
-)
+@app.command(epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json")
 def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -131,9 +127,7 @@ def reconcile(
         if found.lost_everything:
             typer.echo("Redis has lost everything: the leader publishes all queued tasks.")
         typer.echo(
-            f"{len(found.missing):,} would be published again."
-            if dry_run
-            else f"{published:,} published again."
+            f"{len(found.missing):,} would be published again." if dry_run else f"{published:,} published again."
         )
     raise typer.Exit(EXIT_FAILED if found.missing and dry_run else 0)
 

@@ -85,9 +85,7 @@ class Depth:
         term = self._leadership.term
         if term is None:
             raise LeadershipLost
-        rows, workers = self._leadership.write(
-            lambda conn: (self.snapshot(conn), conn.execute(_WORKERS).all())
-        )
+        rows, workers = self._leadership.write(lambda conn: (self.snapshot(conn), conn.execute(_WORKERS).all()))
         self._show(rows, workers)
         if self._epoch != term.epoch or self._clock() >= self._count_dead_letters_at:
             # Not a live row, so not in the small index: dearer, and in no hurry.
@@ -100,9 +98,7 @@ class Depth:
         """Writes queue_depth; rows of (queue, state, tasks, oldest_at)."""
         return conn.execute(_SNAPSHOT, {"states": list(STATES), "head": _HEAD}).all()
 
-    def _show(
-        self, rows: Sequence[Row[tuple[object, ...]]], workers: Sequence[Row[tuple[object, ...]]]
-    ) -> None:
+    def _show(self, rows: Sequence[Row[tuple[object, ...]]], workers: Sequence[Row[tuple[object, ...]]]) -> None:
         metrics = self._metrics()
         tasks = dict.fromkeys(metrics.queue_tasks, 0)
         oldest: dict[Any, float] = dict.fromkeys(metrics.queue_oldest, 0.0)

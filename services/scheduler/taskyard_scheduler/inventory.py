@@ -112,9 +112,7 @@ class Inventory:
         for queue, wanted in by_queue.items():
             for start in range(0, len(wanted), PAGE):
                 chunk = wanted[start : start + PAGE]
-                answer: Any = self._unknown(
-                    keys=[self._names.messages(queue)], args=[p.message_id for p in chunk]
-                )
+                answer: Any = self._unknown(keys=[self._names.messages(queue)], args=[p.message_id for p in chunk])
                 found += [chunk[index - 1] for index in answer]
         return found
 

@@ -94,15 +94,11 @@ class Work:
             lease=timedelta(seconds=settings.worker_lease_seconds),
             crash_limit=settings.crash_limit,
         )
-        self.promotion = Promotion(
-            leadership, self.dispatcher, client, names, self.metrics, guard=self._guard
-        )
+        self.promotion = Promotion(leadership, self.dispatcher, client, names, self.metrics, guard=self._guard)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},
-            executors={
-                "default": ThreadPoolExecutor(10)
-            },  # one a job: a slow one must not keep others waiting
+            executors={"default": ThreadPoolExecutor(10)},  # one a job: a slow one must not keep others waiting
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         self.ticked = clock()
@@ -145,15 +141,11 @@ class Work:
         return None
 
     def _guard(self, name: str, work: Callable[[], None]) -> Guard:
-        return Guard(
-            name, work, self._leadership, database=self.database, broker=self.broker, clock=self._clock
-        )
+        return Guard(name, work, self._leadership, database=self.database, broker=self.broker, clock=self._clock)
 
     def _add(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         job: Any = work if name == "tick" else self._guard(name, work)
-        self._scheduler.add_job(
-            job, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name
-        )
+        self._scheduler.add_job(job, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name)
 
     def _tick(self) -> None:
         self.ticked = self._clock()

@@ -72,9 +72,7 @@ class Promotion:
         if expired.changes:
             self._metrics.dead_lettered["expired"].inc(len(expired.changes))
         full = len(promoted.changes) >= _BATCH or len(expired.changes) >= _BATCH
-        self._sleep_seconds = (
-            0.0 if full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
-        )
+        self._sleep_seconds = 0.0 if full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
     def _step(conn: Connection) -> tuple[Recorded, Recorded, float]:

@@ -41,9 +41,7 @@ class Retention:
         """In batches, each a transaction of its own: nobody waits long for a lock."""
         total = 0
         while self._leadership.leading:
-            deleted: int = self._leadership.write(
-                lambda conn: conn.execute(statement, {"limit": _BATCH}).rowcount
-            )
+            deleted: int = self._leadership.write(lambda conn: conn.execute(statement, {"limit": _BATCH}).rowcount)
             total += deleted
             if deleted < _BATCH:
                 break

@@ -30,6 +30,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _STUCK_SECONDS = 15.0
+_LATE_SECONDS = 5.0
 _AWAY_SECONDS = 0.5
 
 
@@ -125,7 +126,7 @@ def _lead(leadership: Leadership, work: Work, heartbeat: Heartbeat, bell: Bell) 
         heartbeat.touch()
         if time.monotonic() >= ask_at:
             try:
-                pause = leadership.campaign()
+                pause = leadership.campaign(ticks=work.stuck(after_seconds=_LATE_SECONDS) is None)
                 work.database.answered()
             except LedgerUnavailable as e:
                 work.database.failed(e)

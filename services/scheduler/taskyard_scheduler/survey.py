@@ -70,9 +70,7 @@ def survey(
     return Survey([QueueSurvey(q, queued[q], lost[q]) for q in inventory.queues], missing, lost_everything)
 
 
-def publish_again(
-    engine: Engine, publisher: Publisher, inventory: Inventory, missing: list[Publication]
-) -> int:
+def publish_again(engine: Engine, publisher: Publisher, inventory: Inventory, missing: list[Publication]) -> int:
     """Publishes what a survey found missing and what still is; harmless next to the leader doing the same.
 
     Raises LedgerUnavailable and BrokerUnavailable.

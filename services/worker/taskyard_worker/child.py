@@ -108,9 +108,7 @@ class Child:
         def ask(ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
             return ledger.run(
                 self._engine,
-                lambda conn: claims.claim(
-                    conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types
-                ),
+                lambda conn: claims.claim(conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types),
             )
 
         def won(changes: Sequence[Change], works: Sequence[Claimed]) -> None:

@@ -23,9 +23,7 @@ FAILED, USAGE, AWAY = 1, 2, 3
 
 Queues = Annotated[
     str | None,
-    typer.Option(
-        "--queues", help="Comma-separated; the first is served most often.", envvar="TASKYARD_WORKER_QUEUES"
-    ),
+    typer.Option("--queues", help="Comma-separated; the first is served most often.", envvar="TASKYARD_WORKER_QUEUES"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogLevel = Annotated[str | None, typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL")]
@@ -43,9 +41,7 @@ def run(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads", help="Threads a child; 1 for tasks in C code.", envvar="TASKYARD_WORKER_THREADS"
-        ),
+        typer.Option("--threads", help="Threads a child; 1 for tasks in C code.", envvar="TASKYARD_WORKER_THREADS"),
     ] = None,
     max_tasks_per_child: Annotated[
         int | None,
@@ -91,9 +87,17 @@ def run(
         "log_level": log_level,
     }
     settings = _settings(**overrides)
-    from .service import serve
+    from taskyard.telemetry.metrics import MetricsPortTaken
 
-    raise typer.Exit(serve(settings, {k: v for k, v in overrides.items() if v is not None}))
+    from .service import Misconfigured, serve
+
+    try:
+        code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
+    except Misconfigured as e:
+        _fail(str(e), USAGE)
+    except MetricsPortTaken as e:
+        _fail(str(e), FAILED)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -162,16 +166,12 @@ def run_task(
     else:
         for line in report.logs:
             typer.echo(f"  {line}", err=True)
-        typer.echo(
-            f"{document['outcome']}: {json.dumps(document['result'] or document['error'], default=str)}"
-        )
+        typer.echo(f"{document['outcome']}: {json.dumps(document['result'] or document['error'], default=str)}")
     if document["outcome"] != "succeeded":
         raise typer.Exit(FAILED)
 
 
-inspect_app = typer.Typer(
-    no_args_is_help=True, help="What the workers of this installation do, from the ledger."
-)
+inspect_app = typer.Typer(no_args_is_help=True, help="What the workers of this installation do, from the ledger.")
 app.add_typer(inspect_app, name="inspect")
 
 
@@ -196,9 +196,7 @@ def inspect_stats(as_json: AsJson = False) -> None:
     """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
     from . import inspection
 
-    _show(
-        inspection.stats, ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"], as_json
-    )
+    _show(inspection.stats, ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"], as_json)
 
 
 @inspect_app.command("queues")

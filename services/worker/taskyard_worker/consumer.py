@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -221,10 +222,8 @@ class Lane:
         """Fetch no more. Ends a wait for room or for a wake-up that is under way."""
         self._draining.set()
         self._desk.close()
-        try:
+        with suppress(redis.RedisError):  # the wait ends by itself within two seconds
             self._inbox.wake()
-        except redis.RedisError:
-            pass  # the wait ends by itself within two seconds
 
     @property
     def is_drained(self) -> bool:

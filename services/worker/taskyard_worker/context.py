@@ -25,9 +25,7 @@ class Sink(Protocol):
     """Where a context's words go: the child's writer, or a list in a test. None of these waits for a
     server."""
 
-    def progress(
-        self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str
-    ) -> None: ...
+    def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None: ...
 
     def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None: ...
 
@@ -84,9 +82,7 @@ class TaskContext:
         A message that differs from the last one also becomes a line of the timeline.
         """
         message = self.redact(message)[:MAX_MESSAGE]
-        self.sink.progress(
-            self.task_id, self.claim, float(current), None if total is None else float(total), message
-        )
+        self.sink.progress(self.task_id, self.claim, float(current), None if total is None else float(total), message)
         if message and message != self._stage:
             self._stage = message
             self._note("stage", {"message": message, "current": current, "total": total}, len(message))

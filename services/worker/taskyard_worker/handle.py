@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # Longer than any wait of a healthy writer or consumer: a statement, a connection, a lock.
 STUCK_SECONDS = 90.0
+# A process that was stopped and goes on needs a moment to catch up.
+_GRACE_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +41,7 @@ class Handle:
     why_killed: str | None = None
     is_silent: bool = False
     _heard: bytes = field(default=b"", repr=False)
+    _stuck_at: float | None = None
 
     @classmethod
     def spawn(cls, plan: Plan, *, slots: int, environment: Mapping[str, str]) -> Handle:
@@ -116,12 +119,13 @@ class Handle:
     def stuck(self) -> str | None:
         """Which of its loops has stopped while its main thread still turns. One whose main thread doesn't
         may be in C code that holds the GIL, which time limits are for."""
-        header = self.table.header()
-        if header.tick - header.wrote > STUCK_SECONDS:
-            return "its writer had stopped"
-        if header.tick - header.polled > STUCK_SECONDS and not self.retiring:
-            return "its consumer had stopped"
-        return None
+        header, now = self.table.header(), time.monotonic()
+        which = "writer" if header.wrote < header.polled else "consumer"
+        if header.tick - min(header.wrote, header.polled) < STUCK_SECONDS:
+            self._stuck_at = None
+            return None
+        self._stuck_at = self._stuck_at or now
+        return f"its {which} had stopped" if now - self._stuck_at > _GRACE_SECONDS else None
 
     def close(self) -> None:
         self.line.close()

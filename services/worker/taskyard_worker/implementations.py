@@ -58,9 +58,7 @@ def collect(catalogue: Catalogue, modules: Iterable[str] = ()) -> dict[str, Func
                 continue
             other = found.setdefault(task_type.name, value)
             if other is not value:
-                raise Unimplemented(
-                    f"{task_type.name} is implemented twice: {other.__module__} and {value.__module__}"
-                )
+                raise Unimplemented(f"{task_type.name} is implemented twice: {other.__module__} and {value.__module__}")
     missing = sorted(set(catalogue.names) - found.keys())
     if missing:
         raise Unimplemented(f"no function implements {', '.join(missing)}")

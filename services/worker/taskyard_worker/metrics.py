@@ -100,9 +100,7 @@ class WorkerMetrics:
             one,
             mode="livemin",
         )
-        self._slots = metrics.gauge(
-            "worker_slots", "Tasks that can run at a time in threads.", mode="livesum"
-        )
+        self._slots = metrics.gauge("worker_slots", "Tasks that can run at a time in threads.", mode="livesum")
         self._busy = metrics.gauge("worker_slots_busy", "Tasks that run now.", mode="livesum")
         self._polled = metrics.gauge(
             "worker_last_poll_timestamp_seconds",

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import Retry, TaskCancelled, TaskError
 from taskyard.domain.retry import GiveUp, RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
-from taskyard.lifecycle.batch import Unstorable, check_storable
+from taskyard.lifecycle.batch import check_storable
 
 MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
@@ -33,19 +33,13 @@ def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
         check_storable(value)
         size = len(orjson.dumps(value))
     except Exception as e:  # noqa: BLE001 - a model's own code runs here; running the task again would not help
-        return _invalid(
-            "result_invalid", f"What the task returned does not fit its declared result: {_brief(e)}"
-        )
+        return _invalid("result_invalid", f"What the task returned does not fit its declared result: {_brief(e)}")
     if size > MAX_RESULT_BYTES:
-        return _invalid(
-            "result_too_large", "The result is larger than 256 KiB: keep it in storage and return its id."
-        )
+        return _invalid("result_too_large", "The result is larger than 256 KiB: keep it in storage and return its id.")
     return Succeeded(value)
 
 
-def of_error(
-    error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact
-) -> Outcome:
+def of_error(error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact) -> Outcome:
     """`failures` counts this one too; `redact` strikes secret values out of what is kept."""
     if isinstance(error, TaskCancelled):
         return Cancelled()
@@ -119,7 +113,5 @@ def _invalid(code: str, message: str) -> Failed:
 def _brief(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
-    details: list[Mapping[str, Any]] = error.errors(
-        include_input=False, include_url=False, include_context=False
-    )  # type: ignore[assignment]
+    details: list[Mapping[str, Any]] = error.errors(include_input=False, include_url=False, include_context=False)  # type: ignore[assignment]
     return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg']}" for d in details[:5])

@@ -8,12 +8,14 @@ worker with the claims its children hold.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import random
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -69,10 +71,12 @@ class Recorder:
         self._claims = claims
         self._given_up = given_up
         self._counts = counts
-        self._jobs: queue.SimpleQueue[tuple[str, list[Lost]] | None] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._unheld: set[tuple[UUID, UUID]] = set()
         self.worker_id = uuid4()
-        self._stopping = threading.Event()
+        self._registered = threading.Event()
+        self._stop_by = math.inf
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     @property
@@ -98,55 +102,84 @@ class Recorder:
             workers.register(conn, info)  # type: ignore[arg-type]
 
         ledger.run_transaction(self._engine, made)
+        self._registered.set()
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the ledger knows this worker, as far as we know."""
+        return self._registered.is_set()
 
     def renew(self) -> None:
-        """After it was given up: another identity. The old one's rows are rescued by the scheduler."""
+        """After it was given up: registers another identity, as soon as the ledger answers. The old one's
+        rows are rescued by the scheduler."""
         self.worker_id = uuid4()
         self._unheld = set()
-        self._patiently(self.register)
+        self._given.put(self.register)
 
     def start(self) -> None:
         self._thread.start()
 
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child, as soon as the ledger answers."""
-        self._jobs.put((cause, items))
+        self._given.put(partial(self._lose, cause, items))
 
     def stop(self, timeout: float) -> None:
-        """Records what is left, gives back what the ledger still holds for us, and signs off."""
-        self._stopping.set()
-        self._jobs.put(None)
+        """Records what is left, gives back what the ledger still holds for us, and signs off; gives up on
+        that after `timeout` seconds."""
+        self._stop_by = time.monotonic() + timeout
+        self._given.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        beat_at = time.monotonic()
+        beat_at = again_at = time.monotonic()
+        pause = 0.0
         while True:
+            wanted_at = min(beat_at, again_at) if self._jobs else beat_at
             try:
-                job = self._jobs.get(timeout=max(0.0, beat_at - time.monotonic()))
+                job = self._given.get(timeout=max(0.0, wanted_at - time.monotonic()))
                 if job is None:
                     break
-                self._patiently(partial(self._lose, *job))
-                continue
+                self._jobs.append(job)
             except queue.Empty:
                 pass
-            beat_at = time.monotonic() + self._settings.heartbeat_seconds * random.uniform(0.9, 1.0)
-            try:
-                self._beat()
-            except LedgerUnavailable as e:
-                log.warning("ledger_unavailable what=beat error=%s", e)
-            except Exception:
-                log.exception("beat_failed")
+            # A job that cannot be done yet must not keep us from saying that we live.
+            if self._jobs and time.monotonic() >= again_at:
+                pause = 0.0 if self._attempt(self._do_next) else min(max(0.1, pause * 2), 2.0)
+                again_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + self._settings.heartbeat_seconds * random.uniform(0.9, 1.0)
+                if self.is_registered:
+                    self._attempt(self._beat)
+        while not self._attempt(self._sign_off):
+            if time.monotonic() > self._stop_by - 1.0:
+                log.warning("sign_off_failed: the scheduler will rescue what is left")
+                return
+            time.sleep(0.5)
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
         try:
-            self._sign_off()
+            step()
         except LedgerUnavailable as e:
-            log.warning(
-                "ledger_unavailable what=sign_off error=%s: the scheduler will rescue what is left", e
-            )
+            log.warning("ledger_unavailable what=recorder error=%s", e)
+            return False
+        except Exception:
+            log.exception("recorder_step_failed")
+            return False
+        return True
+
+    def _do_next(self) -> None:
+        job = self._jobs.popleft()
+        try:
+            job()
+        except Exception:
+            self._jobs.append(job)  # behind the others: whatever is wrong with it may not be with them
+            raise
 
     def _beat(self) -> None:
         beat = self._standing(self.worker_id)
         if not ledger.run(self._engine, lambda conn: workers.beat(conn, beat)):
             log.error("worker_given_up worker_id=%s", self.worker_id)
+            self._registered.clear()
             self._given_up()
             return
         held = ledger.run(self._engine, lambda conn: workers.held(conn, self.worker_id))
@@ -160,9 +193,7 @@ class Recorder:
             self._release([h for h in held if (h.task_id, h.claim) in twice], "nobody held the claim")
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
-        result = ledger.run(
-            self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit)
-        )
+        result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit))
         log.warning("attempts_lost cause=%r held=%d recorded=%d", cause, len(items), len(result.changes))
         self._counts.lost(items, result.changes)
         self._counts.recovered("child", len(result.changes))
@@ -173,10 +204,12 @@ class Recorder:
         self._tell(ledger.run(self._engine, lambda conn: finish(conn, ends)))
 
     def _sign_off(self) -> None:
-        while not self._jobs.empty():
-            job = self._jobs.get()
+        while not self._given.empty():
+            job = self._given.get()
             if job is not None:
-                self._lose(*job)
+                self._jobs.append(job)
+        while self._jobs:
+            self._do_next()
         held = ledger.run(self._engine, lambda conn: workers.held(conn, self.worker_id))
         if held:
             self._release(held, "the worker stopped")
@@ -184,16 +217,3 @@ class Recorder:
 
     def _tell(self, result: Recorded) -> None:
         self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
-
-    def _patiently(self, step: Callable[[], None]) -> None:
-        pause = 0.1
-        while not self._stopping.is_set():
-            try:
-                return step()
-            except LedgerUnavailable as e:
-                log.warning("ledger_unavailable what=recorder error=%s", e)
-            except Exception:
-                log.exception("recorder_step_failed")
-            self._stopping.wait(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 2.0)
-        return None

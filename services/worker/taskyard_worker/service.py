@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
@@ -28,13 +28,24 @@ from .supervisor import Supervisor
 log = structlog.stdlib.get_logger(__name__)
 
 _REGISTER_PAUSE_SECONDS = 1.0
+_NO_SUCH_TABLE = "42P01"
+
+
+class Misconfigured(Exception):
+    """The worker cannot start as it is told to: one line for people."""
 
 
 def serve(settings: Settings, overrides: dict[str, Any]) -> int:
-    """Runs the worker in this process until a signal ends it; returns the exit code."""
+    """Runs the worker in this process until a signal ends it; returns the exit code.
+
+    Raises Misconfigured and MetricsPortTaken.
+    """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     queues = settings.worker_queues or settings.queues
-    catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
+    try:
+        catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
+    except Exception as e:  # whatever a task module raises at import
+        raise Misconfigured(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {' '.join(str(e).split())}") from e
     engine = ledger.make_engine(
         settings.database_url.get_secret_value(),
         pool_size=2,
@@ -66,35 +77,42 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         given_up=supervisor.give_up,
         counts=metrics,
     )
-    if not _register(supervisor.recorder, heartbeat):
-        return 0
-    dispatcher.start()
-    supervisor.recorder.start()
-    log.info(
-        "worker_started", worker=supervisor.recorder.name, queues=list(queues), processes=supervisor.processes
-    )
+    supervisor.listen()
     try:
-        return supervisor.run()
+        if not _register(supervisor, heartbeat):
+            return 0
+        dispatcher.start()
+        supervisor.recorder.start()
+        log.info(
+            "worker_started",
+            worker=supervisor.recorder.name,
+            queues=list(queues),
+            processes=supervisor.processes,
+        )
+        try:
+            return supervisor.run()
+        finally:
+            supervisor.recorder.stop(timeout=10.0)
+            dispatcher.stop()
+            log.info("worker_stopped", worker=supervisor.recorder.name)
     finally:
-        supervisor.recorder.stop(timeout=10.0)
-        dispatcher.stop()
         engine.dispose()
         heartbeat.remove()
         metrics.stop()
-        log.info("worker_stopped", worker=supervisor.recorder.name)
 
 
-def _register(recorder: Recorder, heartbeat: Heartbeat) -> bool:
-    """Waits for PostgreSQL; False where a signal came first."""
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda n, _: stopped.append(n))
-    while not stopped:
+def _register(supervisor: Supervisor, heartbeat: Heartbeat) -> bool:
+    """Waits for PostgreSQL, and for its tables; False where a signal came first."""
+    while not supervisor.is_stopping:
         heartbeat.touch()
         try:
-            recorder.register()
+            supervisor.recorder.register()
             return True
         except LedgerUnavailable as e:
             log.warning("ledger_unavailable", what="register", error=str(e))
-            time.sleep(_REGISTER_PAUSE_SECONDS * random.uniform(0.5, 1.0))
+        except DBAPIError as e:
+            if ledger.sqlstate(e) != _NO_SUCH_TABLE:
+                raise
+            log.warning("ledger_not_migrated")
+        time.sleep(_REGISTER_PAUSE_SECONDS * random.uniform(0.5, 1.0))
     return False

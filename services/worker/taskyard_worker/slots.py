@@ -135,9 +135,7 @@ class SlotTable:
             at = self._at(index)
             if self._map[at] == Phase.FREE:
                 continue
-            phase, _, attempt, task, claim, claimed, begun, soft, hard, name = _ENTRY.unpack_from(
-                self._map, at
-            )
+            phase, _, attempt, task, claim, claimed, begun, soft, hard, name = _ENTRY.unpack_from(self._map, at)
             if phase == Phase.FREE:
                 continue
             yield Entry(

@@ -45,9 +45,7 @@ class LedgerSubmitter:
             done = ledger.run(self._engine, partial(submit, tasks=page))
             changes = [Change(t.id, t.name, t.queue, t.state, 0) for t in done.tasks]
             later = any(t.state is State.SCHEDULED for t in done.tasks)
-            self._dispatcher.dispatch(
-                Committed(done.publications, done.outbox_id, changes, wake_scheduler=later)
-            )
+            self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, changes, wake_scheduler=later))
         return [t.id for t in tasks]
 
     def _new_task(self, parent: TaskContext, child: Child) -> NewTask:

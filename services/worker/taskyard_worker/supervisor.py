@@ -8,55 +8,36 @@ overlap.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from taskyard.lifecycle.rescue import Lost
 from taskyard.lifecycle.workers import Beat
 
+from .control import Plan
 from .desk import ASYNC_LIMIT, Desk
+from .handle import Handle, cause_of, resident_bytes
 from .recorder import Recorder
-from .slots import Phase, SlotTable
+from .slots import Phase
 
 log = logging.getLogger(__name__)
 
 _TURN_SECONDS = 1.0
 _SHORT_LIFE_SECONDS = 10.0
+_FORGIVEN_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 15.0
 EXIT_MISCONFIGURED = 2
-
-
-@dataclass(slots=True, eq=False)
-class Handle:
-    """One child process as the supervisor knows it."""
-
-    index: int
-    process: subprocess.Popen[bytes]
-    line: socket.socket
-    table: SlotTable
-    started: float
-    ready: bool = False
-    retiring: bool = False
-    why_killed: str | None = None
-    heard: bytes = field(default=b"", repr=False)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
 
 class Supervisor:
@@ -91,19 +72,20 @@ class Supervisor:
         self._stop_signals = 0
         self._given_up = False
         self._failures = 0
+        self._failed_at = 0.0
         self._spawn_at = 0.0
         self._exit_code = 0
-        self.turned = time.monotonic()
 
     # What the recorder asks, from its own thread
 
     def standing(self, worker_id: UUID) -> Beat:
         """The content of a heartbeat."""
-        children, begun, memory = [], [], _resident(os.getpid())
-        for child in self._living():
-            running = [e for e in child.table.entries() if e.phase is Phase.BEGUN]
-            begun += [e.task_id for e in running]
-            size = _resident(child.pid)
+        with self._lock:
+            held = [(c, [e.task_id for e in c.table.entries() if e.phase is Phase.BEGUN]) for c in self._living]
+            runs = {c.pid: c.table.header().runs for c, _ in held}
+        children, memory = [], resident_bytes(os.getpid())
+        for child, running in held:
+            size = resident_bytes(child.pid)
             memory += size
             children.append(
                 {
@@ -111,30 +93,37 @@ class Supervisor:
                     "pid": child.pid,
                     "state": "retiring" if child.retiring else "running" if child.ready else "starting",
                     "memory_bytes": size,
-                    "runs": child.table.header().runs,
-                    "running": [str(e.task_id) for e in running],
+                    "runs": runs[child.pid],
+                    "running": [str(i) for i in running],
                 }
             )
-        state = "draining" if self._stop_signals else "running"
-        return Beat(worker_id=worker_id, state=state, memory_bytes=memory, children=children, begun=begun)
+        return Beat(
+            worker_id=worker_id,
+            state="draining" if self.is_stopping else "running",
+            memory_bytes=memory,
+            children=children,
+            begun=[i for _, running in held for i in running],
+        )
 
     def claims(self) -> set[tuple[UUID, UUID]]:
         """Every claim that a child holds."""
-        return {(e.task_id, e.claim) for child in self._living() for e in child.table.entries()}
+        with self._lock:
+            return {(e.task_id, e.claim) for child in self._living for e in child.table.entries()}
 
     def give_up(self) -> None:
         """The ledger took this worker for dead: its claims are others' by now."""
         self._given_up = True
-        self._ring()
-
-    def is_alive(self) -> bool:
-        """Whether the main loop turns."""
-        return time.monotonic() - self.turned < 10 * _TURN_SECONDS
+        with suppress(BlockingIOError):  # a full rope rings as well
+            self._bell_rope.send(b"!")
 
     # The main thread
 
-    def run(self) -> int:
-        """Until a signal ends it; returns the exit code."""
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop_signals > 0
+
+    def listen(self) -> None:
+        """Takes signals from now on."""
         self._bell.setblocking(False)
         self._bell_rope.setblocking(False)
         self._selector.register(self._bell, selectors.EVENT_READ)
@@ -142,7 +131,10 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # the wake-up descriptor rings
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked_to_stop)
-        while not self._stop_signals:
+
+    def run(self) -> int:
+        """Until a signal ends it; returns the exit code."""
+        while not self.is_stopping:
             self._fill()
             self._turn()
             if self._given_up:
@@ -154,128 +146,116 @@ class Supervisor:
         self._stop_signals += 1
 
     def _fill(self) -> None:
-        """Starts children until there are enough; slower where they keep dying young."""
-        active = sum(not c.retiring for c in self._children.values())
-        while active < self.processes and time.monotonic() >= self._spawn_at:
-            self._spawn()
-            active += 1
+        """Starts children until there are enough; slower where they keep dying young, and none for a worker
+        that the ledger does not know: they would win no claim."""
+        if time.monotonic() < self._spawn_at or not self.recorder.is_registered:
+            return
+        self._spawn_at = 0.0
+        for _ in range(self.processes - sum(not c.retiring for c in self._children.values())):
+            try:
+                self._spawn()
+            except OSError as e:
+                log.error("child_not_started error=%s", e)  # noqa: TRY400 - the system is short of something
+                self._slow_down()
+                return
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         """Waits for something to happen and deals with it."""
-        if self._spawn_at:
-            seconds = max(0.01, min(seconds, self._spawn_at - time.monotonic()))
+        if (until_spawn := self._spawn_at - time.monotonic()) > 0:
+            seconds = min(seconds, until_spawn)
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._bell:
                 self._empty_bell()
             else:
                 self._hear(key.data)
         for child in list(self._children.values()):
+            if why := child.stuck():
+                log.error("child_stuck child=%d pid=%d cause=%r", child.index, child.pid, why)
+                child.kill(why)
             self._reap(child)
-        self.turned = time.monotonic()
         self._on_turn()
 
     def _spawn(self) -> None:
         used = {c.index for c in self._children.values()}
         index = next(i for i in range(len(used) + 1) if i not in used)
-        table = SlotTable.create(Desk.table_size(self.threads, ASYNC_LIMIT))
-        ours, theirs = socket.socketpair()
-        # From the main thread: the kernel sends PDEATHSIG when the *thread* that started a process ends.
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "taskyard_worker.child",
-                str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
-            ],
-            pass_fds=(theirs.fileno(), table.fd),
-            env=self._environment(index),
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
-        table.hand_down()
-        child = Handle(index, process, ours, table, time.monotonic())
-        plan = {
-            "worker_id": str(self.recorder.worker_id),
-            "worker": self.recorder.name,
-            "index": index,
-            "queues": self.queues,
-            "threads": self.threads,
-            "overrides": self._overrides,
-        }
-        ours.sendall(json.dumps(plan).encode() + b"\n")
-        ours.setblocking(False)
-        self._selector.register(ours, selectors.EVENT_READ, child)
+        plan = Plan(
+            worker_id=str(self.recorder.worker_id),
+            worker=self.recorder.name,
+            index=index,
+            queues=self.queues,
+            threads=self.threads,
+            overrides=self._overrides,
+        )
+        child = Handle.spawn(
+            plan, slots=Desk.table_size(self.threads, ASYNC_LIMIT), environment=self._environment(index)
+        )
+        self._selector.register(child.line, selectors.EVENT_READ, child)
         with self._lock:
-            self._children[process.pid] = child
-        log.info("child_started child=%d pid=%d", index, process.pid)
+            self._children[child.pid] = child
+        log.info("child_started child=%d pid=%d", index, child.pid)
 
     def _hear(self, child: Handle) -> None:
-        try:
-            data = child.line.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._selector.unregister(child.line)  # it has died or is about to: `_reap` sees it
-            return
-        child.heard += data
-        while b"\n" in child.heard:
-            line, _, child.heard = child.heard.partition(b"\n")
-            self._told(child, json.loads(line))
+        for message in child.hear():
+            match message.get("event"):
+                case "ready":
+                    child.ready = True
+                case "retiring":
+                    child.retiring = True
+                case "misconfigured":
+                    self._misconfigured(child, str(message.get("message")))
+        if child.is_silent:
+            self._let_go(child)  # it has died or is about to: `_reap` sees it
 
-    def _told(self, child: Handle, message: dict[str, Any]) -> None:
-        match message.get("event"):
-            case "ready":
-                child.ready = True
-                self._failures = 0
-            case "retiring":
-                child.retiring = True
-            case "misconfigured":
-                log.critical("child_misconfigured message=%s", message.get("message"))
-                self._exit_code = EXIT_MISCONFIGURED
-                self._stop_signals += 1
+    def _misconfigured(self, child: Handle, message: str) -> None:
+        """Another child would find the same: better to stop, and to say why once."""
+        child.retiring = True
+        if self._exit_code:
+            return
+        self._exit_code = EXIT_MISCONFIGURED
+        log.critical("worker_misconfigured message=%s", message)
+        self._stop_signals += not self.is_stopping
 
     def _reap(self, child: Handle) -> None:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if not pid:
+        ended = child.reap()
+        if ended is None:
             return
-        child.process.returncode = code = os.waitstatus_to_exitcode(status)
-        with self._lock:
-            del self._children[child.pid]
+        code, usage = ended
+        self._hear(child)  # its last words: whether it meant to go
         held = list(child.table.entries())
-        cause = child.why_killed or _cause(code)
+        cause = child.why_killed or cause_of(code)
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         innocent = child.why_killed is not None
         lost = [Lost(e.task_id, e.claim, e.phase is Phase.BEGUN and not innocent, cause, peak) for e in held]
         if lost:
             self.recorder.lost(cause, lost)
-        if code == 0 and child.retiring:
-            log.info("child_ended child=%d pid=%d", child.index, child.pid)
-        else:
-            begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-            log.error(
-                "child_died child=%d pid=%d cause=%r peak_memory_bytes=%d running=%s",
-                child.index, child.pid, cause, peak, begun,
-            )  # fmt: skip
-            self._slow_down(child)
+        # After that: a beat that comes in between finds the claims neither held nor on their way.
+        with self._lock:
+            del self._children[child.pid]
+        self._let_go(child)
+        child.close()
         self._on_exit(child.index, child.pid, "retired" if code == 0 else "signal" if code < 0 else "exit")
-        if child.line.fileno() >= 0:
-            if child.line in (k.fileobj for k in self._selector.get_map().values()):
-                self._selector.unregister(child.line)
-            child.line.close()
-
-    def _slow_down(self, child: Handle) -> None:
-        """A child that dies young is followed by the next one after a pause that doubles."""
-        if child.ready and time.monotonic() - child.started > _SHORT_LIFE_SECONDS:
-            self._failures, self._spawn_at = 0, 0.0
+        if child.retiring and code in {0, self._exit_code}:
+            log.info("child_ended child=%d pid=%d", child.index, child.pid)
             return
-        self._failures += 1
-        if child.ready and self._failures <= 3:
-            return  # a task killed it, most likely: the others should not wait
-        pause = min(0.25 * 2**self._failures, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)
-        self._spawn_at = time.monotonic() + pause
+        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
+        log.error(
+            "child_died child=%d pid=%d cause=%r peak_memory_bytes=%d running=%s",
+            child.index, child.pid, cause, peak, begun,
+        )  # fmt: skip
+        if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
+            self._slow_down(free=3 if child.ready else 0)
+
+    def _slow_down(self, free: int = 0) -> None:
+        """A child that dies young is followed by the next one after a pause that doubles. The first ones
+        that were ready are `free`: a task killed them, most likely, and the others should not wait."""
+        now = time.monotonic()
+        self._failures = self._failures + 1 if now - self._failed_at < _FORGIVEN_SECONDS else 1
+        self._failed_at = now
+        if (over := self._failures - free) > 0:
+            self._spawn_at = now + min(0.25 * 2**over, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)
 
     def _start_over(self) -> None:
-        """Ends the children and registers anew."""
+        """Ends the children and has the worker registered anew; `_fill` waits for that."""
         self._given_up = False
         self._kill_all("the ledger had given this worker up")
         self.recorder.renew()
@@ -285,31 +265,28 @@ class Supervisor:
         log.info("worker_draining children=%d seconds=%s", len(self._children), self._drain_seconds)
         deadline = time.monotonic() + self._drain_seconds
         for child in self._children.values():
-            self._say(child, {"do": "drain"})
+            child.say({"do": "drain"})
         while self._children and time.monotonic() < deadline and self._stop_signals == signals:
             self._turn(min(_TURN_SECONDS, max(0.01, deadline - time.monotonic())))
+            if self._given_up:
+                self._kill_all("the ledger had given this worker up")
         if self._children:
             log.warning("drain_time_over children=%d", len(self._children))
             self._kill_all("the worker stopped before it was finished")
 
     def _kill_all(self, why: str) -> None:
         for child in self._children.values():
-            child.why_killed = why
-            child.process.kill()
+            child.kill(why)
         while self._children:
             self._turn(0.2)
 
-    def _say(self, child: Handle, message: dict[str, Any]) -> None:
-        with suppress(OSError):  # it is dying; `_reap` will see it
-            child.line.sendall(json.dumps(message).encode() + b"\n")
-
+    @property
     def _living(self) -> list[Handle]:
-        with self._lock:
-            return list(self._children.values())
+        return list(self._children.values())
 
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):  # a full rope rings as well
-            self._bell_rope.send(b"!")
+    def _let_go(self, child: Handle) -> None:
+        if child.line in self._selector.get_map():
+            self._selector.unregister(child.line)
 
     def _empty_bell(self) -> None:
         try:
@@ -317,20 +294,3 @@ class Supervisor:
                 pass
         except BlockingIOError:
             pass
-
-
-def _cause(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
-    except ValueError:
-        return f"killed by signal {-code}"
-
-
-def _resident(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0

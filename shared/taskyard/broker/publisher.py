@@ -51,7 +51,11 @@ class Publisher:
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=False)
         for queue, wanted in by_queue.items():
-            payloads: dict[Any, Any] = {p.message_id: encoded(p, now_ms) for p in wanted}
+            payloads: dict[Any, Any] = {
+                message_id: encoded(p, message_id, now_ms)
+                for p in wanted
+                if (message_id := p.message_id)
+            }
             pipe.hset(self.names.messages(queue), mapping=payloads)
             pipe.rpush(self.names.queue(queue), *payloads)
             pipe.lpush(self.names.wake(queue), *("1" * min(len(wanted), WAKE_TOKENS)))

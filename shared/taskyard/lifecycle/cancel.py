@@ -22,15 +22,18 @@ class Cancellation:
     before: State
 
 
+# What the checks of the table look at (state, claim, due_at, finished_at) all comes from the locked row: PostgreSQL
+# tries them on the row as the statement's snapshot has it first, and a cancel that waited for a claim would mix the two.
 _CANCEL = sa.text("""
 WITH locked AS (
-    SELECT id, name, queue, attempt, workflow_id, state AS before, cancel_requested_at IS NULL AS is_first
+    SELECT id, name, queue, attempt, workflow_id, claim, state AS before, cancel_requested_at IS NULL AS is_first
     FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
 ), ended AS (
     UPDATE task t SET
         cancel_requested_at = coalesce(t.cancel_requested_at, now()),
         state = CASE WHEN l.before = 'running' THEN 'running' ELSE 'cancelled' END,
-        due_at = CASE WHEN l.before = 'running' THEN t.due_at END,
+        claim = CASE WHEN l.before = 'running' THEN l.claim END,
+        due_at = NULL,
         finished_at = CASE WHEN l.before = 'running' THEN NULL ELSE now() END
     FROM locked l WHERE t.id = l.id AND l.before NOT IN ('succeeded','failed','cancelled')
     RETURNING t.id, t.attempt, t.state, l.is_first

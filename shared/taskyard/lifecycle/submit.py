@@ -111,6 +111,9 @@ WITH incoming AS (
 SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
 """)
 
+# Looked up once: an attribute of an enum is no cheap thing in Python 3.11.
+_QUEUED = State.QUEUED
+
 _READ_BACK = sa.text("""
 SELECT id, name, queue, state, created_at, run_at, publication FROM task WHERE id = ANY(:ids)
 """)
@@ -133,7 +136,7 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
         for r in rows
     }
     written = [by_id[t.id] for t in tasks]
-    queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is State.QUEUED]
+    queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]
     return Submitted(written, outbox_id, queued)
 
 

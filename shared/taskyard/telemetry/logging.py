@@ -13,9 +13,7 @@ import structlog
 from structlog.typing import Processor
 
 
-def set_up_logging(
-    service: str, *, level: str = "info", style: str = "auto", process: str | None = None
-) -> None:
+def set_up_logging(service: str, *, level: str = "info", style: str = "auto", process: str | None = None) -> None:
     """Routes structlog and the standard library through one pipeline to standard error.
 
     `style` is `json`, `console` or `auto` (console where standard error is a terminal). Every line carries
@@ -32,9 +30,7 @@ def set_up_logging(
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if console
-        else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
     )
     tail: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not console:
@@ -51,9 +47,7 @@ def set_up_logging(
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*tail, renderer])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*tail, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

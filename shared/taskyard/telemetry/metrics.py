@@ -82,9 +82,7 @@ class Metrics:
     several processes are put together; only modes that forget a dead process are allowed.
     """
 
-    def __init__(
-        self, service: str, *, shared: SharedFiles | None = None, version: str = __version__
-    ) -> None:
+    def __init__(self, service: str, *, shared: SharedFiles | None = None, version: str = __version__) -> None:
         # Creation times would double the number of series and are lost in shared files anyway.
         disable_created: Any = prometheus_client.disable_created_metrics
         disable_created()
@@ -273,8 +271,6 @@ class _BuildInfo(prometheus_client.registry.Collector):
         self._labels = {"service": service, "version": version, "python": platform.python_version()}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
-            f"{PREFIX}_build_info", "Always 1; what is running.", labels=list(self._labels)
-        )
+        family = GaugeMetricFamily(f"{PREFIX}_build_info", "Always 1; what is running.", labels=list(self._labels))
         family.add_metric(list(self._labels.values()), 1)
         yield family

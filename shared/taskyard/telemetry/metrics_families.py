@@ -40,9 +40,7 @@ class Family(dict[Any, M], Generic[M]):
         values = (given,) if isinstance(given, str) else given
         if len(values) != len(self._registries):
             raise KeyError(given)
-        safe = tuple(
-            v if v in registry else OTHER for v, registry in zip(values, self._registries, strict=True)
-        )
+        safe = tuple(v if v in registry else OTHER for v, registry in zip(values, self._registries, strict=True))
         return safe[0] if len(safe) == 1 else safe
 
     def __missing__(self, given: str | tuple[str, ...]) -> M:

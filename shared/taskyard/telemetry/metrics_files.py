@@ -77,8 +77,7 @@ class SharedCollector(Collector):
         for metric in metrics:
             if metric.type == "gauge":
                 metric.samples = [
-                    sample._replace(value=0.0) if math.isinf(sample.value) else sample
-                    for sample in metric.samples
+                    sample._replace(value=0.0) if math.isinf(sample.value) else sample for sample in metric.samples
                 ]
         return sorted(metrics, key=lambda metric: metric.name)
 

@@ -22,9 +22,7 @@ def schedulers(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Ca
     started: list[Scheduler] = []
 
     def start(name: str) -> Scheduler:
-        scheduler = Scheduler(
-            tmp_path, name, TASKYARD_DATABASE_URL=database_url, TASKYARD_REDIS_URL=redis_url
-        )
+        scheduler = Scheduler(tmp_path, name, TASKYARD_DATABASE_URL=database_url, TASKYARD_REDIS_URL=redis_url)
         started.append(scheduler)
         return scheduler
 

@@ -44,9 +44,7 @@ def test_the_snapshot_counts_every_queue_and_state(office: Office, depth: Depth,
     assert office.value("queue_tasks", queue="default", state="queued") == 3
     assert office.value("queue_workers", queue="default") == 1
 
-    ledger.run(
-        engine, lambda conn: cancel(conn, [row.id for row in conn.exec_driver_sql("SELECT id FROM task")])
-    )
+    ledger.run(engine, lambda conn: cancel(conn, [row.id for row in conn.exec_driver_sql("SELECT id FROM task")]))
     depth.turn()
     assert rows(engine) == {("default", "running"): 2}
     assert office.value("queue_tasks", queue="default", state="queued") == 0
@@ -79,9 +77,7 @@ def test_tasks_of_a_queue_that_is_not_configured_are_counted_together(
     assert office.value("queue_tasks", queue="_other", state="queued") == 0
 
 
-def test_dead_letters_are_counted_until_they_are_discarded(
-    office: Office, depth: Depth, engine: Engine
-) -> None:
+def test_dead_letters_are_counted_until_they_are_discarded(office: Office, depth: Depth, engine: Engine) -> None:
     put_in(engine, 2)
     execute(engine, "UPDATE task SET state = 'failed', finished_at = now()")
     depth.turn()

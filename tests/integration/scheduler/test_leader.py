@@ -61,9 +61,7 @@ def test_a_leader_that_was_followed_writes_nothing(office: Office, engine: Engin
     assert not office.leadership.leading
 
 
-def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(
-    office: Office, engine: Engine
-) -> None:
+def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(office: Office, engine: Engine) -> None:
     execute(engine, "UPDATE leader SET expires_at = now() - interval '1 second'")
     with pytest.raises(LeadershipLost):
         office.leadership.write(lambda conn: None)
@@ -119,9 +117,7 @@ def test_a_leader_that_is_told_to_stop_hands_over_at_once(schedulers: Callable[[
 
 
 @pytest.mark.timeout(60)
-def test_a_stopped_leader_that_wakes_up_does_no_harm(
-    schedulers: Callable[[str], Scheduler], engine: Engine
-) -> None:
+def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str], Scheduler], engine: Engine) -> None:
     first = schedulers("first")
     eventually(lambda: first.said("leading"), within=15)
     second = schedulers("second")

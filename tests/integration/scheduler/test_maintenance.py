@@ -28,9 +28,7 @@ def fetch(office: Office, count: int) -> Any:
     return broker
 
 
-def test_messages_of_a_dead_consumer_come_back(
-    office: Office, maintenance: Maintenance, engine: Engine
-) -> None:
+def test_messages_of_a_dead_consumer_come_back(office: Office, maintenance: Maintenance, engine: Engine) -> None:
     publications = put_in(engine, 3).publications
     office.publisher.publish(publications)
     broker = fetch(office, 2)
@@ -59,9 +57,7 @@ def test_payloads_without_a_list_are_removed_at_the_second_search(
     assert office.payloads() == {p.message_id for p in publications[:3]}
 
 
-def test_a_payload_whose_id_arrives_late_is_kept(
-    office: Office, maintenance: Maintenance, engine: Engine
-) -> None:
+def test_a_payload_whose_id_arrives_late_is_kept(office: Office, maintenance: Maintenance, engine: Engine) -> None:
     publication = put_in(engine, 1).publications[0]
     office.publisher.publish([publication])
     office.client.lpop(office.names.queue("default"))

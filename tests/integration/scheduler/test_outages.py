@@ -43,9 +43,7 @@ def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
 @pytest.mark.slow
 def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
     postgres, valkey = own_servers
-    scheduler = Scheduler(
-        tmp_path, "only", TASKYARD_DATABASE_URL=postgres.url(), TASKYARD_REDIS_URL=valkey.url
-    )
+    scheduler = Scheduler(tmp_path, "only", TASKYARD_DATABASE_URL=postgres.url(), TASKYARD_REDIS_URL=valkey.url)
     engine = make_engine(postgres.url())
     queue = Names().queue("default")
     try:

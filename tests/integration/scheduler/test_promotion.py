@@ -26,9 +26,7 @@ def promotion(office: Office) -> Iterator[Promotion]:
             clock=time.monotonic,
         )
 
-    made = Promotion(
-        office.leadership, office.dispatcher, office.client, office.names, office.metrics, guard=guard
-    )
+    made = Promotion(office.leadership, office.dispatcher, office.client, office.names, office.metrics, guard=guard)
     yield made
     if made._thread.is_alive():
         made.stop()
@@ -63,9 +61,7 @@ def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine)
     assert promotion._sleep_seconds < 2.0
 
 
-def test_it_is_woken_when_something_is_due_earlier(
-    office: Office, promotion: Promotion, engine: Engine
-) -> None:
+def test_it_is_woken_when_something_is_due_earlier(office: Office, promotion: Promotion, engine: Engine) -> None:
     """With nothing due it sleeps for five seconds: a task due in a moment must not wait for that."""
     promotion.start()
     time.sleep(0.3)
@@ -76,9 +72,7 @@ def test_it_is_woken_when_something_is_due_earlier(
     assert 0.25 < time.monotonic() - started < 1.5
 
 
-def test_many_due_tasks_are_promoted_without_a_pause(
-    office: Office, promotion: Promotion, engine: Engine
-) -> None:
+def test_many_due_tasks_are_promoted_without_a_pause(office: Office, promotion: Promotion, engine: Engine) -> None:
     put_in(engine, 2500, delay=0.01)
     time.sleep(0.05)
     promotion.start()

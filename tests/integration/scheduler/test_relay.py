@@ -22,9 +22,7 @@ def last_id(engine: Engine) -> int:
     return int(scalar(engine, "SELECT last_value FROM outbox_id_seq"))
 
 
-def test_a_commit_that_nobody_published_is_published_after_ten_seconds(
-    office: Office, engine: Engine
-) -> None:
+def test_a_commit_that_nobody_published_is_published_after_ten_seconds(office: Office, engine: Engine) -> None:
     submitted = put_in(engine, 3)
     relay = make_relay(office)
     relay.turn()
@@ -41,9 +39,7 @@ def test_a_commit_that_nobody_published_is_published_after_ten_seconds(
 
 def test_what_is_no_longer_queued_is_not_published(office: Office, engine: Engine) -> None:
     gone, stays = put_in(engine, 2).publications
-    execute(
-        engine, "UPDATE task SET state = 'cancelled', finished_at = now() WHERE id = :id", id=gone.task_id
-    )
+    execute(engine, "UPDATE task SET state = 'cancelled', finished_at = now() WHERE id = :id", id=gone.task_id)
     office.age(10)
     make_relay(office).turn()
     assert office.messages() == [stays.message_id]

@@ -14,9 +14,7 @@ def make(leads: bool) -> tuple[Metrics, SchedulerMetrics]:
         for n in range(35)
     ]
     metrics = Metrics("scheduler")
-    made = SchedulerMetrics(
-        metrics, Catalogue(types), DEFAULT_QUEUES, leads=lambda: leads, knows_depth=lambda: leads
-    )
+    made = SchedulerMetrics(metrics, Catalogue(types), DEFAULT_QUEUES, leads=lambda: leads, knows_depth=lambda: leads)
     return metrics, made
 
 

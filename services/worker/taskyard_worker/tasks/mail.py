@@ -16,13 +16,10 @@ from . import messages
 # RFC 4954: a login is missing, too weak, wrong, or wants encryption first.
 _WANTS_ANOTHER_LOGIN = frozenset({530, 534, 535, 538})
 _MESSAGES = {
-    "smtp_not_configured": "This installation has no mail server."
-    " Ask its operator to set TASKYARD_SMTP_HOST.",
-    "smtp_unreachable": "The mail server does not answer."
-    " It is tried again; if that goes on, ask the operator.",
+    "smtp_not_configured": "This installation has no mail server. Ask its operator to set TASKYARD_SMTP_HOST.",
+    "smtp_unreachable": "The mail server does not answer. It is tried again; if that goes on, ask the operator.",
     "smtp_temporary": "The mail server cannot take the message now ({answer}). It is tried again later.",
-    "smtp_refused": "The mail server refused {what} ({answer})."
-    " Check the address and the message, then send it anew.",
+    "smtp_refused": "The mail server refused {what} ({answer}). Check the address and the message, then send it anew.",
     "smtp_auth_failed": "The mail server does not accept this installation's login."
     " Ask its operator to check TASKYARD_SMTP_USER and TASKYARD_SMTP_PASSWORD.",
     "smtp_tls_failed": "There is no safe connection to the mail server: {answer}."
@@ -78,9 +75,7 @@ def greet(settings: Settings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_
     _converse(settings, tls, nothing)
 
 
-def _converse(
-    settings: Settings, tls: Callable[[], ssl.SSLContext], say: Callable[[smtplib.SMTP], None]
-) -> None:
+def _converse(settings: Settings, tls: Callable[[], ssl.SSLContext], say: Callable[[smtplib.SMTP], None]) -> None:
     with _meaning(), _connected(settings, tls) as server:
         say(server)
         # The message is theirs by now: a server that hangs up without a goodbye changes nothing.
@@ -95,9 +90,7 @@ def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterato
     seconds = settings.smtp_timeout_seconds
     # Not smtplib's `with`: its QUIT raises where the server answers anything but 221.
     if settings.smtp_security == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(
-            settings.smtp_host, settings.smtp_port, timeout=seconds, context=tls()
-        )
+        server: smtplib.SMTP = smtplib.SMTP_SSL(settings.smtp_host, settings.smtp_port, timeout=seconds, context=tls())
     else:
         server = smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=seconds)
     try:
@@ -144,11 +137,7 @@ def _meaning() -> Iterator[None]:
         # Going on without STARTTLS would lay the message open.
         raise _error("smtp_tls_failed", retryable=False, answer="it does not offer STARTTLS") from e
     except ssl.SSLError as e:
-        reason = (
-            e.verify_message
-            if isinstance(e, ssl.SSLCertVerificationError)
-            else (e.reason or "handshake failed")
-        )
+        reason = e.verify_message if isinstance(e, ssl.SSLCertVerificationError) else (e.reason or "handshake failed")
         raise _error("smtp_tls_failed", retryable=False, answer=str(reason)) from e
     except OSError as e:  # refused, timed out, unknown host; SMTPException is an OSError too
         raise Unreachable from e

@@ -52,10 +52,8 @@ _TURNS = {
 _FIRST_SIDEWAYS = 5
 
 _MESSAGES = {
-    "image_unsupported": "This file is not an image that can be read here."
-    " Use JPEG, PNG, WebP, GIF, TIFF or BMP.",
-    "image_too_large": f"The image has more than {MAX_PIXELS // 1_000_000} million pixels."
-    " Use a smaller one.",
+    "image_unsupported": "This file is not an image that can be read here. Use JPEG, PNG, WebP, GIF, TIFF or BMP.",
+    "image_too_large": f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Use a smaller one.",
     "image_damaged": "The image is damaged or not complete. Upload it again.",
 }
 

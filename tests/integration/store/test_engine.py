@@ -1,0 +1,233 @@
+"""Connections: errors are told apart, nothing waits for ever, and what failed is usable again afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.store import engine as ledger
+
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.valkey import Valkey
+
+
+def one(conn: Connection) -> int:
+    return int(conn.execute(sa.text("SELECT 1")).scalar_one())
+
+
+@pytest.fixture
+def away(own_servers: tuple[Postgres, Valkey]) -> Iterator[tuple[Postgres, Engine]]:
+    """A server that may be stopped, and an engine that knows it."""
+    postgres, _ = own_servers
+    engine = ledger.make_engine(postgres.url(), pool_size=2, connect_timeout=timedelta(seconds=1))
+    yield postgres, engine
+    engine.dispose()
+
+
+def test_each_statement_commits_on_its_own(engine: Engine) -> None:
+    with ledger.connection(engine) as conn:
+        conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a')"))
+        with pytest.raises(DBAPIError):
+            conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a')"))
+    with ledger.connection(engine) as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM queue")).scalar_one() == 1
+
+
+def test_a_transaction_is_whole_or_nothing(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError), ledger.transaction(engine) as conn:
+        conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a')"))
+        raise ZeroDivisionError
+    with ledger.transaction(engine) as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM queue")).scalar_one() == 0
+        conn.execute(sa.text("INSERT INTO queue (name) VALUES ('b')"))
+    with ledger.connection(engine) as conn:
+        assert conn.execute(sa.text("SELECT name FROM queue")).scalar_one() == "b"
+        driver = conn.connection.dbapi_connection
+        assert driver is not None
+        assert driver.autocommit is True, "and the connection is as before"
+
+
+def test_a_deadlock_is_tried_again(engine: Engine) -> None:
+    with ledger.connection(engine) as conn:
+        conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a'), ('b')"))
+    meet, tries = threading.Barrier(2), {"a": 0, "b": 0}
+
+    def cross(first: str, second: str) -> None:
+        def verb(conn: Connection) -> None:
+            tries[first] += 1
+            touch = sa.text("UPDATE queue SET concurrent = coalesce(concurrent, 0) + 1 WHERE name = :name")
+            conn.execute(touch, {"name": first})
+            if tries[first] == 1:
+                meet.wait(10)
+            conn.execute(touch, {"name": second})
+
+        ledger.run_transaction(engine, verb)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda names: cross(*names), [("a", "b"), ("b", "a")]))
+    assert sorted(tries.values()) == [1, 2]
+    with ledger.connection(engine) as conn:
+        assert set(conn.execute(sa.text("SELECT concurrent FROM queue")).scalars()) == {2}
+
+
+def test_a_serialisation_failure_is_tried_again_so_often_and_then_told(engine: Engine) -> None:
+    tries = []
+
+    def verb(conn: Connection) -> None:
+        tries.append(1)
+        conn.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"))
+
+    with pytest.raises(DBAPIError) as caught:
+        ledger.run(engine, verb, attempts=3)
+    assert ledger.sqlstate(caught.value) == "40001"
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize("state", ["22P05", "23505", "42601", "55P03", "57014", "P0001"])
+def test_an_error_in_the_statement_is_not_taken_for_an_absent_server(engine: Engine, state: str) -> None:
+    def verb(conn: Connection) -> None:
+        conn.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"))
+
+    with pytest.raises(DBAPIError) as caught:
+        ledger.run(engine, verb)
+    assert ledger.sqlstate(caught.value) == state
+
+
+@pytest.mark.parametrize("state", ["08006", "57P01", "57P03", "53100", "53200", "53300", "58030", "25006"])
+def test_a_server_in_trouble_is_unavailable(engine: Engine, state: str) -> None:
+    def verb(conn: Connection) -> None:
+        conn.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"))
+
+    with pytest.raises(LedgerUnavailable):
+        ledger.run(engine, verb)
+    assert ledger.run(engine, one) == 1
+
+
+def test_a_statement_is_ended_in_its_time_and_the_connection_goes_on(database_url: str) -> None:
+    engine = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=100))
+    began = time.monotonic()
+    with pytest.raises(DBAPIError) as caught:
+        ledger.run(engine, lambda conn: conn.execute(sa.text("SELECT pg_sleep(30)")))
+    assert ledger.sqlstate(caught.value) == "57014"
+    assert time.monotonic() - began < 5
+    assert ledger.run(engine, one) == 1
+    engine.dispose()
+
+
+def test_a_lock_is_not_waited_for_longer_than_a_statement_may_last(engine: Engine, database_url: str) -> None:
+    hasty = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=200))
+    with ledger.transaction(engine) as holder:
+        holder.execute(sa.text("LOCK TABLE queue"))
+        with pytest.raises(DBAPIError):
+            ledger.run(hasty, lambda conn: conn.execute(sa.text("SELECT * FROM queue")))
+    assert ledger.run(hasty, one) == 1
+    hasty.dispose()
+
+
+def test_a_pool_that_is_used_up_is_unavailable_and_does_not_hang(database_url: str) -> None:
+    engine = ledger.make_engine(database_url, pool_size=1, pool_timeout=timedelta(milliseconds=50))
+    with ledger.connection(engine), pytest.raises(LedgerUnavailable):
+        ledger.run(engine, one)
+    assert ledger.run(engine, one) == 1
+    engine.dispose()
+
+
+def test_nobody_there_is_unavailable(postgres: Postgres) -> None:
+    url = sa.make_url(postgres.url())
+    for other in (url.set(port=1), url.set(database="no_such_database"), url.set(password="wrong")):
+        engine = ledger.make_engine(
+            other.render_as_string(hide_password=False), connect_timeout=timedelta(seconds=1)
+        )
+        with pytest.raises(LedgerUnavailable) as caught:
+            ledger.run(engine, one)
+        assert len(str(caught.value).splitlines()) == 1
+        engine.dispose()
+
+
+def test_every_connection_speaks_utc_and_plans_for_the_table_as_it_is(engine: Engine) -> None:
+    def setting(name: str) -> str:
+        return ledger.run(engine, lambda conn: str(conn.execute(sa.text(f"SHOW {name}")).scalar_one()))
+
+    assert setting("timezone") == "UTC"
+    assert setting("plan_cache_mode") == "force_custom_plan"
+    assert setting("statement_timeout") == "30s"
+    assert setting("lock_timeout") == "10s"
+    assert setting("idle_in_transaction_session_timeout") == "1min"
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_while_postgresql_is_away_it_is_unavailable_and_afterwards_all_is_well(
+    away: tuple[Postgres, Engine], how: str
+) -> None:
+    postgres, engine = away
+    assert ledger.run(engine, one) == 1
+    if how == "stop":
+        postgres.stop()
+    else:
+        postgres.kill()
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            ledger.run(engine, one)
+        assert time.monotonic() - began < 5
+    postgres.start()
+    _until(lambda: ledger.run(engine, one) == 1)
+    with ledger.transaction(engine) as conn:
+        assert one(conn) == 1
+
+
+def test_postgresql_that_goes_away_in_the_middle_is_unavailable(away: tuple[Postgres, Engine]) -> None:
+    postgres, engine = away
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(ledger.run, engine, lambda conn: conn.execute(sa.text("SELECT pg_sleep(30)")))
+        with postgres.connect() as watch:
+            _until(lambda: _asleep(watch))
+        postgres.stop()
+        with pytest.raises(LedgerUnavailable):
+            call.result(timeout=10)
+    postgres.start()
+    _until(lambda: ledger.run(engine, one) == 1)
+
+
+def test_after_a_restart_each_pooled_connection_fails_at_most_once_for_all(
+    away: tuple[Postgres, Engine],
+) -> None:
+    postgres, engine = away
+    with ledger.connection(engine) as a, ledger.connection(engine) as b:
+        assert one(a) == one(b) == 1
+    postgres.stop()
+    postgres.start()
+    failures = 0
+    for _ in range(4):
+        try:
+            ledger.run(engine, one)
+        except LedgerUnavailable:
+            failures += 1
+    assert failures <= 1
+
+
+def _asleep(watch: psycopg.Connection) -> bool:
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    row = watch.execute(statement).fetchone()
+    return row is not None and row[0] > 0
+
+
+def _until(holds: object, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if holds():  # type: ignore[operator]
+                return
+        except LedgerUnavailable:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,102 @@
+"""Migrations lead from nothing to the tables the code declares, however often and by however many at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from taskyard.store import migrate
+from taskyard.store.tables import metadata
+
+from taskyard_dev.postgres import Postgres
+
+# All that a table is made of, as PostgreSQL itself writes it. Alembic compares no checks, predicates or options.
+_SHAPE = """
+SELECT 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) || ' '
+    || a.attnotnull || ' ' || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    || ' ' || coalesce(col_description(c.oid, a.attnum), '')
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+UNION ALL SELECT 'options', relname::text, relkind::text, coalesce(reloptions::text, '') FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+UNION ALL SELECT 'index', tablename::text, indexname::text, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+"""
+
+
+@pytest.fixture
+def empty(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"migrations_{abs(hash(request.node.name)) % 10**9}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+def shape(url: str) -> set[tuple[str, ...]]:
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        rows = {tuple(map(str, row)) for row in conn.execute(sa.text(_SHAPE))}
+    engine.dispose()
+    return {row for row in rows if row[1] != "alembic_version"}
+
+
+def current(url: str) -> str | None:
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        found = migrate.current(conn)
+    engine.dispose()
+    return found
+
+
+def test_from_an_empty_database_to_the_newest_schema_and_again(empty: str) -> None:
+    assert current(empty) is None
+    assert migrate.upgrade(empty) == migrate.head() == current(empty)
+    first = shape(empty)
+    assert migrate.upgrade(empty) == migrate.head()
+    assert shape(empty) == first
+
+
+def test_containers_that_start_together_migrate_once(empty: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(migrate.upgrade, [empty, empty])) == [migrate.head()] * 2
+    assert current(empty) == migrate.head()
+
+
+def test_the_migrations_make_exactly_what_the_code_declares(empty: str, postgres: Postgres) -> None:
+    """Checks, index predicates, storage options and comments too."""
+    migrate.upgrade(empty)
+    declared = postgres.create_database("declared_by_code")
+    engine = sa.create_engine(declared)
+    metadata.create_all(engine)
+    engine.dispose()
+    try:
+        assert shape(empty) == shape(declared)
+    finally:
+        postgres.drop_database("declared_by_code")
+
+
+def test_alembic_finds_nothing_to_generate(empty: str) -> None:
+    migrate.upgrade(empty)
+    command.check(migrate.config(empty))
+
+
+def test_the_way_back_leaves_nothing(empty: str) -> None:
+    migrate.upgrade(empty)
+    command.downgrade(migrate.config(empty), "base")
+    assert not shape(empty)
+    assert migrate.upgrade(empty) == migrate.head()
+
+
+def test_a_path_with_a_percent_sign_is_a_path(
+    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "100%(sure)s"
+    shutil.copytree(migrate.MIGRATIONS, elsewhere)
+    monkeypatch.setattr(migrate, "MIGRATIONS", elsewhere)
+    assert migrate.upgrade(empty) == current(empty)
