@@ -4,7 +4,7 @@
 # `make smoke`. Needs bash, curl, python3, a running Docker engine, and docker-compose 1.29 or Compose v2.
 # Everything it makes has a project name, ports, secrets and image tags of its own and is removed at the end,
 # however it ends. Exit codes: 0 all is well; 1 something is not, with the logs; 3 there is no engine to use.
-set -Eeuo pipefail
+set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PROJECT="taskyard-smoke-$$"
@@ -12,6 +12,8 @@ TAG="smoke-$$"
 WORK=$(mktemp -d)
 BEGUN=$SECONDS
 STARTED=
+STEP=
+KILLED=()
 ECHOES=1000
 SINGLES=20
 FILE_MB=64
@@ -22,7 +24,11 @@ while read -r name; do unset "$name"; done < <(
 )
 
 if [ -t 1 ]; then BOLD=$'\e[1m' PLAIN=$'\e[0m'; else BOLD='' PLAIN=''; fi
-step() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
+step() {
+    STEP=$*
+    printf '\n%s%s%s\n' "$BOLD" "$STEP" "$PLAIN"
+}
+# Never with a command substitution as its argument that may fail: bash would not notice.
 line() { printf '  %-34s %s\n' "$1" "$2"; }
 no_engine() {
     printf 'smoke: %s\n' "$@" >&2
@@ -86,7 +92,7 @@ show_logs() {
     local id state bad=()
     for id in $(containers); do
         state=$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id")
-        case "$state" in "running 0 healthy" | "exited 0 "*) ;; *) bad+=("$id") ;; esac
+        case "$state ${KILLED[*]-}" in "running 0 healthy "* | "exited 0 "* | *"$id"*) ;; *) bad+=("$id") ;; esac
     done
     # Nobody is ill, and still something went wrong: those who do the work may know.
     [ ${#bad[@]} -gt 0 ] || mapfile -t bad < <(of_service api && of_service worker && of_service scheduler)
@@ -108,11 +114,11 @@ take_down() {
 
 finish() {
     local code=$?
-    trap - EXIT ERR
+    trap - EXIT
     trap '' INT TERM
     if [ "$code" -ne 0 ]; then
         [ -z "$STARTED" ] || show_logs || :
-        printf '\nsmoke: FAILED after %d s\n' $((SECONDS - BEGUN)) >&2
+        printf '\nsmoke: FAILED at "%s" after %d s\n' "$STEP" $((SECONDS - BEGUN)) >&2
     fi
     take_down || :
     rm -rf "$WORK"
@@ -207,6 +213,20 @@ check_confined() {
     line "confined" "user 10001, read-only root, no compiler: every container of ours"
 }
 
+memory() {
+    local id used=
+    for id in $(of_service worker); do
+        used+=", $(docker stats --no-stream --format '{{.MemUsage}}' "$id")" || fail "docker stats knows no $id"
+    done
+    line "memory of the workers" "${used#, }"
+}
+
+send_echoes() {
+    local told
+    told=$(work echo --count $ECHOES --singles $SINGLES)
+    line "echo tasks" "$told"
+}
+
 make_file() {
     python3 - "$WORK/smoke.log" "$FILE_MB" <<'PYTHON'
 import random
@@ -241,9 +261,7 @@ process_file() {
     want="$want $(wc -c <"$WORK/smoke.log")"
     [ "${got% *}" = "$want" ] || fail "files.process_large_file counted $got, wc and grep count $want"
     line "counted as wc and grep do" "lines, blank, not UTF-8, bytes: ${got% *}; in ${got##* } s"
-    local id used=
-    for id in $(of_service worker); do used+=" $(docker stats --no-stream --format '{{.MemUsage}}' "$id")"; done
-    line "memory of the worker now" "${used# }"
+    memory
 }
 
 send_mail() {
@@ -263,7 +281,7 @@ scale() {
     wait_healthy 120
     hosts=$(work workers --queue default --count 3)
     line "three workers beat after" "$((SECONDS - began)) s: $(tr '\n' ' ' <<<"$hosts")"
-    line "memory of each" "$(docker stats --no-stream --format '{{.MemUsage}}' $(of_service worker) | sed 's/ *\/.*//' | paste -sd' ')"
+    memory
 }
 
 kill_worker() {
@@ -284,7 +302,7 @@ kill_worker() {
 }
 
 kill_leader() {
-    local host victim='' id next began
+    local host victim='' id next began late
     host=$(work leader)
     for id in $(of_service scheduler); do
         [ "$(docker inspect -f '{{.Config.Hostname}}' "$id")" != "$host" ] || victim=$id
@@ -297,7 +315,8 @@ kill_leader() {
     next=$(work leader --other-than "$host" --within 20)
     line "leader killed" "$host; $next leads after about $((SECONDS - began)) s"
     work wait-for --tag kill-leader --count 50 --within 60 >/dev/null
-    line "delayed tasks" "all 50 succeeded, the latest $(work lateness --tag kill-leader) s after it was due"
+    late=$(work lateness --tag kill-leader)
+    line "delayed tasks" "all 50 succeeded, the latest $late s after it was due"
 }
 
 check_ledger() {
@@ -313,7 +332,8 @@ check_ledger() {
     ledger 'SELECT id FROM task ORDER BY id::text' | sort >"$WORK/kept"
     cmp -s "$WORK/sent" "$WORK/kept" || fail "the ledger's ids are not those that were answered"
     line "id by id" "the same"
-    line "GET /health/detailed" "$(work health)"
+    found=$(work health)
+    line "GET /health/detailed" "$found"
 }
 
 stop() {
@@ -346,11 +366,9 @@ check_nothing_left() {
 }
 
 main() {
-    KILLED=()
     choose_docker
     choose_compose
     trap finish EXIT
-    trap 'printf "\nsmoke: line %s: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
     trap 'exit 130' INT
     trap 'exit 143' TERM
     step "Engine"
@@ -369,7 +387,7 @@ main() {
     line "healthy and ready after" "$((SECONDS - began)) s, $(containers --filter status=running | wc -l) containers"
     check_confined
     step "Work"
-    line "echo tasks" "$(work echo --count $ECHOES --singles $SINGLES)"
+    send_echoes
     process_file
     send_mail
     step "Three workers"

@@ -121,7 +121,11 @@ def services(
     """The services in the order in which they start."""
 
     def make(name: str, metrics: int, program: str, *arguments: str, **more: str) -> Service:
-        variables = {**common, "TASKYARD_METRICS_PORT": str(free.one_of(metrics)), **more}
+        own = {
+            "TASKYARD_METRICS_PORT": str(free.one_of(metrics)),
+            "TASKYARD_HEALTH_FILE": str(plan.data_dir / f"{name}.alive"),
+        }
+        variables = {**common, **own, **more}
         drains = drain_time() if name.startswith("worker") else timedelta()
         command: list[str | Path] = [installed(program), *arguments]
         return Service(name, command, variables, Path.cwd(), console, stop_within=STOPS_WITHIN + drains)

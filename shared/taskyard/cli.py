@@ -25,9 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-tasks = typer.Typer(
-    help="Submit, watch, cancel and retry tasks.", no_args_is_help=True, rich_markup_mode=None
-)
+tasks = typer.Typer(help="Submit, watch, cancel and retry tasks.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tasks, name="tasks")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -67,9 +65,7 @@ def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator
     except InvalidSettings as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(USAGE) from None
-    logging.basicConfig(
-        level=max(settings.log_level.upper(), "WARNING") if log_level is None else log_level.upper()
-    )
+    logging.basicConfig(level=max(settings.log_level.upper(), "WARNING") if log_level is None else log_level.upper())
     client = Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
     try:
         yield client

@@ -74,6 +74,7 @@ class Client:
     def follow(self, task_id: str) -> Iterator[ServerEvent]:
         """The task's timeline until its final event; a connection that breaks is taken up where it was."""
         last: str | None = None
+        is_final = False
         silent_since = time.monotonic()
         while True:
             try:
@@ -85,9 +86,11 @@ class Client:
                 if time.monotonic() - silent_since > _PATIENCE_SECONDS:
                     raise
             else:
-                if self.task(task_id)["finished_at"] is not None:
+                if is_final:
                     return
-            time.sleep(0.5)
+                # A server that stops closes its streams too. Once the task is final, one more look brings the rest.
+                is_final = self.task(task_id)["finished_at"] is not None
+            time.sleep(0.0 if is_final else 0.5)
 
     def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent]:
         headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": last})

@@ -73,9 +73,7 @@ class Settings(BaseSettings):
         default=30.0, ge=0.001, le=_DAY_SECONDS, validation_alias=_names("DB_STATEMENT_TIMEOUT_SECONDS")
     )
     redis_max_connections: int = Field(default=50, ge=2, validation_alias=_names("REDIS_MAX_CONNECTIONS"))
-    namespace: str = Field(
-        default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$", validation_alias=_names("NAMESPACE")
-    )
+    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$", validation_alias=_names("NAMESPACE"))
 
     # What runs
     queues: _CommaSeparated = Field(default=DEFAULT_QUEUES, validation_alias=_names("QUEUES"))
@@ -124,9 +122,7 @@ class Settings(BaseSettings):
     max_memory_per_child_mb: int = Field(
         default=0, ge=0, description="0: no limit.", validation_alias=_names("MAX_MEMORY_PER_CHILD_MB")
     )
-    drain_seconds: float = Field(
-        default=30.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("DRAIN_SECONDS")
-    )
+    drain_seconds: float = Field(default=30.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("DRAIN_SECONDS"))
     smtp_host: str | None = Field(default=None, validation_alias=_names("SMTP_HOST"))
     smtp_port: int = Field(default=587, ge=1, le=65535, validation_alias=_names("SMTP_PORT"))
     smtp_user: str | None = Field(default=None, validation_alias=_names("SMTP_USER"))
@@ -140,9 +136,7 @@ class Settings(BaseSettings):
     mail_from: str = Field(default="Taskyard <taskyard@localhost>", validation_alias=_names("MAIL_FROM"))
 
     # Lives and leases
-    heartbeat_seconds: float = Field(
-        default=5.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("HEARTBEAT_SECONDS")
-    )
+    heartbeat_seconds: float = Field(default=5.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("HEARTBEAT_SECONDS"))
     worker_lease_seconds: float = Field(
         default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("WORKER_LEASE_SECONDS")
     )
@@ -153,9 +147,7 @@ class Settings(BaseSettings):
     # Watching
     app_env: str = Field(default="development", validation_alias=_names("APP_ENV", "APP_ENV"))
     log_level: str = Field(default="info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
-    log_format: str = Field(
-        default="auto", pattern="^(auto|json|console)$", validation_alias=_names("LOG_FORMAT")
-    )
+    log_format: str = Field(default="auto", pattern="^(auto|json|console)$", validation_alias=_names("LOG_FORMAT"))
     metrics_host: str = Field(default="127.0.0.1", validation_alias=_names("METRICS_HOST"))
     metrics_port: int = Field(
         default=9000, ge=0, le=65535, description="0: a free port.", validation_alias=_names("METRICS_PORT")
@@ -178,11 +170,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("queues", "worker_queues")
     @classmethod
@@ -231,9 +219,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _lease_outlives_beats(self) -> Settings:
         if self.worker_lease_seconds < 2 * self.heartbeat_seconds:
-            raise ValueError(
-                "TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS"
-            )
+            raise ValueError("TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS")
         return self
 
     @property
@@ -305,9 +291,7 @@ def _secret_files(directory: Path) -> dict[str, str]:
     try:
         found = {p.name.upper(): p.read_text("utf-8").strip() for p in directory.iterdir() if p.is_file()}
     except OSError as e:
-        raise InvalidSettings(
-            f"TASKYARD_SECRETS_DIR: cannot read {e.filename or directory}: {e.strerror}"
-        ) from None
+        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: cannot read {e.filename or directory}: {e.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidSettings(f"TASKYARD_SECRETS_DIR: a file in {directory} is not text in UTF-8") from None
     return {name: value for name, value in found.items() if value}

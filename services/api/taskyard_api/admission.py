@@ -174,15 +174,11 @@ class Admission:
         elif item.delay_seconds:
             due = now + timedelta(seconds=item.delay_seconds)
         if item.expires_at is not None and item.expires_at <= due:
-            faults.append(
-                Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due.")
-            )
+            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
         return item.expires_at or due + self._life
 
 
-def _limits(
-    item: SubmitTask, known: _Known, prefix: str, faults: list[Fault]
-) -> tuple[float, float]:
+def _limits(item: SubmitTask, known: _Known, prefix: str, faults: list[Fault]) -> tuple[float, float]:
     hard = item.hard_timeout_seconds or known.hard_seconds
     soft = item.soft_timeout_seconds
     if soft is None:

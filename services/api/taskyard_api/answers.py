@@ -16,9 +16,7 @@ class Shown(BaseModel):
 
 
 class ProblemError(Shown):
-    pointer: str = Field(
-        description="Into the body (RFC 6901); `?name` for a query parameter; or a header's name."
-    )
+    pointer: str = Field(description="Into the body (RFC 6901); `?name` for a query parameter; or a header's name.")
     message: str
 
 

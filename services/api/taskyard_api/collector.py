@@ -143,11 +143,9 @@ class Collector(Generic[U, A]):
             return self._patiently(units)
         except TaskyardError as e:
             return [e] * len(units)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001 - whatever one unit brings, the others are not to pay for it
             if len(units) == 1:
-                log.warning(
-                    "unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e)
-                )
+                log.warning("unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e))
                 return [e]
         half = len(units) // 2
         return [*self._isolate(units[:half]), *self._isolate(units[half:])]

@@ -107,7 +107,7 @@ class Lifespan:
         log.info("stopped")
 
     async def _ensure_queues(self) -> None:
-        while not await self._queues.ensure():
+        while not await self._queues.ensure():  # noqa: ASYNC110 - nobody tells when PostgreSQL is back
             await asyncio.sleep(_ENSURE_AGAIN_SECONDS)
 
 

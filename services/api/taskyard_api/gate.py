@@ -88,7 +88,5 @@ def _check_accept(req: Request, declared: Operation) -> None:
     forms = declared.media_types
     if "application/octet-stream" in forms:
         return
-    if not any(req.client_accepts(form) for form in forms) and not req.client_accepts(
-        "application/problem+json"
-    ):
+    if not any(req.client_accepts(form) for form in forms) and not req.client_accepts("application/problem+json"):
         raise NotAcceptable(f"The answer comes as {' or '.join(sorted(forms))}.")

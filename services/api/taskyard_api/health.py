@@ -25,7 +25,6 @@ from .resources.fleet import worker
 log = structlog.get_logger(__name__)
 
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
-_WORST_FIRST = (UNHEALTHY, DEGRADED, HEALTHY)
 _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
 
@@ -74,15 +73,9 @@ class Health:
         )
         components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
         # Without PostgreSQL nothing works; without the others less does.
-        states = {c["status"] for c in components.values()}
-        worst = next(s for s in _WORST_FIRST if s in states)
-        status = (
-            UNHEALTHY
-            if database["status"] == UNHEALTHY
-            else min(worst, DEGRADED)
-            if worst != HEALTHY
-            else worst
-        )
+        status = HEALTHY
+        if any(component["status"] != HEALTHY for component in components.values()):
+            status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
         return {"status": status, "components": components}
 
     def _check_database(self, conn: Connection) -> None:

@@ -26,9 +26,7 @@ FIRST_KEY = "bootstrap"
 T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.")
-]
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.")]
 
 
 def _settings(database_url: str | None) -> Settings:
@@ -61,9 +59,7 @@ def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
 def create(
     name: Annotated[str, typer.Option("--name", help="Unique; tasks remember it as `submitted_by`.")],
     scope: Annotated[list[Scope], typer.Option("--scope", help="Repeat it for several.")],
-    queue: Annotated[
-        list[str] | None, typer.Option("--queue", help="Only this queue; repeat it for several.")
-    ] = None,
+    queue: Annotated[list[str] | None, typer.Option("--queue", help="Only this queue; repeat it for several.")] = None,
     expires_in_days: Annotated[float | None, typer.Option("--expires-in-days", min=0)] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -138,9 +134,7 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
         return
     for key in shown:
         queues = ",".join(key["queues"]) if key["queues"] is not None else "all queues"
-        typer.echo(
-            f"{key['name']:20} ty_{key['prefix']}_…  {key['state']:8} {','.join(key['scopes'])}  {queues}"
-        )
+        typer.echo(f"{key['name']:20} ty_{key['prefix']}_…  {key['state']:8} {','.join(key['scopes'])}  {queues}")
 
 
 def _state(row: Any, now: datetime) -> str:
@@ -165,8 +159,7 @@ def revoke(
 
 
 @app.command(
-    epilog="Examples:\n\n  taskyard-api keys bootstrap\n\n"
-    "  TASKYARD_BOOTSTRAP_KEY=ty_... taskyard-api keys bootstrap"
+    epilog="Examples:\n\n  taskyard-api keys bootstrap\n\n  TASKYARD_BOOTSTRAP_KEY=ty_... taskyard-api keys bootstrap"
 )
 def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Make the first admin key where there is no key at all; harmless when repeated.
@@ -192,7 +185,5 @@ def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
     else:
         told = {"key": None, "name": FIRST_KEY, "prefix": key.prefix}
         typer.echo(
-            orjson.dumps(told).decode()
-            if as_json
-            else f"Made the first key, ty_{key.prefix}_…, as it was given."
+            orjson.dumps(told).decode() if as_json else f"Made the first key, ty_{key.prefix}_…, as it was given."
         )

@@ -29,7 +29,7 @@ def _rfc3339(value: object) -> object:
 def _number(value: object) -> object:
     """3 and 3.0 are the same number in JSON; "3" and true are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("Input should be a valid integer")
+        raise ValueError("Input should be a valid integer")  # noqa: TRY004 - pydantic takes ValueError
     return value
 
 
@@ -105,9 +105,7 @@ class TasksQuery(PageQuery):
 
 
 class TaskQuery(Query):
-    wait: float = Field(
-        default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most."
-    )
+    wait: float = Field(default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most.")
 
 
 class TimelineQuery(Query):

@@ -24,9 +24,7 @@ _RETRY_AFTER = frozenset({429, 503})
 def document(routes: Mapping[str, object]) -> dict[str, Any]:
     """`routes`: path templates and their resources."""
     declared = [
-        (path, method, op)
-        for path, resource in routes.items()
-        for method, op in operations_of(resource).items()
+        (path, method, op) for path, resource in routes.items() for method, op in operations_of(resource).items()
     ]
     schemas, components = _schemas([op for _, _, op in declared])
     paths: dict[str, dict[str, Any]] = {}
@@ -44,9 +42,7 @@ def document(routes: Mapping[str, object]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                _SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: ty_..."}
-            },
+            "securitySchemes": {_SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: ty_..."}},
         },
     }
 
@@ -66,9 +62,7 @@ def _schemas(operations: list[Operation]) -> tuple[_Schemas, dict[str, Any]]:
     return cast("_Schemas", made), definitions["$defs"]
 
 
-def _operation(
-    path: str, method: str, op: Operation, schemas: _Schemas, components: dict[str, Any]
-) -> dict[str, Any]:
+def _operation(path: str, method: str, op: Operation, schemas: _Schemas, components: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": _operation_id(path, method),
         "summary": op.summary,
@@ -111,11 +105,7 @@ def _operation_id(path: str, method: str) -> str:
 
 def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[str, Any]) -> Any:
     for name in _VARIABLE.findall(path):
-        schema = (
-            {"type": "string", "format": "uuid"}
-            if name.endswith("_id")
-            else {"type": "string", "minLength": 1}
-        )
+        schema = {"type": "string", "format": "uuid"} if name.endswith("_id") else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if op.query is not None:
         reference = schemas[op.query, "validation"]["$ref"].rpartition("/")[2]
@@ -130,9 +120,7 @@ def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[st
 
 
 def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    described = {
-        key: value for key, value in schema.items() if key not in {"title", "default", "description"}
-    }
+    described = {key: value for key, value in schema.items() if key not in {"title", "default", "description"}}
     if "anyOf" in described:  # a parameter is left out rather than null
         options = [option for option in described.pop("anyOf") if option != {"type": "null"}]
         described |= options[0]

@@ -48,9 +48,7 @@ class Operation:
     @property
     def media_types(self) -> frozenset[str]:
         """The forms it may answer in, besides a problem document."""
-        found = {a.media_type for a in self.answers.values()} | {
-            a.also for a in self.answers.values() if a.also
-        }
+        found = {a.media_type for a in self.answers.values()} | {a.also for a in self.answers.values() if a.also}
         return frozenset(found)
 
 

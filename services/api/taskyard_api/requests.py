@@ -10,7 +10,6 @@ from random import getrandbits
 from typing import Any
 
 import falcon.asgi
-
 from uuid_utils import uuid7
 
 from .auth import Caller
@@ -35,9 +34,7 @@ class Request(falcon.asgi.Request):
     context_type = RequestContext
     context: RequestContext  # type: ignore[assignment]  # made by `context_type`
 
-    def __init__(
-        self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: Any = None
-    ) -> None:
+    def __init__(self, scope: dict[str, Any], receive: Any, first_event: Any = None, options: Any = None) -> None:
         super().__init__(scope, receive, first_event, options)
         self._events = receive
         self._first = first_event
@@ -47,9 +44,7 @@ class Request(falcon.asgi.Request):
         context, headers = self.context, self._asgi_headers
         context.started = time.perf_counter()
         given = headers.get(b"x-request-id")
-        context.request_id = (
-            given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid7())
-        )
+        context.request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid7())
         trace = headers.get(b"traceparent")
         context.traceparent = (
             trace.decode()

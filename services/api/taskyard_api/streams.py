@@ -50,9 +50,7 @@ class Streams:
                     continue
                 for event in page.events:
                     shown = views.event(event, with_traceback=caller.has(Scope.MANAGE))
-                    yield SSEvent(
-                        data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"]
-                    )
+                    yield SSEvent(data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"])
                     after = event.id
                 if page.progress is not None and page.progress != told and not page.is_final:
                     told = page.progress

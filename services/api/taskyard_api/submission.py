@@ -32,9 +32,7 @@ class Submission:
         self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
             self._write_plain, self._threads, name="plain"
         )
-        self._keyed: Collector[KeyedRequest, StoredAnswer] = Collector(
-            self._write_keyed, self._threads, name="keyed"
-        )
+        self._keyed: Collector[KeyedRequest, StoredAnswer] = Collector(self._write_keyed, self._threads, name="keyed")
 
     async def submit(self, tasks: Sequence[NewTask]) -> Sequence[SubmittedTask]:
         """All of the tasks or none. Raises Overloaded, LedgerUnavailable."""
@@ -46,9 +44,7 @@ class Submission:
         self._count(tasks, None)
         return written
 
-    async def submit_keyed(
-        self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer
-    ) -> StoredAnswer:
+    async def submit_keyed(self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer) -> StoredAnswer:
         """The answer to this request, or the one its first sending got.
 
         Raises NotUnique, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.

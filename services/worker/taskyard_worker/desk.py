@@ -53,7 +53,7 @@ class Desk:
         self._pending = 0  # claiming, claimed, or begun in a thread
         self._unbegun = 0
         self._async = 0
-        self._wanted: Sequence[str] = ()  # what the consumer waits for room for
+        self._refill_at = -1  # while the consumer waits: how few may be unbegun before it is woken
         self._closed = False
         self.runs = 0
         self.is_async: Callable[[str], bool] = lambda _: False
@@ -92,16 +92,16 @@ class Desk:
         """Waits until something may be fetched; 0 when the time is over, or once the desk is closed."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            self._wanted = queues
             try:
                 while not (room := self._room(queues)):
                     left = deadline - time.monotonic()
                     if left <= 0 or self._closed:
                         return 0
+                    self._refill_at = min((self.ahead(q) for q in queues), default=0) // 2
                     self._changed.wait(left)
                 return room
             finally:
-                self._wanted = ()
+                self._refill_at = -1
 
     def close(self) -> None:
         """No more claims are wanted: ends a wait for room."""
@@ -110,8 +110,8 @@ class Desk:
             self._changed.notify_all()
 
     def _announce(self) -> None:
-        """Wakes the consumer where there is room for what it wants; it would wake for each task otherwise."""
-        if self._wanted and self._room(self._wanted):
+        """Wakes the consumer where it waits and there may be room; it would wake for each task otherwise."""
+        if self._unbegun <= self._refill_at:
             self._changed.notify_all()
 
     def enter(self, ids: Sequence[UUID], claim: UUID) -> list[Slot]:
@@ -163,7 +163,7 @@ class Desk:
                 # The thread that starts it is free again at once.
                 self._pending -= 1
                 self._async += 1
-            self._announce()
+                self._announce()
         return True
 
     def finished(self, slot: Slot, run_seconds: float) -> None:

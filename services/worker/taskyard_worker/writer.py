@@ -181,7 +181,7 @@ class Writer:
             else:
                 self._condemn(ends[0], e)
             return
-        # Before anything that might fail: a slot that nobody frees is lost.
+        self._observe(ends, result)
         self._desk.forget([end.slot for end in ends])
         for end in ends:
             self._running.pop(end.slot.task_id, None)
@@ -193,7 +193,6 @@ class Writer:
                 wake_scheduler=any(change.state is State.RETRYING for change in result.changes),
             )
         )
-        self._observe(ends, result)
 
     def _condemn(self, end: End, error: Exception) -> None:
         """Records a failure in place of an outcome that cannot be stored."""
@@ -207,13 +206,16 @@ class Writer:
 
     def _observe(self, ends: Sequence[End], result: Recorded) -> None:
         states = {change.task_id: change.state for change in result.changes}
-        for end in ends:
-            state = states.pop(end.slot.task_id, None)
-            if state is not None:
-                self._observer.recorded(end, state)
-            else:
-                log.warning("write_fenced task_id=%s claim=%s", end.slot.task_id, end.slot.claim)
-                self._observer.fenced(end)
+        try:
+            for end in ends:
+                state = states.pop(end.slot.task_id, None)
+                if state is not None:
+                    self._observer.recorded(end, state)
+                else:
+                    log.warning("write_fenced task_id=%s claim=%s", end.slot.task_id, end.slot.claim)
+                    self._observer.fenced(end)
+        except Exception:  # a slot that nobody frees is worse than a figure that is wrong
+            log.exception("observer_failed")
 
     def _patiently(self, verb: Callable[[Connection], T]) -> T:
         """Repeats a write until it is done: what ran must be recorded, however long PostgreSQL is away.

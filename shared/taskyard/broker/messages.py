@@ -28,7 +28,10 @@ def message_for(publication: Publication) -> Message[None]:
 
 
 def encoded(publication: Publication, message_id: str, timestamp_ms: int) -> bytes:
-    """The bytes of `message_for` (`message_id` is the publication's), at a tenth of the price: every submit waits for a share of this."""
+    """The bytes of `message_for`, at a tenth of the price; `message_id` is the publication's.
+
+    Every submit waits for a share of this.
+    """
     return orjson.dumps(
         {
             "queue_name": publication.queue,

@@ -52,9 +52,7 @@ class Publisher:
         pipe = self.client.pipeline(transaction=False)
         for queue, wanted in by_queue.items():
             payloads: dict[Any, Any] = {
-                message_id: encoded(p, message_id, now_ms)
-                for p in wanted
-                if (message_id := p.message_id)
+                message_id: encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
             }
             pipe.hset(self.names.messages(queue), mapping=payloads)
             pipe.rpush(self.names.queue(queue), *payloads)

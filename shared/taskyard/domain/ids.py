@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import SafeUUID, UUID
+from uuid import UUID, SafeUUID
 
 from uuid_utils import uuid7
 

@@ -75,9 +75,7 @@ def storable(value: Any, *, max_depth: int = MAX_DEPTH) -> Any:
         case str():
             return storable_text(value)
         case dict() if max_depth:
-            return {
-                storable_text(str(k)): storable(inner, max_depth=max_depth - 1) for k, inner in value.items()
-            }
+            return {storable_text(str(k)): storable(inner, max_depth=max_depth - 1) for k, inner in value.items()}
         case list() | tuple() if max_depth:
             return [storable(inner, max_depth=max_depth - 1) for inner in value]
         case _:

@@ -23,7 +23,8 @@ class Cancellation:
 
 
 # What the checks of the table look at (state, claim, due_at, finished_at) all comes from the locked row: PostgreSQL
-# tries them on the row as the statement's snapshot has it first, and a cancel that waited for a claim would mix the two.
+# first tries them on the row as the statement's snapshot has it, and a cancel that waited for a claim would mix the
+# two.
 _CANCEL = sa.text("""
 WITH locked AS (
     SELECT id, name, queue, attempt, workflow_id, claim, state AS before, cancel_requested_at IS NULL AS is_first

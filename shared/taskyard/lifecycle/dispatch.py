@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -75,10 +76,8 @@ class Dispatcher:
     def stop(self, timeout: timedelta = timedelta(seconds=5)) -> None:
         """Publishes what waits, deletes what was published, and ends."""
         self._stopping = True
-        try:
+        with suppress(queue.Full):
             self._waiting.put_nowait(None)
-        except queue.Full:
-            pass
         self._thread.join(timeout.total_seconds())
 
     def _run(self) -> None:
@@ -90,9 +89,7 @@ class Dispatcher:
                 self._publish(batch)
                 if self._done and not had:
                     flush_at = time.monotonic() + self._delete_within
-            if self._done and (
-                self._stopping or time.monotonic() >= flush_at or len(self._done) >= _MAX_BATCH
-            ):
+            if self._done and (self._stopping or time.monotonic() >= flush_at or len(self._done) >= _MAX_BATCH):
                 self._delete()
                 flush_at = time.monotonic() + self._delete_within
             if self._stopping and self._waiting.empty():

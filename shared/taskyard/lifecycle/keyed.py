@@ -264,9 +264,7 @@ def _kept(key: IdempotencyKey, answer: StoredAnswer) -> dict[str, Any]:
     }
 
 
-def _as_repeat(
-    request: KeyedRequest, first: KeyedRequest, answer: StoredAnswer | Refused
-) -> StoredAnswer | Refused:
+def _as_repeat(request: KeyedRequest, first: KeyedRequest, answer: StoredAnswer | Refused) -> StoredAnswer | Refused:
     mine, before = request.idempotency, first.idempotency
     assert mine is not None
     assert before is not None

@@ -25,9 +25,7 @@ ORDER BY o.id
 
 _DELETE = sa.text("DELETE FROM outbox WHERE id = ANY(:ids)")
 
-_STANDING = sa.text(
-    "SELECT count(*) AS pending, min(created_at) AS oldest_at FROM outbox WHERE id > :low_water"
-)
+_STANDING = sa.text("SELECT count(*) AS pending, min(created_at) AS oldest_at FROM outbox WHERE id > :low_water")
 
 
 @dataclass(frozen=True, slots=True)

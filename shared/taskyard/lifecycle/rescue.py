@@ -109,7 +109,7 @@ FROM q CROSS JOIN LATERAL (
 LEFT JOIN worker w ON w.id = t.worker_id
 WHERE w.id IS NULL OR w.lost_at IS NOT NULL OR w.stopped_at IS NOT NULL
 ORDER BY t.id LIMIT :limit
-""")
+""")  # noqa: S608 constants only
 
 
 def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:

@@ -132,8 +132,7 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
         missing = [t.id for t in tasks if t.id not in found]
         rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
     by_id = {
-        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.publication)
-        for r in rows
+        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.publication) for r in rows
     }
     written = [by_id[t.id] for t in tasks]
     queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]

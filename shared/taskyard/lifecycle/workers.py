@@ -112,7 +112,7 @@ SELECT t.id, t.claim, t.queue FROM q CROSS JOIN LATERAL (
     SELECT id, claim, queue, worker_id FROM task
     WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t WHERE t.worker_id = :worker_id
-""")
+""")  # noqa: S608 constants only
 
 
 def held(conn: Connection, worker_id: UUID) -> list[Held]:

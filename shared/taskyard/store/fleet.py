@@ -31,9 +31,7 @@ ORDER BY q.name
 """)
 
 
-def queues(
-    conn: Connection, *, names: Collection[str] | None, lease: timedelta, window: timedelta
-) -> list[RowMapping]:
+def queues(conn: Connection, *, names: Collection[str] | None, lease: timedelta, window: timedelta) -> list[RowMapping]:
     """The queues (None: all) with their depths, and what was finished within `window`."""
     wanted = None if names is None else sorted(names)
     return list(conn.execute(_QUEUES, {"names": wanted, "lease": lease, "window": window}).mappings())

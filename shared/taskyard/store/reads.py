@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
 """What is asked about tasks: one, some, a page of a list.
 
 Each query is written for a million waiting tasks; the comments name the index that carries it (see

@@ -72,9 +72,7 @@ task = Table(
     # Where it is (every verb)
     Column("state", Text, nullable=False),
     Column("run_at", _TIME, nullable=False, comment="when the coming or latest attempt was due"),
-    Column(
-        "due_at", _TIME, comment="run_at while scheduled or retrying, else null: what promotion looks for"
-    ),
+    Column("due_at", _TIME, comment="run_at while scheduled or retrying, else null: what promotion looks for"),
     Column("queued_at", _TIME, comment="when it last became queued"),
     Column("expires_at", _TIME),
     Column(
@@ -151,9 +149,7 @@ task_attempt = Table(
     Column("id", BigInteger, timeline_seq, primary_key=True, server_default=timeline_seq.next_value()),
     Column("task_id", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column(
-        "outcome", Text, nullable=False, comment="succeeded, failed, retrying, cancelled, released, crashed"
-    ),
+    Column("outcome", Text, nullable=False, comment="succeeded, failed, retrying, cancelled, released, crashed"),
     Column("worker", Text),
     Column("queue", Text, nullable=False),
     Column("started_at", _TIME),

@@ -100,9 +100,7 @@ ORDER BY id DESC LIMIT 1
 """)
 
 
-def timeline(
-    conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, limit: int = 200
-) -> Timeline | None:
+def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, limit: int = 200) -> Timeline | None:
     """Up to `limit` events behind `after`; None where there is no such task.
 
     Reads in READ COMMITTED: whoever follows a timeline asks again, and ids tell what is new. The task is

@@ -79,9 +79,7 @@ def new_key(engine: Engine, *scopes: str, name: str | None = None, **more: Any) 
 
 
 @pytest.fixture
-def start_api(
-    engine: Engine, database_url: str, redis_url: str, tmp_path: Path
-) -> Iterator[Callable[..., Api]]:
+def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Starts an API; keyword arguments are settings."""
     running: list[tuple[Server, threading.Thread, Api]] = []
 

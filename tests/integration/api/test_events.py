@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import redis
@@ -31,8 +33,6 @@ def kinds(found: list[dict[str, Any]]) -> list[str]:
 
 def a_long_life(api: Api, worker: Worker) -> str:
     """Crashed, retried by policy, failed, retried by a person, cancelled before its third attempt."""
-    from datetime import timedelta
-
     task: str = api.submit()["id"]
     worker.begin(task)
     worker.note(task, "one")
@@ -134,7 +134,7 @@ def test_a_live_timeline_brings_progress_and_ends_with_the_task(api: Api, shared
     task = api.submit()["id"]
 
     def tell(state: State) -> None:
-        change = Change(worker.begin(task) if state == "x" else found, "diagnostics.echo", "default", state, 1)
+        change = Change(UUID(task), "diagnostics.echo", "default", state, 1)
         shared_redis.publish("test:events", encode_changes([change]))
 
     got: list[ServerEvent] = []
@@ -142,7 +142,7 @@ def test_a_live_timeline_brings_progress_and_ends_with_the_task(api: Api, shared
         thread = threading.Thread(target=follow, args=(answer, got, threading.Event()))
         thread.start()
         wait_for(lambda: [e.kind for e in got] == ["submitted"])
-        found = worker.begin(task)
+        worker.begin(task)
         tell(State.RUNNING)
         wait_for(lambda: got[-1].kind == "started")
         worker.progress(task, 1, 4, "a quarter")

@@ -66,7 +66,7 @@ def test_forms_nobody_can_answer_in(api: Api) -> None:
 def test_bodies_in_another_form(api: Api) -> None:
     body = b'{"name": "diagnostics.echo", "params": {"value": 1}}'
     for content_type in (None, "", "text/plain", "application/xml", "application/json; charset=latin-1", "\xff"):
-        headers = {} if content_type is None else {"Content-Type": content_type.encode("latin-1")}
+        headers = [] if content_type is None else [(b"Content-Type", content_type.encode("latin-1"))]
         answer = api.http.post("/api/v1/tasks", content=body, headers=headers)
         problem(answer, 415, "unsupported_media_type")
     packed = {**JSON, "Content-Encoding": "gzip"}
@@ -145,13 +145,18 @@ def test_what_nobody_foresaw_says_only_its_request_id(api: Api, monkeypatch: pyt
 
 
 def test_request_ids_are_taken_only_where_they_are_harmless(api: Api) -> None:
-    for given in ("a" * 129, "a\tb", "ü".encode(), b"\xff", ""):
-        answer = api.http.get("/health/live", headers={"X-Request-ID": given})
+    for given in (b"a" * 129, b"a\tb", "ü".encode(), b"\xff", b""):
+        answer = api.http.get("/health/live", headers=[(b"X-Request-ID", given)])
         assert len(answer.headers["X-Request-ID"]) == 36
     assert api.http.get("/health/live", headers={"X-Request-ID": "x" * 128}).headers["X-Request-ID"] == "x" * 128
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     assert api.http.get("/health/live", headers={"traceparent": trace}).headers["traceparent"] == trace
-    for bad in (trace.upper(), trace[:-1], "ff" + trace[2:], trace.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32)):
+    for bad in (
+        trace.upper(),
+        trace[:-1],
+        "ff" + trace[2:],
+        trace.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32),
+    ):
         assert api.http.get("/health/live", headers={"traceparent": bad}).headers["traceparent"] != bad
 
 

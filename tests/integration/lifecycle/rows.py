@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
+
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import FINAL, Fault, State
 from taskyard.lifecycle import claim, submit, workers
@@ -110,9 +111,7 @@ class Worker:
     def claim(
         self, ids: Sequence[UUID], claim_id: UUID | None = None, *, types: Sequence[str] = (NAME,)
     ) -> list[claim.Claimed]:
-        return claim.claim(
-            self.conn, ids, claim=claim_id or uuid4(), worker_id=self.id, worker="w:1", types=types
-        )
+        return claim.claim(self.conn, ids, claim=claim_id or uuid4(), worker_id=self.id, worker="w:1", types=types)
 
 
 def outbox(conn: Connection) -> dict[int, set[UUID]]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import claim, rescue, submit, workers
@@ -59,7 +60,7 @@ def test_a_repeated_claim_finds_its_rows_though_the_queue_was_paused_or_the_task
     claim_id = uuid4()
     worker.claim(ids, claim_id)
     pause(conn)
-    conn.execute(sa.text("UPDATE task SET expires_at = now() - interval '1 second' WHERE id = :id"), {"id": ids[0]})
+    conn.execute(sa.text("UPDATE task SET expires_at = now() - interval '1 second'"))
     assert len(worker.claim(ids, claim_id, types=[])) == 2
 
 
@@ -94,9 +95,7 @@ def test_a_worker_that_was_given_up_wins_nothing(conn: Connection, worker: Worke
     assert read(conn, task_id).state == State.QUEUED
 
 
-def test_a_paused_queue_an_unknown_type_and_an_expired_task_are_not_won(
-    conn: Connection, worker: Worker
-) -> None:
+def test_a_paused_queue_an_unknown_type_and_an_expired_task_are_not_won(conn: Connection, worker: Worker) -> None:
     register(conn, queues=["slow"])
     pause(conn, "slow")
     paused = put(conn, State.QUEUED, queue="slow")
@@ -115,14 +114,22 @@ def test_a_paused_queue_of_an_unknown_type_counts_as_paused(conn: Connection, wo
     assert [r.reason for r in claim.refusals(conn, [task_id], types=[NAME])] == ["paused"]
 
 
+def test_a_worker_that_was_given_up_is_told_so_whatever_else_is_wrong(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.QUEUED)
+    assert not claim.refusals(conn, [task_id], types=[NAME], worker_id=worker.id), "nothing stands against it"
+    pause(conn)
+    workers.retire(conn, worker.id)
+    for gone in (worker.id, new_id()):
+        (refusal,) = claim.refusals(conn, [task_id], types=[], worker_id=gone)
+        assert refusal.reason == "worker_lost"
+
+
 def test_what_is_not_queued_any_more_is_not_refused_but_forgotten(conn: Connection, worker: Worker) -> None:
     ids = [put(conn, state, worker_id=worker.id) for state in State if state is not State.QUEUED]
     assert not claim.refusals(conn, [*ids, uuid4()], types=[])
 
 
-def test_the_attempt_never_decreases_and_a_release_does_not_give_one_back(
-    conn: Connection, worker: Worker
-) -> None:
+def test_the_attempt_never_decreases_and_a_release_does_not_give_one_back(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED, attempt=3)
     (won,) = worker.claim([task_id])
     assert won.attempt == 4
@@ -132,7 +139,8 @@ def test_the_attempt_never_decreases_and_a_release_does_not_give_one_back(
 
 
 def test_the_wait_in_the_queue_counts_from_when_the_task_was_due(conn: Connection, worker: Worker) -> None:
-    long_due = put(conn, State.QUEUED, queued_at=sa.func.now() - timedelta(seconds=30), run_at=sa.func.now() - timedelta(hours=1))
+    now = sa.func.now()
+    long_due = put(conn, State.QUEUED, queued_at=now - timedelta(seconds=30), run_at=now - timedelta(hours=1))
     (won,) = worker.claim([long_due])
     assert 29 < won.waited_seconds < 40
 
@@ -146,9 +154,7 @@ def test_what_nobody_here_can_run_is_put_off_longer_and_longer(conn: Connection,
         assert row.state == State.SCHEDULED
         assert row.due_at == row.run_at
         waits.append((row.due_at - conn.execute(sa.text("SELECT now()")).scalar_one()).total_seconds())
-        conn.execute(
-            sa.text("UPDATE task SET state = 'queued', due_at = NULL, queued_at = now() WHERE id = :id"), {"id": task_id}
-        )
+        conn.execute(sa.text("UPDATE task SET state = 'queued', due_at = NULL, queued_at = now()"))
     assert 2 < waits[0] <= 5
     assert 149 < waits[-1] <= 300
     assert events(conn, task_id) == ["put_off"] * 9

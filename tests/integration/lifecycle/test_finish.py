@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, finish
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import workers
@@ -37,9 +38,7 @@ def test_registering_again_is_harmless(conn: Connection) -> None:
 def test_a_beat_tells_how_the_worker_is(conn: Connection, worker: Worker) -> None:
     conn.execute(sa.text("UPDATE worker SET beat_at = now() - interval '1 hour'"))
     begun = [put(conn, State.RUNNING, worker_id=worker.id)]
-    beat = workers.Beat(
-        worker_id=worker.id, state="draining", memory_bytes=2**40, children=[{"pid": 3}], begun=begun
-    )
+    beat = workers.Beat(worker_id=worker.id, state="draining", memory_bytes=2**40, children=[{"pid": 3}], begun=begun)
     assert workers.beat(conn, beat)
     row = row_of(conn, worker.id)
     assert (row.state, row.memory_bytes, row.children, row.begun) == ("draining", 2**40, [{"pid": 3}], begun)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import Publication, State
 from taskyard.lifecycle import cancel, publish, submit
 

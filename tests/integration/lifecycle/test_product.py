@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import (
     FINAL,
     WAITING,
@@ -69,9 +70,7 @@ def test_every_event_but_those_of_workflows_has_its_verb() -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, VERBS)))
-def test_a_verb_moves_a_task_as_the_table_says(
-    conn: Connection, worker: Worker, state: State, event: Event
-) -> None:
+def test_a_verb_moves_a_task_as_the_table_says(conn: Connection, worker: Worker, state: State, event: Event) -> None:
     columns = {"expires_at": sa.func.now() + PAST} if event is Event.EXPIRE else {}
     task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)
     bystander = put(conn, State.QUEUED if event is not Event.CLAIM else State.RUNNING, worker_id=worker.id)
@@ -89,14 +88,16 @@ def test_a_verb_moves_a_task_as_the_table_says(
     assert read(conn, bystander) == other
     published = expected is State.QUEUED
     assert row.publication == before.publication + published
-    assert [ids for ids in outbox(conn).values()] == ([{task_id}] if published else [])
+    assert list(outbox(conn).values()) == ([{task_id}] if published else [])
     assert (row.queued_at is not None) or not published
     assert row.attempt >= before.attempt
     assert (row.finished_at is not None) == (expected in FINAL)
 
 
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("outcome", [Succeeded(1), Failed(FAULT), RetryIn(FAULT, timedelta(0)), Cancelled(), Released("x")])
+@pytest.mark.parametrize(
+    "outcome", [Succeeded(1), Failed(FAULT), RetryIn(FAULT, timedelta(0)), Cancelled(), Released("x")]
+)
 def test_a_stale_claim_writes_nothing_in_any_state(
     conn: Connection, worker: Worker, state: State, outcome: Outcome
 ) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import State
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
 
@@ -34,9 +35,7 @@ def test_the_newest_progress_is_what_is_kept(conn: Connection, worker: Worker) -
     assert standing(conn) == [(task_id, 4.0, None, "")]
 
 
-def test_a_batch_tells_whose_claim_holds_and_a_stale_one_writes_nothing(
-    conn: Connection, worker: Worker
-) -> None:
+def test_a_batch_tells_whose_claim_holds_and_a_stale_one_writes_nothing(conn: Connection, worker: Worker) -> None:
     fine, stale = (put(conn, State.RUNNING, worker_id=worker.id) for _ in range(2))
     done = put(conn, State.SUCCEEDED)
     batch = [Progress(fine, claim_of(conn, fine), 1), Progress(stale, uuid4(), 1), Progress(done, uuid4(), 1)]
@@ -49,9 +48,7 @@ def test_a_batch_tells_whose_claim_holds_and_a_stale_one_writes_nothing(
 
 def test_lines_keep_their_order_and_their_times(conn: Connection, worker: Worker) -> None:
     ids = [put(conn, State.RUNNING, worker_id=worker.id) for _ in range(2)]
-    notes = [
-        Note(ids[n % 2], claim_of(conn, ids[n % 2]), "log", {"n": n}, ago_seconds=50 - n) for n in range(50)
-    ]
+    notes = [Note(ids[n % 2], claim_of(conn, ids[n % 2]), "log", {"n": n}, ago_seconds=50 - n) for n in range(50)]
     annotate(conn, notes)
     assert [d["n"] for d in lines(conn)] == list(range(50))
     spread = conn.execute(sa.text("SELECT extract(epoch FROM max(at) - min(at)) FROM task_event")).scalar_one()
@@ -60,9 +57,7 @@ def test_lines_keep_their_order_and_their_times(conn: Connection, worker: Worker
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800 of a file name", "a" * 100_000])
-def test_words_that_cannot_be_stored_are_told_without_what_cannot(
-    conn: Connection, worker: Worker, text: str
-) -> None:
+def test_words_that_cannot_be_stored_are_told_without_what_cannot(conn: Connection, worker: Worker, text: str) -> None:
     """Strangers share the batch, and no line may be dropped."""
     ids = [put(conn, State.RUNNING, worker_id=worker.id) for _ in range(2)]
     said = [text, "fine"]

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+
 from taskyard.domain.tasks import Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
 from taskyard.store import engine as ledger
@@ -129,9 +130,7 @@ def test_every_verb_at_once_on_the_same_rows_ends_without_a_deadlock(engine: Eng
 def test_a_request_to_cancel_that_comes_first_wins_over_a_retry(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, RetryIn(FAULT, timedelta(0)), 0.1)
-    recorded = behind(
-        engine, lambda conn: cancel.cancel(conn, [task_id]), lambda conn: finish.finish(conn, [end])
-    )
+    recorded = behind(engine, lambda conn: cancel.cancel(conn, [task_id]), lambda conn: finish.finish(conn, [end]))
     assert [c.state for c in recorded.changes] == [State.CANCELLED]
     assert read(worker.conn, task_id).state == "cancelled"
 
@@ -148,9 +147,7 @@ def test_a_cancel_that_comes_second_tells_the_state_it_found_and_not_one_from_be
 ) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, Succeeded(1), 0.1)
-    (said,) = behind(
-        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id])
-    )
+    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
     assert (said.before, said.change.state) == (State.SUCCEEDED, State.SUCCEEDED)
 
 
@@ -168,9 +165,7 @@ def test_a_cancel_that_meets_a_claim_becomes_a_request(engine: Engine, worker: W
 def test_a_cancel_that_meets_a_release_ends_the_task(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, Released("drained"))
-    (said,) = behind(
-        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id])
-    )
+    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
     assert (said.before, said.change.state) == (State.QUEUED, State.CANCELLED)
     assert read(worker.conn, task_id).claim is None
 
@@ -188,9 +183,7 @@ def test_a_cancel_that_meets_a_retry_ends_the_task_again(engine: Engine, conn: C
 def test_a_cancel_that_meets_a_back_off_leaves_nothing_due(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, RetryIn(FAULT, timedelta(hours=1)), 0.1)
-    (said,) = behind(
-        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id])
-    )
+    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
     assert (said.before, said.change.state) == (State.RETRYING, State.CANCELLED)
 
 

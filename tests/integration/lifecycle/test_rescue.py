@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, rescue, workers
+from taskyard.lifecycle.finish import Recorded
 
 from .rows import Worker, attempts, outbox, put, read, register
 
@@ -19,7 +21,7 @@ CAUSE = "killed by signal 9 (SIGKILL)"
 
 def lose(
     conn: Connection, task_id: UUID, *, begun: bool = True, crash_limit: int = 3, peak: int | None = None
-) -> rescue.Recorded:
+) -> Recorded:
     lost = rescue.Lost(task_id, read(conn, task_id).claim, begun, CAUSE, peak)
     return rescue.lose(conn, [lost], crash_limit=crash_limit)
 
@@ -83,15 +85,13 @@ def test_losing_a_claim_twice_is_harmless(conn: Connection, worker: Worker) -> N
     rescue.lose(conn, [lost])
     assert not rescue.lose(conn, [lost]).changes
     assert read(conn, task_id).crashes == 1
-    assert rescue.lose(conn, []) == rescue.Recorded()
+    assert rescue.lose(conn, []) == Recorded()
 
 
 def test_workers_whose_beat_is_overdue_are_lost_once(conn: Connection) -> None:
     late, fine, stopped = (register(conn) for _ in range(3))
     workers.retire(conn, stopped)
-    conn.execute(
-        sa.text("UPDATE worker SET beat_at = now() - interval '21 seconds' WHERE id <> :fine"), {"fine": fine}
-    )
+    conn.execute(sa.text("UPDATE worker SET beat_at = now() - interval '21 seconds' WHERE id <> :fine"), {"fine": fine})
     assert [i for i, _ in rescue.lost_workers(conn, lease=timedelta(seconds=20))] == [late]
     assert not rescue.lost_workers(conn, lease=timedelta(seconds=20))
     assert rescue.lost_workers(conn, lease=timedelta(0))[0][0] == fine

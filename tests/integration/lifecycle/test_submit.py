@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, submit
 
@@ -63,9 +64,7 @@ def test_everything_that_was_asked_for_is_kept(conn: Connection) -> None:
         ({"run_at": datetime(9999, 12, 31, tzinfo=UTC), "delay_seconds": -5.0}, State.SCHEDULED),
     ],
 )
-def test_what_is_due_is_queued_and_the_rest_waits(
-    conn: Connection, when: dict[str, Any], state: State
-) -> None:
+def test_what_is_due_is_queued_and_the_rest_waits(conn: Connection, when: dict[str, Any], state: State) -> None:
     task = new(**when)
     done = submit.submit(conn, [task])
     row = read(conn, task.id)
@@ -122,9 +121,7 @@ def test_no_tasks_are_no_transaction(conn: Connection) -> None:
 @pytest.mark.parametrize(
     "poison", [{"params": {"a": "\x00"}}, {"name": "\x00"}, {"delay_seconds": 1e300}, {"queue": None}], ids=str
 )
-def test_a_batch_with_one_task_that_cannot_be_stored_fails_whole(
-    conn: Connection, poison: dict[str, Any]
-) -> None:
+def test_a_batch_with_one_task_that_cannot_be_stored_fails_whole(conn: Connection, poison: dict[str, Any]) -> None:
     """Documented: the collector refuses what it can beforehand, and halves the batch for the rest."""
     good = new()
     with pytest.raises(sa.exc.DBAPIError) as caught:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+
 from taskyard.domain.tasks import FINAL, WAITING, State, Succeeded
 from taskyard.lifecycle import cancel, finish, progress, promote, retry
 from taskyard.store import engine as ledger
@@ -86,8 +87,9 @@ def test_a_persons_retry_resets_the_budgets_and_keeps_the_history(
         cancel_requested_at=sa.func.now(),
         discarded_at=sa.func.now(),
     )
-    conn.execute(sa.text("INSERT INTO task_attempt (task_id, attempt, outcome, queue) VALUES (:id, 4, 'failed', 'default')"), {"id": task_id})
-    conn.execute(sa.text("INSERT INTO task_progress (task_id, current) VALUES (:id, 40)"), {"id": task_id})
+    history = "INSERT INTO task_attempt (task_id, attempt, outcome, queue) SELECT id, 4, 'failed', queue FROM task"
+    conn.execute(sa.text(history))
+    conn.execute(sa.text("INSERT INTO task_progress (task_id, current) SELECT id, 40 FROM task"))
     recorded = retry.retry(conn, [task_id], life=timedelta(days=1), actor="ci")
     row = read(conn, task_id)
     assert (row.state, row.failures, row.crashes, row.suspicions, row.put_offs) == ("queued", 0, 0, 0, 0)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, finish, promote, rescue, retry
 
@@ -31,9 +32,7 @@ def test_a_key_held_while_waiting_is_free_at_the_claim(conn: Connection, worker:
 
 
 @pytest.mark.parametrize("outcome", ENDS)
-def test_a_key_held_while_active_is_free_at_the_end(
-    conn: Connection, worker: Worker, outcome: Outcome
-) -> None:
+def test_a_key_held_while_active_is_free_at_the_end(conn: Connection, worker: Worker, outcome: Outcome) -> None:
     task_id = put(conn, State.RUNNING, worker_id=worker.id)
     hold_key(conn, task_id, "active")
     end(conn, task_id, outcome)
@@ -50,11 +49,21 @@ def test_a_key_held_while_active_outlives_what_is_not_the_end(
     assert key_holders(conn) == {"k": task_id}
 
 
+def backs_off(conn: Connection, task_id: UUID) -> None:
+    end(conn, task_id, RetryIn(FAULT, timedelta(0)))
+    promote.promote(conn)
+
+
+def retried(conn: Connection, task_id: UUID) -> None:
+    end(conn, task_id, Failed(FAULT))
+    retry.retry(conn, [task_id], life=timedelta(days=1))
+
+
 WAYS_BACK: list[Callable[[Connection, UUID], object]] = [
     lambda conn, i: end(conn, i, Released("drained")),
-    lambda conn, i: (end(conn, i, RetryIn(FAULT, timedelta(0))), promote.promote(conn)),
+    backs_off,
     lambda conn, i: rescue.lose(conn, [rescue.Lost(i, read(conn, i).claim, True, "x")]),
-    lambda conn, i: (end(conn, i, Failed(FAULT)), retry.retry(conn, [i], life=timedelta(1))),
+    retried,
 ]
 
 

@@ -41,9 +41,7 @@ class Plan:
 
     @property
     def seq_scans(self) -> set[str]:
-        return {
-            n["Relation Name"] for n in self.nodes() if n["Node Type"] in {"Seq Scan", "Parallel Seq Scan"}
-        }
+        return {n["Relation Name"] for n in self.nodes() if n["Node Type"] in {"Seq Scan", "Parallel Seq Scan"}}
 
     def __str__(self) -> str:
         lines: list[str] = []

@@ -120,10 +120,10 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
                 "common_tag": COMMON_TAG,
                 "rows": rows,
             }
-            conn.execute(_ROWS.replace("LADDER", mix.ladder()), values)  # type: ignore[arg-type]
+            conn.execute(_ROWS.replace("LADDER", mix.ladder()), values)
             for definition in indexes:
-                conn.execute(definition)  # type: ignore[arg-type]
-        conn.execute(_COMPANIONS)  # type: ignore[arg-type]
+                conn.execute(definition)
+        conn.execute(_COMPANIONS)
         conn.execute("INSERT INTO outbox (task_ids) SELECT ARRAY[id] FROM task WHERE state = 'queued' LIMIT 200")
         conn.execute("VACUUM (ANALYZE)")
 

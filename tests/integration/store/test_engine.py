@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store import engine as ledger
-
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 
@@ -43,9 +43,13 @@ def test_each_statement_commits_on_its_own(engine: Engine) -> None:
 
 
 def test_a_transaction_is_whole_or_nothing(engine: Engine) -> None:
-    with pytest.raises(ZeroDivisionError), ledger.transaction(engine) as conn:
-        conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a')"))
-        raise ZeroDivisionError
+    def fails() -> None:
+        with ledger.transaction(engine) as conn:
+            conn.execute(sa.text("INSERT INTO queue (name) VALUES ('a')"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     with ledger.transaction(engine) as conn:
         assert conn.execute(sa.text("SELECT count(*) FROM queue")).scalar_one() == 0
         conn.execute(sa.text("INSERT INTO queue (name) VALUES ('b')"))
@@ -144,9 +148,7 @@ def test_a_pool_that_is_used_up_is_unavailable_and_does_not_hang(database_url: s
 def test_nobody_there_is_unavailable(postgres: Postgres) -> None:
     url = sa.make_url(postgres.url())
     for other in (url.set(port=1), url.set(database="no_such_database"), url.set(password="wrong")):
-        engine = ledger.make_engine(
-            other.render_as_string(hide_password=False), connect_timeout=timedelta(seconds=1)
-        )
+        engine = ledger.make_engine(other.render_as_string(hide_password=False), connect_timeout=timedelta(seconds=1))
         with pytest.raises(LedgerUnavailable) as caught:
             ledger.run(engine, one)
         assert len(str(caught.value).splitlines()) == 1

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
+
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from taskyard.store import engine as ledger
-
 from tests.integration.lifecycle.rows import new
 
 VALUES = st.recursive(

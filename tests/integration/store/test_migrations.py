@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import command
+
 from taskyard.store import migrate
 from taskyard.store.tables import metadata
-
 from taskyard_dev.postgres import Postgres
 
 # All that a table is made of, as PostgreSQL itself writes it. Alembic compares no checks, predicates or options.
@@ -93,9 +93,7 @@ def test_the_way_back_leaves_nothing(empty: str) -> None:
     assert migrate.upgrade(empty) == migrate.head()
 
 
-def test_a_path_with_a_percent_sign_is_a_path(
-    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_with_a_percent_sign_is_a_path(empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "100%(sure)s"
     shutil.copytree(migrate.MIGRATIONS, elsewhere)
     monkeypatch.setattr(migrate, "MIGRATIONS", elsewhere)

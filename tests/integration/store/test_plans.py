@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
@@ -53,9 +54,7 @@ class Seeded:
 
     def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
         types = [*seeding.NAMES, seeding.RARE_NAME]
-        return claim.claim(
-            conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types
-        )
+        return claim.claim(conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types)
 
     def measure(self, verb: Callable[[Connection], object], *, pages: int) -> list[Plan]:
         """Runs the verb's statements and holds each against what a flat query may do."""
@@ -78,9 +77,7 @@ def seeded(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> I
         with ledger.transaction(engine) as conn:
 
             def ids(condition: str) -> list[UUID]:
-                return list(
-                    conn.execute(sa.text(f"SELECT id FROM task WHERE {condition} LIMIT {N}")).scalars()
-                )
+                return list(conn.execute(sa.text(f"SELECT id FROM task WHERE {condition} LIMIT {N}")).scalars())
 
             queued = ids("state = 'queued' AND (expires_at IS NULL OR expires_at > now() + interval '1 hour')")
             failed = ids("state = 'failed' ORDER BY id DESC")
@@ -92,8 +89,8 @@ def seeded(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> I
 
 
 def test_the_seed_is_a_million_tasks_in_every_state(seeded: Seeded) -> None:
-    rows = seeded.conn.execute(sa.text("SELECT state, count(*) FROM task GROUP BY state")).all()
-    counts: dict[str, int] = {state: number for state, number in rows}
+    rows = seeded.conn.execute(sa.text("SELECT state, count(*) AS tasks FROM task GROUP BY state")).all()
+    counts: dict[str, int] = {row.state: row.tasks for row in rows}
     assert sum(counts.values()) == seeding.MILLION
     assert set(State) - set(counts) == {State.BLOCKED}
     assert min(counts.values()) > 100
@@ -160,9 +157,7 @@ def test_finding_orphans_touches_running_rows_only(seeded: Seeded) -> None:
 def test_depth_reads_the_index_of_what_lives_and_nothing_else(seeded: Seeded) -> None:
     live = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE finished_at IS NULL")).scalar_one()
     parameters = {"states": [s.value for s in State], "head": 1000}
-    (plan,) = seeded.measure(
-        lambda conn: conn.execute(depth._SNAPSHOT, parameters), pages=live // 100 + 5 * 1000 + 500
-    )
+    (plan,) = seeded.measure(lambda conn: conn.execute(depth._SNAPSHOT, parameters), pages=live // 100 + 5 * 1000 + 500)
     assert "Index Only Scan ix_task_live" in plan.scans("task"), str(plan)
 
 
@@ -210,16 +205,12 @@ def test_a_page_of_a_list_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> Non
     walks = len(seeding.QUEUES) * len(wanted.get("states") or State) if "name" not in wanted else len(State)
     pages = 400 + 60 * walks
     seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(**wanted)), pages=pages)
-    seeded.measure(
-        lambda conn: reads.tasks_page(conn, reads.TaskFilter(**wanted), before=seeded.middle), pages=pages
-    )
+    seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(**wanted), before=seeded.middle), pages=pages)
 
 
 @pytest.mark.parametrize("states", [(), (State.RUNNING,), (State.SUCCEEDED,)], ids=str)
 @pytest.mark.parametrize("tag", TAGS)
-def test_a_list_by_tag_reads_the_tagged_rows_at_worst(
-    seeded: Seeded, tag: str, states: tuple[State, ...]
-) -> None:
+def test_a_list_by_tag_reads_the_tagged_rows_at_worst(seeded: Seeded, tag: str, states: tuple[State, ...]) -> None:
     if tag == seeding.COMMON_TAG and State.SUCCEEDED in states and seeded.is_waiting:
         pytest.skip("known not to be flat: see docs/decisions/0003-indexes.md")
     # A tag in 1,000 rows of a million: all of them, in each queue.
@@ -229,7 +220,5 @@ def test_a_list_by_tag_reads_the_tagged_rows_at_worst(
 def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded: Seeded) -> None:
     # The seed has 1,000 tasks a second, so that the room for skewed clocks holds 300,000 of them.
     now = seeded.conn.execute(sa.text("SELECT now()")).scalar_one()
-    wanted = reads.TaskFilter(
-        created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7)
-    )
+    wanted = reads.TaskFilter(created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7))
     seeded.measure(lambda conn: reads.tasks_page(conn, wanted), pages=20_000)

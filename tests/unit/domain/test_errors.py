@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+
 from taskyard.domain import errors
 from taskyard.domain.ids import new_id
 
@@ -40,7 +41,7 @@ def test_interrupts_pass_an_except_exception() -> None:
 
 
 def test_every_refusal_has_a_code_of_its_own() -> None:
-    refusals = [errors.Refused, *_below(errors.Refused)]
+    refusals: list[type[errors.Refused]] = [errors.Refused, *_below(errors.Refused)]
     codes = [kind.code for kind in refusals if kind.__module__ == errors.__name__]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch("[a-z_]+", code) for code in codes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122, UUID
@@ -9,6 +10,7 @@ from uuid import RFC_4122, UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from taskyard.domain.ids import earliest_id_at, new_id
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
@@ -26,7 +28,7 @@ def test_an_id_is_a_version_7_of_rfc_9562() -> None:
 
 def test_ids_of_a_process_grow_even_within_a_millisecond() -> None:
     ids = [new_id() for _ in range(20_000)]
-    assert all(a < b for a, b in zip(ids, ids[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(ids))
 
 
 def test_threads_never_make_the_same_id() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
 from taskyard.domain.retry import FULL_JITTER_FLOOR, LONGEST_DELAY, GiveUp, RetryPolicy
 

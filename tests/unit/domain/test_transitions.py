@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
+from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import (
     CELERY_WORDS,
     FINAL,
@@ -18,7 +20,6 @@ from taskyard.domain.tasks import (
     celery_word,
     states_that_allow,
 )
-from taskyard.domain.ids import new_id
 
 PRODUCT = list(itertools.product(State, Event))
 
@@ -66,7 +67,7 @@ def test_whatever_waits_can_be_cancelled_and_can_expire() -> None:
 
 def test_the_groups_of_states_part_them_all() -> None:
     assert WAITING | {State.RUNNING} == LIVE
-    assert LIVE | FINAL == set(State)
+    assert set(State) == LIVE | FINAL
     assert not LIVE & FINAL
 
 

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable, encode, storable, storable_text
 
 ANYTHING = st.recursive(
@@ -115,7 +116,7 @@ def test_a_text_made_storable_keeps_its_length_and_what_was_storable(text: str) 
     made = storable_text(text)
     made.encode()
     assert len(made) == len(text)
-    assert all(a == b or b == "\ufffd" for a, b in zip(text, made, strict=True))
+    assert all(b in (a, "\ufffd") for a, b in zip(text, made, strict=True))
     assert "\x00" not in made
 
 

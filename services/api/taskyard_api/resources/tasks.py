@@ -57,9 +57,7 @@ async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapp
 
 
 class Tasks:
-    def __init__(
-        self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews
-    ) -> None:
+    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
@@ -103,9 +101,7 @@ class Tasks:
             queues=req.context.caller.queues,
         )
         before = read_cursor(query.cursor)
-        rows = await self._ledger.run(
-            lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1)
-        )
+        rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
         items = [self._shown.of_row(row) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
 

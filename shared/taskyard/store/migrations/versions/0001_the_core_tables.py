@@ -42,9 +42,7 @@ def upgrade() -> None:
         "idempotency_key",
         sa.Column("api_key_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column(
-            "fingerprint", sa.LargeBinary(), nullable=False, comment="SHA-256 of method, path and body"
-        ),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False, comment="SHA-256 of method, path and body"),
         sa.Column(
             "status",
             sa.SmallInteger(),
@@ -146,9 +144,7 @@ def upgrade() -> None:
             nullable=True,
             comment="run_at while scheduled or retrying, else null: what promotion looks for",
         ),
-        sa.Column(
-            "queued_at", sa.DateTime(timezone=True), nullable=True, comment="when it last became queued"
-        ),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True, comment="when it last became queued"),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "publication",
@@ -166,9 +162,7 @@ def upgrade() -> None:
         ),
         sa.Column("worker_id", sa.Uuid(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True, comment="name:child, kept for people"),
-        sa.Column(
-            "attempt", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="never decreases"
-        ),
+        sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="never decreases"),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("crashes", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -179,9 +173,7 @@ def upgrade() -> None:
         sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("partial", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("discarded_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "(state = 'running') = (claim IS NOT NULL)", name=op.f("ck_task_running_is_claimed")
-        ),
+        sa.CheckConstraint("(state = 'running') = (claim IS NOT NULL)", name=op.f("ck_task_running_is_claimed")),
         sa.CheckConstraint(
             "(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name=op.f("ck_task_due_waits")
         ),
@@ -203,9 +195,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
     )
-    op.create_index(
-        "ix_task_due", "task", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL")
-    )
+    op.create_index("ix_task_due", "task", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL"))
     op.create_index(
         "ix_task_ended",
         "task",
@@ -285,9 +275,7 @@ def upgrade() -> None:
             nullable=False,
             comment="stage, log, cancel_requested, cancelled, retried, put_off, expired, ...",
         ),
-        sa.Column(
-            "data", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task_event")),
     )
     op.create_index("ix_task_event_task", "task_event", ["task_id", "id"], unique=False)
@@ -332,9 +320,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "unique_key",
-        sa.Column(
-            "name", sa.Text(), nullable=False, comment="the task type: keys of different types don't meet"
-        ),
+        sa.Column("name", sa.Text(), nullable=False, comment="the task type: keys of different types don't meet"),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("task_id", sa.Uuid(), nullable=False),
         sa.Column("hold", sa.Text(), nullable=False),
@@ -397,12 +383,8 @@ def downgrade() -> None:
     op.drop_table("worker")
     op.drop_index("ix_unique_key_task", table_name="unique_key")
     op.drop_table("unique_key")
-    op.drop_index(
-        "ix_tree_item_task", table_name="tree_item", postgresql_where=sa.text("task_id IS NOT NULL")
-    )
-    op.drop_index(
-        "ix_tree_item_parent", table_name="tree_item", postgresql_where=sa.text("parent_id IS NOT NULL")
-    )
+    op.drop_index("ix_tree_item_task", table_name="tree_item", postgresql_where=sa.text("task_id IS NOT NULL"))
+    op.drop_index("ix_tree_item_parent", table_name="tree_item", postgresql_where=sa.text("parent_id IS NOT NULL"))
     op.drop_table("tree_item")
     op.drop_table("task_progress")
     op.drop_index("ix_task_event_task", table_name="task_event")
@@ -410,9 +392,7 @@ def downgrade() -> None:
     op.drop_index("ix_task_attempt_task", table_name="task_attempt")
     op.drop_table("task_attempt")
     op.drop_index("ix_task_workflow", table_name="task", postgresql_where=sa.text("workflow_id IS NOT NULL"))
-    op.drop_index(
-        "ix_task_tags", table_name="task", postgresql_using="gin", postgresql_where=sa.text("tags <> '{}'")
-    )
+    op.drop_index("ix_task_tags", table_name="task", postgresql_using="gin", postgresql_where=sa.text("tags <> '{}'"))
     op.drop_index("ix_task_parent", table_name="task", postgresql_where=sa.text("parent_id IS NOT NULL"))
     op.drop_index("ix_task_name", table_name="task")
     op.drop_index("ix_task_live", table_name="task", postgresql_where=sa.text("finished_at IS NULL"))

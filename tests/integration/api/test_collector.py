@@ -1,0 +1,180 @@
+"""What arrives together is committed together, and nobody pays for a stranger's task."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.domain.ids import new_id
+from taskyard.lifecycle.submit import NewTask, submit
+from taskyard.store import engine as store
+from taskyard_api.collector import Collector
+
+
+def new_task(**more: Any) -> NewTask:
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "name": "t",
+        "queue": "default",
+        "params": {},
+        "max_attempts": 1,
+        "soft_timeout_seconds": 1,
+        "hard_timeout_seconds": 1,
+        **more,
+    }
+    return NewTask(**values)
+
+
+class Ledger:
+    """Writes units of tasks, counts how, and fails on demand after the commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.batches: list[int] = []
+        self.lose_answers = 0
+        self.gate: threading.Event | None = None
+
+    def write(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Any]:
+        if self.gate is not None:
+            self.gate.wait(20)
+        tasks = [task for unit in units for task in unit]
+        done = store.run(self.engine, lambda conn: submit(conn, tasks))
+        self.batches.append(len(units))
+        if self.lose_answers:
+            self.lose_answers -= 1
+            lost = psycopg.OperationalError("the connection broke")
+            raise OperationalError("INSERT", {}, lost, connection_invalidated=True)
+        written = iter(done.tasks)
+        return [[next(written) for _ in unit] for unit in units]
+
+    def count(self) -> int:
+        with self.engine.connect() as conn:
+            return int(conn.execute(text("SELECT count(*) FROM task")).scalar_one())
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Ledger(engine)
+
+
+def run(ledger: Ledger, scenario: Any, **more: Any) -> Any:
+    async def main() -> Any:
+        with ThreadPoolExecutor(2) as threads:
+            collector: Collector[Any, Any] = Collector(ledger.write, threads, name="test", **more)
+            return await scenario(collector)
+
+    return asyncio.run(main())
+
+
+def test_one_poisoned_task_among_strangers_fails_alone(ledger: Ledger) -> None:
+    poisoned = new_task(params={"text": "\x00"})
+    invalid = new_task(queue=None)
+
+    async def scenario(collector: Collector[Any, Any]) -> list[Any]:
+        units = [[new_task()] for _ in range(50)]
+        units.insert(20, [poisoned])
+        units.insert(40, [new_task(), invalid])
+        return await asyncio.gather(*(collector.submit(u, len(u)) for u in units), return_exceptions=True)
+
+    answers = run(ledger, scenario)
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, Exception)] == [20, 40]
+    assert isinstance(answers[20], DBAPIError)
+    assert ledger.count() == 50
+
+
+def test_a_lost_answer_is_asked_for_again_and_writes_nothing_twice(ledger: Ledger) -> None:
+    ledger.lose_answers = 2
+
+    async def scenario(collector: Collector[Any, Any]) -> list[Any]:
+        return await asyncio.gather(*(collector.submit([new_task()]) for _ in range(10)))
+
+    assert len(run(ledger, scenario)) == 10
+    assert ledger.count() == 10
+
+
+def test_a_cancelled_caller_disturbs_nobody(ledger: Ledger) -> None:
+    ledger.gate = threading.Event()
+
+    async def scenario(collector: Collector[Any, Any]) -> list[Any]:
+        callers = [asyncio.create_task(collector.submit([new_task()])) for _ in range(10)]
+        await asyncio.sleep(0.05)
+        late = [asyncio.create_task(collector.submit([new_task()])) for _ in range(10)]
+        await asyncio.sleep(0)
+        callers[3].cancel()
+        late[4].cancel()
+        assert ledger.gate is not None
+        ledger.gate.set()
+        return await asyncio.gather(*callers, *late, return_exceptions=True)
+
+    answers = run(ledger, scenario)
+    assert sum(isinstance(a, asyncio.CancelledError) for a in answers) == 2
+    assert sum(isinstance(a, list) for a in answers) == 18
+
+
+def test_a_batch_is_never_split_and_flushes_are_bounded(ledger: Ledger) -> None:
+    ledger.gate = threading.Event()
+
+    async def scenario(collector: Collector[Any, Any]) -> None:
+        units = [[new_task() for _ in range(size)] for size in (1, 300, 200, 100, 56, 1000)]
+        callers = []
+        for unit in units:
+            callers.append(asyncio.create_task(collector.submit(unit, len(unit))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert ledger.gate is not None
+        ledger.gate.set()
+        for unit, answer in zip(units, await asyncio.gather(*callers), strict=True):
+            assert [t.id for t in answer] == [t.id for t in unit]
+
+    run(ledger, scenario)
+    assert sum(ledger.batches) == 6
+    assert ledger.count() == 1657
+
+
+def test_too_much_waiting_is_refused_at_once(ledger: Ledger) -> None:
+    ledger.gate = threading.Event()
+
+    async def scenario(collector: Collector[Any, Any]) -> list[Any]:
+        callers = [asyncio.create_task(collector.submit([new_task()])) for _ in range(700)]
+        await asyncio.sleep(0.1)
+        done = [c for c in callers if c.done()]
+        assert done
+        assert all(isinstance(c.exception(), Overloaded) for c in done)
+        assert ledger.gate is not None
+        ledger.gate.set()
+        return await asyncio.gather(*callers, return_exceptions=True)
+
+    answers = run(ledger, scenario, max_waiting=100)
+    assert ledger.count() == sum(isinstance(a, list) for a in answers) >= 100
+
+
+def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engine: Engine) -> None:
+    class Away:
+        def write(self, _: Any) -> Any:
+            raise LedgerUnavailable("connection refused")
+
+    async def scenario(collector: Collector[Any, Any]) -> None:
+        with pytest.raises(LedgerUnavailable):
+            await collector.submit([new_task()])
+
+    started = time.monotonic()
+    run(Away(), scenario)  # type: ignore[arg-type]
+    assert time.monotonic() - started < 5
+
+    async def closing(collector: Collector[Any, Any]) -> list[Any]:
+        callers = [asyncio.create_task(collector.submit([new_task()])) for _ in range(20)]
+        await asyncio.sleep(0)
+        await collector.close()
+        with pytest.raises(Overloaded):
+            await collector.submit([new_task()])
+        return await asyncio.gather(*callers)
+
+    assert len(run(Ledger(engine), closing)) == 20

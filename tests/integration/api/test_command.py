@@ -1,0 +1,69 @@
+"""`taskyard tasks`: over HTTP, with exit codes a script can use."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from uuid import UUID
+
+import redis
+
+from taskyard.broker.publisher import encode_changes
+from taskyard.domain.tasks import Change, State
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import Worker
+
+BIN = Path(sys.executable).parent / "taskyard"
+
+
+def taskyard(api: Api, *arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
+    key = api.http.headers["Authorization"].removeprefix("Bearer ")
+    env = {**kept, "TASKYARD_URL": url or api.url, "TASKYARD_API_KEY": key, "COLUMNS": "100"}
+    return subprocess.run([str(BIN), *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_task_from_submit_to_the_end(api: Api, shared_redis: redis.Redis) -> None:
+    worker = Worker(api.engine)
+    made = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=[1, 2]", "--tag", "x")
+    assert made.returncode == 0, made.stderr
+    task = made.stdout.strip()
+    shown = json.loads(taskyard(api, "tasks", "status", task, "--json").stdout)
+    assert (shown["params"], shown["tags"]) == ({"value": [1, 2]}, ["x"])
+
+    def work() -> None:
+        time.sleep(2)
+        worker.begin(task)
+        worker.progress(task, 1, 2, "half way")
+        worker.note(task, "a line of the log")
+        time.sleep(0.5)
+        worker.end(task)
+        change = Change(UUID(task), "diagnostics.echo", "default", State.SUCCEEDED, 1)
+        shared_redis.publish("test:events", encode_changes([change]))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    watched = taskyard(api, "tasks", "watch", task)
+    thread.join()
+    assert watched.returncode == 0, watched.stderr
+    for word in ("submitted", "started", "a line of the log", "succeeded"):
+        assert word in watched.stdout
+    told = [json.loads(line)["kind"] for line in taskyard(api, "tasks", "watch", task, "--json").stdout.splitlines()]
+    assert told[0] == "submitted"
+    assert told[-1] == "succeeded"
+    assert "Only failed and cancelled" in taskyard(api, "tasks", "retry", task).stderr
+
+
+def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
+    task = api.submit()["id"]
+    assert "was cancelled" in taskyard(api, "tasks", "cancel", task).stdout
+    assert taskyard(api, "tasks", "cancel", task).returncode == 1
+    assert taskyard(api, "tasks", "watch", task).returncode == 1
+    assert "queued again" in taskyard(api, "tasks", "retry", task).stdout
+    refused = taskyard(api, "tasks", "submit", "diagnostics.echo", '{"wrong": 1}')
+    assert (refused.returncode, "/params/wrong" in refused.stderr) == (1, True)
+    assert taskyard(api, "tasks", "submit", "diagnostics.echo", "{").returncode == 2
+    assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3

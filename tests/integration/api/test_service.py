@@ -1,0 +1,198 @@
+"""The service as a process: starts, stops, tells how it is; keys by command; the database going and coming."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from taskyard_api import answers
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.valkey import Valkey
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import Worker
+
+BIN = Path(sys.executable).parent
+
+
+def environment(database_url: str, redis_url: str, **more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
+    return {
+        **kept,
+        "TASKYARD_DATABASE_URL": database_url,
+        "TASKYARD_REDIS_URL": redis_url,
+        "TASKYARD_DIAGNOSTICS": "1",
+        "TASKYARD_API_PORT": "0",
+        "TASKYARD_METRICS_PORT": "0",
+        "TASKYARD_LOG_FORMAT": "json",
+        **more,
+    }
+
+
+def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "taskyard-api"), *arguments], env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_health(api: Api) -> None:
+    anonymous = api.client(None)
+    assert anonymous.get("/health/live").json() == {"status": "alive"}
+    assert anonymous.get("/health/ready").json() == {"status": "ready", "database": "up", "redis": "up"}
+    assert anonymous.get("/health/detailed").status_code == 401
+    Worker(api.engine)
+    detailed = api.http.get("/health/detailed")
+    answers.Health.model_validate_json(detailed.content)
+    parts = detailed.json()["components"]
+    assert detailed.json()["status"] == "degraded"
+    assert (parts["database"]["status"], parts["redis"]["status"]) == ("healthy", "healthy")
+    assert parts["workers"]["workers_count"] == 1
+    assert parts["scheduler"]["reason"] == "no scheduler leads"
+
+
+def test_redis_being_away_degrades_and_submits_go_on(start_api: Callable[..., Api]) -> None:
+    api = start_api(redis_url="redis://127.0.0.1:1/0")
+    assert api.http.get("/health/ready").json()["status"] == "degraded"
+    task = api.submit()
+    assert api.http.get(f"/api/v1/tasks/{task['id']}").json()["state"] == "queued"
+    with api.engine.connect() as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM outbox")).scalar_one() == 1
+
+
+def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], postgres: Postgres) -> None:
+    url = postgres.create_database("never_migrated")
+    api = start_api(database_url=url)
+    answer = api.http.get("/health/ready")
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+
+
+@pytest.mark.timeout(180)
+def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_servers: tuple[Postgres, Valkey]) -> None:
+    postgres, valkey = own_servers
+    from taskyard.store.engine import make_engine
+    from tests.integration.api.conftest import new_key
+
+    engine = make_engine(postgres.url())
+    key = new_key(engine, "admin")
+    api = start_api(database_url=postgres.url(), redis_url=valkey.url)
+    client = api.client(key)
+    body = {"name": "diagnostics.echo", "params": {"value": 1}}
+    assert client.post("/api/v1/tasks", json=body).status_code == 202
+    postgres.stop()
+    calls: list[Callable[[], httpx.Response]] = [
+        lambda: client.get("/api/v1/tasks"),
+        lambda: client.post("/api/v1/tasks", json=body),
+        lambda: client.get("/health/ready"),
+        lambda: api.client("ty_aaaaaaaa_" + "A" * 43).get("/api/v1/tasks"),
+    ]
+    for call in calls:
+        started = time.monotonic()
+        answer = call()
+        assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
+        assert "Retry-After" in answer.headers
+        assert time.monotonic() - started < 6
+    assert client.get("/health/live").status_code == 200
+    postgres.start()
+    deadline = time.monotonic() + 20
+    while client.post("/api/v1/tasks", json=body).status_code != 202:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    engine.dispose()
+
+
+def test_keys_are_made_listed_and_revoked_by_command(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url)
+    first = command(env, "keys", "bootstrap", "--json")
+    assert (first.returncode, re.match(r"ty_[a-z0-9]{8}_", json.loads(first.stdout)["key"]) is not None) == (0, True)
+    again = command(env, "keys", "bootstrap")
+    assert (again.returncode, "nothing was made" in again.stdout) == (0, True)
+    made = command(env, "keys", "create", "--name", "ci", "--scope", "submit", "--scope", "read", "--json")
+    assert json.loads(made.stdout)["scopes"] == ["submit", "read"]
+    assert command(env, "keys", "create", "--name", "ci", "--scope", "read").returncode == 1
+    assert command(env, "keys", "create", "--name", "x", "--scope", "nope").returncode == 2
+    assert command(env, "keys", "revoke", "ci").returncode == 0
+    assert command(env, "keys", "revoke", "ci").returncode == 1
+    listed = json.loads(command(env, "keys", "list", "--json").stdout)
+    assert [(k["name"], k["state"]) for k in listed] == [("bootstrap", "valid"), ("ci", "revoked")]
+    assert json.loads(made.stdout)["key"] not in json.dumps(listed)
+
+
+def test_two_bootstraps_at_once_make_one_key(database_url: str, redis_url: str) -> None:
+    key = "ty_abcdefgh_" + "A" * 43
+    env = environment(database_url, redis_url, TASKYARD_BOOTSTRAP_KEY=key)
+    done: list[Any] = []
+    threads = [threading.Thread(target=lambda: done.append(command(env, "keys", "bootstrap"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [d.returncode for d in done] == [0, 0, 0]
+    assert sum("Made the first key" in d.stdout for d in done) == 1
+    assert not any(key in d.stdout for d in done)
+    wrong = command({**env, "TASKYARD_BOOTSTRAP_KEY": "short"}, "keys", "bootstrap")
+    assert (wrong.returncode, "TASKYARD_BOOTSTRAP_KEY" in wrong.stderr) == (2, True)
+
+
+def test_commands_say_what_is_away_by_their_exit_code(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url)
+    assert command(env, "check").returncode == 0
+    assert json.loads(command(env, "migrate", "--json").stdout)["revision"]
+    assert json.loads(command(env, "openapi").stdout)["openapi"].startswith("3.1")
+    assert command({**env, "TASKYARD_REDIS_URL": "redis://127.0.0.1:1/0"}, "check", "--json").returncode == 3
+    away = {**env, "TASKYARD_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    for arguments in (["check"], ["migrate"], ["keys", "list"]):
+        assert command(away, *arguments).returncode == 3, arguments
+    wrong = command({**env, "TASKYARD_API_PORT": "many"}, "serve")
+    assert (wrong.returncode, "TASKYARD_API_PORT" in wrong.stderr) == (2, True)
+    assert command(env, "serve", "--nope").returncode == 2
+
+
+def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url)
+    key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
+    with subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=20
+        ) as http:
+            task = _first_task(http)
+            waited: list[Any] = []
+            waiter = threading.Thread(
+                target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
+            )
+            with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
+                waiter.start()
+                time.sleep(0.5)
+                started = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(15) == 0
+                assert time.monotonic() - started < 8
+                assert "submitted" in "".join(stream.iter_text())
+            waiter.join()
+            assert waited == ["queued"]
+
+
+def _first_task(http: httpx.Client) -> str:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            answer = http.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}})
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            continue
+        assert answer.status_code == 202
+        return str(answer.json()["id"])

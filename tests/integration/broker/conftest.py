@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import Publisher
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names("contract")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """As the services make it: answers are bytes."""
+    with make_redis(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+def publisher(client: redis.Redis, names: Names) -> Publisher:
+    return Publisher(client, names)

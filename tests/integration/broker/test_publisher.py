@@ -1,0 +1,207 @@
+"""Publishing: one round trip, safe to repeat and safe to be cut off."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import WAKE_TOKENS, Publisher
+from taskyard.domain.errors import BrokerUnavailable
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Change, Publication, State
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.valkey import Valkey
+
+
+def publications(number: int, queue: str = "default") -> list[Publication]:
+    return [Publication(new_id(), queue, 1) for _ in range(number)]
+
+
+def ids_and_payloads(client: redis.Redis, names: Names, queue: str) -> tuple[list[bytes], set[bytes]]:
+    ids: Any = client.lrange(names.queue(queue), 0, -1)
+    payloads: Any = client.hkeys(names.messages(queue))
+    return ids, set(payloads)
+
+
+def test_each_queue_gets_its_own(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+    wanted = publications(3) + publications(2, "other") + publications(1)
+    assert publisher.publish(wanted) == 6
+    for queue in ("default", "other"):
+        ids, payloads = ids_and_payloads(client, names, queue)
+        assert ids == [w.message_id.encode() for w in wanted if w.queue == queue]
+        assert payloads == set(ids)
+
+
+def test_nothing_to_say_is_no_round_trip(names: Names) -> None:
+    with make_redis("redis://127.0.0.1:1/0") as nowhere:
+        assert Publisher(nowhere, names).publish([]) == 0
+
+
+@pytest.mark.parametrize("number", [1, 63, 64, 65, 1000])
+def test_there_is_a_wake_up_for_each_message_and_never_more_than_64(
+    client: redis.Redis, names: Names, publisher: Publisher, number: int
+) -> None:
+    publisher.publish(publications(number))
+    assert client.llen(names.wake("default")) == min(number, WAKE_TOKENS)
+    publisher.publish(publications(number))
+    assert client.llen(names.wake("default")) == min(2 * number, WAKE_TOKENS)
+
+
+def test_an_idle_consumer_is_woken(redis_url: str, names: Names, publisher: Publisher) -> None:
+    woken: list[Any] = []
+
+    def wait() -> None:
+        with make_redis(redis_url) as mine:
+            woken.append(mine.blpop([names.wake("default")], timeout=5))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    publisher.publish(publications(1))
+    thread.join(10)
+    assert woken
+    assert woken[0] is not None
+
+
+def test_publishing_again_is_harmless(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+    wanted = publications(3)
+    publisher.publish(wanted)
+    publisher.publish(wanted)
+    ids, payloads = ids_and_payloads(client, names, "default")
+    assert len(ids) == 6
+    assert len(payloads) == 3
+
+
+def test_the_scheduler_is_woken_by_one_token_at_most(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+    for _ in range(3):
+        publisher.publish([], wake_scheduler=True)
+    assert client.llen(names.wake_scheduler) == 1
+    publisher.publish(publications(1))
+    assert client.llen(names.wake_scheduler) == 1
+
+
+def test_changes_are_told_in_one_message(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+    changes = [Change(new_id(), "email.send", "default", State.RUNNING, 2, new_id() if n else None) for n in range(2)]
+    with client.pubsub() as listener:  # type: ignore[no-untyped-call]
+        listener.subscribe(names.events)
+        listener.get_message(timeout=2)
+        publisher.tell(changes)
+        heard: Any = listener.get_message(timeout=2)
+    assert json.loads(heard["data"]) == [
+        {
+            "task_id": str(c.task_id),
+            "name": "email.send",
+            "queue": "default",
+            "state": "running",
+            "attempt": 2,
+            "workflow_id": str(c.workflow_id) if c.workflow_id else None,
+        }
+        for c in changes
+    ]
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "wrong password"])
+def test_a_server_that_cannot_be_had_is_unavailable(redis_url: str, names: Names, url: str) -> None:
+    if url == "wrong password":
+        url = sa.make_url(redis_url).set(password="wrong").render_as_string(hide_password=False)
+    with make_redis(url) as client, pytest.raises(BrokerUnavailable):
+        Publisher(client, names).publish(publications(1))
+
+
+def test_after_a_restart_the_same_client_publishes_again(own_servers: tuple[Postgres, Valkey], names: Names) -> None:
+    _, valkey = own_servers
+    with make_redis(valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
+        publisher = Publisher(client, names)
+        first, second = publications(2), publications(2)
+        publisher.publish(first)
+        valkey.stop()
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish(second)
+        valkey.start()
+        publisher.publish(second)
+        ids, payloads = ids_and_payloads(client, names, "default")
+    assert payloads == set(ids) == {p.message_id.encode() for p in first + second}
+
+
+def test_a_server_that_is_full_is_unavailable_and_holds_no_id_without_its_payload(
+    own_servers: tuple[Postgres, Valkey], names: Names
+) -> None:
+    _, valkey = own_servers
+    with make_redis(valkey.url) as client:
+        client.config_set("maxmemory", "1")
+        with pytest.raises(BrokerUnavailable):
+            Publisher(client, names).publish(publications(2))
+        client.config_set("maxmemory", "0")
+        ids, payloads = ids_and_payloads(client, names, "default")
+    assert set(ids) <= payloads
+
+
+@contextmanager
+def cut_off_after(allowed: int, port: int) -> Iterator[int]:
+    """A way to the server that breaks after so many bytes; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def carry() -> None:
+            left = allowed
+            inward, _ = listener.accept()
+            with inward, socket.create_connection(("127.0.0.1", port)) as outward:
+                back = threading.Thread(target=_carry_back, args=(outward, inward), daemon=True)
+                back.start()
+                while left > 0 and (data := inward.recv(min(left, 4096))):
+                    outward.sendall(data)
+                    left -= len(data)
+                outward.shutdown(socket.SHUT_RDWR)
+                inward.shutdown(socket.SHUT_RDWR)
+                back.join(5)
+
+        thread = threading.Thread(target=carry, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+
+
+def _carry_back(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(4096):
+            target.sendall(data)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("allowed", [60, 400, 1000, 3000, 4500, 6000, 8000, 9500, 11_000])
+def test_cut_off_anywhere_it_leaves_no_id_without_its_payload(
+    client: redis.Redis, redis_url: str, names: Names, allowed: int
+) -> None:
+    wanted = publications(20) + publications(20, "other")
+    with cut_off_after(allowed, sa.make_url(redis_url).port or 0) as port:
+        through = sa.make_url(redis_url).set(port=port).render_as_string(hide_password=False)
+        with (
+            make_redis(through, socket_timeout=timedelta(seconds=2)) as broken,
+            pytest.raises(BrokerUnavailable),
+        ):
+            Publisher(broken, names).publish(wanted)
+    for queue in ("default", "other"):
+        ids, payloads = ids_and_payloads(client, names, queue)
+        assert set(ids) <= payloads
+
+
+def test_the_longest_cut_of_the_test_above_is_just_short_of_all(
+    client: redis.Redis, redis_url: str, names: Names
+) -> None:
+    """So that its cuts do fall where it matters."""
+    wanted = publications(20) + publications(20, "other")
+    with cut_off_after(20_000, sa.make_url(redis_url).port or 0) as port:
+        through = sa.make_url(redis_url).set(port=port).render_as_string(hide_password=False)
+        with make_redis(through) as whole:
+            assert Publisher(whole, names).publish(wanted) == 40
+    assert client.hlen(names.messages("other")) == 20
