@@ -78,7 +78,7 @@ choose_compose() {
 }
 
 compose() { # SECONDS COMMAND...
-    timeout "$1" "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT" \
+    timeout --foreground "$1" "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT" \
         --env-file "$WORK/smoke.env" -f "$ROOT/docker-compose.yml" "${@:2}"
 }
 work() { python3 "$ROOT/deploy/smoke_work.py" "$@"; }
@@ -116,7 +116,9 @@ finish() {
     local code=$?
     trap - EXIT
     trap '' INT TERM
-    if [ "$code" -ne 0 ]; then
+    if [ "$code" -ge 128 ]; then
+        printf '\nsmoke: told to stop at "%s"\n' "$STEP" >&2
+    elif [ "$code" -ne 0 ]; then
         [ -z "$STARTED" ] || show_logs || :
         printf '\nsmoke: FAILED at "%s" after %d s\n' "$STEP" $((SECONDS - BEGUN)) >&2
     fi

@@ -54,9 +54,7 @@ def submit(tasks: list[Document]) -> list[str]:
     """The ids, noted in SMOKE_IDS too."""
     ids: list[str] = []
     for start in range(0, len(tasks), MOST_IN_A_BATCH):
-        items = call("POST", "/api/v1/tasks/batch", {"tasks": tasks[start : start + MOST_IN_A_BATCH]})[
-            "items"
-        ]
+        items = call("POST", "/api/v1/tasks/batch", {"tasks": tasks[start : start + MOST_IN_A_BATCH]})["items"]
         ids += [item["id"] for item in items]
     note(ids)
     return ids
@@ -133,8 +131,7 @@ def say(text: str) -> None:
 def echo(options: argparse.Namespace) -> None:
     """Echo tasks in batches and a few one by one: all succeed and return what they were given."""
     tasks = [
-        {"name": "diagnostics.echo", "params": {"value": {"number": n}}, "tags": ["echo"]}
-        for n in range(options.count)
+        {"name": "diagnostics.echo", "params": {"value": {"number": n}}, "tags": ["echo"]} for n in range(options.count)
     ]
     began = time.monotonic()
     submit(tasks)
@@ -191,9 +188,7 @@ def workers(options: argparse.Namespace) -> None:
         alive = [w for w in items if w["state"] == "running" and options.queue in w["queues"]]
         return alive if len(alive) == options.count else None
 
-    for worker in until(
-        look, f"{options.count} workers serve {options.queue}", within_seconds=options.within
-    ):
+    for worker in until(look, f"{options.count} workers serve {options.queue}", within_seconds=options.within):
         say(worker["host"])
 
 
@@ -284,6 +279,8 @@ def main() -> int:
     except Broken as e:
         sys.stderr.write(f"{e}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

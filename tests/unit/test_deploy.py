@@ -86,8 +86,7 @@ def test_images_have_a_version(name: str) -> None:
 
 def test_memory_is_what_the_design_says() -> None:
     limits = {
-        name: (SERVICES[name]["mem_limit"], SERVICES[name]["mem_reservation"])
-        for name in ("worker", "worker-geo")
+        name: (SERVICES[name]["mem_limit"], SERVICES[name]["mem_reservation"]) for name in ("worker", "worker-geo")
     }
     assert limits == {"worker": ("512m", "256m"), "worker-geo": ("2g", "1g")}
 

@@ -110,7 +110,7 @@ class Admission:
             faults.append(self._unknown(item.name, prefix))
             return None
         kind, before = known.type, len(faults)
-        expires_at = self._expires_at(item, prefix, faults, now)
+        _check_times(item, prefix, faults, now)
         soft, hard = _limits(item, known, prefix, faults)
         params = self._params(kind, item.params, prefix, faults, measure=measure)
         if len(faults) > before or params is None:
@@ -127,7 +127,8 @@ class Admission:
             hard_timeout_seconds=hard,
             delay_seconds=item.delay_seconds,
             run_at=item.run_at,
-            expires_at=expires_at,
+            expires_at=item.expires_at,
+            life_seconds=self._life.total_seconds(),
             tags=list(dict.fromkeys(item.tags)) if item.tags else [],
             on_cancel=item.on_cancel,
             unique=Unique(item.unique.key, item.unique.hold) if item.unique else None,
@@ -163,19 +164,19 @@ class Admission:
             return Fault(f"{prefix}/name", str(e), UnknownTaskType.code)
         raise AssertionError("unreachable")
 
-    def _expires_at(self, item: SubmitTask, prefix: str, faults: list[Fault], now: datetime) -> datetime:
-        due = now
-        if item.run_at is not None:
-            due = max(now, item.run_at)
-            if item.delay_seconds is not None:
-                faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
-            if abs(item.run_at - now) > _YEAR:
-                faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
-        elif item.delay_seconds:
-            due = now + timedelta(seconds=item.delay_seconds)
-        if item.expires_at is not None and item.expires_at <= due:
-            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
-        return item.expires_at or due + self._life
+
+def _check_times(item: SubmitTask, prefix: str, faults: list[Fault], now: datetime) -> None:
+    due = now
+    if item.run_at is not None:
+        due = max(now, item.run_at)
+        if item.delay_seconds is not None:
+            faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
+        if abs(item.run_at - now) > _YEAR:
+            faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
+    elif item.delay_seconds:
+        due = now + timedelta(seconds=item.delay_seconds)
+    if item.expires_at is not None and item.expires_at <= due:
+        faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
 
 
 def _limits(item: SubmitTask, known: _Known, prefix: str, faults: list[Fault]) -> tuple[float, float]:

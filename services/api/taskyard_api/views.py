@@ -86,7 +86,7 @@ class TaskViews:
             "run_at": written.run_at,
             "started_at": None,
             "finished_at": None,
-            "expires_at": new.expires_at,
+            "expires_at": written.expires_at,
             "cancel_requested_at": None,
             "worker": None,
             "tags": new.tags,

@@ -135,7 +135,9 @@ class Child:
             settings=settings,
             storage=LocalStorage(settings.storage_dir),
             connect=lambda: ledger.transaction(self._tasks_engine),
-            submitter=LedgerSubmitter(self._tasks_engine, self.dispatcher, cipher, settings.queues),
+            submitter=LedgerSubmitter(
+                self._tasks_engine, self.dispatcher, cipher, settings.queues, life=settings.task_life
+            ),
             sink=self.writer,
             desk=self.desk,
             ends=self.writer,

@@ -29,7 +29,7 @@ def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
     try:
         fits = isinstance(returned, task_type.result)
         model = returned if fits else task_type.result.model_validate(returned)
-        value = model.model_dump(mode="json", warnings="error")
+        value = model.model_dump(mode="json")
         check_storable(value)
         size = len(orjson.dumps(value))
     except Exception as e:  # noqa: BLE001 - a model's own code runs here; running the task again would not help

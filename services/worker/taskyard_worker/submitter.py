@@ -27,11 +27,14 @@ _PAGE = 1000
 
 
 class LedgerSubmitter:
-    def __init__(self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Sequence[str]) -> None:
+    def __init__(
+        self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Sequence[str], *, life: timedelta
+    ) -> None:
         self._engine = engine
         self._dispatcher = dispatcher
         self._cipher = cipher
         self._queues = frozenset(queues)
+        self._life = life
 
     def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
         """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
@@ -75,6 +78,7 @@ class LedgerSubmitter:
             soft_timeout_seconds=task_type.soft_limit.total_seconds(),
             hard_timeout_seconds=task_type.hard_limit.total_seconds(),
             delay_seconds=delay or None,
+            life_seconds=self._life.total_seconds(),
             tags=list(child.tags),
             request_id=parent.request_id,
             traceparent=parent.traceparent,

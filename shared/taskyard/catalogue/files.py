@@ -23,13 +23,13 @@ def _checked_pattern(source: str) -> str:
 
 class ProcessLargeFileParams(Params):
     item_id: UUID
-    pattern: (
-        Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_checked_pattern)] | None
-    ) = Field(
-        default=None,
-        description="A regular expression (Python's syntax, without backreferences and lookaround) that"
-        " is looked for in every line; anchor it with ^ and $ to match whole lines.",
-        examples=[r"^\S+ \d{3} "],
+    pattern: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_checked_pattern)] | None = (
+        Field(
+            default=None,
+            description="A regular expression (Python's syntax, without backreferences and lookaround) that"
+            " is looked for in every line; anchor it with ^ and $ to match whole lines.",
+            examples=[r"^\S+ \d{3} "],
+        )
     )
 
 

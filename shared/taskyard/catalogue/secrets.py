@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
@@ -29,12 +28,16 @@ class Cipher:
     """Encrypts with the first key, decrypts with any. Without keys it refuses both."""
 
     def __init__(self, keys: Sequence[str]) -> None:
+        # Imported late: a supervisor knows the task types too and never opens a secret.
+        from cryptography.fernet import Fernet, MultiFernet
+
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
         except (ValueError, TypeError):
             raise SecretsUnreadable(
                 "TASKYARD_SECRET_KEYS: each key must be 32 url-safe base64-encoded bytes "
-                "(make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')"
+                "(make one with: python -c "
+                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')"
             ) from None
 
     @property
@@ -47,6 +50,8 @@ class Cipher:
         return {MARK: self._fernet.encrypt(orjson.dumps(value)).decode()}
 
     def open(self, sealed: dict[str, Any]) -> Any:
+        from cryptography.fernet import InvalidToken
+
         if self._fernet is None:
             raise SecretsUnreadable("TASKYARD_SECRET_KEYS is not set: secret parameters cannot be read")
         try:
@@ -102,9 +107,7 @@ class Secret(Generic[T]):
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         made = handler(schema)
         made.update(writeOnly=True, format="password")
         return made

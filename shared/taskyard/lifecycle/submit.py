@@ -31,7 +31,7 @@ class Unique:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
     """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
-    `delay_seconds`.
+    `delay_seconds`; without `expires_at` the task expires `life_seconds` after it is due, by PostgreSQL's clock.
     """
 
     id: UUID
@@ -45,6 +45,7 @@ class NewTask:
     delay_seconds: float | None = None
     run_at: datetime | None = None
     expires_at: datetime | None = None
+    life_seconds: float | None = None
     tags: Sequence[str] = ()
     on_cancel: str = "cancel_children"
     unique: Unique | None = None
@@ -65,6 +66,7 @@ class SubmittedTask:
     state: State
     created_at: datetime
     run_at: datetime
+    expires_at: datetime | None
     publication: int
 
 
@@ -86,14 +88,16 @@ WITH incoming AS (
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
-        expires_at timestamptz, tags text[], on_cancel text, unique_hold text, request_id text, traceparent text,
-        submitted_by text, allowed_queues text[], workflow_id uuid, schedule_id uuid, parent_id uuid)
+        expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, unique_hold text,
+        request_id text, traceparent text, submitted_by text, allowed_queues text[],
+        workflow_id uuid, schedule_id uuid, parent_id uuid)
 ), inserted AS (
     INSERT INTO task (
         id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds, expires_at, tags,
         on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id, schedule_id,
         parent_id, run_at, state, due_at, queued_at, publication)
-    SELECT id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds, expires_at,
+    SELECT id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds,
+        coalesce(expires_at, due + life_seconds * interval '1 second'),
         tags, on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id,
         schedule_id, parent_id, due,
         CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
@@ -102,7 +106,7 @@ WITH incoming AS (
         CASE WHEN due > now() THEN 0 ELSE 1 END
     FROM incoming ORDER BY id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, name, queue, state, created_at, run_at, publication
+    RETURNING id, name, queue, state, created_at, run_at, expires_at, publication
 ), boxed AS (
     INSERT INTO outbox (task_ids)
     SELECT array_agg(id) FROM inserted WHERE state = 'queued' HAVING count(*) > 0
@@ -115,7 +119,7 @@ SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
 _QUEUED = State.QUEUED
 
 _READ_BACK = sa.text("""
-SELECT id, name, queue, state, created_at, run_at, publication FROM task WHERE id = ANY(:ids)
+SELECT id, name, queue, state, created_at, run_at, expires_at, publication FROM task WHERE id = ANY(:ids)
 """)
 
 
@@ -132,7 +136,8 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
         missing = [t.id for t in tasks if t.id not in found]
         rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
     by_id = {
-        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.publication) for r in rows
+        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.expires_at, r.publication)
+        for r in rows
     }
     written = [by_id[t.id] for t in tasks]
     queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]

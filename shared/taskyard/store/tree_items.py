@@ -62,9 +62,7 @@ def lock(conn: Connection, item_id: UUID) -> TreeItem | None:
     return None if row is None else _item(row)
 
 
-def page(
-    conn: Connection, *, limit: int, before: UUID | None = None, parent_id: UUID | None = None
-) -> list[TreeItem]:
+def page(conn: Connection, *, limit: int, before: UUID | None = None, parent_id: UUID | None = None) -> list[TreeItem]:
     """Up to `limit` items, newest first, from just below the id `before`; of one parent where that is set."""
     statement = sa.select(tree_item).order_by(tree_item.c.id.desc()).limit(limit)
     if before is not None:

@@ -211,10 +211,11 @@ def test_a_page_of_a_list_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> Non
 @pytest.mark.parametrize("states", [(), (State.RUNNING,), (State.SUCCEEDED,)], ids=str)
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_list_by_tag_reads_the_tagged_rows_at_worst(seeded: Seeded, tag: str, states: tuple[State, ...]) -> None:
-    if tag == seeding.COMMON_TAG and State.SUCCEEDED in states and seeded.is_waiting:
-        pytest.skip("known not to be flat: see docs/decisions/0003-indexes.md")
-    # A tag in 1,000 rows of a million: all of them, in each queue.
-    seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(tag=tag, states=states)), pages=6500)
+    # A tag in 1,000 rows of a million: all of them, in each queue. A common tag with a final state behind a backlog is
+    # known not to be flat (docs/decisions/0003-indexes.md): it passes over the backlog, and still scans no table.
+    behind_a_backlog = tag == seeding.COMMON_TAG and State.SUCCEEDED in states and seeded.is_waiting
+    pages = 2_000_000 if behind_a_backlog else 6500
+    seeded.measure(lambda conn: reads.tasks_page(conn, reads.TaskFilter(tag=tag, states=states)), pages=pages)
 
 
 def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded: Seeded) -> None:

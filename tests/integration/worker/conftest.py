@@ -1,0 +1,41 @@
+"""A child's parts on real servers, each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from taskyard.broker.connect import make_redis
+from taskyard.store import engine as ledger
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey
+from tests.integration.worker.parts import Bench
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    made = make_redis(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bench(engine: Engine, client: redis.Redis) -> Iterator[Bench]:
+    """A ledger, a broker, and a worker that lives."""
+    made = Bench(engine, client)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_bench(own_servers: tuple[Postgres, Valkey]) -> Iterator[Bench]:
+    """On servers of its own, to be stopped and killed."""
+    engine, client = ledger.make_engine(own_servers[0].url()), make_redis(own_servers[1].url)
+    made = Bench(engine, client)
+    yield made
+    made.close()
+    engine.dispose()
+    client.close()

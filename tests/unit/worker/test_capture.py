@@ -1,0 +1,172 @@
+"""What a task prints and logs becomes its log: whole lines, of the right task."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import structlog
+
+from taskyard.settings import Settings
+from taskyard.telemetry.logging import set_up_logging
+from taskyard_worker import capture
+from taskyard_worker.context import TaskContext
+
+
+class Lines:
+    """A sink that keeps what it is told, by task."""
+
+    def __init__(self) -> None:
+        self.of: dict[UUID, list[str]] = {}
+        self.levels: list[str] = []
+
+    def progress(self, *_: object) -> None: ...
+
+    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
+        self.of.setdefault(task_id, []).append(data["message"])
+        self.levels.append(data["level"])
+
+
+def context_of(sink: Lines, number: int = 1) -> TaskContext:
+    nothing: Any = None
+    task_id = UUID(int=number)
+    return TaskContext(
+        task_id, task_id, "a.b", 1, Settings(), storage=nothing, sink=sink, submitter=nothing, connect=nothing
+    )
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def out() -> Iterator[io.TextIOBase]:
+    """What a child's `sys.stdout` is (pytest has its own for each phase); all is put back afterwards."""
+    root, stdout = logging.getLogger(), sys.stdout
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    sys.stdout = io.StringIO()
+    set_up_logging("worker", level="info", style="json")
+    capture.install()
+    installed, sys.stdout = sys.stdout, stdout
+    yield installed  # type: ignore[misc]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+
+
+def test_a_print_is_one_line_whatever_its_arguments(lines: Lines, out: io.TextIOBase) -> None:
+    with capture.current(context_of(lines)):
+        print("a", "b", 3, sep=", ", file=out)
+        print("first\nsecond\n\n  \nthird", file=out)
+    assert lines.of == {UUID(int=1): ["a, b, 3", "first", "second", "third"]}
+    assert out._inner.getvalue() == "a, b, 3\nfirst\nsecond\n\n  \nthird\n"
+
+
+def test_a_last_line_without_an_end_is_kept(lines: Lines, out: io.TextIOBase) -> None:
+    with capture.current(context_of(lines)):
+        out.write("no ")
+        out.write("end")
+    assert lines.of == {UUID(int=1): ["no end"]}
+
+
+def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: Lines, out: io.TextIOBase) -> None:
+    with capture.current(context_of(lines)):
+        out.writelines(f"\r{percent} %" for percent in range(101))
+        out.write("\n")
+        out.write("dos\r\n")
+    assert lines.of == {UUID(int=1): ["100 %", "dos"]}
+
+
+def test_a_print_without_end_does_not_pile_up(lines: Lines, out: io.TextIOBase) -> None:
+    with capture.current(context_of(lines)):
+        out.writelines("x" * 100 for _ in range(1000))
+        assert max(map(len, lines.of[UUID(int=1)])) < 10_000
+    assert sum(map(len, lines.of[UUID(int=1)])) == 100_000
+
+
+def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: io.TextIOBase) -> None:
+    together = threading.Barrier(8)
+
+    def task(number: int) -> None:
+        with capture.current(context_of(lines, number)):
+            together.wait()
+            for n in range(50):
+                print("task", number, "line", n, file=out)
+
+    threads = [threading.Thread(target=task, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lines.of == {UUID(int=t): [f"task {t} line {n}" for n in range(50)] for t in range(8)}
+
+
+def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: io.TextIOBase) -> None:
+    async def task(number: int) -> None:
+        with capture.current(context_of(lines, number)):
+            for n in range(3):
+                print(number, end="-", file=out)
+                await asyncio.sleep(0)
+                print(n, file=out)
+
+    async def main() -> None:
+        await asyncio.gather(*(task(n) for n in range(5)))
+
+    asyncio.run(main())
+    assert lines.of == {UUID(int=t): [f"{t}-{n}" for n in range(3)] for t in range(5)}
+
+
+def test_nothing_is_heard_before_and_after_a_task(lines: Lines, out: io.TextIOBase) -> None:
+    print("before", file=out)
+    with capture.current(context_of(lines)):
+        pass
+    print("after", file=out)
+    logging.getLogger("mine").info("after")
+    assert lines.of == {}
+
+
+def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_platform_are_not(
+    lines: Lines, out: io.TextIOBase
+) -> None:
+    with capture.current(context_of(lines)):
+        logging.getLogger("mine").warning("disk %d %% full", 93)
+        logging.getLogger("taskyard_worker.tasks.files").info("counted")
+        for platform in ("taskyard.lifecycle", "taskyard_worker.writer", "sqlalchemy.pool", "dramatiq.worker"):
+            logging.getLogger(platform).error("not the task's")
+    assert lines.of == {UUID(int=1): ["disk 93 % full", "counted"]}
+    assert lines.levels == ["warning", "info"]
+
+
+def test_what_a_task_says_through_structlog_is_readable(lines: Lines, out: io.TextIOBase) -> None:
+    with capture.current(context_of(lines)):
+        structlog.stdlib.get_logger("mine").info("image_read", width=640, name="a b")
+    assert lines.of == {UUID(int=1): ["image_read width=640 name=a b"]}
+
+
+def test_the_service_s_own_lines_name_the_task_while_it_runs(
+    lines: Lines, out: io.TextIOBase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = io.StringIO()
+    logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
+    with capture.current(context_of(lines)):
+        logging.getLogger("mine").info("inside")
+    logging.getLogger("mine").info("outside")
+    inside, outside = stream.getvalue().splitlines()
+    assert f'"task_id": "{UUID(int=1)}"' in inside
+    assert "task_id" not in outside
+
+
+@pytest.mark.parametrize("name", ["encoding", "errors", "buffer"])
+def test_standard_output_still_has_what_libraries_ask_of_it(name: str) -> None:
+    with io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace") as inner:
+        stream = capture._Stream(inner)
+        assert getattr(stream, name) == getattr(inner, name)
+        assert stream.writable()

@@ -1,0 +1,128 @@
+"""A child process from its supervisor's side: last words, causes of death, stuck loops."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from taskyard_worker import handle
+from taskyard_worker.handle import Handle, cause_of
+from taskyard_worker.slots import SlotTable
+from tests.support.fleet import wait_for
+
+Start = Callable[..., Handle]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a stand-in for a child: any Python code, with the line as its standard output."""
+    started: list[Handle] = []
+
+    def make(code: str) -> Handle:
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stdin=subprocess.DEVNULL)
+        theirs.close()
+        ours.setblocking(False)
+        table = SlotTable.create(8)
+        table.hand_down()
+        started.append(Handle(0, process, ours, table, time.monotonic()))
+        return started[-1]
+
+    yield make
+    for child in started:
+        if child.process.returncode is None:
+            child.kill("the test is over")
+            wait_for(lambda child=child: child.reap() is not None, 5, "the end")  # type: ignore[misc]
+        child.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (0, "exit code 0"),
+        (2, "exit code 2"),
+        (-9, "killed by signal 9 (SIGKILL)"),
+        (-11, "killed by signal 11 (SIGSEGV)"),
+        (-35, "killed by signal 35"),
+    ],
+)
+def test_the_cause_of_a_death_is_said_in_words(code: int, text: str) -> None:
+    assert cause_of(code) == text
+
+
+def test_what_a_child_says_is_heard_whole_however_it_arrives(start: Start) -> None:
+    child = start(
+        "import os, time\n"
+        'os.write(1, b\'{"event": "re\'); time.sleep(0.1); os.write(1, b\'ady"}\\n{"event": "retiring"}\\n\')\n'
+    )
+    heard: list[object] = []
+    wait_for(lambda: bool(heard.extend(child.hear())) or child.is_silent, 5, "it to fall silent")
+    assert heard == [{"event": "ready"}, {"event": "retiring"}]
+    assert child.hear() == []
+
+
+def test_noise_on_the_line_does_not_end_the_supervisor(start: Start) -> None:
+    child = start('import os; os.write(1, b\'oops\\n[1]\\n7\\n\\xff\\n{"event": "ready"}\\n\')')
+    heard: list[object] = []
+    wait_for(lambda: bool(heard.extend(child.hear())) or child.is_silent, 5, "it to fall silent")
+    assert heard == [{"event": "ready"}]
+
+
+def test_speaking_to_a_dead_child_does_no_harm(start: Start) -> None:
+    child = start("")
+    wait_for(lambda: child.reap() is not None, 5, "the end")
+    for _ in range(3):
+        child.say({"do": "drain"})
+
+
+def test_a_child_that_is_killed_after_its_death_is_still_reaped_with_its_own_exit_code(start: Start) -> None:
+    # `Popen.kill` looks first whether it has ended, and takes its exit status away from `reap`.
+    child = start("import sys; sys.exit(7)")
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    child.kill("too late")
+    ended = child.reap()
+    assert ended is not None
+    assert ended[0] == 7
+    child.kill("much too late")
+
+
+def test_a_child_is_reaped_once_with_its_exit_code_and_peak_memory(start: Start) -> None:
+    child = start("import sys; x = bytearray(64 << 20); sys.stdin.read(); sys.exit(3)")
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    ended = child.reap()
+    assert ended is not None
+    code, usage = ended
+    assert code == child.process.returncode == 3
+    assert usage.ru_maxrss * 1024 > 64 << 20
+
+
+@pytest.mark.parametrize(("loop", "word"), [("wrote", "writer"), ("polled", "consumer")])
+def test_a_loop_that_stopped_while_the_main_thread_turns_is_noticed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, loop: str, word: str
+) -> None:
+    monkeypatch.setattr(handle, "_GRACE_SECONDS", 0.05)
+    child = start("import time; time.sleep(60)")
+    assert child.stuck() is None, "nothing was reported yet"
+    times = {"tick": 1000.0, "polled": 1000.0, "wrote": 1000.0}
+    child.table.report(pid=1, runs=0, **{**times, loop: 1000.0 - handle.STUCK_SECONDS + 1})
+    assert child.stuck() is None
+    child.table.report(pid=1, runs=0, **{**times, loop: 1000.0 - handle.STUCK_SECONDS})
+    assert child.stuck() is None, "it may only have been stopped for a while"
+    time.sleep(0.1)
+    assert child.stuck() == f"its {word} had stopped"
+    child.table.report(pid=1, runs=0, **times)
+    assert child.stuck() is None
+
+
+def test_a_child_whose_main_thread_stopped_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle, "_GRACE_SECONDS", 0.0)
+    child = start("import time; time.sleep(60)")
+    child.table.report(pid=1, runs=0, tick=1000.0, polled=1000.0, wrote=1000.0)
+    time.sleep(0.01)
+    assert child.stuck() is None

@@ -1,0 +1,249 @@
+"""The runner: every claim that begins comes to exactly one end, whatever the task does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+from uuid import UUID
+
+import pytest
+from cryptography.fernet import Fernet
+
+from taskyard.catalogue.secrets import Cipher, Secret
+from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
+from taskyard.domain.tasks import Failed, RetryIn, Succeeded
+from taskyard.settings import Settings
+from taskyard_worker.context import TaskContext
+from taskyard_worker.desk import Desk, Slot
+from taskyard_worker.runner import Runner
+from taskyard_worker.writer import End
+
+from .making import claim_some, make_desk
+
+
+class Input(Params):
+    value: int = 0
+    token: Secret[str] | None = None
+
+
+class Output(Result):
+    value: int
+
+
+TYPE = TaskType(name="tests.task", description="", params=Input, result=Output)
+
+
+class Stage:
+    """A runner of one function, and what came of its claims."""
+
+    def __init__(self, function: Callable[..., Any], cipher: Cipher | None = None, threads: int = 4) -> None:
+        nothing: Any = None
+        self.desk: Desk = make_desk(threads)
+        self.ends: list[End] = []
+        self.told: list[str] = []
+        self.runner = Runner(
+            catalogue=Catalogue([TYPE]),
+            functions={TYPE.name: function},
+            cipher=cipher or Cipher([]),
+            settings=Settings(),
+            storage=nothing,
+            connect=nothing,
+            submitter=nothing,
+            sink=self,
+            desk=self.desk,
+            ends=self,
+        )
+        self.desk.is_async = self.runner.is_async
+
+    def end(self, end: End) -> None:
+        self.ends.append(end)
+
+    def progress(self, *_: object) -> None: ...
+
+    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
+        self.told.append(data["message"])
+
+    def claim(self, count: int = 1, **changes: Any) -> list[Slot]:
+        return claim_some(self.desk, count, name=TYPE.name, params={"value": 1}, **changes)
+
+    def run(self, **changes: Any) -> End:
+        (slot,) = self.claim(**changes)
+        self.runner.run(slot)
+        self.wait(1)
+        (end,) = self.ends
+        assert end.slot is slot
+        assert self.desk.running == 0, "its thread or its place on the loop is free again"
+        return end
+
+    def wait(self, count: int) -> None:
+        until = time.monotonic() + 10
+        while len(self.ends) < count:
+            assert time.monotonic() < until, self.ends
+            time.sleep(0.005)
+
+
+def raising(error: BaseException) -> Callable[..., NoReturn]:
+    def task(params: Input, context: TaskContext) -> NoReturn:
+        raise error
+
+    return task
+
+
+def raising_later(error: BaseException) -> Callable[..., Any]:
+    async def task(params: Input, context: TaskContext) -> NoReturn:
+        await asyncio.sleep(0)
+        raise error
+
+    return task
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise self
+
+
+def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
+    end = Stage(lambda params, context: Output(value=params.value + context.attempt)).run(attempt=2)
+    assert end.outcome == Succeeded({"value": 3})
+    assert end.run_seconds is not None
+    assert 0 <= end.run_seconds < 5
+
+
+def test_an_async_function_runs_too() -> None:
+    async def task(params: Input, context: TaskContext) -> Output:
+        await asyncio.sleep(0.01)
+        return Output(value=params.value)
+
+    end = Stage(task).run()
+    assert end.outcome == Succeeded({"value": 1})
+    assert (end.run_seconds or 0) >= 0.01
+
+
+@pytest.mark.parametrize("make", [raising, raising_later])
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit(), MemoryError()]
+)
+def test_no_error_gets_out_of_a_run_or_leaves_a_claim_without_an_end(
+    make: Callable[..., Any], error: BaseException
+) -> None:
+    outcome = Stage(make(error)).run().outcome
+    assert isinstance(outcome, Failed | RetryIn)
+    assert outcome.fault.type == type(error).__name__
+
+
+@pytest.mark.parametrize("make", [raising, raising_later])
+def test_a_task_that_cancels_itself_is_not_run_again_for_nothing_for_ever(make: Callable[..., Any]) -> None:
+    assert isinstance(Stage(make(asyncio.CancelledError())).run().outcome, Failed)
+
+
+@pytest.mark.parametrize("make", [raising, raising_later])
+def test_an_error_that_cannot_say_what_it_is_ends_the_claim_all_the_same(make: Callable[..., Any]) -> None:
+    outcome = Stage(make(Unspeakable())).run().outcome
+    assert isinstance(outcome, Failed | RetryIn)
+    assert outcome.fault.code == "task_exception"
+
+
+def test_an_endless_recursion_ends_the_task_only() -> None:
+    def task(params: Input, context: TaskContext) -> Output:
+        return task(params, context)
+
+    outcome = Stage(task).run().outcome
+    assert isinstance(outcome, RetryIn)
+    assert outcome.fault.type == "RecursionError"
+    assert len(outcome.fault.traceback or "") <= 32_000
+
+
+def test_parameters_that_no_longer_fit_fail_for_good_without_a_run() -> None:
+    ran: list[int] = []
+    stage = Stage(lambda params, context: ran.append(1))
+    (slot,) = claim_some(stage.desk, name=TYPE.name, params={"value": "many"})
+    stage.runner.run(slot)
+    (end,) = stage.ends
+    assert isinstance(end.outcome, Failed)
+    assert end.outcome.fault.code == "params_invalid"
+    assert ran == []
+
+
+def test_a_secret_that_no_key_opens_fails_for_good_and_a_known_one_is_struck_out_of_all_it_says() -> None:
+    key = Fernet.generate_key().decode()
+    sealed = {"value": 1, "token": Cipher([key]).seal("hunter2")}
+
+    def task(params: Input, context: TaskContext) -> Output:
+        assert params.token is not None
+        context.log(f"with {params.token.reveal()}")
+        raise RuntimeError(params.token.reveal())
+
+    stage = Stage(task, Cipher([key]))
+    (slot,) = claim_some(stage.desk, name=TYPE.name, params=sealed)
+    stage.runner.run(slot)
+    assert "hunter2" not in repr(stage.ends) + repr(stage.told)
+    assert stage.told == ["with ***"]
+
+    stage = Stage(task, Cipher([Fernet.generate_key().decode()]))
+    (slot,) = claim_some(stage.desk, name=TYPE.name, params=sealed)
+    stage.runner.run(slot)
+    outcome = stage.ends[0].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.fault.code == "secret_unreadable"
+
+
+def test_a_claim_that_was_given_back_is_not_run() -> None:
+    ran: list[int] = []
+    stage = Stage(lambda params, context: ran.append(1))
+    (slot,) = stage.claim()
+    stage.desk.give_back()
+    stage.runner.run(slot)
+    assert (ran, stage.ends) == ([], [])
+
+
+def test_a_claim_that_is_delivered_twice_runs_once() -> None:
+    stage = Stage(lambda params, context: Output(value=1))
+    (slot,) = stage.claim()
+    stage.runner.run(slot)
+    stage.runner.run(slot)
+    assert len(stage.ends) == 1
+
+
+def test_the_thread_that_starts_an_async_task_is_free_at_once_and_a_hundred_run_side_by_side() -> None:
+    running = threading.Semaphore(0)
+    release = threading.Event()
+
+    async def task(params: Input, context: TaskContext) -> Output:
+        running.release()
+        while not release.is_set():  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.01)
+        return Output(value=1)
+
+    stage = Stage(task)
+    for slot in (slot for _ in range(25) for slot in stage.claim(4)):
+        stage.runner.run(slot)
+    assert all(running.acquire(timeout=5) for _ in range(100))
+    assert stage.desk.room(["default"]) == 0
+    release.set()
+    stage.wait(100)
+    assert (stage.desk.running, stage.desk.room(["default"])) == (0, 4)
+
+
+def test_an_async_task_that_blocks_the_loop_holds_up_others_but_loses_none() -> None:
+    async def task(params: Input, context: TaskContext) -> Output:
+        time.sleep(0.1)  # noqa: ASYNC251 - on purpose
+        return Output(value=1)
+
+    stage = Stage(task)
+    for slot in stage.claim(3):
+        stage.runner.run(slot)
+    stage.wait(3)
+    assert [end.outcome for end in stage.ends] == [Succeeded({"value": 1})] * 3
+
+
+def test_a_function_that_ends_its_thread_the_hard_way_does_not_take_the_thread_along() -> None:
+    stage = Stage(lambda params, context: sys.exit(3))
+    slots = stage.claim(2)
+    thread = threading.Thread(target=lambda: [stage.runner.run(slot) for slot in slots])
+    thread.start()
+    thread.join(5)
+    assert len(stage.ends) == 2

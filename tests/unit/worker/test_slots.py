@@ -1,0 +1,115 @@
+"""The slot table: what a supervisor reads of a child, at any moment and after its death."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from taskyard_worker.slots import NAME_BYTES, Phase, SlotTable
+
+from .making import make_table
+
+DESCRIBE_FOR_EVER = """
+import sys
+from uuid import UUID
+from taskyard_worker.slots import SlotTable
+
+table = SlotTable(int(sys.argv[1]), int(sys.argv[2]))
+table.enter(0, UUID(int=1), UUID(int=2))
+table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
+print(flush=True)
+while True:
+    table.describe(0, "n" * 64, 5, 1.0, 2.0)
+    table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
+"""
+DIE_HOLDING = """
+import os, sys
+from uuid import UUID
+from taskyard_worker.slots import SlotTable
+
+SlotTable(int(sys.argv[1]), 8).enter(5, UUID(sys.argv[2]), UUID(int=1))
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
+    table = make_table()
+    task, claim = uuid4(), uuid4()
+    before = time.monotonic()
+    table.enter(3, task, claim)
+    (entry,) = table.entries()
+    assert (entry.phase, entry.task_id, entry.claim, entry.begun_at) == (Phase.CLAIMING, task, claim, 0.0)
+    assert before <= entry.claimed_at <= time.monotonic()
+
+    table.describe(3, "email.send", 7, 540.0, 600.0)
+    table.set_phase(3, Phase.CLAIMED)
+    table.begin(3)
+    (entry,) = table.entries()
+    assert (entry.phase, entry.name, entry.attempt) == (Phase.BEGUN, "email.send", 7)
+    assert (entry.soft_at, entry.hard_at) == (540.0, 600.0)
+    assert (entry.task_id, entry.claim) == (task, claim)
+    assert entry.claimed_at <= entry.begun_at <= time.monotonic()
+
+    table.set_phase(3, Phase.FREE)
+    assert list(table.entries()) == []
+
+
+def test_a_place_that_is_used_again_shows_nothing_of_the_claim_before() -> None:
+    table = make_table()
+    table.enter(0, uuid4(), uuid4())
+    table.describe(0, "email.send_welcome", 9, 1.0, 2.0)
+    table.begin(0)
+    table.set_phase(0, Phase.FREE)
+    table.enter(0, uuid4(), uuid4())
+    (entry,) = table.entries()
+    assert (entry.name, entry.attempt, entry.begun_at, entry.soft_at, entry.hard_at) == ("", 0, 0, 0, 0)
+
+
+def test_a_long_name_is_cut_and_neither_neighbour_is_touched() -> None:
+    table = make_table()
+    for index in range(3):
+        table.enter(index, UUID(int=index), UUID(int=index))
+    table.describe(1, "ü" * 100, 1, 1.0, 1.0)
+    names = [entry.name for entry in table.entries()]
+    assert names == ["", "ü" * (NAME_BYTES // 2), ""]
+    assert [entry.task_id for entry in table.entries()] == [UUID(int=0), UUID(int=1), UUID(int=2)]
+
+
+def test_whoever_reads_while_a_claim_is_described_never_finds_it_gone() -> None:
+    # `struct.pack_into` clears the place first: a child killed in that moment would have lost the claim.
+    table = SlotTable.create(8)
+    arguments = [str(table.fd), str(table.size)]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", DESCRIBE_FOR_EVER, *arguments], pass_fds=[table.fd], stdout=subprocess.PIPE
+    )
+    table.hand_down()
+    try:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            (entry,) = table.entries()
+            assert (entry.task_id, entry.claim) == (UUID(int=1), UUID(int=2))
+            assert table.header().wrote == 1.0
+    finally:
+        writer.kill()
+        writer.communicate()
+
+
+def test_the_table_outlives_the_child_and_leaves_no_descriptor_behind() -> None:
+    before = open_descriptors()
+    table = SlotTable.create(8)
+    task = uuid4()
+    arguments = [sys.executable, "-c", DIE_HOLDING, str(table.fd), str(task)]
+    assert subprocess.run(arguments, pass_fds=[table.fd], check=False).returncode == -9
+    table.hand_down()
+    assert [entry.task_id for entry in table.entries()] == [task]
+    table.close()
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
