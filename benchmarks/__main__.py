@@ -40,9 +40,7 @@ def main() -> int:
             )  # fmt: skip
             port = int(env["TASKYARD_API_PORT"])
             ready = f"http://127.0.0.1:{port}/health/ready"
-            with running(
-                "taskyard-api", "serve", env=env, ready=lambda: answers(ready), log=home / "api.log"
-            ):
+            with running("taskyard-api", "serve", env=env, ready=lambda: answers(ready), log=home / "api.log"):
                 rounds = Rounds(home, env, port, scale=0.25 if options.quick else 1.0)
                 for number in range(1, count + 1):
                     print(f"round {number} of {count}", file=sys.stderr, flush=True)

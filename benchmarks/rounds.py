@@ -122,9 +122,7 @@ class Rounds:
             for _ in range(self._count(25)):
                 load.run(self.port, [SINGLE], 1)
                 time.sleep(random.uniform(0.1, 0.4))
-        waits = sa.text(
-            "SELECT extract(epoch FROM started_at - created_at) FROM task WHERE created_at > :mark"
-        )
+        waits = sa.text("SELECT extract(epoch FROM started_at - created_at) FROM task WHERE created_at > :mark")
         rows = ledger.run(self.engine, lambda conn: conn.execute(waits, {"mark": mark}).scalars().all())
         self.figures["latency"] += [float(seconds) for seconds in rows]
 

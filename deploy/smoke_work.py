@@ -211,9 +211,8 @@ def running(options: argparse.Namespace) -> None:
 
 
 def wait_for(options: argparse.Namespace) -> None:
-    """Waits until all tasks with this tag have succeeded; prints how many took more than one attempt."""
-    tasks = settled(options.tag, options.count, within_seconds=options.within)
-    say(str(sum(1 for task in tasks if task["attempt"] > 1)))
+    """Waits until all tasks with this tag have succeeded."""
+    settled(options.tag, options.count, within_seconds=options.within)
 
 
 def delayed(options: argparse.Namespace) -> None:

@@ -13,9 +13,7 @@ from taskyard_dev.stack import run
 
 
 def up(
-    workers: Annotated[
-        int, typer.Option(min=1, max=16, help="General workers, next to the one for geo.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="General workers, next to the one for geo.")] = 1,
     schedulers: Annotated[int, typer.Option(min=1, max=8, help="One leads, the others stand by.")] = 1,
     api_port: Annotated[
         int | None,

@@ -130,10 +130,7 @@ def services(
         command: list[str | Path] = [installed(program), *arguments]
         return Service(name, command, variables, Path.cwd(), console, stop_within=STOPS_WITHIN + drains)
 
-    made = [
-        make(name, 9110 + number, "taskyard-scheduler", "run")
-        for number, name in enumerate(plan.scheduler_names)
-    ]
+    made = [make(name, 9110 + number, "taskyard-scheduler", "run") for number, name in enumerate(plan.scheduler_names)]
     made += [
         make(name, 9120 + number, "taskyard-worker", "run", "--queues", GENERAL_QUEUES, **mail)
         for number, name in enumerate(plan.worker_names)

@@ -54,9 +54,7 @@ class Postgres:
     Once started, this object keeps its port over stops and starts.
     """
 
-    def __init__(
-        self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory.absolute()
         self._wanted_port = port
         self._settings = {**SETTINGS, **(settings or {})}
@@ -141,9 +139,7 @@ class Postgres:
         with self.connect("postgres") as connection:
             connection.execute(statement)
 
-    def start(
-        self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)
-    ) -> None:
+    def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
         """Start the server and wait until it takes connections; makes the data directory the first time.
 
         `patience`: how long a predecessor may take to stop that has just lost its stack.
@@ -236,9 +232,7 @@ class Postgres:
         log = home.open_log(self.log)
         start = self.log.stat().st_size
         # Fast shutdown when we die, so that the next start has nothing to recover.
-        process = processes.spawn(
-            command, death_signal=signal.SIGINT, output=log, account=account, keep_open=[lock]
-        )
+        process = processes.spawn(command, death_signal=signal.SIGINT, output=log, account=account, keep_open=[lock])
         os.close(log)
         deadline = time.monotonic() + within.total_seconds()
         while self._pid_file() != (process.pid, "ready"):

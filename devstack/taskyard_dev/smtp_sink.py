@@ -82,9 +82,7 @@ class Sink:
         fresh.write_bytes(content)
         fresh.rename(self._directory / name)
 
-    def authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
-    ) -> AuthResult:
+    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         given = (data.login, data.password) if isinstance(data, LoginPassword) else None
         wanted = self._faults.login
         right = wanted is not None and given == (wanted[0].encode(), wanted[1].encode())
@@ -93,9 +91,7 @@ class Sink:
 
 
 @contextmanager
-def smtp_sink(
-    directory: Path, *, host: str = LOOPBACK, port: int = 0, faults: Faults | None = None
-) -> Iterator[int]:
+def smtp_sink(directory: Path, *, host: str = LOOPBACK, port: int = 0, faults: Faults | None = None) -> Iterator[int]:
     """Listen on `host` and keep mails in `directory`; yields the port."""
     faults = faults or Faults()
     directory.mkdir(parents=True, exist_ok=True)

@@ -43,9 +43,7 @@ class Valkey:
     the data. `port` as for `Postgres`. Once started, this object keeps its port over stops and starts.
     """
 
-    def __init__(
-        self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory.absolute()
         self._wanted_port = port
         self._settings = {**SETTINGS, **(settings or {})}
@@ -106,9 +104,7 @@ class Valkey:
         # Without the library's retries: who asks whether the server is there wants to know now.
         return redis.Redis.from_url(self.database_url(number), socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
-    def start(
-        self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)
-    ) -> None:
+    def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
         """Start the server and wait until it answers.
 
         `patience`: how long a predecessor may take to stop that has just lost its stack.

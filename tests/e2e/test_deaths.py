@@ -23,9 +23,7 @@ def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_an
     (child,) = children(worker.pid)
 
     os.kill(child, signal.SIGKILL)
-    wait_for(
-        lambda: fleet.task(task_id).attempt == 2 or fleet.task(task_id).state == "queued", 2, "the rescue"
-    )
+    wait_for(lambda: fleet.task(task_id).attempt == 2 or fleet.task(task_id).state == "queued", 2, "the rescue")
 
     fleet.wait_final([task_id], 20)
     task = fleet.task(task_id)
@@ -82,9 +80,7 @@ def test_a_killed_worker_s_tasks_are_rescued_after_the_lease(fleet: Fleet) -> No
     for task_id in ids:
         assert fleet.task(task_id).attempt == 2
         assert [a.outcome for a in fleet.attempts(task_id)][-1] == "succeeded"
-    rows = fleet.query(
-        "SELECT extract(epoch FROM lost_at - beat_at) AS s FROM worker WHERE lost_at IS NOT NULL"
-    )
+    rows = fleet.query("SELECT extract(epoch FROM lost_at - beat_at) AS s FROM worker WHERE lost_at IS NOT NULL")
     assert len(rows) == 1
     assert 4 <= rows[0].s <= 4 + 10
 

@@ -55,9 +55,7 @@ def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
     assert sorted(effects(fleet.effects)) == sorted(ids)
 
 
-def test_postgresql_away_means_503_and_nothing_is_lost(
-    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
-) -> None:
+def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]) -> None:
     fleet, (postgres, _) = own_fleet, own_servers
     fleet.start_api()
     fleet.start_scheduler()

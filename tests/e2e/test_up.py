@@ -77,9 +77,7 @@ class Up:
         )
 
 
-def wait_until(
-    condition: Callable[[], object], *, within: float = 20, otherwise: Callable[[], str] = str
-) -> None:
+def wait_until(condition: Callable[[], object], *, within: float = 20, otherwise: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"it didn't happen in time\n{otherwise()}"
@@ -151,9 +149,7 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
 def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> None:
     up = start("--workers", "2", "--schedulers", "2").wait_up()
     commands = up.services().values()
-    assert (
-        sum("taskyard-worker run --queues high_priority,default,low_priority" in one for one in commands) == 2
-    )
+    assert sum("taskyard-worker run --queues high_priority,default,low_priority" in one for one in commands) == 2
     assert sum("taskyard-scheduler run" in one for one in commands) == 2
 
 

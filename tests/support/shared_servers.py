@@ -77,9 +77,7 @@ class SharedServers:
         # A single connection left in a template, by a pool or by autovacuum, makes copying it fail.
         with self.postgres.connect("postgres") as connection:
             connection.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
-            )
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
 
     def _ended(self) -> bool:
         with self._alone():

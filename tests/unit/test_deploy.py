@@ -110,6 +110,17 @@ def test_workers_can_be_many() -> None:
     assert SERVICES["worker-geo"]["command"][2] == "geo_processing,selection"
 
 
+@pytest.mark.parametrize("name", ["api", "worker", "worker-geo", "scheduler"])
+def test_the_servers_start_before_the_services_and_stop_after_them(name: str) -> None:
+    # docker-compose 1.29 stops by these alone: migrate, long done, is no bridge to postgres.
+    conditions = {other: on["condition"] for other, on in SERVICES[name]["depends_on"].items()}
+    assert conditions == {
+        "migrate": "service_completed_successfully",
+        "postgres": "service_healthy",
+        "redis": "service_healthy",
+    }
+
+
 def test_api_and_workers_share_the_files() -> None:
     for name in ("api", "worker", "worker-geo"):
         [volume] = SERVICES[name]["volumes"]

@@ -43,14 +43,14 @@ def _database(settings: Settings) -> Check:
         settings.database_url.get_secret_value(), pool_size=1, connect_timeout=timedelta(seconds=3)
     )
     try:
-        found = store.run(engine, migrate.current)
+        found, usable = store.run(engine, lambda conn: (migrate.current(conn), migrate.is_usable(conn)))
     except LedgerUnavailable as e:
         return Check("database", ok=False, says=str(e), away=True)
     finally:
         engine.dispose()
-    head = migrate.head()
-    if found is None or found < head:
-        return Check("database", ok=False, says=f"at revision {found}, needs {head}: taskyard-api migrate")
+    if not usable:
+        says = f"at revision {found}, needs {migrate.head()}: taskyard-api migrate"
+        return Check("database", ok=False, says=says)
     return Check("database", ok=True, says=f"at revision {found}")
 
 

@@ -9,7 +9,6 @@ consumer away after an error.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import redis
+import structlog
 from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 
@@ -31,7 +31,7 @@ from taskyard.lifecycle.claim import Claimed, Refusal
 from .desk import Desk, Slot
 from .inbox import Inbox, Letter, Letters
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 PAUSED_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -185,7 +185,7 @@ class Lane:
             try:
                 return self._claim(ids, claim)
             except LedgerUnavailable as e:
-                log.warning("ledger_unavailable what=claim error=%s", e)
+                log.warning("ledger_unavailable", what="claim", error=str(e))
             except Exception:
                 log.exception("claim_failed")
             self.polled = time.monotonic()
@@ -203,7 +203,7 @@ class Lane:
         for queue in {r.queue for r in kept}:
             self._inbox.close(queue, PAUSED_SECONDS)
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
-            log.warning("task_type_unknown tasks=%d", len(unknown))
+            log.warning("task_type_unknown", tasks=len(unknown))
             self._put_off(unknown)
         return {r.id for r in kept}
 
@@ -212,7 +212,7 @@ class Lane:
         first = not self._pause
         self._pause = min(max(0.1, self._pause * 2), _LONGEST_PAUSE_SECONDS)
         if first:
-            log.warning("%s error=%s", event, error)
+            log.warning(event, error=str(error))
         if not self._ready:  # what was claimed does not wait
             self._draining.wait(self._pause * random.uniform(0.5, 1.0))
 

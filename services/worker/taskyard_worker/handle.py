@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import signal
@@ -16,10 +15,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import structlog
+
 from .control import HELD_SIGNALS, Plan
 from .slots import SlotTable
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 # Longer than any wait of a healthy writer or consumer: a statement, a connection, a lock.
 STUCK_SECONDS = 90.0
@@ -98,7 +99,7 @@ class Handle:
             try:
                 heard.append(dict(json.loads(line)))
             except (ValueError, TypeError):
-                log.warning("child_unintelligible child=%d", self.index)
+                log.warning("child_unintelligible", child=self.index)
         return heard
 
     def kill(self, why: str) -> None:

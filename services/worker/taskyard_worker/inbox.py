@@ -7,7 +7,6 @@ that got lost, and goes back to its queue; a task that was claimed all the same 
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
@@ -17,12 +16,13 @@ from typing import Any
 from uuid import UUID
 
 import redis
+import structlog
 from dramatiq.brokers.redis import RedisBroker
 
 from taskyard.broker.messages import decode
 from taskyard.broker.names import Names
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 IDLE_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
@@ -76,7 +76,7 @@ class Inbox:
                     try:
                         task_id, message_id = decode(payload)
                     except ValueError as e:
-                        log.warning("message_undecodable queue=%s error=%s", queue, e)
+                        log.warning("message_undecodable", queue=queue, error=str(e))
                         continue
                     found[task_id].append((queue, message_id))
                 if len(payloads) < wanted:
@@ -132,7 +132,7 @@ class Inbox:
             payloads: Any = self._client.hmget(self._names.messages(queue), list(members))
             good = {i for i, p in zip(stranded, payloads, strict=True) if p is not None and _is_ours(p, i)}
             if good:
-                log.warning("messages_requeued queue=%s messages=%d", queue, len(good))
+                log.warning("messages_requeued", queue=queue, messages=len(good))
                 self.requeue((queue, i) for i in good)
             self._client.srem(self._names.acks(self._broker.broker_id, queue), *members)
             if hopeless := [m for m, i in zip(members, stranded, strict=True) if i not in good]:

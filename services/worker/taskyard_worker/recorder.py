@@ -7,7 +7,6 @@ worker with the claims its children hold.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import queue
@@ -21,6 +20,7 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID, uuid4
 
+import structlog
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
@@ -34,7 +34,7 @@ from taskyard.settings import Settings
 from taskyard.store import engine as ledger
 from taskyard.version import __version__
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Counts(Protocol):
@@ -160,7 +160,7 @@ class Recorder:
         try:
             step()
         except LedgerUnavailable as e:
-            log.warning("ledger_unavailable what=recorder error=%s", e)
+            log.warning("ledger_unavailable", what="recorder", error=str(e))
             return False
         except Exception:
             log.exception("recorder_step_failed")
@@ -178,7 +178,7 @@ class Recorder:
     def _beat(self) -> None:
         beat = self._standing(self.worker_id)
         if not ledger.run(self._engine, lambda conn: workers.beat(conn, beat)):
-            log.error("worker_given_up worker_id=%s", self.worker_id)
+            log.error("worker_given_up", worker_id=str(self.worker_id))
             self._registered.clear()
             self._given_up()
             return
@@ -188,13 +188,13 @@ class Recorder:
         twice = unheld & self._unheld
         self._unheld = unheld - twice
         if twice:
-            log.warning("claims_released_unheld tasks=%d", len(twice))
+            log.warning("claims_released_unheld", tasks=len(twice))
             self._counts.recovered("unheld", len(twice))
             self._release([h for h in held if (h.task_id, h.claim) in twice], "nobody held the claim")
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
         result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit))
-        log.warning("attempts_lost cause=%r held=%d recorded=%d", cause, len(items), len(result.changes))
+        log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(result.changes))
         self._counts.lost(items, result.changes)
         self._counts.recovered("child", len(result.changes))
         self._tell(result)

@@ -8,7 +8,6 @@ overlap.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import selectors
@@ -22,6 +21,8 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from taskyard.lifecycle.rescue import Lost
 from taskyard.lifecycle.workers import Beat
 
@@ -31,7 +32,7 @@ from .handle import Handle, cause_of, resident_bytes
 from .recorder import Recorder
 from .slots import Phase
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 _TURN_SECONDS = 1.0
 _SHORT_LIFE_SECONDS = 10.0
@@ -155,7 +156,7 @@ class Supervisor:
             try:
                 self._spawn()
             except OSError as e:
-                log.error("child_not_started error=%s", e)  # noqa: TRY400 - the system is short of something
+                log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
                 self._slow_down()
                 return
 
@@ -170,7 +171,7 @@ class Supervisor:
                 self._hear(key.data)
         for child in list(self._children.values()):
             if why := child.stuck():
-                log.error("child_stuck child=%d pid=%d cause=%r", child.index, child.pid, why)
+                log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
         self._on_turn()
@@ -192,7 +193,7 @@ class Supervisor:
         self._selector.register(child.line, selectors.EVENT_READ, child)
         with self._lock:
             self._children[child.pid] = child
-        log.info("child_started child=%d pid=%d", index, child.pid)
+        log.info("child_started", child=index, pid=child.pid)
 
     def _hear(self, child: Handle) -> None:
         for message in child.hear():
@@ -212,7 +213,7 @@ class Supervisor:
         if self._exit_code:
             return
         self._exit_code = EXIT_MISCONFIGURED
-        log.critical("worker_misconfigured message=%s", message)
+        log.critical("worker_misconfigured", message=message)
         self._stop_signals += not self.is_stopping
 
     def _reap(self, child: Handle) -> None:
@@ -235,13 +236,10 @@ class Supervisor:
         child.close()
         self._on_exit(child.index, child.pid, "retired" if code == 0 else "signal" if code < 0 else "exit")
         if child.retiring and code in {0, self._exit_code}:
-            log.info("child_ended child=%d pid=%d", child.index, child.pid)
+            log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        log.error(
-            "child_died child=%d pid=%d cause=%r peak_memory_bytes=%d running=%s",
-            child.index, child.pid, cause, peak, begun,
-        )  # fmt: skip
+        log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
         if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
             self._slow_down(free=3 if child.ready else 0)
 
@@ -262,7 +260,7 @@ class Supervisor:
 
     def _drain(self) -> None:
         signals = self._stop_signals
-        log.info("worker_draining children=%d seconds=%s", len(self._children), self._drain_seconds)
+        log.info("worker_draining", children=len(self._children), seconds=self._drain_seconds)
         deadline = time.monotonic() + self._drain_seconds
         for child in self._children.values():
             child.say({"do": "drain"})
@@ -271,7 +269,7 @@ class Supervisor:
             if self._given_up:
                 self._kill_all("the ledger had given this worker up")
         if self._children:
-            log.warning("drain_time_over children=%d", len(self._children))
+            log.warning("drain_time_over", children=len(self._children))
             self._kill_all("the worker stopped before it was finished")
 
     def _kill_all(self, why: str) -> None:

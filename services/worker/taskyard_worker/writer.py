@@ -7,7 +7,6 @@ the one culprit stands alone, and that one is recorded as failed.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -29,7 +29,7 @@ from taskyard.store import engine as ledger
 
 from .desk import Desk, Slot
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 MAX_BATCH = 256
 PROGRESS_SECONDS = 0.25
@@ -163,7 +163,7 @@ class Writer:
             self._patiently(lambda conn: verb(conn, items))
         except (DBAPIError, TypeError) as e:
             if len(items) == 1:
-                log.warning("line_not_storable task_id=%s error=%s", items[0].task_id, e)
+                log.warning("line_not_storable", task_id=str(items[0].task_id), error=str(e))
                 return
             half = len(items) // 2
             self._isolated(items[:half], verb)
@@ -196,7 +196,7 @@ class Writer:
 
     def _condemn(self, end: End, error: Exception) -> None:
         """Records a failure in place of an outcome that cannot be stored."""
-        log.error("outcome_not_storable task_id=%s", end.slot.task_id)
+        log.error("outcome_not_storable", task_id=str(end.slot.task_id))
         if isinstance(end.outcome, Failed) and end.outcome.fault.code == _NOT_STORABLE:
             # Not even that. Nobody holds the claim any more, so the supervisor will release it.
             self._desk.forget([end.slot])
@@ -212,7 +212,7 @@ class Writer:
                 if state is not None:
                     self._observer.recorded(end, state)
                 else:
-                    log.warning("write_fenced task_id=%s claim=%s", end.slot.task_id, end.slot.claim)
+                    log.warning("write_fenced", task_id=str(end.slot.task_id), claim=str(end.slot.claim))
                     self._observer.fenced(end)
         except Exception:  # a slot that nobody frees is worse than a figure that is wrong
             log.exception("observer_failed")
@@ -227,7 +227,7 @@ class Writer:
             try:
                 return ledger.run(self._engine, verb)
             except LedgerUnavailable as e:
-                log.warning("ledger_unavailable what=writer error=%s", e)
+                log.warning("ledger_unavailable", what="writer", error=str(e))
             except TypeError:
                 raise
             except Exception as e:

@@ -8,7 +8,6 @@ rows stay, and the scheduler relays them.
 
 from __future__ import annotations
 
-import logging
 import queue
 import random
 import threading
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
 from sqlalchemy import Engine
 
 from ..broker.publisher import Publisher
@@ -26,7 +26,7 @@ from ..domain.tasks import Change, Publication
 from ..store import engine as ledger
 from .publish import delete
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 _MAX_WAITING = 8192
 _MAX_BATCH = 1000
@@ -71,7 +71,7 @@ class Dispatcher:
         try:
             self._waiting.put_nowait(committed)
         except queue.Full:
-            log.warning("dispatch_skipped outbox_id=%s", committed.outbox_id)
+            log.warning("dispatch_skipped", outbox_id=committed.outbox_id)
 
     def stop(self, timeout: timedelta = timedelta(seconds=5)) -> None:
         """Publishes what waits, deletes what was published, and ends."""
@@ -123,7 +123,7 @@ class Dispatcher:
         except BrokerUnavailable as e:
             self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)
             self._closed_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
-            log.warning("publish_failed error=%s pause=%.1f", e, self._pause)
+            log.warning("publish_failed", error=str(e), pause=round(self._pause, 1))
             return
         except Exception:
             # This thread must not die of one batch; the relay publishes what is left of it.
@@ -140,6 +140,6 @@ class Dispatcher:
             ledger.run(self._engine, lambda conn: delete(conn, done))
         except LedgerUnavailable as e:
             # The relay publishes them once more, which is harmless.
-            log.warning("outbox_delete_failed rows=%d error=%s", len(done), e)
+            log.warning("outbox_delete_failed", rows=len(done), error=str(e))
         except Exception:
-            log.exception("outbox_delete_failed rows=%d", len(done))
+            log.exception("outbox_delete_failed", rows=len(done))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import re
 import secrets
@@ -25,9 +24,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from .interface import ObjectMissing, StorageUnavailable, Stored
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 _KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _OBJECTS, _PARTIAL = "objects", "partial"
@@ -136,7 +137,7 @@ class LocalStorage:
                         os.unlink(name, dir_fd=partial)
                         removed += 1
         if removed:
-            log.info("storage_swept files=%d", removed)
+            log.info("storage_swept", files=removed)
         return removed
 
     def _sweep_now_and_then(self) -> None:
@@ -255,6 +256,6 @@ def _translated(*, missing: str | None = None) -> Iterator[None]:
     except OSError as e:
         if missing is not None and e.errno == errno.ENOENT:
             raise ObjectMissing(missing) from None
-        log.warning("storage_failed error=%s", e)
+        log.warning("storage_failed", error=str(e))
         words = _WORDS.get(e.errno or 0)
         raise StorageUnavailable(words or f"the storage failed: {e.strerror or type(e).__name__}") from e

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +10,14 @@ from datetime import timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..domain.errors import LedgerUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def _repeat(call: Callable[[], T], attempts: int) -> T:
         except DBAPIError as e:
             if sqlstate(e) not in _TRY_AGAIN or n == attempts:
                 raise
-            log.info("statement_repeated sqlstate=%s attempt=%d", sqlstate(e), n)
+            log.info("statement_repeated", sqlstate=sqlstate(e), attempt=n)
             time.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**n)
         except LedgerUnavailable as e:
             # A pooled connection that a restart had ended meanwhile: the statement never began, and

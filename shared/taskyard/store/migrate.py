@@ -23,17 +23,33 @@ def config(database_url: str) -> Config:
 
 
 def upgrade(database_url: str) -> str:
-    """Upgrades to the newest revision and returns it; harmless when repeated or run twice at a time."""
+    """Upgrades to the newest revision and returns the one the database is at; harmless when repeated or run twice at
+    a time. A schema that a later release made is left alone: the release before runs on it.
+    """
     engine = sa.create_engine(database_url, connect_args={"connect_timeout": 5})
     try:
         with engine.begin() as conn:
             conn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            made = config(database_url)
-            made.attributes["connection"] = conn
-            command.upgrade(made, "head")
+            at = current(conn)
+            if at is None or is_known(at):
+                made = config(database_url)
+                made.attributes["connection"] = conn
+                command.upgrade(made, "head")
+                at = head()
     finally:
         engine.dispose()
-    return head()
+    return at
+
+
+def is_known(revision: str) -> bool:
+    """Whether this release knows the revision; one it doesn't know was made by a later release."""
+    return any(script.revision == revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+
+
+def is_usable(conn: sa.Connection) -> bool:
+    """Whether this release can work on the database: at its newest revision, or at one of a later release."""
+    at = current(conn)
+    return at is not None and (at == head() or not is_known(at))
 
 
 def head() -> str:

@@ -51,7 +51,9 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("dramatiq", "apscheduler", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
+    # That a job was still at it when its next turn came is by design (one instance, coalesced).
+    logging.getLogger("apscheduler").setLevel(max(root.level, logging.ERROR))
+    for noisy in ("dramatiq", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 

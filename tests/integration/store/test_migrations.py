@@ -98,3 +98,16 @@ def test_a_path_with_a_percent_sign_is_a_path(empty: str, tmp_path: Path, monkey
     shutil.copytree(migrate.MIGRATIONS, elsewhere)
     monkeypatch.setattr(migrate, "MIGRATIONS", elsewhere)
     assert migrate.upgrade(empty) == current(empty)
+
+
+def test_a_schema_of_a_later_release_is_left_alone_and_can_be_used(empty: str) -> None:
+    engine = sa.create_engine(empty)
+    with engine.connect() as conn:
+        assert not migrate.is_usable(conn), "an empty database cannot be used"
+    migrate.upgrade(empty)
+    with engine.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert migrate.upgrade(empty) == "9999" == current(empty)
+    with engine.connect() as conn:
+        assert migrate.is_usable(conn)
+    engine.dispose()

@@ -54,9 +54,7 @@ def corners(image: Image.Image) -> list[tuple[int, int, int]]:
 
 
 def alike(found: list[tuple[int, int, int]], wanted: list[tuple[int, int, int]], by: int = 12) -> bool:
-    return all(
-        abs(a - b) <= by for f, w in zip(found, wanted, strict=True) for a, b in zip(f, w, strict=True)
-    )
+    return all(abs(a - b) <= by for f, w in zip(found, wanted, strict=True) for a, b in zip(f, w, strict=True))
 
 
 def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -67,9 +65,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 @pytest.fixture
 def made(run: Run, upload: Upload, engine: Engine, storage: LocalStorage) -> Any:
-    def make(
-        content: bytes, name: str = "picture", **size: int
-    ) -> tuple[Image.Image, TreeItem, dict[str, Any]]:
+    def make(content: bytes, name: str = "picture", **size: int) -> tuple[Image.Image, TreeItem, dict[str, Any]]:
         source = upload(content, name)
         result = run(NAME, {"item_id": source.id, **size}, submitted_by="ci").result
         with ledger.connection(engine) as conn:
@@ -115,9 +111,7 @@ def test_every_orientation_comes_out_upright(made: Any, kind: str, orientation: 
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     content = saved(stored, kind, exif=exif, **({"quality": 95} if kind in {"JPEG", "WEBP"} else {}))
-    assert alike(
-        corners(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))), [RED, GREEN, BLUE, WHITE], 20
-    )
+    assert alike(corners(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))), [RED, GREEN, BLUE, WHITE], 20)
     image, _, _ = made(content, width=150, height=90)
     assert image.size == (135, 90)
     assert alike(corners(image), [RED, GREEN, BLUE, WHITE], 20)
@@ -194,9 +188,7 @@ def test_colours_are_those_the_profile_means(made: Any, kind: str) -> None:
     assert alike(corners(image), [BLUE, GREEN, RED, WHITE], 20)
 
 
-@pytest.mark.parametrize(
-    "profile", [b"no profile", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()]
-)
+@pytest.mark.parametrize("profile", [b"no profile", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()])
 def test_a_profile_that_is_damaged_or_of_another_mode_changes_nothing(made: Any, profile: bytes) -> None:
     image, _, _ = made(saved(picture(), "PNG", icc_profile=profile), width=60, height=60)
     assert alike(corners(image), [RED, GREEN, BLUE, WHITE], 20)
@@ -318,9 +310,7 @@ def test_what_is_not_on_the_list_is_refused(run: Run, upload: Upload, content: b
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_garbled_images_are_failures_with_a_code_and_nothing_else(
-    run: Run, upload: Upload, kind: str
-) -> None:
+def test_garbled_images_are_failures_with_a_code_and_nothing_else(run: Run, upload: Upload, kind: str) -> None:
     content = saved(picture(60, 40), kind)
     for n in range(0, len(content), max(1, len(content) // 25)):
         garbled = bytearray(content)

@@ -40,9 +40,7 @@ def test_each_failure_is_named_in_words_without_addresses(tmp_path: Path) -> Non
     (tmp_path / "storage").write_text("not a directory")
     given = settings(redis_url="redis://:pass@127.0.0.1:1/0", smtp_host="127.0.0.1", smtp_port=1)
     away = make_engine("postgresql+psycopg://someone:pass@127.0.0.1:1/none")
-    run = run_task(
-        "health.check", {}, settings=given, engine=away, storage=LocalStorage(tmp_path / "storage")
-    )
+    run = run_task("health.check", {}, settings=given, engine=away, storage=LocalStorage(tmp_path / "storage"))
     assert run.result["status"] == "degraded"
     reasons = {name: check["reason"] for name, check in run.result["checks"].items()}
     assert reasons["redis"] == "Redis does not answer"

@@ -156,15 +156,10 @@ def test_an_international_address_is_delivered_where_the_server_can(tmp_path: Pa
 
 
 def test_an_international_address_is_refused_where_the_server_cannot(tmp_path: Path) -> None:
-    controller = Controller(
-        Sink(tmp_path, Faults()), hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=False
-    )
+    controller = Controller(Sink(tmp_path, Faults()), hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=False)
     controller.start()
     try:
-        assert (
-            failed(send(controller.port, MAIL | {"to_email": "jürgen@example.org"})).code
-            == "smtp_unsupported"
-        )
+        assert failed(send(controller.port, MAIL | {"to_email": "jürgen@example.org"})).code == "smtp_unsupported"
     finally:
         controller.stop()
 
@@ -206,9 +201,7 @@ def test_html_in_a_name_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     assert "href" not in body(message, "html")
 
 
-@pytest.mark.parametrize(
-    "html", ["", "<p>", "&#0;", "<" * 2000, "<a>" * 2000, "<!--", "<![CDATA[x", "\x00<p>\udcff"]
-)
+@pytest.mark.parametrize("html", ["", "<p>", "&#0;", "<" * 2000, "<a>" * 2000, "<!--", "<![CDATA[x", "\x00<p>\udcff"])
 def test_a_text_is_made_of_any_html(html: str) -> None:
     assert plain_text.of_html(html).endswith("\n")
 
@@ -371,9 +364,7 @@ class Authority:
         context.load_cert_chain(path)
         return context
 
-    def _builder(
-        self, name: x509.Name, key: ec.EllipticCurvePublicKey, life: dt.timedelta
-    ) -> x509.CertificateBuilder:
+    def _builder(self, name: x509.Name, key: ec.EllipticCurvePublicKey, life: dt.timedelta) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -384,9 +375,7 @@ class Authority:
             .not_valid_before(now - dt.timedelta(days=2))
             .not_valid_after(now + life)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 
@@ -409,9 +398,7 @@ class TlsController(Controller):
 @contextmanager
 def tls_from_the_start(directory: Path, context: ssl.SSLContext) -> Iterator[int]:
     directory.mkdir(exist_ok=True)
-    controller = TlsController(
-        Sink(directory, Faults()), hostname="127.0.0.1", port=free_port(), ssl_context=context
-    )
+    controller = TlsController(Sink(directory, Faults()), hostname="127.0.0.1", port=free_port(), ssl_context=context)
     controller.start()
     try:
         yield controller.port

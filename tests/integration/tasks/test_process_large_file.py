@@ -96,9 +96,7 @@ def test_an_unknown_item_is_said_to_be_unknown_and_not_tried_again(run: Run) -> 
     assert outcome.fault.code == "item_not_found"
 
 
-def test_lost_and_cut_content_is_told_apart(
-    run: Run, upload: Upload, storage: LocalStorage, tmp_path: Path
-) -> None:
+def test_lost_and_cut_content_is_told_apart(run: Run, upload: Upload, storage: LocalStorage, tmp_path: Path) -> None:
     item = upload(b"some\nlines\n")
     (path,) = (tmp_path / "storage" / "objects").rglob(item.storage_key)
     path.write_bytes(b"some\n")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Change, Outcome, Publication, State
+from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle import submit, workers
 from taskyard.lifecycle.claim import Claimed
@@ -23,6 +23,7 @@ from taskyard_worker.desk import ASYNC_LIMIT, Desk, Slot
 from taskyard_worker.inbox import Inbox
 from taskyard_worker.slots import SlotTable
 from taskyard_worker.writer import End, Writer
+from tests.support.fleet import wait_for
 
 NAME = "tests.task"
 QUEUES = ("high", "default")
@@ -136,10 +137,10 @@ class Bench:
     # Redis
 
     def waiting(self, queue: str = "default") -> int:
-        return int(self.client.llen(self.names.queue(queue)))  # type: ignore[arg-type]
+        return int(self.client.llen(self.names.queue(queue)))
 
     def payloads(self, queue: str = "default") -> int:
-        return int(self.client.hlen(self.names.messages(queue)))  # type: ignore[arg-type]
+        return int(self.client.hlen(self.names.messages(queue)))
 
     # Parts
 
@@ -209,14 +210,21 @@ class TestLane:
 
     def unacknowledged(self, queue: str = "default") -> int:
         key = self.bench.names.acks(self.broker.broker_id, queue)
-        return int(self.bench.client.scard(key))  # type: ignore[arg-type]
+        return int(self.bench.client.scard(key))
+
+    def take_until(self, count: int, seconds: float = 15) -> list[Slot]:
+        """Fetches until so many claims have come."""
+        taken: list[Slot] = []
+
+        def are_there() -> bool:
+            taken.extend(self.take())
+            return len(taken) >= count
+
+        wait_for(are_there, seconds, f"{count} claims")
+        return taken
 
     def finish(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
             assert self.desk.begin(slot)
             self.desk.finished(slot, 0.2)
         self.desk.forget(slots)
-
-
-def end_of(slot: Slot, outcome: Outcome, ended_at: float) -> End:
-    return End(slot, outcome, 0.01, ended_at)

@@ -14,9 +14,9 @@ ATOMS = ["a", "b", "é", "[ab]", "[^a]", r"[\d-]", ".", r"\d", r"\W", r"\s", "^"
          "(a|b)", "(?:ab)", "x", "(?i:A)", "(a*)", "()", "(|a)", "(?:a|ab)(?:c|bcd)"]  # fmt: skip
 QUANTIFIERS = ["", "*", "+", "?", "*?", "+?", "{0,2}", "{2}", "{1,}"]
 
-sources = st.lists(
-    st.tuples(st.sampled_from(ATOMS), st.sampled_from(QUANTIFIERS)), min_size=1, max_size=6
-).map(lambda parts: "".join(f"(?:{atom}){quantifier}" for atom, quantifier in parts))
+sources = st.lists(st.tuples(st.sampled_from(ATOMS), st.sampled_from(QUANTIFIERS)), min_size=1, max_size=6).map(
+    lambda parts: "".join(f"(?:{atom}){quantifier}" for atom, quantifier in parts)
+)
 lines = st.text(alphabet="abxAé1 _-cd\t", max_size=12)
 
 

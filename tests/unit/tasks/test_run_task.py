@@ -60,9 +60,7 @@ def talk(params: TalkParams, context: TaskContext) -> Talked:
                 pass
         case "submit":
             context.submit(load(diagnostics=True)["diagnostics.echo"], {"value": 1})
-            context.submit_many(
-                [Child(load(diagnostics=True)["diagnostics.echo"], {"value": n}) for n in (2, 3)]
-            )
+            context.submit_many([Child(load(diagnostics=True)["diagnostics.echo"], {"value": n}) for n in (2, 3)])
         case "exit":
             sys.exit(3)
     return Talked(token_length=len(params.token.reveal()))
@@ -226,9 +224,7 @@ def test_an_interrupt_from_outside_reaches_a_sleeping_task() -> None:
     thread.start()
     time.sleep(0.2)
     started = time.monotonic()
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
-    )
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
     thread.join(5)
     assert time.monotonic() - started < 1
     assert not isinstance(runs[0].outcome, Succeeded)
@@ -255,9 +251,7 @@ def test_crash_kills_its_process(given: object, number: int) -> None:
         "from taskyard_worker.testing import run_task;"
         f"run_task('diagnostics.crash', {{'signal': {given!r}, 'times': 1}})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=False, env=dict(os.environ)
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=dict(os.environ))
     assert done.returncode == -number
 
 

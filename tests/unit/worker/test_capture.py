@@ -48,7 +48,7 @@ def lines() -> Lines:
 
 
 @pytest.fixture
-def out() -> Iterator[io.TextIOBase]:
+def out() -> Iterator[capture._Stream]:
     """What a child's `sys.stdout` is (pytest has its own for each phase); all is put back afterwards."""
     root, stdout = logging.getLogger(), sys.stdout
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
@@ -56,28 +56,29 @@ def out() -> Iterator[io.TextIOBase]:
     set_up_logging("worker", level="info", style="json")
     capture.install()
     installed, sys.stdout = sys.stdout, stdout
-    yield installed  # type: ignore[misc]
+    assert isinstance(installed, capture._Stream)
+    yield installed
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**config)
 
 
-def test_a_print_is_one_line_whatever_its_arguments(lines: Lines, out: io.TextIOBase) -> None:
+def test_a_print_is_one_line_whatever_its_arguments(lines: Lines, out: capture._Stream) -> None:
     with capture.current(context_of(lines)):
         print("a", "b", 3, sep=", ", file=out)
         print("first\nsecond\n\n  \nthird", file=out)
     assert lines.of == {UUID(int=1): ["a, b, 3", "first", "second", "third"]}
-    assert out._inner.getvalue() == "a, b, 3\nfirst\nsecond\n\n  \nthird\n"
+    assert out._inner.getvalue() == "a, b, 3\nfirst\nsecond\n\n  \nthird\n"  # type: ignore[attr-defined]
 
 
-def test_a_last_line_without_an_end_is_kept(lines: Lines, out: io.TextIOBase) -> None:
+def test_a_last_line_without_an_end_is_kept(lines: Lines, out: capture._Stream) -> None:
     with capture.current(context_of(lines)):
         out.write("no ")
         out.write("end")
     assert lines.of == {UUID(int=1): ["no end"]}
 
 
-def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: Lines, out: io.TextIOBase) -> None:
+def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: Lines, out: capture._Stream) -> None:
     with capture.current(context_of(lines)):
         out.writelines(f"\r{percent} %" for percent in range(101))
         out.write("\n")
@@ -85,14 +86,14 @@ def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: L
     assert lines.of == {UUID(int=1): ["100 %", "dos"]}
 
 
-def test_a_print_without_end_does_not_pile_up(lines: Lines, out: io.TextIOBase) -> None:
+def test_a_print_without_end_does_not_pile_up(lines: Lines, out: capture._Stream) -> None:
     with capture.current(context_of(lines)):
         out.writelines("x" * 100 for _ in range(1000))
         assert max(map(len, lines.of[UUID(int=1)])) < 10_000
     assert sum(map(len, lines.of[UUID(int=1)])) == 100_000
 
 
-def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: io.TextIOBase) -> None:
+def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: capture._Stream) -> None:
     together = threading.Barrier(8)
 
     def task(number: int) -> None:
@@ -109,7 +110,7 @@ def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: io.Text
     assert lines.of == {UUID(int=t): [f"task {t} line {n}" for n in range(50)] for t in range(8)}
 
 
-def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: io.TextIOBase) -> None:
+def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: capture._Stream) -> None:
     async def task(number: int) -> None:
         with capture.current(context_of(lines, number)):
             for n in range(3):
@@ -124,7 +125,7 @@ def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: io.TextIOBase
     assert lines.of == {UUID(int=t): [f"{t}-{n}" for n in range(3)] for t in range(5)}
 
 
-def test_nothing_is_heard_before_and_after_a_task(lines: Lines, out: io.TextIOBase) -> None:
+def test_nothing_is_heard_before_and_after_a_task(lines: Lines, out: capture._Stream) -> None:
     print("before", file=out)
     with capture.current(context_of(lines)):
         pass
@@ -134,7 +135,7 @@ def test_nothing_is_heard_before_and_after_a_task(lines: Lines, out: io.TextIOBa
 
 
 def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_platform_are_not(
-    lines: Lines, out: io.TextIOBase
+    lines: Lines, out: capture._Stream
 ) -> None:
     with capture.current(context_of(lines)):
         logging.getLogger("mine").warning("disk %d %% full", 93)
@@ -145,14 +146,14 @@ def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_pla
     assert lines.levels == ["warning", "info"]
 
 
-def test_what_a_task_says_through_structlog_is_readable(lines: Lines, out: io.TextIOBase) -> None:
+def test_what_a_task_says_through_structlog_is_readable(lines: Lines, out: capture._Stream) -> None:
     with capture.current(context_of(lines)):
         structlog.stdlib.get_logger("mine").info("image_read", width=640, name="a b")
     assert lines.of == {UUID(int=1): ["image_read width=640 name=a b"]}
 
 
 def test_the_service_s_own_lines_name_the_task_while_it_runs(
-    lines: Lines, out: io.TextIOBase, capsys: pytest.CaptureFixture[str]
+    lines: Lines, out: capture._Stream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = io.StringIO()
     logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]

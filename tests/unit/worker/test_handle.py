@@ -26,7 +26,7 @@ def start() -> Iterator[Start]:
 
     def make(code: str) -> Handle:
         ours, theirs = socket.socketpair()
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs.fileno(), stdin=subprocess.DEVNULL)
         theirs.close()
         ours.setblocking(False)
         table = SlotTable.create(8)
@@ -61,17 +61,13 @@ def test_what_a_child_says_is_heard_whole_however_it_arrives(start: Start) -> No
         "import os, time\n"
         'os.write(1, b\'{"event": "re\'); time.sleep(0.1); os.write(1, b\'ady"}\\n{"event": "retiring"}\\n\')\n'
     )
-    heard: list[object] = []
-    wait_for(lambda: bool(heard.extend(child.hear())) or child.is_silent, 5, "it to fall silent")
-    assert heard == [{"event": "ready"}, {"event": "retiring"}]
+    assert all_it_says(child) == [{"event": "ready"}, {"event": "retiring"}]
     assert child.hear() == []
 
 
 def test_noise_on_the_line_does_not_end_the_supervisor(start: Start) -> None:
     child = start('import os; os.write(1, b\'oops\\n[1]\\n7\\n\\xff\\n{"event": "ready"}\\n\')')
-    heard: list[object] = []
-    wait_for(lambda: bool(heard.extend(child.hear())) or child.is_silent, 5, "it to fall silent")
-    assert heard == [{"event": "ready"}]
+    assert all_it_says(child) == [{"event": "ready"}]
 
 
 def test_speaking_to_a_dead_child_does_no_harm(start: Start) -> None:
@@ -126,3 +122,14 @@ def test_a_child_whose_main_thread_stopped_is_left_alone(start: Start, monkeypat
     child.table.report(pid=1, runs=0, tick=1000.0, polled=1000.0, wrote=1000.0)
     time.sleep(0.01)
     assert child.stuck() is None
+
+
+def all_it_says(child: Handle) -> list[object]:
+    heard: list[object] = []
+
+    def is_silent() -> bool:
+        heard.extend(child.hear())
+        return child.is_silent
+
+    wait_for(is_silent, 5, "it to fall silent")
+    return heard

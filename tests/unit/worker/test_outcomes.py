@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from datetime import timedelta
 from typing import Any
 
@@ -88,15 +87,6 @@ def test_a_model_whose_own_code_fails_is_a_wrong_result_and_not_tried_again() ->
     outcome = outcomes.of_return(explosive, Explosive())
     assert isinstance(outcome, Failed)
     assert outcome.fault.code == "result_invalid"
-
-
-def test_a_named_tuple_is_stored_as_a_list_or_refused_but_never_fails_the_batch() -> None:
-    outcome = outcomes.of_return(TYPE, Answer(value=namedtuple("P", "x")(1)))  # noqa: PYI024
-    match outcome:
-        case Succeeded(result):
-            orjson.dumps(result)
-        case other:
-            assert isinstance(other, Failed)
 
 
 def test_a_number_that_json_does_not_know_is_null_where_anything_may_stand() -> None:

@@ -243,7 +243,12 @@ def test_an_async_task_that_blocks_the_loop_holds_up_others_but_loses_none() -> 
 def test_a_function_that_ends_its_thread_the_hard_way_does_not_take_the_thread_along() -> None:
     stage = Stage(lambda params, context: sys.exit(3))
     slots = stage.claim(2)
-    thread = threading.Thread(target=lambda: [stage.runner.run(slot) for slot in slots])
+
+    def run_both() -> None:
+        for slot in slots:
+            stage.runner.run(slot)
+
+    thread = threading.Thread(target=run_both)
     thread.start()
     thread.join(5)
     assert len(stage.ends) == 2

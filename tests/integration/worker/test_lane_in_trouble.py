@@ -1,0 +1,206 @@
+"""The lane where things go wrong: answers get lost, servers are away, neighbours fail."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle.claim import Claimed, Refusal
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey
+from taskyard_worker import inbox as inbox_module
+from tests.integration.worker.parts import Bench
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 0.1)
+
+
+def test_messages_whose_fetch_answer_got_lost_are_found_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = bench.put(3)
+    lane = bench.lane()
+    fetch = lane.broker.do_fetch
+    lost: list[object] = []
+
+    def lossy(queue: str, count: int) -> Any:
+        answer = fetch(queue, count)
+        if answer and not lost:
+            lost.append(answer)
+            raise redis.TimeoutError("the answer got lost")
+        return answer
+
+    monkeypatch.setattr(lane.broker, "do_fetch", lossy, raising=False)
+    assert lane.take() == []
+    assert lane.unacknowledged() == 3
+    assert sorted(slot.task_id for slot in lane.take(3)) == ids
+    assert lane.unacknowledged() == 0
+
+
+def test_what_one_queue_gave_is_not_lost_where_the_next_queue_s_fetch_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = sorted(bench.put(2, queue="high") + bench.put(2))
+    lane = bench.lane(bench.desk(threads=8))
+    fetch = lane.broker.do_fetch
+    calls: list[str] = []
+
+    def failing(queue: str, count: int) -> Any:
+        calls.append(queue)
+        if len(calls) == 2:
+            raise redis.ConnectionError("gone")
+        return fetch(queue, count)
+
+    monkeypatch.setattr(lane.broker, "do_fetch", failing, raising=False)
+    assert lane.take() == []
+    assert sorted(slot.task_id for slot in lane.take(4)) == wanted
+    assert (lane.unacknowledged("high"), lane.unacknowledged()) == (0, 0)
+
+
+def test_a_claim_runs_although_its_message_could_not_be_acknowledged_and_runs_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = bench.put(2)
+    lane = bench.lane()
+    acknowledge = lane.inbox.acknowledge
+    failures = [redis.ConnectionError("gone")]
+
+    def failing(letters: Any) -> None:
+        if failures:
+            raise failures.pop()
+        acknowledge(letters)
+
+    monkeypatch.setattr(lane.inbox, "acknowledge", failing)
+    assert [slot.task_id for slot in lane.take()] == ids
+    assert lane.unacknowledged() == 2
+    assert lane.take(3) == []
+    assert (lane.unacknowledged(), bench.waiting(), bench.payloads(), lane.desk.busy) == (0, 0, 0, 2)
+
+
+def test_a_claim_whose_answer_got_lost_is_found_again_with_the_same_claim_id(bench: Bench) -> None:
+    ids = bench.put(2)
+    asked: list[UUID] = []
+
+    def lossy(some: Sequence[UUID], claim: UUID) -> list[Claimed]:
+        asked.append(claim)
+        won = bench.claim(some, claim)
+        if len(asked) == 1:
+            raise LedgerUnavailable("the answer got lost")
+        return won
+
+    lane = bench.lane(claim=lossy)
+    slots = lane.take()
+    assert [slot.task_id for slot in slots] == ids
+    assert len(set(asked)) == 1
+    assert [row.attempt for row in bench.query("SELECT attempt FROM task")] == [1, 1]
+
+
+def test_while_postgresql_is_away_claims_wait_and_are_tried_again(
+    own_bench: Bench, own_servers: tuple[Postgres, Valkey]
+) -> None:
+    postgres, _ = own_servers
+    ids = own_bench.put(3)
+    lane = own_bench.lane()
+    postgres.stop()
+    back = threading.Timer(1.5, postgres.start)
+    back.start()
+    slots = lane.take()
+    back.join()
+    assert [slot.task_id for slot in slots] == ids
+    assert own_bench.states(ids) == ["running"] * 3
+    assert lane.unacknowledged() == 0
+
+
+def test_a_drain_while_postgresql_is_away_puts_the_messages_back(bench: Bench) -> None:
+    ids = bench.put(3)
+    away = threading.Event()
+
+    def claim(some: Sequence[UUID], claim_id: UUID) -> list[Claimed]:
+        away.set()
+        raise LedgerUnavailable("away")
+
+    lane = bench.lane(claim=claim)
+    thread = threading.Thread(target=lambda: [lane.lane.next_message() for _ in range(2)])
+    thread.start()
+    assert away.wait(5)
+    drained_at_first = lane.lane.is_drained
+    lane.lane.drain()
+    thread.join(5)
+    assert (drained_at_first, lane.lane.is_drained) == (False, True)
+    assert (bench.waiting(), lane.unacknowledged(), lane.desk.busy) == (3, 0, 0)
+    assert bench.states(ids) == ["queued"] * 3
+    assert [slot.task_id for slot in bench.lane().take()] == ids
+
+
+def test_while_redis_is_away_nothing_is_raised_and_work_goes_on_once_it_is_back(
+    own_bench: Bench, own_servers: tuple[Postgres, Valkey]
+) -> None:
+    _, valkey = own_servers
+    ids = own_bench.put(2)
+    lane = own_bench.lane()
+    valkey.stop()
+    began = time.monotonic()
+    assert lane.take(3) == []
+    assert 0.1 < time.monotonic() - began < 20, "neither a busy loop nor a standstill"
+    valkey.start()
+    assert [slot.task_id for slot in lane.take_until(2)] == ids
+
+
+def test_redis_going_away_during_the_wait_for_a_wake_up_is_survived(
+    own_bench: Bench, own_servers: tuple[Postgres, Valkey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 2.0)
+    _, valkey = own_servers
+    lane = own_bench.lane()
+    assert lane.take() == []
+    threading.Timer(0.3, valkey.kill).start()
+    assert lane.take() == []
+    valkey.start()
+    ids = own_bench.put()
+    assert [slot.task_id for slot in lane.take_until(1)] == ids
+
+
+def test_a_worker_that_was_given_up_leaves_the_messages_to_others(bench: Bench) -> None:
+    ids = bench.put(5)
+    bench.execute("UPDATE worker SET lost_at = now() WHERE id = :id", id=bench.worker_id)
+    lane = bench.lane()
+    assert lane.take(3) == []
+    assert (bench.waiting(), lane.unacknowledged(), lane.desk.busy) == (5, 0, 0)
+    bench.worker_id = bench.register()
+    other = bench.lane(bench.desk(threads=8))
+    assert sorted(slot.task_id for slot in other.take()) == ids
+
+
+def test_an_answer_about_refusals_that_does_not_come_loses_neither_claims_nor_messages(bench: Bench) -> None:
+    paused, others = bench.put(2), bench.put(2, queue="high")
+    bench.execute("UPDATE queue SET paused_at = now() WHERE name = 'default'")
+    failures = [LedgerUnavailable("away"), RuntimeError("a bug")]
+
+    def refusals(ids: Sequence[UUID]) -> list[Refusal]:
+        if failures:
+            raise failures.pop()
+        return lane.refusals(ids)
+
+    lane = bench.lane(bench.desk(threads=8), refusals=refusals)
+    assert [slot.task_id for slot in lane.take(6)] == others
+    assert (bench.waiting(), lane.unacknowledged(), lane.unacknowledged("high")) == (2, 0, 0)
+    assert (bench.states(paused), lane.desk.busy) == (["queued"] * 2, 2)
+
+
+def test_whoever_is_told_of_the_claims_may_fail_without_costing_one(bench: Bench) -> None:
+    ids = bench.put(2)
+
+    def won(*_: object) -> None:
+        raise KeyError("a bug")
+
+    lane = bench.lane(won=won)
+    assert [slot.task_id for slot in lane.take()] == ids
+    lane.take(3)
+    assert (lane.unacknowledged(), bench.waiting()) == (0, 0)

@@ -1,0 +1,266 @@
+"""Supervisor and children as processes: starting, stopping, recycling, being given up.
+
+What happens when they are killed, and when servers go away, is in tests/e2e.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import redis
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Publication
+from taskyard.lifecycle import submit
+from taskyard.store import engine as ledger
+from tests.integration.worker.parts import Bench
+from tests.support.effects import effects
+from tests.support.fleet import Fleet, children, free_port, wait_for
+from tests.support.oddities import EXIT_VARIABLE
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+FINAL = {"succeeded", "failed", "cancelled"}
+
+
+class Yard:
+    """A fleet without an API: tasks are put into the ledger and into Redis directly."""
+
+    def __init__(self, fleet: Fleet, bench: Bench) -> None:
+        self.fleet = fleet
+        self.bench = bench
+        fleet.environment["TASKYARD_TASK_MODULES"] = "tests.support.effects,tests.support.oddities"
+
+    def put(self, name: str, count: int = 1, **params: Any) -> list[UUID]:
+        tasks = [
+            submit.NewTask(
+                id=new_id(),
+                name=name,
+                queue="default",
+                params=params,
+                max_attempts=1,
+                soft_timeout_seconds=540.0,
+                hard_timeout_seconds=600.0,
+            )
+            for _ in range(count)
+        ]
+        done = ledger.run(self.bench.engine, lambda conn: submit.submit(conn, tasks))
+        self.bench.publisher.publish(done.publications)
+        return [task.id for task in tasks]
+
+    def again(self) -> None:
+        """What a scheduler would do: publishes what is queued."""
+        rows = self.bench.query("SELECT id, publication FROM task WHERE state = 'queued'")
+        self.bench.publisher.publish([Publication(r.id, "default", r.publication) for r in rows])
+
+    def wait(self, ids: list[UUID], seconds: float = 20) -> list[str]:
+        wait_for(lambda: set(self.bench.states(ids)) <= FINAL, seconds, f"all to end\n{self.fleet.logs()[-3000:]}")
+        return self.bench.states(ids)
+
+    def row(self, task_id: UUID) -> sa.Row[Any]:
+        return self.bench.query("SELECT * FROM task WHERE id = :id", id=task_id)[0]
+
+    def start_raw(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Without waiting for anything."""
+        return self.fleet._start("taskyard-worker", "run", "--queues", "default", *arguments)
+
+
+@pytest.fixture
+def yard(tmp_path: Path, database_url: str, redis_url: str, engine: Engine, client: redis.Redis) -> Iterator[Yard]:
+    fleet = Fleet(tmp_path, database_url, redis_url)
+    bench = Bench(engine, client)
+    yield Yard(fleet, bench)
+    fleet.stop()
+    bench.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def metric(port: int, name: str, **labels: str) -> float:
+    """The sum over the series that carry these labels."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5.0).text
+    total = 0.0
+    for line in text.splitlines():
+        found = re.fullmatch(rf"taskyard_{name}\{{(.*)\}} (\S+)", line)
+        if found and all(f'{k}="{v}"' in found[1] for k, v in labels.items()):
+            total += float(found[2])
+    return total
+
+
+def lines(log: str, *words: str) -> list[str]:
+    return [line for line in log.splitlines() if all(word in line for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("TASKYARD_SECRET_KEYS", "not-a-key", "TASKYARD_SECRET_KEYS: each key must be 32 url-safe"),
+        ("TASKYARD_TASK_MODULES", "no.such_module", "No module named 'no'"),
+        ("TASKYARD_TASK_MODULES", "tests.support.orphan_types", "no function implements tests.orphan"),
+        ("TASKYARD_REDIS_URL", "http://nowhere", "TASKYARD_REDIS_URL: must be a Redis URL"),
+    ],
+)
+def test_a_worker_that_cannot_start_as_it_is_told_to_exits_with_2_and_says_why_once(
+    yard: Yard, variable: str, value: str, words: str
+) -> None:
+    yard.fleet.environment[variable] = value
+    worker = yard.start_raw("--processes", "3")
+    assert worker.wait(30) == 2
+    log = yard.fleet.logs()
+    assert len(lines(log, words)) == 1, log
+    assert "Traceback" not in log
+    assert lines(log, '"level": "error"') == []
+
+
+def test_a_signal_while_the_children_are_just_starting_ends_the_worker_in_order(yard: Yard) -> None:
+    for pause in (0.0, 0.2, 0.5):
+        before = yard.fleet.workers()
+        worker = yard.start_raw("--processes", "2")
+        wait_for(lambda before=before: yard.fleet.workers() > before, 20, "the worker to register")  # type: ignore[misc]
+        time.sleep(pause)
+        worker.terminate()
+        assert worker.wait(20) == 0
+    log = yard.fleet.logs()
+    assert "Traceback" not in log
+    assert lines(log, '"level": "error"') == []
+    states = yard.bench.query("SELECT state FROM worker WHERE id <> :id", id=yard.bench.worker_id)
+    assert [row.state for row in states] == ["stopped"] * 3
+
+
+def test_a_child_that_gets_sigterm_finishes_what_it_has_and_another_one_takes_over(yard: Yard) -> None:
+    worker = yard.fleet.start_worker(threads=2)
+    ids = yard.put("tests.effect", 2, seconds=1.0)
+    wait_for(lambda: len(effects(yard.fleet.effects)) == 2, 20, "both to begin")
+    (child,) = children(worker.pid)
+    os.kill(child, signal.SIGTERM)
+    ids += yard.put("tests.effect", 10)
+    assert yard.wait(ids) == ["succeeded"] * 12
+    assert sorted(effects(yard.fleet.effects)) == sorted(map(str, ids))
+    wait_for(lambda: len(children(worker.pid)) == 1 and child not in children(worker.pid), 10, "the other child")
+    assert {row.crashes for row in yard.bench.query("SELECT crashes FROM task")} == {0}
+
+
+def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(yard: Yard) -> None:
+    worker = yard.fleet.start_worker("--max-memory-per-child", "200", threads=2)
+    (child,) = children(worker.pid)
+    ids = yard.put("tests.odd", do="grow") + yard.put("tests.effect", 5)
+    assert yard.wait(ids) == ["succeeded"] * 6
+    wait_for(lambda: len(children(worker.pid)) == 1 and child not in children(worker.pid), 20, "the other child")
+    assert lines(yard.fleet.logs(), "child_retiring", "max_memory")
+    assert yard.wait(yard.put("tests.effect")) == ["succeeded"]
+
+
+def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard) -> None:
+    port = free_port()
+    worker = yard.fleet.start_worker("--max-tasks-per-child", "5", "--metrics-port", str(port), threads=2)
+    seen = set(children(worker.pid))
+
+    def is_replaced() -> bool:
+        now = children(worker.pid)
+        return len(now) == 1 and not seen.issuperset(now)
+
+    ids: list[UUID] = []
+    for _ in range(4):
+        batch = yard.put("tests.effect", 10)
+        ids += batch
+        assert yard.wait(batch) == ["succeeded"] * 10
+        wait_for(is_replaced, 20, "a new child")
+        seen |= set(children(worker.pid))
+    counted = metric(port, "task_attempts_total", task="tests.effect", outcome="succeeded")
+    assert counted == len(ids) == 40
+    wait_for(lambda: metric(port, "tasks_in_progress") == 0, 10, "nothing in progress")
+    assert len(list(Path(f"/proc/{worker.pid}/fd").iterdir())) < 40, "no descriptor stays behind"
+
+
+def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(yard: Yard) -> None:
+    yard.fleet.environment[EXIT_VARIABLE] = "1"
+    worker = yard.start_raw("--processes", "1")
+    died: Callable[[], int] = lambda: len(lines(yard.fleet.logs(), "child_died", "exit code 5"))  # noqa: E731
+    wait_for(lambda: died() >= 3, 30, "three deaths")
+    before, began = cpu_seconds(worker.pid), time.monotonic()
+    time.sleep(4.0)
+    # 0.25 * 2**n, at least half of it: two more in four seconds, three at most.
+    assert died() <= 6
+    spent = (cpu_seconds(worker.pid) - before) / (time.monotonic() - began)
+    assert spent < 0.1, "the supervisor sleeps in between"
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_name(yard: Yard) -> None:
+    worker = yard.fleet.start_worker(threads=2)
+    ids = yard.put("tests.effect", 2, seconds=20.0)
+    wait_for(lambda: len(effects(yard.fleet.effects)) == 2, 20, "both to begin")
+    (child,) = children(worker.pid)
+    # What the scheduler's rescue does.
+    yard.bench.execute("UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=yard.bench.worker_id)
+    wait_for(lambda: child not in children(worker.pid), 5, "the child to be ended")
+    wait_for(lambda: set(yard.bench.states(ids)) == {"queued"}, 5, "its claims to be given back")
+    assert {row.crashes for row in yard.bench.query("SELECT crashes FROM task")} == {0}
+    yard.bench.execute("UPDATE task SET params = '{\"seconds\": 0}'")
+    yard.again()
+    assert yard.wait(ids) == ["succeeded"] * 2
+    (live,) = yard.bench.query(
+        "SELECT name FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL AND id <> :id", id=yard.bench.worker_id
+    )
+    assert {row.worker.partition(":")[0] for row in yard.bench.query("SELECT worker FROM task")} == {live.name}
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_a_worker_that_is_given_up_while_it_drains_kills_instead_of_running_what_is_others(yard: Yard) -> None:
+    worker = yard.fleet.start_worker(threads=1)
+    yard.put("tests.effect", seconds=20.0)
+    wait_for(lambda: len(effects(yard.fleet.effects)) == 1, 20, "it to begin")
+    worker.terminate()
+    time.sleep(0.3)
+    yard.bench.execute("UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=yard.bench.worker_id)
+    assert worker.wait(8) == 0
+
+
+def test_async_tasks_are_finished_before_a_worker_stops(yard: Yard) -> None:
+    worker = yard.fleet.start_worker(threads=2)
+    ids = yard.put("tests.async", 20, seconds=1.5) + yard.put("tests.async", 2, seconds=1.0, fail=True)
+    wait_for(lambda: set(yard.bench.states(ids)) == {"running"}, 10, "all to run at once, on two threads")
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert yard.bench.states(ids) == ["succeeded"] * 20 + ["failed"] * 2
+
+
+def test_what_a_task_does_to_its_process_costs_that_task_only(yard: Yard) -> None:
+    yard.fleet.start_worker(threads=4)
+    (out,) = yard.put("tests.odd", do="sys_exit")
+    assert yard.wait([out]) == ["failed"]
+    assert yard.row(out).error["type"] == "SystemExit"
+
+    (gone,) = yard.put("tests.odd", do="exit")
+    wait_for(lambda: yard.row(gone).crashes == 1, 10, "the loss to be recorded")
+    (lost,) = yard.bench.query("SELECT cause FROM task_attempt WHERE task_id = :id", id=gone)
+    assert lost.cause == "exit code 0"
+    assert yard.wait(yard.put("tests.effect", 5)) == ["succeeded"] * 5
+
+
+def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(yard: Yard) -> None:
+    yard.fleet.start_worker(threads=4)
+    (talk,), (report,) = yard.put("tests.odd", do="talk"), yard.put("tests.odd", do="report")
+    assert yard.wait([talk, report]) == ["succeeded"] * 2
+    said = yard.bench.query("SELECT data FROM task_event WHERE task_id = :id AND kind = 'log' ORDER BY id", id=talk)
+    assert [row.data["message"] for row in said[:1000]] == [f"line {n}" for n in range(1000)]
+    assert [row.data["message"] for row in said[1000:]] == ["further lines of this attempt are not kept"]
+    (standing,) = yard.bench.query("SELECT current, total FROM task_progress WHERE task_id = :id", id=report)
+    assert (standing.current, standing.total) == (100_000, 100_000)

@@ -1,0 +1,74 @@
+"""Task types of the tests' own that do what no task should."""
+
+import asyncio
+import os
+import sys
+from typing import Literal
+
+from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard.domain.retry import RetryPolicy
+from taskyard_worker.context import TaskContext
+from taskyard_worker.implementations import implements
+
+EXIT_VARIABLE = "TASKYARD_TEST_EXIT_AT_IMPORT"
+
+# A module that ends every child that imports it, and leaves the supervisor, which imports it too, alone.
+if os.environ.get(EXIT_VARIABLE) and "taskyard_worker.child" in sys.orig_argv:
+    os._exit(5)
+
+_KEPT: list[bytearray] = []
+
+
+class OddParams(Params):
+    do: Literal["nothing", "talk", "report", "grow", "exit", "sys_exit"] = "nothing"
+
+
+class AsyncParams(Params):
+    seconds: float = 0.0
+    fail: bool = False
+
+
+class OddResult(Result):
+    attempt: int
+
+
+ODD = TaskType(
+    name="tests.odd",
+    description="Does what it is told.",
+    params=OddParams,
+    result=OddResult,
+    retry=RetryPolicy(retries=0),
+)
+ASYNC = TaskType(
+    name="tests.async",
+    description="Sleeps on the event loop.",
+    params=AsyncParams,
+    result=OddResult,
+    retry=RetryPolicy(retries=0),
+)
+
+
+@implements(ODD)
+def odd(params: OddParams, context: TaskContext) -> OddResult:
+    match params.do:
+        case "talk":
+            for n in range(10_000):
+                context.log(f"line {n}")
+        case "report":
+            for n in range(100_001):
+                context.progress(n, 100_000)
+        case "grow":
+            _KEPT.append(bytearray(b"\xa5") * (150 << 20))
+        case "exit":
+            os._exit(0)
+        case "sys_exit":
+            sys.exit(0)
+    return OddResult(attempt=context.attempt)
+
+
+@implements(ASYNC)
+async def sleep(params: AsyncParams, context: TaskContext) -> OddResult:
+    await asyncio.sleep(params.seconds)
+    if params.fail:
+        raise RuntimeError("as asked")
+    return OddResult(attempt=context.attempt)
