@@ -25,10 +25,11 @@ from taskyard.broker.publisher import Publisher
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
 from taskyard.catalogue.types import Catalogue
-from taskyard.domain.tasks import Change, Released
+from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Released
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
-from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.finish import Finished, finish
 from taskyard.settings import InvalidSettings, Settings, read_settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import engine as ledger
@@ -111,6 +112,13 @@ class Child:
                 lambda conn: claims.claim(conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types),
             )
 
+        def give_up(task_id: UUID, claim: UUID, error: Exception) -> None:
+            message = f"The stored task cannot be read: {error}".splitlines()[0][:500]
+            fault = Fault("task_unreadable", message, type(error).__name__, False, FailureKind.INVALID)
+            end = Finished(task_id, claim, Failed(fault))
+            result = ledger.run(self._engine, lambda conn: finish(conn, [end]))
+            self.dispatcher.dispatch(Committed(changes=result.changes))
+
         def won(changes: Sequence[Change], works: Sequence[Claimed]) -> None:
             self.writer.started(changes)
             self.metrics.claimed(works)
@@ -126,6 +134,7 @@ class Child:
             put_off=lambda ids: void(
                 ledger.run(self._engine, lambda conn: claims.put_off(conn, ids, reason="unknown_task_type"))
             ),
+            give_up=give_up,
             won=won,
         )
         runner = Runner(

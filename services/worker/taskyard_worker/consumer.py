@@ -87,7 +87,8 @@ class Lane:
     """Fetches and claims for one child.
 
     `claim` asks the ledger (raises LedgerUnavailable) and `refusals` why something wasn't won; `put_off`
-    moves tasks of unknown types into the future; `won` is told what was claimed.
+    moves tasks of unknown types into the future; `give_up` ends a claim that cannot be read; `won` is told what was
+    claimed.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Lane:
         claim: Callable[[Sequence[UUID], UUID], list[Claimed]],
         refusals: Callable[[Sequence[UUID]], list[Refusal]],
         put_off: Callable[[Sequence[UUID]], None],
+        give_up: Callable[[UUID, UUID, Exception], None],
         won: Callable[[Sequence[Change], Sequence[Claimed]], None],
     ) -> None:
         self._inbox = inbox
@@ -107,6 +109,7 @@ class Lane:
         self._claim = claim
         self._refusals = refusals
         self._put_off = put_off
+        self._give_up = give_up
         self._won = won
         self._ready: deque[MessageProxy] = deque()
         self._pause = 0.0
@@ -181,17 +184,33 @@ class Lane:
         """Claims in place until PostgreSQL answers, with the same claim id: an answer that got lost is
         found again."""
         pause = 0.05
+        claim_them = self._claim
         while True:
             try:
-                return self._claim(ids, claim)
+                return claim_them(ids, claim)
             except LedgerUnavailable as e:
                 log.warning("ledger_unavailable", what="claim", error=str(e))
+                self.polled = time.monotonic()  # waiting for PostgreSQL is not being stuck
             except Exception:
                 log.exception("claim_failed")
-            self.polled = time.monotonic()
+                claim_them = self._claim_apart
             if self._draining.wait(pause * random.uniform(0.5, 1.0)):
                 return None
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _claim_apart(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
+        """Claims half by half until a task that cannot be read stands alone; that one fails, the others run."""
+        try:
+            return self._claim(ids, claim)
+        except LedgerUnavailable:
+            raise
+        except Exception as e:
+            if len(ids) == 1:
+                log.exception("claim_unreadable", task_id=str(ids[0]))
+                self._give_up(ids[0], claim, e)
+                return []
+        half = len(ids) // 2
+        return [*self._claim_apart(ids[:half], claim), *self._claim_apart(ids[half:], claim)]
 
     def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed]) -> set[UUID]:
         """Puts off what nobody here can run; returns what belongs back into Redis, because its queue is

@@ -188,7 +188,6 @@ def _work(
         soft_timeout_seconds=task_type.soft_limit.total_seconds(),
         hard_timeout_seconds=task_type.hard_limit.total_seconds(),
         waited_seconds=0.0,
-        expires_at=None,
         tags=[],
         request_id=None,
         traceparent=None,

@@ -28,7 +28,6 @@ class Claimed:
     soft_timeout_seconds: float
     hard_timeout_seconds: float
     waited_seconds: float
-    expires_at: datetime | None
     tags: list[str]
     request_id: str | None
     traceparent: str | None
@@ -69,7 +68,7 @@ WITH locked AS (
     RETURNING t.id, t.name, t.queue, t.params, t.version, t.attempt, t.failures, t.max_attempts,
         t.soft_timeout_seconds, t.hard_timeout_seconds,
         CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8) AS waited_seconds,
-        t.expires_at, t.tags, t.request_id, t.traceparent, t.submitted_by, t.allowed_queues, t.workflow_id,
+        t.tags, t.request_id, t.traceparent, t.submitted_by, t.allowed_queues, t.workflow_id,
         t.unique_hold
 ), freed AS (
     DELETE FROM unique_key u USING won w WHERE w.unique_hold = 'waiting' AND u.task_id = w.id AND u.hold = 'waiting'

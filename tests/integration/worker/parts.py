@@ -122,6 +122,9 @@ class Bench:
         self.publish(ids, queue=queue)
         return ids
 
+    def rows(self) -> dict[UUID, sa.Row[Any]]:
+        return {row.id: row for row in self.query("SELECT * FROM task")}
+
     def states(self, ids: Sequence[UUID]) -> list[str]:
         rows = {r.id: r.state for r in self.query("SELECT id, state FROM task WHERE id = ANY(:ids)", ids=list(ids))}
         return [rows[i] for i in ids]
@@ -183,7 +186,14 @@ class TestLane:
             client=bench.client, namespace=bench.names.namespace, middleware=[], maintenance_chance=0
         )
         self.inbox = Inbox(self.broker, bench.names, QUEUES, child=uuid4(), client=bench.client)
-        calls: dict[str, Any] = {"claim": self.claim, "refusals": self.refusals, "won": self.on_won, **more}
+        self.given_up: list[UUID] = []
+        calls: dict[str, Any] = {
+            "claim": self.claim,
+            "refusals": self.refusals,
+            "won": self.on_won,
+            "give_up": lambda task_id, claim, error: self.given_up.append(task_id),
+            **more,
+        }
         self.lane = Lane(self.inbox, desk, QUEUES, put_off=self.put_off.extend, **calls)
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:

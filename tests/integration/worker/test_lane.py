@@ -140,7 +140,9 @@ def test_a_drain_ends_the_wait_for_a_wake_up_and_nothing_is_fetched_any_more(
     assert (bench.states(ids), bench.waiting()) == (["queued"], 1)
 
 
-def test_messages_of_a_paused_queue_stay_in_redis_and_the_others_go_on(bench: Bench) -> None:
+def test_messages_of_a_paused_queue_stay_in_redis_and_the_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paused, others = bench.put(3), bench.put(2, queue="high")
     bench.execute("UPDATE queue SET paused_at = now() WHERE name = 'default'")
     lane = bench.lane(bench.desk(threads=8))
@@ -148,8 +150,17 @@ def test_messages_of_a_paused_queue_stay_in_redis_and_the_others_go_on(bench: Be
     assert bench.states(paused) == ["queued"] * 3
     assert (bench.waiting(), lane.unacknowledged()) == (3, 0)
     more = bench.put(1)
+    asked: list[str] = []
+    fetch = lane.broker.do_fetch
+
+    def listening(queue: str, count: int) -> Any:
+        asked.append(queue)
+        return fetch(queue, count)
+
+    monkeypatch.setattr(lane.broker, "do_fetch", listening, raising=False)
     assert lane.take(2) == []
-    assert bench.waiting() == 4, "a paused queue is not asked again and again"
+    assert (bench.waiting(), set(asked)) == (4, {"high"}), "a paused queue is not asked again and again"
+    monkeypatch.undo()
     bench.execute("UPDATE queue SET paused_at = NULL")
     lane.inbox._closed_until.clear()
     assert sorted(slot.task_id for slot in lane.take()) == sorted(paused + more)

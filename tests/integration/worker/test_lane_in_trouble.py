@@ -204,3 +204,20 @@ def test_whoever_is_told_of_the_claims_may_fail_without_costing_one(bench: Bench
     assert [slot.task_id for slot in lane.take()] == ids
     lane.take(3)
     assert (lane.unacknowledged(), bench.waiting()) == (0, 0)
+
+
+def test_a_task_that_cannot_be_read_fails_alone_and_its_neighbours_run(bench: Bench) -> None:
+    ids = bench.put(5)
+    poisoned = ids[3]
+
+    def claim(wanted: Sequence[UUID], claim_id: UUID) -> list[Claimed]:
+        won = bench.claim(wanted, claim_id)  # committed, and then its answer cannot be decoded
+        if poisoned in wanted:
+            raise ValueError("year 10000 is out of range")
+        return won
+
+    lane = bench.lane(claim=claim)
+    taken = [slot.task_id for slot in lane.take(3)]
+    assert sorted(taken) == sorted(set(ids) - {poisoned})
+    assert lane.given_up == [poisoned]
+    assert lane.unacknowledged() == 0

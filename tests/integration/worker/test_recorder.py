@@ -206,6 +206,24 @@ def test_signing_off_records_what_was_lost_releases_the_rest_and_stops_the_worke
     assert (stage.worker().state, stage.worker().stopped_at is not None) == ("stopped", True)
 
 
+def test_signing_off_takes_up_what_could_not_be_recorded_before(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [RuntimeError("lock timeout")] * 2
+
+    def failing(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return lose(*args, **more)
+
+    monkeypatch.setattr(recorder_module, "lose", failing)
+    (held,) = stage.claim()
+    stage.held = {held}
+    stage.recorder.lost("killed", [lost(held)])
+    wait_for(lambda: len(failures) == 1, 5, "the first try")
+    stage.recorder.stop(5.0)
+    (row,) = stage.bench.query("SELECT state, crashes FROM task")
+    assert (row.state, row.crashes) == ("queued", 1)
+
+
 def test_signing_off_waits_a_while_for_postgresql_and_not_for_ever(
     own_bench: Bench, own_servers: tuple[Postgres, Valkey]
 ) -> None:
