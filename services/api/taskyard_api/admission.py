@@ -175,8 +175,11 @@ def _check_times(item: SubmitTask, prefix: str, faults: list[Fault], now: dateti
             faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
     elif item.delay_seconds:
         due = now + timedelta(seconds=item.delay_seconds)
-    if item.expires_at is not None and item.expires_at <= due:
-        faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+    if item.expires_at is not None:
+        if item.expires_at <= due:
+            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+        elif item.expires_at - now > 2 * _YEAR:
+            faults.append(Fault(f"{prefix}/expires_at", "Must be within two years."))
 
 
 def _limits(item: SubmitTask, known: _Known, prefix: str, faults: list[Fault]) -> tuple[float, float]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from taskyard.domain.tasks import State
 
@@ -26,6 +26,14 @@ def _rfc3339(value: object) -> object:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    """The same instant in UTC. The bounds leave room for offsets and for sums: PostgreSQL knows years that Python does
+    not, and a row with one of them could never be read again."""
+    if not 1970 <= value.year < 9000:
+        raise ValueError("must lie in the years 1970 to 8999")
+    return value.astimezone(UTC)
+
+
 def _number(value: object) -> object:
     """3 and 3.0 are the same number in JSON; "3" and true are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -33,7 +41,7 @@ def _number(value: object) -> object:
     return value
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -58,7 +66,7 @@ class SubmitTask(Body):
     queue: QueueName | None = Field(default=None, description="Instead of the type's queue.")
     delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
     run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
-    expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails.")
+    expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within two years.")
     max_attempts: Annotated[int, Field(ge=1, le=100), BeforeValidator(_number)] | None = None
     soft_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
     hard_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None

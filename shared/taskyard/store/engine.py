@@ -50,6 +50,8 @@ def make_engine(
     return sa.create_engine(
         database_url,
         isolation_level="AUTOCOMMIT",
+        # An error's text goes into logs; the parameters of tasks do not belong there.
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout.total_seconds(),

@@ -22,7 +22,7 @@ from ..domain.tasks import LIVE, State
 
 # Ids carry the clock of the process that made them, `created_at` PostgreSQL's: a bound on time becomes one
 # on ids with this much room, and the exact condition besides.
-CLOCK_SKEW = timedelta(minutes=5)
+CLOCK_SKEW = timedelta(minutes=1)
 
 _COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
     t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,

@@ -108,6 +108,8 @@ task = Table(
         "(state IN ('succeeded','failed','cancelled')) = (finished_at IS NOT NULL)", name="final_is_finished"
     ),
     CheckConstraint("(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name="due_waits"),
+    # PostgreSQL holds years that Python cannot read: such a row would stop whoever claims or lists it.
+    CheckConstraint("expires_at BETWEEN '1970-01-01T00:00:00Z' AND '9000-01-01T00:00:00Z'", name="expires_readably"),
     Index("ix_task_name", "name", "state", "id"),
     Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),

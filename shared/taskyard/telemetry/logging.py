@@ -29,9 +29,12 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
         _constants(service, process or str(os.getpid())),
         structlog.processors.StackInfoRenderer(),
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
-    )
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if console:
+        # Plain: rich's tracebacks print local variables, and with them API keys and parameters.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     tail: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not console:
         tail.append(structlog.processors.format_exc_info)
@@ -61,6 +64,7 @@ def _constants(service: str, process: str) -> Processor:
     def add(_: Any, __: str, event: Any) -> Any:
         event.setdefault("service", service)
         event.setdefault("process", process)
+        event.pop("color_message", None)  # uvicorn's copy of the message, with escape codes
         return event
 
     return add

@@ -124,6 +124,10 @@ def test_query_parameters_that_are_wrong(api: Api) -> None:
         ("tag=" + "x" * 65, "?tag"),
         ("created_after=yesterday", "?created_after"),
         ("created_before=2026-01-01", "?created_before"),
+        ("created_before=9999-12-31T23:59:59Z", "?created_before"),
+        ("created_after=9999-12-31T23:59:59-12:00", "?created_after"),
+        ("created_after=0001-01-01T00:00:00Z", "?created_after"),
+        ("created_after=0001-01-01T00:00:00%2B12:00", "?created_after"),
         ("unknown=1", "?unknown"),
     ):
         document = problem(api.http.get(f"/api/v1/tasks?{query}"), 422, "invalid_request")

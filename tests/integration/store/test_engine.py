@@ -233,3 +233,20 @@ def _until(holds: object, seconds: float = 10) -> None:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_errors_do_not_quote_the_values_of_a_statement(engine: Engine) -> None:
+    with ledger.connection(engine) as conn, pytest.raises(DBAPIError) as refused:
+        conn.execute(sa.text("SELECT CAST(:secret AS text), 1 / :zero"), {"secret": "hunter2", "zero": 0})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_time_that_nobody_could_read_again_is_not_stored(engine: Engine) -> None:
+    """psycopg cannot make a datetime of the year 10000, and who claims or lists such a row would fail for ever."""
+    insert = """INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds,
+        state, run_at, expires_at) VALUES (gen_random_uuid(), 'a', 'default', '{}', 1, 1, 1, 'queued', now(), :at)"""
+    with ledger.connection(engine) as conn:
+        for at in ("10000-01-01T11:59:59Z", "infinity", "-infinity", "0001-01-01T00:00:00Z"):
+            with pytest.raises(DBAPIError, match="expires_readably"):
+                conn.execute(sa.text(insert.replace(":at", f"'{at}'")))
+        conn.execute(sa.text(insert.replace(":at", "now()")))

@@ -178,6 +178,10 @@ def upgrade() -> None:
             "(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name=op.f("ck_task_due_waits")
         ),
         sa.CheckConstraint(
+            "expires_at BETWEEN '1970-01-01T00:00:00Z' AND '9000-01-01T00:00:00Z'",
+            name=op.f("ck_task_expires_readably"),
+        ),
+        sa.CheckConstraint(
             "(state IN ('succeeded','failed','cancelled')) = (finished_at IS NOT NULL)",
             name=op.f("ck_task_final_is_finished"),
         ),
