@@ -11,18 +11,18 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from ..domain.errors import Refused
 from ..domain.retry import RetryPolicy
-from .secrets import Cipher, SecretsUnreadable
+from .secrets import Cipher, Secret, SecretsUnreadable
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
 
 
 class Params(BaseModel):
-    """The root of parameter models: unknown names are refused, text stays text."""
+    """The root of parameter models: unknown names are refused, and a submit is strict: "1" and true are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
@@ -39,10 +39,7 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskType(Generic[P, R]):
-    """A task type. `name` is `domain.verb`; the description is what people read at GET /task-types.
-
-    `estimated_seconds` tells consumers how long a run usually takes where that is known beforehand.
-    """
+    """A task type. `name` is `domain.verb`; the description is what people read at GET /task-types."""
 
     name: str
     description: str
@@ -60,7 +57,9 @@ class TaskType(Generic[P, R]):
 
         Raises pydantic.ValidationError, and SecretsUnreadable where a secret cannot be encrypted.
         """
-        model = self.params.model_validate(params)
+        # As JSON: Pydantic's strictness for it takes ids and times out of text, and nothing else.
+        text = to_json(params, inf_nan_mode="constants", fallback=_plain)
+        model = self.params.model_validate_json(text, strict=True)
         try:
             return model.model_dump(mode="json", context={"cipher": cipher})
         except PydanticSerializationError as e:
@@ -75,6 +74,13 @@ class TaskType(Generic[P, R]):
         right key.
         """
         return self.params.model_validate(stored, context={"cipher": cipher})
+
+
+def _plain(value: Any) -> Any:
+    """A secret on its way from a task to its child; it is encrypted again before it is stored."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(f"{type(value).__name__} cannot be a parameter")
 
 
 class UnknownTaskType(Refused):

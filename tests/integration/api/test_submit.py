@@ -62,6 +62,7 @@ def test_limits_of_the_type_are_defaults_and_callers_may_lower_them(api: Api) ->
 
 
 SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+ITEM = "0193aaaa-0000-7000-8000-000000000000"
 BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"name": 5}, "/name"),
     ({"name": ""}, "/name"),
@@ -97,6 +98,16 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
     ({"expires_at": SOON, "delay_seconds": 7200}, "/expires_at"),
     ({"expires_at": False}, "/expires_at"),
+    ({"name": "diagnostics.sleep", "params": {"seconds": "1"}}, "/params/seconds"),
+    ({"name": "diagnostics.sleep", "params": {"seconds": True}}, "/params/seconds"),
+    ({"name": "diagnostics.sleep", "params": {"seconds": 1, "in_c": 1}}, "/params/in_c"),
+    ({"name": "diagnostics.fail", "params": {"times": "1"}}, "/params/times"),
+    ({"name": "diagnostics.crash", "params": {"times": True}}, "/params/times"),
+    ({"name": "diagnostics.allocate", "params": {"megabytes": "1"}}, "/params/megabytes"),
+    ({"name": "files.generate_thumbnail", "params": {"item_id": ITEM, "width": "10"}}, "/params/width"),
+    ({"name": "files.generate_thumbnail", "params": {"item_id": ITEM, "height": True}}, "/params/height"),
+    ({"name": "files.process_large_file", "params": {"item_id": 7}}, "/params/item_id"),
+    ({"name": "email.send", "params": {"to_email": "a@example.org", "subject": 1, "text": "x"}}, "/params/subject"),
     ({"expires_at": "9999-12-31T23:59:59-12:00"}, "/expires_at"),
     ({"expires_at": "9999-12-31T23:59:59Z"}, "/expires_at"),
     ({"expires_at": "2199-01-01T00:00:00Z"}, "/expires_at"),
@@ -212,6 +223,23 @@ def test_a_batch_keeps_its_order_and_is_all_or_nothing(api: Api) -> None:
     refused = api.http.post("/api/v1/tasks/batch", json={"tasks": bad})
     assert pointers(refused.json()) == ["/tasks/3/name", "/tasks/4/params/value"]
     assert api.count_tasks() == 1000
+
+
+def test_parameters_of_the_right_kind_pass(api: Api) -> None:
+    """Strict: no number out of text, and yet ids and addresses are text, and 1 is a float too."""
+    for name, params in (
+        ("diagnostics.sleep", {"seconds": 1, "in_c": False}),
+        ("diagnostics.crash", {"signal": 9}),
+        ("diagnostics.crash", {"signal": "KILL", "times": 2}),
+        ("diagnostics.echo", {"value": {"a": [1, 1.5, None, "x", True]}}),
+        ("files.process_large_file", {"item_id": ITEM, "pattern": "^a"}),
+        ("files.generate_thumbnail", {"item_id": ITEM, "width": 10}),
+        ("email.send", {"to_email": "a@example.org", "subject": "Hi", "text": "x"}),
+        ("email.send_welcome", {"to_email": "a@b.org", "username": "eva", "action_url": "https://example.org/x"}),
+        ("health.check", {}),
+    ):
+        task = api.submit(name, params=params)
+        assert task["params"].items() >= {k: v for k, v in params.items() if k != "signal"}.items()
 
 
 def test_secrets_are_encrypted_at_rest_and_masked_in_answers(
