@@ -1,4 +1,7 @@
-"""What a task prints, and what it says through `logging`, becomes lines of its log as well."""
+"""What a task prints, and what it says through `logging`, becomes lines of its log as well.
+
+On the way to the service's own output its secret parameters are struck out, as they are from its log.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from .context import TaskContext
 
@@ -19,32 +23,39 @@ from .context import TaskContext
 _NOT_THE_TASKS = ("taskyard.", "taskyard_worker.", "dramatiq", "sqlalchemy", "asyncio")
 # What every line of the service's log carries: in a task's own log it goes without saying.
 _KNOWN = {"event", "timestamp", "level", "service", "process", "exc_info", "stack_info", "trace_id"}
-_BOUND = ("task_id", "task_name", "attempt", "request_id")
+_BOUND = ("task_id", "task_name", "attempt", "request_id", "trace_id")
 _MAX_LINE = 8192
 
 
 @dataclass(slots=True)
 class _Speaker:
-    """A running task, and the line it has not ended yet: `print` writes its arguments one by one."""
+    """A running task, and the line of each stream that it has not ended yet: `print` writes its arguments one
+    by one."""
 
     context: TaskContext
-    line: str = ""
+    open: dict[_Stream, str] = field(default_factory=dict)
 
-    def hear(self, text: str) -> None:
-        *whole, self.line = (self.line + text).split("\n")
-        for line in whole:
-            self._say(line)
-        if len(self.line) > _MAX_LINE:
-            self.end()
+    def hear(self, stream: _Stream, text: str) -> str:
+        """Takes what is written; returns what the service's output may show of it: whole lines, for a secret
+        may come in pieces."""
+        *whole, last = (self.open.pop(stream, "") + text).split("\n")
+        shown = "".join([f"{self._say(line)}\n" for line in whole])
+        if len(last) > _MAX_LINE:
+            return shown + self._say(last)
+        if last:
+            self.open[stream] = last
+        return shown
 
     def end(self) -> None:
-        line, self.line = self.line, ""
-        self._say(line)
+        for stream, line in self.open.items():
+            stream.pass_on(self._say(line))
+        self.open.clear()
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str) -> str:
         # After a carriage return a terminal shows only what came last.
-        if line := line.rstrip().rpartition("\r")[2]:
-            self.context.log(line, level="info")
+        if said := line.rstrip().rpartition("\r")[2]:
+            self.context.log(said, level="info")
+        return self.context.redact(line)
 
 
 _speaker: ContextVar[_Speaker | None] = ContextVar("taskyard_task", default=None)
@@ -60,14 +71,14 @@ def current(context: TaskContext) -> Iterator[None]:
         task_name=context.name,
         attempt=context.attempt,
         request_id=context.request_id,
+        trace_id=context.trace_id,
     )
     try:
         yield
     finally:
         structlog.contextvars.unbind_contextvars(*_BOUND)
         _speaker.reset(token)
-        if speaker.line:
-            speaker.end()
+        speaker.end()
 
 
 def _is_ours(name: str) -> bool:
@@ -95,16 +106,21 @@ class _Handler(logging.Handler):
 
 
 class _Stream(io.TextIOBase):
-    """Passes text on, and whole lines of a running task to its log."""
+    """Passes text on; what a running task writes is passed on and written to its log in whole lines."""
 
     def __init__(self, inner: io.TextIOBase) -> None:
         self._inner = inner
 
     def write(self, text: str) -> int:
         speaker = _speaker.get()
-        if speaker is not None:
-            speaker.hear(text)
-        return self._inner.write(text)
+        if speaker is None:
+            return self._inner.write(text)
+        if shown := speaker.hear(self, text):
+            self.pass_on(shown)
+        return len(text)
+
+    def pass_on(self, text: str) -> None:
+        self._inner.write(text)
 
     def flush(self) -> None:
         self._inner.flush()
@@ -132,8 +148,38 @@ class _Stream(io.TextIOBase):
         return getattr(self._inner, "buffer")  # noqa: B009 - a StringIO has none
 
 
+# Ours, and made of nothing that the task gave.
+_PLAIN = (*_BOUND, "timestamp", "level", "service", "process")
+
+
+def _without_secrets(_: Any, __: str, event: EventDict) -> EventDict:
+    """For the service's log: a line that is said while a task runs, without the task's secrets."""
+    speaker = _speaker.get()
+    if speaker is None or speaker.context.redact is str:
+        return event
+    # Else the renderer would write the traceback out after us.
+    event = structlog.processors.format_exc_info(_, __, event)
+    return {key: value if key in _PLAIN else _struck(value, speaker.context) for key, value in event.items()}
+
+
+def _struck(value: Any, context: TaskContext) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {context.redact(str(key)): _struck(item, context) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_struck(item, context) for item in value]
+    return context.redact(value if isinstance(value, str) else repr(value))
+
+
 def install() -> None:
-    """Once a child."""
-    handler = _Handler(logging.INFO)
-    logging.getLogger().addHandler(handler)
+    """Once a child, after logging was set up."""
+    root = logging.getLogger()
+    for service in root.handlers:
+        if isinstance(service.formatter, structlog.stdlib.ProcessorFormatter):
+            *before, render = service.formatter.processors
+            service.formatter.processors = (*before, _without_secrets, render)
+    root.addHandler(_Handler(logging.INFO))
+    # The service's own lines go to the standard error of before.
     sys.stdout = _Stream(sys.stdout)  # type: ignore[arg-type]
+    sys.stderr = _Stream(sys.stderr)  # type: ignore[arg-type]

@@ -36,6 +36,11 @@ class Submitter(Protocol):
     def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]: ...
 
 
+def trace_id_of(traceparent: str | None) -> str | None:
+    """`00-<trace id>-<parent id>-<flags>`: W3C Trace Context."""
+    return traceparent[3:35] if traceparent else None
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """A task to be submitted by a running one."""
@@ -75,6 +80,11 @@ class TaskContext:
     _stage: str = field(default="", repr=False)
     _lines: int = field(default=0, repr=False)
     _bytes: int = field(default=0, repr=False)
+
+    @property
+    def trace_id(self) -> str | None:
+        """Of the trace that the submit belonged to."""
+        return trace_id_of(self.traceparent)
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """How far the task is: `current` of `total`, and what it does now in a few words.

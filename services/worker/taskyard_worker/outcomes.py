@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -20,6 +21,8 @@ from taskyard.lifecycle.batch import check_storable
 MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
+# Shorter lines of a longer secret (`}`, `-----`) say nothing, and stand everywhere else too.
+_TELLING = 8
 
 Redact = Callable[[str], str]
 
@@ -88,7 +91,9 @@ def unspeakable(error: BaseException) -> Failed:
 
 def strike_out(secrets: list[str]) -> Redact:
     """A function that replaces each of the secret texts by `***`."""
-    texts = sorted({s for s in secrets if s}, key=len, reverse=True)
+    # A secret of several lines (a PEM file) is seen a line at a time, too; and inside quotes as they write it.
+    parts = {p for s in secrets for p in (s, *(line for line in s.splitlines() if len(line) >= _TELLING))}
+    texts = sorted({t for p in parts if p for t in _spellings(p)}, key=len, reverse=True)
     if not texts:
         return str
 
@@ -99,6 +104,10 @@ def strike_out(secrets: list[str]) -> Redact:
         return text
 
     return redact
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    return text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _clean(text: str) -> str:

@@ -28,7 +28,7 @@ from taskyard.storage.interface import Storage
 
 from . import outcomes
 from .capture import current
-from .context import Sink, Submitter, TaskContext
+from .context import Sink, Submitter, TaskContext, trace_id_of
 from .desk import Desk, Slot
 from .implementations import Function
 from .writer import End
@@ -78,6 +78,7 @@ class Runner:
         if not self._desk.begin(slot):
             return
         assert slot.work is not None
+        _say_started(slot.work)
         if slot.is_async:
             self._loop.start(self._run_async(slot, slot.work))
             return
@@ -190,6 +191,23 @@ class _Loop:
         task.add_done_callback(self._tasks.discard)
 
 
+def _names(work: Claimed) -> dict[str, Any]:
+    """What every line about a run says; lines inside of it have the same from `capture.current`."""
+    return {
+        "task_id": str(work.id),
+        "task_name": work.name,
+        "attempt": work.attempt,
+        "request_id": work.request_id,
+        "trace_id": trace_id_of(work.traceparent),
+    }
+
+
+def _say_started(work: Claimed) -> None:
+    # Thousands a second: nothing is put together for a line that nobody wants.
+    if logging.getLogger(__name__).isEnabledFor(logging.INFO):
+        log.info("task_started", **_names(work))
+
+
 def _say(work: Claimed, outcome: Outcome, seconds: float) -> None:
     """One line a run, at a level that fits."""
     say = log.info
@@ -212,12 +230,4 @@ def _say(work: Claimed, outcome: Outcome, seconds: float) -> None:
             event, extra = "task_released", {"cause": cause}
     if say is log.info and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
         return
-    say(
-        event,
-        task_id=str(work.id),
-        task_name=work.name,
-        attempt=work.attempt,
-        request_id=work.request_id,
-        seconds=round(seconds, 6),
-        **extra,
-    )
+    say(event, **_names(work), seconds=round(seconds, 6), **extra)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import sys
 import threading
@@ -18,6 +19,7 @@ from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 from taskyard_worker import capture
 from taskyard_worker.context import TaskContext
+from taskyard_worker.outcomes import strike_out
 
 
 class Lines:
@@ -34,11 +36,11 @@ class Lines:
         self.levels.append(data["level"])
 
 
-def context_of(sink: Lines, number: int = 1) -> TaskContext:
+def context_of(sink: Lines, number: int = 1, **more: Any) -> TaskContext:
     nothing: Any = None
     task_id = UUID(int=number)
     return TaskContext(
-        task_id, task_id, "a.b", 1, Settings(), storage=nothing, sink=sink, submitter=nothing, connect=nothing
+        task_id, task_id, "a.b", 1, Settings(), storage=nothing, sink=sink, submitter=nothing, connect=nothing, **more
     )
 
 
@@ -50,12 +52,12 @@ def lines() -> Lines:
 @pytest.fixture
 def out() -> Iterator[capture._Stream]:
     """What a child's `sys.stdout` is (pytest has its own for each phase); all is put back afterwards."""
-    root, stdout = logging.getLogger(), sys.stdout
+    root, stdout, stderr = logging.getLogger(), sys.stdout, sys.stderr
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
     sys.stdout = io.StringIO()
     set_up_logging("worker", level="info", style="json")
     capture.install()
-    installed, sys.stdout = sys.stdout, stdout
+    installed, sys.stdout, sys.stderr = sys.stdout, stdout, stderr
     assert isinstance(installed, capture._Stream)
     yield installed
     root.handlers[:] = handlers
@@ -163,6 +165,100 @@ def test_the_service_s_own_lines_name_the_task_while_it_runs(
     inside, outside = stream.getvalue().splitlines()
     assert f'"task_id": "{UUID(int=1)}"' in inside
     assert "task_id" not in outside
+
+
+def test_the_service_s_lines_carry_the_trace_of_the_submit(lines: Lines, out: capture._Stream) -> None:
+    stream = io.StringIO()
+    logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
+    with capture.current(context_of(lines, traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01")):
+        logging.getLogger("mine").info("inside")
+    logging.getLogger("mine").info("outside")
+    inside, outside = map(json.loads, stream.getvalue().splitlines())
+    assert inside["trace_id"] == "a1" * 16
+    assert "trace_id" not in outside
+
+
+SECRET = 'k3y "é"'
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda: logging.getLogger("mine").warning("with %s", SECRET),
+        lambda: logging.getLogger("mine").warning("with %s", {"token": SECRET}),
+        lambda: logging.getLogger("mine").warning("x", extra={"token": SECRET}),
+        lambda: structlog.stdlib.get_logger("mine").warning("x", deep={SECRET: [SECRET, {"a": (SECRET, 1, None)}]}),
+        lambda: structlog.stdlib.get_logger("mine").warning(SECRET, error=ValueError(SECRET)),
+        lambda: logging.getLogger("taskyard.store.engine").warning("the platform's: %s", SECRET),
+    ],
+)
+def test_what_a_task_logs_reaches_the_service_s_log_without_its_secrets(
+    lines: Lines, out: capture._Stream, style: str, say: Any
+) -> None:
+    del out
+    said = logged_by(lines, style, say)
+    assert "***" in said
+    assert "k3y" not in said
+    assert "k3y" not in str(lines.of)
+    if style == "json":
+        assert json.loads(said)["level"] == "warning"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_neither_do_tracebacks_show_them(lines: Lines, out: capture._Stream, style: str) -> None:
+    def say() -> None:
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            logging.getLogger("mine").exception("failed")
+            structlog.stdlib.get_logger("mine").exception("failed")
+
+    said = logged_by(lines, style, say)
+    assert said.count("ValueError") >= 2
+    assert "k3y" not in said
+
+
+def logged_by(lines: Lines, style: str, say: Any) -> str:
+    set_up_logging("worker", level="info", style=style)
+    stdout, stderr = sys.stdout, sys.stderr
+    capture.install()
+    sys.stdout, sys.stderr = stdout, stderr
+    stream = io.StringIO()
+    logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
+    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+        say()
+    return stream.getvalue()
+
+
+def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(
+    lines: Lines, out: capture._Stream
+) -> None:
+    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+        print("whole", SECRET, file=out)
+        for letter in SECRET:
+            out.write(letter)
+        out.write("\nlast: ")
+        out.write(SECRET)
+    assert out._inner.getvalue() == "whole ***\n***\nlast: ***"  # type: ignore[attr-defined]
+    assert lines.of == {UUID(int=1): ["whole ***", "***", "last: ***"]}
+
+
+def test_standard_error_is_heard_and_cleaned_like_standard_output(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", shown)
+    handlers = logging.getLogger().handlers[:]
+    capture.install()
+    logging.getLogger().handlers[:] = handlers
+    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+        sys.stdout.write("half")
+        sys.stderr.write(f"oh {SECRET}\n")
+        sys.stdout.write(" done\n")
+    assert shown.getvalue() == "oh ***\n"
+    assert lines.of == {UUID(int=1): ["oh ***", "half done"]}
 
 
 @pytest.mark.parametrize("name", ["encoding", "errors", "buffer"])

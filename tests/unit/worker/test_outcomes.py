@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import timedelta
 from typing import Any
@@ -156,3 +157,10 @@ def test_secrets_are_struck_out_of_messages_and_tracebacks_the_longest_first() -
 
 def test_without_secrets_a_text_stays_what_it_is() -> None:
     assert outcomes.strike_out([""])("as it is") == "as it is"
+
+
+def test_secrets_are_struck_out_a_line_at_a_time_and_inside_quotes() -> None:
+    redact = outcomes.strike_out(["-----BEGIN-----\nMIIEvQIBADAN\n}\n", 'tab\t"é"'])
+    assert redact("first MIIEvQIBADAN then }") == "first *** then }"
+    assert redact(json.dumps({"token": 'tab\t"é"'})) == '{"token": "***"}'
+    assert redact(repr(['tab\t"é"'])) == "['***']"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
+from structlog.testing import capture_logs
 
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
@@ -111,6 +113,18 @@ def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
     assert end.outcome == Succeeded({"value": 3})
     assert end.run_seconds is not None
     assert 0 <= end.run_seconds < 5
+
+
+def test_each_run_is_told_with_its_names_from_beginning_to_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = Stage(lambda params, context: Output(value=1))
+    with capture_logs() as lines:
+        stage.run(traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01", request_id="r-1", attempt=2)
+    assert [line["event"] for line in lines] == ["task_started", "task_succeeded"]
+    for line in lines:
+        assert line["trace_id"] == "a1" * 16
+        assert (line["task_name"], line["attempt"], line["request_id"]) == (TYPE.name, 2, "r-1")
+        assert UUID(line["task_id"])
 
 
 def test_an_async_function_runs_too() -> None:
