@@ -3,12 +3,12 @@
 import re
 import secrets
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from taskyard.env_files import env_file
 from taskyard_dev.home import write_private
 
 KEY_FORM = re.compile(r"ty_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
@@ -29,18 +29,7 @@ class DevEnv:
 
     def write(self, path: Path) -> None:
         """Readable by its owner only: it holds passwords and an admin key."""
-        lines = [f"TASKYARD_{item.name.upper()}={getattr(self, item.name)}\n" for item in fields(self)]
-        write_private(path, "".join(lines))
-
-
-def read(path: Path) -> Mapping[str, str]:
-    """The variables of an earlier start; none where there was none."""
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line)
-    return {name: value for name, _, value in pairs}
+        write_private(path, env_file({f"TASKYARD_{name.upper()}": value for name, value in asdict(self).items()}))
 
 
 def new_api_key() -> str:

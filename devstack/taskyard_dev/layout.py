@@ -36,6 +36,11 @@ class Plan:
         return self.data_dir / "dev.env"
 
     @property
+    def services_env(self) -> Path:
+        """What the services run with, for commands that read dev.env (`taskyard.settings`)."""
+        return self.data_dir / "services.env"
+
+    @property
     def mails(self) -> Path:
         return self.data_dir / "mails"
 
@@ -100,6 +105,11 @@ def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]
     }
 
 
+def shared_with_commands(common: Mapping[str, str]) -> dict[str, str]:
+    """What a command must have as the services have it, to see the same task types, files and secrets."""
+    return {name: common[name] for name in ("TASKYARD_DIAGNOSTICS", "TASKYARD_STORAGE_DIR", "TASKYARD_SECRET_KEYS")}
+
+
 def drain_time() -> timedelta:
     """How long workers may take to finish; the worker itself refuses a wrong value."""
     try:
@@ -110,9 +120,11 @@ def drain_time() -> timedelta:
 
 def mail_environment(sink_port: int) -> dict[str, str]:
     """Where workers send mail: to the sink, or to the server the user names."""
-    variables = {"TASKYARD_SMTP_HOST": ports.LOOPBACK, "TASKYARD_SMTP_PORT": str(sink_port)}
-    named = {name: value for name, value in os.environ.items() if name.startswith("TASKYARD_SMTP_")}
-    return {**variables, **named}
+    named = {name: value for name, value in os.environ.items() if name.startswith("TASKYARD_SMTP_") and value}
+    if "TASKYARD_SMTP_HOST" in named:
+        return named
+    sink = {"HOST": ports.LOOPBACK, "PORT": str(sink_port), "SECURITY": "none", "USER": "", "PASSWORD": ""}
+    return {**named, **{f"TASKYARD_SMTP_{name}": value for name, value in sink.items()}}
 
 
 def services(

@@ -12,7 +12,8 @@ from types import FrameType
 
 import httpx
 
-from taskyard_dev import dev_env, home, keys, layout, ports
+from taskyard.env_files import env_file, read_env_file
+from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
 from taskyard_dev.dev_env import DevEnv
 from taskyard_dev.errors import ServiceFailed
@@ -90,7 +91,7 @@ def run(plan: Plan, console: Console) -> None:
     begun = time.monotonic()
     home.make_directory(plan.data_dir)
     console.names(*plan.names)
-    before = dev_env.read(plan.dev_env)
+    before = read_env_file(plan.dev_env)
     with _signals() as stop, ExitStack() as exits:
         stack = Stack(console, stop)
         database_url, redis_url = _servers(plan, before, stack, exits)
@@ -118,6 +119,7 @@ def run(plan: Plan, console: Console) -> None:
                 scheduler_metrics_url=metrics[plan.scheduler_names[0]],
                 smtp_sink_dir=str(plan.mails),
             )
+            home.write_private(plan.services_env, env_file(layout.shared_with_commands(common)))
             env.write(plan.dev_env)
             _introduce(env, plan, stack, time.monotonic() - begun)
         stack.tend_until_stopped()

@@ -3,7 +3,8 @@
 Every setting is `TASKYARD_<NAME>`; some also answer to the plain names of the systems that came before
 (`DATABASE_URL`, `REDIS_URL`, `CELERY_WORKER_CONCURRENCY`, ...). A secret may come from a file of that name in
 `TASKYARD_SECRETS_DIR`. A development stack writes `.taskyard/dev.env`, which is read where the environment
-itself names no database, no Redis and no API.
+itself names no database, no Redis and no API, and beside it what its services run with (`services.env`), which is
+read where the environment names that stack's servers or none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .env_files import read_env_file
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 _POINTS_SOMEWHERE = (
@@ -128,7 +131,7 @@ class Settings(BaseSettings):
     smtp_user: str | None = Field(default=None, validation_alias=_names("SMTP_USER"))
     smtp_password: SecretStr | None = _secret(default=None, validation_alias=_names("SMTP_PASSWORD"))
     smtp_security: str = Field(
-        default="none", pattern="^(none|starttls|tls)$", validation_alias=_names("SMTP_SECURITY")
+        default="starttls", pattern="^(none|starttls|tls)$", validation_alias=_names("SMTP_SECURITY")
     )
     smtp_timeout_seconds: float = Field(
         default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("SMTP_TIMEOUT_SECONDS")
@@ -222,6 +225,12 @@ class Settings(BaseSettings):
             raise ValueError("TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS")
         return self
 
+    @model_validator(mode="after")
+    def _no_login_in_the_clear(self) -> Settings:
+        if self.smtp_user is not None and self.smtp_security == "none":
+            raise ValueError("TASKYARD_SMTP_SECURITY must be starttls or tls where TASKYARD_SMTP_USER is set")
+        return self
+
     @property
     def task_life(self) -> timedelta:
         return timedelta(hours=self.task_timeout_hours)
@@ -238,8 +247,7 @@ def read_settings(**overrides: Any) -> Settings:
     environ = {name: value for name, value in os.environ.items() if value}
     if directory := environ.get("TASKYARD_SECRETS_DIR"):
         environ = {**_secret_files(Path(directory)), **environ}
-    if not any(name in environ for name in _POINTS_SOMEWHERE):
-        environ = {**_development_env(environ), **environ}
+    environ = {**_development_env(environ), **environ}
     if "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys()):
         environ["REDIS_URL"] = _redis_url_from_parts(environ)
     values: dict[str, Any] = {}
@@ -278,13 +286,13 @@ def _check_port(rest: str) -> str:
 
 
 def _development_env(environ: dict[str, str]) -> dict[str, str]:
-    path = Path(environ.get("TASKYARD_DATA_DIR", ".taskyard")) / "dev.env"
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    directory = Path(environ.get("TASKYARD_DATA_DIR", ".taskyard"))
+    stack = read_env_file(directory / "dev.env")
+    pointed = [name for name in _POINTS_SOMEWHERE if name in environ]
+    if not stack or any(environ[name] != stack.get(name) for name in pointed):
         return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
+    # Where dev.env was sourced all of it is here: a service must not get a key that nobody gave it.
+    return read_env_file(directory / "services.env") | ({} if pointed else stack)
 
 
 def _secret_files(directory: Path) -> dict[str, str]:

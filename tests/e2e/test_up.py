@@ -1,5 +1,6 @@
 """`taskyard up`, as somebody who has just cloned the repository uses it."""
 
+import json
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from taskyard_dev import dev_env
+from taskyard.env_files import read_env_file
 from taskyard_dev.ports import any_free
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -66,7 +67,7 @@ class Up:
 
     @property
     def env(self) -> dict[str, str]:
-        return dict(dev_env.read(self.data_dir / "dev.env"))
+        return read_env_file(self.data_dir / "dev.env")
 
     def get(self, path: str) -> httpx.Response:
         env = self.env
@@ -136,6 +137,8 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
     for name in ("API", "WORKER", "SCHEDULER"):
         assert httpx.get(up.env[f"TASKYARD_{name}_METRICS_URL"], timeout=5).status_code == 200, name
 
+    assert {"diagnostics.echo", "email.send"} <= types_in_a_shell_that_sourced(up.data_dir / "dev.env")
+
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0, up.said()
     assert not left(family)
@@ -144,6 +147,16 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
     assert time.monotonic() - again.begun < 15
     assert again.env["TASKYARD_API_KEY"] == key
     assert again.get(task).json()["state"] == "succeeded"
+
+
+def types_in_a_shell_that_sourced(dev_env: Path) -> set[str]:
+    worker = Path(sysconfig.get_path("scripts")) / "taskyard-worker"
+    script = f"set -a; . {shlex.quote(str(dev_env))}; set +a; {shlex.quote(str(worker))} types --json"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKYARD_")}
+    said = subprocess.check_output(
+        ["sh", "-ec", script], env={**environment, "TASKYARD_DATA_DIR": str(dev_env.parent)}, text=True
+    )
+    return {one["name"] for one in json.loads(said)}
 
 
 def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from taskyard.env_files import env_file, read_env_file
 from taskyard.settings import DEFAULT_QUEUES, InvalidSettings, Settings, read_settings
 
 
@@ -238,6 +240,47 @@ def test_who_points_somewhere_else_does_not_get_the_development_stack_by_halves(
     settings = read_settings()
     assert "5555" not in settings.database_url.get_secret_value()
     assert "5556" not in settings.redis_url.get_secret_value()
+
+
+@pytest.mark.parametrize("pointing", [{}, {"TASKYARD_DATABASE_URL": "postgresql://dev@127.0.0.1:5555/dev"}])
+def test_where_the_development_stack_is_meant_its_services_settings_are_there_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pointing: dict[str, str]
+) -> None:
+    """Not sourced, and sourced."""
+    place = tmp_path / ".taskyard"
+    place.mkdir()
+    (place / "dev.env").write_text(DEV_ENV + "TASKYARD_API_KEY=key\n")
+    (place / "services.env").write_text("TASKYARD_DIAGNOSTICS=1\nTASKYARD_SECRET_KEYS=one\n")
+    environment(monkeypatch, **pointing)
+    settings = read_settings()
+    assert settings.diagnostics is True
+    assert [key.get_secret_value() for key in settings.secret_keys] == ["one"]
+    assert (settings.api_key is None) is bool(pointing)
+    environment(monkeypatch, **pointing, TASKYARD_REDIS_URL="redis://elsewhere/0")
+    assert read_settings().diagnostics is False
+
+
+@pytest.mark.parametrize("value", ["plain", "/a dir/it's", '$HOME "x" \\', "", "# no comment", "a=b"])
+def test_a_file_of_variables_means_the_same_to_a_shell_and_to_us(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "dev.env"
+    path.write_text(env_file({"TASKYARD_X": value, "TASKYARD_Y": "y"}))
+    assert read_env_file(path) == {"TASKYARD_X": value, "TASKYARD_Y": "y"}
+    shell = ["/bin/sh", "-ec", 'set -a; . "$0"; printf %s "$TASKYARD_X"', str(path)]
+    assert subprocess.check_output(shell, text=True, env={"HOME": "/root"}) == value
+
+
+def test_lines_written_by_hand_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "dev.env"
+    path.write_text(" # comment\nA = two words\nB=it's\n\nC\nD=\n")
+    assert read_env_file(path) == {"A": "two words", "B": "it's", "D": ""}
+    assert read_env_file(tmp_path / "none") == {}
+
+
+def test_mail_is_encrypted_unless_somebody_says_otherwise_and_a_login_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().smtp_security == "starttls"
+    said = wrong(monkeypatch, TASKYARD_SMTP_SECURITY="none", TASKYARD_SMTP_USER="yard")
+    assert said.startswith("TASKYARD_SMTP_SECURITY")
+    assert len(said.splitlines()) == 1
 
 
 def test_no_secret_is_ever_shown() -> None:
