@@ -54,7 +54,9 @@ class SchedulerMetrics:
             mode="livemax",
         )
         self.unaccounted = leader.gauge(
-            "tasks_unaccounted", "Queued tasks that Redis does not know of.", mode="livesum"
+            "tasks_unaccounted",
+            "Queued tasks that Redis did not know of, as last found; shown for a minute after they went out again.",
+            mode="livesum",
         )
         self.broker_up = leader.gauge("broker_up", "1 while Redis answers.", mode="livemin")
         self.broker_memory = leader.gauge("broker_memory_bytes", "Memory that Redis uses.", mode="livemax")

@@ -31,6 +31,8 @@ log = structlog.stdlib.get_logger(__name__)
 _PAGES_A_TURN = 10
 _SECOND_LOOK_SECONDS = 10.0
 _MOST_SUSPECTS = 50_000
+# A scraper that comes once a minute sees every loss.
+_SHOWN_SECONDS = 60.0
 
 _QUEUED = sa.text("SELECT CAST(coalesce(sum(tasks), 0) AS int8) FROM queue_depth WHERE state = 'queued'")
 
@@ -108,7 +110,10 @@ class Rebuild:
 
 class Missing:
     """Rows that have been queued for over 30 s, are in nobody's outbox, and whose message Redis does not
-    know in two looks at least ten seconds apart."""
+    know in two looks at least ten seconds apart.
+
+    How many were found is shown for a minute at least, and until a walk that began afterwards found no more.
+    """
 
     def __init__(
         self,
@@ -134,6 +139,11 @@ class Missing:
         self._suspects: dict[Publication, float] = {}
         self._changes = 0
         self._epoch: int | None = None
+        self._lost = 0
+        self._lost_at = 0.0
+        self._walk_began_after = False
+        self._clean_at: float | None = None
+        """When a walk that began after the last loss came to its end."""
 
     def turn(self) -> None:
         term = self._leadership.term
@@ -141,7 +151,7 @@ class Missing:
             raise LeadershipLost
         if self._epoch != term.epoch:
             self._epoch, self._suspects, self._place = term.epoch, {}, None
-            self._metrics.unaccounted.set(0)
+            self._show(0)
         # While overdue outbox rows wait, or everything is being published, most would be found missing for
         # nothing.
         if self._wait_for() or not self._leadership.read(self._ground.steady):
@@ -162,10 +172,23 @@ class Missing:
             lost += self._publish_again(self._inventory.unknown(chunk))
             for publication in chunk:
                 del self._suspects[publication]
-        self._metrics.unaccounted.set(lost)
         if lost:
+            self._show(self._lost + lost)
             self._metrics.reconciled.inc(lost)
             log.warning("reconcile_pass", tasks_published_again=lost)
+        elif self._lost and self._is_over():
+            self._show(0)
+
+    def _show(self, lost: int) -> None:
+        self._lost, self._lost_at = lost, self._clock()
+        self._walk_began_after, self._clean_at = False, None
+        self._metrics.unaccounted.set(lost)
+
+    def _is_over(self) -> bool:
+        """Every suspect of a walk that began after the last loss turned out to be none."""
+        if self._clean_at is None or self._clock() < self._lost_at + _SHOWN_SECONDS:
+            return False
+        return all(since > self._clean_at for since in self._suspects.values())
 
     def _publish_again(self, unknown: list[Publication]) -> int:
         if not unknown:
@@ -179,10 +202,14 @@ class Missing:
         for _ in range(_PAGES_A_TURN):
             if not self._leadership.leading or len(self._suspects) >= _MOST_SUSPECTS:
                 return
+            if self._place is None:
+                self._walk_began_after = True
             place = self._place or self._inventory.start
             page = self._leadership.read(partial(self._inventory.page, place=place))
             for publication in self._inventory.unknown(page.old):
                 self._suspects.setdefault(publication, self._clock())
             self._place = page.next
             if self._place is None:
+                if self._walk_began_after and self._clean_at is None:
+                    self._clean_at = self._clock()
                 return

@@ -119,10 +119,33 @@ def test_single_lost_messages_are_published_again(office: Office, engine: Engine
     assert office.payloads() == set(ids)
     assert office.value("tasks_unaccounted") == 3
     assert office.value("tasks_reconciled_total") == 3
-    look_again(office, missing)
+    for _ in range(4):
+        look_again(office, missing)
+        assert office.value("tasks_unaccounted") == 3, "long enough for a scrape a minute"
+    for _ in range(3):
+        look_again(office, missing)
     assert office.value("tasks_unaccounted") == 0
     assert len(office.messages()) == 20
     eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
+
+
+def test_what_is_unaccounted_is_shown_until_a_whole_walk_found_no_more(office: Office, engine: Engine) -> None:
+    put_in(engine, 12 * PAGE)
+    put_in(engine, 1, queue="selection")
+    execute(engine, "DELETE FROM outbox")
+    office.age(60)
+    missing = make_missing(office)
+    shown = []
+    for _ in range(60):
+        missing.turn()
+        shown.append(office.value("tasks_unaccounted"))
+        office.clock.now += 2.1
+        office.leadership.campaign()
+    assert shown[0] == 0
+    assert max(filter(None, shown)) == 12 * PAGE + 1
+    first = next(n for n, value in enumerate(shown) if value)
+    assert all(shown[first : first + 29]), "a minute"
+    assert shown[-1] == 0
 
 
 @pytest.mark.parametrize("why", ["young", "boxed", "claimed", "another_publication", "known"])
