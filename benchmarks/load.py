@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import cast
+
+import uvloop
 
 
 class _Connection(asyncio.Protocol):
@@ -20,8 +23,7 @@ class _Connection(asyncio.Protocol):
         self.answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,7 +69,7 @@ def run(port: int, requests: Sequence[bytes], count: int, *, connections: int = 
 
     Raises RuntimeError where any answer was not a 202.
     """
-    return asyncio.run(_run(port, requests, count, connections))
+    return uvloop.run(_run(port, requests, count, connections))
 
 
 async def _run(port: int, requests: Sequence[bytes], count: int, connections: int) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from .live import Live
+from .wire import Protocol
 
 # Above the idle time of the usual load balancers (60 s), so that they, not we, close a connection.
 KEEP_ALIVE_SECONDS = 75
@@ -31,7 +32,7 @@ class Server(uvicorn.Server):
 def config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
