@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, TaskType, UnknownTaskType
 from taskyard.domain.ids import new_id
-from taskyard.lifecycle.batch import Unstorable, check_storable
 from taskyard.lifecycle.submit import NewTask, Unique
 
 from .auth import Caller
@@ -202,11 +201,3 @@ def _check_unique(wanted: Sequence[SubmitTask], faults: list[Fault]) -> None:
                 message = "Another task of this batch has the same unique key."
                 faults.append(Fault(f"/tasks/{n}/unique/key", message))
             seen.add(key)
-
-
-def storable(value: Any) -> None:
-    """Raises Invalid for what PostgreSQL cannot hold."""
-    try:
-        check_storable(value)
-    except Unstorable as e:
-        raise Invalid([Fault(e.pointer, e.message)]) from None

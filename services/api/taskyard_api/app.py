@@ -88,10 +88,14 @@ ROUTES: dict[str, type] = {
 }
 
 
-def routes_of() -> list[tuple[str, str]]:
-    """(method, path template) of every operation, and of the OpenAPI document."""
-    found = [(method, path) for path, kind in ROUTES.items() for method in operations_of(kind)]
-    return [*found, ("GET", documents.PATH)]
+def routes_of() -> dict[tuple[str, str], frozenset[int]]:
+    """The statuses of every operation, and of the OpenAPI document, by method and path template."""
+    found = {
+        (method, path): declared.statuses
+        for path, kind in ROUTES.items()
+        for method, declared in operations_of(kind).items()
+    }
+    return {**found, ("GET", documents.PATH): frozenset({200})}
 
 
 def _resources(c: Collaborators) -> dict[str, object]:
@@ -101,7 +105,7 @@ def _resources(c: Collaborators) -> dict[str, object]:
     workers = fleet.Workers(c.ledger, lease=c.worker_lease)
     made: list[object] = [
         tasks.Tasks(c.admission, c.submission, c.ledger, shown),
-        tasks.TaskBatch(c.admission, c.submission),
+        tasks.TaskBatch(c.admission, c.submission, c.ledger),
         tasks.OneTask(c.ledger, c.live, shown),
         tasks.TaskStatus(c.ledger),
         events.TaskEvents(c.ledger, c.streams),

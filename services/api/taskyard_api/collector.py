@@ -23,6 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from taskyard.domain.errors import LedgerUnavailable, Overloaded, TaskyardError
 from taskyard.store.engine import is_away, raise_if_away, sqlstate
 
+from .refusals import Fault, Invalid
+
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 4096
@@ -146,7 +148,7 @@ class Collector(Generic[U, A]):
         except Exception as e:  # noqa: BLE001 - whatever one unit brings, the others are not to pay for it
             if len(units) == 1:
                 log.warning("unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e))
-                return [e]
+                return [_refusal_of(e)]
         half = len(units) // 2
         return [*self._isolate(units[:half]), *self._isolate(units[half:])]
 
@@ -167,6 +169,14 @@ class Collector(Generic[U, A]):
                 log.info("flush_repeated", collector=self._name, sqlstate=sqlstate(e))
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
+
+
+def _refusal_of(error: Exception) -> Exception:
+    """22 data, 23 constraint: PostgreSQL does not hold what this caller sent; it is no fault of ours to be a 500."""
+    state = sqlstate(error)
+    if state is None or not state.startswith(("22", "23")):
+        return error
+    return Invalid([Fault("", "The database cannot hold this.", "not_storable")])
 
 
 def _may_pass(error: Exception) -> bool:

@@ -14,9 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
-from taskyard.broker.publisher import Publisher
+from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, load
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -47,7 +46,6 @@ _WRITERS = 5
 # A caller is told 503 quickly instead of waiting for a database that is away.
 _CONNECT_TIMEOUT = timedelta(seconds=2)
 _POOL_TIMEOUT = timedelta(seconds=2)
-_PUBLISH_TIMEOUT = timedelta(milliseconds=500)
 _ENSURE_AGAIN_SECONDS = 2.0
 
 
@@ -129,7 +127,7 @@ def build(settings: Settings) -> Service:
     )
     names = Names(settings.namespace)
     url = settings.redis_url.get_secret_value()
-    publisher = Publisher(make_redis(url, socket_timeout=_PUBLISH_TIMEOUT, max_connections=4), names)
+    publisher = make_publisher(url, names)
     client = _async_client(url, settings.redis_max_connections)
     ledger = Ledger(engine, settings.db_pool_size)
     queues = KnownQueues(ledger, {*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
@@ -145,6 +143,7 @@ def build(settings: Settings) -> Service:
     dispatcher = Dispatcher(engine, publisher)
     submission = Submission(engine, dispatcher, meters)
     live = Live(client, names.events, ledger)
+    keys = Keys(ledger)
     lease = timedelta(seconds=settings.worker_lease_seconds)
     health = Health(
         ledger,
@@ -172,11 +171,11 @@ def build(settings: Settings) -> Service:
             dispatcher=dispatcher,
             ledger=ledger,
             live=live,
-            streams=Streams(ledger, live, meters),
+            streams=Streams(ledger, live, meters, keys),
             health=health,
             files=files,
             gate=Gate(
-                Keys(ledger),
+                keys,
                 RateLimit(settings.rate_limit_per_second),
                 meters,
                 trusted_networks(settings.trusted_proxies),

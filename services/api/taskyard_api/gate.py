@@ -12,7 +12,7 @@ from .auth import Keys
 from .limits import RateLimit
 from .meters import Meters
 from .operations import Operation, operations_of
-from .refusals import NotAcceptable, RateLimited, Unauthenticated
+from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticated
 from .requests import Networks, Request, client_address
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,8 @@ class Gate:
 
     async def process_request(self, req: Request, resp: falcon.asgi.Response) -> None:
         req.identify()
-        structlog.contextvars.bind_contextvars(request_id=req.context.request_id)
+        context = req.context
+        structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.traceparent[3:35])
         self._meters.in_progress.inc()
 
     async def process_resource(
@@ -41,6 +42,8 @@ class Gate:
             return
         if declared.scope is not None:
             await self._admit(req, declared)
+        if declared.query is None and req.query_string:
+            _refuse_query(req)
         accept = req.header(b"accept")
         if accept is not None and accept not in {b"*/*", b"application/json"}:
             _check_accept(req, declared)
@@ -81,6 +84,12 @@ class Gate:
         if found is None:
             found = self._operations[kind] = operations_of(resource)
         return found.get(method)
+
+
+def _refuse_query(req: Request) -> None:
+    """A parameter that nobody reads was meant to do something. Raises Invalid."""
+    if req.params:
+        raise Invalid([Fault(f"?{name}", "This call takes no query parameters.") for name in req.params])
 
 
 def _check_accept(req: Request, declared: Operation) -> None:

@@ -52,8 +52,10 @@ class Health:
     async def ready(self) -> dict[str, str]:
         """Raises LedgerUnavailable."""
         await self._ledger.run(self._check_database)
-        broker = await self._redis()
-        is_up = broker["status"] == HEALTHY
+        # As `watch` has found it: a Redis that hangs must not hold up a probe.
+        is_up = self._dependencies["redis"].is_up
+        if is_up is None:
+            is_up = (await self._redis())["status"] == HEALTHY
         return {
             "status": "ready" if is_up else "degraded",
             "database": "up",
@@ -67,15 +69,17 @@ class Health:
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def detailed(self, caller: Caller) -> dict[str, Any]:
-        database, broker, workers, scheduler = await asyncio.gather(
-            self._database(), self._redis(), self._workers(caller), self._scheduler()
+        database, broker, workers, scheduler, last_check = await asyncio.gather(
+            self._database(), self._redis(), self._workers(caller), self._scheduler(), self._last_check(caller)
         )
         components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
         # Without PostgreSQL nothing works; without the others less does.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
             status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
-        return {"status": status, "components": components}
+        # What a check found some time ago is shown and says nothing about now.
+        shown = components if last_check is None else {**components, "last_check": last_check}
+        return {"status": status, "components": shown}
 
     def _check_database(self, conn: Connection) -> None:
         conn.execute(sa.text("SELECT 1"))
@@ -117,7 +121,7 @@ class Health:
             seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
             return {
                 "workers_count": len(alive),
-                "active_tasks": fleet.running_tasks(conn),
+                "active_tasks": fleet.running_tasks(conn, caller.queues),
                 "workers": [worker(row, seen) for row in alive],
             }
 
@@ -151,6 +155,28 @@ class Health:
             "reason": reason,
             "leader": name,
             "last_tick": ticked_at,
+        }
+
+    async def _last_check(self, caller: Caller) -> dict[str, Any] | None:
+        """What the newest `health.check` that was done has found; None where there is none to see."""
+        started = time.perf_counter()
+        try:
+            row = await self._ledger.run(fleet.last_check)
+        except Exception as e:  # noqa: BLE001 - see above
+            log.info("health_unknown", part="last_check", error=str(e))
+            return None
+        if row is None or not caller.sees(row["queue"]):
+            return None
+        checks = row["result"].get("checks", {})
+        failed = sorted(name for name, check in checks.items() if check.get("status") != "ok")
+        return {
+            "status": DEGRADED if failed else HEALTHY,
+            "latency_ms": _since(started),
+            "reason": f"failed then: {', '.join(failed)}" if failed else None,
+            "task_id": row["id"],
+            "finished_at": row["finished_at"],
+            "age_seconds": round(row["age"].total_seconds(), 1),
+            "checks": checks,
         }
 
 

@@ -47,6 +47,18 @@ def replay(resp: falcon.asgi.Response, answer: StoredAnswer) -> None:
         resp.set_header("Idempotency-Replayed", "true")
 
 
+async def answered_before(ledger: Ledger, key: IdempotencyKey | None, resp: falcon.asgi.Response) -> bool:
+    """Gives this very request its first answer again, if it had one; for requests that would now be refused, because
+    of the time that has passed or of what was changed since."""
+    if key is None:
+        return False
+    kept = await ledger.run(lambda conn: keyed.first_answer(conn, key))
+    if kept is None:
+        return False
+    replay(resp, kept)
+    return True
+
+
 async def once(
     ledger: Ledger,
     key: IdempotencyKey | None,

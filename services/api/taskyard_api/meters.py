@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, Metrics
 
@@ -36,24 +36,25 @@ RESULTS = ("accepted", "refused", "unavailable")
 
 
 class Meters:
-    """`routes` are (method, template), `tasks` (queue, type): what exists from the start, at 0."""
+    """`routes` are the statuses by (method, template), `tasks` (queue, type): what exists from the start, at 0."""
 
     def __init__(
         self,
         metrics: Metrics,
         *,
-        routes: Collection[tuple[str, str]] = (),
+        routes: Mapping[tuple[str, str], Collection[int]] | None = None,
         tasks: Iterable[tuple[str, str]] = (),
         queues: Collection[str] = (),
         scopes: Collection[str] = (),
     ) -> None:
-        tasks = list(tasks)
+        routes, tasks = routes or {}, list(tasks)
+        self._home = {name: queue for queue, name in tasks}
         templates = sorted({template for _, template in routes})
         self._requests = metrics.counters(
             "http_requests_total",
             "Requests that were answered.",
             {"method": METHODS, "route": templates, "code": CODES},
-            known=[(method, template, "200") for method, template in routes],
+            known=[(*route, str(code)) for route, codes in routes.items() for code in sorted(codes)],
         )
         self._duration = metrics.histograms(
             "http_request_duration_seconds",
@@ -80,6 +81,16 @@ class Meters:
             {"scope": scopes},
         )
         self.sse_clients = metrics.gauge("sse_clients", "Clients that follow events live.", mode="livesum")
+
+    def refused(self, wanted: object) -> None:
+        """Counts a submit that was refused, as it was sent: it may be anything."""
+        given = wanted if isinstance(wanted, dict) else {}
+        name, queue = given.get("name"), given.get("queue")
+        if not isinstance(name, str):
+            name = OTHER
+        if not isinstance(queue, str):
+            queue = self._home.get(name, OTHER)
+        self.submitted[queue, name, "refused"].inc()
 
     def answered(self, method: str, route: str | None, code: int, seconds: float) -> None:
         where = route or OTHER

@@ -129,7 +129,3 @@ class EventsQuery(Query):
     state: Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)] | None = None
     name: TaskName | None = None
     queue: QueueName | None = None
-
-
-class NoQuery(Query):
-    """Takes no parameters."""

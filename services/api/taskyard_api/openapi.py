@@ -114,8 +114,9 @@ def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[st
     for name, description in (op.headers or {}).items():
         yield _header(name, description, {"type": "string"})
     yield _header("X-Request-ID", "Taken for this request's id; otherwise one is made.", {"type": "string"})
+    yield _header("traceparent", "The caller's trace (W3C Trace Context); otherwise one is begun.", {"type": "string"})
     if op.keyed:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
         yield _header("Idempotency-Key", "Sent again with the same body: the first answer again.", schema)
 
 
@@ -138,15 +139,25 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
-_REQUEST_ID = {"X-Request-ID": {"schema": {"type": "string"}, "description": "Also in every log line."}}
+def _sent(description: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "description": description}
+
+
+_ALWAYS_SENT = {
+    "X-Request-ID": _sent("Also in every log line."),
+    "traceparent": _sent("The trace of this request (W3C Trace Context)."),
+}
+_REPLAYED = _sent("`true` where this is the answer that the first request with this Idempotency-Key got.")
 
 
 def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for status, answer in op.answers.items():
-        response: dict[str, Any] = {"description": answer.description, "headers": dict(_REQUEST_ID)}
+        response: dict[str, Any] = {"description": answer.description, "headers": dict(_ALWAYS_SENT)}
         for name in answer.headers:
             response["headers"][name] = {"schema": {"type": "string"}}
+        if op.keyed:
+            response["headers"]["Idempotency-Replayed"] = _REPLAYED
         if answer.model is not None:
             response["content"] = {answer.media_type: {"schema": schemas[answer.model, "serialization"]}}
         elif answer.media_type == "application/octet-stream":
@@ -157,28 +168,15 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
             response["content"][answer.also] = {"schema": {"type": "string"}}
         made[str(status)] = response
     problem = schemas[answers.ProblemDocument, "serialization"]
-    for status in sorted(_refusals(op)):
-        headers = dict(_REQUEST_ID)
+    for status in sorted(op.problems):
+        headers = dict(_ALWAYS_SENT)
+        if status == 401:
+            headers["WWW-Authenticate"] = _sent("The scheme: Bearer.")
         if status in _RETRY_AFTER:
-            headers["Retry-After"] = {"schema": {"type": "string"}, "description": "Seconds."}
+            headers["Retry-After"] = _sent("Seconds.")
         made[str(status)] = {
             "description": TITLES[status],
             "headers": headers,
             "content": {MEDIA_TYPE: {"schema": problem}},
         }
     return made
-
-
-def _refusals(op: Operation) -> set[int]:
-    found = {*op.refusals, 400, 406, 500, 503}
-    if op.scope is not None:
-        found |= {401, 403, 429}
-    if op.body is not None or op.files or op.keyed:
-        found |= {413, 422}
-    if op.body is not None or op.files:
-        found.add(415)
-    if op.keyed:
-        found.add(409)
-    if op.query is not None or op.headers:
-        found.add(422)
-    return found

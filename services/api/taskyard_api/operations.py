@@ -46,6 +46,24 @@ class Operation:
     keyed: bool = False
 
     @property
+    def problems(self) -> frozenset[int]:
+        """The statuses of its refusals: its own, and those that every call like it may give."""
+        found = {*self.refusals, 400, 406, 422, 500, 503}
+        if self.scope is not None:
+            found |= {401, 403, 429}
+        if self.body is not None or self.files or self.keyed:
+            found.add(413)
+        if self.body is not None or self.files:
+            found.add(415)
+        if self.keyed:
+            found.add(409)
+        return frozenset(found)
+
+    @property
+    def statuses(self) -> frozenset[int]:
+        return self.problems | self.answers.keys()
+
+    @property
     def media_types(self) -> frozenset[str]:
         """The forms it may answer in, besides a problem document."""
         found = {a.media_type for a in self.answers.values()} | {a.also for a in self.answers.values() if a.also}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from .bodies import faults_of
 from .models import Query
-from .refusals import Fault, Invalid, Malformed
+from .refusals import Fault, Invalid
 from .requests import Request
 
 Q = TypeVar("Q", bound=Query)
@@ -30,9 +30,3 @@ def query_of(model: type[Q], req: Request) -> Q:
     except ValidationError as e:
         faults = [Fault("?" + f.pointer.removeprefix("/").partition("/")[0], f.message) for f in faults_of(e)]
         raise Invalid(faults) from None
-
-
-def no_query(req: Request) -> None:
-    """For calls that take none. Raises Malformed."""
-    if req.params:
-        raise Malformed("This call takes no query parameters.")

@@ -13,36 +13,49 @@ from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store.timeline import EventId, Timeline, timeline
 
 from . import views
-from .auth import Caller, Scope
+from .auth import Caller, Keys, Scope
 from .ledger import Ledger
 from .live import Live, Watch
 from .meters import Meters
+from .refusals import Unauthenticated
 
 HEARTBEAT_SECONDS = 15.0
 # A task that reports often is read at most so often per client.
 _PAUSE_SECONDS = 0.1
 _PAGE = 200
+# Changes that are sent before the key is looked at again.
+_AT_ONCE = 100
 _LONGEST_WAIT_SECONDS = 5.0
 
 
 class Streams:
     def __init__(
-        self, ledger: Ledger, live: Live, meters: Meters, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
+        self,
+        ledger: Ledger,
+        live: Live,
+        meters: Meters,
+        keys: Keys,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._ledger = ledger
+        self._keys = keys
         self._live = live
         self._meters = meters
         self._heartbeat = heartbeat_seconds
 
-    async def of_task(self, task_id: UUID, after: EventId, caller: Caller) -> AsyncIterator[SSEvent]:
-        """The timeline behind `after` and what is added to it, until the final event.
+    async def of_task(
+        self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None
+    ) -> AsyncIterator[SSEvent]:
+        """The timeline behind `after` and what is added to it, until the final event, or until the key is no longer
+        good.
 
         Progress that is overwritten in place comes as events without an id.
         """
         told: object = None
         with self._live.watch(task_id) as watch, self._meters.sse_clients.track_inprogress():
             yield SSEvent(retry=1000, comment="taskyard")
-            while not watch.closed:
+            while not watch.closed and await self._still_good(authorization):
                 page = await self._page(task_id, after)
                 if page is None:
                     yield SSEvent(comment="waiting for the database")
@@ -60,7 +73,18 @@ class Streams:
                 if page.is_final:
                     return
                 while not await self._until_changed(watch):
+                    if not await self._still_good(authorization):
+                        return
                     yield SSEvent(comment="heartbeat")
+
+    async def _still_good(self, authorization: bytes | None) -> bool:
+        """Whether the key may still read. It costs a look into what `Keys` remembers for some seconds."""
+        try:
+            return (await self._keys.authenticate(authorization)).has(Scope.READ)
+        except Unauthenticated:
+            return False
+        except (LedgerUnavailable, Overloaded):
+            return True
 
     async def _page(self, task_id: UUID, after: EventId) -> Timeline | None:
         try:
@@ -74,20 +98,22 @@ class Streams:
             await asyncio.sleep(_PAUSE_SECONDS)
         return changed or watch.closed
 
-    async def of_all(self, wanted: Callable[[dict[str, Any]], bool]) -> AsyncIterator[SSEvent]:
-        """Changes as they come; there is no replay."""
+    async def of_all(
+        self, wanted: Callable[[dict[str, Any]], bool], authorization: bytes | None
+    ) -> AsyncIterator[SSEvent]:
+        """Changes as they come, until the key is no longer good; there is no replay."""
         with self._live.feed(wanted) as feed, self._meters.sse_clients.track_inprogress():
             yield SSEvent(retry=1000, comment="taskyard")
-            while not feed.closed:
+            while not feed.closed and await self._still_good(authorization):
                 if feed.lost:
                     lost, feed.lost = feed.lost, 0
                     yield SSEvent(data=views.encode({"lost": lost}), event="lost")
-                while feed.changes and not feed.closed:
+                for _ in range(min(len(feed.changes), _AT_ONCE)):
                     change = feed.changes.popleft()
                     yield SSEvent(data=views.encode(change), event="change")
                 if not feed.changes and not feed.closed:
                     await feed.wait(self._heartbeat)
-                    if not feed.changes and not feed.closed:
+                    if not feed.changes and not feed.closed and await self._still_good(authorization):
                         yield SSEvent(comment="heartbeat")
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 
-from taskyard.domain.errors import Refused, Unavailable
+from taskyard.domain.errors import Overloaded, Refused
 from taskyard.domain.tasks import Change
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
@@ -63,12 +63,16 @@ class Submission:
         await self._keyed.close()
         self._threads.shutdown(wait=True)
 
+    def count_refused(self, wanted: Sequence[object]) -> None:
+        """Submits, as they were sent, that were refused before they got here."""
+        for one in wanted:
+            self._meters.refused(one)
+
     def _count(self, tasks: Sequence[NewTask], error: Exception | None) -> None:
         result = "accepted"
         if error is not None:
-            result = "refused" if isinstance(error, Refused) else "unavailable"
-            if not isinstance(error, Refused | Unavailable):
-                result = "refused"
+            refused = isinstance(error, Refused) and not isinstance(error, Overloaded)
+            result = "refused" if refused else "unavailable"
         for task in tasks:
             self._meters.submitted[task.queue, task.name, result].inc()
 

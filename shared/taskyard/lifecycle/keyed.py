@@ -287,6 +287,20 @@ def reserve(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
     return found
 
 
+_FIRST_ANSWER = sa.text("""
+SELECT status, headers, answer FROM idempotency_key
+WHERE api_key_id = :api_key_id AND key = :key AND fingerprint = :fingerprint AND status IS NOT NULL
+    AND created_at >= now() - CAST(:kept AS interval)
+""")
+
+
+def first_answer(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
+    """What this very request was answered before, if it was; takes nothing."""
+    values = {"api_key_id": key.api_key_id, "key": key.key, "fingerprint": key.fingerprint, "kept": KEPT}
+    row = conn.execute(_FIRST_ANSWER, values).first()
+    return None if row is None else StoredAnswer(row.status, row.headers or {}, bytes(row.answer or b""), replayed=True)
+
+
 def keep_answer(conn: Connection, key: IdempotencyKey, answer: StoredAnswer) -> None:
     conn.execute(_KEEP_ANSWERS, {"batch": encode([_kept(key, answer)])})
 

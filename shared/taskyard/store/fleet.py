@@ -80,11 +80,25 @@ _RUNNING = sa.text("""
 SELECT count(*) FROM queue q CROSS JOIN LATERAL (
     SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t
+WHERE (CAST(:queues AS text[]) IS NULL OR q.name = ANY(:queues))
 """)
 
 
-def running_tasks(conn: Connection) -> int:
-    return int(conn.execute(_RUNNING).scalar_one())
+def running_tasks(conn: Connection, queues: Collection[str] | None = None) -> int:
+    """How many run in `queues` (None: all)."""
+    return int(conn.execute(_RUNNING, {"queues": None if queues is None else sorted(queues)}).scalar_one())
+
+
+# ix_task_name, from its end.
+_LAST_CHECK = sa.text("""
+SELECT id, queue, result, finished_at, now() - finished_at AS age FROM task
+WHERE name = 'health.check' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
+""")
+
+
+def last_check(conn: Connection) -> RowMapping | None:
+    """The newest `health.check` that came to its end."""
+    return conn.execute(_LAST_CHECK).mappings().first()
 
 
 _IN_QUEUES = sa.text("SELECT id FROM task WHERE id = ANY(:ids) AND queue = ANY(:queues)")

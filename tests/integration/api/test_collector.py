@@ -10,13 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask, submit
 from taskyard.store import engine as store
 from taskyard_api.collector import Collector
+from taskyard_api.problems import problem_of
+from taskyard_api.refusals import Invalid
 
 
 def new_task(**more: Any) -> NewTask:
@@ -86,7 +88,7 @@ def test_one_poisoned_task_among_strangers_fails_alone(ledger: Ledger) -> None:
 
     answers = run(ledger, scenario)
     assert [n for n, answer in enumerate(answers) if isinstance(answer, Exception)] == [20, 40]
-    assert isinstance(answers[20], DBAPIError)
+    assert isinstance(answers[20], Invalid)
     assert ledger.count() == 50
 
 
@@ -178,3 +180,20 @@ def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engi
         return await asyncio.gather(*callers)
 
     assert len(run(Ledger(engine), closing)) == 20
+
+
+def test_what_postgresql_does_not_hold_is_the_callers_fault(engine: Engine) -> None:
+    ledger = Ledger(engine)
+
+    async def main() -> list[Any]:
+        with ThreadPoolExecutor(2) as threads:
+            collector: Collector[Any, Any] = Collector(ledger.write, threads, name="test")
+            units = [[new_task()], [new_task(tags=["\x00"])], [new_task(max_attempts=2**40)]]
+            return await asyncio.gather(*(collector.submit(unit) for unit in units), return_exceptions=True)
+
+    good, *bad = asyncio.run(main())
+    assert len(good) == 1
+    for refused in bad:
+        assert isinstance(refused, Invalid)
+        assert problem_of(refused).status == 422
+    assert ledger.count() == 1

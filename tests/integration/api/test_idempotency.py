@@ -1,7 +1,9 @@
 """The same request twice is the same answer twice."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -137,3 +139,18 @@ def test_a_first_request_still_being_answered_and_one_that_never_was(api: Api) -
         conn.execute(sa.text("UPDATE idempotency_key SET created_at = now() - interval '61 seconds'"))
     taken_over = api.http.post(path, headers=headers)
     assert taken_over.json()["code"] == "state_conflict"
+
+
+def test_a_repeat_gets_its_first_answer_even_when_it_would_be_refused_by_now(api: Api) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    alone, together = {**ECHO, "expires_at": soon}, {"tasks": [{**ECHO, "expires_at": soon}]}
+    batch = "/api/v1/tasks/batch"
+    first, first_batch = post(api, "k", alone), post(api, "b", together, batch)
+    time.sleep(1.2)
+    for before, again in ((first, post(api, "k", alone)), (first_batch, post(api, "b", together, batch))):
+        assert (again.status_code, again.content) == (202, before.content)
+        assert again.headers["Idempotency-Replayed"] == "true"
+    # Another request under the key is refused as ever, and so is this one under another key.
+    assert post(api, "k", {**alone, "tags": ["other"]}).status_code == 422
+    assert post(api, "new", alone).status_code == 422
+    assert api.count_tasks() == 2

@@ -1,13 +1,19 @@
 """Every refusal is a problem document, whatever part of the service says no."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+import structlog
+from sqlalchemy import Connection
 
+from taskyard.lifecycle.finish import Recorded
+from taskyard.lifecycle.retry import retry
 from taskyard_api import answers
+from taskyard_api.resources import tasks
 from taskyard_api.resources.task_types import TaskTypes
 from tests.integration.api.conftest import Api
 
@@ -141,7 +147,7 @@ def test_what_nobody_foresaw_says_only_its_request_id(api: Api, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr(TaskTypes, "visible", broken)
+    monkeypatch.setattr(TaskTypes, "all", broken)
     answer = api.http.get("/api/v1/task-types", headers={"X-Request-ID": "find-me"})
     problem(answer, 500, "internal_error")
     assert answer.json()["request_id"] == "find-me"
@@ -172,3 +178,51 @@ def test_other_origins_are_let_in_only_where_they_are_set(start_api: Callable[..
     assert allowed["Access-Control-Allow-Origin"] == "https://app.example.org"
     other = api.http.get("/health/live", headers={"Origin": "https://evil.example.org"}).headers
     assert "Access-Control-Allow-Origin" not in other
+
+
+def test_query_parameters_that_nobody_reads_are_refused(api: Api) -> None:
+    task = api.submit()["id"]
+    for method, path in (
+        ("GET", "/health/live"),
+        ("GET", "/api/v1/task-types"),
+        ("GET", "/api/v1/queues"),
+        ("GET", f"/api/v1/tasks/{task}/status"),
+        ("POST", f"/api/v1/tasks/{task}/cancel"),
+        ("POST", "/api/v1/tasks"),
+    ):
+        body = {"name": "diagnostics.echo", "params": {"value": 1}} if path.endswith("/tasks") else None
+        document = problem(api.http.request(method, f"{path}?dry_run=1", json=body), 422, "invalid_request")
+        assert [e["pointer"] for e in document["errors"]] == ["?dry_run"], path
+    assert api.count_tasks() == 1
+    assert api.http.get(f"/api/v1/tasks/{task}").json()["state"] == "queued"
+
+
+def test_a_retry_that_is_refused_names_the_state_as_it_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = api.submit()["id"]
+    api.http.post(f"/api/v1/tasks/{task}/cancel")
+
+    def somebody_was_faster(conn: Connection, ids: Sequence[UUID], **more: Any) -> Recorded:
+        retry(conn, ids, **more)
+        return retry(conn, ids, **more)
+
+    monkeypatch.setattr(tasks, "retry", somebody_was_faster)
+    document = problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 409, "state_conflict")
+    assert document["state"] == "queued"
+
+
+def test_lines_of_the_log_carry_request_and_trace(api: Api, capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[Any] = []
+    configured = structlog.get_config()["processors"]
+
+    def keep(_: Any, __: str, event: Any) -> Any:
+        seen.append(structlog.contextvars.get_contextvars() | event)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    try:
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        headers = {"traceparent": trace, "X-Request-ID": "find-me", "Authorization": "Bearer nonsense"}
+        assert api.client(None).get("/api/v1/tasks", headers=headers).status_code == 401
+    finally:
+        structlog.configure(processors=configured)
+    assert [(e["request_id"], e["trace_id"]) for e in seen if e["event"] == "key_refused"] == [("find-me", trace[3:35])]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -196,3 +197,56 @@ def _first_task(http: httpx.Client) -> str:
             continue
         assert answer.status_code == 202
         return str(answer.json()["id"])
+
+
+def test_a_redis_that_hangs_does_not_hold_up_a_probe(start_api: Callable[..., Api]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        deadline = time.monotonic() + 10
+        while api.service.metrics.registry.get_sample_value("taskyard_dependency_up", {"dependency": "database"}) != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(2.5)
+        started = time.monotonic()
+        assert api.http.get("/health/ready").json()["redis"] == "down"
+        assert time.monotonic() - started < 1
+
+
+def test_the_last_check_is_shown_to_who_may_see_it(api: Api) -> None:
+    assert "last_check" not in api.http.get("/health/detailed").json()["components"]
+    task = api.submit("health.check", params={})["id"]
+    checks = {
+        "redis": {"status": "ok", "latency_ms": 1.0, "reason": None},
+        "smtp": {"status": "failed", "latency_ms": 2.0, "reason": "refused"},
+    }
+    result = json.dumps({"status": "degraded", "timestamp": "2026-11-20T00:00:00Z", "checks": checks})
+    with api.engine.connect() as conn:
+        conn.execute(
+            sa.text(
+                "UPDATE task SET state = 'succeeded', finished_at = now() - interval '90 s', result = CAST(:r AS jsonb)"
+            ),
+            {"r": result},
+        )
+    detailed = api.http.get("/health/detailed")
+    answers.Health.model_validate_json(detailed.content)
+    shown = detailed.json()["components"]["last_check"]
+    assert (shown["task_id"], shown["checks"], shown["status"]) == (task, checks, "degraded")
+    assert "smtp" in shown["reason"]
+    assert 90 <= shown["age_seconds"] < 120
+    hidden = api.client(api.key("read", queues=["selection"])).get("/health/detailed").json()
+    assert "last_check" not in hidden["components"]
+
+
+def test_a_key_with_queues_is_told_of_their_tasks_only(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    with api.engine.connect() as conn:
+        conn.execute(
+            sa.text("UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)], queues = '{default,selection}'"), {"id": task}
+        )
+    for queues, running in ((None, 1), (["default"], 1), (["selection"], 0)):
+        client = api.client(api.key("read", queues=queues))
+        parts = client.get("/health/detailed").json()["components"]["workers"]
+        assert (parts["active_tasks"], [w["running_tasks"] for w in parts["workers"]]) == (running, [running])
+        assert client.get(f"/api/v1/workers/{worker.id}").json()["running_tasks"] == running

@@ -10,7 +10,9 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from taskyard.domain.errors import Overloaded
 from taskyard_api import answers
+from taskyard_api.collector import Collector
 from tests.integration.api.conftest import Api
 
 ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
@@ -303,3 +305,44 @@ def test_tasks_are_counted_by_queue_type_and_result(api: Api) -> None:
         "taskyard_http_requests_total", {"method": "POST", "route": "/api/v1/tasks", "code": "202"}
     )
     assert answered == 2
+
+
+def test_what_is_refused_is_counted_by_what_was_asked_for(api: Api) -> None:
+    def count(queue: str, task: str, result: str = "refused") -> float | None:
+        labels = {"queue": queue, "task": task, "result": result}
+        return api.service.metrics.registry.get_sample_value("taskyard_tasks_submitted_total", labels)
+
+    bad_echo = {"name": "diagnostics.echo", "params": {}}
+    api.http.post("/api/v1/tasks", json=bad_echo)
+    api.http.post("/api/v1/tasks", json={**bad_echo, "queue": "low_priority"})
+    api.http.post("/api/v1/tasks/batch", json={"tasks": [ECHO, {"name": "diagnostics.sleep"}]})
+    assert count("default", "diagnostics.echo") == 2
+    assert count("low_priority", "diagnostics.echo") == 1
+    assert count("default", "diagnostics.sleep") == 1
+    strange: list[Any] = [{"name": "nope"}, {"name": 7}, [], {"tasks": 1}]
+    for body in strange:
+        api.http.post("/api/v1/tasks", json=body)
+    assert count("_other", "_other") == 4
+
+
+def test_too_much_to_write_is_counted_as_unavailable(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise Overloaded("Too much waits to be written.")
+
+    monkeypatch.setattr(Collector, "submit", full)
+    assert api.http.post("/api/v1/tasks", json=ECHO).status_code == 503
+    labels = {"queue": "default", "task": "diagnostics.echo", "result": "unavailable"}
+    assert api.service.metrics.registry.get_sample_value("taskyard_tasks_submitted_total", labels) == 1
+
+
+def test_every_declared_status_is_counted_from_zero(api: Api) -> None:
+    def count(method: str, route: str, code: int) -> float | None:
+        labels = {"method": method, "route": route, "code": str(code)}
+        return api.service.metrics.registry.get_sample_value("taskyard_http_requests_total", labels)
+
+    for code in (202, 409, 413, 422, 429, 503):
+        assert count("POST", "/api/v1/tasks", code) == 0
+    assert count("POST", "/api/v1/tasks", 200) is None
+    assert count("GET", "/api/v1/tree-items/{item_id}/content", 206) == 0
+    families = api.service.metrics.registry.collect()
+    assert sum(len(family.samples) for family in families) < 1200

@@ -60,7 +60,7 @@ class TaskEvents:
         if wants_stream(req):
             last = req.get_header("Last-Event-ID")
             after = after if not last else _event_id(last, "Last-Event-ID")
-            _stream(resp, self._streams.of_task(row["id"], after, caller))
+            _stream(resp, self._streams.of_task(row["id"], after, caller, req.header(b"authorization")))
             return
         found = await self._ledger.run(lambda conn: timeline(conn, row["id"], after=after, limit=query.limit))
         if found is None:
@@ -99,4 +99,4 @@ class Events:
                 and (query.queue is None or change["queue"] == query.queue)
             )
 
-        _stream(resp, self._streams.of_all(wanted))
+        _stream(resp, self._streams.of_all(wanted, req.header(b"authorization")))

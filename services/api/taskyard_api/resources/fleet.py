@@ -20,6 +20,7 @@ from ..ledger import Ledger
 from ..models import PageQuery
 from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
+from ..path_ids import id_in_path
 from ..queries import query_of
 from ..requests import Request
 
@@ -133,19 +134,12 @@ class OneWorker:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, worker_id: str) -> None:
-        found = await self._workers.find(req.context.caller, worker_id=_worker_id(worker_id))
+        found = await self._workers.find(
+            req.context.caller, worker_id=id_in_path(worker_id, "There is no such worker.")
+        )
         if not found:
             raise NotFound("There is no such worker.")
         views.send(resp, 200, found[0])
-
-
-def _worker_id(text: str) -> UUID:
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound("There is no such worker.")
 
 
 def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
@@ -164,7 +158,7 @@ def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
         "processes": row["processes"],
         "threads": row["threads"],
         "state": state,
-        "running_tasks": len(row["begun"]),
+        "running_tasks": len(running),
         "running": running,
         "memory_bytes": row["memory_bytes"],
         "children": row["children"],

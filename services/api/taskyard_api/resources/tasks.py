@@ -11,7 +11,7 @@ from uuid import UUID
 import falcon.asgi
 from sqlalchemy import RowMapping
 
-from taskyard.domain.errors import Conflict, NotFound
+from taskyard.domain.errors import Conflict, NotFound, Refused
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.cancel import cancel
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
@@ -24,12 +24,13 @@ from .. import answers, views
 from ..admission import Admission
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, read_json, read_nothing, validated
-from ..idempotency import key_of, once, replay
+from ..idempotency import answered_before, key_of, once, replay
 from ..ledger import Ledger
 from ..live import Live
-from ..models import SubmitBatch, SubmitTask, TaskQuery, TasksQuery
+from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
+from ..path_ids import id_in_path
 from ..queries import query_of
 from ..requests import Request
 from ..submission import Submission
@@ -39,13 +40,8 @@ PATH = "/api/v1/tasks"
 
 
 def task_id_of(text: str) -> UUID:
-    """Raises NotFound: what is no id names nothing."""
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound("There is no such task.")
+    """Raises NotFound."""
+    return id_in_path(text, "There is no such task.")
 
 
 async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapping:
@@ -73,9 +69,15 @@ class Tasks:
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         value, body = await read_json(req)
-        wanted = validated(SubmitTask, value)
-        tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
         key = key_of(req, body)
+        try:
+            wanted = validated(SubmitTask, value)
+            tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
+        except Refused:
+            if await answered_before(self._ledger, key, resp):
+                return
+            self._submission.count_refused([value])
+            raise
         if key is None and wanted.unique is None:
             written = await self._submission.submit(tasks)
             views.send(resp, 202, self._shown.of_new(tasks[0], written[0]))
@@ -114,9 +116,10 @@ class Tasks:
 
 
 class TaskBatch:
-    def __init__(self, admission: Admission, submission: Submission) -> None:
+    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger) -> None:
         self._admission = admission
         self._submission = submission
+        self._ledger = ledger
 
     @operation(
         summary="Submit up to 1,000 tasks: all of them or none",
@@ -128,14 +131,26 @@ class TaskBatch:
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         value, body = await read_json(req, limit=MAX_BATCH_BODY)
-        wanted = validated(SubmitBatch, value).tasks
-        tasks = await self._admission.admit(wanted, req.context, body_bytes=len(body), in_batch=True)
         key = key_of(req, body)
+        try:
+            wanted = validated(SubmitBatch, value).tasks
+            tasks = await self._admission.admit(wanted, req.context, body_bytes=len(body), in_batch=True)
+        except Refused:
+            if await answered_before(self._ledger, key, resp):
+                return
+            self._submission.count_refused(_entries(value))
+            raise
         if key is None and not any(item.unique for item in wanted):
             written = await self._submission.submit(tasks)
             views.send(resp, 202, _batch(written))
         else:
             replay(resp, await self._submission.submit_keyed(tasks, key, _batch_answer))
+
+
+def _entries(value: Any) -> list[Any]:
+    """What a batch that is refused asked for, as far as it can be told."""
+    entries = value.get("tasks") if isinstance(value, dict) else None
+    return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
 def _batch(written: Sequence[SubmittedTask]) -> dict[str, Any]:
@@ -255,10 +270,12 @@ class TaskRetry:
         await once(self._ledger, key, resp, work)
 
     async def _retry(self, task_id: UUID, caller: Caller) -> RowMapping:
-        before = await visible_task(self._ledger, task_id, caller)
+        await visible_task(self._ledger, task_id, caller)
         done = await self._ledger.run(lambda conn: retry(conn, [task_id], life=self._life, actor=caller.name))
+        row = await visible_task(self._ledger, task_id, caller)
         if not done.changes:
-            state = before["state"]
+            # As it is now: it may have been moved between the look and the verb.
+            state = row["state"]
             raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)
         self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
-        return await visible_task(self._ledger, task_id, caller)
+        return row

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import falcon.asgi
 
-from taskyard.domain.errors import NotFound
+from taskyard.domain.errors import Refused
 from taskyard.lifecycle.keyed import StoredAnswer
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.tree_items import TreeItem
@@ -18,10 +18,11 @@ from .. import answers, views
 from ..admission import Admission
 from ..auth import Scope
 from ..bodies import read_json, validated
-from ..idempotency import key_of, once, replay
+from ..idempotency import answered_before, key_of, once, replay
 from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, operation
 from ..paging import cursor_at, read_cursor
+from ..path_ids import id_in_path
 from ..queries import query_of
 from ..ranges import wanted_range
 from ..requests import Request
@@ -32,12 +33,7 @@ PATH = "/api/v1/tree-items"
 
 
 def _item_id(text: str) -> UUID:
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound("There is no such item.")
+    return id_in_path(text, "There is no such item.")
 
 
 def shown(item: TreeItem) -> dict[str, Any]:
@@ -178,10 +174,17 @@ class Thumbnail:
     async def on_post(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         value, body = await read_json(req)
         size = validated(ThumbnailBody, value)
-        item = await self._files.item(_item_id(item_id))
-        params = {"item_id": str(item.id), "width": size.width, "height": size.height}
+        key = key_of(req, body)
+        params = {"item_id": str(_item_id(item_id)), "width": size.width, "height": size.height}
         wanted = SubmitTask(name="files.generate_thumbnail", params=params)
-        tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
+        try:
+            await self._files.item(_item_id(item_id))
+            tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
+        except Refused:
+            if await answered_before(self._files.ledger, key, resp):
+                return
+            self._submission.count_refused([wanted.model_dump()])
+            raise
 
         def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
             told = {
@@ -191,7 +194,6 @@ class Thumbnail:
             }
             return StoredAnswer(202, {}, views.encode(told))
 
-        key = key_of(req, body)
         if key is not None:
             replay(resp, await self._submission.submit_keyed(tasks, key, answer))
         else:
