@@ -56,6 +56,7 @@ TITLES = {
     416: "No such range",
     422: "The request is not valid",
     429: "Too many requests",
+    431: "Too large a head",
     500: "Something went wrong here",
     503: "Not available at the moment",
 }

@@ -9,12 +9,14 @@ from typing import Any
 
 import uvicorn
 
-from .live import Live
-from .wire import Protocol
+from .bounds import BoundedProtocol
+from .live import MAX_WATCHES, Live
 
 # Above the idle time of the usual load balancers (60 s), so that they, not we, close a connection.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
+# Beyond it the answer is 503: room for all who may follow events, and for those who ask.
+MAX_CONNECTIONS = MAX_WATCHES + 2000
 
 
 class Server(uvicorn.Server):
@@ -32,7 +34,7 @@ class Server(uvicorn.Server):
 def config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=BoundedProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -42,6 +44,7 @@ def config(app: Any) -> uvicorn.Config:
         date_header=True,
         # Who sent a request is read in requests.py, from addresses that are trusted.
         proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -1,0 +1,102 @@
+"""What a connection may cost before anybody has asked for its key: bytes of a head, and time.
+
+uvicorn bounds neither. Nothing here is done per header or per chunk: a look at a few fields per read, and a timer per
+connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from .problems import MEDIA_TYPE, TITLES, Problem
+from .wire import Protocol
+
+MAX_HEAD_BYTES = 64 * 1024
+# What still comes of a body that has been refused is thrown away, up to here; who sends on is cut off.
+MAX_LEFTOVER_BYTES = 64 * 1024**2
+LOOK_SECONDS = 10.0
+# A head that is not complete, and a body of which nothing comes, is given up at the third look: 20 to 30 s.
+_LOOKS = 3
+# Nothing was asked on a new connection.
+_IDLE_LOOKS = 8
+
+
+class BoundedProtocol(Protocol):
+    """Refuses heads that are too large, and closes connections on which a request stalls."""
+
+    _unanswered_bytes = 0
+    _heard = False
+    _owed: object = None
+    _looks = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        super().data_received(data)
+        cycle: Any = self.cycle
+        if cycle is None or cycle.scope is not self.scope:  # a head that has not ended
+            self._unanswered_bytes += len(data)
+            if self._unanswered_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, "head_too_large", f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+        elif cycle.response_complete and cycle.more_body:
+            self._unanswered_bytes += len(data)
+            if self._unanswered_bytes > MAX_LEFTOVER_BYTES:
+                self.transport.close()
+        else:
+            self._unanswered_bytes = 0
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "malformed_request", "This is not HTTP as it should be.")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:  # else an earlier answer is on its way, and this would cut into it
+            request_id = str(uuid4())
+            body = Problem(status, code, detail).document(request_id)
+            head = (
+                f"HTTP/1.1 {status} {TITLES[status]}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        owed, heard, self._heard = self._what_is_owed(), self._heard, False
+        if owed is None or owed is not self._owed or (heard and self._reads_a_body()):
+            self._looks = 0
+        self._owed = owed
+        self._looks += 1
+        if owed is not None and self._looks >= (_IDLE_LOOKS if owed is self else _LOOKS):
+            self.transport.close()
+            return
+        self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
+
+    def _what_is_owed(self) -> object:
+        """What the client has not finished sending: this connection's first word, a head, a body; None: nothing."""
+        cycle: Any = self.cycle
+        scope: Any = self.scope
+        if scope is None:
+            return self
+        if cycle is None or cycle.scope is not scope:
+            return scope
+        return cycle if cycle.more_body and not self.flow.read_paused else None
+
+    def _reads_a_body(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is not None and cycle.scope is self.scope and not cycle.response_complete

@@ -1,0 +1,95 @@
+"""What a connection may cost before anybody has asked for its key."""
+
+import json
+import socket
+import time
+
+import pytest
+
+from taskyard_api import bounds
+from tests.integration.api.conftest import Api
+
+
+def connect(api: Api) -> socket.socket:
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def drip(wire: socket.socket, *, seconds: int) -> None:
+    for _ in range(10 * seconds):
+        wire.sendall(b"x")
+        time.sleep(0.1)
+
+
+def read_all(wire: socket.socket) -> bytes:
+    got = b""
+    try:
+        while piece := wire.recv(65536):
+            got += piece
+    except ConnectionError:
+        pass
+    return got
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: "], ids=["address", "header"])
+def test_a_head_without_end_is_refused_and_not_kept(api: Api, start: bytes) -> None:
+    with connect(api) as wire:
+        wire.sendall(start)
+        sent = 0
+        try:
+            while sent < 60_000_000:
+                sent += wire.send(b"x" * 65536)
+        except ConnectionError:
+            pass
+        assert sent < 20_000_000, "the kernel's buffers hold some of it, the service none"
+    with connect(api) as wire:
+        wire.sendall(start + b"x" * (bounds.MAX_HEAD_BYTES + 1))
+        answer = read_all(wire)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body)["code"] == "head_too_large"
+
+
+def test_what_is_no_http_is_told_so_in_a_problem_document(api: Api) -> None:
+    with connect(api) as wire:
+        wire.sendall(b"nonsense\r\n\r\n")
+        head, _, body = read_all(wire).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["code"] == "malformed_request"
+
+
+def test_requests_that_stall_are_given_up_and_others_are_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "_IDLE_LOOKS", 4)
+    task = api.submit()["id"]
+    key = f"Authorization: {api.http.headers['Authorization']}\r\n".encode()
+    post = b"POST /api/v1/tree-items HTTP/1.1\r\nHost: x\r\nX-Filename: a\r\n"
+    stalled = {
+        "nothing": b"",
+        "head": b"GET / HTTP/1.1\r\nHost",
+        "body, none of it": post + key + b"Content-Length: 10\r\n\r\n",
+        "body": post + key + b"Content-Length: 10\r\n\r\nabc",
+        "body of who has no key": post + b"Content-Length: 10\r\n\r\nabc",
+    }
+    for what, sent in stalled.items():
+        with connect(api) as wire:
+            wire.sendall(sent)
+            started = time.monotonic()
+            read_all(wire)
+            assert time.monotonic() - started < 5, what
+    # A head that comes drop by drop is not waited for either.
+    with connect(api) as wire:
+        wire.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises(ConnectionError):
+            drip(wire, seconds=3)
+    # A slow upload that goes on, a client that waits for an answer, and one that is between two requests.
+    with connect(api) as wire:
+        wire.sendall(post + key + b"Content-Length: 20\r\nConnection: close\r\n\r\n")
+        drip(wire, seconds=2)
+        assert read_all(wire).startswith(b"HTTP/1.1 201 ")
+    with connect(api) as wire:
+        wire.sendall(f"GET /api/v1/tasks/{task}?wait=2 HTTP/1.1\r\nHost: x\r\n".encode() + key + b"\r\n")
+        assert wire.recv(65536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(1.5)
+        wire.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.recv(65536).startswith(b"HTTP/1.1 200 ")
