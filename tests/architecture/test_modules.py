@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,11 @@ def test_the_watch_does_see_who_does_something_when_imported(tmp_path: Path) -> 
         "socket.getaddrinfo",
         "starts a thread",
     ]
+
+
+@pytest.mark.parametrize("package", ["taskyard_api", "taskyard_worker", "taskyard_scheduler"])
+def test_whoever_publishes_gives_up_soon(package: str) -> None:
+    """Redis slow is not Redis down: publishers come from `make_publisher`, which bounds their sockets."""
+    made = re.compile(r"\bPublisher\(")
+    own = [str(path) for path in modules(package) if made.search((PACKAGES[package] / path).read_text("utf-8"))]
+    assert own == []

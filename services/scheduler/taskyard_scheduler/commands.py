@@ -7,26 +7,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import orjson
 import typer
 
-app = typer.Typer(
-    name="taskyard-scheduler",
-    help="Taskyard's scheduler: one process leads, any number stand by.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+from taskyard.commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_exit, typer_app
 
-EXIT_FAILED, EXIT_USAGE, EXIT_AWAY = 1, 2, 3
+PROGRAM = "taskyard-scheduler"
 
-LogLevel = Annotated[
-    str | None,
-    typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL", help="debug, info, warning, error or critical."),
-]
+app = typer_app(PROGRAM, "Taskyard's scheduler: one process leads, any number stand by.")
 
 
 @app.command(epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3")
@@ -61,7 +51,8 @@ def run(
 
     from .service import serve
 
-    settings = _settings(
+    settings = settings_or_exit(
+        PROGRAM,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
         leader_lease_seconds=lease,
@@ -71,14 +62,14 @@ def run(
     try:
         code = serve(settings)
     except MetricsPortTaken as e:
-        _end(str(e), EXIT_FAILED)
+        fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
 
 
 @app.command(epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json")
 def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     log_level: LogLevel = None,
 ) -> None:
     """Compares queued rows with what Redis knows and publishes what is missing.
@@ -87,14 +78,16 @@ def reconcile(
     """
     from taskyard.broker.connect import make_redis
     from taskyard.broker.names import Names
-    from taskyard.broker.publisher import Publisher
+    from taskyard.broker.publisher import make_publisher
     from taskyard.domain.errors import Unavailable
     from taskyard.store.engine import make_engine
+    from taskyard.telemetry.logging import set_up_logging
 
     from .inventory import Inventory
     from .survey import publish_again, survey
 
-    settings = _settings(log_level=log_level)
+    settings = settings_or_exit(PROGRAM, log_level=log_level)
+    set_up_logging("scheduler", level=log_level or "warning", style=settings.log_format)
     names = Names(settings.namespace)
     engine = make_engine(
         settings.database_url.get_secret_value(), pool_size=1, application_name="taskyard-scheduler reconcile"
@@ -105,9 +98,10 @@ def reconcile(
         found = survey(engine, client, names, inventory)
         published = 0
         if not dry_run:
-            published = publish_again(engine, Publisher(client, names), inventory, found.missing)
+            publisher = make_publisher(settings.redis_url.get_secret_value(), names)
+            published = publish_again(engine, publisher, inventory, found.missing)
     except Unavailable as e:
-        _end(f"{type(e).__name__}: {str(e).splitlines()[0]}", EXIT_AWAY)
+        fail(PROGRAM, f"{type(e).__name__}: {str(e).splitlines()[0]}", AWAY)
     finally:
         client.close()
         engine.dispose()
@@ -129,7 +123,7 @@ def reconcile(
         typer.echo(
             f"{len(found.missing):,} would be published again." if dry_run else f"{published:,} published again."
         )
-    raise typer.Exit(EXIT_FAILED if found.missing and dry_run else 0)
+    raise typer.Exit(FAILED if found.missing and dry_run else 0)
 
 
 @app.command(epilog="Example:  taskyard-scheduler healthcheck --health-file /run/taskyard/scheduler.alive")
@@ -138,22 +132,10 @@ def healthcheck(
         Path | None,
         typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="The file whose age is looked at."),
     ] = None,
+    log_level: LogLevel = None,
 ) -> None:
     """Exit code 0 while the scheduler's main loop turns, as leader or standby; touches no server."""
     from .cli import healthcheck as check
 
+    settings_or_exit(PROGRAM, log_level=log_level)
     raise typer.Exit(check(str(health_file) if health_file else None))
-
-
-def _settings(**overrides: Any) -> Any:
-    from taskyard.settings import InvalidSettings, read_settings
-
-    try:
-        return read_settings(**overrides)
-    except InvalidSettings as e:
-        _end(str(e), EXIT_USAGE)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,7 +51,7 @@ RETURNING queue, state, tasks, oldest_at
 
 _WORKERS = sa.text("""
 SELECT q.queue, count(*) AS workers FROM worker w CROSS JOIN unnest(w.queues) AS q(queue)
-WHERE w.lost_at IS NULL AND w.stopped_at IS NULL GROUP BY q.queue
+WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) GROUP BY q.queue
 """)
 
 _DEAD_LETTERS = sa.text("""
@@ -67,8 +68,10 @@ class Depth:
         leadership: Leadership,
         metrics: Callable[[], SchedulerMetrics],
         *,
+        lease: timedelta,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._lease = lease
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -85,7 +88,9 @@ class Depth:
         term = self._leadership.term
         if term is None:
             raise LeadershipLost
-        rows, workers = self._leadership.write(lambda conn: (self.snapshot(conn), conn.execute(_WORKERS).all()))
+        rows, workers = self._leadership.write(
+            lambda conn: (self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all())
+        )
         self._show(rows, workers)
         if self._epoch != term.epoch or self._clock() >= self._count_dead_letters_at:
             # Not a live row, so not in the small index: dearer, and in no hurry.

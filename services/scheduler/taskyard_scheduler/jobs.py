@@ -17,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Engine
 
 from taskyard.broker.names import Names
-from taskyard.broker.publisher import Publisher
+from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
@@ -63,8 +63,10 @@ class Work:
         self.database = metrics.dependency("database")
         self.broker = metrics.dependency("redis")
         names = Names(settings.namespace)
-        publisher = Publisher(client, names)
-        depth = Depth(leadership, lambda: self.metrics, clock=clock)
+        publisher = make_publisher(settings.redis_url.get_secret_value(), names)
+        self._publishing = publisher.client
+        lease = timedelta(seconds=settings.worker_lease_seconds)
+        depth = Depth(leadership, lambda: self.metrics, lease=lease, clock=clock)
         self.metrics = SchedulerMetrics(
             metrics,
             catalogue,
@@ -91,7 +93,7 @@ class Work:
             self.dispatcher,
             ground,
             self.metrics,
-            lease=timedelta(seconds=settings.worker_lease_seconds),
+            lease=lease,
             crash_limit=settings.crash_limit,
         )
         self.promotion = Promotion(leadership, self.dispatcher, client, names, self.metrics, guard=self._guard)
@@ -125,6 +127,7 @@ class Work:
         self._scheduler.shutdown(wait=True)
         self.promotion.stop()
         self.dispatcher.stop()
+        self._publishing.close()
 
     def begin(self) -> None:
         """A term begins: every job is due now."""

@@ -62,7 +62,7 @@ def serve(settings: Settings) -> int:
         application_name="taskyard-scheduler lease",
     )
     client = make_redis(settings.redis_url.get_secret_value(), max_connections=settings.redis_max_connections)
-    metrics.watch_pool(engine)
+    metrics.watch_pool(engine, lease_engine)
     ground = Ground(pause=timedelta(seconds=settings.worker_lease_seconds), clock=clock)
     name = f"{socket.gethostname()}:{os.getpid()}"
     leadership = Leadership(lease_engine, engine, ground, name=name, lease=lease)

@@ -21,10 +21,11 @@ from dramatiq import Worker
 
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import ACTOR, LANES, Names
-from taskyard.broker.publisher import Publisher
+from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
 from taskyard.catalogue.types import Catalogue
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Released
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
@@ -96,10 +97,13 @@ class Child:
         self._tasks_engine = ledger.make_engine(
             database_url, pool_size=plan.threads + 4, application_name=f"taskyard-task {label}"
         )
-        self._client = make_redis(settings.redis_url.get_secret_value())
+        redis_url = settings.redis_url.get_secret_value()
+        self._client = make_redis(redis_url)
         self.metrics = WorkerMetrics.of_child(catalogue, plan.queues)
+        self.metrics.metrics.watch_pool(self._engine, self._tasks_engine)
+        database = self.metrics.metrics.dependency("database")
         self.desk = Desk(table, threads=plan.threads, async_limit=ASYNC_LIMIT)
-        self.dispatcher = Dispatcher(self._engine, Publisher(self._client, names))
+        self.dispatcher = Dispatcher(self._engine, make_publisher(redis_url, names))
         self.writer = Writer(self._engine, self.dispatcher, self.desk, self.metrics)
         broker = LanesBroker(  # type: ignore[no-untyped-call]
             client=self._client, namespace=settings.namespace, middleware=[], maintenance_chance=0
@@ -107,10 +111,11 @@ class Child:
         worker_id, types = UUID(plan.worker_id), catalogue.names
 
         def ask(ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
-            return ledger.run(
-                self._engine,
-                lambda conn: claims.claim(conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types),
-            )
+            with database.watched(LedgerUnavailable):
+                return ledger.run(
+                    self._engine,
+                    lambda conn: claims.claim(conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types),
+                )
 
         def give_up(task_id: UUID, claim: UUID, error: Exception) -> None:
             message = f"The stored task cannot be read: {error}".splitlines()[0][:500]
@@ -136,6 +141,7 @@ class Child:
             ),
             give_up=give_up,
             won=won,
+            broker=self.metrics.metrics.dependency("redis"),
         )
         runner = Runner(
             catalogue=catalogue,
@@ -212,7 +218,7 @@ def in_one_line(error: Exception) -> str:
     """What is wrong, for people; the kind of an error that nobody foresaw as well."""
     said = " ".join(str(error).split())
     known = isinstance(error, InvalidSettings | SecretsUnreadable | implementations.Unimplemented)
-    return said if known else f"{type(error).__name__}: {said}"
+    return said if known else f"TASKYARD_TASK_MODULES: {type(error).__name__}: {said}"
 
 
 def main(argv: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ from taskyard.broker.names import ACTOR, LANES
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Change, State
 from taskyard.lifecycle.claim import Claimed, Refusal
+from taskyard.telemetry.metrics import Dependency
 
 from .desk import Desk, Slot
 from .inbox import Inbox, Letter, Letters
@@ -102,6 +103,7 @@ class Lane:
         put_off: Callable[[Sequence[UUID]], None],
         give_up: Callable[[UUID, UUID, Exception], None],
         won: Callable[[Sequence[Change], Sequence[Claimed]], None],
+        broker: Dependency | None = None,
     ) -> None:
         self._inbox = inbox
         self._desk = desk
@@ -111,6 +113,7 @@ class Lane:
         self._put_off = put_off
         self._give_up = give_up
         self._won = won
+        self._broker = broker
         self._ready: deque[MessageProxy] = deque()
         self._pause = 0.0
         self._draining = threading.Event()
@@ -132,6 +135,8 @@ class Lane:
         try:
             self._step()
         except redis.RedisError as e:
+            if self._broker is not None:
+                self._broker.failed(e)
             self._rest("broker_unavailable", e)
         except LedgerUnavailable as e:
             self._rest("ledger_unavailable", e)
@@ -147,6 +152,8 @@ class Lane:
             return
         self._inbox.sweep()
         fetched = self._inbox.fetch(min(room, _MAX_FETCH), queues)
+        if self._broker is not None:
+            self._broker.answered()
         if not fetched:
             woken = self._inbox.wait()
             if self._draining.is_set():

@@ -121,7 +121,7 @@ class WorkerMetrics:
             {"cause": RECOVERY_CAUSES},
         )
         self.restarted_total = metrics.counters(
-            "worker_children_restarted_total", "Children that ended.", {"cause": RESTART_CAUSES}
+            "worker_children_restarted_total", "Children that ended and were replaced.", {"cause": RESTART_CAUSES}
         )
         self._queues = tuple(queues)
         # Two counts instead of one: each has a single thread that writes it.
@@ -229,10 +229,12 @@ class SupervisorMetrics:
             PROCESS_VARIABLE: _name(index),
         }
 
-    def child_ended(self, index: int, pid: int, cause: str) -> None:
-        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES."""
+    def child_ended(self, index: int, pid: int, cause: str | None) -> None:
+        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES, or None where no
+        other child follows it."""
         self.metrics.forget(_name(index))
-        self._worker.restarted_total[cause].inc()
+        if cause is not None:
+            self._worker.restarted_total[cause].inc()
 
     def recovered(self, cause: str, tasks: int) -> None:
         """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""

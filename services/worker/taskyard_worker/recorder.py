@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -32,6 +33,7 @@ from taskyard.lifecycle.rescue import Lost, lose
 from taskyard.lifecycle.workers import Beat, Held, WorkerInfo
 from taskyard.settings import Settings
 from taskyard.store import engine as ledger
+from taskyard.telemetry.metrics import Dependency
 from taskyard.version import __version__
 
 log = structlog.stdlib.get_logger(__name__)
@@ -61,6 +63,7 @@ class Recorder:
         claims: Callable[[], set[tuple[UUID, UUID]]],
         given_up: Callable[[], None],
         counts: Counts,
+        database: Dependency | None = None,
     ) -> None:
         self._engine = engine
         self._dispatcher = dispatcher
@@ -71,6 +74,7 @@ class Recorder:
         self._claims = claims
         self._given_up = given_up
         self._counts = counts
+        self._database = database
         self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: deque[Callable[[], None]] = deque()
         self._unheld: set[tuple[UUID, UUID]] = set()
@@ -158,7 +162,8 @@ class Recorder:
 
     def _attempt(self, step: Callable[[], None]) -> bool:
         try:
-            step()
+            with self._database.watched(LedgerUnavailable) if self._database is not None else nullcontext():
+                step()
         except LedgerUnavailable as e:
             log.warning("ledger_unavailable", what="recorder", error=str(e))
             return False

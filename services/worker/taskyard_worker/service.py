@@ -10,9 +10,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
-from taskyard.broker.publisher import Publisher
+from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -52,10 +51,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         statement_timeout=timedelta(seconds=10),
         application_name="taskyard-worker supervisor",
     )
-    client = make_redis(settings.redis_url.get_secret_value(), max_connections=4)
-    dispatcher = Dispatcher(engine, Publisher(client, Names(settings.namespace)))
+    redis_url = settings.redis_url.get_secret_value()
+    dispatcher = Dispatcher(engine, make_publisher(redis_url, Names(settings.namespace)))
     heartbeat = Heartbeat("worker", settings.health_file)
     metrics = SupervisorMetrics.start(settings, catalogue, queues)
+    metrics.metrics.watch_pool(engine)
     supervisor = Supervisor(
         processes=settings.worker_processes,
         threads=settings.worker_threads,
@@ -76,6 +76,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         claims=supervisor.claims,
         given_up=supervisor.give_up,
         counts=metrics,
+        database=metrics.metrics.dependency("database"),
     )
     supervisor.listen()
     try:

@@ -42,8 +42,8 @@ EXIT_MISCONFIGURED = 2
 
 
 class Supervisor:
-    """`spawn_environment` makes a child's environment for its index; `on_exit` is told of each ended child,
-    `on_turn` of each turn of the main loop."""
+    """`spawn_environment` makes a child's environment for its index; `on_exit` is told of each ended child
+    (and why it is replaced: None where the worker stops), `on_turn` of each turn of the main loop."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Supervisor:
         overrides: dict[str, Any],
         drain_seconds: float,
         spawn_environment: Callable[[int], dict[str, str]],
-        on_exit: Callable[[int, int, str], None],
+        on_exit: Callable[[int, int, str | None], None],
         on_turn: Callable[[], None],
     ) -> None:
         self.processes = processes
@@ -234,7 +234,8 @@ class Supervisor:
             del self._children[child.pid]
         self._let_go(child)
         child.close()
-        self._on_exit(child.index, child.pid, "retired" if code == 0 else "signal" if code < 0 else "exit")
+        why = None if self.is_stopping else "retired" if code == 0 else "signal" if code < 0 else "exit"
+        self._on_exit(child.index, child.pid, why)
         if child.retiring and code in {0, self._exit_code}:
             log.info("child_ended", child=child.index, pid=child.pid)
             return

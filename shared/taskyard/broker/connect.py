@@ -8,6 +8,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+# Of whoever publishes: what waits for a slow Redis is only the announcement, and the relay makes up for it.
+PUBLISH_TIMEOUT = timedelta(milliseconds=500)
+
 
 def make_redis(
     url: str,

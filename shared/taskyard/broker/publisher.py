@@ -12,6 +12,7 @@ import redis
 
 from ..domain.errors import BrokerUnavailable
 from ..domain.tasks import Change, Publication
+from .connect import PUBLISH_TIMEOUT, make_redis
 from .messages import encoded
 from .names import Names
 
@@ -69,9 +70,11 @@ class Publisher:
             raise BrokerUnavailable(str(e)) from e
         return sum(len(wanted) for wanted in by_queue.values())
 
-    def tell(self, changes: Sequence[Change]) -> None:
-        """Live events only. Raises BrokerUnavailable."""
-        self.publish((), changes)
+
+def make_publisher(url: str, names: Names) -> Publisher:
+    """With a client of its own, that gives up soon: Redis slow is not Redis down."""
+    client = make_redis(url, socket_timeout=PUBLISH_TIMEOUT, connect_timeout=PUBLISH_TIMEOUT, max_connections=4)
+    return Publisher(client, names)
 
 
 def encode_changes(changes: Sequence[Change]) -> bytes:

@@ -161,8 +161,8 @@ class Metrics:
     def dependency(self, name: Literal["database", "redis"]) -> Dependency:
         return Dependency(name, self._dependencies[name])
 
-    def watch_pool(self, engine: Engine) -> None:
-        """`db_pool_connections{state}` of this engine, looked up at each refresh."""
+    def watch_pool(self, *engines: Engine) -> None:
+        """`db_pool_connections{state}` of these engines together, looked up at each refresh."""
         states = self.gauges(
             "db_pool_connections",
             "Connections to PostgreSQL in the pool.",
@@ -171,9 +171,9 @@ class Metrics:
         )
 
         def look() -> None:
-            pool: Any = engine.pool
-            states["in_use"].set(pool.checkedout())
-            states["idle"].set(pool.checkedin())
+            pools: list[Any] = [engine.pool for engine in engines]
+            states["in_use"].set(sum(pool.checkedout() for pool in pools))
+            states["idle"].set(sum(pool.checkedin() for pool in pools))
 
         self.on_refresh(look)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -65,6 +66,16 @@ class Dependency:
                 log.info("dependency_up", extra={"dependency": self.name})
             self.is_up = True
             self.gauge.set(1)
+
+    @contextmanager
+    def watched(self, away: type[Exception]) -> Iterator[None]:
+        """For a block that asks the server; `away` means that it does not answer."""
+        try:
+            yield
+        except away as e:
+            self.failed(e)
+            raise
+        self.answered()
 
     def failed(self, error: BaseException) -> None:
         if self.is_up is not False:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
-from taskyard.broker.publisher import WAKE_TOKENS, Publisher
+from taskyard.broker.publisher import WAKE_TOKENS, Publisher, make_publisher
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
@@ -90,12 +91,21 @@ def test_the_scheduler_is_woken_by_one_token_at_most(client: redis.Redis, names:
     assert client.llen(names.wake_scheduler) == 1
 
 
+def test_a_redis_that_accepts_and_says_nothing_is_given_up_within_a_second(names: Names) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        publisher = make_publisher(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", names)
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish(publications(1))
+        assert time.monotonic() - began < 1.2
+
+
 def test_changes_are_told_in_one_message(client: redis.Redis, names: Names, publisher: Publisher) -> None:
     changes = [Change(new_id(), "email.send", "default", State.RUNNING, 2, new_id() if n else None) for n in range(2)]
     with client.pubsub() as listener:  # type: ignore[no-untyped-call]
         listener.subscribe(names.events)
         listener.get_message(timeout=2)
-        publisher.tell(changes)
+        publisher.publish((), changes)
         heard: Any = listener.get_message(timeout=2)
     assert json.loads(heard["data"]) == [
         {

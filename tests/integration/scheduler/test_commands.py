@@ -29,6 +29,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_help_has_an_example_and_names_the_variables(command: str) -> None:
     shown = run(command, "--help")
     assert shown.returncode == 0
+    assert run(command, "-h").stdout == shown.stdout
+    assert "--log-level" in shown.stdout
     assert f"taskyard-scheduler {command}" in shown.stdout
     assert "TASKYARD_" in shown.stdout
 
@@ -52,7 +54,7 @@ def test_a_taken_metrics_port_ends_with_one_line(database_url: str, redis_url: s
             TASKYARD_HEALTH_FILE=str(tmp_path / "alive"),
         )
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"TASKYARD_METRICS_PORT: cannot listen on 127.0.0.1:{port}")
+    assert ended.stderr.startswith(f"taskyard-scheduler: TASKYARD_METRICS_PORT: cannot listen on 127.0.0.1:{port}")
     assert ended.stderr.count("\n") == 1
 
 

@@ -19,7 +19,7 @@ VALUES (gen_random_uuid(), 1, :outcome, :queue, now() - CAST(:ago AS float8) * i
 
 @pytest.fixture
 def depth(office: Office) -> Depth:
-    return Depth(office.leadership, lambda: office.metrics, clock=office.clock)
+    return Depth(office.leadership, lambda: office.metrics, lease=timedelta(seconds=20), clock=office.clock)
 
 
 def rows(engine: Engine) -> dict[tuple[str, str], int]:
@@ -48,6 +48,14 @@ def test_the_snapshot_counts_every_queue_and_state(office: Office, depth: Depth,
     depth.turn()
     assert rows(engine) == {("default", "running"): 2}
     assert office.value("queue_tasks", queue="default", state="queued") == 0
+
+
+def test_a_worker_whose_beat_is_overdue_serves_no_queue(office: Office, depth: Depth, engine: Engine) -> None:
+    make_worker(engine)
+    silent = make_worker(engine)
+    execute(engine, "UPDATE worker SET beat_at = now() - interval '21 seconds' WHERE id = :id", id=silent)
+    depth.turn()
+    assert office.value("queue_workers", queue="default") == 1
 
 
 def test_the_oldest_waiting_task_is_the_one_that_is_queued_longest(

@@ -181,10 +181,26 @@ def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard)
         assert yard.wait(batch) == ["succeeded"] * 10
         wait_for(is_replaced, 20, "a new child")
         seen |= set(children(worker.pid))
+    assert metric(port, "worker_children_restarted_total", cause="retired") >= 4
     counted = metric(port, "task_attempts_total", task="tests.effect", outcome="succeeded")
     assert counted == len(ids) == 40
     wait_for(lambda: metric(port, "tasks_in_progress") == 0, 10, "nothing in progress")
     assert len(list(Path(f"/proc/{worker.pid}/fd").iterdir())) < 40, "no descriptor stays behind"
+
+
+def test_children_that_end_because_the_worker_stops_are_not_counted_as_restarted(yard: Yard) -> None:
+    port = free_port()
+    worker = yard.fleet.start_worker("--metrics-port", str(port), processes=2, threads=1)
+    yard.put("tests.effect", 1, seconds=4)
+    wait_for(lambda: metric(port, "tasks_in_progress") == 1, 10, "the task to run")
+    for dependency in ("database", "redis"):
+        assert metric(port, "dependency_up", dependency=dependency) == 1
+    assert metric(port, "db_pool_connections") >= 2, "the supervisor's and the child's"
+    worker.send_signal(signal.SIGTERM)
+    wait_for(lambda: len(children(worker.pid)) == 1, 10, "the idle child to end")
+    time.sleep(0.3)
+    assert metric(port, "worker_children_restarted_total") == 0
+    assert worker.wait(20) == 0
 
 
 def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(yard: Yard) -> None:
