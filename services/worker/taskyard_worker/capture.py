@@ -172,14 +172,18 @@ def _struck(value: Any, context: TaskContext) -> Any:
     return context.redact(value if isinstance(value, str) else repr(value))
 
 
-def install() -> None:
-    """Once a child, after logging was set up."""
-    root = logging.getLogger()
-    for service in root.handlers:
+def keep_secrets() -> None:
+    """Once after logging was set up: the service's own log shows no secret of a task that runs."""
+    for service in logging.getLogger().handlers:
         if isinstance(service.formatter, structlog.stdlib.ProcessorFormatter):
             *before, render = service.formatter.processors
             service.formatter.processors = (*before, _without_secrets, render)
-    root.addHandler(_Handler(logging.INFO))
+
+
+def install() -> None:
+    """Once a child, after logging was set up."""
+    keep_secrets()
+    logging.getLogger().addHandler(_Handler(logging.INFO))
     # The service's own lines go to the standard error of before.
     sys.stdout = _Stream(sys.stdout)  # type: ignore[arg-type]
     sys.stderr = _Stream(sys.stderr)  # type: ignore[arg-type]

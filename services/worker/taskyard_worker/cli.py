@@ -6,27 +6,24 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskyard.settings import InvalidSettings, Settings, read_settings
+from taskyard.commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.settings import Settings
 
-app = typer.Typer(
-    name="taskyard-worker",
-    help="Runs tasks: a supervisor and its child processes.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+if TYPE_CHECKING:
+    from .child import Skills
 
-FAILED, USAGE, AWAY = 1, 2, 3
+PROGRAM = "taskyard-worker"
+
+app = typer_app(PROGRAM, "Runs tasks: a supervisor and its child processes.")
 
 Queues = Annotated[
     str | None,
     typer.Option("--queues", help="Comma-separated; the first is served most often.", envvar="TASKYARD_WORKER_QUEUES"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-LogLevel = Annotated[str | None, typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL")]
 
 
 def main() -> None:
@@ -86,7 +83,7 @@ def run(
         "metrics_port": metrics_port,
         "log_level": log_level,
     }
-    settings = _settings(**overrides)
+    settings = settings_or_exit(PROGRAM, **overrides)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from .service import Misconfigured, serve
@@ -94,25 +91,20 @@ def run(
     try:
         code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
     except Misconfigured as e:
-        _fail(str(e), USAGE)
+        fail(PROGRAM, str(e), USAGE)
     except MetricsPortTaken as e:
-        _fail(str(e), FAILED)
+        fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
 
 
 @app.command()
-def types(as_json: AsJson = False) -> None:
-    """List the task types this worker can run.
+def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
+    """List the task types this worker can run; diagnostics.* where TASKYARD_DIAGNOSTICS is set.
 
     Example: taskyard-worker types --json
     """
-    settings = _settings()
-    from taskyard.catalogue.types import load
-
-    from . import implementations
-
-    catalogue = load(settings.task_modules, diagnostics=settings.diagnostics)
-    functions = implementations.collect(catalogue, settings.task_modules)
+    skills = _skills(_prepared(log_level))
+    catalogue, functions = skills.catalogue, skills.functions
     rows = [
         {
             "name": name,
@@ -133,6 +125,7 @@ def run_task(
     name: Annotated[str, typer.Argument(help="The task type.")],
     params: Annotated[str, typer.Argument(help="Its parameters as JSON, or @FILE.")] = "{}",
     as_json: AsJson = False,
+    log_level: LogLevel = None,
 ) -> None:
     """Run one task in this process, without any server, and print what came of it.
 
@@ -142,16 +135,20 @@ def run_task(
 
       taskyard-worker run-task email.send @mail.json
     """
-    settings = _settings()
+    settings = settings_or_exit(PROGRAM, log_level=log_level)
+    _skills(settings)
     from taskyard.domain.errors import TaskyardError
 
     from .testing import run_task as run_here
 
+    if log_level is not None:
+        # What the task says comes as its log in any case: twice only for who asks.
+        _set_up_logging(settings, log_level)
     try:
         given = json.loads(Path(params[1:]).read_text() if params.startswith("@") else params)
         report = run_here(name, given, settings=settings)
     except (ValueError, OSError, TaskyardError) as e:
-        _fail(str(e), USAGE)
+        fail(PROGRAM, str(e), USAGE)
     outcome = report.outcome
     document = {
         "name": name,
@@ -171,70 +168,94 @@ def run_task(
         raise typer.Exit(FAILED)
 
 
-inspect_app = typer.Typer(no_args_is_help=True, help="What the workers of this installation do, from the ledger.")
+inspect_app = typer_app("inspect", "What the workers of this installation do, from the ledger.")
 app.add_typer(inspect_app, name="inspect")
 
 
 @inspect_app.command("active")
-def inspect_active(as_json: AsJson = False) -> None:
+def inspect_active(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Tasks that run now. Example: taskyard-worker inspect active"""
     from . import inspection
 
-    _show(inspection.active, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json)
+    _show(inspection.active, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json, log_level)
 
 
 @inspect_app.command("registered")
-def inspect_registered(as_json: AsJson = False) -> None:
+def inspect_registered(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """The task types each worker knows. Example: taskyard-worker inspect registered --json"""
     from . import inspection
 
-    _show(inspection.registered, ["worker", "task_types"], as_json)
+    _show(inspection.registered, ["worker", "task_types"], as_json, log_level)
 
 
 @inspect_app.command("stats")
-def inspect_stats(as_json: AsJson = False) -> None:
+def inspect_stats(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
     from . import inspection
 
-    _show(inspection.stats, ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"], as_json)
+    _show(
+        inspection.stats,
+        ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"],
+        as_json,
+        log_level,
+    )
 
 
 @inspect_app.command("queues")
-def inspect_queues(as_json: AsJson = False) -> None:
+def inspect_queues(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Which worker serves which queue. Example: taskyard-worker inspect queues"""
     from . import inspection
 
-    _show(inspection.queues, ["queue", "workers", "queued", "running", "paused"], as_json)
+    _show(inspection.queues, ["queue", "workers", "queued", "running", "paused"], as_json, log_level)
 
 
 @app.command()
-def healthcheck() -> None:
+def healthcheck(log_level: LogLevel = None) -> None:
     """Exit 0 while the worker of this host (or container) is alive; for container health checks.
 
     Example: taskyard-worker healthcheck
     """
     from .health import check
 
-    problem = check(_settings())
+    problem = check(settings_or_exit(PROGRAM, log_level=log_level))
     if problem:
-        _fail(problem, FAILED)
+        fail(PROGRAM, problem, FAILED)
 
 
-def _settings(**overrides: Any) -> Settings:
+def _prepared(log_level: str | None) -> Settings:
+    """Settings, and what libraries say on standard error from a warning on."""
+    settings = settings_or_exit(PROGRAM, log_level=log_level)
+    _set_up_logging(settings, log_level or "warning")
+    return settings
+
+
+def _set_up_logging(settings: Settings, level: str) -> None:
+    from taskyard.telemetry.logging import set_up_logging
+
+    from . import capture
+
+    set_up_logging("worker", level=level, style=settings.log_format)
+    capture.keep_secrets()
+
+
+def _skills(settings: Settings) -> Skills:
+    """Ends the program with 2 and one line where a task module or a key is wrong."""
+    from .child import Skills, in_one_line
+
     try:
-        return read_settings(**overrides)
-    except InvalidSettings as e:
-        _fail(str(e), USAGE)
+        return Skills.load(settings)
+    except Exception as e:  # noqa: BLE001 - whatever a task module raises at its import
+        fail(PROGRAM, in_one_line(e), USAGE)
 
 
-def _show(query: Any, columns: list[str], as_json: bool) -> None:
+def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) -> None:
     from taskyard.domain.errors import LedgerUnavailable
 
-    settings = _settings()
+    settings = _prepared(log_level)
     try:
         rows = query(settings)
     except LedgerUnavailable as e:
-        _fail(f"PostgreSQL is away: {e}", AWAY)
+        fail(PROGRAM, f"PostgreSQL is away: {e}", AWAY)
     if as_json:
         _print_json(rows)
     else:
@@ -259,11 +280,6 @@ def _print_json(value: Any) -> None:
 def _fault(outcome: Any) -> dict[str, Any] | None:
     fault = getattr(outcome, "fault", None)
     return {"code": fault.code, "message": fault.message, "type": fault.type} if fault else None
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"taskyard-worker: {message}", err=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""`taskyard-worker`: what is wrong is one line, and the exit code says what kind of wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "taskyard_worker.cli", *arguments],
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}, **environment},
+        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+COMMANDS = ["run", "types", "run-task", "healthcheck"] + [
+    f"inspect {what}" for what in ("active", "registered", "stats", "queues")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_a_log_level(tmp_path: Path, command: str) -> None:
+    shown = run(*command.split(), "-h", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert f"taskyard-worker {command}".replace(" ", "") in "".join(shown.stdout.split())
+    assert "--log-level" in shown.stdout
+    assert "debug, info, warning" in " ".join(shown.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["types", "run-task diagnostics.echo {}"])
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [
+        ("TASKYARD_TASK_MODULES", "nope", "No module named 'nope'"),
+        ("TASKYARD_SECRET_KEYS", "not-a-key", "32 url-safe"),
+        ("TASKYARD_WORKER_THREADS", "many", "integer"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_the_variable(
+    tmp_path: Path, command: str, variable: str, value: str, word: str
+) -> None:
+    ended = run(*command.split(), cwd=tmp_path, **{variable: value})
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith(f"taskyard-worker: {variable}: ")
+    assert word in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
+
+
+def test_a_task_that_logs_a_secret_shows_it_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import logging\n"
+        "from taskyard.catalogue.secrets import Secret\n"
+        "from taskyard.catalogue.types import Params, Result, TaskType\n"
+        "from taskyard_worker.implementations import implements\n"
+        "class P(Params):\n    token: Secret[str]\n"
+        "T = TaskType(name='mine.talk', description='', params=P, result=Result)\n"
+        "@implements(T)\n"
+        "def talk(params, context):\n"
+        "    logging.getLogger('mine').warning('with %s', params.token.reveal())\n"
+        "    print('and', params.token.reveal())\n"
+        "    return Result()\n"
+    )
+    for more in ([], ["--log-level", "debug"]):
+        ended = run(
+            "run-task", "mine.talk", '{"token": "hunter2"}', *more, cwd=tmp_path,
+            TASKYARD_TASK_MODULES="talking", PYTHONPATH=str(tmp_path),
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        assert "with ***" in ended.stderr
+        assert "hunter2" not in ended.stdout + ended.stderr
