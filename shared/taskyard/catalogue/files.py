@@ -11,6 +11,7 @@ from .patterns import MAX_LENGTH, Pattern, PatternRefused
 from .types import Params, Result, TaskType
 
 MAX_SIDE = 4096
+MAX_MATCHED_BYTES = 1024**2
 
 
 def _checked_pattern(source: str) -> str:
@@ -26,8 +27,9 @@ class ProcessLargeFileParams(Params):
     pattern: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_checked_pattern)] | None = (
         Field(
             default=None,
-            description="A regular expression (Python's syntax, without backreferences and lookaround) that"
-            " is looked for in every line; anchor it with ^ and $ to match whole lines.",
+            description="A regular expression in RE2's syntax (no backreferences, no lookaround; \\d, \\s and \\w mean"
+            " ASCII, \\pL any letter) that is looked for in every line; anchor it with ^ and $ to match whole lines."
+            " Lines longer than 1 MiB do not match.",
             examples=[r"^\S+ \d{3} "],
         )
     )
@@ -42,7 +44,9 @@ class ProcessLargeFileResult(Result):
     processed_lines: int
     blank_lines: int = Field(description="Lines of nothing but white space (ASCII).")
     bytes: int
-    invalid_lines: int = Field(description="Lines that are not UTF-8, or in which the pattern is not found.")
+    invalid_lines: int = Field(
+        description="Lines that are not UTF-8, or in which the pattern is not found (longer than 1 MiB: never)."
+    )
     invalid_line_numbers: list[int] = Field(description="The first ten of them, counted from 1.")
     last_line_unterminated: bool = False
 

@@ -73,7 +73,8 @@ def test_progress_comes_every_hundred_lines_and_the_bar_ends_full(run: Run, uplo
         (b"ok\n\xff\nok\n\xc3", None, 4, [2, 4]),
         (b"a1\r\nb\r\na2\r\n", r"^a\d$", 3, [2]),
         (b"x" * 3_000_000, "y", 1, [1]),
-        (b"x" * 3_000_000 + b"y", "y$", 1, []),
+        (b"x" * 1_000_000 + b"y", "y$", 1, []),
+        (b"x" * 3_000_000 + b"y\nxy", "y$", 2, [1]),
     ],
 )
 def test_lines_are_checked(

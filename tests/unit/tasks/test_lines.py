@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskyard.catalogue.files import MAX_MATCHED_BYTES
 from taskyard_worker.tasks import lines
 from taskyard_worker.tasks.lines import LineCounter
 
@@ -36,7 +37,7 @@ def plainly(content: bytes, pattern: str | None) -> dict[str, object]:
         except UnicodeDecodeError:
             invalid.append(n)
             continue
-        if pattern is not None and not re.search(pattern, text.removesuffix("\r")):
+        if pattern is not None and not re.search(pattern, text.removesuffix("\r"), re.ASCII):
             invalid.append(n)
     return {
         "lines": len(split),
@@ -81,6 +82,16 @@ FILES = {
     "nul": b"\x00\x00\n\x00",
     "separators": "a\u2028b\x85c\x0bd\x0ce\n".encode(),
 }
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize(("over", "invalid"), [(0, []), (1, [2])])
+def test_a_line_that_is_too_long_does_not_match(end: bytes, over: int, invalid: list[int]) -> None:
+    content = b"b\n" + b"a" * (MAX_MATCHED_BYTES - 1 + over) + b"b" + end
+    pieces = [content[n : n + lines.BLOCK_BYTES] for n in range(0, len(content), lines.BLOCK_BYTES)]
+    for fed in (pieces, [content]):
+        assert counted(fed, "b$").first_invalid == invalid
+        assert counted(fed).first_invalid == []
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -138,6 +149,6 @@ def test_memory_does_not_grow_with_the_line(pattern: str | None) -> None:
         for _ in range(blocks):
             yield b"a" * lines.BLOCK_BYTES
 
-    small = peak(line(4), pattern)
+    small = peak(line(8), pattern)
     assert peak(line(64), pattern) < small * 1.2 + 200_000
     assert counted(line(64), pattern).lines == 1

@@ -1,7 +1,7 @@
 """Counting the lines of a file of any size, in memory that does not depend on it, nor on how long a line is.
 
 Whole lines are counted a block at a time by functions in C. Only the line that a block's end cuts is followed
-piece by piece, and nothing of it is kept but what is known about it so far.
+piece by piece, and nothing of it is kept but what is known about it so far; for a pattern, up to 1 MiB.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from taskyard.catalogue.files import MAX_MATCHED_BYTES
 from taskyard.catalogue.patterns import Pattern
 
 BLOCK_BYTES = 256 * 1024
@@ -27,7 +28,7 @@ class LineCounter:
 
     A line ends with a line feed, a carriage return before it does not belong to the text; a last line without
     a line feed counts as well. Blank: white space (ASCII) only. Invalid: not UTF-8, or the pattern is not
-    found in it.
+    found in it, or cannot be because the line is too long.
 
     `report(lines)` is called each time another hundred lines are counted.
     """
@@ -81,22 +82,12 @@ class LineCounter:
         lines = whole.split(b"\n")
         self.blank += lines.count(b"") + sum(map(bytes.isspace, lines))
         # One look at the whole block tells in nearly every file that all of its lines are UTF-8.
-        text = _decoded(whole)
-        if self._pattern is not None:
-            self._match(lines, text)
-        elif text is None:
+        valid = _is_utf8(whole)
+        if not valid or self._pattern is not None:
             for n, line in enumerate(lines, self.lines + 1):
-                if _decoded(line) is None:
+                if not ((valid or _is_utf8(line)) and (self._pattern is None or _matches(self._pattern, line))):
                     self._mark_invalid(n)
         self._advance(len(lines))
-
-    def _match(self, lines: list[bytes], text: str | None) -> None:
-        assert self._pattern is not None
-        texts = text.split("\n") if text is not None else map(_decoded, lines)
-        search = self._pattern.search
-        for n, line in enumerate(texts, self.lines + 1):
-            if line is None or not search(line.removesuffix("\r")):
-                self._mark_invalid(n)
 
     def _mark_invalid(self, number: int) -> None:
         self.invalid += 1
@@ -115,41 +106,40 @@ class _OpenLine:
     def __init__(self, pattern: Pattern | None) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._pattern = pattern
-        self._state = pattern.start if pattern else None
         self._blank = True
         self._valid = True
-        self._held = ""
+        self._held = bytearray()
 
     def feed(self, piece: bytes) -> None:
         self._blank = self._blank and (not piece or piece.isspace())
         self._decode(piece, final=False)
+        # One byte more than a line may have tells that it has more (another may be a carriage return).
+        if self._pattern is not None and self._valid and len(self._held) <= MAX_MATCHED_BYTES + 1:
+            self._held += piece[: MAX_MATCHED_BYTES + 2 - len(self._held)]
 
     def finish(self) -> tuple[bool, bool]:
         """Whether the line is blank, and whether it is valid."""
         self._decode(b"", final=True)
-        if self._valid and self._pattern is not None and self._state is not None:
-            if self._held != "\r":
-                self._state = self._pattern.advance(self._state, self._held)
-            self._valid = self._pattern.holds(self._state)
-        return self._blank, self._valid
+        valid = self._valid and (self._pattern is None or _matches(self._pattern, bytes(self._held)))
+        return self._blank, valid
 
     def _decode(self, piece: bytes, *, final: bool) -> None:
         if not self._valid:
             return
         try:
-            text = self._held + self._decoder.decode(piece, final)
+            self._decoder.decode(piece, final)
         except UnicodeDecodeError:
             self._valid = False
-            return
-        if self._pattern is None or self._state is None:
-            return
-        # The last character waits: a carriage return before the line feed is no part of the text.
-        self._held = text[-1:]
-        self._state = self._pattern.advance(self._state, text[:-1])
 
 
-def _decoded(line: bytes) -> str | None:
+def _matches(pattern: Pattern, line: bytes) -> bool:
+    line = line.removesuffix(b"\r")
+    return len(line) <= MAX_MATCHED_BYTES and pattern.search(line)
+
+
+def _is_utf8(line: bytes) -> bool:
     try:
-        return line.decode()
+        line.decode()
     except UnicodeDecodeError:
-        return None
+        return False
+    return True
