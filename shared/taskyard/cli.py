@@ -13,25 +13,16 @@ import orjson
 import typer
 
 from .client import ApiAway, ApiRefused, Client
-from .settings import InvalidSettings, read_settings
+from .commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_exit, typer_app
 
-FAILED, USAGE, AWAY = 1, 2, 3
+PROGRAM = "taskyard"
 
-app = typer.Typer(
-    name="taskyard",
-    help="Taskyard: background tasks, submitted and watched.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-tasks = typer.Typer(help="Submit, watch, cancel and retry tasks.", no_args_is_help=True, rich_markup_mode=None)
+app = typer_app(PROGRAM, "Taskyard: background tasks, submitted and watched.")
+tasks = typer_app("tasks", "Submit, watch, cancel and retry tasks.")
 app.add_typer(tasks, name="tasks")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
-LogLevel = Annotated[str | None, typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL")]
 TaskId = Annotated[str, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
@@ -60,18 +51,15 @@ def _add(entry: EntryPoint) -> None:
 @contextmanager
 def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator[Client]:
     """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it says no."""
-    try:
-        settings = read_settings(url=url, api_key=key, log_level=log_level)
-    except InvalidSettings as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(USAGE) from None
-    logging.basicConfig(level=max(settings.log_level.upper(), "WARNING") if log_level is None else log_level.upper())
+    settings = settings_or_exit(PROGRAM, url=url, api_key=key, log_level=log_level)
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    # The services' `info` would be in the way of what a person watches: only where it was asked for here.
+    logging.basicConfig(level=max(level, logging.WARNING) if log_level is None else level)
     client = Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
     try:
         yield client
     except ApiAway as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(AWAY) from None
+        fail(PROGRAM, str(e), AWAY)
     except ApiRefused as e:
         for line in e.lines():
             typer.echo(line, err=True)

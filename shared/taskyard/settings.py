@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -205,6 +205,23 @@ class Settings(BaseSettings):
             raise ValueError("must be a PostgreSQL URL: postgresql://user:password@host:port/name")
         _check_port(rest)
         return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)  # raises ValueError for brackets that do not fit
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isascii():
+            raise ValueError("must be the address of the API: http://host:port")
+        _check_port(value.partition("://")[2])
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("must be printable ASCII: ty_...")
+        return value
 
     @field_validator("redis_url")
     @classmethod

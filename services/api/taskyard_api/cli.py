@@ -9,44 +9,16 @@ from typing import Annotated
 import orjson
 import typer
 
-from taskyard.settings import InvalidSettings, Settings, read_settings
+from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
 
-from . import keys_cli
+from . import keys_cli, program
 
-app = typer.Typer(
-    name="taskyard-api",
-    help="Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer_app(program.NAME, "Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.")
 app.add_typer(keys_cli.app, name="keys")
-
-FAILED, USAGE, AWAY = 1, 2, 3
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-LogLevel = Annotated[
-    str | None,
-    typer.Option("--log-level", envvar="TASKYARD_LOG_LEVEL", help="debug, info, warning, error or critical."),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.", show_envvar=True),
-]
 
 
 def main() -> None:
     app()
-
-
-def settings_or_exit(**overrides: object) -> Settings:
-    """Exits with 2 and one line where a setting is wrong."""
-    try:
-        return read_settings(**overrides)
-    except InvalidSettings as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(USAGE) from None
 
 
 @app.command(
@@ -67,20 +39,18 @@ def serve(
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C; what was accepted is written and published before it ends."""
     from taskyard.catalogue.secrets import SecretsUnreadable
-    from taskyard.telemetry.logging import set_up_logging
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from . import server
     from .composition import build
 
-    settings = settings_or_exit(
+    settings = program.begin(
         api_host=host,
         api_port=port,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
         log_level=log_level,
     )
-    set_up_logging("api", level=settings.log_level, style=settings.log_format)
     # Threads give the interpreter to the loop this often (the default is 5 ms): a flush whose answer has come
     # would otherwise wait that long behind a busy loop.
     sys.setswitchinterval(0.001)
@@ -89,14 +59,11 @@ def serve(
         listener = server.listen(settings.api_host, settings.api_port)
         metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
     except (ImportError, ValueError, SecretsUnreadable) as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(USAGE) from None
+        program.fail(str(e), USAGE)
     except MetricsPortTaken as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(FAILED) from None
+        program.fail(str(e), FAILED)
     except OSError as e:
-        typer.echo(f"Cannot listen on {settings.api_host}:{settings.api_port}: {e.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        program.fail(f"cannot listen on {settings.api_host}:{settings.api_port}: {e.strerror}", FAILED)
     # What is there now stays; requests leave few cycles behind, and looking for them at every 700 allocations costs a
     # batch of a hundred tasks several passes.
     gc.collect()
@@ -118,8 +85,9 @@ def _announce(address: tuple[object, ...], metrics_port: int) -> None:
 
 
 @app.command(epilog="Example:\n\n  taskyard-api openapi > openapi.json")
-def openapi() -> None:
+def openapi(log_level: LogLevel = None) -> None:
     """Print the OpenAPI 3.1 document; needs no server."""
+    program.begin(log_level=log_level)
     from .app import ROUTES
     from .openapi import document
 
@@ -134,16 +102,13 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
     from taskyard.lifecycle.workers import ensure_queues
     from taskyard.store import engine as store
     from taskyard.store import migrate as migrations
-    from taskyard.telemetry.logging import set_up_logging
 
-    settings = settings_or_exit(database_url=database_url, log_level=log_level)
-    set_up_logging("api", level=settings.log_level, style=settings.log_format)
+    settings = program.begin(database_url=database_url, log_level=log_level)
     url = settings.database_url.get_secret_value()
     try:
         revision = migrations.upgrade(url)
     except OperationalError as e:
-        typer.echo(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", err=True)
-        raise typer.Exit(AWAY) from None
+        program.fail(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", AWAY)
     engine = store.make_engine(url, pool_size=1)
     store.run(engine, lambda conn: ensure_queues(conn, settings.queues))
     engine.dispose()
@@ -155,7 +120,7 @@ def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Check the settings, PostgreSQL, its schema, and Redis. Exits with 3 where one of them is away."""
     from .checks import check as run_checks
 
-    settings = settings_or_exit(log_level=log_level)
+    settings = program.begin(log_level=log_level)
     found = run_checks(settings)
     if as_json:
         typer.echo(orjson.dumps({c.name: {"ok": c.ok, "says": c.says} for c in found}).decode())

@@ -11,30 +11,22 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 
+from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.settings import InvalidSettings, Settings, read_settings
-from taskyard.store import api_keys
+from taskyard.settings import Settings
+from taskyard.store import api_keys, fleet
 from taskyard.store import engine as store
 
+from . import program
 from .auth import NewKey, Scope, make_key, read_key
 
-app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
+app = typer_app("keys", "API keys: make, list, revoke.")
 
-FAILED, USAGE, AWAY = 1, 2, 3
 FIRST_KEY = "bootstrap"
 
 T = TypeVar("T")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DatabaseUrl = Annotated[str | None, typer.Option("--database-url", envvar="TASKYARD_DATABASE_URL", help="PostgreSQL.")]
-
-
-def _settings(database_url: str | None) -> Settings:
-    try:
-        return read_settings(database_url=database_url)
-    except InvalidSettings as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(USAGE) from None
+MAX_DAYS = 36_500
 
 
 def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
@@ -43,11 +35,9 @@ def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
     try:
         return store.run_transaction(engine, verb)
     except LedgerUnavailable as e:
-        typer.echo(f"PostgreSQL does not answer: {e}", err=True)
-        raise typer.Exit(AWAY) from None
+        program.fail(f"PostgreSQL does not answer: {e}", AWAY)
     except ProgrammingError:
-        typer.echo("The database is not migrated: run `taskyard-api migrate`.", err=True)
-        raise typer.Exit(FAILED) from None
+        program.fail("The database is not migrated: run `taskyard-api migrate`.", FAILED)
     finally:
         engine.dispose()
 
@@ -60,25 +50,32 @@ def create(
     name: Annotated[str, typer.Option("--name", help="Unique; tasks remember it as `submitted_by`.")],
     scope: Annotated[list[Scope], typer.Option("--scope", help="Repeat it for several.")],
     queue: Annotated[list[str] | None, typer.Option("--queue", help="Only this queue; repeat it for several.")] = None,
-    expires_in_days: Annotated[float | None, typer.Option("--expires-in-days", min=0)] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option("--expires-in-days", help="Not good any more after so many days.")
+    ] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
+    log_level: LogLevel = None,
 ) -> None:
     """Make a key; it is printed once and cannot be shown again."""
     if not 1 <= len(name) <= 100 or not name.isprintable():
-        typer.echo("--name must be 1 to 100 printable characters.", err=True)
-        raise typer.Exit(USAGE)
+        program.fail("--name must be 1 to 100 printable characters.", USAGE)
     expires_at = None
     if expires_in_days is not None:
+        if not 0 <= expires_in_days <= MAX_DAYS:  # nor "nan"
+            program.fail(f"--expires-in-days must be from 0 to {MAX_DAYS}.", USAGE)
         expires_at = datetime.now(UTC) + timedelta(days=expires_in_days)
-    settings, key = _settings(database_url), make_key()
+    settings, key = program.begin(database_url=database_url, log_level=log_level), make_key()
     scopes = list(dict.fromkeys(map(str, scope)))
+    if queue:
+        known = {*settings.queues, *_in_ledger(settings, fleet.queue_names)}
+        if unknown := sorted(set(queue) - known):
+            program.fail(f"--queue {unknown[0]}: there is no such queue; there are {', '.join(sorted(known))}.", USAGE)
     made = _in_ledger(
         settings, lambda conn: _insert(conn, key, name, scopes, queues=queue or None, expires_at=expires_at)
     )
     if not made:
-        typer.echo(f"There is a key named {name!r} already.", err=True)
-        raise typer.Exit(FAILED)
+        program.fail(f"There is a key named {name!r} already.", FAILED)
     _print_new(key, name, scopes, as_json=as_json)
 
 
@@ -112,9 +109,9 @@ def _print_new(key: NewKey, name: str, scopes: Sequence[str], *, as_json: bool) 
 
 
 @app.command("list", epilog="Examples:\n\n  taskyard-api keys list\n\n  taskyard-api keys list --json")
-def list_(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """List the keys, without their secrets."""
-    rows = _in_ledger(_settings(database_url), api_keys.every)
+    rows = _in_ledger(program.begin(database_url=database_url, log_level=log_level), api_keys.every)
     now = datetime.now(UTC)
     shown: list[dict[str, Any]] = [
         {
@@ -148,31 +145,32 @@ def revoke(
     name: Annotated[str, typer.Argument(help="The key's name or prefix.")],
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
+    log_level: LogLevel = None,
 ) -> None:
     """Revoke a key; it is refused within five seconds."""
     prefix = name.removeprefix("ty_").partition("_")[0] if name.startswith("ty_") else name
-    revoked = _in_ledger(_settings(database_url), lambda conn: api_keys.revoke(conn, prefix))
+    revoked = _in_ledger(
+        program.begin(database_url=database_url, log_level=log_level), lambda conn: api_keys.revoke(conn, prefix)
+    )
     if not revoked:
-        typer.echo("There is no such key, or it was revoked before.", err=True)
-        raise typer.Exit(FAILED)
+        program.fail("There is no such key, or it was revoked before.", FAILED)
     typer.echo(orjson.dumps({"revoked": prefix}).decode() if as_json else f"Revoked {prefix}.")
 
 
 @app.command(
     epilog="Examples:\n\n  taskyard-api keys bootstrap\n\n  TASKYARD_BOOTSTRAP_KEY=ty_... taskyard-api keys bootstrap"
 )
-def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Make the first admin key where there is no key at all; harmless when repeated.
 
     It is TASKYARD_BOOTSTRAP_KEY where that is set; otherwise a random one is made and printed once.
     """
-    settings = _settings(database_url)
+    settings = program.begin(database_url=database_url, log_level=log_level)
     given = settings.bootstrap_key
     try:
         key = make_key() if given is None else read_key(given.get_secret_value())
     except ValueError as e:
-        typer.echo(f"TASKYARD_BOOTSTRAP_KEY: {e}", err=True)
-        raise typer.Exit(USAGE) from None
+        program.fail(f"TASKYARD_BOOTSTRAP_KEY: {e}", USAGE)
 
     def first(conn: Connection) -> bool:
         return api_keys.lock_for_bootstrap(conn) and _insert(conn, key, FIRST_KEY, [Scope.ADMIN])

@@ -19,10 +19,12 @@ from tests.integration.api.worker import Worker
 BIN = Path(sys.executable).parent / "taskyard"
 
 
-def taskyard(api: Api, *arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+def taskyard(
+    api: Api, *arguments: str, url: str | None = None, more: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
     key = api.http.headers["Authorization"].removeprefix("Bearer ")
-    env = {**kept, "TASKYARD_URL": url or api.url, "TASKYARD_API_KEY": key, "COLUMNS": "100"}
+    env = {**kept, "TASKYARD_URL": url or api.url, "TASKYARD_API_KEY": key, "COLUMNS": "100", **(more or {})}
     return subprocess.run([str(BIN), *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -67,3 +69,28 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
     assert (refused.returncode, "/params/wrong" in refused.stderr) == (1, True)
     assert taskyard(api, "tasks", "submit", "diagnostics.echo", "{").returncode == 2
     assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3
+
+
+def test_a_wrong_setting_is_told_in_one_line(api: Api) -> None:
+    for name, value in (
+        ("TASKYARD_API_KEY", "ty_\u00fcber"),
+        ("TASKYARD_API_KEY", "ty_a\nb"),
+        ("TASKYARD_URL", "nonsense"),
+        ("TASKYARD_URL", "http://127.0.0.1:port"),
+        ("TASKYARD_URL", "http://[::1"),
+        ("TASKYARD_URL", "ftp://example.org"),
+        ("TASKYARD_LOG_LEVEL", "loud"),
+    ):
+        told = taskyard(api, "tasks", "status", "x", more={name: value})
+        assert (told.returncode, told.stdout) == (2, ""), (name, value, told.stderr)
+        assert [line.startswith(f"taskyard: {name}: ") for line in told.stderr.splitlines()] == [True]
+
+
+def test_a_log_level_shows_what_was_asked_for(api: Api) -> None:
+    """By its rank: as text, DEBUG sorts below WARNING and ERROR does too."""
+    task = api.submit()["id"]
+    assert "HTTP Request" in taskyard(api, "tasks", "status", task, "--log-level", "info").stderr
+    assert "HTTP Request" in taskyard(api, "tasks", "status", task, "--log-level", "debug").stderr
+    assert taskyard(api, "tasks", "status", task, "--log-level", "error").stderr == ""
+    assert taskyard(api, "tasks", "status", task).stderr == ""
+    assert taskyard(api, "tasks", "status", task, more={"LOG_LEVEL": "debug"}).stderr == ""

@@ -250,3 +250,34 @@ def test_a_key_with_queues_is_told_of_their_tasks_only(api: Api) -> None:
         parts = client.get("/health/detailed").json()["components"]["workers"]
         assert (parts["active_tasks"], [w["running_tasks"] for w in parts["workers"]]) == (running, [running])
         assert client.get(f"/api/v1/workers/{worker.id}").json()["running_tasks"] == running
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--expires-in-days", "99999999999"],
+        ["--expires-in-days", "inf"],
+        ["--expires-in-days", "nan"],
+        ["--expires-in-days", "-1"],
+        ["--queue", "nosuchqueue"],
+        ["--queue", "default", "--queue", "\u00fcber"],
+    ],
+    ids=" ".join,
+)
+def test_a_key_that_cannot_be_is_refused_in_one_line(database_url: str, redis_url: str, wrong: list[str]) -> None:
+    env = environment(database_url, redis_url)
+    refused = command(env, "keys", "create", "--name", "x", "--scope", "read", *wrong)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert [line.startswith("taskyard-api: --") for line in refused.stderr.splitlines()] == [True]
+    assert json.loads(command(env, "keys", "list", "--json").stdout) == []
+
+
+def test_every_command_takes_a_log_level_and_tells_of_itself(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url)
+    keys = (["keys", verb] for verb in ("create", "list", "revoke", "bootstrap"))
+    for words in (["serve"], ["openapi"], ["migrate"], ["check"], *keys):
+        shown = command(env, *words, "-h")
+        assert (shown.returncode, "--log-level" in shown.stdout) == (0, True), words
+    wrong = command(env, "check", "--log-level", "loud")
+    assert (wrong.returncode, wrong.stderr.startswith("taskyard-api: TASKYARD_LOG_LEVEL: ")) == (2, True)
+    assert "--install-completion" not in command(env, "-h").stdout

@@ -1,0 +1,23 @@
+"""How every command of `taskyard-api` begins."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from taskyard import commands
+from taskyard.settings import Settings
+
+NAME = "taskyard-api"
+
+
+def begin(*, log_level: str | None, **overrides: Any) -> Settings:
+    """The settings, with logging set up. Ends the program with 2 where a setting is wrong."""
+    from taskyard.telemetry.logging import set_up_logging
+
+    settings = commands.settings_or_exit(NAME, log_level=log_level, **overrides)
+    set_up_logging("api", level=settings.log_level, style=settings.log_format)
+    return settings
+
+
+def fail(message: str, code: int) -> NoReturn:
+    commands.fail(NAME, message, code)
