@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from taskyard.commands import FAILED, LogLevel, settings_or_exit
 from taskyard_dev.console import Console
 from taskyard_dev.errors import StackError
 from taskyard_dev.layout import Plan
@@ -27,6 +28,7 @@ def up(
     data_dir: Annotated[
         Path, typer.Option(envvar="TASKYARD_DATA_DIR", help="Where everything is kept.", file_okay=False)
     ] = Path(".taskyard"),
+    log_level: LogLevel = None,
 ) -> None:
     """Start the whole stack on this machine: PostgreSQL, Valkey, scheduler, workers, API.
 
@@ -34,9 +36,10 @@ def up(
 
         TASKYARD_DATA_DIR=/tmp/other taskyard up --workers 2 --schedulers 2
     """
-    plan = Plan(data_dir.absolute(), workers=workers, schedulers=schedulers, api_port=api_port)
+    settings_or_exit("taskyard up", log_level=log_level)
+    plan = Plan(data_dir.absolute(), workers=workers, schedulers=schedulers, api_port=api_port, log_level=log_level)
     try:
         run(plan, Console())
     except StackError as error:
         sys.stderr.write(f"taskyard up: {error}\n")
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None

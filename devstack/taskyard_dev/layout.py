@@ -30,6 +30,8 @@ class Plan:
     workers: int = 1
     schedulers: int = 1
     api_port: int | None = None
+    log_level: str | None = None
+    """Of the services; None: what the environment says."""
 
     @property
     def dev_env(self) -> Path:
@@ -92,9 +94,11 @@ def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]
     inherited = {name: value for name, value in os.environ.items() if name not in PRIVATE}
     # Lines are read by people here; whoever wants JSON says so.
     choices = {"TASKYARD_LOG_FORMAT": "console", "TASKYARD_TEMP_DIR": str(plan.data_dir / "temp")}
+    asked = {"TASKYARD_LOG_LEVEL": plan.log_level} if plan.log_level else {}
     return {
         **choices,
         **inherited,
+        **asked,
         "TASKYARD_DATABASE_URL": database_url,
         "TASKYARD_REDIS_URL": redis_url,
         "TASKYARD_DIAGNOSTICS": "1",

@@ -8,21 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from taskyard.env_files import env_file
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 
-__all__ = ["Endpoints", "Postgres", "Valkey", "servers"]
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """What a client needs to know."""
-
-    database_url: str
-    redis_url: str
+__all__ = ["Postgres", "Valkey", "servers"]
 
 
 @contextmanager
@@ -40,10 +32,6 @@ def servers(
         yield postgres, valkey
 
 
-def endpoints(postgres: Postgres, valkey: Valkey) -> Endpoints:
-    return Endpoints(postgres.url(), valkey.url)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="taskyard_dev.servers", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=Path(".taskyard"))
@@ -51,7 +39,7 @@ def main() -> None:
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with servers(options.data_dir) as (postgres, valkey):
-        sys.stdout.write(f"TASKYARD_DATABASE_URL={postgres.url()}\nTASKYARD_REDIS_URL={valkey.url}\n")
+        sys.stdout.write(env_file({"TASKYARD_DATABASE_URL": postgres.url(), "TASKYARD_REDIS_URL": valkey.url}))
         sys.stdout.flush()
         signal.sigwait(signals)
 

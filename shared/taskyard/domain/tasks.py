@@ -83,11 +83,6 @@ def after(state: State, event: Event) -> State | None:
     return TRANSITIONS.get((state, event))
 
 
-def states_that_allow(event: Event) -> tuple[State, ...]:
-    """The states in which `event` may happen: the precondition of the write that records it."""
-    return tuple(state for (state, candidate) in TRANSITIONS if candidate is event)
-
-
 class FailureKind(StrEnum):
     """Why an attempt did not succeed: the `kind` label of the failure metric."""
 

@@ -124,7 +124,3 @@ def ensure_queues(conn: Connection, names: Sequence[str]) -> None:
     """Makes the rows of the queues that are configured; what is set on them (paused, limits) stays."""
     if names:
         conn.execute(insert(queue).values([{"name": n} for n in sorted(set(names))]).on_conflict_do_nothing())
-
-
-def paused_queues(conn: Connection) -> set[str]:
-    return set(conn.execute(sa.select(queue.c.name).where(queue.c.paused_at.is_not(None))).scalars())

@@ -42,11 +42,6 @@ def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
     return conn.execute(_BY_IDS, {"ids": [task_id]}).mappings().first()
 
 
-def tasks_by_ids(conn: Connection, ids: Sequence[UUID]) -> list[RowMapping]:
-    """Those of the tasks that exist, in the order of their ids."""
-    return list(conn.execute(_BY_IDS, {"ids": list(ids)}).mappings())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
     """All conditions hold together; `queues` are those the caller may see (None: all)."""

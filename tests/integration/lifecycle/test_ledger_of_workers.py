@@ -79,5 +79,5 @@ def test_queues_keep_what_was_set_on_them(conn: Connection) -> None:
     conn.execute(sa.text("UPDATE queue SET paused_at = now() WHERE name = 'a'"))
     workers.ensure_queues(conn, ["a", "c"])
     workers.ensure_queues(conn, [])
-    assert workers.paused_queues(conn) == {"a"}
+    assert conn.execute(sa.text("SELECT name FROM queue WHERE paused_at IS NOT NULL")).scalars().all() == ["a"]
     assert set(conn.execute(sa.text("SELECT name FROM queue")).scalars()) == {"a", "b", "c"}
