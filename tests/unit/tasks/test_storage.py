@@ -219,9 +219,11 @@ def test_no_descriptor_is_left_open(storage: LocalStorage) -> None:
 
 TOO_LARGE = """
     import resource, sys
+    import structlog
     from pathlib import Path
     from taskyard.storage.interface import StorageUnavailable
     from taskyard.storage.local import LocalStorage
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     storage = LocalStorage(Path(sys.argv[1]))
     storage.check()
@@ -248,9 +250,11 @@ def test_a_file_that_the_system_cuts_off_is_no_object(root: Path) -> None:
 
 FULL = """
     import subprocess, sys
+    import structlog
     from pathlib import Path
     from taskyard.storage.interface import StorageUnavailable
     from taskyard.storage.local import LocalStorage
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     root = Path(sys.argv[1])
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", root], check=True)
     storage = LocalStorage(root)

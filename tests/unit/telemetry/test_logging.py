@@ -20,17 +20,20 @@ def as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def check(authorization: str) -> None:
+    raise RuntimeError(len(authorization))
+
+
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_tracebacks_show_no_local_variables(style: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("api", style=style)
-    authorization = "Bearer " + "-".join(["ty", "s3cret"])
     try:
-        raise RuntimeError(len(authorization))
+        check("".join(reversed("terc3s_yt")))  # not as text in this file: tracebacks may quote its lines
     except RuntimeError:
         logging.getLogger("somebody").exception("request_failed")
     said = capsys.readouterr().err
     assert "RuntimeError" in said
-    assert "s3cret" not in said.replace('["ty", "s3cret"]', "")
+    assert "ty_s3cr" + "et" not in said
 
 
 def test_uvicorns_coloured_copy_of_a_message_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
