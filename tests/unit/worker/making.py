@@ -25,7 +25,6 @@ def claimed(**changes: Any) -> Claimed:
         "soft_timeout_seconds": 540.0,
         "hard_timeout_seconds": 600.0,
         "waited_seconds": 0.0,
-        "expires_at": None,
         "tags": [],
         "request_id": None,
         "traceparent": None,
