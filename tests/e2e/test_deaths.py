@@ -16,6 +16,7 @@ def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_an
     fleet: Fleet,
 ) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     worker = fleet.start_worker(threads=2)
     task_id = fleet.submit("tests.effect", {"seconds": 3.0})
     fleet.wait_state(task_id, "running")
@@ -37,6 +38,7 @@ def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_an
 
 def test_a_child_s_death_costs_nothing_to_tasks_that_had_not_begun(fleet: Fleet) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     worker = fleet.start_worker(threads=1)
     # Quick ones first, so that the child claims ahead; then one that holds the only thread.
     fleet.wait_final(fleet.submit_many(50, "diagnostics.echo", {"value": 1}), 20)
@@ -53,6 +55,7 @@ def test_a_child_s_death_costs_nothing_to_tasks_that_had_not_begun(fleet: Fleet)
 
 def test_a_task_that_kills_its_worker_each_time_fails_with_crash_limit(fleet: Fleet) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     fleet.start_worker(threads=1)
     task_id = fleet.submit("diagnostics.crash", {"signal": 11, "times": 99})
     other = fleet.submit("tests.effect")
@@ -87,6 +90,7 @@ def test_a_killed_worker_s_tasks_are_rescued_after_the_lease(fleet: Fleet) -> No
 
 def test_a_stopping_worker_finishes_what_runs_and_exits_with_0(fleet: Fleet) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     worker = fleet.start_worker(threads=2, processes=2)
     ids = [fleet.submit("tests.effect", {"seconds": 1.5}) for _ in range(4)]
     wait_for(lambda: len(effects(fleet.effects)) == 4, 20, "all to begin")
@@ -105,6 +109,7 @@ def test_a_stopping_worker_finishes_what_runs_and_exits_with_0(fleet: Fleet) -> 
 
 def test_what_a_stopping_worker_cannot_finish_in_time_runs_elsewhere_at_no_cost(fleet: Fleet) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     worker = fleet.start_worker("--drain-seconds", "1", threads=2)
     task_id = fleet.submit("tests.effect", {"seconds": 4.0})
     wait_for(lambda: len(effects(fleet.effects)) == 1, 20, "it to begin")
@@ -123,6 +128,7 @@ def test_what_a_stopping_worker_cannot_finish_in_time_runs_elsewhere_at_no_cost(
 
 def test_a_child_is_replaced_after_its_number_of_tasks_and_loses_none(fleet: Fleet) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     worker = fleet.start_worker("--max-tasks-per-child", "20", threads=4)
     first = children(worker.pid)
     ids = fleet.submit_many(100, "tests.effect")

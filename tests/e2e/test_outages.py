@@ -83,6 +83,7 @@ def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_ser
 
 def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: redis.Redis) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     ids = [fleet.submit("tests.effect") for _ in range(5)]
     publisher = Publisher(redis_client, Names())
     again = [Publication(UUID(i), "default", n) for i in ids for n in (1, 1, 2)]
@@ -101,6 +102,7 @@ def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: r
 
 def test_messages_that_are_not_ours_do_not_stop_a_worker(fleet: Fleet, redis_client: redis.Redis) -> None:
     fleet.start_api()
+    fleet.start_scheduler()
     fleet.start_worker()
     for n, junk in enumerate(("", "{", "[]", '{"args": []}', '{"args": ["x"], "options": {}}')):
         redis_client.hset("taskyard:default.msgs", f"junk{n}", junk)

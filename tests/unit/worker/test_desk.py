@@ -217,9 +217,10 @@ def test_places_are_neither_lost_nor_doubled_over_many_claims() -> None:
     assert list(table.entries()) == []
 
 
-@pytest.mark.parametrize("ended", ["finished", "given back", "not won"])
+@pytest.mark.parametrize("ended", ["finished", "given back", "not won", "begun on the loop"])
 def test_whoever_waits_for_room_is_woken_by_it(ended: str) -> None:
     desk = make_desk(1)
+    desk.is_async = lambda _: ended == "begun on the loop"
     works = [claimed()]
     slots = desk.enter([works[0].id], works[0].claim)
     if ended != "not won":
@@ -234,6 +235,8 @@ def test_whoever_waits_for_room_is_woken_by_it(ended: str) -> None:
                 desk.finished(slots[0], 0.0)
             case "given back":
                 desk.give_back()
+            case "begun on the loop":
+                desk.begin(slots[0])
             case _:
                 desk.settle(slots, [])
 
