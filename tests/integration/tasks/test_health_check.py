@@ -16,7 +16,7 @@ from taskyard_worker.testing import run_task
 
 
 def settings(**values: Any) -> Settings:
-    return Settings.model_validate({"smtp_host": None, **values})
+    return Settings.model_validate({"smtp_host": None, "smtp_security": "none", **values})
 
 
 def test_all_is_well(engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:
