@@ -31,6 +31,7 @@ log = structlog.stdlib.get_logger(__name__)
 _MAX_WAITING = 8192
 _MAX_BATCH = 1000
 _MAX_PUBLICATIONS = 4096  # in one round trip, which must fit into the socket's time-out
+_GATHER_SECONDS = 0.002
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -89,6 +90,8 @@ class Dispatcher:
                 self._publish(batch)
                 if self._done and not had:
                     flush_at = time.monotonic() + self._delete_within
+                if not (self._waiting.empty() or self._stopping):
+                    time.sleep(_GATHER_SECONDS)  # busy: a round trip for many costs little more than one for a few
             if self._done and (self._stopping or time.monotonic() >= flush_at or len(self._done) >= _MAX_BATCH):
                 self._delete()
                 flush_at = time.monotonic() + self._delete_within

@@ -28,7 +28,9 @@ class Unique:
     hold: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, these two: a frozen dataclass sets each field through `object.__setattr__`, at three times the price, and
+# every submit makes one of both.
+@dataclass(slots=True, kw_only=True)
 class NewTask:
     """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
     `delay_seconds`; without `expires_at` the task expires `life_seconds` after it is due, by PostgreSQL's clock.
@@ -58,7 +60,7 @@ class NewTask:
     parent_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubmittedTask:
     id: UUID
     name: str
