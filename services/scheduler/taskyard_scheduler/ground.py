@@ -2,7 +2,7 @@
 
 After a restart or a failover, and after a time in which nobody could reach it, every worker's last beat
 looks old and the newest commits may be gone. For one lease of the workers nothing is rescued and nothing
-reconciled: by then those that live have beaten again and asserted what they hold.
+reconciled: by then those that live have beaten again.
 """
 
 from __future__ import annotations
