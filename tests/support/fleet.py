@@ -149,7 +149,11 @@ class Fleet:
         return int(self.query("SELECT count(*) AS n FROM worker")[0].n)
 
     def wait_state(self, task_id: str, *states: str, seconds: float = 20) -> None:
-        wait_for(lambda: self.task(task_id).state in states, seconds, f"{task_id} to be {states}")
+        try:
+            wait_for(lambda: self.task(task_id).state in states, seconds, f"{task_id} to be {states}")
+        except AssertionError as e:
+            outbox = self.query("SELECT count(*) AS n FROM outbox")[0].n
+            raise AssertionError(f"{e}\n{self.task(task_id)}\noutbox rows: {outbox}\n{self.logs()[-6000:]}") from None
 
     def wait_final(self, ids: Sequence[str], seconds: float) -> Counter[str]:
         """Waits until all are final and checks the books: submitted = succeeded + failed + cancelled."""

@@ -2,8 +2,9 @@
 
 The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it
 takes what was committed from a bounded queue, announces everything that came together in one round trip,
-and deletes the outbox rows soon after. While Redis does not answer it lets go of the rest: their outbox
-rows stay, and the scheduler relays them.
+and deletes the outbox rows soon after. What Redis did not take is kept for some seconds and tried again, so that
+a hiccup (a connection that had died, a fork, a failover) costs no more than it lasts. What is older, or too much
+to keep, is let go: its outbox rows stay, and the scheduler relays them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -31,6 +33,7 @@ log = structlog.stdlib.get_logger(__name__)
 _MAX_WAITING = 8192
 _MAX_BATCH = 1000
 _MAX_PUBLICATIONS = 4096  # in one round trip, which must fit into the socket's time-out
+_MAX_KEPT = 8192  # publications that wait for another try
 _GATHER_SECONDS = 0.002
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -48,14 +51,27 @@ class Committed:
     wake_scheduler: bool = False
 
 
+Waiting = tuple[float, Committed]  # since when (monotonic)
+
+
 class Dispatcher:
     def __init__(
-        self, engine: Engine, publisher: Publisher, *, delete_within: timedelta = timedelta(milliseconds=300)
+        self,
+        engine: Engine,
+        publisher: Publisher,
+        *,
+        delete_within: timedelta = timedelta(milliseconds=300),
+        keep_for: timedelta = timedelta(seconds=8),
     ) -> None:
+        """`keep_for`: how long after its commit something may be tried again; shorter than the age at which the
+        relay takes it up, or it would be published by both."""
         self._engine = engine
         self._publisher = publisher
         self._delete_within = delete_within.total_seconds()
-        self._waiting: queue.Queue[Committed | None] = queue.Queue(_MAX_WAITING)
+        self._keep_for = keep_for.total_seconds()
+        self._waiting: queue.Queue[Waiting | None] = queue.Queue(_MAX_WAITING)
+        self._kept: deque[Waiting] = deque()
+        self._kept_size = 0
         self._done: list[int] = []
         self._pause = 0.0  # grows while Redis does not answer
         self._closed_until = 0.0
@@ -70,7 +86,7 @@ class Dispatcher:
         if not (committed.publications or committed.changes or committed.wake_scheduler):
             return
         try:
-            self._waiting.put_nowait(committed)
+            self._waiting.put_nowait((time.monotonic(), committed))
         except queue.Full:
             log.warning("dispatch_skipped", outbox_id=committed.outbox_id)
 
@@ -84,7 +100,7 @@ class Dispatcher:
     def _run(self) -> None:
         flush_at = 0.0
         while True:
-            batch = self._take(flush_at - time.monotonic() if self._done else 1.0)
+            batch = self._take(self._patience(flush_at))
             if batch:
                 had = bool(self._done)
                 self._publish(batch)
@@ -98,35 +114,70 @@ class Dispatcher:
             if self._stopping and self._waiting.empty():
                 return
 
-    def _take(self, timeout: float) -> list[Committed]:
-        batch: list[Committed] = []
+    def _patience(self, flush_at: float) -> float:
+        """How long to wait for something new."""
+        now = time.monotonic()
+        seconds = flush_at - now if self._done else 1.0
+        return min(seconds, self._closed_until - now) if self._kept else seconds
+
+    def _take(self, timeout: float) -> list[Waiting]:
+        """What is to be announced in the next round trip: what was kept first, unless Redis is still let be."""
+        batch = self._take_back()
+        size = sum(len(committed.publications) for _, committed in batch)
         try:
-            item = self._waiting.get(timeout=timeout) if timeout > 0 else self._waiting.get_nowait()
-            size = 0
-            while True:
-                if item is not None:
-                    batch.append(item)
-                    size += len(item.publications)
-                if len(batch) >= _MAX_BATCH or size >= _MAX_PUBLICATIONS:
+            while len(batch) < _MAX_BATCH and size < _MAX_PUBLICATIONS:
+                wait = timeout > 0 and not batch
+                item = self._waiting.get(timeout=timeout) if wait else self._waiting.get_nowait()
+                if item is None:
                     break
-                item = self._waiting.get_nowait()
+                batch.append(item)
+                size += len(item[1].publications)
         except queue.Empty:
             pass
         return batch
 
-    def _publish(self, batch: list[Committed]) -> None:
-        if time.monotonic() < self._closed_until:
+    def _take_back(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size = 0
+        oldest = time.monotonic() - self._keep_for
+        while self._kept and not self._is_closed and len(batch) < _MAX_BATCH and size < _MAX_PUBLICATIONS:
+            since, committed = self._kept.popleft()
+            self._kept_size -= len(committed.publications)
+            if since > oldest:
+                batch.append((since, committed))
+                size += len(committed.publications)
+        return batch
+
+    def _keep(self, batch: Sequence[Waiting]) -> None:
+        """For another try. Without the changes: whoever watches has seen the next ones by then."""
+        for since, committed in batch:
+            if self._kept_size + len(committed.publications) > _MAX_KEPT or len(self._kept) >= _MAX_WAITING:
+                return
+            if committed.publications or committed.wake_scheduler:
+                self._kept.append((since, replace(committed, changes=())))
+                self._kept_size += len(committed.publications)
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether Redis, which did not answer, is to be left alone for a moment longer."""
+        return bool(self._pause) and time.monotonic() < self._closed_until
+
+    def _publish(self, batch: Sequence[Waiting]) -> None:
+        if self._is_closed:
+            self._keep(batch)
             return
+        items = [committed for _, committed in batch]
         try:
             self._publisher.publish(
-                (p for item in batch for p in item.publications),
-                [c for item in batch for c in item.changes],
-                wake_scheduler=any(item.wake_scheduler for item in batch),
+                (p for item in items for p in item.publications),
+                [c for item in items for c in item.changes],
+                wake_scheduler=any(item.wake_scheduler for item in items),
             )
         except BrokerUnavailable as e:
             self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)
             self._closed_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
             log.warning("publish_failed", error=str(e), pause=round(self._pause, 1))
+            self._keep(batch)
             return
         except Exception:
             # This thread must not die of one batch; the relay publishes what is left of it.
@@ -135,7 +186,7 @@ class Dispatcher:
         if self._pause:
             log.info("publish_recovered")
             self._pause = 0.0
-        self._done.extend(item.outbox_id for item in batch if item.outbox_id is not None)
+        self._done.extend(item.outbox_id for item in items if item.outbox_id is not None)
 
     def _delete(self) -> None:
         done, self._done = self._done, []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -179,7 +181,7 @@ def pair(own_servers: tuple[Postgres, Valkey], names: Names) -> Iterator[tuple[P
     engine.dispose()
 
 
-def test_while_redis_is_away_nobody_is_held_up_and_afterwards_it_goes_on(
+def test_while_redis_is_away_nobody_is_held_up_and_what_waited_goes_out_when_it_is_back(
     pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
 ) -> None:
     _, valkey, engine, publisher = pair
@@ -196,15 +198,61 @@ def test_while_redis_is_away_nobody_is_held_up_and_afterwards_it_goes_on(
         assert boxed(engine) == 200, "what was not published stays for the relay"
         valkey.start()
 
-        def goes_on() -> bool:
-            dispatcher.dispatch(commit(engine))
-            time.sleep(0.1)
-            return bool(publisher.client.llen(names.queue("default")))
+        until(lambda: boxed(engine) == 0, 10)
+        waiting = publisher.client.lrange(names.queue("default"), 0, -1)
+        assert {p.message_id.encode() for c in kept for p in c.publications} <= set(waiting)
 
-        until(goes_on, 10)
-        left = ledger.run(engine, lambda c: publish.overdue(c, older_than=timedelta(seconds=0)))
-        waiting = {p.task_id for p in left.publications}
-        assert {p.task_id for c in kept for p in c.publications} <= waiting
+
+def test_a_hiccup_of_redis_costs_a_task_no_more_than_it_lasts(
+    pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
+) -> None:
+    """The very first publication above all: nothing has reached Redis where the greeting times out."""
+    _, valkey, engine, publisher = pair
+    with valkey.client() as client:
+        process = int(client.info("server")["process_id"])
+    with dispatching(engine, publisher) as dispatcher:
+        os.kill(process, signal.SIGSTOP)
+        try:
+            dispatcher.dispatch(commit(engine))
+            time.sleep(0.7)  # longer than the time-out of the socket
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert until(lambda: publisher.client.llen(names.queue("default")) >= 1) < 2
+        until(lambda: boxed(engine) == 0)
+
+
+def test_what_redis_does_not_take_for_long_is_left_to_the_relay(
+    pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
+) -> None:
+    _, valkey, engine, publisher = pair
+    dispatcher = Dispatcher(engine, publisher, keep_for=timedelta(seconds=0.3))
+    dispatcher.start()
+    valkey.stop()
+    old = commit(engine)
+    dispatcher.dispatch(old)
+    time.sleep(0.5)
+    valkey.start()
+    dispatcher.dispatch(commit(engine))
+    until(lambda: boxed(engine) == 1)
+    dispatcher.stop()
+    left = ledger.run(engine, lambda c: publish.overdue(c, older_than=timedelta(0)))
+    assert left.publications == old.publications
+    assert publisher.client.llen(names.queue("default")) == 1
+
+
+def test_no_more_is_kept_than_fits_and_the_newest_is_left_to_the_relay(
+    pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
+) -> None:
+    _, valkey, engine, publisher = pair
+    valkey.stop()
+    with dispatching(engine, publisher) as dispatcher:
+        for _ in range(100):
+            dispatcher.dispatch(Committed([Publication(new_id(), "default", 1) for _ in range(100)]))
+        time.sleep(0.3)
+        valkey.start()
+        until(lambda: publisher.client.llen(names.queue("default")) >= 8_000)
+        time.sleep(0.5)
+        assert publisher.client.llen(names.queue("default")) < 10_000
 
 
 def test_while_postgresql_is_away_it_publishes_all_the_same(
