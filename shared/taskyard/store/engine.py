@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import orjson
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
@@ -52,6 +53,9 @@ def make_engine(
         isolation_level="AUTOCOMMIT",
         # An error's text goes into logs; the parameters of tasks do not belong there.
         hide_parameters=True,
+        # jsonb keeps 1e30 as a 1 with thirty zeros: it has to come back as the float it was, for as an integer it
+        # is one that JSON's writers refuse. Integers beyond 64 bits are never stored (lifecycle/batch.py).
+        json_deserializer=orjson.loads,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout.total_seconds(),

@@ -197,3 +197,12 @@ def test_task_types_queues_and_workers(api: Api) -> None:
     assert api.http.get(f"/api/v1/workers/{worker.id}").json()["state"] == "lost"
     hidden = api.client(api.key("read", queues=["selection"]))
     assert hidden.get(f"/api/v1/workers/{worker.id}").status_code == 404
+
+
+def test_large_numbers_are_shown_as_they_were_sent(api: Api) -> None:
+    """One task with such a number must not make itself and every list it is in unreadable."""
+    task = api.submit(params={"value": {"large": 1e30, "huge": -1.7976931348623157e308}})
+    found = api.http.get(f"/api/v1/tasks/{task['id']}")
+    assert found.status_code == 200, found.text
+    assert found.json()["params"] == task["params"] == {"value": {"large": 1e30, "huge": -1.7976931348623157e308}}
+    assert [item["id"] for item in api.http.get("/api/v1/tasks").json()["items"]] == [task["id"]]

@@ -250,3 +250,12 @@ def test_a_time_that_nobody_could_read_again_is_not_stored(engine: Engine) -> No
             with pytest.raises(DBAPIError, match="expires_readably"):
                 conn.execute(sa.text(insert.replace(":at", f"'{at}'")))
         conn.execute(sa.text(insert.replace(":at", "now()")))
+
+
+@pytest.mark.parametrize("number", [1e30, -1e30, 1.7976931348623157e308, 1.5, 2**63, -(2**63), 2**64 - 1])
+def test_numbers_come_back_from_jsonb_as_they_were(engine: Engine, number: float) -> None:
+    """As an integer of thirty digits, a float could be read by nobody who writes JSON again."""
+    with ledger.connection(engine) as conn:
+        found = conn.execute(sa.text("SELECT CAST(:value AS jsonb)"), {"value": f"[{number!r}]"}).scalar_one()
+    assert found == [number]
+    assert type(found[0]) is type(number)
