@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
+from uuid import UUID
 
 import orjson
 import typer
 
 from .client import ApiAway, ApiRefused, Client
-from .commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
 
 PROGRAM = "taskyard"
 
@@ -23,15 +26,24 @@ app.add_typer(tasks, name="tasks")
 
 Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
-TaskId = Annotated[str, typer.Argument(help="The task's id.", metavar="TASK_ID")]
+# A UUID and nothing else: it becomes part of an address.
+TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
 def main() -> None:
+    if not all(map(_is_text, sys.argv)):
+        typer.echo(f"{PROGRAM}: an argument is not text in UTF-8", err=True)
+        sys.exit(USAGE)
     for entry in entry_points(group="taskyard.commands"):
         # Only what is asked for is imported: a watch must not wait for a development stack to load.
         if len(sys.argv) < 2 or sys.argv[1] in {entry.name, "-h", "--help"}:
             _add(entry)
     app()
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes that are no text arrive as lone surrogates, which JSON cannot carry."""
+    return not any("\ud800" <= c <= "\udfff" for c in argument)
 
 
 def _add(entry: EntryPoint) -> None:
@@ -70,7 +82,8 @@ def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator
 
 @tasks.command(
     epilog="Examples:\n\n  taskyard tasks submit diagnostics.echo '{\"value\": 1}'\n\n"
-    "  taskyard tasks submit email.send --param to_email=a@example.org --param subject=Hi --watch"
+    "  taskyard tasks submit email.send --param to_email=a@example.org --param subject=Hi"
+    " --param text=Hello --watch"
 )
 def submit(
     name: Annotated[str, typer.Argument(help="The task type.")],
@@ -93,13 +106,17 @@ def submit(
     log_level: LogLevel = None,
 ) -> None:
     """Submit a task; prints its id."""
+    if delay is not None and not math.isfinite(delay):
+        raise typer.BadParameter("--delay must be a number of seconds")
+    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise typer.BadParameter("--idempotency-key must be printable ASCII")
     wanted: dict[str, Any] = {"name": name, "params": _params(params, param or [])}
     given = {"queue": queue, "delay_seconds": delay, "tags": tag}
     wanted |= {key: value for key, value in given.items() if value is not None}
     with _client(url, api_key, log_level) as client:
         task = client.submit(wanted, idempotency_key=idempotency_key)
         if watch_it:
-            _watch(client, task["id"], as_json=as_json)
+            _watch(client, UUID(task["id"]), as_json=as_json)
         elif as_json:
             _print_json(task)
         else:
@@ -108,8 +125,8 @@ def submit(
 
 def _params(text: str, pairs: list[str]) -> dict[str, Any]:
     try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as e:
+        found = _parsed(text)
+    except ValueError as e:
         raise typer.BadParameter(f"the parameters are not JSON: {e}") from None
     if not isinstance(found, dict):
         raise typer.BadParameter("the parameters must be a JSON object")
@@ -118,10 +135,17 @@ def _params(text: str, pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise typer.BadParameter(f"--param {pair}: write name=value")
         try:
-            found[name] = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            found[name] = _parsed(value)
+        except ValueError:
             found[name] = value
     return found
+
+
+def _parsed(text: str) -> Any:
+    """Raises ValueError for what is not JSON. orjson is strict about that (no NaN) and makes floats of integers beyond
+    64 bits; what is sent is what was given, for the API to judge."""
+    orjson.loads(text)
+    return json.loads(text)
 
 
 @tasks.command(
@@ -167,7 +191,7 @@ def watch(
         _watch(client, task_id, as_json=as_json)
 
 
-def _watch(client: Client, task_id: str, *, as_json: bool) -> None:
+def _watch(client: Client, task_id: UUID, *, as_json: bool) -> None:
     if as_json:
         for event in client.follow(task_id):
             typer.echo(orjson.dumps(event.data).decode())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from uuid import UUID
 
 import httpx
 import orjson
@@ -31,7 +32,8 @@ class ApiRefused(Exception):
 
     def lines(self) -> Iterator[str]:
         """For people: what is wrong, and where."""
-        yield f"{self} ({self.problem.get('code', '')})"
+        code = self.problem.get("code")
+        yield f"{self} ({code})" if code else str(self)
         for error in self.problem.get("errors", ()):
             yield f"  {error.get('pointer') or '/'}: {error.get('message')}"
 
@@ -61,17 +63,17 @@ class Client:
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         return self._call("POST", "tasks", json=task, headers=headers)
 
-    def task(self, task_id: str, *, wait_seconds: float = 0) -> dict[str, Any]:
+    def task(self, task_id: UUID, *, wait_seconds: float = 0) -> dict[str, Any]:
         timeout = httpx.Timeout(30.0 + wait_seconds, connect=5.0)
         return self._call("GET", f"tasks/{task_id}", params={"wait": wait_seconds}, timeout=timeout)
 
-    def cancel(self, task_id: str) -> dict[str, Any]:
+    def cancel(self, task_id: UUID) -> dict[str, Any]:
         return self._call("POST", f"tasks/{task_id}/cancel")
 
-    def retry(self, task_id: str) -> dict[str, Any]:
+    def retry(self, task_id: UUID) -> dict[str, Any]:
         return self._call("POST", f"tasks/{task_id}/retry")
 
-    def follow(self, task_id: str) -> Iterator[ServerEvent]:
+    def follow(self, task_id: UUID) -> Iterator[ServerEvent]:
         """The task's timeline until its final event; a connection that breaks is taken up where it was."""
         last: str | None = None
         is_final = False
@@ -150,7 +152,7 @@ def _json(response: httpx.Response) -> dict[str, Any] | None:
 
 
 def _refuse(response: httpx.Response) -> NoReturn:
-    problem = _json(response) or {"detail": f"The API answered {response.status_code}.", "code": ""}
+    problem = _json(response) or {"detail": f"The API answered {response.status_code}."}
     if response.status_code in {502, 503, 504}:
         raise ApiAway(str(problem.get("detail")))
     raise ApiRefused(problem)

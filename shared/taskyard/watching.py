@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +21,7 @@ _COLOURS = {
 }
 
 
-def watch_task(client: Client, task_id: str, console: Console | None = None) -> dict[str, Any]:
+def watch_task(client: Client, task_id: UUID, console: Console | None = None) -> dict[str, Any]:
     """Draws until the task is final; returns it."""
     console = console or Console()
     columns = (

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import pytest
 import redis
 
+from taskyard import cli
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
 from tests.integration.api.conftest import Api
@@ -81,7 +84,7 @@ def test_a_wrong_setting_is_told_in_one_line(api: Api) -> None:
         ("TASKYARD_URL", "ftp://example.org"),
         ("TASKYARD_LOG_LEVEL", "loud"),
     ):
-        told = taskyard(api, "tasks", "status", "x", more={name: value})
+        told = taskyard(api, "tasks", "status", str(uuid4()), more={name: value})
         assert (told.returncode, told.stdout) == (2, ""), (name, value, told.stderr)
         assert [line.startswith(f"taskyard: {name}: ") for line in told.stderr.splitlines()] == [True]
 
@@ -94,3 +97,44 @@ def test_a_log_level_shows_what_was_asked_for(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, "--log-level", "error").stderr == ""
     assert taskyard(api, "tasks", "status", task).stderr == ""
     assert taskyard(api, "tasks", "status", task, more={"LOG_LEVEL": "debug"}).stderr == ""
+
+
+def test_the_examples_of_submit_work(api: Api) -> None:
+    epilog = next(c.epilog or "" for c in cli.tasks.registered_commands if c.callback is cli.submit)
+    examples = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+    assert len(examples) == 2
+    for example in examples:
+        words = [word for word in shlex.split(example)[1:] if word != "--watch"]
+        done = taskyard(api, *words)
+        assert done.returncode == 0, f"{example}: {done.stderr}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", "diagnostics.echo", "--idempotency-key", "\u00e9"),
+        ("submit", "diagnostics.echo", "--idempotency-key", "a\nb"),
+        ("submit", "diagnostics.echo", "--delay", "nan"),
+        ("submit", "diagnostics.echo", "--delay", "inf"),
+        ("submit", "diagnostics.echo", '{"value": NaN}'),
+        ("submit", "diagnostics.echo", '{"value": 1e400}'),
+        ("submit", "diagnostics.echo", "-p", "value=\udcff"),
+        ("submit", "diagnostics.echo", "--tag", "\udcff"),
+        ("status", "../task-types"),
+        ("cancel", "x?y=1"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_sent_is_a_wrong_use(api: Api, arguments: tuple[str, ...]) -> None:
+    done = taskyard(api, "tasks", *arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    assert api.count_tasks() == 0
+
+
+def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
+    """One beyond 64 bits is refused by the API; as a float, another number would have been stored."""
+    refused = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=123456789012345678901234567890")
+    assert (refused.returncode, "/params/value" in refused.stderr) == (1, True)
+    taken = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=18446744073709551615", "--json")
+    assert json.loads(taken.stdout)["params"] == {"value": 18446744073709551615}
