@@ -9,6 +9,7 @@ read where the environment names that stack's servers or none.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from datetime import timedelta
@@ -44,6 +45,8 @@ _POINTS_SOMEWHERE = (
 _QUEUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TAKEN_QUEUE_NAMES = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
 _DAY_SECONDS = 86_400.0
+# Browsers send no path, no capitals, and no port that goes without saying.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
 class InvalidSettings(Exception):
@@ -187,6 +190,21 @@ class Settings(BaseSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ipaddress.ip_network(address, strict=False)  # raises ValueError, with words
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin[:80]!r} is no origin as browsers send it: https://app.example.org")
+        return value
 
     @field_validator("log_level")
     @classmethod

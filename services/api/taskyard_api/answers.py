@@ -176,7 +176,9 @@ class QueueShown(Shown):
     name: str
     paused: bool
     paused_at: datetime | None
-    depth: dict[str, int] = Field(description="Tasks by state, as the scheduler last counted them.")
+    depth: dict[str, int] = Field(
+        description="Tasks that have not ended, by state, as the scheduler last counted them."
+    )
     counted_at: datetime | None
     oldest_waiting_at: datetime | None
     workers: int

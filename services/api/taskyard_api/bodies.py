@@ -124,7 +124,7 @@ def validated(model: type[M], value: Any) -> M:
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     """What is wrong, without the values that are: one of them may be a secret."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Fault(prefix + pointer(e["loc"]), _words(e["msg"])) for e in found[:MAX_FAULTS]]
+    return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"])) for e in found[:MAX_FAULTS]]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -132,5 +132,7 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def _words(message: str) -> str:
+def _words(kind: str, message: str) -> str:
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:  # pydantic speaks of our classes
+        return "Must be a JSON object."
     return message.removeprefix("Value error, ")

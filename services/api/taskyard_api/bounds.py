@@ -1,7 +1,7 @@
-"""What a connection may cost before anybody has asked for its key: bytes of a head, and time.
+"""What a connection may cost before anybody has asked for its key: bytes of a head, time, and its being there at all.
 
-uvicorn bounds neither. Nothing here is done per header or per chunk: a look at a few fields per read, and a timer per
-connection.
+uvicorn bounds only the last, and not in a problem document. Nothing here is done per header or per chunk: a look at a
+few fields per read, and a timer per connection.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from .problems import MEDIA_TYPE, TITLES, Problem
+import structlog
+import uvicorn
+
+from taskyard.domain.errors import Overloaded
+
+from .problems import MEDIA_TYPE, TITLES, Problem, problem_of
 from .wire import Protocol
+
+log = structlog.get_logger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 # What still comes of a body that has been refused is thrown away, up to here; who sends on is cut off.
@@ -24,13 +31,19 @@ _IDLE_LOOKS = 8
 
 
 class BoundedProtocol(Protocol):
-    """Refuses heads that are too large, and closes connections on which a request stalls."""
+    """Refuses heads that are too large and requests on too many connections (uvicorn's `limit_concurrency`), and closes
+    connections on which a request stalls."""
 
     _unanswered_bytes = 0
     _heard = False
     _owed: object = None
     _looks = 0
     _timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, config: uvicorn.Config, *more: Any, **named: Any) -> None:
+        super().__init__(config, *more, **named)
+        self.limit_concurrency = None  # uvicorn's own answer is plain text
+        self._serves = self.app
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,6 +68,12 @@ class BoundedProtocol(Protocol):
                 self.transport.close()
         else:
             self._unanswered_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        limit = self.config.limit_concurrency
+        has_room = limit is None or len(self.connections) < limit
+        self.app = self._serves if has_room else _overloaded
+        super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "malformed_request", "This is not HTTP as it should be.")
@@ -100,3 +119,21 @@ class BoundedProtocol(Protocol):
     def _reads_a_body(self) -> bool:
         cycle: Any = self.cycle
         return cycle is not None and cycle.scope is self.scope and not cycle.response_complete
+
+
+async def _overloaded(scope: Any, receive: Any, send: Any) -> None:
+    """The application of requests for which there is no room."""
+    request_id = str(uuid4())
+    log.warning("too_many_connections", request_id=request_id)
+    problem = problem_of(Overloaded("There are too many connections."))
+    body = problem.document(request_id)
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "x-request-id": request_id,
+        "connection": "close",
+        **problem.headers,
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

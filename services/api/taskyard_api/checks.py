@@ -9,11 +9,12 @@ import redis
 
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
-from taskyard.catalogue.types import load
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import engine as store
 from taskyard.store import migrate
+
+from .composition import catalogue_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ def check(settings: Settings) -> list[Check]:
 
 def _settings(settings: Settings) -> Check:
     try:
-        types = load(settings.task_modules, diagnostics=settings.diagnostics)
+        types = catalogue_of(settings)
         cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
-    except (ImportError, ValueError, SecretsUnreadable) as e:
+    except (ValueError, SecretsUnreadable) as e:
         return Check("settings", ok=False, says=str(e))
     keys = "secret parameters can be stored" if cipher.has_keys else "TASKYARD_SECRET_KEYS is not set"
     return Check("settings", ok=True, says=f"{len(types)} task types; {keys}")

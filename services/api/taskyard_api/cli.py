@@ -58,7 +58,7 @@ def serve(
         service = build(settings)
         listener = server.listen(settings.api_host, settings.api_port)
         metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
-    except (ImportError, ValueError, SecretsUnreadable) as e:
+    except (ValueError, SecretsUnreadable) as e:
         program.fail(str(e), USAGE)
     except MetricsPortTaken as e:
         program.fail(str(e), FAILED)

@@ -110,11 +110,16 @@ class Lifespan:
 
 
 def catalogue_of(settings: Settings) -> Catalogue:
-    return load(settings.task_modules, diagnostics=settings.diagnostics)
+    """Raises ValueError with one line that names the variable."""
+    try:
+        return load(settings.task_modules, diagnostics=settings.diagnostics)
+    except Exception as e:  # whatever a task module raises at its import
+        said = " ".join(str(e).split())
+        raise ValueError(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {said}") from e
 
 
 def build(settings: Settings) -> Service:
-    """Raises ImportError for a task module, SecretsUnreadable and ValueError for a wrong setting."""
+    """Raises SecretsUnreadable and ValueError for a wrong setting."""
     catalogue = catalogue_of(settings)
     cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
     engine = make_engine(

@@ -34,6 +34,7 @@ class Api:
     engine: Engine
     url: str
     http: httpx.Client
+    server: Server
     _clients: list[httpx.Client] = field(default_factory=list)
 
     def key(
@@ -108,7 +109,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
         except Exception as e:
             store.raise_if_away(e)
             raise
-        api = Api(settings, service, engine, url, http)
+        api = Api(settings, service, engine, url, http, server)
         running.append((server, thread, api))
         _wait_until_it_answers(url)
         return api

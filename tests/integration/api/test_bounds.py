@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -56,6 +57,27 @@ def test_what_is_no_http_is_told_so_in_a_problem_document(api: Api) -> None:
         head, _, body = read_all(wire).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["code"] == "malformed_request"
+
+
+def test_beyond_the_limit_of_connections_the_answer_is_a_problem_document(
+    start_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = start_api()
+    with connect(api) as first, connect(api) as second:
+        first.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in first.recv(65536)
+        monkeypatch.setattr(api.server.config, "limit_concurrency", 2)
+        second.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n\r\n")
+        head, _, body = read_all(second).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    told = json.loads(body)
+    assert (told["status"], told["code"]) == (503, "overloaded")
+    for header in (b"content-type: application/problem+json", b"retry-after: 1", b"connection: close"):
+        assert header in head
+    assert f"x-request-id: {told['request_id']}".encode() in head
+    with connect(api) as alone:
+        alone.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert read_all(alone).startswith(b"HTTP/1.1 200 "), "there is room again"
 
 
 def test_requests_that_stall_are_given_up_and_others_are_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,3 +226,20 @@ def test_lines_of_the_log_carry_request_and_trace(api: Api, capfd: pytest.Captur
     finally:
         structlog.configure(processors=configured)
     assert [(e["request_id"], e["trace_id"]) for e in seen if e["event"] == "key_refused"] == [("find-me", trace[3:35])]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        ("/api/v1/tasks", [], ""),
+        ("/api/v1/tasks", {"name": "diagnostics.echo", "params": []}, "/params"),
+        ("/api/v1/tasks", {"name": "diagnostics.echo", "params": {"value": 1}, "unique": 1}, "/unique"),
+        ("/api/v1/tasks/batch", {"tasks": [1]}, "/tasks/0"),
+    ],
+)
+def test_a_fault_speaks_of_json_and_not_of_our_classes(api: Api, path: str, body: Any, where: str) -> None:
+    refused = api.http.post(path, json=body)
+    assert (refused.status_code, refused.json()["errors"]) == (
+        422,
+        [{"pointer": where, "message": "Must be a JSON object."}],
+    )

@@ -188,6 +188,8 @@ def test_task_types_queues_and_workers(api: Api) -> None:
     default = api.http.get("/api/v1/queues/default").json()
     assert (default["workers"], default["depth"]["running"], default["paused"]) == (1, 1, False)
     assert default in queues.json()["items"]
+    live = {"blocked", "scheduled", "queued", "running", "retrying"}
+    assert set(default["depth"]) == live, "what has ended is not counted, so nothing is said of it"
     workers = api.http.get("/api/v1/workers")
     answers.WorkerPage.model_validate_json(workers.content)
     found = api.http.get(f"/api/v1/workers/{worker.id}").json()

@@ -159,6 +159,22 @@ def test_commands_say_what_is_away_by_their_exit_code(database_url: str, redis_u
     assert command(env, "serve", "--nope").returncode == 2
 
 
+def test_task_modules_that_cannot_be_had_stop_the_service_with_one_line(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("def")
+    env = environment(database_url, redis_url, PYTHONPATH=str(tmp_path))
+    for name, said in (("no.such", "No module named 'no'"), ("broken", "SyntaxError")):
+        refused = command({**env, "TASKYARD_TASK_MODULES": name}, "serve")
+        assert refused.returncode == 2, refused.stderr
+        assert [line.startswith("taskyard-api: TASKYARD_TASK_MODULES: ") for line in refused.stderr.splitlines()] == [
+            True
+        ]
+        assert said in refused.stderr
+        checked = command({**env, "TASKYARD_TASK_MODULES": name}, "check", "--json")
+        assert (checked.returncode, json.loads(checked.stdout)["settings"]["ok"]) == (1, False), checked.stderr
+
+
 def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]

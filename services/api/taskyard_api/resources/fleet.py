@@ -11,7 +11,7 @@ import falcon.asgi
 from sqlalchemy import Connection
 
 from taskyard.domain.errors import NotFound
-from taskyard.domain.tasks import State
+from taskyard.domain.tasks import LIVE, State
 from taskyard.store import fleet
 
 from .. import answers, views
@@ -69,7 +69,8 @@ class OneQueue:
 
 def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
     minutes = RATE_WINDOW / timedelta(minutes=1)
-    depth = {str(state): row["depth"].get(state, 0) for state in State}
+    # What has ended is not counted: a nought would say that there is none.
+    depth = {str(state): row["depth"].get(state, 0) for state in State if state in LIVE}
     return {
         "name": row["name"],
         "paused": row["paused_at"] is not None,
