@@ -54,6 +54,8 @@ class CleanDatabase:
             return
         with connection.transaction():
             names = sql.SQL(", ").join(map(sql.Identifier, dirty))
+            # The audit log refuses to be emptied; triggers rest while changes are applied as a replica's.
+            connection.execute("SET LOCAL session_replication_role = replica")
             connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
             for table, rows in self.rows.items():
                 statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(sql.Identifier(table))

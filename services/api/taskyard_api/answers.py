@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskyard.domain.tasks import State
+from taskyard.store.audit import Action
 
 
 class Shown(BaseModel):
@@ -231,6 +232,28 @@ class TreeItem(Shown):
 
 class TreeItemPage(Shown):
     items: list[TreeItem]
+    next_cursor: str | None
+
+
+class AuditTarget(Shown):
+    type: str
+    id: str | None = Field(description="Null where many were changed at once: `details` name them.")
+
+
+class AuditRow(Shown):
+    id: UUID
+    at: datetime
+    action: Action
+    actor: str = Field(description="The key's name, or `cli:<account>@<host>`.")
+    api_key_id: UUID | None
+    target: AuditTarget
+    details: dict[str, Any]
+    address: str | None
+    request_id: str | None
+
+
+class AuditPage(Shown):
+    items: list[AuditRow]
     next_cursor: str | None
 
 

@@ -20,7 +20,7 @@ from .ledger import Ledger
 from .live import Live
 from .operations import operations_of
 from .requests import Request
-from .resources import documents, events, fleet, health, task_types, tasks, tree_items
+from .resources import audit, documents, events, fleet, health, task_types, tasks, tree_items
 from .streams import Streams
 from .submission import Submission
 from .uploads import Files
@@ -82,6 +82,7 @@ ROUTES: dict[str, type] = {
     "/api/v1/tree-items/{item_id}": tree_items.OneTreeItem,
     "/api/v1/tree-items/{item_id}/content": tree_items.Content,
     "/api/v1/tree-items/{item_id}/thumbnail": tree_items.Thumbnail,
+    "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,
     "/health/detailed": health.Detailed,
@@ -122,6 +123,7 @@ def _resources(c: Collaborators) -> dict[str, object]:
         tree_items.OneTreeItem(c.files),
         tree_items.Content(c.files),
         tree_items.Thumbnail(c.files, c.admission, c.submission),
+        audit.AuditLog(c.ledger),
         health.Live(),
         health.Ready(c.health),
         health.Detailed(c.health),

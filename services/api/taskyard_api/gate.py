@@ -8,7 +8,7 @@ from typing import Any
 import falcon.asgi
 import structlog
 
-from .auth import Keys
+from .auth import Keys, Scope
 from .limits import RateLimit
 from .meters import Meters
 from .operations import Operation, operations_of
@@ -16,6 +16,10 @@ from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticate
 from .requests import Networks, Request, client_address
 
 log = structlog.get_logger(__name__)
+
+
+# What these allow is written down in the audit log, with the address it came from.
+_AUDITED = frozenset({Scope.MANAGE, Scope.ADMIN})
 
 
 class Gate:
@@ -63,6 +67,8 @@ class Gate:
             self._meters.rate_limited[str(scope)].inc()
             raise RateLimited(wait)
         caller.require(scope)
+        if scope in _AUDITED:
+            req.context.address = client_address(req, self._trusted)
 
     async def process_response(
         self, req: Request, resp: falcon.asgi.Response, resource: object, succeeded: bool

@@ -14,8 +14,9 @@ from sqlalchemy.exc import ProgrammingError
 from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
-from taskyard.store import api_keys, fleet
+from taskyard.store import api_keys, audit, fleet
 from taskyard.store import engine as store
+from taskyard.store.audit import Action, actor_here
 
 from . import program
 from .auth import NewKey, Scope, make_key, read_key
@@ -97,6 +98,9 @@ def _insert(
         queues=queues,
         expires_at=expires_at,
     )
+    if made is not None:
+        told = {"prefix": key.prefix, "scopes": scopes, "queues": queues, "expires_at": expires_at}
+        audit.record(conn, actor_here(), Action.KEY_CREATE, name, **told)
     return made is not None
 
 
@@ -149,10 +153,14 @@ def revoke(
 ) -> None:
     """Revoke a key; it is refused within five seconds."""
     prefix = name.removeprefix("ty_").partition("_")[0] if name.startswith("ty_") else name
-    revoked = _in_ledger(
-        program.begin(database_url=database_url, log_level=log_level), lambda conn: api_keys.revoke(conn, prefix)
-    )
-    if not revoked:
+
+    def change(conn: Connection) -> list[str]:
+        revoked = api_keys.revoke(conn, prefix)
+        for found in revoked:
+            audit.record(conn, actor_here(), Action.KEY_REVOKE, found)
+        return revoked
+
+    if not _in_ledger(program.begin(database_url=database_url, log_level=log_level), change):
         program.fail("There is no such key, or it was revoked before.", FAILED)
     typer.echo(orjson.dumps({"revoked": prefix}).decode() if as_json else f"Revoked {prefix}.")
 

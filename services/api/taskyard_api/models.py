@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from taskyard.domain.tasks import State
+from taskyard.store.audit import Action
 
 MAX_DELAY_SECONDS = 31_536_000
 MAX_TIMEOUT_SECONDS = 7 * 86_400
@@ -110,6 +111,14 @@ class TasksQuery(PageQuery):
     tag: Tag | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
+
+
+class AuditQuery(PageQuery):
+    action: Action | None = None
+    actor: str | None = Field(default=None, min_length=1, max_length=300, description="A key's name, or `cli:...`.")
+    target: str | None = Field(default=None, min_length=1, max_length=200, description="The id of what was changed.")
+    after: Instant | None = None
+    before: Instant | None = None
 
 
 class TaskQuery(Query):

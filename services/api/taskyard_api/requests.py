@@ -12,6 +12,8 @@ from typing import Any
 import falcon.asgi
 from uuid_utils import uuid7
 
+from taskyard.store.audit import Actor
+
 from .auth import Caller
 from .refusals import Malformed, TooLarge
 
@@ -20,10 +22,13 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 
 
 class RequestContext:
-    """What belongs to one request. `caller` is set once the key was checked."""
+    """What belongs to one request. `caller` is set once the key was checked; `address` of calls that change what is
+    there already.
+    """
 
-    __slots__ = ("caller", "request_id", "started", "traceparent")
+    __slots__ = ("address", "caller", "request_id", "started", "traceparent")
 
+    address: str
     caller: Caller
     request_id: str
     traceparent: str
@@ -51,6 +56,11 @@ class Request(falcon.asgi.Request):
             if trace is not None and _TRACEPARENT.fullmatch(trace)
             else f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-00"
         )
+
+    def actor(self) -> Actor:
+        """The caller as the audit log knows it, in calls with scope `manage` or `admin`."""
+        context = self.context
+        return Actor(context.caller.name, context.caller.key_id, context.address, context.request_id)
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its name in lower case, as it was sent."""

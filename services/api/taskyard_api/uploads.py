@@ -16,11 +16,13 @@ import falcon.asgi
 import structlog
 from falcon.asgi.multipart import MultipartForm
 from falcon.media.multipart import MultipartParseError, MultipartParseOptions
+from sqlalchemy import Connection
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable, Stored
-from taskyard.store import tree_items
+from taskyard.store import audit, tree_items
+from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
 
 from .ledger import Ledger
@@ -149,9 +151,17 @@ class Files:
     async def page(self, *, before: UUID | None, limit: int) -> list[TreeItem]:
         return await self.ledger.run(lambda conn: tree_items.page(conn, limit=limit, before=before))
 
-    async def delete(self, item_id: UUID) -> None:
+    async def delete(self, item_id: UUID, actor: Actor) -> None:
         """Raises NotFound."""
-        gone = await self.ledger.run(lambda conn: tree_items.delete(conn, [item_id]))
+
+        def change(conn: Connection) -> list[TreeItem]:
+            gone = tree_items.delete(conn, [item_id])
+            for item in gone:
+                told = {"name": item.name, "size": item.size, "sha256": item.sha256}
+                audit.record(conn, actor, Action.TREE_ITEM_DELETE, item_id, **told)
+            return gone
+
+        gone = await self.ledger.run_transaction(change)
         if not gone:
             raise NotFound("There is no such item.")
         for item in gone:

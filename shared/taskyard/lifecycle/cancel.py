@@ -15,11 +15,12 @@ from ..domain.tasks import Change, State
 @dataclass(frozen=True, slots=True)
 class Cancellation:
     """`before` is the state that was found; a final one was left as it is. `change.state` is the state
-    now.
+    now. `is_repeated`: somebody had asked for it before.
     """
 
     change: Change
     before: State
+    is_repeated: bool = False
 
 
 # What the checks of the table look at (state, claim, due_at, finished_at) all comes from the locked row: PostgreSQL
@@ -46,7 +47,7 @@ WITH locked AS (
 ), freed AS (
     DELETE FROM unique_key u USING ended e WHERE u.task_id = e.id AND e.state = 'cancelled'
 )
-SELECT l.id, l.name, l.queue, coalesce(e.state, l.before) AS state, l.attempt, l.workflow_id, l.before
+SELECT l.id, l.name, l.queue, coalesce(e.state, l.before) AS state, l.attempt, l.workflow_id, l.before, l.is_first
 FROM locked l LEFT JOIN ended e ON e.id = l.id ORDER BY l.id
 """)
 
@@ -57,6 +58,8 @@ def cancel(conn: Connection, ids: Sequence[UUID], *, actor: str | None = None) -
     """
     rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor})
     return [
-        Cancellation(Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before))
+        Cancellation(
+            Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), not r.is_first
+        )
         for r in rows
     ]

@@ -59,8 +59,8 @@ def every(conn: Connection) -> list[RowMapping]:
     return list(conn.execute(sa.select(api_key).order_by(api_key.c.created_at, api_key.c.id)).mappings())
 
 
-def revoke(conn: Connection, name_or_prefix: str) -> bool:
-    """Whether a key that was not revoked yet has this name or prefix."""
+def revoke(conn: Connection, name_or_prefix: str) -> list[str]:
+    """The names of the keys that have this name or prefix and were not revoked yet."""
     statement = (
         sa.update(api_key)
         .where(
@@ -68,5 +68,6 @@ def revoke(conn: Connection, name_or_prefix: str) -> bool:
             api_key.c.revoked_at.is_(None),
         )
         .values(revoked_at=sa.func.now())
+        .returning(api_key.c.name)
     )
-    return conn.execute(statement).rowcount > 0
+    return list(conn.execute(statement).scalars())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    event,
     func,
     text,
 )
@@ -322,3 +324,37 @@ tree_item = Table(
     Index("ix_tree_item_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_tree_item_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", _TIME, nullable=False, server_default=func.now()),
+    Column("actor", Text, nullable=False, comment="the name of the API key, or cli:<account>@<host>"),
+    Column("api_key_id", Uuid),
+    Column("action", Text, nullable=False),
+    Column("target_type", Text, nullable=False),
+    Column("target_id", Text, comment="null where many were changed at once: details name them"),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("address", Text, comment="the caller's"),
+    Column("request_id", Text),
+    Index("ix_audit_action", "action", "id"),
+    Index("ix_audit_actor", "actor", "id"),
+    Index("ix_audit_actor_action", "actor", "action", "id"),
+    Index("ix_audit_target", "target_id", "id", postgresql_where=text("target_id IS NOT NULL")),
+    comment="append-only: a trigger refuses every other write",
+)
+
+# What Alembic does not compare, test_migrations.py does.
+_REFUSE_CHANGES = """
+CREATE FUNCTION refuse_changes_of_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE insufficient_privilege USING MESSAGE = 'the audit log is append-only: ' || TG_OP || ' refused';
+END $$
+"""
+_APPEND_ONLY = """
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_changes_of_audit()
+"""
+for _statement in (_REFUSE_CHANGES, _APPEND_ONLY):
+    event.listen(audit, "after_create", DDL(_statement))  # type: ignore[no-untyped-call]

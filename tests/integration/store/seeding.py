@@ -93,6 +93,10 @@ INSERT INTO task_progress (task_id, current, total)
     SELECT id, 1, 2 FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
 INSERT INTO task_event (task_id, attempt, kind)
     SELECT id, 1, 'log' FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
+INSERT INTO audit (id, at, actor, action, target_type, target_id)
+    SELECT id, created_at, CASE WHEN n = 1 THEN 'rare' WHEN mod(n, 2) = 0 THEN 'ci' ELSE 'ops' END,
+        CASE WHEN n = 2 THEN 'key.revoke' WHEN mod(n, 2) = 0 THEN 'task.cancel' ELSE 'task.retry' END, 'task', id::text
+    FROM (SELECT id, created_at, row_number() OVER (ORDER BY id) AS n FROM task ORDER BY id LIMIT 200000) t;
 """
 
 

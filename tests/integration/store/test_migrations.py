@@ -16,7 +16,7 @@ from taskyard.store.tables import metadata
 from taskyard_dev.postgres import Postgres
 
 # All that a table is made of, as PostgreSQL itself writes it. Alembic compares no checks, predicates or options.
-_SHAPE = """
+_SHAPE = r"""
 SELECT 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) || ' '
     || a.attnotnull || ' ' || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
     || ' ' || coalesce(col_description(c.oid, a.attnum), '')
@@ -28,6 +28,10 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
 UNION ALL SELECT 'index', tablename::text, indexname::text, indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION ALL SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid) FROM pg_trigger
+WHERE NOT tgisinternal
+UNION ALL SELECT 'function', 'any', proname::text, regexp_replace(prosrc, '\s+', ' ', 'g') FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace
 """
 
 

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
+from taskyard.store import audit, fleet, reads
 from taskyard.store import engine as ledger
-from taskyard.store import fleet, reads
 from taskyard_scheduler import depth
 
 from . import seeding
@@ -61,7 +61,7 @@ class Seeded:
         plans = plans_of(self.conn, verb)
         assert plans
         for plan in plans:
-            big = plan.seq_scans & {"task", "task_attempt", "task_event", "task_progress", "unique_key"}
+            big = plan.seq_scans & {"task", "task_attempt", "task_event", "task_progress", "unique_key", "audit"}
             assert not big, f"scans all of {big}:\n{plan}"
             assert plan.buffers <= pages, f"{plan.buffers} pages instead of {pages}:\n{plan}"
         return plans
@@ -223,3 +223,32 @@ def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded:
     now = seeded.conn.execute(sa.text("SELECT now()")).scalar_one()
     wanted = reads.TaskFilter(created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7))
     seeded.measure(lambda conn: reads.tasks_page(conn, wanted), pages=20_000)
+
+
+AUDITED: list[dict[str, Any]] = [
+    {},
+    {"action": audit.Action.TASK_CANCEL},
+    {"action": audit.Action.KEY_REVOKE},
+    {"action": audit.Action.KEY_CREATE},
+    {"actor": "ci"},
+    {"actor": "rare"},
+    {"actor": "ci", "action": audit.Action.KEY_REVOKE},
+    {"actor": "ops", "action": audit.Action.TASK_CANCEL},
+]
+
+
+@pytest.mark.parametrize("wanted", AUDITED, ids=str)
+def test_a_page_of_the_audit_log_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
+    # Nobody who never cancelled, and nothing that happened once long ago, is looked for among all the rest.
+    seeded.measure(lambda conn: audit.page(conn, audit.AuditFilter(**wanted)), pages=150)
+    row = seeded.conn.execute(sa.text("SELECT id, at FROM audit ORDER BY id OFFSET 100000 LIMIT 1")).one()
+    at = {**wanted, "target": str(row.id)}
+    seeded.measure(lambda conn: audit.page(conn, audit.AuditFilter(**at)), pages=20)
+    seeded.measure(lambda conn: audit.page(conn, audit.AuditFilter(**wanted), before_id=row.id), pages=150)
+
+
+def test_a_span_of_the_audit_log_reads_that_span_and_the_skew_of_clocks(seeded: Seeded) -> None:
+    # The seed has 1,000 changes a second, so that the room for skewed clocks holds all of them but a few.
+    at = seeded.conn.execute(sa.text("SELECT at FROM audit ORDER BY id OFFSET 100000 LIMIT 1")).scalar_one()
+    for span in ({"after": at}, {"before": at}):
+        seeded.measure(lambda conn, span=span: audit.page(conn, audit.AuditFilter(**span)), pages=6000)  # type: ignore[misc]

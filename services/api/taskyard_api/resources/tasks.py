@@ -9,15 +9,18 @@ from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound, Refused
-from taskyard.domain.tasks import FINAL, State
-from taskyard.lifecycle.cancel import cancel
+from taskyard.domain.tasks import FINAL, Change, State
+from taskyard.lifecycle.cancel import Cancellation, cancel
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.finish import Recorded
 from taskyard.lifecycle.keyed import StoredAnswer
 from taskyard.lifecycle.retry import retry
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.store import audit
+from taskyard.store.audit import Action
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
 from .. import answers, views
@@ -211,6 +214,11 @@ class TaskStatus:
         views.send(resp, 200, views.celery_status(row))
 
 
+def _told(change: Change) -> dict[str, Any]:
+    """What the audit log says of a task besides its id."""
+    return {"name": change.name, "queue": change.queue, "state": change.state}
+
+
 class TaskCancel:
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher) -> None:
         self._ledger = ledger
@@ -228,13 +236,22 @@ class TaskCancel:
         key = key_of(req, await read_nothing(req))
 
         async def work() -> None:
-            views.send(resp, 202, await self._cancel(task_id_of(task_id), req.context.caller))
+            views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
 
         await once(self._ledger, key, resp, work)
 
-    async def _cancel(self, task_id: UUID, caller: Caller) -> dict[str, Any]:
-        await visible_task(self._ledger, task_id, caller)
-        found = await self._ledger.run(lambda conn: cancel(conn, [task_id], actor=caller.name))
+    async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
+        actor = req.actor()
+
+        def change(conn: Connection) -> list[Cancellation]:
+            found = cancel(conn, [task_id], actor=actor.name)
+            for one in found:
+                if one.before not in FINAL and not one.is_repeated:
+                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **_told(one.change), before=one.before)
+            return found
+
+        await visible_task(self._ledger, task_id, req.context.caller)
+        found = await self._ledger.run_transaction(change)
         if not found:
             raise NotFound("There is no such task.")
         if found[0].before in FINAL:
@@ -264,14 +281,22 @@ class TaskRetry:
         key = key_of(req, await read_nothing(req))
 
         async def work() -> None:
-            row = await self._retry(task_id_of(task_id), req.context.caller)
+            row = await self._retry(task_id_of(task_id), req)
             views.send(resp, 202, self._shown.of_row(row))
 
         await once(self._ledger, key, resp, work)
 
-    async def _retry(self, task_id: UUID, caller: Caller) -> RowMapping:
+    async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
+        caller, actor = req.context.caller, req.actor()
+
+        def change(conn: Connection) -> Recorded:
+            done = retry(conn, [task_id], life=self._life, actor=actor.name)
+            for one in done.changes:
+                audit.record(conn, actor, Action.TASK_RETRY, task_id, **_told(one))
+            return done
+
         await visible_task(self._ledger, task_id, caller)
-        done = await self._ledger.run(lambda conn: retry(conn, [task_id], life=self._life, actor=caller.name))
+        done = await self._ledger.run_transaction(change)
         row = await visible_task(self._ledger, task_id, caller)
         if not done.changes:
             # As it is now: it may have been moved between the look and the verb.

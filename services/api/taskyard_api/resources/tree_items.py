@@ -117,7 +117,7 @@ class OneTreeItem:
         refusals=(404,),
     )
     async def on_delete(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        await self._files.delete(_item_id(item_id))
+        await self._files.delete(_item_id(item_id), req.actor())
         resp.status = 204
 
 

@@ -39,6 +39,50 @@ def upgrade() -> None:
         sa.UniqueConstraint("prefix", name=op.f("uq_api_key_prefix")),
     )
     op.create_table(
+        "audit",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False, comment="the name of the API key, or cli:<account>@<host>"),
+        sa.Column("api_key_id", sa.Uuid(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("target_type", sa.Text(), nullable=False),
+        sa.Column(
+            "target_id",
+            sa.Text(),
+            nullable=True,
+            comment="null where many were changed at once: details name them",
+        ),
+        sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("address", sa.Text(), nullable=True, comment="the caller's"),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        comment="append-only: a trigger refuses every other write",
+    )
+    op.create_index("ix_audit_action", "audit", ["action", "id"], unique=False)
+    op.create_index("ix_audit_actor", "audit", ["actor", "id"], unique=False)
+    op.create_index("ix_audit_actor_action", "audit", ["actor", "action", "id"], unique=False)
+    op.create_index(
+        "ix_audit_target",
+        "audit",
+        ["target_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("target_id IS NOT NULL"),
+    )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_changes_of_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE insufficient_privilege USING MESSAGE = 'the audit log is append-only: ' || TG_OP || ' refused';
+        END $$
+        """
+    )
+    op.execute(
+        """
+        CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_changes_of_audit()
+        """
+    )
+    op.create_table(
         "idempotency_key",
         sa.Column("api_key_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -420,5 +464,7 @@ def downgrade() -> None:
     op.drop_table("leader")
     op.drop_index("ix_idempotency_key_created_at", table_name="idempotency_key")
     op.drop_table("idempotency_key")
+    op.drop_table("audit")
+    op.execute("DROP FUNCTION refuse_changes_of_audit()")
     op.drop_table("api_key")
     op.execute("DROP SEQUENCE timeline_seq")

@@ -1,0 +1,59 @@
+"""The audit log: what keys and people at the command line changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon.asgi
+
+from taskyard.store import audit
+
+from .. import answers, views
+from ..auth import Scope
+from ..ledger import Ledger
+from ..models import AuditQuery
+from ..operations import Answer, operation
+from ..paging import next_cursor, read_cursor
+from ..queries import query_of
+from ..refusals import QueueNotAllowed
+from ..requests import Request
+
+
+class AuditLog:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @operation(
+        summary="The audit log, newest first",
+        scope=Scope.ADMIN,
+        description="Every change that a key or a command made: who, what, when, from where. Not for keys that are"
+        " restricted to queues.",
+        query=AuditQuery,
+        answers={200: Answer(description="A page of changes.", model=answers.AuditPage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        if req.context.caller.queues is not None:
+            raise QueueNotAllowed("The audit log tells of all queues; this key may see only some.")
+        query = query_of(AuditQuery, req)
+        wanted = audit.AuditFilter(
+            action=query.action, actor=query.actor, target=query.target, after=query.after, before=query.before
+        )
+        before_id = read_cursor(query.cursor)
+        rows = await self._ledger.run(lambda conn: audit.page(conn, wanted, before_id=before_id, limit=query.limit + 1))
+        items = [_shown(row) for row in rows[: query.limit]]
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
+
+
+def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "at": row["at"],
+        "action": row["action"],
+        "actor": row["actor"],
+        "api_key_id": row["api_key_id"],
+        "target": {"type": row["target_type"], "id": row["target_id"]},
+        "details": row["details"],
+        "address": row["address"],
+        "request_id": row["request_id"],
+    }

@@ -1,0 +1,106 @@
+"""The audit log: who changed what, when, and from where.
+
+A row is written in the transaction of the change it tells of, so there is none without the other; what was refused, or
+changed nothing, leaves no row. PostgreSQL itself refuses to change or delete rows (see tables.py).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from ..domain.ids import earliest_id_at, new_id
+from .reads import CLOCK_SKEW
+from .tables import audit
+
+
+class Action(StrEnum):
+    """What can be done; the part before the dot is the type of what it is done to."""
+
+    TASK_CANCEL = "task.cancel"
+    TASK_RETRY = "task.retry"
+    TREE_ITEM_DELETE = "tree_item.delete"
+    KEY_CREATE = "key.create"
+    KEY_REVOKE = "key.revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for a change: an API key by its name, or a person at a command line."""
+
+    name: str
+    api_key_id: UUID | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+
+def actor_here() -> Actor:
+    """The account that this process runs under, as `cli:<account>@<host>`; what the environment says of it does not
+    count.
+    """
+    try:
+        account = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's numeric user
+        account = str(os.getuid())
+    return Actor(f"cli:{account}@{socket.gethostname()}")
+
+
+_RECORD = sa.text("""
+INSERT INTO audit (id, actor, api_key_id, action, target_type, target_id, details, address, request_id)
+VALUES (:id, :actor, :api_key_id, :action, :target_type, :target_id, CAST(:details AS jsonb), :address, :request_id)
+""")
+
+
+def record(conn: Connection, by: Actor, action: Action, target: object = None, **details: Any) -> None:
+    """To be called in the transaction of the change. `target`: the id of what was changed; None where it was many."""
+    values = {
+        "id": new_id(),
+        "actor": by.name,
+        "api_key_id": by.api_key_id,
+        "action": str(action),
+        "target_type": action.partition(".")[0],
+        "target_id": None if target is None else str(target),
+        "details": orjson.dumps(details, option=orjson.OPT_UTC_Z).decode(),
+        "address": by.address,
+        "request_id": by.request_id,
+    }
+    conn.execute(_RECORD, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """All conditions hold together; `target` is the id of what was changed."""
+
+    action: Action | None = None
+    actor: str | None = None
+    target: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+def page(conn: Connection, wanted: AuditFilter, *, before_id: UUID | None = None, limit: int = 50) -> list[RowMapping]:
+    """Up to `limit` rows, newest first, with ids below `before_id`. Each filter has its index, with the id in it."""
+    found = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if wanted.action is not None:
+        found = found.where(audit.c.action == wanted.action)
+    if wanted.actor is not None:
+        found = found.where(audit.c.actor == wanted.actor)
+    if wanted.target is not None:
+        found = found.where(audit.c.target_id == wanted.target)
+    if wanted.after is not None:
+        found = found.where(audit.c.at >= wanted.after, audit.c.id >= earliest_id_at(wanted.after - CLOCK_SKEW))
+    if wanted.before is not None:
+        found = found.where(audit.c.at < wanted.before, audit.c.id < earliest_id_at(wanted.before + CLOCK_SKEW))
+    if before_id is not None:
+        found = found.where(audit.c.id < before_id)
+    return list(conn.execute(found).mappings())
