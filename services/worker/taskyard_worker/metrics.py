@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import Change, Failed, FailureKind, Released, RetryIn, State
 from taskyard.lifecycle.claim import Claimed
-from taskyard.lifecycle.rescue import Lost
+from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.settings import Settings
 from taskyard.telemetry.metrics import (
     QUEUE_WAIT_SECONDS,
@@ -193,9 +193,11 @@ class WorkerMetrics:
 
     def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
         """Claims that died with a child: `changes` are those that were recorded."""
-        begun = {item.task_id for item in items if item.begun}
+        guilt = {item.task_id: item.guilt for item in items}
         for change in changes:
-            if change.task_id in begun:
+            found = guilt[change.task_id]
+            # A suspect pays only where it was suspected too often.
+            if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
                 self._attempts[change.queue, change.name, "crashed"].inc()
                 self._failures[change.queue, change.name, FailureKind.CRASH].inc()
                 if change.state is State.FAILED:

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import structlog
 
-from taskyard.lifecycle.rescue import Lost
+from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.lifecycle.workers import Beat
 
 from .control import Plan
@@ -226,7 +226,11 @@ class Supervisor:
         cause = child.why_killed or cause_of(code)
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         innocent = child.why_killed is not None
-        lost = [Lost(e.task_id, e.claim, e.phase is Phase.BEGUN and not innocent, cause, peak) for e in held]
+        begun_ones = sum(e.phase is Phase.BEGUN for e in held)
+        guilt = Guilt.INNOCENT if innocent else Guilt.of_begun(begun_ones)
+        lost = [
+            Lost(e.task_id, e.claim, guilt if e.phase is Phase.BEGUN else Guilt.INNOCENT, cause, peak) for e in held
+        ]
         if lost:
             self.recorder.lost(cause, lost)
         # After that: a beat that comes in between finds the claims neither held nor on their way.

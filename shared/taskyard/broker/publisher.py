@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 import redis
@@ -36,18 +37,19 @@ class Publisher:
         changes: Sequence[Change] = (),
         *,
         wake_scheduler: bool = False,
+        cancels: Sequence[UUID] = (),
     ) -> int:
         """Announces the tasks and tells the changes; returns how many messages were sent.
 
         `wake_scheduler`: something became due at a later time, which the scheduler may not have reckoned
-        with.
+        with. `cancels`: running tasks whose workers should look for a request to cancel them now.
 
         Harmless when repeated. Raises BrokerUnavailable.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
             by_queue[publication.queue].append(publication)
-        if not by_queue and not changes and not wake_scheduler:
+        if not (by_queue or changes or wake_scheduler or cancels):
             return 0
         now_ms = int(time.time() * 1000)
         pipe = self.client.pipeline(transaction=False)
@@ -61,6 +63,8 @@ class Publisher:
             pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
         if changes:
             pipe.publish(self.names.events, encode_changes(changes))
+        if cancels:
+            pipe.publish(self.names.control, orjson.dumps({"cancel": list(cancels)}))
         if wake_scheduler:
             pipe.lpush(self.names.wake_scheduler, "1")
             pipe.ltrim(self.names.wake_scheduler, 0, 0)

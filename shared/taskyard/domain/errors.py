@@ -9,6 +9,7 @@ TaskyardError
 │   ├── NotUnique          another task holds the unique key
 │   ├── KeyReused          the idempotency key came before, with another body
 │   └── Overloaded         too much is waiting here: come back later
+├── Fenced                 a write of an attempt that does not hold its task any more
 └── Unavailable            a part the platform leans on does not answer
     ├── LedgerUnavailable  PostgreSQL
     └── BrokerUnavailable  Redis
@@ -16,7 +17,9 @@ TaskyardError
 BaseException
 └── Interrupt              raised into a task's thread or loop from outside
     ├── TaskCancelled
-    └── SoftTimeLimitExceeded
+    └── TimeLimitExceeded
+        ├── SoftTimeLimitExceeded
+        └── HardTimeLimitExceeded   never raised in a task: its process is ended
 """
 
 from __future__ import annotations
@@ -92,6 +95,10 @@ class Overloaded(Refused):
     code = "overloaded"
 
 
+class Fenced(TaskyardError):
+    """The attempt that wrote was given up, or its task is to be cancelled."""
+
+
 class Unavailable(TaskyardError):
     """A dependency does not answer; the same call may work in a moment."""
 
@@ -114,5 +121,13 @@ class TaskCancelled(Interrupt):
     """Somebody asked for this task to be cancelled."""
 
 
-class SoftTimeLimitExceeded(Interrupt):
+class TimeLimitExceeded(Interrupt):
+    """A time limit is over."""
+
+
+class SoftTimeLimitExceeded(TimeLimitExceeded):
     """The soft time limit is over: finish now, a partial result is kept."""
+
+
+class HardTimeLimitExceeded(TimeLimitExceeded):
+    """The hard time limit is over. No task sees this; retry policies are asked about it."""

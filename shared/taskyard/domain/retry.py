@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from .errors import Retry, TaskError
+from .errors import Retry, TaskError, TimeLimitExceeded
 
 FULL_JITTER_FLOOR = 0.05
 # What a task may ask for with `Retry(after=...)`: beyond some 290,000 years PostgreSQL has no time for it.
@@ -30,8 +30,9 @@ class RetryPolicy:
     (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). At least 5 % of the delay stays,
     so that an outage is not met by an immediate second try.
 
-    `retry_on` limits which errors are worth another attempt; `give_up_on` wins over it. `delays` gives some
-    errors a fixed first delay of their own (connection errors come back sooner than the rest).
+    `retry_on` limits which errors are worth another attempt, time limits among them; `give_up_on` wins over
+    it. `delays` gives some errors a fixed first delay of their own (connection errors come back sooner than
+    the rest).
     """
 
     retries: int = 3
@@ -39,7 +40,7 @@ class RetryPolicy:
     max_delay: timedelta = timedelta(seconds=600)
     factor: float = 2.0
     jitter: bool = True
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    retry_on: tuple[type[BaseException], ...] = (Exception, TimeLimitExceeded)
     give_up_on: tuple[type[BaseException], ...] = ()
     delays: tuple[tuple[type[BaseException], timedelta], ...] = field(
         default=((ConnectionError, timedelta(seconds=5)),)

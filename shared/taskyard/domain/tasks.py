@@ -4,7 +4,7 @@ Who moves a task on:
 
     blocked    the last of a workflow step's needs succeeded      -> queued
     scheduled  its time came (scheduler, `promote`)               -> queued
-    queued     a worker's consumer took it (`claim`)              -> running
+    queued     a worker's consumer took it (`claim`), or said that it has it (`assert_claims`) -> running
     running    its attempt ended (`finish`), its worker died (`rescue`) or gave it back (`release`)
     retrying   the backoff is over (scheduler, `promote`)         -> queued
     succeeded, failed, cancelled are final; only a person's `retry` leads out of the last two.
@@ -39,6 +39,7 @@ class Event(StrEnum):
     UNBLOCK = "unblock"  # the needs of a workflow step are met
     PROMOTE = "promote"  # the due time has come
     CLAIM = "claim"
+    ASSERT = "assert"  # a claim that PostgreSQL lost in a failover, and that a child still holds
     PUT_OFF = "put_off"  # no worker here knows the type: look again later
     RELEASE = "release"  # given back: it costs the task nothing
     LOSE = "lose"  # the process that ran it died
@@ -46,7 +47,7 @@ class Event(StrEnum):
     FAIL = "fail"
     BACK_OFF = "back_off"  # failed, and will be tried again
     CANCEL = "cancel"
-    EXPIRE = "expire"  # its whole life is over while it waits; what runs has its hard limit
+    EXPIRE = "expire"  # its whole life is over while it waits; for what runs that is a time limit
     RETRY = "retry"  # a person asks for another run
 
 
@@ -63,6 +64,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.QUEUED, _E.PUT_OFF): _S.SCHEDULED,
     (_S.QUEUED, _E.CANCEL): _S.CANCELLED,
     (_S.QUEUED, _E.EXPIRE): _S.FAILED,
+    (_S.SCHEDULED, _E.ASSERT): _S.RUNNING,
+    (_S.QUEUED, _E.ASSERT): _S.RUNNING,
+    (_S.RETRYING, _E.ASSERT): _S.RUNNING,
     (_S.RUNNING, _E.CLAIM): _S.RUNNING,  # the same claim again: its commit's answer got lost
     (_S.RUNNING, _E.RELEASE): _S.QUEUED,
     (_S.RUNNING, _E.LOSE): _S.QUEUED,
@@ -126,7 +130,10 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
+    """`forced`: it did not stop within its grace, and its process was ended."""
+
     message: str = "cancelled while running"
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A task won by this claim, with all that its run needs; `waited_seconds` is its time in the queue."""
+    """A task won by this claim, with all that its run needs; `waited_seconds` is its time in the queue,
+    `life_left_seconds` the time until it expires."""
 
     id: UUID
     claim: UUID
@@ -33,12 +34,13 @@ class Claimed:
     submitted_by: str | None
     allowed_queues: list[str] | None
     workflow_id: UUID | None
+    life_left_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A queued task that was not claimed: the worker was given up (`worker_lost`), its queue is paused
-    (`paused`), or no implementation of its type is here (`unknown`).
+    (`paused`), no implementation of its type is here (`unknown`), or it has to run alone (`suspect`).
     """
 
     id: UUID
@@ -55,6 +57,7 @@ WITH locked AS (
     WHERE t.id = ANY(:ids)
       AND (t.claim = :claim OR (
           t.state = 'queued' AND t.name = ANY(:types) AND (t.expires_at IS NULL OR t.expires_at > now())
+          AND (t.suspicions = 0 OR :alone)
           AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)))
       AND EXISTS (SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL)
     ORDER BY t.id FOR UPDATE
@@ -67,6 +70,7 @@ WITH locked AS (
     RETURNING t.id, t.name, t.queue, t.params, t.version, t.attempt, t.failures, t.max_attempts,
         t.soft_timeout_seconds, t.hard_timeout_seconds,
         CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8) AS waited_seconds,
+        CAST(extract(epoch FROM t.expires_at - now()) AS float8) AS life_left_seconds,
         t.tags, t.request_id, t.traceparent, t.submitted_by, t.allowed_queues, t.workflow_id,
         t.unique_hold
 ), freed AS (
@@ -77,26 +81,41 @@ SELECT * FROM won ORDER BY id
 
 _REFUSED = sa.text("""
 SELECT t.id, t.queue, CASE WHEN w.lives IS FALSE THEN 'worker_lost' WHEN q.paused_at IS NOT NULL THEN 'paused'
-    ELSE 'unknown' END AS reason
+    WHEN t.name <> ALL(:types) THEN 'unknown' ELSE 'suspect' END AS reason
 FROM task t LEFT JOIN queue q ON q.name = t.queue CROSS JOIN (
     SELECT CAST(:worker_id AS uuid) IS NULL
         OR EXISTS (SELECT FROM worker WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL) AS lives
 ) w
-WHERE t.id = ANY(:ids) AND t.state = 'queued' AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types))
+WHERE t.id = ANY(:ids) AND t.state = 'queued'
+    AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types) OR t.suspicions > 0)
 """)
 
 
 def claim(
-    conn: Connection, ids: Sequence[UUID], *, claim: UUID, worker_id: UUID, worker: str, types: Sequence[str]
+    conn: Connection,
+    ids: Sequence[UUID],
+    *,
+    claim: UUID,
+    worker_id: UUID,
+    worker: str,
+    types: Sequence[str],
+    alone: bool = False,
 ) -> list[Claimed]:
     """Claims what is queued, of a known type, not expired, in a queue that isn't paused, for a worker that
-    lives.
+    lives. What is suspected of having ended a process is claimed only where it runs `alone`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
     rows = conn.execute(
         _CLAIM,
-        {"ids": list(ids), "claim": claim, "worker_id": worker_id, "worker": worker, "types": list(types)},
+        {
+            "ids": list(ids),
+            "claim": claim,
+            "worker_id": worker_id,
+            "worker": worker,
+            "types": list(types),
+            "alone": alone,
+        },
     ).mappings()
     return [Claimed(claim=claim, **{k: v for k, v in row.items() if k != "unique_hold"}) for row in rows]
 
@@ -107,6 +126,21 @@ def refusals(
     """Why queued tasks among `ids` were not won; tasks that are not queued (any more) are not listed."""
     rows = conn.execute(_REFUSED, {"ids": list(ids), "types": list(types), "worker_id": worker_id})
     return [Refusal(r.id, r.queue, r.reason) for r in rows]
+
+
+_SUSPECTS = sa.text("""
+SELECT t.id FROM task t
+WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND t.suspicions > 0 AND t.finished_at IS NULL
+  AND t.name = ANY(:types) AND (t.expires_at IS NULL OR t.expires_at > now())
+  AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)
+ORDER BY t.id LIMIT :limit
+""")
+
+
+def suspects(conn: Connection, queues: Sequence[str], *, types: Sequence[str], limit: int = 10) -> list[UUID]:
+    """Queued tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
+    rows = conn.execute(_SUSPECTS, {"queues": list(queues), "types": list(types), "limit": limit})
+    return [r.id for r in rows]
 
 
 _PUT_OFF = sa.text("""

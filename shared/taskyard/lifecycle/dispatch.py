@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
@@ -42,13 +43,14 @@ _LONGEST_PAUSE_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class Committed:
     """What a transaction left to be told; `outbox_id` covers the publications, `wake_scheduler` says that
-    something will be due later.
+    something will be due later, `cancels` are running tasks that were asked to end.
     """
 
     publications: Sequence[Publication] = ()
     outbox_id: int | None = None
     changes: Sequence[Change] = ()
     wake_scheduler: bool = False
+    cancels: Sequence[UUID] = ()
 
 
 Waiting = tuple[float, Committed]  # since when (monotonic)
@@ -83,7 +85,7 @@ class Dispatcher:
 
     def dispatch(self, committed: Committed) -> None:
         """Hands over what was committed; never waits. What doesn't fit is left to the relay."""
-        if not (committed.publications or committed.changes or committed.wake_scheduler):
+        if not (committed.publications or committed.changes or committed.wake_scheduler or committed.cancels):
             return
         try:
             self._waiting.put_nowait((time.monotonic(), committed))
@@ -153,7 +155,7 @@ class Dispatcher:
         for since, committed in batch:
             if self._kept_size + len(committed.publications) > _MAX_KEPT or len(self._kept) >= _MAX_WAITING:
                 return
-            if committed.publications or committed.wake_scheduler:
+            if committed.publications or committed.wake_scheduler or committed.cancels:
                 self._kept.append((since, replace(committed, changes=())))
                 self._kept_size += len(committed.publications)
 
@@ -172,6 +174,7 @@ class Dispatcher:
                 (p for item in items for p in item.publications),
                 [c for item in items for c in item.changes],
                 wake_scheduler=any(item.wake_scheduler for item in items),
+                cancels=[task_id for item in items for task_id in item.cancels],
             )
         except BrokerUnavailable as e:
             self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)

@@ -56,9 +56,10 @@ _FINISH = sa.text("""
 WITH incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, claim uuid, outcome text, result jsonb, partial bool, error jsonb, traceback text, cause text,
-        delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8)
+        forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8)
 ), locked AS (
-    SELECT t.id, t.attempt AS n, t.worker, t.queue, i.outcome, i.result, i.partial, i.traceback, i.cause,
+    SELECT t.id, t.attempt AS n, t.worker, t.queue, i.outcome, i.result, i.partial, i.traceback, i.cause, i.forced,
+        t.cancel_requested_at,
         i.error || jsonb_build_object('attempt', t.attempt) AS error, i.peak_memory_bytes, i.run_seconds,
         now() - i.ended_ago_seconds * interval '1 second' AS ended_at,
         now() + i.delay_seconds * interval '1 second' AS retry_at,
@@ -88,6 +89,10 @@ WITH incoming AS (
     SELECT id, n, came_to, worker, queue, ended_at - run_seconds * interval '1 second', ended_at,
         CASE WHEN came_to = 'retrying' THEN retry_at END, error, traceback, cause, peak_memory_bytes
     FROM locked WHERE run_seconds IS NOT NULL ORDER BY id
+), told AS (
+    INSERT INTO task_event (task_id, attempt, kind)
+    SELECT id, n, CASE WHEN forced THEN 'cancel_forced' ELSE 'cancel_acknowledged' END
+    FROM locked WHERE cancel_requested_at IS NOT NULL AND came_to = 'cancelled' ORDER BY id
 ), freed AS (
     DELETE FROM unique_key u USING ended e
     WHERE e.unique_hold IS NOT NULL AND e.finished_at IS NOT NULL AND u.task_id = e.id
@@ -137,8 +142,8 @@ def _row(end: Finished) -> dict[str, Any]:
         case RetryIn(fault, delay):
             row |= {"outcome": "retrying", "error": public_fault(fault), "traceback": fault.traceback}
             row["delay_seconds"] = delay.total_seconds()
-        case Cancelled(message):
-            row |= {"outcome": "cancelled", "cause": message}
+        case Cancelled(message, forced):
+            row |= {"outcome": "cancelled", "cause": message, "forced": forced}
         case Released(cause):
             row |= {"outcome": "released", "cause": cause}
     return row

@@ -1,9 +1,10 @@
 """rescue: what becomes of running tasks whose process died.
 
 A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole
-hosts. A task that had begun pays one crash; one that had not pays nothing. A lost task is queued again,
-unless its crashes reached the limit (failed with `crash_limit`) or somebody had asked for its end
-(cancelled).
+hosts. The only task that had begun in what died is guilty and pays one crash. Where several had begun, each
+is suspect: it pays nothing yet and runs next alone in a process. One that had not begun is innocent. A lost
+task is queued again, unless its crashes reached the limit (failed with `crash_limit`) or somebody had asked
+for its end (cancelled).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from enum import StrEnum
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,6 +22,20 @@ from .batch import encode
 from .finish import Recorded, recorded
 from .workers import LIVE_QUEUES
 
+# A task that nothing convicts although it is always there when something dies pays like a guilty one in the end.
+MAX_SUSPICIONS = 10
+
+
+class Guilt(StrEnum):
+    INNOCENT = "innocent"  # it had not begun, or its process was ended for another's sake
+    SUSPECT = "suspect"  # one of several that ran in what died
+    GUILTY = "guilty"  # the only one that ran in what died
+
+    @classmethod
+    def of_begun(cls, tasks: int) -> Guilt:
+        """What each of so many tasks is that had begun in a process, or on a host, that died."""
+        return cls.GUILTY if tasks == 1 else cls.SUSPECT
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -27,7 +43,7 @@ class Lost:
 
     task_id: UUID
     claim: UUID
-    begun: bool
+    guilt: Guilt
     cause: str
     peak_memory_bytes: int | None = None
 
@@ -35,19 +51,25 @@ class Lost:
 _LOSE = sa.text("""
 WITH incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
-        task_id uuid, claim uuid, begun bool, cause text, peak_memory_bytes int8)
+        task_id uuid, claim uuid, guilt text, cause text, peak_memory_bytes int8)
 ), locked AS (
-    SELECT t.id, t.attempt AS n, t.worker, t.queue, t.started_at, i.begun, i.cause, i.peak_memory_bytes,
-        CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancelled'
-             WHEN i.begun AND t.crashes + 1 >= :crash_limit THEN 'failed'
-             ELSE 'queued' END AS came_to
+    SELECT t.id, t.attempt AS n, t.worker, t.queue, t.started_at, i.cause, i.peak_memory_bytes,
+        t.cancel_requested_at, t.crashes,
+        i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions AS is_guilty,
+        i.guilt = 'suspect' AND t.suspicions < :max_suspicions AS is_suspect
     FROM task t JOIN incoming i ON i.task_id = t.id
     WHERE t.state = 'running' AND t.claim = i.claim
     ORDER BY t.id FOR UPDATE OF t
+), judged AS (
+    SELECT *, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                   WHEN is_guilty AND crashes + 1 >= :crash_limit THEN 'failed'
+                   ELSE 'queued' END AS came_to
+    FROM locked
 ), ended AS (
     UPDATE task t SET
         state = l.came_to, claim = NULL, worker_id = NULL,
-        crashes = t.crashes + CASE WHEN l.begun THEN 1 ELSE 0 END,
+        crashes = t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END,
+        suspicions = t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END,
         finished_at = CASE WHEN l.came_to <> 'queued' THEN now() END,
         queued_at = CASE WHEN l.came_to = 'queued' THEN now() ELSE t.queued_at END,
         publication = t.publication + CASE WHEN l.came_to = 'queued' THEN 1 ELSE 0 END,
@@ -55,15 +77,18 @@ WITH incoming AS (
             'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
             'message', format('The task ended its process %s times; the last time: %s.', t.crashes + 1, l.cause))
             ELSE t.error END
-    FROM locked l WHERE t.id = l.id
+    FROM judged l WHERE t.id = l.id
     RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, t.unique_hold, t.finished_at
 ), attempts AS (
     INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, cause, peak_memory_bytes, error)
-    SELECT id, n, CASE WHEN begun THEN 'crashed' ELSE 'released' END, worker, queue, started_at, cause,
-        peak_memory_bytes,
-        CASE WHEN begun THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true, 'attempt', n,
-            'message', format('The process that ran it ended: %s.', cause)) END
-    FROM locked ORDER BY id
+    SELECT id, n, CASE WHEN is_guilty THEN 'crashed' WHEN is_suspect THEN 'suspected' ELSE 'released' END,
+        worker, queue, started_at, cause, peak_memory_bytes,
+        CASE WHEN is_guilty THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
+                'attempt', n, 'message', format('The process that ran it ended: %s.', cause))
+            WHEN is_suspect THEN jsonb_build_object('code', 'crash_suspect', 'type', 'Crash', 'retryable', true,
+                'attempt', n, 'message', format('The process that ran it and others ended: %s. '
+                    'It runs next alone, to see whether it was the cause.', cause)) END
+    FROM judged ORDER BY id
 ), freed AS (
     DELETE FROM unique_key u USING ended e
     WHERE e.unique_hold IS NOT NULL AND e.finished_at IS NOT NULL AND u.task_id = e.id
@@ -82,7 +107,9 @@ def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Rec
     if not lost:
         return Recorded()
     batch = encode([asdict(item) for item in lost])
-    return recorded(conn.execute(_LOSE, {"batch": batch, "crash_limit": crash_limit}).all())
+    return recorded(
+        conn.execute(_LOSE, {"batch": batch, "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}).all()
+    )
 
 
 _LOST_WORKERS = sa.text("""
@@ -101,7 +128,7 @@ def lost_workers(conn: Connection, *, lease: timedelta) -> list[tuple[UUID, str]
 # Queue by queue, so that the scan touches running rows only, however many wait (index ix_task_live).
 _ORPHANS = sa.text(f"""
 {LIVE_QUEUES}
-SELECT t.id, t.claim, coalesce(t.id = ANY(w.begun), false) AS begun
+SELECT t.id, t.claim, coalesce(t.id = ANY(w.begun), false) AS begun, coalesce(cardinality(w.begun), 0) AS of
 FROM q CROSS JOIN LATERAL (
     SELECT id, claim, worker_id FROM task
     WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
@@ -113,8 +140,9 @@ ORDER BY t.id LIMIT :limit
 
 
 def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:
-    """Running tasks whose worker is lost, stopped or unknown. Begun counts what the last beat listed as
-    begun.
-    """
+    """Running tasks whose worker is lost, stopped or unknown. As begun counts what the last beat listed."""
     rows = conn.execute(_ORPHANS, {"limit": limit})
-    return [Lost(r.id, r.claim, r.begun, "its worker stopped answering") for r in rows]
+    return [
+        Lost(r.id, r.claim, Guilt.of_begun(r.of) if r.begun else Guilt.INNOCENT, "its worker stopped answering")
+        for r in rows
+    ]

@@ -14,6 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.errors import Fenced
 from ..domain.tasks import Publication, State
 from .batch import encode
 
@@ -144,6 +145,23 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
     written = [by_id[t.id] for t in tasks]
     queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]
     return Submitted(written, outbox_id, queued)
+
+
+# FOR SHARE: a cancel of the parent that comes later waits, and finds the children; one that came before is seen here.
+_HOLDS = sa.text("""
+SELECT FROM task WHERE id = :id AND state = 'running' AND claim = :claim AND cancel_requested_at IS NULL FOR SHARE
+""")
+
+
+def submit_children(conn: Connection, tasks: Sequence[NewTask], *, parent_id: UUID, claim: UUID) -> Submitted:
+    """Writes what a running task submits, in a transaction of the caller's.
+
+    Raises Fenced where the parent's claim does not hold any more, or its end was asked for: an attempt that
+    was given up leaves no children.
+    """
+    if conn.execute(_HOLDS, {"id": parent_id, "claim": claim}).first() is None:
+        raise Fenced("this attempt does not hold the task any more")
+    return submit(conn, tasks)
 
 
 def _row(task: NewTask) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Held:
     task_id: UUID
     claim: UUID
     queue: str
+    cancel_requested: bool = False
 
 
 def register(conn: Connection, info: WorkerInfo) -> None:
@@ -108,8 +109,8 @@ WITH RECURSIVE q AS (
 
 _HELD = sa.text(f"""
 {LIVE_QUEUES}
-SELECT t.id, t.claim, t.queue FROM q CROSS JOIN LATERAL (
-    SELECT id, claim, queue, worker_id FROM task
+SELECT t.id, t.claim, t.queue, t.cancel_requested_at IS NOT NULL AS cancel_requested FROM q CROSS JOIN LATERAL (
+    SELECT id, claim, queue, worker_id, cancel_requested_at FROM task
     WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t WHERE t.worker_id = :worker_id
 """)  # noqa: S608 constants only
@@ -117,7 +118,7 @@ SELECT t.id, t.claim, t.queue FROM q CROSS JOIN LATERAL (
 
 def held(conn: Connection, worker_id: UUID) -> list[Held]:
     """The running rows of this worker, to be compared with the claims its children hold."""
-    return [Held(r.id, r.claim, r.queue) for r in conn.execute(_HELD, {"worker_id": worker_id})]
+    return [Held(r.id, r.claim, r.queue, r.cancel_requested) for r in conn.execute(_HELD, {"worker_id": worker_id})]
 
 
 def ensure_queues(conn: Connection, names: Sequence[str]) -> None:

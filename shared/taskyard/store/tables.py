@@ -128,6 +128,7 @@ task = Table(
         "id",
         postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
     ),
+    Index("ix_task_suspect", "queue", "id", postgresql_where=text("suspicions > 0 AND finished_at IS NULL")),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
@@ -153,7 +154,9 @@ task_attempt = Table(
     Column("id", BigInteger, timeline_seq, primary_key=True, server_default=timeline_seq.next_value()),
     Column("task_id", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("outcome", Text, nullable=False, comment="succeeded, failed, retrying, cancelled, released, crashed"),
+    Column(
+        "outcome", Text, nullable=False, comment="succeeded, failed, retrying, cancelled, released, crashed, suspected"
+    ),
     Column("worker", Text),
     Column("queue", Text, nullable=False),
     Column("started_at", _TIME),

@@ -5,7 +5,7 @@ Every event has an id that stays the same between reads and can be compared, `at
     0.0.0       submitted
     a.1.0       attempt a began
     a.2.<seq>   noted while attempt a ran: progress, log, cancel_requested
-    a.3.<seq>   attempt a ended: succeeded, failed, retrying, cancelled, released, crashed
+    a.3.<seq>   attempt a ended: succeeded, failed, retrying, cancelled, released, crashed, suspected
     a.4.<seq>   afterwards, before the next attempt: cancelled, retried, put_off, expired
 
 `seq` comes from one sequence for attempts and notes, and whoever writes them holds the task's row or its

@@ -10,7 +10,7 @@ from taskyard.domain.tasks import Failed, Fault, Outcome, Succeeded
 from taskyard.lifecycle import claim as claiming
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
-from taskyard.lifecycle.rescue import Lost, lose
+from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import WorkerInfo, register
 
 FAULT = Fault("boom", "It went wrong.", "ValueError", retryable=True, traceback="Traceback: secret place")
@@ -70,4 +70,6 @@ class Worker:
     def crash(self, task_id: str, *, limit: int = 3) -> None:
         found = UUID(task_id)
         with self.engine.connect() as conn:
-            lose(conn, [Lost(found, self.claims[found], True, "killed by signal 9 (SIGKILL)")], crash_limit=limit)
+            lose(
+                conn, [Lost(found, self.claims[found], Guilt.GUILTY, "killed by signal 9 (SIGKILL)")], crash_limit=limit
+            )

@@ -6,7 +6,7 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -74,8 +74,8 @@ class Counting(Publisher):
         super().__init__(client, names)
         self.sizes: list[int] = []
 
-    def publish(self, publications: Any, changes: Sequence[Change] = (), *, wake_scheduler: bool = False) -> int:
-        sent = super().publish(list(publications), changes, wake_scheduler=wake_scheduler)
+    def publish(self, *given: Any, **named: Any) -> int:
+        sent = super().publish(*given, **named)
         self.sizes.append(sent)
         return sent
 

@@ -133,7 +133,7 @@ def test_the_attempt_never_decreases_and_a_release_does_not_give_one_back(conn: 
     task_id = put(conn, State.QUEUED, attempt=3)
     (won,) = worker.claim([task_id])
     assert won.attempt == 4
-    rescue.lose(conn, [rescue.Lost(task_id, won.claim, begun=False, cause="x")])
+    rescue.lose(conn, [rescue.Lost(task_id, won.claim, rescue.Guilt.INNOCENT, "x")])
     (again,) = worker.claim([task_id])
     assert again.attempt == 5
 

@@ -25,6 +25,7 @@ from taskyard.domain.tasks import (
     after,
 )
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 
 from .rows import FAULT, PAST, Worker, claim_of, events, outbox, put, read
 
@@ -46,12 +47,18 @@ def cancels(worker: Worker, task_id: UUID) -> object:
 
 
 def loses(worker: Worker, task_id: UUID) -> object:
-    lost = rescue.Lost(task_id, claim_of(worker.conn, task_id), begun=True, cause="killed by signal 9")
+    lost = rescue.Lost(task_id, claim_of(worker.conn, task_id), rescue.Guilt.GUILTY, "killed by signal 9")
     return rescue.lose(worker.conn, [lost])
+
+
+def asserts(worker: Worker, task_id: UUID) -> object:
+    claim_id, attempt = uuid4(), read(worker.conn, task_id).attempt + 1
+    return assert_claims(worker.conn, [Assertion(task_id, claim_id, attempt, "w:1")], worker_id=worker.id)
 
 
 VERBS: dict[Event, Verb] = {
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
+    Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
     Event.PUT_OFF: lambda worker, task_id: claim.put_off(worker.conn, [task_id], reason="unknown"),
     Event.RELEASE: ends(Released("drained")),
@@ -104,7 +111,7 @@ def test_a_stale_claim_writes_nothing_in_any_state(
     task_id = put(conn, state, worker_id=worker.id)
     before = read(conn, task_id)
     won = finish.finish(conn, [finish.Finished(task_id, uuid4(), outcome, 0.5)])
-    lost = rescue.lose(conn, [rescue.Lost(task_id, uuid4(), begun=True, cause="x")])
+    lost = rescue.lose(conn, [rescue.Lost(task_id, uuid4(), rescue.Guilt.GUILTY, "x")])
     assert not won.changes
     assert not lost.changes
     assert read(conn, task_id) == before

@@ -105,7 +105,7 @@ def test_every_verb_at_once_on_the_same_rows_ends_without_a_deadlock(engine: Eng
         finish.finish(conn, [finish.Finished(i, mine, seed.choice(outcomes), 0.1) for i in pick(seed)])
 
     def loses(conn: Connection, seed: random.Random) -> None:
-        rescue.lose(conn, [rescue.Lost(i, mine, True, "x") for i in pick(seed)])
+        rescue.lose(conn, [rescue.Lost(i, mine, rescue.Guilt.GUILTY, "x") for i in pick(seed)])
 
     verbs: list[Callable[[Connection, random.Random], object]] = [
         claims,
@@ -137,7 +137,7 @@ def test_a_request_to_cancel_that_comes_first_wins_over_a_retry(engine: Engine, 
 
 def test_a_request_to_cancel_that_comes_first_wins_over_a_rescue(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
-    lost = rescue.Lost(task_id, read(worker.conn, task_id).claim, True, "x")
+    lost = rescue.Lost(task_id, read(worker.conn, task_id).claim, rescue.Guilt.GUILTY, "x")
     recorded = behind(engine, lambda conn: cancel.cancel(conn, [task_id]), lambda conn: rescue.lose(conn, [lost]))
     assert [c.state for c in recorded.changes] == [State.CANCELLED]
 
@@ -203,7 +203,7 @@ def test_of_an_end_and_a_rescue_of_the_same_claim_one_counts(engine: Engine, wor
     held = read(worker.conn, task_id).claim
     recorded = behind(
         engine,
-        lambda conn: rescue.lose(conn, [rescue.Lost(task_id, held, True, "x")]),
+        lambda conn: rescue.lose(conn, [rescue.Lost(task_id, held, rescue.Guilt.GUILTY, "x")]),
         lambda conn: finish.finish(conn, [finish.Finished(task_id, held, Succeeded(1), 0.1)]),
     )
     assert not recorded.changes

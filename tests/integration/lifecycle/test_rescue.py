@@ -20,9 +20,14 @@ CAUSE = "killed by signal 9 (SIGKILL)"
 
 
 def lose(
-    conn: Connection, task_id: UUID, *, begun: bool = True, crash_limit: int = 3, peak: int | None = None
+    conn: Connection,
+    task_id: UUID,
+    guilt: rescue.Guilt = rescue.Guilt.GUILTY,
+    *,
+    crash_limit: int = 3,
+    peak: int | None = None,
 ) -> Recorded:
-    lost = rescue.Lost(task_id, read(conn, task_id).claim, begun, CAUSE, peak)
+    lost = rescue.Lost(task_id, read(conn, task_id).claim, guilt, CAUSE, peak)
     return rescue.lose(conn, [lost], crash_limit=crash_limit)
 
 
@@ -40,7 +45,7 @@ def test_a_task_that_had_begun_pays_a_crash_and_is_queued_again(conn: Connection
 
 def test_a_task_that_had_not_begun_pays_nothing(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.RUNNING, worker_id=worker.id, crashes=2)
-    lose(conn, task_id, begun=False, crash_limit=1)
+    lose(conn, task_id, rescue.Guilt.INNOCENT, crash_limit=1)
     row = read(conn, task_id)
     assert (row.state, row.crashes) == ("queued", 2)
     assert [a.outcome for a in attempts(conn, task_id)] == ["released"]
@@ -81,7 +86,7 @@ def test_a_request_to_cancel_wins_over_another_run_and_over_the_limit(
 
 def test_losing_a_claim_twice_is_harmless(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.RUNNING, worker_id=worker.id)
-    lost = rescue.Lost(task_id, read(conn, task_id).claim, begun=True, cause=CAUSE)
+    lost = rescue.Lost(task_id, read(conn, task_id).claim, rescue.Guilt.GUILTY, CAUSE)
     rescue.lose(conn, [lost])
     assert not rescue.lose(conn, [lost]).changes
     assert read(conn, task_id).crashes == 1
@@ -104,17 +109,17 @@ def test_orphans_are_the_running_tasks_of_workers_that_are_lost_stopped_or_unkno
     conn.execute(sa.text("UPDATE worker SET lost_at = now() WHERE id = :id"), {"id": lost})
     workers.retire(conn, stopped)
     expected = {
-        begun: True,
-        put(conn, State.RUNNING, worker_id=lost): False,
-        put(conn, State.RUNNING, worker_id=stopped, queue="other"): False,
-        put(conn, State.RUNNING, worker_id=new_id(), queue="nobody_configured_this"): False,
-        put(conn, State.RUNNING, worker_id=None): False,
+        begun: rescue.Guilt.GUILTY,
+        put(conn, State.RUNNING, worker_id=lost): rescue.Guilt.INNOCENT,
+        put(conn, State.RUNNING, worker_id=stopped, queue="other"): rescue.Guilt.INNOCENT,
+        put(conn, State.RUNNING, worker_id=new_id(), queue="nobody_configured_this"): rescue.Guilt.INNOCENT,
+        put(conn, State.RUNNING, worker_id=None): rescue.Guilt.INNOCENT,
     }
     put(conn, State.RUNNING, worker_id=alive)
     for state in set(State) - {State.RUNNING}:
         put(conn, state)
     found = rescue.orphans(conn)
-    assert {o.task_id: o.begun for o in found} == expected
+    assert {o.task_id: o.guilt for o in found} == expected
     assert [o.task_id for o in found] == sorted(expected)
     rescue.lose(conn, found)
     assert not rescue.orphans(conn)
@@ -131,6 +136,6 @@ def test_a_rescue_that_was_cut_off_is_taken_up_by_the_next_pass(conn: Connection
 def test_a_claim_that_moved_on_meanwhile_is_left_alone(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED)
     worker.claim([task_id])
-    stale = rescue.Lost(task_id, uuid4(), begun=True, cause=CAUSE)
+    stale = rescue.Lost(task_id, uuid4(), rescue.Guilt.GUILTY, CAUSE)
     assert not rescue.lose(conn, [stale]).changes
     assert read(conn, task_id).state == "running"

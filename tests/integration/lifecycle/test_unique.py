@@ -62,7 +62,7 @@ def retried(conn: Connection, task_id: UUID) -> None:
 WAYS_BACK: list[Callable[[Connection, UUID], object]] = [
     lambda conn, i: end(conn, i, Released("drained")),
     backs_off,
-    lambda conn, i: rescue.lose(conn, [rescue.Lost(i, read(conn, i).claim, True, "x")]),
+    lambda conn, i: rescue.lose(conn, [rescue.Lost(i, read(conn, i).claim, rescue.Guilt.GUILTY, "x")]),
     retried,
 ]
 
@@ -108,5 +108,5 @@ def test_expiry_and_the_crash_limit_are_ends_too(conn: Connection, worker: Worke
     hold_key(conn, crashed, "active", "c")
     promote.expire(conn)
     assert key_holders(conn) == {"c": crashed}
-    rescue.lose(conn, [rescue.Lost(crashed, read(conn, crashed).claim, True, "x")], crash_limit=1)
+    rescue.lose(conn, [rescue.Lost(crashed, read(conn, crashed).claim, rescue.Guilt.GUILTY, "x")], crash_limit=1)
     assert not key_holders(conn)

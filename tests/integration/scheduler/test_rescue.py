@@ -26,7 +26,7 @@ def test_tasks_of_a_lost_worker_are_queued_again_and_published(office: Office, e
     claim_all(engine, make_worker(engine), ids)
     execute(engine, LATE)
     make_rescue(office).turn()
-    assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued' AND crashes = 1") == 5
+    assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued' AND suspicions = 1 AND crashes = 0") == 5
     eventually(lambda: set(office.messages()) == {f"{task_id}:2" for task_id in ids})
     assert scalar(engine, "SELECT state FROM worker") == "lost"
     assert office.value("tasks_recovered_total", cause="worker_lost") == 5

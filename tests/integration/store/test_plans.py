@@ -121,7 +121,7 @@ def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
         for outcome in (Succeeded({"value": 1}), Failed(FAULT), Released("drained")):
             ends = [finish.Finished(i, claim_id, outcome, 0.1) for i in ids]
             seeded.measure(lambda conn, ends=ends: finish.finish(conn, ends), pages=N * 50)  # type: ignore[misc]
-        lost = [rescue.Lost(i, claim_id, True, "killed") for i in ids]
+        lost = [rescue.Lost(i, claim_id, rescue.Guilt.GUILTY, "killed") for i in ids]
         seeded.measure(lambda conn: rescue.lose(conn, lost), pages=N * 50)
         standing = [progress.Progress(i, claim_id, 1, 2, "half") for i in ids]
         seeded.measure(lambda conn: progress.progress(conn, standing), pages=N * 30)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.tasks import Change
-from taskyard.lifecycle.rescue import Lost, lose
+from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
 from taskyard_dev.postgres import Postgres
@@ -79,7 +79,7 @@ def stage(bench: Bench, engine: Engine) -> Iterator[Stage]:
 
 
 def lost(held: tuple[UUID, UUID], *, begun: bool = True) -> Lost:
-    return Lost(*held, begun, "killed by signal 9 (SIGKILL)", 1 << 20)
+    return Lost(*held, Guilt.GUILTY if begun else Guilt.INNOCENT, "killed by signal 9 (SIGKILL)", 1 << 20)
 
 
 def test_each_beat_says_what_runs(stage: Stage) -> None:

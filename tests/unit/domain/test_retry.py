@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
+from taskyard.domain.errors import (
+    HardTimeLimitExceeded,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskCancelled,
+    TaskError,
+    TimeLimitExceeded,
+)
 from taskyard.domain.retry import FULL_JITTER_FLOOR, LONGEST_DELAY, GiveUp, RetryPolicy
 
 STEADY = RetryPolicy(jitter=False)
@@ -118,10 +125,17 @@ def test_a_task_error_says_itself_whether_trying_again_can_help() -> None:
     assert not STEADY.is_retryable(TaskError("no_such_user", retryable=False))
 
 
-@pytest.mark.parametrize("interrupt", [TaskCancelled(), SoftTimeLimitExceeded(), SystemExit(), KeyboardInterrupt()])
+@pytest.mark.parametrize("interrupt", [TaskCancelled(), SystemExit(), KeyboardInterrupt()])
 def test_interrupts_are_not_tried_again_unless_the_policy_names_them(interrupt: BaseException) -> None:
     assert not STEADY.is_retryable(interrupt)
-    assert RetryPolicy(retry_on=(SoftTimeLimitExceeded,)).is_retryable(SoftTimeLimitExceeded())
+    assert RetryPolicy(retry_on=(type(interrupt),)).is_retryable(interrupt)
+
+
+@pytest.mark.parametrize("limit", [SoftTimeLimitExceeded(), HardTimeLimitExceeded()])
+def test_a_time_limit_is_worth_another_attempt_unless_the_policy_says_otherwise(limit: BaseException) -> None:
+    assert STEADY.is_retryable(limit)
+    assert not RetryPolicy(give_up_on=(TimeLimitExceeded,)).is_retryable(limit)
+    assert not RetryPolicy(retry_on=(ConnectionError,)).is_retryable(limit)
 
 
 def test_a_task_that_asks_for_a_retry_says_when() -> None:

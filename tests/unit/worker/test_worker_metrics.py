@@ -18,7 +18,7 @@ from taskyard.domain.tasks import (
     State,
     Succeeded,
 )
-from taskyard.lifecycle.rescue import Lost
+from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.telemetry.metrics import Metrics
 from taskyard_worker.metrics import WorkerMetrics
@@ -103,7 +103,7 @@ def test_gauges_follow_the_desk(worker: WorkerMetrics) -> None:
 
 def test_attempts_that_died_with_a_child_are_crashes(worker: WorkerMetrics) -> None:
     begun, waiting = uuid4(), uuid4()
-    lost = [Lost(begun, uuid4(), True, "killed"), Lost(waiting, uuid4(), False, "killed")]
+    lost = [Lost(begun, uuid4(), Guilt.GUILTY, "killed"), Lost(waiting, uuid4(), Guilt.INNOCENT, "killed")]
     changes = [Change(task_id, "a.one", "default", State.FAILED, 1) for task_id in (begun, waiting)]
     worker.lost(lost, changes)
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="crashed") == 1

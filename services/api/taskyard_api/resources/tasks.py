@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound, Refused
 from taskyard.domain.tasks import FINAL, Change, State
-from taskyard.lifecycle.cancel import Cancellation, cancel
+from taskyard.lifecycle.cancel import Cancellation, cancel, cancel_descendants
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Recorded
 from taskyard.lifecycle.keyed import StoredAnswer
@@ -227,7 +227,9 @@ class TaskCancel:
     @operation(
         summary="Cancel a task",
         scope=Scope.MANAGE,
-        description="What waits is cancelled on the spot; what runs is asked to stop.",
+        description="What waits is cancelled on the spot; what runs is asked to stop, and its process is ended where "
+        "it doesn't. Tasks that it submitted follow it, unless it was submitted with `on_cancel: leave_children`. Each "
+        "step (requested, delivered, acknowledged or forced) stands in the timeline. Asking twice is answered alike.",
         answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled)},
         refusals=(404, 409),
         keyed=True,
@@ -243,23 +245,35 @@ class TaskCancel:
     async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
         actor = req.actor()
 
-        def change(conn: Connection) -> list[Cancellation]:
+        def change(conn: Connection) -> tuple[list[Cancellation], list[Change]]:
             found = cancel(conn, [task_id], actor=actor.name)
+            followed: list[Change] = []
             for one in found:
-                if one.before not in FINAL and not one.is_repeated:
+                if one.before in FINAL:
+                    continue
+                followed = cancel_descendants(conn, task_id, actor=actor.name)
+                if not one.is_repeated:
                     audit.record(conn, actor, Action.TASK_CANCEL, task_id, **_told(one.change), before=one.before)
-            return found
+            return found, followed
 
         await visible_task(self._ledger, task_id, req.context.caller)
-        found = await self._ledger.run_transaction(change)
+        found, followed = await self._ledger.run_transaction(change)
         if not found:
             raise NotFound("There is no such task.")
         if found[0].before in FINAL:
             raise Conflict(f"The task is {found[0].before} already.", state=found[0].before)
-        self._dispatcher.dispatch(Committed(changes=[found[0].change]))
-        if found[0].change.state is State.CANCELLED:
-            return {"task_id": task_id, "status": "CANCELLED", "message": "The task was cancelled."}
-        return {"task_id": task_id, "status": "CANCELLING", "message": "The task was asked to stop."}
+        changes = [found[0].change, *followed]
+        running = [c.task_id for c in changes if c.state is State.RUNNING]
+        self._dispatcher.dispatch(Committed(changes=changes, cancels=running))
+        return {"task_id": task_id, **_cancel_status(found[0])}
+
+
+def _cancel_status(found: Cancellation) -> dict[str, str]:
+    if found.change.state is State.CANCELLED:
+        return {"status": "CANCELLED", "message": "The task was cancelled."}
+    if found.is_repeated:
+        return {"status": "CANCELLING", "message": "The task had been asked to stop before, and still runs."}
+    return {"status": "CANCELLING", "message": "The task was asked to stop."}
 
 
 class TaskRetry:

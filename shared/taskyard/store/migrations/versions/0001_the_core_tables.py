@@ -282,6 +282,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("tags <> '{}'"),
     )
     op.create_index(
+        "ix_task_suspect",
+        "task",
+        ["queue", "id"],
+        unique=False,
+        postgresql_where=sa.text("suspicions > 0 AND finished_at IS NULL"),
+    )
+    op.create_index(
         "ix_task_workflow",
         "task",
         ["workflow_id", "id"],
@@ -297,7 +304,7 @@ def upgrade() -> None:
             "outcome",
             sa.Text(),
             nullable=False,
-            comment="succeeded, failed, retrying, cancelled, released, crashed",
+            comment="succeeded, failed, retrying, cancelled, released, crashed, suspected",
         ),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("queue", sa.Text(), nullable=False),
@@ -440,6 +447,11 @@ def downgrade() -> None:
     op.drop_index("ix_task_attempt_task", table_name="task_attempt")
     op.drop_table("task_attempt")
     op.drop_index("ix_task_workflow", table_name="task", postgresql_where=sa.text("workflow_id IS NOT NULL"))
+    op.drop_index(
+        "ix_task_suspect",
+        table_name="task",
+        postgresql_where=sa.text("suspicions > 0 AND finished_at IS NULL"),
+    )
     op.drop_index("ix_task_tags", table_name="task", postgresql_using="gin", postgresql_where=sa.text("tags <> '{}'"))
     op.drop_index("ix_task_parent", table_name="task", postgresql_where=sa.text("parent_id IS NOT NULL"))
     op.drop_index("ix_task_name", table_name="task")

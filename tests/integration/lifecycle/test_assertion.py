@@ -1,0 +1,78 @@
+"""assert_claims: what a failover of PostgreSQL took back, a child that lives says again."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from taskyard.domain.tasks import State, Succeeded
+from taskyard.lifecycle import finish, workers
+from taskyard.lifecycle.assertion import Assertion, assert_claims
+
+from .rows import PAST, Worker, events, put, read
+
+
+def forget_claim(conn: Connection, task_id: UUID) -> None:
+    """As if the commit of the claim had not reached the standby that took over."""
+    conn.execute(
+        sa.text(
+            "UPDATE task SET state = 'queued', claim = NULL, worker_id = NULL, attempt = attempt - 1 WHERE id = :id"
+        ),
+        {"id": task_id},
+    )
+
+
+def test_a_claim_that_a_failover_lost_is_said_again_and_its_outcome_counts(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.QUEUED, attempt=2)
+    (won,) = worker.claim([task_id])
+    forget_claim(conn, task_id)
+    end = finish.Finished(task_id, won.claim, Succeeded(1), 0.5)
+    assert not finish.finish(conn, [end]).changes, "the outcome finds no claim"
+    said = Assertion(task_id, won.claim, won.attempt, "w:1")
+    assert assert_claims(conn, [said], worker_id=worker.id) == {task_id}
+    row = read(conn, task_id)
+    assert (row.state, row.claim, row.attempt, row.worker_id) == ("running", won.claim, 3, worker.id)
+    assert events(conn, task_id) == ["claim_asserted"]
+    assert finish.finish(conn, [end]).changes[0].state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.RETRYING])
+def test_a_promotion_that_was_lost_with_the_claim_does_not_matter(
+    conn: Connection, worker: Worker, state: State
+) -> None:
+    task_id = put(conn, state, due=PAST, attempt=1)
+    said = Assertion(task_id, uuid4(), 2, "w:1")
+    assert assert_claims(conn, [said], worker_id=worker.id) == {task_id}
+    assert read(conn, task_id).due_at is None
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("attempt", [0, 1, 2, 5])
+def test_a_stale_claim_asserts_nothing_in_any_state(
+    conn: Connection, worker: Worker, state: State, attempt: int
+) -> None:
+    """Claims come with an attempt that is one more than the waiting row's; all others are stale."""
+    task_id = put(conn, state, worker_id=worker.id, attempt=1)
+    if attempt == 2 and state in {State.SCHEDULED, State.QUEUED, State.RETRYING}:
+        return
+    before = read(conn, task_id)
+    assert not assert_claims(conn, [Assertion(task_id, uuid4(), attempt, "w:1")], worker_id=worker.id)
+    assert read(conn, task_id) == before
+
+
+def test_a_worker_that_was_given_up_asserts_nothing(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.QUEUED)
+    workers.retire(conn, worker.id)
+    assert not assert_claims(conn, [Assertion(task_id, uuid4(), 1, "w:1")], worker_id=worker.id)
+    assert not assert_claims(conn, [], worker_id=worker.id)
+
+
+def test_asserting_twice_is_harmless(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.QUEUED)
+    said = Assertion(task_id, uuid4(), 1, "w:1")
+    assert assert_claims(conn, [said], worker_id=worker.id)
+    assert not assert_claims(conn, [said], worker_id=worker.id)
+    assert read(conn, task_id).state == "running"

@@ -1,0 +1,118 @@
+"""cancel: the whole tree of what a task submitted follows it, as far as `on_cancel` goes."""
+
+from __future__ import annotations
+
+import threading
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from taskyard.domain.errors import Fenced
+from taskyard.domain.tasks import Cancelled, Failed, Outcome, State, Succeeded
+from taskyard.lifecycle import finish, rescue
+from taskyard.lifecycle.cancel import cancel, cancel_descendants
+from taskyard.lifecycle.submit import submit_children
+from taskyard.store import engine as ledger
+
+from .rows import FAULT, Worker, attempts, claim_of, events, new, put, read, state_of
+
+
+def cancel_tree(conn: Connection, task_id: UUID) -> set[UUID]:
+    cancel(conn, [task_id], actor="ci")
+    return {c.task_id for c in cancel_descendants(conn, task_id, actor="ci")}
+
+
+def test_children_and_their_children_follow(conn: Connection, worker: Worker) -> None:
+    parent = put(conn, State.RUNNING, worker_id=worker.id)
+    waits = put(conn, State.QUEUED, parent_id=parent)
+    runs = put(conn, State.RUNNING, worker_id=worker.id, parent_id=parent)
+    done = put(conn, State.SUCCEEDED, parent_id=parent)
+    grandchild = put(conn, State.RETRYING, parent_id=done)
+    stranger = put(conn, State.QUEUED)
+    assert cancel_tree(conn, parent) == {waits, runs, grandchild}
+    states = [state_of(conn, i) for i in (parent, waits, runs, done, grandchild, stranger)]
+    assert states == ["running", "cancelled", "running", "succeeded", "cancelled", "queued"]
+    assert read(conn, runs).cancel_requested_at
+    assert events(conn, waits) == ["cancelled"]
+    assert events(conn, runs) == ["cancel_requested"]
+
+
+def test_children_are_left_where_the_parent_says_so(conn: Connection, worker: Worker) -> None:
+    parent = put(conn, State.QUEUED, on_cancel="leave_children")
+    child = put(conn, State.QUEUED, parent_id=parent)
+    assert cancel_tree(conn, parent) == set()
+    assert state_of(conn, child) is State.QUEUED
+    top = put(conn, State.QUEUED)
+    middle = put(conn, State.QUEUED, parent_id=top, on_cancel="leave_children")
+    bottom = put(conn, State.QUEUED, parent_id=middle)
+    assert cancel_tree(conn, top) == {middle}
+    assert state_of(conn, bottom) is State.QUEUED
+
+
+def test_an_attempt_that_was_asked_to_end_or_given_up_leaves_no_children(conn: Connection, worker: Worker) -> None:
+    parent = put(conn, State.RUNNING, worker_id=worker.id)
+    claim_id = claim_of(conn, parent)
+    assert submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=claim_id).tasks
+    with pytest.raises(Fenced):
+        submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=uuid4())
+    cancel(conn, [parent])
+    with pytest.raises(Fenced):
+        submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=claim_id)
+
+
+def test_a_child_that_is_submitted_while_its_parent_is_cancelled_does_not_get_away(
+    engine: Engine, conn: Connection, worker: Worker
+) -> None:
+    parent = put(conn, State.RUNNING, worker_id=worker.id)
+    child = new(parent_id=parent)
+    followed: list[UUID] = []
+
+    def cancelling() -> None:
+        def verb(other: Connection) -> None:
+            followed.extend(cancel_tree(other, parent))
+
+        ledger.run_transaction(engine, verb)
+
+    canceller = threading.Thread(target=cancelling)
+    with ledger.transaction(engine) as submitting:
+        submit_children(submitting, [child], parent_id=parent, claim=claim_of(conn, parent))
+        canceller.start()
+        canceller.join(0.3)
+        assert canceller.is_alive(), "it waits for the submit to commit"
+    canceller.join(10)
+    assert followed == [child.id]
+    assert state_of(conn, child.id) is State.CANCELLED
+
+
+def test_each_step_of_a_cancellation_stands_on_the_timeline(conn: Connection, worker: Worker) -> None:
+    willing, forced, done, failed = (put(conn, State.RUNNING, worker_id=worker.id) for _ in range(4))
+    cancel(conn, [willing, forced, done, failed])
+    outcomes: dict[UUID, Outcome] = {
+        willing: Cancelled(),
+        forced: Cancelled("it did not stop within 10 s", forced=True),
+        done: Succeeded(1),
+        failed: Failed(FAULT),
+    }
+    finish.finish(conn, [finish.Finished(i, claim_of(conn, i), o, 0.5) for i, o in outcomes.items()])
+    assert [state_of(conn, i) for i in outcomes] == ["cancelled", "cancelled", "succeeded", "cancelled"]
+    assert events(conn, willing) == ["cancel_requested", "cancel_acknowledged"]
+    assert events(conn, forced) == ["cancel_requested", "cancel_forced"]
+    assert attempts(conn, forced)[0].cause == "it did not stop within 10 s"
+    assert events(conn, done) == ["cancel_requested"], "a success wins"
+
+
+def test_asking_twice_says_so_and_changes_nothing(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.RUNNING, worker_id=worker.id)
+    assert [c.is_repeated for c in cancel(conn, [task_id])] == [False]
+    before = read(conn, task_id)
+    assert [c.is_repeated for c in cancel(conn, [task_id])] == [True]
+    assert read(conn, task_id) == before
+    assert events(conn, task_id) == ["cancel_requested"]
+
+
+def test_a_request_survives_the_death_of_the_worker(conn: Connection, worker: Worker) -> None:
+    task_id = put(conn, State.RUNNING, worker_id=worker.id)
+    cancel(conn, [task_id])
+    rescue.lose(conn, [rescue.Lost(task_id, claim_of(conn, task_id), rescue.Guilt.SUSPECT, "host lost")])
+    assert state_of(conn, task_id) is State.CANCELLED
