@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue import types as catalogue_types
@@ -128,7 +129,8 @@ def _lead(leadership: Leadership, work: Work, heartbeat: Heartbeat, bell: Bell) 
             try:
                 pause = leadership.campaign(ticks=work.stuck(after_seconds=_LATE_SECONDS) is None)
                 work.database.answered()
-            except LedgerUnavailable as e:
+            except (LedgerUnavailable, DBAPIError) as e:
+                # Tables that are not there yet, or a right that is missing: who mends it need not start us again.
                 work.database.failed(e)
                 pause = _AWAY_SECONDS
             ask_at = time.monotonic() + pause
@@ -143,7 +145,7 @@ def _lead(leadership: Leadership, work: Work, heartbeat: Heartbeat, bell: Bell) 
     try:
         # Before anything else is stopped: a standby asks every second.
         leadership.resign()
-    except LedgerUnavailable as e:
+    except (LedgerUnavailable, DBAPIError) as e:
         log.warning("not_resigned", error=str(e))
     return code
 

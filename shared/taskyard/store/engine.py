@@ -25,8 +25,9 @@ T = TypeVar("T")
 # SQLSTATE: 40001 serialisation failure, 40P01 deadlock: nothing was written, the same call may be repeated.
 _TRY_AGAIN = {"40001", "40P01"}
 # 08 connection, 57P0x shutting down, 53 out of connections, disk or memory, 58 trouble with its own files,
-# 25006 read-only (a standby after a failover).
-_AWAY = ("08", "57P", "53", "58", "25006")
+# 25006 read-only (a standby after a failover), 25P03 we were silent in a transaction for too long, 55P03 and 57014
+# no lock and no answer in time: a server whose disk is stalled does not answer either.
+_AWAY = ("08", "57P", "53", "58", "25006", "25P03", "55P03", "57014")
 
 # The server ended this connection before it began with the statement.
 _CONNECTION_ENDED = "57P01"

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
+from taskyard.store import engine as ledger
 from taskyard_scheduler.leader import LeadershipLost
 from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
 
@@ -132,3 +133,17 @@ def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str],
     assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.tasks)
     assert scalar(engine, "SELECT epoch FROM leader") == 2
     assert not [line for line in (*first.events, *second.events) if line["level"] in {"error", "critical"}]
+
+
+@pytest.mark.timeout(60)
+def test_a_lease_that_cannot_be_read_in_time_ends_no_scheduler(
+    schedulers: Callable[[str], Scheduler], engine: Engine
+) -> None:
+    """A stalled disk, a stopped PostgreSQL, a lock: the statement's time is over, and that is all."""
+    scheduler = schedulers("only")
+    eventually(lambda: scheduler.said("leading"), within=15)
+    with ledger.transaction(engine) as conn:
+        conn.exec_driver_sql("SELECT * FROM leader FOR UPDATE")
+        eventually(lambda: scheduler.said("leadership_lost") or scheduler.process.poll() is not None, within=10)
+    eventually(lambda: len(scheduler.said("leading")) == 2 or scheduler.process.poll() is not None, within=10)
+    assert scheduler.process.poll() is None

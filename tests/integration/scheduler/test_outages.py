@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
+from taskyard.store import migrate
 from taskyard.store.engine import make_engine
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
@@ -83,3 +84,16 @@ def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], 
         scheduler.end()
         engine.dispose()
     assert scheduler.process.returncode == 0
+
+
+@pytest.mark.timeout(60)
+def test_it_waits_for_the_tables(postgres: Postgres, redis_url: str, tmp_path: Path) -> None:
+    url = postgres.create_database("scheduler_before_migrate")
+    scheduler = Scheduler(tmp_path, "early", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)
+    try:
+        eventually(lambda: scheduler.said("dependency_down"), within=15)
+        migrate.upgrade(url)
+        eventually(lambda: scheduler.said("leading"), within=15)
+    finally:
+        scheduler.end()
+        postgres.drop_database("scheduler_before_migrate")

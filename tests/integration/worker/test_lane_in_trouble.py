@@ -5,18 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed, Refusal
+from taskyard.store import engine as ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker import inbox as inbox_module
-from tests.integration.worker.parts import Bench
+from taskyard_worker.desk import Slot
+from tests.integration.worker.parts import NAME, Bench
+from tests.support.fleet import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +122,32 @@ def test_while_postgresql_is_away_claims_wait_and_are_tried_again(
     assert [slot.task_id for slot in slots] == ids
     assert own_bench.states(ids) == ["running"] * 3
     assert lane.unacknowledged() == 0
+
+
+def test_a_claim_that_waits_too_long_for_a_row_is_tried_again_and_its_message_is_kept(
+    bench: Bench, database_url: str
+) -> None:
+    (wanted,) = bench.put()
+    hasty = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=200))
+    tries: list[UUID] = []
+
+    def claim(some: Sequence[UUID], token: UUID) -> list[Claimed]:
+        tries.append(token)
+        return ledger.run(
+            hasty,
+            lambda conn: claims.claim(conn, some, claim=token, worker_id=bench.worker_id, worker="w:0", types=[NAME]),
+        )
+
+    lane = bench.lane(claim=claim)
+    taken: list[Slot] = []
+    thread = threading.Thread(target=lambda: taken.extend(lane.take()))
+    with ledger.transaction(bench.engine) as conn:
+        conn.execute(sa.text("SELECT FROM task WHERE id = :id FOR UPDATE"), {"id": wanted})
+        thread.start()
+        wait_for(lambda: len(tries) == 3 or not thread.is_alive(), 10, "some tries")
+    thread.join(10)
+    hasty.dispose()
+    assert ([slot.task_id for slot in taken], lane.given_up) == ([wanted], [])
 
 
 def test_a_drain_while_postgresql_is_away_puts_the_messages_back(bench: Bench) -> None:
