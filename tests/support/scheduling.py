@@ -141,7 +141,7 @@ class Office:
             leads=lambda: self.leadership.leading,
             knows_depth=lambda: True,
         )
-        self.inventory = Inventory(self.client, self.names, DEFAULT_QUEUES)
+        self.inventory = Inventory(self.client, self.names)
         with ledger.connection(self.engine) as conn:
             workers.ensure_queues(conn, DEFAULT_QUEUES)
 

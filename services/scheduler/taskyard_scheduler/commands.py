@@ -94,8 +94,8 @@ def reconcile(
     )
     client = make_redis(settings.redis_url.get_secret_value())
     try:
-        inventory = Inventory(client, names, settings.queues)
-        found = survey(engine, client, names, inventory)
+        inventory = Inventory(client, names)
+        found = survey(engine, client, names, inventory, queues=settings.queues)
         published = 0
         if not dry_run:
             publisher = make_publisher(settings.redis_url.get_secret_value(), names)

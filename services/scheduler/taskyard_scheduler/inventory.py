@@ -29,6 +29,9 @@ FROM (
 ) page ORDER BY id
 """)
 
+# One step in ix_task_live. The ledger says which queues there are, not the settings: a task type may bring its own.
+_NEXT_QUEUE = sa.text("SELECT queue FROM task WHERE finished_at IS NULL AND queue > :queue ORDER BY queue LIMIT 1")
+
 _STILL = """
     SELECT t.id, t.queue, t.publication
     FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS s(id, number)
@@ -59,9 +62,9 @@ return unknown
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in (queue, id) a walk through all queued rows has come to."""
+    """Where in (queue, id) a walk through all queued rows has come to; at first before all queues."""
 
-    queue: str
+    queue: str = ""
     after: UUID = _FIRST
 
 
@@ -78,18 +81,12 @@ class Inventory:
         self,
         client: redis.Redis,
         names: Names,
-        queues: Sequence[str],
         *,
         age_seconds: float = QUEUED_FOR_SECONDS,
     ) -> None:
-        self.queues = tuple(queues)
         self._names = names
         self._age = age_seconds
         self._unknown = client.register_script(_UNKNOWN)
-
-    @property
-    def start(self) -> Place:
-        return Place(self.queues[0])
 
     def page(self, conn: Connection, place: Place, *, age_seconds: float | None = None) -> Page:
         """The queued rows that follow, those that have been queued for long enough apart."""
@@ -99,8 +96,8 @@ class Inventory:
         old = [Publication(r.id, r.queue, r.publication) for r in rows if r.is_old]
         if len(rows) == PAGE:
             return Page(old, len(rows), Place(place.queue, rows[-1].id))
-        following = self.queues[self.queues.index(place.queue) + 1 :]
-        return Page(old, len(rows), Place(following[0]) if following else None)
+        following = conn.execute(_NEXT_QUEUE, {"queue": place.queue}).scalar()
+        return Page(old, len(rows), None if following is None else Place(following))
 
     def unknown(self, publications: Sequence[Publication]) -> list[Publication]:
         """Those whose message Redis does not have: neither waiting nor with a consumer. Raises

@@ -75,7 +75,7 @@ class Work:
             knows_depth=depth.is_known,
         )
         self.dispatcher = Dispatcher(engine, publisher)
-        inventory = Inventory(client, names, settings.queues)
+        inventory = Inventory(client, names)
         self.relay = Relay(leadership, publisher, ground, self.metrics)
         self.rebuild = Rebuild(leadership, publisher, ground, inventory, self.metrics, self.broker)
         maintenance = Maintenance(leadership, client, names, settings.queues, clock=clock)

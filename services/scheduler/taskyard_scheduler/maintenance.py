@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -11,6 +11,7 @@ import structlog
 from dramatiq.brokers.redis import MAINTENANCE_SCALE, RedisBroker
 
 from taskyard.broker.names import Names
+from taskyard.store.fleet import queue_names
 
 from .leader import Leadership
 from .metrics import SchedulerMetrics
@@ -47,7 +48,7 @@ class Maintenance:
         self._leadership = leadership
         self._client = client
         self._names = names
-        self._queues = tuple(queues)
+        self._configured = tuple(queues)
         self._clock = clock
         make_broker: Any = RedisBroker
         self._broker = make_broker(
@@ -58,12 +59,13 @@ class Maintenance:
         self._stranded: set[tuple[str, bytes]] = set()
 
     def turn(self) -> None:
-        for queue in self._queues:
+        queues = {*self._configured, *self._leadership.read(queue_names)}
+        for queue in queues:
             # Any command will do: messages that a consumer fetched which has been silent for 60 s are
             # queued again.
             self._broker.do_qsize(queue)
         self._remove_wake_lists()
-        self._search()
+        self._search(queues)
 
     def search_soon(self) -> None:
         """After a restart of Redis: the end of its log may have been lost in the middle of a publication."""
@@ -73,14 +75,14 @@ class Maintenance:
         for key in self._scan(self._names.wake_child("*")):
             self._delete_if_idle(keys=[key], args=[_WAKE_IDLE_SECONDS])
 
-    def _search(self) -> None:
+    def _search(self, queues: Iterable[str]) -> None:
         """Removes payloads that are neither in their queue's list nor with a consumer, at two searches
         running: nobody would ever be handed them, and reconcile would go on taking their tasks for known."""
         due = self._clock() >= self._search_at
         if due:
             self._search_at = self._clock() + _SEARCH_EVERY_SECONDS
         found: set[tuple[str, bytes]] = set()
-        for queue in self._queues:
+        for queue in queues:
             acks = [*self._scan(self._names.acks("*", queue))]
             if due or self._is_out_of_balance(queue, acks) or any(q == queue for q, _ in self._stranded):
                 found |= {(queue, message_id) for message_id in self._payloads_without_list(queue, acks)}

@@ -88,7 +88,7 @@ class Rebuild:
         """How many were published; None where it has to begin again."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
-        place: Place | None = self._inventory.start
+        place: Place | None = Place()
         while place is not None:
             if not self._leadership.leading:
                 raise LeadershipLost
@@ -204,7 +204,7 @@ class Missing:
                 return
             if self._place is None:
                 self._walk_began_after = True
-            place = self._place or self._inventory.start
+            place = self._place or Place()
             page = self._leadership.read(partial(self._inventory.page, place=place))
             for publication in self._inventory.unknown(page.old):
                 self._suspects.setdefault(publication, self._clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import redis
@@ -21,7 +22,7 @@ from .inventory import PAGE, Inventory, Place
 
 @dataclass(frozen=True, slots=True)
 class QueueSurvey:
-    """A queue's rows in state `queued`, and how many of these Redis does not know though it should."""
+    """How many of a queue's tasks are queued, and how many of these Redis does not know though it should."""
 
     queue: str
     queued: int
@@ -43,14 +44,18 @@ def survey(
     names: Names,
     inventory: Inventory,
     *,
+    queues: Sequence[str] = (),
     second_look_seconds: float = 2.0,
 ) -> Survey:
-    """Changes nothing. Raises LedgerUnavailable and BrokerUnavailable."""
+    """Changes nothing; `queues` are told of even where nothing waits in them.
+
+    Raises LedgerUnavailable and BrokerUnavailable.
+    """
     queued: Counter[str] = Counter()
     try:
         lost_everything = not client.exists(names.epoch)
         suspects: list[Publication] = []
-        place: Place | None = inventory.start
+        place: Place | None = Place()
         while place is not None:
             here = place
             page = ledger.run(engine, lambda conn: inventory.page(conn, here))  # noqa: B023 called at once
@@ -67,7 +72,8 @@ def survey(
         chunk = unknown[start : start + PAGE]
         missing += ledger.run(engine, lambda conn: inventory.still_queued(conn, chunk))  # noqa: B023
     lost = Counter(publication.queue for publication in missing)
-    return Survey([QueueSurvey(q, queued[q], lost[q]) for q in inventory.queues], missing, lost_everything)
+    shown = dict.fromkeys((*queues, *(queue for queue in queued if queued[queue])))
+    return Survey([QueueSurvey(q, queued[q], lost[q]) for q in shown], missing, lost_everything)
 
 
 def publish_again(engine: Engine, publisher: Publisher, inventory: Inventory, missing: list[Publication]) -> int:

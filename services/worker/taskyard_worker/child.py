@@ -46,7 +46,7 @@ from .inbox import Inbox
 from .metrics import WorkerMetrics
 from .runner import Runner
 from .slots import SlotTable
-from .submitter import LedgerSubmitter
+from .submitter import LedgerSubmitter, known_queues
 from .writer import End, Writer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -151,7 +151,7 @@ class Child:
             storage=LocalStorage(settings.storage_dir),
             connect=lambda: ledger.transaction(self._tasks_engine),
             submitter=LedgerSubmitter(
-                self._tasks_engine, self.dispatcher, cipher, settings.queues, life=settings.task_life
+                self._tasks_engine, self.dispatcher, cipher, known_queues(settings, catalogue), life=settings.task_life
             ),
             sink=self.writer,
             desk=self.desk,

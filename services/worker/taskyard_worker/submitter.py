@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,12 +11,14 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, State
 from taskyard.lifecycle.batch import Unstorable, check_storable
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.submit import NewTask, submit
+from taskyard.settings import Settings
 from taskyard.store import engine as ledger
 
 if TYPE_CHECKING:
@@ -28,12 +30,12 @@ _PAGE = 1000
 
 class LedgerSubmitter:
     def __init__(
-        self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Sequence[str], *, life: timedelta
+        self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Collection[str], *, life: timedelta
     ) -> None:
         self._engine = engine
         self._dispatcher = dispatcher
         self._cipher = cipher
-        self._queues = frozenset(queues)
+        self._queues = queues
         self._life = life
 
     def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
@@ -42,7 +44,9 @@ class LedgerSubmitter:
         Raises TaskError where a queue is unknown or not the submitter's, pydantic.ValidationError where
         parameters don't fit, LedgerUnavailable where PostgreSQL is away.
         """
-        tasks = [self._new_task(parent, child) for child in children]
+        tasks = [
+            new_task(parent, child, cipher=self._cipher, queues=self._queues, life=self._life) for child in children
+        ]
         for start in range(0, len(tasks), _PAGE):
             page = tasks[start : start + _PAGE]
             done = ledger.run(self._engine, partial(submit, tasks=page))
@@ -51,38 +55,45 @@ class LedgerSubmitter:
             self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, changes, wake_scheduler=later))
         return [t.id for t in tasks]
 
-    def _new_task(self, parent: TaskContext, child: Child) -> NewTask:
-        task_type = child.task_type
-        queue = child.queue or task_type.queue
-        if queue not in self._queues:
-            raise TaskError("unknown_queue", f"There is no queue {queue!r}.", retryable=False)
-        if parent.allowed_queues is not None and queue not in parent.allowed_queues:
-            raise TaskError(
-                "queue_not_allowed",
-                f"Whoever submitted this task may not use the queue {queue!r}.",
-                retryable=False,
-            )
-        params = task_type.accept(child.params, self._cipher)
-        try:
-            check_storable(params)
-        except Unstorable as e:
-            raise TaskError("params_invalid", str(e), retryable=False) from e
-        delay = (child.delay or timedelta(0)).total_seconds()
-        return NewTask(
-            id=new_id(),
-            name=task_type.name,
-            queue=queue,
-            params=params,
-            version=task_type.version,
-            max_attempts=task_type.retry.max_attempts,
-            soft_timeout_seconds=task_type.soft_limit.total_seconds(),
-            hard_timeout_seconds=task_type.hard_limit.total_seconds(),
-            delay_seconds=delay or None,
-            life_seconds=self._life.total_seconds(),
-            tags=list(child.tags),
-            request_id=parent.request_id,
-            traceparent=parent.traceparent,
-            submitted_by=parent.submitted_by,
-            allowed_queues=parent.allowed_queues,
-            parent_id=parent.task_id,
+
+def known_queues(settings: Settings, catalogue: Catalogue) -> frozenset[str]:
+    """Those that a child may be sent to: the configured ones, and those that task types bring with them."""
+    return frozenset({*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
+
+
+def new_task(parent: TaskContext, child: Child, *, cipher: Cipher, queues: Collection[str], life: timedelta) -> NewTask:
+    """The child as it is stored. Raises what `LedgerSubmitter` raises."""
+    task_type = child.task_type
+    queue = task_type.queue if child.queue is None else child.queue
+    if child.queue is not None and queue not in queues:
+        raise TaskError("unknown_queue", f"There is no queue {queue!r}.", retryable=False)
+    if parent.allowed_queues is not None and queue not in parent.allowed_queues:
+        raise TaskError(
+            "queue_not_allowed",
+            f"Whoever submitted this task may not use the queue {queue!r}.",
+            retryable=False,
         )
+    params = task_type.accept(child.params, cipher)
+    try:
+        check_storable(params)
+    except Unstorable as e:
+        raise TaskError("params_invalid", str(e), retryable=False) from e
+    delay = (child.delay or timedelta(0)).total_seconds()
+    return NewTask(
+        id=new_id(),
+        name=task_type.name,
+        queue=queue,
+        params=params,
+        version=task_type.version,
+        max_attempts=task_type.retry.max_attempts,
+        soft_timeout_seconds=task_type.soft_limit.total_seconds(),
+        hard_timeout_seconds=task_type.hard_limit.total_seconds(),
+        delay_seconds=delay or None,
+        life_seconds=life.total_seconds(),
+        tags=list(child.tags),
+        request_id=parent.request_id,
+        traceparent=parent.traceparent,
+        submitted_by=parent.submitted_by,
+        allowed_queues=parent.allowed_queues,
+        parent_id=parent.task_id,
+    )

@@ -11,14 +11,14 @@ ledger.
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,7 @@ from .desk import Desk
 from .implementations import Function
 from .runner import Runner
 from .slots import SlotTable
+from .submitter import known_queues, new_task
 from .writer import End
 
 
@@ -104,7 +105,8 @@ def run_task(
         stored = task_type.accept(params, cipher)
     check_storable(stored)
     work = _work(task_type, stored, attempt, task_id, submitted_by)
-    book = _Book()
+    queues = known_queues(settings, load(settings.task_modules, diagnostics=True))
+    book = _Book(partial(new_task, cipher=cipher, queues=queues, life=settings.task_life))
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
@@ -118,7 +120,7 @@ def run_task(
             cipher=cipher,
             settings=settings,
             storage=storage,
-            connect=functools.partial(ledger.transaction, engine) if engine is not None else _no_database,
+            connect=partial(ledger.transaction, engine) if engine is not None else _no_database,
             submitter=book.submit,
             sink=book,
             desk=desk,
@@ -133,9 +135,10 @@ def run_task(
 
 
 class _Book:
-    """Keeps what the worker's writer and submitter would record."""
+    """Keeps what the worker's writer and submitter would record; `check` raises where the submitter would."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[TaskContext, Child], object]) -> None:
+        self._check = check
         self.outcome: Outcome | None = None
         self.told: list[tuple[float, float | None, str]] = []
         self.stages: list[str] = []
@@ -150,7 +153,7 @@ class _Book:
 
     def submit(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
         for child in children:
-            child.task_type.params.model_validate(child.params)
+            self._check(parent, child)
         self.children.extend(children)
         return [new_id() for _ in children]
 

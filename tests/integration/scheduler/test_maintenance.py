@@ -20,24 +20,28 @@ def maintenance(office: Office) -> Maintenance:
     return Maintenance(office.leadership, office.client, office.names, DEFAULT_QUEUES, clock=office.clock)
 
 
-def fetch(office: Office, count: int) -> Any:
+def fetch(office: Office, count: int, queue: str = "default") -> Any:
     """As a worker's consumer does."""
     make: Any = RedisBroker
     broker = make(client=office.client, middleware=[], namespace="taskyard", maintenance_chance=0)
-    assert len(broker.do_fetch("default", count)) == count
+    assert len(broker.do_fetch(queue, count)) == count
     return broker
 
 
-def test_messages_of_a_dead_consumer_come_back(office: Office, maintenance: Maintenance, engine: Engine) -> None:
-    publications = put_in(engine, 3).publications
+@pytest.mark.parametrize("queue", ["default", "reports"], ids=["a configured queue", "a worker's own queue"])
+def test_messages_of_a_dead_consumer_come_back(
+    office: Office, maintenance: Maintenance, engine: Engine, queue: str
+) -> None:
+    make_worker(engine, queues=(queue,))
+    publications = put_in(engine, 3, queue=queue).publications
     office.publisher.publish(publications)
-    broker = fetch(office, 2)
+    broker = fetch(office, 2, queue)
     maintenance.turn()
-    assert len(office.messages()) == 1  # it may still be alive
+    assert len(office.messages(queue)) == 1  # it may still be alive
     heartbeats = "taskyard:__heartbeats__"
     office.client.zadd(heartbeats, {broker.broker_id: (time.time() - 61) * 1000})
     maintenance.turn()
-    assert set(office.messages()) == {p.message_id for p in publications}
+    assert set(office.messages(queue)) == {p.message_id for p in publications}
     maintenance.turn()
     assert office.client.zscore(heartbeats, broker.broker_id) is None
 

@@ -195,6 +195,19 @@ def test_the_walk_comes_round_all_pages_and_queues(office: Office, engine: Engin
     assert len(missing._suspects) == 12 * PAGE + 1
 
 
+def test_a_queue_that_is_in_nobodys_settings_is_looked_after_too(office: Office, engine: Engine) -> None:
+    """A task type may bring a queue of its own, and the scheduler need not know the type."""
+    ids = [p.message_id for p in put_in(engine, 3, queue="reports").publications]
+    execute(engine, "DELETE FROM outbox")
+    office.age(60)
+    missing, rebuild = make_missing(office), make_rebuild(office)
+    rebuild.turn()
+    assert sorted(office.messages("reports")) == sorted(ids)
+    office.client.delete(office.names.messages("reports"), office.names.queue("reports"))
+    look_again(office, missing)
+    eventually(lambda: sorted(office.messages("reports")) == sorted(ids))
+
+
 def test_reconcile_pauses_after_a_change_of_postgresql(office: Office, engine: Engine) -> None:
     put_in(engine, 1)
     execute(engine, "DELETE FROM outbox")

@@ -20,7 +20,7 @@ from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
 from taskyard.store import audit, fleet, reads
 from taskyard.store import engine as ledger
-from taskyard_scheduler import depth
+from taskyard_scheduler import depth, inventory
 
 from . import seeding
 from .plans import Plan, plans_of
@@ -171,6 +171,14 @@ def test_the_overdue_outbox_is_found_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: publish.overdue(conn, older_than=timedelta(0)), pages=200 * 6)
     (plan,) = plans_of(seeded.conn, lambda conn: publish.overdue(conn, older_than=timedelta(0)))
     assert plan.scans("task") == ["Index Scan pk_task"], str(plan)
+
+
+def test_a_walk_through_what_is_queued_reads_a_page_and_its_rows(seeded: Seeded) -> None:
+    after = min(seeded.queued)
+    first = {"queue": "default", "after": after, "limit": 1000, "age": 30.0}
+    seeded.measure(lambda conn: conn.execute(inventory._QUEUED, first), pages=1000 + 50)
+    (plan,) = seeded.measure(lambda conn: conn.execute(inventory._NEXT_QUEUE, {"queue": "default"}), pages=20)
+    assert plan.scans("task") == ["Index Only Scan ix_task_live"], str(plan)
 
 
 def test_reading_tasks_by_their_ids_is_flat(seeded: Seeded) -> None:

@@ -61,6 +61,12 @@ def talk(params: TalkParams, context: TaskContext) -> Talked:
         case "submit":
             context.submit(load(diagnostics=True)["diagnostics.echo"], {"value": 1})
             context.submit_many([Child(load(diagnostics=True)["diagnostics.echo"], {"value": n}) for n in (2, 3)])
+        case "submit loosely":
+            context.submit(load(diagnostics=True)["diagnostics.sleep"], {"seconds": "1"})
+        case "submit nowhere":
+            context.submit(load(diagnostics=True)["diagnostics.echo"], {"value": 1}, queue="nowhere")
+        case "submit a NUL":
+            context.submit(load(diagnostics=True)["diagnostics.echo"], {"value": "\x00"})
         case "exit":
             sys.exit(3)
     return Talked(token_length=len(params.token.reveal()))
@@ -103,6 +109,21 @@ def test_children_are_checked_and_kept() -> None:
         ("diagnostics.echo", 2),
         ("diagnostics.echo", 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        ("submit loosely", "task_exception"),
+        ("submit nowhere", "unknown_queue"),
+        ("submit a NUL", "params_invalid"),
+    ],
+)
+def test_children_are_refused_as_a_worker_refuses_them(then: str, code: str) -> None:
+    run = run_task(talk, {"token": "x", "then": then})
+    assert isinstance(run.outcome, Failed | RetryIn)
+    assert run.outcome.fault.code == code
+    assert run.submitted == []
 
 
 def test_without_a_database_the_error_says_so() -> None:

@@ -1,0 +1,122 @@
+"""What a running task submits is committed, published, and bound to what its submitter may do."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import ValidationError
+
+from taskyard.catalogue.secrets import Cipher, Secret
+from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
+from taskyard.domain.errors import TaskError
+from taskyard.domain.ids import new_id
+from taskyard.settings import Settings
+from taskyard.storage.local import LocalStorage
+from taskyard_worker.context import Child, TaskContext
+from taskyard_worker.submitter import LedgerSubmitter, known_queues
+from tests.integration.worker.parts import Bench, Quiet
+
+
+class ReportParams(Params):
+    page: int = 1
+    token: Secret[str] | None = None
+
+
+REPORT = TaskType(name="test.report", description="", params=ReportParams, result=Result, queue="reports")
+CIPHER = Cipher([Fernet.generate_key().decode()])
+
+
+class Desk:
+    """A running task that submits."""
+
+    def __init__(self, bench: Bench, storage: LocalStorage) -> None:
+        self.bench = bench
+        self.told = Quiet()
+        settings = Settings()
+        self._submit = LedgerSubmitter(
+            bench.engine,
+            self.told,  # type: ignore[arg-type]
+            CIPHER,
+            known_queues(settings, Catalogue([REPORT])),
+            life=timedelta(hours=1),
+        )
+        self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
+
+    def submit(self, *children: Child, allowed: Sequence[str] | None = None) -> list[UUID]:
+        self.parent = TaskContext(
+            task_id=new_id(), claim=new_id(), name="test.parent", attempt=1, submitter=self._submit,
+            request_id="r-1", submitted_by="ci", allowed_queues=allowed, **self._given,
+        )  # fmt: skip
+        return self.parent.submit_many(children)
+
+
+@pytest.fixture
+def desk(bench: Bench, tmp_path: Any) -> Desk:
+    return Desk(bench, LocalStorage(tmp_path))
+
+
+def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(desk: Desk) -> None:
+    ids = desk.submit(
+        Child(REPORT, {"page": 2}), Child(REPORT, {}, "default", tags=["a"]), allowed=["reports", "default"]
+    )
+    rows = desk.bench.rows()
+    assert [(rows[i].queue, rows[i].state, rows[i].tags) for i in ids] == [
+        ("reports", "queued", []),
+        ("default", "queued", ["a"]),
+    ]
+    for row in rows.values():
+        assert (row.parent_id, row.request_id, row.submitted_by) == (desk.parent.task_id, "r-1", "ci")
+        assert row.allowed_queues == ["reports", "default"]
+        assert 3500 < (row.expires_at - row.created_at).total_seconds() <= 3600
+    (committed,) = desk.told.committed
+    assert [p.task_id for p in committed.publications] == ids
+    (boxed,) = desk.bench.query("SELECT id, task_ids FROM outbox")
+    assert (boxed.id, sorted(boxed.task_ids)) == (committed.outbox_id, sorted(ids))
+
+
+def test_a_delayed_child_is_scheduled_and_wakes_the_scheduler(desk: Desk) -> None:
+    (child,) = desk.submit(Child(REPORT, {}, delay=timedelta(minutes=1)))
+    assert desk.bench.states([child]) == ["scheduled"]
+    (committed,) = desk.told.committed
+    assert (committed.publications, committed.wake_scheduler) == ([], True)
+
+
+def test_a_secret_handed_on_is_sealed_again(desk: Desk) -> None:
+    (child,) = desk.submit(Child(REPORT, {"token": Secret("s3cr3t")}))
+    stored = desk.bench.rows()[child].params
+    assert "s3cr3t" not in str(stored)
+    assert REPORT.read(stored, CIPHER).token == Secret("s3cr3t")
+
+
+@pytest.mark.parametrize(
+    ("child", "allowed", "code"),
+    [
+        (Child(REPORT, {}, "nowhere"), None, "unknown_queue"),
+        (Child(REPORT, {}, ""), None, "unknown_queue"),
+        (Child(REPORT, {}), ["default"], "queue_not_allowed"),
+        (Child(REPORT, {}, "default"), ["reports"], "queue_not_allowed"),
+    ],
+)
+def test_a_child_in_a_queue_that_is_unknown_or_not_allowed_is_refused(
+    desk: Desk, child: Child, allowed: list[str] | None, code: str
+) -> None:
+    with pytest.raises(TaskError) as refused:
+        desk.submit(Child(REPORT, {}, allowed[0] if allowed else None), child, allowed=allowed)
+    assert (refused.value.code, refused.value.retryable) == (code, False)
+    assert desk.bench.rows() == {}, "nor are the others"
+
+
+def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(desk: Desk) -> None:
+    for params in ({"page": "1"}, {"page": True}, {"pages": 1}):
+        with pytest.raises(ValidationError):
+            desk.submit(Child(REPORT, params))
+    assert desk.bench.rows() == {}
+
+
+def test_many_children_go_in_pages(desk: Desk) -> None:
+    ids = desk.submit(*(Child(REPORT, {"page": n}) for n in range(2_500)))
+    assert [len(c.publications) for c in desk.told.committed] == [1000, 1000, 500]
+    assert sorted(desk.bench.rows()) == sorted(ids)
