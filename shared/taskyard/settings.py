@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         default=24.0, gt=0, le=24 * 365, validation_alias=_names("TASK_TIMEOUT_HOURS", "TASK_TIMEOUT_HOURS")
     )
     crash_limit: int = Field(default=3, ge=1, validation_alias=_names("CRASH_LIMIT"))
+    replay_per_second: float = Field(
+        default=50.0,
+        ge=0.1,
+        le=10_000,
+        description="Dead letters that are retried together go one after the other, so many a second.",
+        validation_alias=_names("REPLAY_PER_SECOND"),
+    )
     storage_dir: Path = Field(default=Path(".taskyard/storage"), validation_alias=_names("STORAGE_DIR"))
     temp_dir: Path = Field(default=Path("temp"), validation_alias=_names("TEMP_DIR", "TEMP_DIR"))
 

@@ -55,6 +55,7 @@ WRONG = [
     ("TASKYARD_DIAGNOSTICS", "perhaps"),
     ("TASKYARD_TASK_TIMEOUT_HOURS", "nan"),
     ("TASKYARD_CRASH_LIMIT", "0"),
+    ("TASKYARD_REPLAY_PER_SECOND", "0"),
     ("TASKYARD_API_PORT", "65536"),
     ("TASKYARD_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.org"),
     ("TASKYARD_CORS_ORIGINS", "*"),

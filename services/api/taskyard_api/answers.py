@@ -92,6 +92,12 @@ class TaskPage(Shown):
     next_cursor: str | None
 
 
+class Handled(Shown):
+    matched: int = Field(description="All that fit, with those beyond the first 1,000.")
+    changed: int
+    sample: list[Task] = Field(default=[], description="With `dry_run`: the first of them, in the order they would go.")
+
+
 class BatchItem(Shown):
     id: UUID
     name: str

@@ -20,7 +20,7 @@ from .ledger import Ledger
 from .live import Live
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, documents, events, fleet, health, task_types, tasks, tree_items
+from .resources import audit, dead_letters, documents, events, fleet, health, task_types, tasks, tree_items
 from .streams import Streams
 from .submission import Submission
 from .uploads import Files
@@ -43,6 +43,7 @@ class Collaborators:
     gate: Gate
     lifespan: Any
     task_life: timedelta
+    replay_per_second: float
     worker_lease: timedelta
     support_url: str | None = None
     cors_origins: tuple[str, ...] = ()
@@ -74,6 +75,9 @@ ROUTES: dict[str, type] = {
     "/api/v1/events": events.Events,
     "/api/v1/task-types": task_types.TaskTypes,
     "/api/v1/task-types/{name}": task_types.OneTaskType,
+    "/api/v1/dead-letters": dead_letters.DeadLetters,
+    "/api/v1/dead-letters/retry": dead_letters.Retry,
+    "/api/v1/dead-letters/discard": dead_letters.Discard,
     "/api/v1/queues": fleet.Queues,
     "/api/v1/queues/{name}": fleet.OneQueue,
     "/api/v1/workers": fleet.Workers,
@@ -102,6 +106,7 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
 def _resources(c: Collaborators) -> dict[str, object]:
     shown = TaskViews(c.support_url)
     types = task_types.TaskTypes(c.catalogue)
+    handling = dead_letters.Handling(c.ledger, c.dispatcher, shown)
     queues = fleet.Queues(c.ledger, lease=c.worker_lease)
     workers = fleet.Workers(c.ledger, lease=c.worker_lease)
     made: list[object] = [
@@ -115,6 +120,9 @@ def _resources(c: Collaborators) -> dict[str, object]:
         events.Events(c.live, c.streams),
         types,
         task_types.OneTaskType(types),
+        dead_letters.DeadLetters(c.ledger, shown),
+        dead_letters.Retry(handling, life=c.task_life, per_second=c.replay_per_second),
+        dead_letters.Discard(handling),
         queues,
         fleet.OneQueue(queues),
         workers,

@@ -187,6 +187,7 @@ def build(settings: Settings) -> Service:
             ),
             lifespan=lifespan,
             task_life=settings.task_life,
+            replay_per_second=settings.replay_per_second,
             worker_lease=lease,
             support_url=settings.support_url,
             cors_origins=settings.cors_origins,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import falcon.asgi
 import structlog
+from sqlalchemy import Connection
 
 from taskyard.lifecycle import keyed
 from taskyard.lifecycle.keyed import IdempotencyKey, StoredAnswer
@@ -81,6 +82,28 @@ async def once(
     headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
     answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
     await ledger.run(lambda conn: keyed.keep_answer(conn, key, answer))
+
+
+async def once_with_the_change(
+    ledger: Ledger,
+    key: IdempotencyKey | None,
+    resp: falcon.asgi.Response,
+    work: Callable[[Connection], StoredAnswer],
+) -> None:
+    """Like `once`, for work that is one transaction: the key is taken and the answer kept in that same transaction. A
+    repeat that comes meanwhile waits for it; nothing is done twice even where its commit's answer got lost.
+    """
+
+    def change(conn: Connection) -> StoredAnswer:
+        kept = None if key is None else keyed.reserve(conn, key)
+        if kept is not None:
+            return kept
+        answer = work(conn)
+        if key is not None:
+            keyed.keep_answer(conn, key, answer)
+        return answer
+
+    replay(resp, await ledger.run_transaction(change))
 
 
 @asynccontextmanager

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
 from taskyard.domain.tasks import State
 from taskyard.store.audit import Action
@@ -27,6 +37,13 @@ def _rfc3339(value: object) -> object:
     return value
 
 
+def _id(value: object) -> object:
+    """With hyphens and nothing around it, as ids are shown."""
+    if isinstance(value, str) and len(value) != 36:
+        raise ValueError("must be the id of a task")
+    return value
+
+
 def _in_utc(value: datetime) -> datetime:
     """The same instant in UTC. The bounds leave room for offsets and for sums: PostgreSQL knows years that Python does
     not, and a row with one of them could never be read again."""
@@ -43,9 +60,11 @@ def _number(value: object) -> object:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)]
+Id = Annotated[UUID, BeforeValidator(_id, json_schema_input_type=UUID)]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
+ErrorCode = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Body(BaseModel):
@@ -80,6 +99,32 @@ class SubmitBatch(Body):
     tasks: list[SubmitTask] = Field(min_length=1, max_length=MAX_TASKS)
 
 
+class DeadLettersFilter(Body):
+    """All conditions hold together; none: every dead letter."""
+
+    name: TaskName | None = None
+    queue: QueueName | None = None
+    code: ErrorCode | None = Field(default=None, description="Of the task's error.")
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class DeadLettersBody(Body):
+    """Which dead letters: `ids`, or those that fit a `filter`."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["filter"]}]})
+
+    ids: list[Id] = Field(default_factory=list, min_length=1, max_length=MAX_TASKS)
+    filter: DeadLettersFilter = Field(default_factory=DeadLettersFilter)
+    dry_run: Annotated[bool, Strict()] = Field(default=False, description="Only count them, and show some.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DeadLettersBody:
+        if len(self.model_fields_set & {"ids", "filter"}) != 1:
+            raise ValueError("say which by `ids` or by `filter`, and not by both")
+        return self
+
+
 class ThumbnailBody(Body):
     width: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
     height: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
@@ -109,6 +154,14 @@ class TasksQuery(PageQuery):
     name: TaskName | None = None
     queue: QueueName | None = None
     tag: Tag | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class DeadLettersQuery(PageQuery):
+    name: TaskName | None = None
+    queue: QueueName | None = None
+    code: ErrorCode | None = Field(default=None, description="Of the task's error.")
     created_after: Instant | None = None
     created_before: Instant | None = None
 

@@ -7,7 +7,8 @@ Who moves a task on:
     queued     a worker's consumer took it (`claim`), or said that it has it (`assert_claims`) -> running
     running    its attempt ended (`finish`), its worker died (`rescue`) or gave it back (`release`)
     retrying   the backoff is over (scheduler, `promote`)         -> queued
-    succeeded, failed, cancelled are final; only a person's `retry` leads out of the last two.
+    succeeded, failed, cancelled are final; only a person's `retry` leads out of the last two, at once, or `replay`
+               out of failed, when its turn comes           -> scheduled
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Event(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "expire"  # its whole life is over while it waits; for what runs that is a time limit
     RETRY = "retry"  # a person asks for another run
+    REPLAY = "replay"  # a person asks for another run of dead letters, one after the other
 
 
 _S, _E = State, Event
@@ -79,6 +81,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.RETRYING, _E.EXPIRE): _S.FAILED,
     (_S.FAILED, _E.RETRY): _S.QUEUED,
     (_S.CANCELLED, _E.RETRY): _S.QUEUED,
+    (_S.FAILED, _E.REPLAY): _S.SCHEDULED,
 }
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the statement is put together from the fragment in this file; every value is bound
 """retry: a person gives a failed or cancelled task another run, with fresh budgets; its history is kept."""
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from sqlalchemy import Connection
 
 from .finish import Recorded, recorded
 
-_RETRY = sa.text("""
+# What a retry forgets of the runs before; their history is in attempts and timeline.
+FRESH = """failures = 0, crashes = 0, suspicions = 0, put_offs = 0, finished_at = NULL, cancel_requested_at = NULL,
+        discarded_at = NULL, error = NULL, result = NULL, partial = false"""
+
+_RETRY = sa.text(f"""
 WITH locked AS (
     SELECT id FROM task WHERE id = ANY(:ids) AND state IN ('failed','cancelled') ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE task t SET state = 'queued', run_at = now(), queued_at = now(), publication = t.publication + 1,
-        failures = 0, crashes = 0, suspicions = 0, put_offs = 0, finished_at = NULL, cancel_requested_at = NULL,
-        discarded_at = NULL, error = NULL, result = NULL, partial = false,
+        {FRESH},
         expires_at = CASE WHEN t.expires_at <= now() THEN now() + CAST(:life AS interval) ELSE t.expires_at END
     FROM locked l WHERE t.id = l.id
     RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id

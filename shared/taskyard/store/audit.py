@@ -30,6 +30,8 @@ class Action(StrEnum):
     TASK_CANCEL = "task.cancel"
     TASK_RETRY = "task.retry"
     TREE_ITEM_DELETE = "tree_item.delete"
+    DEAD_LETTERS_RETRY = "dead_letters.retry"
+    DEAD_LETTERS_DISCARD = "dead_letters.discard"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
 

@@ -24,15 +24,15 @@ from ..domain.tasks import LIVE, State
 # on ids with this much room, and the exact condition besides.
 CLOCK_SKEW = timedelta(minutes=1)
 
-_COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
+COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
     t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,
     t.cancel_requested_at, t.worker, t.tags, t.request_id, t.traceparent, t.version, t.submitted_by, t.partial,
     t.limits, t.discarded_at, t.workflow_id, t.schedule_id, t.parent_id"""
-_PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
+PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
     p.updated_at AS progress_at"""
 
 _BY_IDS = sa.text(
-    f"SELECT {_COLUMNS}, {_PROGRESS} FROM task t LEFT JOIN task_progress p ON p.task_id = t.id"
+    f"SELECT {COLUMNS}, {PROGRESS} FROM task t LEFT JOIN task_progress p ON p.task_id = t.id"
     " WHERE t.id = ANY(:ids) ORDER BY t.id"
 )
 
@@ -141,8 +141,8 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
             # The primary key backwards, or ix_task_tags.
             inner, where = "task t", f"WHERE {both}" if both else ""
     return sa.text(
-        f"WITH page AS MATERIALIZED (SELECT {_COLUMNS} FROM {inner} {where} {tail})"
-        f" SELECT t.*, {_PROGRESS} FROM page t LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id DESC"
+        f"WITH page AS MATERIALIZED (SELECT {COLUMNS} FROM {inner} {where} {tail})"
+        f" SELECT t.*, {PROGRESS} FROM page t LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id DESC"
     )
 
 

@@ -129,6 +129,27 @@ task = Table(
         postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
     ),
     Index("ix_task_suspect", "queue", "id", postgresql_where=text("suspicions > 0 AND finished_at IS NULL")),
+    Index(
+        "ix_task_dead_letter_queue",
+        "queue",
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index(
+        "ix_task_dead_letter_code",
+        "queue",
+        text("(error ->> 'code')"),
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index(
+        "ix_task_dead_letter_name_code",
+        "queue",
+        "name",
+        text("(error ->> 'code')"),
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
@@ -144,6 +165,14 @@ task_progress = Table(
     Column("message", Text, nullable=False, server_default=text("''")),
     Column("updated_at", _TIME, nullable=False, server_default=func.now()),
     postgresql_with={"fillfactor": "50"},
+)
+
+pace = Table(
+    "pace",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("free_at", _TIME, nullable=False, comment="when the next one may go"),
+    comment="what goes in single file: replays",
 )
 
 timeline_seq = Sequence("timeline_seq", metadata=metadata)

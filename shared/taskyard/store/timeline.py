@@ -6,7 +6,7 @@ Every event has an id that stays the same between reads and can be compared, `at
     a.1.0       attempt a began
     a.2.<seq>   noted while attempt a ran: progress, log, cancel_requested
     a.3.<seq>   attempt a ended: succeeded, failed, retrying, cancelled, released, crashed, suspected
-    a.4.<seq>   afterwards, before the next attempt: cancelled, retried, put_off, expired
+    a.4.<seq>   afterwards, before the next attempt: cancelled, retried, put_off, expired, discarded
 
 `seq` comes from one sequence for attempts and notes, and whoever writes them holds the task's row or its
 claim, so it grows within a task. A final state that left no row of its own (a crash that was one too many,
@@ -46,7 +46,7 @@ class EventId(NamedTuple):
 BEGINNING = EventId(-1, 0, 0)
 _SUBMITTED, _STARTED, _NOTED, _ENDED, _AFTERWARDS = range(5)
 # Notes that are written while the task does not run; they carry the attempt number reached so far.
-_BETWEEN_ATTEMPTS = frozenset({"cancelled", "retried", "put_off", "expired"})
+_BETWEEN_ATTEMPTS = frozenset({"cancelled", "retried", "put_off", "expired", "discarded"})
 _FINAL_KINDS = frozenset({*map(str, FINAL), "expired"})
 
 
@@ -93,9 +93,10 @@ _NOTES = sa.text("""
 SELECT id, attempt, at, kind, data FROM task_event
 WHERE task_id = :id AND id > :sequence AND attempt >= :attempt ORDER BY id LIMIT :limit
 """)
+# Behind which a final state is told that left no row: what comes after it must not move it.
 _LAST = sa.text("""
 (SELECT id, outcome AS kind FROM task_attempt WHERE task_id = :id ORDER BY id DESC LIMIT 1)
-UNION ALL (SELECT id, kind FROM task_event WHERE task_id = :id ORDER BY id DESC LIMIT 1)
+UNION ALL (SELECT id, kind FROM task_event WHERE task_id = :id AND kind <> 'discarded' ORDER BY id DESC LIMIT 1)
 ORDER BY id DESC LIMIT 1
 """)
 
@@ -121,11 +122,11 @@ def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, lim
     events = [_submitted(task), *(e for row in attempts for e in _of_attempt(row)), *map(_of_note, notes)]
     if task.state == State.RUNNING:
         events.append(_started(task.attempt, task.started_at, task.worker))
-    events.sort(key=lambda e: e.id)
     cut = len(notes) > limit or len(attempts) > limit
     is_final = task.state in FINAL
     if is_final and not cut:
         _conclude(conn, task_id, task, events)
+    events.sort(key=lambda e: e.id)
     fresh = [e for e in events if e.id > after]
     progress = None
     if task.updated_at is not None:

@@ -83,6 +83,15 @@ def test_what_was_refused_or_changed_nothing_leaves_no_row(api: Api) -> None:
     assert [row["target"]["id"] for row in rows(api)] == [task, running]
 
 
+def test_what_follows_a_cancelled_task_is_named_with_it(api: Api) -> None:
+    parent, child = (api.submit()["id"] for _ in range(2))
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE task SET parent_id = :parent WHERE id = :id"), {"parent": parent, "id": child})
+    assert api.http.post(f"/api/v1/tasks/{parent}/cancel").status_code == 202
+    (row,) = rows(api)
+    assert (row["target"]["id"], row["details"]["followed"]) == (parent, [child])
+
+
 def test_a_repeat_under_its_idempotency_key_is_one_change(api: Api) -> None:
     task = api.submit()["id"]
     for _ in range(2):

@@ -16,7 +16,15 @@ ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
 # What a schema cannot say: which names there are, which years a time may be in, and that a raw upload needs X-Filename
 # where a form does not.
-MAY_REFUSE_WHAT_FITS = {"/api/v1/audit", "/api/v1/tasks", "/api/v1/tasks/batch", "/api/v1/tree-items"}
+MAY_REFUSE_WHAT_FITS = {
+    "/api/v1/audit",
+    "/api/v1/dead-letters",
+    "/api/v1/dead-letters/discard",
+    "/api/v1/dead-letters/retry",
+    "/api/v1/tasks",
+    "/api/v1/tasks/batch",
+    "/api/v1/tree-items",
+}
 
 
 @pytest.mark.slow

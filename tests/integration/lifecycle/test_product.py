@@ -26,6 +26,9 @@ from taskyard.domain.tasks import (
 )
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry
 from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.dead_letters import replay
+from taskyard.store import dead_letters
+from taskyard.store.audit import Actor
 
 from .rows import FAULT, PAST, Worker, claim_of, events, outbox, put, read
 
@@ -56,6 +59,11 @@ def asserts(worker: Worker, task_id: UUID) -> object:
     return assert_claims(worker.conn, [Assertion(task_id, claim_id, attempt, "w:1")], worker_id=worker.id)
 
 
+def replays(worker: Worker, task_id: UUID) -> object:
+    wanted = dead_letters.Wanted(ids=[task_id])
+    return replay(worker.conn, wanted, by=Actor("ci"), life=timedelta(days=1), per_second=50)
+
+
 VERBS: dict[Event, Verb] = {
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
@@ -68,6 +76,7 @@ VERBS: dict[Event, Verb] = {
     Event.BACK_OFF: ends(RetryIn(FAULT, timedelta(seconds=60))),
     Event.CANCEL: cancels,
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
+    Event.REPLAY: replays,
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
 }
 

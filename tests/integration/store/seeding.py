@@ -12,6 +12,7 @@ MILLION = 1_000_000
 QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 NAMES = ("email.send", "files.process_large_file", "data.sync", "users.update_stats", "health.check")
 RARE_NAME = "payments.process"
+RARE_CODE = "payment_declined"
 RARE_TAG, COMMON_TAG = "vip", "import"
 
 LIVE_WORKER = UUID("00000000-0000-7000-8000-000000000001")
@@ -66,7 +67,8 @@ SELECT id, name, queue, jsonb_build_object('value', n, 'note', 'a task of ordina
     CASE WHEN state IN ('retrying','failed') THEN 1 ELSE 0 END,
     CASE WHEN state IN ('succeeded','failed','cancelled') THEN at END,
     CASE WHEN state = 'succeeded' THEN jsonb_build_object('value', 1) END,
-    CASE WHEN state = 'failed' THEN jsonb_build_object('code', 'smtp_refused') END, 'ci'
+    CASE WHEN state = 'failed' THEN
+        jsonb_build_object('code', CASE WHEN mod(k, 500) = 7 THEN %(rare_code)s ELSE 'smtp_refused' END) END, 'ci'
 FROM (
     SELECT n, k, at,
         (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid
@@ -119,6 +121,7 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
                 "lost": LOST_WORKER,
                 "names": list(NAMES),
                 "rare_name": RARE_NAME,
+                "rare_code": RARE_CODE,
                 "queues": list(QUEUES),
                 "rare_tag": RARE_TAG,
                 "common_tag": COMMON_TAG,

@@ -18,8 +18,10 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
-from taskyard.store import audit, fleet, reads
+from taskyard.lifecycle.dead_letters import discard, replay
+from taskyard.store import audit, dead_letters, fleet, reads
 from taskyard.store import engine as ledger
+from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, inventory
 
 from . import seeding
@@ -231,6 +233,52 @@ def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded:
     now = seeded.conn.execute(sa.text("SELECT now()")).scalar_one()
     wanted = reads.TaskFilter(created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7))
     seeded.measure(lambda conn: reads.tasks_page(conn, wanted), pages=20_000)
+
+
+DEAD: list[dict[str, Any]] = [
+    {},
+    {"name": seeding.NAMES[0]},
+    {"name": seeding.RARE_NAME},
+    {"name": "no.such"},
+    {"queue": "default"},
+    {"queue": "selection"},
+    {"queues": frozenset({"selection"})},
+    {"code": "smtp_refused"},
+    {"code": seeding.RARE_CODE},
+    {"code": "no_such"},
+    {"code": seeding.RARE_CODE, "queue": "default"},
+    {"name": seeding.NAMES[1], "code": seeding.RARE_CODE},
+    {"name": seeding.RARE_NAME, "code": "smtp_refused"},
+]
+
+
+@pytest.mark.parametrize("wanted", DEAD, ids=str)
+def test_a_page_of_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
+    # A walk of at most 50 rows in each queue, over rows that are not in order of their making, and the 50 themselves.
+    asked = dead_letters.Wanted(**wanted)
+    pages = len(seeding.QUEUES) * 60 + 400
+    plans = seeded.measure(lambda conn: dead_letters.page(conn, asked), pages=pages)
+    plans += seeded.measure(lambda conn: dead_letters.page(conn, asked, before=seeded.middle), pages=pages)
+    for plan in plans:
+        assert all("dead_letter" in scan or "pk_task" in scan for scan in plan.scans("task")), str(plan)
+
+
+@pytest.mark.parametrize("wanted", DEAD, ids=str)
+def test_what_is_done_to_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
+    # Counting looks at every one that matches, choosing and writing only at so many.
+    asked, by, limit = dead_letters.Wanted(**wanted), Actor("ops"), 100
+    dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
+    pages = dead + limit * 60 + 500
+    seeded.measure(lambda conn: dead_letters.count(conn, asked), pages=dead + 500)
+    more: dict[str, Any] = {"life": timedelta(days=1), "per_second": 50}
+    seeded.measure(lambda conn: replay(conn, asked, by=by, limit=limit, **more), pages=pages)
+    seeded.measure(lambda conn: discard(conn, asked, by=by, limit=limit), pages=pages)
+
+
+def test_what_is_done_to_dead_letters_by_their_ids_is_flat(seeded: Seeded) -> None:
+    asked, by = dead_letters.Wanted(ids=seeded.failed), Actor("ops")
+    seeded.measure(lambda conn: replay(conn, asked, by=by, life=timedelta(days=1), per_second=50), pages=N * 70)
+    seeded.measure(lambda conn: discard(conn, asked, by=by), pages=N * 70)
 
 
 AUDITED: list[dict[str, Any]] = [

@@ -252,8 +252,11 @@ class TaskCancel:
                 if one.before in FINAL:
                     continue
                 followed = cancel_descendants(conn, task_id, actor=actor.name)
-                if not one.is_repeated:
-                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **_told(one.change), before=one.before)
+                if followed or not one.is_repeated:
+                    told = {**_told(one.change), "before": one.before}
+                    if followed:
+                        told["followed"] = [child.task_id for child in followed[:MAX_TASKS]]
+                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **told)
             return found, followed
 
         await visible_task(self._ledger, task_id, req.context.caller)

@@ -118,6 +118,13 @@ def upgrade() -> None:
         postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
     )
     op.create_table(
+        "pace",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("free_at", sa.DateTime(timezone=True), nullable=False, comment="when the next one may go"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pace")),
+        comment="what goes in single file: replays",
+    )
+    op.create_table(
         "queue",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
@@ -240,6 +247,27 @@ def upgrade() -> None:
         "ix_task_dead_letter",
         "task",
         ["queue", "name", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.create_index(
+        "ix_task_dead_letter_queue",
+        "task",
+        ["queue", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.create_index(
+        "ix_task_dead_letter_code",
+        "task",
+        ["queue", sa.literal_column("(error ->> 'code')"), "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.create_index(
+        "ix_task_dead_letter_name_code",
+        "task",
+        ["queue", "name", sa.literal_column("(error ->> 'code')"), "id"],
         unique=False,
         postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
     )
@@ -464,6 +492,21 @@ def downgrade() -> None:
     op.drop_index("ix_task_ended", table_name="task", postgresql_where=sa.text("finished_at IS NOT NULL"))
     op.drop_index("ix_task_due", table_name="task", postgresql_where=sa.text("due_at IS NOT NULL"))
     op.drop_index(
+        "ix_task_dead_letter_queue",
+        table_name="task",
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.drop_index(
+        "ix_task_dead_letter_code",
+        table_name="task",
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.drop_index(
+        "ix_task_dead_letter_name_code",
+        table_name="task",
+        postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
+    )
+    op.drop_index(
         "ix_task_dead_letter",
         table_name="task",
         postgresql_where=sa.text("state = 'failed' AND discarded_at IS NULL"),
@@ -472,6 +515,7 @@ def downgrade() -> None:
     op.drop_table("queue_minute")
     op.drop_table("queue_depth")
     op.drop_table("queue")
+    op.drop_table("pace")
     op.drop_table("outbox")
     op.drop_table("leader")
     op.drop_index("ix_idempotency_key_created_at", table_name="idempotency_key")

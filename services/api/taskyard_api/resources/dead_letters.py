@@ -1,0 +1,139 @@
+"""Dead letters: listed, retried, discarded. One of them is a task like any other: `/tasks/{id}` has its error,
+`/tasks/{id}/events` its attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import falcon.asgi
+from sqlalchemy import Connection
+
+from taskyard.lifecycle.dead_letters import Handled, discard, replay
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.store import dead_letters
+from taskyard.store.audit import Actor
+from taskyard.store.dead_letters import Wanted
+
+from .. import answers, views
+from ..auth import Caller, Scope
+from ..bodies import read_json, validated
+from ..idempotency import key_of, once_with_the_change
+from ..ledger import Ledger
+from ..models import DeadLettersBody, DeadLettersQuery
+from ..operations import Answer, operation
+from ..paging import next_cursor, read_cursor
+from ..queries import query_of
+from ..requests import Request
+from ..views import TaskViews
+
+SAMPLE = 10
+
+Verb = Callable[[Connection, Wanted, Actor], Handled]
+
+
+class DeadLetters:
+    def __init__(self, ledger: Ledger, shown: TaskViews) -> None:
+        self._ledger = ledger
+        self._shown = shown
+
+    @operation(
+        summary="Failed tasks that nobody has retried or discarded, newest first",
+        scope=Scope.READ,
+        query=DeadLettersQuery,
+        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage)},
+    )
+    async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
+        query = query_of(DeadLettersQuery, req)
+        wanted = Wanted(
+            name=query.name,
+            queue=query.queue,
+            code=query.code,
+            created_after=query.created_after,
+            created_before=query.created_before,
+            queues=req.context.caller.queues,
+        )
+        before = read_cursor(query.cursor)
+        rows = await self._ledger.run(
+            lambda conn: dead_letters.page(conn, wanted, before=before, limit=query.limit + 1)
+        )
+        items = [self._shown.of_row(row) for row in rows[: query.limit]]
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
+
+
+class Handling:
+    """What retrying and discarding have in common: ids or a filter, counted or done."""
+
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, shown: TaskViews) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._shown = shown
+
+    async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
+        value, body = await read_json(req)
+        asked = validated(DeadLettersBody, value)
+        wanted, actor = _wanted(asked, req.context.caller), req.actor()
+        done = Handled(0, [])
+
+        def look(conn: Connection) -> StoredAnswer:
+            sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True)
+            matched = dead_letters.count(conn, wanted)
+            return _answer({"matched": matched, "changed": 0, "sample": [self._shown.of_row(row) for row in sample]})
+
+        def change(conn: Connection) -> StoredAnswer:
+            nonlocal done
+            done = verb(conn, wanted, actor)
+            return _answer({"matched": done.matched, "changed": len(done.changes)})
+
+        await once_with_the_change(self._ledger, key_of(req, body), resp, look if asked.dry_run else change)
+        self._dispatcher.dispatch(Committed(changes=done.changes, wake_scheduler=bool(done.changes)))
+
+
+class Retry:
+    def __init__(self, handling: Handling, *, life: timedelta, per_second: float) -> None:
+        self._handling = handling
+        self._life = life
+        self._per_second = per_second
+
+    @operation(
+        summary="Run dead letters again, one after the other",
+        scope=Scope.MANAGE,
+        description="By their ids, or the oldest 1,000 that fit a filter. They become `scheduled`, so many a second"
+        " as the platform is set to (50), behind replays that still wait; budgets are fresh, the history is kept.",
+        body=DeadLettersBody,
+        answers={202: Answer(description="How many matched, and how many will run.", model=answers.Handled)},
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        await self._handling.handle(req, resp, self._replay)
+
+    def _replay(self, conn: Connection, wanted: Wanted, by: Actor) -> Handled:
+        return replay(conn, wanted, by=by, life=self._life, per_second=self._per_second)
+
+
+class Discard:
+    def __init__(self, handling: Handling) -> None:
+        self._handling = handling
+
+    @operation(
+        summary="Put dead letters away",
+        scope=Scope.MANAGE,
+        description="By their ids, or the oldest 1,000 that fit a filter. They stay failed tasks, with `discarded_at`;"
+        " each can still be retried by its own address.",
+        body=DeadLettersBody,
+        answers={202: Answer(description="How many matched, and how many were put away.", model=answers.Handled)},
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
+        await self._handling.handle(req, resp, lambda conn, wanted, by: discard(conn, wanted, by=by))
+
+
+def _wanted(asked: DeadLettersBody, caller: Caller) -> Wanted:
+    if "ids" in asked.model_fields_set:
+        return Wanted(ids=asked.ids, queues=caller.queues)
+    return Wanted(**asked.filter.model_dump(), queues=caller.queues)
+
+
+def _answer(told: dict[str, object]) -> StoredAnswer:
+    return StoredAnswer(202, {}, views.encode(told))

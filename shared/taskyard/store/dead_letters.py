@@ -1,0 +1,111 @@
+# ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
+"""Dead letters: failed tasks that nobody has retried or discarded yet.
+
+Pages, counts and choices are walks over partial indexes of nothing but dead letters, one a queue (see tables.py), so
+that neither a backlog nor what was done long ago is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from ..domain.ids import earliest_id_at
+from .reads import CLOCK_SKEW, COLUMNS, PROGRESS
+
+# The predicate of the indexes: the planner has to see it.
+IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which dead letters: all conditions hold together. `ids`: of these; `code` is that of their error; `queues` are
+    those the caller may see (None: all).
+    """
+
+    ids: Sequence[UUID] | None = None
+    name: str | None = None
+    queue: str | None = None
+    code: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    queues: frozenset[str] | None = None
+
+    def conditions(self, values: dict[str, Any]) -> tuple[str, ...]:
+        """In SQL, for a task `t` in the queue `q`; what they bind is put into `values`."""
+        found: list[str] = []
+
+        def add(condition: str, **bound: Any) -> None:
+            found.append(condition)
+            values.update(bound)
+
+        if self.ids is not None:
+            add("t.id = ANY(:ids)", ids=list(self.ids))
+        if self.queue is not None:
+            add("q.name = :queue", queue=self.queue)
+        if self.queues is not None:
+            add("q.name = ANY(:queues)", queues=sorted(self.queues))
+        if self.name is not None:
+            add("t.name = :name", name=self.name)
+        if self.code is not None:
+            add("t.error ->> 'code' = :code", code=self.code)
+        if self.created_after is not None:
+            add("t.id >= :first_id AND t.created_at >= :after", after=self.created_after)
+            values["first_id"] = earliest_id_at(self.created_after - CLOCK_SKEW)
+        if self.created_before is not None:
+            add("t.id < :last_id AND t.created_at < :until", until=self.created_before)
+            values["last_id"] = earliest_id_at(self.created_before + CLOCK_SKEW)
+        return tuple(found)
+
+
+def walk(conditions: Sequence[str], order: str) -> str:
+    """The ids of up to `:limit` of them, in that order (ASC: oldest first)."""
+    both = " AND ".join((IS_DEAD, *conditions))
+    return f"""
+    SELECT d.id FROM queue q CROSS JOIN LATERAL (
+        SELECT t.id FROM task t WHERE t.queue = q.name AND {both} ORDER BY t.id {order} LIMIT :limit
+    ) d ORDER BY d.id {order} LIMIT :limit"""
+
+
+def tally(conditions: Sequence[str]) -> str:
+    """How many there are, as `n`."""
+    both = " AND ".join((IS_DEAD, *conditions))
+    return f"SELECT count(*) AS n FROM queue q JOIN task t ON t.queue = q.name AND {both}"
+
+
+def page(
+    conn: Connection, wanted: Wanted, *, before: UUID | None = None, limit: int = 50, oldest_first: bool = False
+) -> list[RowMapping]:
+    """Up to `limit` dead letters as `reads.task_by_id` has them, newest first, with ids below `before`."""
+    values: dict[str, Any] = {"limit": limit}
+    conditions = wanted.conditions(values)
+    if before is not None:
+        conditions += ("t.id < :before",)
+        values["before"] = before
+    return list(conn.execute(_page(conditions, "ASC" if oldest_first else "DESC"), values).mappings())
+
+
+@lru_cache(maxsize=256)
+def _page(conditions: tuple[str, ...], order: str) -> sa.TextClause:
+    return sa.text(
+        f"WITH page AS MATERIALIZED ({walk(conditions, order)})"
+        f" SELECT {COLUMNS}, {PROGRESS} FROM page JOIN task t ON t.id = page.id"
+        f" LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id {order}"
+    )
+
+
+def count(conn: Connection, wanted: Wanted) -> int:
+    values: dict[str, Any] = {}
+    return int(conn.execute(_count(wanted.conditions(values)), values).scalar_one())
+
+
+@lru_cache(maxsize=256)
+def _count(conditions: tuple[str, ...]) -> sa.TextClause:
+    return sa.text(tally(conditions))
