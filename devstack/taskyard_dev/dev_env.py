@@ -1,8 +1,5 @@
 """The secrets and addresses of one development stack: `.taskyard/dev.env`."""
 
-import re
-import secrets
-import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +7,6 @@ from cryptography.fernet import Fernet
 
 from taskyard.env_files import env_file
 from taskyard_dev.home import write_private
-
-KEY_FORM = re.compile(r"ty_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
@@ -30,13 +25,6 @@ class DevEnv:
     def write(self, path: Path) -> None:
         """Readable by its owner only: it holds passwords and an admin key."""
         write_private(path, env_file({f"TASKYARD_{name.upper()}": value for name, value in asdict(self).items()}))
-
-
-def new_api_key() -> str:
-    """A key in the form of the API's: `ty_`, 8 characters to find it by, 256 secret bits."""
-    alphabet = string.ascii_lowercase + string.digits
-    prefix = "".join(secrets.choice(alphabet) for _ in range(8))
-    return f"ty_{prefix}_{secrets.token_urlsafe(32)}"
 
 
 def encryption_key(path: Path) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import httpx
 
-from taskyard_dev.dev_env import KEY_FORM, new_api_key
+from taskyard.domain.api_keys import make_key, prefix_of
 from taskyard_dev.errors import ServiceFailed
 from taskyard_dev.service import installed
 
@@ -22,12 +22,13 @@ def ensure(known: str, url: str, environment: Mapping[str, str]) -> str:
     The first key of a database is made by `keys bootstrap` from one we choose. A database that has keys
     already, and whose dev.env was lost, gets one more.
     """
-    if KEY_FORM.fullmatch(known) and _accepted(known, url):
+    is_key = prefix_of(known) is not None
+    if is_key and _accepted(known, url):
         return known
-    key = known if KEY_FORM.fullmatch(known) else new_api_key()
+    key = known if is_key else make_key().text
     _keys(["bootstrap"], {**environment, "TASKYARD_BOOTSTRAP_KEY": key})
     if not _accepted(key, url):
-        name = f"development-{key.split('_')[1]}"
+        name = f"development-{prefix_of(key)}"
         made = json.loads(_keys(["create", "--name", name, "--scope", "admin", "--json"], environment))
         key = str(made["key"])
     deadline = time.monotonic() + ACCEPTED_WITHIN.total_seconds()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
-import re
-import secrets
-import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from taskyard.domain.api_keys import digest_of, prefix_of
 from taskyard.store import api_keys
 
 from .ledger import Ledger
@@ -27,8 +24,6 @@ CACHE_SECONDS = 5.0
 # Less for what wasn't found: a key that has just been made must not be turned away for long.
 _UNKNOWN_SECONDS = 1.0
 _MAX_CACHED = 4096
-_KEY = re.compile(r"ty_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
-_ALPHABET = string.ascii_lowercase + string.digits
 
 
 class Scope(StrEnum):
@@ -67,33 +62,6 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key that was just made: `text` is shown once, only `digest` is kept."""
-
-    text: str
-    prefix: str
-    digest: bytes
-
-
-def make_key() -> NewKey:
-    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
-    return read_key(f"ty_{prefix}_{secrets.token_urlsafe(32)}")
-
-
-def read_key(text: str) -> NewKey:
-    """Raises ValueError where the text does not have the form of a key."""
-    match = _KEY.fullmatch(text)
-    if match is None:
-        raise ValueError("a key is ty_<8 lower-case letters or digits>_<43 base64url characters>")
-    return NewKey(text, match[1], digest_of(text))
-
-
-def digest_of(text: str) -> bytes:
-    """SHA-256 is enough: the secret has 256 random bits, there is nothing to guess."""
-    return hashlib.sha256(text.encode()).digest()
-
-
-@dataclass(frozen=True, slots=True)
 class _Known:
     """A prefix as it was last looked up; `row` is None where no key has it."""
 
@@ -121,12 +89,12 @@ class Keys:
     async def authenticate(self, authorization: bytes | None) -> Caller:
         """Raises Unauthenticated, LedgerUnavailable."""
         text = _bearer(authorization)
-        match = _KEY.fullmatch(text)
-        if match is None:
+        prefix = prefix_of(text)
+        if prefix is None:
             raise Unauthenticated("invalid_key", "This is not an API key.")
-        known = self._known.get(match[1])
+        known = self._known.get(prefix)
         if known is None or known.until < self._clock():
-            known = await self._look_up(match[1])
+            known = await self._look_up(prefix)
         row = known.row
         if row is None or known.caller is None or not hmac.compare_digest(row["digest"], digest_of(text)):
             raise Unauthenticated("invalid_key", "There is no such API key.")

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 
 from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
+from taskyard.domain.api_keys import ApiKey, make_key, read_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import api_keys, audit, fleet
@@ -19,7 +20,7 @@ from taskyard.store import engine as store
 from taskyard.store.audit import Action, actor_here
 
 from . import program
-from .auth import NewKey, Scope, make_key, read_key
+from .auth import Scope
 
 app = typer_app("keys", "API keys: make, list, revoke.")
 
@@ -82,7 +83,7 @@ def create(
 
 def _insert(
     conn: Connection,
-    key: NewKey,
+    key: ApiKey,
     name: str,
     scopes: Sequence[str],
     *,
@@ -104,7 +105,7 @@ def _insert(
     return made is not None
 
 
-def _print_new(key: NewKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
+def _print_new(key: ApiKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         told = {"key": key.text, "name": name, "prefix": key.prefix, "scopes": list(scopes)}
         typer.echo(orjson.dumps(told).decode())

@@ -14,11 +14,11 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
+from taskyard.domain.api_keys import make_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings, read_settings
 from taskyard.store import api_keys
 from taskyard.store import engine as store
-from taskyard_api.auth import make_key
 from taskyard_api.composition import Service, build
 from taskyard_api.server import Server, config, listen
 

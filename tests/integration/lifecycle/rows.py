@@ -23,7 +23,11 @@ PAST, FUTURE = timedelta(minutes=-5), timedelta(minutes=5)
 
 
 def new(**changes: Any) -> submit.NewTask:
-    values: dict[str, Any] = {
+    return submit.NewTask(**{**_given(), **changes})
+
+
+def _given() -> dict[str, Any]:
+    return {
         "id": new_id(),
         "name": NAME,
         "queue": QUEUE,
@@ -32,7 +36,6 @@ def new(**changes: Any) -> submit.NewTask:
         "soft_timeout_seconds": 540.0,
         "hard_timeout_seconds": 600.0,
     }
-    return submit.NewTask(**{**values, **changes})
 
 
 def register(conn: Connection, *, queues: Sequence[str] = (QUEUE,)) -> UUID:
@@ -57,17 +60,7 @@ def put(
     conn: Connection, state: State, *, worker_id: UUID | None = None, due: timedelta = FUTURE, **columns: Any
 ) -> UUID:
     """A row in that state, as the verbs would have left it; `due` counts for scheduled and retrying."""
-    row: dict[str, Any] = {
-        "id": new_id(),
-        "name": NAME,
-        "queue": QUEUE,
-        "params": {"to": "a@b.example"},
-        "max_attempts": 4,
-        "soft_timeout_seconds": 540.0,
-        "hard_timeout_seconds": 600.0,
-        "state": state,
-        "run_at": sa.func.now(),
-    }
+    row = {**_given(), "state": state, "run_at": sa.func.now()}
     match state:
         case State.SCHEDULED | State.RETRYING:
             row |= {"due_at": sa.func.now() + due, "run_at": sa.func.now() + due}

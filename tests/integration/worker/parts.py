@@ -15,7 +15,7 @@ from taskyard.broker.publisher import Publisher
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import claim as claims
-from taskyard.lifecycle import submit, workers
+from taskyard.lifecycle import submit
 from taskyard.lifecycle.claim import Claimed
 from taskyard.store import engine as ledger
 from taskyard_worker.consumer import Lane, LanesBroker
@@ -23,6 +23,7 @@ from taskyard_worker.desk import ASYNC_LIMIT, Desk, Slot
 from taskyard_worker.inbox import Inbox
 from taskyard_worker.slots import SlotTable
 from taskyard_worker.writer import End, Writer
+from tests.integration.lifecycle.rows import register
 from tests.support.fleet import wait_for
 
 NAME = "tests.task"
@@ -77,24 +78,7 @@ class Bench:
         self.run(lambda conn: conn.execute(sa.text(statement), params))
 
     def register(self) -> UUID:
-        info = workers.WorkerInfo(
-            id=new_id(),
-            name="w",
-            host="h",
-            pid=1,
-            version="0",
-            queues=QUEUES,
-            task_types=[NAME],
-            processes=1,
-            threads=4,
-        )
-
-        def made(conn: Connection) -> None:
-            workers.ensure_queues(conn, QUEUES)
-            workers.register(conn, info)
-
-        ledger.run_transaction(self.engine, made)
-        return info.id
+        return ledger.run_transaction(self.engine, lambda conn: register(conn, queues=QUEUES))
 
     def submit(self, count: int = 1, *, queue: str = "default", name: str = NAME) -> list[UUID]:
         """Tasks in the ledger that nobody has told Redis of."""

@@ -124,10 +124,9 @@ def test_what_died_with_a_child_is_recorded_at_once(stage: Stage) -> None:
     assert ("child", 2) in stage.counted
 
 
-def test_a_loss_that_cannot_be_recorded_yet_is_tried_again_and_does_not_stop_the_beats(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failures = [RuntimeError("lock timeout")] * 3
+def failing_to_lose(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Exception]:
+    """The record of a loss fails so many times; the failures that are still to come."""
+    failures: list[Exception] = [RuntimeError("out of luck")] * times
 
     def failing(*args: Any, **more: Any) -> Any:
         if failures:
@@ -135,6 +134,13 @@ def test_a_loss_that_cannot_be_recorded_yet_is_tried_again_and_does_not_stop_the
         return lose(*args, **more)
 
     monkeypatch.setattr(recorder_module, "lose", failing)
+    return failures
+
+
+def test_a_loss_that_cannot_be_recorded_yet_is_tried_again_and_does_not_stop_the_beats(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = failing_to_lose(monkeypatch, 3)
     (held,) = stage.claim()
     stage.held = {held}
     stage.recorder.lost("killed", [lost(held)])
@@ -207,14 +213,7 @@ def test_signing_off_records_what_was_lost_releases_the_rest_and_stops_the_worke
 
 
 def test_signing_off_takes_up_what_could_not_be_recorded_before(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = [RuntimeError("lock timeout")] * 2
-
-    def failing(*args: Any, **more: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return lose(*args, **more)
-
-    monkeypatch.setattr(recorder_module, "lose", failing)
+    failures = failing_to_lose(monkeypatch, 2)
     (held,) = stage.claim()
     stage.held = {held}
     stage.recorder.lost("killed", [lost(held)])
