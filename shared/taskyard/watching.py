@@ -38,7 +38,7 @@ def watch_task(client: Client, task_id: UUID, console: Console | None = None) ->
                 _draw(bars, bar, event.data["data"])
                 continue
             if event.kind == "started":
-                bars.update(bar, state="running")
+                bars.update(bar, state="running", total=None, completed=0)  # a new attempt has come nowhere yet
             console.print(_line(event.kind, event.data))
         task = client.task(task_id)
         done = task["state"] == "succeeded"

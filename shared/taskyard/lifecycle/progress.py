@@ -38,13 +38,14 @@ class Note:
 
 
 _PROGRESS = sa.text("""
-INSERT INTO task_progress AS p (task_id, current, total, message)
-SELECT t.id, coalesce(x.current, 0), x.total, x.message
+INSERT INTO task_progress AS p (task_id, attempt, current, total, message)
+SELECT t.id, t.attempt, coalesce(x.current, 0), x.total, x.message
 FROM json_to_recordset(CAST(:batch AS json)) AS x(task_id uuid, claim uuid, current float8, total float8, message text)
 JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
 ORDER BY t.id
 ON CONFLICT (task_id) DO UPDATE SET
-    current = excluded.current, total = excluded.total, message = excluded.message, updated_at = now()
+    attempt = excluded.attempt, current = excluded.current, total = excluded.total, message = excluded.message,
+    updated_at = now()
 RETURNING p.task_id
 """)
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from ..domain.ids import earliest_id_at
-from .reads import CLOCK_SKEW, COLUMNS, PROGRESS
+from .reads import AND_PROGRESS, CLOCK_SKEW, COLUMNS, PROGRESS
 
 # The predicate of the indexes: the planner has to see it.
 IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
@@ -97,7 +97,7 @@ def _page(conditions: tuple[str, ...], order: str) -> sa.TextClause:
     return sa.text(
         f"WITH page AS MATERIALIZED ({walk(conditions, order)})"
         f" SELECT {COLUMNS}, {PROGRESS} FROM page JOIN task t ON t.id = page.id"
-        f" LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id {order}"
+        f" {AND_PROGRESS} ORDER BY t.id {order}"
     )
 
 

@@ -31,10 +31,10 @@ COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.atte
 PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
     p.updated_at AS progress_at"""
 
-_BY_IDS = sa.text(
-    f"SELECT {COLUMNS}, {PROGRESS} FROM task t LEFT JOIN task_progress p ON p.task_id = t.id"
-    " WHERE t.id = ANY(:ids) ORDER BY t.id"
-)
+# What an earlier attempt had reached says nothing of the one that runs.
+AND_PROGRESS = "LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt"
+
+_BY_IDS = sa.text(f"SELECT {COLUMNS}, {PROGRESS} FROM task t {AND_PROGRESS} WHERE t.id = ANY(:ids) ORDER BY t.id")
 
 
 def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
@@ -142,7 +142,7 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
             inner, where = "task t", f"WHERE {both}" if both else ""
     return sa.text(
         f"WITH page AS MATERIALIZED (SELECT {COLUMNS} FROM {inner} {where} {tail})"
-        f" SELECT t.*, {PROGRESS} FROM page t LEFT JOIN task_progress p ON p.task_id = t.id ORDER BY t.id DESC"
+        f" SELECT t.*, {PROGRESS} FROM page t {AND_PROGRESS} ORDER BY t.id DESC"
     )
 
 

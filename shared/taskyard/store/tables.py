@@ -160,6 +160,7 @@ task_progress = Table(
     "task_progress",
     metadata,
     Column("task_id", Uuid, primary_key=True),
+    Column("attempt", Integer, nullable=False, comment="shown while it is the task's: the next one begins with none"),
     Column("current", Double, nullable=False),
     Column("total", Double),
     Column("message", Text, nullable=False, server_default=text("''")),

@@ -79,7 +79,7 @@ class Timeline:
 _TASK = sa.text("""
 SELECT t.state, t.queue, t.name, t.attempt, t.created_at, t.run_at, t.started_at, t.finished_at, t.worker, t.error,
     t.submitted_by, p.current, p.total, p.message, p.updated_at
-FROM task t LEFT JOIN task_progress p ON p.task_id = t.id WHERE t.id = :id
+FROM task t LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt WHERE t.id = :id
 """)
 
 # The sequence grows within a task, so `id > :sequence` is a short walk on (task_id, id), however long the

@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.domain.tasks import State
+from taskyard.domain.tasks import Released, State
+from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
+from taskyard.store import reads, timeline
 
 from .rows import Worker, claim_of, put
 
@@ -79,3 +81,24 @@ def test_a_number_that_is_none_does_not_fail_the_progress_of_strangers(
     assert [row[1:3] for row in standing(conn)] == [(0.0, None)] * 2
     annotate(conn, [Note(ids[0], claim_of(conn, ids[0]), "stage", {"current": number})])
     assert len(lines(conn)) == 1
+
+
+def test_a_new_attempt_begins_without_the_progress_of_the_one_before(conn: Connection, worker: Worker) -> None:
+    """While it waits for its next attempt a task still says how far it had come."""
+    task_id = put(conn, State.RUNNING, worker_id=worker.id)
+    claim = claim_of(conn, task_id)
+    progress(conn, [Progress(task_id, claim, 80, 100, "nearly")])
+
+    def shown() -> tuple[Any, Any]:
+        row, line = reads.task_by_id(conn, task_id), timeline.timeline(conn, task_id)
+        assert row is not None
+        assert line is not None
+        return row["progress_current"], line.progress and line.progress[0]
+
+    assert shown() == (80, 80)
+    finish(conn, [Finished(task_id, claim, Released("the worker stopped"), 1.0)])
+    assert shown() == (80, 80)
+    (again,) = worker.claim([task_id])
+    assert shown() == (None, None)
+    progress(conn, [Progress(task_id, again.claim, 10, 100)])
+    assert shown() == (10, 10)

@@ -89,7 +89,7 @@ def test_a_persons_retry_resets_the_budgets_and_keeps_the_history(
     )
     history = "INSERT INTO task_attempt (task_id, attempt, outcome, queue) SELECT id, 4, 'failed', queue FROM task"
     conn.execute(sa.text(history))
-    conn.execute(sa.text("INSERT INTO task_progress (task_id, current) SELECT id, 40 FROM task"))
+    conn.execute(sa.text("INSERT INTO task_progress (task_id, attempt, current) SELECT id, attempt, 40 FROM task"))
     recorded = retry.retry(conn, [task_id], life=timedelta(days=1), actor="ci")
     row = read(conn, task_id)
     assert (row.state, row.failures, row.crashes, row.suspicions, row.put_offs) == ("queued", 0, 0, 0, 0)

@@ -365,6 +365,12 @@ def upgrade() -> None:
     op.create_table(
         "task_progress",
         sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "attempt",
+            sa.Integer(),
+            nullable=False,
+            comment="shown while it is the task's: the next one begins with none",
+        ),
         sa.Column("current", sa.Double(), nullable=False),
         sa.Column("total", sa.Double(), nullable=True),
         sa.Column("message", sa.Text(), server_default=sa.text("''"), nullable=False),
