@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from . import addresses
 from .env_files import read_env_file
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
@@ -45,6 +46,8 @@ _POINTS_SOMEWHERE = (
 _QUEUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TAKEN_QUEUE_NAMES = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
 _DAY_SECONDS = 86_400.0
+# As redis-py calls them.
+_TLS_FILES = {"redis_ca_file": "ssl_ca_certs", "redis_cert_file": "ssl_certfile", "redis_key_file": "ssl_keyfile"}
 # Browsers send no path, no capitals, and no port that goes without saying.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
@@ -70,6 +73,13 @@ class Settings(BaseSettings):
     database_url: SecretStr = _secret(
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
         validation_alias=_names("DATABASE_URL", "DATABASE_URL"),
+    )
+    # Before the address, which takes them up.
+    redis_ca_file: Path | None = Field(default=None, validation_alias=_names("REDIS_CA_FILE"))
+    redis_cert_file: Path | None = Field(default=None, validation_alias=_names("REDIS_CERT_FILE"))
+    redis_key_file: Path | None = Field(default=None, validation_alias=_names("REDIS_KEY_FILE"))
+    redis_sentinel_password: SecretStr | None = _secret(
+        default=None, validation_alias=_names("REDIS_SENTINEL_PASSWORD")
     )
     redis_url: SecretStr = _secret(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_names("REDIS_URL", "REDIS_URL")
@@ -223,13 +233,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _driver(cls, value: SecretStr) -> SecretStr:
-        """`postgres://` and `postgresql://`, as other tools write them, mean psycopg 3 here."""
-        url = value.get_secret_value()
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
-            raise ValueError("must be a PostgreSQL URL: postgresql://user:password@host:port/name")
-        _check_port(rest)
-        return SecretStr(f"postgresql+psycopg://{rest}")
+        return SecretStr(addresses.database_url(value.get_secret_value()))
 
     @field_validator("url")
     @classmethod
@@ -237,7 +241,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)  # raises ValueError for brackets that do not fit
         if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isascii():
             raise ValueError("must be the address of the API: http://host:port")
-        _check_port(value.partition("://")[2])
+        addresses.check_port(value.partition("://")[2])
         return value
 
     @field_validator("api_key")
@@ -248,18 +252,42 @@ class Settings(BaseSettings):
             raise ValueError("must be printable ASCII: ty_...")
         return value
 
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            addresses.check_authority(value)
+        return value
+
+    @field_validator("redis_key_file")
+    @classmethod
+    def _key_fits(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("redis_cert_file")
+        if value is not None and certificate is not None:
+            addresses.check_certificate(certificate, value)
+        return value
+
     @field_validator("redis_url")
     @classmethod
-    def _redis_scheme(cls, value: SecretStr) -> SecretStr:
-        scheme, separator, rest = value.get_secret_value().partition("://")
-        if not separator or scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("must be a Redis URL: redis://[:password@]host:port/db")
-        if scheme != "unix":
-            database = _check_port(rest)
-            # redis-py takes database 0 for one it cannot read.
-            if database and not database.isdecimal():
-                raise ValueError("the database in a Redis URL is a number: redis://[:password@]host:port/db")
-        return value
+    def _redis_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        """With the files for TLS and the Sentinels' password in its query."""
+        url = addresses.redis_url(value.get_secret_value())
+        query = {name: str(info.data[field]) for field, name in _TLS_FILES.items() if info.data.get(field)}
+        if password := info.data.get("redis_sentinel_password"):
+            query["sentinel_password"] = password.get_secret_value()
+        return SecretStr(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}") if query else value
+
+    @model_validator(mode="after")
+    def _redis_options_have_a_use(self) -> Settings:
+        scheme = self.redis_url.get_secret_value().partition("://")[0]
+        for field in _TLS_FILES:
+            if getattr(self, field) is not None and not scheme.startswith("rediss"):
+                raise ValueError(f"TASKYARD_{field.upper()} needs TLS: TASKYARD_REDIS_URL=rediss://...")
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            raise ValueError("TASKYARD_REDIS_CERT_FILE and TASKYARD_REDIS_KEY_FILE belong together")
+        if self.redis_sentinel_password is not None and scheme not in addresses.SENTINEL_SCHEMES:
+            raise ValueError("TASKYARD_REDIS_SENTINEL_PASSWORD needs TASKYARD_REDIS_URL=redis+sentinel://...")
+        return self
 
     @model_validator(mode="after")
     def _lease_outlives_beats(self) -> Settings:
@@ -316,15 +344,6 @@ def _one_line(error: ValidationError, variables: dict[str, str]) -> str:
     name = str(first["loc"][0]) if first["loc"] else ""
     variable = variables.get(name) or variables.get(name.removeprefix("TASKYARD_").lower(), name)
     return f"{variable}: {message}" if name else message
-
-
-def _check_port(rest: str) -> str:
-    """The path of what follows `scheme://`. Raises ValueError for a port that is none."""
-    authority, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
-    port = authority.rpartition("]")[2].rpartition(":")
-    if port[1] and not (port[2].isdecimal() and 0 < int(port[2]) <= 65535):
-        raise ValueError("the port must be a number from 1 to 65535")
-    return path
 
 
 def _development_env(environ: dict[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -126,6 +127,13 @@ def test_the_plain_names_of_earlier_systems_are_understood_and_ours_win(
 
 def _shown(value: object) -> str:
     return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else str(value)
+
+
+def test_several_servers_are_named_as_libpq_names_them() -> None:
+    given = "postgresql://u:p%40ss@a:5433,b,[::1]:5434/db?target_session_attrs=read-write"
+    url = sa.make_url(read_settings(database_url=given).database_url.get_secret_value())
+    assert (url.username, url.password, url.database, url.host) == ("u", "p@ss", "db", None)
+    assert url.query == {"host": ("a:5433", "b", "[::1]:5434"), "target_session_attrs": "read-write"}
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -8,12 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import falcon.asgi
-import redis.asyncio
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine
 
+from taskyard.broker.connect import make_async_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue.secrets import Cipher
@@ -133,7 +131,7 @@ def build(settings: Settings) -> Service:
     names = Names(settings.namespace)
     url = settings.redis_url.get_secret_value()
     publisher = make_publisher(url, names)
-    client = _async_client(url, settings.redis_max_connections)
+    client = make_async_redis(url, max_connections=settings.redis_max_connections)
     ledger = Ledger(engine, settings.db_pool_size)
     queues = KnownQueues(ledger, {*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
     metrics = Metrics("api")
@@ -194,14 +192,3 @@ def build(settings: Settings) -> Service:
         )
     )
     return Service(app, live, metrics)
-
-
-def _async_client(url: str, max_connections: int) -> Any:
-    return redis.asyncio.Redis.from_url(
-        url,
-        socket_connect_timeout=2,
-        socket_timeout=10,
-        socket_keepalive=True,
-        max_connections=max_connections,
-        retry=Retry(NoBackoff(), 0),
-    )

@@ -1,15 +1,34 @@
-"""Clients of Redis, every one with time-outs and a bounded pool."""
+"""Clients of Redis, every one with time-outs and a bounded pool.
+
+An address is one server's (`redis://`, `unix://`, `rediss://` with TLS), or that of Sentinels which know the server
+(`redis+sentinel://`, `rediss+sentinel://`: addresses.py). Files for TLS are in its query, as redis-py takes them;
+`Settings` puts them there.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from ..addresses import SentinelURL, parse_sentinel_url
 
 # Of whoever publishes: what waits for a slow Redis is only the announcement, and the relay makes up for it.
 PUBLISH_TIMEOUT = timedelta(milliseconds=500)
+_SENTINEL_TIMEOUT_SECONDS = 0.5
+# Without types in redis-py.
+_SENTINEL: Any = Sentinel
+_ASYNC_SENTINEL: Any = AsyncSentinel
+_parse_url: Any = parse_url
 
 
 def make_redis(
@@ -23,12 +42,90 @@ def make_redis(
 
     `health_check_interval` makes it notice a connection that a firewall dropped silently.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=socket_timeout.total_seconds(),
-        socket_connect_timeout=connect_timeout.total_seconds(),
-        socket_keepalive=True,
-        health_check_interval=15,
-        max_connections=max_connections,
-        retry=Retry(NoBackoff(), 0),
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": socket_timeout.total_seconds(),
+        "socket_connect_timeout": connect_timeout.total_seconds(),
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "max_connections": max_connections,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if (where := parse_sentinel_url(url)) is not None:
+        server, sentinel = _split(where)
+        sentinel["retry"] = Retry(NoBackoff(), 0)  # the next Sentinel at once, not this one for ten seconds
+        client: redis.Redis = _SENTINEL(where.sentinels, sentinel_kwargs=sentinel).master_for(
+            where.service, connection_pool_class=_SentinelPool, **server, **options
+        )
+        return client
+    if not url.startswith("unix:"):
+        options["connection_class"] = _FreshSSLConnection if url.startswith("rediss:") else _FreshConnection
+    return redis.Redis.from_url(url, **options)
+
+
+def make_async_redis(url: str, *, max_connections: int) -> redis.asyncio.Redis:
+    """For the event loop of the API, which only listens and pings."""
+    options: dict[str, Any] = {
+        "socket_connect_timeout": 2,
+        "socket_timeout": 10,
+        "socket_keepalive": True,
+        "max_connections": max_connections,
+        "retry": AsyncRetry(NoBackoff(), 0),
+    }
+    if (where := parse_sentinel_url(url)) is not None:
+        server, sentinel = _split(where)
+        sentinel["retry"] = AsyncRetry(NoBackoff(), 0)
+        client: redis.asyncio.Redis = _ASYNC_SENTINEL(list(where.sentinels), sentinel_kwargs=sentinel).master_for(
+            where.service, connection_pool_class=_AsyncSentinelPool, **server, **options
+        )
+        return client
+    return redis.asyncio.Redis.from_url(url, **options)
+
+
+class _FreshConnection(redis.Connection):
+    """Ends itself where the server says that it is a replica: after a failover behind one name or address, the next
+    connection reaches the new master."""
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().read_response(*args, **kwargs)
+        except redis.ReadOnlyError as e:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            # As redis-py's own for Sentinels: a pipeline must not go on reading.
+            raise redis.ConnectionError(f"the server is a replica: {e}") from e
+
+
+class _FreshSSLConnection(_FreshConnection, redis.SSLConnection):
+    pass
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Leaves no connections to Sentinels behind when its client is closed."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                sentinel.connection_pool.disconnect()
+
+
+class _AsyncSentinelPool(AsyncSentinelPool):
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.connection_pool.disconnect()
+
+
+def _split(where: SentinelURL) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What connections to servers and to Sentinels are made with."""
+    server: dict[str, Any] = _parse_url(where.server_url)
+    sentinel: dict[str, Any] = {
+        "socket_timeout": _SENTINEL_TIMEOUT_SECONDS,
+        "socket_connect_timeout": _SENTINEL_TIMEOUT_SECONDS,
+        **{name: value for name, value in server.items() if name.startswith("ssl_")},
+    }
+    if password := server.pop("sentinel_password", None):
+        sentinel["password"] = password
+    if server.pop("connection_class", None) is not None:
+        server["ssl"] = sentinel["ssl"] = True
+    return server, sentinel

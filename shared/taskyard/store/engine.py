@@ -29,6 +29,7 @@ _TRY_AGAIN = {"40001", "40P01"}
 # no lock and no answer in time: a server whose disk is stalled does not answer either.
 _AWAY = ("08", "57P", "53", "58", "25006", "25P03", "55P03", "57014")
 
+_READ_ONLY = "25006"
 # The server ended this connection before it began with the statement.
 _CONNECTION_ENDED = "57P01"
 
@@ -49,7 +50,7 @@ def make_engine(
     """
     seconds = max(1, round(connect_timeout.total_seconds()))
     statement_ms = int(statement_timeout.total_seconds() * 1000)
-    return sa.create_engine(
+    engine = sa.create_engine(
         database_url,
         isolation_level="AUTOCOMMIT",
         # An error's text goes into logs; the parameters of tasks do not belong there.
@@ -76,6 +77,14 @@ def make_engine(
             "tcp_user_timeout": 15_000,
         },
     )
+    sa.event.listen(engine, "handle_error", _leave_standby)
+    return engine
+
+
+def _leave_standby(context: sa.ExceptionContext) -> None:
+    """A server that refuses to write is no primary any more: the next connection asks for the one that is."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 @contextmanager

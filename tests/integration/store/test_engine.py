@@ -147,6 +147,20 @@ def test_a_pool_that_is_used_up_is_unavailable_and_does_not_hang(database_url: s
     engine.dispose()
 
 
+def test_connections_to_what_has_become_a_standby_are_not_kept(database_url: str) -> None:
+    """Behind one address, or where the address names several servers, the next connection finds the primary."""
+    engine = ledger.make_engine(database_url, pool_size=1)
+    with ledger.connection(engine) as conn:
+        conn.execute(sa.text("SET default_transaction_read_only = on"))
+    write = sa.text("INSERT INTO queue (name) VALUES ('a')")
+    try:
+        with pytest.raises(LedgerUnavailable, match="read-only"):
+            ledger.run(engine, lambda conn: conn.execute(write))
+        ledger.run(engine, lambda conn: conn.execute(write))
+    finally:
+        engine.dispose()
+
+
 def test_nobody_there_is_unavailable(postgres: Postgres) -> None:
     url = sa.make_url(postgres.url())
     for other in (url.set(port=1), url.set(database="no_such_database"), url.set(password="wrong")):
