@@ -20,8 +20,9 @@ class Unstorable(ValueError):
         self.pointer = pointer
 
 
-def encode(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as the JSON text a verb's statement takes; UUIDs and aware datetimes are understood."""
+def encode(rows: Sequence[object]) -> str:
+    """The rows, dicts or dataclasses, as the JSON text a verb's statement takes; UUIDs and aware datetimes are
+    understood."""
     return orjson.dumps(rows, option=orjson.OPT_UTC_Z).decode()
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ class Unique:
 
 
 # Not frozen, these two: a frozen dataclass sets each field through `object.__setattr__`, at three times the price, and
-# every submit makes one of both.
+# every submit makes one of both. The names of NewTask's fields are those the statement below reads.
 @dataclass(slots=True, kw_only=True)
 class NewTask:
     """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
@@ -84,6 +84,9 @@ class Submitted:
     publications: list[Publication] = field(default_factory=list)
 
 
+# Named to SQLAlchemy, or it would find them out anew at each call.
+_RETURNED = ("id", "state", "created_at", "run_at", "expires_at", "publication")
+
 # ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch.
 _SUBMIT = sa.text("""
 WITH incoming AS (
@@ -91,7 +94,7 @@ WITH incoming AS (
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
-        expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, unique_hold text,
+        expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
         workflow_id uuid, schedule_id uuid, parent_id uuid)
 ), inserted AS (
@@ -101,7 +104,7 @@ WITH incoming AS (
         parent_id, run_at, state, due_at, queued_at, publication)
     SELECT id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds,
         coalesce(expires_at, due + life_seconds * interval '1 second'),
-        tags, on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id,
+        tags, on_cancel, "unique" ->> 'hold', request_id, traceparent, submitted_by, allowed_queues, workflow_id,
         schedule_id, parent_id, due,
         CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
         CASE WHEN due > now() THEN due END,
@@ -109,21 +112,22 @@ WITH incoming AS (
         CASE WHEN due > now() THEN 0 ELSE 1 END
     FROM incoming ORDER BY id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, name, queue, state, created_at, run_at, expires_at, publication
+    RETURNING id, state, created_at, run_at, expires_at, publication
 ), boxed AS (
     INSERT INTO outbox (task_ids)
     SELECT array_agg(id) FROM inserted WHERE state = 'queued' HAVING count(*) > 0
     RETURNING id
 )
 SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
-""")
+""").columns(*map(sa.column, (*_RETURNED, "outbox_id")))
 
 # Looked up once: an attribute of an enum is no cheap thing in Python 3.11.
 _QUEUED = State.QUEUED
+_STATES = {str(state): state for state in State}
 
 _READ_BACK = sa.text("""
-SELECT id, name, queue, state, created_at, run_at, expires_at, publication FROM task WHERE id = ANY(:ids)
-""")
+SELECT id, state, created_at, run_at, expires_at, publication, NULL AS outbox_id FROM task WHERE id = ANY(:ids)
+""").columns(*map(sa.column, (*_RETURNED, "outbox_id")))
 
 
 def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
@@ -132,17 +136,19 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
     """
     if not tasks:
         return Submitted([])
-    rows = conn.execute(_SUBMIT, {"batch": encode([_row(t) for t in tasks])}).all()
-    outbox_id = rows[0].outbox_id if rows else None
+    rows = conn.execute(_SUBMIT, {"batch": encode(tasks)}).all()
+    outbox_id: int | None = rows[0][-1] if rows else None
     if len(rows) < len(tasks):
-        found = {row.id for row in rows}
+        found = {row[0] for row in rows}
         missing = [t.id for t in tasks if t.id not in found]
         rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
-    by_id = {
-        r.id: SubmittedTask(r.id, r.name, r.queue, State(r.state), r.created_at, r.run_at, r.expires_at, r.publication)
-        for r in rows
-    }
-    written = [by_id[t.id] for t in tasks]
+    by_id = {row[0]: row for row in rows}
+    written = []
+    for task in tasks:
+        _, state, created_at, run_at, expires_at, publication, _ = by_id[task.id]
+        written.append(
+            SubmittedTask(task.id, task.name, task.queue, _STATES[state], created_at, run_at, expires_at, publication)
+        )
     queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]
     return Submitted(written, outbox_id, queued)
 
@@ -162,13 +168,3 @@ def submit_children(conn: Connection, tasks: Sequence[NewTask], *, parent_id: UU
     if conn.execute(_HOLDS, {"id": parent_id, "claim": claim}).first() is None:
         raise Fenced("this attempt does not hold the task any more")
     return submit(conn, tasks)
-
-
-def _row(task: NewTask) -> dict[str, Any]:
-    # Not `asdict`: it copies every parameter deeply.
-    row = {name: getattr(task, name) for name in _COLUMNS}
-    row["unique_hold"] = task.unique.hold if task.unique else None
-    return row
-
-
-_COLUMNS = tuple(f.name for f in fields(NewTask) if f.name != "unique")
