@@ -3,12 +3,17 @@
 A client that follows a task costs an entry in a dictionary: no thread, no connection. Messages are a convenience and
 may get lost, so whoever is told something reads the ledger; and all that wait are looked after with one query, once a
 second while Redis is away, and now and then while it is there.
+
+The subscription is there while somebody follows, and a little longer: to read of every change of a busy platform for
+nobody is dear. So the first to follow may come before it: once Redis has confirmed it, one query tells of what happened
+until then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +39,8 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
 # A server that vanished without a word is noticed by an unanswered ping.
 _PING_SECONDS = 5.0
+# Who waits often waits again soon.
+_LINGER_SECONDS = 10.0
 _FINAL = frozenset(map(str, FINAL))
 MAX_WATCHES = 10_000
 MAX_BACKLOG = 1_000
@@ -114,7 +121,9 @@ class Live:
         self._count = 0
         self._feeds: set[Feed] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self.connected = False
+        self._followed = asyncio.Event()
+        self._followed_until = 0.0  # when the last one left
+        self._connected = asyncio.Event()
         self.closed = False
 
     def start(self) -> None:
@@ -142,13 +151,13 @@ class Live:
         self._check_room()
         watch, key = Watch(task_id), str(task_id)
         self._watches.setdefault(key, set()).add(watch)
-        self._count += 1
+        self._come()
         if self.closed:
             watch.close()
         try:
             yield watch
         finally:
-            self._count -= 1
+            self._leave()
             followers = self._watches[key]
             followers.discard(watch)
             if not followers:
@@ -156,18 +165,36 @@ class Live:
 
     @contextmanager
     def feed(self, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Feed]:
-        """Follows all tasks from here on. Raises Overloaded where too many do."""
+        """Follows all tasks, from the moment Redis tells of them (`subscribed`). Raises Overloaded where too many
+        do."""
         self._check_room()
         feed = Feed(wanted)
         self._feeds.add(feed)
-        self._count += 1
+        self._come()
         if self.closed:
             feed.close()
         try:
             yield feed
         finally:
-            self._count -= 1
+            self._leave()
             self._feeds.discard(feed)
+
+    async def subscribed(self, timeout_seconds: float) -> bool:
+        """Whether Redis tells of what happens, waiting for it as long as that; for those who follow already."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._connected.wait()
+        return self._connected.is_set()
+
+    def _come(self) -> None:
+        self._count += 1
+        self._followed.set()
+
+    def _leave(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._followed.clear()
+            self._followed_until = time.monotonic()
 
     def _check_room(self) -> None:
         if self._count >= MAX_WATCHES:
@@ -179,26 +206,29 @@ class Live:
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while True:
+            await self._followed.wait()
             try:
-                async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                async with self._client.pubsub() as pubsub:
                     await pubsub.subscribe(self._channel)
-                    self.connected = True
-                    pause = _FIRST_PAUSE_SECONDS
-                    # What happened while nobody listened.
-                    await self._check()
                     await self._read(pubsub)
+                    # Before the connection is given back: who comes meanwhile waits for the next subscription.
+                    self._connected.clear()
+                continue
             except (redis.RedisError, OSError) as e:
-                if self.connected:
+                if self._connected.is_set():
                     log.warning("live_events_away", error=str(e))
             except Exception:
                 log.exception("live_events_failed")
-            self.connected = False
+            if self._connected.is_set():
+                pause = _FIRST_PAUSE_SECONDS
+                self._connected.clear()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _read(self, pubsub: Any) -> None:
+        """Until nobody has followed for a while."""
         unanswered = False
-        while True:
+        while self._count or time.monotonic() - self._followed_until < _LINGER_SECONDS:
             message = await pubsub.get_message(timeout=_PING_SECONDS)
             if message is None:
                 if unanswered:
@@ -209,6 +239,10 @@ class Live:
             unanswered = False
             if message["type"] == "message":
                 self._tell(message["data"])
+            elif message["type"] == "subscribe":
+                self._connected.set()
+                # What happened while nobody listened.
+                await self._check()
 
     def _tell(self, data: bytes) -> None:
         if not self._watches and not self._feeds:
@@ -225,7 +259,8 @@ class Live:
 
     async def _look_after(self) -> None:
         while True:
-            await asyncio.sleep(_CHECK_SECONDS if self.connected else _CHECK_WHEN_AWAY_SECONDS)
+            await self._followed.wait()
+            await asyncio.sleep(_CHECK_SECONDS if self._connected.is_set() else _CHECK_WHEN_AWAY_SECONDS)
             try:
                 await self._check()
             except Exception:

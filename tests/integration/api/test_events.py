@@ -1,5 +1,6 @@
 """Timelines: composed, ordered, resumable; live for one task and for all."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ from uuid import UUID
 import httpx
 import pytest
 import redis
+import redis.asyncio
 
 from taskyard.broker.publisher import encode_changes
 from taskyard.client import ServerEvent, parse_events
 from taskyard.domain.tasks import Change, RetryIn, State
-from taskyard_api import answers, auth, composition
+from taskyard_api import answers, auth, composition, live
 from taskyard_api.auth import CACHE_SECONDS
+from taskyard_api.ledger import Ledger
+from taskyard_api.live import Live
 from taskyard_api.streams import Streams
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
@@ -251,3 +255,56 @@ def test_a_revoked_key_that_only_waits_is_let_go_at_a_heartbeat(
         for stream in (everything, one):
             list(stream.iter_lines())
         assert time.monotonic() - started < 5
+
+
+def subscribers(client: redis.Redis, namespace: str) -> int:
+    return int(client.pubsub_numsub(f"{namespace}:events")[0][1])
+
+
+def test_redis_is_listened_to_only_while_somebody_follows(
+    start_api: Any, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(live, "_PING_SECONDS", 0.1)
+    # A client that has gone is noticed at a heartbeat.
+    monkeypatch.setattr(composition, "Streams", partial(Streams, heartbeat_seconds=0.1))
+    api = start_api(namespace="listening")
+    task = api.submit()["id"]
+    assert subscribers(shared_redis, "listening") == 0
+    for _ in range(2):
+        with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=STREAM):
+            wait_for(lambda: subscribers(shared_redis, "listening") == 1)
+        wait_for(lambda: subscribers(shared_redis, "listening") == 0)
+
+
+def test_what_all_who_follow_are_told_begins_with_the_first_word(start_api: Any, shared_redis: redis.Redis) -> None:
+    api = start_api(namespace="first-word")
+    with api.http.stream("GET", "/api/v1/events") as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        assert subscribers(shared_redis, "first-word") == 1
+        task = api.submit()["id"]
+        told = next(line for line in lines if line.startswith("data:"))
+        assert task in told
+
+
+def test_what_ends_before_redis_confirms_the_subscription_is_not_missed(
+    api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_CHECK_WHEN_AWAY_SECONDS", 60)
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+
+    async def follow_while_it_ends() -> bool:
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
+            following = Live(client, "nobody-publishes-here", Ledger(api.engine, 1))
+            following.start()
+            with following.watch(UUID(task)) as watch:
+                # In the same turn of the loop: the subscription has not begun.
+                worker.begin(task)
+                worker.end(task)
+                seen = await watch.changed(5) and watch.is_final
+            await following.stop()
+        return seen
+
+    assert asyncio.run(follow_while_it_ends())
