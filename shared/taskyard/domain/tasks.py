@@ -168,7 +168,8 @@ def celery_word(state: State, *, has_progress: bool) -> str:
     return CELERY_WORDS[state]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, these two: a frozen dataclass costs seven times as much to make, and every task makes several of both.
+@dataclass(slots=True)
 class Publication:
     """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two
     messages for one task are never taken for each other.
@@ -183,7 +184,7 @@ class Publication:
         return f"{self.task_id}:{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """A change of state, as live events tell it."""
 
