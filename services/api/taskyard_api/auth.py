@@ -63,11 +63,20 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A prefix as it was last looked up; `row` is None where no key has it."""
+    """A prefix as it was last looked up; `key` is None where no key has it."""
 
-    row: RowMapping | None
-    caller: Caller | None
+    key: _KnownKey | None
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownKey:
+    """A key's row, in fields: each request looks at all of them."""
+
+    digest: bytes
+    caller: Caller
+    revoked_at: datetime | None
+    expires_at: datetime | None
 
 
 class Keys:
@@ -95,14 +104,14 @@ class Keys:
         known = self._known.get(prefix)
         if known is None or known.until < self._clock():
             known = await self._look_up(prefix)
-        row = known.row
-        if row is None or known.caller is None or not hmac.compare_digest(row["digest"], digest_of(text)):
+        key = known.key
+        if key is None or not hmac.compare_digest(key.digest, digest_of(text)):
             raise Unauthenticated("invalid_key", "There is no such API key.")
-        if row["revoked_at"] is not None:
+        if key.revoked_at is not None:
             raise Unauthenticated("revoked_key", "This API key was revoked.")
-        if row["expires_at"] is not None and row["expires_at"] <= self._now():
+        if key.expires_at is not None and key.expires_at <= self._now():
             raise Unauthenticated("expired_key", "This API key has expired.")
-        return known.caller
+        return key.caller
 
     async def _look_up(self, prefix: str) -> _Known:
         # Those who come while the answer is on its way wait for it together.
@@ -116,16 +125,17 @@ class Keys:
     async def _ask(self, prefix: str) -> _Known:
         row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
         seconds = CACHE_SECONDS if row is not None else _UNKNOWN_SECONDS
-        known = _Known(row, _caller(row) if row is not None else None, self._clock() + seconds)
+        known = _Known(_key(row) if row is not None else None, self._clock() + seconds)
         if len(self._known) >= _MAX_CACHED:  # somebody tries prefixes
             self._known.clear()
         self._known[prefix] = known
         return known
 
 
-def _caller(row: RowMapping) -> Caller:
+def _key(row: RowMapping) -> _KnownKey:
     queues = None if row["queues"] is None else frozenset(row["queues"])
-    return Caller(row["id"], row["name"], frozenset(row["scopes"]), queues)
+    caller = Caller(row["id"], row["name"], frozenset(row["scopes"]), queues)
+    return _KnownKey(bytes(row["digest"]), caller, row["revoked_at"], row["expires_at"])
 
 
 def _bearer(authorization: bytes | None) -> str:
