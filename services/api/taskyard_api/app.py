@@ -23,6 +23,7 @@ from .requests import Request
 from .resources import audit, dead_letters, documents, events, fleet, health, task_types, tasks, tree_items
 from .streams import Streams
 from .submission import Submission
+from .translation import Translations
 from .uploads import Files
 from .views import TaskViews
 
@@ -104,23 +105,23 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
 
 
 def _resources(c: Collaborators) -> dict[str, object]:
-    shown = TaskViews(c.support_url)
+    shown, translations = TaskViews(c.support_url), Translations()
     types = task_types.TaskTypes(c.catalogue)
     handling = dead_letters.Handling(c.ledger, c.dispatcher, shown)
     queues = fleet.Queues(c.ledger, lease=c.worker_lease)
     workers = fleet.Workers(c.ledger, lease=c.worker_lease)
     made: list[object] = [
-        tasks.Tasks(c.admission, c.submission, c.ledger, shown),
+        tasks.Tasks(c.admission, c.submission, c.ledger, shown, translations),
         tasks.TaskBatch(c.admission, c.submission, c.ledger),
-        tasks.OneTask(c.ledger, c.live, shown),
-        tasks.TaskStatus(c.ledger),
-        events.TaskEvents(c.ledger, c.streams),
+        tasks.OneTask(c.ledger, c.live, shown, translations),
+        tasks.TaskStatus(c.ledger, translations),
+        events.TaskEvents(c.ledger, c.streams, translations),
         tasks.TaskCancel(c.ledger, c.dispatcher),
         tasks.TaskRetry(c.ledger, c.dispatcher, shown, life=c.task_life),
         events.Events(c.live, c.streams),
         types,
         task_types.OneTaskType(types),
-        dead_letters.DeadLetters(c.ledger, shown),
+        dead_letters.DeadLetters(c.ledger, shown, translations),
         dead_letters.Retry(handling, life=c.task_life, per_second=c.replay_per_second),
         dead_letters.Discard(handling),
         queues,

@@ -18,6 +18,7 @@ from .ledger import Ledger
 from .live import Live, Watch
 from .meters import Meters
 from .refusals import Unauthenticated
+from .translation import Words
 
 HEARTBEAT_SECONDS = 15.0
 # A task that reports often is read at most so often per client.
@@ -46,7 +47,7 @@ class Streams:
         self._heartbeat = heartbeat_seconds
 
     async def of_task(
-        self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None
+        self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None, words: Words
     ) -> AsyncIterator[SSEvent]:
         """The timeline behind `after` and what is added to it, until the final event, or until the key is no longer
         good.
@@ -63,7 +64,7 @@ class Streams:
                     await asyncio.sleep(1.0)
                     continue
                 for event in page.events:
-                    shown = views.event(event, with_traceback=caller.has(Scope.MANAGE))
+                    shown = views.event(event, words, with_traceback=caller.has(Scope.MANAGE))
                     yield SSEvent(data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"])
                     after = event.id
                 if page.progress is not None and page.progress != told and not page.is_final:

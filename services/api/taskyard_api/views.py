@@ -13,10 +13,15 @@ from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
 
+from .translation import Words
+
 _OPTIONS = orjson.OPT_UTC_Z
 
 
-def send(resp: falcon.asgi.Response, status: int, value: Any) -> None:
+def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | None = None) -> None:
+    """`words`: those of the value, where it holds any that depend on the reader's language."""
+    if words is not None:
+        words.tell(resp)
     resp.status = status
     resp.content_type = "application/json"
     resp.data = orjson.dumps(value, option=_OPTIONS)
@@ -30,7 +35,7 @@ class TaskViews:
     def __init__(self, support_url: str | None = None) -> None:
         self._support_url = support_url
 
-    def of_row(self, row: Mapping[Any, Any]) -> dict[str, Any]:
+    def of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         """A task as `store.reads` gives it."""
         return {
             "id": row["id"],
@@ -39,7 +44,7 @@ class TaskViews:
             "state": row["state"],
             "params": masked(row["params"]),
             "result": row["result"],
-            "error": self._error(row["error"]),
+            "error": self._error(row["error"], words),
             "progress": progress(row),
             "attempt": row["attempt"],
             "max_attempts": row["max_attempts"],
@@ -102,8 +107,8 @@ class TaskViews:
             "parent_id": new.parent_id,
         }
 
-    def _error(self, error: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if error is None else {"attempt": 0, **error, "support_url": self._support_url}
+    def _error(self, error: dict[str, Any] | None, words: Words) -> dict[str, Any] | None:
+        return None if error is None else {"attempt": 0, **words.failure(error), "support_url": self._support_url}
 
 
 def batch_item(written: SubmittedTask) -> dict[str, Any]:
@@ -145,11 +150,11 @@ _WORDS = {
 }
 
 
-def celery_status(row: Mapping[Any, Any]) -> dict[str, Any]:
+def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     state = State(row["state"])
     at = progress(row)
     word = celery_word(state, has_progress=at is not None)
-    error = row["error"]["message"] if row["error"] else None
+    error = words.failure(row["error"])["message"] if row["error"] else None
     is_final = state in FINAL
     done = 100.0 if state is State.SUCCEEDED else 0.0
     info: Any = None
@@ -173,8 +178,10 @@ def celery_status(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def event(found: TimelineEvent, *, with_traceback: bool) -> dict[str, Any]:
+def event(found: TimelineEvent, words: Words, *, with_traceback: bool) -> dict[str, Any]:
     data = found.data
+    if isinstance(data.get("error"), dict):
+        data = {**data, "error": words.failure(data["error"])}
     if with_traceback and found.traceback:
         data = {**data, "traceback": found.traceback}
     return {

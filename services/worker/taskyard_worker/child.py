@@ -26,6 +26,7 @@ from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.explanations import explanation
 from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Released
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
@@ -118,8 +119,9 @@ class Child:
                 )
 
         def give_up(task_id: UUID, claim: UUID, error: Exception) -> None:
-            message = f"The stored task cannot be read: {error}".splitlines()[0][:500]
-            fault = Fault("task_unreadable", message, type(error).__name__, False, FailureKind.INVALID)
+            code = "task_unreadable"
+            reason = (str(error).splitlines() or [""])[0][:500]
+            fault = Fault(code, explanation(code, reason=reason), type(error).__name__, False, FailureKind.INVALID)
             end = Finished(task_id, claim, Failed(fault))
             result = ledger.run(self._engine, lambda conn: finish(conn, [end]))
             self.dispatcher.dispatch(Committed(changes=result.changes))

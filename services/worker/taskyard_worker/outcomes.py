@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import Retry, TaskCancelled, TaskError
+from taskyard.domain.explanations import explanation
 from taskyard.domain.retry import GiveUp, RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
 from taskyard.lifecycle.batch import check_storable
@@ -36,9 +37,9 @@ def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
         check_storable(value)
         size = len(orjson.dumps(value))
     except Exception as e:  # noqa: BLE001 - a model's own code runs here; running the task again would not help
-        return _invalid("result_invalid", f"What the task returned does not fit its declared result: {_brief(e)}")
+        return _invalid("result_invalid", reason=_brief(e))
     if size > MAX_RESULT_BYTES:
-        return _invalid("result_too_large", "The result is larger than 256 KiB: keep it in storage and return its id.")
+        return _invalid("result_too_large")
     return Succeeded(value)
 
 
@@ -59,23 +60,23 @@ def unreadable(error: ValidationError | SecretsUnreadable) -> Outcome:
     """Stored parameters that do not fit the type (any more): running would be wrong, waiting does not
     help."""
     if isinstance(error, SecretsUnreadable):
-        return _invalid("secret_unreadable", str(error))
-    return _invalid("params_invalid", f"The stored parameters do not fit the task type: {_brief(error)}")
+        return _invalid("secret_unreadable", reason=str(error))
+    return _invalid("params_invalid", reason=_brief(error))
 
 
 def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> Fault:
     match error:
         case TaskError():
-            code, message = error.code, error.message
+            code, words = error.code, error.message
         case Retry():
-            code, message = "retry_requested", str(error)
+            code, words = "retry_requested", str(error)
         case _:
-            code, message = "task_exception", str(error) or type(error).__name__
+            code, words = "task_exception", str(error) or type(error).__name__
     lines = "".join(traceback.format_exception(error))
     kind = FailureKind.EXCEPTION
     return Fault(
         _clean(code)[:100],
-        _clean(redact(message))[:_MAX_MESSAGE],
+        _clean(redact(words))[:_MAX_MESSAGE],
         type(error).__name__,
         retryable,
         kind,
@@ -115,8 +116,9 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-def _invalid(code: str, message: str) -> Failed:
-    return Failed(Fault(code, _clean(message)[:_MAX_MESSAGE], "Invalid", False, FailureKind.INVALID))
+def _invalid(code: str, **values: str) -> Failed:
+    words = _clean(explanation(code, **values))[:_MAX_MESSAGE]
+    return Failed(Fault(code, words, "Invalid", False, FailureKind.INVALID))
 
 
 def _brief(error: Exception) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, State
 from taskyard.lifecycle.batch import Unstorable, check_storable
@@ -66,13 +67,9 @@ def new_task(parent: TaskContext, child: Child, *, cipher: Cipher, queues: Colle
     task_type = child.task_type
     queue = task_type.queue if child.queue is None else child.queue
     if child.queue is not None and queue not in queues:
-        raise TaskError("unknown_queue", f"There is no queue {queue!r}.", retryable=False)
+        raise explained("unknown_queue", retryable=False, queue=repr(queue))
     if parent.allowed_queues is not None and queue not in parent.allowed_queues:
-        raise TaskError(
-            "queue_not_allowed",
-            f"Whoever submitted this task may not use the queue {queue!r}.",
-            retryable=False,
-        )
+        raise explained("queue_not_allowed", retryable=False, queue=repr(queue))
     params = task_type.accept(child.params, cipher)
     try:
         check_storable(params)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.explanations import explanation
 from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, State
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, finish
@@ -254,7 +255,7 @@ def _not_storable(error: Exception) -> Fault:
     reason = str(getattr(error, "orig", error)).partition("\n")[0]
     return Fault(
         _NOT_STORABLE,
-        f"What the task returned cannot be stored: {reason}",
+        explanation(_NOT_STORABLE, reason=reason),
         type(error).__name__,
         False,
         FailureKind.INVALID,

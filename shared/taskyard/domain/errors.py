@@ -53,7 +53,7 @@ class Retry(TaskyardError):
     """
 
     def __init__(self, message: str = "", *, after: timedelta | None = None) -> None:
-        super().__init__(message or "the task asked to be tried again")
+        super().__init__(message or "The task asked to be tried again.")
         self.after = after
 
 

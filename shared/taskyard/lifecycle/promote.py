@@ -33,7 +33,7 @@ WITH old AS (
 ), ended AS (
     UPDATE task t SET state = 'failed', due_at = NULL, finished_at = now(),
         error = jsonb_build_object('code', 'expired', 'type', 'Expired', 'retryable', true, 'attempt', t.attempt,
-            'message', format('It was not finished by %s.',
+            'message', format('It was not finished by %s. Retry it where it is still wanted.',
                 to_char(t.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
     FROM old o WHERE t.id = o.id
     RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id

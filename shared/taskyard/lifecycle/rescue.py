@@ -75,7 +75,8 @@ WITH incoming AS (
         publication = t.publication + CASE WHEN l.came_to = 'queued' THEN 1 ELSE 0 END,
         error = CASE WHEN l.came_to = 'failed' THEN jsonb_build_object(
             'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
-            'message', format('The task ended its process %s times; the last time: %s.', t.crashes + 1, l.cause))
+            'message', format('The task ended its process %s times; the last time: %s. '
+                'Look for the reason in its parameters and its log, then retry it.', t.crashes + 1, l.cause))
             ELSE t.error END
     FROM judged l WHERE t.id = l.id
     RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, t.unique_hold, t.finished_at

@@ -41,7 +41,8 @@ _SWEEP_EVERY_SECONDS = 3600.0
 # A writer's file is younger than its last write, and nobody waits a day between two writes.
 LEFTOVER_AGE = timedelta(days=1)
 
-_WORDS = {
+# What is wrong, for people, by errno.
+WORDS = {
     errno.ENOSPC: "the storage is full",
     errno.EDQUOT: "the storage is full: its quota is used up",
     errno.EFBIG: "the file is larger than the storage takes",
@@ -257,5 +258,5 @@ def _translated(*, missing: str | None = None) -> Iterator[None]:
         if missing is not None and e.errno == errno.ENOENT:
             raise ObjectMissing(missing) from None
         log.warning("storage_failed", error=str(e))
-        words = _WORDS.get(e.errno or 0)
+        words = WORDS.get(e.errno or 0)
         raise StorageUnavailable(words or f"the storage failed: {e.strerror or type(e).__name__}") from e

@@ -27,7 +27,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, RetryIn
 from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import Faults, Sink, smtp_sink
-from taskyard_worker.tasks import diagnostics, mail, messages, plain_text, stored, thumbnails
+from taskyard_worker.tasks import plain_text
 from taskyard_worker.testing import TaskRun, run_task
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello Eva"}
@@ -443,13 +443,6 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear(tmp_path: Path) -> 
         assert failed(send(port, smtp_security="starttls")).code == "smtp_tls_failed"
         assert failed(send(port, smtp_security="tls")).code == "smtp_tls_failed"
     assert kept(tmp_path) == []
-
-
-def test_every_message_for_people_ends_as_a_sentence() -> None:
-    for module in (diagnostics, mail, messages, stored, thumbnails):
-        for code, message in module._MESSAGES.items():
-            assert code.islower()
-            assert message.endswith(".")
 
 
 def test_the_catalogue_calls_the_fields_as_the_older_systems_did() -> None:

@@ -26,6 +26,7 @@ from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
 from ..queries import query_of
 from ..requests import Request
+from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
 from ..views import TaskViews
 
 SAMPLE = 10
@@ -34,15 +35,17 @@ Verb = Callable[[Connection, Wanted, Actor], Handled]
 
 
 class DeadLetters:
-    def __init__(self, ledger: Ledger, shown: TaskViews) -> None:
+    def __init__(self, ledger: Ledger, shown: TaskViews, translations: Translations) -> None:
         self._ledger = ledger
         self._shown = shown
+        self._translations = translations
 
     @operation(
         summary="Failed tasks that nobody has retried or discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
-        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage)},
+        headers=READERS_LANGUAGE,
+        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(DeadLettersQuery, req)
@@ -58,8 +61,9 @@ class DeadLetters:
         rows = await self._ledger.run(
             lambda conn: dead_letters.page(conn, wanted, before=before, limit=query.limit + 1)
         )
-        items = [self._shown.of_row(row) for row in rows[: query.limit]]
-        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
+        words = self._translations.for_reader(req)
+        items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
 
 class Handling:
@@ -79,7 +83,9 @@ class Handling:
         def look(conn: Connection) -> StoredAnswer:
             sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True)
             matched = dead_letters.count(conn, wanted)
-            return _answer({"matched": matched, "changed": 0, "sample": [self._shown.of_row(row) for row in sample]})
+            # In English: the answer is kept for a repeated key, whoever repeats it.
+            shown = [self._shown.of_row(row, Words()) for row in sample]
+            return _answer({"matched": matched, "changed": 0, "sample": shown})
 
         def change(conn: Connection) -> StoredAnswer:
             nonlocal done

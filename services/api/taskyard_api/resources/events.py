@@ -19,6 +19,7 @@ from ..queries import query_of
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..streams import Streams
+from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
 from .tasks import task_id_of, visible_task
 
 
@@ -38,9 +39,10 @@ def _stream(resp: falcon.asgi.Response, events: Any) -> None:
 
 
 class TaskEvents:
-    def __init__(self, ledger: Ledger, streams: Streams) -> None:
+    def __init__(self, ledger: Ledger, streams: Streams, translations: Translations) -> None:
         self._ledger = ledger
         self._streams = streams
+        self._translations = translations
 
     @operation(
         summary="A task's timeline; live as text/event-stream",
@@ -48,8 +50,10 @@ class TaskEvents:
         "to keys with the scope `manage`.",
         scope=Scope.READ,
         query=TimelineQuery,
-        headers={"Last-Event-ID": "Live only: the id of the last event that was received."},
-        answers={200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM)},
+        headers={"Last-Event-ID": "Live only: the id of the last event that was received.", **READERS_LANGUAGE},
+        answers={
+            200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM, headers=LANGUAGE)
+        },
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
@@ -57,17 +61,20 @@ class TaskEvents:
         caller = req.context.caller
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
         after = BEGINNING if query.cursor is None else _event_id(query.cursor, "?cursor")
+        words = self._translations.for_reader(req)
         if wants_stream(req):
             last = req.get_header("Last-Event-ID")
             after = after if not last else _event_id(last, "Last-Event-ID")
-            _stream(resp, self._streams.of_task(row["id"], after, caller, req.header(b"authorization")))
+            words.used = True  # or may be: the head leaves before the events
+            words.tell(resp)
+            _stream(resp, self._streams.of_task(row["id"], after, caller, req.header(b"authorization"), words))
             return
         found = await self._ledger.run(lambda conn: timeline(conn, row["id"], after=after, limit=query.limit))
         if found is None:
             raise NotFound("There is no such task.")
-        items = [views.event(e, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
+        items = [views.event(e, words, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
         more = items[-1]["id"] if items and not found.complete else None
-        views.send(resp, 200, {"items": items, "next_cursor": more})
+        views.send(resp, 200, {"items": items, "next_cursor": more}, words)
 
 
 def wants_stream(req: Request) -> bool:

@@ -37,6 +37,7 @@ from ..path_ids import id_in_path
 from ..queries import query_of
 from ..requests import Request
 from ..submission import Submission
+from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
 from ..views import TaskViews
 
 PATH = "/api/v1/tasks"
@@ -56,11 +57,19 @@ async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapp
 
 
 class Tasks:
-    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger, shown: TaskViews) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        submission: Submission,
+        ledger: Ledger,
+        shown: TaskViews,
+        translations: Translations,
+    ) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
         self._shown = shown
+        self._translations = translations
 
     @operation(
         summary="Submit a task",
@@ -92,7 +101,8 @@ class Tasks:
         summary="List tasks, newest first",
         scope=Scope.READ,
         query=TasksQuery,
-        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage)},
+        headers=READERS_LANGUAGE,
+        answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(TasksQuery, req)
@@ -107,8 +117,9 @@ class Tasks:
         )
         before = read_cursor(query.cursor)
         rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
-        items = [self._shown.of_row(row) for row in rows[: query.limit]]
-        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)})
+        words = self._translations.for_reader(req)
+        items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
     def _answer(self, tasks: Sequence[NewTask]) -> Any:
         def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
@@ -165,16 +176,18 @@ def _batch_answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
 
 
 class OneTask:
-    def __init__(self, ledger: Ledger, live: Live, shown: TaskViews) -> None:
+    def __init__(self, ledger: Ledger, live: Live, shown: TaskViews, translations: Translations) -> None:
         self._ledger = ledger
         self._live = live
         self._shown = shown
+        self._translations = translations
 
     @operation(
         summary="Read a task; with `wait`, when it is final or the time is over",
         scope=Scope.READ,
         query=TaskQuery,
-        answers={200: Answer(description="The task.", model=answers.Task)},
+        headers=READERS_LANGUAGE,
+        answers={200: Answer(description="The task.", model=answers.Task, headers=LANGUAGE)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
@@ -182,7 +195,8 @@ class OneTask:
         row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
         if wait > 0 and row["state"] not in FINAL:
             row = await self._when_final(row["id"], wait, req.context.caller)
-        views.send(resp, 200, self._shown.of_row(row))
+        words = self._translations.for_reader(req)
+        views.send(resp, 200, self._shown.of_row(row, words), words)
 
     async def _when_final(self, task_id: UUID, seconds: float, caller: Caller) -> RowMapping:
         loop = asyncio.get_running_loop()
@@ -200,18 +214,21 @@ class OneTask:
 
 
 class TaskStatus:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, translations: Translations) -> None:
         self._ledger = ledger
+        self._translations = translations
 
     @operation(
         summary="A task's state in Celery's words",
         scope=Scope.READ,
-        answers={200: Answer(description="The status.", model=answers.TaskStatus)},
+        headers=READERS_LANGUAGE,
+        answers={200: Answer(description="The status.", model=answers.TaskStatus, headers=LANGUAGE)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
         row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
-        views.send(resp, 200, views.celery_status(row))
+        words = self._translations.for_reader(req)
+        views.send(resp, 200, views.celery_status(row, words), words)
 
 
 def _told(change: Change) -> dict[str, Any]:
@@ -299,7 +316,8 @@ class TaskRetry:
 
         async def work() -> None:
             row = await self._retry(task_id_of(task_id), req)
-            views.send(resp, 202, self._shown.of_row(row))
+            # Queued again, it has no error: the answer that is kept for a repeated key is the same for all.
+            views.send(resp, 202, self._shown.of_row(row, Words()))
 
         await once(self._ledger, key, resp, work)
 

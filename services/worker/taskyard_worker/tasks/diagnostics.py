@@ -20,15 +20,11 @@ from taskyard.catalogue.diagnostics import (
     SleepParams,
     SleepResult,
 )
-from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 
 from ..context import TaskContext
 from ..implementations import implements
 
-_MESSAGES = {
-    "diagnostic_transient": "This drill fails on purpose; a later attempt will succeed.",
-    "diagnostic_permanent": "This drill fails on purpose, and for good.",
-}
 # An exception that is raised into a thread from outside arrives when the thread runs Python again.
 _SLICE_SECONDS = 0.05
 _BLOCK_BYTES = 16 * 2**20
@@ -52,8 +48,7 @@ def sleep(params: SleepParams, context: TaskContext) -> SleepResult:
 @implements(catalogue.FAIL)
 def fail(params: FailParams, context: TaskContext) -> AttemptResult:
     if context.attempt <= params.times:
-        code = f"diagnostic_{params.kind}"
-        raise TaskError(code, _MESSAGES[code], retryable=params.kind == "transient")
+        raise explained(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
     return AttemptResult(attempt=context.attempt)
 
 

@@ -9,35 +9,20 @@ from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 
 from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained, explanation
 from taskyard.settings import Settings
 
 from . import messages
 
 # RFC 4954: a login is missing, too weak, wrong, or wants encryption first.
 _WANTS_ANOTHER_LOGIN = frozenset({530, 534, 535, 538})
-_MESSAGES = {
-    "smtp_not_configured": "This installation has no mail server. Ask its operator to set TASKYARD_SMTP_HOST.",
-    "smtp_unreachable": "The mail server does not answer. It is tried again; if that goes on, ask the operator.",
-    "smtp_temporary": "The mail server cannot take the message now ({answer}). It is tried again later.",
-    "smtp_refused": "The mail server refused {what} ({answer}). Check the address and the message, then send it anew.",
-    "smtp_auth_failed": "The mail server does not accept this installation's login."
-    " Ask its operator to check TASKYARD_SMTP_USER and TASKYARD_SMTP_PASSWORD.",
-    "smtp_tls_failed": "There is no safe connection to the mail server: {answer}."
-    " Ask the operator to check its certificate and TASKYARD_SMTP_SECURITY.",
-    "smtp_unsupported": "The mail server cannot deliver to an address with letters beyond ASCII."
-    " Use another address of the recipient.",
-}
-
-
-def _error(code: str, *, retryable: bool, **words: str) -> TaskError:
-    return TaskError(code, _MESSAGES[code].format(**words), retryable=retryable)
 
 
 class Unreachable(TaskError, ConnectionError):
     """Not to be connected to, or fell silent: as a ConnectionError it is tried again sooner."""
 
     def __init__(self) -> None:
-        super().__init__("smtp_unreachable", _MESSAGES["smtp_unreachable"])
+        super().__init__("smtp_unreachable", explanation("smtp_unreachable"))
 
 
 def send(
@@ -59,7 +44,7 @@ def send(
 
     def deliver(server: smtplib.SMTP) -> None:
         if international and not server.has_extn("smtputf8"):
-            raise _error("smtp_unsupported", retryable=False)
+            raise explained("smtp_unsupported", retryable=False)
         options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
         server.sendmail(sender, [recipient], content, mail_options=options)
 
@@ -86,7 +71,7 @@ def _converse(settings: Settings, tls: Callable[[], ssl.SSLContext], say: Callab
 @contextmanager
 def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
     if settings.smtp_host is None:
-        raise _error("smtp_not_configured", retryable=False)
+        raise explained("smtp_not_configured", retryable=False)
     seconds = settings.smtp_timeout_seconds
     # Not smtplib's `with`: its QUIT raises where the server answers anything but 221.
     if settings.smtp_security == "tls":
@@ -112,7 +97,7 @@ def _log_in(server: smtplib.SMTP, user: str, settings: Settings) -> None:
     except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected):
         raise
     except smtplib.SMTPException as e:  # it offers no login, or none that we know
-        raise _error("smtp_auth_failed", retryable=False) from e
+        raise explained("smtp_auth_failed", retryable=False) from e
 
 
 @contextmanager
@@ -135,10 +120,10 @@ def _meaning() -> Iterator[None]:
         raise _refusal("the message", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPNotSupportedError as e:
         # Going on without STARTTLS would lay the message open.
-        raise _error("smtp_tls_failed", retryable=False, answer="it does not offer STARTTLS") from e
+        raise explained("smtp_tls_failed", retryable=False, answer="it does not offer STARTTLS") from e
     except ssl.SSLError as e:
         reason = e.verify_message if isinstance(e, ssl.SSLCertVerificationError) else (e.reason or "handshake failed")
-        raise _error("smtp_tls_failed", retryable=False, answer=str(reason)) from e
+        raise explained("smtp_tls_failed", retryable=False, answer=str(reason)) from e
     except OSError as e:  # refused, timed out, unknown host; SMTPException is an OSError too
         raise Unreachable from e
 
@@ -147,7 +132,7 @@ def _refusal(what: str, code: int, answer: bytes | str) -> TaskError:
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = f"{code} {' '.join(text.split())[:200]}"
     if code in _WANTS_ANOTHER_LOGIN:
-        return _error("smtp_auth_failed", retryable=False)
+        return explained("smtp_auth_failed", retryable=False)
     if 500 <= code < 600:
-        return _error("smtp_refused", retryable=False, what=what, answer=said)
-    return _error("smtp_temporary", retryable=True, answer=said)
+        return explained("smtp_refused", retryable=False, what=what, answer=said)
+    return explained("smtp_temporary", retryable=True, answer=said)

@@ -11,14 +11,9 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from uuid import UUID
 
-from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 from taskyard.settings import Settings
 
-_MESSAGES = {
-    "smtp_sender_invalid": "The sender's address of this installation is not valid."
-    " Ask its operator to correct TASKYARD_MAIL_FROM.",
-    "message_invalid": "This message cannot be written as a mail. Use plainer words in its subject.",
-}
 _SHORT = 60
 
 
@@ -95,12 +90,8 @@ def written(message: EmailMessage, *, international: bool) -> bytes:
     head = content.partition(b"\r\n\r\n")[0].split(b"\r\n")
     names = [line.partition(b":")[0].decode() for line in head if not line.startswith((b" ", b"\t"))]
     if names != message.keys():
-        raise _error("message_invalid")
+        raise explained("message_invalid", retryable=False)
     return content
-
-
-def _error(code: str) -> TaskError:
-    return TaskError(code, _MESSAGES[code], retryable=False)
 
 
 def _sender(settings: Settings) -> Address:
@@ -109,7 +100,7 @@ def _sender(settings: Settings) -> Address:
     try:
         return Address(name, local, domain)
     except (ValueError, IndexError):
-        raise _error("smtp_sender_invalid") from None
+        raise explained("smtp_sender_invalid", retryable=False) from None
 
 
 def _address(address: str) -> Address:

@@ -8,19 +8,12 @@ from typing import BinaryIO
 from uuid import UUID
 
 from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
 from ..context import TaskContext
-
-_MESSAGES = {
-    "item_not_found": "There is no stored file with this id. It may have been deleted: upload it again.",
-    "file_missing": "The content of this file is gone. Upload it again.",
-    "file_damaged": "The content of this file is not complete. Upload it again.",
-    "storage_unavailable": "The files cannot be reached now: {reason}."
-    " It is tried again; if that goes on, ask the operator.",
-}
 
 
 def find(context: TaskContext, item_id: UUID) -> TreeItem:
@@ -33,11 +26,11 @@ def find(context: TaskContext, item_id: UUID) -> TreeItem:
 
 
 def not_found() -> TaskError:
-    return TaskError("item_not_found", _MESSAGES["item_not_found"], retryable=False)
+    return explained("item_not_found", retryable=False)
 
 
 def damaged() -> TaskError:
-    return TaskError("file_damaged", _MESSAGES["file_damaged"], retryable=False)
+    return explained("file_damaged", retryable=False)
 
 
 @contextmanager
@@ -46,10 +39,9 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except ObjectMissing as e:
-        raise TaskError("file_missing", _MESSAGES["file_missing"], retryable=False) from e
+        raise explained("file_missing", retryable=False) from e
     except StorageUnavailable as e:
-        message = _MESSAGES["storage_unavailable"].format(reason=e)
-        raise TaskError("storage_unavailable", message, retryable=True) from e
+        raise explained("storage_unavailable", retryable=True, reason=e) from e
 
 
 @contextmanager

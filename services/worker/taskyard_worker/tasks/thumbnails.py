@@ -21,6 +21,7 @@ from PIL import (
 )
 
 from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -51,16 +52,6 @@ _TURNS = {
 }
 _FIRST_SIDEWAYS = 5
 
-_MESSAGES = {
-    "image_unsupported": "This file is not an image that can be read here. Use JPEG, PNG, WebP, GIF, TIFF or BMP.",
-    "image_too_large": f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Use a smaller one.",
-    "image_damaged": "The image is damaged or not complete. Upload it again.",
-}
-
-
-def _error(code: str) -> TaskError:
-    return TaskError(code, _MESSAGES[code], retryable=False)
-
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
@@ -83,21 +74,21 @@ def render(file: BinaryIO, width: int, height: int) -> Thumbnail:
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _error("image_too_large")
+                raise explained("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
             kind = _KEPT.get(image.format or "", "PNG")
             return _encoded(_in_srgb(*_shrunk(image, width, height)), kind)
     except TaskError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise _error("image_too_large") from e
+        raise explained("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000) from e
     except UnidentifiedImageError as e:
-        raise _error("image_unsupported") from e
+        raise explained("image_unsupported", retryable=False) from e
     # The decoders tell of damaged data in many ways: OSError, SyntaxError, ValueError, EOFError,
     # struct.error, ...
     except Exception as e:
         if isinstance(e, MemoryError) or (isinstance(e, OSError) and e.errno is not None):
             raise
-        raise _error("image_damaged") from e
+        raise explained("image_damaged", retryable=False) from e
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:

@@ -1,0 +1,99 @@
+"""Failures in the reader's language: chosen by Accept-Language when a task is read, for the ledger holds English.
+
+The catalogues (locale/*.po, gettext's format) are read once at the start: there is nothing to compile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import falcon.asgi
+from babel.messages.pofile import read_po
+
+from taskyard.domain.explanations import EXPLANATIONS, values_in
+
+ENGLISH = "en"
+# For the declarations of the calls that answer with words of ours.
+READERS_LANGUAGE = {"Accept-Language": "For the messages of failures: en, de, fr, hu."}
+LANGUAGE = ("Content-Language", "Vary")
+_LOCALE = Path(__file__).parent / "locale"
+
+
+@dataclass(slots=True)
+class Words:
+    """The words of one answer."""
+
+    language: str = ENGLISH
+    texts: Mapping[str, str] = field(default_factory=dict)
+    used: bool = False
+
+    def failure(self, error: dict[str, Any]) -> dict[str, Any]:
+        """A failure as it is stored, with its message in this language where the message is ours."""
+        code, message = error.get("code"), error.get("message")
+        if not isinstance(code, str) or not isinstance(message, str):
+            return error
+        values = values_in(code, message)
+        if values is None:
+            return error
+        self.used = True
+        template = self.texts.get(EXPLANATIONS[code])
+        if template is None:
+            return error
+        own = {name: self.texts.get(value, value) for name, value in values.items()}
+        return {**error, "message": template.format(**own)}
+
+    def tell(self, resp: falcon.asgi.Response) -> None:
+        """Sets Vary, and Content-Language where the answer holds words of ours."""
+        resp.append_header("Vary", "Accept-Language")
+        if self.used:
+            resp.set_header("Content-Language", self.language)
+
+
+class Translations:
+    def __init__(self, catalogues: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        found = read_catalogues() if catalogues is None else catalogues
+        self._catalogues: dict[str, Mapping[str, str]] = {ENGLISH: {}, **found}
+
+    def for_reader(self, req: falcon.asgi.Request) -> Words:
+        language = preferred_language(req.get_header("Accept-Language"), self._catalogues)
+        return Words(language, self._catalogues[language])
+
+
+def read_catalogues() -> dict[str, dict[str, str]]:
+    """Language -> English text -> translation, of every catalogue there is."""
+    found = {}
+    for path in sorted(_LOCALE.glob("*.po")):
+        with path.open("rb") as file:
+            messages = read_po(file, locale=path.stem, abort_invalid=True)
+        found[path.stem] = {str(m.id): str(m.string) for m in messages if m.id and m.string and not m.fuzzy}
+    return found
+
+
+def preferred_language(header: str | None, available: Collection[str]) -> str:
+    """Of the languages that are there the one a reader likes best (RFC 9110, 12.5.4): `de` for `de-AT`. English where
+    there is none, and for what cannot be read."""
+    liked: list[tuple[float, str]] = []
+    for part in (header or "").split(","):
+        tag, _, parameter = part.partition(";")
+        language = tag.strip().partition("-")[0].lower()
+        quality = _quality(parameter)
+        if quality > 0 and (language in available or language == "*"):
+            liked.append((quality, language))
+    if not liked:
+        return ENGLISH
+    _, best = max(liked, key=lambda item: item[0])  # of equals the first
+    return ENGLISH if best == "*" else best
+
+
+def _quality(parameter: str) -> float:
+    name, _, value = parameter.partition("=")
+    if not name.strip():
+        return 1.0
+    try:
+        quality = float(value) if name.strip().lower() == "q" else 0.0
+    except ValueError:
+        return 0.0
+    return quality if 0 <= quality <= 1 else 0.0
