@@ -14,9 +14,12 @@ import typer
 
 from taskyard.commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_exit, typer_app
 
+from . import dead_letters
+
 PROGRAM = "taskyard-scheduler"
 
 app = typer_app(PROGRAM, "Taskyard's scheduler: one process leads, any number stand by.")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.command(epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3")

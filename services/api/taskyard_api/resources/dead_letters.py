@@ -9,6 +9,7 @@ from datetime import timedelta
 import falcon.asgi
 from sqlalchemy import Connection
 
+from taskyard.domain.tasks import State
 from taskyard.lifecycle.dead_letters import Handled, discard, replay
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.keyed import StoredAnswer
@@ -93,7 +94,8 @@ class Handling:
             return _answer({"matched": done.matched, "changed": len(done.changes)})
 
         await once_with_the_change(self._ledger, key_of(req, body), resp, look if asked.dry_run else change)
-        self._dispatcher.dispatch(Committed(changes=done.changes, wake_scheduler=bool(done.changes)))
+        moved = [change for change in done.changes if change.state is State.SCHEDULED]
+        self._dispatcher.dispatch(Committed(changes=moved, wake_scheduler=bool(moved)))
 
 
 class Retry:
