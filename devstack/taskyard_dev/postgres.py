@@ -3,13 +3,11 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -17,9 +15,9 @@ from psycopg import sql
 from taskyard_dev import home, ports, processes
 from taskyard_dev.account import Account, server_account
 from taskyard_dev.binaries import PostgresBinaries, postgres_binaries
-from taskyard_dev.errors import ServerFailed, StackError
+from taskyard_dev.errors import ServerFailed
+from taskyard_dev.server import PortLost, Server
 
-USUAL_PORT = 5432
 NAME = "taskyard"
 
 # For a machine that does other things too. What makes a commit durable (fsync, synchronous_commit,
@@ -46,45 +44,12 @@ StopMode = Literal["fast", "immediate", "smart"]
 _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "smart": signal.SIGTERM}
 
 
-class Postgres:
-    """One server and its data directory; start and stop it as often as you like.
+class Postgres(Server):
+    """`data` may be a link: where the account that PostgreSQL runs as cannot get to, its files live elsewhere."""
 
-    `directory` holds the password (mode 600), the port of last time, the log and the data. `port`:
-    `None` takes last time's, the usual or a free one; `0` any free one; a number exactly that one.
-    Once started, this object keeps its port over stops and starts.
-    """
-
-    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
-        self.directory = directory.absolute()
-        self._wanted_port = port
-        self._settings = {**SETTINGS, **(settings or {})}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._port: int | None = None
-        self._password = ""
-
-    @classmethod
-    def running(cls, directory: Path) -> Self:
-        """A handle on the server that another process started there; it can't be stopped by it."""
-        server = cls(directory)
-        server._port = home.remembered_port(server.directory / "port")
-        server._password = (server.directory / "password").read_text().strip()
-        return server
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on, or listened on before it was stopped."""
-        if self._port is None:
-            raise StackError("PostgreSQL hasn't been started")
-        return self._port
+    title = "PostgreSQL"
+    usual_port = 5432
+    defaults = SETTINGS
 
     @property
     def pid(self) -> int | None:
@@ -98,15 +63,6 @@ class Postgres:
     def account(self) -> Account | None:
         """Whom the server runs as; `None` for who we are."""
         return server_account(self.directory / "data")
-
-    @property
-    def log(self) -> Path:
-        return self.directory / "log"
-
-    @property
-    def data(self) -> Path:
-        """Where its files really are."""
-        return (self.directory / "data").resolve()
 
     def url(self, database: str = NAME) -> str:
         """The database's address as SQLAlchemy takes it."""
@@ -140,12 +96,7 @@ class Postgres:
             connection.execute(statement)
 
     def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
-        """Start the server and wait until it takes connections; makes the data directory the first time.
-
-        `patience`: how long a predecessor may take to stop that has just lost its stack.
-        Raises `DataDirectoryInUse`, `PortTaken` or `ServerFailed`.
-        """
-        if self._process is not None and self._process.poll() is None:
+        if self._is_started:
             return
         account = self.account
         home.make_directory(self.directory)
@@ -158,16 +109,8 @@ class Postgres:
             if not (data / "PG_VERSION").exists():
                 self._initialise(binaries, data, account)
             self._forget_stale_pid(data)
-            last = self._port or home.remembered_port(self.directory / "port")
-            failure: Exception | None = None
-            for port in ports.to_try(self._port or self._wanted_port, last=last, usual=USUAL_PORT):
-                try:
-                    self._start_on(port, [binaries.postgres, "-D", data], account, held, within)
-                    break
-                except _PortLost as lost:
-                    failure = lost
-            else:
-                raise ServerFailed(f"PostgreSQL found no free port\n{failure}")
+            program: list[str | Path] = [binaries.postgres, "-D", data]
+            self._start_on_a_port(lambda port: self._start_on(port, program, account, held, within))
         try:
             self._make_own_database()
         except psycopg.Error as error:
@@ -180,13 +123,6 @@ class Postgres:
             return
         processes.end(self._process, by=_SIGNALS[mode], within=within)
         self._process = None
-
-    def kill(self) -> None:
-        """`kill -9` of the postmaster, as for want of memory; its backends follow by themselves."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def _initialise(self, binaries: PostgresBinaries, data: Path, account: Account | None) -> None:
         """Make the data directory, under another name until it's whole: an interrupted one is no one's."""
@@ -239,7 +175,7 @@ class Postgres:
             if process.poll() is not None:
                 said = home.log_since(self.log, start)
                 if "could not create any TCP/IP sockets" in said:
-                    raise _PortLost(said)
+                    raise PortLost(said)
                 raise ServerFailed(f"PostgreSQL ended at its start ({process.returncode})\n{said}")
             if time.monotonic() > deadline:
                 processes.kill(process)
@@ -271,10 +207,6 @@ class Postgres:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone()
         if known is None:
             self.create_database(NAME)
-
-
-class _PortLost(ServerFailed):
-    """Somebody took the port between our look and the server's bind."""
 
 
 def _major(data: Path) -> int | None:

@@ -2,13 +2,10 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,9 +13,8 @@ from redis.retry import Retry
 
 from taskyard_dev import home, ports, processes
 from taskyard_dev.binaries import valkey_binary
-from taskyard_dev.errors import ServerFailed, StackError
-
-USUAL_PORT = 6379
+from taskyard_dev.errors import ServerFailed
+from taskyard_dev.server import PortLost, Server
 
 SETTINGS: Mapping[str, str] = {
     "bind": ports.LOOPBACK,
@@ -36,44 +32,12 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-class Valkey:
-    """One server and its data directory; start and stop it as often as you like.
+class Valkey(Server):
+    """Its password stands in its configuration, too (mode 600)."""
 
-    `directory` holds the password and the configuration (mode 600), the port of last time, the log and
-    the data. `port` as for `Postgres`. Once started, this object keeps its port over stops and starts.
-    """
-
-    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
-        self.directory = directory.absolute()
-        self._wanted_port = port
-        self._settings = {**SETTINGS, **(settings or {})}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._port: int | None = None
-        self._password = ""
-
-    @classmethod
-    def running(cls, directory: Path) -> Self:
-        """A handle on the server that another process started there; it can't be stopped by it."""
-        server = cls(directory)
-        server._port = home.remembered_port(server.directory / "port")
-        server._password = (server.directory / "password").read_text().strip()
-        return server
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on, or listened on before it was stopped."""
-        if self._port is None:
-            raise StackError("Valkey hasn't been started")
-        return self._port
+    title = "Valkey"
+    usual_port = 6379
+    defaults = SETTINGS
 
     @property
     def pid(self) -> int | None:
@@ -81,15 +45,6 @@ class Valkey:
         if self._process is not None:
             return self._process.pid if self._process.poll() is None else None
         return self._answering_pid() if self._port is not None else None
-
-    @property
-    def log(self) -> Path:
-        return self.directory / "log"
-
-    @property
-    def data(self) -> Path:
-        """Where its files really are."""
-        return (self.directory / "data").resolve()
 
     @property
     def url(self) -> str:
@@ -105,28 +60,14 @@ class Valkey:
         return redis.Redis.from_url(self.database_url(number), socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
     def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
-        """Start the server and wait until it answers.
-
-        `patience`: how long a predecessor may take to stop that has just lost its stack.
-        Raises `DataDirectoryInUse`, `PortTaken` or `ServerFailed`.
-        """
-        if self._process is not None and self._process.poll() is None:
+        if self._is_started:
             return
         data = self.data
         home.make_directory(data)
         lock = self.directory / "valkey.lock"
         with home.lock(lock, "Valkey", patience=patience) as held:
             self._password = home.secret(self.directory / "password")
-            last = self._port or home.remembered_port(self.directory / "port")
-            failure: Exception | None = None
-            for port in ports.to_try(self._port or self._wanted_port, last=last, usual=USUAL_PORT):
-                try:
-                    self._start_on(port, data, held, within)
-                    break
-                except _PortLost as lost:
-                    failure = lost
-            else:
-                raise ServerFailed(f"Valkey found no free port\n{failure}")
+            self._start_on_a_port(lambda port: self._start_on(port, data, held, within))
 
     def stop(self, *, within: timedelta = timedelta(seconds=30)) -> None:
         """Stop the server; it writes what it has to disk first."""
@@ -134,13 +75,6 @@ class Valkey:
             return
         processes.end(self._process, by=signal.SIGTERM, within=within)
         self._process = None
-
-    def kill(self) -> None:
-        """`kill -9`: up to a second of writes may be lost."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def _start_on(self, port: int, data: Path, lock: int, within: timedelta) -> None:
         settings = {**self._settings, "port": str(port), "dir": f'"{data}"', "requirepass": self._password}
@@ -159,7 +93,7 @@ class Valkey:
             if process.poll() is not None:
                 said = home.log_since(self.log, start)
                 if "Failed listening on port" in said:
-                    raise _PortLost(said)
+                    raise PortLost(said)
                 raise ServerFailed(f"Valkey ended at its start ({process.returncode})\n{said}")
             if time.monotonic() > deadline:
                 processes.kill(process)
@@ -177,7 +111,3 @@ class Valkey:
                 return None
         pid: int = answer["process_id"]
         return pid
-
-
-class _PortLost(ServerFailed):
-    """Somebody took the port between our look and the server's bind."""
