@@ -77,24 +77,27 @@ class Client:
         """The task's timeline until its final event; a connection that breaks is taken up where it was."""
         last: str | None = None
         is_final = False
-        silent_since = time.monotonic()
+        away_since: float | None = None
         while True:
             try:
                 for event in self._stream(f"tasks/{task_id}/events", last):
-                    silent_since = time.monotonic()
-                    last = event.id or last
-                    yield event
-            except ApiAway:
-                if time.monotonic() - silent_since > _PATIENCE_SECONDS:
-                    raise
-            else:
+                    away_since = None
+                    if event is not None:
+                        last = event.id or last
+                        yield event
                 if is_final:
                     return
                 # A server that stops closes its streams too. Once the task is final, one more look brings the rest.
                 is_final = self.task(task_id)["finished_at"] is not None
+            except ApiAway:
+                now = time.monotonic()
+                away_since = now if away_since is None else away_since
+                if now - away_since > _PATIENCE_SECONDS:
+                    raise
             time.sleep(0.0 if is_final else 0.5)
 
-    def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent]:
+    def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent | None]:
+        """The events; before them None, once the server has answered."""
         headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": last})
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0)
         try:
@@ -102,6 +105,7 @@ class Client:
                 if response.is_error:
                     response.read()
                     _refuse(response)
+                yield None
                 yield from parse_events(response.iter_lines())
         except httpx.TransportError as e:
             raise ApiAway(_words(self._http, e)) from e

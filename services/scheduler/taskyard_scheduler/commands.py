@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 failed, 2 usage, 3 a dependency is away.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from taskyard.commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_
 from . import dead_letters
 
 PROGRAM = "taskyard-scheduler"
+_SHOWN = 10
 
 app = typer_app(PROGRAM, "Taskyard's scheduler: one process leads, any number stand by.")
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -77,7 +79,8 @@ def reconcile(
 ) -> None:
     """Compares queued rows with what Redis knows and publishes what is missing.
 
-    The leader does this all the time; by hand it tells how things stand. Exit code 1: something was missing.
+    The leader does this all the time; by hand it tells how things stand. Missing is what has been queued for over 30
+    seconds, is on nobody's way to Redis, and is not known there at two looks. Exit code 1: --dry-run found something.
     """
     from taskyard.broker.connect import make_redis
     from taskyard.broker.names import Names
@@ -98,11 +101,9 @@ def reconcile(
     client = make_redis(settings.redis_url.get_secret_value())
     try:
         inventory = Inventory(client, names)
-        found = survey(engine, client, names, inventory, queues=settings.queues)
-        published = 0
-        if not dry_run:
-            publisher = make_publisher(settings.redis_url.get_secret_value(), names)
-            published = publish_again(engine, publisher, inventory, found.missing)
+        publisher = make_publisher(settings.redis_url.get_secret_value(), names)
+        publish = None if dry_run else partial(publish_again, engine, publisher, inventory)
+        found = survey(engine, client, names, inventory, queues=settings.queues, publish=publish)
     except Unavailable as e:
         fail(PROGRAM, f"{type(e).__name__}: {str(e).splitlines()[0]}", AWAY)
     finally:
@@ -110,9 +111,10 @@ def reconcile(
         engine.dispose()
     answer: dict[str, Any] = {
         "lost_everything": found.lost_everything,
-        "missing": len(found.missing),
-        "published": published,
+        "missing": found.missing,
+        "published": found.published,
         "queues": [asdict(queue) for queue in found.queues],
+        "task_ids": found.named,
     }
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
@@ -123,8 +125,12 @@ def reconcile(
             typer.echo(f"{queue.queue:<{width}}  {queue.queued:>10,}  {queue.missing:>10,}")
         if found.lost_everything:
             typer.echo("Redis has lost everything: the leader publishes all queued tasks.")
+        for task_id in found.named[:_SHOWN]:
+            typer.echo(f"  {task_id}")
+        if found.missing > _SHOWN:
+            typer.echo(f"  and {found.missing - _SHOWN:,} more (--json names up to 1,000)")
         typer.echo(
-            f"{len(found.missing):,} would be published again." if dry_run else f"{published:,} published again."
+            f"{found.missing:,} would be published again." if dry_run else f"{found.published:,} published again."
         )
     raise typer.Exit(FAILED if found.missing and dry_run else 0)
 

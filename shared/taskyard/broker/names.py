@@ -38,7 +38,8 @@ class Names:
 
     @property
     def epoch(self) -> str:
-        """Set once by the leader and never deleted: when it is gone, Redis has lost everything."""
+        """Set by the leader and never deleted: when it is gone, Redis has lost everything. Its value is the run id of
+        the server for which the ledger was compared last."""
         return f"{self.namespace}:epoch"
 
     @property

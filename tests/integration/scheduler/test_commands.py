@@ -61,7 +61,7 @@ def test_a_taken_metrics_port_ends_with_one_line(database_url: str, redis_url: s
 def test_reconcile_says_what_is_missing_and_publishes_it(
     office: Office, engine: Engine, database_url: str, redis_url: str
 ) -> None:
-    put_in(engine, 3)
+    submitted = put_in(engine, 3)
     execute(engine, "DELETE FROM outbox")
     office.age(60)
     urls = {"TASKYARD_DATABASE_URL": database_url, "TASKYARD_REDIS_URL": redis_url}
@@ -69,6 +69,7 @@ def test_reconcile_says_what_is_missing_and_publishes_it(
     assert shown.returncode == 1, shown.stderr
     answer = json.loads(shown.stdout)
     assert (answer["missing"], answer["published"]) == (3, 0)
+    assert answer["task_ids"] == [str(task.id) for task in submitted.tasks]
     assert {"queue": "default", "queued": 3, "missing": 3} in answer["queues"]
     assert office.messages() == []
 

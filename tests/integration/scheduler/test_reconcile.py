@@ -1,9 +1,19 @@
 """What Redis lost goes out again, and nothing else does."""
 
+import random
+import threading
+import time
+from functools import partial
+from typing import Any
+from uuid import UUID
+
 import pytest
 from sqlalchemy import Engine
 
-from taskyard_scheduler.inventory import PAGE
+from taskyard.broker.connect import make_redis
+from taskyard.broker.publisher import Publisher
+from taskyard.domain.tasks import Publication
+from taskyard_scheduler.inventory import PAGE, Inventory
 from taskyard_scheduler.reconcile import Missing, Rebuild
 from taskyard_scheduler.survey import publish_again, survey
 from tests.support.scheduling import (
@@ -235,6 +245,139 @@ def test_a_survey_by_hand_says_what_is_missing_and_changes_nothing(office: Offic
         "selection": (1, 1),
     }
     assert office.messages("selection") == []
-    assert publish_again(engine, office.publisher, office.inventory, found.missing) == 1
+    assert (found.missing, found.published) == (1, 0)
+    assert [f"{task_id}:1" for task_id in found.named] == gone
+    again = partial(publish_again, engine, office.publisher, office.inventory)
+    found = survey(engine, office.client, office.names, office.inventory, publish=again, second_look_seconds=0.01)
+    assert (found.missing, found.published) == (1, 1)
     assert office.messages("selection") == gone
     assert scalar(engine, "SELECT count(*) FROM outbox") == 0
+
+
+@pytest.mark.parametrize("what", ["Redis was started again", "PostgreSQL has changed"])
+def test_after_a_change_of_a_server_what_is_missing_goes_out_at_once(office: Office, engine: Engine, what: str) -> None:
+    """Not after the thirty seconds and two looks of single losses: nothing was lost a moment ago, or much was."""
+    rebuild = make_rebuild(office)
+    rebuild.turn()
+    kept, lost = publish(office, engine, 3), publish(office, engine, 2)
+    office.client.hdel(office.names.messages("default"), *lost)
+    office.client.ltrim(office.names.queue("default"), 0, 2)
+    office.age(5)
+    rebuild.turn()
+    assert office.messages() == kept, "nothing has changed"
+    if what == "Redis was started again":
+        office.client.set(office.names.epoch, "the run id of another server")
+    else:
+        assert office.ground._seen is not None
+        office.ground.observe(office.ground._seen[0], "000000FF", 1e6)
+    published_late = publish(office, engine, 1)
+    boxed = put_in(engine, 1).publications[0]
+    office.age(5)
+    rebuild.turn()
+    assert sorted(office.messages()) == sorted([*kept, *published_late, *lost])
+    assert boxed.message_id not in office.payloads(), "who committed it is about to publish it"
+    assert office.value("tasks_reconciled_total") == 2
+    assert office.value("tasks_unaccounted") == 0
+    rebuild.turn()
+    assert rebuild.is_needed is False
+    assert len(office.messages()) == 6
+
+
+def test_suspects_are_claimed_from_the_ledger_and_never_missing(office: Office, engine: Engine) -> None:
+    rebuild = make_rebuild(office)
+    rebuild.turn()
+    put_in(engine, 3)
+    execute(engine, "DELETE FROM outbox")
+    execute(engine, "UPDATE task SET suspicions = 1")
+    office.age(60)
+    look_again(office, make_missing(office))
+    found = survey(engine, office.client, office.names, office.inventory, second_look_seconds=0.01)
+    assert found.missing == 0
+    for change in ("another server", None):
+        if change:
+            office.client.set(office.names.epoch, change)
+        else:
+            office.client.flushdb()
+        rebuild.turn()
+    assert office.messages() == []
+    assert office.value("tasks_unaccounted") == 0
+
+
+def test_what_is_published_and_deleted_between_the_looks_is_not_missing(
+    office: Office, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is asked, knows nothing; the relay publishes and deletes its row; the ledger is asked."""
+    publications = put_in(engine, 1).publications
+    office.age(60)
+    missing = make_missing(office)
+    missing.turn()
+    ask = office.inventory.unknown
+
+    def relayed_meanwhile(suspects: list[Publication]) -> list[Publication]:
+        unknown = ask(suspects)
+        if not office.messages():
+            office.publisher.publish(publications)
+            execute(engine, "DELETE FROM outbox")
+        return unknown
+
+    for _ in range(5):
+        office.clock.now += 2.1
+        office.leadership.campaign()
+    monkeypatch.setattr(office.inventory, "unknown", relayed_meanwhile)
+    missing.turn()
+    assert len(office.messages()) == 1
+    assert office.value("tasks_unaccounted") == 0
+
+
+def test_nothing_is_taken_for_lost_while_publishes_are_slow(office: Office, engine: Engine) -> None:
+    """A steady stream of submits and claims, every publish slower than rows have to be old for a look."""
+    inventory = Inventory(office.client, office.names, age_seconds=0.4)
+    missing = Missing(
+        office.leadership,
+        office.dispatcher,
+        office.ground,
+        inventory,
+        office.metrics,
+        wait_for=lambda: False,
+        second_look_seconds=0.2,
+    )
+    worker, ended = make_worker(engine), threading.Event()
+    submitted: list[int] = []
+    seen: list[float] = []
+
+    def submitter() -> None:
+        with make_redis(office.redis_url) as client:
+            publisher = Publisher(client, office.names)
+            while not ended.is_set():
+                batch = put_in(engine, 20)
+                ended.wait(random.uniform(0.0, 1.0))
+                publisher.publish(batch.publications)
+                execute(engine, "DELETE FROM outbox WHERE id = :id", id=batch.outbox_id)
+                submitted.append(20)
+
+    def claimer() -> None:
+        with make_redis(office.redis_url) as client:
+            while not ended.wait(random.uniform(0.0, 0.05)):
+                ids: Any = client.lpop(office.names.queue("default"), 7) or []
+                if ids:
+                    claim_all(engine, worker, [UUID(i.decode().partition(":")[0]) for i in ids])
+                    client.hdel(office.names.messages("default"), *ids)
+
+    threads = [threading.Thread(target=loop) for loop in (submitter, submitter, submitter, submitter, claimer)]
+    for thread in threads:
+        thread.start()
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            office.leadership.campaign()
+            missing.turn()
+            seen.append(office.value("tasks_unaccounted") or 0.0)
+            time.sleep(0.02)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert set(seen) == {0.0}
+    assert office.value("tasks_reconciled_total") == 0
+    assert sum(submitted) > 100
+    assert len(seen) > 40

@@ -92,7 +92,7 @@ _COMPANIONS = """
 INSERT INTO unique_key (name, key, task_id, hold)
     SELECT name, id::text, id, 'active' FROM (SELECT name, id FROM task ORDER BY id DESC LIMIT 20000) t;
 INSERT INTO task_progress (task_id, attempt, current, total)
-    SELECT id, 1, 2 FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
+    SELECT id, 1, 1, 2 FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
 INSERT INTO task_event (task_id, attempt, kind)
     SELECT id, 1, 'log' FROM (SELECT id FROM task ORDER BY id DESC LIMIT 20000) t;
 INSERT INTO audit (id, at, actor, action, target_type, target_id)

@@ -12,17 +12,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from taskyard.broker.names import Names
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Failed, Fault, Released, State, Succeeded
+from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
 from taskyard.lifecycle.dead_letters import discard, replay
 from taskyard.store import audit, dead_letters, fleet, reads
 from taskyard.store import engine as ledger
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, inventory
+from taskyard_scheduler.inventory import PAGE, Inventory, Place
 
 from . import seeding
 from .plans import Plan, plans_of
@@ -181,6 +184,17 @@ def test_a_walk_through_what_is_queued_reads_a_page_and_its_rows(seeded: Seeded)
     seeded.measure(lambda conn: conn.execute(inventory._QUEUED, first), pages=1000 + 50)
     (plan,) = seeded.measure(lambda conn: conn.execute(inventory._NEXT_QUEUE, {"queue": "default"}), pages=20)
     assert plan.scans("task") == ["Index Only Scan ix_task_live"], str(plan)
+
+
+def test_a_turn_of_reconcile_is_flat(seeded: Seeded) -> None:
+    """A page of the walk at its beginning, in the middle of a long queue, and at a queue's end."""
+    inventory = Inventory(redis.Redis(), Names())
+    row = seeded.conn.execute(sa.text("SELECT queue FROM task WHERE id = :id"), {"id": seeded.middle}).one()
+    for place in (Place(), Place("default"), Place(row.queue, seeded.middle), Place("selection", UUID(int=2**128 - 1))):
+        seeded.measure(lambda conn, place=place: inventory.page(conn, place), pages=PAGE * 2 + 100)  # type: ignore[misc]
+    suspects = [Publication(i, "default", 1) for i in seeded.queued]
+    seeded.measure(lambda conn: inventory.still_queued(conn, suspects), pages=N * 10 + 50)
+    seeded.measure(lambda conn: inventory.box(conn, suspects), pages=N * 20 + 100)
 
 
 def test_reading_tasks_by_their_ids_is_flat(seeded: Seeded) -> None:
