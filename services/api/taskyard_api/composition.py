@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import falcon.asgi
@@ -25,6 +27,7 @@ from taskyard.telemetry.metrics import Metrics
 from .admission import Admission
 from .app import Collaborators, create_app, routes_of
 from .auth import Keys, Scope
+from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
 from .ledger import Ledger
@@ -39,8 +42,8 @@ from .uploads import Files
 
 log = structlog.get_logger(__name__)
 
-# Connections beside those of the readers: two flights of each collector, and the dispatcher's.
-_WRITERS = 5
+# Connections beside those of the readers and of plain submits: two flights of keyed ones, and the dispatcher's.
+_WRITERS = 3
 # A caller is told 503 quickly instead of waiting for a database that is away.
 _CONNECT_TIMEOUT = timedelta(seconds=2)
 _POOL_TIMEOUT = timedelta(seconds=2)
@@ -62,7 +65,7 @@ class Lifespan:
     def __init__(
         self,
         *,
-        engine: Engine,
+        engines: Sequence[Engine],
         dispatcher: Dispatcher,
         submission: Submission,
         ledger: Ledger,
@@ -71,7 +74,7 @@ class Lifespan:
         queues: KnownQueues,
         files: Files,
     ) -> None:
-        self._engine = engine
+        self._engines = engines
         self._dispatcher = dispatcher
         self._submission = submission
         self._ledger = ledger
@@ -99,7 +102,8 @@ class Lifespan:
         await asyncio.to_thread(self._dispatcher.stop)
         await asyncio.to_thread(self._ledger.close)
         await asyncio.to_thread(self._files.close)
-        self._engine.dispose()
+        for engine in self._engines:
+            engine.dispose()
         log.info("stopped")
 
     async def _ensure_queues(self) -> None:
@@ -120,14 +124,17 @@ def build(settings: Settings) -> Service:
     """Raises SecretsUnreadable and ValueError for a wrong setting."""
     catalogue = catalogue_of(settings)
     cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
-    engine = make_engine(
+    connect = partial(
+        make_engine,
         settings.database_url.get_secret_value(),
-        pool_size=settings.db_pool_size + _WRITERS,
         statement_timeout=timedelta(seconds=settings.db_statement_timeout_seconds),
         connect_timeout=_CONNECT_TIMEOUT,
         pool_timeout=_POOL_TIMEOUT,
         application_name="taskyard-api",
     )
+    engine = connect(pool_size=settings.db_pool_size + _WRITERS)
+    # Planning was a third of what PostgreSQL spends on a submit.
+    submits = connect(pool_size=MAX_FLIGHTS, plan_anew=False)
     names = Names(settings.namespace)
     url = settings.redis_url.get_secret_value()
     publisher = make_publisher(url, names)
@@ -135,7 +142,7 @@ def build(settings: Settings) -> Service:
     ledger = Ledger(engine, settings.db_pool_size)
     queues = KnownQueues(ledger, {*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
     metrics = Metrics("api")
-    metrics.watch_pool(engine)
+    metrics.watch_pool(engine, submits)
     meters = Meters(
         metrics,
         routes=routes_of(),
@@ -144,7 +151,7 @@ def build(settings: Settings) -> Service:
         scopes=[str(scope) for scope in Scope],
     )
     dispatcher = Dispatcher(engine, publisher)
-    submission = Submission(engine, dispatcher, meters)
+    submission = Submission(engine, submits, dispatcher, meters)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     lease = timedelta(seconds=settings.worker_lease_seconds)
@@ -157,7 +164,7 @@ def build(settings: Settings) -> Service:
     )
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
     lifespan = Lifespan(
-        engine=engine,
+        engines=(engine, submits),
         dispatcher=dispatcher,
         submission=submission,
         ledger=ledger,

@@ -21,10 +21,12 @@ Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 
 
 class Submission:
-    """Commits tasks together with those of other callers, then has them published."""
+    """Commits tasks together with those of other callers, then has them published. `submits` is the engine of plain
+    submits, one connection a flight."""
 
-    def __init__(self, engine: Engine, dispatcher: Dispatcher, meters: Meters) -> None:
+    def __init__(self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: Meters) -> None:
         self._engine = engine
+        self._submits = submits
         self._dispatcher = dispatcher
         self._meters = meters
         # Threads of their own: a flood of slow reads must not keep submits waiting.
@@ -80,7 +82,7 @@ class Submission:
 
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]
-        submitted = store.run(self._engine, lambda conn: submit(conn, tasks))
+        submitted = store.run(self._submits, lambda conn: submit(conn, tasks))
         self._dispatch(submitted)
         written = iter(submitted.tasks)
         return [[next(written) for _ in unit] for unit in units]

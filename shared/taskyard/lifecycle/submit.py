@@ -125,6 +125,7 @@ SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
 _QUEUED = State.QUEUED
 _STATES = {str(state): state for state in State}
 
+# Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
 SELECT id, state, created_at, run_at, expires_at, publication, NULL AS outbox_id FROM task WHERE id = ANY(:ids)
 """).columns(*map(sa.column, (*_RETURNED, "outbox_id")))

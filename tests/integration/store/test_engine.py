@@ -15,9 +15,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle.submit import submit
 from taskyard.store import engine as ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
+from tests.integration.lifecycle.rows import new
 
 
 def one(conn: Connection) -> int:
@@ -180,6 +182,15 @@ def test_every_connection_speaks_utc_and_plans_for_the_table_as_it_is(engine: En
     assert setting("statement_timeout") == "30s"
     assert setting("lock_timeout") == "10s"
     assert setting("idle_in_transaction_session_timeout") == "1min"
+
+
+def test_what_only_inserts_is_planned_once(database_url: str) -> None:
+    engine = ledger.make_engine(database_url, pool_size=1, plan_anew=False)
+    for _ in range(20):
+        ledger.run(engine, lambda conn: submit(conn, [new()]))
+    kept = sa.text("SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%INSERT INTO task%'")
+    assert ledger.run(engine, lambda conn: conn.execute(kept).scalar_one()) >= 8
+    engine.dispose()
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
