@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     max_memory_per_child_mb: int = Field(
         default=0, ge=0, description="0: no limit.", validation_alias=_names("MAX_MEMORY_PER_CHILD_MB")
     )
+    cancel_grace_seconds: float = Field(
+        default=10.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("CANCEL_GRACE_SECONDS")
+    )
     drain_seconds: float = Field(default=30.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("DRAIN_SECONDS"))
     smtp_host: str | None = Field(default=None, validation_alias=_names("SMTP_HOST"))
     smtp_port: int = Field(default=587, ge=1, le=65535, validation_alias=_names("SMTP_PORT"))

@@ -5,11 +5,12 @@ On the way to the service's own output its secret parameters are struck out, as 
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,10 @@ class _Speaker:
     def hear(self, stream: _Stream, text: str) -> str:
         """Takes what is written; returns what the service's output may show of it: whole lines, for a secret
         may come in pieces."""
+        with self.context.shield:
+            return self._hear(stream, text)
+
+    def _hear(self, stream: _Stream, text: str) -> str:
         *whole, last = (self.open.pop(stream, "") + text).split("\n")
         shown = "".join([f"{self._say(line)}\n" for line in whole])
         if len(last) > _MAX_LINE:
@@ -172,9 +177,18 @@ def _struck(value: Any, context: TaskContext) -> Any:
     return context.redact(value if isinstance(value, str) else repr(value))
 
 
+def _uninterrupted(handle: Callable[[logging.LogRecord], Any], record: logging.LogRecord) -> Any:
+    """A handler has a lock, which all threads would wait for if a task were cancelled with it in its hands."""
+    speaker = _speaker.get()
+    with speaker.context.shield if speaker is not None else nullcontext():
+        return handle(record)
+
+
 def keep_secrets() -> None:
-    """Once after logging was set up: the service's own log shows no secret of a task that runs."""
+    """Once after logging was set up: the service's own log shows no secret of a task that runs, and is not
+    disturbed by its end."""
     for service in logging.getLogger().handlers:
+        service.handle = functools.partial(_uninterrupted, service.handle)  # type: ignore[method-assign]
         if isinstance(service.formatter, structlog.stdlib.ProcessorFormatter):
             *before, render = service.formatter.processors
             service.formatter.processors = (*before, _without_secrets, render)
@@ -182,8 +196,8 @@ def keep_secrets() -> None:
 
 def install() -> None:
     """Once a child, after logging was set up."""
-    keep_secrets()
     logging.getLogger().addHandler(_Handler(logging.INFO))
+    keep_secrets()
     # The service's own lines go to the standard error of before.
     sys.stdout = _Stream(sys.stdout)  # type: ignore[arg-type]
     sys.stderr = _Stream(sys.stderr)  # type: ignore[arg-type]

@@ -1,60 +1,58 @@
-"""A worker's child process: `python -m taskyard_worker.child CONTROL_FD SLOTS_FD`, started by the supervisor.
+"""What a worker's child process is made of: one Dramatiq worker with one consumer and M threads, one writer,
+one dispatcher.
 
-One Dramatiq worker with one consumer and M threads, one writer, one dispatcher. Its main thread keeps it:
-it reports that the loops turn, gives back claims that nobody began, and listens to the supervisor. It ends
-with its supervisor.
+The process's main thread keeps them (child_process.py): it reports that the loops turn, gives back claims
+that nobody began, and raises time limits and cancellations in the tasks they are meant for.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import dramatiq
 import structlog
 from dramatiq import Worker
+from sqlalchemy import Connection
 
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
-from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
+from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
-from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.errors import LedgerUnavailable, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.explanations import explanation
-from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Released
+from taskyard.domain.tasks import Cancelled, Change, Failed, FailureKind, Fault, Released
 from taskyard.lifecycle import claim as claims
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.claim import Claimed
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
-from taskyard.settings import InvalidSettings, Settings, read_settings
+from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import engine as ledger
-from taskyard.telemetry.logging import set_up_logging
 
-from . import capture, implementations
+from . import implementations
 from .consumer import Lane, LanesBroker
-from .control import HELD_SIGNALS, Control, Plan, die_with_parent
-from .desk import ASYNC_LIMIT, Desk
+from .control import Plan
+from .desk import ASYNC_LIMIT, Desk, Slot
 from .handle import resident_bytes
 from .implementations import Function
 from .inbox import Inbox
 from .metrics import WorkerMetrics
+from .quarantine import QuarantineLane
 from .runner import Runner
-from .slots import SlotTable
+from .slots import Phase, SlotTable
 from .submitter import LedgerSubmitter, known_queues
 from .writer import End, Writer
 
 log = structlog.stdlib.get_logger(__name__)
 
-EXIT_MISCONFIGURED = 2
-_TICK_SECONDS = 0.25
-_RETIRING_TICK_SECONDS = 0.03
 _UNBEGUN_SECONDS = 1.0
 # The consumer, the writer, the dispatcher, and one to spare. Tasks have connections of their own: they may
 # take as many as they like without keeping an outcome from being recorded.
@@ -89,6 +87,10 @@ class Child:
         self.settings = settings
         self._table = table
         self._retired = False
+        self._suspected = threading.Event()
+        self._checked_memory_at = 0.0
+        self._to_cancel: dict[tuple[UUID, UUID], Slot] = {}
+        self.has_abandoned = False
         catalogue, cipher, names = skills.catalogue, skills.cipher, Names(settings.namespace)
         label = f"{plan.worker}:{plan.index}"
         database_url = settings.database_url.get_secret_value()
@@ -105,17 +107,34 @@ class Child:
         database = self.metrics.metrics.dependency("database")
         self.desk = Desk(table, threads=plan.threads, async_limit=ASYNC_LIMIT)
         self.dispatcher = Dispatcher(self._engine, make_publisher(redis_url, names))
-        self.writer = Writer(self._engine, self.dispatcher, self.desk, self.metrics)
+        worker_id, types = UUID(plan.worker_id), catalogue.names
+
+        def reassert(conn: Connection, ends: Sequence[End]) -> set[UUID]:
+            held = [
+                Assertion(e.slot.task_id, e.slot.claim, e.slot.work.attempt, label)
+                for e in ends
+                if e.slot.work is not None
+            ]
+            return assert_claims(conn, held, worker_id=worker_id)
+
+        self.writer = Writer(self._engine, self.dispatcher, self.desk, self.metrics, reassert=reassert)
         broker = LanesBroker(  # type: ignore[no-untyped-call]
             client=self._client, namespace=settings.namespace, middleware=[], maintenance_chance=0
         )
-        worker_id, types = UUID(plan.worker_id), catalogue.names
 
         def ask(ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
             with database.watched(LedgerUnavailable):
                 return ledger.run(
                     self._engine,
-                    lambda conn: claims.claim(conn, ids, claim=claim, worker_id=worker_id, worker=label, types=types),
+                    lambda conn: claims.claim(
+                        conn,
+                        ids,
+                        claim=claim,
+                        worker_id=worker_id,
+                        worker=label,
+                        types=types,
+                        alone=plan.quarantine,
+                    ),
                 )
 
         def give_up(task_id: UUID, claim: UUID, error: Exception) -> None:
@@ -130,21 +149,30 @@ class Child:
             self.writer.started(changes)
             self.metrics.claimed(works)
 
-        self.lane = broker.lane = Lane(
-            Inbox(broker, names, plan.queues, child=uuid4(), client=self._client),
-            self.desk,
-            plan.queues,
-            claim=ask,
-            refusals=lambda ids: ledger.run(
-                self._engine, lambda conn: claims.refusals(conn, ids, types=types, worker_id=worker_id)
-            ),
-            put_off=lambda ids: void(
-                ledger.run(self._engine, lambda conn: claims.put_off(conn, ids, reason="unknown_task_type"))
-            ),
-            give_up=give_up,
-            won=won,
-            broker=self.metrics.metrics.dependency("redis"),
-        )
+        def suspects() -> Sequence[UUID]:
+            return ledger.run(self._engine, lambda conn: claims.suspects(conn, plan.queues, types=types))
+
+        self.lane: Lane | QuarantineLane
+        if plan.quarantine:
+            self.lane = QuarantineLane(self.desk, suspects=suspects, claim=ask, won=won)
+        else:
+            self.lane = Lane(
+                Inbox(broker, names, plan.queues, child=uuid4(), client=self._client),
+                self.desk,
+                plan.queues,
+                claim=ask,
+                refusals=lambda ids: ledger.run(
+                    self._engine, lambda conn: claims.refusals(conn, ids, types=types, worker_id=worker_id)
+                ),
+                put_off=lambda ids: void(
+                    ledger.run(self._engine, lambda conn: claims.put_off(conn, ids, reason="unknown_task_type"))
+                ),
+                give_up=give_up,
+                won=won,
+                suspected=self._suspected.set,
+                broker=self.metrics.metrics.dependency("redis"),
+            )
+        broker.lane = self.lane
         runner = Runner(
             catalogue=catalogue,
             functions=skills.functions,
@@ -181,10 +209,58 @@ class Child:
             self.release(older_than=0.0, cause="the worker is stopping")
         else:
             self.release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
+        self._interrupt()
         try:
             self.metrics.standing(self.desk, self.lane.polled)
         except Exception:  # figures are not worth a child with all its tasks
             log.exception("metrics_failed")
+
+    def cancel(self, task_id: UUID, claim: UUID) -> None:
+        """Somebody asked for the end of this task."""
+        if (slot := self.desk.find(task_id, claim)) is not None:
+            self._to_cancel[task_id, claim] = slot
+            self._interrupt()
+
+    def abandon(self, task_id: UUID, claim: UUID) -> None:
+        """Its attempt was recorded as over, although it still runs: nothing waits for it any more."""
+        if (slot := self.desk.find(task_id, claim)) is not None:
+            self.has_abandoned = True
+            self.desk.forget([slot])
+
+    def _interrupt(self) -> None:
+        for slot in self.desk.past_soft_limit():
+            if slot.run is not None and slot.run.interrupt(SoftTimeLimitExceeded):
+                slot.is_told = True
+                self.writer.note(slot.task_id, slot.claim, "soft_time_limit", {})
+        for key, slot in list(self._to_cancel.items()):
+            if self.desk.withdraw(slot):
+                self.writer.end(End(slot, Cancelled("cancelled before it began"), None, time.monotonic()))
+            elif slot.phase is Phase.BEGUN and not (slot.run is not None and slot.run.interrupt(TaskCancelled)):
+                continue  # it begins or ends at this moment, or was told of its limit just now
+            elif slot.phase is Phase.BEGUN:
+                self.writer.note(slot.task_id, slot.claim, "cancel_delivered", {})
+            del self._to_cancel[key]
+
+    def met_suspects(self) -> bool:
+        """Whether, since the last time this was asked, a task came by that has to run alone."""
+        met = self._suspected.is_set()
+        self._suspected.clear()
+        return met
+
+    def why_retire(self) -> str | None:
+        """What it has done, or had done to it, that another child should take its place."""
+        if self.settings.max_tasks_per_child and self.desk.runs >= self.settings.max_tasks_per_child:
+            return "max_tasks"
+        if self.desk.is_touched:
+            return "interrupted"  # what an exception from outside left half done stays so
+        if isinstance(self.lane, QuarantineLane) and self.lane.is_idle:
+            return "no_suspects"
+        limit, now = self.settings.max_memory_per_child_mb, time.monotonic()
+        if limit and now - self._checked_memory_at > _MEMORY_CHECK_SECONDS:
+            self._checked_memory_at = now
+            if resident_bytes(os.getpid()) > limit * 1024**2:
+                return "max_memory"
+        return None
 
     def release(self, *, older_than: float, cause: str) -> None:
         """Gives claims back that have not begun."""
@@ -205,7 +281,7 @@ class Child:
 
     def stop(self) -> None:
         """After the last task: everything recorded, everything told."""
-        self._worker.stop(timeout=5_000)
+        self._worker.stop(timeout=100 if self.has_abandoned else 5_000)
         self.writer.stop(timeout=10.0)
         self.dispatcher.stop()
         self._engine.dispose()
@@ -214,74 +290,3 @@ class Child:
 
 def void(_: object) -> None:
     return None
-
-
-def in_one_line(error: Exception) -> str:
-    """What is wrong, for people; the kind of an error that nobody foresaw as well."""
-    said = " ".join(str(error).split())
-    known = isinstance(error, InvalidSettings | SecretsUnreadable | implementations.Unimplemented)
-    return said if known else f"TASKYARD_TASK_MODULES: {type(error).__name__}: {said}"
-
-
-def main(argv: Sequence[str]) -> int:
-    control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
-    die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
-    asked = {"stop": False}
-    signal.signal(signal.SIGTERM, lambda *_: asked.update(stop=True))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
-    control = Control(control_fd)
-    first = control.hear(30.0)
-    if first is None:
-        return 1
-    plan = Plan(**first)
-    try:
-        settings = read_settings(**plan.overrides)
-        set_up_logging(
-            "worker",
-            level=settings.log_level,
-            style=settings.log_format,
-            process=f"{plan.worker}:{plan.index}",
-        )
-        skills = Skills.load(settings)
-    except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor says it once for all
-        control.say(event="misconfigured", message=in_one_line(e))
-        return EXIT_MISCONFIGURED
-    capture.install()
-    child = Child(plan, settings, skills, SlotTable(slots_fd, slots_size))
-    child.start()
-    child.keep()
-    control.say(event="ready", pid=os.getpid())
-    _serve(child, control, lambda: asked["stop"])
-    child.stop()
-    return 0
-
-
-def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) -> None:
-    """Keeps the child until it has retired and nothing is left to do."""
-    retiring = False
-    checked = 0.0
-    while not child.is_done:
-        message = control.hear(_RETIRING_TICK_SECONDS if retiring else _TICK_SECONDS)
-        child.keep()
-        why = None
-        if message and message.get("do") == "drain":
-            why = "drain"
-        elif asked_to_stop():
-            why = "terminated"
-        elif child.settings.max_tasks_per_child and child.desk.runs >= child.settings.max_tasks_per_child:
-            why = "max_tasks"
-        elif time.monotonic() - checked > _MEMORY_CHECK_SECONDS:
-            checked = time.monotonic()
-            limit = child.settings.max_memory_per_child_mb
-            if limit and resident_bytes(os.getpid()) > limit * 1024**2:
-                why = "max_memory"
-        if why and not retiring:
-            retiring = True
-            log.info("child_retiring", why=why)
-            control.say(event="retiring", why=why)
-            child.retire()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

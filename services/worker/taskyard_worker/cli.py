@@ -240,7 +240,8 @@ def _set_up_logging(settings: Settings, level: str) -> None:
 
 def _skills(settings: Settings) -> Skills:
     """Ends the program with 2 and one line where a task module or a key is wrong."""
-    from .child import Skills, in_one_line
+    from .child import Skills
+    from .child_process import in_one_line
 
     try:
         return Skills.load(settings)

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import redis
@@ -32,6 +32,9 @@ from taskyard.telemetry.metrics import Dependency
 from .desk import Desk, Slot
 from .inbox import Inbox, Letter, Letters
 
+if TYPE_CHECKING:
+    from .quarantine import QuarantineLane
+
 log = structlog.stdlib.get_logger(__name__)
 
 PAUSED_SECONDS = 5.0
@@ -43,7 +46,7 @@ class LanesBroker(RedisBroker):
     """A RedisBroker whose worker has one consumer: that of the queue `lanes`, which exists in this process
     only."""
 
-    lane: Lane
+    lane: Lane | QuarantineLane
 
     def declare_queue(self, queue_name: str) -> None:
         """Without the delay queue: delays are kept by the ledger, and a second consumer would fetch past
@@ -64,7 +67,7 @@ class LanesBroker(RedisBroker):
 class LaneConsumer(Consumer):
     """What Dramatiq iterates over. Nothing is acknowledged here: that happened at the claim."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane | QuarantineLane) -> None:
         self._lane = lane
 
     def __next__(self) -> MessageProxy | None:
@@ -89,7 +92,7 @@ class Lane:
 
     `claim` asks the ledger (raises LedgerUnavailable) and `refusals` why something wasn't won; `put_off`
     moves tasks of unknown types into the future; `give_up` ends a claim that cannot be read; `won` is told what was
-    claimed.
+    claimed, `suspected` that something has to run alone.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Lane:
         put_off: Callable[[Sequence[UUID]], None],
         give_up: Callable[[UUID, UUID, Exception], None],
         won: Callable[[Sequence[Change], Sequence[Claimed]], None],
+        suspected: Callable[[], None] = lambda: None,
         broker: Dependency | None = None,
     ) -> None:
         self._inbox = inbox
@@ -113,6 +117,7 @@ class Lane:
         self._put_off = put_off
         self._give_up = give_up
         self._won = won
+        self._suspected = suspected
         self._broker = broker
         self._ready: deque[MessageProxy] = deque()
         self._pause = 0.0
@@ -179,9 +184,9 @@ class Lane:
             self._inbox.requeue(_all(fetched))
             return
         # From here on they are handed on, whatever goes wrong with the rest.
-        self._ready.extend(_message(slot) for slot in self._desk.settle(slots, won))
+        self._ready.extend(message_of(slot) for slot in self._desk.settle(slots, won))
         if won:
-            self._won([_running(w) for w in won], won)
+            self._won([running(w) for w in won], won)
         kept = self._explain(ids, won) if len(won) < len(ids) else set()
         self._inbox.acknowledge(_all({i: letters for i, letters in fetched.items() if i not in kept}))
         if kept:
@@ -231,6 +236,8 @@ class Lane:
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
             self._put_off(unknown)
+        if any(r.reason == "suspect" for r in refusals):
+            self._suspected()
         return {r.id for r in kept}
 
     def _rest(self, event: str, error: Exception) -> None:
@@ -257,11 +264,12 @@ class Lane:
         return self._drained.is_set()
 
 
-def _running(work: Claimed) -> Change:
+def running(work: Claimed) -> Change:
+    """What is told of a task that was just claimed."""
     return Change(work.id, work.name, work.queue, State.RUNNING, work.attempt, work.workflow_id)
 
 
-def _message(slot: Slot) -> MessageProxy:
+def message_of(slot: Slot) -> MessageProxy:
     """The message for Dramatiq's threads; it never leaves this process, so it carries the slot itself."""
     return MessageProxy(Message(queue_name=LANES, actor_name=ACTOR, args=(slot,), kwargs={}, options={}))
 

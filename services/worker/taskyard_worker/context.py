@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -28,6 +28,12 @@ class Sink(Protocol):
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None: ...
 
     def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None: ...
+
+
+class Interrupts(Protocol):
+    """What may be raised into the task from outside: see `interrupt.Guard` and `loop.LoopGuard`."""
+
+    def check(self) -> None: ...
 
 
 class Submitter(Protocol):
@@ -77,6 +83,8 @@ class TaskContext:
     submitted_by: str | None = None
     allowed_queues: Sequence[str] | None = None
     redact: Callable[[str], str] = str
+    interrupts: Interrupts | None = None
+    shield: AbstractContextManager[None] = field(default_factory=nullcontext)
     _stage: str = field(default="", repr=False)
     _lines: int = field(default=0, repr=False)
     _bytes: int = field(default=0, repr=False)
@@ -91,16 +99,19 @@ class TaskContext:
 
         A message that differs from the last one also becomes a line of the timeline.
         """
-        message = self.redact(message)[:MAX_MESSAGE]
-        self.sink.progress(self.task_id, self.claim, float(current), None if total is None else float(total), message)
-        if message and message != self._stage:
-            self._stage = message
-            self._note("stage", {"message": message, "current": current, "total": total}, len(message))
+        with self.shield:
+            message = self.redact(message)[:MAX_MESSAGE]
+            of = None if total is None else float(total)
+            self.sink.progress(self.task_id, self.claim, float(current), of, message)
+            if message and message != self._stage:
+                self._stage = message
+                self._note("stage", {"message": message, "current": current, "total": total}, len(message))
 
     def log(self, message: str, *, level: str = "info") -> None:
         """A line for whoever watches the task."""
-        message = self.redact(message)
-        self._note("log", {"message": message, "level": level}, len(message))
+        with self.shield:
+            message = self.redact(message)
+            self._note("log", {"message": message, "level": level}, len(message))
 
     def _note(self, kind: str, data: dict[str, Any], size: int) -> None:
         if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
@@ -113,7 +124,14 @@ class TaskContext:
         self.sink.note(self.task_id, self.claim, kind, data)
 
     def check_cancelled(self) -> None:
-        """Raises TaskCancelled where somebody asked for the end of this task."""
+        """Raises TaskCancelled where somebody asked for the end of this task, and SoftTimeLimitExceeded where
+        its time is over.
+
+        Both come by themselves wherever the task runs Python of its own. This is for inside of `context.db()`,
+        which they wait for, and for coroutines that seldom wait.
+        """
+        if self.interrupts is not None:
+            self.interrupts.check()
 
     def submit(
         self,
@@ -124,17 +142,25 @@ class TaskContext:
         delay: timedelta | None = None,
         tags: Sequence[str] = (),
     ) -> UUID:
-        """Submits a child of this task, durably; returns its id. Raises pydantic.ValidationError."""
-        return self.submitter(self, [Child(task_type, params, queue, delay, tags)])[0]
+        """Submits a child of this task, durably; returns its id.
+
+        Raises pydantic.ValidationError where the parameters don't fit, Fenced where this attempt was given up.
+        """
+        return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
         """Submits many children, 1,000 a transaction; returns their ids in order."""
-        return self.submitter(self, children) if children else []
+        if not children:
+            return []
+        with self.shield:
+            return self.submitter(self, children)
 
-    def db(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def db(self) -> Iterator[Connection]:
         """A connection to PostgreSQL with one transaction, committed where the block ends without an
-        error."""
-        return self.connect()
+        error. A cancellation or a time limit waits until the block has ended."""
+        with self.shield, self.connect() as conn:
+            yield conn
 
     @property
     def seconds_left(self) -> float:

@@ -25,6 +25,7 @@ class Plan:
     queues: list[str]
     threads: int
     overrides: dict[str, Any]
+    quarantine: bool = False
 
 
 class Control:

@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
+from taskyard.domain.errors import Interrupt
 from taskyard.lifecycle.claim import Claimed
 
+from .limits import Limits
 from .slots import Phase, SlotTable
 
 # Finished tasks that wait for the writer; more would only pile up while PostgreSQL is away.
@@ -24,9 +27,23 @@ AHEAD_PER_THREAD = 4
 _SMOOTHING = 0.2
 
 
+class Interruptible(Protocol):
+    """The run of a task: `interrupt.Guard` or `loop.LoopGuard`."""
+
+    @property
+    def is_touched(self) -> bool: ...
+
+    @property
+    def met_soft_limit(self) -> bool: ...
+
+    def interrupt(self, kind: type[Interrupt]) -> bool: ...
+
+    def check(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One claim. `work` is there once the claim was won."""
+    """One claim. `work` is there once the claim was won, `run` once it has begun."""
 
     index: int
     task_id: UUID
@@ -35,6 +52,10 @@ class Slot:
     claimed_at: float
     is_async: bool = False
     work: Claimed | None = None
+    run: Interruptible | None = None
+    begun_at: float = 0.0
+    is_told: bool = False
+    """Of its soft limit."""
 
 
 class Desk:
@@ -56,6 +77,8 @@ class Desk:
         self._refill_at = -1  # while the consumer waits: how few may be unbegun before it is woken
         self._closed = False
         self.runs = 0
+        self.is_touched = False
+        """Whether an exception was raised into a thread of a task that has ended."""
         self.is_async: Callable[[str], bool] = lambda _: False
 
     @staticmethod
@@ -141,8 +164,15 @@ class Desk:
                     continue
                 slot.work, slot.claimed_at, slot.phase = work, now, Phase.CLAIMED
                 slot.is_async = self.is_async(work.name)
+                limits = Limits.of(work)
                 self._table.describe(
-                    slot.index, work.name, work.attempt, work.soft_timeout_seconds, work.hard_timeout_seconds
+                    slot.index,
+                    name=work.name,
+                    attempt=work.attempt,
+                    failures=work.failures,
+                    max_attempts=work.max_attempts,
+                    hard_seconds=limits.hard_seconds,
+                    expires=limits.hard_expires,
                 )
                 self._table.set_phase(slot.index, Phase.CLAIMED)
                 kept.append(slot)
@@ -151,12 +181,12 @@ class Desk:
 
     # For the threads
 
-    def begin(self, slot: Slot) -> bool:
+    def begin(self, slot: Slot, run: Interruptible | None = None) -> bool:
         """False where the claim was given back meanwhile."""
         with self._lock:
             if slot.phase is not Phase.CLAIMED:
                 return False
-            slot.phase = Phase.BEGUN
+            slot.phase, slot.run, slot.begun_at = Phase.BEGUN, run, time.monotonic()
             self._table.begin(slot.index)
             self._unbegun -= 1
             if slot.is_async:
@@ -170,6 +200,8 @@ class Desk:
         """The function has ended; the slot stays until its end is recorded."""
         assert slot.work is not None
         with self._changed:
+            if self._slots.get(slot.index) is not slot:
+                return  # given up meanwhile
             slot.phase = Phase.FINISHED
             self._table.set_phase(slot.index, Phase.FINISHED)
             if slot.is_async:
@@ -182,6 +214,7 @@ class Desk:
                 weight = 1.0 if run_seconds > AHEAD_SECONDS else _SMOOTHING
                 self._means[queue] = old + weight * (run_seconds - old)
             self.runs += 1
+            self.is_touched = self.is_touched or (slot.run is not None and slot.run.is_touched)
             self._announce()
 
     # For the writer and the keeper
@@ -200,16 +233,39 @@ class Desk:
         with self._changed:
             stale = [s for s in self._slots.values() if s.phase is Phase.CLAIMED and s.claimed_at <= limit]
             for slot in stale:
-                slot.phase = Phase.FINISHED
-                self._table.set_phase(slot.index, Phase.FINISHED)
-                self._pending -= 1
-                self._unbegun -= 1
+                self._take_back(slot)
                 if slot.work is not None:
                     # Somebody in front takes longer than reckoned: no more ahead for this queue until it is
                     # quick.
                     self._means[slot.work.queue] = AHEAD_SECONDS * 10
             self._announce()
         return stale
+
+    def withdraw(self, slot: Slot) -> bool:
+        """Takes this claim back; False where it has begun. What holds for `give_back` holds here."""
+        with self._changed:
+            if slot.phase is not Phase.CLAIMED:
+                return False
+            self._take_back(slot)
+            self._announce()
+        return True
+
+    def find(self, task_id: UUID, claim: UUID) -> Slot | None:
+        with self._lock:
+            return next((s for s in self._slots.values() if s.claim == claim and s.task_id == task_id), None)
+
+    def past_soft_limit(self) -> list[Slot]:
+        """What has run longer than its soft limit and was not told yet."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                s
+                for s in self._slots.values()
+                if s.phase is Phase.BEGUN
+                and not s.is_told
+                and s.work is not None
+                and now - s.begun_at >= Limits.of(s.work).soft_seconds
+            ]
 
     @property
     def busy(self) -> int:
@@ -232,6 +288,12 @@ class Desk:
                     oldest[queue] = min(oldest.get(queue, slot.claimed_at), slot.claimed_at)
             return oldest
 
+    def _take_back(self, slot: Slot) -> None:
+        slot.phase = Phase.FINISHED
+        self._table.set_phase(slot.index, Phase.FINISHED)
+        self._pending -= 1
+        self._unbegun -= 1
+
     def _drop(self, slot: Slot) -> None:
         if self._slots.get(slot.index) is not slot:
             return  # dropped before; its place may be another's by now
@@ -239,6 +301,11 @@ class Desk:
         if slot.phase in (Phase.CLAIMING, Phase.CLAIMED):
             self._pending -= 1
             self._unbegun -= 1
+        elif slot.phase is Phase.BEGUN:  # its end is somebody else's business now; its thread may never come back
+            if slot.is_async:
+                self._async -= 1
+            else:
+                self._pending -= 1
         slot.phase = Phase.FREE
         self._table.set_phase(slot.index, Phase.FREE)
         self._free.append(slot.index)

@@ -13,12 +13,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import structlog
 
 from .control import HELD_SIGNALS, Plan
 from .slots import SlotTable
+
+if TYPE_CHECKING:
+    from .enforcer import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,10 +41,14 @@ class Handle:
     line: socket.socket
     table: SlotTable
     started: float
+    quarantine: bool = False
     ready: bool = False
     retiring: bool = False
     why_killed: str | None = None
     is_silent: bool = False
+    is_condemned: bool = False
+    end_at: float | None = None
+    verdicts: dict[tuple[UUID, UUID], Verdict] = field(default_factory=dict)
     _heard: bytes = field(default=b"", repr=False)
     _stuck_at: float | None = None
 
@@ -54,7 +62,7 @@ class Handle:
         try:
             process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "taskyard_worker.child",
+                    sys.executable, "-m", "taskyard_worker.child_process",
                     str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
                 ],
                 pass_fds=(theirs.fileno(), table.fd),
@@ -70,7 +78,7 @@ class Handle:
             theirs.close()
             table.hand_down()
         ours.setblocking(False)
-        child = cls(plan.index, process, ours, table, time.monotonic())
+        child = cls(plan.index, process, ours, table, time.monotonic(), plan.quarantine)
         child.say(asdict(plan))
         return child
 
@@ -102,6 +110,19 @@ class Handle:
                 log.warning("child_unintelligible", child=self.index)
         return heard
 
+    @property
+    def state(self) -> str:
+        """In a word, for people."""
+        if self.retiring:
+            return "retiring"
+        return "quarantine" if self.quarantine else "running" if self.ready else "starting"
+
+    def why_replaced(self, code: int) -> str:
+        """The cause of its end as metrics name it."""
+        if self.is_condemned:
+            return "limit"
+        return "retired" if code == 0 else "signal" if code < 0 else "exit"
+
     def kill(self, why: str) -> None:
         """What it had begun is not to blame. Not `Popen.kill`, which would also take note of an exit and
         leave nothing to `reap`."""
@@ -116,6 +137,10 @@ class Handle:
             return None
         self.process.returncode = os.waitstatus_to_exitcode(status)
         return self.process.returncode, usage
+
+    def is_deaf(self, seconds: float) -> bool:
+        """Whether its main thread has not turned for so long: it hears nothing, and no exception arrives in it."""
+        return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
         """Which of its loops has stopped while its main thread still turns. One whose main thread doesn't

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskyard.catalogue.types import Catalogue
-from taskyard.domain.tasks import Change, Failed, FailureKind, Released, RetryIn, State
+from taskyard.domain.tasks import Change, Failed, FailureKind, Outcome, Released, RetryIn, State
 from taskyard.lifecycle.claim import Claimed
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.settings import Settings
@@ -32,6 +32,7 @@ from taskyard.telemetry.metrics import (
 
 if TYPE_CHECKING:
     from .desk import Desk
+    from .enforcer import Verdict
     from .writer import End
 
 DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"
@@ -39,8 +40,8 @@ PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"
 
 OUTCOMES = ("succeeded", "failed", "retrying", "cancelled", "released", "crashed")
 DEAD_LETTER_REASONS = ("max_attempts", "not_retryable", "crash_limit")
-RECOVERY_CAUSES = ("child", "unheld")
-RESTART_CAUSES = ("retired", "exit", "signal")
+RECOVERY_CAUSES = ("child", "unheld", "asserted")
+RESTART_CAUSES = ("retired", "exit", "signal", "limit")
 
 # What an attempt came to, by the state it left its task in.
 _OUTCOME = {
@@ -154,15 +155,18 @@ class WorkerMetrics:
         self._ends[work.queue] += 1
         if end.run_seconds is None:
             return  # the claim never began: no attempt was made
-        self._attempts[work.queue, work.name, _OUTCOME.get(state, "")].inc()
-        self._run_seconds[work.queue, work.name].observe(end.run_seconds)
-        match end.outcome:
+        self._ended(work.queue, work.name, end.outcome, state, end.run_seconds)
+
+    def _ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
+        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
+        self._run_seconds[queue, name].observe(run_seconds)
+        match outcome:
             case Failed(fault) | RetryIn(fault, _):
-                self._failures[work.queue, work.name, fault.kind].inc()
+                self._failures[queue, name, fault.kind].inc()
                 if state is State.FAILED:
                     self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
             case Released():
-                self._failures[work.queue, work.name, FailureKind.SHUTDOWN].inc()
+                self._failures[queue, name, FailureKind.SHUTDOWN].inc()
             case _:
                 pass
         if state is State.RETRYING:
@@ -191,6 +195,11 @@ class WorkerMetrics:
 
     # For the supervisor
 
+    def condemned(self, verdict: Verdict, changes: Sequence[Change]) -> None:
+        """An attempt that did not end by itself; `changes` is empty where it did after all."""
+        for change in changes:
+            self._ended(change.queue, change.name, verdict.outcome, change.state, verdict.run_seconds)
+
     def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
         """Claims that died with a child: `changes` are those that were recorded."""
         guilt = {item.task_id: item.guilt for item in items}
@@ -217,6 +226,7 @@ class SupervisorMetrics:
             remove_directory(self._directory)
             raise
         self.lost = self._worker.lost
+        self.condemned = self._worker.condemned
 
     @classmethod
     def start(cls, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> SupervisorMetrics:

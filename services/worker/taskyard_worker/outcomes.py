@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,7 +14,14 @@ from pydantic import ValidationError
 
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.catalogue.types import TaskType
-from taskyard.domain.errors import Retry, TaskCancelled, TaskError
+from taskyard.domain.errors import (
+    HardTimeLimitExceeded,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskCancelled,
+    TaskError,
+    TimeLimitExceeded,
+)
 from taskyard.domain.explanations import explanation
 from taskyard.domain.retry import GiveUp, RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
@@ -25,11 +33,14 @@ _MAX_TRACEBACK = 32_000
 # Shorter lines of a longer secret (`}`, `-----`) say nothing, and stand everywhere else too.
 _TELLING = 8
 
+_LIMIT_CODES = {SoftTimeLimitExceeded: "soft_time_limit", HardTimeLimitExceeded: "hard_time_limit"}
+
 Redact = Callable[[str], str]
 
 
-def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
-    """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure."""
+def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = False) -> Outcome:
+    """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure.
+    `partial`: it was told to come to an end."""
     try:
         fits = isinstance(returned, task_type.result)
         model = returned if fits else task_type.result.model_validate(returned)
@@ -40,7 +51,7 @@ def of_return(task_type: TaskType[Any, Any], returned: Any) -> Outcome:
         return _invalid("result_invalid", reason=_brief(e))
     if size > MAX_RESULT_BYTES:
         return _invalid("result_too_large")
-    return Succeeded(value)
+    return Succeeded(value, partial)
 
 
 def of_error(error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact) -> Outcome:
@@ -54,6 +65,30 @@ def of_error(error: BaseException, policy: RetryPolicy, *, failures: int, max_at
             return Failed(fault)
         case timedelta():
             return RetryIn(fault, decision)
+
+
+def of_limit(
+    error: TimeLimitExceeded,
+    seconds: float,
+    policy: RetryPolicy,
+    *,
+    failures: int,
+    max_attempts: int,
+    redact: Redact = str,
+) -> Outcome:
+    """For an attempt that a time limit ended; `failures` counts it too."""
+    decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
+    fault = replace(
+        fault_of(error, retryable=policy.is_retryable(error), redact=redact),
+        message=explanation(_LIMIT_CODES[type(error)], seconds=f"{seconds:g}"),
+    )
+    return Failed(fault) if isinstance(decision, GiveUp) else RetryIn(fault, decision)
+
+
+def expired() -> Failed:
+    """Its whole life ended while it ran."""
+    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Failed(Fault("expired", explanation("expired", time=time), "Expired", True, FailureKind.TIMEOUT))
 
 
 def unreadable(error: ValidationError | SecretsUnreadable) -> Outcome:
@@ -70,10 +105,12 @@ def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> 
             code, words = error.code, error.message
         case Retry():
             code, words = "retry_requested", str(error)
+        case TimeLimitExceeded():
+            code, words = _LIMIT_CODES[type(error)], "It ran longer than it may."
         case _:
             code, words = "task_exception", str(error) or type(error).__name__
     lines = "".join(traceback.format_exception(error))
-    kind = FailureKind.EXCEPTION
+    kind = FailureKind.TIMEOUT if isinstance(error, TimeLimitExceeded) else FailureKind.EXCEPTION
     return Fault(
         _clean(code)[:100],
         _clean(redact(words))[:_MAX_MESSAGE],

@@ -1,8 +1,9 @@
 """The supervisor's dealings with the ledger, in a thread of their own: the supervisor itself never waits
 for a server.
 
-Beats, the record of what died with a child, and the comparison of the rows that PostgreSQL holds for this
-worker with the claims its children hold.
+Beats, the record of what died with a child or had to be ended, and the comparison of the rows that PostgreSQL
+holds for this worker with the claims its children hold: what nobody holds is released, what PostgreSQL forgot
+in a failover is asserted, what somebody wants cancelled is handed to the supervisor.
 """
 
 from __future__ import annotations
@@ -15,26 +16,31 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.domain.tasks import Change, Released
+from taskyard.domain.tasks import Change, Released, State
 from taskyard.lifecycle import workers
+from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.claim import suspects
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, finish
-from taskyard.lifecycle.rescue import Lost, lose
+from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat, Held, WorkerInfo
 from taskyard.settings import Settings
 from taskyard.store import engine as ledger
 from taskyard.telemetry.metrics import Dependency
 from taskyard.version import __version__
+
+if TYPE_CHECKING:
+    from .enforcer import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,10 +52,35 @@ class Counts(Protocol):
 
     def recovered(self, cause: str, tasks: int) -> None: ...
 
+    def condemned(self, verdict: Verdict, changes: Sequence[Change]) -> None: ...
+
+
+class Worker(Protocol):
+    """What the recorder asks of the supervisor, and tells it, from its own thread."""
+
+    def standing(self, worker_id: UUID) -> Beat:
+        """The content of a heartbeat."""
+        ...
+
+    def claims(self) -> Sequence[Assertion]:
+        """Every claim that a child holds; the attempt is 0 where it is not known yet."""
+        ...
+
+    def give_up(self) -> None:
+        """The ledger took this worker for dead."""
+        ...
+
+    def cancel(self, keys: Collection[tuple[UUID, UUID]]) -> None:
+        """Somebody asked for the end of these (task, claim)."""
+        ...
+
+    def suspects(self, tasks: int) -> None:
+        """So many tasks, or more, wait to run alone."""
+        ...
+
 
 class Recorder:
-    """`standing` gives the beat's content, `claims` all (task, claim) pairs that children hold; `given_up`
-    is called where the ledger took this worker for dead."""
+    """`register` once; then beats, and whatever it is given, until `stop`."""
 
     def __init__(
         self,
@@ -59,9 +90,7 @@ class Recorder:
         *,
         queues: Sequence[str],
         task_types: Sequence[str],
-        standing: Callable[[UUID], Beat],
-        claims: Callable[[], set[tuple[UUID, UUID]]],
-        given_up: Callable[[], None],
+        worker: Worker,
         counts: Counts,
         database: Dependency | None = None,
     ) -> None:
@@ -70,14 +99,13 @@ class Recorder:
         self._settings = settings
         self._queues = list(queues)
         self._types = list(task_types)
-        self._standing = standing
-        self._claims = claims
-        self._given_up = given_up
+        self._worker = worker
         self._counts = counts
         self._database = database
         self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: deque[Callable[[], None]] = deque()
         self._unheld: set[tuple[UUID, UUID]] = set()
+        self._looking = threading.Event()
         self.worker_id = uuid4()
         self._registered = threading.Event()
         self._stop_by = math.inf
@@ -126,6 +154,16 @@ class Recorder:
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child, as soon as the ledger answers."""
         self._given.put(partial(self._lose, cause, items))
+
+    def condemn(self, verdict: Verdict) -> None:
+        """Records what an attempt came to that did not end by itself."""
+        self._given.put(partial(self._condemn, verdict, time.monotonic()))
+
+    def look(self) -> None:
+        """Compares with the ledger before the next beat: something there may concern us."""
+        if not self._looking.is_set():
+            self._looking.set()
+            self._given.put(self._look)
 
     def stop(self, timeout: float) -> None:
         """Records what is left, gives back what the ledger still holds for us, and signs off; gives up on
@@ -181,15 +219,14 @@ class Recorder:
             raise
 
     def _beat(self) -> None:
-        beat = self._standing(self.worker_id)
+        beat = self._worker.standing(self.worker_id)
         if not ledger.run(self._engine, lambda conn: workers.beat(conn, beat)):
             log.error("worker_given_up", worker_id=str(self.worker_id))
             self._registered.clear()
-            self._given_up()
+            self._worker.give_up()
             return
-        held = ledger.run(self._engine, lambda conn: workers.held(conn, self.worker_id))
-        ours = self._claims()
-        unheld = {(h.task_id, h.claim) for h in held} - ours
+        held = self._compare()
+        unheld = {(h.task_id, h.claim) for h in held} - self._ours()
         twice = unheld & self._unheld
         self._unheld = unheld - twice
         if twice:
@@ -197,12 +234,46 @@ class Recorder:
             self._counts.recovered("unheld", len(twice))
             self._release([h for h in held if (h.task_id, h.claim) in twice], "nobody held the claim")
 
+    def _compare(self) -> Sequence[Held]:
+        """What PostgreSQL holds for us, after a look at all that may concern us there."""
+        before = [claim for claim in self._worker.claims() if claim.attempt]
+        held = ledger.run(self._engine, lambda conn: workers.held(conn, self.worker_id))
+        known = {(h.task_id, h.claim) for h in held}
+        # Also what was recorded a moment ago: of that nothing can be asserted.
+        if forgotten := [claim for claim in before if (claim.task_id, claim.claim) not in known]:
+            write = partial(assert_claims, claims=forgotten, worker_id=self.worker_id)
+            if back := ledger.run(self._engine, write):
+                log.warning("claims_asserted", tasks=len(back))
+                self._counts.recovered("asserted", len(back))
+        if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
+            self._worker.cancel(wanted)
+        ask = partial(suspects, queues=self._queues, types=self._types)
+        self._worker.suspects(len(ledger.run(self._engine, ask)))
+        return held
+
+    def _ours(self) -> set[tuple[UUID, UUID]]:
+        return {(claim.task_id, claim.claim) for claim in self._worker.claims()}
+
+    def _look(self) -> None:
+        self._looking.clear()
+        if self.is_registered:
+            self._compare()
+
+    def _condemn(self, verdict: Verdict, since: float) -> None:
+        late = time.monotonic() - since
+        end = Finished(verdict.task_id, verdict.claim, verdict.outcome, verdict.run_seconds, late)
+        result = ledger.run(self._engine, lambda conn: finish(conn, [end]))
+        self._counts.condemned(verdict, result.changes)
+        self._tell(result)
+
     def _lose(self, cause: str, items: list[Lost]) -> None:
         result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit))
         log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(result.changes))
         self._counts.lost(items, result.changes)
         self._counts.recovered("child", len(result.changes))
         self._tell(result)
+        if any(item.guilt is Guilt.SUSPECT for item in items):
+            self.look()
 
     def _release(self, held: Sequence[Held], cause: str) -> None:
         ends = [Finished(h.task_id, h.claim, Released(cause)) for h in held]
@@ -221,4 +292,7 @@ class Recorder:
         ledger.run(self._engine, lambda conn: workers.retire(conn, self.worker_id))
 
     def _tell(self, result: Recorded) -> None:
-        self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
+        later = any(change.state is State.RETRYING for change in result.changes)
+        self._dispatcher.dispatch(
+            Committed(result.publications, result.outbox_id, result.changes, wake_scheduler=later)
+        )

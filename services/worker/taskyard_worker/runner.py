@@ -6,13 +6,11 @@ exception that reached Dramatiq would be logged there and acknowledged all the s
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import structlog
@@ -21,6 +19,7 @@ from sqlalchemy import Connection
 
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable, revealed
 from taskyard.catalogue.types import Catalogue, TaskType
+from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
 from taskyard.lifecycle.claim import Claimed
 from taskyard.settings import Settings
@@ -31,6 +30,9 @@ from .capture import current
 from .context import Sink, Submitter, TaskContext, trace_id_of
 from .desk import Desk, Slot
 from .implementations import Function
+from .interrupt import Guard, ShieldedStorage
+from .limits import Limits
+from .loop import Loop, LoopGuard
 from .writer import End
 
 log = structlog.stdlib.get_logger(__name__)
@@ -68,61 +70,64 @@ class Runner:
         self._desk = desk
         self._ends = ends
         self._async = {name for name, f in functions.items() if inspect.iscoroutinefunction(f)}
-        self._loop = _Loop()
+        self._loop = Loop()
 
     def is_async(self, name: str) -> bool:
         return name in self._async
 
     def run(self, slot: Slot) -> None:
         """Runs the claim, unless it was given back while it waited for a thread."""
-        if not self._desk.begin(slot):
+        guard = self._loop.guard() if slot.is_async else Guard()
+        if not self._desk.begin(slot, guard):
             return
         assert slot.work is not None
         _say_started(slot.work)
-        if slot.is_async:
-            self._loop.start(self._run_async(slot, slot.work))
+        if isinstance(guard, LoopGuard):
+            self._loop.start(self._run_async(slot, slot.work, guard))
             return
         started = time.monotonic()
         try:
-            outcome = self._outcome(slot.work, started)
+            outcome = self._outcome(slot.work, started, guard)
         except BaseException as e:  # noqa: BLE001 - whatever it is, the claim must come to an end
             outcome = self._failed(slot.work, e, str)
         self._finished(slot, slot.work, outcome, started)
 
-    def _outcome(self, work: Claimed, started: float) -> Outcome:
+    def _outcome(self, work: Claimed, started: float, guard: Guard) -> Outcome:
         task_type = self._catalogue[work.name]
-        prepared = self._prepare(work, task_type, started)
+        prepared = self._prepare(work, task_type, started, guard)
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
         with current(context):
             try:
-                return outcomes.of_return(task_type, self._functions[work.name](params, context))
+                returned = guard.call(self._functions[work.name], params, context)
+                return outcomes.of_return(task_type, returned, partial=guard.met_soft_limit)
             except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
                 return self._failed(work, e, context.redact)
 
-    async def _run_async(self, slot: Slot, work: Claimed) -> None:
+    async def _run_async(self, slot: Slot, work: Claimed, guard: LoopGuard) -> None:
         started = time.monotonic()
         try:
-            outcome = await self._outcome_async(work, started)
+            outcome = await self._outcome_async(work, started, guard)
         except BaseException as e:  # noqa: BLE001
             outcome = self._failed(work, e, str)
         self._finished(slot, work, outcome, started)
 
-    async def _outcome_async(self, work: Claimed, started: float) -> Outcome:
+    async def _outcome_async(self, work: Claimed, started: float, guard: LoopGuard) -> Outcome:
         task_type = self._catalogue[work.name]
-        prepared = self._prepare(work, task_type, started)
+        prepared = self._prepare(work, task_type, started, guard)
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
         with current(context):
             try:
-                return outcomes.of_return(task_type, await self._functions[work.name](params, context))
+                returned = await guard.call(self._functions[work.name](params, context))
+                return outcomes.of_return(task_type, returned, partial=guard.met_soft_limit)
             except BaseException as e:  # noqa: BLE001 - a CancelledError of its own making too
                 return self._failed(work, e, context.redact)
 
     def _prepare(
-        self, work: Claimed, task_type: TaskType[Any, Any], started: float
+        self, work: Claimed, task_type: TaskType[Any, Any], started: float, guard: Guard | LoopGuard
     ) -> tuple[Any, TaskContext] | Failed:
         try:
             params = task_type.read(work.params, self._cipher)
@@ -136,29 +141,31 @@ class Runner:
             name=work.name,
             attempt=work.attempt,
             settings=self._settings,
-            storage=self._storage,
+            storage=ShieldedStorage(self._storage, guard) if isinstance(guard, Guard) else self._storage,
             sink=self._sink,
             submitter=self._submitter,
             connect=self._connect,
-            soft_deadline=started + work.soft_timeout_seconds,
+            soft_deadline=started + Limits.of(work).soft_seconds,
             tags=work.tags,
             request_id=work.request_id,
             traceparent=work.traceparent,
             submitted_by=work.submitted_by,
             allowed_queues=work.allowed_queues,
             redact=outcomes.strike_out(list(revealed(params))),
+            interrupts=guard,
+            shield=guard.shield if isinstance(guard, Guard) else nullcontext(),
         )
         return params, context
 
     def _failed(self, work: Claimed, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+        policy, limits = self._catalogue[work.name].retry, Limits.of(work)
+        budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
         try:
-            return outcomes.of_error(
-                error,
-                self._catalogue[work.name].retry,
-                failures=work.failures + 1,
-                max_attempts=work.max_attempts,
-                redact=redact,
-            )
+            if isinstance(error, SoftTimeLimitExceeded):
+                if limits.soft_expires:
+                    return outcomes.expired()
+                return outcomes.of_limit(error, limits.soft_seconds, policy, **budget, redact=redact)
+            return outcomes.of_error(error, policy, **budget, redact=redact)
         except Exception:  # an error that cannot even say what it is
             log.exception("outcome_undecided", task_id=str(work.id))
             return outcomes.unspeakable(error)
@@ -168,27 +175,6 @@ class Runner:
         self._desk.finished(slot, ended - started)
         self._ends.end(End(slot, outcome, ended - started, ended))
         _say(work, outcome, ended - started)
-
-
-class _Loop:
-    """One event loop a child, in a thread of its own, started with the first async task."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, coroutine: Any) -> None:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="async-tasks", daemon=True).start()
-        self._loop.call_soon_threadsafe(self._spawn, coroutine)
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)  # the loop itself keeps only weak references
-        task.add_done_callback(self._tasks.discard)
 
 
 def _names(work: Claimed) -> dict[str, Any]:

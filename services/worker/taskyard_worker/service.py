@@ -20,6 +20,8 @@ from taskyard.store import engine as ledger
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
+from .enforcer import Enforcer
+from .listener import Listener
 from .metrics import SupervisorMetrics
 from .recorder import Recorder
 from .supervisor import Supervisor
@@ -62,6 +64,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         queues=queues,
         overrides=overrides,
         drain_seconds=settings.drain_seconds,
+        enforcer=Enforcer(
+            catalogue,
+            grace_seconds=settings.cancel_grace_seconds,
+            condemn=lambda verdict: supervisor.recorder.condemn(verdict),  # noqa: PLW0108 - it is made later
+        ),
         spawn_environment=metrics.environment,
         on_exit=metrics.child_ended,
         on_turn=heartbeat.touch,
@@ -72,18 +79,18 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         settings,
         queues=queues,
         task_types=catalogue.names,
-        standing=supervisor.standing,
-        claims=supervisor.claims,
-        given_up=supervisor.give_up,
+        worker=supervisor,
         counts=metrics,
         database=metrics.metrics.dependency("database"),
     )
+    listener = Listener(redis_url, Names(settings.namespace), concerns=supervisor.holds, look=supervisor.recorder.look)
     supervisor.listen()
     try:
         if not _register(supervisor, heartbeat):
             return 0
         dispatcher.start()
         supervisor.recorder.start()
+        listener.start()
         log.info(
             "worker_started",
             worker=supervisor.recorder.name,
@@ -93,6 +100,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         try:
             return supervisor.run()
         finally:
+            listener.stop()
             supervisor.recorder.stop(timeout=10.0)
             dispatcher.stop()
             log.info("worker_stopped", worker=supervisor.recorder.name)

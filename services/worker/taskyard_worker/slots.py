@@ -28,11 +28,11 @@ NAME_BYTES = 64
 
 # pid, tick, polled, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs, flags
 _HEADER = struct.Struct("<Qddd II")
-# phase, flags (suspects and forced cancellations), attempt, task, claim, claimed, begun, soft, hard, name
-_ENTRY = struct.Struct(f"<BBxxI16s16sdddd{NAME_BYTES}s")
-_ATTEMPT, _ATTEMPT_AT = struct.Struct("<I"), 4
-_BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 4 + 16 + 16 + 8
-_LIMITS, _LIMITS_AT = struct.Struct(f"<dd{NAME_BYTES}s"), _BEGUN_AT + 8
+# phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name
+_ENTRY = struct.Struct(f"<BBxxIII16s16sddd{NAME_BYTES}s")
+_BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
+_BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 3 * 4 + 16 + 16 + 8
+_LIMIT, _LIMIT_AT = struct.Struct(f"<d{NAME_BYTES}s"), _BEGUN_AT + 8
 
 
 class Phase(IntEnum):
@@ -45,16 +45,19 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One claim as the supervisor sees it. Times are CLOCK_MONOTONIC seconds; 0 means not yet."""
+    """One claim as the supervisor sees it. Times are CLOCK_MONOTONIC seconds, 0 means not yet; so does the
+    attempt 0. `hard_seconds` is its limit, `expires`: because its whole life is over then."""
 
     phase: Phase
+    expires: bool
     attempt: int
+    failures: int
+    max_attempts: int
     task_id: UUID
     claim: UUID
     claimed_at: float
     begun_at: float
-    soft_at: float
-    hard_at: float
+    hard_seconds: float
     name: str
 
 
@@ -100,14 +103,25 @@ class SlotTable:
     def enter(self, index: int, task_id: UUID, claim: UUID) -> None:
         """A claim that is about to be asked for. The entry counts from the moment its phase is written."""
         at = self._at(index)
-        self._put(at, _ENTRY, Phase.FREE, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, 0, b"")
+        self._put(at, _ENTRY, Phase.FREE, 0, 0, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, b"")
         self._map[at] = Phase.CLAIMING
 
-    def describe(self, index: int, name: str, attempt: int, soft: float, hard: float) -> None:
-        """What is known once the claim is won; `soft` and `hard` are limits in seconds from the beginning."""
+    def describe(
+        self,
+        index: int,
+        *,
+        name: str,
+        attempt: int,
+        failures: int,
+        max_attempts: int,
+        hard_seconds: float,
+        expires: bool,
+    ) -> None:
+        """What is known once the claim is won: all that the supervisor needs to judge an attempt that does not
+        end."""
         at = self._at(index)
-        self._put(at + _ATTEMPT_AT, _ATTEMPT, attempt)
-        self._put(at + _LIMITS_AT, _LIMITS, soft, hard, name.encode()[:NAME_BYTES])
+        self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, name.encode()[:NAME_BYTES])
+        self._put(at + _BUDGET_AT, _BUDGET, expires, attempt, failures, max_attempts)
 
     def begin(self, index: int) -> None:
         at = self._at(index)
@@ -135,17 +149,21 @@ class SlotTable:
             at = self._at(index)
             if self._map[at] == Phase.FREE:
                 continue
-            phase, _, attempt, task, claim, claimed, begun, soft, hard, name = _ENTRY.unpack_from(self._map, at)
+            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = _ENTRY.unpack_from(
+                self._map, at
+            )
             if phase == Phase.FREE:
                 continue
             yield Entry(
                 Phase(phase),
+                bool(expires),
                 attempt,
+                failures,
+                attempts,
                 UUID(bytes=task),
                 UUID(bytes=claim),
                 claimed,
                 begun,
-                soft,
                 hard,
                 name.rstrip(b"\x00").decode(errors="replace"),
             )

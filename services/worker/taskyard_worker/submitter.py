@@ -18,7 +18,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, State
 from taskyard.lifecycle.batch import Unstorable, check_storable
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.submit import NewTask, submit
+from taskyard.lifecycle.submit import NewTask, submit_children
 from taskyard.settings import Settings
 from taskyard.store import engine as ledger
 
@@ -42,15 +42,17 @@ class LedgerSubmitter:
     def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
         """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
-        Raises TaskError where a queue is unknown or not the submitter's, pydantic.ValidationError where
-        parameters don't fit, LedgerUnavailable where PostgreSQL is away.
+        Raises Fenced where the parent's attempt was given up or is to be cancelled, TaskError where a queue is
+        unknown or not the submitter's, pydantic.ValidationError where parameters don't fit, LedgerUnavailable
+        where PostgreSQL is away.
         """
         tasks = [
             new_task(parent, child, cipher=self._cipher, queues=self._queues, life=self._life) for child in children
         ]
         for start in range(0, len(tasks), _PAGE):
             page = tasks[start : start + _PAGE]
-            done = ledger.run(self._engine, partial(submit, tasks=page))
+            write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+            done = ledger.run_transaction(self._engine, write)
             changes = [Change(t.id, t.name, t.queue, t.state, 0) for t in done.tasks]
             later = any(t.state is State.SCHEDULED for t in done.tasks)
             self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, changes, wake_scheduler=later))

@@ -9,6 +9,7 @@ overlap.
 from __future__ import annotations
 
 import os
+import queue
 import random
 import selectors
 import signal
@@ -16,25 +17,28 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.lifecycle.workers import Beat
 
 from .control import Plan
 from .desk import ASYNC_LIMIT, Desk
+from .enforcer import Enforcer
 from .handle import Handle, cause_of, resident_bytes
+from .oom import OomKills
 from .recorder import Recorder
 from .slots import Phase
 
 log = structlog.stdlib.get_logger(__name__)
 
-_TURN_SECONDS = 1.0
+_TURN_SECONDS = 0.25  # what a limit may be late by
 _SHORT_LIFE_SECONDS = 10.0
 _FORGIVEN_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -53,6 +57,7 @@ class Supervisor:
         queues: Sequence[str],
         overrides: dict[str, Any],
         drain_seconds: float,
+        enforcer: Enforcer,
         spawn_environment: Callable[[int], dict[str, str]],
         on_exit: Callable[[int, int, str | None], None],
         on_turn: Callable[[], None],
@@ -62,6 +67,7 @@ class Supervisor:
         self.queues = list(queues)
         self._overrides = overrides
         self._drain_seconds = drain_seconds
+        self._enforcer = enforcer
         self._environment = spawn_environment
         self._on_exit = on_exit
         self._on_turn = on_turn
@@ -72,6 +78,9 @@ class Supervisor:
         self._bell, self._bell_rope = socket.socketpair()
         self._stop_signals = 0
         self._given_up = False
+        self._cancels: queue.SimpleQueue[tuple[UUID, UUID]] = queue.SimpleQueue()
+        self._suspects = 0
+        self._oom = OomKills()
         self._failures = 0
         self._failed_at = 0.0
         self._spawn_at = 0.0
@@ -92,7 +101,7 @@ class Supervisor:
                 {
                     "index": child.index,
                     "pid": child.pid,
-                    "state": "retiring" if child.retiring else "running" if child.ready else "starting",
+                    "state": child.state,
                     "memory_bytes": size,
                     "runs": runs[child.pid],
                     "running": [str(i) for i in running],
@@ -106,14 +115,37 @@ class Supervisor:
             begun=[i for _, running in held for i in running],
         )
 
-    def claims(self) -> set[tuple[UUID, UUID]]:
-        """Every claim that a child holds."""
+    def claims(self) -> list[Assertion]:
+        """Every claim that a child holds; the attempt is 0 where it is not known yet."""
         with self._lock:
-            return {(e.task_id, e.claim) for child in self._living for e in child.table.entries()}
+            return [
+                Assertion(e.task_id, e.claim, e.attempt, f"{self.recorder.name}:{child.index}")
+                for child in self._living
+                for e in child.table.entries()
+            ]
+
+    def holds(self, task_ids: Collection[str]) -> bool:
+        """Whether a child has one of these tasks."""
+        return not {str(claim.task_id) for claim in self.claims()}.isdisjoint(task_ids)
 
     def give_up(self) -> None:
         """The ledger took this worker for dead: its claims are others' by now."""
         self._given_up = True
+        self._ring()
+
+    def cancel(self, keys: Collection[tuple[UUID, UUID]]) -> None:
+        """Somebody asked for the end of these (task, claim)."""
+        for key in keys:
+            self._cancels.put(key)
+        self._ring()
+
+    def suspects(self, tasks: int) -> None:
+        """So many tasks wait to run alone."""
+        if tasks != self._suspects:
+            self._suspects = tasks
+            self._ring()
+
+    def _ring(self) -> None:
         with suppress(BlockingIOError):  # a full rope rings as well
             self._bell_rope.send(b"!")
 
@@ -152,9 +184,12 @@ class Supervisor:
         if time.monotonic() < self._spawn_at or not self.recorder.is_registered:
             return
         self._spawn_at = 0.0
-        for _ in range(self.processes - sum(not c.retiring for c in self._children.values())):
+        serving = [c.quarantine for c in self._children.values() if not c.retiring]
+        missing = self.processes - serving.count(False)
+        alone = min(self._suspects, self.processes) - serving.count(True)
+        for quarantine in [False] * missing + [True] * alone:
             try:
-                self._spawn()
+                self._spawn(quarantine=quarantine)
             except OSError as e:
                 log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
                 self._slow_down()
@@ -169,14 +204,18 @@ class Supervisor:
                 self._empty_bell()
             else:
                 self._hear(key.data)
-        for child in list(self._children.values()):
+        if not self._cancels.empty():
+            asked = [self._cancels.get() for _ in range(self._cancels.qsize())]
+            self._enforcer.cancel(asked, self._living)
+        self._enforcer.turn(self._living)
+        for child in self._living:
             if why := child.stuck():
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
         self._on_turn()
 
-    def _spawn(self) -> None:
+    def _spawn(self, *, quarantine: bool = False) -> None:
         used = {c.index for c in self._children.values()}
         index = next(i for i in range(len(used) + 1) if i not in used)
         plan = Plan(
@@ -184,16 +223,17 @@ class Supervisor:
             worker=self.recorder.name,
             index=index,
             queues=self.queues,
-            threads=self.threads,
+            threads=1 if quarantine else self.threads,
             overrides=self._overrides,
+            quarantine=quarantine,
         )
         child = Handle.spawn(
-            plan, slots=Desk.table_size(self.threads, ASYNC_LIMIT), environment=self._environment(index)
+            plan, slots=Desk.table_size(plan.threads, ASYNC_LIMIT), environment=self._environment(index)
         )
         self._selector.register(child.line, selectors.EVENT_READ, child)
         with self._lock:
             self._children[child.pid] = child
-        log.info("child_started", child=index, pid=child.pid)
+        log.info("child_started", child=index, pid=child.pid, quarantine=quarantine)
 
     def _hear(self, child: Handle) -> None:
         for message in child.hear():
@@ -202,6 +242,8 @@ class Supervisor:
                     child.ready = True
                 case "retiring":
                     child.retiring = True
+                case "suspects":
+                    self.recorder.look()
                 case "misconfigured":
                     self._misconfigured(child, str(message.get("message")))
         if child.is_silent:
@@ -222,8 +264,10 @@ class Supervisor:
             return
         code, usage = ended
         self._hear(child)  # its last words: whether it meant to go
-        held = list(child.table.entries())
+        held = self._enforcer.bury(child, child.table.entries())
         cause = child.why_killed or cause_of(code)
+        if code == -signal.SIGKILL and child.why_killed is None and self._oom.happened():
+            cause = f"{cause}: out of memory"
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         innocent = child.why_killed is not None
         begun_ones = sum(e.phase is Phase.BEGUN for e in held)
@@ -238,9 +282,9 @@ class Supervisor:
             del self._children[child.pid]
         self._let_go(child)
         child.close()
-        why = None if self.is_stopping else "retired" if code == 0 else "signal" if code < 0 else "exit"
+        why = None if self.is_stopping else child.why_replaced(code)
         self._on_exit(child.index, child.pid, why)
-        if child.retiring and code in {0, self._exit_code}:
+        if child.is_condemned or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]

@@ -59,11 +59,22 @@ class Observer(Protocol):
 
 
 class Writer:
-    def __init__(self, engine: Engine, dispatcher: Dispatcher, desk: Desk, observer: Observer) -> None:
+    """`reassert` makes running again what PostgreSQL forgot that we hold; it is asked of ends that found no claim."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        desk: Desk,
+        observer: Observer,
+        *,
+        reassert: Callable[[Connection, Sequence[End]], set[UUID]] = lambda conn, ends: set(),
+    ) -> None:
         self._engine = engine
         self._dispatcher = dispatcher
         self._desk = desk
         self._observer = observer
+        self._reassert = reassert
         self._ends: deque[End] = deque()
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []
@@ -173,7 +184,7 @@ class Writer:
     def _record(self, ends: Sequence[End]) -> None:
         """Records the ends; halves the batch where PostgreSQL cannot hold something in it."""
         try:
-            result = self._patiently(lambda conn: finish(conn, _items(ends)))
+            result = self._patiently(lambda conn: self._finish(conn, ends))
         except (DBAPIError, TypeError) as e:
             if len(ends) > 1:
                 half = len(ends) // 2
@@ -194,6 +205,18 @@ class Writer:
                 wake_scheduler=any(change.state is State.RETRYING for change in result.changes),
             )
         )
+
+    def _finish(self, conn: Connection, ends: Sequence[End]) -> Recorded:
+        result = finish(conn, _items(ends))
+        won = {change.task_id for change in result.changes}
+        if missing := [end for end in ends if end.slot.task_id not in won]:
+            back = self._reassert(conn, missing)
+            if back:
+                log.warning("claims_asserted", tasks=len(back))
+                more = finish(conn, _items([end for end in missing if end.slot.task_id in back]))
+                publications = [*result.publications, *more.publications]
+                return Recorded([*result.changes, *more.changes], result.outbox_id or more.outbox_id, publications)
+        return result
 
     def _condemn(self, end: End, error: Exception) -> None:
         """Records a failure in place of an outcome that cannot be stored."""

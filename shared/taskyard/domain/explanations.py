@@ -21,6 +21,9 @@ EXPLANATIONS = {
     "crash_suspect": "The process that ran it and others ended: {cause}."
     " It runs next alone, to see whether it was the cause.",
     "expired": "It was not finished by {time}. Retry it where it is still wanted.",
+    "soft_time_limit": "It ran longer than its soft limit of {seconds} s. Give it a higher limit, or less to do.",
+    "hard_time_limit": "It ran longer than its hard limit of {seconds} s and was ended."
+    " Give it a higher limit, or less to do.",
     "retry_requested": "The task asked to be tried again.",
     # What the worker finds about parameters and results
     "params_invalid": "The stored parameters do not fit the task type: {reason}",

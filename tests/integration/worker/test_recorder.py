@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.tasks import Change
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker import recorder as recorder_module
+from taskyard_worker.enforcer import Verdict
 from taskyard_worker.recorder import Recorder
 from tests.integration.worker.parts import NAME, QUEUES, Bench, Quiet
 from tests.support.fleet import wait_for
@@ -31,6 +33,10 @@ class Stage:
     def __init__(self, bench: Bench, engine: Engine) -> None:
         self.bench = bench
         self.held: set[tuple[UUID, UUID]] = set()
+        self.attempt = 1
+        self.cancelled: set[tuple[UUID, UUID]] = set()
+        self.waiting_suspects = 0
+        self.verdicts: list[tuple[Verdict, list[Change]]] = []
         self.given_up = threading.Event()
         self.counted: list[tuple[str, int]] = []
         self.losses: list[Lost] = []
@@ -42,13 +48,33 @@ class Stage:
             settings,
             queues=QUEUES,
             task_types=[NAME],
-            standing=lambda worker_id: Beat(worker_id=worker_id, begun=[i for i, _ in self.held]),
-            claims=lambda: set(self.held),
-            given_up=self.given_up.set,
+            worker=self,
             counts=self,
         )
         self.recorder.register()
         bench.worker_id = self.recorder.worker_id
+
+    # What the recorder asks of a supervisor
+
+    def standing(self, worker_id: UUID) -> Beat:
+        return Beat(worker_id=worker_id, begun=[i for i, _ in self.held])
+
+    def claims(self) -> list[Assertion]:
+        return [Assertion(task_id, claim, self.attempt, "w:0") for task_id, claim in self.held]
+
+    def give_up(self) -> None:
+        self.given_up.set()
+
+    def cancel(self, keys: Collection[tuple[UUID, UUID]]) -> None:
+        self.cancelled.update(keys)
+
+    def suspects(self, tasks: int) -> None:
+        self.waiting_suspects = tasks
+
+    # What it counts
+
+    def condemned(self, verdict: Verdict, changes: Sequence[Change]) -> None:
+        self.verdicts.append((verdict, list(changes)))
 
     def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
         self.losses.extend(items)

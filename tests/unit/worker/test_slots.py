@@ -22,7 +22,7 @@ table.enter(0, UUID(int=1), UUID(int=2))
 table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
 print(flush=True)
 while True:
-    table.describe(0, "n" * 64, 5, 1.0, 2.0)
+    table.describe(0, name="n" * 64, attempt=5, failures=1, max_attempts=4, hard_seconds=2.0, expires=False)
     table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
 """
 DIE_HOLDING = """
@@ -35,6 +35,10 @@ os.kill(os.getpid(), 9)
 """
 
 
+def describe(table: SlotTable, index: int, name: str, attempt: int) -> None:
+    table.describe(index, name=name, attempt=attempt, failures=2, max_attempts=4, hard_seconds=600.0, expires=True)
+
+
 def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
     table = make_table()
     task, claim = uuid4(), uuid4()
@@ -44,12 +48,12 @@ def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
     assert (entry.phase, entry.task_id, entry.claim, entry.begun_at) == (Phase.CLAIMING, task, claim, 0.0)
     assert before <= entry.claimed_at <= time.monotonic()
 
-    table.describe(3, "email.send", 7, 540.0, 600.0)
+    describe(table, 3, "email.send", 7)
     table.set_phase(3, Phase.CLAIMED)
     table.begin(3)
     (entry,) = table.entries()
     assert (entry.phase, entry.name, entry.attempt) == (Phase.BEGUN, "email.send", 7)
-    assert (entry.soft_at, entry.hard_at) == (540.0, 600.0)
+    assert (entry.failures, entry.max_attempts, entry.hard_seconds, entry.expires) == (2, 4, 600.0, True)
     assert (entry.task_id, entry.claim) == (task, claim)
     assert entry.claimed_at <= entry.begun_at <= time.monotonic()
 
@@ -60,19 +64,20 @@ def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
 def test_a_place_that_is_used_again_shows_nothing_of_the_claim_before() -> None:
     table = make_table()
     table.enter(0, uuid4(), uuid4())
-    table.describe(0, "email.send_welcome", 9, 1.0, 2.0)
+    describe(table, 0, "email.send_welcome", 9)
     table.begin(0)
     table.set_phase(0, Phase.FREE)
     table.enter(0, uuid4(), uuid4())
     (entry,) = table.entries()
-    assert (entry.name, entry.attempt, entry.begun_at, entry.soft_at, entry.hard_at) == ("", 0, 0, 0, 0)
+    assert (entry.name, entry.attempt, entry.begun_at, entry.hard_seconds) == ("", 0, 0, 0)
+    assert (entry.failures, entry.max_attempts, entry.expires) == (0, 0, False)
 
 
 def test_a_long_name_is_cut_and_neither_neighbour_is_touched() -> None:
     table = make_table()
     for index in range(3):
         table.enter(index, UUID(int=index), UUID(int=index))
-    table.describe(1, "ü" * 100, 1, 1.0, 1.0)
+    describe(table, 1, "ü" * 100, 1)
     names = [entry.name for entry in table.entries()]
     assert names == ["", "ü" * (NAME_BYTES // 2), ""]
     assert [entry.task_id for entry in table.entries()] == [UUID(int=0), UUID(int=1), UUID(int=2)]

@@ -1,0 +1,108 @@
+"""Where `async def` tasks run: one event loop a child, in a thread of its own, started with the first of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
+
+
+class CancelledOnLoop(TaskCancelled, asyncio.CancelledError):
+    """What a cancelled coroutine meets: both asyncio's word for it and ours."""
+
+
+class Loop:
+    """Runs coroutines; `start` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._running().call_soon_threadsafe(self._spawn, coroutine)
+
+    def guard(self) -> LoopGuard:
+        return LoopGuard(self._running())
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="async-tasks", daemon=True).start()
+            return self._loop
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)  # the loop itself keeps only weak references
+        task.add_done_callback(self._tasks.discard)
+
+
+class LoopGuard:
+    """One run of a coroutine function: it is interrupted where it waits, and never by an exception in the
+    loop's thread, which others share."""
+
+    is_touched = False  # only the coroutine itself was: the process is as good as before
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._asked: type[Interrupt] | None = None
+        self.met_soft_limit = False
+
+    async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """The coroutine's result; interrupts come out of it as if it had raised them."""
+        self._task = asyncio.current_task()
+        try:
+            return await self._drive(coroutine)
+        finally:
+            self._task = None
+
+    def interrupt(self, kind: type[Interrupt]) -> bool:
+        """Raises it where the coroutine waits. False where it does not run, or has not met the last one."""
+        if self._task is None or self._asked is not None:
+            return False
+        self._asked = kind
+        self._loop.call_soon_threadsafe(self._cancel)
+        return True
+
+    def check(self) -> None:
+        """Raises what was asked for: for coroutines that seldom wait."""
+        if self._asked is not None:
+            raise self._take()
+
+    def _cancel(self) -> None:
+        if self._task is not None and self._asked is not None:
+            self._task.cancel()
+
+    def _take(self) -> Interrupt:
+        kind, self._asked = self._asked, None
+        if kind is SoftTimeLimitExceeded:
+            self.met_soft_limit = True
+            return SoftTimeLimitExceeded()
+        return CancelledOnLoop()
+
+    @types.coroutine
+    def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Passes everything on between the loop and the coroutine; asyncio's only way to interrupt, its
+        CancelledError, becomes what it stands for."""
+        error: BaseException | None = None
+        while True:
+            try:
+                waits_for = coroutine.throw(error) if error is not None else coroutine.send(None)
+            except StopIteration as e:
+                return e.value
+            error = None
+            try:
+                yield waits_for
+            except asyncio.CancelledError as e:
+                error = e
+                if self._asked is not None and self._task is not None:
+                    self._task.uncancel()  # dealt with: what the coroutine does next may wait again
+                    error = self._take()
+            except BaseException as e:  # noqa: BLE001 - whatever it is, it is the coroutine's
+                error = e
