@@ -1,5 +1,6 @@
-"""A task type of the tests' own, with an effect outside of the ledger that can be counted."""
+"""Task types of the tests' own, with an effect outside of the ledger that can be counted."""
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -29,16 +30,77 @@ EFFECT = TaskType(
 )
 
 
+class StubbornParams(Params):
+    seconds: float
+    holds_gil: bool = False
+
+
+STUBBORN = TaskType(
+    name="tests.stubborn",
+    description="Appends its task id to a file, then goes on for so long, whatever it is told.",
+    params=StubbornParams,
+    result=EffectResult,
+    retry=RetryPolicy(retries=0),
+)
+
+
+class FamilyParams(Params):
+    children: int
+    seconds: float
+
+
+FAMILY = TaskType(
+    name="tests.family",
+    description="Submits children that take their time, and takes its time.",
+    params=FamilyParams,
+    result=EffectResult,
+    retry=RetryPolicy(retries=0),
+)
+
+
 @implements(EFFECT)
 def effect(params: EffectParams, context: TaskContext) -> EffectResult:
+    _leave(context)
+    _sleep(params.seconds)
+    return EffectResult(attempt=context.attempt)
+
+
+@implements(STUBBORN)
+def go_on(params: StubbornParams, context: TaskContext) -> EffectResult:
+    _leave(context)
+    until = time.monotonic() + params.seconds
+    while time.monotonic() < until:
+        try:
+            if params.holds_gil:
+                ctypes.PyDLL(None).poll(None, 0, int(params.seconds * 1000))
+            _sleep(params.seconds)
+        except BaseException:  # noqa: BLE001 - that is what it is for
+            continue
+    return EffectResult(attempt=context.attempt)
+
+
+@implements(FAMILY)
+def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
+    for _ in range(params.children):
+        context.submit(EFFECT, {"seconds": params.seconds})
+    _sleep(params.seconds)
+    return EffectResult(attempt=context.attempt)
+
+
+def _leave(context: TaskContext) -> None:
     # One write of a short line to a file opened for appending is not interleaved with others.
     descriptor = os.open(os.environ[FILE_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, f"{context.task_id}\n".encode())
     finally:
         os.close(descriptor)
-    time.sleep(params.seconds)
-    return EffectResult(attempt=context.attempt)
+
+
+def _sleep(seconds: float) -> None:
+    """In slices: an exception that is raised from outside arrives between them."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.05))
 
 
 def effects(file: Path) -> list[str]:
