@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
-from taskyard.domain.errors import TaskError
-from taskyard.domain.ids import new_id
+from taskyard.domain.errors import Fenced, TaskError
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard_worker.context import Child, TaskContext
@@ -46,11 +45,16 @@ class Desk:
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 
     def submit(self, *children: Child, allowed: Sequence[str] | None = None) -> list[UUID]:
+        (work,) = self.bench.claim(self.bench.submit())
+        self.bench.execute("DELETE FROM outbox")
         self.parent = TaskContext(
-            task_id=new_id(), claim=new_id(), name="test.parent", attempt=1, submitter=self._submit,
+            task_id=work.id, claim=work.claim, name="test.parent", attempt=1, submitter=self._submit,
             request_id="r-1", submitted_by="ci", allowed_queues=allowed, **self._given,
         )  # fmt: skip
         return self.parent.submit_many(children)
+
+    def children(self) -> dict[UUID, Any]:
+        return {i: row for i, row in self.bench.rows().items() if row.parent_id is not None}
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(de
     ids = desk.submit(
         Child(REPORT, {"page": 2}), Child(REPORT, {}, "default", tags=["a"]), allowed=["reports", "default"]
     )
-    rows = desk.bench.rows()
+    rows = desk.children()
     assert [(rows[i].queue, rows[i].state, rows[i].tags) for i in ids] == [
         ("reports", "queued", []),
         ("default", "queued", ["a"]),
@@ -106,17 +110,25 @@ def test_a_child_in_a_queue_that_is_unknown_or_not_allowed_is_refused(
     with pytest.raises(TaskError) as refused:
         desk.submit(Child(REPORT, {}, allowed[0] if allowed else None), child, allowed=allowed)
     assert (refused.value.code, refused.value.retryable) == (code, False)
-    assert desk.bench.rows() == {}, "nor are the others"
+    assert desk.children() == {}, "nor are the others"
 
 
 def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(desk: Desk) -> None:
     for params in ({"page": "1"}, {"page": True}, {"pages": 1}):
         with pytest.raises(ValidationError):
             desk.submit(Child(REPORT, params))
-    assert desk.bench.rows() == {}
+    assert desk.children() == {}
 
 
 def test_many_children_go_in_pages(desk: Desk) -> None:
     ids = desk.submit(*(Child(REPORT, {"page": n}) for n in range(2_500)))
     assert [len(c.publications) for c in desk.told.committed] == [1000, 1000, 500]
-    assert sorted(desk.bench.rows()) == sorted(ids)
+    assert sorted(desk.children()) == sorted(ids)
+
+
+def test_an_attempt_that_was_given_up_leaves_no_children(desk: Desk) -> None:
+    desk.submit(Child(REPORT, {}))
+    desk.bench.execute("UPDATE task SET claim = gen_random_uuid() WHERE id = :id", id=desk.parent.task_id)
+    with pytest.raises(Fenced):
+        desk.parent.submit_many([Child(REPORT, {})])
+    assert len(desk.bench.query("SELECT FROM task WHERE parent_id = :id", id=desk.parent.task_id)) == 1
