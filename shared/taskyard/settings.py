@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import addresses
+from .domain.queues import check_queue_name
 from .env_files import read_env_file
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
@@ -41,10 +42,6 @@ _POINTS_SOMEWHERE = (
     "REDIS_HOST",
     "TASKYARD_URL",
 )
-# A queue's name becomes a key of Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours
-# (broker/names.py).
-_QUEUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_TAKEN_QUEUE_NAMES = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
 _DAY_SECONDS = 86_400.0
 # As redis-py calls them.
 _TLS_FILES = {"redis_ca_file": "ssl_ca_certs", "redis_cert_file": "ssl_certfile", "redis_key_file": "ssl_keyfile"}
@@ -202,11 +199,7 @@ class Settings(BaseSettings):
     @classmethod
     def _queue_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for name in value:
-            if not _QUEUE_NAME.fullmatch(name) or name in _TAKEN_QUEUE_NAMES:
-                raise ValueError(
-                    f"{name[:80]!r} cannot name a queue: a letter, then letters, digits, '_' or '-', at most 63,"
-                    f" and none of {', '.join(sorted(_TAKEN_QUEUE_NAMES))}"
-                )
+            check_queue_name(name)
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))

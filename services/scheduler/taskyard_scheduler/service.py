@@ -155,6 +155,7 @@ def _catalogue(settings: Settings) -> Catalogue:
     `_other`."""
     try:
         return catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-    except ImportError as e:
-        log.info("task_modules_not_here", error=str(e))
+    except Exception as e:  # noqa: BLE001 - whatever a task module raises: names in metrics are not worth the leader
+        say = log.info if isinstance(e, ImportError) else log.warning
+        say("task_modules_not_here", error=f"{type(e).__name__}: {e}")
         return catalogue_types.load((), diagnostics=settings.diagnostics)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticSerializationError, to_json
 
 from ..domain.errors import Refused
+from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .secrets import Cipher, Secret, SecretsUnreadable
 
@@ -93,6 +94,10 @@ class Catalogue:
     def __init__(self, types: Iterable[TaskType[Any, Any]]) -> None:
         self._types: dict[str, TaskType[Any, Any]] = {}
         for task_type in types:
+            try:
+                check_queue_name(task_type.queue)
+            except ValueError as e:
+                raise ValueError(f"the task type {task_type.name!r}: {e}") from None
             other = self._types.setdefault(task_type.name, task_type)
             if other is not task_type:
                 raise ValueError(f"the task type {task_type.name!r} is declared twice")

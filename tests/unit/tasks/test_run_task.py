@@ -165,6 +165,12 @@ def test_every_declared_type_has_exactly_one_implementation() -> None:
     )
 
 
+@pytest.mark.parametrize("queue", ["epoch", "a.DQ", "", "x" * 64])
+def test_a_type_cannot_bring_a_queue_whose_name_is_taken_in_redis(queue: str) -> None:
+    with pytest.raises(ValueError, match=r"'test\.elsewhere': .* cannot name a queue"):
+        Catalogue([TaskType(name="test.elsewhere", description="", params=Params, result=Result, queue=queue)])
+
+
 def test_a_type_without_an_implementation_is_named() -> None:
     nothing = TaskType(name="test.nothing", description="", params=Params, result=Result)
     with pytest.raises(Unimplemented, match="nothing"):
