@@ -82,10 +82,10 @@ class Fleet:
         wait_for(lambda: len(children(process.pid)) == processes, 30, "the worker's children")
         return process
 
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
+    def start_scheduler(self, **more: str) -> subprocess.Popen[bytes]:
         return self._start(
             "taskyard-scheduler", "run",
-            TASKYARD_HEALTH_FILE=str(self.home / f"scheduler-{len(self.processes)}.alive"),
+            TASKYARD_HEALTH_FILE=str(self.home / f"scheduler-{len(self.processes)}.alive"), **more,
         )  # fmt: skip
 
     def _start(self, command: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:

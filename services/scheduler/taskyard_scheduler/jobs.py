@@ -24,6 +24,7 @@ from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
 from taskyard.telemetry.metrics import Metrics
 
+from .contact import Contact
 from .depth import Depth
 from .ground import Ground
 from .guard import Guard
@@ -43,7 +44,8 @@ _JITTER = 0.1
 
 
 class Work:
-    """All that the leader does. While this process is a standby every job returns at once."""
+    """All that the leader does. While this process is a standby every job returns at once, but for those that look
+    whether it could lead."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Work:
             knows_depth=depth.is_known,
         )
         self.dispatcher = Dispatcher(engine, publisher)
+        self.contact = Contact(publisher.client)
         inventory = Inventory(client, names)
         self.relay = Relay(leadership, publisher, ground, self.metrics)
         self.rebuild = Rebuild(leadership, publisher, ground, inventory, self.metrics, self.broker)
@@ -100,12 +103,13 @@ class Work:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},
-            executors={"default": ThreadPoolExecutor(10)},  # one a job: a slow one must not keep others waiting
+            executors={"default": ThreadPoolExecutor(12)},  # one a job: a slow one must not keep others waiting
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         self.ticked = clock()
         """When an interval job last turned."""
         self._add("tick", 1.0, self._tick)
+        self._add("contact", 0.5, self.contact.turn)
         self._add("queues", 60.0, self._ensure_queues)
         self._add("rebuild", 1.0, self.rebuild.turn)
         self._add("relay", 1.0, self.relay.turn)
@@ -147,7 +151,7 @@ class Work:
         return Guard(name, work, self._leadership, database=self.database, broker=self.broker, clock=self._clock)
 
     def _add(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        job: Any = work if name == "tick" else self._guard(name, work)
+        job: Any = work if name in {"tick", "contact"} else self._guard(name, work)  # standbys turn these, too
         self._scheduler.add_job(job, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name)
 
     def _tick(self) -> None:

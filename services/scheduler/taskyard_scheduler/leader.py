@@ -6,6 +6,9 @@ transaction, so one that was stopped in between (SIGSTOP, a suspended machine) f
 And whatever slips through between that check and its commit is harmless when done twice: all the leader's
 writes are guarded by the state they change. A session-level advisory lock would do none of this: a stopped
 process holds it for as long as it is stopped.
+
+A leader that reaches PostgreSQL and not Redis goes on leading, for somebody has to, unless a standby reaches both:
+that one takes the lease before its end.
 """
 
 from __future__ import annotations
@@ -37,15 +40,19 @@ _MARGIN = 0.1
 
 _WHERE = "name = :name AND holder = :holder AND epoch = :epoch"
 _GROUND = Ground.COLUMNS
+# How long a leader may go without Redis before a standby that has it takes over.
+_WITHOUT_BROKER = "interval '1 second'"
 
 # `left_seconds` is that of the lease which the statement found; negative where it had ended.
 _TAKE = sa.text(f"""
 WITH taken AS (
-    INSERT INTO leader AS l (name, holder, holder_name, epoch, expires_at, ticked_at)
-    VALUES (:name, :holder, :holder_name, 1, now() + CAST(:lease AS interval), now())
+    INSERT INTO leader AS l (name, holder, holder_name, epoch, expires_at, ticked_at, broker_lost_at)
+    VALUES (:name, :holder, :holder_name, 1, now() + CAST(:lease AS interval), now(),
+        CASE WHEN NOT :reaches_broker THEN now() END)
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, holder_name = excluded.holder_name,
-        epoch = l.epoch + 1, expires_at = excluded.expires_at, ticked_at = excluded.ticked_at
-    WHERE l.expires_at <= now()
+        epoch = l.epoch + 1, expires_at = excluded.expires_at, ticked_at = excluded.ticked_at,
+        broker_lost_at = excluded.broker_lost_at
+    WHERE l.expires_at <= now() OR :reaches_broker AND l.broker_lost_at < now() - {_WITHOUT_BROKER}
     RETURNING epoch
 )
 SELECT (SELECT epoch FROM taken) AS epoch,
@@ -57,7 +64,8 @@ SELECT (SELECT epoch FROM taken) AS epoch,
 _RENEW = sa.text(f"""
 WITH renewed AS (
     UPDATE leader SET expires_at = now() + CAST(:lease AS interval),
-        ticked_at = CASE WHEN :ticks THEN now() ELSE ticked_at END
+        ticked_at = CASE WHEN :ticks THEN now() ELSE ticked_at END,
+        broker_lost_at = CASE WHEN NOT :reaches_broker THEN coalesce(broker_lost_at, now()) END
     WHERE {_WHERE} RETURNING epoch
 )
 SELECT (SELECT epoch FROM renewed) AS epoch, {_GROUND}
@@ -122,10 +130,11 @@ class Leadership:
     def leading(self) -> bool:
         return self.term is not None
 
-    def campaign(self, *, ticks: bool = True) -> float:
+    def campaign(self, *, ticks: bool = True, reaches_broker: bool = True) -> float:
         """Takes the lease if it is free, renews it if it is ours; returns how many seconds to wait then.
 
-        `ticks`: whether the leader's jobs turn, for whoever reads `leader.ticked_at`.
+        `ticks`: whether the leader's jobs turn, for whoever reads `leader.ticked_at`. `reaches_broker`: whether
+        Redis answers this process.
         Raises LedgerUnavailable; an own lease then ends by itself.
         """
         asked = self._clock()
@@ -133,9 +142,10 @@ class Leadership:
             self._lose("its lease ran out before it could be renewed")
         with ledger.connection(self._lease_engine) as conn:
             if self._term is None:
-                row = conn.execute(_TAKE, self._who()).one()
+                row = conn.execute(_TAKE, {**self._who(), "reaches_broker": reaches_broker}).one()
             else:
-                row = conn.execute(_RENEW, {**self._who(), "epoch": self._term.epoch, "ticks": ticks}).one()
+                values = {"epoch": self._term.epoch, "ticks": ticks, "reaches_broker": reaches_broker}
+                row = conn.execute(_RENEW, {**self._who(), **values}).one()
         self._ground.observe(row.started_at, row.timeline, row.age_seconds)
         # Counted from before the question: PostgreSQL's lease began later, so ours ends first.
         until = asked + self._lease.total_seconds() * (1 - _MARGIN)

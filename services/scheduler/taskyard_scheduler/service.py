@@ -127,7 +127,8 @@ def _lead(leadership: Leadership, work: Work, heartbeat: Heartbeat, bell: Bell) 
         heartbeat.touch()
         if time.monotonic() >= ask_at:
             try:
-                pause = leadership.campaign(ticks=work.stuck(after_seconds=_LATE_SECONDS) is None)
+                ticks = work.stuck(after_seconds=_LATE_SECONDS) is None
+                pause = leadership.campaign(ticks=ticks, reaches_broker=work.contact.reaches)
                 work.database.answered()
             except (LedgerUnavailable, DBAPIError) as e:
                 # Tables that are not there yet, or a right that is missing: who mends it need not start us again.

@@ -324,6 +324,7 @@ leader = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("expires_at", _TIME, nullable=False),
     Column("ticked_at", _TIME),
+    Column("broker_lost_at", _TIME),  # since when the leader has not reached Redis
 )
 
 api_key = Table(

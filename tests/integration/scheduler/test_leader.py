@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.store import engine as ledger
-from taskyard_scheduler.leader import LeadershipLost
+from taskyard_scheduler.leader import Leadership, LeadershipLost
 from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
 
 
@@ -66,6 +66,39 @@ def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(off
     execute(engine, "UPDATE leader SET expires_at = now() - interval '1 second'")
     with pytest.raises(LeadershipLost):
         office.leadership.write(lambda conn: None)
+
+
+def leads(candidate: Leadership) -> bool:
+    return candidate.leading
+
+
+def test_a_leader_without_redis_is_followed_by_a_standby_that_has_it_and_by_no_other(
+    office: Office, engine: Engine
+) -> None:
+    other = office.candidate("other", clock=Clock())
+    office.leadership.campaign(reaches_broker=False)
+    other.campaign()
+    assert not leads(other), "a hiccup is no reason"
+    execute(engine, "UPDATE leader SET broker_lost_at = broker_lost_at - interval '2 seconds'")
+    office.leadership.campaign(reaches_broker=False)
+    other.campaign(reaches_broker=False)
+    assert not leads(other), "it would be no better off"
+    assert leads(office.leadership)
+    other.campaign()
+    assert leads(other)
+    with pytest.raises(LeadershipLost):
+        office.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
+    office.leadership.campaign(reaches_broker=False)
+    assert not leads(office.leadership)
+
+
+def test_a_leader_that_has_redis_again_goes_on_leading(office: Office, engine: Engine) -> None:
+    office.leadership.campaign(reaches_broker=False)
+    execute(engine, "UPDATE leader SET broker_lost_at = broker_lost_at - interval '2 seconds'")
+    office.leadership.campaign()
+    other = office.candidate("other", clock=Clock())
+    other.campaign()
+    assert not leads(other)
 
 
 def test_rescue_waits_when_nobody_had_led_for_long(engine: Engine, redis_url: str) -> None:

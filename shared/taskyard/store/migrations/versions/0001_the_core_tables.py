@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ticked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("broker_lost_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leader")),
     )
     op.create_table(
