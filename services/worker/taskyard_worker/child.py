@@ -202,6 +202,7 @@ class Child:
             pid=os.getpid(),
             tick=time.monotonic(),
             polled=self.lane.polled,
+            fetched=self.lane.fetched,
             wrote=self.writer.wrote,
             runs=self.desk.runs,
         )

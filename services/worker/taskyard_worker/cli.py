@@ -210,14 +210,20 @@ def inspect_queues(as_json: AsJson = False, log_level: LogLevel = None) -> None:
 
 
 @app.command()
-def healthcheck(log_level: LogLevel = None) -> None:
+def healthcheck(
+    ready: Annotated[bool, typer.Option("--ready", help="Whether it takes work, too.")] = False,
+    log_level: LogLevel = None,
+) -> None:
     """Exit 0 while the worker of this host (or container) is alive; for container health checks.
 
-    Example: taskyard-worker healthcheck
+    Alive means that tasks could be fetched and recorded: the loops of a child go round. An outage of Redis or
+    PostgreSQL does not end that; it ends being ready.
+
+    Example: taskyard-worker healthcheck --ready
     """
     from .health import check
 
-    problem = check(settings_or_exit(PROGRAM, log_level=log_level))
+    problem = check(settings_or_exit(PROGRAM, log_level=log_level), ready=ready)
     if problem:
         fail(PROGRAM, problem, FAILED)
 

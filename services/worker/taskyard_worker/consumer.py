@@ -123,7 +123,7 @@ class Lane:
         self._pause = 0.0
         self._draining = threading.Event()
         self._drained = threading.Event()
-        self.polled = time.monotonic()
+        self.polled = self.fetched = time.monotonic()
 
     # The iterator
 
@@ -154,9 +154,11 @@ class Lane:
         queues = self._inbox.open_queues()
         room = self._desk.wait_for_room(queues or self._queues, 0.5)
         if not room or self._draining.is_set():
+            self.fetched = time.monotonic()  # nothing is wanted, so nothing is missing
             return
         self._inbox.sweep()
         fetched = self._inbox.fetch(min(room, _MAX_FETCH), queues)
+        self.fetched = time.monotonic()
         if self._broker is not None:
             self._broker.answered()
         if not fetched:

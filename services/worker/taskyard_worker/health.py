@@ -6,6 +6,7 @@ from taskyard.settings import Settings
 from taskyard.telemetry.heartbeat import Heartbeat
 
 
-def check(settings: Settings) -> str | None:
-    """The problem, or None."""
-    return Heartbeat("worker", settings.health_file).problem()
+def check(settings: Settings, *, ready: bool = False) -> str | None:
+    """The problem, or None; `ready`: also what keeps it from taking work."""
+    heartbeat = Heartbeat("worker", settings.health_file)
+    return heartbeat.unready() if ready else heartbeat.problem()

@@ -49,7 +49,7 @@ class QuarantineLane:
         self._drained = threading.Event()
         self._pause = 0.0
         self._busy_at = time.monotonic()
-        self.polled = time.monotonic()
+        self.polled = self.fetched = time.monotonic()
 
     def next_message(self) -> MessageProxy | None:
         """The next suspect, once nothing else is under way here; None after a while without one. Raises

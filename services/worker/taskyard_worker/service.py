@@ -71,7 +71,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         ),
         spawn_environment=metrics.environment,
         on_exit=metrics.child_ended,
-        on_turn=heartbeat.touch,
+        on_turn=heartbeat.beat,
     )
     supervisor.recorder = Recorder(
         engine,
@@ -113,7 +113,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
 def _register(supervisor: Supervisor, heartbeat: Heartbeat) -> bool:
     """Waits for PostgreSQL, and for its tables; False where a signal came first."""
     while not supervisor.is_stopping:
-        heartbeat.touch()
+        heartbeat.beat(True, "it waits for PostgreSQL")
         try:
             supervisor.recorder.register()
             return True

@@ -26,8 +26,8 @@ from uuid import UUID
 
 NAME_BYTES = 64
 
-# pid, tick, polled, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs, flags
-_HEADER = struct.Struct("<Qddd II")
+# pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
+_HEADER = struct.Struct("<QddddI4x")
 # phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name
 _ENTRY = struct.Struct(f"<BBxxIII16s16sddd{NAME_BYTES}s")
 _BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
@@ -63,9 +63,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
+    """When its main thread turned, its consumer's loop, the consumer got an answer of Redis (or had no room),
+    and its writer turned, in CLOCK_MONOTONIC seconds."""
+
     pid: int
     tick: float
     polled: float
+    fetched: float
     wrote: float
     runs: int
 
@@ -131,8 +135,8 @@ class SlotTable:
     def set_phase(self, index: int, phase: Phase) -> None:
         self._map[self._at(index)] = phase
 
-    def report(self, *, pid: int, tick: float, polled: float, wrote: float, runs: int) -> None:
-        self._put(0, _HEADER, pid, tick, polled, wrote, runs, 0)
+    def report(self, *, pid: int, tick: float, polled: float, fetched: float, wrote: float, runs: int) -> None:
+        self._put(0, _HEADER, pid, tick, polled, fetched, wrote, runs)
 
     def _put(self, at: int, shape: struct.Struct, *values: float | bytes) -> None:
         self._map[at : at + shape.size] = shape.pack(*values)
@@ -140,8 +144,7 @@ class SlotTable:
     # The supervisor's side
 
     def header(self) -> Header:
-        pid, tick, polled, wrote, runs, _ = _HEADER.unpack_from(self._map, 0)
-        return Header(pid, tick, polled, wrote, runs)
+        return Header(*_HEADER.unpack_from(self._map, 0))
 
     def entries(self) -> Iterator[Entry]:
         """Every claim that is held."""

@@ -33,6 +33,7 @@ from .desk import ASYNC_LIMIT, Desk
 from .enforcer import Enforcer
 from .handle import Handle, cause_of, resident_bytes
 from .oom import OomKills
+from .pulse import Pulse
 from .recorder import Recorder
 from .slots import Phase
 
@@ -47,7 +48,8 @@ EXIT_MISCONFIGURED = 2
 
 class Supervisor:
     """`spawn_environment` makes a child's environment for its index; `on_exit` is told of each ended child
-    (and why it is replaced: None where the worker stops), `on_turn` of each turn of the main loop."""
+    (and why it is replaced: None where the worker stops), `on_turn` of each turn of the main loop: whether
+    the worker is alive, and why it takes no work, if so."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Supervisor:
         enforcer: Enforcer,
         spawn_environment: Callable[[int], dict[str, str]],
         on_exit: Callable[[int, int, str | None], None],
-        on_turn: Callable[[], None],
+        on_turn: Callable[[bool, str | None], None],
     ) -> None:
         self.processes = processes
         self.threads = threads
@@ -81,6 +83,7 @@ class Supervisor:
         self._cancels: queue.SimpleQueue[tuple[UUID, UUID]] = queue.SimpleQueue()
         self._suspects = 0
         self._oom = OomKills()
+        self._pulse = Pulse()
         self._failures = 0
         self._failed_at = 0.0
         self._spawn_at = 0.0
@@ -213,7 +216,8 @@ class Supervisor:
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
-        self._on_turn()
+        alive = self._pulse.look(self._living, is_registered=self.recorder.is_registered, is_stopping=self.is_stopping)
+        self._on_turn(alive, self._pulse.unready)
 
     def _spawn(self, *, quarantine: bool = False) -> None:
         used = {c.index for c in self._children.values()}

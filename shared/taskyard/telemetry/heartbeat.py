@@ -1,7 +1,8 @@
-"""A file whose age says whether a service's main loop turns.
+"""A file whose age says whether a service gets on with its work.
 
 A container's health check looks at its modification time: no port, no network, and no Python start-up needed
-(`stat` will do). The services touch it once a second or so.
+(`stat` will do). The services touch it once a second or so. What stands in it, if anything, says why the
+service takes no work now (`test ! -s` will do).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +23,7 @@ class Heartbeat:
     def __init__(self, service: str, path: Path | None = None) -> None:
         self.path = path or Path(tempfile.gettempdir()) / f"taskyard-{service}.alive"
         self._next = 0.0
+        self._unready: str | None = None
 
     def touch(self) -> None:
         """At most once a second; a directory that cannot be written makes the service unhealthy, not dead."""
@@ -34,6 +37,16 @@ class Heartbeat:
         except OSError:
             pass
 
+    def beat(self, alive: bool, unready: str | None = None) -> None:
+        """Touches the file of a service that is alive, and keeps why it takes no work, if so, in it."""
+        if unready != self._unready:
+            self._unready = unready
+            self._next = 0.0
+            with suppress(OSError):
+                self.path.write_text(unready or "", "utf-8")
+        if alive:
+            self.touch()
+
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
@@ -44,5 +57,13 @@ class Heartbeat:
         except OSError:
             return f"{self.path} is not there: it is not running, or only starting"
         if age > stale_after.total_seconds():
-            return f"its main loop has not turned for {age:.0f} s"
+            return f"it has not got on for {age:.0f} s"
+        return None
+
+    def unready(self) -> str | None:
+        """Why the service takes no work, or None."""
+        if problem := self.problem():
+            return problem
+        with suppress(OSError):
+            return self.path.read_text("utf-8") or None
         return None

@@ -97,7 +97,7 @@ def test_the_health_check_looks_at_the_age_of_a_file(tmp_path: Path) -> None:
     os.utime(path, (old, old))
     stale = run("healthcheck", "--health-file", str(path))
     assert stale.returncode == 1
-    assert "has not turned for 6" in stale.stderr
+    assert "has not got on for 6" in stale.stderr
 
 
 def test_the_health_check_imports_next_to_nothing(tmp_path: Path) -> None:

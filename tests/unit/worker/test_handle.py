@@ -105,7 +105,7 @@ def test_a_loop_that_stopped_while_the_main_thread_turns_is_noticed(
     monkeypatch.setattr(handle, "_GRACE_SECONDS", 0.05)
     child = start("import time; time.sleep(60)")
     assert child.stuck() is None, "nothing was reported yet"
-    times = {"tick": 1000.0, "polled": 1000.0, "wrote": 1000.0}
+    times = {"tick": 1000.0, "polled": 1000.0, "fetched": 1000.0, "wrote": 1000.0}
     child.table.report(pid=1, runs=0, **{**times, loop: 1000.0 - handle.STUCK_SECONDS + 1})
     assert child.stuck() is None
     child.table.report(pid=1, runs=0, **{**times, loop: 1000.0 - handle.STUCK_SECONDS})
@@ -119,7 +119,7 @@ def test_a_loop_that_stopped_while_the_main_thread_turns_is_noticed(
 def test_a_child_whose_main_thread_stopped_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handle, "_GRACE_SECONDS", 0.0)
     child = start("import time; time.sleep(60)")
-    child.table.report(pid=1, runs=0, tick=1000.0, polled=1000.0, wrote=1000.0)
+    child.table.report(pid=1, runs=0, tick=1000.0, polled=1000.0, fetched=1000.0, wrote=1000.0)
     time.sleep(0.01)
     assert child.stuck() is None
 

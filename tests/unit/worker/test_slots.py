@@ -19,11 +19,11 @@ from taskyard_worker.slots import SlotTable
 
 table = SlotTable(int(sys.argv[1]), int(sys.argv[2]))
 table.enter(0, UUID(int=1), UUID(int=2))
-table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
+table.report(pid=1, tick=1.0, polled=1.0, fetched=1.0, wrote=1.0, runs=1)
 print(flush=True)
 while True:
     table.describe(0, name="n" * 64, attempt=5, failures=1, max_attempts=4, hard_seconds=2.0, expires=False)
-    table.report(pid=1, tick=1.0, polled=1.0, wrote=1.0, runs=1)
+    table.report(pid=1, tick=1.0, polled=1.0, fetched=1.0, wrote=1.0, runs=1)
 """
 DIE_HOLDING = """
 import os, sys

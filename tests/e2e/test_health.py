@@ -1,0 +1,39 @@
+"""Health by progress: an outage of Redis ends being ready, and restarts nothing."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from taskyard.settings import Settings
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey
+from taskyard_worker.health import check
+from tests.support.fleet import Fleet, children, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+
+def problem(worker: subprocess.Popen[bytes], fleet: Fleet, *, ready: bool) -> str | None:
+    (file,) = fleet.home.glob("worker-*.alive")
+    assert worker.poll() is None
+    return check(Settings(health_file=file), ready=ready)
+
+
+def test_an_outage_of_redis_ends_being_ready_and_restarts_nothing(
+    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
+) -> None:
+    fleet, (_, valkey) = own_fleet, own_servers
+    worker = fleet.start_worker(processes=2)
+    wait_for(lambda: problem(worker, fleet, ready=True) is None, 20, "the worker to take work")
+    before = children(worker.pid)
+    valkey.stop()
+    try:
+        wait_for(lambda: problem(worker, fleet, ready=True) is not None, 25, "the worker to say that it can't")
+        assert "does not answer" in str(problem(worker, fleet, ready=True))
+        assert problem(worker, fleet, ready=False) is None, "it lives"
+    finally:
+        valkey.start()
+    wait_for(lambda: problem(worker, fleet, ready=True) is None, 20, "the worker to take work again")
+    assert children(worker.pid) == before
