@@ -249,13 +249,17 @@ class Child:
         return met
 
     def why_retire(self) -> str | None:
-        """What it has done, or had done to it, that another child should take its place."""
-        if self.settings.max_tasks_per_child and self.desk.runs >= self.settings.max_tasks_per_child:
-            return "max_tasks"
+        """Why it should take nothing more, now."""
         if self.desk.is_touched:
             return "interrupted"  # what an exception from outside left half done stays so
         if isinstance(self.lane, QuarantineLane) and self.lane.is_idle:
             return "no_suspects"
+        return None
+
+    def why_worn(self) -> str | None:
+        """Why another child should take its place; until that one is there it goes on."""
+        if self.settings.max_tasks_per_child and self.desk.runs >= self.settings.max_tasks_per_child:
+            return "max_tasks"
         limit, now = self.settings.max_memory_per_child_mb, time.monotonic()
         if limit and now - self._checked_memory_at > _MEMORY_CHECK_SECONDS:
             self._checked_memory_at = now

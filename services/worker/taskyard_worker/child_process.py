@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 EXIT_MISCONFIGURED = 2
 _TICK_SECONDS = 0.25
+# Nobody came to take its place: whoever grows must end all the same.
+_SUCCESSOR_SECONDS = 30.0
 _RETIRING_TICK_SECONDS = 0.03
 
 
@@ -77,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
 def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) -> None:
     """Keeps the child until it has retired and nothing is left to do."""
     retiring = False
+    worn, worn_at = None, 0.0
     while not child.is_done:
         why = _obey(child, control.hear(_RETIRING_TICK_SECONDS if retiring else _TICK_SECONDS))
         child.keep()
@@ -84,7 +88,13 @@ def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) ->
             control.say(event="suspects")
         if asked_to_stop():
             why = "terminated"
+        if worn is None and (worn := child.why_worn()):
+            worn_at = time.monotonic()
+            log.info("child_worn", why=worn)
+            control.say(event="worn", why=worn)
         why = why or child.why_retire()
+        if worn and time.monotonic() - worn_at > _SUCCESSOR_SECONDS:
+            why = why or worn
         if why and not retiring:
             retiring = True
             log.info("child_retiring", why=why)

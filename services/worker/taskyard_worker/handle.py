@@ -34,7 +34,8 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """`line` is a socket to the child, `table` the memory it shares with us."""
+    """`line` is a socket to the child, `table` the memory it shares with us. `worn`: it works on until its
+    successor is there."""
 
     index: int
     process: subprocess.Popen[bytes]
@@ -43,6 +44,7 @@ class Handle:
     started: float
     quarantine: bool = False
     ready: bool = False
+    worn: bool = False
     retiring: bool = False
     why_killed: str | None = None
     is_silent: bool = False

@@ -187,7 +187,7 @@ class Supervisor:
         if time.monotonic() < self._spawn_at or not self.recorder.is_registered:
             return
         self._spawn_at = 0.0
-        serving = [c.quarantine for c in self._children.values() if not c.retiring]
+        serving = [c.quarantine for c in self._children.values() if not (c.retiring or c.worn)]
         missing = self.processes - serving.count(False)
         alone = min(self._suspects, self.processes) - serving.count(True)
         for quarantine in [False] * missing + [True] * alone:
@@ -244,6 +244,9 @@ class Supervisor:
             match message.get("event"):
                 case "ready":
                     child.ready = True
+                    self._relieve(child)
+                case "worn":
+                    child.worn = True
                 case "retiring":
                     child.retiring = True
                 case "suspects":
@@ -252,6 +255,14 @@ class Supervisor:
                     self._misconfigured(child, str(message.get("message")))
         if child.is_silent:
             self._let_go(child)  # it has died or is about to: `_reap` sees it
+
+    def _relieve(self, successor: Handle) -> None:
+        """One of the worn may go, now that somebody is there in its place."""
+        for child in self._living:
+            if child.worn and not child.retiring and child.quarantine == successor.quarantine:
+                child.retiring = True
+                child.say({"do": "drain"})
+                return
 
     def _misconfigured(self, child: Handle, message: str) -> None:
         """Another child would find the same: better to stop, and to say why once."""

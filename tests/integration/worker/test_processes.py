@@ -5,12 +5,14 @@ What happens when they are killed, and when servers go away, is in tests/e2e.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -161,8 +163,19 @@ def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(yard
     ids = yard.put("tests.odd", do="grow") + yard.put("tests.effect", 5)
     assert yard.wait(ids) == ["succeeded"] * 6
     wait_for(lambda: len(children(worker.pid)) == 1 and child not in children(worker.pid), 20, "the other child")
-    assert lines(yard.fleet.logs(), "child_retiring", "max_memory")
+    assert lines(yard.fleet.logs(), "child_worn", "max_memory")
     assert yard.wait(yard.put("tests.effect")) == ["succeeded"]
+
+
+def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(yard: Yard) -> None:
+    yard.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
+    yard.wait(yard.put("tests.effect", 150, seconds=0.05))
+    second = json.loads(lines(yard.fleet.logs(), '"child_started"')[1])
+    spawned = datetime.fromisoformat(second["timestamp"])
+    rows = yard.bench.query("SELECT right(worker, 2) AS child, started_at FROM task_attempt ORDER BY started_at")
+    came = next(row.started_at for row in rows if row.child == f":{second['child']}")
+    last_before = max(row.started_at for row in rows if row.started_at < came)
+    assert last_before > spawned + (came - spawned) / 2, "nobody worked while it started"
 
 
 def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard) -> None:
