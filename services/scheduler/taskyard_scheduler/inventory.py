@@ -19,11 +19,13 @@ PAGE = 1000
 QUEUED_FOR_SECONDS = 30.0
 _FIRST = UUID(int=0)
 
-# The page is cut before the age is looked at: young rows must not make one look wade through the whole queue.
+# The page is cut before the age is looked at: young rows must not make one look wade through the whole queue. Suspects
+# are claimed from the ledger: Redis need not know them.
 _QUEUED = sa.text("""
-SELECT id, queue, publication, queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
+SELECT id, queue, publication,
+    suspicions = 0 AND queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
 FROM (
-    SELECT id, queue, publication, queued_at FROM task
+    SELECT id, queue, publication, queued_at, suspicions FROM task
     WHERE queue = :queue AND state = 'queued' AND finished_at IS NULL AND id > :after
     ORDER BY id LIMIT :limit
 ) page ORDER BY id
@@ -36,7 +38,8 @@ _STILL = """
     SELECT t.id, t.queue, t.publication
     FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS s(id, number)
     JOIN task t ON t.id = s.id AND t.publication = s.number
-    WHERE t.state = 'queued' AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
+    WHERE t.state = 'queued' AND t.suspicions = 0
+      AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
       AND NOT EXISTS (SELECT FROM outbox o WHERE t.id = ANY(o.task_ids))
 """
 
@@ -113,9 +116,11 @@ class Inventory:
                 found += [chunk[index - 1] for index in answer]
         return found
 
-    def still_queued(self, conn: Connection, suspects: Sequence[Publication]) -> list[Publication]:
+    def still_queued(
+        self, conn: Connection, suspects: Sequence[Publication], *, age_seconds: float | None = None
+    ) -> list[Publication]:
         """Those that are queued as that very publication, for long enough, and in nobody's outbox."""
-        rows = conn.execute(_STILL_QUEUED, self._values(suspects)).all()
+        rows = conn.execute(_STILL_QUEUED, self._values(suspects, age_seconds)).all()
         return [Publication(r.id, r.queue, r.publication) for r in rows]
 
     def box(self, conn: Connection, suspects: Sequence[Publication]) -> tuple[list[Publication], int | None]:
@@ -123,9 +128,9 @@ class Inventory:
         rows = conn.execute(_BOX, self._values(suspects)).all()
         return [Publication(r.id, r.queue, r.publication) for r in rows], rows[0].outbox_id if rows else None
 
-    def _values(self, suspects: Sequence[Publication]) -> dict[str, object]:
+    def _values(self, suspects: Sequence[Publication], age_seconds: float | None = None) -> dict[str, object]:
         return {
             "ids": [p.task_id for p in suspects],
             "numbers": [p.number for p in suspects],
-            "age": self._age,
+            "age": self._age if age_seconds is None else age_seconds,
         }

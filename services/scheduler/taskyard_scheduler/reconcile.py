@@ -1,15 +1,18 @@
 """Reconcile: queued rows that Redis no longer knows go out again.
 
-Two ways to notice. The epoch key is set by the leader and never expires: when it is gone while Redis
-answers, Redis has lost everything, and all queued rows are published at once. And a walk through all queued
+Three ways to notice. The epoch key is set by the leader and never expires: when it is gone while Redis answers, Redis
+has lost everything, and all queued rows are published at once. Its value is the run id of the server it was set on:
+where another one answers, Redis was started again, restored or failed over, and may have lost the newest or all but
+the oldest; then all queued rows are compared at once, as after a change of PostgreSQL. And a walk through all queued
 rows, a few pages a turn, finds single messages that were lost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from logging import INFO, WARNING
+from typing import Any
 
 import redis
 import sqlalchemy as sa
@@ -21,7 +24,7 @@ from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.telemetry.metrics import Dependency
 
 from .ground import Ground
-from .inventory import PAGE, Inventory, Place
+from .inventory import PAGE, Inventory, Page, Place
 from .leader import Leadership, LeadershipLost
 from .metrics import SchedulerMetrics
 
@@ -31,6 +34,8 @@ log = structlog.stdlib.get_logger(__name__)
 _PAGES_A_TURN = 10
 _SECOND_LOOK_SECONDS = 10.0
 _MOST_SUSPECTS = 50_000
+# What was committed so shortly ago is on its way.
+_ON_ITS_WAY_SECONDS = 1.0
 # A scraper that comes once a minute sees every loss.
 _SHOWN_SECONDS = 60.0
 
@@ -46,7 +51,7 @@ return 1
 
 
 class Rebuild:
-    """After Redis lost everything."""
+    """After Redis lost everything, or may have lost much."""
 
     def __init__(
         self,
@@ -67,45 +72,67 @@ class Rebuild:
         self._epoch_key = publisher.names.epoch
         self._marker = f"{self._epoch_key}:rebuilding"
         self._finish = self._client.register_script(_FINISH)
+        self._changes = ground.changes
         self.is_needed = True
-        """Whether Redis has lost everything, as far as is known."""
+        """Whether all queued rows are to be looked at before anything else, as far as is known."""
 
     def turn(self) -> None:
-        """Looks for the key; publishes all queued rows where it is gone."""
-        there = bool(self._client.exists(self._epoch_key))
+        """Looks whether Redis and PostgreSQL are the ones they were; publishes what may be missing otherwise."""
+        known: Any = self._client.get(self._epoch_key)
+        server: Any = self._client.info("server")
         self._broker.answered()
-        self.is_needed = not there
-        if there or not self._leadership.read(self._ground.steady):
+        changes = self._ground.changes
+        self.is_needed = known != server["run_id"].encode() or changes != self._changes
+        if not self.is_needed or not self._leadership.read(self._ground.steady):
             return
         self._client.set(self._marker, "1", ex=3600)
-        published = self._publish_all()
-        if published is not None and self._finish(keys=[self._epoch_key, self._marker], args=[self._stamp()]):
-            self.is_needed = False
+        published = self._publish_all() if known is None else self._compare_all()
+        if published is not None and self._finish(keys=[self._epoch_key, self._marker], args=[server["run_id"]]):
+            self.is_needed, self._changes = False, changes
             # The key is missing before the very first start, too.
-            log.log(WARNING if published else INFO, "broker_rebuilt", tasks=published)
+            event = "broker_rebuilt" if known is None else "broker_compared"
+            log.log(WARNING if published else INFO, event, tasks=published)
 
     def _publish_all(self) -> int | None:
         """How many were published; None where it has to begin again."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
+        for page in self._pages(0.0):
+            if page is None:
+                return None
+            self._metrics.unaccounted.set(max(0, left))
+            # What was submitted since is there already.
+            published += self._publisher.publish(self._inventory.unknown(page.old))
+            left -= page.size
+        self._metrics.unaccounted.set(0)
+        return published
+
+    def _compare_all(self) -> int | None:
+        """The same where most may be there still: only what turns out to be missing counts as unaccounted for."""
+        published = 0
+        for page in self._pages(_ON_ITS_WAY_SECONDS):
+            if page is None:
+                return None
+            if unknown := self._inventory.unknown(page.old):
+                still = partial(self._inventory.still_queued, suspects=unknown, age_seconds=_ON_ITS_WAY_SECONDS)
+                published += self._publisher.publish(self._leadership.read(still))
+                self._metrics.unaccounted.set(published)
+        self._metrics.reconciled.inc(published)
+        self._metrics.unaccounted.set(0)
+        return published
+
+    def _pages(self, age_seconds: float) -> Iterator[Page | None]:
+        """All queued rows; None, and no more, where Redis lost the marker of this pass."""
         place: Place | None = Place()
         while place is not None:
             if not self._leadership.leading:
                 raise LeadershipLost
-            self._metrics.unaccounted.set(max(0, left))
-            page = self._leadership.read(partial(self._inventory.page, place=place, age_seconds=0.0))
-            # What was submitted since is there already.
-            published += self._publisher.publish(self._inventory.unknown(page.old))
-            left -= page.size
+            page = self._leadership.read(partial(self._inventory.page, place=place, age_seconds=age_seconds))
+            yield page
             place = page.next
             if not self._client.expire(self._marker, 3600):
-                return None
-        self._metrics.unaccounted.set(0)
-        return published
-
-    def _stamp(self) -> str:
-        term = self._leadership.term
-        return f"{self._leadership.holder}:{term.epoch if term else 0}"
+                yield None
+                return
 
 
 class Missing:
@@ -162,14 +189,16 @@ class Missing:
         self._look_on()
 
     def _look_again(self) -> None:
-        """The second look, Redis first and the ledger afterwards: a message is acknowledged after its claim
-        is committed, so what is still queued after Redis did not know it was lost indeed."""
+        """The second look: the ledger, Redis, the ledger. An outbox row goes after its messages are in Redis, and a
+        message after its claim is committed. So what was in no outbox before Redis did not know it, and is queued
+        still afterwards, was lost indeed."""
         due = self._clock() - self._second_look
         ripe = [p for p, since in self._suspects.items() if since <= due]
         lost = 0
         for start in range(0, len(ripe), PAGE):
             chunk = ripe[start : start + PAGE]
-            lost += self._publish_again(self._inventory.unknown(chunk))
+            waiting = self._leadership.read(partial(self._inventory.still_queued, suspects=chunk))
+            lost += self._publish_again(self._inventory.unknown(waiting))
             for publication in chunk:
                 del self._suspects[publication]
         if lost:
