@@ -169,7 +169,7 @@ def celery_word(state: State, *, has_progress: bool) -> str:
 
 
 # Not frozen, these two: a frozen dataclass costs seven times as much to make, and every task makes several of both.
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Publication:
     """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two
     messages for one task are never taken for each other.
