@@ -3,20 +3,23 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
 import redis
 
-from taskyard import cli
+from taskyard import cli, client
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
 from tests.integration.api.conftest import Api
+from tests.integration.api.test_service import environment
 from tests.integration.api.worker import Worker
 
 BIN = Path(sys.executable).parent / "taskyard"
@@ -138,3 +141,35 @@ def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
     assert (refused.returncode, "/params/value" in refused.stderr) == (1, True)
     taken = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=18446744073709551615", "--json")
     assert json.loads(taken.stdout)["params"] == {"value": 18446744073709551615}
+
+
+def test_following_a_task_outlives_a_restart_of_the_api(
+    api: Api, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the task was silent before: patience is for an API that is away."""
+    ahead = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
+    monkeypatch.setattr(client, "time", clock)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = environment(database_url, redis_url, TASKYARD_API_PORT=str(port), TASKYARD_NAMESPACE="test")
+    command = [str(BIN.with_name("taskyard-api")), "serve"]
+    worker, task = Worker(api.engine), api.submit()["id"]
+    worker.begin(task)
+    caller = client.Client(f"http://127.0.0.1:{port}", api.http.headers["Authorization"].removeprefix("Bearer "))
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        assert any("startup complete" in line for line in first.stderr)
+        events = caller.follow(UUID(task))
+        assert [next(events).kind for _ in range(2)] == ["submitted", "started"]
+        ahead = 1000.0
+        first.terminate()
+        first.communicate()
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as second:
+        try:
+            worker.end(task)
+            assert [event.kind for event in events] == ["succeeded"]
+        finally:
+            second.terminate()
+    caller.close()
