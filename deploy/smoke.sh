@@ -14,6 +14,7 @@ BEGUN=$SECONDS
 STARTED=
 STEP=
 KILLED=()
+SHORT_OF_MEMORY=
 ECHOES=1000
 SINGLES=20
 FILE_MB=64
@@ -306,6 +307,13 @@ kill_worker() {
     line "GET /workers" "shows two left"
 }
 
+run_out_of_memory() {
+    line "wants 1500 MB of 512" "$(work too-large)"
+    SHORT_OF_MEMORY=$(of_service worker | tr '\n' ' ')
+    work workers --queue default --count 2 >/dev/null
+    line "the workers" "are the same two"
+}
+
 kill_leader() {
     local host victim='' id next began late
     host=$(work leader)
@@ -327,10 +335,10 @@ kill_leader() {
 check_ledger() {
     local submitted found
     submitted=$(wc -l <"$WORK/ids")
-    found=$(ledger "SELECT string_agg(state || ' ' || n, ', ') FROM (SELECT state, count(*) AS n FROM task GROUP BY state) s")
+    found=$(ledger "SELECT string_agg(state || ' ' || n, ', ' ORDER BY state) FROM (SELECT state, count(*) AS n FROM task GROUP BY state) s")
     line "submitted over HTTP" "$submitted"
     line "in the ledger" "$found"
-    [ "$found" = "succeeded $submitted" ] || fail "submitted $submitted, the ledger says $found"
+    [ "$found" = "failed 1, succeeded $((submitted - 1))" ] || fail "submitted $submitted, the ledger says $found"
     found=$(ledger "SELECT (SELECT count(*) FROM outbox) || ' ' || (SELECT count(DISTINCT id) FROM task)")
     [ "$found" = "0 $submitted" ] || fail "outbox and tasks: $found"
     sort -u "$WORK/ids" >"$WORK/sent"
@@ -345,7 +353,12 @@ stop() {
     local began=$SECONDS id code name ended=0
     for id in $(containers); do
         name=$(docker inspect -f '{{.Name}} {{.RestartCount}} {{.State.OOMKilled}}' "$id")
-        case "$name" in *" 0 false") ;; *) fail "restarted or out of memory: $name" ;; esac
+        case "$name" in
+            *" 0 false") ;;
+            # One of their children was, as it should be.
+            *" 0 true") case " $SHORT_OF_MEMORY" in *" $id "*) ;; *) fail "out of memory: $name" ;; esac ;;
+            *) fail "restarted: $name" ;;
+        esac
     done
     compose 180 stop >"$WORK/stop.log" 2>&1 || { cat "$WORK/stop.log" >&2; fail "the stack does not stop"; }
     for id in $(containers); do
@@ -399,6 +412,8 @@ main() {
     scale
     step "One worker killed (SIGKILL)"
     kill_worker
+    step "A task that is too large for its container"
+    run_out_of_memory
     step "The leading scheduler killed (SIGKILL)"
     kill_leader
     step "The ledger"

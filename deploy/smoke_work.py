@@ -233,6 +233,21 @@ def lateness(options: argparse.Namespace) -> None:
     say(f"{max(late):.1f}")
 
 
+def too_large(options: argparse.Namespace) -> None:
+    """A task that wants more memory than its container has: it fails with its crashes, each told as what it was."""
+    params = {"megabytes": options.megabytes, "hold_seconds": 5}
+    [task_id] = submit([{"name": "diagnostics.allocate", "params": params}])
+    deadline = time.monotonic() + options.within
+    while (task := call("GET", f"/api/v1/tasks/{task_id}?wait=10"))["state"] not in FINAL:
+        if time.monotonic() > deadline:
+            raise Broken(f"the task that is too large is {task['state']} after {options.within:g} s")
+    events = call("GET", f"/api/v1/tasks/{task_id}/events")["items"]
+    causes = [event["data"]["cause"] for event in events if event["kind"] == "crashed"]
+    if task["error"]["code"] != "crash_limit" or not all("out of memory" in cause for cause in causes):
+        raise Broken(f"the task that is too large ended with {task['error']}, its crashes were {causes}")
+    say(f"{task['error']['code']} after {len(causes)} attempts: {causes[-1]}")
+
+
 def leader(options: argparse.Namespace) -> None:
     """The host of the scheduler that leads, once there is one other than `--not`."""
 
@@ -270,6 +285,7 @@ def main() -> int:
     command("wait-for", wait_for, tag=None, count=1, within=120.0)
     command("delayed", delayed, count=1, delay=1.0, tag=None)
     command("lateness", lateness, tag=None)
+    command("too-large", too_large, megabytes=1500, within=120.0)
     command("leader", leader, other_than="")
     command("health", health)
     options = parser.parse_args()
