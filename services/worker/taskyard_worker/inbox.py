@@ -29,6 +29,19 @@ SWEEP_SECONDS = 30.0
 _EMPTY_SECONDS = 1.0
 _WAKE_KEY_SECONDS = 10
 
+# A full Redis refuses Dramatiq's fetch, which notes down who fetched: nobody could ever empty it. This only removes.
+# What is lost before its claim, the scheduler's reconcile publishes again.
+_TAKE = """
+local taken = {}
+for i = 1, tonumber(ARGV[1]) do
+    local id = redis.call('lpop', KEYS[1])
+    if not id then break end
+    taken[i] = redis.call('hget', KEYS[2], id)
+    redis.call('hdel', KEYS[2], id)
+end
+return taken
+"""
+
 Letter = tuple[str, str]  # queue, id in Redis
 Letters = Mapping[UUID, Sequence[Letter]]  # of each task: more than one where it was delivered twice
 
@@ -43,6 +56,7 @@ class Inbox:
         self._names = names
         self._queues = tuple(queues)
         self._client = client
+        self._take = client.register_script(_TAKE)
         self._wake_key = names.wake_child(child)
         self._wake_keys = [self._wake_key, *(names.wake(q) for q in queues)]
         self._queue_of_key = {names.wake(q).encode(): q for q in queues}
@@ -69,7 +83,7 @@ class Inbox:
                 continue
             # Again where some of what came was not for us: more may wait behind it.
             while (wanted := room - len(found)) > 0:
-                payloads = self._broker.do_fetch(queue, wanted)
+                payloads = self._fetch(queue, wanted)
                 for payload in payloads:
                     if payload is None:  # acknowledged before, or lost: `sweep` forgets its id
                         continue
@@ -83,6 +97,15 @@ class Inbox:
                     self.close(queue, _EMPTY_SECONDS)
                     break
         return found
+
+    def _fetch(self, queue: str, wanted: int) -> list[bytes | None]:
+        try:
+            payloads: Any = self._broker.do_fetch(queue, wanted)
+        except redis.OutOfMemoryError:
+            payloads = self._take(keys=[self._names.queue(queue), self._names.messages(queue)], args=[wanted])
+            if payloads:
+                log.warning("taken_from_a_full_broker", queue=queue, messages=len(payloads))
+        return list(payloads)
 
     def close(self, queue: str, seconds: float) -> None:
         """Asks nothing of the queue for so long: it is empty or paused."""
@@ -132,8 +155,11 @@ class Inbox:
             payloads: Any = self._client.hmget(self._names.messages(queue), list(members))
             good = {i for i, p in zip(stranded, payloads, strict=True) if p is not None and _is_ours(p, i)}
             if good:
+                try:
+                    self.requeue((queue, i) for i in good)
+                except redis.OutOfMemoryError:
+                    return  # they stay where they are until there is room; fetching makes some
                 log.warning("messages_requeued", queue=queue, messages=len(good))
-                self.requeue((queue, i) for i in good)
             self._client.srem(self._names.acks(self._broker.broker_id, queue), *members)
             if hopeless := [m for m, i in zip(members, stranded, strict=True) if i not in good]:
                 self._client.hdel(self._names.messages(queue), *hopeless)

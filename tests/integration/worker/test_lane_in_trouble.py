@@ -253,3 +253,32 @@ def test_a_task_that_cannot_be_read_fails_alone_and_its_neighbours_run(bench: Be
     assert sorted(taken) == sorted(set(ids) - {poisoned})
     assert lane.given_up == [poisoned]
     assert lane.unacknowledged() == 0
+
+
+def test_a_full_redis_is_emptied(own_bench: Bench) -> None:
+    """It refuses whatever would enlarge it, and Dramatiq's fetch is of that kind."""
+    bench = own_bench
+    lane = bench.lane(bench.desk(threads=4))
+    bench.put(1)
+    assert len(lane.take_until(1)) == 1
+    wanted = sorted(bench.put(20))
+    # One that was fetched and whose answer got lost: it cannot be put back into a full Redis.
+    lane.broker.do_fetch("default", 1)
+    lane.inbox.doubt()
+    bench.client.config_set("maxmemory", 1)
+    with pytest.raises(redis.OutOfMemoryError):
+        bench.client.set("anything", 1)
+
+    taken = lane.take_until(3)
+    lane.finish(taken)
+    while len(taken) < 19:
+        more = lane.take_until(1)
+        lane.finish(more)
+        taken += more
+    assert bench.waiting() == 0
+    assert bench.payloads() == lane.unacknowledged() == 1
+
+    bench.client.config_set("maxmemory", 0)
+    taken += lane.take_until(1)
+    assert sorted(slot.task_id for slot in taken) == wanted
+    assert bench.payloads() == lane.unacknowledged() == 0
