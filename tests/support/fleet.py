@@ -1,6 +1,7 @@
 """Real services in processes of their own, against real servers, for tests that kill things."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -109,6 +110,14 @@ class Fleet:
 
     def logs(self) -> str:
         return "\n".join(f"== {p.name}\n{p.read_text()}" for p in sorted(self.home.glob("*.log")))
+
+    def scheduler_metrics(self) -> dict[str, float]:
+        """Of the scheduler that was started last."""
+        log = max(self.home.glob("*-taskyard-scheduler.log")).read_text()
+        address = re.search(r'"metrics": ?"(http[^"]+)"', log)
+        assert address is not None, log
+        said = httpx.get(address[1], timeout=5.0).text
+        return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", said, re.MULTILINE)}
 
     # Work
 

@@ -34,8 +34,6 @@ log = structlog.stdlib.get_logger(__name__)
 _PAGES_A_TURN = 10
 _SECOND_LOOK_SECONDS = 10.0
 _MOST_SUSPECTS = 50_000
-# What was committed so shortly ago is on its way.
-_ON_ITS_WAY_SECONDS = 1.0
 # A scraper that comes once a minute sees every loss.
 _SHOWN_SECONDS = 60.0
 
@@ -97,7 +95,7 @@ class Rebuild:
         """How many were published; None where it has to begin again."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
-        for page in self._pages(0.0):
+        for page in self._pages():
             if page is None:
                 return None
             self._metrics.unaccounted.set(max(0, left))
@@ -108,26 +106,31 @@ class Rebuild:
         return published
 
     def _compare_all(self) -> int | None:
-        """The same where most may be there still: only what turns out to be missing counts as unaccounted for."""
-        published = 0
-        for page in self._pages(_ON_ITS_WAY_SECONDS):
+        """The same where most may be there still: only what nobody is about to publish counts as unaccounted for.
+
+        What is in an outbox is published as well: its row may be deleted in a moment by who published it to the
+        server that is gone.
+        """
+        published, lost = 0, 0
+        for page in self._pages():
             if page is None:
                 return None
             if unknown := self._inventory.unknown(page.old):
-                still = partial(self._inventory.still_queued, suspects=unknown, age_seconds=_ON_ITS_WAY_SECONDS)
-                published += self._publisher.publish(self._leadership.read(still))
-                self._metrics.unaccounted.set(published)
-        self._metrics.reconciled.inc(published)
+                still = partial(self._inventory.still_queued, suspects=unknown, age_seconds=0.0)
+                lost += len(self._leadership.read(still))
+                self._metrics.unaccounted.set(lost)
+                published += self._publisher.publish(unknown)
+        self._metrics.reconciled.inc(lost)
         self._metrics.unaccounted.set(0)
         return published
 
-    def _pages(self, age_seconds: float) -> Iterator[Page | None]:
+    def _pages(self) -> Iterator[Page | None]:
         """All queued rows; None, and no more, where Redis lost the marker of this pass."""
         place: Place | None = Place()
         while place is not None:
             if not self._leadership.leading:
                 raise LeadershipLost
-            page = self._leadership.read(partial(self._inventory.page, place=place, age_seconds=age_seconds))
+            page = self._leadership.read(partial(self._inventory.page, place=place, age_seconds=0.0))
             yield page
             place = page.next
             if not self._client.expire(self._marker, 3600):
