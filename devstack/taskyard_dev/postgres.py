@@ -171,7 +171,8 @@ class Postgres(Server):
         process = processes.spawn(command, death_signal=signal.SIGINT, output=log, account=account, keep_open=[lock])
         os.close(log)
         deadline = time.monotonic() + within.total_seconds()
-        while self._pid_file() != (process.pid, "ready"):
+        # One that follows another server is never more than a standby.
+        while self._pid_file() not in {(process.pid, "ready"), (process.pid, "standby")}:
             if process.poll() is not None:
                 said = home.log_since(self.log, start)
                 if "could not create any TCP/IP sockets" in said:

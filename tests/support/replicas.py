@@ -1,8 +1,9 @@
-"""Servers that follow other servers: replicas of Valkey and what watches over them."""
+"""Servers that follow other servers: replicas of Valkey and what watches over them, standbys of PostgreSQL."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,7 +15,8 @@ import redis
 
 from taskyard_dev import home, ports, processes
 from taskyard_dev.binaries import valkey_binary
-from taskyard_dev.servers import Valkey
+from taskyard_dev.postgres import NAME
+from taskyard_dev.servers import Postgres, Valkey
 from tests.support.fleet import free_port, wait_for
 
 
@@ -43,6 +45,51 @@ def wait_in_step(master: Valkey, replica: Valkey) -> None:
             return up and bool(theirs["slave_repl_offset"] == ours["master_repl_offset"])
 
         wait_for(in_step, 20, "the replica to be in step")
+
+
+def standby_of(primary: Postgres, directory: Path, *, through: int) -> Postgres:
+    """A standby, not started, made from the files of a stopped primary; it streams from that port, over which its
+    replication can be cut."""
+    home.make_directory(directory)
+    password = (primary.directory / "password").read_text().strip()
+    home.write_private(directory / "password", password + "\n")
+    copy_data(primary.data, directory / "data")
+    owner = primary.data.stat()
+    follow = (
+        f"primary_conninfo = 'host={ports.LOOPBACK} port={through} user={NAME} password={password}'\n"
+        "wal_retrieve_retry_interval = '200ms'\n"
+    )
+    for name, text in (("standby.signal", ""), ("postgresql.auto.conf", follow)):
+        made = directory / "data" / name
+        made.write_text(text)
+        os.chown(made, owner.st_uid, owner.st_gid)
+    return Postgres(directory, port=0)
+
+
+def wait_streaming(primary: Postgres) -> None:
+    """Waits until the one standby has replayed all that the primary has written."""
+    query = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()"
+    with primary.connect() as connection:
+
+        def in_step() -> bool:
+            row = connection.execute(query).fetchone()
+            return row is not None and row[0] == 1
+
+        wait_for(in_step, 20, "the standby to be in step")
+
+
+def promote(standby: Postgres) -> None:
+    with standby.connect() as connection:
+        row = connection.execute("SELECT pg_promote(wait_seconds => 20)").fetchone()
+    assert row == (True,)
+
+
+def copy_data(source: Path, target: Path) -> None:
+    """The files of a stopped server, with their owners."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("postmaster.pid"))
+    for path in (target, *target.rglob("*")):
+        owner = (source / path.relative_to(target)).stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 class SentinelServer:

@@ -1,0 +1,236 @@
+"""Whatever becomes of PostgreSQL: what was answered with 202 is done, apart from what PostgreSQL itself lost.
+
+One fleet goes through all of it, over a proxy in front of PostgreSQL.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx
+import pytest
+
+from taskyard.store import migrate
+from taskyard_dev.servers import Postgres, Valkey
+from tests.support.effects import effects
+from tests.support.fleet import Fleet, wait_for
+from tests.support.proxy import Proxy
+from tests.support.replicas import copy_data, promote, standby_of, wait_streaming
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+THREADS = 4
+
+
+@dataclass
+class Yard:
+    home: Path
+    fleet: Fleet
+    postgres: Postgres
+    proxy: Proxy
+
+    def submit(self, count: int, seconds: float = 0.0) -> list[str]:
+        return [self.fleet.submit("tests.effect", {"seconds": seconds}) for _ in range(count)]
+
+    def begun(self, ids: list[str]) -> None:
+        wait_for(lambda: set(ids) <= set(effects(self.fleet.effects)), 20, "the tasks to begin")
+
+    def answers(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return self.fleet.http.get("/tasks", params={"limit": 1}).status_code == 200
+        return False
+
+    def wait_answers(self) -> None:
+        wait_for(self.answers, 20, "the API to answer again")
+        self.fleet.engine.dispose()  # the test's own connections
+
+    def refuses_with_503(self) -> None:
+        """Reads and submits, while PostgreSQL is away."""
+        for answer in (
+            self.fleet.http.get("/tasks"),
+            self.fleet.http.post("/tasks", json={"name": "tests.effect", "params": {}}),
+        ):
+            assert answer.status_code == 503
+            assert answer.headers["content-type"].startswith("application/problem+json")
+            assert int(answer.headers["retry-after"]) >= 1
+
+    def runs(self) -> Counter[str]:
+        return Counter(effects(self.fleet.effects))
+
+    def nobody_was_started_again(self) -> None:
+        assert all(process.poll() is None for process in self.fleet.processes)
+
+
+class Callers:
+    """Submit one task after the other; keep what they were told."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.accepted: list[str] = []
+        self.told: Counter[int] = Counter()
+        self._fleet = fleet
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.005):
+            answer = self._fleet.http.post("/tasks", json={"name": "tests.effect", "params": {}})
+            self.told[answer.status_code] += 1
+            if answer.status_code == 202:
+                self.accepted.append(str(answer.json()["id"]))
+            else:
+                assert "retry-after" in answer.headers
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Yard]:
+    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
+    home.chmod(0o711)
+    with ExitStack() as exits:
+        exits.callback(shutil.rmtree, home)
+        valkey = exits.enter_context(Valkey(home / "valkey", port=0))
+        postgres = exits.enter_context(Postgres(home / "postgres", port=0))
+        migrate.upgrade(postgres.url())
+        proxy = exits.enter_context(Proxy(("127.0.0.1", postgres.port)))
+        (home / "logs").mkdir()
+        fleet = Fleet(home / "logs", proxy.through(postgres.url()), valkey.url)
+        exits.callback(fleet.stop)
+        fleet.start_api()
+        fleet.start_scheduler()
+        fleet.start_worker(threads=THREADS)
+        yield Yard(home, fleet, postgres, proxy)
+
+
+@pytest.fixture
+def yard(running: Yard) -> Yard:
+    running.wait_answers()
+    running.fleet.effects.write_text("")
+    return running
+
+
+def test_postgresql_crashes_and_recovers(yard: Yard) -> None:
+    long = yard.submit(2, seconds=3.0)
+    yard.begun(long)
+    with Callers(yard.fleet) as callers:
+        time.sleep(1)
+        yard.postgres.stop("immediate")
+        yard.refuses_with_503()
+        time.sleep(1)
+        yard.postgres.start()
+        yard.wait_answers()
+        time.sleep(0.5)
+    ids = long + callers.accepted
+    assert set(callers.told) == {202, 503}
+    assert yard.fleet.wait_final(ids, 40) == {"succeeded": len(ids)}
+    runs = yard.runs()
+    assert all(runs[task_id] == 1 for task_id in ids), "each once: no commit that was answered was lost"
+    yard.nobody_was_started_again()
+
+
+def test_every_connection_is_ended_or_cut_in_the_middle_of_whatever_it_does(yard: Yard) -> None:
+    end_all = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    with Callers(yard.fleet) as callers, yard.postgres.connect() as admin:
+        for _ in range(5):
+            time.sleep(0.3)
+            admin.execute(end_all)
+            time.sleep(0.3)
+            # Commits that were done and not answered are tried again with the same ids.
+            yard.proxy.cut()
+    yard.wait_answers()
+    assert set(callers.told) <= {202, 503}
+    assert yard.fleet.wait_final(callers.accepted, 40) == {"succeeded": len(callers.accepted)}
+    runs = yard.runs()
+    assert all(runs[task_id] == 1 for task_id in callers.accepted)
+    left = "SELECT count(*) AS n FROM task WHERE finished_at IS NULL"
+    wait_for(lambda: yard.fleet.query(left)[0].n == 0, 20, "what was committed and not answered to be done, too")
+    yard.nobody_was_started_again()
+
+
+def test_postgresql_comes_back_older_than_redis_and_the_workers(yard: Yard) -> None:
+    """A backup is put back: messages of tasks that nobody knows any more, a worker that is not registered, tasks that
+    are done and wait again."""
+    blocked = yard.submit(THREADS, seconds=2.0)
+    yard.begun(blocked)
+    again = yard.submit(10)
+    yard.postgres.stop()
+    copy_data(yard.postgres.data, yard.home / "older")
+    yard.postgres.start()
+    yard.wait_answers()
+    assert yard.fleet.wait_final(blocked + again, 30) == {"succeeded": THREADS + 10}
+    blocked = yard.submit(THREADS, seconds=3.0)
+    yard.begun(blocked)
+    forgotten = yard.submit(10)
+    yard.postgres.stop("immediate")
+    data = yard.postgres.data
+    shutil.rmtree(data)
+    copy_data(yard.home / "older", data)
+    yard.postgres.start()
+    yard.wait_answers()
+    fresh = yard.submit(10)
+
+    assert yard.fleet.wait_final(again + fresh, 60) == {"succeeded": 20}
+    runs = yard.runs()
+    assert all(runs[task_id] == 1 for task_id in fresh)
+    assert all(runs[task_id] == 2 for task_id in again), "their ends were lost with the newer state"
+    for lost in forgotten + blocked:
+        assert yard.fleet.http.get(f"/tasks/{lost}").status_code == 404, "what PostgreSQL lost, it lost"
+    assert all(runs[task_id] == 0 for task_id in forgotten), "and nothing runs that nobody can see"
+    yard.nobody_was_started_again()
+
+
+def test_postgresql_fails_over_to_a_standby_that_lacks_the_newest_commits(yard: Yard) -> None:
+    """Without synchronous replication. Last, because the fleet is on the standby afterwards."""
+    with Proxy(("127.0.0.1", yard.postgres.port)) as replication:
+        yard.postgres.stop()
+        standby = standby_of(yard.postgres, yard.home / "standby", through=replication.port)
+        yard.postgres.start()
+        with standby:
+            yard.wait_answers()
+            ended = yard.submit(THREADS, seconds=2.0)
+            yard.begun(ended)
+            claimed = yard.submit(THREADS, seconds=6.0)
+            wait_streaming(yard.postgres)
+            replication.refuse()
+            # From here on nothing reaches the standby: four ends, four claims, five submits.
+            yard.begun(claimed)
+            assert yard.fleet.states(ended) == {"succeeded": THREADS}
+            lost = yard.submit(5)
+
+            yard.postgres.kill()
+            yard.proxy.refuse()
+            yard.refuses_with_503()
+            yard.proxy.target = ("127.0.0.1", standby.port)
+            promote(standby)
+            yard.proxy.restore()
+            yard.wait_answers()
+            fresh = yard.submit(10)
+
+            assert yard.fleet.wait_final(ended + claimed + fresh, 60) == {"succeeded": 2 * THREADS + 10}
+            runs = yard.runs()
+            assert all(runs[task_id] == 1 for task_id in claimed), "who runs them said so again"
+            assert all(runs[task_id] == 1 for task_id in fresh)
+            assert all(runs[task_id] <= 2 for task_id in ended), "their ends were lost: at least once"
+            for task_id in lost:
+                assert yard.fleet.http.get(f"/tasks/{task_id}").status_code == 404
+                assert runs[task_id] <= 1
+            assert yard.fleet.query("SELECT count(*) AS n FROM task_event WHERE kind = 'claim_asserted'")[0].n >= 1
+            yard.nobody_was_started_again()
