@@ -35,6 +35,7 @@ class Yard:
     fleet: Fleet
     postgres: Postgres
     proxy: Proxy
+    exits: ExitStack
 
     def submit(self, count: int, seconds: float = 0.0) -> list[str]:
         return [self.fleet.submit("tests.effect", {"seconds": seconds}) for _ in range(count)]
@@ -60,6 +61,28 @@ class Yard:
             assert answer.status_code == 503
             assert answer.headers["content-type"].startswith("application/problem+json")
             assert int(answer.headers["retry-after"]) >= 1
+
+    def follow(self, name: str) -> tuple[Postgres, Proxy]:
+        """A standby that streams from the primary, and what it streams over."""
+        replication = self.exits.enter_context(Proxy(("127.0.0.1", self.postgres.port)))
+        self.postgres.stop()
+        standby = standby_of(self.postgres, self.home / name, through=replication.port)
+        self.postgres.start()
+        self.exits.enter_context(standby)
+        self.wait_answers()
+        wait_streaming(self.postgres)
+        return standby, replication
+
+    def fail_over(self, standby: Postgres) -> None:
+        """Kills the primary; who connects reaches the standby as soon as it is promoted."""
+        self.postgres.kill()
+        self.proxy.refuse()
+        self.refuses_with_503()
+        self.proxy.target = ("127.0.0.1", standby.port)
+        promote(standby)
+        self.proxy.restore()
+        self.postgres = standby
+        self.wait_answers()
 
     def runs(self) -> Counter[str]:
         return Counter(effects(self.fleet.effects))
@@ -114,7 +137,8 @@ def running() -> Iterator[Yard]:
         fleet.start_api()
         fleet.start_scheduler()
         fleet.start_worker(threads=THREADS)
-        yield Yard(home, fleet, postgres, proxy)
+        with ExitStack() as standbys:
+            yield Yard(home, fleet, postgres, proxy, standbys)
 
 
 @pytest.fixture
@@ -197,40 +221,48 @@ def test_postgresql_comes_back_older_than_redis_and_the_workers(yard: Yard) -> N
     yard.nobody_was_started_again()
 
 
-def test_postgresql_fails_over_to_a_standby_that_lacks_the_newest_commits(yard: Yard) -> None:
-    """Without synchronous replication. Last, because the fleet is on the standby afterwards."""
-    with Proxy(("127.0.0.1", yard.postgres.port)) as replication:
-        yard.postgres.stop()
-        standby = standby_of(yard.postgres, yard.home / "standby", through=replication.port)
-        yard.postgres.start()
-        with standby:
-            yard.wait_answers()
-            ended = yard.submit(THREADS, seconds=2.0)
-            yard.begun(ended)
-            claimed = yard.submit(THREADS, seconds=6.0)
-            wait_streaming(yard.postgres)
-            replication.refuse()
-            # From here on nothing reaches the standby: four ends, four claims, five submits.
-            yard.begun(claimed)
-            assert yard.fleet.states(ended) == {"succeeded": THREADS}
-            lost = yard.submit(5)
+def test_with_synchronous_replication_a_failover_loses_nothing(yard: Yard) -> None:
+    standby, _ = yard.follow("synchronous")
+    with yard.postgres.connect() as admin:
+        admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        admin.execute("SELECT pg_reload_conf()")
+        query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_for(lambda: admin.execute(query).fetchone() == (1,), 10, "commits to wait for the standby")
+    long = yard.submit(2, seconds=4.0)
+    yard.begun(long)
+    with Callers(yard.fleet) as callers:
+        time.sleep(1)
+        yard.fail_over(standby)
+        time.sleep(0.5)
+    ids = long + callers.accepted
+    assert set(callers.told) == {202, 503}
+    assert yard.fleet.wait_final(ids, 60) == {"succeeded": len(ids)}
+    runs = yard.runs()
+    assert all(runs[task_id] == 1 for task_id in ids)
+    yard.nobody_was_started_again()
 
-            yard.postgres.kill()
-            yard.proxy.refuse()
-            yard.refuses_with_503()
-            yard.proxy.target = ("127.0.0.1", standby.port)
-            promote(standby)
-            yard.proxy.restore()
-            yard.wait_answers()
-            fresh = yard.submit(10)
 
-            assert yard.fleet.wait_final(ended + claimed + fresh, 60) == {"succeeded": 2 * THREADS + 10}
-            runs = yard.runs()
-            assert all(runs[task_id] == 1 for task_id in claimed), "who runs them said so again"
-            assert all(runs[task_id] == 1 for task_id in fresh)
-            assert all(runs[task_id] <= 2 for task_id in ended), "their ends were lost: at least once"
-            for task_id in lost:
-                assert yard.fleet.http.get(f"/tasks/{task_id}").status_code == 404
-                assert runs[task_id] <= 1
-            assert yard.fleet.query("SELECT count(*) AS n FROM task_event WHERE kind = 'claim_asserted'")[0].n >= 1
-            yard.nobody_was_started_again()
+def test_without_it_a_failover_loses_the_newest_commits_and_no_more(yard: Yard) -> None:
+    standby, replication = yard.follow("asynchronous")
+    ended = yard.submit(THREADS, seconds=2.0)
+    yard.begun(ended)
+    claimed = yard.submit(THREADS, seconds=6.0)
+    wait_streaming(yard.postgres)
+    replication.refuse()
+    # From here on nothing reaches the standby: four ends, four claims, five submits.
+    yard.begun(claimed)
+    assert yard.fleet.states(ended) == {"succeeded": THREADS}
+    lost = yard.submit(5)
+    yard.fail_over(standby)
+    fresh = yard.submit(10)
+
+    assert yard.fleet.wait_final(ended + claimed + fresh, 60) == {"succeeded": 2 * THREADS + 10}
+    runs = yard.runs()
+    assert all(runs[task_id] == 1 for task_id in claimed), "who runs them said so again"
+    assert all(runs[task_id] == 1 for task_id in fresh)
+    assert all(runs[task_id] <= 2 for task_id in ended), "their ends were lost: at least once"
+    for task_id in lost:
+        assert yard.fleet.http.get(f"/tasks/{task_id}").status_code == 404
+        assert runs[task_id] <= 1
+    assert yard.fleet.query("SELECT count(*) AS n FROM task_event WHERE kind = 'claim_asserted'")[0].n >= 1
+    yard.nobody_was_started_again()
