@@ -103,17 +103,21 @@ DELETE FROM idempotency_key k USING json_to_recordset(CAST(:batch AS json)) AS x
 WHERE k.api_key_id = x.api_key_id AND k.key = x.key AND k.status IS NULL
 """)
 
+# What is written already has had its key: repeated after its end, it would take a key that nobody frees any more.
 _TAKE_UNIQUE = sa.text("""
 INSERT INTO unique_key (name, key, task_id, hold)
 SELECT x.name, x.key, x.task_id, x.hold
 FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid, hold text)
+WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
 ORDER BY x.name, x.key
 ON CONFLICT (name, key) DO NOTHING
 """)
 
 _HOLDERS = sa.text("""
 SELECT u.name, u.key, u.task_id
-FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text) JOIN unique_key u USING (name, key)
+FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid)
+JOIN unique_key u USING (name, key)
+WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
 """)
 
 _DROP_UNIQUE = sa.text("DELETE FROM unique_key WHERE task_id = ANY(:ids)")
@@ -121,7 +125,7 @@ _DROP_UNIQUE = sa.text("DELETE FROM unique_key WHERE task_id = ANY(:ids)")
 
 def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> KeyedOutcome:
     """Writes the requests that win their keys; `conn` must be in a transaction. Harmless when repeated: who
-    repeats after a commit whose answer got lost finds the stored answer, or its own unique keys.
+    repeats after a commit whose answer got lost finds the stored answer, or its own tasks.
     """
     answers: dict[int, StoredAnswer | Refused] = {}
     repeats = _take_idempotency_keys(conn, requests, answers)

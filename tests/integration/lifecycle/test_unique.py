@@ -8,12 +8,16 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from taskyard.domain.errors import NotUnique, Refused
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, finish, promote, rescue, retry
+from taskyard.lifecycle.keyed import KeyedRequest, StoredAnswer, submit_keyed
+from taskyard.lifecycle.submit import NewTask, Unique
+from taskyard.store import engine as ledger
 
-from .rows import FAULT, PAST, Worker, hold_key, key_holders, put, read
+from .rows import FAULT, PAST, Worker, hold_key, key_holders, new, put, read
 
 ENDS = [Succeeded(1), Failed(FAULT), Cancelled()]
 NO_ENDS = [Released("drained"), RetryIn(FAULT, timedelta(0))]
@@ -110,3 +114,23 @@ def test_expiry_and_the_crash_limit_are_ends_too(conn: Connection, worker: Worke
     assert key_holders(conn) == {"c": crashed}
     rescue.lose(conn, [rescue.Lost(crashed, read(conn, crashed).claim, rescue.Guilt.GUILTY, "x")], crash_limit=1)
     assert not key_holders(conn)
+
+
+def submit_unique(engine: Engine, task: NewTask) -> StoredAnswer | Refused:
+    request = KeyedRequest([task], lambda _: StoredAnswer(202, {}, b""))
+    (answer,) = ledger.run_transaction(engine, lambda conn: submit_keyed(conn, [request])).answers
+    return answer
+
+
+@pytest.mark.parametrize("hold", ["waiting", "active"])
+def test_a_submit_repeated_after_the_end_takes_no_key_again(engine: Engine, conn: Connection, hold: str) -> None:
+    """The first commit's answer got lost: nobody would free the key any more."""
+    first, second = (new(unique=Unique("k", hold)) for _ in range(2))
+    submit_unique(engine, first)
+    cancel.cancel(conn, [first.id])
+    assert isinstance(submit_unique(engine, first), StoredAnswer)
+    assert not key_holders(conn)
+    assert isinstance(submit_unique(engine, second), StoredAnswer)
+    assert isinstance(submit_unique(engine, first), StoredAnswer), "accepted is accepted, whoever holds the key by now"
+    assert isinstance(submit_unique(engine, new(unique=Unique("k", hold))), NotUnique)
+    assert key_holders(conn) == {"k": second.id}
