@@ -44,6 +44,8 @@ WITH incoming AS (
     RETURNING t.id, t.attempt
 ), told AS (
     INSERT INTO task_event (task_id, attempt, kind) SELECT id, attempt, 'claim_asserted' FROM held ORDER BY id
+), freed AS (
+    DELETE FROM unique_key u USING held h WHERE u.task_id = h.id AND u.hold = 'waiting'
 )
 SELECT id FROM held
 """)

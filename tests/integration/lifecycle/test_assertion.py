@@ -12,7 +12,7 @@ from taskyard.domain.tasks import State, Succeeded
 from taskyard.lifecycle import finish, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 
-from .rows import PAST, Worker, events, put, read
+from .rows import PAST, Worker, events, hold_key, key_holders, put, read
 
 
 def forget_claim(conn: Connection, task_id: UUID) -> None:
@@ -68,6 +68,15 @@ def test_a_worker_that_was_given_up_asserts_nothing(conn: Connection, worker: Wo
     workers.retire(conn, worker.id)
     assert not assert_claims(conn, [Assertion(task_id, uuid4(), 1, "w:1")], worker_id=worker.id)
     assert not assert_claims(conn, [], worker_id=worker.id)
+
+
+def test_a_key_held_while_waiting_is_free_again_with_the_claim(conn: Connection, worker: Worker) -> None:
+    """The failover that took the claim back gave the key back to its task."""
+    waiting, active = put(conn, State.QUEUED), put(conn, State.QUEUED)
+    hold_key(conn, waiting, "waiting", "w")
+    hold_key(conn, active, "active", "a")
+    assert_claims(conn, [Assertion(i, uuid4(), 1, "w:1") for i in (waiting, active)], worker_id=worker.id)
+    assert key_holders(conn) == {"a": active}
 
 
 def test_asserting_twice_is_harmless(conn: Connection, worker: Worker) -> None:
