@@ -1,0 +1,233 @@
+"""What the lifecycle promises, as a few lines of Python over plain objects: the model that the stateful test
+holds the ledger against.
+
+Time is the model's own: seconds that pass when told to, all of them multiples of a minute, so that the moments
+that a test really takes never decide anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from taskyard.domain.tasks import FINAL, Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
+from taskyard.lifecycle.rescue import Guilt
+
+
+@dataclass
+class Task:
+    id: UUID
+    name: str
+    max_attempts: int
+    state: State
+    publication: int
+    due: float
+    expires: float | None = None
+    follows_cancel: bool = True
+    parent: UUID | None = None
+    hold: str | None = None
+    promoted_from: State | None = None
+    """Where it was before it was queued, if a promotion queued it."""
+    claim: UUID | None = None
+    worker: UUID | None = None
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    suspicions: int = 0
+    put_offs: int = 0
+    is_cancel_requested: bool = False
+    successes: int = 0
+
+    def row(self) -> tuple[object, ...]:
+        """What the ledger must hold of it."""
+        return (
+            *(self.state, self.attempt, self.claim, self.worker, self.failures, self.crashes),
+            *(self.suspicions, self.put_offs, self.publication, self.is_cancel_requested),
+        )
+
+
+@dataclass
+class Worker:
+    id: UUID
+    types: tuple[str, ...]
+    beat_at: float
+    begun: frozenset[UUID] = frozenset()
+    is_over: bool = False
+    """Lost or stopped: it wins no claim any more."""
+
+
+@dataclass
+class Model:
+    crash_limit: int
+    max_suspicions: int
+    now: float = 0.0
+    is_paused: bool = False
+    tasks: dict[UUID, Task] = field(default_factory=dict)
+    workers: dict[UUID, Worker] = field(default_factory=dict)
+    keys: dict[str, UUID] = field(default_factory=dict)
+
+    def submit(self, task: Task, key: str | None = None) -> bool:
+        """Whether it is accepted; who was accepted before is again, and nothing happens."""
+        if task.id in self.tasks:
+            return True
+        if key is not None:
+            if key in self.keys:
+                return False
+            self.keys[key] = task.id
+        self.tasks[task.id] = task
+        return True
+
+    def claim(self, ids: Iterable[UUID], claim: UUID, worker: Worker, *, alone: bool) -> set[UUID]:
+        won = set()
+        for task in map(self.tasks.__getitem__, ids):
+            if worker.is_over:
+                continue
+            if task.claim == claim:
+                won.add(task.id)
+            elif task.state is State.QUEUED and not self.refusal(task, worker, alone=alone):
+                self.begin(task, claim, worker)
+                won.add(task.id)
+        return won
+
+    def refusal(self, task: Task, worker: Worker, *, alone: bool) -> str | None:
+        """Why this worker does not get a queued task."""
+        if worker.is_over:
+            return "worker_lost"
+        if self.is_paused:
+            return "paused"
+        if task.name not in worker.types:
+            return "unknown"
+        if task.suspicions and not alone:
+            return "suspect"
+        return "expired" if self.is_expired(task) else None
+
+    def begin(self, task: Task, claim: UUID, worker: Worker) -> None:
+        task.state, task.claim, task.worker = State.RUNNING, claim, worker.id
+        task.attempt += 1
+        if task.hold == "waiting":
+            self.free(task)
+
+    def asserts(self, task: Task, claim: UUID, attempt: int, worker: Worker) -> bool:
+        waits = task.state in {State.QUEUED, State.SCHEDULED, State.RETRYING}
+        if worker.is_over or not waits or task.attempt != attempt - 1:
+            return False
+        self.begin(task, claim, worker)
+        return True
+
+    def holds(self, task: Task, claim: UUID) -> bool:
+        return task.state is State.RUNNING and task.claim == claim
+
+    def finish(self, task: Task, claim: UUID, outcome: Outcome) -> bool:
+        if not self.holds(task, claim):
+            return False
+        task.failures += isinstance(outcome, Failed | RetryIn)
+        if isinstance(outcome, Succeeded):
+            task.successes += 1
+            self._end(task, State.SUCCEEDED)
+        elif task.is_cancel_requested or isinstance(outcome, Cancelled):
+            self._end(task, State.CANCELLED)
+        elif isinstance(outcome, RetryIn):
+            self._leave(task, State.RETRYING)
+            task.due = self.now + outcome.delay.total_seconds()
+        elif isinstance(outcome, Released):
+            self._queue(task)
+        else:
+            self._end(task, State.FAILED)
+        return True
+
+    def lose(self, task: Task, claim: UUID, guilt: Guilt) -> bool:
+        if not self.holds(task, claim):
+            return False
+        is_suspect = guilt is Guilt.SUSPECT and task.suspicions < self.max_suspicions
+        is_guilty = guilt is not Guilt.INNOCENT and not is_suspect
+        task.suspicions += is_suspect
+        task.crashes += is_guilty
+        if task.is_cancel_requested:
+            self._end(task, State.CANCELLED)
+        elif is_guilty and task.crashes >= self.crash_limit:
+            self._end(task, State.FAILED)
+        else:
+            self._queue(task)
+        return True
+
+    def cancel(self, task: Task) -> None:
+        if task.state in FINAL:
+            return
+        task.is_cancel_requested = True
+        if task.state is not State.RUNNING:
+            self._end(task, State.CANCELLED)
+
+    def cancel_with_descendants(self, task: Task) -> None:
+        self.cancel(task)
+        if task.follows_cancel:
+            for child in [t for t in self.tasks.values() if t.parent == task.id]:
+                self.cancel_with_descendants(child)
+
+    def retry(self, task: Task, life: float) -> bool:
+        if task.state not in {State.FAILED, State.CANCELLED}:
+            return False
+        task.failures = task.crashes = task.suspicions = task.put_offs = 0
+        task.is_cancel_requested = False
+        if self.is_expired(task):
+            task.expires = self.now + life
+        self._queue(task)
+        return True
+
+    def put_off(self, task: Task, due: float) -> None:
+        task.put_offs += 1
+        task.due = due
+        self._leave(task, State.SCHEDULED)
+
+    def promote_and_expire(self) -> None:
+        for task in self.tasks.values():
+            if (before := task.state) in {State.SCHEDULED, State.RETRYING} and task.due <= self.now:
+                self._queue(task)
+                task.promoted_from = before
+            if task.state not in {State.RUNNING, *FINAL} and self.is_expired(task):
+                self._end(task, State.FAILED)
+
+    def rescue(self, lease: float) -> None:
+        for worker in self.workers.values():
+            worker.is_over |= worker.beat_at < self.now - lease
+        for task in self.tasks.values():
+            if task.state is State.RUNNING and task.worker and (worker := self.workers[task.worker]).is_over:
+                assert task.claim
+                guilt = Guilt.of_begun(len(worker.begun)) if task.id in worker.begun else Guilt.INNOCENT
+                self.lose(task, task.claim, guilt)
+
+    def forget_claim(self, task: Task, key: str | None, *, and_promotion: bool) -> None:
+        """PostgreSQL lost the commit of the claim, what was written to the row since, and maybe the promotion
+        before it."""
+        task.attempt -= 1
+        task.is_cancel_requested = False
+        if key is not None:
+            self.keys[key] = task.id
+        self._leave(task, State.QUEUED)
+        if and_promotion and task.promoted_from is not None:
+            task.publication -= 1
+            self._leave(task, task.promoted_from)
+            task.promoted_from = None
+
+    def is_expired(self, task: Task) -> bool:
+        return task.expires is not None and task.expires <= self.now
+
+    def free(self, task: Task) -> None:
+        self.keys = {key: holder for key, holder in self.keys.items() if holder != task.id}
+
+    def suspects(self, types: Sequence[str]) -> list[UUID]:
+        """In the order of submission, which is that of the ids here."""
+        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.suspicions and t.name in types]
+        return [] if self.is_paused else [t.id for t in found if not self.is_expired(t)]
+
+    def _queue(self, task: Task) -> None:
+        self._leave(task, State.QUEUED)
+        task.publication += 1
+        task.promoted_from = None
+
+    def _leave(self, task: Task, state: State) -> None:
+        task.state, task.claim, task.worker = state, None, None
+
+    def _end(self, task: Task, state: State) -> None:
+        self._leave(task, state)
+        self.free(task)
