@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,10 @@ def start(fleet: Fleet, *, threads: int = 4) -> subprocess.Popen[bytes]:
 
 def begun(fleet: Fleet, task_id: str) -> None:
     wait_for(lambda: task_id in effects(fleet.effects), 20, f"{task_id} to begin\n{fleet.logs()[-3000:]}")
+
+
+def log_holds(fleet: Fleet, what: str, times: int) -> bool:
+    return fleet.logs().count(what) == times
 
 
 def timeline(fleet: Fleet, task_id: str) -> list[dict[str, Any]]:
@@ -114,6 +119,27 @@ def test_a_running_task_is_cancelled_step_by_step_and_its_children_with_it(fleet
     assert (again.status_code, again.json()["code"]) == (409, "state_conflict")
     assert "cancelled" in again.json()["detail"]
     # The children that were interrupted are replaced, and work goes on.
+    assert fleet.wait_final(fleet.submit_many(20, "diagnostics.echo", {"value": 1}), 20) == {"succeeded": 20}
+
+
+def test_cancelling_again_and_again_does_not_fill_the_host_with_children(fleet: Fleet) -> None:
+    worker = start(fleet, threads=2)
+    stays = []
+    for worn in (1, 2):
+        stays.append(fleet.submit("tests.effect", {"seconds": 60.0}))
+        victim = fleet.submit("tests.effect", {"seconds": 60.0})
+        begun(fleet, victim)
+        fleet.http.post(f"/tasks/{victim}/cancel")
+        assert fleet.wait_final([victim], 20) == {"cancelled": 1}
+        wait_for(partial(log_holds, fleet, '"child_worn"', worn), 10, "the child to know")
+    stays.append(fleet.submit("tests.effect", {"seconds": 60.0}))
+    begun(fleet, stays[2])
+    workers = [fleet.task(i).worker for i in stays]
+    assert workers[2] == workers[1] != workers[0], "while one finishes what it has, the next one works on"
+    assert len(children(worker.pid)) == 2
+    for task_id in stays:
+        fleet.http.post(f"/tasks/{task_id}/cancel")
+    assert fleet.wait_final(stays, 20) == {"cancelled": 3}
     assert fleet.wait_final(fleet.submit_many(20, "diagnostics.echo", {"value": 1}), 20) == {"succeeded": 20}
 
 

@@ -250,21 +250,24 @@ class Child:
 
     def why_retire(self) -> str | None:
         """Why it should take nothing more, now."""
-        if self.desk.is_touched:
-            return "interrupted"  # what an exception from outside left half done stays so
-        if isinstance(self.lane, QuarantineLane) and self.lane.is_idle:
-            return "no_suspects"
+        if isinstance(self.lane, QuarantineLane):
+            if self.desk.is_touched:
+                return "interrupted"
+            if self.lane.is_idle:
+                return "no_suspects"
         return None
 
     def why_worn(self) -> str | None:
-        """Why another child should take its place; until that one is there it goes on."""
-        if self.settings.max_tasks_per_child and self.desk.runs >= self.settings.max_tasks_per_child:
-            return "max_tasks"
+        """Why another child should take its place; until that one may, it goes on."""
         limit, now = self.settings.max_memory_per_child_mb, time.monotonic()
         if limit and now - self._checked_memory_at > _MEMORY_CHECK_SECONDS:
             self._checked_memory_at = now
             if resident_bytes(os.getpid()) > limit * 1024**2:
                 return "max_memory"
+        if self.desk.is_touched:
+            return "interrupted"  # what an exception from outside left half done stays so
+        if self.settings.max_tasks_per_child and self.desk.runs >= self.settings.max_tasks_per_child:
+            return "max_tasks"
         return None
 
     def release(self, *, older_than: float, cause: str) -> None:

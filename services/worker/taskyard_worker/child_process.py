@@ -88,12 +88,12 @@ def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) ->
             control.say(event="suspects")
         if asked_to_stop():
             why = "terminated"
-        if worn is None and (worn := child.why_worn()):
-            worn_at = time.monotonic()
+        if worn != "max_memory" and (reason := child.why_worn()) not in {None, worn}:
+            worn, worn_at = reason, time.monotonic()
             log.info("child_worn", why=worn)
             control.say(event="worn", why=worn)
         why = why or child.why_retire()
-        if worn and time.monotonic() - worn_at > _SUCCESSOR_SECONDS:
+        if worn == "max_memory" and time.monotonic() - worn_at > _SUCCESSOR_SECONDS:
             why = why or worn
         if why and not retiring:
             retiring = True

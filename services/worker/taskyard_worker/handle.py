@@ -34,8 +34,8 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """`line` is a socket to the child, `table` the memory it shares with us. `worn`: it works on until its
-    successor is there."""
+    """`line` is a socket to the child, `table` the memory it shares with us. `worn`: why another
+    child should take its place, which it works on for until then."""
 
     index: int
     process: subprocess.Popen[bytes]
@@ -44,7 +44,7 @@ class Handle:
     started: float
     quarantine: bool = False
     ready: bool = False
-    worn: bool = False
+    worn: str | None = None
     retiring: bool = False
     why_killed: str | None = None
     is_silent: bool = False

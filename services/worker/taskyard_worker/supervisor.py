@@ -187,8 +187,9 @@ class Supervisor:
         if time.monotonic() < self._spawn_at or not self.recorder.is_registered:
             return
         self._spawn_at = 0.0
+        self._dismiss_interrupted()
         serving = [c.quarantine for c in self._children.values() if not (c.retiring or c.worn)]
-        missing = self.processes - serving.count(False)
+        missing = min(self.processes - serving.count(False), self._room)
         alone = min(self._suspects, self.processes) - serving.count(True)
         for quarantine in [False] * missing + [True] * alone:
             try:
@@ -197,6 +198,18 @@ class Supervisor:
                 log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
                 self._slow_down()
                 return
+
+    @property
+    def _room(self) -> int:
+        """How many children may be started: what the retiring ones run may take long, and each cancellation makes
+        one of them. Those that are killed soon do not count."""
+        return 2 * self.processes - sum(not c.quarantine and c.end_at is None for c in self._children.values())
+
+    def _dismiss_interrupted(self) -> None:
+        """They take no more at once, where another child may come in their place."""
+        worn = [c for c in self._living if c.worn == "interrupted" and not (c.retiring or c.quarantine)]
+        for child in worn[: max(0, self._room)]:
+            self._dismiss(child)
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         """Waits for something to happen and deals with it."""
@@ -246,7 +259,7 @@ class Supervisor:
                     child.ready = True
                     self._relieve(child)
                 case "worn":
-                    child.worn = True
+                    child.worn = str(message.get("why"))
                 case "retiring":
                     child.retiring = True
                 case "suspects":
@@ -260,9 +273,12 @@ class Supervisor:
         """One of the worn may go, now that somebody is there in its place."""
         for child in self._living:
             if child.worn and not child.retiring and child.quarantine == successor.quarantine:
-                child.retiring = True
-                child.say({"do": "drain"})
+                self._dismiss(child)
                 return
+
+    def _dismiss(self, child: Handle) -> None:
+        child.retiring = True
+        child.say({"do": "drain"})
 
     def _misconfigured(self, child: Handle, message: str) -> None:
         """Another child would find the same: better to stop, and to say why once."""
