@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
+import psycopg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
@@ -30,6 +31,8 @@ _TRY_AGAIN = {"40001", "40P01"}
 _AWAY = ("08", "57P", "53", "58", "25006", "25P03", "55P03", "57014")
 
 _READ_ONLY = "25006"
+# How long after its own time-out a server's answer is waited for.
+_SERVER_IS_LATE = timedelta(seconds=5)
 # The server ended this connection before it began with the statement.
 _CONNECTION_ENDED = "57P01"
 
@@ -47,7 +50,8 @@ def make_engine(
     """An engine in autocommit mode: each verb is one statement and therefore one durable transaction in one
     round trip. What needs several statements opens its own with `transaction(engine)`.
 
-    TCP keepalives and `tcp_user_timeout` bound how long a vanished server is waited for. `plan_anew=False` is for
+    TCP keepalives and `tcp_user_timeout` bound how long a vanished server is waited for, `statement_timeout` and
+    five seconds how long one that is there and says nothing. `plan_anew=False` is for
     connections that only insert: what searches no table has no plan that can grow wrong.
     """
     seconds = max(1, round(connect_timeout.total_seconds()))
@@ -79,8 +83,35 @@ def make_engine(
             "tcp_user_timeout": 15_000,
         },
     )
+    patience = statement_timeout + _SERVER_IS_LATE
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.patience_seconds = patience.total_seconds()
+        return connection
+
     sa.event.listen(engine, "handle_error", _leave_standby)
     return engine
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that waits for each answer for so long at most.
+
+    The server's own time-outs come first; this is for one that says nothing any more while TCP is still
+    acknowledged: a stopped process, a proxy that lost its other end.
+    """
+
+    patience_seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Raises psycopg.OperationalError where no answer came in time; the connection is closed then."""
+        try:
+            return super().wait(gen, interval, timeout if timeout is not None else self.patience_seconds)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # what it answers later would be taken for the answer to another question
+            raise
 
 
 def _leave_standby(context: sa.ExceptionContext) -> None:

@@ -20,6 +20,7 @@ from taskyard.store import engine as ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.lifecycle.rows import new
+from tests.support.proxy import Proxy
 
 
 def one(conn: Connection) -> int:
@@ -286,3 +287,19 @@ def test_numbers_come_back_from_jsonb_as_they_were(engine: Engine, number: float
         found = conn.execute(sa.text("SELECT CAST(:value AS jsonb)"), {"value": f"[{number!r}]"}).scalar_one()
     assert found == [number]
     assert type(found[0]) is type(number)
+
+
+def test_a_server_that_says_nothing_any_more_is_not_waited_for(own_servers: tuple[Postgres, Valkey]) -> None:
+    """Not even TCP tells: what is sent to it is acknowledged, as by a process that was stopped."""
+    postgres, _ = own_servers
+    with Proxy(("127.0.0.1", postgres.port)) as proxy:
+        engine = ledger.make_engine(proxy.through(postgres.url()), pool_size=1, statement_timeout=timedelta(seconds=1))
+        assert ledger.run(engine, one) == 1
+        proxy.stall()
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            ledger.run(engine, one)
+        assert time.monotonic() - began < 20
+        proxy.restore()
+        assert ledger.run(engine, one) == 1, "what it answered late is nobody's answer"
+        engine.dispose()
