@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
-NAME_BYTES = 64
+from taskyard.catalogue.types import MAX_NAME_BYTES
+
+NAME_BYTES = MAX_NAME_BYTES
 
 # pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
 _HEADER = struct.Struct("<QddddI4x")
@@ -152,8 +154,9 @@ class SlotTable:
             at = self._at(index)
             if self._map[at] == Phase.FREE:
                 continue
-            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = _ENTRY.unpack_from(
-                self._map, at
+            # Copied at once: taken field by field, one claim's name could meet the next one's beginning.
+            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = _ENTRY.unpack(
+                self._map[at : at + _ENTRY.size]
             )
             if phase == Phase.FREE:
                 continue

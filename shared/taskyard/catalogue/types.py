@@ -20,6 +20,8 @@ from .secrets import Cipher, Secret, SecretsUnreadable
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
+# In UTF-8: so much has a place in the memory that a worker's processes share.
+MAX_NAME_BYTES = 128
 
 
 class Params(BaseModel):
@@ -40,7 +42,9 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskType(Generic[P, R]):
-    """A task type. `name` is `domain.verb`; the description is what people read at GET /task-types."""
+    """A task type. `name` is `domain.verb`, of at most 128 bytes; the description is what people read at
+    GET /task-types.
+    """
 
     name: str
     description: str
@@ -94,6 +98,10 @@ class Catalogue:
     def __init__(self, types: Iterable[TaskType[Any, Any]]) -> None:
         self._types: dict[str, TaskType[Any, Any]] = {}
         for task_type in types:
+            if not 0 < len(task_type.name.encode()) <= MAX_NAME_BYTES:
+                raise ValueError(
+                    f"a task type's name has 1 to {MAX_NAME_BYTES} bytes: {task_type.name[:80]!r} does not"
+                )
             try:
                 check_queue_name(task_type.queue)
             except ValueError as e:

@@ -171,6 +171,13 @@ def test_a_type_cannot_bring_a_queue_whose_name_is_taken_in_redis(queue: str) ->
         Catalogue([TaskType(name="test.elsewhere", description="", params=Params, result=Result, queue=queue)])
 
 
+def test_the_name_of_a_task_type_has_a_bound() -> None:
+    fits, long = (TaskType(name="test." + "ü" * n, description="", params=Params, result=Result) for n in (61, 62))
+    Catalogue([fits])
+    with pytest.raises(ValueError, match="128 bytes"):
+        Catalogue([long])
+
+
 def test_a_type_without_an_implementation_is_named() -> None:
     nothing = TaskType(name="test.nothing", description="", params=Params, result=Result)
     with pytest.raises(Unimplemented, match="nothing"):
