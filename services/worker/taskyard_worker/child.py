@@ -25,9 +25,9 @@ from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
-from taskyard.domain.errors import LedgerUnavailable, SoftTimeLimitExceeded, TaskCancelled
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.explanations import explanation
-from taskyard.domain.tasks import Cancelled, Change, Failed, FailureKind, Fault, Released
+from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Released
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.claim import Claimed
@@ -40,14 +40,15 @@ from taskyard.store import engine as ledger
 from . import implementations
 from .consumer import Lane, LanesBroker
 from .control import Plan
-from .desk import ASYNC_LIMIT, Desk, Slot
+from .deliveries import Deliveries
+from .desk import ASYNC_LIMIT, Desk
 from .handle import resident_bytes
 from .implementations import Function
 from .inbox import Inbox
 from .metrics import WorkerMetrics
 from .quarantine import QuarantineLane
 from .runner import Runner
-from .slots import Phase, SlotTable
+from .slots import SlotTable
 from .submitter import LedgerSubmitter, known_queues
 from .writer import End, Writer
 
@@ -89,7 +90,6 @@ class Child:
         self._retired = False
         self._suspected = threading.Event()
         self._checked_memory_at = 0.0
-        self._to_cancel: dict[tuple[UUID, UUID], Slot] = {}
         self.has_abandoned = False
         catalogue, cipher, names = skills.catalogue, skills.cipher, Names(settings.namespace)
         label = f"{plan.worker}:{plan.index}"
@@ -118,6 +118,7 @@ class Child:
             return assert_claims(conn, held, worker_id=worker_id)
 
         self.writer = Writer(self._engine, self.dispatcher, self.desk, self.metrics, reassert=reassert)
+        self.deliveries = Deliveries(self.desk, self.writer)
         broker = LanesBroker(  # type: ignore[no-untyped-call]
             client=self._client, namespace=settings.namespace, middleware=[], maintenance_chance=0
         )
@@ -210,37 +211,17 @@ class Child:
             self.release(older_than=0.0, cause="the worker is stopping")
         else:
             self.release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
-        self._interrupt()
+        self.deliveries.turn()
         try:
             self.metrics.standing(self.desk, self.lane.polled)
         except Exception:  # figures are not worth a child with all its tasks
             log.exception("metrics_failed")
-
-    def cancel(self, task_id: UUID, claim: UUID) -> None:
-        """Somebody asked for the end of this task."""
-        if (slot := self.desk.find(task_id, claim)) is not None:
-            self._to_cancel[task_id, claim] = slot
-            self._interrupt()
 
     def abandon(self, task_id: UUID, claim: UUID) -> None:
         """Its attempt was recorded as over, although it still runs: nothing waits for it any more."""
         if (slot := self.desk.find(task_id, claim)) is not None:
             self.has_abandoned = True
             self.desk.forget([slot])
-
-    def _interrupt(self) -> None:
-        for slot in self.desk.past_soft_limit():
-            if slot.run is not None and slot.run.interrupt(SoftTimeLimitExceeded):
-                slot.is_told = True
-                self.writer.note(slot.task_id, slot.claim, "soft_time_limit", {})
-        for key, slot in list(self._to_cancel.items()):
-            if self.desk.withdraw(slot):
-                self.writer.end(End(slot, Cancelled("cancelled before it began"), None, time.monotonic()))
-            elif slot.phase is Phase.BEGUN and not (slot.run is not None and slot.run.interrupt(TaskCancelled)):
-                continue  # it begins or ends at this moment, or was told of its limit just now
-            elif slot.phase is Phase.BEGUN:
-                self.writer.note(slot.task_id, slot.claim, "cancel_delivered", {})
-            del self._to_cancel[key]
 
     def met_suspects(self) -> bool:
         """Whether, since the last time this was asked, a task came by that has to run alone."""

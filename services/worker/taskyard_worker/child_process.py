@@ -108,7 +108,7 @@ def _obey(child: Child, message: dict[str, Any] | None) -> str | None:
         case {"do": "drain"}:
             return "drain"
         case {"do": "cancel", "task": task, "claim": claim}:
-            child.cancel(UUID(task), UUID(claim))
+            child.deliveries.cancel(UUID(task), UUID(claim))
         case {"do": "abandon", "task": task, "claim": claim}:
             child.abandon(UUID(task), UUID(claim))
             return "abandoned"
