@@ -4,7 +4,8 @@ children.
 A task that runs past its hard limit, or goes on although it was cancelled, is fenced: its attempt is
 recorded as over, so that nothing it does later counts. Then its process is ended. A child that runs nothing
 else, or that does not answer any more (C code that holds the GIL), is killed at once; one with other tasks
-takes no more and is killed when these are done, after ten seconds at the latest. Those pay nothing.
+takes no more and is killed when these are done, after ten seconds at the latest. Those pay nothing. Nor is a
+child killed that has outcomes to record and is only waiting for PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import HardTimeLimitExceeded
+from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
 
 from . import outcomes
@@ -90,18 +92,22 @@ class Enforcer:
         return others
 
     def _watch(self, child: Handle, entries: list[Entry]) -> None:
+        if child.why_killed is not None:
+            return  # its exit is on the way
         now = time.monotonic()
-        begun = [e for e in entries if e.phase is Phase.BEGUN]
+        deaf = child.is_deaf(_DEAF_SECONDS)
+        begun = [e for e in entries if e.phase is Phase.BEGUN and e.begun_at]
+        # What has ended and is not recorded (PostgreSQL is away) would have to run again.
+        unrecorded = any(e.phase is Phase.FINISHED for e in entries)
         over = [v for e in begun if (e.task_id, e.claim) not in self._fenced and (v := self._judge(e, now))]
-        if over:
-            if len(begun) == 1 or child.is_deaf(_DEAF_SECONDS):
-                # Recorded once it has ended, so that two runs never overlap.
-                child.verdicts.update({(v.task_id, v.claim): v for v in over})
-                self._kill(child, over[0].why)
-                return
-            for verdict in over:
-                self._fence(child, verdict)
-        if child.end_at is not None and (now >= child.end_at or child.is_deaf(_DEAF_SECONDS)):
+        if over and (deaf or (len(begun) == 1 and not unrecorded)):
+            # Recorded once it has ended, so that two runs never overlap.
+            child.verdicts.update({(v.task_id, v.claim): v for v in over})
+            self._kill(child, over[0].why)
+            return
+        for verdict in over:
+            self._fence(child, verdict)
+        if child.end_at is not None and (deaf or (now >= child.end_at and not unrecorded)):
             self._kill(child, "a task beside it did not end")
 
     def _judge(self, entry: Entry, now: float) -> Verdict | None:
@@ -121,10 +127,14 @@ class Enforcer:
         return outcomes.of_limit(
             HardTimeLimitExceeded(),
             entry.hard_seconds,
-            self._catalogue[entry.name].retry,
+            self._policy_of(entry.name),
             failures=entry.failures + 1,
             max_attempts=entry.max_attempts,
         )
+
+    def _policy_of(self, name: str) -> RetryPolicy:
+        # A child reads the task modules when it starts: after an update in place it may know more than we do.
+        return self._catalogue[name].retry if name in self._catalogue else RetryPolicy()
 
     def _fence(self, child: Handle, verdict: Verdict) -> None:
         """The others go on for a while, and so does it: another attempt begins when that is over."""

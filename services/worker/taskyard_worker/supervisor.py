@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import selectors
 import signal
 import socket
@@ -35,14 +34,13 @@ from .handle import Handle, cause_of, resident_bytes
 from .oom import OomKills
 from .pulse import Pulse
 from .recorder import Recorder
+from .restarts import Restarts
 from .slots import Phase
 
 log = structlog.stdlib.get_logger(__name__)
 
 _TURN_SECONDS = 0.25  # what a limit may be late by
 _SHORT_LIFE_SECONDS = 10.0
-_FORGIVEN_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 15.0
 EXIT_MISCONFIGURED = 2
 
 
@@ -84,9 +82,7 @@ class Supervisor:
         self._suspects = 0
         self._oom = OomKills()
         self._pulse = Pulse()
-        self._failures = 0
-        self._failed_at = 0.0
-        self._spawn_at = 0.0
+        self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
         self._exit_code = 0
 
     # What the recorder asks, from its own thread
@@ -184,20 +180,20 @@ class Supervisor:
     def _fill(self) -> None:
         """Starts children until there are enough; slower where they keep dying young, and none for a worker
         that the ledger does not know: they would win no claim."""
-        if time.monotonic() < self._spawn_at or not self.recorder.is_registered:
+        if not self.recorder.is_registered:
             return
-        self._spawn_at = 0.0
         self._dismiss_interrupted()
         serving = [c.quarantine for c in self._children.values() if not (c.retiring or c.worn)]
         missing = min(self.processes - serving.count(False), self._room)
         alone = min(self._suspects, self.processes) - serving.count(True)
         for quarantine in [False] * missing + [True] * alone:
+            if self._restarts[quarantine].pause > 0:
+                continue
             try:
                 self._spawn(quarantine=quarantine)
             except OSError as e:
                 log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
-                self._slow_down()
-                return
+                self._restarts[quarantine].slow_down()
 
     @property
     def _room(self) -> int:
@@ -207,14 +203,15 @@ class Supervisor:
 
     def _dismiss_interrupted(self) -> None:
         """They take no more at once, where another child may come in their place."""
+        if self._restarts[False].pause > 0:
+            return
         worn = [c for c in self._living if c.worn == "interrupted" and not (c.retiring or c.quarantine)]
         for child in worn[: max(0, self._room)]:
             self._dismiss(child)
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         """Waits for something to happen and deals with it."""
-        if (until_spawn := self._spawn_at - time.monotonic()) > 0:
-            seconds = min(seconds, until_spawn)
+        seconds = min([seconds, *(r.pause for r in self._restarts.values() if r.pause > 0)])
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._bell:
                 self._empty_bell()
@@ -301,7 +298,8 @@ class Supervisor:
             cause = f"{cause}: out of memory"
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         innocent = child.why_killed is not None
-        begun_ones = sum(e.phase is Phase.BEGUN for e in held)
+        # What was fenced runs on in it until it ends, and may be what killed it.
+        begun_ones = sum(e.phase is Phase.BEGUN for e in held) + (child.end_at is not None)
         guilt = Guilt.INNOCENT if innocent else Guilt.of_begun(begun_ones)
         lost = [
             Lost(e.task_id, e.claim, guilt if e.phase is Phase.BEGUN else Guilt.INNOCENT, cause, peak) for e in held
@@ -320,17 +318,11 @@ class Supervisor:
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
+        if child.quarantine and begun:
+            return  # which is what it is for, and each task has a budget for it
         if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
-            self._slow_down(free=3 if child.ready else 0)
-
-    def _slow_down(self, free: int = 0) -> None:
-        """A child that dies young is followed by the next one after a pause that doubles. The first ones
-        that were ready are `free`: a task killed them, most likely, and the others should not wait."""
-        now = time.monotonic()
-        self._failures = self._failures + 1 if now - self._failed_at < _FORGIVEN_SECONDS else 1
-        self._failed_at = now
-        if (over := self._failures - free) > 0:
-            self._spawn_at = now + min(0.25 * 2**over, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)
+            # A task killed the first ones that were ready, most likely, and the others should not wait.
+            self._restarts[child.quarantine].slow_down(free=3 if child.ready else 0)
 
     def _start_over(self) -> None:
         """Ends the children and has the worker registered anew; `_fill` waits for that."""
