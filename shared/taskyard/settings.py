@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from . import addresses
+from . import addresses, failpoints
 from .domain.queues import check_queue_name
 from .env_files import read_env_file
 
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     queues: _CommaSeparated = Field(default=DEFAULT_QUEUES, validation_alias=_names("QUEUES"))
     task_modules: _CommaSeparated = Field(default=(), validation_alias=_names("TASK_MODULES"))
     diagnostics: bool = Field(default=False, validation_alias=_names("DIAGNOSTICS"))
+    failpoints: _CommaSeparated = Field(
+        default=(),
+        description="Places where processes die, for tests of what survives that; needs TASKYARD_DIAGNOSTICS.",
+        validation_alias=_names("FAILPOINTS"),
+    )
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = _secret(
         default=(), validation_alias=_names("SECRET_KEYS")
     )
@@ -185,6 +190,7 @@ class Settings(BaseSettings):
     @field_validator(
         "queues",
         "task_modules",
+        "failpoints",
         "cors_origins",
         "trusted_proxies",
         "worker_queues",
@@ -203,6 +209,14 @@ class Settings(BaseSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("failpoints")
+    @classmethod
+    def _failpoints(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if value and not info.data.get("diagnostics"):
+            raise ValueError("needs TASKYARD_DIAGNOSTICS, which no service that matters should have")
+        failpoints.parse(value)  # raises ValueError, with words
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -296,6 +310,11 @@ class Settings(BaseSettings):
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("TASKYARD_SMTP_SECURITY must be starttls or tls where TASKYARD_SMTP_USER is set")
         return self
+
+    @property
+    def failpoints_dir(self) -> Path:
+        """Where a failpoint leaves word that it was reached."""
+        return self.temp_dir / "failpoints"
 
     @property
     def task_life(self) -> timedelta:

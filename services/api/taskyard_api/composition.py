@@ -13,6 +13,7 @@ import falcon.asgi
 import structlog
 from sqlalchemy import Engine
 
+from taskyard import failpoints
 from taskyard.broker.connect import make_async_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
@@ -122,6 +123,7 @@ def catalogue_of(settings: Settings) -> Catalogue:
 
 def build(settings: Settings) -> Service:
     """Raises SecretsUnreadable and ValueError for a wrong setting."""
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
     catalogue = catalogue_of(settings)
     cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
     connect = partial(

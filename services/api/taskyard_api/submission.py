@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.errors import Overloaded, Refused
 from taskyard.domain.tasks import Change
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
@@ -82,13 +83,17 @@ class Submission:
 
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]
+        failpoint("submit.before")
         submitted = store.run(self._submits, lambda conn: submit(conn, tasks))
+        failpoint("submit.after")
         self._dispatch(submitted)
         written = iter(submitted.tasks)
         return [[next(written) for _ in unit] for unit in units]
 
     def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
+        failpoint("submit.before")
         outcome = store.run_transaction(self._engine, lambda conn: submit_keyed(conn, requests))
+        failpoint("submit.after")
         self._dispatch(outcome.submitted)
         return outcome.answers
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle import promote
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Recorded
@@ -67,6 +68,8 @@ class Promotion:
     def turn(self) -> None:
         """Promotes and expires what is due; afterwards `_sleep_seconds` says when to look again."""
         promoted, expired, due_in = self._leadership.write(self._step)
+        if promoted.changes:
+            failpoint("promote.after")
         self._dispatcher.dispatch(Committed(promoted.publications, promoted.outbox_id, promoted.changes))
         self._dispatcher.dispatch(Committed(changes=expired.changes))
         if expired.changes:

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from taskyard.broker.publisher import Publisher
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle import publish
 
 from .ground import Ground
@@ -81,9 +82,12 @@ class Relay:
 
     def _relay(self, found: publish.Overdue) -> int:
         for start in range(0, len(found.publications), _MESSAGES):
+            failpoint("relay.before")
             self._publisher.publish(found.publications[start : start + _MESSAGES])
         if found.outbox_ids:
+            failpoint("relay.published")
             self._leadership.write(lambda conn: publish.delete(conn, found.outbox_ids))
+            failpoint("relay.after")
         self._metrics.relayed.inc(len(found.publications))
         return len(found.publications)
 

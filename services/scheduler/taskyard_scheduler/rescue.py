@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from taskyard.domain.tasks import State
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle import rescue
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Recorded
@@ -54,6 +55,7 @@ class Rescue:
             if not orphans:
                 break
             result = self._lose(orphans)
+            failpoint("rescue.after")
             self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
             states = [change.state for change in result.changes]
             queued += states.count(State.QUEUED)

@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from taskyard import failpoints
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.types import Catalogue
@@ -42,6 +43,7 @@ def serve(settings: Settings) -> int:
     """
     bell = Bell()
     set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
     # A job that is still busy when it is due again is skipped, which is as it should be.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     metrics = Metrics("scheduler")

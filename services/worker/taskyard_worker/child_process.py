@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from taskyard import failpoints
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.settings import InvalidSettings, read_settings
 from taskyard.telemetry.logging import set_up_logging
@@ -61,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
             process=f"{plan.worker}:{plan.index}",
         )
         skills = Skills.load(settings)
+        failpoints.arm(settings.failpoints, settings.failpoints_dir)
     except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor says it once for all
         control.say(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED

@@ -26,6 +26,7 @@ from dramatiq.brokers.redis import RedisBroker
 from taskyard.broker.names import ACTOR, LANES
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Change, State
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.telemetry.metrics import Dependency
 
@@ -178,7 +179,9 @@ class Lane:
         ids = list(fetched)
         claim = uuid4()
         slots = self._desk.enter(ids, claim)
+        failpoint("claim.before")
         won = self._claim_patiently(ids, claim)
+        failpoint("claim.after")
         if won is None:
             # Shutting down while PostgreSQL is away. If a claim did get through, the rows are released when
             # the supervisor finds that nobody holds them.
@@ -190,7 +193,9 @@ class Lane:
         if won:
             self._won([running(w) for w in won], won)
         kept = self._explain(ids, won) if len(won) < len(ids) else set()
+        failpoint("acknowledge.before")
         self._inbox.acknowledge(_all({i: letters for i, letters in fetched.items() if i not in kept}))
+        failpoint("acknowledge.after")
         if kept:
             self._inbox.requeue(_all({i: fetched[i] for i in kept}))
 

@@ -27,6 +27,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Change, Released, State
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.claim import suspects
@@ -267,7 +268,9 @@ class Recorder:
         self._tell(result)
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
+        failpoint("lose.before")
         result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit))
+        failpoint("lose.after")
         log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(result.changes))
         self._counts.lost(items, result.changes)
         self._counts.recovered("child", len(result.changes))

@@ -21,6 +21,7 @@ from taskyard.catalogue.secrets import Cipher, SecretsUnreadable, revealed
 from taskyard.catalogue.types import Catalogue, TaskType
 from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
 from taskyard.settings import Settings
 from taskyard.storage.interface import Storage
@@ -82,6 +83,7 @@ class Runner:
             return
         assert slot.work is not None
         _say_started(slot.work)
+        failpoint("effect.before")
         if isinstance(guard, LoopGuard):
             self._loop.start(self._run_async(slot, slot.work, guard))
             return
@@ -171,6 +173,7 @@ class Runner:
             return outcomes.unspeakable(error)
 
     def _finished(self, slot: Slot, work: Claimed, outcome: Outcome, started: float) -> None:
+        failpoint("effect.after")
         ended = time.monotonic()
         self._desk.finished(slot, ended - started)
         self._ends.end(End(slot, outcome, ended - started, ended))

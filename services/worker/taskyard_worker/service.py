@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from taskyard import failpoints
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
@@ -42,6 +43,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     Raises Misconfigured and MetricsPortTaken.
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
     queues = settings.worker_queues or settings.queues
     try:
         catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.explanations import explanation
 from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, State
+from taskyard.failpoints import failpoint
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
@@ -183,6 +184,7 @@ class Writer:
 
     def _record(self, ends: Sequence[End]) -> None:
         """Records the ends; halves the batch where PostgreSQL cannot hold something in it."""
+        failpoint("finish.before")
         try:
             result = self._patiently(lambda conn: self._finish(conn, ends))
         except (DBAPIError, TypeError) as e:
@@ -193,6 +195,7 @@ class Writer:
             else:
                 self._condemn(ends[0], e)
             return
+        failpoint("finish.after")
         self._observe(ends, result)
         self._desk.forget([end.slot for end in ends])
         for end in ends:

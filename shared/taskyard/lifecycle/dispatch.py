@@ -26,6 +26,7 @@ from sqlalchemy import Engine
 from ..broker.publisher import Publisher
 from ..domain.errors import BrokerUnavailable, LedgerUnavailable
 from ..domain.tasks import Change, Publication
+from ..failpoints import failpoint
 from ..store import engine as ledger
 from .publish import delete
 
@@ -169,6 +170,7 @@ class Dispatcher:
             self._keep(batch)
             return
         items = [committed for _, committed in batch]
+        failpoint("publish.before")
         try:
             self._publisher.publish(
                 (p for item in items for p in item.publications),
@@ -186,6 +188,7 @@ class Dispatcher:
             # This thread must not die of one batch; the relay publishes what is left of it.
             log.exception("publish_failed")
             return
+        failpoint("publish.after")
         if self._pause:
             log.info("publish_recovered")
             self._pause = 0.0
@@ -193,6 +196,7 @@ class Dispatcher:
 
     def _delete(self) -> None:
         done, self._done = self._done, []
+        failpoint("outbox.before")
         try:
             ledger.run(self._engine, lambda conn: delete(conn, done))
         except LedgerUnavailable as e:
@@ -200,3 +204,4 @@ class Dispatcher:
             log.warning("outbox_delete_failed", rows=len(done), error=str(e))
         except Exception:
             log.exception("outbox_delete_failed", rows=len(done))
+        failpoint("outbox.after")

@@ -1,0 +1,98 @@
+"""Named places where a process can be made to die, for the tests that prove that dying there loses nothing.
+
+`TASKYARD_FAILPOINTS=claim.after` kills the process that gets there first, as `kill -9` would;
+`claim.after:3` lets it pass twice. Each place kills once: a file of its name in the directory says that it has,
+so that the process which follows, with the same environment, goes on. Refused unless TASKYARD_DIAGNOSTICS is
+set; what is not armed costs a look at one variable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+PLACES = frozenset(
+    {
+        # api
+        "submit.before",
+        "submit.after",
+        # a worker's child, in the order of a task's way
+        "claim.before",
+        "claim.after",
+        "acknowledge.before",
+        "acknowledge.after",
+        "effect.before",
+        "effect.after",
+        "finish.before",
+        "finish.after",
+        # a worker's supervisor
+        "lose.before",
+        "lose.after",
+        # scheduler
+        "promote.after",
+        "rescue.after",
+        "relay.before",
+        "relay.published",
+        "relay.after",
+        # whoever commits: api, child, supervisor, scheduler
+        "publish.before",
+        "publish.after",
+        "outbox.before",
+        "outbox.after",
+    }
+)
+
+
+class _Armed:
+    def __init__(self, counts: Mapping[str, int], directory: Path) -> None:
+        self._left = dict(counts)
+        self._directory = directory
+        self._lock = threading.Lock()
+
+    def reach(self, place: str) -> None:
+        with self._lock:
+            if place not in self._left:
+                return
+            self._left[place] -= 1
+            if self._left[place] > 0:
+                return
+            del self._left[place]
+            try:
+                (self._directory / place).touch(exist_ok=False)
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_armed: _Armed | None = None
+
+
+def failpoint(place: str) -> None:
+    """Ends this process here where that was asked for."""
+    if _armed is not None:
+        _armed.reach(place)
+
+
+def parse(wanted: Iterable[str]) -> dict[str, int]:
+    """`place` or `place:n`, the visit that is the last, by place. Raises ValueError, with words."""
+    counts = {}
+    for one in wanted:
+        place, _, nth = one.partition(":")
+        if place not in PLACES:
+            raise ValueError(f"there is no failpoint {place!r}")
+        if nth and not (nth.isascii() and nth.isdigit() and int(nth) > 0):
+            raise ValueError(f"{one!r}: the visit is a number, 1 or more")
+        counts[place] = int(nth or 1)
+    return counts
+
+
+def arm(wanted: Iterable[str], directory: Path) -> None:
+    """Arms these in this process; `directory` is shared by all that may die. Raises ValueError and OSError."""
+    counts = parse(wanted)
+    if counts:
+        directory.mkdir(parents=True, exist_ok=True)
+        global _armed  # noqa: PLW0603 - one variable is what makes a failpoint free where nothing is armed
+        _armed = _Armed(counts, directory)

@@ -1,0 +1,225 @@
+"""A process that dies right before or right after anything becomes durable, or is told, loses nothing and does
+nothing twice that was not under way.
+
+Everywhere the same is asked afterwards: each task has succeeded, by one attempt; its effect happened once, or
+twice where an attempt died after it had begun; nothing waits to be published; Redis holds nothing of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from taskyard.failpoints import PLACES
+from taskyard_dev.servers import Valkey
+from tests.support.effects import effects
+from tests.support.fleet import Fleet, children, wait_for
+from tests.support.leftovers import leftovers
+
+pytestmark = pytest.mark.e2e
+
+_DATABASE = 60  # of the numbered ones of the shared Valkey, for this module alone
+CHILD = [
+    *("claim.before", "claim.after", "acknowledge.before", "acknowledge.after", "effect.before", "effect.after"),
+    *("finish.before", "finish.after", "publish.before", "publish.after"),
+]
+SUPERVISOR = ["lose.before", "lose.after"]
+API = ["submit.before", "submit.after", "publish.before", "publish.after", "outbox.before", "outbox.after"]
+RELAY = ["relay.before", "relay.published", "relay.after"]
+LEADER = ["promote.after", "rescue.after"]
+
+
+class Yard:
+    """An API and a scheduler that stay; what is to die comes and goes."""
+
+    def __init__(self, fleet: Fleet, valkey: Valkey) -> None:
+        self.fleet = fleet
+        self._valkey = valkey
+        fleet.start_api()
+        self.scheduler = fleet.start_scheduler()
+
+    @contextmanager
+    def armed(self, place: str, nth: int = 1) -> Iterator[Path]:
+        """What is started meanwhile dies there; the path exists from then on."""
+        directory = self.fleet.home / f"temp-{uuid4().hex[:8]}"
+        names = {"TASKYARD_FAILPOINTS": f"{place}:{nth}", "TASKYARD_TEMP_DIR": str(directory)}
+        self.fleet.environment.update(names)
+        try:
+            yield directory / "failpoints" / place
+        finally:
+            for name in names:
+                del self.fleet.environment[name]
+
+    @contextmanager
+    def worker(self, *more: str, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+        worker = self.fleet.start_worker(*more, threads=threads)
+        yield worker
+        if worker.poll() is None:
+            worker.terminate()
+            assert worker.wait(20) == 0
+
+    def replace_scheduler(self) -> subprocess.Popen[bytes]:
+        """Another one leads at once: the one before it goes in an orderly way, where it still runs."""
+        self.scheduler.terminate()
+        self.scheduler.wait(20)
+        self.scheduler = self.fleet.start_scheduler()
+        return self.scheduler
+
+    def age_outbox(self) -> None:
+        """As if ten seconds had passed, after which the relay takes up what nobody published."""
+        self.fleet.query("UPDATE outbox SET created_at = created_at - interval '10 s' RETURNING id")
+
+    def check(self, ids: list[str], *, at_most: int = 1, seconds: float = 20) -> None:
+        fleet = self.fleet
+        assert fleet.wait_final(ids, seconds) == {"succeeded": len(ids)}
+        runs = Counter(effects(fleet.effects))
+        assert {runs[i] for i in ids} <= set(range(1, at_most + 1)), runs
+        for task_id in ids:
+            task = fleet.task(task_id)
+            assert (task.claim, task.worker_id, task.failures) == (None, None, 0)
+            assert [a.outcome for a in fleet.attempts(task_id)].count("succeeded") == 1
+            assert task.attempt >= runs[task_id]
+        self.age_outbox()
+        wait_for(lambda: not fleet.query("SELECT id FROM outbox"), 15, "the outbox to be empty")
+        with self._valkey.client(_DATABASE) as client:
+            wait_for(lambda: not leftovers(client), 15, f"Redis to forget it all: {leftovers(client)}")
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Yard]:
+    with valkey.client(_DATABASE) as client:
+        client.flushdb()
+    fleet = Fleet(tmp_path_factory.mktemp("yard"), new_database(), valkey.database_url(_DATABASE))
+    try:
+        yield Yard(fleet, valkey)
+    finally:
+        fleet.stop()
+
+
+def test_every_failpoint_has_its_case() -> None:
+    assert {*CHILD, *SUPERVISOR, *API, *RELAY, *LEADER} == PLACES
+
+
+@pytest.mark.parametrize("place", CHILD)
+def test_a_child_dies_there(yard: Yard, place: str) -> None:
+    with yard.armed(place) as reached, yard.worker(threads=1):
+        ids = yard.fleet.submit_many(3, "tests.effect")
+        wait_for(reached.exists, 20, f"a death at {place}")
+        # Only what had begun, and was not recorded yet, may happen again. What a child tells comes at any time.
+        yard.check(
+            ids, at_most=2 if place in {"effect.after", "finish.before", "publish.before", "publish.after"} else 1
+        )
+
+
+@pytest.mark.parametrize("place", CHILD)
+def test_a_busy_child_dies_there(yard: Yard, place: str) -> None:
+    with yard.armed(place, nth=3) as reached, yard.worker(threads=4):
+        ids = yard.fleet.submit_many(60, "tests.effect", {"seconds": 0.02})
+        wait_for(reached.exists, 20, f"a death at {place}")
+        yard.check(ids, at_most=2)
+
+
+@pytest.mark.parametrize("place", SUPERVISOR)
+def test_a_supervisor_dies_there(yard: Yard, place: str) -> None:
+    fleet = yard.fleet
+    with yard.armed(place) as reached:
+        first = fleet.start_worker(threads=1)
+    task_id = fleet.submit("tests.effect", {"seconds": 2.0})
+    wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
+    os.kill(children(first.pid)[0], signal.SIGKILL)
+    wait_for(reached.exists, 10, f"a death at {place}")
+    assert first.wait(5) == -signal.SIGKILL
+    with yard.worker(threads=1):
+        yard.age_outbox()
+        yard.check([task_id], at_most=2)
+
+
+@pytest.mark.parametrize("place", API)
+def test_the_api_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
+    fleet = yard.fleet
+    other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
+    known = int(fleet.query("SELECT count(*) AS n FROM task")[0].n)
+    other.environment |= {"TASKYARD_FAILPOINTS": place, "TASKYARD_TEMP_DIR": str(tmp_path)}
+    try:
+        api = other.start_api()
+        with yard.worker(threads=1):
+            # A caller who heard nothing, or no more, asks again with the same key.
+            key = {"Idempotency-Key": f"the only one: {place}"}
+            with suppress(httpx.TransportError):
+                other.http.post("/tasks", json={"name": "tests.effect"}, headers=key)
+            wait_for((tmp_path / "failpoints" / place).exists, 10, f"a death at {place}")
+            assert api.wait(5) == -signal.SIGKILL
+            other.start_api()
+            again = other.http.post("/tasks", json={"name": "tests.effect"}, headers=key)
+            assert again.status_code == 202
+            yard.age_outbox()
+            yard.check([again.json()["id"]])
+        assert fleet.query("SELECT count(*) AS n FROM task")[0].n == known + 1
+    finally:
+        other.stop()
+
+
+@pytest.mark.parametrize("place", RELAY)
+def test_a_relay_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
+    fleet = yard.fleet
+    # An API that dies before it publishes leaves something for the relay.
+    other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
+    other.environment |= {"TASKYARD_FAILPOINTS": "publish.before", "TASKYARD_TEMP_DIR": str(tmp_path)}
+    with yard.armed(place) as reached:
+        scheduler = yard.replace_scheduler()
+        try:
+            api = other.start_api()
+            with suppress(httpx.TransportError):
+                other.http.post("/tasks", json={"name": "tests.effect"})
+            api.wait(10)
+        finally:
+            other.stop()
+        (task,) = fleet.query("SELECT id FROM task WHERE finished_at IS NULL")
+        yard.age_outbox()
+        wait_for(reached.exists, 15, f"a death at {place}")
+        assert scheduler.wait(5) == -signal.SIGKILL
+    yard.replace_scheduler()
+    with yard.worker(threads=1):
+        yard.check([str(task.id)])
+
+
+def test_a_leader_dies_between_promoting_and_publishing(yard: Yard) -> None:
+    fleet = yard.fleet
+    with yard.armed("promote.after") as reached:
+        scheduler = yard.replace_scheduler()
+    task_id = fleet.submit("tests.effect", delay_seconds=0.5)
+    wait_for(reached.exists, 15, "its death")
+    assert scheduler.wait(5) == -signal.SIGKILL
+    assert fleet.task(task_id).state == "queued"
+    yard.age_outbox()
+    yard.replace_scheduler()
+    with yard.worker(threads=1):
+        yard.check([task_id])
+
+
+def test_a_leader_dies_between_rescuing_and_publishing(yard: Yard) -> None:
+    fleet = yard.fleet
+    with yard.armed("rescue.after") as reached:
+        scheduler = yard.replace_scheduler()
+    worker = fleet.start_worker(threads=1)
+    task_id = fleet.submit("tests.effect", {"seconds": 60.0})
+    wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
+    fleet.query("UPDATE task SET params = '{}' WHERE id = :id RETURNING id", id=UUID(task_id))  # quick, the next time
+    worker.kill()
+    worker.wait(5)
+    wait_for(reached.exists, 25, "the death of its rescuer")
+    assert scheduler.wait(5) == -signal.SIGKILL
+    assert fleet.task(task_id).state == "queued"
+    yard.age_outbox()
+    yard.replace_scheduler()
+    with yard.worker(threads=1):
+        yard.check([task_id], at_most=2)
