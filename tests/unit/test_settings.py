@@ -54,6 +54,7 @@ WRONG = [
     ("TASKYARD_QUEUES", "default.DQ"),
     ("TASKYARD_WORKER_QUEUES", "default,höhe"),
     ("TASKYARD_DIAGNOSTICS", "perhaps"),
+    ("TASKYARD_FAILPOINTS", "claim.before"),
     ("TASKYARD_TASK_TIMEOUT_HOURS", "nan"),
     ("TASKYARD_CRASH_LIMIT", "0"),
     ("TASKYARD_REPLAY_PER_SECOND", "0"),
@@ -92,6 +93,13 @@ def test_a_wrong_value_stops_with_one_line_that_names_the_variable_that_was_set(
     assert said.startswith(f"{variable}: ")
     assert len(said.splitlines()) == 1
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("value", ["claim.befor", "claim.before:0", "claim.before:x"])
+def test_a_failpoint_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    said = wrong(monkeypatch, TASKYARD_FAILPOINTS=value, TASKYARD_DIAGNOSTICS="1")
+    assert said.startswith("TASKYARD_FAILPOINTS: ")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_lease_shorter_than_two_beats_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

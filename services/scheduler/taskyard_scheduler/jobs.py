@@ -81,7 +81,14 @@ class Work:
         inventory = Inventory(client, names)
         self.relay = Relay(leadership, publisher, ground, self.metrics)
         self.rebuild = Rebuild(leadership, publisher, ground, inventory, self.metrics, self.broker)
-        maintenance = Maintenance(leadership, client, names, settings.queues, clock=clock)
+        maintenance = Maintenance(
+            leadership,
+            client,
+            names,
+            settings.queues,
+            silence=timedelta(seconds=settings.worker_lease_seconds),
+            clock=clock,
+        )
         missing = Missing(
             leadership,
             self.dispatcher,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -34,7 +35,11 @@ return 0
 
 class Maintenance:
     """Dramatiq's own maintenance (it runs with each command of ours, workers have it switched off), and a
-    search for payloads that no list leads to any more."""
+    search for payloads that no list leads to any more.
+
+    After `silence` a consumer counts as gone, and what it had fetched goes to others. One that lives, and only waits
+    for PostgreSQL with what it fetched, loses nothing but the race for the claim.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Maintenance:
         names: Names,
         queues: Sequence[str],
         *,
+        silence: timedelta = timedelta(seconds=20),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leadership = leadership
@@ -52,7 +58,11 @@ class Maintenance:
         self._clock = clock
         make_broker: Any = RedisBroker
         self._broker = make_broker(
-            client=client, middleware=[], namespace=names.namespace, maintenance_chance=MAINTENANCE_SCALE
+            client=client,
+            middleware=[],
+            namespace=names.namespace,
+            maintenance_chance=MAINTENANCE_SCALE,
+            heartbeat_timeout=int(silence.total_seconds() * 1000),
         )
         self._delete_if_idle = client.register_script(_DELETE_IF_IDLE)
         self._search_at = 0.0
@@ -61,7 +71,7 @@ class Maintenance:
     def turn(self) -> None:
         queues = {*self._configured, *self._leadership.read(queue_names)}
         for queue in queues:
-            # Any command will do: messages that a consumer fetched which has been silent for 60 s are
+            # Any command will do: messages that a consumer fetched which has been silent for so long are
             # queued again.
             self._broker.do_qsize(queue)
         self._remove_wake_lists()

@@ -122,6 +122,7 @@ class Child:
         broker = LanesBroker(  # type: ignore[no-untyped-call]
             client=self._client, namespace=settings.namespace, middleware=[], maintenance_chance=0
         )
+        broker.broker_id = plan.inbox
 
         def ask(ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
             with database.watched(LedgerUnavailable):

@@ -25,6 +25,8 @@ class Plan:
     queues: list[str]
     threads: int
     overrides: dict[str, Any]
+    inbox: str
+    """As whom it fetches from Redis: what it leaves there when it dies can be told by that."""
     quarantine: bool = False
 
 

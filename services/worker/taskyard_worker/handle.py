@@ -42,6 +42,7 @@ class Handle:
     line: socket.socket
     table: SlotTable
     started: float
+    inbox: str
     quarantine: bool = False
     ready: bool = False
     worn: str | None = None
@@ -80,7 +81,7 @@ class Handle:
             theirs.close()
             table.hand_down()
         ours.setblocking(False)
-        child = cls(plan.index, process, ours, table, time.monotonic(), plan.quarantine)
+        child = cls(plan.index, process, ours, table, time.monotonic(), plan.inbox, plan.quarantine)
         child.say(asdict(plan))
         return child
 

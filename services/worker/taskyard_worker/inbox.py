@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import redis
 import structlog
@@ -85,7 +85,8 @@ class Inbox:
             while (wanted := room - len(found)) > 0:
                 payloads = self._fetch(queue, wanted)
                 for payload in payloads:
-                    if payload is None:  # acknowledged before, or lost: `sweep` forgets its id
+                    if payload is None:  # acknowledged before, or lost
+                        self.doubt()  # its id counts as fetched all the same, until `sweep` forgets it
                         continue
                     try:
                         task_id, message_id = decode(payload)
@@ -147,6 +148,11 @@ class Inbox:
         """Every 30 s and after an error, requeues what was stranded."""
         if time.monotonic() - self._swept < SWEEP_SECONDS:
             return
+        if self.put_back():
+            self._swept = time.monotonic()
+
+    def put_back(self) -> bool:
+        """Requeues all that counts as fetched, with a wake-up. False where a full Redis has no room for that."""
         for queue in self._queues:
             members: Any = self._client.smembers(self._names.acks(self._broker.broker_id, queue))
             if not members:
@@ -158,12 +164,27 @@ class Inbox:
                 try:
                     self.requeue((queue, i) for i in good)
                 except redis.OutOfMemoryError:
-                    return  # they stay where they are until there is room; fetching makes some
+                    return False  # they stay where they are until there is room; fetching makes some
+                self._client.lpush(self._names.wake(queue), "1")  # for whoever waits by now
                 log.warning("messages_requeued", queue=queue, messages=len(good))
             self._client.srem(self._names.acks(self._broker.broker_id, queue), *members)
             if hopeless := [m for m, i in zip(members, stranded, strict=True) if i not in good]:
                 self._client.hdel(self._names.messages(queue), *hopeless)
-        self._swept = time.monotonic()
+        return True
+
+
+def salvage(client: redis.Redis, names: Names, queues: Sequence[str], inbox: str) -> None:
+    """Puts back what a child that died had fetched and not acknowledged, for others to take at once. What was
+    claimed is not won a second time. Where Redis does not answer, the scheduler does it when the child has been
+    silent for long enough.
+    """
+    make_broker: Any = RedisBroker
+    broker = make_broker(client=client, middleware=[], namespace=names.namespace, maintenance_chance=0)
+    broker.broker_id = inbox
+    try:
+        Inbox(broker, names, queues, child=uuid4(), client=client).put_back()
+    except redis.RedisError as e:
+        log.warning("inbox_not_salvaged", error=str(e))
 
 
 def _by_queue(letters: Iterable[Letter]) -> dict[str, list[str]]:

@@ -93,6 +93,7 @@ class Recorder:
         task_types: Sequence[str],
         worker: Worker,
         counts: Counts,
+        salvage: Callable[[str], None],
         database: Dependency | None = None,
     ) -> None:
         self._engine = engine
@@ -102,6 +103,7 @@ class Recorder:
         self._types = list(task_types)
         self._worker = worker
         self._counts = counts
+        self._salvage = salvage
         self._database = database
         self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -155,6 +157,10 @@ class Recorder:
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child, as soon as the ledger answers."""
         self._given.put(partial(self._lose, cause, items))
+
+    def salvage(self, inbox: str) -> None:
+        """Has what a child had fetched from Redis, and not claimed, put back."""
+        self._given.put(partial(self._salvage, inbox))
 
     def condemn(self, verdict: Verdict) -> None:
         """Records what an attempt came to that did not end by itself."""

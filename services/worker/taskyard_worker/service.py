@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from taskyard import failpoints
+from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue import types as catalogue_types
@@ -22,6 +24,7 @@ from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
 from .enforcer import Enforcer
+from .inbox import salvage
 from .listener import Listener
 from .metrics import SupervisorMetrics
 from .recorder import Recorder
@@ -55,8 +58,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         statement_timeout=timedelta(seconds=10),
         application_name="taskyard-worker supervisor",
     )
-    redis_url = settings.redis_url.get_secret_value()
-    dispatcher = Dispatcher(engine, make_publisher(redis_url, Names(settings.namespace)))
+    redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
+    dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     heartbeat = Heartbeat("worker", settings.health_file)
     metrics = SupervisorMetrics.start(settings, catalogue, queues)
     metrics.metrics.watch_pool(engine)
@@ -83,9 +86,10 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         task_types=catalogue.names,
         worker=supervisor,
         counts=metrics,
+        salvage=partial(salvage, make_redis(redis_url), names, queues),
         database=metrics.metrics.dependency("database"),
     )
-    listener = Listener(redis_url, Names(settings.namespace), concerns=supervisor.holds, look=supervisor.recorder.look)
+    listener = Listener(redis_url, names, concerns=supervisor.holds, look=supervisor.recorder.look)
     supervisor.listen()
     try:
         if not _register(supervisor, heartbeat):

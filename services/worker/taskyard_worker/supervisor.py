@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -239,6 +239,7 @@ class Supervisor:
             queues=self.queues,
             threads=1 if quarantine else self.threads,
             overrides=self._overrides,
+            inbox=str(uuid4()),
             quarantine=quarantine,
         )
         child = Handle.spawn(
@@ -306,6 +307,7 @@ class Supervisor:
         ]
         if lost:
             self.recorder.lost(cause, lost)
+        self.recorder.salvage(child.inbox)
         # After that: a beat that comes in between finds the claims neither held nor on their way.
         with self._lock:
             del self._children[child.pid]

@@ -39,7 +39,7 @@ def test_messages_of_a_dead_consumer_come_back(
     maintenance.turn()
     assert len(office.messages(queue)) == 1  # it may still be alive
     heartbeats = "taskyard:__heartbeats__"
-    office.client.zadd(heartbeats, {broker.broker_id: (time.time() - 61) * 1000})
+    office.client.zadd(heartbeats, {broker.broker_id: (time.time() - 21) * 1000})  # a worker's lease is 20 s
     maintenance.turn()
     assert set(office.messages(queue)) == {p.message_id for p in publications}
     maintenance.turn()

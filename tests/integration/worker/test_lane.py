@@ -12,8 +12,9 @@ import pytest
 
 from taskyard.lifecycle.claim import Claimed
 from taskyard_worker import inbox as inbox_module
+from taskyard_worker.inbox import salvage
 from taskyard_worker.slots import Phase
-from tests.integration.worker.parts import Bench
+from tests.integration.worker.parts import QUEUES, Bench
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,29 @@ def test_payloads_that_are_gone_or_not_ours_hold_nobody_up_and_are_forgotten(ben
     lane.inbox.doubt()
     lane.inbox.sweep()
     assert (lane.unacknowledged(), bench.payloads(), bench.waiting()) == (0, 0, 0)
+
+
+def test_an_id_that_was_queued_twice_is_forgotten_before_the_next_fetch(bench: Bench) -> None:
+    lane = bench.lane(bench.desk(threads=1))
+    (task_id,) = bench.put()
+    bench.publish([task_id])  # as by a relay that died before it deleted its outbox row
+    lane.finish(lane.take())
+    lane.take()
+    lane.take()
+    assert (lane.unacknowledged(), bench.payloads(), bench.waiting()) == (0, 0, 0)
+
+
+def test_what_a_dead_child_had_fetched_is_there_for_others_at_once(bench: Bench) -> None:
+    ids = bench.put(3)
+    dead, other = bench.lane(), bench.lane()
+    claimed = bench.claim(ids[:1])
+    fetched = dead.inbox.fetch(3, ["default"])
+    assert list(fetched) == ids
+    salvage(bench.client, bench.names, QUEUES, dead.broker.broker_id)
+    assert dead.unacknowledged() == 0
+    assert [slot.task_id for slot in other.take()] == ids[1:], "what was claimed is not won twice"
+    assert [work.id for work in claimed] == ids[:1]
+    assert (bench.waiting(), bench.payloads(), other.unacknowledged()) == (0, 0, 0)
 
 
 def test_a_message_under_a_wrong_id_is_not_requeued_for_ever(bench: Bench) -> None:

@@ -40,6 +40,7 @@ class Stage:
         self.given_up = threading.Event()
         self.counted: list[tuple[str, int]] = []
         self.losses: list[Lost] = []
+        self.salvaged: list[str] = []
         self.quiet = Quiet()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
         self.recorder = Recorder(
@@ -50,6 +51,7 @@ class Stage:
             task_types=[NAME],
             worker=self,
             counts=self,
+            salvage=self.salvaged.append,
         )
         self.recorder.register()
         bench.worker_id = self.recorder.worker_id

@@ -31,7 +31,7 @@ def start() -> Iterator[Start]:
         ours.setblocking(False)
         table = SlotTable.create(8)
         table.hand_down()
-        started.append(Handle(0, process, ours, table, time.monotonic()))
+        started.append(Handle(0, process, ours, table, time.monotonic(), "its inbox"))
         return started[-1]
 
     yield make

@@ -1,0 +1,41 @@
+"""Failpoints: there by name, free where nothing is armed, and deadly once."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from taskyard.failpoints import PLACES
+
+ROOT = Path(__file__).parents[2]
+_VISIT = """
+import sys
+from pathlib import Path
+from taskyard.failpoints import arm, failpoint
+
+arm([sys.argv[1]], Path(sys.argv[2]))
+for visit in range(3):
+    failpoint("claim.before")
+    failpoint("claim.after")
+    print("visit", visit + 1, flush=True)
+"""
+
+
+def visit(armed: str, directory: Path) -> tuple[int, list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", _VISIT, armed, directory], capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_the_nth_visit_is_the_last_and_the_process_that_follows_goes_on(tmp_path: Path) -> None:
+    assert visit("claim.after:2", tmp_path / "new") == (-signal.SIGKILL, ["visit 1"])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["claim.after"]
+    assert visit("claim.after:2", tmp_path / "new") == (0, ["visit 1", "visit 2", "visit 3"])
+
+
+def test_every_place_is_somewhere_in_the_code_and_every_one_there_has_a_name() -> None:
+    sources = [path for part in ("shared", "services") for path in (ROOT / part).rglob("*.py")]
+    used = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
+    assert used == PLACES
