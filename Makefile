@@ -85,6 +85,11 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
 		|| { echo "an address got into the locked requirements" >&2; exit 1; }
 
+MINUTES ?= 2
+.PHONY: chaos
+chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## Measure throughput and latency next to bare Dramatiq (ARGS="--rounds 1")
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -60,14 +60,14 @@ FAMILY = TaskType(
 
 @implements(EFFECT)
 def effect(params: EffectParams, context: TaskContext) -> EffectResult:
-    _leave(context)
+    leave_effect(context)
     _sleep(params.seconds)
     return EffectResult(attempt=context.attempt)
 
 
 @implements(STUBBORN)
 def go_on(params: StubbornParams, context: TaskContext) -> EffectResult:
-    _leave(context)
+    leave_effect(context)
     until = time.monotonic() + params.seconds
     while time.monotonic() < until:
         try:
@@ -87,7 +87,8 @@ def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
-def _leave(context: TaskContext) -> None:
+def leave_effect(context: TaskContext) -> None:
+    """Appends the task's id to the file of effects."""
     # One write of a short line to a file opened for appending is not interleaved with others.
     descriptor = os.open(os.environ[FILE_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

@@ -65,7 +65,7 @@ class Fleet:
             [_BIN / "taskyard-api", "keys", "bootstrap"],
             env=self.environment, check=True, timeout=60, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        process = self._start("taskyard-api", "serve")
+        process = self.start("taskyard-api", "serve")
         ready = f"http://127.0.0.1:{self.port}/health/ready"
         wait_for(lambda: answers(ready), 30, "the API to be ready")
         return process
@@ -74,7 +74,7 @@ class Fleet:
         self, *more: str, queues: str = "default", processes: int = 1, threads: int = 4
     ) -> subprocess.Popen[bytes]:
         before = self.workers()
-        process = self._start(
+        process = self.start(
             "taskyard-worker", "run", "--queues", queues, "--processes", str(processes),
             "--threads", str(threads), *more,
             TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
@@ -84,12 +84,12 @@ class Fleet:
         return process
 
     def start_scheduler(self, **more: str) -> subprocess.Popen[bytes]:
-        return self._start(
+        return self.start(
             "taskyard-scheduler", "run",
             TASKYARD_HEALTH_FILE=str(self.home / f"scheduler-{len(self.processes)}.alive"), **more,
         )  # fmt: skip
 
-    def _start(self, command: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
         log = (self.home / f"{len(self.processes)}-{command}.log").open("wb")
         process = subprocess.Popen(
             [_BIN / command, *arguments],

@@ -76,7 +76,7 @@ class Yard:
 
     def start_raw(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Without waiting for anything."""
-        return self.fleet._start("taskyard-worker", "run", "--queues", "default", *arguments)
+        return self.fleet.start("taskyard-worker", "run", "--queues", "default", *arguments)
 
 
 @pytest.fixture
