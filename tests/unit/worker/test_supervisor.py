@@ -31,6 +31,7 @@ class Dead:
     table: SlotTable = field(default_factory=make_table)
     verdicts: dict[Any, Any] = field(default_factory=dict)
     index: int = 0
+    inbox: str = "its inbox"
     pid: int = 1
     ready: bool = True
     worn: str | None = None
@@ -77,7 +78,7 @@ class Yard:
             on_exit=ignore,
             on_turn=ignore,
         )
-        recorder: Any = SimpleNamespace(lost=lambda cause, items: self.lost.extend(items))
+        recorder: Any = SimpleNamespace(lost=lambda cause, items: self.lost.extend(items), salvage=lambda inbox: None)
         self.supervisor.recorder = recorder
 
     def reap(self, child: Any) -> list[Guilt]:
