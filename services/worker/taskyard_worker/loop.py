@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import types
 from collections.abc import Coroutine, Generator
 from typing import Any
 
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 
+# Until an interrupt is asked for again: the first one may have been swallowed by what the coroutine awaited.
+_APART_SECONDS = 1.0
+
+
+# Both asyncio's word for it and ours: what waits on behalf of the coroutine (a TaskGroup, `wait_for`) takes its own
+# coroutines along only for asyncio's.
+
 
 class CancelledOnLoop(TaskCancelled, asyncio.CancelledError):
-    """What a cancelled coroutine meets: both asyncio's word for it and ours."""
+    """What a cancelled coroutine meets."""
+
+
+class SoftLimitOnLoop(SoftTimeLimitExceeded, asyncio.CancelledError):
+    """What a coroutine meets at its soft limit."""
 
 
 class Loop:
@@ -52,6 +64,8 @@ class LoopGuard:
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
         self._asked: type[Interrupt] | None = None
+        self._asked_at = 0.0
+        self._cancels = 0  # asyncio counts them, and so do we
         self.met_soft_limit = False
 
     async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -63,10 +77,11 @@ class LoopGuard:
             self._task = None
 
     def interrupt(self, kind: type[Interrupt]) -> bool:
-        """Raises it where the coroutine waits. False where it does not run, or has not met the last one."""
-        if self._task is None or self._asked is not None:
+        """Raises it where the coroutine waits. False where it does not run, or was interrupted a moment ago."""
+        now = time.monotonic()
+        if self._task is None or (self._asked is not None and now - self._asked_at < _APART_SECONDS):
             return False
-        self._asked = kind
+        self._asked, self._asked_at = kind, now
         self._loop.call_soon_threadsafe(self._cancel)
         return True
 
@@ -77,13 +92,14 @@ class LoopGuard:
 
     def _cancel(self) -> None:
         if self._task is not None and self._asked is not None:
+            self._cancels += 1
             self._task.cancel()
 
     def _take(self) -> Interrupt:
         kind, self._asked = self._asked, None
         if kind is SoftTimeLimitExceeded:
             self.met_soft_limit = True
-            return SoftTimeLimitExceeded()
+            return SoftLimitOnLoop()
         return CancelledOnLoop()
 
     @types.coroutine
@@ -102,7 +118,9 @@ class LoopGuard:
             except asyncio.CancelledError as e:
                 error = e
                 if self._asked is not None and self._task is not None:
-                    self._task.uncancel()  # dealt with: what the coroutine does next may wait again
+                    for _ in range(self._cancels):
+                        self._task.uncancel()  # dealt with: what the coroutine does next may wait again
+                    self._cancels = 0
                     error = self._take()
             except BaseException as e:  # noqa: BLE001 - whatever it is, it is the coroutine's
                 error = e

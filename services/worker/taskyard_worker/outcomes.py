@@ -16,6 +16,7 @@ from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import (
     HardTimeLimitExceeded,
+    Interrupt,
     Retry,
     SoftTimeLimitExceeded,
     TaskCancelled,
@@ -32,8 +33,6 @@ _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
 # Shorter lines of a longer secret (`}`, `-----`) say nothing, and stand everywhere else too.
 _TELLING = 8
-
-_LIMIT_CODES = {SoftTimeLimitExceeded: "soft_time_limit", HardTimeLimitExceeded: "hard_time_limit"}
 
 Redact = Callable[[str], str]
 
@@ -80,7 +79,7 @@ def of_limit(
     decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
     fault = replace(
         fault_of(error, retryable=policy.is_retryable(error), redact=redact),
-        message=explanation(_LIMIT_CODES[type(error)], seconds=f"{seconds:g}"),
+        message=explanation(_limit_code(error), seconds=f"{seconds:g}"),
     )
     return Failed(fault) if isinstance(decision, GiveUp) else RetryIn(fault, decision)
 
@@ -106,19 +105,36 @@ def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> 
         case Retry():
             code, words = "retry_requested", str(error)
         case TimeLimitExceeded():
-            code, words = _LIMIT_CODES[type(error)], "It ran longer than it may."
+            code, words = _limit_code(error), "It ran longer than it may."
         case _:
             code, words = "task_exception", str(error) or type(error).__name__
-    lines = "".join(traceback.format_exception(error))
+    # A hard limit is raised nowhere, so there is no trace to show.
+    lines = "" if isinstance(error, HardTimeLimitExceeded) else "".join(traceback.format_exception(error))
     kind = FailureKind.TIMEOUT if isinstance(error, TimeLimitExceeded) else FailureKind.EXCEPTION
     return Fault(
         _clean(code)[:100],
         _clean(redact(words))[:_MAX_MESSAGE],
-        type(error).__name__,
+        _type_name(error),
         retryable,
         kind,
-        _clean(redact(lines))[-_MAX_TRACEBACK:],
+        _clean(redact(lines))[-_MAX_TRACEBACK:] or None,
     )
+
+
+def _limit_code(error: TimeLimitExceeded) -> str:
+    return "hard_time_limit" if isinstance(error, HardTimeLimitExceeded) else "soft_time_limit"
+
+
+def _type_name(error: BaseException) -> str:
+    """As people know it: a coroutine meets its soft limit as a class of our own."""
+    return SoftTimeLimitExceeded.__name__ if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
+
+
+def root_of(error: BaseException) -> BaseException:
+    """The interrupt that ended a task where it comes in a group, as out of an `asyncio.TaskGroup`."""
+    while isinstance(error, BaseExceptionGroup) and (found := error.subgroup(Interrupt)) is not None:
+        error = found.exceptions[0]
+    return error
 
 
 def unspeakable(error: BaseException) -> Failed:

@@ -161,6 +161,7 @@ class Runner:
 
     def _failed(self, work: Claimed, error: BaseException, redact: Callable[[str], str]) -> Outcome:
         policy, limits = self._catalogue[work.name].retry, Limits.of(work)
+        error = outcomes.root_of(error)
         budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
         try:
             if isinstance(error, SoftTimeLimitExceeded):

@@ -290,14 +290,14 @@ def test_a_soft_limit_that_is_not_caught_is_a_failed_attempt_and_tried_again() -
 def test_an_async_task_meets_its_interrupts_where_it_waits() -> None:
     import asyncio
 
-    kinds: list[type[BaseException]] = []
+    met: list[BaseException] = []
 
     async def task(params: Input, ctx: TaskContext) -> Output:
         for _ in range(2):
             try:
                 await asyncio.sleep(30)
             except SoftTimeLimitExceeded as e:
-                kinds.append(type(e))
+                met.append(e)
         return Output(value=1)
 
     yard = Yard(task)
@@ -312,8 +312,71 @@ def test_an_async_task_meets_its_interrupts_where_it_waits() -> None:
     while not yard.ends and time.monotonic() < deadline:
         time.sleep(0.01)
     assert yard.ends[0].outcome == Cancelled()
-    assert kinds == [SoftTimeLimitExceeded]
+    assert len(met) == 1
     assert not yard.desk.is_touched, "no exception was raised into a thread"
+
+
+def interrupted(yard: Yard, *kinds: type[Interrupt]) -> Outcome:
+    """What an async task comes to that meets these where it waits."""
+    slot = yard.claim()
+    yard.runner.run(slot)
+    deadline = time.monotonic() + 10
+    for kind in kinds:
+        assert slot.run is not None
+        while not slot.run.interrupt(kind) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)
+    while not yard.ends and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return yard.ends[0].outcome
+
+
+@pytest.mark.parametrize("in_body", [False, True])
+@pytest.mark.parametrize("kind", [SoftTimeLimitExceeded, TaskCancelled])
+def test_what_an_async_task_has_started_in_a_group_ends_with_it(kind: type[Interrupt], in_body: bool) -> None:
+    import asyncio
+
+    ended: list[str] = []
+
+    async def part() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def task(params: Input, ctx: TaskContext) -> Output:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(part())
+            if in_body:
+                await asyncio.sleep(30)
+        return Output(value=1)
+
+    outcome = interrupted(Yard(task), kind)
+    assert ended == ["cancelled"] * 2
+    if kind is TaskCancelled:
+        assert outcome == Cancelled()
+    else:
+        assert isinstance(outcome, RetryIn)
+        assert (outcome.fault.code, outcome.fault.type) == ("soft_time_limit", "SoftTimeLimitExceeded")
+
+
+def test_an_interrupt_that_was_swallowed_on_the_way_does_not_keep_the_next_one_out() -> None:
+    import asyncio
+
+    async def deaf() -> None:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+
+    async def task(params: Input, ctx: TaskContext) -> Output:
+        await asyncio.create_task(deaf())
+        await asyncio.sleep(30)
+        return Output(value=1)
+
+    assert interrupted(Yard(task), SoftTimeLimitExceeded, TaskCancelled) == Cancelled()
 
 
 def test_a_task_that_ends_is_not_interrupted_any_more() -> None:
