@@ -16,7 +16,7 @@ from uuid import UUID
 from taskyard.domain.errors import Interrupt
 from taskyard.lifecycle.claim import Claimed
 
-from .limits import Limits
+from .limits import UNLIMITED, Limits
 from .slots import Phase, SlotTable
 
 # Finished tasks that wait for the writer; more would only pile up while PostgreSQL is away.
@@ -43,7 +43,7 @@ class Interruptible(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One claim. `work` is there once the claim was won, `run` once it has begun."""
+    """One claim. `work` and its limits are there once the claim was won, `run` once it has begun."""
 
     index: int
     task_id: UUID
@@ -52,6 +52,7 @@ class Slot:
     claimed_at: float
     is_async: bool = False
     work: Claimed | None = None
+    limits: Limits = UNLIMITED
     run: Interruptible | None = None
     begun_at: float = 0.0
     is_told: bool = False
@@ -164,7 +165,7 @@ class Desk:
                     continue
                 slot.work, slot.claimed_at, slot.phase = work, now, Phase.CLAIMED
                 slot.is_async = self.is_async(work.name)
-                limits = Limits.of(work)
+                limits = slot.limits = Limits.of(work)
                 self._table.describe(
                     slot.index,
                     name=work.name,
@@ -261,10 +262,7 @@ class Desk:
             return [
                 s
                 for s in self._slots.values()
-                if s.phase is Phase.BEGUN
-                and not s.is_told
-                and s.work is not None
-                and now - s.begun_at >= Limits.of(s.work).soft_seconds
+                if s.phase is Phase.BEGUN and not s.is_told and now - s.begun_at >= s.limits.soft_seconds
             ]
 
     @property

@@ -38,6 +38,8 @@ class Guard:
     `call` belongs to that thread, `interrupt` to any other one.
     """
 
+    __slots__ = ("_depth", "_lock", "_pending", "_raised", "_raised_at", "_thread", "shield")
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread = 0  # in which the function runs now
@@ -104,6 +106,8 @@ class Guard:
 class _Shield:
     """`with guard.shield:` around what the platform does in a task's thread. Nests."""
 
+    __slots__ = ("_guard",)
+
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
@@ -143,6 +147,8 @@ def _let_arrive() -> None:
 
 class ShieldedStorage:
     """A storage whose steps are not interrupted; between them a task can be."""
+
+    __slots__ = ("_shield", "_storage")
 
     def __init__(self, storage: Storage, guard: Guard) -> None:
         self._storage = storage

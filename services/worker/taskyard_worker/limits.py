@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from taskyard.lifecycle.claim import Claimed
@@ -10,7 +11,8 @@ from taskyard.lifecycle.claim import Claimed
 LAST_WORDS_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+# Made for every task: frozen, it would be several times as dear.
+@dataclass(slots=True, eq=False)
 class Limits:
     """The limits of an attempt: its own, or the end of the task's life where that comes first (`expires`)."""
 
@@ -27,3 +29,6 @@ class Limits:
         end = max(0.0, work.life_left_seconds)
         last = end + LAST_WORDS_SECONDS
         return cls(min(soft, end), min(hard, last), end < soft, last < hard)
+
+
+UNLIMITED = Limits(math.inf, math.inf)

@@ -89,14 +89,14 @@ class Runner:
             return
         started = time.monotonic()
         try:
-            outcome = self._outcome(slot.work, started, guard)
+            outcome = self._outcome(slot.work, slot.limits, started, guard)
         except BaseException as e:  # noqa: BLE001 - whatever it is, the claim must come to an end
-            outcome = self._failed(slot.work, e, str)
+            outcome = self._failed(slot.work, slot.limits, e, str)
         self._finished(slot, slot.work, outcome, started)
 
-    def _outcome(self, work: Claimed, started: float, guard: Guard) -> Outcome:
+    def _outcome(self, work: Claimed, limits: Limits, started: float, guard: Guard) -> Outcome:
         task_type = self._catalogue[work.name]
-        prepared = self._prepare(work, task_type, started, guard)
+        prepared = self._prepare(work, task_type, started + limits.soft_seconds, guard)
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
@@ -105,19 +105,19 @@ class Runner:
                 returned = guard.call(self._functions[work.name], params, context)
                 return outcomes.of_return(task_type, returned, partial=guard.met_soft_limit)
             except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
-                return self._failed(work, e, context.redact)
+                return self._failed(work, limits, e, context.redact)
 
     async def _run_async(self, slot: Slot, work: Claimed, guard: LoopGuard) -> None:
         started = time.monotonic()
         try:
-            outcome = await self._outcome_async(work, started, guard)
+            outcome = await self._outcome_async(work, slot.limits, started, guard)
         except BaseException as e:  # noqa: BLE001
-            outcome = self._failed(work, e, str)
+            outcome = self._failed(work, slot.limits, e, str)
         self._finished(slot, work, outcome, started)
 
-    async def _outcome_async(self, work: Claimed, started: float, guard: LoopGuard) -> Outcome:
+    async def _outcome_async(self, work: Claimed, limits: Limits, started: float, guard: LoopGuard) -> Outcome:
         task_type = self._catalogue[work.name]
-        prepared = self._prepare(work, task_type, started, guard)
+        prepared = self._prepare(work, task_type, started + limits.soft_seconds, guard)
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
@@ -126,10 +126,10 @@ class Runner:
                 returned = await guard.call(self._functions[work.name](params, context))
                 return outcomes.of_return(task_type, returned, partial=guard.met_soft_limit)
             except BaseException as e:  # noqa: BLE001 - a CancelledError of its own making too
-                return self._failed(work, e, context.redact)
+                return self._failed(work, limits, e, context.redact)
 
     def _prepare(
-        self, work: Claimed, task_type: TaskType[Any, Any], started: float, guard: Guard | LoopGuard
+        self, work: Claimed, task_type: TaskType[Any, Any], soft_deadline: float, guard: Guard | LoopGuard
     ) -> tuple[Any, TaskContext] | Failed:
         try:
             params = task_type.read(work.params, self._cipher)
@@ -147,7 +147,7 @@ class Runner:
             sink=self._sink,
             submitter=self._submitter,
             connect=self._connect,
-            soft_deadline=started + Limits.of(work).soft_seconds,
+            soft_deadline=soft_deadline,
             tags=work.tags,
             request_id=work.request_id,
             traceparent=work.traceparent,
@@ -159,8 +159,8 @@ class Runner:
         )
         return params, context
 
-    def _failed(self, work: Claimed, error: BaseException, redact: Callable[[str], str]) -> Outcome:
-        policy, limits = self._catalogue[work.name].retry, Limits.of(work)
+    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+        policy = self._catalogue[work.name].retry
         error = outcomes.root_of(error)
         budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
         try:
