@@ -66,13 +66,13 @@ class Crew(Scene):
         n=one_of_them,
         what=st.sampled_from(["all", "all", "all", "fetch", "claim", "suspect"]),
         begins=st.sampled_from([True, True, False]),
-        how=st.sampled_from(["done", "done", "done", "answer_lost", "not_acknowledged"]),
+        how=st.sampled_from(["done", "done", "repeated", "answer_lost", "not_acknowledged"]),
     )
     def a_child_takes_work(self, n: int, what: str, begins: bool, how: str) -> None:
         child = self._child(n)
         match what:
             case "all":
-                self._work(child, 1 + n % 4, begins=begins)
+                self._work(child, 1 + n % 4, begins=begins, how=how)
             case "suspect" if child.is_idle:
                 self._claim_suspect(child, how)
             case "fetch" if child.is_idle:
@@ -86,14 +86,14 @@ class Crew(Scene):
         is_work = waits or not all(c.is_idle for c in self.children) or self.office.messages(QUEUE)
         return bool(self.children and is_work)
 
-    def _work(self, child: Child, room: int, *, begins: bool) -> None:
+    def _work(self, child: Child, room: int, *, begins: bool, how: str = "done") -> None:
         """The usual way, in one go."""
         while self.committed:
             self._publish(0)
         if child.is_idle:
             child.letters = self._inbox(child).fetch(room, [QUEUE])
         if not child.is_idle:
-            self._claim(child, "done")
+            self._claim(child, how)
         for hold in self.holds:
             hold.has_begun |= begins and hold.worker is child.worker and hold.attempt is not None
 
@@ -103,9 +103,11 @@ class Crew(Scene):
         won = self._ask_for(child, token, ids, is_alone=is_alone)
         if how == "answer_lost":
             return
+        if how == "repeated":
+            won = self._ask_for(child, token, ids, is_alone=is_alone)
         child.unanswered = None
         self._settle(token, won)
-        if how == "done":
+        if how != "not_acknowledged":
             self._acknowledge(child, {w.id for w in won})
         child.letters = {}
 
@@ -187,17 +189,15 @@ class Crew(Scene):
         weight=12,
         when=lambda self: self._rivals(),
         n=one_of_them,
-        outcome=st.sampled_from([Succeeded(1), RetryIn(FAULT, timedelta(0)), None]),
+        outcome=st.sampled_from([Succeeded(1), RetryIn(FAULT, timedelta(0))]),
     )
-    def a_stale_claim_meets_another(self, n: int, outcome: Outcome | None) -> None:
+    def a_stale_claim_meets_another(self, n: int, outcome: Outcome) -> None:
         """Its task runs elsewhere by now: whatever comes of the old attempt wins nothing."""
         rivals = self._rivals()
         hold = rivals[n % len(rivals)]
         self._report(hold)
-        if outcome is not None:
-            self._finish(hold, outcome)
-        else:
-            self._lose([Lost(hold.task.id, hold.claim, Guilt.GUILTY, "killed")])
+        self._lose([Lost(hold.task.id, hold.claim, Guilt.GUILTY, "killed")])
+        self._finish(hold, outcome)
 
     def _rivals(self) -> list[Hold]:
         stale = [h for h in self.holds if h.attempt and h.task.claim != h.claim]
