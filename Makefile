@@ -90,6 +90,10 @@ MINUTES ?= 2
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
+	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## Measure throughput and latency next to bare Dramatiq (ARGS="--rounds 1")
 	$(BIN)/python -m benchmarks $(ARGS)

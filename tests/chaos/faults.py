@@ -157,11 +157,11 @@ class Faults:
         return [(row.id, row.attempt) for row in rows]
 
     def _kill_scheduler(self) -> None:
+        """The one that leads, where that can be told."""
         leader, killed_at = self._leader(), time.monotonic()
-        role = self._rng.choice(_SCHEDULERS)
-        led = leader == self._plant.pid(role)
-        self._kill(role)
-        while led and time.monotonic() - killed_at < _FOLLOWED_SECONDS:
+        leading = [role for role in _SCHEDULERS if self._plant.pid(role) == leader]
+        self._kill(leading[0] if leading else self._rng.choice(_SCHEDULERS))
+        while leading and time.monotonic() - killed_at < _FOLLOWED_SECONDS:
             if self._leader() not in {None, leader}:
                 self.journal.followed_seconds.append(time.monotonic() - killed_at)
                 return
