@@ -23,8 +23,8 @@ WAKE_TOKENS = 64
 
 class Publisher:
     """Writes what Dramatiq's own `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test
-    holds the two together), for many messages at once and in an order that is safe when cut off in the
-    middle: a payload without its id is found by reconcile, never an id without its payload.
+    holds the two together), for many messages at once, all or nothing: a payload whose id was lost, in a
+    connection that was cut or a log that ends in the middle, would look like a message that waits.
     """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
@@ -52,7 +52,7 @@ class Publisher:
         if not (by_queue or changes or wake_scheduler or cancels):
             return 0
         now_ms = int(time.time() * 1000)
-        pipe = self.client.pipeline(transaction=False)
+        pipe = self.client.pipeline(transaction=True)
         for queue, wanted in by_queue.items():
             payloads: dict[Any, Any] = {
                 message_id: encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
