@@ -168,11 +168,18 @@ def status(
     typer.echo(f"{task['id']}  {task['name']}  {task['state']}")
     if task["progress"] is not None:
         typer.echo(f"  progress  {_percent(task['progress'])}{task['progress']['message']}")
-    typer.echo(f"  attempt   {task['attempt']} of {task['max_attempts']}, queue {task['queue']}")
+    typer.echo(f"  attempt   {task['attempt']} of {task['max_attempts']}{_crashes(task)}, queue {task['queue']}")
+    if task["cancel_requested_at"] is not None and task["finished_at"] is None:
+        typer.echo(f"  asked to stop at {task['cancel_requested_at']}")
     if task["error"] is not None:
         typer.echo(f"  error     {task['error']['message']} ({task['error']['code']})")
     if task["result"] is not None:
         typer.echo(f"  result    {orjson.dumps(task['result']).decode()}")
+
+
+def _crashes(task: dict[str, Any]) -> str:
+    # These count apart from the attempts that are allowed.
+    return f" ({task['crashes']} ended its process)" if task["crashes"] else ""
 
 
 def _percent(progress: dict[str, Any]) -> str:

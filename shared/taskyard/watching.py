@@ -16,6 +16,10 @@ _COLOURS = {
     "failed": "red",
     "expired": "red",
     "crashed": "red",
+    "suspected": "red",
+    "cancel_requested": "yellow",
+    "cancel_forced": "yellow",
+    "soft_time_limit": "yellow",
     "retrying": "yellow",
     "cancelled": "yellow",
 }
@@ -59,9 +63,39 @@ def _draw(bars: Progress, bar: Any, data: dict[str, Any]) -> None:
     bars.update(bar, description=escape(str(data.get("message") or "")))
 
 
+# Of steps that have no words of their own.
+_WORDS = {
+    "cancel_delivered": "the task was told to stop",
+    "cancel_acknowledged": "the task has come to an end",
+    "cancel_forced": "its process was to be ended",
+    "soft_time_limit": "the task was told that its time is over",
+    "claim_asserted": "PostgreSQL had forgotten that it runs",
+}
+
+
 def _line(kind: str, event: dict[str, Any]) -> str:
-    data = event.get("data") or {}
-    error = data.get("error") or {}
-    words = data.get("message") or error.get("message") or data.get("cause") or data.get("worker") or ""
+    words = _words(kind, event.get("attempt") or 0, event.get("data") or {})
     colour = _COLOURS.get(kind, "cyan")
-    return f"[dim]{escape(str(event.get('at', ''))[11:19])}[/] [{colour}]{escape(kind):12}[/] {escape(str(words))}"
+    time = escape(str(event.get("at", ""))[11:19])
+    return f"[dim]{time}[/] [{colour}]{escape(kind.replace('_', ' ')):19}[/] {escape(words)}"
+
+
+def _words(kind: str, attempt: int, data: dict[str, Any]) -> str:
+    error = data.get("error") or {}
+    if kind == "started":
+        return f"attempt {attempt} on {data.get('worker') or 'a worker'}"
+    if kind == "submitted":
+        return f"{data.get('name', '')}, queue {data.get('queue', '')}" + _by(data.get("submitted_by"))
+    said = data.get("message") or error.get("message") or data.get("cause") or data.get("reason") or _WORDS.get(kind)
+    words = str(said or data.get("worker") or "") + _by(data.get("by"))
+    if peak := data.get("peak_memory_bytes"):
+        words += f" Its memory reached {peak / 1024**2:.0f} MiB."
+    if again := data.get("retry_at") or data.get("until"):
+        words += f" Again at {str(again)[11:19]}."
+    if parent := data.get("follows"):
+        words += f", with the task {parent} that submitted it"
+    return words.strip()
+
+
+def _by(who: str | None) -> str:
+    return f" by {who}" if who else ""
