@@ -108,6 +108,7 @@ class Recorder:
         self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: deque[Callable[[], None]] = deque()
         self._unheld: set[tuple[UUID, UUID]] = set()
+        self._awaited: set[tuple[UUID, UUID]] = set()  # whose end is on its way to the ledger
         self._looking = threading.Event()
         self.worker_id = uuid4()
         self._registered = threading.Event()
@@ -156,6 +157,7 @@ class Recorder:
 
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child, as soon as the ledger answers."""
+        self._awaited.update((item.task_id, item.claim) for item in items)
         self._given.put(partial(self._lose, cause, items))
 
     def salvage(self, inbox: str) -> None:
@@ -164,6 +166,7 @@ class Recorder:
 
     def condemn(self, verdict: Verdict) -> None:
         """Records what an attempt came to that did not end by itself."""
+        self._awaited.add((verdict.task_id, verdict.claim))
         self._given.put(partial(self._condemn, verdict, time.monotonic()))
 
     def look(self) -> None:
@@ -221,8 +224,12 @@ class Recorder:
         job = self._jobs.popleft()
         try:
             job()
+        except LedgerUnavailable:
+            self._jobs.append(job)
+            raise
         except Exception:
             self._jobs.append(job)  # behind the others: whatever is wrong with it may not be with them
+            self._awaited.clear()  # nor may their claims wait for it: nobody holds them
             raise
 
     def _beat(self) -> None:
@@ -233,7 +240,7 @@ class Recorder:
             self._worker.give_up()
             return
         held = self._compare()
-        unheld = {(h.task_id, h.claim) for h in held} - self._ours()
+        unheld = {(h.task_id, h.claim) for h in held} - self._ours() - self._awaited.copy()
         twice = unheld & self._unheld
         self._unheld = unheld - twice
         if twice:
@@ -270,12 +277,14 @@ class Recorder:
         late = time.monotonic() - since
         end = Finished(verdict.task_id, verdict.claim, verdict.outcome, verdict.run_seconds, late)
         result = ledger.run(self._engine, lambda conn: finish(conn, [end]))
+        self._awaited.discard((verdict.task_id, verdict.claim))
         self._counts.condemned(verdict, result.changes)
         self._tell(result)
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
         failpoint("lose.before")
         result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._settings.crash_limit))
+        self._awaited.difference_update((item.task_id, item.claim) for item in items)
         failpoint("lose.after")
         log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(result.changes))
         self._counts.lost(items, result.changes)

@@ -313,7 +313,8 @@ class Supervisor:
             del self._children[child.pid]
         self._let_go(child)
         child.close()
-        why = None if self.is_stopping else child.why_replaced(code)
+        closed = child.quarantine and code == 0  # no suspect is left: nobody follows it
+        why = None if self.is_stopping or closed else child.why_replaced(code)
         self._on_exit(child.index, child.pid, why)
         if child.is_condemned or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)

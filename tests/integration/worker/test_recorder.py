@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
-from taskyard.domain.tasks import Change
+from taskyard.domain.tasks import Cancelled, Change
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
@@ -140,6 +140,26 @@ def test_one_beat_is_not_enough_to_take_a_claim_back(bench: Bench, engine: Engin
     assert bench.states([held[0]]) == ["running"], "the two beats must follow each other"
     stage.recorder._beat()
     assert bench.states([held[0]]) == ["queued"]
+
+
+def test_an_end_that_waits_to_be_recorded_is_not_taken_for_a_claim_that_nobody_holds(
+    bench: Bench, engine: Engine
+) -> None:
+    # PostgreSQL is back, and a beat comes before the record of what ended meanwhile.
+    stage = Stage(bench, engine)
+    ended, died = stage.claim(2)
+    verdict = Verdict(*ended, NAME, Cancelled("it did not stop", forced=True), 2.0, "it did not stop")
+    stage.recorder.condemn(verdict)
+    stage.recorder.lost("killed", [lost(died)])
+    for _ in range(3):
+        stage.recorder._beat()
+    assert bench.states([ended[0], died[0]]) == ["running"] * 2
+    stage.recorder.start()
+    wait_for(lambda: bench.states([ended[0], died[0]]) == ["cancelled", "queued"], 5, "both records")
+    stage.recorder.stop(5.0)
+    assert not stage.recorder._awaited
+    outcomes = [row.outcome for row in bench.query("SELECT outcome FROM task_attempt ORDER BY outcome")]
+    assert outcomes == ["cancelled", "crashed"]
 
 
 def test_what_died_with_a_child_is_recorded_at_once(stage: Stage) -> None:

@@ -39,6 +39,7 @@ class Dead:
     is_silent: bool = False
     is_condemned: bool = False
     why_killed: str | None = None
+    code: int = -signal.SIGSEGV
 
     def __post_init__(self) -> None:
         self.line, other = socket.socketpair()
@@ -52,7 +53,7 @@ class Dead:
         return []
 
     def reap(self) -> tuple[int, Any]:
-        return -signal.SIGSEGV, SimpleNamespace(ru_maxrss=1)
+        return self.code, SimpleNamespace(ru_maxrss=1)
 
     def why_replaced(self, code: int) -> str:
         return "signal"
@@ -66,6 +67,7 @@ class Yard:
 
     def __init__(self) -> None:
         self.lost: list[Lost] = []
+        self.replaced: list[str | None] = []
         ignore: Any = lambda *_: None  # noqa: E731
         self.supervisor = Supervisor(
             processes=1,
@@ -75,7 +77,7 @@ class Yard:
             drain_seconds=1.0,
             enforcer=Enforcer(Catalogue([]), grace_seconds=10.0, condemn=ignore),
             spawn_environment=lambda index: {},
-            on_exit=ignore,
+            on_exit=lambda index, pid, why: self.replaced.append(why),
             on_turn=ignore,
         )
         recorder: Any = SimpleNamespace(lost=lambda cause, items: self.lost.extend(items), salvage=lambda inbox: None)
@@ -137,3 +139,10 @@ def test_children_that_die_without_a_task_come_back_slower_and_only_their_kind(
         yard.reap(Dead(0, quarantine=quarantine))
     assert yard.pause(quarantine=quarantine) > 0
     assert yard.pause(quarantine=not quarantine) <= 0
+
+
+def test_a_quarantine_that_closes_is_not_counted_as_replaced(make_yard: Make) -> None:
+    yard = make_yard()
+    yard.reap(Dead(0, quarantine=True, retiring=True, code=0))
+    yard.reap(Dead(0, retiring=True, code=0))
+    assert yard.replaced == [None, "signal"]
