@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Client:
                 away_since = now if away_since is None else away_since
                 if now - away_since > _PATIENCE_SECONDS:
                     raise
-            time.sleep(0.0 if is_final else 0.5)
+            if away_since is not None or not is_final:
+                time.sleep(random.uniform(0.25, 0.75))  # apart from the others that lost their stream with this one
 
     def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent | None]:
         """The events; before them None, once the server has answered."""

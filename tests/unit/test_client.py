@@ -1,0 +1,40 @@
+"""The HTTP client of the `taskyard` command, against answers that are made up."""
+
+from types import SimpleNamespace
+from uuid import UUID
+
+import httpx
+import pytest
+
+from taskyard import client
+from taskyard.client import ApiAway, Client
+
+TASK = UUID(int=1)
+
+
+def test_following_asks_now_and_then_of_an_api_that_went_away_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a minute, then it is told; also between the word that the task is final and the look that brings the rest."""
+    now, asked = 0.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        assert asked < 1000, "it asks without a pause"
+        if asked == 1:
+            return httpx.Response(200, text="retry: 1000\n\n")
+        if asked == 2:
+            return httpx.Response(200, json={"finished_at": "2026-01-31T12:00:00Z"})
+        raise httpx.ConnectError("refused", request=request)
+
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    caller = Client("http://api.test", "ty_key")
+    caller._http = httpx.Client(base_url="http://api.test/api/v1/", transport=httpx.MockTransport(answer))
+    with pytest.raises(ApiAway):
+        list(caller.follow(TASK))
+    assert 60 < now < 62
+    assert asked > 60
+    caller.close()
