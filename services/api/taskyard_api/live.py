@@ -277,6 +277,7 @@ class Live:
             return
         for watch in self._everybody():
             standing = found.get(watch.task_id)
-            if standing is not None and standing != watch.standing:
+            # None: a failover or a restore lost it. Who waits looks again, and finds that there is no such task.
+            if standing is None or standing != watch.standing:
                 watch.standing = standing
-                watch.tell(final=standing[0] in _FINAL)
+                watch.tell(final=standing is None or standing[0] in _FINAL)

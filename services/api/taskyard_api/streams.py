@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
@@ -50,7 +51,7 @@ class Streams:
         self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None, words: Words
     ) -> AsyncIterator[SSEvent]:
         """The timeline behind `after` and what is added to it, until the final event, or until the key is no longer
-        good.
+        good or the task no longer there.
 
         Progress that is overwritten in place comes as events without an id.
         """
@@ -58,11 +59,14 @@ class Streams:
         with self._live.watch(task_id) as watch, self._meters.sse_clients.track_inprogress():
             yield SSEvent(retry=1000, comment="taskyard")
             while not watch.closed and await self._still_good(authorization):
-                page = await self._page(task_id, after)
-                if page is None:
+                try:
+                    page = await self._page(task_id, after)
+                except (LedgerUnavailable, Overloaded):
                     yield SSEvent(comment="waiting for the database")
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(random.uniform(0.5, 1.5))
                     continue
+                if page is None:
+                    return  # a failover or a restore lost the task: who asks again is told 404
                 for event in page.events:
                     shown = views.event(event, words, with_traceback=caller.has(Scope.MANAGE))
                     yield SSEvent(data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"])
@@ -89,10 +93,7 @@ class Streams:
             return True
 
     async def _page(self, task_id: UUID, after: EventId) -> Timeline | None:
-        try:
-            return await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=_PAGE))
-        except (LedgerUnavailable, Overloaded):
-            return None
+        return await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=_PAGE))
 
     async def _until_changed(self, watch: Watch) -> bool:
         changed = await watch.changed(self._heartbeat)

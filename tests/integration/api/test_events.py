@@ -16,7 +16,7 @@ import redis
 import redis.asyncio
 
 from taskyard.broker.publisher import encode_changes
-from taskyard.client import ServerEvent, parse_events
+from taskyard.client import ApiRefused, Client, ServerEvent, parse_events
 from taskyard.domain.tasks import Change, RetryIn, State
 from taskyard_api import answers, auth, composition, live
 from taskyard_api.auth import CACHE_SECONDS
@@ -259,6 +259,30 @@ def test_a_revoked_key_that_only_waits_is_let_go_at_a_heartbeat(
 
 def subscribers(client: redis.Redis, namespace: str) -> int:
     return int(client.pubsub_numsub(f"{namespace}:events")[0][1])
+
+
+def test_a_task_that_the_ledger_forgot_is_not_waited_for(start_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failover of PostgreSQL may lose the newest: whoever follows one of them is told that it isn't there."""
+    monkeypatch.setattr(live, "_CHECK_SECONDS", 0.2)
+    api = start_api(namespace="forgotten")
+    task = api.submit()["id"]
+    answered: list[int] = []
+
+    def wait() -> None:
+        answered.append(api.http.get(f"/api/v1/tasks/{task}?wait=60").status_code)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    caller = Client(api.url, api.http.headers["Authorization"].removeprefix("Bearer "))
+    followed = caller.follow(UUID(task))
+    assert next(followed).kind == "submitted"
+    with api.engine.connect() as conn:
+        conn.exec_driver_sql(f"DELETE FROM task WHERE id = '{task}'")
+    with pytest.raises(ApiRefused, match="no such task"):
+        next(followed)
+    waiting.join(10)
+    assert answered == [404]
+    caller.close()
 
 
 def test_redis_is_listened_to_only_while_somebody_follows(
