@@ -34,13 +34,15 @@ FROM (
 # One step in ix_task_live. The ledger says which queues there are, not the settings: a task type may bring its own.
 _NEXT_QUEUE = sa.text("SELECT queue FROM task WHERE finished_at IS NULL AND queue > :queue ORDER BY queue LIMIT 1")
 
+# The outbox is spread out to single ids so that PostgreSQL can hash them: after an outage it holds all that was
+# submitted meanwhile, and looking through its arrays for each task took 14 s with 40,000 rows, against 50 ms.
 _STILL = """
     SELECT t.id, t.queue, t.publication
     FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS s(id, number)
     JOIN task t ON t.id = s.id AND t.publication = s.number
     WHERE t.state = 'queued' AND t.suspicions = 0
       AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
-      AND NOT EXISTS (SELECT FROM outbox o WHERE t.id = ANY(o.task_ids))
+      AND NOT EXISTS (SELECT FROM (SELECT unnest(task_ids) AS id FROM outbox) o WHERE o.id = t.id)
 """
 
 _STILL_QUEUED = sa.text(f"{_STILL} ORDER BY t.id")

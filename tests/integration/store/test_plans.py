@@ -197,6 +197,21 @@ def test_a_turn_of_reconcile_is_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: inventory.box(conn, suspects), pages=N * 20 + 100)
 
 
+def test_reconcile_reads_a_long_outbox_once_a_page(seeded: Seeded) -> None:
+    """After an outage of Redis the outbox holds what was submitted meanwhile: a row a task at worst."""
+    inventory = Inventory(redis.Redis(), Names())
+    ids = seeded.conn.execute(sa.text("SELECT id FROM task WHERE state = 'queued' LIMIT 500")).scalars()
+    suspects = [Publication(i, "default", 1) for i in ids]
+    with seeded.conn.begin_nested() as undone:
+        fill = "INSERT INTO outbox (task_ids) SELECT ARRAY[gen_random_uuid()] FROM generate_series(1, 5000)"
+        seeded.conn.execute(sa.text(fill))
+        for verb in (inventory.still_queued, inventory.box):
+            for plan in plans_of(seeded.conn, lambda conn, verb=verb: verb(conn, suspects)):  # type: ignore[misc]
+                compared = max(n.get("Rows Removed by Join Filter", 0) for n in plan.nodes())
+                assert compared < 1_000_000, f"{compared} of 2,500,000 comparisons:\n{plan}"
+        undone.rollback()
+
+
 def test_reading_tasks_by_their_ids_is_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: reads.task_by_id(conn, seeded.queued[0]), pages=10)
     seeded.measure(lambda conn: reads.standings(conn, seeded.queued), pages=N * 15)
