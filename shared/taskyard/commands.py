@@ -9,6 +9,7 @@ import typer
 from .settings import InvalidSettings, Settings, read_settings
 
 FAILED, USAGE, AWAY = 1, 2, 3
+NOT_MIGRATED = "the database is not migrated: run `taskyard-api migrate`."
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogLevel = Annotated[

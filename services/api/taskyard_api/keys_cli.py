@@ -11,7 +11,7 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 
-from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
+from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
 from taskyard.domain.api_keys import ApiKey, make_key, read_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
@@ -39,7 +39,7 @@ def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
     except LedgerUnavailable as e:
         program.fail(f"PostgreSQL does not answer: {e}", AWAY)
     except ProgrammingError:
-        program.fail("The database is not migrated: run `taskyard-api migrate`.", FAILED)
+        program.fail(NOT_MIGRATED, FAILED)
     finally:
         engine.dispose()
 

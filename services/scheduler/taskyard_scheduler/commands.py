@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from taskyard.commands import AWAY, FAILED, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, AsJson, LogLevel, fail, settings_or_exit, typer_app
 
 from . import dead_letters
 
@@ -82,6 +82,8 @@ def reconcile(
     The leader does this all the time; by hand it tells how things stand. Missing is what has been queued for over 30
     seconds, is on nobody's way to Redis, and is not known there at two looks. Exit code 1: --dry-run found something.
     """
+    from sqlalchemy.exc import ProgrammingError
+
     from taskyard.broker.connect import make_redis
     from taskyard.broker.names import Names
     from taskyard.broker.publisher import make_publisher
@@ -99,14 +101,17 @@ def reconcile(
         settings.database_url.get_secret_value(), pool_size=1, application_name="taskyard-scheduler reconcile"
     )
     client = make_redis(settings.redis_url.get_secret_value())
+    publisher = make_publisher(settings.redis_url.get_secret_value(), names)
     try:
         inventory = Inventory(client, names)
-        publisher = make_publisher(settings.redis_url.get_secret_value(), names)
         publish = None if dry_run else partial(publish_again, engine, publisher, inventory)
         found = survey(engine, client, names, inventory, queues=settings.queues, publish=publish)
     except Unavailable as e:
         fail(PROGRAM, f"{type(e).__name__}: {str(e).splitlines()[0]}", AWAY)
+    except ProgrammingError:
+        fail(PROGRAM, NOT_MIGRATED, FAILED)
     finally:
+        publisher.client.close()
         client.close()
         engine.dispose()
     answer: dict[str, Any] = {

@@ -16,7 +16,18 @@ from sqlalchemy.exc import ProgrammingError
 
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import (
+    AWAY,
+    FAILED,
+    NOT_MIGRATED,
+    USAGE,
+    AsJson,
+    DatabaseUrl,
+    LogLevel,
+    fail,
+    settings_or_exit,
+    typer_app,
+)
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
 from taskyard.settings import Settings
@@ -244,7 +255,7 @@ def _with_ledger(settings: Settings, work: Callable[[Engine], T]) -> T:
     except LedgerUnavailable as e:
         fail(PROGRAM, f"PostgreSQL does not answer: {str(e).splitlines()[0]}", AWAY)
     except ProgrammingError:
-        fail(PROGRAM, "the database is not migrated: run `taskyard-api migrate`.", FAILED)
+        fail(PROGRAM, NOT_MIGRATED, FAILED)
     finally:
         engine.dispose()
 

@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from taskyard.store.engine import make_engine
 from tests.support.scheduling import Office, execute, put_in
 
 
@@ -86,6 +88,16 @@ def test_a_dependency_that_is_away_is_exit_code_three(database_url: str, redis_u
     assert (gone.returncode, gone.stderr.count("\n")) == (3, 1)
     gone = run("reconcile", TASKYARD_DATABASE_URL=database_url, TASKYARD_REDIS_URL="redis://127.0.0.1:1/0")
     assert (gone.returncode, gone.stderr.count("\n")) == (3, 1)
+
+
+def test_a_database_that_is_not_migrated_is_told_in_one_line(new_database: Callable[[], str], redis_url: str) -> None:
+    url = new_database()
+    engine = make_engine(url)
+    execute(engine, "DROP TABLE task CASCADE")
+    engine.dispose()
+    told = run("reconcile", "--dry-run", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert "taskyard-api migrate" in told.stderr
 
 
 def test_the_health_check_looks_at_the_age_of_a_file(tmp_path: Path) -> None:
