@@ -115,6 +115,7 @@ class Work:
         )
         self.ticked = clock()
         """When an interval job last turned."""
+        self._asked = clock()
         self._add("tick", 1.0, self._tick)
         self._add("contact", 0.5, self.contact.turn)
         self._add("queues", 60.0, self._ensure_queues)
@@ -146,8 +147,15 @@ class Work:
             self._scheduler.modify_job(job.id, next_run_time=datetime.now(UTC))
 
     def stuck(self, *, after_seconds: float) -> str | None:
-        """Which loop has not turned for so long, or None."""
+        """Which loop has not turned for so long, or None; to be asked once a second or so.
+
+        Where nobody asked for half that time, the whole process was stopped (SIGSTOP, a frozen container): its loops
+        begin afresh, for whoever wakes up first would find all others late.
+        """
         now = self._clock()
+        asked, self._asked = self._asked, now
+        if now - asked > after_seconds / 2:
+            self.ticked = self.promotion.turned = now
         if now - self.ticked > after_seconds:
             return "jobs"
         if now - self.promotion.turned > after_seconds:
