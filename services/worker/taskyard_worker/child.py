@@ -156,7 +156,7 @@ class Child:
 
         self.lane: Lane | QuarantineLane
         if plan.quarantine:
-            self.lane = QuarantineLane(self.desk, suspects=suspects, claim=ask, won=won)
+            self.lane = QuarantineLane(self.desk, suspects=suspects, claim=ask, give_up=give_up, won=won)
         else:
             self.lane = Lane(
                 Inbox(broker, names, plan.queues, child=uuid4(), client=self._client),

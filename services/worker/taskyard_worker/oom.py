@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 # Of a process in a container, whose own group is the root of what it sees, and of one outside (v2, then v1).
 _V2 = "memory.events"
 _V1 = "memory.oom_control"
+_LATELY_SECONDS = 2.0
 
 
 class OomKills:
     """Compares the kernel's count with the one of before. False wherever the kernel doesn't tell."""
 
-    def __init__(self, root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/sys/fs/cgroup"),
+        membership: Path = Path("/proc/self/cgroup"),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._files = [f for f in _candidates(root, membership) if _count(f) is not None]
-        self._seen = self._read()
+        self._before = self._seen = self._read()
+        self._look_at = 0.0
 
-    def happened(self) -> bool:
-        """Whether something in our group was killed so since the last time this was asked."""
-        before, self._seen = self._seen, self._read()
+    def look(self) -> None:
+        """Now and then: what was killed long ago is not why something dies now."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + _LATELY_SECONDS
+            self._before, self._seen = self._seen, self._read()
+
+    def happened_lately(self) -> bool:
+        """Whether something in our group was killed so in the last seconds; each kill is told once."""
+        before, self._before = self._before, self._read()
+        self._seen = self._before
         return self._seen > before
 
     def _read(self) -> int:

@@ -31,7 +31,9 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 
 class QuarantineLane:
-    """Stands in for a `Lane`: `suspects` names what waits, `claim` asks for it; both raise LedgerUnavailable."""
+    """Stands in for a `Lane`: `suspects` names what waits, `claim` asks for it; both raise LedgerUnavailable.
+    `give_up` ends a claim that cannot be read.
+    """
 
     def __init__(
         self,
@@ -39,9 +41,11 @@ class QuarantineLane:
         *,
         suspects: Callable[[], Sequence[UUID]],
         claim: Callable[[Sequence[UUID], UUID], list[Claimed]],
+        give_up: Callable[[UUID, UUID, Exception], None],
         won: Callable[[Sequence[Change], Sequence[Claimed]], None],
     ) -> None:
         self._desk = desk
+        self._give_up = give_up
         self._suspects = suspects
         self._claim = claim
         self._won = won
@@ -84,6 +88,11 @@ class QuarantineLane:
             won: list[Claimed] = []
             try:
                 won = self._claim([task_id], claim)
+            except LedgerUnavailable:
+                raise
+            except Exception as e:
+                log.exception("claim_unreadable", task_id=str(task_id))
+                self._give_up(task_id, claim, e)  # the others must not wait behind it
             finally:
                 # A claim whose answer got lost is released: nobody holds it.
                 kept = self._desk.settle(slots, won)

@@ -228,6 +228,7 @@ class Supervisor:
             self._reap(child)
         alive = self._pulse.look(self._living, is_registered=self.recorder.is_registered, is_stopping=self.is_stopping)
         self._on_turn(alive, self._pulse.unready)
+        self._oom.look()
 
     def _spawn(self, *, quarantine: bool = False) -> None:
         used = {c.index for c in self._children.values()}
@@ -295,7 +296,7 @@ class Supervisor:
         self._hear(child)  # its last words: whether it meant to go
         held = self._enforcer.bury(child, child.table.entries())
         cause = child.why_killed or cause_of(code)
-        if code == -signal.SIGKILL and child.why_killed is None and self._oom.happened():
+        if code == -signal.SIGKILL and child.why_killed is None and self._oom.happened_lately():
             cause = f"{cause}: out of memory"
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         innocent = child.why_killed is not None

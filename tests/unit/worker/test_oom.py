@@ -30,14 +30,31 @@ def test_a_count_that_grew_says_so_once(tmp_path: Path, membership: str, file: s
     own = tmp_path / "self"
     own.write_text(membership)
     kills = OomKills(tmp_path / "cgroup", own)
-    assert not kills.happened(), "what happened before is not about us"
+    assert not kills.happened_lately(), "what happened before is not about us"
     told.write_text(told.read_text().replace("oom_kill 4", "oom_kill 5"))
-    assert kills.happened()
-    assert not kills.happened()
+    assert kills.happened_lately()
+    assert not kills.happened_lately()
 
 
 def test_where_the_kernel_does_not_tell_nothing_is_claimed(tmp_path: Path) -> None:
-    assert not OomKills(tmp_path, tmp_path / "nothing").happened()
+    assert not OomKills(tmp_path, tmp_path / "nothing").happened_lately()
     (tmp_path / "self").write_text("0::/\n")
     (tmp_path / "memory.events").write_text("nonsense\noom_kill many\n")
-    assert not OomKills(tmp_path, tmp_path / "self").happened()
+    assert not OomKills(tmp_path, tmp_path / "self").happened_lately()
+
+
+def test_what_was_killed_long_ago_is_not_why_something_dies_now(tmp_path: Path) -> None:
+    file = group(tmp_path / "cgroup", "memory.events", 4)
+    own = tmp_path / "self"
+    own.write_text("0::/\n")
+    now = [0.0]
+    kills = OomKills(tmp_path / "cgroup", own, clock=lambda: now[0])
+    kills.look()
+    file.write_text(file.read_text().replace("oom_kill 4", "oom_kill 5"))  # a child of a task, say
+    for now[0] in (2.5, 5.0):
+        kills.look()
+    assert not kills.happened_lately()
+    file.write_text(file.read_text().replace("oom_kill 5", "oom_kill 6"))
+    now[0] = 7.5
+    kills.look()
+    assert kills.happened_lately(), "a look just before does not hide it"
