@@ -34,7 +34,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     enter_namespace()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
-    print(f"chaos for {options.minutes:g} minutes, seed {seed}: --seed {seed} does the same again", flush=True)
+    print(f"chaos for {options.minutes:g} minutes; --seed {seed} repeats the order of the faults", flush=True)
     home = Path(tempfile.mkdtemp(prefix="taskyard-chaos-"))
     home.chmod(0o711)
     disk = SmallDisk(home / "storage")
@@ -71,10 +71,13 @@ def run(plant: Plant, disk: SmallDisk, options: argparse.Namespace, rng: random.
         say("no more faults")
         load.stop()
     verdict = settle(plant, load.accepted, within=options.settle, watch=watch)
+    verdict.wrong += [f"refused: {answer}" for answer in load.refused]
+    verdict.wrong += ["a submit was not answered within two minutes"] * load.unanswered
     for line in tables(faults, longest_recoveries(plant, faults.journal.deaths), verdict, load, plant):
         print(line)
+    say("the longest time without an accepted submit began at {1:.1f} s and took {0:.1f} s".format(*load.longest_pause))
     report(verdict)
-    return verdict.is_good and not load.unanswered
+    return verdict.is_good
 
 
 def report(verdict: Verdict) -> None:

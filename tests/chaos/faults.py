@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from taskyard.domain.errors import LedgerUnavailable
 
 from .disk import SmallDisk
-from .plant import Plant, kill, offspring
+from .plant import ROLES, Plant, kill, offspring
 
 LEASE_SECONDS = 4.0  # of a worker, as tests.support.fleet sets it; a leader's is shorter
 _SCHEDULERS, _WORKERS = ("scheduler-1", "scheduler-2"), ("worker-1", "worker-2")
@@ -60,6 +60,7 @@ class Faults:
                 "kill -9 a worker": self._kill_worker,
                 "kill -9 a scheduler": self._kill_scheduler,
                 "kill -9 the API": lambda: self._kill("api"),
+                "SIGTERM to a service": self._terminate,
                 "stop a process for a moment": self._stop_briefly,
                 "stop a worker past its lease": lambda: self._stop(self._rng.choice(_WORKERS), LEASE_SECONDS + 3),
                 "stop a scheduler past its lease": lambda: self._stop(self._rng.choice(_SCHEDULERS), 5.0),
@@ -126,6 +127,11 @@ class Faults:
 
     def _kill(self, role: str) -> None:
         kill(self._plant.pid(role), signal.SIGKILL)
+
+    def _terminate(self) -> None:
+        """As at each deployment: it drains and ends, and another takes its place."""
+        self._plant.signal(self._rng.choice(ROLES), signal.SIGTERM)
+        time.sleep(self._rng.uniform(0.0, 3.0))
 
     def _kill_child(self) -> None:
         worker = self._plant.pid(self._rng.choice(_WORKERS))

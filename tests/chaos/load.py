@@ -29,8 +29,8 @@ class Kind:
     is_cancelled: bool = False
 
 
-def _effect(low: float, high: float, **more: Any) -> Callable[[random.Random], dict[str, Any]]:
-    return lambda rng: {"name": "tests.effect", "params": {"seconds": rng.uniform(low, high)}, **more}
+def _effect(low: float, high: float, *, name: str = "tests.effect") -> Callable[[random.Random], dict[str, Any]]:
+    return lambda rng: {"name": name, "params": {"seconds": rng.uniform(low, high)}}
 
 
 KINDS = [
@@ -38,6 +38,8 @@ KINDS = [
     Kind("long", 10, _effect(1.0, 5.0)),
     Kind("delayed", 12, lambda rng: {"name": "tests.effect", "params": {}, "delay_seconds": rng.uniform(0.5, 10)}),
     Kind("stored", 8, lambda rng: {"name": "chaos.store"}),
+    Kind("family", 5, lambda rng: {"name": "chaos.family"}),
+    Kind("async", 6, _effect(0.1, 4.0, name="chaos.wait")),
     Kind("retried", 8, lambda rng: {"name": "diagnostics.fail", "params": {"times": 2}}, has_effect=False),
     Kind(
         "failing",
@@ -70,7 +72,7 @@ KINDS = [
     Kind(
         "cancelled",
         5,
-        _effect(2.0, 6.0),
+        lambda rng: _effect(2.0, 6.0, name=rng.choice(["tests.effect", "chaos.wait"]))(rng),
         frozenset({*_WELL, ("cancelled", "cancelled"), ("cancelled", None)}),
         is_cancelled=True,
     ),
@@ -84,11 +86,16 @@ class Load:
         self.accepted: dict[UUID, Kind] = {}
         self.unanswered = 0
         """Submits that nobody answered within two minutes."""
+        self.refused: list[str] = []
+        """Answers that nobody should get."""
         self.repeated = 0
-        self._url, self._headers = url, dict(headers)
+        self.longest_pause = (0.0, 0.0)
+        """The most seconds without an accepted submit, and when they began (after the start)."""
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=10.0)  # any thread may use it
         self._pause = 1 / per_second
         self._rng = rng
         self._lock = threading.Lock()
+        self._began = self._accepted_at = time.monotonic()
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._room = threading.Semaphore(32)  # callers at a time
@@ -102,6 +109,7 @@ class Load:
         self._ended.set()
         for thread in self._threads:
             thread.join()
+        self._http.close()
 
     def _run(self) -> None:
         weights = [kind.weight for kind in KINDS]
@@ -117,28 +125,36 @@ class Load:
 
     def _call(self, kind: Kind, body: dict[str, Any], key: str, patience: float) -> None:
         try:
-            with httpx.Client(base_url=self._url, headers=self._headers, timeout=10.0) as http:
-                answer = self._post(http, "/tasks", body, {"Idempotency-Key": key})
-                if answer is None:
-                    self.unanswered += 1
-                    return
-                assert answer.status_code == 202, answer.text
-                task_id = UUID(answer.json()["id"])
-                with self._lock:
-                    self.accepted[task_id] = kind
-                if kind.is_cancelled:
-                    time.sleep(patience)
-                    cancelled = self._post(http, f"/tasks/{task_id}/cancel", None, {})
-                    assert cancelled is None or cancelled.status_code in {200, 202, 409}, cancelled.text
+            answer = self._post("/tasks", body, {"Idempotency-Key": key})
+            if answer is None:
+                self.unanswered += 1
+                return
+            if answer.status_code != 202:
+                self.refused.append(answer.text)
+                return
+            task_id = UUID(answer.json()["id"])
+            self._accept(task_id, kind)
+            if kind.is_cancelled:
+                time.sleep(patience)
+                cancelled = self._post(f"/tasks/{task_id}/cancel", None, {})
+                if cancelled is not None and cancelled.status_code not in {202, 409}:
+                    self.refused.append(cancelled.text)
         finally:
             self._room.release()
 
-    def _post(self, http: httpx.Client, path: str, body: Any, headers: dict[str, str]) -> httpx.Response | None:
+    def _accept(self, task_id: UUID, kind: Kind) -> None:
+        with self._lock:
+            self.accepted[task_id] = kind
+            now = time.monotonic()
+            self.longest_pause = max(self.longest_pause, (now - self._accepted_at, self._accepted_at - self._began))
+            self._accepted_at = now
+
+    def _post(self, path: str, body: Any, headers: dict[str, str]) -> httpx.Response | None:
         """The answer, however long it takes to get one that says yes or no."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:
-                answer = http.post(path, json=body, headers=headers)
+                answer = self._http.post(path, json=body, headers=headers)
             except httpx.TransportError:
                 pass
             else:

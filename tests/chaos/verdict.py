@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        return not self.lost and not self.wrong and self.final == self.submitted
+        return not self.lost and not self.wrong
 
 
 class Watch:
@@ -82,12 +82,14 @@ def settle(plant: Plant, accepted: Mapping[UUID, Kind], *, within: float, watch:
     while _unfinished(plant) and time.monotonic() - began < within:
         time.sleep(0.1)
     verdict.settled_seconds = time.monotonic() - began
-    rows = {row.id: row for row in plant.fleet.query("SELECT id, state, attempt, error FROM task")}
-    verdict.lost = [i for i in accepted if i not in rows or rows[i].state not in FINAL]
-    verdict.final = len(accepted) - len(verdict.lost)
+    rows = {row.id: row for row in plant.fleet.query("SELECT id, state, attempt, error, parent_id FROM task")}
+    verdict.lost = [i for i in accepted if i not in rows]
+    verdict.lost += [i for i, row in rows.items() if row.state not in FINAL]  # what tasks submitted, too
+    verdict.final = sum(row.state in FINAL for row in rows.values())
     watch.look()
     verdict.wrong += watch.changed
-    verdict.wrong += [f"{i} was never accepted and is in the ledger" for i in rows.keys() - accepted.keys()]
+    strangers = [i for i in rows.keys() - accepted.keys() if rows[i].parent_id not in accepted]
+    verdict.wrong += [f"{i} was never accepted and is in the ledger" for i in strangers]
     runs = Counter(UUID(line) for line in effects(plant.fleet.effects))
     verdict.effects_seen, verdict.doubled = len(runs), sum(n > 1 for n in runs.values())
     for task_id, kind in accepted.items():

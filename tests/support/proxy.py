@@ -149,7 +149,7 @@ class Proxy:
                 if end is not None:
                     self._writers.discard(end)
                     end.transport.abort()
-                    with suppress(OSError):
+                    with suppress(OSError, asyncio.CancelledError):
                         await end.wait_closed()
             self._tasks.discard(task)
 
