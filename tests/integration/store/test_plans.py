@@ -286,6 +286,10 @@ def test_a_page_of_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) 
     # A walk of at most 50 rows in each queue, over rows that are not in order of their making, and the 50 themselves.
     asked = dead_letters.Wanted(**wanted)
     pages = len(seeding.QUEUES) * 60 + 400
+    if seeded.is_waiting and {"name", "code"} <= wanted.keys():
+        # Few have failed here, and by its statistics the planner may look at all of a queue that share the code (some
+        # 200) for the name. Where many have failed it takes the index on both, which the other shape holds it to.
+        pages += len(seeding.QUEUES) * 200
     plans = seeded.measure(lambda conn: dead_letters.page(conn, asked), pages=pages)
     plans += seeded.measure(lambda conn: dead_letters.page(conn, asked, before=seeded.middle), pages=pages)
     for plan in plans:
