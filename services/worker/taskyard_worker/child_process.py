@@ -20,7 +20,7 @@ from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.settings import InvalidSettings, read_settings
 from taskyard.telemetry.logging import set_up_logging
 
-from . import capture, implementations
+from . import capture, implementations, oom
 from .child import Child, Skills
 from .control import HELD_SIGNALS, Control, Plan, die_with_parent
 from .slots import SlotTable
@@ -44,6 +44,7 @@ def in_one_line(error: Exception) -> str:
 def main(argv: Sequence[str]) -> int:
     control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
     die_with_parent(parent)
+    oom.offer()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
     asked = {"stop": False}
     signal.signal(signal.SIGTERM, lambda *_: asked.update(stop=True))

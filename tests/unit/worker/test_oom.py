@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taskyard_worker.oom import OomKills
+from taskyard_worker.oom import OomKills, offer
 
 
 def group(root: Path, path: str, kills: int) -> Path:
@@ -58,3 +58,10 @@ def test_what_was_killed_long_ago_is_not_why_something_dies_now(tmp_path: Path) 
     now[0] = 7.5
     kills.look()
     assert kills.happened_lately(), "a look just before does not hide it"
+
+
+def test_a_child_offers_itself_where_memory_runs_out(tmp_path: Path) -> None:
+    file = tmp_path / "oom_score_adj"
+    offer(file)
+    assert 0 < int(file.read_text()) <= 1000
+    offer(tmp_path / "no" / "such")  # elsewhere than on Linux
