@@ -68,8 +68,8 @@ def test_it_is_woken_when_something_is_due_earlier(office: Office, promotion: Pr
     started = time.monotonic()
     put_in(engine, 1, delay=0.3)
     office.publisher.publish((), wake_scheduler=True)
-    eventually(office.messages, within=3)
-    assert 0.25 < time.monotonic() - started < 1.5
+    eventually(office.messages, within=5)
+    assert 0.25 < time.monotonic() - started < 4
 
 
 def test_many_due_tasks_are_promoted_without_a_pause(office: Office, promotion: Promotion, engine: Engine) -> None:
