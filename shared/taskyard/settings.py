@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import addresses, failpoints
+from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
 from .env_files import read_env_file
 
@@ -131,7 +132,11 @@ class Settings(BaseSettings):
 
     # Worker
     worker_queues: _CommaSeparated = Field(default=(), validation_alias=_names("WORKER_QUEUES"))
-    worker_processes: int = Field(default=2, ge=1, le=64, validation_alias=_names("WORKER_PROCESSES"))
+    worker_processes: Annotated[ProcessRange, NoDecode] = Field(
+        default=ProcessRange(2, 2),
+        description="N, or MIN:MAX for as many as have work.",
+        validation_alias=_names("WORKER_PROCESSES"),
+    )
     worker_threads: int = Field(
         default=4,
         ge=1,
@@ -209,6 +214,11 @@ class Settings(BaseSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("worker_processes", mode="before")
+    @classmethod
+    def _range(cls, value: object) -> object:
+        return ProcessRange.parse(str(value)) if isinstance(value, str | int) else value
 
     @field_validator("failpoints")
     @classmethod

@@ -71,8 +71,9 @@ class Fleet:
         return process
 
     def start_worker(
-        self, *more: str, queues: str = "default", processes: int = 1, threads: int = 4
+        self, *more: str, queues: str = "default", processes: int | str = 1, threads: int = 4
     ) -> subprocess.Popen[bytes]:
+        """`processes`: a number, or MIN:MAX."""
         before = self.workers()
         process = self.start(
             "taskyard-worker", "run", "--queues", queues, "--processes", str(processes),
@@ -80,7 +81,8 @@ class Fleet:
             TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
         )  # fmt: skip
         wait_for(lambda: self.workers() > before, 30, "the worker to register")
-        wait_for(lambda: len(children(process.pid)) == processes, 30, "the worker's children")
+        first = int(str(processes).partition(":")[0])
+        wait_for(lambda: len(children(process.pid)) == first, 30, "the worker's children")
         return process
 
     def start_scheduler(self, **more: str) -> subprocess.Popen[bytes]:

@@ -66,6 +66,10 @@ WRONG = [
     ("TASKYARD_MAX_UPLOAD_BYTES", "1 GiB"),
     ("TASKYARD_RATE_LIMIT_PER_SECOND", "-1"),
     ("TASKYARD_WORKER_PROCESSES", "0"),
+    ("TASKYARD_WORKER_PROCESSES", "4:2"),
+    ("TASKYARD_WORKER_PROCESSES", "1:65"),
+    ("TASKYARD_WORKER_PROCESSES", "2:"),
+    ("TASKYARD_WORKER_PROCESSES", "many"),
     ("TASKYARD_WORKER_THREADS", "257"),
     ("TASKYARD_MAX_TASKS_PER_CHILD", "-1"),
     ("TASKYARD_DRAIN_SECONDS", "inf"),
@@ -334,3 +338,15 @@ def test_no_text_in_any_setting_does_anything_but_fit_or_stop_with_one_line(valu
         said = str(e)
     assert len(said.splitlines()) == 1
     assert said.startswith("TASKYARD_")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "bounds"), [("3", "3", (3, 3)), ("2:8", "2:8", (2, 8)), (" 4:4 ", "4", (4, 4))]
+)
+def test_a_worker_may_have_a_number_of_processes_or_a_range(
+    monkeypatch: pytest.MonkeyPatch, value: str, shown: str, bounds: tuple[int, int]
+) -> None:
+    environment(monkeypatch, TASKYARD_WORKER_PROCESSES=value)
+    found = read_settings().worker_processes
+    assert (found.minimum, found.maximum) == bounds
+    assert str(found) == shown

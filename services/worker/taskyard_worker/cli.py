@@ -34,7 +34,13 @@ def main() -> None:
 def run(
     queues: Queues = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", help="Child processes.", envvar="TASKYARD_WORKER_PROCESSES")
+        str | None,
+        typer.Option(
+            "--processes",
+            metavar="N|MIN:MAX",
+            help="Child processes; MIN:MAX: as many as have work.",
+            envvar="TASKYARD_WORKER_PROCESSES",
+        ),
     ] = None,
     threads: Annotated[
         int | None,
@@ -72,6 +78,8 @@ def run(
       taskyard-worker run --queues high_priority,default --processes 2 --threads 8
 
       taskyard-worker run --queues geo_processing,selection --processes 1 --threads 1
+
+      taskyard-worker run --processes 1:6
     """
     overrides = {
         "worker_queues": queues,

@@ -129,7 +129,7 @@ class Recorder:
             version=__version__,
             queues=self._queues,
             task_types=self._types,
-            processes=self._settings.worker_processes,
+            processes=self._settings.worker_processes.maximum,
             threads=self._settings.worker_threads,
         )
 

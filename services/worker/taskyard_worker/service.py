@@ -23,6 +23,7 @@ from taskyard.store import engine as ledger
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
+from .autoscale import Autoscale
 from .enforcer import Enforcer
 from .inbox import salvage
 from .listener import Listener
@@ -64,7 +65,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     metrics = SupervisorMetrics.start(settings, catalogue, queues)
     metrics.metrics.watch_pool(engine)
     supervisor = Supervisor(
-        processes=settings.worker_processes,
+        scale=Autoscale(
+            minimum=settings.worker_processes.minimum,
+            maximum=settings.worker_processes.maximum,
+            threads=settings.worker_threads,
+        ),
         threads=settings.worker_threads,
         queues=queues,
         overrides=overrides,
@@ -101,7 +106,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             "worker_started",
             worker=supervisor.recorder.name,
             queues=list(queues),
-            processes=supervisor.processes,
+            processes=str(settings.worker_processes),
         )
         try:
             return supervisor.run()

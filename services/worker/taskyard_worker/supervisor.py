@@ -27,6 +27,7 @@ from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.lifecycle.workers import Beat
 
+from .autoscale import Autoscale
 from .control import Plan
 from .desk import ASYNC_LIMIT, Desk
 from .enforcer import Enforcer
@@ -52,7 +53,7 @@ class Supervisor:
     def __init__(
         self,
         *,
-        processes: int,
+        scale: Autoscale,
         threads: int,
         queues: Sequence[str],
         overrides: dict[str, Any],
@@ -62,7 +63,7 @@ class Supervisor:
         on_exit: Callable[[int, int, str | None], None],
         on_turn: Callable[[bool, str | None], None],
     ) -> None:
-        self.processes = processes
+        self._scale = scale
         self.threads = threads
         self.queues = list(queues)
         self._overrides = overrides
@@ -167,6 +168,7 @@ class Supervisor:
     def run(self) -> int:
         """Until a signal ends it; returns the exit code."""
         while not self.is_stopping:
+            self._rescale()
             self._fill()
             self._turn()
             if self._given_up:
@@ -184,8 +186,8 @@ class Supervisor:
             return
         self._dismiss_interrupted()
         serving = [c.quarantine for c in self._children.values() if not (c.retiring or c.worn)]
-        missing = min(self.processes - serving.count(False), self._room)
-        alone = min(self._suspects, self.processes) - serving.count(True)
+        missing = min(self._scale.wanted - serving.count(False), self._room)
+        alone = min(self._suspects, self._scale.maximum) - serving.count(True)
         for quarantine in [False] * missing + [True] * alone:
             if self._restarts[quarantine].pause > 0:
                 continue
@@ -195,11 +197,28 @@ class Supervisor:
                 log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
                 self._restarts[quarantine].slow_down()
 
+    def _rescale(self) -> None:
+        """Sends children home where fewer are wanted: what runs in them is finished first."""
+        if self._scale.is_fixed:
+            return
+        serving = [c for c in self._living if c.ready and not (c.quarantine or c.retiring)]
+        held = {c.pid: sum(e.phase is not Phase.FINISHED for e in c.table.entries()) for c in serving}
+        fresh = [held[c.pid] for c in serving if not c.worn]
+        before = self._scale.wanted
+        self._scale.look(fresh)
+        wanted = self._scale.wanted
+        if wanted != before:
+            log.info("worker_rescaled", processes=wanted, before=before)
+        if len(fresh) >= wanted:
+            idlest = sorted(serving, key=lambda c: (not c.worn, held[c.pid]))
+            for child in idlest[: len(serving) - wanted]:
+                self._dismiss(child)
+
     @property
     def _room(self) -> int:
         """How many children may be started: what the retiring ones run may take long, and each cancellation makes
         one of them. Those that are killed soon do not count."""
-        return 2 * self.processes - sum(not c.quarantine and c.end_at is None for c in self._children.values())
+        return 2 * self._scale.maximum - sum(not c.quarantine and c.end_at is None for c in self._children.values())
 
     def _dismiss_interrupted(self) -> None:
         """They take no more at once, where another child may come in their place."""

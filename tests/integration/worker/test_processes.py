@@ -231,6 +231,15 @@ def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(yard:
     assert worker.wait(10) == 0
 
 
+def test_a_worker_with_a_range_of_processes_starts_more_while_no_thread_is_free(yard: Yard) -> None:
+    worker = yard.fleet.start_worker(processes="1:3", threads=1)
+    ids = yard.put("tests.effect", 60, seconds=0.5)
+    wait_for(lambda: len(children(worker.pid)) == 3, 30, "three children")
+    yard.wait(ids)
+    ran_in = {row.worker for row in yard.bench.query("SELECT worker FROM task_attempt")}
+    assert len(ran_in) == 3, "each of them has work"
+
+
 def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_name(yard: Yard) -> None:
     worker = yard.fleet.start_worker(threads=2)
     ids = yard.put("tests.effect", 2, seconds=20.0)

@@ -14,6 +14,7 @@ import pytest
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard_worker.autoscale import Autoscale
 from taskyard_worker.enforcer import Enforcer
 from taskyard_worker.slots import SlotTable
 from taskyard_worker.supervisor import Supervisor
@@ -41,6 +42,8 @@ class Dead:
     why_killed: str | None = None
     code: int = -signal.SIGSEGV
 
+    said: list[Any] = field(default_factory=list)
+
     def __post_init__(self) -> None:
         self.line, other = socket.socketpair()
         other.close()
@@ -51,6 +54,9 @@ class Dead:
 
     def hear(self) -> list[Any]:
         return []
+
+    def say(self, message: Any) -> None:
+        self.said.append(message)
 
     def reap(self) -> tuple[int, Any]:
         return self.code, SimpleNamespace(ru_maxrss=1)
@@ -70,7 +76,7 @@ class Yard:
         self.replaced: list[str | None] = []
         ignore: Any = lambda *_: None  # noqa: E731
         self.supervisor = Supervisor(
-            processes=1,
+            scale=Autoscale(minimum=1, maximum=1, threads=4),
             threads=4,
             queues=["default"],
             overrides={},
@@ -87,6 +93,19 @@ class Yard:
         self.supervisor._children[child.pid] = child
         self.supervisor._reap(child)
         return [item.guilt for item in self.lost]
+
+    def rescale(self, wanted: int, children: list[Any]) -> list[bool]:
+        """Which of the children are sent home where so many are wanted."""
+        scale = Autoscale(minimum=1, maximum=4, threads=4)
+        scale.wanted = wanted
+        self.supervisor._scale = scale
+        self.supervisor._children = dict(enumerate(children))
+        for pid, child in enumerate(children):
+            child.pid = pid
+        self.supervisor._rescale()
+        for child in children:
+            child.close()
+        return [child.said == [{"do": "drain"}] and child.retiring for child in children]
 
     def close(self) -> None:
         for end in (self.supervisor._bell, self.supervisor._bell_rope):
@@ -146,3 +165,19 @@ def test_a_quarantine_that_closes_is_not_counted_as_replaced(make_yard: Make) ->
     yard.reap(Dead(0, quarantine=True, retiring=True, code=0))
     yard.reap(Dead(0, retiring=True, code=0))
     assert yard.replaced == [None, "signal"]
+
+
+def test_of_more_children_than_are_wanted_the_idlest_go(make_yard: Make) -> None:
+    assert make_yard().rescale(2, [Dead(2), Dead(0), Dead(1)]) == [False, True, False]
+    assert make_yard().rescale(1, [Dead(2), Dead(0), Dead(1)]) == [False, True, True]
+    assert make_yard().rescale(3, [Dead(2), Dead(0), Dead(1)]) == [False] * 3
+
+
+def test_what_still_starts_what_retires_and_quarantine_are_not_counted(make_yard: Make) -> None:
+    others = [Dead(0, ready=False), Dead(0, retiring=True), Dead(0, quarantine=True)]
+    assert make_yard().rescale(1, [Dead(1), *others]) == [False] * 4
+
+
+def test_a_worn_child_goes_first_and_not_before_somebody_is_there_in_its_place(make_yard: Make) -> None:
+    assert make_yard().rescale(1, [Dead(2, worn="max_tasks"), Dead(0, ready=False)]) == [False, False]
+    assert make_yard().rescale(1, [Dead(2, worn="max_tasks"), Dead(0)]) == [True, False]
