@@ -149,7 +149,7 @@ def healthcheck(
     log_level: LogLevel = None,
 ) -> None:
     """Exit code 0 while the scheduler's main loop turns, as leader or standby; touches no server."""
-    from .cli import healthcheck as check
+    from .health import healthcheck as check
 
     settings_or_exit(PROGRAM, log_level=log_level)
     raise typer.Exit(check(str(health_file) if health_file else None))

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import redis
@@ -33,9 +33,6 @@ from taskyard.telemetry.metrics import Dependency
 from .desk import Desk, Slot
 from .inbox import Inbox, Letter, Letters
 
-if TYPE_CHECKING:
-    from .quarantine import QuarantineLane
-
 log = structlog.stdlib.get_logger(__name__)
 
 PAUSED_SECONDS = 5.0
@@ -43,11 +40,17 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _MAX_FETCH = 128
 
 
+class Source(Protocol):
+    """Where a consumer's messages come from: `Lane`, or `quarantine.QuarantineLane`."""
+
+    def next_message(self) -> MessageProxy | None: ...
+
+
 class LanesBroker(RedisBroker):
     """A RedisBroker whose worker has one consumer: that of the queue `lanes`, which exists in this process
     only."""
 
-    lane: Lane | QuarantineLane
+    lane: Source
 
     def declare_queue(self, queue_name: str) -> None:
         """Without the delay queue: delays are kept by the ledger, and a second consumer would fetch past
@@ -68,7 +71,7 @@ class LanesBroker(RedisBroker):
 class LaneConsumer(Consumer):
     """What Dramatiq iterates over. Nothing is acknowledged here: that happened at the claim."""
 
-    def __init__(self, lane: Lane | QuarantineLane) -> None:
+    def __init__(self, lane: Source) -> None:
         self._lane = lane
 
     def __next__(self) -> MessageProxy | None:

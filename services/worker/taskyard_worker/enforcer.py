@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
 from . import outcomes
 from .handle import Handle
 from .slots import Entry, Phase
+from .verdict import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,18 +36,6 @@ LAST_SECONDS = 10.0
 _DEAF_SECONDS = 2.0
 
 Key = tuple[UUID, UUID]  # task, claim
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an attempt came to that did not end by itself."""
-
-    task_id: UUID
-    claim: UUID
-    name: str
-    outcome: Outcome
-    run_seconds: float
-    why: str
 
 
 class Enforcer:

@@ -13,16 +13,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from .control import HELD_SIGNALS, Plan
 from .slots import SlotTable
-
-if TYPE_CHECKING:
-    from .enforcer import Verdict
+from .verdict import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
 

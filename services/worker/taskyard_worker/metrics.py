@@ -30,9 +30,10 @@ from taskyard.telemetry.metrics import (
     shared_directory,
 )
 
+from .verdict import Verdict
+
 if TYPE_CHECKING:
     from .desk import Desk
-    from .enforcer import Verdict
     from .writer import End
 
 DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID, uuid4
 
 import structlog
@@ -40,8 +40,7 @@ from taskyard.store import engine as ledger
 from taskyard.telemetry.metrics import Dependency
 from taskyard.version import __version__
 
-if TYPE_CHECKING:
-    from .enforcer import Verdict
+from .verdict import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
 

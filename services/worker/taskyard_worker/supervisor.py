@@ -35,13 +35,12 @@ from .handle import Handle, cause_of, resident_bytes
 from .oom import OomKills
 from .pulse import Pulse
 from .recorder import Recorder
-from .restarts import Restarts
 from .slots import Phase
+from .staffing import Staffing
 
 log = structlog.stdlib.get_logger(__name__)
 
 _TURN_SECONDS = 0.25  # what a limit may be late by
-_SHORT_LIFE_SECONDS = 10.0
 EXIT_MISCONFIGURED = 2
 
 
@@ -63,7 +62,6 @@ class Supervisor:
         on_exit: Callable[[int, int, str | None], None],
         on_turn: Callable[[bool, str | None], None],
     ) -> None:
-        self._scale = scale
         self.threads = threads
         self.queues = list(queues)
         self._overrides = overrides
@@ -80,10 +78,9 @@ class Supervisor:
         self._stop_signals = 0
         self._given_up = False
         self._cancels: queue.SimpleQueue[tuple[UUID, UUID]] = queue.SimpleQueue()
-        self._suspects = 0
         self._oom = OomKills()
         self._pulse = Pulse()
-        self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
+        self._staffing = Staffing(scale, living=lambda: self._living, spawn=self._spawn)
         self._exit_code = 0
 
     # What the recorder asks, from its own thread
@@ -141,8 +138,8 @@ class Supervisor:
 
     def suspects(self, tasks: int) -> None:
         """So many tasks wait to run alone."""
-        if tasks != self._suspects:
-            self._suspects = tasks
+        if tasks != self._staffing.suspects:
+            self._staffing.suspects = tasks
             self._ring()
 
     def _ring(self) -> None:
@@ -168,8 +165,8 @@ class Supervisor:
     def run(self) -> int:
         """Until a signal ends it; returns the exit code."""
         while not self.is_stopping:
-            self._rescale()
-            self._fill()
+            if self.recorder.is_registered:  # children of a worker that the ledger does not know would win no claim
+                self._staffing.turn()
             self._turn()
             if self._given_up:
                 self._start_over()
@@ -179,58 +176,10 @@ class Supervisor:
     def _asked_to_stop(self, *_: object) -> None:
         self._stop_signals += 1
 
-    def _fill(self) -> None:
-        """Starts children until there are enough; slower where they keep dying young, and none for a worker
-        that the ledger does not know: they would win no claim."""
-        if not self.recorder.is_registered:
-            return
-        self._dismiss_interrupted()
-        serving = [c.quarantine for c in self._children.values() if not (c.retiring or c.worn)]
-        missing = min(self._scale.wanted - serving.count(False), self._room)
-        alone = min(self._suspects, self._scale.maximum) - serving.count(True)
-        for quarantine in [False] * missing + [True] * alone:
-            if self._restarts[quarantine].pause > 0:
-                continue
-            try:
-                self._spawn(quarantine=quarantine)
-            except OSError as e:
-                log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
-                self._restarts[quarantine].slow_down()
-
-    def _rescale(self) -> None:
-        """Sends children home where fewer are wanted: what runs in them is finished first."""
-        if self._scale.is_fixed:
-            return
-        serving = [c for c in self._living if c.ready and not (c.quarantine or c.retiring)]
-        held = {c.pid: sum(e.phase is not Phase.FINISHED for e in c.table.entries()) for c in serving}
-        fresh = [held[c.pid] for c in serving if not c.worn]
-        before = self._scale.wanted
-        self._scale.look(fresh)
-        wanted = self._scale.wanted
-        if wanted != before:
-            log.info("worker_rescaled", processes=wanted, before=before)
-        if len(fresh) >= wanted:
-            idlest = sorted(serving, key=lambda c: (not c.worn, held[c.pid]))
-            for child in idlest[: len(serving) - wanted]:
-                self._dismiss(child)
-
-    @property
-    def _room(self) -> int:
-        """How many children may be started: what the retiring ones run may take long, and each cancellation makes
-        one of them. Those that are killed soon do not count."""
-        return 2 * self._scale.maximum - sum(not c.quarantine and c.end_at is None for c in self._children.values())
-
-    def _dismiss_interrupted(self) -> None:
-        """They take no more at once, where another child may come in their place."""
-        if self._restarts[False].pause > 0:
-            return
-        worn = [c for c in self._living if c.worn == "interrupted" and not (c.retiring or c.quarantine)]
-        for child in worn[: max(0, self._room)]:
-            self._dismiss(child)
-
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
         """Waits for something to happen and deals with it."""
-        seconds = min([seconds, *(r.pause for r in self._restarts.values() if r.pause > 0)])
+        if (pause := self._staffing.pause) is not None:
+            seconds = min(seconds, pause)
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._bell:
                 self._empty_bell()
@@ -249,7 +198,7 @@ class Supervisor:
         self._on_turn(alive, self._pulse.unready)
         self._oom.look()
 
-    def _spawn(self, *, quarantine: bool = False) -> None:
+    def _spawn(self, quarantine: bool) -> None:
         used = {c.index for c in self._children.values()}
         index = next(i for i in range(len(used) + 1) if i not in used)
         plan = Plan(
@@ -275,7 +224,7 @@ class Supervisor:
             match message.get("event"):
                 case "ready":
                     child.ready = True
-                    self._relieve(child)
+                    self._staffing.relieve(child)
                 case "worn":
                     child.worn = str(message.get("why"))
                 case "retiring":
@@ -286,17 +235,6 @@ class Supervisor:
                     self._misconfigured(child, str(message.get("message")))
         if child.is_silent:
             self._let_go(child)  # it has died or is about to: `_reap` sees it
-
-    def _relieve(self, successor: Handle) -> None:
-        """One of the worn may go, now that somebody is there in its place."""
-        for child in self._living:
-            if child.worn and not child.retiring and child.quarantine == successor.quarantine:
-                self._dismiss(child)
-                return
-
-    def _dismiss(self, child: Handle) -> None:
-        child.retiring = True
-        child.say({"do": "drain"})
 
     def _misconfigured(self, child: Handle, message: str) -> None:
         """Another child would find the same: better to stop, and to say why once."""
@@ -341,11 +279,7 @@ class Supervisor:
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
-        if child.quarantine and begun:
-            return  # which is what it is for, and each task has a budget for it
-        if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
-            # A task killed the first ones that were ready, most likely, and the others should not wait.
-            self._restarts[child.quarantine].slow_down(free=3 if child.ready else 0)
+        self._staffing.died(child, had_begun=bool(begun))
 
     def _start_over(self) -> None:
         """Ends the children and has the worker registered anew; `_fill` waits for that."""

@@ -19,8 +19,8 @@ from taskyard.settings import Settings
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker import recorder as recorder_module
-from taskyard_worker.enforcer import Verdict
 from taskyard_worker.recorder import Recorder
+from taskyard_worker.verdict import Verdict
 from tests.integration.worker.parts import NAME, QUEUES, Bench, Quiet
 from tests.support.fleet import wait_for
 

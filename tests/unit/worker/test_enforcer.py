@@ -11,8 +11,9 @@ from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, RetryIn
 from taskyard_worker.desk import Desk, Slot
-from taskyard_worker.enforcer import Enforcer, Verdict
+from taskyard_worker.enforcer import Enforcer
 from taskyard_worker.slots import SlotTable
+from taskyard_worker.verdict import Verdict
 
 from .making import claim_some, make_desk, make_table
 

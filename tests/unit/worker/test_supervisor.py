@@ -98,11 +98,11 @@ class Yard:
         """Which of the children are sent home where so many are wanted."""
         scale = Autoscale(minimum=1, maximum=4, threads=4)
         scale.wanted = wanted
-        self.supervisor._scale = scale
+        self.supervisor._staffing._scale = scale
         self.supervisor._children = dict(enumerate(children))
         for pid, child in enumerate(children):
             child.pid = pid
-        self.supervisor._rescale()
+        self.supervisor._staffing._rescale()
         for child in children:
             child.close()
         return [child.said == [{"do": "drain"}] and child.retiring for child in children]
@@ -112,7 +112,7 @@ class Yard:
             end.close()
 
     def pause(self, *, quarantine: bool) -> float:
-        return self.supervisor._restarts[quarantine].pause
+        return self.supervisor._staffing._restarts[quarantine].pause
 
 
 @pytest.fixture
