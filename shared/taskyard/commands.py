@@ -6,7 +6,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from .settings import InvalidSettings, Settings, read_settings
+from .environment import InvalidSettings, read_settings
+from .settings import Settings
 
 FAILED, USAGE, AWAY = 1, 2, 3
 NOT_MIGRATED = "the database is not migrated: run `taskyard-api migrate`."

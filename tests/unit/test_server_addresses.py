@@ -6,7 +6,7 @@ import pytest
 
 from taskyard.addresses import SentinelURL, parse_sentinel_url
 from taskyard.broker.connect import make_redis
-from taskyard.settings import InvalidSettings, read_settings
+from taskyard.environment import InvalidSettings, read_settings
 from tests.support.certificates import Authority
 
 

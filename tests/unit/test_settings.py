@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from taskyard.env_files import env_file, read_env_file
-from taskyard.settings import DEFAULT_QUEUES, InvalidSettings, Settings, read_settings
+from taskyard.environment import InvalidSettings, read_settings
+from taskyard.settings import DEFAULT_QUEUES, Settings
 
 
 @pytest.fixture(autouse=True)

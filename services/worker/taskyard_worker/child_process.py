@@ -17,7 +17,7 @@ import structlog
 
 from taskyard import failpoints
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.settings import InvalidSettings, read_settings
+from taskyard.environment import InvalidSettings, read_settings
 from taskyard.telemetry.logging import set_up_logging
 
 from . import capture, implementations, oom

@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 
 from taskyard.domain.api_keys import make_key
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.settings import Settings, read_settings
+from taskyard.environment import read_settings
+from taskyard.settings import Settings
 from taskyard.store import api_keys
 from taskyard.store import engine as store
 from taskyard_api.composition import Service, build

@@ -18,7 +18,7 @@ from taskyard.broker.publisher import make_publisher
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
-from taskyard.settings import read_settings
+from taskyard.environment import read_settings
 from taskyard_dev.servers import Valkey
 from tests.support.certificates import Authority
 from tests.support.fleet import wait_for

@@ -1,0 +1,97 @@
+"""Where settings come from: the environment, a directory of secrets, and the development stack's files.
+
+A secret may come from a file of its variable's name in `TASKYARD_SECRETS_DIR`. A development stack writes
+`.taskyard/dev.env`, which is read where the environment itself names no database, no Redis and no API, and beside it
+what its services run with (`services.env`), which is read where the environment names that stack's servers or none.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import AliasChoices, ValidationError
+
+from .env_files import read_env_file
+from .settings import Settings
+
+_POINTS_SOMEWHERE = (
+    "TASKYARD_DATABASE_URL",
+    "DATABASE_URL",
+    "TASKYARD_REDIS_URL",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "TASKYARD_URL",
+)
+
+
+class InvalidSettings(Exception):
+    """A setting has a wrong value: the message is one line that names the variable."""
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Settings from the environment, a secrets directory and the development stack's file.
+
+    `overrides` (by field name; None means: not given) come from command-line flags and win.
+
+    Raises InvalidSettings with one line that names the variable.
+    """
+    # An empty variable is one that isn't set: compose files pass `NAME: ${NAME:-}`.
+    environ = {name: value for name, value in os.environ.items() if value}
+    if directory := environ.get("TASKYARD_SECRETS_DIR"):
+        environ = {**_secret_files(Path(directory)), **environ}
+    environ = {**_development_env(environ), **environ}
+    if "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys()):
+        environ["REDIS_URL"] = _redis_url_from_parts(environ)
+    values: dict[str, Any] = {}
+    variables: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        assert isinstance(alias, AliasChoices)
+        variables[name] = next((str(a) for a in alias.choices if str(a) in environ), str(alias.choices[0]))
+        if variables[name] in environ:
+            values[name] = environ[variables[name]]
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as e:
+        raise InvalidSettings(_one_line(e, variables)) from None
+
+
+def _one_line(error: ValidationError, variables: dict[str, str]) -> str:
+    """The first thing wrong, after the name of the variable that was set (it may be one of the older
+    names).
+    """
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    message = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
+    name = str(first["loc"][0]) if first["loc"] else ""
+    variable = variables.get(name) or variables.get(name.removeprefix("TASKYARD_").lower(), name)
+    return f"{variable}: {message}" if name else message
+
+
+def _development_env(environ: dict[str, str]) -> dict[str, str]:
+    directory = Path(environ.get("TASKYARD_DATA_DIR", ".taskyard"))
+    stack = read_env_file(directory / "dev.env")
+    pointed = [name for name in _POINTS_SOMEWHERE if name in environ]
+    if not stack or any(environ[name] != stack.get(name) for name in pointed):
+        return {}
+    # Where dev.env was sourced all of it is here: a service must not get a key that nobody gave it.
+    return read_env_file(directory / "services.env") | ({} if pointed else stack)
+
+
+def _secret_files(directory: Path) -> dict[str, str]:
+    try:
+        found = {p.name.upper(): p.read_text("utf-8").strip() for p in directory.iterdir() if p.is_file()}
+    except OSError as e:
+        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: cannot read {e.filename or directory}: {e.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSettings(f"TASKYARD_SECRETS_DIR: a file in {directory} is not text in UTF-8") from None
+    return {name: value for name, value in found.items() if value}
+
+
+def _redis_url_from_parts(environ: dict[str, str]) -> str:
+    password = quote(environ.get("REDIS_PASSWORD", ""), safe="")
+    host, port, db = (environ.get(f"REDIS_{k}", d) for k, d in (("HOST", ""), ("PORT", "6379"), ("DB", "0")))
+    return f"redis://{':' + password + '@' if password else ''}{host}:{port}/{db}"
