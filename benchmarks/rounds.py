@@ -113,8 +113,8 @@ class Rounds:
         self.figures["bare_latency"] += [float(value) for value in found]
 
     def latency(self) -> None:
-        """From the commit of a task to the start of its function, by PostgreSQL's clock, on an idle
-        worker."""
+        """From the beginning of the transaction that inserts a task to the start of its function, by PostgreSQL's
+        clock, on an idle worker."""
         with self._worker() as process:
             time.sleep(_SETTLE_SECONDS)
             self.figures["memory"].append(proportional_bytes(process.pid))
