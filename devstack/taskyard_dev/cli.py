@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from taskyard.commands import FAILED, LogLevel, settings_or_exit
+from taskyard.commands import AWAY, FAILED, LogLevel, settings_or_exit
 from taskyard_dev.console import Console
-from taskyard_dev.errors import StackError
+from taskyard_dev.errors import ServerAway, StackError
 from taskyard_dev.layout import Plan
 from taskyard_dev.stack import run
 
@@ -32,7 +32,8 @@ def up(
 ) -> None:
     """Start the whole stack on this machine: PostgreSQL, Valkey, scheduler, workers, API.
 
-    Ctrl-C stops it; the data stays. Two stacks side by side need two data directories:
+    Ctrl-C stops it; the data stays. TASKYARD_DATABASE_URL and TASKYARD_REDIS_URL name servers of your own instead of
+    those. Two stacks side by side need two data directories:
 
         TASKYARD_DATA_DIR=/tmp/other taskyard up --workers 2 --schedulers 2
     """
@@ -42,4 +43,4 @@ def up(
         run(plan, Console())
     except StackError as error:
         sys.stderr.write(f"taskyard up: {error}\n")
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(AWAY if isinstance(error, ServerAway) else FAILED) from None

@@ -4,6 +4,7 @@ StackError
 ├── ServerFailed        a server didn't start, or didn't become ready in time
 ├── DataDirectoryInUse  a live server of another stack holds the data directory
 ├── PortTaken           the port that was asked for is somebody else's
+├── ServerAway          a server that the environment names doesn't let us in
 └── ServiceFailed       a service of the stack didn't become ready
 """
 
@@ -22,6 +23,10 @@ class DataDirectoryInUse(StackError):
 
 class PortTaken(StackError):
     """The port that was asked for explicitly isn't free."""
+
+
+class ServerAway(StackError):
+    """A server of the user's own, not one of ours, can't be used."""
 
 
 class ServiceFailed(StackError):

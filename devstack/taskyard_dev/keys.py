@@ -40,7 +40,8 @@ def ensure(known: str, url: str, environment: Mapping[str, str]) -> str:
 
 
 def _accepted(key: str, url: str) -> bool:
-    answer = httpx.get(f"{url}/api/v1/task-types", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{url}/api/v1/task-types", headers=headers, timeout=10, trust_env=False)
     if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return False
     if answer.is_error:

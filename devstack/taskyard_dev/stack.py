@@ -4,19 +4,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 
 import httpx
 
+from taskyard import addresses
 from taskyard.env_files import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
 from taskyard_dev.dev_env import DevEnv
-from taskyard_dev.errors import ServiceFailed
+from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
 from taskyard_dev.layout import Plan
 from taskyard_dev.server_watch import ServerWatch
 from taskyard_dev.servers import Postgres, Valkey
@@ -89,12 +91,15 @@ def run(plan: Plan, console: Console) -> None:
     Raises `StackError` for what stands in the way; whatever had been started is stopped then.
     """
     begun = time.monotonic()
-    home.make_directory(plan.data_dir)
+    try:
+        home.make_directory(plan.data_dir)
+    except OSError as error:
+        raise StackError(f"{error.filename}: {error.strerror}; choose another TASKYARD_DATA_DIR") from error
     console.names(*plan.names)
     before = read_env_file(plan.dev_env)
     with _signals() as stop, ExitStack() as exits:
         stack = Stack(console, stop)
-        database_url, redis_url = _servers(plan, before, stack, exits)
+        database_url, redis_url = _servers(plan, stack, exits)
         # Mails may hold what only their reader should see.
         plan.mails.mkdir(mode=0o700, exist_ok=True)
         sink = exits.enter_context(smtp_sink(plan.mails, port=ports.first_free(1025)))
@@ -127,37 +132,56 @@ def run(plan: Plan, console: Console) -> None:
     console.say(f"stopped; the data stays in {plan.data_dir}")
 
 
-def _servers(plan: Plan, before: Mapping[str, str], stack: Stack, exits: ExitStack) -> tuple[str, str]:
+def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str]:
     """Start the embedded servers, apart from those that the environment points elsewhere for."""
-    database_url = _elsewhere("TASKYARD_DATABASE_URL", before)
-    redis_url = _elsewhere("TASKYARD_REDIS_URL", before)
+    postgres, valkey = Postgres(plan.data_dir / "postgres"), Valkey(plan.data_dir / "valkey")
+    database_url = elsewhere("TASKYARD_DATABASE_URL", postgres.directory)
+    redis_url = elsewhere("TASKYARD_REDIS_URL", valkey.directory)
     if redis_url is None:
-        valkey = exits.enter_context(Valkey(plan.data_dir / "valkey"))
+        exits.enter_context(valkey)
         stack.servers.append(ServerWatch("valkey", valkey, stack.console))
         redis_url = valkey.url
     if database_url is None:
-        postgres = exits.enter_context(Postgres(plan.data_dir / "postgres"))
+        exits.enter_context(postgres)
         stack.servers.append(ServerWatch("postgres", postgres, stack.console))
         database_url = postgres.url()
-    return database_url, redis_url
+    return addresses.database_url(database_url), redis_url
 
 
-def _elsewhere(variable: str, before: Mapping[str, str]) -> str | None:
-    """A server of the user's own. What an earlier start wrote into dev.env is ours, sourced or not."""
+def elsewhere(variable: str, directory: Path) -> str | None:
+    """A server of the user's own that the environment names.
+
+    What has the password of ours, in `directory`, is ours: dev.env was sourced, now or when it listened on another
+    port. What dev.env says does not tell: it names the user's own server too, after a start with one.
+    """
     value = os.environ.get(variable)
-    return value if value and value != before.get(variable) else None
+    try:
+        password = (directory / "password").read_text().strip()
+    except FileNotFoundError:
+        return value or None
+    return None if not value or password in value else value
 
 
 def _migrate(database_url: str) -> None:
+    """Raises `ServerAway`."""
     # Late: Alembic takes a third of a second to import, which `--help` need not wait for.
+    from sqlalchemy.exc import DBAPIError
+
     from taskyard.store import migrate
 
-    migrate.upgrade(database_url)
+    try:
+        migrate.upgrade(database_url)
+    except DBAPIError as error:
+        said = str(error.orig).splitlines()[0]
+        if os.environ.get("TASKYARD_DATABASE_URL"):
+            said += "; without TASKYARD_DATABASE_URL the stack has its own"
+        raise ServerAway(f"PostgreSQL can't be used: {said}") from error
 
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health/ready", timeout=2).status_code == httpx.codes.OK
+        # Without the environment: a proxy for the rest of the world knows nothing of this machine.
+        return httpx.get(f"{url}/health/ready", timeout=2, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

@@ -34,7 +34,8 @@ class Up:
         with log.open("wb") as output:
             self.process = psutil.Popen(
                 [Path(sysconfig.get_path("scripts")) / "taskyard", "up", *options],
-                env={**environment, "TASKYARD_DATA_DIR": str(data_dir)},
+                # A proxy for the rest of the world, which is not to be asked for what is on this machine.
+                env={**environment, "TASKYARD_DATA_DIR": str(data_dir), "HTTP_PROXY": "http://127.0.0.1:1"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from taskyard.cli import app
+from taskyard.commands import typer_app
+from taskyard.env_files import env_file
 from taskyard_dev import layout
 from taskyard_dev.cli import up
 from taskyard_dev.layout import Plan
+from taskyard_dev.stack import elsewhere
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +39,44 @@ def test_the_log_level_asked_for_is_that_of_the_services(tmp_path: Path, monkeyp
     assert layout.environment(Plan(tmp_path), "d", "r")["TASKYARD_LOG_LEVEL"] == "error"
 
 
+def up_here(*options: str) -> Result:
+    command = typer_app("here", "")
+    command.command()(up)
+    return CliRunner().invoke(command, list(options))
+
+
 def test_a_wrong_log_level_is_a_mistake_of_usage() -> None:
-    app.command("up-here")(up)
-    ended = CliRunner().invoke(app, ["up-here", "--log-level", "loud"])
+    ended = up_here("--log-level", "loud")
     assert ended.exit_code == 2
     assert "TASKYARD_LOG_LEVEL: " in ended.output
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = up_here("--data-dir", str(tmp_path / "file" / "data"))
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr == f"taskyard up: {tmp_path}/file/data: Not a directory; choose another TASKYARD_DATA_DIR\n"
+
+
+@pytest.mark.parametrize("started_before", [False, True])
+def test_a_database_of_the_users_own_that_is_away_is_one_line_and_never_one_of_ours_instead(
+    started_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"TASKYARD_DATABASE_URL": "postgres://x@127.0.0.1:1/x", "TASKYARD_REDIS_URL": "redis://127.0.0.1:1/0"}
+    monkeypatch.setattr("os.environ", {"PATH": "/bin", **own})
+    if started_before:
+        (tmp_path / "dev.env").write_text(env_file(own))
+    ended = up_here("--data-dir", str(tmp_path))
+    assert (ended.exit_code, ended.stdout) == (3, ""), ended.output
+    assert ended.stderr.startswith("taskyard up: PostgreSQL can't be used: connection failed")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_servers_with_the_passwords_of_ours_are_ours_whatever_port_they_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql+psycopg://taskyard:of-ours@127.0.0.1:40000/taskyard"
+    monkeypatch.setattr("os.environ", {"TASKYARD_DATABASE_URL": url})
+    assert elsewhere("TASKYARD_DATABASE_URL", tmp_path) == url
+    (tmp_path / "password").write_text("of-ours\n")
+    assert elsewhere("TASKYARD_DATABASE_URL", tmp_path) is None
