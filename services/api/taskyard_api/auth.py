@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from taskyard.domain.api_keys import digest_of, prefix_of
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store import api_keys
 
 from .ledger import Ledger
@@ -21,8 +22,12 @@ from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
 
 # A revocation works within this time.
 CACHE_SECONDS = 5.0
-# Less for what wasn't found: a key that has just been made must not be turned away for long.
-_UNKNOWN_SECONDS = 1.0
+# Less for what wasn't found: a key that has just been made must not be turned away for long; and for what could not be
+# looked up.
+_AGAIN_SECONDS = 1.0
+# While PostgreSQL is away, a key that was good is good for what there is without it: health above all, which would
+# otherwise not say what is wrong to anybody.
+_OUTAGE_SECONDS = 3600.0
 _MAX_CACHED = 4096
 
 
@@ -63,9 +68,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A prefix as it was last looked up; `key` is None where no key has it."""
+    """A prefix as it was looked up at `since`; `key` is None where no key has it."""
 
     key: _KnownKey | None
+    since: float
     until: float
 
 
@@ -123,9 +129,17 @@ class Keys:
         return await asyncio.shield(asking)
 
     async def _ask(self, prefix: str) -> _Known:
-        row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
-        seconds = CACHE_SECONDS if row is not None else _UNKNOWN_SECONDS
-        known = _Known(_key(row) if row is not None else None, self._clock() + seconds)
+        try:
+            row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
+        except LedgerUnavailable:
+            before, now = self._known.get(prefix), self._clock()
+            if before is None or before.key is None or now - before.since > _OUTAGE_SECONDS:
+                raise
+            known = replace(before, until=now + _AGAIN_SECONDS)
+        else:
+            now = self._clock()
+            seconds = CACHE_SECONDS if row is not None else _AGAIN_SECONDS
+            known = _Known(_key(row) if row is not None else None, now, now + seconds)
         if len(self._known) >= _MAX_CACHED:  # somebody tries prefixes
             self._known.clear()
         self._known[prefix] = known

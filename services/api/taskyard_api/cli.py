@@ -97,21 +97,27 @@ def openapi(log_level: LogLevel = None) -> None:
 @app.command(epilog="Examples:\n\n  taskyard-api migrate\n\n  taskyard-api migrate --json")
 def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Bring the database to the newest schema; harmless when repeated or run twice at a time."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
+    from taskyard.domain.errors import LedgerUnavailable
     from taskyard.lifecycle.workers import ensure_queues
     from taskyard.store import engine as store
     from taskyard.store import migrate as migrations
 
     settings = program.begin(database_url=database_url, log_level=log_level)
     url = settings.database_url.get_secret_value()
+    engine = store.make_engine(url, pool_size=1)
     try:
         revision = migrations.upgrade(url)
+        store.run(engine, lambda conn: ensure_queues(conn, settings.queues))
     except OperationalError as e:
         program.fail(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", AWAY)
-    engine = store.make_engine(url, pool_size=1)
-    store.run(engine, lambda conn: ensure_queues(conn, settings.queues))
-    engine.dispose()
+    except LedgerUnavailable as e:
+        program.fail(f"PostgreSQL does not answer: {e}", AWAY)
+    except DBAPIError as e:  # an account that may not make tables, above all
+        program.fail(f"PostgreSQL refuses: {str(e.orig).splitlines()[0]}", FAILED)
+    finally:
+        engine.dispose()
     typer.echo(f'{{"revision": "{revision}"}}' if as_json else f"The database is at revision {revision}.")
 
 

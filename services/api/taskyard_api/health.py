@@ -14,12 +14,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store import fleet, migrate
 from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
-from .ledger import Ledger
+from .ledger import Ledger, NotMigrated
 from .resources.fleet import worker
 
 log = structlog.get_logger(__name__)
@@ -27,10 +26,6 @@ log = structlog.get_logger(__name__)
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
-
-
-class NotReady(LedgerUnavailable):
-    """PostgreSQL answers and lacks the newest tables."""
 
 
 class Health:
@@ -85,7 +80,7 @@ class Health:
         conn.execute(sa.text("SELECT 1"))
         if not self._migrated:
             if not migrate.is_usable(conn):
-                raise NotReady("the database is not migrated: run `taskyard-api migrate`")
+                raise NotMigrated("the database is not migrated")
             self._migrated = True
 
     async def _database(self) -> dict[str, Any]:
@@ -105,7 +100,7 @@ class Health:
         except Exception as e:  # noqa: BLE001 - whatever it is, this part is not well
             self._dependencies[name].failed(e)
             status = UNHEALTHY
-            reason = "not migrated" if isinstance(e, NotReady) else "does not answer"
+            reason = "not migrated" if isinstance(e, NotMigrated) else "does not answer"
             return {"status": status, "latency_ms": _since(started), "reason": reason}
         self._dependencies[name].answered()
         return {"status": HEALTHY, "latency_ms": _since(started), "reason": None}

@@ -9,20 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import ProgrammingError
 
-from taskyard.domain.errors import Overloaded
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store import engine as store
 
 T = TypeVar("T")
 
 # How many calls may wait for a thread, per thread: what waits longer would be answered after its caller gave up.
 _WAITING_PER_THREAD = 64
+_NO_SUCH_TABLE = "42P01"
+
+
+class NotMigrated(LedgerUnavailable):
+    """PostgreSQL answers and lacks the newest tables."""
 
 
 class Ledger:
     """Runs verbs on connections of `engine`, at most `threads` at a time.
 
-    Raises LedgerUnavailable where PostgreSQL does not answer, Overloaded where too many calls wait already.
+    Raises LedgerUnavailable where PostgreSQL does not answer (NotMigrated: has no tables), Overloaded where too many
+    calls wait already.
     """
 
     def __init__(self, engine: Engine, threads: int) -> None:
@@ -47,6 +54,10 @@ class Ledger:
             context = contextvars.copy_context()
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, context.run, runner, self.engine, verb)
+        except ProgrammingError as e:
+            if store.sqlstate(e) == _NO_SUCH_TABLE:
+                raise NotMigrated("the database is not migrated") from e
+            raise
         finally:
             self._under_way -= 1
 

@@ -26,6 +26,7 @@ from taskyard.domain.errors import (
 from taskyard.lifecycle.keyed import AnswerPending
 from taskyard.storage.interface import StorageUnavailable
 
+from .ledger import NotMigrated
 from .refusals import (
     Invalid,
     Malformed,
@@ -113,6 +114,9 @@ def problem_of(error: BaseException) -> Problem:
     match error:
         case falcon.HTTPError():
             return _of_falcon(error)
+        case NotMigrated():
+            detail = "The database is not migrated: run `taskyard-api migrate`."
+            return Problem(503, "not_migrated", detail, _RETRY_LATER)
         case LedgerUnavailable():
             return Problem(503, "ledger_unavailable", "The database does not answer.", _RETRY_LATER)
         case Unavailable() | StorageUnavailable():

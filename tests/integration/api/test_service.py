@@ -1,5 +1,6 @@
 """The service as a process: starts, stops, tells how it is; keys by command; the database going and coming."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,10 +18,15 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.store.engine import make_engine
 from taskyard_api import answers
+from taskyard_api.auth import Keys
+from taskyard_api.ledger import Ledger
+from taskyard_api.refusals import Unauthenticated
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
 
 BIN = Path(sys.executable).parent
@@ -73,17 +79,63 @@ def test_redis_being_away_degrades_and_submits_go_on(start_api: Callable[..., Ap
 def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], postgres: Postgres) -> None:
     url = postgres.create_database("never_migrated")
     api = start_api(database_url=url)
-    answer = api.http.get("/health/ready")
-    assert answer.status_code == 503
-    assert "Retry-After" in answer.headers
+    for path in ("/health/ready", "/api/v1/tasks"):
+        answer = api.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "not_migrated"), path
+        assert "Retry-After" in answer.headers
+    # The key is one of another database.
+    key = api.http.headers["Authorization"].removeprefix("Bearer ")
+    env = environment(url, api.settings.redis_url.get_secret_value(), TASKYARD_BOOTSTRAP_KEY=key)
+    assert command(env, "migrate").returncode == 0
+    assert command(env, "keys", "bootstrap").returncode == 0
+    api.submit()
+
+
+def test_an_account_that_may_not_make_tables_is_told_in_one_line(postgres: Postgres, redis_url: str) -> None:
+    postgres.create_database("no_tables_here")
+    with postgres.connect("postgres") as connection:
+        connection.execute("CREATE ROLE nobody_of_note LOGIN PASSWORD 'pw'")
+    url = f"postgresql://nobody_of_note:pw@127.0.0.1:{postgres.port}/no_tables_here"
+    refused = command(environment(url, redis_url), "migrate")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("taskyard-api: PostgreSQL refuses: permission denied")
+    assert refused.stderr.count("\n") == 1
+
+
+async def _names_by(keys: Keys, key: str) -> str:
+    return (await keys.authenticate(f"Bearer {key}".encode())).name
+
+
+def test_a_good_key_outlives_an_outage_and_no_other_is_let_in(own_servers: tuple[Postgres, Valkey]) -> None:
+    """Health, which needs no database to be told, would otherwise be told to nobody."""
+    postgres, _ = own_servers
+    engine, clock = make_engine(postgres.url()), [0.0]
+    good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
+    ledger = Ledger(engine, 1)
+    keys = Keys(ledger, clock=lambda: clock[0])
+    assert asyncio.run(_names_by(keys, good)) == "good"
+    postgres.stop()
+    for clock[0] in (10.0, 11.5, 3000.0):
+        assert asyncio.run(_names_by(keys, good)) == "good"
+        with pytest.raises(Unauthenticated):
+            asyncio.run(_names_by(keys, f"{good[:12]}{'A' * 43}"))
+        with pytest.raises(LedgerUnavailable):
+            asyncio.run(_names_by(keys, unseen))
+    clock[0] = 3700.0
+    with pytest.raises(LedgerUnavailable):
+        asyncio.run(_names_by(keys, good))
+    postgres.start()
+    with engine.connect() as conn:
+        conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'good'"))
+    with pytest.raises(Unauthenticated):
+        asyncio.run(_names_by(keys, good))
+    ledger.close()
+    engine.dispose()
 
 
 @pytest.mark.timeout(180)
 def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_servers: tuple[Postgres, Valkey]) -> None:
     postgres, valkey = own_servers
-    from taskyard.store.engine import make_engine
-    from tests.integration.api.conftest import new_key
-
     engine = make_engine(postgres.url())
     key = new_key(engine, "admin")
     api = start_api(database_url=postgres.url(), redis_url=valkey.url)
