@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskyard.commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.settings import Settings
 
 if TYPE_CHECKING:
@@ -264,6 +264,8 @@ def _skills(settings: Settings) -> Skills:
 
 
 def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) -> None:
+    from sqlalchemy.exc import ProgrammingError
+
     from taskyard.domain.errors import LedgerUnavailable
 
     settings = _prepared(log_level)
@@ -271,6 +273,8 @@ def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) 
         rows = query(settings)
     except LedgerUnavailable as e:
         fail(PROGRAM, f"PostgreSQL is away: {e}", AWAY)
+    except ProgrammingError:
+        fail(PROGRAM, NOT_MIGRATED, FAILED)
     if as_json:
         _print_json(rows)
     else:

@@ -1,0 +1,66 @@
+"""`taskyard-worker inspect` shows what the ledger knows, and says in one line why it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard.lifecycle.workers import Beat, beat, ensure_queues
+from taskyard_dev.postgres import Postgres
+from tests.integration.api.worker import Worker
+from tests.support.scheduling import put_in
+
+
+def inspect(what: str, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "taskyard_worker.cli", "inspect", what, *arguments],
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}, **at(database_url)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def at(database_url: str) -> dict[str, str]:
+    return {"TASKYARD_DATABASE_URL": database_url}
+
+
+def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> None:
+    worker = Worker(engine)
+    running, waiting = (str(task.id) for task in put_in(engine, 2).tasks)
+    with engine.connect() as conn:
+        conn.exec_driver_sql("UPDATE task SET name = 'diagnostics.echo'")
+        ensure_queues(conn, ["default"])
+        told = [{"child": 0, "pid": 2, "memory_bytes": 1, "runs": 7, "running": [running]}]
+        assert beat(conn, Beat(worker_id=worker.id, memory_bytes=3 * 2**20, children=told))
+    worker.begin(running)
+
+    def shown(what: str) -> Any:
+        table, as_json = inspect(what, database_url), inspect(what, database_url, "--json")
+        assert (table.returncode, as_json.returncode) == (0, 0), table.stderr + as_json.stderr
+        assert table.stdout.strip()
+        return json.loads(as_json.stdout)
+
+    assert [(row["id"], row["worker"], row["attempt"]) for row in shown("active")] == [(running, "w:0", 1)]
+    assert waiting not in inspect("active", database_url).stdout
+    assert shown("registered") == [{"worker": "w", "task_types": ["diagnostics.echo"]}]
+    [stats] = shown("stats")
+    assert [stats[name] for name in ("worker", "state", "memory_mb", "runs", "running")] == ["w", "running", 3, 7, 1]
+    assert shown("queues") == [{"queue": "default", "workers": 1, "queued": 1, "running": 1, "paused": False}]
+
+
+@pytest.mark.parametrize("what", ["active", "registered", "stats", "queues"])
+def test_what_stands_in_its_way_is_one_line(what: str, postgres: Postgres) -> None:
+    empty = postgres.create_database(f"nothing_to_inspect_{what}")
+    not_migrated, away = inspect(what, empty), inspect(what, "postgresql://127.0.0.1:1/x")
+    assert (not_migrated.returncode, not_migrated.stdout) == (1, "")
+    assert not_migrated.stderr == "taskyard-worker: the database is not migrated: run `taskyard-api migrate`.\n"
+    assert (away.returncode, away.stdout, away.stderr.count("\n")) == (3, "", 1)
+    postgres.drop_database(f"nothing_to_inspect_{what}")
