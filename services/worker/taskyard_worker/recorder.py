@@ -20,12 +20,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Released, State
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle import workers
@@ -109,7 +110,7 @@ class Recorder:
         self._unheld: set[tuple[UUID, UUID]] = set()
         self._awaited: set[tuple[UUID, UUID]] = set()  # whose end is on its way to the ledger
         self._looking = threading.Event()
-        self.worker_id = uuid4()
+        self.worker_id = new_id()
         self._registered = threading.Event()
         self._stop_by = math.inf
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -147,7 +148,7 @@ class Recorder:
     def renew(self) -> None:
         """After it was given up: registers another identity, as soon as the ledger answers. The old one's
         rows are rescued by the scheduler."""
-        self.worker_id = uuid4()
+        self.worker_id = new_id()
         self._unheld = set()
         self._given.put(self.register)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
+from taskyard.store import fleet
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker import recorder as recorder_module
@@ -213,6 +215,14 @@ def test_a_worker_that_was_given_up_says_so_once_and_beats_no_more_until_it_is_r
     assert not stage.given_up.is_set()
     stage.bench.worker_id = stage.recorder.worker_id
     assert len(stage.claim()) == 1, "the new identity wins claims"
+
+
+def test_workers_are_listed_newest_first(bench: Bench) -> None:
+    """Also page by page, whoever comes meanwhile: by ids that grow."""
+    started = [Stage(bench, bench.engine).recorder.worker_id for _ in range(6)]
+    with bench.engine.connect() as conn:
+        listed = [row["id"] for row in fleet.workers(conn, lease=timedelta(seconds=20))]
+    assert [worker for worker in listed if worker in started] == started[::-1]
 
 
 def test_renewing_never_waits_for_the_ledger(own_bench: Bench, own_servers: tuple[Postgres, Valkey]) -> None:
