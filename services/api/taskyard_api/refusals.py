@@ -49,7 +49,7 @@ class MissingScope(Refused):
     code = "missing_scope"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This call needs a key with the scope {scope!r}.")
+        super().__init__(f"This call needs a key with the scope '{scope}'.")
         self.scope = scope
 
 

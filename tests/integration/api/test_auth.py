@@ -60,6 +60,7 @@ def test_a_key_does_only_what_its_scopes_say(api: Api) -> None:
             else:
                 assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
                 assert answer.json()["scope"] == needed
+                assert answer.json()["detail"] == f"This call needs a key with the scope '{needed}'."
 
 
 def test_a_key_with_queues_sees_and_submits_only_those(api: Api) -> None:
