@@ -16,8 +16,9 @@ from taskyard.store import engine as store
 
 T = TypeVar("T")
 
-# How many calls may wait for a thread, per thread: what waits longer would be answered after its caller gave up.
-_WAITING_PER_THREAD = 64
+# How many calls may wait for a thread, per thread, at a millisecond or two each: what waits much longer would be
+# answered after its caller gave up.
+_WAITING_PER_THREAD = 256
 _NO_SUCH_TABLE = "42P01"
 
 
@@ -38,16 +39,17 @@ class Ledger:
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
 
-    async def run(self, verb: Callable[[Connection], T]) -> T:
-        """`verb` on a connection whose every statement commits on its own."""
-        return await self._call(store.run, verb)
+    async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
+        """`verb` on a connection whose every statement commits on its own. `admitted`: the caller was let in before and
+        has waited since; the thousands who wait for one end are not to be turned away when it comes."""
+        return await self._call(store.run, verb, admitted=admitted)
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
         """All statements of `verb` in one transaction."""
         return await self._call(store.run_transaction, verb)
 
-    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], T]) -> T:
-        if self._under_way >= self._limit:
+    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
+        if self._under_way >= self._limit and not admitted:
             raise Overloaded("Too many requests wait for the database.")
         self._under_way += 1
         try:

@@ -2,15 +2,22 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import httpx
 import pytest
+import redis
 import sqlalchemy as sa
 
-from taskyard_api import answers
+from taskyard.broker.publisher import encode_changes
+from taskyard.domain.tasks import Change, State
+from taskyard_api import answers, ledger
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
+from tests.support.fleet import wait_for
 
 
 def listed(api: Api, query: str = "") -> list[str]:
@@ -169,6 +176,32 @@ def test_waiting_ends_with_the_task(start_api: Any, redis_is_there: bool) -> Non
     started = time.monotonic()
     assert api.http.get(f"/api/v1/tasks/{api.submit()['id']}?wait=0.5").json()["state"] == "queued"
     assert 0.4 < time.monotonic() - started < 3
+
+
+def test_nobody_who_waits_is_turned_away_when_the_end_comes_for_all_at_once(
+    start_api: Any, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that come new are, where more than that wait for a thread."""
+    monkeypatch.setattr(ledger, "_WAITING_PER_THREAD", 8)
+    api = start_api(db_pool_size=1)
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+
+    def wait(_: int) -> httpx.Response:
+        with httpx.Client(base_url=api.url, headers=dict(api.http.headers), timeout=60) as client:
+            return client.get(f"/api/v1/tasks/{task}?wait=50")
+
+    with ThreadPoolExecutor(24) as pool:
+        waiting = []
+        for n in range(24):
+            waiting.append(pool.submit(wait, n))
+            wait_for(lambda n=n: api.service.live._count == n + 1, 20, "the next one to wait")  # type: ignore[misc]
+        worker.end(task)
+        change = Change(UUID(task), "diagnostics.echo", "default", State.SUCCEEDED, 1)
+        shared_redis.publish("test:events", encode_changes([change]))
+        answers = [one.result() for one in waiting]
+    assert [(a.status_code, a.json().get("state")) for a in answers] == [(200, "succeeded")] * 24
 
 
 def test_task_types_queues_and_workers(api: Api) -> None:

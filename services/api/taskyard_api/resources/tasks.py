@@ -48,9 +48,9 @@ def task_id_of(text: str) -> UUID:
     return id_in_path(text, "There is no such task.")
 
 
-async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller) -> RowMapping:
-    """The task, where it exists and the caller may see it. Raises NotFound."""
-    row = await ledger.run(lambda conn: task_by_id(conn, task_id))
+async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
+    """The task, where it exists and the caller may see it; `admitted` as for `Ledger.run`. Raises NotFound."""
+    row = await ledger.run(lambda conn: task_by_id(conn, task_id), admitted=admitted)
     if row is None or not caller.sees(row["queue"]):
         raise NotFound("There is no such task.")
     return row
@@ -203,13 +203,13 @@ class OneTask:
         deadline = loop.time() + seconds
         with self._live.watch(task_id) as watch:
             # Once more, now that nothing that happens goes unnoticed.
-            row = await visible_task(self._ledger, task_id, caller)
+            row = await visible_task(self._ledger, task_id, caller, admitted=True)
             while row["state"] not in FINAL and not watch.closed:
                 left = deadline - loop.time()
                 if left <= 0:
                     break
                 if not await watch.changed(left) or watch.is_final:
-                    row = await visible_task(self._ledger, task_id, caller)
+                    row = await visible_task(self._ledger, task_id, caller, admitted=True)
         return row
 
 
