@@ -68,7 +68,7 @@ def test_the_oldest_waiting_task_is_the_one_that_is_queued_longest(
     depth.turn()
     oldest = office.value("queue_oldest_timestamp_seconds", queue="default")
     assert oldest is not None
-    assert datetime.now(UTC).timestamp() - oldest == pytest.approx(90, abs=2)
+    assert 89 < datetime.now(UTC).timestamp() - oldest < 120
     assert office.value("queue_oldest_timestamp_seconds", queue="selection") == 0
 
 

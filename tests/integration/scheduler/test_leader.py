@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
@@ -11,6 +11,10 @@ from sqlalchemy import Engine
 from taskyard.store import engine as ledger
 from taskyard_scheduler.leader import Leadership, LeadershipLost
 from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
+
+
+def leads(candidate: Leadership) -> bool:
+    return candidate.leading
 
 
 def test_the_epoch_grows_with_each_change_of_leader_and_only_then(office: Office) -> None:
@@ -42,10 +46,13 @@ def test_a_lease_is_not_taken_before_it_ends_and_then_at_once(office: Office, en
     other = office.candidate("other", clock=Clock())
     assert 0 < other.campaign() <= 1.0
     assert not other.leading
-    execute(engine, "UPDATE leader SET expires_at = now() + interval '100 milliseconds'")
-    time.sleep(other.campaign())
-    other.campaign()
-    assert other.leading
+    execute(engine, "UPDATE leader SET expires_at = now() + interval '500 milliseconds'")
+    wait = other.campaign()
+    if not leads(other):  # it may have ended by now
+        assert wait < 0.6
+        time.sleep(wait)
+        other.campaign()
+    assert leads(other)
 
 
 def test_a_leader_that_was_followed_writes_nothing(office: Office, engine: Engine) -> None:
@@ -68,18 +75,16 @@ def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(off
         office.leadership.write(lambda conn: None)
 
 
-def leads(candidate: Leadership) -> bool:
-    return candidate.leading
-
-
 def test_a_leader_without_redis_is_followed_by_a_standby_that_has_it_and_by_no_other(
     office: Office, engine: Engine
 ) -> None:
     other = office.candidate("other", clock=Clock())
     office.leadership.campaign(reaches_broker=False)
+    # A moment ago, however long it takes to ask.
+    execute(engine, "UPDATE leader SET broker_lost_at = now() + interval '1 minute'")
     other.campaign()
     assert not leads(other), "a hiccup is no reason"
-    execute(engine, "UPDATE leader SET broker_lost_at = broker_lost_at - interval '2 seconds'")
+    execute(engine, "UPDATE leader SET broker_lost_at = now() - interval '2 seconds'")
     office.leadership.campaign(reaches_broker=False)
     other.campaign(reaches_broker=False)
     assert not leads(other), "it would be no better off"
@@ -114,14 +119,19 @@ def test_rescue_waits_when_nobody_had_led_for_long(engine: Engine, redis_url: st
         assert office.leadership.read(office.ground.steady)
 
 
-@pytest.mark.timeout(60)
+def pair(schedulers: Callable[[str], Scheduler]) -> tuple[Scheduler, Scheduler]:
+    """One that leads, and a standby."""
+    first = schedulers("first")
+    eventually(lambda: first.said("leading"), within=30)
+    second = schedulers("second")
+    eventually(lambda: second.said("scheduler_started"), within=30)
+    return first, second
+
+
 def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
     schedulers: Callable[[str], Scheduler], engine: Engine
 ) -> None:
-    first = schedulers("first")
-    eventually(lambda: first.said("leading"), within=15)
-    second = schedulers("second")
-    eventually(lambda: second.said("scheduler_started"), within=15)
+    first, second = pair(schedulers)
     time.sleep(1)
     assert not second.said("leading")
     assert first.metrics()["taskyard_scheduler_is_leader"] == 1
@@ -132,52 +142,49 @@ def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
 
     # Put in before: what is put in without a wake-up, as here, may lie for a whole turn of a leader that just looked.
     put_in(engine, 1, delay=1)
+    killed = datetime.now(UTC)
     first.send(signal.SIGKILL)
-    killed = time.monotonic()
-    eventually(lambda: second.said("leading"), within=5)
-    eventually(lambda: scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'"), within=5)
-    assert time.monotonic() - killed < 6
-    eventually(lambda: "taskyard_tasks_unaccounted" in second.metrics(), within=5)
+    eventually(lambda: second.said("leading"))
+    assert second.seconds_to("leading", killed) < 5
+    queued_at = eventually(lambda: scalar(engine, "SELECT queued_at FROM task"))
+    assert (queued_at - killed).total_seconds() < 6
+    eventually(lambda: "taskyard_tasks_unaccounted" in second.metrics())
 
 
-@pytest.mark.timeout(60)
 def test_a_leader_that_is_told_to_stop_hands_over_at_once(schedulers: Callable[[str], Scheduler]) -> None:
-    first = schedulers("first")
-    eventually(lambda: first.said("leading"), within=15)
-    second = schedulers("second")
-    eventually(lambda: second.said("scheduler_started"), within=15)
+    first, second = pair(schedulers)
+    told = datetime.now(UTC)
     first.send(signal.SIGTERM)
-    eventually(lambda: second.said("leading"), within=2)
-    assert first.process.wait(10) == 0
+    eventually(lambda: second.said("leading"))
+    # A standby asks once a second; a lease that nobody gave up would last for two more at least.
+    assert second.seconds_to("leading", told) < 2
+    assert first.process.wait(30) == 0
 
 
-@pytest.mark.timeout(60)
 def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str], Scheduler], engine: Engine) -> None:
-    first = schedulers("first")
-    eventually(lambda: first.said("leading"), within=15)
-    second = schedulers("second")
-    eventually(lambda: second.said("scheduler_started"), within=15)
+    first, second = pair(schedulers)
+    stopped = datetime.now(UTC)
     first.send(signal.SIGSTOP)
-    eventually(lambda: second.said("leading"), within=6)
+    eventually(lambda: second.said("leading"))
+    assert second.seconds_to("leading", stopped) < 6
     submitted = put_in(engine, 50, delay=0.5)
     first.send(signal.SIGCONT)
-    eventually(lambda: first.said("leadership_lost"), within=5)
-    eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"), within=10)
+    eventually(lambda: first.said("leadership_lost"))
+    eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"))
     # Each was promoted once, by one of them.
     assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.tasks)
     assert scalar(engine, "SELECT epoch FROM leader") == 2
     assert not [line for line in (*first.events, *second.events) if line["level"] in {"error", "critical"}]
 
 
-@pytest.mark.timeout(60)
 def test_a_lease_that_cannot_be_read_in_time_ends_no_scheduler(
     schedulers: Callable[[str], Scheduler], engine: Engine
 ) -> None:
     """A stalled disk, a stopped PostgreSQL, a lock: the statement's time is over, and that is all."""
     scheduler = schedulers("only")
-    eventually(lambda: scheduler.said("leading"), within=15)
+    eventually(lambda: scheduler.said("leading"), within=30)
     with ledger.transaction(engine) as conn:
         conn.exec_driver_sql("SELECT * FROM leader FOR UPDATE")
-        eventually(lambda: scheduler.said("leadership_lost") or scheduler.process.poll() is not None, within=10)
-    eventually(lambda: len(scheduler.said("leading")) == 2 or scheduler.process.poll() is not None, within=10)
+        eventually(lambda: scheduler.said("leadership_lost") or scheduler.process.poll() is not None)
+    eventually(lambda: len(scheduler.said("leading")) == 2 or scheduler.process.poll() is not None)
     assert scheduler.process.poll() is None

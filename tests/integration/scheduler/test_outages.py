@@ -18,19 +18,18 @@ from taskyard_dev.servers import Valkey
 from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar
 
 
-@pytest.mark.timeout(60)
 def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
     schedulers: Callable[[str], Scheduler], engine: Engine, redis_url: str, redis_client: redis.Redis
 ) -> None:
     scheduler = schedulers("only")
     names = Names()
-    eventually(lambda: redis_client.exists(names.epoch), within=15)
+    eventually(lambda: redis_client.exists(names.epoch), within=30)
     with make_redis(redis_url) as client:
         publications = put_in(engine, 1000).publications
         Publisher(client, names).publish(publications)
     execute(engine, "DELETE FROM outbox")
     redis_client.flushdb()
-    eventually(lambda: redis_client.llen(names.queue("default")) == 1000, within=4)
+    eventually(lambda: redis_client.llen(names.queue("default")) == 1000)
     eventually(lambda: redis_client.exists(names.epoch))
     time.sleep(2)
     ids = {p.message_id for p in publications}
@@ -40,7 +39,7 @@ def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
     assert scheduler.metrics()["taskyard_tasks_unaccounted"] == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.slow
 def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
     postgres, valkey = own_servers
@@ -49,19 +48,18 @@ def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], 
     # The payloads, not the list: a task may be announced twice, and that is harmless.
     announced = Names().messages("default")
     try:
-        eventually(lambda: scheduler.said("leading"), within=15)
+        eventually(lambda: scheduler.said("leading"), within=30)
 
         valkey.stop()
-        eventually(lambda: scheduler.said("dependency_down"), within=10)
+        eventually(lambda: scheduler.said("dependency_down"), within=30)
         put_in(engine, 20)
         put_in(engine, 20, delay=1)
-        time.sleep(3)
-        assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'") == 40
+        eventually(lambda: scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'") == 40)
         execute(engine, "UPDATE outbox SET created_at = created_at - interval '10 seconds'")
         assert scheduler.metrics()['taskyard_dependency_up{dependency="redis"}'] == 0
         valkey.start()
         with valkey.client() as client:
-            eventually(lambda: client.hlen(announced) == 40, within=15)
+            eventually(lambda: client.hlen(announced) == 40, within=30)
         eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
         before = len(scheduler.said("leading"))
@@ -70,12 +68,12 @@ def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], 
         assert scheduler.process.poll() is None
         postgres.start()
         engine.dispose()
-        eventually(lambda: len(scheduler.said("leading")) > before, within=15)
+        eventually(lambda: len(scheduler.said("leading")) > before, within=30)
         assert scheduler.said("ledger_changed")
         assert scheduler.said("rescue_and_reconcile_pause")
         put_in(engine, 5, delay=0.5)
         with valkey.client() as client:
-            eventually(lambda: client.hlen(announced) == 45, within=20)
+            eventually(lambda: client.hlen(announced) == 45, within=30)
         # Once per change, not once per try.
         down = [line["dependency"] for line in scheduler.said("dependency_down")]
         assert sorted(down) == ["database", "redis"]
@@ -86,14 +84,13 @@ def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], 
     assert scheduler.process.returncode == 0
 
 
-@pytest.mark.timeout(60)
 def test_it_waits_for_the_tables(postgres: Postgres, redis_url: str, tmp_path: Path) -> None:
     url = postgres.create_database("scheduler_before_migrate")
     scheduler = Scheduler(tmp_path, "early", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)
     try:
-        eventually(lambda: scheduler.said("dependency_down"), within=15)
+        eventually(lambda: scheduler.said("dependency_down"), within=30)
         migrate.upgrade(url)
-        eventually(lambda: scheduler.said("leading"), within=15)
+        eventually(lambda: scheduler.said("leading"), within=30)
     finally:
         scheduler.end()
         postgres.drop_database("scheduler_before_migrate")

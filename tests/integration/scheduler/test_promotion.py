@@ -43,22 +43,27 @@ def test_a_due_task_is_queued_and_published_and_told(
         time.sleep(0.1)
         promotion.turn()
         eventually(office.messages)
-        told = eventually(lambda: events.get_message(timeout=0.1))
+
+        def heard() -> str | None:
+            # Other test processes tell of their tasks on the same channel.
+            said = events.get_message(timeout=0.1)
+            return said["data"] if said and str(task.id) in said["data"] else None
+
+        told = eventually(heard, every=0)
     assert office.messages() == [f"{task.id}:1"]
-    assert str(task.id) in told["data"]
-    assert '"queued"' in told["data"]
+    assert '"queued"' in told
     eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
 def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine) -> None:
     promotion.turn()
     assert promotion._sleep_seconds == LONGEST_SLEEP_SECONDS
-    put_in(engine, 1, delay=2.0)
+    put_in(engine, 1, delay=4.0)
     promotion.turn()
-    assert 1.5 < promotion._sleep_seconds <= 2.0
+    assert 1.0 < promotion._sleep_seconds <= 4.0
     put_in(engine, 1, delay=3600)
     promotion.turn()
-    assert promotion._sleep_seconds < 2.0
+    assert promotion._sleep_seconds < 4.0
 
 
 def test_it_is_woken_when_something_is_due_earlier(office: Office, promotion: Promotion, engine: Engine) -> None:
@@ -68,7 +73,7 @@ def test_it_is_woken_when_something_is_due_earlier(office: Office, promotion: Pr
     started = time.monotonic()
     put_in(engine, 1, delay=0.3)
     office.publisher.publish((), wake_scheduler=True)
-    eventually(office.messages, within=5)
+    eventually(office.messages)
     assert 0.25 < time.monotonic() - started < 4
 
 
@@ -76,7 +81,9 @@ def test_many_due_tasks_are_promoted_without_a_pause(office: Office, promotion: 
     put_in(engine, 2500, delay=0.01)
     time.sleep(0.05)
     promotion.start()
-    eventually(lambda: len(office.messages()) == 2500, within=4)
+    began = time.monotonic()
+    eventually(lambda: len(office.messages()) == 2500)
+    assert time.monotonic() - began < LONGEST_SLEEP_SECONDS
 
 
 def test_a_waiting_task_past_its_life_fails(office: Office, promotion: Promotion, engine: Engine) -> None:

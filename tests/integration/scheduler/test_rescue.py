@@ -42,7 +42,7 @@ def test_tasks_that_had_not_begun_pay_nothing(office: Office, engine: Engine) ->
 
 def test_a_worker_that_beats_keeps_its_tasks(office: Office, engine: Engine) -> None:
     claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
-    execute(engine, "UPDATE worker SET beat_at = now() - interval '19 seconds'")
+    execute(engine, "UPDATE worker SET beat_at = now() - interval '10 seconds'")
     make_rescue(office).turn()
     assert scalar(engine, "SELECT state FROM task") == "running"
 
