@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -25,6 +26,13 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey, servers
 from tests.support.databases import CleanDatabase
 from tests.support.shared_servers import SharedServers
+
+# How long an example takes says something of the machine only. The examples are the same in every run;
+# `--hypothesis-profile explore` draws others (`--hypothesis-seed` repeats those).
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", _ANY_SPEED, derandomize=True, database=None)
+settings.register_profile("explore", _ANY_SPEED)
+settings.load_profile("steady")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 SERVERS = pytest.StashKey[SharedServers]()
