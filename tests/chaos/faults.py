@@ -109,6 +109,7 @@ class Faults:
         self._plant.to_postgres.restore()
         self._plant.valkey.start()
         self._plant.postgres.start()
+        self._plant.fleet.engine.dispose()  # whose connections may have ended with a server
         self._disk.empty()
         with self._plant.valkey.client() as client:
             client.config_set("maxmemory", "512mb")
