@@ -53,7 +53,7 @@ class TestPostgres:
         with Postgres(server_home / "pg") as second, second.connect() as connection:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
             assert second.url() == url
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
     def test_is_as_durable_as_production(self, postgres: Postgres) -> None:
         with postgres.connect() as connection:
@@ -267,7 +267,7 @@ class TestWithoutTheirParent:
             assert too.pid not in pids
         for pid in pids:
             assert pid is not None
-            assert processes.gone(pid, within=timedelta(seconds=5))
+            assert processes.gone(pid, within=timedelta(seconds=20))
 
     def test_a_server_outlives_the_thread_that_started_it(self, server_home: Path) -> None:
         server = Valkey(server_home / "valkey", port=0)

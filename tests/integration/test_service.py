@@ -19,7 +19,7 @@ from taskyard_dev.service import Backoff, Service
 NO_HURRY = threading.Event()
 
 
-def wait_until(condition: Callable[[], object], *, within: float = 10) -> None:
+def wait_until(condition: Callable[[], object], *, within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it didn't happen in time"
@@ -131,8 +131,8 @@ def test_one_that_will_not_stop_is_killed_with_its_children(started: Started, hu
     service.ask_to_stop()
     begun = time.monotonic()
     service.wait_stopped(hurry)
-    assert time.monotonic() - begun < 5
-    assert processes.gone(child, within=timedelta(seconds=5))
+    assert time.monotonic() - begun < 20
+    assert processes.gone(child, within=timedelta(seconds=20))
 
 
 def test_children_left_behind_by_one_that_stopped_are_ended(started: Started) -> None:
@@ -141,4 +141,4 @@ def test_children_left_behind_by_one_that_stopped_are_ended(started: Started) ->
     child = int(started.lines()[0].split()[-1])
     service.ask_to_stop()
     service.wait_stopped(NO_HURRY)
-    assert processes.gone(child, within=timedelta(seconds=5))
+    assert processes.gone(child, within=timedelta(seconds=20))

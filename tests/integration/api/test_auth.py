@@ -95,7 +95,7 @@ def test_a_revocation_works_within_seconds(api: Api, monkeypatch: pytest.MonkeyP
     assert client.get("/api/v1/tasks").status_code == 200
     with api.engine.connect() as conn:
         conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'soon-gone'"))
-    deadline = time.monotonic() + auth.CACHE_SECONDS + 1
+    deadline = time.monotonic() + auth.CACHE_SECONDS + 5
     while client.get("/api/v1/tasks").status_code == 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -182,22 +182,26 @@ def test_all_changes_are_told_live_and_filtered(api: Api) -> None:
         api.http.stream("GET", "/api/v1/events?state=cancelled&queue=default") as cancelled,
         restricted.stream("GET", "/api/v1/events") as low,
     ):
-        time.sleep(0.3)
+        # After the first word none is missed.
+        streams = [answer.iter_lines() for answer in (everything, cancelled, low)]
+        for lines in streams:
+            next(lines)
+        told_all, told_cancelled, told_low = map(parse_events, streams)
         other = api.client(api.key())
         first = other.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}}).json()["id"]
         body = {"name": "diagnostics.echo", "params": {"value": 1}, "queue": "low_priority"}
         second = other.post("/api/v1/tasks", json=body).json()["id"]
         other.post(f"/api/v1/tasks/{first}/cancel")
         # Other test processes may publish on the same server.
-        mine = (change.data for change in changes(everything) if change.data["task_id"] in {first, second})
+        mine = (change.data for change in told_all if change.data["task_id"] in {first, second})
         told = [next(mine) for _ in range(3)]
         assert {(t["task_id"], t["state"]) for t in told} == {
             (first, "queued"),
             (second, "queued"),
             (first, "cancelled"),
         }
-        for stream, expected in ((cancelled, first), (low, second)):
-            ours = (change.data["task_id"] for change in changes(stream))
+        for stream, expected in ((told_cancelled, first), (told_low, second)):
+            ours = (change.data["task_id"] for change in stream)
             assert next(task for task in ours if task in {first, second}) == expected
 
 
@@ -210,7 +214,7 @@ def test_a_stop_ends_streams_and_waits(start_api: Any) -> None:
         started = time.monotonic()
         api.service.live.close()
         assert list(stream) == []
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def test_a_revoked_key_hears_nothing_more(api: Api) -> None:
@@ -227,7 +231,7 @@ def test_a_revoked_key_hears_nothing_more(api: Api) -> None:
         wait_for(lambda: heard)
         with api.engine.connect() as conn:
             conn.exec_driver_sql("UPDATE api_key SET revoked_at = now() WHERE name = 'soon-gone'")
-        deadline = time.monotonic() + CACHE_SECONDS + 3
+        deadline = time.monotonic() + CACHE_SECONDS + 10
         while any(thread.is_alive() for thread in ended):
             assert time.monotonic() < deadline, "it still follows"
             other = api.submit()["id"]
@@ -254,7 +258,7 @@ def test_a_revoked_key_that_only_waits_is_let_go_at_a_heartbeat(
         started = time.monotonic()
         for stream in (everything, one):
             list(stream.iter_lines())
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 12, "before the heartbeat of others"
 
 
 def subscribers(client: redis.Redis, namespace: str) -> int:

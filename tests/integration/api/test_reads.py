@@ -172,10 +172,10 @@ def test_waiting_ends_with_the_task(start_api: Any, redis_is_there: bool) -> Non
     answer = api.http.get(f"/api/v1/tasks/{task}?wait=20")
     thread.join()
     assert answer.json()["state"] == "succeeded"
-    assert 0.6 < time.monotonic() - started < 6
+    assert 0.6 < time.monotonic() - started < 15
     started = time.monotonic()
     assert api.http.get(f"/api/v1/tasks/{api.submit()['id']}?wait=0.5").json()["state"] == "queued"
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 10
 
 
 def test_nobody_who_waits_is_turned_away_when_the_end_comes_for_all_at_once(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,8 @@ from taskyard.broker.publisher import Publisher
 
 @pytest.fixture
 def names() -> Names:
-    return Names("contract")
+    """Of this test process alone: channels are shared by all."""
+    return Names("contract-" + os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
 @pytest.fixture

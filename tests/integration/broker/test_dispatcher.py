@@ -30,8 +30,8 @@ from tests.integration.lifecycle.rows import new
 
 
 @contextmanager
-def dispatching(engine: Engine, publisher: Publisher) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher(engine, publisher)
+def dispatching(engine: Engine, publisher: Publisher, **more: Any) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher(engine, publisher, **more)
     dispatcher.start()
     try:
         yield dispatcher
@@ -48,7 +48,7 @@ def boxed(engine: Engine) -> int:
     return ledger.run(engine, lambda c: int(c.execute(sa.text("SELECT count(*) FROM outbox")).scalar_one()))
 
 
-def until(holds: Callable[[], bool], seconds: float = 5) -> float:
+def until(holds: Callable[[], bool], seconds: float = 15) -> float:
     """How long it took."""
     began = time.monotonic()
     while not holds():
@@ -131,7 +131,7 @@ def test_stopping_publishes_what_waits_and_deletes_its_rows(
         dispatcher.dispatch(commit(engine))
     began = time.monotonic()
     dispatcher.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert client.llen(names.queue("default")) == 50
     assert boxed(engine) == 0
 
@@ -153,7 +153,7 @@ def test_a_round_trip_stays_small_enough_for_the_sockets_time_out(
     for _ in range(12):
         dispatcher.dispatch(Committed([Publication(new_id(), "default", 1) for _ in range(1000)]))
     dispatcher.start()
-    dispatcher.stop()
+    dispatcher.stop(timedelta(seconds=60))
     assert sum(counting.sizes) == 12_000
     assert max(counting.sizes) <= 5_000
 
@@ -161,10 +161,11 @@ def test_a_round_trip_stays_small_enough_for_the_sockets_time_out(
 def test_an_error_that_nobody_reckoned_with_does_not_end_the_thread(
     engine: Engine, client: redis.Redis, names: Names
 ) -> None:
-    with dispatching(engine, Broken(client, names)) as dispatcher:
+    broken = Broken(client, names)
+    with dispatching(engine, broken) as dispatcher:
         lost = commit(engine)
         dispatcher.dispatch(lost)
-        time.sleep(0.1)
+        until(lambda: not broken.left)
         dispatcher.dispatch(commit(engine))
         until(lambda: client.llen(names.queue("default")) == 1)
         until(lambda: boxed(engine) == 1)
@@ -185,7 +186,7 @@ def test_while_redis_is_away_nobody_is_held_up_and_what_waited_goes_out_when_it_
     pair: tuple[Postgres, Valkey, Engine, Publisher], names: Names
 ) -> None:
     _, valkey, engine, publisher = pair
-    with dispatching(engine, publisher) as dispatcher:
+    with dispatching(engine, publisher, keep_for=timedelta(minutes=1)) as dispatcher:
         dispatcher.dispatch(commit(engine))
         until(lambda: boxed(engine) == 0)
         valkey.stop()
@@ -193,12 +194,12 @@ def test_while_redis_is_away_nobody_is_held_up_and_what_waited_goes_out_when_it_
         began = time.monotonic()
         for committed in kept:
             dispatcher.dispatch(committed)
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 2, "half a second each would be a hundred"
         time.sleep(0.5)
         assert boxed(engine) == 200, "what was not published stays for the relay"
         valkey.start()
 
-        until(lambda: boxed(engine) == 0, 10)
+        until(lambda: boxed(engine) == 0, 30)
         waiting = publisher.client.lrange(names.queue("default"), 0, -1)
         assert {p.message_id.encode() for c in kept for p in c.publications} <= set(waiting)
 
@@ -217,7 +218,7 @@ def test_a_hiccup_of_redis_costs_a_task_no_more_than_it_lasts(
             time.sleep(0.7)  # longer than the time-out of the socket
         finally:
             os.kill(process, signal.SIGCONT)
-        assert until(lambda: publisher.client.llen(names.queue("default")) >= 1) < 2
+        assert until(lambda: publisher.client.llen(names.queue("default")) >= 1) < 5
         until(lambda: boxed(engine) == 0)
 
 
@@ -245,9 +246,10 @@ def test_no_more_is_kept_than_fits_and_the_newest_is_left_to_the_relay(
 ) -> None:
     _, valkey, engine, publisher = pair
     valkey.stop()
-    with dispatching(engine, publisher) as dispatcher:
+    with dispatching(engine, publisher, keep_for=timedelta(minutes=1)) as dispatcher:
         for _ in range(100):
             dispatcher.dispatch(Committed([Publication(new_id(), "default", 1) for _ in range(100)]))
+        until(dispatcher._waiting.empty)
         time.sleep(0.3)
         valkey.start()
         until(lambda: publisher.client.llen(names.queue("default")) >= 8_000)

@@ -118,7 +118,7 @@ def test_every_verb_at_once_on_the_same_rows_ends_without_a_deadlock(engine: Eng
 
     def work(n: int) -> int:
         seed, rounds = random.Random(n), 0
-        while time.monotonic() < stop:
+        while not rounds or time.monotonic() < stop:
             # One attempt only: a deadlock would come out of here.
             ledger.run(engine, lambda conn: verbs[n % len(verbs)](conn, seed), attempts=1)
             rounds += 1

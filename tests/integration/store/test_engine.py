@@ -122,18 +122,18 @@ def test_a_server_in_trouble_is_unavailable(engine: Engine, state: str) -> None:
 
 
 def test_a_statement_is_ended_in_its_time_and_the_connection_goes_on(database_url: str) -> None:
-    engine = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=100))
+    engine = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=500))
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable) as caught:
         ledger.run(engine, lambda conn: conn.execute(sa.text("SELECT pg_sleep(30)")))
     assert ledger.sqlstate(caught.value.__cause__) == "57014"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert ledger.run(engine, one) == 1
     engine.dispose()
 
 
 def test_a_lock_is_not_waited_for_longer_than_a_statement_may_last(engine: Engine, database_url: str) -> None:
-    hasty = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=200))
+    hasty = ledger.make_engine(database_url, pool_size=1, statement_timeout=timedelta(milliseconds=500))
     with ledger.transaction(engine) as holder:
         holder.execute(sa.text("LOCK TABLE queue"))
         with pytest.raises(LedgerUnavailable):
@@ -208,7 +208,7 @@ def test_while_postgresql_is_away_it_is_unavailable_and_afterwards_all_is_well(
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable):
             ledger.run(engine, one)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
     postgres.start()
     _until(lambda: ledger.run(engine, one) == 1)
     with ledger.transaction(engine) as conn:
@@ -223,7 +223,7 @@ def test_postgresql_that_goes_away_in_the_middle_is_unavailable(away: tuple[Post
             _until(lambda: _asleep(watch))
         postgres.stop()
         with pytest.raises(LedgerUnavailable):
-            call.result(timeout=10)
+            call.result(timeout=30)
     postgres.start()
     _until(lambda: ledger.run(engine, one) == 1)
 
@@ -251,7 +251,7 @@ def _asleep(watch: psycopg.Connection) -> bool:
     return row is not None and row[0] > 0
 
 
-def _until(holds: object, seconds: float = 10) -> None:
+def _until(holds: object, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -54,15 +54,15 @@ def test_each_failure_is_named_in_words_without_addresses(tmp_path: Path) -> Non
 def test_a_server_that_is_silent_holds_nobody_up(
     engine: Engine, redis_url: str, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "PATIENCE", health.PATIENCE / 20)
+    monkeypatch.setattr(health, "PATIENCE", health.PATIENCE / 5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         given = settings(
             redis_url=redis_url,
             smtp_host="127.0.0.1",
             smtp_port=silent.getsockname()[1],
-            smtp_timeout_seconds=1.5,
+            smtp_timeout_seconds=4.0,
         )
         result = run_task("health.check", {}, settings=given, engine=engine, storage=storage).result
     assert result["checks"]["smtp"]["status"] == "failed"
-    assert result["checks"]["smtp"]["latency_ms"] < 1000
+    assert result["checks"]["smtp"]["latency_ms"] < 3500
     assert result["checks"]["redis"]["status"] == "ok"

@@ -29,6 +29,7 @@ from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import Faults, Sink, smtp_sink
 from taskyard_worker.tasks import plain_text
 from taskyard_worker.testing import TaskRun, run_task
+from tests.support.fleet import free_port
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello Eva"}
 
@@ -229,12 +230,6 @@ def test_a_server_that_puts_off_is_tried_again_and_gets_it_once(tmp_path: Path) 
     assert len(kept(tmp_path)) == 1
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_a_server_that_is_away_is_tried_again_soon(host: str) -> None:
     run = send(free_port(), smtp_host=host)
@@ -305,7 +300,7 @@ def test_a_server_that_falls_silent_is_not_waited_for_long() -> None:
     with scripted(script(b"220 hi", then=lambda c: c.recv(1))) as port:
         started = time.monotonic()
         assert put_off(send(port, smtp_timeout_seconds=0.5)).code == "smtp_unreachable"
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def test_a_server_without_a_goodbye_has_the_message_all_the_same() -> None:

