@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from taskyard.env_files import read_env_file
-from taskyard_dev.ports import any_free
+from tests.support.fleet import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -79,7 +79,7 @@ class Up:
         )
 
 
-def wait_until(condition: Callable[[], object], *, within: float = 20, otherwise: Callable[[], str] = str) -> None:
+def wait_until(condition: Callable[[], object], *, within: float = 40, otherwise: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"it didn't happen in time\n{otherwise()}"
@@ -94,7 +94,7 @@ def left(family: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.fixture
 def start(server_home: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
-    port = any_free()
+    port = free_port()
 
     def make(*options: str) -> Up:
         log = server_home / f"up-{len(started)}.log"
@@ -145,7 +145,7 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
     assert not left(family)
 
     again = start().wait_up()
-    assert time.monotonic() - again.begun < 15
+    assert time.monotonic() - again.begun < 30, "a second start takes seconds"
     assert again.env["TASKYARD_API_KEY"] == key
     assert again.get(task).json()["state"] == "succeeded"
 

@@ -67,7 +67,7 @@ class Fleet:
         )  # fmt: skip
         process = self.start("taskyard-api", "serve")
         ready = f"http://127.0.0.1:{self.port}/health/ready"
-        wait_for(lambda: answers(ready), 30, "the API to be ready")
+        wait_for(lambda: answers(ready), 60, "the API to be ready")
         return process
 
     def start_worker(
@@ -80,7 +80,7 @@ class Fleet:
             "--threads", str(threads), *more,
             TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
         )  # fmt: skip
-        wait_for(lambda: self.workers() > before, 30, "the worker to register")
+        wait_for(lambda: self.workers() > before, 60, "the worker to register")
         first = int(str(processes).partition(":")[0])
         wait_for(lambda: len(children(process.pid)) == first, 30, "the worker's children")
         return process
@@ -159,6 +159,10 @@ class Fleet:
         """How many have ever registered."""
         return int(self.query("SELECT count(*) AS n FROM worker")[0].n)
 
+    def quick_from_now_on(self) -> None:
+        """What runs now takes as long as it was told to; its next attempts take no time."""
+        self.query("UPDATE task SET params = '{}' WHERE name = 'tests.effect' RETURNING id")
+
     def wait_state(self, task_id: str, *states: str, seconds: float = 20) -> None:
         try:
             wait_for(lambda: self.task(task_id).state in states, seconds, f"{task_id} to be {states}")
@@ -201,6 +205,14 @@ def answers(url: str) -> bool:
         return False
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A port that nobody else is given for as long as this process lives: a bound socket that does not listen keeps it
+    from those who ask for any, and not from a server that asks for this one."""
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    _reserved.append(keeper)
+    return int(keeper.getsockname()[1])
