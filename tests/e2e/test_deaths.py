@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,9 +18,10 @@ def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_an
     fleet.start_api()
     fleet.start_scheduler()
     worker = fleet.start_worker(threads=2)
-    task_id = fleet.submit("tests.effect", {"seconds": 3.0})
+    task_id = fleet.submit("tests.effect", {"seconds": 30.0})
     fleet.wait_state(task_id, "running")
     wait_for(lambda: len(effects(fleet.effects)) == 1, 10, "the task to begin")
+    fleet.quick_from_now_on()
     (child,) = children(worker.pid)
 
     killed_at = datetime.now(UTC)
@@ -44,9 +44,10 @@ def test_a_child_s_death_costs_nothing_to_tasks_that_had_not_begun(fleet: Fleet)
     worker = fleet.start_worker(threads=1)
     # Quick ones first, so that the child claims ahead; then one that holds the only thread.
     fleet.wait_final(fleet.submit_many(50, "diagnostics.echo", {"value": 1}), 20)
-    ids = [fleet.submit("tests.effect", {"seconds": 0.8}), *fleet.submit_many(10, "tests.effect")]
+    ids = [fleet.submit("tests.effect", {"seconds": 30.0}), *fleet.submit_many(10, "tests.effect")]
     fleet.wait_state(ids[0], "running")
     wait_for(lambda: ids[0] in effects(fleet.effects), 10, "the first to begin")
+    fleet.quick_from_now_on()
 
     os.kill(children(worker.pid)[0], signal.SIGKILL)
 
@@ -72,14 +73,15 @@ def test_a_killed_worker_s_tasks_are_rescued_after_the_lease(fleet: Fleet) -> No
     fleet.start_api()
     fleet.start_scheduler()
     worker = fleet.start_worker(threads=2)
-    ids = [fleet.submit("tests.effect", {"seconds": 5.0}) for _ in range(2)]
+    ids = [fleet.submit("tests.effect", {"seconds": 30.0}) for _ in range(2)]
     wait_for(lambda: len(effects(fleet.effects)) == 2, 20, "both to begin")
+    fleet.quick_from_now_on()
     offspring = children(worker.pid)
 
     killed_at = datetime.now(UTC)
     worker.kill()
     worker.wait(5)
-    wait_for(lambda: not any(alive(pid) for pid in offspring), 2, "its children to die with it")
+    wait_for(lambda: not any(alive(pid) for pid in offspring), 10, "its children to die with it")
     fleet.start_worker(threads=2)
 
     assert fleet.wait_final(ids, 40) == {"succeeded": 2}
@@ -116,14 +118,13 @@ def test_what_a_stopping_worker_cannot_finish_in_time_runs_elsewhere_at_no_cost(
     fleet.start_api()
     fleet.start_scheduler()
     worker = fleet.start_worker("--drain-seconds", "1", threads=2)
-    task_id = fleet.submit("tests.effect", {"seconds": 4.0})
+    task_id = fleet.submit("tests.effect", {"seconds": 60.0})
     wait_for(lambda: len(effects(fleet.effects)) == 1, 20, "it to begin")
-    fleet.start_worker(threads=2)
+    fleet.quick_from_now_on()
 
-    began = time.monotonic()
     worker.terminate()
-    assert worker.wait(10) == 0
-    assert time.monotonic() - began < 4
+    assert worker.wait(30) == 0, "it does not wait for the end of the task"
+    fleet.start_worker(threads=2)
 
     assert fleet.wait_final([task_id], 20) == {"succeeded": 1}
     task = fleet.task(task_id)
@@ -139,7 +140,7 @@ def test_a_child_is_replaced_after_its_number_of_tasks_and_loses_none(fleet: Fle
     ids = fleet.submit_many(100, "tests.effect")
     assert fleet.wait_final(ids, 40) == {"succeeded": 100}
     assert sorted(effects(fleet.effects)) == sorted(ids)
-    wait_for(lambda: bool(children(worker.pid)) and children(worker.pid) != first, 10, "a new child")
+    wait_for(lambda: bool(children(worker.pid)) and children(worker.pid) != first, 20, "a new child")
 
 
 def alive(pid: int) -> bool:

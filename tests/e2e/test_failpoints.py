@@ -67,13 +67,13 @@ class Yard:
         finally:
             if worker.poll() is None:
                 worker.terminate()
-                worker.wait(20)
+                worker.wait(40)
         assert worker.returncode == 0
 
     def replace_scheduler(self) -> subprocess.Popen[bytes]:
         """Another one leads at once: the one before it goes in an orderly way, where it still runs."""
         self.scheduler.terminate()
-        self.scheduler.wait(20)
+        self.scheduler.wait(40)
         self.scheduler = self.fleet.start_scheduler()
         return self.scheduler
 
@@ -81,7 +81,7 @@ class Yard:
         """As if ten seconds had passed, after which the relay takes up what nobody published."""
         self.fleet.query("UPDATE outbox SET created_at = created_at - interval '10 s' RETURNING id")
 
-    def check(self, ids: list[str], *, at_most: int = 1, seconds: float = 20) -> None:
+    def check(self, ids: list[str], *, at_most: int = 1, seconds: float = 40) -> None:
         fleet = self.fleet
         assert fleet.wait_final(ids, seconds) == {"succeeded": len(ids)}
         runs = Counter(effects(fleet.effects))
@@ -92,9 +92,9 @@ class Yard:
             assert [a.outcome for a in fleet.attempts(task_id)].count("succeeded") == 1
             assert task.attempt >= runs[task_id]
         self.age_outbox()
-        wait_for(lambda: not fleet.query("SELECT id FROM outbox"), 15, "the outbox to be empty")
+        wait_for(lambda: not fleet.query("SELECT id FROM outbox"), 30, "the outbox to be empty")
         with self._valkey.client(_DATABASE) as client:
-            wait_for(lambda: not leftovers(client), 15, f"Redis to forget it all: {leftovers(client)}")
+            wait_for(lambda: not leftovers(client), 30, f"Redis to forget it all: {leftovers(client)}")
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,9 @@ def test_every_failpoint_has_its_case() -> None:
 @pytest.mark.parametrize("place", CHILD)
 def test_a_child_dies_there(yard: Yard, place: str) -> None:
     with yard.armed(place) as reached, yard.worker(threads=1):
-        ids = yard.fleet.submit_many(3, "tests.effect")
-        wait_for(reached.exists, 20, f"a death at {place}")
+        # One that is recorded leaves its thread to the next, which may have begun before this one's commit is through.
+        ids = yard.fleet.submit_many(1 if place == "finish.after" else 3, "tests.effect")
+        wait_for(reached.exists, 30, f"a death at {place}")
         # Only what had begun, and was not recorded yet, may happen again. What a child tells comes at any time.
         twice = {"effect.after", "finish.before", "publish.before", "publish.after"}
         yard.check(ids, at_most=2 if place in twice else 1)
@@ -128,7 +129,7 @@ def test_a_child_dies_there(yard: Yard, place: str) -> None:
 def test_a_busy_child_dies_there(yard: Yard, place: str) -> None:
     with yard.armed(place, nth=3) as reached, yard.worker(threads=4):
         ids = yard.fleet.submit_many(60, "tests.effect", {"seconds": 0.02})
-        wait_for(reached.exists, 20, f"a death at {place}")
+        wait_for(reached.exists, 30, f"a death at {place}")
         yard.check(ids, at_most=2)
 
 
@@ -140,8 +141,8 @@ def test_a_supervisor_dies_there(yard: Yard, place: str) -> None:
     task_id = fleet.submit("tests.effect", {"seconds": 2.0})
     wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
     os.kill(children(first.pid)[0], signal.SIGKILL)
-    wait_for(reached.exists, 10, f"a death at {place}")
-    assert first.wait(5) == -signal.SIGKILL
+    wait_for(reached.exists, 30, f"a death at {place}")
+    assert first.wait(30) == -signal.SIGKILL
     with yard.worker(threads=1):
         yard.age_outbox()
         yard.check([task_id], at_most=2)
@@ -160,8 +161,8 @@ def test_the_api_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
             key = {"Idempotency-Key": f"the only one: {place}"}
             with suppress(httpx.TransportError):
                 other.http.post("/tasks", json={"name": "tests.effect"}, headers=key)
-            wait_for((tmp_path / "failpoints" / place).exists, 10, f"a death at {place}")
-            assert api.wait(5) == -signal.SIGKILL
+            wait_for((tmp_path / "failpoints" / place).exists, 30, f"a death at {place}")
+            assert api.wait(30) == -signal.SIGKILL
             other.start_api()
             again = other.http.post("/tasks", json={"name": "tests.effect"}, headers=key)
             assert again.status_code == 202
@@ -184,13 +185,13 @@ def test_a_relay_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
             api = other.start_api()
             with suppress(httpx.TransportError):
                 other.http.post("/tasks", json={"name": "tests.effect"})
-            api.wait(10)
+            api.wait(30)
         finally:
             other.stop()
         (task,) = fleet.query("SELECT id FROM task WHERE finished_at IS NULL")
         yard.age_outbox()
-        wait_for(reached.exists, 15, f"a death at {place}")
-        assert scheduler.wait(5) == -signal.SIGKILL
+        wait_for(reached.exists, 30, f"a death at {place}")
+        assert scheduler.wait(30) == -signal.SIGKILL
     yard.replace_scheduler()
     with yard.worker(threads=1):
         yard.check([str(task.id)])
@@ -201,8 +202,8 @@ def test_a_leader_dies_between_promoting_and_publishing(yard: Yard) -> None:
     with yard.armed("promote.after") as reached:
         scheduler = yard.replace_scheduler()
     task_id = fleet.submit("tests.effect", delay_seconds=0.5)
-    wait_for(reached.exists, 15, "its death")
-    assert scheduler.wait(5) == -signal.SIGKILL
+    wait_for(reached.exists, 30, "its death")
+    assert scheduler.wait(30) == -signal.SIGKILL
     assert fleet.task(task_id).state == "queued"
     yard.age_outbox()
     yard.replace_scheduler()
@@ -219,9 +220,9 @@ def test_a_leader_dies_between_rescuing_and_publishing(yard: Yard) -> None:
     wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
     fleet.query("UPDATE task SET params = '{}' WHERE id = :id RETURNING id", id=UUID(task_id))  # quick, the next time
     worker.kill()
-    worker.wait(5)
-    wait_for(reached.exists, 25, "the death of its rescuer")
-    assert scheduler.wait(5) == -signal.SIGKILL
+    worker.wait(30)
+    wait_for(reached.exists, 40, "the death of its rescuer")
+    assert scheduler.wait(30) == -signal.SIGKILL
     assert fleet.task(task_id).state == "queued"
     yard.age_outbox()
     yard.replace_scheduler()

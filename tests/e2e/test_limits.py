@@ -53,7 +53,7 @@ def limits(soft: float, hard: float) -> dict[str, Any]:
 def test_what_runs_too_long_is_told_and_then_ended_and_its_neighbours_pay_nothing(fleet: Fleet) -> None:
     worker = start(fleet)
     (first,) = children(worker.pid)
-    neighbour = fleet.submit("tests.effect", {"seconds": 4.0})
+    neighbour = fleet.submit("tests.effect", {"seconds": 6.0})
     soft = fleet.submit("diagnostics.sleep", {"seconds": 60}, **limits(0.5, 30))
     hard = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(0.5, 1.5))
     life = fleet.submit(
@@ -71,22 +71,24 @@ def test_what_runs_too_long_is_told_and_then_ended_and_its_neighbours_pay_nothin
     assert "soft_time_limit" in kinds(fleet, soft)
     (attempt,) = fleet.attempts(hard)
     ran = (attempt.finished_at - attempt.started_at).total_seconds()
-    assert 1.5 <= ran < 3.5, "counted from the moment the function began"
+    assert ran >= 1.5, "counted from the moment the function began"
     # The child that has to end lets the neighbour finish, and another one takes its place meanwhile.
     fleet.wait_final(fleet.submit_many(20, "diagnostics.echo", {"value": 1}), 20)
     assert fleet.wait_final([neighbour], 20) == {"succeeded": 1}
     row = fleet.task(neighbour)
     assert (row.attempt, row.crashes, row.suspicions) == (1, 0, 0)
+    assert attempt.finished_at < row.finished_at, "and not with the end of its process"
     wait_for(lambda: first not in children(worker.pid), 15, "the child to be gone")
     assert fleet.task(hard).state == "failed", "what it did afterwards did not count"
 
 
 def test_a_task_that_holds_the_gil_past_its_limit_is_killed_and_the_innocent_run_again(fleet: Fleet) -> None:
     start(fleet)
-    innocent = fleet.submit("tests.effect", {"seconds": 5.0})
+    innocent = fleet.submit("tests.effect", {"seconds": 30.0})
     begun(fleet, innocent)
+    fleet.quick_from_now_on()
     deaf = fleet.submit("diagnostics.sleep", {"seconds": 100, "in_c": True}, **limits(0.5, 1.0))
-    assert fleet.wait_final([deaf], 15) == {"failed": 1}
+    assert fleet.wait_final([deaf], 30) == {"failed": 1}
     assert fleet.task(deaf).error["code"] == "hard_time_limit"
     assert fleet.wait_final([innocent], 20) == {"succeeded": 1}
     row = fleet.task(innocent)
@@ -98,9 +100,9 @@ def test_with_one_thread_the_child_is_ended_at_once(fleet: Fleet) -> None:
     worker = start(fleet, threads=1)
     (first,) = children(worker.pid)
     task_id = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(0.5, 1.0))
-    fleet.wait_final([task_id], 10)
+    fleet.wait_final([task_id], 20)
     assert first not in children(worker.pid)
-    assert fleet.wait_final([fleet.submit("tests.effect")], 10) == {"succeeded": 1}
+    assert fleet.wait_final([fleet.submit("tests.effect")], 20) == {"succeeded": 1}
 
 
 def test_a_running_task_is_cancelled_step_by_step_and_its_children_with_it(fleet: Fleet) -> None:
@@ -110,7 +112,7 @@ def test_a_running_task_is_cancelled_step_by_step_and_its_children_with_it(fleet
     ids = [parent, *effects(fleet.effects)]
     answer = fleet.http.post(f"/tasks/{parent}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "CANCELLING")
-    assert fleet.wait_final(ids, 5) == {"cancelled": 4}, "well within the grace of each"
+    assert fleet.wait_final(ids, 20) == {"cancelled": 4}
     for task_id in ids:
         said = kinds(fleet, task_id)
         steps = ["cancel_requested", "cancel_delivered", "cancel_acknowledged", "cancelled"]
@@ -131,7 +133,10 @@ def test_cancelling_again_and_again_does_not_fill_the_host_with_children(fleet: 
         begun(fleet, victim)
         fleet.http.post(f"/tasks/{victim}/cancel")
         assert fleet.wait_final([victim], 20) == {"cancelled": 1}
-        wait_for(partial(log_holds, fleet, '"child_worn"', worn), 10, "the child to know")
+        wait_for(partial(log_holds, fleet, '"child_worn"', worn), 20, "the child to know")
+        if worn == 1:  # until then it would take what comes
+            wait_for(partial(log_holds, fleet, '"child_retiring"', 1), 20, "the child to take no more")
+            wait_for(lambda: len(children(worker.pid)) == 2, 20, "another one")
     stays.append(fleet.submit("tests.effect", {"seconds": 60.0}))
     begun(fleet, stays[2])
     workers = [fleet.task(i).worker for i in stays]
@@ -151,8 +156,9 @@ def test_what_does_not_stop_is_forced_and_asking_twice_says_so(fleet: Fleet) -> 
     second = fleet.http.post(f"/tasks/{task_id}/cancel")
     assert second.status_code == 202
     assert "before" in second.json()["message"]
-    took = wait_for(lambda: fleet.task(task_id).state == "cancelled", 10, "the end")
-    assert took < GRACE_SECONDS + 3
+    fleet.wait_final([task_id], 20)
+    row = fleet.task(task_id)
+    assert GRACE_SECONDS <= (row.finished_at - row.cancel_requested_at).total_seconds() < GRACE_SECONDS + 5
     assert [k for k in kinds(fleet, task_id) if k.startswith("cancel")] == [
         "cancel_requested",
         "cancel_delivered",
@@ -172,7 +178,7 @@ def test_a_request_to_cancel_survives_redis_and_the_worker(
     try:
         assert fleet.http.post(f"/tasks/{first}/cancel").status_code == 202
         # No hint comes through: the next beat finds the request.
-        assert fleet.wait_final([first], 10) == {"cancelled": 1}
+        assert fleet.wait_final([first], 20) == {"cancelled": 1}
     finally:
         valkey.start()
     second = fleet.submit("tests.effect", {"seconds": 60.0})
@@ -186,9 +192,10 @@ def test_a_request_to_cancel_survives_redis_and_the_worker(
 
 def test_of_several_tasks_in_a_child_that_dies_only_the_guilty_one_pays(fleet: Fleet) -> None:
     worker = start(fleet)
-    innocent = [fleet.submit("tests.effect", {"seconds": 2.0}) for _ in range(3)]
+    innocent = [fleet.submit("tests.effect", {"seconds": 30.0}) for _ in range(3)]
     for task_id in innocent:
         begun(fleet, task_id)
+    fleet.quick_from_now_on()
     guilty = fleet.submit("diagnostics.crash", {"signal": 9, "times": 99})
     assert fleet.wait_final([*innocent, guilty], 60) == {"succeeded": 3, "failed": 1}
     for task_id in innocent:

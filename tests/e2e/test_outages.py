@@ -25,8 +25,8 @@ def test_flushall_with_a_thousand_tasks_waiting_loses_none(
     fleet.start_scheduler()
     ids = fleet.submit_many(1000, "tests.effect")
     with valkey.client() as client:
-        wait_for(lambda: client.llen("taskyard:default") == 1000, 10, "all to be published")
-        wait_for(lambda: bool(client.exists("taskyard:epoch")), 10, "the epoch to be set")
+        wait_for(lambda: client.llen("taskyard:default") == 1000, 30, "all to be published")
+        wait_for(lambda: bool(client.exists("taskyard:epoch")), 30, "the epoch to be set")
         client.flushall()
     assert fleet.states(ids) == {"queued": 1000}
 
@@ -48,7 +48,7 @@ def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
     valkey.stop()
     began = time.monotonic()
     ids += [fleet.submit("tests.effect") for _ in range(200)]
-    assert time.monotonic() - began < 10, "a submit does not wait for Redis"
+    assert time.monotonic() - began < 50, "a submit does not wait for Redis: half a second each would be 100"
     valkey.start()
 
     assert fleet.wait_final(ids, 60) == {"succeeded": 250}
@@ -89,15 +89,15 @@ def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: r
     again = [Publication(UUID(i), "default", n) for i in ids for n in (1, 1, 2)]
     for publication in again:
         publisher.publish([publication])
-    wait_for(lambda: int(redis_client.llen("taskyard:default")) >= 20, 10, "all deliveries")
+    wait_for(lambda: int(redis_client.llen("taskyard:default")) >= 20, 30, "all deliveries")
 
     fleet.start_worker(processes=2)
 
     assert fleet.wait_final(ids, 20) == {"succeeded": 5}
-    wait_for(lambda: redis_client.llen("taskyard:default") == 0, 10, "every message to be taken")
-    time.sleep(1)
+    wait_for(lambda: redis_client.llen("taskyard:default") == 0, 30, "every message to be taken")
+    wait_for(lambda: redis_client.hlen("taskyard:default.msgs") == 0, 30, "every message to be acknowledged")
+    time.sleep(1)  # in which one that was claimed a second time would begin
     assert sorted(effects(fleet.effects)) == sorted(ids)
-    assert redis_client.hlen("taskyard:default.msgs") == 0
 
 
 def test_messages_that_are_not_ours_do_not_stop_a_worker(fleet: Fleet, redis_client: redis.Redis) -> None:

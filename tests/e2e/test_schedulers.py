@@ -68,7 +68,8 @@ def pair(fleet: Fleet, database_url: str, redis_url: str) -> Iterator[tuple[Sche
                 TASKYARD_DATABASE_URL=postgres.through(database_url), TASKYARD_REDIS_URL=broker.through(redis_url)
             )
             made.append(Scheduler(process, postgres, broker))
-            wait_for(lambda: leader(fleet) is not None, 20, "somebody to lead")
+            wait_for(lambda: leader(fleet) is not None, 30, "somebody to lead")
+        wait_for(lambda: fleet.logs().count('"scheduler_started"') == 2, 30, "the standby")
         yield made[0], made[1]
         fleet.stop()
 

@@ -40,8 +40,8 @@ def test_memory_stays_and_redis_forgets(fleet: Fleet, redis_client: redis.Redis)
 
     # The mark of a Redis that knows everything, and who fetched lately.
     standing = {"taskyard:epoch", "taskyard:__heartbeats__"}
-    wait_for(lambda: set(redis_client.scan_iter()) <= standing, 20, f"Redis to be empty: {[*redis_client.scan_iter()]}")
-    wait_for(lambda: not fleet.query("SELECT id FROM outbox"), 5, "the outbox to be empty")
+    wait_for(lambda: set(redis_client.scan_iter()) <= standing, 60, f"Redis to be empty: {[*redis_client.scan_iter()]}")
+    wait_for(lambda: not fleet.query("SELECT id FROM outbox"), 20, "the outbox to be empty")
     assert redis_client.zcard("taskyard:__heartbeats__") <= len(processes)
 
 
