@@ -8,14 +8,18 @@ from uuid import UUID
 import httpx
 import pytest
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.finish import Recorded
 from taskyard.lifecycle.retry import retry
 from taskyard_api import answers
+from taskyard_api.ledger import Ledger
 from taskyard_api.resources import tasks
 from taskyard_api.resources.task_types import TaskTypes
+from taskyard_api.resources.tasks import visible_task
 from tests.integration.api.conftest import Api
+from tests.support.fleet import wait_for
 
 JSON = {"Content-Type": "application/json"}
 
@@ -208,6 +212,25 @@ def test_a_retry_that_is_refused_names_the_state_as_it_is(api: Api, monkeypatch:
     monkeypatch.setattr(tasks, "retry", somebody_was_faster)
     document = problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 409, "state_conflict")
     assert document["state"] == "queued"
+
+
+def test_a_retry_that_cannot_be_shown_is_published_all_the_same(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would wait for the relay, though whoever committed it is there."""
+    task = api.submit()["id"]
+    api.http.post(f"/api/v1/tasks/{task}/cancel")
+    calls: list[Any] = []
+
+    async def seen_once(ledger: Ledger, *about: Any, **more: Any) -> RowMapping:
+        calls.append(about)
+        if len(calls) > 1:
+            raise LedgerUnavailable("connection refused")
+        return await visible_task(ledger, *about, **more)
+
+    monkeypatch.setattr(tasks, "visible_task", seen_once)
+    problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 503, "ledger_unavailable")
+    with api.engine.connect() as conn:
+        assert conn.exec_driver_sql("SELECT state FROM task").scalar_one() == "queued"
+        wait_for(lambda: conn.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one() == 0, 10, "the publication")
 
 
 def test_lines_of_the_log_carry_request_and_trace(api: Api, capfd: pytest.CaptureFixture[str]) -> None:

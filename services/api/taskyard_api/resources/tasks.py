@@ -332,10 +332,11 @@ class TaskRetry:
 
         await visible_task(self._ledger, task_id, caller)
         done = await self._ledger.run_transaction(change)
-        row = await visible_task(self._ledger, task_id, caller)
+        # Told before it is read again, which may fail.
+        self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
+        row = await visible_task(self._ledger, task_id, caller, admitted=True)
         if not done.changes:
             # As it is now: it may have been moved between the look and the verb.
             state = row["state"]
             raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)
-        self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
         return row
