@@ -1,10 +1,10 @@
 """rescue: what becomes of running tasks whose process died.
 
 A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole
-hosts. The only task that had begun in what died is guilty and pays one crash. Where several had begun, each
-is suspect: it pays nothing yet and runs next alone in a process. One that had not begun is innocent. A lost
-task is queued again, unless its crashes reached the limit (failed with `crash_limit`) or somebody had asked
-for its end (cancelled).
+hosts. The only task that had begun in what died is guilty and pays one crash. Where several had begun, or nobody
+knows whether it had, each is suspect: it pays nothing yet and runs next alone in a process. One that had not
+begun is innocent. A lost task is queued again, unless its crashes reached the limit (failed with `crash_limit`)
+or somebody had asked for its end (cancelled).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -24,11 +25,14 @@ from .workers import LIVE_QUEUES
 
 # A task that nothing convicts although it is always there when something dies pays like a guilty one in the end.
 MAX_SUSPICIONS = 10
+# A claim that has not begun after a second is given back: what was claimed this long before a beat that does not list
+# it had not begun, and will not.
+UNLISTED_FOR = timedelta(seconds=2)
 
 
 class Guilt(StrEnum):
     INNOCENT = "innocent"  # it had not begun, or its process was ended for another's sake
-    SUSPECT = "suspect"  # one of several that ran in what died
+    SUSPECT = "suspect"  # one of several that ran in what died, or that may have
     GUILTY = "guilty"  # the only one that ran in what died
 
     @classmethod
@@ -126,24 +130,39 @@ def lost_workers(conn: Connection, *, lease: timedelta) -> list[tuple[UUID, str]
 
 
 # An anti-join, not a one-shot after `lost_workers`: a rescue that was cut off is taken up by the next pass.
-# Queue by queue, so that the scan touches running rows only, however many wait (index ix_task_live).
+# Queue by queue, so that the scan touches running rows only, however many wait (index ix_task_live). `is_fresh`: the
+# last beat could not tell whether it began; a worker that stopped in order had ended everything by then.
 _ORPHANS = sa.text(f"""
-{LIVE_QUEUES}
-SELECT t.id, t.claim, coalesce(t.id = ANY(w.begun), false) AS begun, coalesce(cardinality(w.begun), 0) AS of
-FROM q CROSS JOIN LATERAL (
-    SELECT id, claim, worker_id FROM task
-    WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
-) t
-LEFT JOIN worker w ON w.id = t.worker_id
-WHERE w.id IS NULL OR w.lost_at IS NOT NULL OR w.stopped_at IS NOT NULL
-ORDER BY t.id LIMIT :limit
+{LIVE_QUEUES}, orphan AS (
+    SELECT t.id, t.claim, t.suspicions, t.worker_id, coalesce(t.id = ANY(w.begun), false) AS is_listed,
+        coalesce(w.stopped_at IS NULL AND t.started_at > w.beat_at - CAST(:unlisted_for AS interval), false)
+            AS is_fresh,
+        coalesce(cardinality(w.begun), 0) AS listed
+    FROM q CROSS JOIN LATERAL (
+        SELECT id, claim, suspicions, worker_id, started_at FROM task
+        WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+    ) t
+    LEFT JOIN worker w ON w.id = t.worker_id
+    WHERE w.id IS NULL OR w.lost_at IS NOT NULL OR w.stopped_at IS NOT NULL
+)
+SELECT id, claim, is_listed OR is_fresh AS may_have_begun, is_listed OR suspicions > 0 AS is_sure,
+    listed + count(*) FILTER (WHERE is_fresh AND NOT is_listed) OVER (PARTITION BY worker_id) AS of
+FROM orphan ORDER BY id LIMIT :limit
 """)  # noqa: S608 constants only
 
 
 def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:
-    """Running tasks whose worker is lost, stopped or unknown. As begun counts what the last beat listed."""
-    rows = conn.execute(_ORPHANS, {"limit": limit})
-    return [
-        Lost(r.id, r.claim, Guilt.of_begun(r.of) if r.begun else Guilt.INNOCENT, "its worker stopped answering")
-        for r in rows
-    ]
+    """Running tasks whose worker is lost, stopped or unknown.
+
+    As begun counts what the worker's last beat listed. What was claimed since then may have begun too, and be what
+    ended the worker: it is suspected, and so is what was listed beside it. (A suspect is claimed only where it begins
+    at once.)
+    """
+    rows = conn.execute(_ORPHANS, {"limit": limit, "unlisted_for": UNLISTED_FOR})
+    return [Lost(r.id, r.claim, _guilt_of(r), "its worker stopped answering") for r in rows]
+
+
+def _guilt_of(orphan: sa.Row[Any]) -> Guilt:
+    if not orphan.may_have_begun:
+        return Guilt.INNOCENT
+    return Guilt.of_begun(orphan.of) if orphan.is_sure else Guilt.SUSPECT

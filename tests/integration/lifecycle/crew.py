@@ -250,7 +250,7 @@ class Crew(Scene):
         assert lives == (not worker.is_over)
         if not lives:
             return
-        worker.beat_at, worker.begun = self.model.now, begun
+        self.model.beat(worker, begun)
         held = workers.held(self.conn, worker.id)
         running = {t.id: t for t in self.model.tasks.values() if t.worker == worker.id}
         assert {h.task_id: h.claim for h in held} == {i: t.claim for i, t in running.items()}
@@ -286,6 +286,18 @@ class Crew(Scene):
         if child.unanswered is not None and child.unanswered[2] == is_alone:
             child.unanswered = None
 
+    @may_happen(weight=6, when=lambda self: self._suspects_to_take())
+    def a_suspect_is_suspected_again(self) -> None:
+        """What died with it was not its own child alone: an attempt that had been fenced ran there still."""
+        child = self._suspects_to_take()[0]
+        self._claim_suspect(child, "done")
+        hold = self.holds.pop()
+        self._lose([Lost(hold.task.id, hold.claim, Guilt.SUSPECT, "killed")])
+
+    def _suspects_to_take(self) -> list[Child]:
+        idle = [c for c in self.children if c.is_idle and not c.worker.is_over]
+        return [c for c in idle if self.model.suspects(c.worker.types)]
+
     def _lose(self, lost: Sequence[Lost]) -> None:
         recorded = rescue.lose(self.conn, lost, crash_limit=self.model.crash_limit)
         won = {x.task_id for x in lost if self.model.lose(self.model.tasks[x.task_id], x.claim, x.guilt)}
@@ -315,7 +327,7 @@ class Crew(Scene):
                 self._release(self.model.tasks[held.task_id])
         if how != "died":
             workers.retire(self.conn, child.worker.id)
-            child.worker.is_over, child.worker.begun = True, frozenset()
+            child.worker.is_over, child.worker.has_stopped, child.worker.begun = True, True, frozenset()
         self._end(child)
 
     def _end(self, child: Child) -> None:

@@ -31,6 +31,8 @@ class Task:
     """Where it was before it was queued, if a promotion queued it."""
     claim: UUID | None = None
     worker: UUID | None = None
+    is_fresh: bool = False
+    """Claimed since its worker's last beat, which could not tell whether it began."""
     attempt: int = 0
     failures: int = 0
     crashes: int = 0
@@ -55,6 +57,7 @@ class Worker:
     begun: frozenset[UUID] = frozenset()
     is_over: bool = False
     """Lost or stopped: it wins no claim any more."""
+    has_stopped: bool = False
 
 
 @dataclass
@@ -84,6 +87,7 @@ class Model:
             if worker.is_over:
                 continue
             if task.claim == claim:
+                task.is_fresh = True
                 won.add(task.id)
             elif task.state is State.QUEUED and not self.refusal(task, worker, alone=alone):
                 self.begin(task, claim, worker)
@@ -104,6 +108,7 @@ class Model:
 
     def begin(self, task: Task, claim: UUID, worker: Worker) -> None:
         task.state, task.claim, task.worker = State.RUNNING, claim, worker.id
+        task.is_fresh = True
         task.attempt += 1
         if task.hold == "waiting":
             self.free(task)
@@ -187,14 +192,30 @@ class Model:
             if task.state not in {State.RUNNING, *FINAL} and self.is_expired(task):
                 self._end(task, State.FAILED)
 
+    def beat(self, worker: Worker, begun: frozenset[UUID]) -> None:
+        worker.beat_at, worker.begun = self.now, begun
+        for task in self.tasks.values():
+            task.is_fresh &= task.worker != worker.id
+
     def rescue(self, lease: float) -> None:
         for worker in self.workers.values():
             worker.is_over |= worker.beat_at < self.now - lease
-        for task in self.tasks.values():
-            if task.state is State.RUNNING and task.worker and (worker := self.workers[task.worker]).is_over:
-                assert task.claim
-                guilt = Guilt.of_begun(len(worker.begun)) if task.id in worker.begun else Guilt.INNOCENT
-                self.lose(task, task.claim, guilt)
+        lost = [t for t in self.tasks.values() if t.worker and self.workers[t.worker].is_over]
+        for task, guilt in [(task, self.guilt(task)) for task in lost]:
+            assert task.claim
+            self.lose(task, task.claim, guilt)
+
+    def guilt(self, task: Task) -> Guilt:
+        """Of a task whose worker is over."""
+        assert task.worker
+        worker = self.workers[task.worker]
+        ran = set(worker.begun)
+        if not worker.has_stopped:
+            ran |= {t.id for t in self.tasks.values() if t.worker == worker.id and t.is_fresh}
+        if task.id not in ran:
+            return Guilt.INNOCENT
+        is_sure = task.id in worker.begun or task.suspicions > 0
+        return Guilt.of_begun(len(ran)) if is_sure else Guilt.SUSPECT
 
     def forget_claim(self, task: Task, key: str | None, *, and_promotion: bool) -> None:
         """PostgreSQL lost the commit of the claim, what was written to the row since, and maybe the promotion

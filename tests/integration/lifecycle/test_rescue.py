@@ -104,13 +104,14 @@ def test_workers_whose_beat_is_overdue_are_lost_once(conn: Connection) -> None:
 
 def test_orphans_are_the_running_tasks_of_workers_that_are_lost_stopped_or_unknown(conn: Connection) -> None:
     alive, lost, stopped = (register(conn) for _ in range(3))
-    begun = put(conn, State.RUNNING, worker_id=lost)
+    a_minute_ago = sa.func.now() - timedelta(minutes=1)
+    begun, unbegun = (put(conn, State.RUNNING, worker_id=lost, started_at=a_minute_ago) for _ in range(2))
     workers.beat(conn, workers.Beat(worker_id=lost, begun=[begun]))
     conn.execute(sa.text("UPDATE worker SET lost_at = now() WHERE id = :id"), {"id": lost})
     workers.retire(conn, stopped)
     expected = {
         begun: rescue.Guilt.GUILTY,
-        put(conn, State.RUNNING, worker_id=lost): rescue.Guilt.INNOCENT,
+        unbegun: rescue.Guilt.INNOCENT,
         put(conn, State.RUNNING, worker_id=stopped, queue="other"): rescue.Guilt.INNOCENT,
         put(conn, State.RUNNING, worker_id=new_id(), queue="nobody_configured_this"): rescue.Guilt.INNOCENT,
         put(conn, State.RUNNING, worker_id=None): rescue.Guilt.INNOCENT,

@@ -76,7 +76,8 @@ _PASS = sa.text("""
 WITH o AS (UPDATE outbox SET created_at = created_at - CAST(:by AS interval)),
 w AS (UPDATE worker SET beat_at = beat_at - CAST(:by AS interval))
 UPDATE task SET run_at = run_at - CAST(:by AS interval), queued_at = queued_at - CAST(:by AS interval),
-    due_at = due_at - CAST(:by AS interval), expires_at = expires_at - CAST(:by AS interval)
+    due_at = due_at - CAST(:by AS interval), expires_at = expires_at - CAST(:by AS interval),
+    started_at = started_at - CASE WHEN state = 'running' THEN CAST(:by AS interval) ELSE interval '0' END
 """)
 _PAUSE = sa.text("UPDATE queue SET paused_at = CASE WHEN :pause THEN now() END WHERE name = :queue")
 
@@ -138,6 +139,16 @@ class Lifecycle(Crew):
     def submits_again(self, n: int) -> None:
         """The commit's answer got lost."""
         self._submit(*self.asked[-1 - n % len(self.asked)])
+
+    @may_happen(weight=3, when=lambda self: self._running(), n=one_of_them)
+    def a_task_that_is_to_end_submits_another(self, n: int) -> None:
+        running = self._running()
+        by = running[n % len(running)]
+        self._cancel(by.task)
+        self._submit(new(id=self._id(1), parent_id=by.task.id), by)
+
+    def _running(self) -> list[Hold]:
+        return [h for h in self.holds if self.model.holds(h.task, h.claim)]
 
     def _submit(self, task: NewTask, by: Hold | None) -> None:
         if by is not None:
@@ -224,12 +235,15 @@ class Lifecycle(Crew):
         task = chosen[-1 - n % len(chosen)]
         match what:
             case "cancel":
-                with self._transaction() as conn:
-                    cancel.cancel(conn, [task.id], actor="me")
-                    cancel.cancel_descendants(conn, task.id, actor="me")
-                self.model.cancel_with_descendants(task)
+                self._cancel(task)
             case "retry":
                 self._retry(task)
+
+    def _cancel(self, task: Task) -> None:
+        with self._transaction() as conn:
+            cancel.cancel(conn, [task.id], actor="me")
+            cancel.cancel_descendants(conn, task.id, actor="me")
+        self.model.cancel_with_descendants(task)
 
     @may_happen(when=lambda self: not self.model.is_paused)
     def a_person_pauses_the_queue(self) -> None:
@@ -269,6 +283,15 @@ class Lifecycle(Crew):
         self._pass(60.0 * minutes)
         for one in ("rescue", "promote", "rebuild", "relay", "maintain", "reconcile") if job == "all" else (job,):
             self._turn(one)
+
+    @may_happen(weight=6, when=lambda self: self._is_work_to_take(), n=one_of_them, begins=yes_or_no)
+    def a_host_is_lost_soon_after_it_took_work(self, n: int, begins: bool) -> None:
+        """No beat has told of that work."""
+        child = self._child(n)
+        self.beats(n)
+        self._work(child, 1 + n % 4, begins=begins)
+        self._pass(2 * LEASE_SECONDS)
+        self._turn("rescue")
 
     def _turn(self, job: str) -> None:
         match job:
@@ -337,6 +360,7 @@ class Lifecycle(Crew):
 @pytest.fixture
 def stage(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(rescue, "MAX_SUSPICIONS", MAX_SUSPICIONS)
+    monkeypatch.setattr(rescue, "UNLISTED_FOR", timedelta(0))  # what a step really takes decides nothing
     # What a test of orders asks of each commit is that others see it, not that it outlives a power cut.
     sa.event.listen(engine, "connect", lambda made, _: made.execute("SET synchronous_commit = off"))
     office = Office(engine, redis_url)

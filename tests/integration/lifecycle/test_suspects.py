@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -12,9 +14,10 @@ from taskyard.domain.tasks import State
 from taskyard.lifecycle import claim, rescue, workers
 from taskyard.lifecycle.rescue import MAX_SUSPICIONS, Guilt, Lost
 
-from .rows import NAME, QUEUE, Worker, attempts, put, read
+from .rows import NAME, QUEUE, Worker, attempts, put, read, register
 
 CAUSE = "killed by signal 11 (SIGSEGV)"
+A_MINUTE_AGO = sa.func.now() - timedelta(minutes=1)
 
 
 def claim_alone(worker: Worker, task_id: UUID) -> list[claim.Claimed]:
@@ -81,11 +84,54 @@ def test_suspicion_has_an_end(conn: Connection, worker: Worker) -> None:
 
 
 def test_several_that_had_begun_on_a_lost_host_are_suspects(conn: Connection, worker: Worker) -> None:
-    ids = [put(conn, State.RUNNING, worker_id=worker.id) for _ in range(3)]
-    workers.beat(conn, workers.Beat(worker_id=worker.id, begun=ids[:2]))
-    rescue.lost_workers(conn, lease=timedelta(0))
-    assert {o.task_id: o.guilt for o in rescue.orphans(conn)} == {
+    ids = [put(conn, State.RUNNING, worker_id=worker.id, started_at=A_MINUTE_AGO) for _ in range(3)]
+    assert guilt_after_the_loss(worker, listed=ids[:2]) == {
         ids[0]: Guilt.SUSPECT,
         ids[1]: Guilt.SUSPECT,
         ids[2]: Guilt.INNOCENT,
     }
+
+
+def test_what_was_claimed_since_a_lost_host_s_last_beat_is_suspected_and_convicts_nobody(
+    conn: Connection, worker: Worker
+) -> None:
+    """Whether it had begun nobody knows; it may have ended the host, and not what had run there for long."""
+    old, fresh = put(conn, State.RUNNING, worker_id=worker.id, started_at=A_MINUTE_AGO), put(conn, State.QUEUED)
+    workers.beat(conn, workers.Beat(worker_id=worker.id, begun=[old]))
+    worker.claim([fresh])
+    assert guilt_after_the_loss(worker) == {old: Guilt.SUSPECT, fresh: Guilt.SUSPECT}
+
+
+def test_what_a_stopped_worker_had_claimed_is_innocent(conn: Connection, worker: Worker) -> None:
+    """It ended its children before it signed off: what it leaves behind is a claim whose answer came too late."""
+    task_id = put(conn, State.QUEUED)
+    worker.claim([task_id])
+    workers.retire(conn, worker.id)
+    assert guilt_after_the_loss(worker) == {task_id: Guilt.INNOCENT}
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_a_task_that_ends_its_host_before_a_beat_lists_it_goes_round_no_more_often_than_the_limits_allow(
+    conn: Connection, neighbours: int
+) -> None:
+    task_id = put(conn, State.QUEUED)
+    hosts = 0
+    while read(conn, task_id).state == "queued" and hosts < 2 * MAX_SUSPICIONS:
+        host = Worker(conn, register(conn))
+        beside = [put(conn, State.RUNNING, worker_id=host.id, started_at=A_MINUTE_AGO) for _ in range(neighbours)]
+        workers.beat(conn, workers.Beat(worker_id=host.id, begun=beside))
+        assert host.claim([task_id]) if not hosts else claim_alone(host, task_id)
+        rescue.lost_workers(conn, lease=timedelta(0))
+        rescue.lose(conn, rescue.orphans(conn), crash_limit=3)
+        assert all(read(conn, i).crashes == 0 for i in beside)
+        hosts += 1
+    row = read(conn, task_id)
+    assert (row.state, row.crashes, row.error["code"]) == ("failed", 3, "crash_limit")
+    assert hosts == 3 + (MAX_SUSPICIONS if neighbours else 1), "alone on its host it is guilty at once"
+
+
+def guilt_after_the_loss(worker: Worker, *, listed: Sequence[UUID] = ()) -> dict[UUID, Guilt]:
+    if listed:
+        workers.beat(worker.conn, workers.Beat(worker_id=worker.id, begun=listed))
+    rescue.lost_workers(worker.conn, lease=timedelta(0))
+    return {o.task_id: o.guilt for o in rescue.orphans(worker.conn)}
