@@ -9,7 +9,11 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+import structlog
+
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
+
+log = structlog.stdlib.get_logger(__name__)
 
 # Until an interrupt is asked for again: the first one may have been swallowed by what the coroutine awaited.
 _APART_SECONDS = 1.0
@@ -45,13 +49,23 @@ class Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="async-tasks", daemon=True).start()
+                threading.Thread(target=_turn, args=[self._loop], name="async-tasks", daemon=True).start()
             return self._loop
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)  # the loop itself keeps only weak references
         task.add_done_callback(self._tasks.discard)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """For ever. asyncio lets SystemExit and KeyboardInterrupt of a coroutine that a task started beside itself out of
+    the loop, and a task may stop it: all others would stand still until their limits."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as e:  # noqa: BLE001 - as said
+            log.warning("event_loop_left", error=type(e).__name__)
 
 
 class LoopGuard:

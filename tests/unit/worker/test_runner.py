@@ -254,6 +254,29 @@ def test_an_async_task_that_blocks_the_loop_holds_up_others_but_loses_none() -> 
     assert [end.outcome for end in stage.ends] == [Succeeded({"value": 1})] * 3
 
 
+def exits(_: object) -> NoReturn:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("leave", [exits, asyncio.AbstractEventLoop.stop])
+def test_an_async_task_that_ends_the_loop_holds_up_no_other(leave: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+    async def task(params: Input, context: TaskContext) -> Output:
+        if context.attempt == 1:
+
+            async def beside() -> None:
+                leave(asyncio.get_running_loop())
+
+            await asyncio.gather(asyncio.create_task(beside()))
+        return Output(value=1)
+
+    stage = Stage(task)
+    for slot in (*stage.claim(1), *stage.claim(1, attempt=2)):
+        stage.runner.run(slot)
+    stage.wait(2)
+    outcomes = {end.slot.work.attempt: end.outcome for end in stage.ends if end.slot.work}
+    assert outcomes[2] == Succeeded({"value": 1})
+
+
 def test_a_function_that_ends_its_thread_the_hard_way_does_not_take_the_thread_along() -> None:
     stage = Stage(lambda params, context: sys.exit(3))
     slots = stage.claim(2)
