@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from taskyard.catalogue.types import Params, Result, TaskType
@@ -20,7 +22,7 @@ _KEPT: list[bytearray] = []
 
 
 class OddParams(Params):
-    do: Literal["nothing", "talk", "report", "grow", "exit", "sys_exit"] = "nothing"
+    do: Literal["nothing", "talk", "report", "grow", "exit", "sys_exit", "leave_a_thread"] = "nothing"
 
 
 class AsyncParams(Params):
@@ -63,6 +65,8 @@ def odd(params: OddParams, context: TaskContext) -> OddResult:
             os._exit(0)
         case "sys_exit":
             sys.exit(0)
+        case "leave_a_thread":
+            ThreadPoolExecutor(1).submit(time.sleep, 600.0)
     return OddResult(attempt=context.attempt)
 
 

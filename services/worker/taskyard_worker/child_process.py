@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ _TICK_SECONDS = 0.25
 # Nobody came to take its place: whoever grows must end all the same.
 _SUCCESSOR_SECONDS = 30.0
 _RETIRING_TICK_SECONDS = 0.03
+_LAST_SECONDS = 5.0
 
 
 def in_one_line(error: Exception) -> str:
@@ -77,7 +79,16 @@ def main(argv: Sequence[str]) -> int:
     if child.has_abandoned:
         logging.shutdown()
         os._exit(0)  # a thread that does not end would be waited for
+    _end_soon()
     return 0
+
+
+def _end_soon() -> None:
+    """Python waits for threads that tasks have left behind, and for what they registered to be done at the end. Neither
+    may keep for ever a process that nobody uses any more."""
+    timer = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _serve(child: Child, control: Control, asked_to_stop: Callable[[], bool]) -> None:

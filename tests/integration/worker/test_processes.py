@@ -306,6 +306,13 @@ def test_what_a_task_does_to_its_process_costs_that_task_only(yard: Yard) -> Non
     assert yard.wait(yard.put("tests.effect", 5), 40) == ["succeeded"] * 5
 
 
+def test_a_thread_that_a_task_left_behind_does_not_keep_its_process(yard: Yard) -> None:
+    worker = yard.fleet.start_worker("--drain-seconds", "60", threads=1)
+    assert yard.wait(yard.put("tests.odd", do="leave_a_thread")) == ["succeeded"]
+    worker.terminate()
+    assert worker.wait(40) == 0, "well before those that still run something would be killed"
+
+
 def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(yard: Yard) -> None:
     yard.fleet.start_worker(threads=4)
     (talk,), (report,) = yard.put("tests.odd", do="talk"), yard.put("tests.odd", do="report")
