@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from .control import HELD_SIGNALS, Plan
-from .slots import SlotTable
+from .slots import Phase, SlotTable
 from .verdict import Verdict
 
 log = structlog.stdlib.get_logger(__name__)
@@ -144,15 +144,23 @@ class Handle:
         return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
-        """Which of its loops has stopped while its main thread still turns. One whose main thread doesn't
-        may be in C code that holds the GIL, which time limits are for."""
-        header, now = self.table.header(), time.monotonic()
-        which = "writer" if header.wrote < header.polled else "consumer"
-        if header.tick - min(header.wrote, header.polled) < STUCK_SECONDS:
+        """Which of its loops has stopped, if one has. A main thread that doesn't turn may be kept from it by C code
+        that holds the GIL, which is what the limits of a task are for; where none has begun, nothing else would end
+        it."""
+        loop, now = self._stopped_loop(), time.monotonic()
+        if loop is None:
             self._stuck_at = None
             return None
         self._stuck_at = self._stuck_at or now
-        return f"its {which} had stopped" if now - self._stuck_at > _GRACE_SECONDS else None
+        return f"its {loop} had stopped" if now - self._stuck_at > _GRACE_SECONDS else None
+
+    def _stopped_loop(self) -> str | None:
+        header = self.table.header()
+        if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
+            return "writer" if header.wrote < header.polled else "consumer"
+        if self.is_deaf(STUCK_SECONDS) and not any(e.phase is Phase.BEGUN for e in self.table.entries()):
+            return "main thread"
+        return None
 
     def close(self) -> None:
         self.line.close()

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 
 from taskyard_worker import handle
 from taskyard_worker.handle import Handle, cause_of
-from taskyard_worker.slots import SlotTable
+from taskyard_worker.slots import Phase, SlotTable
 from tests.support.fleet import wait_for
 
 Start = Callable[..., Handle]
@@ -116,12 +117,27 @@ def test_a_loop_that_stopped_while_the_main_thread_turns_is_noticed(
     assert child.stuck() is None
 
 
-def test_a_child_whose_main_thread_stopped_is_left_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_whose_main_thread_stopped_is_left_to_the_limits_of_its_tasks_where_it_runs_one(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(handle, "_GRACE_SECONDS", 0.0)
     child = start("import time; time.sleep(60)")
-    child.table.report(pid=1, runs=0, tick=1000.0, polled=1000.0, fetched=1000.0, wrote=1000.0)
-    time.sleep(0.01)
-    assert child.stuck() is None
+    ago = time.monotonic() - handle.STUCK_SECONDS - 1
+
+    def is_stuck() -> str | None:
+        child.stuck()
+        time.sleep(0.01)
+        return child.stuck()
+
+    child.table.report(pid=1, runs=0, tick=ago, polled=ago, fetched=ago, wrote=ago)
+    assert is_stuck() is None, "it is only starting"
+    child.ready = True
+    child.table.enter(0, uuid4(), uuid4())
+    assert is_stuck() == "its main thread had stopped"
+    child.table.begin(0)
+    assert is_stuck() is None
+    child.table.set_phase(0, Phase.FINISHED)
+    assert is_stuck() == "its main thread had stopped", "an end that it will never record"
 
 
 def all_it_says(child: Handle) -> list[object]:
