@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from taskyard.domain.explanations import explanation
 from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, State
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Finished, Recorded, finish
+from taskyard.lifecycle.finish import Finished, Recorded, ended, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
 from taskyard.store import engine as ledger
 
@@ -185,8 +186,9 @@ class Writer:
     def _record(self, ends: Sequence[End]) -> None:
         """Records the ends; halves the batch where PostgreSQL cannot hold something in it."""
         failpoint("finish.before")
+        tries = count()
         try:
-            result = self._patiently(lambda conn: self._finish(conn, ends))
+            result = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0))
         except (DBAPIError, TypeError) as e:
             if len(ends) > 1:
                 half = len(ends) // 2
@@ -209,16 +211,21 @@ class Writer:
             )
         )
 
-    def _finish(self, conn: Connection, ends: Sequence[End]) -> Recorded:
+    def _finish(self, conn: Connection, ends: Sequence[End], *, is_repeat: bool) -> Recorded:
         result = finish(conn, _items(ends))
-        won = {change.task_id for change in result.changes}
-        if missing := [end for end in ends if end.slot.task_id not in won]:
-            back = self._reassert(conn, missing)
-            if back:
-                log.warning("claims_asserted", tasks=len(back))
-                more = finish(conn, _items([end for end in missing if end.slot.task_id in back]))
-                publications = [*result.publications, *more.publications]
-                return Recorded([*result.changes, *more.changes], result.outbox_id or more.outbox_id, publications)
+        missing = _others(ends, result.changes)
+        if missing and (back := self._reassert(conn, missing)):
+            log.warning("claims_asserted", tasks=len(back))
+            more = finish(conn, _items([end for end in missing if end.slot.task_id in back]))
+            publications = [*result.publications, *more.publications]
+            result = Recorded([*result.changes, *more.changes], result.outbox_id or more.outbox_id, publications)
+            missing = _others(missing, more.changes)
+        if missing and is_repeat:
+            # The answer to the call before got lost: what that one recorded was nobody else's.
+            ran = {end.slot.task_id: end.slot.work for end in missing if end.slot.work and end.run_seconds is not None}
+            for task_id, state in ended(conn, {i: work.attempt for i, work in ran.items()}).items():
+                work = ran[task_id]
+                result.changes.append(Change(task_id, work.name, work.queue, state, work.attempt, work.workflow_id))
         return result
 
     def _condemn(self, end: End, error: Exception) -> None:
@@ -264,6 +271,12 @@ class Writer:
             self.wrote = time.monotonic()  # waiting for PostgreSQL is not being stuck
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 2.0)
+
+
+def _others(ends: Sequence[End], changes: Sequence[Change]) -> list[End]:
+    """Those that were not won."""
+    won = {change.task_id for change in changes}
+    return [end for end in ends if end.slot.task_id not in won]
 
 
 def _items(ends: Sequence[End]) -> list[Finished]:

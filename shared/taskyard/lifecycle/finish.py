@@ -112,6 +112,21 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Recorded:
     return recorded(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 
+_ENDED = sa.text("""
+SELECT a.task_id, a.outcome FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int4[])) AS x(id, attempt)
+JOIN task_attempt a ON a.task_id = x.id AND a.attempt = x.attempt
+WHERE a.outcome IN ('succeeded','failed','retrying','cancelled')
+""")
+
+
+def ended(conn: Connection, attempts: dict[UUID, int]) -> dict[UUID, State]:
+    """What those of the attempts (number by task) came to whose own end is recorded: neither lost nor given back. For
+    who repeats a call whose answer got lost.
+    """
+    values = {"ids": list(attempts), "attempts": list(attempts.values())}
+    return {r.task_id: State(r.outcome) for r in conn.execute(_ENDED, values)}
+
+
 def recorded(rows: Sequence[Any]) -> Recorded:
     """Rows of (id, name, queue, state, attempt, publication, workflow_id, outbox_id) as changes and
     publications.

@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Failed, FailureKind, Fault, Released, RetryIn, State, Succeeded
+from taskyard.lifecycle.finish import finish as record
 from taskyard.lifecycle.progress import annotate
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
@@ -108,6 +110,36 @@ def test_a_claim_that_is_somebody_else_s_by_now_is_fenced_off_and_its_slot_is_fr
     assert bench.rows()[stale.task_id].claim == other
     assert [end.slot for end in quiet.fences] == [stale]
     assert [end.slot for end, _ in quiet.ends] == [held]
+
+
+def test_an_end_whose_record_was_not_answered_is_counted_and_told_as_recorded_and_a_stale_one_as_fenced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = bench.desk(8)
+    writer, quiet = bench.writer(desk)
+    slots = bench.hold(desk, 4)
+    stale = slots[3]
+    bench.execute("UPDATE task SET claim = :claim WHERE id = :id", claim=uuid4(), id=stale.task_id)
+    answered: list[bool] = []
+
+    def lossy(conn: Any, ends: Any) -> Any:
+        done = record(conn, ends)
+        answered.append(bool(answered))
+        if answered == [False]:
+            raise LedgerUnavailable("the answer got lost")
+        return done
+
+    monkeypatch.setattr(writer_module, "finish", lossy)
+    outcomes = [Succeeded({}), Failed(FAULT), RetryIn(FAULT, timedelta(seconds=5)), Succeeded({})]
+    finish(bench, writer, slots, outcomes)
+    assert len(answered) > 1
+    states = [State.SUCCEEDED, State.FAILED, State.RETRYING]
+    assert [(end.slot, state) for end, state in quiet.ends] == list(zip(slots, states, strict=False))
+    assert [end.slot for end in quiet.fences] == [stale]
+    assert {c.task_id: c.state for c in quiet.changes} == {
+        s.task_id: state for s, state in zip(slots, states, strict=False)
+    }
+    assert quiet.committed[-1].wake_scheduler
 
 
 def test_two_ends_of_one_task_are_recorded_once_and_counted_once_each(bench: Bench) -> None:
