@@ -140,6 +140,8 @@ def _of_refusal(error: Refused) -> Problem:
             extra = {"scope": error.scope}
         case Conflict():
             extra = {"state": error.state}
+        case KeyReused():
+            extra = {"errors": [{"pointer": "Idempotency-Key", "message": str(error)}]}
         case NotUnique():
             extra = {"task_id": str(error.holder)}
         case Invalid():

@@ -36,6 +36,7 @@ def test_another_request_under_the_same_key_is_refused(api: Api) -> None:
         post(api, "k", {"tasks": [ECHO]}, "/api/v1/tasks/batch"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
     assert api.count_tasks() == 1
 
 
