@@ -154,7 +154,8 @@ WITH locked AS (
     RETURNING t.id, t.attempt, t.due_at
 ), told AS (
     INSERT INTO task_event (task_id, attempt, kind, data)
-    SELECT id, attempt, 'put_off', json_build_object('reason', CAST(:reason AS text), 'until', due_at) FROM moved
+    SELECT id, attempt, 'put_off', json_build_object('reason', CAST(:reason AS text),
+        'until', to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) FROM moved
 )
 SELECT id FROM moved
 """)

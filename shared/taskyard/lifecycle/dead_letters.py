@@ -65,7 +65,8 @@ _REPLAY = f"""
     RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.workflow_id, t.run_at
 ), told AS (
     INSERT INTO task_event (task_id, attempt, kind, data)
-    SELECT id, attempt, 'retried', jsonb_build_object('by', CAST(:actor AS text), 'due_at', run_at)
+    SELECT id, attempt, 'retried', jsonb_build_object('by', CAST(:actor AS text),
+        'due_at', to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
     FROM moved ORDER BY id
 ), reset AS (
     DELETE FROM task_progress p USING moved m WHERE p.task_id = m.id

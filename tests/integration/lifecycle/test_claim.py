@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -153,6 +153,8 @@ def test_what_nobody_here_can_run_is_put_off_longer_and_longer(conn: Connection,
         row = read(conn, task_id)
         assert row.state == State.SCHEDULED
         assert row.due_at == row.run_at
+        until = conn.execute(sa.text("SELECT data ->> 'until' FROM task_event ORDER BY id DESC LIMIT 1")).scalar_one()
+        assert (until[-1], datetime.fromisoformat(until)) == ("Z", row.due_at)
         waits.append((row.due_at - conn.execute(sa.text("SELECT now()")).scalar_one()).total_seconds())
         conn.execute(sa.text("UPDATE task SET state = 'queued', due_at = NULL, queued_at = now()"))
     assert 2 < waits[0] <= 5

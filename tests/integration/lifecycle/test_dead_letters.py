@@ -125,6 +125,8 @@ def test_a_replay_has_the_budgets_and_the_history_of_a_retry(conn: Connection) -
     assert {k: v for k, v in first.items() if k not in differ} == {k: v for k, v in second.items() if k not in differ}
     assert first["expires_at"] == first["due_at"] + LIFE
     assert events(conn, one) == events(conn, other) == ["retried"]
+    told = conn.execute(sa.text("SELECT data ->> 'due_at' FROM task_event WHERE task_id = :id"), {"id": one}).scalar()
+    assert (str(told)[-1], datetime.fromisoformat(str(told))) == ("Z", first["due_at"])
 
 
 def test_only_dead_letters_are_touched(conn: Connection) -> None:
