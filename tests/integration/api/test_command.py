@@ -77,6 +77,14 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3
 
 
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(api: Api) -> None:
+    task, proxy = api.submit()["id"], {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
+    for url in (api.url, api.url.replace("127.0.0.1", "localhost")):
+        shown = taskyard(api, "tasks", "status", task, url=url, more=proxy)
+        assert (shown.returncode, task in shown.stdout) == (0, True), shown.stderr
+    assert taskyard(api, "tasks", "status", task, url="http://taskyard.invalid", more=proxy).returncode == 3
+
+
 def test_a_wrong_setting_is_told_in_one_line(api: Api) -> None:
     for name, value in (
         ("TASKYARD_API_KEY", "ty_\u00fcber"),
