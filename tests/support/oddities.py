@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,9 @@ _KEPT: list[bytearray] = []
 
 
 class OddParams(Params):
-    do: Literal["nothing", "talk", "report", "grow", "exit", "sys_exit", "leave_a_thread"] = "nothing"
+    do: Literal["nothing", "talk", "report", "grow", "exit", "sys_exit", "leave_a_thread", "start_a_program"] = (
+        "nothing"
+    )
 
 
 class AsyncParams(Params):
@@ -67,6 +70,10 @@ def odd(params: OddParams, context: TaskContext) -> OddResult:
             sys.exit(0)
         case "leave_a_thread":
             ThreadPoolExecutor(1).submit(time.sleep, 600.0)
+        case "start_a_program":
+            program = subprocess.Popen(["sleep", "60"])
+            context.progress(program.pid)
+            program.wait()
     return OddResult(attempt=context.attempt)
 
 

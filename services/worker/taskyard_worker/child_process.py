@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
     die_with_parent(parent)
     oom.offer()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what that means
     asked = {"stop": False}
     signal.signal(signal.SIGTERM, lambda *_: asked.update(stop=True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)

@@ -69,6 +69,7 @@ class Handle:
                 pass_fds=(theirs.fileno(), table.fd),
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # with what its tasks start: see `reap`
             )  # fmt: skip
         except BaseException:
             ours.close()
@@ -132,10 +133,16 @@ class Handle:
             os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> tuple[int, resource.struct_rusage] | None:
-        """Its exit code (negative: a signal) and what it used, once it has ended; at most one answer."""
+        """Its exit code (negative: a signal) and what it used, once it has ended; at most one answer.
+
+        What its tasks have started ends with it: a program that a task waited for would go on beside the next attempt.
+        """
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if not pid:
             return None
+        with suppress(ProcessLookupError, PermissionError):
+            # While the group has members, its number is not given to anybody else.
+            os.killpg(pid, signal.SIGKILL)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         return self.process.returncode, usage
 

@@ -313,6 +313,32 @@ def test_a_thread_that_a_task_left_behind_does_not_keep_its_process(yard: Yard) 
     assert worker.wait(40) == 0, "well before those that still run something would be killed"
 
 
+def test_a_program_that_a_task_started_ends_with_its_process(yard: Yard) -> None:
+    worker = yard.fleet.start_worker("--drain-seconds", "1", threads=1)
+    yard.put("tests.odd", do="start_a_program")
+
+    def program(but: int | None = None) -> int | None:
+        rows = yard.bench.query("SELECT current FROM task_progress")
+        return int(rows[0].current) if rows and rows[0].current != but else None
+
+    wait_for(lambda: program() is not None, 20, "the program")
+    first = program()
+    os.kill(children(worker.pid)[0], signal.SIGKILL)
+    wait_for(lambda: not runs(first), 10, "it to end")
+    wait_for(lambda: program(but=first) is not None, 20, "the next attempt's")
+    second = program(but=first)
+    worker.terminate()
+    assert worker.wait(20) == 0
+    wait_for(lambda: not runs(second), 10, "the other one to end")
+
+
+def runs(pid: int | None) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(yard: Yard) -> None:
     yard.fleet.start_worker(threads=4)
     (talk,), (report,) = yard.put("tests.odd", do="talk"), yard.put("tests.odd", do="report")
