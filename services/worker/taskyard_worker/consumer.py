@@ -236,12 +236,12 @@ class Lane:
 
     def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed]) -> set[UUID]:
         """Puts off what nobody here can run; returns what belongs back into Redis, because its queue is
-        paused or this worker was given up. The rest is done, cancelled or delivered twice, and its message
-        is simply acknowledged."""
+        paused, or no more so, or this worker was given up. The rest is done, cancelled or delivered twice, and
+        its message is simply acknowledged."""
         have = {w.id for w in won}
         refusals = self._refusals([i for i in ids if i not in have])
-        kept = [r for r in refusals if r.reason in {"paused", "worker_lost"}]
-        for queue in {r.queue for r in kept}:
+        kept = [r for r in refusals if r.reason in {"paused", "worker_lost", "open"}]
+        for queue in {r.queue for r in kept if r.reason != "open"}:
             self._inbox.close(queue, PAUSED_SECONDS)
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))

@@ -40,7 +40,8 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A queued task that was not claimed: the worker was given up (`worker_lost`), its queue is paused
-    (`paused`), no implementation of its type is here (`unknown`), or it has to run alone (`suspect`).
+    (`paused`), no implementation of its type is here (`unknown`), it has to run alone (`suspect`), or nothing speaks
+    against it any more (`open`): its queue was resumed at this moment.
     """
 
     id: UUID
@@ -81,13 +82,14 @@ SELECT * FROM won ORDER BY id
 
 _REFUSED = sa.text("""
 SELECT t.id, t.queue, CASE WHEN w.lives IS FALSE THEN 'worker_lost' WHEN q.paused_at IS NOT NULL THEN 'paused'
-    WHEN t.name <> ALL(:types) THEN 'unknown' ELSE 'suspect' END AS reason
+    WHEN t.name <> ALL(:types) THEN 'unknown' WHEN t.suspicions > 0 THEN 'suspect' ELSE 'open' END AS reason
 FROM task t LEFT JOIN queue q ON q.name = t.queue CROSS JOIN (
     SELECT CAST(:worker_id AS uuid) IS NULL
         OR EXISTS (SELECT FROM worker WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL) AS lives
 ) w
 WHERE t.id = ANY(:ids) AND t.state = 'queued'
-    AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types) OR t.suspicions > 0)
+    AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types) OR t.suspicions > 0
+        OR t.expires_at IS NULL OR t.expires_at > now())
 """)
 
 

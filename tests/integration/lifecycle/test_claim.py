@@ -116,7 +116,8 @@ def test_a_paused_queue_of_an_unknown_type_counts_as_paused(conn: Connection, wo
 
 def test_a_worker_that_was_given_up_is_told_so_whatever_else_is_wrong(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED)
-    assert not claim.refusals(conn, [task_id], types=[NAME], worker_id=worker.id), "nothing stands against it"
+    (refusal,) = claim.refusals(conn, [task_id], types=[NAME], worker_id=worker.id)
+    assert refusal.reason == "open", "nothing speaks against it"
     pause(conn)
     workers.retire(conn, worker.id)
     for gone in (worker.id, new_id()):

@@ -212,6 +212,21 @@ def test_a_worker_that_was_given_up_leaves_the_messages_to_others(bench: Bench) 
     assert sorted(slot.task_id for slot in other.take()) == ids
 
 
+def test_a_queue_that_is_resumed_while_its_tasks_are_refused_loses_no_message(bench: Bench) -> None:
+    ids = bench.put(2)
+    bench.execute("UPDATE queue SET paused_at = now() WHERE name = 'default'")
+
+    def claim(some: Sequence[UUID], claim: UUID) -> list[Claimed]:
+        won = bench.claim(some, claim)
+        bench.execute("UPDATE queue SET paused_at = NULL WHERE name = 'default'")
+        return won
+
+    lane = bench.lane(claim=claim)
+    assert lane.take() == []
+    assert (bench.waiting(), bench.payloads(), lane.unacknowledged()) == (2, 2, 0)
+    assert sorted(slot.task_id for slot in lane.take_until(2)) == ids
+
+
 def test_an_answer_about_refusals_that_does_not_come_loses_neither_claims_nor_messages(bench: Bench) -> None:
     paused, others = bench.put(2), bench.put(2, queue="high")
     bench.execute("UPDATE queue SET paused_at = now() WHERE name = 'default'")
