@@ -16,7 +16,7 @@ import orjson
 import typer
 
 from .client import ApiAway, ApiRefused, Client
-from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, print_json, settings_or_exit, typer_app
 
 PROGRAM = "taskyard"
 
@@ -118,7 +118,7 @@ def submit(
         if watch_it:
             _watch(client, UUID(task["id"]), as_json=as_json)
         elif as_json:
-            _print_json(task)
+            print_json(task)
         else:
             typer.echo(task["id"])
 
@@ -163,7 +163,7 @@ def status(
     with _client(url, api_key, log_level) as client:
         task = client.task(task_id, wait_seconds=wait)
     if as_json:
-        _print_json(task)
+        print_json(task)
         return
     typer.echo(f"{task['id']}  {task['name']}  {task['state']}")
     if task["progress"] is not None:
@@ -219,7 +219,7 @@ def cancel(
     with _client(url, api_key, log_level) as client:
         answer = client.cancel(task_id)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         typer.echo(answer["message"])
 
@@ -239,13 +239,9 @@ def retry(
         if watch_it:
             _watch(client, task_id, as_json=as_json)
         elif as_json:
-            _print_json(task)
+            print_json(task)
         else:
             typer.echo(f"{task['id']} is {task['state']} again.")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NoReturn
 
+import orjson
 import typer
 
 from .environment import InvalidSettings, read_settings
@@ -40,6 +41,11 @@ def fail(program: str, message: str, code: int) -> NoReturn:
     """Ends the program with `code` and one line on standard error."""
     typer.echo(f"{program}: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)
+
+
+def print_json(value: Any) -> None:
+    """On standard output; times in UTC, with a Z."""
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
 
 
 def settings_or_exit(program: str, **overrides: Any) -> Settings:

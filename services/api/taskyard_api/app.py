@@ -50,11 +50,19 @@ class Collaborators:
     cors_origins: tuple[str, ...] = ()
 
 
+class _Cors(falcon.CORSMiddleware[Any, Any]):
+    """A cache must not give one origin's answer to another, nor to one that is let in the answer without leave."""
+
+    def process_response(self, req: Any, resp: Any, resource: object, req_succeeded: bool) -> None:
+        super().process_response(req, resp, resource, req_succeeded)
+        resp.append_header("Vary", "Origin")
+
+
 def create_app(c: Collaborators) -> falcon.asgi.App[Request, falcon.asgi.Response]:
     middleware: list[Any] = [c.gate, c.lifespan]
     if c.cors_origins:
         exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
-        middleware.append(falcon.CORSMiddleware(allow_origins=c.cors_origins, expose_headers=exposed))
+        middleware.append(_Cors(allow_origins=c.cors_origins, expose_headers=exposed))
     app = falcon.asgi.App(request_type=Request, middleware=middleware)
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(falcon.HTTPError, problems.answer)

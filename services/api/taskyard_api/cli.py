@@ -6,10 +6,9 @@ import gc
 import sys
 from typing import Annotated
 
-import orjson
 import typer
 
-from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
+from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, print_json, typer_app
 
 from . import keys_cli, program
 
@@ -91,7 +90,7 @@ def openapi(log_level: LogLevel = None) -> None:
     from .app import ROUTES
     from .openapi import document
 
-    typer.echo(orjson.dumps(document(ROUTES), option=orjson.OPT_INDENT_2).decode())
+    print_json(document(ROUTES))
 
 
 @app.command(epilog="Examples:\n\n  taskyard-api migrate\n\n  taskyard-api migrate --json")
@@ -118,7 +117,10 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
         program.fail(f"PostgreSQL refuses: {str(e.orig).splitlines()[0]}", FAILED)
     finally:
         engine.dispose()
-    typer.echo(f'{{"revision": "{revision}"}}' if as_json else f"The database is at revision {revision}.")
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        typer.echo(f"The database is at revision {revision}.")
 
 
 @app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")
@@ -129,7 +131,7 @@ def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     settings = program.begin(log_level=log_level)
     found = run_checks(settings)
     if as_json:
-        typer.echo(orjson.dumps({c.name: {"ok": c.ok, "says": c.says} for c in found}).decode())
+        print_json({c.name: {"ok": c.ok, "says": c.says} for c in found})
     else:
         for c in found:
             typer.echo(f"{c.name:10} {'ok' if c.ok else 'FAILED':7} {c.says}")

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
-import orjson
 import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 
-from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, DatabaseUrl, LogLevel, typer_app
+from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, DatabaseUrl, LogLevel, print_json, typer_app
 from taskyard.domain.api_keys import ApiKey, make_key, read_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
@@ -108,7 +107,7 @@ def _insert(
 def _print_new(key: ApiKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         told = {"key": key.text, "name": name, "prefix": key.prefix, "scopes": list(scopes)}
-        typer.echo(orjson.dumps(told).decode())
+        print_json(told)
     else:
         typer.echo(key.text)
 
@@ -132,7 +131,7 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: 
         for row in rows
     ]
     if as_json:
-        typer.echo(orjson.dumps(shown, option=orjson.OPT_UTC_Z).decode())
+        print_json(shown)
         return
     for key in shown:
         queues = ",".join(key["queues"]) if key["queues"] is not None else "all queues"
@@ -163,7 +162,10 @@ def revoke(
 
     if not _in_ledger(program.begin(database_url=database_url, log_level=log_level), change):
         program.fail("There is no such key, or it was revoked before.", FAILED)
-    typer.echo(orjson.dumps({"revoked": prefix}).decode() if as_json else f"Revoked {prefix}.")
+    if as_json:
+        print_json({"revoked": prefix})
+    else:
+        typer.echo(f"Revoked {prefix}.")
 
 
 @app.command(
@@ -185,12 +187,11 @@ def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False, log_lev
         return api_keys.lock_for_bootstrap(conn) and _insert(conn, key, FIRST_KEY, [Scope.ADMIN])
 
     made = _in_ledger(settings, first)
-    if not made:
-        typer.echo('{"key": null}' if as_json else "There are keys already; nothing was made.")
-    elif given is None:
+    if made and given is None:
         _print_new(key, FIRST_KEY, [Scope.ADMIN], as_json=as_json)
+    elif as_json:
+        print_json({"key": None, "name": FIRST_KEY, "prefix": key.prefix} if made else {"key": None})
+    elif made:
+        typer.echo(f"Made the first key, ty_{key.prefix}_…, as it was given.")
     else:
-        told = {"key": None, "name": FIRST_KEY, "prefix": key.prefix}
-        typer.echo(
-            orjson.dumps(told).decode() if as_json else f"Made the first key, ty_{key.prefix}_…, as it was given."
-        )
+        typer.echo("There are keys already; nothing was made.")

@@ -10,10 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import (
+    AWAY,
+    FAILED,
+    NOT_MIGRATED,
+    AsJson,
+    LogLevel,
+    fail,
+    print_json,
+    settings_or_exit,
+    typer_app,
+)
 
 from . import dead_letters
 
@@ -122,7 +131,7 @@ def reconcile(
         "task_ids": found.named,
     }
     if as_json:
-        typer.echo(orjson.dumps(answer).decode())
+        print_json(answer)
     else:
         width = max(len(queue.queue) for queue in found.queues)
         typer.echo(f"{'queue':<{width}}  {'queued':>10}  {'missing':>10}")

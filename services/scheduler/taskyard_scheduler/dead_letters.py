@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-import orjson
 import typer
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
@@ -25,6 +24,7 @@ from taskyard.commands import (
     DatabaseUrl,
     LogLevel,
     fail,
+    print_json,
     settings_or_exit,
     typer_app,
 )
@@ -106,7 +106,7 @@ def list_(
         settings, lambda engine: ledger.run_transaction(engine, lambda conn: _look(conn, wanted, limit))
     )
     if as_json:
-        _print_json({"matched": matched, "items": [_shown(row) for row in rows]})
+        print_json({"matched": matched, "items": [_shown(row) for row in rows]})
         return
     _print_rows(rows)
     typer.echo(f"{_tasks(matched)}{'' if matched == len(rows) else f', {len(rows)} shown'}.")
@@ -207,7 +207,7 @@ def _handle(
         matched, rows = ledger.run_transaction(engine, lambda conn: _look(conn, wanted, SAMPLE, oldest_first=True))
         if dry_run:
             if as_json:
-                _print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
+                print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
             else:
                 _print_rows(rows)
                 typer.echo(f"Would {word} {_tasks(matched)}.")
@@ -225,7 +225,7 @@ def _handle(
                 break
             changed += len(done.changes)
         if as_json:
-            _print_json({"matched": matched, "changed": changed})
+            print_json({"matched": matched, "changed": changed})
         else:
             typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
         return changed
@@ -282,10 +282,6 @@ def _print_rows(rows: Sequence[Mapping[Any, Any]]) -> None:
         )
         # Code and message are a task's own words: they must not move the cursor of a terminal.
         typer.echo("".join(c if c.isprintable() else "?" for c in line).rstrip())
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_UTC_Z).decode())
 
 
 def _tasks(count: int) -> str:

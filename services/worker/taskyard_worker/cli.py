@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import (
+    AWAY,
+    FAILED,
+    NOT_MIGRATED,
+    USAGE,
+    AsJson,
+    LogLevel,
+    fail,
+    print_json,
+    settings_or_exit,
+    typer_app,
+)
 from taskyard.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,7 +134,7 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
         for name in catalogue.names
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     _table(["name", "queue", "description"], rows)
 
@@ -167,7 +178,7 @@ def run_task(
         "log": report.logs,
     }
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         for line in report.logs:
             typer.echo(f"  {line}", err=True)
@@ -276,7 +287,7 @@ def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) 
     except ProgrammingError:
         fail(PROGRAM, NOT_MIGRATED, FAILED)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _table(columns, rows)
 
@@ -290,10 +301,6 @@ def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
         values = (row[c] for c in columns)
         table.add_row(*(", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str, indent=2))
 
 
 def _fault(outcome: Any) -> dict[str, Any] | None:

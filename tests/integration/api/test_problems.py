@@ -182,6 +182,8 @@ def test_other_origins_are_let_in_only_where_they_are_set(start_api: Callable[..
     assert allowed["Access-Control-Allow-Origin"] == "https://app.example.org"
     other = api.http.get("/health/live", headers={"Origin": "https://evil.example.org"}).headers
     assert "Access-Control-Allow-Origin" not in other
+    assert "Origin" in allowed["Vary"]
+    assert "Origin" in other["Vary"], "a cache would keep this one for those who are let in"
 
 
 def test_query_parameters_that_nobody_reads_are_refused(api: Api) -> None:
