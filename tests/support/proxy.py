@@ -109,6 +109,11 @@ class Proxy:
 
     async def _refuse(self) -> None:
         if self._server is not None:
+            # Nobody new first: asyncio leaves a connection open that it has accepted from a server which is closed
+            # before it has made a transport for it.
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await asyncio.sleep(0)
             self._server.close()
             self._server = None
         await self._cut()
