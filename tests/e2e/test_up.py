@@ -21,7 +21,7 @@ import pytest
 from taskyard.env_files import read_env_file
 from tests.support.fleet import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 class Up:
@@ -45,7 +45,7 @@ class Up:
     def said(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_up(self, *, within: float = 60) -> Self:
+    def wait_up(self, *, within: float = 100) -> Self:
         def up() -> bool:
             assert self.process.poll() is None, self.said()
             return "Submit a first task:" in self.said() and "Ctrl-C stops everything" in self.said()
