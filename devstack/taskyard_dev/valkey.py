@@ -106,8 +106,8 @@ class Valkey(Server):
         """Who answers on our port to our password; `None` while it loads its data."""
         with self.client() as client:
             try:
-                answer = client.info("server")
+                answer = client.info()
             except redis.RedisError:
                 return None
         pid: int = answer["process_id"]
-        return pid
+        return None if answer["loading"] else pid

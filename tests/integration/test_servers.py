@@ -246,6 +246,17 @@ class TestValkey:
         with pytest.raises(ServerFailed, match="no-such-setting"):
             Valkey(server_home / "valkey", port=0, settings={"no-such-setting": "1"}).start()
 
+    def test_is_started_once_its_data_is_loaded(self, server_home: Path) -> None:
+        # While it loads it answers in between, this often.
+        settings = {"loading-process-events-interval-bytes": "1024"}
+        server = Valkey(server_home / "valkey", port=0, settings=settings)
+        with server, server.client() as client, client.pipeline(transaction=False) as pipe:
+            for number in range(100_000):
+                pipe.set(f"key-{number}", "x" * 50)
+            pipe.execute()
+        with server, server.client() as client:
+            assert client.dbsize() == 100_000
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal")
 class TestWithoutTheirParent:
