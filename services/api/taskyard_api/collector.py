@@ -2,8 +2,8 @@
 
 A unit is one caller's request (one task or a batch of them); it is never split over transactions. While nothing is
 under way a unit is written at once, with what else arrived in the same turn of the loop; while a flush is under way
-the next one gathers, for at most 2 ms, and a second flight takes it. So an idle service answers without delay, and a
-busy one commits more per transaction the busier it is.
+the next one gathers until that lands, or for 10 ms: then a second flight takes it. So an idle service answers without
+delay, a busy one commits more per transaction the busier it is, and a flush that hangs holds up nobody else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 MAX_WAITING = 4096
 MAX_BATCH = 256
 MAX_FLIGHTS = 2
-GATHER_SECONDS = 0.002
+# Longer than a commit takes: one that starts beside another waits for the other's fsync anyway.
+GATHER_SECONDS = 0.010
 # How long the same ids are tried again before the callers are told 503.
 PATIENCE_SECONDS = 3.0
 
