@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 MAX_WAITING = 4096
 MAX_BATCH = 256
 MAX_FLIGHTS = 2
-# Longer than a commit takes: one that starts beside another waits for the other's fsync anyway.
+# Longer than a flush usually takes, so that a second one is for when the first hangs (docs/decisions/0009).
 GATHER_SECONDS = 0.010
 # How long the same ids are tried again before the callers are told 503.
 PATIENCE_SECONDS = 3.0
