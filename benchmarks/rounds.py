@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from benchmarks import load
 from benchmarks.processes import proportional_bytes, running, wait_for
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 KEY = "ty_benchmrk_" + "b" * 43
 PROCESSES, THREADS = 2, 8

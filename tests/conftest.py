@@ -109,7 +109,7 @@ def database_url(clean_database: tuple[str, CleanDatabase]) -> str:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    from taskyard.store.engine import make_engine
+    from taskyard.store.ledger import make_engine
 
     made = make_engine(database_url)
     yield made

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from sqlalchemy import Engine
 
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from tests.support.effects import FILE_VARIABLE
 
 KEY = "ty_e2etests_" + "k" * 43

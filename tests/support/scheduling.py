@@ -31,7 +31,7 @@ from taskyard.lifecycle.claim import claim
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.submit import NewTask, Submitted, submit
 from taskyard.settings import DEFAULT_QUEUES
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard.telemetry.metrics import Metrics
 from taskyard_scheduler.ground import Ground
 from taskyard_scheduler.inventory import Inventory

@@ -11,8 +11,7 @@ from taskyard.broker.connect import make_redis
 from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
-from taskyard.store import engine as store
-from taskyard.store import migrate
+from taskyard.store import ledger, migrate
 
 from .composition import catalogue_of
 
@@ -40,11 +39,11 @@ def _settings(settings: Settings) -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    engine = store.make_engine(
+    engine = ledger.make_engine(
         settings.database_url.get_secret_value(), pool_size=1, connect_timeout=timedelta(seconds=3)
     )
     try:
-        found, usable = store.run(engine, lambda conn: (migrate.current(conn), migrate.is_usable(conn)))
+        found, usable = ledger.run(engine, lambda conn: (migrate.current(conn), migrate.is_usable(conn)))
     except LedgerUnavailable as e:
         return Check("database", ok=False, says=str(e), away=True)
     finally:

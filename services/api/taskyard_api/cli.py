@@ -100,15 +100,15 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
 
     from taskyard.domain.errors import LedgerUnavailable
     from taskyard.lifecycle.workers import ensure_queues
-    from taskyard.store import engine as store
+    from taskyard.store import ledger
     from taskyard.store import migrate as migrations
 
     settings = program.begin(database_url=database_url, log_level=log_level)
     url = settings.database_url.get_secret_value()
-    engine = store.make_engine(url, pool_size=1)
+    engine = ledger.make_engine(url, pool_size=1)
     try:
         revision = migrations.upgrade(url)
-        store.run(engine, lambda conn: ensure_queues(conn, settings.queues))
+        ledger.run(engine, lambda conn: ensure_queues(conn, settings.queues))
     except OperationalError as e:
         program.fail(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", AWAY)
     except LedgerUnavailable as e:

@@ -9,7 +9,6 @@ delay, a busy one commits more per transaction the busier it is, and a flush tha
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,8 +19,10 @@ from typing import Generic, TypeVar
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from taskyard.backoff import Backoff
+from taskyard.bisection import bisect
 from taskyard.domain.errors import LedgerUnavailable, Overloaded, TaskyardError
-from taskyard.store.engine import is_away, raise_if_away, sqlstate
+from taskyard.store.sqlstates import Meaning, meaning, sqlstate
 
 from .refusals import Fault, Invalid
 
@@ -34,6 +35,7 @@ MAX_FLIGHTS = 2
 GATHER_SECONDS = 0.010
 # How long the same ids are tried again before the callers are told 503.
 PATIENCE_SECONDS = 3.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 U = TypeVar("U")
 A = TypeVar("A")
@@ -141,46 +143,44 @@ class Collector(Generic[U, A]):
     # From here on in a thread.
 
     def _isolate(self, units: Sequence[U]) -> Sequence[A | Exception]:
-        """Writes the units; where one of them makes the statement fail, halves them until it stands alone."""
-        try:
-            return self._patiently(units)
-        except TaskyardError as e:
-            return [e] * len(units)
-        except Exception as e:  # noqa: BLE001 - whatever one unit brings, the others are not to pay for it
-            if len(units) == 1:
-                log.warning("unit_refused", collector=self._name, error=type(e).__name__, sqlstate=sqlstate(e))
-                return [_refusal_of(e)]
-        half = len(units) // 2
-        return [*self._isolate(units[:half]), *self._isolate(units[half:])]
+        """Writes the units; one that makes the statement fail is told so, and the others are written."""
+        parts = bisect(units, self._patiently, is_to_blame=lambda _: True, alone=self._refuse)
+        return [answer for part in parts for answer in part]
+
+    def _refuse(self, unit: U, error: Exception) -> Sequence[A | Exception]:
+        log.warning("unit_refused", collector=self._name, error=type(error).__name__, sqlstate=sqlstate(error))
+        return [_refusal_of(error)]
 
     def _patiently(self, units: Sequence[U]) -> Sequence[A | Exception]:
         """Tries the same units again where PostgreSQL was away or gave up: the commit may have happened and its
-        answer been lost, and repeating it is harmless."""
+        answer been lost, and repeating it is harmless. What is no unit's fault is every unit's answer."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        pause = 0.02
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 return self._write(units)
             except (DBAPIError, LedgerUnavailable) as e:
-                if not _may_pass(e):
+                if meaning(e) not in {Meaning.AWAY, Meaning.CONFLICT}:
                     raise
+                pause = backoff.next()
                 if time.monotonic() + pause > deadline:
-                    raise_if_away(e)
-                    raise LedgerUnavailable(str(e).splitlines()[0]) from e
+                    return [_unavailable(e)] * len(units)
                 log.info("flush_repeated", collector=self._name, sqlstate=sqlstate(e))
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 0.5)
+                time.sleep(pause)
+            except TaskyardError as e:
+                return [e] * len(units)
+
+
+def _unavailable(error: Exception) -> Exception:
+    if isinstance(error, LedgerUnavailable):
+        return error
+    unavailable = LedgerUnavailable(str(error).splitlines()[0])
+    unavailable.__cause__ = error
+    return unavailable
 
 
 def _refusal_of(error: Exception) -> Exception:
-    """22 data, 23 constraint: PostgreSQL does not hold what this caller sent; it is no fault of ours to be a 500."""
-    state = sqlstate(error)
-    if state is None or not state.startswith(("22", "23")):
+    """PostgreSQL does not hold what this caller sent; it is no fault of ours to be a 500."""
+    if meaning(error) is not Meaning.BAD_DATA:
         return error
     return Invalid([Fault("", "The database cannot hold this.", "not_storable")])
-
-
-def _may_pass(error: Exception) -> bool:
-    """08 connection, 40 rolled back, 53 out of resources, 55P03 lock time-out, 57 an operator or a time-out."""
-    state = sqlstate(error)
-    return is_away(error) or (state is not None and state.startswith(("08", "40", "53", "55P03", "57")))

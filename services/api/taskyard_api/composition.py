@@ -22,7 +22,7 @@ from taskyard.catalogue.types import Catalogue, load
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission

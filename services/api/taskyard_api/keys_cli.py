@@ -14,8 +14,7 @@ from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, Databas
 from taskyard.domain.api_keys import ApiKey, make_key, read_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
-from taskyard.store import api_keys, audit, fleet
-from taskyard.store import engine as store
+from taskyard.store import api_keys, audit, fleet, ledger
 from taskyard.store.audit import Action, actor_here
 
 from . import program
@@ -32,9 +31,9 @@ MAX_DAYS = 36_500
 
 def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
     """Exits with 3 where PostgreSQL is away, with 1 where it is not migrated."""
-    engine = store.make_engine(settings.database_url.get_secret_value(), pool_size=1)
+    engine = ledger.make_engine(settings.database_url.get_secret_value(), pool_size=1)
     try:
-        return store.run_transaction(engine, verb)
+        return ledger.run_transaction(engine, verb)
     except LedgerUnavailable as e:
         program.fail(f"PostgreSQL does not answer: {e}", AWAY)
     except ProgrammingError:

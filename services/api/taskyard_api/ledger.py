@@ -12,14 +12,14 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
-from taskyard.store import engine as store
+from taskyard.store import ledger
+from taskyard.store.sqlstates import Meaning, meaning
 
 T = TypeVar("T")
 
 # How many calls may wait for a thread, per thread, at a millisecond or two each: what waits much longer would be
 # answered after its caller gave up.
 _WAITING_PER_THREAD = 256
-_NO_SUCH_TABLE = "42P01"
 
 
 class NotMigrated(LedgerUnavailable):
@@ -42,11 +42,11 @@ class Ledger:
     async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
         """`verb` on a connection whose every statement commits on its own. `admitted`: the caller was let in before and
         has waited since; the thousands who wait for one end are not to be turned away when it comes."""
-        return await self._call(store.run, verb, admitted=admitted)
+        return await self._call(ledger.run, verb, admitted=admitted)
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
         """All statements of `verb` in one transaction."""
-        return await self._call(store.run_transaction, verb)
+        return await self._call(ledger.run_transaction, verb)
 
     async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
         if self._under_way >= self._limit and not admitted:
@@ -57,7 +57,7 @@ class Ledger:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, context.run, runner, self.engine, verb)
         except ProgrammingError as e:
-            if store.sqlstate(e) == _NO_SUCH_TABLE:
+            if meaning(e) is Meaning.NOT_MIGRATED:
                 raise NotMigrated("the database is not migrated") from e
             raise
         finally:

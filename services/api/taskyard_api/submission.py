@@ -13,7 +13,7 @@ from taskyard.failpoints import failpoint
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
-from taskyard.store import engine as store
+from taskyard.store import ledger
 
 from .collector import MAX_FLIGHTS, Collector
 from .meters import Meters
@@ -84,7 +84,7 @@ class Submission:
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]
         failpoint("submit.before")
-        submitted = store.run(self._submits, lambda conn: submit(conn, tasks))
+        submitted = ledger.run(self._submits, lambda conn: submit(conn, tasks))
         failpoint("submit.after")
         self._dispatch(submitted)
         written = iter(submitted.tasks)
@@ -92,7 +92,7 @@ class Submission:
 
     def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
         failpoint("submit.before")
-        outcome = store.run_transaction(self._engine, lambda conn: submit_keyed(conn, requests))
+        outcome = ledger.run_transaction(self._engine, lambda conn: submit_keyed(conn, requests))
         failpoint("submit.after")
         self._dispatch(outcome.submitted)
         return outcome.answers

@@ -97,7 +97,7 @@ def reconcile(
     from taskyard.broker.names import Names
     from taskyard.broker.publisher import make_publisher
     from taskyard.domain.errors import Unavailable
-    from taskyard.store.engine import make_engine
+    from taskyard.store.ledger import make_engine
     from taskyard.telemetry.logging import set_up_logging
 
     from .inventory import Inventory

@@ -31,8 +31,7 @@ from taskyard.commands import (
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
 from taskyard.settings import Settings
-from taskyard.store import dead_letters
-from taskyard.store import engine as ledger
+from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
 from taskyard.store.dead_letters import Wanted
 

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
 
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .ground import Ground
 

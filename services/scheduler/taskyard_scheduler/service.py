@@ -19,7 +19,7 @@ from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics

@@ -17,7 +17,7 @@ from taskyard.broker.publisher import Publisher
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.tasks import Publication
 from taskyard.lifecycle.publish import delete
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .inventory import PAGE, Inventory, Place
 

@@ -35,7 +35,7 @@ from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from . import implementations
 from .consumer import Lane, LanesBroker

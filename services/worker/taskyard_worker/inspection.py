@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from taskyard.settings import Settings
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 _ACTIVE = sa.text("""
 SELECT t.id, t.name, t.queue, t.worker, t.attempt, t.started_at FROM queue q CROSS JOIN LATERAL (

@@ -37,7 +37,7 @@ from taskyard.lifecycle.finish import Finished, Recorded, finish
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat, Held, WorkerInfo
 from taskyard.settings import Settings
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard.telemetry.metrics import Dependency
 from taskyard.version import __version__
 

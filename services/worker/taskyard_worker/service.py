@@ -19,7 +19,8 @@ from taskyard.catalogue import types as catalogue_types
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
+from taskyard.store.sqlstates import Meaning, meaning
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
@@ -34,7 +35,6 @@ from .supervisor import Supervisor
 log = structlog.stdlib.get_logger(__name__)
 
 _REGISTER_PAUSE_SECONDS = 1.0
-_NO_SUCH_TABLE = "42P01"
 
 
 class Misconfigured(Exception):
@@ -131,7 +131,7 @@ def _register(supervisor: Supervisor, heartbeat: Heartbeat) -> bool:
         except LedgerUnavailable as e:
             log.warning("ledger_unavailable", what="register", error=str(e))
         except DBAPIError as e:
-            if ledger.sqlstate(e) != _NO_SUCH_TABLE:
+            if meaning(e) is not Meaning.NOT_MIGRATED:
                 raise
             log.warning("ledger_not_migrated")
         time.sleep(_REGISTER_PAUSE_SECONDS * random.uniform(0.5, 1.0))

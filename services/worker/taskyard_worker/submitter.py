@@ -20,7 +20,7 @@ from taskyard.lifecycle.batch import Unstorable, check_storable
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.submit import NewTask, submit_children
 from taskyard.settings import Settings
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 if TYPE_CHECKING:
     from .context import Child, TaskContext

@@ -38,7 +38,7 @@ from taskyard.lifecycle.claim import Claimed
 from taskyard.settings import Settings
 from taskyard.storage.interface import Storage
 from taskyard.storage.local import LocalStorage
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from . import capture, implementations
 from .context import Child, TaskContext

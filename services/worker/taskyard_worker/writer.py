@@ -28,7 +28,8 @@ from taskyard.failpoints import failpoint
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, ended, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
+from taskyard.store.sqlstates import Meaning, meaning
 
 from .desk import Desk, Slot
 
@@ -265,7 +266,7 @@ class Writer:
             except TypeError:
                 raise
             except Exception as e:
-                if isinstance(e, DBAPIError) and _is_data_error(e):
+                if meaning(e) is Meaning.BAD_DATA:
                     raise
                 log.exception("write_failed")
             self.wrote = time.monotonic()  # waiting for PostgreSQL is not being stuck
@@ -282,12 +283,6 @@ def _others(ends: Sequence[End], changes: Sequence[Change]) -> list[End]:
 def _items(ends: Sequence[End]) -> list[Finished]:
     now = time.monotonic()
     return [Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends]
-
-
-def _is_data_error(error: DBAPIError) -> bool:
-    """SQLSTATE classes 22 (data exception), 23 (integrity) and 54 (too large or complex): the row is wrong,
-    not the server."""
-    return (ledger.sqlstate(error) or "")[:2] in {"22", "23", "54"}
 
 
 def _not_storable(error: Exception) -> Fault:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from ..backoff import backoff_seconds
 from .errors import Retry, TaskError, TimeLimitExceeded
 
 FULL_JITTER_FLOOR = 0.05
@@ -88,10 +89,6 @@ class RetryPolicy:
             (delay for kind, delay in self.delays if isinstance(error, kind)), self.first_delay
         ).total_seconds()
         longest = min(self.max_delay, LONGEST_DELAY).total_seconds()
-        try:
-            seconds = min(first * self.factor ** max(0, failures - 1), longest)
-        except OverflowError:  # 2.0 ** 2000, which is past any cap
-            seconds = longest if first else 0.0
-        if self.jitter:
-            seconds *= FULL_JITTER_FLOOR + (1 - FULL_JITTER_FLOOR) * rand()
+        floor = FULL_JITTER_FLOOR if self.jitter else 1.0
+        seconds = backoff_seconds(failures, first=first, longest=longest, factor=self.factor, floor=floor, rand=rand)
         return timedelta(seconds=seconds)

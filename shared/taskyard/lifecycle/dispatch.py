@@ -27,7 +27,7 @@ from ..broker.publisher import Publisher
 from ..domain.errors import BrokerUnavailable, LedgerUnavailable
 from ..domain.tasks import Change, Publication
 from ..failpoints import failpoint
-from ..store import engine as ledger
+from ..store import ledger
 from .publish import delete
 
 log = structlog.stdlib.get_logger(__name__)

@@ -18,8 +18,7 @@ from taskyard.domain.api_keys import make_key
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.environment import read_settings
 from taskyard.settings import Settings
-from taskyard.store import api_keys
-from taskyard.store import engine as store
+from taskyard.store import api_keys, ledger
 from taskyard_api.composition import Service, build
 from taskyard_api.server import Server, config, listen
 
@@ -108,7 +107,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
         try:
             http.headers["Authorization"] = f"Bearer {new_key(engine, 'admin')}"
         except Exception as e:
-            store.raise_if_away(e)
+            ledger.raise_if_away(e)
             raise
         api = Api(settings, service, engine, url, http, server)
         running.append((server, thread, api))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask, submit
-from taskyard.store import engine as store
+from taskyard.store import ledger
 from taskyard_api.collector import Collector
 from taskyard_api.problems import problem_of
 from taskyard_api.refusals import Invalid
@@ -35,7 +35,7 @@ def new_task(**more: Any) -> NewTask:
     return NewTask(**values)
 
 
-class Ledger:
+class Writes:
     """Writes units of tasks, counts how, and fails on demand after the commit."""
 
     def __init__(self, engine: Engine) -> None:
@@ -48,7 +48,7 @@ class Ledger:
         if self.gate is not None:
             self.gate.wait(20)
         tasks = [task for unit in units for task in unit]
-        done = store.run(self.engine, lambda conn: submit(conn, tasks))
+        done = ledger.run(self.engine, lambda conn: submit(conn, tasks))
         self.batches.append(len(units))
         if self.lose_answers:
             self.lose_answers -= 1
@@ -63,20 +63,20 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(engine: Engine) -> Ledger:
-    return Ledger(engine)
+def writes(engine: Engine) -> Writes:
+    return Writes(engine)
 
 
-def run(ledger: Ledger, scenario: Any, **more: Any) -> Any:
+def run(writes: Writes, scenario: Any, **more: Any) -> Any:
     async def main() -> Any:
         with ThreadPoolExecutor(2) as threads:
-            collector: Collector[Any, Any] = Collector(ledger.write, threads, name="test", **more)
+            collector: Collector[Any, Any] = Collector(writes.write, threads, name="test", **more)
             return await scenario(collector)
 
     return asyncio.run(main())
 
 
-def test_one_poisoned_task_among_strangers_fails_alone(ledger: Ledger) -> None:
+def test_one_poisoned_task_among_strangers_fails_alone(writes: Writes) -> None:
     poisoned = new_task(params={"text": "\x00"})
     invalid = new_task(queue=None)
 
@@ -86,24 +86,24 @@ def test_one_poisoned_task_among_strangers_fails_alone(ledger: Ledger) -> None:
         units.insert(40, [new_task(), invalid])
         return await asyncio.gather(*(collector.submit(u, len(u)) for u in units), return_exceptions=True)
 
-    answers = run(ledger, scenario)
+    answers = run(writes, scenario)
     assert [n for n, answer in enumerate(answers) if isinstance(answer, Exception)] == [20, 40]
     assert isinstance(answers[20], Invalid)
-    assert ledger.count() == 50
+    assert writes.count() == 50
 
 
-def test_a_lost_answer_is_asked_for_again_and_writes_nothing_twice(ledger: Ledger) -> None:
-    ledger.lose_answers = 2
+def test_a_lost_answer_is_asked_for_again_and_writes_nothing_twice(writes: Writes) -> None:
+    writes.lose_answers = 2
 
     async def scenario(collector: Collector[Any, Any]) -> list[Any]:
         return await asyncio.gather(*(collector.submit([new_task()]) for _ in range(10)))
 
-    assert len(run(ledger, scenario)) == 10
-    assert ledger.count() == 10
+    assert len(run(writes, scenario)) == 10
+    assert writes.count() == 10
 
 
-def test_a_cancelled_caller_disturbs_nobody(ledger: Ledger) -> None:
-    ledger.gate = threading.Event()
+def test_a_cancelled_caller_disturbs_nobody(writes: Writes) -> None:
+    writes.gate = threading.Event()
 
     async def scenario(collector: Collector[Any, Any]) -> list[Any]:
         callers = [asyncio.create_task(collector.submit([new_task()])) for _ in range(10)]
@@ -112,17 +112,17 @@ def test_a_cancelled_caller_disturbs_nobody(ledger: Ledger) -> None:
         await asyncio.sleep(0)
         callers[3].cancel()
         late[4].cancel()
-        assert ledger.gate is not None
-        ledger.gate.set()
+        assert writes.gate is not None
+        writes.gate.set()
         return await asyncio.gather(*callers, *late, return_exceptions=True)
 
-    answers = run(ledger, scenario)
+    answers = run(writes, scenario)
     assert sum(isinstance(a, asyncio.CancelledError) for a in answers) == 2
     assert sum(isinstance(a, list) for a in answers) == 18
 
 
-def test_a_batch_is_never_split_and_flushes_are_bounded(ledger: Ledger) -> None:
-    ledger.gate = threading.Event()
+def test_a_batch_is_never_split_and_flushes_are_bounded(writes: Writes) -> None:
+    writes.gate = threading.Event()
 
     async def scenario(collector: Collector[Any, Any]) -> None:
         units = [[new_task() for _ in range(size)] for size in (1, 300, 200, 100, 56, 1000)]
@@ -131,18 +131,18 @@ def test_a_batch_is_never_split_and_flushes_are_bounded(ledger: Ledger) -> None:
             callers.append(asyncio.create_task(collector.submit(unit, len(unit))))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        assert ledger.gate is not None
-        ledger.gate.set()
+        assert writes.gate is not None
+        writes.gate.set()
         for unit, answer in zip(units, await asyncio.gather(*callers), strict=True):
             assert [t.id for t in answer] == [t.id for t in unit]
 
-    run(ledger, scenario)
-    assert sum(ledger.batches) == 6
-    assert ledger.count() == 1657
+    run(writes, scenario)
+    assert sum(writes.batches) == 6
+    assert writes.count() == 1657
 
 
-def test_too_much_waiting_is_refused_at_once(ledger: Ledger) -> None:
-    ledger.gate = threading.Event()
+def test_too_much_waiting_is_refused_at_once(writes: Writes) -> None:
+    writes.gate = threading.Event()
 
     async def scenario(collector: Collector[Any, Any]) -> list[Any]:
         callers = [asyncio.create_task(collector.submit([new_task()])) for _ in range(700)]
@@ -150,12 +150,12 @@ def test_too_much_waiting_is_refused_at_once(ledger: Ledger) -> None:
         done = [c for c in callers if c.done()]
         assert done
         assert all(isinstance(c.exception(), Overloaded) for c in done)
-        assert ledger.gate is not None
-        ledger.gate.set()
+        assert writes.gate is not None
+        writes.gate.set()
         return await asyncio.gather(*callers, return_exceptions=True)
 
-    answers = run(ledger, scenario, max_waiting=100)
-    assert ledger.count() == sum(isinstance(a, list) for a in answers) >= 100
+    answers = run(writes, scenario, max_waiting=100)
+    assert writes.count() == sum(isinstance(a, list) for a in answers) >= 100
 
 
 def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engine: Engine) -> None:
@@ -179,15 +179,15 @@ def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engi
             await collector.submit([new_task()])
         return await asyncio.gather(*callers)
 
-    assert len(run(Ledger(engine), closing)) == 20
+    assert len(run(Writes(engine), closing)) == 20
 
 
 def test_what_postgresql_does_not_hold_is_the_callers_fault(engine: Engine) -> None:
-    ledger = Ledger(engine)
+    writes = Writes(engine)
 
     async def main() -> list[Any]:
         with ThreadPoolExecutor(2) as threads:
-            collector: Collector[Any, Any] = Collector(ledger.write, threads, name="test")
+            collector: Collector[Any, Any] = Collector(writes.write, threads, name="test")
             units = [[new_task()], [new_task(tags=["\x00"])], [new_task(max_attempts=2**40)]]
             return await asyncio.gather(*(collector.submit(unit) for unit in units), return_exceptions=True)
 
@@ -196,4 +196,4 @@ def test_what_postgresql_does_not_hold_is_the_callers_fault(engine: Engine) -> N
     for refused in bad:
         assert isinstance(refused, Invalid)
         assert problem_of(refused).status == 422
-    assert ledger.count() == 1
+    assert writes.count() == 1

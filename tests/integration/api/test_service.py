@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from taskyard_api import answers
 from taskyard_api.auth import Keys
 from taskyard_api.ledger import Ledger

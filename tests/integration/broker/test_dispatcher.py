@@ -23,7 +23,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import publish, submit
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.lifecycle.rows import new

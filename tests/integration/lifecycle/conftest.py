@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Engine
 
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from tests.integration.lifecycle.rows import Worker, register
 
 

@@ -26,7 +26,7 @@ from taskyard.domain.tasks import (
 from taskyard.lifecycle import publish
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.submit import NewTask
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler.promotion import Promotion
 from taskyard_scheduler.reconcile import Missing, Rebuild
 from taskyard_scheduler.relay import Relay

@@ -13,7 +13,7 @@ from taskyard.domain.tasks import Cancelled, Failed, Outcome, State, Succeeded
 from taskyard.lifecycle import finish, rescue
 from taskyard.lifecycle.cancel import cancel, cancel_descendants
 from taskyard.lifecycle.submit import submit_children
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .rows import FAULT, Worker, attempts, claim_of, events, new, put, read, state_of
 

@@ -17,8 +17,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, promote, retry
 from taskyard.lifecycle.dead_letters import Handled, discard, replay
-from taskyard.store import dead_letters, timeline
-from taskyard.store import engine as ledger
+from taskyard.store import dead_letters, ledger, timeline
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .rows import FAULT, NAME, PAST, Worker, attempts, new, put, read
 

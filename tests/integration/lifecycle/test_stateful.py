@@ -35,7 +35,7 @@ from taskyard.domain.tasks import (
 from taskyard.lifecycle import cancel, rescue, retry, submit
 from taskyard.lifecycle.keyed import KeyedRequest, StoredAnswer, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler.inventory import Place
 from taskyard_scheduler.leader import Leadership
 from tests.support.scheduling import Office

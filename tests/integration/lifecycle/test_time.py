@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import FINAL, WAITING, State, Succeeded
 from taskyard.lifecycle import cancel, finish, progress, promote, retry
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .rows import FUTURE, PAST, Worker, attempts, events, outbox, put, read, state_of
 

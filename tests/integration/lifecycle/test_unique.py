@@ -15,7 +15,7 @@ from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn,
 from taskyard.lifecycle import cancel, finish, promote, rescue, retry
 from taskyard.lifecycle.keyed import KeyedRequest, StoredAnswer, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 
 from .rows import FAULT, PAST, Worker, hold_key, key_holders, new, put, read
 

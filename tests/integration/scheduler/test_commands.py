@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from tests.support.scheduling import Office, execute, put_in
 
 

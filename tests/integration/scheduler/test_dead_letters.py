@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from taskyard.broker.names import Names
 from taskyard.lifecycle.workers import ensure_queues
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler import dead_letters
 from tests.support.scheduling import execute, put_in, scalar
 

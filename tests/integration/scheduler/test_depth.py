@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.lifecycle.cancel import cancel
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler.depth import Depth
 from taskyard_scheduler.throughput import Throughput, first_before
 from tests.support.scheduling import Office, claim_all, execute, make_worker, put_in, scalar

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler.leader import Leadership, LeadershipLost
 from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
 

@@ -12,7 +12,7 @@ from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
 from taskyard.store import migrate
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar

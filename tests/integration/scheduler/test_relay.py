@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import BrokerUnavailable
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_scheduler.marks import SettledMark
 from taskyard_scheduler.relay import Relay
 from tests.support.scheduling import Office, execute, put_in, scalar

@@ -11,7 +11,7 @@ from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
 from taskyard.lifecycle.dead_letters import replay
 from taskyard.lifecycle.workers import ensure_queues
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
 from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from tests.integration.lifecycle.rows import new
 
 VALUES = st.recursive(

@@ -21,8 +21,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
 from taskyard.lifecycle.dead_letters import discard, replay
-from taskyard.store import audit, dead_letters, fleet, reads
-from taskyard.store import engine as ledger
+from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, inventory
 from taskyard_scheduler.inventory import PAGE, Inventory, Place

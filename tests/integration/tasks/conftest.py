@@ -10,8 +10,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
 from taskyard.storage.local import LocalStorage
-from taskyard.store import engine as ledger
-from taskyard.store import tree_items
+from taskyard.store import ledger, tree_items
 from taskyard.store.tree_items import TreeItem
 from taskyard_worker.testing import TaskRun, run_task
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard.store.engine import make_engine
+from taskyard.store.ledger import make_engine
 from taskyard_dev.smtp_sink import smtp_sink
 from taskyard_worker.tasks import health
 from taskyard_worker.testing import run_task

@@ -7,8 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
-from taskyard.store import engine as ledger
-from taskyard.store import tree_items
+from taskyard.store import ledger, tree_items
 from taskyard.store.tree_items import TreeItem
 
 

@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import Engine
 
 from taskyard.broker.connect import make_redis
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.integration.worker.parts import Bench

@@ -17,7 +17,7 @@ from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.claim import Claimed
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_worker.consumer import Lane, LanesBroker
 from taskyard_worker.desk import ASYNC_LIMIT, Desk, Slot
 from taskyard_worker.inbox import Inbox

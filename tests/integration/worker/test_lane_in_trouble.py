@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed, Refusal
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker import inbox as inbox_module

@@ -190,7 +190,7 @@ SECRET = 'k3y "é"'
         lambda: logging.getLogger("mine").warning("x", extra={"token": SECRET}),
         lambda: structlog.stdlib.get_logger("mine").warning("x", deep={SECRET: [SECRET, {"a": (SECRET, 1, None)}]}),
         lambda: structlog.stdlib.get_logger("mine").warning(SECRET, error=ValueError(SECRET)),
-        lambda: logging.getLogger("taskyard.store.engine").warning("the platform's: %s", SECRET),
+        lambda: logging.getLogger("taskyard.store.ledger").warning("the platform's: %s", SECRET),
     ],
 )
 def test_what_a_task_logs_reaches_the_service_s_log_without_its_secrets(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,27 +13,20 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from ..backoff import Backoff
 from ..domain.errors import LedgerUnavailable
+from .sqlstates import CONNECTION_ENDED, READ_ONLY, Meaning, meaning, sqlstate
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# SQLSTATE: 40001 serialisation failure, 40P01 deadlock: nothing was written, the same call may be repeated.
-_TRY_AGAIN = {"40001", "40P01"}
-# 08 connection, 57P0x shutting down, 53 out of connections, disk or memory, 58 trouble with its own files,
-# 25006 read-only (a standby after a failover), 25P03 we were silent in a transaction for too long, 55P03 and 57014
-# no lock and no answer in time: a server whose disk is stalled does not answer either.
-_AWAY = ("08", "57P", "53", "58", "25006", "25P03", "55P03", "57014")
-
-_READ_ONLY = "25006"
 # How long after its own time-out a server's answer is waited for.
 _SERVER_IS_LATE = timedelta(seconds=5)
-# The server ended this connection before it began with the statement.
-_CONNECTION_ENDED = "57P01"
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 
 def make_engine(
@@ -116,7 +108,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 def _leave_standby(context: sa.ExceptionContext) -> None:
     """A server that refuses to write is no primary any more: the next connection asks for the one that is."""
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+    if sqlstate(context.original_exception) == READ_ONLY:
         context.is_disconnect = True
 
 
@@ -167,39 +159,24 @@ def _with(opener: Callable[[Engine], object], engine: Engine, verb: Callable[[Co
 
 
 def _repeat(call: Callable[[], T], attempts: int) -> T:
-    for n in range(1, attempts + 1):
+    backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+    while True:
         try:
             return call()
         except DBAPIError as e:
-            if sqlstate(e) not in _TRY_AGAIN or n == attempts:
+            pause = backoff.next()
+            if meaning(e) is not Meaning.CONFLICT or backoff.failures >= attempts:
                 raise
-            log.info("statement_repeated", sqlstate=sqlstate(e), attempt=n)
-            time.sleep(random.uniform(0.2, 1.0) * 0.01 * 2**n)
+            log.info("statement_repeated", sqlstate=sqlstate(e), attempt=backoff.failures)
+            time.sleep(pause)
         except LedgerUnavailable as e:
             # A pooled connection that a restart had ended meanwhile: the statement never began, and
             # SQLAlchemy has thrown the others of the pool away too. A second time it is really away.
-            if sqlstate(e.__cause__) != _CONNECTION_ENDED or n > 1:
+            backoff.next()
+            if sqlstate(e.__cause__) != CONNECTION_ENDED or backoff.failures > 1:
                 raise
-    raise AssertionError("unreachable")
-
-
-def sqlstate(error: BaseException | None) -> str | None:
-    """The five-character SQLSTATE of a database error, if it carries one."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None)
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether the error says that PostgreSQL cannot be had now, rather than that the statement is wrong."""
-    if isinstance(error, LedgerUnavailable | PoolTimeout | InterfaceError):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    state = sqlstate(error)
-    if state is None:
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return state.startswith(_AWAY)
 
 
 def raise_if_away(error: BaseException) -> None:
-    if is_away(error):
+    if meaning(error) is Meaning.AWAY:
         raise LedgerUnavailable(str(getattr(error, "orig", error)).splitlines()[0]) from error

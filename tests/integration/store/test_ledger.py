@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.submit import submit
-from taskyard.store import engine as ledger
+from taskyard.store import ledger
+from taskyard.store.sqlstates import sqlstate
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.lifecycle.rows import new
@@ -95,7 +96,7 @@ def test_a_serialisation_failure_is_tried_again_so_often_and_then_told(engine: E
 
     with pytest.raises(DBAPIError) as caught:
         ledger.run(engine, verb, attempts=3)
-    assert ledger.sqlstate(caught.value) == "40001"
+    assert sqlstate(caught.value) == "40001"
     assert len(tries) == 3
 
 
@@ -106,7 +107,7 @@ def test_an_error_in_the_statement_is_not_taken_for_an_absent_server(engine: Eng
 
     with pytest.raises(DBAPIError) as caught:
         ledger.run(engine, verb)
-    assert ledger.sqlstate(caught.value) == state
+    assert sqlstate(caught.value) == state
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_statement_is_ended_in_its_time_and_the_connection_goes_on(database_ur
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable) as caught:
         ledger.run(engine, lambda conn: conn.execute(sa.text("SELECT pg_sleep(30)")))
-    assert ledger.sqlstate(caught.value.__cause__) == "57014"
+    assert sqlstate(caught.value.__cause__) == "57014"
     assert time.monotonic() - began < 10
     assert ledger.run(engine, one) == 1
     engine.dispose()
