@@ -1,14 +1,17 @@
-"""States, events, the transition table, and what an attempt can come to.
+"""States, events, the transition table, and the outcomes of an attempt.
 
-Who moves a task on:
+What moves a task on:
 
     blocked    the last of a workflow step's needs succeeded      -> queued
     scheduled  its time came (scheduler, `promote`)               -> queued
-    queued     a worker's consumer took it (`claim`), or said that it has it (`assert_claims`) -> running
-    running    its attempt ended (`finish`), its worker died (`rescue`) or gave it back (`release`)
-    retrying   the backoff is over (scheduler, `promote`)         -> queued
-    succeeded, failed, cancelled are final; only a person's `retry` leads out of the last two, at once, or `replay`
+    queued     a worker claimed it (`claim`), or asserted a claim that PostgreSQL lost (`assert_claims`) -> running
+    running    its attempt ended (`finish`), its process died (`lose`), or its worker gave it back
+    retrying   the back-off is over (scheduler, `promote`)        -> queued
+    succeeded, failed and cancelled are final. Only a person's `retry` leads out of the last two, at once, or `replay`
                out of failed, when its turn comes           -> scheduled
+
+The table is data that decides: `lifecycle/composer.py` generates each statement's guard and new state from it, and
+`lifecycle/consequences.py` says what follows along which edge.
 """
 
 from __future__ import annotations
@@ -37,25 +40,34 @@ LIVE = WAITING | {State.RUNNING}
 
 
 class Event(StrEnum):
+    SUBMIT = "submit"  # a new task that is due
+    POSTPONE = "postpone"  # a new task that is due later
     UNBLOCK = "unblock"  # the needs of a workflow step are met
     PROMOTE = "promote"  # the due time has come
     CLAIM = "claim"
-    ASSERT = "assert"  # a claim that PostgreSQL lost in a failover, and that a child still holds
+    ASSERT = "assert"  # a claim that PostgreSQL lost in a failover and that a child still holds
     PUT_OFF = "put_off"  # no worker here knows the type: look again later
     RELEASE = "release"  # given back: it costs the task nothing
     LOSE = "lose"  # the process that ran it died
     SUCCEED = "succeed"
     FAIL = "fail"
     BACK_OFF = "back_off"  # failed, and will be tried again
+    REQUEST_CANCEL = "request_cancel"  # it runs: its worker is asked to end it
     CANCEL = "cancel"
     EXPIRE = "expire"  # its whole life is over while it waits; for what runs that is a time limit
     RETRY = "retry"  # a person asks for another run
     REPLAY = "replay"  # a person asks for another run of dead letters, one after the other
+    DISCARD = "discard"  # a person puts a dead letter away
 
 
 _S, _E = State, Event
 
-TRANSITIONS: dict[tuple[State, Event], State] = {
+# None is where a new task comes from.
+Edge = tuple[State | None, Event]
+
+TRANSITIONS: dict[Edge, State] = {
+    (None, _E.SUBMIT): _S.QUEUED,
+    (None, _E.POSTPONE): _S.SCHEDULED,
     (_S.BLOCKED, _E.UNBLOCK): _S.QUEUED,
     (_S.BLOCKED, _E.CANCEL): _S.CANCELLED,
     (_S.BLOCKED, _E.EXPIRE): _S.FAILED,
@@ -70,6 +82,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.QUEUED, _E.ASSERT): _S.RUNNING,
     (_S.RETRYING, _E.ASSERT): _S.RUNNING,
     (_S.RUNNING, _E.CLAIM): _S.RUNNING,  # the same claim again: its commit's answer got lost
+    (_S.RUNNING, _E.REQUEST_CANCEL): _S.RUNNING,
     (_S.RUNNING, _E.RELEASE): _S.QUEUED,
     (_S.RUNNING, _E.LOSE): _S.QUEUED,
     (_S.RUNNING, _E.SUCCEED): _S.SUCCEEDED,
@@ -82,10 +95,11 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.FAILED, _E.RETRY): _S.QUEUED,
     (_S.CANCELLED, _E.RETRY): _S.QUEUED,
     (_S.FAILED, _E.REPLAY): _S.SCHEDULED,
+    (_S.FAILED, _E.DISCARD): _S.FAILED,
 }
 
 
-def after(state: State, event: Event) -> State | None:
+def after(state: State | None, event: Event) -> State | None:
     """The state that follows, or None where the event means nothing in this state."""
     return TRANSITIONS.get((state, event))
 
@@ -102,7 +116,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong, in the words a caller may see (`traceback` apart: scope `manage`)."""
+    """What went wrong, in words that a caller may see; only `traceback` needs the scope `manage`."""
 
     code: str
     message: str

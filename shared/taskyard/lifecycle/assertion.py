@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.tasks import Event
+from . import claimable, committed
 from .batch import encode
+from .committed import Committed
+from .composer import Verb, along
+from .consequences import compose
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +32,32 @@ class Assertion:
 
 
 # Also from scheduled and retrying: the promotion came moments before the claim and was lost with it.
-_ASSERT = sa.text("""
-WITH incoming AS (
+_ASSERT = compose(
+    Verb(
+        name="assert_claims",
+        edges=along(Event.ASSERT),
+        given="""
+incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
         task_id uuid, claim uuid, attempt int4, worker text)
-), locked AS (
-    SELECT t.id, i.claim, i.attempt, i.worker FROM task t JOIN incoming i ON i.task_id = t.id
-    WHERE t.state IN ('queued','scheduled','retrying') AND t.attempt = i.attempt - 1
-      AND EXISTS (SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL)
-    ORDER BY t.id FOR UPDATE OF t
-), held AS (
-    UPDATE task t SET state = 'running', attempt = l.attempt, claim = l.claim, worker_id = :worker_id,
-        worker = l.worker, started_at = now(), due_at = NULL
-    FROM locked l WHERE t.id = l.id
-    RETURNING t.id, t.attempt
-), told AS (
-    INSERT INTO task_event (task_id, attempt, kind) SELECT id, attempt, 'claim_asserted' FROM held ORDER BY id
-), freed AS (
-    DELETE FROM unique_key u USING held h WHERE u.task_id = h.id AND u.hold = 'waiting'
+)""",
+        source="task t JOIN incoming i ON i.task_id = t.id",
+        where=f"t.attempt = i.attempt - 1 AND {claimable.EVERY_TIME}",
+        locks={"claim": "i.claim", "attempt": "i.attempt", "worker": "i.worker"},
+        sets={
+            "attempt": "l.attempt",
+            "claim": "l.claim",
+            "worker_id": ":worker_id",
+            "worker": "l.worker",
+            "started_at": "now()",
+        },
+    )
 )
-SELECT id FROM held
-""")
 
 
-def assert_claims(conn: Connection, claims: Sequence[Assertion], *, worker_id: UUID) -> set[UUID]:
-    """Makes running again what this living worker holds and PostgreSQL takes for waiting; returns those ids."""
+def assert_claims(conn: Connection, claims: Sequence[Assertion], *, worker_id: UUID) -> Committed[set[UUID]]:
+    """Makes running again what this living worker holds and PostgreSQL takes for waiting; answers those ids."""
     if not claims:
-        return set()
-    batch = encode([{"task_id": c.task_id, "claim": c.claim, "attempt": c.attempt, "worker": c.worker} for c in claims])
-    return {r.id for r in conn.execute(_ASSERT, {"batch": batch, "worker_id": worker_id})}
+        return Committed(set())
+    rows = conn.execute(_ASSERT, {"batch": encode(claims), "worker_id": worker_id}).all()
+    return committed.of_rows(rows, {r.id for r in rows})

@@ -13,13 +13,17 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.tasks import FINAL, Change, State
+from ..domain.tasks import FINAL, WAITING, Change, Event, State
+from . import committed
+from .committed import Committed
+from .composer import Verb, along
+from .consequences import compose
 
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
     """`before` is the state that was found; a final one was left as it is. `change.state` is the state now.
-    `is_repeated`: somebody had asked for it before.
+    `is_repeated`: the request had been made before.
     """
 
     change: Change
@@ -27,33 +31,30 @@ class Cancellation:
     is_repeated: bool = False
 
 
-# What the checks of the table look at (state, claim, due_at, finished_at) all comes from the locked row: PostgreSQL
-# first tries them on the row as the statement's snapshot has it, and a cancel that waited for a claim would mix the
-# two.
-_CANCEL = sa.text("""
-WITH locked AS (
-    SELECT id, name, queue, attempt, workflow_id, claim, state AS before, cancel_requested_at IS NULL AS is_first
-    FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
-), ended AS (
-    UPDATE task t SET
-        cancel_requested_at = coalesce(t.cancel_requested_at, now()),
-        state = CASE WHEN l.before = 'running' THEN 'running' ELSE 'cancelled' END,
-        claim = CASE WHEN l.before = 'running' THEN l.claim END,
-        due_at = NULL,
-        finished_at = CASE WHEN l.before = 'running' THEN NULL ELSE now() END
-    FROM locked l WHERE t.id = l.id AND l.before NOT IN ('succeeded','failed','cancelled')
-    RETURNING t.id, t.attempt, t.state, l.is_first
-), told AS (
-    INSERT INTO task_event (task_id, attempt, kind, data)
-    SELECT id, attempt, CASE WHEN state = 'running' THEN 'cancel_requested' ELSE 'cancelled' END,
-        jsonb_strip_nulls(jsonb_build_object('by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))
-    FROM ended WHERE is_first OR state = 'cancelled' ORDER BY id
-), freed AS (
-    DELETE FROM unique_key u USING ended e WHERE u.task_id = e.id AND e.state = 'cancelled'
+_CANCEL = compose(
+    Verb(
+        name="cancel",
+        edges=along(Event.REQUEST_CANCEL) + along(Event.CANCEL, out_of=WAITING),
+        event="CASE WHEN before = 'running' THEN 'request_cancel' ELSE 'cancel' END",
+        where="t.id = ANY(:ids)",
+        is_guarded_late=True,
+        locks={
+            "name": "t.name",
+            "queue": "t.queue",
+            "attempt": "t.attempt",
+            "publication": "t.publication",
+            "workflow_id": "t.workflow_id",
+            "is_repeated": "t.cancel_requested_at IS NOT NULL",
+            "note": "jsonb_strip_nulls(jsonb_build_object("
+            "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
+        },
+        sets={"cancel_requested_at": "coalesce(l.cancel_requested_at, now())"},
+        answer="""
+SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
+    NULL AS outbox_id, l.before, l.is_repeated
+FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",
+    )
 )
-SELECT l.id, l.name, l.queue, coalesce(e.state, l.before) AS state, l.attempt, l.workflow_id, l.before, l.is_first
-FROM locked l LEFT JOIN ended e ON e.id = l.id ORDER BY l.id
-""")
 
 # Through children that have ended, too: what they submitted may still be under way.
 _CHILDREN = sa.text("""
@@ -65,33 +66,34 @@ _PAGE = 1000
 
 def cancel(
     conn: Connection, ids: Sequence[UUID], *, actor: str | None = None, follows: UUID | None = None
-) -> list[Cancellation]:
+) -> Committed[list[Cancellation]]:
     """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the
     answer. `follows` is the task whose cancellation brought this one about.
     """
-    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": follows})
-    return [
+    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": follows}).all()
+    found = [
         Cancellation(
-            Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), not r.is_first
+            Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), r.is_repeated
         )
         for r in rows
     ]
+    return committed.of_rows([r for r in rows if r.event is not None], found)
 
 
-def cancel_descendants(conn: Connection, task_id: UUID, *, actor: str | None = None) -> list[Change]:
-    """Cancels what the task submitted, and what that submitted, as far as `on_cancel` goes; returns what changed.
+def cancel_descendants(conn: Connection, task_id: UUID, *, actor: str | None = None) -> Committed[list[UUID]]:
+    """Cancels what the task submitted, and what that submitted, as far as `on_cancel` goes; answers which moved.
 
     In the transaction that cancelled the task itself, after that: the lock on its row, which a submit of a
     child needs, lets every child be seen here or refused there.
     """
-    changed: list[Change] = []
+    parts: list[Committed[list[Cancellation]]] = []
     seen = {task_id}
     level = [task_id]
     while level:
         children = [i for i in conn.scalars(_CHILDREN, {"ids": level}) if i not in seen]
         for start in range(0, len(children), _PAGE):
-            found = cancel(conn, children[start : start + _PAGE], actor=actor, follows=task_id)
-            changed += [c.change for c in found if c.before not in FINAL]
+            page = children[start : start + _PAGE]
+            parts += [cancel(conn, page, actor=actor, follows=task_id)]
         seen.update(children)
         level = children
-    return changed
+    return committed.together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])

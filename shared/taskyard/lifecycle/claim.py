@@ -10,8 +10,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.tasks import Event
+from . import claimable, committed
+from .committed import Committed
+from .composer import Verb, along
+from .consequences import compose
 
-@dataclass(frozen=True, slots=True)
+
+# Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
+@dataclass(slots=True, eq=False)
 class Claimed:
     """A task won by this claim, with all that its run needs; `waited_seconds` is its time in the queue,
     `life_left_seconds` the time until it expires."""
@@ -39,9 +46,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A queued task that was not claimed: the worker was given up (`worker_lost`), its queue is paused
-    (`paused`), no implementation of its type is here (`unknown`), it has to run alone (`suspect`), or nothing speaks
-    against it any more (`open`): its queue was resumed at this moment.
+    """A queued task that was not claimed; `reason` is one of `claimable.CONDITIONS`, or `open` where nothing speaks
+    against it any more: its queue was resumed at this moment.
     """
 
     id: UUID
@@ -49,48 +55,45 @@ class Refusal:
     reason: str
 
 
-# `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once
-# more, even where the queue was paused in between. Claims require a live worker row: rescue marks it lost
-# first, so a supervisor that was given up cannot win more.
-_CLAIM = sa.text("""
-WITH locked AS (
-    SELECT t.id FROM task t
-    WHERE t.id = ANY(:ids)
-      AND (t.claim = :claim OR (
-          t.state = 'queued' AND t.name = ANY(:types) AND (t.expires_at IS NULL OR t.expires_at > now())
-          AND (t.suspicions = 0 OR :alone)
-          AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)))
-      AND EXISTS (SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL)
-    ORDER BY t.id FOR UPDATE
-), won AS (
-    UPDATE task t SET
-        state = 'running',
-        attempt = CASE WHEN t.state = 'queued' THEN t.attempt + 1 ELSE t.attempt END,
-        claim = :claim, worker_id = :worker_id, worker = :worker, started_at = now()
-    FROM locked l WHERE t.id = l.id AND (t.state = 'queued' OR t.claim = :claim)
-    RETURNING t.id, t.name, t.queue, t.params, t.version, t.attempt, t.failures, t.max_attempts,
-        t.soft_timeout_seconds, t.hard_timeout_seconds,
-        CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8) AS waited_seconds,
-        CAST(extract(epoch FROM t.expires_at - now()) AS float8) AS life_left_seconds,
-        t.tags, t.request_id, t.traceparent, t.submitted_by, t.allowed_queues, t.workflow_id,
-        t.unique_hold
-), freed AS (
-    DELETE FROM unique_key u USING won w WHERE w.unique_hold = 'waiting' AND u.task_id = w.id AND u.hold = 'waiting'
+# What a run needs beside the columns that every verb answers.
+_FOR_THE_RUN = (
+    "params",
+    "version",
+    "failures",
+    "max_attempts",
+    "soft_timeout_seconds",
+    "hard_timeout_seconds",
+    "waited_seconds",
+    "life_left_seconds",
+    "tags",
+    "request_id",
+    "traceparent",
+    "submitted_by",
+    "allowed_queues",
 )
-SELECT * FROM won ORDER BY id
-""")
 
-_REFUSED = sa.text("""
-SELECT t.id, t.queue, CASE WHEN w.lives IS FALSE THEN 'worker_lost' WHEN q.paused_at IS NOT NULL THEN 'paused'
-    WHEN t.name <> ALL(:types) THEN 'unknown' WHEN t.suspicions > 0 THEN 'suspect' ELSE 'open' END AS reason
-FROM task t LEFT JOIN queue q ON q.name = t.queue CROSS JOIN (
-    SELECT CAST(:worker_id AS uuid) IS NULL
-        OR EXISTS (SELECT FROM worker WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL) AS lives
-) w
-WHERE t.id = ANY(:ids) AND t.state = 'queued'
-    AND (NOT w.lives OR q.paused_at IS NOT NULL OR t.name <> ALL(:types) OR t.suspicions > 0
-        OR t.expires_at IS NULL OR t.expires_at > now())
-""")
+# `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
+# where the queue was paused in between.
+_CLAIM = compose(
+    Verb(
+        name="claim",
+        edges=along(Event.CLAIM),
+        where=f"(t.claim = :claim OR (t.state = 'queued' AND {claimable.FIRST_TIME})) AND {claimable.EVERY_TIME}"
+        " AND t.id = ANY(:ids)",
+        locks={
+            "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
+            "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
+        },
+        sets={
+            "attempt": "CASE WHEN l.before = 'queued' THEN l.attempt + 1 ELSE l.attempt END",
+            "claim": ":claim",
+            "worker_id": ":worker_id",
+            "worker": ":worker",
+            "started_at": "now()",
+        },
+        returns=_FOR_THE_RUN,
+    )
+)
 
 
 def claim(
@@ -102,69 +105,60 @@ def claim(
     worker: str,
     types: Sequence[str],
     alone: bool = False,
-) -> list[Claimed]:
-    """Claims what is queued, of a known type, not expired, in a queue that isn't paused, for a worker that
-    lives. What is suspected of having ended a process is claimed only where it runs `alone`.
+) -> Committed[list[Claimed]]:
+    """Claims those of the tasks that are claimable (see `claimable`). A suspect is claimed only where it runs `alone`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
-    rows = conn.execute(
-        _CLAIM,
-        {
-            "ids": list(ids),
-            "claim": claim,
-            "worker_id": worker_id,
-            "worker": worker,
-            "types": list(types),
-            "alone": alone,
-        },
-    ).mappings()
-    return [Claimed(claim=claim, **{k: v for k, v in row.items() if k != "unique_hold"}) for row in rows]
+    values = {
+        "ids": list(ids),
+        "claim": claim,
+        "worker_id": worker_id,
+        "worker": worker,
+        "types": list(types),
+        "alone": alone,
+    }
+    rows = conn.execute(_CLAIM, values).all()
+    won = [
+        Claimed(
+            id=r.id,
+            claim=claim,
+            name=r.name,
+            queue=r.queue,
+            attempt=r.attempt,
+            workflow_id=r.workflow_id,
+            **{column: getattr(r, column) for column in _FOR_THE_RUN},
+        )
+        for r in rows
+    ]
+    return committed.of_rows(rows, won)
+
+
+_REFUSED = sa.text(f"""
+SELECT t.id, t.queue, {claimable.REFUSAL} AS reason FROM task t
+WHERE t.id = ANY(:ids) AND t.state = 'queued'
+""")  # noqa: S608 constants only
 
 
 def refusals(
     conn: Connection, ids: Sequence[UUID], *, types: Sequence[str], worker_id: UUID | None = None
 ) -> list[Refusal]:
     """Why queued tasks among `ids` were not won; tasks that are not queued (any more) are not listed."""
-    rows = conn.execute(_REFUSED, {"ids": list(ids), "types": list(types), "worker_id": worker_id})
-    return [Refusal(r.id, r.queue, r.reason) for r in rows]
+    values = {"ids": list(ids), "types": list(types), "worker_id": worker_id, "alone": False}
+    return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
 
 
-_SUSPECTS = sa.text("""
+_SUSPECTS = sa.text(f"""
 SELECT t.id FROM task t
 WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND t.suspicions > 0 AND t.finished_at IS NULL
-  AND t.name = ANY(:types) AND (t.expires_at IS NULL OR t.expires_at > now())
-  AND NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)
+  AND {claimable.NOW}
 ORDER BY t.id LIMIT :limit
-""")
+""")  # noqa: S608 constants only
 
 
-def suspects(conn: Connection, queues: Sequence[str], *, types: Sequence[str], limit: int = 10) -> list[UUID]:
-    """Queued tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
-    rows = conn.execute(_SUSPECTS, {"queues": list(queues), "types": list(types), "limit": limit})
-    return [r.id for r in rows]
-
-
-_PUT_OFF = sa.text("""
-WITH locked AS (
-    SELECT id, now() + interval '1 second' * least(300, 5 * power(2, least(put_offs, 10))) * (0.5 + random() / 2)
-        AS due
-    FROM task WHERE id = ANY(:ids) AND state = 'queued' ORDER BY id FOR UPDATE
-), moved AS (
-    UPDATE task t SET state = 'scheduled', put_offs = t.put_offs + 1, queued_at = NULL, due_at = l.due, run_at = l.due
-    FROM locked l WHERE t.id = l.id
-    RETURNING t.id, t.attempt, t.due_at
-), told AS (
-    INSERT INTO task_event (task_id, attempt, kind, data)
-    SELECT id, attempt, 'put_off', json_build_object('reason', CAST(:reason AS text),
-        'until', to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) FROM moved
-)
-SELECT id FROM moved
-""")
-
-
-def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> list[UUID]:
-    """queued -> scheduled with a backoff of 5 to 300 s: for tasks whose type nobody here knows, so that
-    they don't spin between Redis and the ledger while a rolling update is under way.
-    """
-    return [r.id for r in conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason})]
+def suspects(
+    conn: Connection, queues: Sequence[str], *, types: Sequence[str], worker_id: UUID | None = None, limit: int = 10
+) -> list[UUID]:
+    """Claimable tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
+    values = {"queues": list(queues), "types": list(types), "worker_id": worker_id, "alone": True, "limit": limit}
+    return list(conn.scalars(_SUSPECTS, values))

@@ -1,33 +1,32 @@
-"""Who committed publishes at once: a dispatcher thread beside every process that commits.
+"""The dispatcher: a thread in every process that commits, which announces at once what was committed.
 
-The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it
-takes what was committed from a bounded queue, announces everything that came together in one round trip,
-and deletes the outbox rows soon after. What Redis did not take is kept for some seconds and tried again, so that
-a hiccup (a connection that had died, a fork, a failover) costs no more than it lasts. What is older, or too much
-to keep, is let go: its outbox rows stay, and the scheduler relays them.
+The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it takes what was
+committed from a bounded queue, announces everything that came together in one round trip, and deletes the outbox rows
+soon after. What Redis did not take is kept for some seconds and tried again, so that a short outage costs no more than
+it lasts. What is older, or too much to keep, is dropped here: its outbox rows stay, and the scheduler relays them.
 """
 
 from __future__ import annotations
 
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine
 
+from ..backoff import Backoff
 from ..broker.publisher import Publisher
 from ..domain.errors import BrokerUnavailable, LedgerUnavailable
-from ..domain.tasks import Change, Publication
 from ..failpoints import failpoint
 from ..store import ledger
+from .committed import Committed
 from .publish import delete
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,21 +39,7 @@ _GATHER_SECONDS = 0.002
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a transaction left to be told; `outbox_id` covers the publications, `wake_scheduler` says that
-    something will be due later, `cancels` are running tasks that were asked to end.
-    """
-
-    publications: Sequence[Publication] = ()
-    outbox_id: int | None = None
-    changes: Sequence[Change] = ()
-    wake_scheduler: bool = False
-    cancels: Sequence[UUID] = ()
-
-
-Waiting = tuple[float, Committed]  # since when (monotonic)
+Waiting = tuple[float, Committed[Any]]  # since when (monotonic)
 
 
 class Dispatcher:
@@ -76,7 +61,7 @@ class Dispatcher:
         self._kept: deque[Waiting] = deque()
         self._kept_size = 0
         self._done: list[int] = []
-        self._pause = 0.0  # grows while Redis does not answer
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)  # while Redis does not answer
         self._closed_until = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -84,14 +69,12 @@ class Dispatcher:
     def start(self) -> None:
         self._thread.start()
 
-    def dispatch(self, committed: Committed) -> None:
+    def dispatch(self, committed: Committed[Any]) -> None:
         """Hands over what was committed; never waits. What doesn't fit is left to the relay."""
-        if not (committed.publications or committed.changes or committed.wake_scheduler or committed.cancels):
-            return
         try:
             self._waiting.put_nowait((time.monotonic(), committed))
         except queue.Full:
-            log.warning("dispatch_skipped", outbox_id=committed.outbox_id)
+            log.warning("dispatch_skipped", outbox_ids=committed.outbox_ids)
 
     def stop(self, timeout: timedelta = timedelta(seconds=5)) -> None:
         """Publishes what waits, deletes what was published, and ends."""
@@ -152,18 +135,18 @@ class Dispatcher:
         return batch
 
     def _keep(self, batch: Sequence[Waiting]) -> None:
-        """For another try. Without the changes: whoever watches has seen the next ones by then."""
+        """For another try. Without the changes: live events have told the next ones by then."""
         for since, committed in batch:
             if self._kept_size + len(committed.publications) > _MAX_KEPT or len(self._kept) >= _MAX_WAITING:
                 return
-            if committed.publications or committed.wake_scheduler or committed.cancels:
-                self._kept.append((since, replace(committed, changes=())))
+            if committed.publications or committed.wakes_scheduler or committed.cancels:
+                self._kept.append((since, replace(committed, changes=[])))
                 self._kept_size += len(committed.publications)
 
     @property
     def _is_closed(self) -> bool:
         """Whether Redis, which did not answer, is to be left alone for a moment longer."""
-        return bool(self._pause) and time.monotonic() < self._closed_until
+        return time.monotonic() < self._closed_until
 
     def _publish(self, batch: Sequence[Waiting]) -> None:
         if self._is_closed:
@@ -175,13 +158,13 @@ class Dispatcher:
             self._publisher.publish(
                 (p for item in items for p in item.publications),
                 [c for item in items for c in item.changes],
-                wake_scheduler=any(item.wake_scheduler for item in items),
+                wake_scheduler=any(item.wakes_scheduler for item in items),
                 cancels=[task_id for item in items for task_id in item.cancels],
             )
         except BrokerUnavailable as e:
-            self._pause = min(max(_FIRST_PAUSE_SECONDS, self._pause * 2), _LONGEST_PAUSE_SECONDS)
-            self._closed_until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
-            log.warning("publish_failed", error=str(e), pause=round(self._pause, 1))
+            pause = self._backoff.next()
+            self._closed_until = time.monotonic() + pause
+            log.warning("publish_failed", error=str(e), pause=round(pause, 1))
             self._keep(batch)
             return
         except Exception:
@@ -189,10 +172,9 @@ class Dispatcher:
             log.exception("publish_failed")
             return
         failpoint("publish.after")
-        if self._pause:
+        if self._backoff.reset():
             log.info("publish_recovered")
-            self._pause = 0.0
-        self._done.extend(item.outbox_id for item in items if item.outbox_id is not None)
+        self._done.extend(outbox_id for item in items for outbox_id in item.outbox_ids)
 
     def _delete(self) -> None:
         done, self._done = self._done, []

@@ -1,21 +1,23 @@
-"""progress: how far running tasks are, and what they say; fenced like every other write of an attempt."""
+"""progress: how far running tasks are, and the lines they log; fenced like every other write of an attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from . import committed
 from .batch import encode, storable, storable_text
+from .committed import Committed
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The newest standing of a task; `total` is None where it isn't known. Older ones may be dropped."""
+    """How far a task is; `total` is None where it isn't known. Only the newest counts."""
 
     task_id: UUID
     claim: UUID
@@ -26,8 +28,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line of the timeline (`kind` is `stage` or `log`); none may be dropped. `ago_seconds`: how long it
-    waited.
+    """A line of the timeline (`kind` is `stage` or `log`); none may be dropped. `ago_seconds`: how long it waited to be
+    written.
     """
 
     task_id: UUID
@@ -37,42 +39,53 @@ class Note:
     ago_seconds: float = 0.0
 
 
-_PROGRESS = sa.text("""
-INSERT INTO task_progress AS p (task_id, attempt, current, total, message)
-SELECT t.id, t.attempt, coalesce(x.current, 0), x.total, x.message
-FROM json_to_recordset(CAST(:batch AS json)) AS x(task_id uuid, claim uuid, current float8, total float8, message text)
-JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
-ORDER BY t.id
-ON CONFLICT (task_id) DO UPDATE SET
-    attempt = excluded.attempt, current = excluded.current, total = excluded.total, message = excluded.message,
-    updated_at = now()
-RETURNING p.task_id
-""")
+# `live` are the tasks whose claim holds: what live events tell of them.
+_LIVE = "t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, NULL AS event, NULL AS outbox_id"
 
-_NOTES = sa.text("""
-INSERT INTO task_event (task_id, attempt, at, kind, data)
-SELECT t.id, t.attempt, now() - x.ago_seconds * interval '1 second', x.kind, x.data
-FROM ROWS FROM (json_to_recordset(CAST(:batch AS json)) AS (
-    task_id uuid, claim uuid, kind text, data jsonb, ago_seconds float8)) WITH ORDINALITY
-    AS x(task_id, claim, kind, data, ago_seconds, n)
-JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
-ORDER BY x.n
-""")
+_PROGRESS = sa.text(f"""
+WITH live AS (
+    SELECT {_LIVE}, x.current, x.total, x.message
+    FROM json_to_recordset(CAST(:batch AS json))
+        AS x(task_id uuid, claim uuid, current float8, total float8, message text)
+    JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
+), kept AS (
+    INSERT INTO task_progress (task_id, attempt, current, total, message)
+    SELECT id, attempt, coalesce(current, 0), total, message FROM live ORDER BY id
+    ON CONFLICT (task_id) DO UPDATE SET
+        attempt = excluded.attempt, current = excluded.current, total = excluded.total, message = excluded.message,
+        updated_at = now()
+)
+SELECT * FROM live
+""")  # noqa: S608 constants only
+
+_NOTES = sa.text(f"""
+WITH live AS (
+    SELECT {_LIVE}, x.kind, x.data, x.ago_seconds, x.n
+    FROM ROWS FROM (json_to_recordset(CAST(:batch AS json)) AS (
+        task_id uuid, claim uuid, kind text, data jsonb, ago_seconds float8)) WITH ORDINALITY
+        AS x(task_id, claim, kind, data, ago_seconds, n)
+    JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
+), kept AS (
+    INSERT INTO task_event (task_id, attempt, at, kind, data)
+    SELECT id, attempt, now() - ago_seconds * interval '1 second', kind, data FROM live ORDER BY n
+)
+SELECT DISTINCT ON (id) * FROM live
+""")  # noqa: S608 constants only
 
 
-def progress(conn: Connection, items: Sequence[Progress]) -> set[UUID]:
-    """Keeps the newest progress of each task (at most one item a task); returns the tasks whose claim
-    holds.
-    """
+def progress(conn: Connection, items: Sequence[Progress]) -> Committed[set[UUID]]:
+    """Keeps the newest progress of each task (at most one item a task); answers the tasks whose claim holds."""
     if not items:
-        return set()
-    # A message that cannot be stored, or a number that is none, would fail the progress of strangers.
-    batch = encode([asdict(replace(i, message=storable_text(i.message))) for i in items])
-    return {r.task_id for r in conn.execute(_PROGRESS, {"batch": batch})}
+        return Committed(set())
+    # A message that cannot be stored, or a number that is none, would fail the progress of other tasks.
+    batch = encode([replace(i, message=storable_text(i.message)) for i in items])
+    rows = conn.execute(_PROGRESS, {"batch": batch}).all()
+    return committed.of_rows(rows, {row.id for row in rows})
 
 
-def annotate(conn: Connection, notes: Sequence[Note]) -> None:
+def annotate(conn: Connection, notes: Sequence[Note]) -> Committed[None]:
     """Appends to the timelines, in the order given."""
-    if notes:
-        batch = encode([asdict(replace(n, data=storable(n.data))) for n in notes])
-        conn.execute(_NOTES, {"batch": batch})
+    if not notes:
+        return Committed(None)
+    batch = encode([replace(n, data=storable(n.data)) for n in notes])
+    return committed.of_rows(conn.execute(_NOTES, {"batch": batch}).all(), None)

@@ -1,4 +1,4 @@
-"""The outbox's other end: rows that were not published by who committed them."""
+"""The outbox's other end: rows whose process did not publish them itself."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def overdue(
 ) -> Overdue:
     """Rows older than that, in order, with those of their tasks that are still queued.
 
-    `low_water` is an id below which nothing is left: without it each look wades through the dead entries of
-    all rows that were ever deleted. No lock is held: publishing twice is harmless.
+    `low_water` is an id below which nothing is left: without it each look reads the dead index entries of all rows that
+    were ever deleted. No lock is held: publishing twice is harmless.
     """
     rows = conn.execute(_OVERDUE, {"low_water": low_water, "older_than": older_than, "limit": limit}).all()
     ids = list(dict.fromkeys(r.outbox_id for r in rows))

@@ -1,16 +1,15 @@
 """rescue: what becomes of running tasks whose process died.
 
-A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole
-hosts. The only task that had begun in what died is guilty and pays one crash. Where several had begun, or nobody
-knows whether it had, each is suspect: it pays nothing yet and runs next alone in a process. One that had not
-begun is innocent. A lost task is queued again, unless its crashes reached the limit (failed with `crash_limit`)
-or somebody had asked for its end (cancelled).
+A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole hosts. The
+only task that had begun in what died is guilty and pays one crash. Where several had begun, or where it is not known
+whether one had, each is a suspect: it pays nothing yet and runs next alone in a process. One that had not begun is
+innocent. (`taskyard_worker.quarantine` tells the whole story.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -19,11 +18,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.tasks import Event, State
+from . import committed
 from .batch import encode
-from .finish import Recorded, recorded
+from .committed import Committed
+from .composer import Verb, along
+from .consequences import compose
 from .workers import LIVE_QUEUES
 
-# A task that nothing convicts although it is always there when something dies pays like a guilty one in the end.
+# So many times a task may be suspected without proof; then it pays like a guilty one.
 MAX_SUSPICIONS = 10
 # A claim that has not begun after a second is given back: what was claimed this long before a beat that does not list
 # it had not begun, and will not.
@@ -52,69 +55,60 @@ class Lost:
     peak_memory_bytes: int | None = None
 
 
-_LOSE = sa.text("""
-WITH incoming AS (
+# A lost task is queued again, unless its crashes reached the limit, or its end was asked for.
+_LOSE = compose(
+    Verb(
+        name="lose",
+        edges=along(Event.LOSE, Event.FAIL) + along(Event.CANCEL, out_of={State.RUNNING}),
+        event="CASE WHEN cancel_requested THEN 'cancel'"
+        " WHEN is_guilty AND crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
+        given="""
+incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
         task_id uuid, claim uuid, guilt text, cause text, peak_memory_bytes int8)
-), locked AS (
-    SELECT t.id, t.attempt AS n, t.worker, t.queue, t.started_at, i.cause, i.peak_memory_bytes,
-        t.cancel_requested_at, t.crashes,
-        i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions AS is_guilty,
-        i.guilt = 'suspect' AND t.suspicions < :max_suspicions AS is_suspect
-    FROM task t JOIN incoming i ON i.task_id = t.id
-    WHERE t.state = 'running' AND t.claim = i.claim
-    ORDER BY t.id FOR UPDATE OF t
-), judged AS (
-    SELECT *, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
-                   WHEN is_guilty AND crashes + 1 >= :crash_limit THEN 'failed'
-                   ELSE 'queued' END AS came_to
-    FROM locked
-), ended AS (
-    UPDATE task t SET
-        state = l.came_to, claim = NULL, worker_id = NULL,
-        crashes = t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END,
-        suspicions = t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END,
-        finished_at = CASE WHEN l.came_to <> 'queued' THEN now() END,
-        queued_at = CASE WHEN l.came_to = 'queued' THEN now() ELSE t.queued_at END,
-        publication = t.publication + CASE WHEN l.came_to = 'queued' THEN 1 ELSE 0 END,
-        error = CASE WHEN l.came_to = 'failed' THEN jsonb_build_object(
-            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
-            'message', format('The task ended its process %s times; the last time: %s. '
-                'Look for the reason in its parameters and its log, then retry it.', t.crashes + 1, l.cause))
-            ELSE t.error END
-    FROM judged l WHERE t.id = l.id
-    RETURNING t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, t.unique_hold, t.finished_at
-), attempts AS (
-    INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, cause, peak_memory_bytes, error)
-    SELECT id, n, CASE WHEN is_guilty THEN 'crashed' WHEN is_suspect THEN 'suspected' ELSE 'released' END,
-        worker, queue, started_at, cause, peak_memory_bytes,
-        CASE WHEN is_guilty THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
-                'attempt', n, 'message', format('The process that ran it ended: %s.', cause))
+)""",
+        source="task t JOIN incoming i ON i.task_id = t.id",
+        where="t.claim = i.claim",
+        locks={
+            "cancel_requested": "t.cancel_requested_at IS NOT NULL",
+            "attempt": "t.attempt",
+            "crashes": "t.crashes",
+            "is_guilty": "i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions",
+            "is_suspect": "i.guilt = 'suspect' AND t.suspicions < :max_suspicions",
+            "cause": "i.cause",
+            "peak_memory_bytes": "i.peak_memory_bytes",
+            "began_at": "t.started_at",
+            "ended_at": "now()",
+        },
+        derives={
+            "attempt_outcome": "CASE WHEN is_guilty THEN 'crashed' WHEN is_suspect THEN 'suspected'"
+            " ELSE 'released' END",
+            "attempt_error": """CASE
+            WHEN is_guilty THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
+                'attempt', attempt, 'message', format('The process that ran it ended: %s.', cause))
             WHEN is_suspect THEN jsonb_build_object('code', 'crash_suspect', 'type', 'Crash', 'retryable', true,
-                'attempt', n, 'message', format('The process that ran it and others ended: %s. '
-                    'It runs next alone, to see whether it was the cause.', cause)) END
-    FROM judged ORDER BY id
-), freed AS (
-    DELETE FROM unique_key u USING ended e
-    WHERE e.unique_hold IS NOT NULL AND e.finished_at IS NOT NULL AND u.task_id = e.id
-), boxed AS (
-    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM ended WHERE state = 'queued' HAVING count(*) > 0
-    RETURNING id
-)
-SELECT e.*, (SELECT id FROM boxed) AS outbox_id FROM ended e ORDER BY e.id
-""")
-
-
-def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Recorded:
-    """Ends the attempts of claims that nobody holds any more; a claim that moved on meanwhile is left
-    alone.
-    """
-    if not lost:
-        return Recorded()
-    batch = encode([asdict(item) for item in lost])
-    return recorded(
-        conn.execute(_LOSE, {"batch": batch, "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}).all()
+                'attempt', attempt, 'message', format('The process that ran it and others ended: %s. '
+                    'It runs next alone, to see whether it was the cause.', cause)) END""",
+        },
+        sets={
+            "crashes": "l.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
+            "suspicions": "l.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
+            "error": """CASE WHEN l.event = 'fail' THEN jsonb_build_object(
+            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', l.attempt,
+            'message', format('The task ended its process %s times; the last time: %s. '
+                'Look for the reason in its parameters and its log, then retry it.', l.crashes + 1, l.cause))
+            ELSE l.error END""",
+        },
     )
+)
+
+
+def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Committed[None]:
+    """Ends the attempts of claims whose holder is gone; a claim that moved on meanwhile is left alone."""
+    if not lost:
+        return Committed(None)
+    values = {"batch": encode(lost), "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}
+    return committed.of_rows(conn.execute(_LOSE, values).all(), None)
 
 
 _LOST_WORKERS = sa.text("""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.errors import Fenced
-from ..domain.tasks import Publication, State
+from ..domain.tasks import Event, State
+from . import committed
 from .batch import encode
+from .committed import Committed
+from .composer import Verb, along
+from .consequences import compose
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,72 +77,60 @@ class SubmittedTask:
     publication: int
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What was committed: the tasks in the order they were given, and the outbox row that covers the queued
-    ones.
-    """
+_GIVEN = (
+    *("id", "name", "queue", "params", "version", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds"),
+    *("tags", "on_cancel", "request_id", "traceparent", "submitted_by", "allowed_queues", "workflow_id", "schedule_id"),
+    "parent_id",
+)
+_RETURNED = ("created_at", "run_at", "expires_at")
 
-    tasks: list[SubmittedTask]
-    outbox_id: int | None = None
-    publications: list[Publication] = field(default_factory=list)
-
-
-# Named to SQLAlchemy, or it would find them out anew at each call.
-_RETURNED = ("id", "state", "created_at", "run_at", "expires_at", "publication")
-
-# ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch.
-_SUBMIT = sa.text("""
-WITH incoming AS (
-    SELECT x.*, coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now()) AS due
+_SUBMIT = compose(
+    Verb(
+        name="submit",
+        edges=along(Event.SUBMIT, Event.POSTPONE),
+        event="CASE WHEN due > now() THEN 'postpone' ELSE 'submit' END",
+        given="""
+incoming AS (
+    SELECT x.*, 0 AS publication, coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now()) AS due
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
         expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
         workflow_id uuid, schedule_id uuid, parent_id uuid)
-), inserted AS (
-    INSERT INTO task (
-        id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds, expires_at, tags,
-        on_cancel, unique_hold, request_id, traceparent, submitted_by, allowed_queues, workflow_id, schedule_id,
-        parent_id, run_at, state, due_at, queued_at, publication)
-    SELECT id, name, queue, params, version, max_attempts, soft_timeout_seconds, hard_timeout_seconds,
-        coalesce(expires_at, due + life_seconds * interval '1 second'),
-        tags, on_cancel, "unique" ->> 'hold', request_id, traceparent, submitted_by, allowed_queues, workflow_id,
-        schedule_id, parent_id, due,
-        CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
-        CASE WHEN due > now() THEN due END,
-        CASE WHEN due > now() THEN NULL ELSE now() END,
-        CASE WHEN due > now() THEN 0 ELSE 1 END
-    FROM incoming ORDER BY id
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, state, created_at, run_at, expires_at, publication
-), boxed AS (
-    INSERT INTO outbox (task_ids)
-    SELECT array_agg(id) FROM inserted WHERE state = 'queued' HAVING count(*) > 0
-    RETURNING id
+)""",
+        moving="incoming",
+        sets={
+            **{column: f"l.{column}" for column in _GIVEN},
+            "expires_at": "coalesce(l.expires_at, l.due + l.life_seconds * interval '1 second')",
+            "unique_hold": "l.\"unique\" ->> 'hold'",
+            "run_at": "l.due",
+            "due_at": "NULL",
+            "queued_at": "NULL",
+            "publication": "0",
+        },
+        returns=_RETURNED,
+    )
 )
-SELECT i.*, (SELECT id FROM boxed) AS outbox_id FROM inserted i
-""").columns(*map(sa.column, (*_RETURNED, "outbox_id")))
 
 # Looked up once: an attribute of an enum is no cheap thing in Python 3.11.
-_QUEUED = State.QUEUED
 _STATES = {str(state): state for state in State}
 
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
-SELECT id, state, created_at, run_at, expires_at, publication, NULL AS outbox_id FROM task WHERE id = ANY(:ids)
-""").columns(*map(sa.column, (*_RETURNED, "outbox_id")))
+SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id, created_at, run_at,
+    expires_at
+FROM task WHERE id = ANY(:ids)
+""")
 
 
-def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
-    """Writes the tasks and one outbox row for those that are due; harmless when repeated with the same
-    ids.
+def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[SubmittedTask]]:
+    """Writes the tasks and one outbox row for those that are due; answers them in the order in which they were given.
+    Harmless when repeated with the same ids.
     """
     if not tasks:
-        return Submitted([])
+        return Committed([])
     rows = conn.execute(_SUBMIT, {"batch": encode(tasks)}).all()
-    outbox_id: int | None = rows[0][-1] if rows else None
     if len(rows) < len(tasks):
         found = {row[0] for row in rows}
         missing = [t.id for t in tasks if t.id not in found]
@@ -146,12 +138,12 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Submitted:
     by_id = {row[0]: row for row in rows}
     written = []
     for task in tasks:
-        _, state, created_at, run_at, expires_at, publication, _ = by_id[task.id]
+        row = by_id[task.id]
+        _, _, _, state, _, publication, _, _, _, created_at, run_at, expires_at = row
         written.append(
             SubmittedTask(task.id, task.name, task.queue, _STATES[state], created_at, run_at, expires_at, publication)
         )
-    queued = [Publication(t.id, t.queue, t.publication) for t in written if t.state is _QUEUED]
-    return Submitted(written, outbox_id, queued)
+    return committed.of_rows(rows, written)
 
 
 # FOR SHARE: a cancel of the parent that comes later waits, and finds the children; one that came before is seen here.
@@ -160,7 +152,9 @@ SELECT FROM task WHERE id = :id AND state = 'running' AND claim = :claim AND can
 """)
 
 
-def submit_children(conn: Connection, tasks: Sequence[NewTask], *, parent_id: UUID, claim: UUID) -> Submitted:
+def submit_children(
+    conn: Connection, tasks: Sequence[NewTask], *, parent_id: UUID, claim: UUID
+) -> Committed[list[SubmittedTask]]:
     """Writes what a running task submits, in a transaction of the caller's.
 
     Raises Fenced where the parent's claim does not hold any more, or its end was asked for: an attempt that

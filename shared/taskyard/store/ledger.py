@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -140,29 +140,22 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise
 
 
-def run(engine: Engine, verb: Callable[[Connection], T], *, attempts: int = 5) -> T:
+def run(
+    engine: Engine,
+    verb: Callable[[Connection], T],
+    *,
+    door: Callable[[Engine], AbstractContextManager[Connection]] = connection,
+    attempts: int = 5,
+) -> T:
     """`verb` on a connection, again where a deadlock or a serialisation failure undid it.
 
     Raises LedgerUnavailable where PostgreSQL does not answer.
     """
-    return _repeat(lambda: _with(connection, engine, verb), attempts)
-
-
-def run_transaction(engine: Engine, verb: Callable[[Connection], T], *, attempts: int = 5) -> T:
-    """Like `run`, with all statements of `verb` in one transaction."""
-    return _repeat(lambda: _with(transaction, engine, verb), attempts)
-
-
-def _with(opener: Callable[[Engine], object], engine: Engine, verb: Callable[[Connection], T]) -> T:
-    with opener(engine) as conn:  # type: ignore[attr-defined]
-        return verb(conn)
-
-
-def _repeat(call: Callable[[], T], attempts: int) -> T:
     backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
     while True:
         try:
-            return call()
+            with door(engine) as conn:
+                return verb(conn)
         except DBAPIError as e:
             pause = backoff.next()
             if meaning(e) is not Meaning.CONFLICT or backoff.failures >= attempts:
@@ -175,6 +168,11 @@ def _repeat(call: Callable[[], T], attempts: int) -> T:
             backoff.next()
             if sqlstate(e.__cause__) != CONNECTION_ENDED or backoff.failures > 1:
                 raise
+
+
+def run_transaction(engine: Engine, verb: Callable[[Connection], T], *, attempts: int = 5) -> T:
+    """Like `run`, with all statements of `verb` in one transaction."""
+    return run(engine, verb, door=transaction, attempts=attempts)
 
 
 def raise_if_away(error: BaseException) -> None:

@@ -1,0 +1,130 @@
+"""What follows from a task's move, edge by edge of the transition table.
+
+This is the only list of consequences: one entry is added here, and every verb that moves a task along one of its edges
+brings it about, in its own statement. (`docs/contributing/consequences.md` shows how.)
+"""
+
+from __future__ import annotations
+
+from ..domain.tasks import FINAL, TRANSITIONS, WAITING, Edge, Event, State
+from .composer import Composer, Consequence, along, into, out_of
+
+# SQL of the event's kind in the timeline; NULL: none is written.
+_TOLD: dict[Edge, str] = {
+    **dict.fromkeys(along(Event.CANCEL, out_of=WAITING), "'cancelled'"),
+    **dict.fromkeys(along(Event.CANCEL, out_of={State.RUNNING}), "cancel_told"),
+    **dict.fromkeys(along(Event.REQUEST_CANCEL), "CASE WHEN NOT is_repeated THEN 'cancel_requested' END"),
+    **dict.fromkeys(along(Event.PUT_OFF), "'put_off'"),
+    **dict.fromkeys(along(Event.ASSERT), "'claim_asserted'"),
+    **dict.fromkeys(along(Event.EXPIRE), "'expired'"),
+    **dict.fromkeys(along(Event.RETRY, Event.REPLAY), "'retried'"),
+    **dict.fromkeys(along(Event.DISCARD), "'discarded'"),
+}
+
+CONSEQUENCES = (
+    # Of the task's own row
+    Consequence(
+        name="is_queued",
+        edges=into(State.QUEUED),
+        columns={"queued_at": "now()", "publication": "l.publication + 1"},
+    ),
+    Consequence(
+        name="is_due_later",
+        edges=into(State.SCHEDULED, State.RETRYING),
+        columns={"due_at": "l.due", "run_at": "l.due"},
+        needs={"due": None},
+    ),
+    Consequence(
+        name="is_due_no_more",
+        edges=out_of(State.SCHEDULED, State.RETRYING),
+        columns={"due_at": "NULL"},
+    ),
+    Consequence(
+        name="is_claimed_no_more",
+        edges=out_of(State.RUNNING),
+        columns={"claim": "NULL", "worker_id": "NULL"},
+    ),
+    Consequence(
+        name="is_over",
+        edges=into(*FINAL),
+        columns={"finished_at": "now()"},
+    ),
+    # A person's second chance: fresh budgets. What the runs before came to stands in attempts and timeline.
+    Consequence(
+        name="starts_afresh",
+        edges=out_of(*FINAL),
+        columns={
+            **dict.fromkeys(("failures", "crashes", "suspicions", "put_offs"), "0"),
+            **dict.fromkeys(("finished_at", "cancel_requested_at", "discarded_at", "error", "result"), "NULL"),
+            "partial": "false",
+        },
+        statement="DELETE FROM task_progress p USING moved m WHERE {here} AND p.task_id = m.id",
+    ),
+    # Of other tables
+    Consequence(
+        name="attempt_rows",
+        edges=out_of(State.RUNNING),
+        needs={
+            "is_attempt": "true",
+            "attempt_outcome": "CAST(NULL AS text)",
+            **dict.fromkeys(("began_at", "ended_at", "attempt_error", "cause", "peak_memory_bytes"), None),
+            "due": "CAST(NULL AS timestamptz)",
+            "traceback": "CAST(NULL AS text)",
+            "worker": "t.worker",
+        },
+        statement="""
+    INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error,
+        traceback, cause, peak_memory_bytes)
+    SELECT id, attempt, coalesce(attempt_outcome, CASE state WHEN 'queued' THEN 'released' ELSE state END), worker,
+        queue, began_at, ended_at, CASE WHEN state = 'retrying' THEN due END, attempt_error, traceback, cause,
+        peak_memory_bytes
+    FROM moved m WHERE {here} AND is_attempt ORDER BY id""",
+    ),
+    Consequence(
+        name="timeline_rows",
+        edges=frozenset(_TOLD),
+        needs={
+            "note": "CAST('{}' AS jsonb)",
+            "cancel_told": "CAST(NULL AS text)",
+            "is_repeated": "false",
+        },
+        by_edge={"kind": _TOLD},
+        statement="""
+    INSERT INTO task_event (task_id, attempt, kind, data)
+    SELECT id, attempt, kind, note FROM moved m WHERE {here} AND kind IS NOT NULL ORDER BY id""",
+    ),
+    Consequence(
+        name="freed_waiting_keys",
+        edges=into(State.RUNNING),
+        needs={"unique_hold": "t.unique_hold"},
+        statement="""
+    DELETE FROM unique_key u USING moved m
+    WHERE {here} AND m.unique_hold = 'waiting' AND u.task_id = m.id AND u.hold = 'waiting'""",
+    ),
+    Consequence(
+        name="freed_keys",
+        edges=into(*FINAL),
+        needs={"unique_hold": "t.unique_hold"},
+        statement="""
+    DELETE FROM unique_key u USING moved m WHERE {here} AND m.unique_hold IS NOT NULL AND u.task_id = m.id""",
+    ),
+    Consequence(
+        name="outbox_row",
+        edges=into(State.QUEUED),
+        statement="""
+    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM moved m WHERE {here} HAVING count(*) > 0 RETURNING id""",
+        answers={"outbox_id": "(SELECT id FROM outbox_row)"},
+    ),
+)
+
+COMPOSER = Composer(CONSEQUENCES)
+compose = COMPOSER.compose
+
+
+def table() -> str:
+    """The transition table with what follows along each edge, as Markdown: for docs/architecture.md."""
+    rows = ["| from | event | to | what follows |", "| --- | --- | --- | --- |"]
+    for (state, event), to in TRANSITIONS.items():
+        follows = ", ".join(f"`{c.name}`" for c in COMPOSER.following((state, event)))
+        rows.append(f"| {state or '(new)'} | `{event}` | {to} | {follows} |")
+    return "\n".join(rows)

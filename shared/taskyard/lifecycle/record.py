@@ -1,0 +1,54 @@
+"""record: the ends of what a child ran, also where PostgreSQL forgot its claims or an answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ..domain.tasks import State
+from .assertion import Assertion, assert_claims
+from .committed import Committed, together
+from .finish import Finished, ended, finish
+
+
+@dataclass(slots=True)
+class Recorded:
+    """`states`: what each task that was won is in now. `asserted`: so many claims had been forgotten."""
+
+    states: dict[UUID, State]
+    asserted: int = 0
+
+
+def record(
+    conn: Connection,
+    ends: Sequence[Finished],
+    held: dict[UUID, Assertion],
+    *,
+    worker_id: UUID,
+    is_repeat: bool = False,
+) -> Committed[Recorded]:
+    """Finishes what the claims still hold. `held` are the claims of the tasks, asserted where PostgreSQL lost them.
+    `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
+    """
+    done: list[Committed[None]] = [finish(conn, ends)]
+    missing = _missing(ends, done)
+    asserted: set[UUID] = set()
+    if missing:
+        claims = [held[end.task_id] for end in missing if end.task_id in held]
+        asserted = assert_claims(conn, claims, worker_id=worker_id).answer
+        done.append(finish(conn, [end for end in missing if end.task_id in asserted]))
+        missing = _missing(missing, done)
+    if missing and is_repeat:
+        ran = {e.task_id: held[e.task_id].attempt for e in missing if e.run_seconds is not None and e.task_id in held}
+        done.append(ended(conn, ran))
+    states = {change.task_id: change.state for part in done for change in part.changes}
+    return together(done, Recorded(states, len(asserted)))
+
+
+def _missing(ends: Sequence[Finished], done: Sequence[Committed[None]]) -> list[Finished]:
+    """The ends that were not won."""
+    won = {change.task_id for part in done for change in part.changes}
+    return [end for end in ends if end.task_id not in won]
