@@ -135,15 +135,18 @@ def claim(
 
 
 _REFUSED = sa.text(f"""
-SELECT t.id, t.queue, {claimable.REFUSAL} AS reason FROM task t
-WHERE t.id = ANY(:ids) AND t.state = 'queued'
+SELECT * FROM (
+    SELECT t.id, t.queue, {claimable.REFUSAL} AS reason FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
+) refused WHERE reason <> 'expired'
 """)  # noqa: S608 constants only
 
 
 def refusals(
     conn: Connection, ids: Sequence[UUID], *, types: Sequence[str], worker_id: UUID | None = None
 ) -> list[Refusal]:
-    """Why queued tasks among `ids` were not won; tasks that are not queued (any more) are not listed."""
+    """Why queued tasks among `ids` were not won. Not listed are tasks that are not queued (any more), and expired ones,
+    which the scheduler ends.
+    """
     values = {"ids": list(ids), "types": list(types), "worker_id": worker_id, "alone": False}
     return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
 

@@ -49,17 +49,19 @@ class Committed(Generic[A]):
 def of_rows(rows: Sequence[Any], answer: A) -> Committed[A]:
     """Out of the rows that a composed statement answers."""
     done = Committed(answer)
+    outbox_id = None
     for row in rows:
-        task_id, name, queue, state, attempt, publication, workflow_id, event = row[:8]
+        task_id, name, queue, state, attempt, publication, workflow_id, event, boxed = row[:9]
         done.changes.append(Change(task_id, name, queue, _STATES[state], attempt, workflow_id))
         if state == _QUEUED:
             done.publications.append(Publication(task_id, queue, publication))
+            outbox_id = outbox_id or boxed
         elif state in _DUE_LATER:
             done.wakes_scheduler = True
         elif event == _REQUEST_CANCEL:
             done.cancels.append(task_id)
-    if rows and rows[0][8] is not None:
-        done.outbox_ids.append(rows[0][8])
+    if outbox_id is not None:
+        done.outbox_ids.append(outbox_id)
     return done
 
 

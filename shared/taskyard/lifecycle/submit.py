@@ -136,13 +136,11 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
         missing = [t.id for t in tasks if t.id not in found]
         rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
     by_id = {row[0]: row for row in rows}
+    rows = [by_id[task.id] for task in tasks]
     written = []
-    for task in tasks:
-        row = by_id[task.id]
-        _, _, _, state, _, publication, _, _, _, created_at, run_at, expires_at = row
-        written.append(
-            SubmittedTask(task.id, task.name, task.queue, _STATES[state], created_at, run_at, expires_at, publication)
-        )
+    for row in rows:
+        task_id, name, queue, state, _, publication, _, _, _, created_at, run_at, expires_at = row
+        written.append(SubmittedTask(task_id, name, queue, _STATES[state], created_at, run_at, expires_at, publication))
     return committed.of_rows(rows, written)
 
 

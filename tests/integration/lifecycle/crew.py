@@ -21,6 +21,7 @@ from taskyard.domain.tasks import (
 from taskyard.lifecycle import claim, finish, progress, rescue, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
+from taskyard.lifecycle.put_off import put_off
 from taskyard.lifecycle.rescue import Guilt, Lost
 
 from .model import Task, Worker
@@ -126,7 +127,7 @@ class Crew(Scene):
         known = {h.task.id for h in self.holds if h.claim == token}
         won = claim.claim(
             self.conn, ids, claim=token, worker_id=worker.id, worker="w:1", types=worker.types, alone=is_alone
-        )
+        ).answer
         expected = self.model.claim(ids, token, worker, alone=is_alone)
         assert {w.id for w in won} == expected
         for work in won:
@@ -156,7 +157,8 @@ class Crew(Scene):
         assert told == {i: reason for i, reason in expected.items() if reason != "expired"}
         back = {i for i, reason in told.items() if reason in {"paused", "worker_lost"}}
         if unknown := [i for i, reason in told.items() if reason == "unknown"]:
-            assert sorted(claim.put_off(self.conn, unknown, reason="unknown")) == sorted(unknown)
+            off = put_off(self.conn, unknown, reason="unknown")
+            assert sorted(c.task_id for c in off.changes) == sorted(unknown)
             # Jitter has no place in the model's time.
             self.conn.execute(_SET_DUE, {"by": timedelta(seconds=60), "ids": unknown})
             for task_id in unknown:
@@ -204,7 +206,7 @@ class Crew(Scene):
         return [h for h in stale if h.task.state is State.RUNNING]
 
     def _report(self, hold: Hold) -> None:
-        told = progress.progress(self.conn, [progress.Progress(hold.task.id, hold.claim, 1.0)])
+        told = progress.progress(self.conn, [progress.Progress(hold.task.id, hold.claim, 1.0)]).answer
         assert told == ({hold.task.id} if self.model.holds(hold.task, hold.claim) else set())
 
     def _finish(self, hold: Hold, outcome: Outcome) -> None:
@@ -215,13 +217,13 @@ class Crew(Scene):
         recorded = finish.finish(self.conn, [end])
         is_won = self.model.finish(hold.task, hold.claim, outcome)
         assert [(c.task_id, c.state) for c in recorded.changes] == ([(hold.task.id, hold.task.state)] if is_won else [])
-        self._tell(recorded.publications, recorded.outbox_id)
+        self._tell(recorded)
 
     def _assert_claims(self, child: Child) -> None:
         # Of two claims of one task only the newest is in the child's hands.
         latest = {h.task.id: h for h in self.holds if h.worker is child.worker and h.attempt}
         said = [Assertion(h.task.id, h.claim, h.attempt or 0, "w:1") for h in latest.values()]
-        found = assert_claims(self.conn, said, worker_id=child.worker.id)
+        found = assert_claims(self.conn, said, worker_id=child.worker.id).answer
         expected = {
             h.task.id for h in latest.values() if self.model.asserts(h.task, h.claim, h.attempt or 0, child.worker)
         }
@@ -264,7 +266,7 @@ class Crew(Scene):
         assert task.claim is not None
         recorded = finish.finish(self.conn, [Finished(task.id, task.claim, Released("nobody held the claim"))])
         self.model.finish(task, task.claim, Released(""))
-        self._tell(recorded.publications, recorded.outbox_id)
+        self._tell(recorded)
 
     @may_happen(
         weight=8,
@@ -302,7 +304,7 @@ class Crew(Scene):
         recorded = rescue.lose(self.conn, lost, crash_limit=self.model.crash_limit)
         won = {x.task_id for x in lost if self.model.lose(self.model.tasks[x.task_id], x.claim, x.guilt)}
         assert {c.task_id for c in recorded.changes} == won
-        self._tell(recorded.publications, recorded.outbox_id)
+        self._tell(recorded)
 
     def _forget(self, child: Child, holds: Iterable[Hold]) -> None:
         """Another process takes the place of the one that died with what it had fetched."""

@@ -104,7 +104,8 @@ class Worker:
     def claim(
         self, ids: Sequence[UUID], claim_id: UUID | None = None, *, types: Sequence[str] = (NAME,)
     ) -> list[claim.Claimed]:
-        return claim.claim(self.conn, ids, claim=claim_id or uuid4(), worker_id=self.id, worker="w:1", types=types)
+        claim_id = claim_id or uuid4()
+        return claim.claim(self.conn, ids, claim=claim_id, worker_id=self.id, worker="w:1", types=types).answer
 
 
 def outbox(conn: Connection) -> dict[int, set[UUID]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,7 +24,8 @@ from taskyard.domain.tasks import (
     Publication,
 )
 from taskyard.lifecycle import publish
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.submit import NewTask
 from taskyard.store import ledger
 from taskyard_scheduler.promotion import Promotion
@@ -65,9 +66,9 @@ yes_or_no = st.booleans()
 class Kept(Dispatcher):
     """Publishes nothing by itself: what was committed waits until the test lets it happen."""
 
-    waiting: list[Committed]
+    waiting: list[Committed[Any]]
 
-    def dispatch(self, committed: Committed) -> None:
+    def dispatch(self, committed: Committed[Any]) -> None:
         if committed.publications:
             self.waiting.append(committed)
 
@@ -164,7 +165,7 @@ class Scene(RuleBasedStateMachine):
         self.conn.execute(_CLEAR)
         self.office.client.flushdb()
         self.model = Model(crash_limit=2, max_suspicions=MAX_SUSPICIONS)
-        self.committed: list[Committed] = []
+        self.committed: list[Committed[Any]] = []
         stage.kept.waiting = self.committed
         self.children: list[Child] = []
         self.holds: list[Hold] = []
@@ -261,8 +262,8 @@ class Scene(RuleBasedStateMachine):
     def _inbox(self, child: Child) -> Inbox:
         return Inbox(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
 
-    def _tell(self, publications: Sequence[Publication], outbox_id: int | None) -> None:
-        self.stage.kept.dispatch(Committed(publications, outbox_id))
+    def _tell(self, done: Committed[Any]) -> None:
+        self.stage.kept.dispatch(done)
 
     def _transaction(self) -> Any:
         return ledger.transaction(self.office.engine)
@@ -273,6 +274,6 @@ class Scene(RuleBasedStateMachine):
             return
         self.office.publisher.publish(committed.publications)
         self.published += committed.publications
-        if how == "done" and committed.outbox_id is not None:
-            publish.delete(self.conn, [committed.outbox_id])
+        if how == "done" and committed.outbox_ids:
+            publish.delete(self.conn, committed.outbox_ids)
             self.sent |= {p.task_id for p in committed.publications}

@@ -32,7 +32,7 @@ def test_a_claim_that_a_failover_lost_is_said_again_and_its_outcome_counts(conn:
     end = finish.Finished(task_id, won.claim, Succeeded(1), 0.5)
     assert not finish.finish(conn, [end]).changes, "the outcome finds no claim"
     said = Assertion(task_id, won.claim, won.attempt, "w:1")
-    assert assert_claims(conn, [said], worker_id=worker.id) == {task_id}
+    assert assert_claims(conn, [said], worker_id=worker.id).answer == {task_id}
     row = read(conn, task_id)
     assert (row.state, row.claim, row.attempt, row.worker_id) == ("running", won.claim, 3, worker.id)
     assert events(conn, task_id) == ["claim_asserted"]
@@ -45,7 +45,7 @@ def test_a_promotion_that_was_lost_with_the_claim_does_not_matter(
 ) -> None:
     task_id = put(conn, state, due=PAST, attempt=1)
     said = Assertion(task_id, uuid4(), 2, "w:1")
-    assert assert_claims(conn, [said], worker_id=worker.id) == {task_id}
+    assert assert_claims(conn, [said], worker_id=worker.id).answer == {task_id}
     assert read(conn, task_id).due_at is None
 
 
@@ -59,15 +59,15 @@ def test_a_stale_claim_asserts_nothing_in_any_state(
     if attempt == 2 and state in {State.SCHEDULED, State.QUEUED, State.RETRYING}:
         return
     before = read(conn, task_id)
-    assert not assert_claims(conn, [Assertion(task_id, uuid4(), attempt, "w:1")], worker_id=worker.id)
+    assert not assert_claims(conn, [Assertion(task_id, uuid4(), attempt, "w:1")], worker_id=worker.id).answer
     assert read(conn, task_id) == before
 
 
 def test_a_worker_that_was_given_up_asserts_nothing(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED)
     workers.retire(conn, worker.id)
-    assert not assert_claims(conn, [Assertion(task_id, uuid4(), 1, "w:1")], worker_id=worker.id)
-    assert not assert_claims(conn, [], worker_id=worker.id)
+    assert not assert_claims(conn, [Assertion(task_id, uuid4(), 1, "w:1")], worker_id=worker.id).answer
+    assert not assert_claims(conn, [], worker_id=worker.id).answer
 
 
 def test_a_key_held_while_waiting_is_free_again_with_the_claim(conn: Connection, worker: Worker) -> None:
@@ -82,6 +82,6 @@ def test_a_key_held_while_waiting_is_free_again_with_the_claim(conn: Connection,
 def test_asserting_twice_is_harmless(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED)
     said = Assertion(task_id, uuid4(), 1, "w:1")
-    assert assert_claims(conn, [said], worker_id=worker.id)
-    assert not assert_claims(conn, [said], worker_id=worker.id)
+    assert assert_claims(conn, [said], worker_id=worker.id).answer
+    assert not assert_claims(conn, [said], worker_id=worker.id).answer
     assert read(conn, task_id).state == "running"

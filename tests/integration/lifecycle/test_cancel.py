@@ -20,7 +20,7 @@ from .rows import FAULT, Worker, attempts, claim_of, events, new, put, read, sta
 
 def cancel_tree(conn: Connection, task_id: UUID) -> set[UUID]:
     cancel(conn, [task_id], actor="ci")
-    return {c.task_id for c in cancel_descendants(conn, task_id, actor="ci")}
+    return set(cancel_descendants(conn, task_id, actor="ci").answer)
 
 
 def test_children_and_their_children_follow(conn: Connection, worker: Worker) -> None:
@@ -53,7 +53,7 @@ def test_children_are_left_where_the_parent_says_so(conn: Connection, worker: Wo
 def test_an_attempt_that_was_asked_to_end_or_given_up_leaves_no_children(conn: Connection, worker: Worker) -> None:
     parent = put(conn, State.RUNNING, worker_id=worker.id)
     claim_id = claim_of(conn, parent)
-    assert submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=claim_id).tasks
+    assert submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=claim_id).answer
     with pytest.raises(Fenced):
         submit_children(conn, [new(parent_id=parent)], parent_id=parent, claim=uuid4())
     cancel(conn, [parent])
@@ -104,9 +104,9 @@ def test_each_step_of_a_cancellation_stands_on_the_timeline(conn: Connection, wo
 
 def test_asking_twice_says_so_and_changes_nothing(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.RUNNING, worker_id=worker.id)
-    assert [c.is_repeated for c in cancel(conn, [task_id])] == [False]
+    assert [c.is_repeated for c in cancel(conn, [task_id]).answer] == [False]
     before = read(conn, task_id)
-    assert [c.is_repeated for c in cancel(conn, [task_id])] == [True]
+    assert [c.is_repeated for c in cancel(conn, [task_id]).answer] == [True]
     assert read(conn, task_id) == before
     assert events(conn, task_id) == ["cancel_requested"]
 

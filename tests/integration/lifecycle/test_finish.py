@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, finish
+from taskyard.lifecycle.committed import Committed
 
 from .rows import FAULT, Worker, attempts, outbox, put, read
 
@@ -23,7 +24,7 @@ def running(worker: Worker) -> tuple[UUID, UUID]:
     return task_id, claim_id
 
 
-def ends(worker: Worker, task_id: UUID, claim_id: UUID, outcome: Outcome, run: float | None = 0.5) -> finish.Recorded:
+def ends(worker: Worker, task_id: UUID, claim_id: UUID, outcome: Outcome, run: float | None = 0.5) -> Committed[None]:
     return finish.finish(worker.conn, [finish.Finished(task_id, claim_id, outcome, run)])
 
 
@@ -34,7 +35,7 @@ def test_a_success_keeps_its_result_and_one_attempt(worker: Worker) -> None:
     )
     recorded = finish.finish(worker.conn, [end])
     assert [(c.task_id, c.state, c.attempt) for c in recorded.changes] == [(task_id, State.SUCCEEDED, 1)]
-    assert recorded.outbox_id is None
+    assert not recorded.outbox_ids
     row = read(worker.conn, task_id)
     assert (row.state, row.result, row.partial, row.error) == ("succeeded", {"n": [1, None, "ü"]}, True, None)
     assert (row.claim, row.worker_id, row.worker) == (None, None, "w:1")
@@ -105,7 +106,7 @@ def test_a_batch_wins_for_each_claim_that_holds_and_tells_which(worker: Worker) 
 
 
 def test_an_empty_batch_is_nothing(conn: Connection) -> None:
-    assert finish.finish(conn, []) == finish.Recorded()
+    assert finish.finish(conn, []) == Committed(None)
 
 
 def test_a_success_beats_a_request_to_cancel(worker: Worker) -> None:
@@ -135,7 +136,7 @@ def test_a_release_costs_nothing_and_is_published_under_a_higher_number(worker: 
     assert (row.state, row.failures, row.crashes, row.suspicions) == ("queued", 0, 0, 0)
     assert row.publication == 2
     assert [(p.task_id, p.queue, p.number) for p in recorded.publications] == [(task_id, "default", 2)]
-    assert outbox(worker.conn) == {recorded.outbox_id: {task_id}}
+    assert outbox(worker.conn) == {recorded.outbox_ids[0]: {task_id}}
 
 
 def test_a_release_before_the_run_records_no_attempt_and_one_after_it_does(worker: Worker) -> None:
@@ -158,7 +159,7 @@ def test_the_outbox_covers_what_became_queued_and_nothing_else(worker: Worker) -
     batch = [finish.Finished(t, c, Released("x")) for t, c in released]
     batch.append(finish.Finished(*other, Succeeded(1), 0.1))
     recorded = finish.finish(worker.conn, batch)
-    assert outbox(worker.conn) == {recorded.outbox_id: {t for t, _ in released}}
+    assert outbox(worker.conn) == {recorded.outbox_ids[0]: {t for t, _ in released}}
     assert {p.task_id for p in recorded.publications} == {t for t, _ in released}
 
 

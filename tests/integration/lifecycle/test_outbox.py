@@ -29,19 +29,19 @@ def test_young_rows_are_left_to_who_committed_them(conn: Connection) -> None:
 def test_overdue_rows_come_in_order_with_what_is_still_queued(conn: Connection, worker: Worker) -> None:
     first = submit.submit(conn, [new() for _ in range(3)])
     second = submit.submit(conn, [new()])
-    ran, stopped = first.tasks[0].id, first.tasks[1].id
+    ran, stopped = first.answer[0].id, first.answer[1].id
     worker.claim([ran])
     cancel.cancel(conn, [stopped])
     found = publish.overdue(conn, older_than=NOW)
-    assert found.outbox_ids == [first.outbox_id, second.outbox_id]
+    assert found.outbox_ids == [*first.outbox_ids, *second.outbox_ids]
     assert found.publications == [first.publications[2], second.publications[0]]
 
 
 def test_a_row_whose_tasks_are_all_over_is_found_to_be_deleted(conn: Connection) -> None:
     done = submit.submit(conn, [new()])
-    cancel.cancel(conn, [done.tasks[0].id])
+    cancel.cancel(conn, [done.answer[0].id])
     found = publish.overdue(conn, older_than=NOW)
-    assert (found.outbox_ids, found.publications) == ([done.outbox_id], [])
+    assert (found.outbox_ids, found.publications) == (done.outbox_ids, [])
     publish.delete(conn, found.outbox_ids)
     publish.delete(conn, [])
     assert not outbox(conn)
@@ -54,6 +54,6 @@ def test_a_task_queued_again_is_relayed_under_its_newest_number(conn: Connection
 
 
 def test_a_look_takes_no_more_than_its_limit_and_begins_at_the_low_water_mark(conn: Connection) -> None:
-    done = [submit.submit(conn, [new()]).outbox_id or 0 for _ in range(5)]
+    done = [submit.submit(conn, [new()]).outbox_ids[0] for _ in range(5)]
     assert publish.overdue(conn, older_than=NOW, limit=2).outbox_ids == done[:2]
     assert publish.overdue(conn, older_than=NOW, low_water=done[2]).outbox_ids == done[3:]

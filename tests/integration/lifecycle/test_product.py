@@ -24,13 +24,12 @@ from taskyard.domain.tasks import (
     Succeeded,
     after,
 )
-from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry
+from taskyard.lifecycle import cancel, finish, promote, put_off, rescue, retry, submit
 from taskyard.lifecycle.assertion import Assertion, assert_claims
-from taskyard.lifecycle.dead_letters import replay
+from taskyard.lifecycle.replay import discard, replay
 from taskyard.store import dead_letters
-from taskyard.store.audit import Actor
 
-from .rows import FAULT, PAST, Worker, claim_of, events, outbox, put, read
+from .rows import FAULT, PAST, Worker, claim_of, events, new, outbox, put, read
 
 Verb = Callable[[Worker, UUID], object]
 
@@ -61,14 +60,17 @@ def asserts(worker: Worker, task_id: UUID) -> object:
 
 def replays(worker: Worker, task_id: UUID) -> object:
     wanted = dead_letters.Wanted(ids=[task_id])
-    return replay(worker.conn, wanted, by=Actor("ci"), life=timedelta(days=1), per_second=50)
+    return replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
 
 
 VERBS: dict[Event, Verb] = {
+    Event.SUBMIT: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id)]),
+    Event.POSTPONE: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id, delay_seconds=60)]),
+    Event.DISCARD: lambda worker, task_id: discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
-    Event.PUT_OFF: lambda worker, task_id: claim.put_off(worker.conn, [task_id], reason="unknown"),
+    Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
     Event.RELEASE: ends(Released("drained")),
     Event.LOSE: loses,
     Event.SUCCEED: ends(Succeeded({"value": 1})),
@@ -82,7 +84,8 @@ VERBS: dict[Event, Verb] = {
 
 
 def test_every_event_but_those_of_workflows_has_its_verb() -> None:
-    assert set(Event) - set(VERBS) == {Event.UNBLOCK}
+    # A request to cancel is what `cancel` does to a task that runs (see below): what waits it ends.
+    assert set(Event) - set(VERBS) == {Event.UNBLOCK, Event.REQUEST_CANCEL}
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, VERBS)))
@@ -130,7 +133,7 @@ def test_a_stale_claim_writes_nothing_in_any_state(
 @pytest.mark.parametrize("state", list(State))
 def test_cancel_says_what_it_found_and_what_it_left(conn: Connection, worker: Worker, state: State) -> None:
     task_id = put(conn, state, worker_id=worker.id)
-    (said,) = cancel.cancel(conn, [task_id, uuid4()], actor="ci")
+    (said,) = cancel.cancel(conn, [task_id, uuid4()], actor="ci").answer
     assert said.before is state
     row = read(conn, task_id)
     assert said.change.state == row.state

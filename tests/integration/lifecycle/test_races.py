@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
+from taskyard.lifecycle.committed import Committed
 from taskyard.store import ledger
 
 from .rows import FAULT, NAME, PAST, Worker, attempts, new, put, read
@@ -67,7 +68,7 @@ def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(engine: Eng
             part = shuffled[start : start + 20]
 
             def verb(conn: Connection, part: list[UUID] = part, claim_id: UUID = uuid4()) -> list[claim.Claimed]:  # noqa: B008
-                return claim.claim(conn, part, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME])
+                return claim.claim(conn, part, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME]).answer
 
             won += [c.id for c in ledger.run(engine, verb)]
         return won
@@ -82,7 +83,7 @@ def test_the_same_claim_asked_from_two_threads_wins_each_task_once(engine: Engin
     ids, claim_id = [put(worker.conn, State.QUEUED) for _ in range(TASKS)], uuid4()
 
     def ask(conn: Connection) -> list[claim.Claimed]:
-        return claim.claim(conn, ids, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME])
+        return claim.claim(conn, ids, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME]).answer
 
     answers = together([lambda: ledger.run(engine, ask) for _ in range(THREADS)])
     assert all(len(won) == TASKS for won in answers)
@@ -130,7 +131,9 @@ def test_every_verb_at_once_on_the_same_rows_ends_without_a_deadlock(engine: Eng
 def test_a_request_to_cancel_that_comes_first_wins_over_a_retry(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, RetryIn(FAULT, timedelta(0)), 0.1)
-    recorded = behind(engine, lambda conn: cancel.cancel(conn, [task_id]), lambda conn: finish.finish(conn, [end]))
+    recorded = behind(
+        engine, lambda conn: cancel.cancel(conn, [task_id]).answer, lambda conn: finish.finish(conn, [end])
+    )
     assert [c.state for c in recorded.changes] == [State.CANCELLED]
     assert read(worker.conn, task_id).state == "cancelled"
 
@@ -138,7 +141,9 @@ def test_a_request_to_cancel_that_comes_first_wins_over_a_retry(engine: Engine, 
 def test_a_request_to_cancel_that_comes_first_wins_over_a_rescue(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     lost = rescue.Lost(task_id, read(worker.conn, task_id).claim, rescue.Guilt.GUILTY, "x")
-    recorded = behind(engine, lambda conn: cancel.cancel(conn, [task_id]), lambda conn: rescue.lose(conn, [lost]))
+    recorded = behind(
+        engine, lambda conn: cancel.cancel(conn, [task_id]).answer, lambda conn: rescue.lose(conn, [lost])
+    )
     assert [c.state for c in recorded.changes] == [State.CANCELLED]
 
 
@@ -147,7 +152,9 @@ def test_a_cancel_that_comes_second_tells_the_state_it_found_and_not_one_from_be
 ) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, Succeeded(1), 0.1)
-    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
+    (said,) = behind(
+        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]).answer
+    )
     assert (said.before, said.change.state) == (State.SUCCEEDED, State.SUCCEEDED)
 
 
@@ -155,8 +162,8 @@ def test_a_cancel_that_meets_a_claim_becomes_a_request(engine: Engine, worker: W
     task_id = put(worker.conn, State.QUEUED)
     (said,) = behind(
         engine,
-        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]),
-        lambda conn: cancel.cancel(conn, [task_id]),
+        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]).answer,
+        lambda conn: cancel.cancel(conn, [task_id]).answer,
     )
     assert (said.before, said.change.state, said.change.attempt) == (State.RUNNING, State.RUNNING, 1)
     assert read(worker.conn, task_id).cancel_requested_at is not None
@@ -165,7 +172,9 @@ def test_a_cancel_that_meets_a_claim_becomes_a_request(engine: Engine, worker: W
 def test_a_cancel_that_meets_a_release_ends_the_task(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, Released("drained"))
-    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
+    (said,) = behind(
+        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]).answer
+    )
     assert (said.before, said.change.state) == (State.QUEUED, State.CANCELLED)
     assert read(worker.conn, task_id).claim is None
 
@@ -175,7 +184,7 @@ def test_a_cancel_that_meets_a_retry_ends_the_task_again(engine: Engine, conn: C
     (said,) = behind(
         engine,
         lambda c: retry.retry(c, [task_id], life=timedelta(days=1)),
-        lambda c: cancel.cancel(c, [task_id]),
+        lambda c: cancel.cancel(c, [task_id]).answer,
     )
     assert (said.before, said.change.state) == (State.QUEUED, State.CANCELLED)
 
@@ -183,7 +192,9 @@ def test_a_cancel_that_meets_a_retry_ends_the_task_again(engine: Engine, conn: C
 def test_a_cancel_that_meets_a_back_off_leaves_nothing_due(engine: Engine, worker: Worker) -> None:
     task_id = put(worker.conn, State.RUNNING, worker_id=worker.id)
     end = finish.Finished(task_id, read(worker.conn, task_id).claim, RetryIn(FAULT, timedelta(hours=1)), 0.1)
-    (said,) = behind(engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]))
+    (said,) = behind(
+        engine, lambda conn: finish.finish(conn, [end]), lambda conn: cancel.cancel(conn, [task_id]).answer
+    )
     assert (said.before, said.change.state) == (State.RETRYING, State.CANCELLED)
 
 
@@ -191,8 +202,8 @@ def test_a_claim_that_meets_a_cancel_wins_nothing(engine: Engine, worker: Worker
     task_id = put(worker.conn, State.QUEUED)
     won = behind(
         engine,
-        lambda conn: cancel.cancel(conn, [task_id]),
-        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]),
+        lambda conn: cancel.cancel(conn, [task_id]).answer,
+        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]).answer,
     )
     assert not won
     assert read(worker.conn, task_id).state == "cancelled"
@@ -213,7 +224,7 @@ def test_of_an_end_and_a_rescue_of_the_same_claim_one_counts(engine: Engine, wor
 
 @pytest.mark.parametrize("verb", [promote.promote, promote.expire])
 def test_two_passes_of_the_scheduler_take_each_task_once(
-    engine: Engine, conn: Connection, verb: Callable[[Connection], finish.Recorded]
+    engine: Engine, conn: Connection, verb: Callable[[Connection], Committed[Any]]
 ) -> None:
     ids = [put(conn, State.SCHEDULED, due=PAST, expires_at=sa.func.now() + PAST) for _ in range(TASKS)]
 
@@ -230,6 +241,6 @@ def test_two_passes_of_the_scheduler_take_each_task_once(
 def test_the_same_submit_from_two_threads_is_one(engine: Engine, conn: Connection) -> None:
     tasks = [new() for _ in range(TASKS)]
     answers = together([lambda: ledger.run(engine, lambda c: submit.submit(c, tasks)) for _ in range(THREADS)])
-    assert all([t.id for t in a.tasks] == [t.id for t in tasks] for a in answers)
-    assert sum(a.outbox_id is not None for a in answers) == 1
+    assert all([t.id for t in a.answer] == [t.id for t in tasks] for a in answers)
+    assert sum(bool(a.outbox_ids) for a in answers) == 1
     assert conn.execute(sa.text("SELECT count(*) FROM task")).scalar_one() == TASKS

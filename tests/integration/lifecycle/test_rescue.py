@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, rescue, workers
-from taskyard.lifecycle.finish import Recorded
+from taskyard.lifecycle.committed import Committed
 
 from .rows import Worker, attempts, outbox, put, read, register
 
@@ -26,7 +26,7 @@ def lose(
     *,
     crash_limit: int = 3,
     peak: int | None = None,
-) -> Recorded:
+) -> Committed[None]:
     lost = rescue.Lost(task_id, read(conn, task_id).claim, guilt, CAUSE, peak)
     return rescue.lose(conn, [lost], crash_limit=crash_limit)
 
@@ -36,7 +36,7 @@ def test_a_task_that_had_begun_pays_a_crash_and_is_queued_again(conn: Connection
     recorded = lose(conn, task_id, peak=2**33)
     row = read(conn, task_id)
     assert (row.state, row.crashes, row.failures, row.claim, row.worker_id) == ("queued", 1, 0, None, None)
-    assert outbox(conn) == {recorded.outbox_id: {task_id}}
+    assert outbox(conn) == {recorded.outbox_ids[0]: {task_id}}
     assert [p.number for p in recorded.publications] == [row.publication] == [2]
     (attempt,) = attempts(conn, task_id)
     assert (attempt.outcome, attempt.cause, attempt.peak_memory_bytes) == ("crashed", CAUSE, 2**33)
@@ -90,7 +90,7 @@ def test_losing_a_claim_twice_is_harmless(conn: Connection, worker: Worker) -> N
     rescue.lose(conn, [lost])
     assert not rescue.lose(conn, [lost]).changes
     assert read(conn, task_id).crashes == 1
-    assert rescue.lose(conn, []) == Recorded()
+    assert rescue.lose(conn, []) == Committed(None)
 
 
 def test_workers_whose_beat_is_overdue_are_lost_once(conn: Connection) -> None:

@@ -33,7 +33,8 @@ from taskyard.domain.tasks import (
     Succeeded,
 )
 from taskyard.lifecycle import cancel, rescue, retry, submit
-from taskyard.lifecycle.keyed import KeyedRequest, StoredAnswer, submit_keyed
+from taskyard.lifecycle.idempotency import StoredAnswer
+from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard.store import ledger
 from taskyard_scheduler.inventory import Place
@@ -169,9 +170,9 @@ class Lifecycle(Crew):
             with self._transaction() as conn:
                 outcome = submit_keyed(conn, [request])
             is_accepted = self.model.submit(self._as_task(task), f"{task.name}/{task.unique.key}")
-            assert isinstance(outcome.answers[0], StoredAnswer if is_accepted else NotUnique)
-            done = outcome.submitted
-        self._tell(done.publications, done.outbox_id)
+            assert isinstance(outcome.answer[0], StoredAnswer if is_accepted else NotUnique)
+            done = outcome
+        self._tell(done)
 
     def _as_task(self, task: NewTask) -> Task:
         due = self.model.now + (task.delay_seconds or 0.0)
@@ -259,7 +260,7 @@ class Lifecycle(Crew):
         assert [c.task_id for c in recorded.changes] == [task.id] * is_won
         if is_won:
             self.retried.add(task.id)
-        self._tell(recorded.publications, recorded.outbox_id)
+        self._tell(recorded)
 
     def _pause(self, is_paused: bool) -> None:
         self.model.is_paused = is_paused

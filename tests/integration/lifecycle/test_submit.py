@@ -23,9 +23,9 @@ def test_tasks_come_back_in_the_order_they_were_given(conn: Connection) -> None:
     tasks = [new() for _ in range(5)]
     asked = [tasks[n] for n in (3, 0, 4, 2, 1)]
     done = submit.submit(conn, asked)
-    assert [t.id for t in done.tasks] == [t.id for t in asked]
+    assert [t.id for t in done.answer] == [t.id for t in asked]
     assert [p.task_id for p in done.publications] == [t.id for t in asked]
-    assert outbox(conn) == {done.outbox_id: {t.id for t in asked}}
+    assert outbox(conn) == {done.outbox_ids[0]: {t.id for t in asked}}
 
 
 def test_everything_that_was_asked_for_is_kept(conn: Connection) -> None:
@@ -68,20 +68,20 @@ def test_what_is_due_is_queued_and_the_rest_waits(conn: Connection, when: dict[s
     task = new(**when)
     done = submit.submit(conn, [task])
     row = read(conn, task.id)
-    assert done.tasks[0].state == row.state == state
+    assert done.answer[0].state == row.state == state
     is_queued = state is State.QUEUED
     assert (row.due_at is None) == is_queued
     assert (row.queued_at is not None) == is_queued
-    assert row.publication == done.tasks[0].publication == int(is_queued)
+    assert row.publication == done.answer[0].publication == int(is_queued)
     assert bool(done.publications) == is_queued
-    assert (done.outbox_id is not None) == is_queued
+    assert (bool(done.outbox_ids)) == is_queued
     assert len(outbox(conn)) == int(is_queued)
 
 
 def test_the_outbox_row_covers_exactly_the_queued_ones(conn: Connection) -> None:
     tasks = [new(delay_seconds=60.0 if n % 2 else None) for n in range(6)]
     done = submit.submit(conn, tasks)
-    assert outbox(conn) == {done.outbox_id: {t.id for t in tasks[::2]}}
+    assert outbox(conn) == {done.outbox_ids[0]: {t.id for t in tasks[::2]}}
 
 
 def test_submitting_the_same_ids_again_is_harmless(conn: Connection) -> None:
@@ -89,10 +89,10 @@ def test_submitting_the_same_ids_again_is_harmless(conn: Connection) -> None:
     tasks = [new(), new(delay_seconds=60.0)]
     first = submit.submit(conn, tasks)
     again = submit.submit(conn, [*tasks, new()])
-    assert again.tasks[:2] == first.tasks
+    assert again.answer[:2] == first.answer
     assert count(conn) == 3
-    assert [p.task_id for p in again.publications] == [tasks[0].id, again.tasks[2].id]
-    assert outbox(conn)[again.outbox_id or 0] == {again.tasks[2].id}
+    assert [p.task_id for p in again.publications] == [tasks[0].id, again.answer[2].id]
+    assert outbox(conn)[again.outbox_ids[0]] == {again.answer[2].id}
 
 
 def test_submitting_again_tells_what_has_become_of_the_tasks(conn: Connection, worker: Worker) -> None:
@@ -101,20 +101,20 @@ def test_submitting_again_tells_what_has_become_of_the_tasks(conn: Connection, w
     worker.claim([tasks[0].id])
     cancel.cancel(conn, [tasks[1].id])
     again = submit.submit(conn, tasks)
-    assert [t.state for t in again.tasks] == [State.RUNNING, State.CANCELLED]
+    assert [t.state for t in again.answer] == [State.RUNNING, State.CANCELLED]
     assert not again.publications
-    assert again.outbox_id is None
+    assert not again.outbox_ids
 
 
 def test_the_same_id_twice_in_a_batch_is_one_task(conn: Connection) -> None:
     task = new()
     done = submit.submit(conn, [task, task])
-    assert [t.id for t in done.tasks] == [task.id, task.id]
+    assert [t.id for t in done.answer] == [task.id, task.id]
     assert count(conn) == 1
 
 
 def test_no_tasks_are_no_transaction(conn: Connection) -> None:
-    assert submit.submit(conn, []) == submit.Submitted([])
+    assert submit.submit(conn, []) == Committed([])
     assert not outbox(conn)
 
 
@@ -129,7 +129,7 @@ def test_a_batch_with_one_task_that_cannot_be_stored_fails_whole(conn: Connectio
     assert str(getattr(caught.value.orig, "sqlstate", ""))[:2] in {"22", "23"}
     assert count(conn) == 0
     assert not outbox(conn)
-    assert len(submit.submit(conn, [good]).tasks) == 1
+    assert len(submit.submit(conn, [good]).answer) == 1
 
 
 def test_a_big_batch_is_one_outbox_row(conn: Connection) -> None:
@@ -143,4 +143,4 @@ def test_ids_and_times_come_from_two_clocks_and_neither_is_mistaken_for_the_othe
     done = submit.submit(conn, [task])
     row = read(conn, task.id)
     assert row.due_at - row.created_at == timedelta(seconds=60)
-    assert done.tasks[0].run_at == row.run_at == row.due_at
+    assert done.answer[0].run_at == row.run_at == row.due_at

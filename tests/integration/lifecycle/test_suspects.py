@@ -23,7 +23,7 @@ A_MINUTE_AGO = sa.func.now() - timedelta(minutes=1)
 def claim_alone(worker: Worker, task_id: UUID) -> list[claim.Claimed]:
     return claim.claim(
         worker.conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w:9", types=[NAME], alone=True
-    )
+    ).answer
 
 
 def test_several_that_had_begun_are_suspects_and_pay_nothing(conn: Connection, worker: Worker) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine
 from taskyard.domain.errors import NotUnique, Refused
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, finish, promote, rescue, retry
-from taskyard.lifecycle.keyed import KeyedRequest, StoredAnswer, submit_keyed
+from taskyard.lifecycle.idempotency import StoredAnswer
+from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard.store import ledger
 
@@ -118,7 +119,7 @@ def test_expiry_and_the_crash_limit_are_ends_too(conn: Connection, worker: Worke
 
 def submit_unique(engine: Engine, task: NewTask) -> StoredAnswer | Refused:
     request = KeyedRequest([task], lambda _: StoredAnswer(202, {}, b""))
-    (answer,) = ledger.run_transaction(engine, lambda conn: submit_keyed(conn, [request])).answers
+    (answer,) = ledger.run_transaction(engine, lambda conn: submit_keyed(conn, [request])).answer
     return answer
 
 

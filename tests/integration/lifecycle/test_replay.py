@@ -16,7 +16,10 @@ from sqlalchemy import Connection, Engine
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, promote, retry
-from taskyard.lifecycle.dead_letters import Handled, discard, replay
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.replay import Handled
+from taskyard.lifecycle.requests import discard_dead_letters as discard
+from taskyard.lifecycle.requests import replay_dead_letters as replay
 from taskyard.store import dead_letters, ledger, timeline
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
@@ -38,7 +41,7 @@ def dead(conn: Connection, count: int, **columns: Any) -> list[UUID]:
     return [put(conn, State.FAILED, **columns) for _ in range(count)]
 
 
-def again(conn: Connection, *ids: UUID, **more: Any) -> Handled:
+def again(conn: Connection, *ids: UUID, **more: Any) -> Committed[Handled]:
     return replay(conn, Wanted(ids=ids), by=OPS, life=LIFE, **{"per_second": RATE, **more})
 
 
@@ -55,7 +58,7 @@ def test_replays_are_due_one_after_the_other_the_oldest_first(conn: Connection) 
     ids = dead(conn, 5)
     begun = now(conn)
     done = again(conn, *reversed(ids))
-    assert (done.matched, [c.task_id for c in done.changes]) == (5, ids)
+    assert (done.answer.matched, [c.task_id for c in done.changes]) == (5, ids)
     assert {c.state for c in done.changes} == {State.SCHEDULED}
     times = due(conn, ids)
     assert begun <= times[0] <= now(conn)
@@ -91,7 +94,7 @@ def test_a_pause_is_no_credit(conn: Connection) -> None:
 def test_the_rate_holds_over_callers_that_come_together(conn: Connection, engine: Engine) -> None:
     groups = [dead(conn, 20) for _ in range(6)]
 
-    def one(ids: list[UUID]) -> Handled:
+    def one(ids: list[UUID]) -> Committed[Handled]:
         return ledger.run_transaction(engine, lambda conn: again(conn, *ids))
 
     with ThreadPoolExecutor(len(groups)) as pool:
@@ -102,7 +105,7 @@ def test_the_rate_holds_over_callers_that_come_together(conn: Connection, engine
 
 def test_callers_who_want_the_same_share_it(conn: Connection, engine: Engine) -> None:
     ids = dead(conn, 100)
-    calls: list[Callable[[Connection], Handled]] = [
+    calls: list[Callable[[Connection], Committed[Handled]]] = [
         lambda conn: replay(conn, Wanted(name="email.send"), by=OPS, life=LIFE, per_second=RATE),
         lambda conn: again(conn, *reversed(ids)),
         lambda conn: discard(conn, Wanted(), by=OPS),
@@ -135,8 +138,8 @@ def test_only_dead_letters_are_touched(conn: Connection) -> None:
     for wanted in (Wanted(ids=ids), Wanted()):
         assert dead_letters.page(conn, wanted) == []
         assert dead_letters.count(conn, wanted) == 0
-        assert replay(conn, wanted, by=OPS, life=LIFE, per_second=RATE) == Handled(0, [])
-        assert discard(conn, wanted, by=OPS) == Handled(0, [])
+        assert replay(conn, wanted, by=OPS, life=LIFE, per_second=RATE).answer == Handled(0, [])
+        assert discard(conn, wanted, by=OPS).answer == Handled(0, [])
     assert {state_of(conn, task_id) for task_id in others.values()} == set(others)
     assert not conn.execute(sa.text("SELECT FROM pace")).all()
     assert not conn.execute(sa.text("SELECT FROM audit")).all()
@@ -208,9 +211,9 @@ def test_each_filter_finds_its_own(conn: Connection, engine: Engine) -> None:
 def test_no_more_than_the_limit_is_changed_and_all_that_match_are_counted(conn: Connection) -> None:
     ids = dead(conn, 5)
     done = replay(conn, Wanted(), by=OPS, life=LIFE, per_second=RATE, limit=2)
-    assert (done.matched, [c.task_id for c in done.changes]) == (5, ids[:2])
+    assert (done.answer.matched, [c.task_id for c in done.changes]) == (5, ids[:2])
     put_away = discard(conn, Wanted(), by=OPS, limit=2)
-    assert (put_away.matched, [c.task_id for c in put_away.changes]) == (3, ids[2:4])
+    assert (put_away.answer.matched, [c.task_id for c in put_away.changes]) == (3, ids[2:4])
 
 
 def test_the_audit_log_has_one_row_for_all(conn: Connection) -> None:
@@ -227,5 +230,5 @@ def test_the_audit_log_has_one_row_for_all(conn: Connection) -> None:
 def test_a_replay_that_waits_can_be_cancelled(conn: Connection) -> None:
     ids = dead(conn, 2)
     again(conn, *ids)
-    (cancelled,) = cancel.cancel(conn, ids[1:], actor="ops")
+    (cancelled,) = cancel.cancel(conn, ids[1:], actor="ops").answer
     assert cancelled.change.state is State.CANCELLED
