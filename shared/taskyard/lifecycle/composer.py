@@ -8,7 +8,7 @@ the table knows: the guard (only states in which the event means something), the
     WITH [what the verb was given],
          locked   AS (SELECT ... FROM task t WHERE guard AND ... ORDER BY t.id FOR UPDATE),
          moving   AS (SELECT *, event FROM locked),
-         moved    AS (UPDATE task t SET state, ... FROM moving l WHERE t.id = l.id RETURNING ...),
+         moved    AS (UPDATE ... SET state, ... FROM moving l WHERE t.id = l.id RETURNING ...),
          [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
 
@@ -30,6 +30,8 @@ from ..domain.tasks import TRANSITIONS, Edge, Event, State
 
 # What `lifecycle.committed` reads of each task that moved, followed by `event` and `outbox_id`.
 TOLD = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
+# How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
+MARK = "taskyard moves:"
 _TIED_TO_THE_STATE = ("claim", "due_at", "finished_at")
 
 
@@ -138,7 +140,7 @@ class Composer:
         answers = {name: sql for c in present for name, sql in c.answers.items()}
         told = {**{column: f"m.{column}" for column in (*TOLD, "event")}, "outbox_id": "NULL", **answers}
         told |= {column: f"m.{column}" for column in verb.returns}
-        text = f"WITH {', '.join(step.strip() for step in steps)}\n"
+        text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
         if verb.answer:
             return sa.text(text + verb.answer.strip())
         listed = ", ".join(f"{sql} AS {name}" for name, sql in told.items())

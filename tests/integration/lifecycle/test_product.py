@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -24,67 +23,16 @@ from taskyard.domain.tasks import (
     Succeeded,
     after,
 )
-from taskyard.lifecycle import cancel, finish, promote, put_off, rescue, retry, submit
-from taskyard.lifecycle.assertion import Assertion, assert_claims
-from taskyard.lifecycle.replay import discard, replay
-from taskyard.store import dead_letters
+from taskyard.lifecycle import cancel, finish, rescue
 
-from .rows import FAULT, PAST, Worker, claim_of, events, new, outbox, put, read
+from .moves import MOVES
+from .rows import FAULT, PAST, Worker, events, outbox, put, read
 
-Verb = Callable[[Worker, UUID], object]
-
-
-def ends(outcome: Outcome) -> Verb:
-    def verb(worker: Worker, task_id: UUID) -> object:
-        end = finish.Finished(task_id, claim_of(worker.conn, task_id), outcome, 0.5)
-        return finish.finish(worker.conn, [end])
-
-    return verb
-
-
-def cancels(worker: Worker, task_id: UUID) -> object:
-    """What waits is cancelled on the spot; what runs is asked to, and says so at its end."""
-    cancel.cancel(worker.conn, [task_id])
-    return ends(Cancelled())(worker, task_id)
-
-
-def loses(worker: Worker, task_id: UUID) -> object:
-    lost = rescue.Lost(task_id, claim_of(worker.conn, task_id), rescue.Guilt.GUILTY, "killed by signal 9")
-    return rescue.lose(worker.conn, [lost])
-
-
-def asserts(worker: Worker, task_id: UUID) -> object:
-    claim_id, attempt = uuid4(), read(worker.conn, task_id).attempt + 1
-    return assert_claims(worker.conn, [Assertion(task_id, claim_id, attempt, "w:1")], worker_id=worker.id)
-
-
-def replays(worker: Worker, task_id: UUID) -> object:
-    wanted = dead_letters.Wanted(ids=[task_id])
-    return replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
-
-
-VERBS: dict[Event, Verb] = {
-    Event.SUBMIT: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id)]),
-    Event.POSTPONE: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id, delay_seconds=60)]),
-    Event.DISCARD: lambda worker, task_id: discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
-    Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
-    Event.ASSERT: asserts,
-    Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
-    Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
-    Event.RELEASE: ends(Released("drained")),
-    Event.LOSE: loses,
-    Event.SUCCEED: ends(Succeeded({"value": 1})),
-    Event.FAIL: ends(Failed(FAULT)),
-    Event.BACK_OFF: ends(RetryIn(FAULT, timedelta(seconds=60))),
-    Event.CANCEL: cancels,
-    Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
-    Event.REPLAY: replays,
-    Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
-}
+# A request to cancel is what `cancel` does to a task that runs (see below): what waits it ends.
+VERBS = {event: verb for event, verb in MOVES.items() if event not in {Event.UNBLOCK, Event.REQUEST_CANCEL}}
 
 
 def test_every_event_but_those_of_workflows_has_its_verb() -> None:
-    # A request to cancel is what `cancel` does to a task that runs (see below): what waits it ends.
     assert set(Event) - set(VERBS) == {Event.UNBLOCK, Event.REQUEST_CANCEL}
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, submit
+from taskyard.lifecycle.committed import Committed
 
 from .rows import Worker, new, outbox, read
 

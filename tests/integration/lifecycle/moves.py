@@ -1,0 +1,99 @@
+"""One move along any edge of the transition table, on a real row, by the verb that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
+from taskyard.lifecycle import cancel, finish, promote, put_off, rescue, retry, submit
+from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.composer import Verb, along
+from taskyard.lifecycle.consequences import compose
+from taskyard.lifecycle.replay import discard, replay
+from taskyard.store import dead_letters
+
+from .rows import FAULT, PAST, Worker, claim_of, hold_key, new, put, read
+
+Move = Callable[[Worker, UUID], object]
+
+# Workflows will bring the verb; until then the edge is walked by one that does nothing else.
+_UNBLOCK = compose(Verb(name="unblock", edges=along(Event.UNBLOCK), where="t.id = ANY(:ids)"))
+
+
+def ends(outcome: Outcome) -> Move:
+    def move(worker: Worker, task_id: UUID) -> object:
+        end = finish.Finished(task_id, claim_of(worker.conn, task_id), outcome, 0.5)
+        return finish.finish(worker.conn, [end])
+
+    return move
+
+
+def cancels(worker: Worker, task_id: UUID) -> object:
+    """What waits is cancelled on the spot; what runs is asked to, and says so at its end."""
+    cancel.cancel(worker.conn, [task_id])
+    return ends(Cancelled())(worker, task_id)
+
+
+def loses(worker: Worker, task_id: UUID) -> object:
+    lost = rescue.Lost(task_id, claim_of(worker.conn, task_id), rescue.Guilt.GUILTY, "killed by signal 9")
+    return rescue.lose(worker.conn, [lost])
+
+
+def asserts(worker: Worker, task_id: UUID) -> object:
+    claim_id, attempt = uuid4(), read(worker.conn, task_id).attempt + 1
+    return assert_claims(worker.conn, [Assertion(task_id, claim_id, attempt, "w:1")], worker_id=worker.id)
+
+
+def replays(worker: Worker, task_id: UUID) -> object:
+    wanted = dead_letters.Wanted(ids=[task_id])
+    return replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
+
+
+MOVES: Mapping[Event, Move] = {
+    Event.SUBMIT: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id)]),
+    Event.POSTPONE: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id, delay_seconds=60)]),
+    Event.UNBLOCK: lambda worker, task_id: worker.conn.execute(_UNBLOCK, {"ids": [task_id]}),
+    Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
+    Event.ASSERT: asserts,
+    Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
+    Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
+    Event.RELEASE: ends(Released("drained")),
+    Event.LOSE: loses,
+    Event.SUCCEED: ends(Succeeded({"value": 1})),
+    Event.FAIL: ends(Failed(FAULT)),
+    Event.BACK_OFF: ends(RetryIn(FAULT, timedelta(seconds=60))),
+    Event.REQUEST_CANCEL: lambda worker, task_id: cancel.cancel(worker.conn, [task_id]),
+    Event.CANCEL: cancels,
+    Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
+    Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
+    Event.REPLAY: replays,
+    Event.DISCARD: lambda worker, task_id: discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
+}
+
+
+def prepare(conn: Connection, worker: Worker, edge: Edge, *, hold: str) -> UUID:
+    """A task that the edge's event can happen to, with a unique key, a spent budget and progress."""
+    state, event = edge
+    if state is None:
+        return new_id()
+    columns: dict[str, Any] = {"put_offs": 1}
+    if event is Event.EXPIRE:
+        columns["expires_at"] = sa.func.now() + PAST
+    task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)
+    hold_key(conn, task_id, hold, key=str(task_id))
+    statement = "INSERT INTO task_progress (task_id, attempt, current) VALUES (:id, 1, 5)"
+    conn.execute(sa.text(statement), {"id": task_id})
+    if edge == (State.RUNNING, Event.CANCEL):
+        cancel.cancel(conn, [task_id])
+    return task_id
+
+
+def move(worker: Worker, edge: Edge, task_id: UUID) -> None:
+    MOVES[edge[1]](worker, task_id)
