@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,9 @@ class Plan:
         return "\n".join(lines)
 
 
+_EXPLICABLE = re.compile(r"\s*(/\*.*?\*/)?\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+
+
 def plans_of(conn: Connection, verb: Callable[[Connection], object]) -> list[Plan]:
     """The plans of the statements that `verb` executes. Everything it wrote is undone; `conn` is in a transaction."""
     statements: list[tuple[str, Any]] = []
@@ -80,7 +84,7 @@ def plans_of(conn: Connection, verb: Callable[[Connection], object]) -> list[Pla
     found = []
     with conn.begin_nested() as undone:
         for statement, parameters in statements:
-            if statement.lstrip().upper().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
+            if _EXPLICABLE.match(statement):
                 (document,) = conn.exec_driver_sql(_EXPLAIN + statement, parameters).scalar_one()
                 found.append(Plan(document["Plan"]))
         undone.rollback()

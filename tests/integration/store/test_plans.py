@@ -20,7 +20,9 @@ from taskyard.broker.names import Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
-from taskyard.lifecycle.dead_letters import discard, replay
+from taskyard.lifecycle.put_off import put_off
+from taskyard.lifecycle.requests import discard_dead_letters as discard
+from taskyard.lifecycle.requests import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, inventory
@@ -58,7 +60,9 @@ class Seeded:
 
     def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
         types = [*seeding.NAMES, seeding.RARE_NAME]
-        return claim.claim(conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types)
+        return claim.claim(
+            conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types
+        ).answer
 
     def measure(self, verb: Callable[[Connection], object], *, pages: int) -> list[Plan]:
         """Runs the verb's statements and holds each against what a flat query may do."""
@@ -115,7 +119,7 @@ def test_claim_is_flat(seeded: Seeded) -> None:
 
 def test_what_a_claim_did_not_win_is_explained_and_put_off_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types=["other"]), pages=N * 10)
-    seeded.measure(lambda conn: claim.put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
+    seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
 
 
 def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
