@@ -1,4 +1,5 @@
-"""A fleet on the shared servers, and one on servers of its own that may be stopped and flushed."""
+"""A fleet on the shared servers, and one on servers of its own that may be stopped and flushed. In the databases of both
+only the composer may change a task's state."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,14 @@ import pytest
 
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
+from tests.support.composed import guard_moves
 from tests.support.fleet import Fleet
 
 
 @pytest.fixture
 def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Fleet]:
     made = Fleet(tmp_path, database_url, redis_url)
+    guard_moves(made.engine)
     yield made
     made.stop()
 
@@ -20,5 +23,6 @@ def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Fleet]:
 @pytest.fixture
 def own_fleet(tmp_path: Path, own_servers: tuple[Postgres, Valkey]) -> Iterator[Fleet]:
     made = Fleet(tmp_path, own_servers[0].url(), own_servers[1].url)
+    guard_moves(made.engine)
     yield made
     made.stop()
