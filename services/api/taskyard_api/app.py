@@ -16,7 +16,7 @@ from . import openapi, problems
 from .admission import Admission
 from .gate import Gate
 from .health import Health
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .live import Live
 from .operations import operations_of
 from .requests import Request
@@ -36,7 +36,7 @@ class Collaborators:
     admission: Admission
     submission: Submission
     dispatcher: Dispatcher
-    ledger: Ledger
+    ledger: LedgerPool
     live: Live
     streams: Streams
     health: Health

@@ -31,7 +31,7 @@ from .auth import Keys, Scope
 from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .limits import RateLimit
 from .live import Live
 from .meters import Meters
@@ -69,7 +69,7 @@ class Lifespan:
         engines: Sequence[Engine],
         dispatcher: Dispatcher,
         submission: Submission,
-        ledger: Ledger,
+        ledger: LedgerPool,
         live: Live,
         health: Health,
         queues: KnownQueues,
@@ -141,7 +141,7 @@ def build(settings: Settings) -> Service:
     url = settings.redis_url.get_secret_value()
     publisher = make_publisher(url, names)
     client = make_async_redis(url, max_connections=settings.redis_max_connections)
-    ledger = Ledger(engine, settings.db_pool_size)
+    ledger = LedgerPool(engine, settings.db_pool_size)
     queues = KnownQueues(ledger, {*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
     metrics = Metrics("api")
     metrics.watch_pool(engine, submits)

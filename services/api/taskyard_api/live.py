@@ -29,7 +29,7 @@ from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.tasks import FINAL
 from taskyard.store.reads import standings
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ class Feed:
 
 
 class Live:
-    def __init__(self, client: redis.asyncio.Redis, channel: str, ledger: Ledger) -> None:
+    def __init__(self, client: redis.asyncio.Redis, channel: str, ledger: LedgerPool) -> None:
         self._client = client
         self._channel = channel
         self._ledger = ledger

@@ -9,7 +9,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store.fleet import queue_names
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 
 _FRESH_SECONDS = 1.0
 
@@ -18,7 +18,7 @@ class KnownQueues:
     """Names that may be submitted to. A name that isn't known is looked for in the table, at most once a second."""
 
     def __init__(
-        self, ledger: Ledger, configured: Iterable[str], *, clock: Callable[[], float] = time.monotonic
+        self, ledger: LedgerPool, configured: Iterable[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.configured = frozenset(configured)
         self._ledger = ledger

@@ -15,7 +15,7 @@ from taskyard.store.timeline import EventId, Timeline, timeline
 
 from . import views
 from .auth import Caller, Keys, Scope
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .live import Live, Watch
 from .meters import Meters
 from .refusals import Unauthenticated
@@ -34,7 +34,7 @@ _SUBSCRIBE_SECONDS = 1.0
 class Streams:
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerPool,
         live: Live,
         meters: Meters,
         keys: Keys,

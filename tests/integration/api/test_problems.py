@@ -14,7 +14,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.finish import Recorded
 from taskyard.lifecycle.retry import retry
 from taskyard_api import answers
-from taskyard_api.ledger import Ledger
+from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.resources import tasks
 from taskyard_api.resources.task_types import TaskTypes
 from taskyard_api.resources.tasks import visible_task
@@ -222,7 +222,7 @@ def test_a_retry_that_cannot_be_shown_is_published_all_the_same(api: Api, monkey
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     calls: list[Any] = []
 
-    async def seen_once(ledger: Ledger, *about: Any, **more: Any) -> RowMapping:
+    async def seen_once(ledger: LedgerPool, *about: Any, **more: Any) -> RowMapping:
         calls.append(about)
         if len(calls) > 1:
             raise LedgerUnavailable("connection refused")

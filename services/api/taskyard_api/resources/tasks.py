@@ -28,7 +28,7 @@ from ..admission import Admission
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, read_json, read_nothing, validated
 from ..idempotency import answered_before, key_of, once, replay
-from ..ledger import Ledger
+from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, operation
@@ -48,8 +48,8 @@ def task_id_of(text: str) -> UUID:
     return id_in_path(text, "There is no such task.")
 
 
-async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
-    """The task, where it exists and the caller may see it; `admitted` as for `Ledger.run`. Raises NotFound."""
+async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
+    """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
     row = await ledger.run(lambda conn: task_by_id(conn, task_id), admitted=admitted)
     if row is None or not caller.sees(row["queue"]):
         raise NotFound("There is no such task.")
@@ -61,7 +61,7 @@ class Tasks:
         self,
         admission: Admission,
         submission: Submission,
-        ledger: Ledger,
+        ledger: LedgerPool,
         shown: TaskViews,
         translations: Translations,
     ) -> None:
@@ -130,7 +130,7 @@ class Tasks:
 
 
 class TaskBatch:
-    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger) -> None:
+    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
@@ -176,7 +176,7 @@ def _batch_answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
 
 
 class OneTask:
-    def __init__(self, ledger: Ledger, live: Live, shown: TaskViews, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, live: Live, shown: TaskViews, translations: Translations) -> None:
         self._ledger = ledger
         self._live = live
         self._shown = shown
@@ -214,7 +214,7 @@ class OneTask:
 
 
 class TaskStatus:
-    def __init__(self, ledger: Ledger, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, translations: Translations) -> None:
         self._ledger = ledger
         self._translations = translations
 
@@ -237,7 +237,7 @@ def _told(change: Change) -> dict[str, Any]:
 
 
 class TaskCancel:
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher) -> None:
+    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
 
@@ -297,7 +297,7 @@ def _cancel_status(found: Cancellation) -> dict[str, str]:
 
 
 class TaskRetry:
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, shown: TaskViews, *, life: timedelta) -> None:
+    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher, shown: TaskViews, *, life: timedelta) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._shown = shown

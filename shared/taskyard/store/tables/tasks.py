@@ -25,7 +25,7 @@ task = Table(
     "task",
     metadata,
     # The request (written by submit)
-    Column("id", Uuid, func, primary_key=True),
+    Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("queue", Text, nullable=False),
     Column("params", JSONB, nullable=False),
@@ -41,9 +41,9 @@ task = Table(
     Column("traceparent", Text),
     Column("submitted_by", Text, comment="the name of the API key"),
     Column("allowed_queues", ARRAY(Text), comment="the key's queues, inherited by what the task submits"),
-    Column("workflow_id", Uuid, func),
-    Column("schedule_id", Uuid, func),
-    Column("parent_id", Uuid, func),
+    Column("workflow_id", Uuid),
+    Column("schedule_id", Uuid),
+    Column("parent_id", Uuid),
     created_at(),
     # The state (written by every verb)
     Column("state", Text, nullable=False),
@@ -60,8 +60,8 @@ task = Table(
     ),
     Column("cancel_requested_at", TIME),
     # The current attempt (written by claim; cleared when it ends)
-    Column("claim", Uuid, func, comment="the fencing token: minted by the child, set while running"),
-    Column("worker_id", Uuid, func),
+    Column("claim", Uuid, comment="the fencing token: minted by the child, set while running"),
+    Column("worker_id", Uuid),
     Column("worker", Text, comment="name:child, kept for people"),
     Column("attempt", Integer, nullable=False, server_default=text("0"), comment="never decreases"),
     Column("started_at", TIME),
@@ -133,7 +133,7 @@ task = Table(
 task_progress = Table(
     "task_progress",
     metadata,
-    Column("task_id", Uuid, func, primary_key=True),
+    Column("task_id", Uuid, primary_key=True),
     Column("attempt", Integer, nullable=False, comment="shown while it is the task's: the next one begins with none"),
     Column("current", Double, nullable=False),
     Column("total", Double),
