@@ -8,13 +8,13 @@ from datetime import timedelta
 import redis
 
 from taskyard.broker.connect import make_redis
-from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
+from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import ledger, migrate
 from taskyard.store.engines import engine_of
 
-from .composition import catalogue_of
+from .composition import catalogue_of, cipher_of
 
 _PATIENCE = timedelta(seconds=3)
 
@@ -34,7 +34,7 @@ def check(settings: Settings) -> list[Check]:
 def _settings(settings: Settings) -> Check:
     try:
         types = catalogue_of(settings)
-        cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+        cipher = cipher_of(settings)
     except (ValueError, SecretsUnreadable) as e:
         return Check("settings", ok=False, says=str(e))
     keys = "secret parameters can be stored" if cipher.has_keys else "TASKYARD_SECRET_KEYS is not set"
