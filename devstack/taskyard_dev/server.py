@@ -1,4 +1,4 @@
-"""What the two servers have in common: a directory, a password, a port, a process."""
+"""What the two servers share: a directory, a password, a port, a process."""
 
 import subprocess
 from abc import ABC, abstractmethod
@@ -13,15 +13,15 @@ from taskyard_dev.errors import ServerFailed, StackError
 
 
 class PortLost(ServerFailed):
-    """Somebody took the port between our look and the server's bind."""
+    """Another program took the port after it was found free and before the server bound it."""
 
 
 class Server(ABC):
-    """One server and its data directory; start and stop it as often as you like.
+    """One server and its data directory. It may be started and stopped repeatedly.
 
-    `directory` holds the password (mode 600), the port of last time, the log and the data. `port`:
-    `None` takes last time's, the usual or a free one; `0` any free one; a number exactly that one.
-    Once started, this object keeps its port over stops and starts.
+    `directory` holds the password (mode 600), the last port, the log and the data. `port`: `None` takes the last port,
+    the usual one or a free one; `0` any free one; a number exactly that one. Once started, this object keeps its port
+    over stops and starts.
     """
 
     title: ClassVar[str]
@@ -38,11 +38,14 @@ class Server(ABC):
 
     @classmethod
     def running(cls, directory: Path) -> Self:
-        """A handle on the server that another process started there; it can't be stopped by it."""
+        """A handle on the server that another process started there; it can use that server, not stop it."""
         server = cls(directory)
-        server._port = home.remembered_port(server.directory / "port")
-        server._password = (server.directory / "password").read_text().strip()
+        server._attach()
         return server
+
+    def _attach(self) -> None:
+        self._port = home.remembered_port(self.directory / "port")
+        self._password = (self.directory / "password").read_text().strip()
 
     def __enter__(self) -> Self:
         self.start()
@@ -55,7 +58,7 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """The port it listens on, or listened on before it was stopped."""
+        """The port on which it listens, or listened before it was stopped."""
         if self._port is None:
             raise StackError(f"{self.title} hasn't been started")
         return self._port
@@ -66,23 +69,23 @@ class Server(ABC):
 
     @property
     def data(self) -> Path:
-        """Where its files really are."""
+        """Where its files are, links resolved."""
         return (self.directory / "data").resolve()
 
     @abstractmethod
     def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
         """Start the server and wait until it answers.
 
-        `patience`: how long a predecessor may take to stop that has just lost its stack.
+        `patience`: how long to wait for a previous server on the same data that is still stopping.
         Raises `DataDirectoryInUse`, `PortTaken` or `ServerFailed`.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop the server in order."""
+        """Shut the server down cleanly."""
 
     def kill(self) -> None:
-        """`kill -9`, as for want of memory: PostgreSQL loses nothing, Valkey up to a second of writes."""
+        """`kill -9`, as the OOM killer does: PostgreSQL loses nothing, Valkey up to a second of writes."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -93,7 +96,7 @@ class Server(ABC):
         return self._process is not None and self._process.poll() is None
 
     def _start_on_a_port(self, start_on: Callable[[int], None]) -> None:
-        """Tries `start_on` with one port after the other until it doesn't raise `PortLost`."""
+        """Calls `start_on` with one port after the other, while it raises `PortLost`."""
         last = self._port or home.remembered_port(self.directory / "port")
         failure: Exception | None = None
         for port in ports.to_try(self._port or self._wanted_port, last=last, usual=self.usual_port):

@@ -1,4 +1,4 @@
-"""One service of the stack as a process: started, listened to, started again, stopped in time."""
+"""One service of the stack as a process: started, its output shown, restarted when it ends, stopped in time."""
 
 import shutil
 import signal
@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from taskyard.backoff import Backoff
 from taskyard_dev import processes
 from taskyard_dev.console import Console
 from taskyard_dev.errors import StackError
 
 FIRST_PAUSE = timedelta(seconds=0.5)
 LONGEST_PAUSE = timedelta(seconds=30)
-# Whoever ran this long is well again: its next end counts as a first one.
-WELL_AFTER = timedelta(seconds=60)
+# After a run of this length, the next end counts as the first.
+STABLE_AFTER = timedelta(seconds=60)
 
 
 def installed(command: str) -> Path:
@@ -32,26 +33,27 @@ def installed(command: str) -> Path:
 
 
 @dataclass
-class Backoff:
-    """How long to wait before the next start: doubled each time, up to half a minute."""
+class Restarts:
+    """How long to wait before the next start: doubled each time, up to half a minute. Without jitter: one machine."""
 
     clock: Callable[[], float] = time.monotonic
-    pause: timedelta = FIRST_PAUSE
     started: float = 0.0
+    _backoff: Backoff = field(
+        default_factory=lambda: Backoff(FIRST_PAUSE.total_seconds(), LONGEST_PAUSE.total_seconds(), rand=lambda: 1.0)
+    )
 
     def began(self) -> None:
         self.started = self.clock()
 
     def next_pause(self) -> timedelta:
-        if self.clock() - self.started > WELL_AFTER.total_seconds():
-            self.pause = FIRST_PAUSE
-        pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
-        return pause
+        if self.clock() - self.started > STABLE_AFTER.total_seconds():
+            self._backoff.reset()
+        return timedelta(seconds=self._backoff.next())
 
 
 @dataclass
 class Service:
-    """A command that is to run until it's told to stop."""
+    """A command that runs until it is asked to stop."""
 
     name: str
     command: Sequence[str | Path]
@@ -62,7 +64,7 @@ class Service:
     ends: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _listener: threading.Thread | None = None
-    _backoff: Backoff = field(default_factory=Backoff)
+    _restarts: Restarts = field(default_factory=Restarts)
     _start_at: float | None = None
 
     @property
@@ -70,10 +72,10 @@ class Service:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        self._backoff.began()
+        self._restarts.began()
         self._start_at = None
-        # SIGKILL if we vanish: there will be nobody to read what it says or to wait for it, and what it
-        # was doing is safe in the ledger.
+        # SIGKILL when this process ends: nothing would read its output or wait for it, and its work is safe in the
+        # ledger.
         process = processes.spawn(
             self.command,
             death_signal=signal.SIGKILL,
@@ -86,13 +88,13 @@ class Service:
         self._listener.start()
 
     def tend(self) -> None:
-        """See whether it still runs; start it again after a pause if it doesn't."""
+        """Check whether it still runs; where it does not, start it again after a pause."""
         if self._start_at is not None:
             if time.monotonic() >= self._start_at:
                 self.start()
         elif self._process is not None and self._process.poll() is not None:
             self.ends += 1
-            pause = self._backoff.next_pause()
+            pause = self._restarts.next_pause()
             self._start_at = time.monotonic() + pause.total_seconds()
             ended = describe_end(self._process.returncode)
             self.console.line(self.name, f"{ended}; starting it again in {pause.total_seconds():g} s")
@@ -104,7 +106,7 @@ class Service:
             self._process.send_signal(signal.SIGTERM)
 
     def wait_stopped(self, hurry: threading.Event) -> None:
-        """Wait until it has ended; kill it with its session when its time is over, or on `hurry`."""
+        """Wait until it has ended; kill it and its session after `stop_within`, or on `hurry`."""
         if self._process is None:
             return
         deadline = time.monotonic() + self.stop_within.total_seconds()
@@ -115,7 +117,7 @@ class Service:
                 processes.kill(self._process)
                 break
             time.sleep(0.02)
-        # Its children would otherwise outlive it if it went without them.
+        # Its children may have outlived it.
         with suppress(ProcessLookupError, PermissionError):
             processes.kill_session(self._process.pid)
         if self._listener is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,31 +11,33 @@ from uuid import UUID
 import httpx
 import orjson
 
+from .backoff import spread
 from .version import __version__
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-# Heartbeats come every 15 s: three that are missing mean that the connection is dead.
+# Heartbeats come every 15 s: after three missing ones the connection is dead.
 _SILENCE_SECONDS = 45.0
 _PATIENCE_SECONDS = 60.0
-# A proxy that the environment names for the rest of the world knows nothing of this machine.
+_AGAIN_SECONDS = 0.75
+# A proxy named by the environment does not reach this machine's own addresses.
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = {
     f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")
 }
 
 
 class ApiAway(Exception):
-    """The API does not answer, or says that it cannot now."""
+    """The API does not answer, or is unavailable."""
 
 
 class ApiRefused(Exception):
-    """The API says no; `problem` is what it said (RFC 9457)."""
+    """The API refused the call; `problem` is its problem document (RFC 9457)."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         super().__init__(str(problem.get("detail") or problem.get("title") or "refused"))
         self.problem = problem
 
     def lines(self) -> Iterator[str]:
-        """For people: what is wrong, and where."""
+        """What is wrong, and where, for people."""
         code = self.problem.get("code")
         yield f"{self} ({code})" if code else str(self)
         for error in self.problem.get("errors", ()):
@@ -45,7 +46,7 @@ class ApiRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """A server-sent event; heartbeats are not shown."""
+    """A server-sent event that is not a heartbeat."""
 
     kind: str
     data: dict[str, Any]
@@ -81,7 +82,7 @@ class Client:
         return self._call("POST", f"tasks/{task_id}/retry")
 
     def follow(self, task_id: UUID) -> Iterator[ServerEvent]:
-        """The task's timeline until its final event; a connection that breaks is taken up where it was."""
+        """The task's timeline until its final event; a broken connection is resumed where it ended."""
         last: str | None = None
         is_final = False
         away_since: float | None = None
@@ -94,7 +95,7 @@ class Client:
                         yield event
                 if is_final:
                     return
-                # A server that stops closes its streams too. Once the task is final, one more look brings the rest.
+                # A stopping server closes its streams, too. Once the task is final, one more read brings the rest.
                 is_final = self.task(task_id)["finished_at"] is not None
             except ApiAway:
                 now = time.monotonic()
@@ -102,10 +103,10 @@ class Client:
                 if now - away_since > _PATIENCE_SECONDS:
                     raise
             if away_since is not None or not is_final:
-                time.sleep(random.uniform(0.25, 0.75))  # apart from the others that lost their stream with this one
+                time.sleep(spread(_AGAIN_SECONDS))  # apart from the other clients that lost their stream
 
     def _stream(self, path: str, last: str | None) -> Iterator[ServerEvent | None]:
-        """The events; before them None, once the server has answered."""
+        """None once the server has answered, then the events."""
         headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": last})
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0)
         try:

@@ -1,14 +1,19 @@
-"""What the four command-line programs have in common: exit codes, options, and how they say what is wrong."""
+"""What the four command-line programs share: exit codes, options, error messages, and a connection to the ledger."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import orjson
 import typer
 
 from .environment import InvalidSettings, read_settings
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 FAILED, USAGE, AWAY = 1, 2, 3
 NOT_MIGRATED = "the database is not migrated: run `taskyard-api migrate`."
@@ -49,11 +54,39 @@ def print_json(value: Any) -> None:
 
 
 def settings_or_exit(program: str, **overrides: Any) -> Settings:
-    """The settings, `overrides` (from flags; None: not given) over the environment.
+    """The settings; `overrides` (from flags; None: not given) win over the environment.
 
-    Ends the program with 2 and one line that names the variable where one is wrong.
+    Where a setting is wrong, ends the program with 2 and one line that names the variable.
     """
     try:
         return read_settings(**overrides)
     except InvalidSettings as e:
         fail(program, str(e), USAGE)
+
+
+@contextmanager
+def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
+    """An engine with one connection, for a command of `program`.
+
+    Ends the program with 3 where PostgreSQL is away, and with 1 where it is not migrated or refuses a statement.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    from .domain.errors import LedgerUnavailable
+    from .store.engines import engine_of
+    from .store.sqlstates import Meaning, meaning
+
+    engine = engine_of(settings, program, serves=["the command"])
+    try:
+        yield engine
+    except (DBAPIError, LedgerUnavailable) as e:
+        said = str(getattr(e, "orig", e)).splitlines()[0]
+        match meaning(e):
+            case Meaning.AWAY:
+                fail(program, f"PostgreSQL does not answer: {said}", AWAY)
+            case Meaning.NOT_MIGRATED:
+                fail(program, NOT_MIGRATED, FAILED)
+            case _:  # the account lacks a right, above all
+                fail(program, f"PostgreSQL refuses: {said}", FAILED)
+    finally:
+        engine.dispose()

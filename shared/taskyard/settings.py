@@ -1,7 +1,7 @@
 """One frozen `Settings`, read from the environment once (`environment.py`), by the composition root of each service.
 
-Every setting is `TASKYARD_<NAME>`; some also answer to the plain names of the systems that came before
-(`DATABASE_URL`, `REDIS_URL`, `CELERY_WORKER_CONCURRENCY`, ...).
+Every setting is `TASKYARD_<NAME>`. Some are also read from the plain names that earlier systems used (`DATABASE_URL`,
+`REDIS_URL`, `CELERY_WORKER_CONCURRENCY`, ...).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
+    AliasGenerator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationInfo,
@@ -30,23 +32,37 @@ from .domain.queues import check_queue_name
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 _DAY_SECONDS = 86_400.0
-# As redis-py calls them.
+# The setting, and redis-py's name for it.
 _TLS_FILES = {"redis_ca_file": "ssl_ca_certs", "redis_cert_file": "ssl_certfile", "redis_key_file": "ssl_keyfile"}
-# Browsers send no path, no capitals, and no port that goes without saying.
+# As browsers send it: no path, no capitals, no default port.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
 def _names(name: str, *older: str) -> Any:
+    """The variables that a setting is read from, the first that is set."""
     return AliasChoices(f"TASKYARD_{name}", *older)
 
 
+def _own_name(field: str) -> Any:
+    return _names(field.upper())
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 _secret = partial(Field, repr=False)
-_CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+_CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True, allow_inf_nan=False
+        alias_generator=AliasGenerator(validation_alias=_own_name),
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     # Servers
@@ -54,70 +70,55 @@ class Settings(BaseSettings):
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
         validation_alias=_names("DATABASE_URL", "DATABASE_URL"),
     )
-    # Before the address, which takes them up.
-    redis_ca_file: Path | None = Field(default=None, validation_alias=_names("REDIS_CA_FILE"))
-    redis_cert_file: Path | None = Field(default=None, validation_alias=_names("REDIS_CERT_FILE"))
-    redis_key_file: Path | None = Field(default=None, validation_alias=_names("REDIS_KEY_FILE"))
-    redis_sentinel_password: SecretStr | None = _secret(
-        default=None, validation_alias=_names("REDIS_SENTINEL_PASSWORD")
-    )
+    # Before redis_url, whose validator puts them into the address.
+    redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
+    redis_sentinel_password: SecretStr | None = _secret(default=None)
     redis_url: SecretStr = _secret(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_names("REDIS_URL", "REDIS_URL")
     )
-    db_pool_size: int = Field(default=10, ge=1, le=200, validation_alias=_names("DB_POOL_SIZE"))
-    db_statement_timeout_seconds: float = Field(
-        default=30.0, ge=0.001, le=_DAY_SECONDS, validation_alias=_names("DB_STATEMENT_TIMEOUT_SECONDS")
-    )
-    redis_max_connections: int = Field(default=50, ge=2, validation_alias=_names("REDIS_MAX_CONNECTIONS"))
-    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$", validation_alias=_names("NAMESPACE"))
+    db_pool_size: int = Field(default=10, ge=1, le=200)
+    db_statement_timeout_seconds: float = Field(default=30.0, ge=0.001, le=_DAY_SECONDS)
+    redis_max_connections: int = Field(default=50, ge=2)
+    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
 
-    # What runs
-    queues: _CommaSeparated = Field(default=DEFAULT_QUEUES, validation_alias=_names("QUEUES"))
-    task_modules: _CommaSeparated = Field(default=(), validation_alias=_names("TASK_MODULES"))
-    diagnostics: bool = Field(default=False, validation_alias=_names("DIAGNOSTICS"))
+    # Tasks
+    queues: _CommaSeparated = DEFAULT_QUEUES
+    task_modules: _CommaSeparated = ()
+    diagnostics: bool = False
     failpoints: _CommaSeparated = Field(
         default=(),
-        description="Places where processes die, for tests of what survives that; needs TASKYARD_DIAGNOSTICS.",
-        validation_alias=_names("FAILPOINTS"),
+        description="Places where processes kill themselves, for tests; needs TASKYARD_DIAGNOSTICS.",
     )
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = _secret(
-        default=(), validation_alias=_names("SECRET_KEYS")
-    )
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = _secret(default=())
     task_timeout_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, validation_alias=_names("TASK_TIMEOUT_HOURS", "TASK_TIMEOUT_HOURS")
     )
-    crash_limit: int = Field(default=3, ge=1, validation_alias=_names("CRASH_LIMIT"))
+    crash_limit: int = Field(default=3, ge=1)
     replay_per_second: float = Field(
         default=50.0,
         ge=0.1,
         le=10_000,
-        description="Dead letters that are retried together go one after the other, so many a second.",
-        validation_alias=_names("REPLAY_PER_SECOND"),
+        description="How many of the dead letters that are retried together are queued per second.",
     )
-    storage_dir: Path = Field(default=Path(".taskyard/storage"), validation_alias=_names("STORAGE_DIR"))
+    storage_dir: Path = Path(".taskyard/storage")
     temp_dir: Path = Field(default=Path("temp"), validation_alias=_names("TEMP_DIR", "TEMP_DIR"))
 
-    # Api
-    api_host: str = Field(default="127.0.0.1", validation_alias=_names("API_HOST"))
-    api_port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("API_PORT"))
-    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, validation_alias=_names("MAX_UPLOAD_BYTES"))
-    rate_limit_per_second: float = Field(
-        default=0.0,
-        ge=0,
-        description="Requests a second and key; 0: none.",
-        validation_alias=_names("RATE_LIMIT_PER_SECOND"),
-    )
-    cors_origins: _CommaSeparated = Field(default=(), validation_alias=_names("CORS_ORIGINS"))
-    trusted_proxies: _CommaSeparated = Field(default=(), validation_alias=_names("TRUSTED_PROXIES"))
-    support_url: str | None = Field(default=None, validation_alias=_names("SUPPORT_URL"))
-    bootstrap_key: SecretStr | None = _secret(default=None, validation_alias=_names("BOOTSTRAP_KEY"))
+    # API
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1)
+    rate_limit_per_second: float = Field(default=0.0, ge=0, description="Requests per second and key; 0: no limit.")
+    cors_origins: _CommaSeparated = ()
+    trusted_proxies: _CommaSeparated = ()
+    support_url: str | None = None
+    bootstrap_key: SecretStr | None = _secret(default=None)
 
     # Worker
-    worker_queues: _CommaSeparated = Field(default=(), validation_alias=_names("WORKER_QUEUES"))
+    worker_queues: _CommaSeparated = ()
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
-        default=ProcessRange(2, 2),
-        description="N, or MIN:MAX for as many as have work.",
-        validation_alias=_names("WORKER_PROCESSES"),
+        default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
     )
     worker_threads: int = Field(
         default=4,
@@ -131,62 +132,33 @@ class Settings(BaseSettings):
         description="0: no limit.",
         validation_alias=_names("MAX_TASKS_PER_CHILD", "CELERY_WORKER_MAX_TASKS_PER_CHILD"),
     )
-    max_memory_per_child_mb: int = Field(
-        default=0, ge=0, description="0: no limit.", validation_alias=_names("MAX_MEMORY_PER_CHILD_MB")
-    )
-    cancel_grace_seconds: float = Field(
-        default=10.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("CANCEL_GRACE_SECONDS")
-    )
-    drain_seconds: float = Field(default=30.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("DRAIN_SECONDS"))
-    smtp_host: str | None = Field(default=None, validation_alias=_names("SMTP_HOST"))
-    smtp_port: int = Field(default=587, ge=1, le=65535, validation_alias=_names("SMTP_PORT"))
-    smtp_user: str | None = Field(default=None, validation_alias=_names("SMTP_USER"))
-    smtp_password: SecretStr | None = _secret(default=None, validation_alias=_names("SMTP_PASSWORD"))
-    smtp_security: str = Field(
-        default="starttls", pattern="^(none|starttls|tls)$", validation_alias=_names("SMTP_SECURITY")
-    )
-    smtp_timeout_seconds: float = Field(
-        default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("SMTP_TIMEOUT_SECONDS")
-    )
-    mail_from: str = Field(default="Taskyard <taskyard@localhost>", validation_alias=_names("MAIL_FROM"))
+    max_memory_per_child_mb: int = Field(default=0, ge=0, description="0: no limit.")
+    cancel_grace_seconds: float = Field(default=10.0, gt=0, le=_DAY_SECONDS)
+    drain_seconds: float = Field(default=30.0, gt=0, le=_DAY_SECONDS)
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = _secret(default=None)
+    smtp_security: str = Field(default="starttls", pattern="^(none|starttls|tls)$")
+    smtp_timeout_seconds: float = Field(default=20.0, gt=0, le=_DAY_SECONDS)
+    mail_from: str = "Taskyard <taskyard@localhost>"
 
-    # Lives and leases
-    heartbeat_seconds: float = Field(default=5.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("HEARTBEAT_SECONDS"))
-    worker_lease_seconds: float = Field(
-        default=20.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("WORKER_LEASE_SECONDS")
-    )
-    leader_lease_seconds: float = Field(
-        default=3.0, gt=0, le=_DAY_SECONDS, validation_alias=_names("LEADER_LEASE_SECONDS")
-    )
+    # Heartbeats and leases
+    heartbeat_seconds: float = Field(default=5.0, gt=0, le=_DAY_SECONDS)
+    worker_lease_seconds: float = Field(default=20.0, gt=0, le=_DAY_SECONDS)
+    leader_lease_seconds: float = Field(default=3.0, gt=0, le=_DAY_SECONDS)
 
-    # Watching
+    # Logs, metrics, health
     app_env: str = Field(default="development", validation_alias=_names("APP_ENV", "APP_ENV"))
     log_level: str = Field(default="info", validation_alias=_names("LOG_LEVEL", "LOG_LEVEL"))
-    log_format: str = Field(default="auto", pattern="^(auto|json|console)$", validation_alias=_names("LOG_FORMAT"))
-    metrics_host: str = Field(default="127.0.0.1", validation_alias=_names("METRICS_HOST"))
-    metrics_port: int = Field(
-        default=9000, ge=0, le=65535, description="0: a free port.", validation_alias=_names("METRICS_PORT")
-    )
-
-    health_file: Path | None = Field(default=None, validation_alias=_names("HEALTH_FILE"))
+    log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(default=9000, ge=0, le=65535, description="0: a free port.")
+    health_file: Path | None = None
 
     # The CLI, as a client of the API
-    url: str = Field(default="http://127.0.0.1:8000", validation_alias=_names("URL"))
-    api_key: SecretStr | None = _secret(default=None, validation_alias=_names("API_KEY"))
-
-    @field_validator(
-        "queues",
-        "task_modules",
-        "failpoints",
-        "cors_origins",
-        "trusted_proxies",
-        "worker_queues",
-        "secret_keys",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    url: str = "http://127.0.0.1:8000"
+    api_key: SecretStr | None = _secret(default=None)
 
     @field_validator("queues", "worker_queues")
     @classmethod
@@ -206,15 +178,15 @@ class Settings(BaseSettings):
     @classmethod
     def _failpoints(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if value and not info.data.get("diagnostics"):
-            raise ValueError("needs TASKYARD_DIAGNOSTICS, which no service that matters should have")
-        failpoints.parse(value)  # raises ValueError, with words
+            raise ValueError("needs TASKYARD_DIAGNOSTICS, which is not for production")
+        failpoints.parse(value)  # raises ValueError
         return value
 
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
-            ipaddress.ip_network(address, strict=False)  # raises ValueError, with words
+            ipaddress.ip_network(address, strict=False)  # raises ValueError
         return value
 
     @field_validator("cors_origins")
@@ -240,7 +212,7 @@ class Settings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
-        parts = urlsplit(value)  # raises ValueError for brackets that do not fit
+        parts = urlsplit(value)  # raises ValueError for unbalanced brackets
         if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isascii():
             raise ValueError("must be the address of the API: http://host:port")
         addresses.check_port(value.partition("://")[2])
@@ -272,7 +244,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        """With the files for TLS and the Sentinels' password in its query."""
+        """The address, with the TLS files and the Sentinels' password in its query."""
         url = addresses.redis_url(value.get_secret_value())
         query = {name: str(info.data[field]) for field, name in _TLS_FILES.items() if info.data.get(field)}
         if password := info.data.get("redis_sentinel_password"):
@@ -280,7 +252,7 @@ class Settings(BaseSettings):
         return SecretStr(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}") if query else value
 
     @model_validator(mode="after")
-    def _redis_options_have_a_use(self) -> Settings:
+    def _redis_options_apply(self) -> Settings:
         scheme = self.redis_url.get_secret_value().partition("://")[0]
         for field in _TLS_FILES:
             if getattr(self, field) is not None and not scheme.startswith("rediss"):
@@ -292,21 +264,29 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _lease_outlives_beats(self) -> Settings:
+    def _lease_outlives_heartbeats(self) -> Settings:
         if self.worker_lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS")
         return self
 
     @model_validator(mode="after")
-    def _no_login_in_the_clear(self) -> Settings:
+    def _logins_are_encrypted(self) -> Settings:
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("TASKYARD_SMTP_SECURITY must be starttls or tls where TASKYARD_SMTP_USER is set")
         return self
 
     @property
     def failpoints_dir(self) -> Path:
-        """Where a failpoint leaves word that it was reached."""
+        """Where failpoints leave the marks that they were reached."""
         return self.temp_dir / "failpoints"
+
+    @property
+    def db_statement_timeout(self) -> timedelta:
+        return timedelta(seconds=self.db_statement_timeout_seconds)
+
+    @property
+    def worker_lease(self) -> timedelta:
+        return timedelta(seconds=self.worker_lease_seconds)
 
     @property
     def task_life(self) -> timedelta:

@@ -1,11 +1,14 @@
-"""Promises about the code itself: modules stay short, and importing one does nothing."""
+"""Promises about the code itself: modules and constructors stay short, objects are complete once constructed, and
+importing a module does nothing."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,10 @@ PACKAGES = {
     "taskyard_scheduler": ROOT / "services/scheduler",
     "taskyard_dev": ROOT / "devstack",
 }
-LONGEST = 400
+LONGEST = 300
+LONGEST_INIT = 39  # lines, with the signature
+# Where the parts of a process are made and handed to each other.
+COMPOSITION_ROOTS = {"composition.py", "service.py", "jobs.py", "server.py"}
 # Alembic runs these itself: the one is a script, the others are made by its generator.
 MIGRATIONS = Path("taskyard/store/migrations")
 
@@ -30,11 +36,122 @@ def modules(package: str) -> list[Path]:
     return [path for path in found if not path.is_relative_to(MIGRATIONS)]
 
 
+def trees(package: str) -> Iterator[tuple[Path, ast.Module]]:
+    for path in modules(package):
+        yield path, ast.parse((PACKAGES[package] / path).read_text("utf-8"))
+
+
+def constructors(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The `__init__` of every class, nested ones too, after the name of its class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+                    yield node.name, member
+
+
+def too_long(tree: ast.Module) -> list[str]:
+    """Constructors with more lines than LONGEST_INIT."""
+    lengths = {name: (init.end_lineno or 0) - init.lineno + 1 for name, init in constructors(tree)}
+    return [f"{name}: {lines} lines" for name, lines in lengths.items() if lines > LONGEST_INIT]
+
+
+def declared_without_value(tree: ast.Module) -> list[str]:
+    """Attributes that an `__init__` declares and leaves for others to set: `self.x: T` without a value."""
+    return [
+        f"{name}: {ast.unparse(node)}"
+        for name, init in constructors(tree)
+        for node in ast.walk(init)
+        if isinstance(node, ast.AnnAssign) and node.value is None and isinstance(node.target, ast.Attribute)
+    ]
+
+
+def wired_afterwards(tree: ast.Module) -> list[str]:
+    """Assignments to an attribute of any object but `self`."""
+    targets: list[ast.expr] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign():
+                targets += node.targets
+            case ast.AnnAssign() | ast.AugAssign() | ast.For() | ast.AsyncFor() | ast.NamedExpr():
+                targets.append(node.target)
+            case ast.withitem(optional_vars=ast.expr() as target):
+                targets.append(target)
+            case ast.Call(func=ast.Name(id="setattr"), args=[ast.expr() as owner, *_]):
+                targets.append(ast.Attribute(owner, "setattr", ast.Store()))
+    return [
+        ast.unparse(node)
+        for target in targets
+        for node in ast.walk(target)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    ]
+
+
 @pytest.mark.parametrize("package", PACKAGES)
-def test_modules_are_short_enough_to_be_read_at_once(package: str) -> None:
+def test_no_module_is_longer_than_300_lines(package: str) -> None:
     lengths = {str(path): len((PACKAGES[package] / path).read_text("utf-8").splitlines()) for path in modules(package)}
     assert lengths
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_constructor_has_fewer_than_40_lines(package: str) -> None:
+    found = {str(path): too_long(tree) for path, tree in trees(package)}
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_constructors_leave_no_attribute_without_a_value(package: str) -> None:
+    found = {str(path): declared_without_value(tree) for path, tree in trees(package)}
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_composition_roots_pass_collaborators_in_instead_of_setting_them_afterwards(package: str) -> None:
+    found = {str(path): wired_afterwards(tree) for path, tree in trees(package) if path.name in COMPOSITION_ROOTS}
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+def test_every_service_has_a_composition_root() -> None:
+    """The test above looks at modules that exist."""
+    for package in ("taskyard_api", "taskyard_worker", "taskyard_scheduler", "taskyard_dev"):
+        assert COMPOSITION_ROOTS & {path.name for path in modules(package)}, package
+
+
+def test_the_check_of_constructors_sees_a_long_one() -> None:
+    def class_with(lines: int) -> ast.Module:
+        body = "\n".join("        self.a = 1" for _ in range(lines - 2))
+        return ast.parse(f"class Part:\n    def __init__(\n        self) -> None:\n{body}\n")
+
+    assert too_long(class_with(39)) == []
+    assert too_long(class_with(40)) == ["Part: 40 lines"]
+
+
+def test_the_check_of_constructors_sees_an_attribute_without_a_value() -> None:
+    source = "class Part:\n    def __init__(self) -> None:\n        self.a: int = 1\n        self.b: int\n"
+    assert declared_without_value(ast.parse(source)) == ["Part: self.b: int"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "broker.lane = lane",
+        "broker.lane: Lane = lane",
+        "broker.count += 1",
+        "self.broker.lane = lane",
+        "a, broker.lane = lane",
+        "setattr(broker, 'lane', lane)",
+    ],
+)
+def test_the_check_of_composition_roots_sees_wiring_after_construction(line: str) -> None:
+    assert len(wired_afterwards(ast.parse(line))) == 1
+
+
+@pytest.mark.parametrize("line", ["self.lane = lane", "lane = broker.lane", "lanes[broker.name] = lane"])
+def test_the_check_of_composition_roots_lets_other_assignments_pass(line: str) -> None:
+    assert wired_afterwards(ast.parse(line)) == []
 
 
 _IMPORT = """
@@ -82,7 +199,7 @@ class Watched(dict):
         return super().__contains__(key)
 
     def reader(self):
-        # Whoever asks, not whoever imported a library that asks.
+        # The module that asks, not one that imported a library which asks.
         frame = sys._getframe(2)
         while frame and frame.f_globals.get("__name__") in {"__main__", "os"}:
             frame = frame.f_back
@@ -121,7 +238,7 @@ def test_importing_a_module_touches_no_server_no_file_and_no_environment(package
     assert not list(tmp_path.iterdir())
 
 
-def test_the_watch_does_see_who_does_something_when_imported(tmp_path: Path) -> None:
+def test_the_check_of_imports_sees_what_an_import_does(tmp_path: Path) -> None:
     """The test above can fail."""
     bad = tmp_path / "taskyard_bad.py"
     bad.write_text(
@@ -152,8 +269,8 @@ def test_the_watch_does_see_who_does_something_when_imported(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("package", ["taskyard_api", "taskyard_worker", "taskyard_scheduler"])
-def test_whoever_publishes_gives_up_soon(package: str) -> None:
-    """Redis slow is not Redis down: publishers come from `make_publisher`, which bounds their sockets."""
+def test_publishers_come_from_make_publisher_which_bounds_their_sockets(package: str) -> None:
+    """A slow Redis must not hold up what publishes to it."""
     made = re.compile(r"\bPublisher\(")
     own = [str(path) for path in modules(package) if made.search((PACKAGES[package] / path).read_text("utf-8"))]
     assert own == []

@@ -14,7 +14,7 @@ import pytest
 
 from taskyard_dev import processes
 from taskyard_dev.console import Console
-from taskyard_dev.service import Backoff, Service
+from taskyard_dev.service import Restarts, Service
 
 NO_HURRY = threading.Event()
 
@@ -84,17 +84,17 @@ def test_one_that_ends_is_started_again_and_it_says_why(started: Started) -> Non
     assert any("was killed by SIGKILL; starting it again in 0.5 s" in line for line in started.lines())
 
 
-def test_the_pauses_grow_to_half_a_minute_and_begin_anew_for_who_ran_well() -> None:
+def test_pauses_grow_to_half_a_minute_and_start_over_after_a_stable_run() -> None:
     now = 0.0
-    backoff = Backoff(clock=lambda: now)
+    restarts = Restarts(clock=lambda: now)
     pauses = []
     for _ in range(8):
-        backoff.began()
-        pauses.append(backoff.next_pause().total_seconds())
+        restarts.began()
+        pauses.append(restarts.next_pause().total_seconds())
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    backoff.began()
+    restarts.began()
     now += 61
-    assert backoff.next_pause().total_seconds() == 0.5
+    assert restarts.next_pause().total_seconds() == 0.5
 
 
 def test_it_may_finish_what_it_does_before_it_stops(started: Started, tmp_path: Path) -> None:

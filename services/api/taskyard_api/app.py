@@ -1,9 +1,8 @@
-"""The application: wiring only. Collaborators are made by the composition root (cli.py) and passed in."""
+"""The application: routes, resources and middleware. The composition root makes the collaborators."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import falcon
@@ -11,16 +10,29 @@ import falcon.asgi
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.settings import Settings
 
 from . import openapi, problems
 from .admission import Admission
 from .gate import Gate
 from .health import Health
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
+from .lifespan import Lifespan
 from .live import Live
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, dead_letters, documents, events, fleet, health, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    dead_letters,
+    documents,
+    events,
+    fleet,
+    health,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+)
 from .streams import Streams
 from .submission import Submission
 from .translation import Translations
@@ -30,44 +42,39 @@ from .views import TaskViews
 
 @dataclass(frozen=True, kw_only=True)
 class Collaborators:
-    """Everything the application leans on."""
+    """What the resources are made of."""
 
     catalogue: Catalogue
     admission: Admission
     submission: Submission
     dispatcher: Dispatcher
-    ledger: Ledger
+    ledger: LedgerPool
     live: Live
     streams: Streams
     health: Health
     files: Files
-    gate: Gate
-    lifespan: Any
-    task_life: timedelta
-    replay_per_second: float
-    worker_lease: timedelta
-    support_url: str | None = None
-    cors_origins: tuple[str, ...] = ()
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
-    """A cache must not give one origin's answer to another, nor to one that is let in the answer without leave."""
+    """Answers differ by origin, allowed or not: caches have to keep them apart."""
 
     def process_response(self, req: Any, resp: Any, resource: object, req_succeeded: bool) -> None:
         super().process_response(req, resp, resource, req_succeeded)
         resp.append_header("Vary", "Origin")
 
 
-def create_app(c: Collaborators) -> falcon.asgi.App[Request, falcon.asgi.Response]:
-    middleware: list[Any] = [c.gate, c.lifespan]
-    if c.cors_origins:
+def create_app(
+    c: Collaborators, settings: Settings, gate: Gate, lifespan: Lifespan
+) -> falcon.asgi.App[Request, falcon.asgi.Response]:
+    middleware: list[Any] = [gate, lifespan]
+    if settings.cors_origins:
         exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
-        middleware.append(_Cors(allow_origins=c.cors_origins, expose_headers=exposed))
+        middleware.append(_Cors(allow_origins=settings.cors_origins, expose_headers=exposed))
     app = falcon.asgi.App(request_type=Request, middleware=middleware)
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(falcon.HTTPError, problems.answer)
     app.add_error_handler(Exception, problems.answer)
-    for path, resource in _resources(c).items():
+    for path, resource in _resources(c, settings).items():
         app.add_route(path, resource)
     app.add_route(documents.PATH, documents.OpenApi(openapi.document(ROUTES)))
     return app
@@ -79,8 +86,8 @@ ROUTES: dict[str, type] = {
     "/api/v1/tasks/{task_id}": tasks.OneTask,
     "/api/v1/tasks/{task_id}/status": tasks.TaskStatus,
     "/api/v1/tasks/{task_id}/events": events.TaskEvents,
-    "/api/v1/tasks/{task_id}/cancel": tasks.TaskCancel,
-    "/api/v1/tasks/{task_id}/retry": tasks.TaskRetry,
+    "/api/v1/tasks/{task_id}/cancel": task_actions.TaskCancel,
+    "/api/v1/tasks/{task_id}/retry": task_actions.TaskRetry,
     "/api/v1/events": events.Events,
     "/api/v1/task-types": task_types.TaskTypes,
     "/api/v1/task-types/{name}": task_types.OneTaskType,
@@ -112,25 +119,25 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
     return {**found, ("GET", documents.PATH): frozenset({200})}
 
 
-def _resources(c: Collaborators) -> dict[str, object]:
-    shown, translations = TaskViews(c.support_url), Translations()
+def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
+    shown, translations = TaskViews(settings.support_url), Translations()
     types = task_types.TaskTypes(c.catalogue)
     handling = dead_letters.Handling(c.ledger, c.dispatcher, shown)
-    queues = fleet.Queues(c.ledger, lease=c.worker_lease)
-    workers = fleet.Workers(c.ledger, lease=c.worker_lease)
+    queues = fleet.Queues(c.ledger, lease=settings.worker_lease)
+    workers = fleet.Workers(c.ledger, lease=settings.worker_lease)
     made: list[object] = [
         tasks.Tasks(c.admission, c.submission, c.ledger, shown, translations),
         tasks.TaskBatch(c.admission, c.submission, c.ledger),
         tasks.OneTask(c.ledger, c.live, shown, translations),
         tasks.TaskStatus(c.ledger, translations),
         events.TaskEvents(c.ledger, c.streams, translations),
-        tasks.TaskCancel(c.ledger, c.dispatcher),
-        tasks.TaskRetry(c.ledger, c.dispatcher, shown, life=c.task_life),
+        task_actions.TaskCancel(c.ledger, c.dispatcher),
+        task_actions.TaskRetry(c.ledger, c.dispatcher, shown, life=settings.task_life),
         events.Events(c.live, c.streams),
         types,
         task_types.OneTaskType(types),
         dead_letters.DeadLetters(c.ledger, shown, translations),
-        dead_letters.Retry(handling, life=c.task_life, per_second=c.replay_per_second),
+        dead_letters.Retry(handling, life=settings.task_life, per_second=settings.replay_per_second),
         dead_letters.Discard(handling),
         queues,
         fleet.OneQueue(queues),

@@ -17,7 +17,7 @@ from taskyard.domain.api_keys import digest_of, prefix_of
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store import api_keys
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
 
 # A revocation works within this time.
@@ -90,7 +90,7 @@ class Keys:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerPool,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

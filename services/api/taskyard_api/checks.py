@@ -1,4 +1,4 @@
-"""`taskyard-api check`: is everything there that the service needs?"""
+"""`taskyard-api check`: whether the service would find everything that it needs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from datetime import timedelta
 import redis
 
 from taskyard.broker.connect import make_redis
-from taskyard.catalogue.secrets import Cipher, SecretsUnreadable
+from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import ledger, migrate
+from taskyard.store.engines import engine_of
 
-from .composition import catalogue_of
+from .composition import catalogue_of, cipher_of
+
+_PATIENCE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ def check(settings: Settings) -> list[Check]:
 def _settings(settings: Settings) -> Check:
     try:
         types = catalogue_of(settings)
-        cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+        cipher = cipher_of(settings)
     except (ValueError, SecretsUnreadable) as e:
         return Check("settings", ok=False, says=str(e))
     keys = "secret parameters can be stored" if cipher.has_keys else "TASKYARD_SECRET_KEYS is not set"
@@ -39,9 +42,7 @@ def _settings(settings: Settings) -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    engine = ledger.make_engine(
-        settings.database_url.get_secret_value(), pool_size=1, connect_timeout=timedelta(seconds=3)
-    )
+    engine = engine_of(settings, "taskyard-api check", serves=["the check"], connect_timeout=_PATIENCE)
     try:
         found, usable = ledger.run(engine, lambda conn: (migrate.current(conn), migrate.is_usable(conn)))
     except LedgerUnavailable as e:
@@ -55,7 +56,7 @@ def _database(settings: Settings) -> Check:
 
 
 def _redis(settings: Settings) -> Check:
-    client = make_redis(settings.redis_url.get_secret_value(), socket_timeout=timedelta(seconds=3))
+    client = make_redis(settings.redis_url.get_secret_value(), socket_timeout=_PATIENCE)
     try:
         client.ping()
     except redis.RedisError as e:

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from taskyard.commands import AWAY, FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, print_json, typer_app
+from taskyard.commands import (
+    AWAY,
+    FAILED,
+    USAGE,
+    AsJson,
+    DatabaseUrl,
+    LogLevel,
+    command_engine,
+    print_json,
+    typer_app,
+)
 
 from . import keys_cli, program
 
@@ -96,27 +106,14 @@ def openapi(log_level: LogLevel = None) -> None:
 @app.command(epilog="Examples:\n\n  taskyard-api migrate\n\n  taskyard-api migrate --json")
 def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Bring the database to the newest schema; harmless when repeated or run twice at a time."""
-    from sqlalchemy.exc import DBAPIError, OperationalError
-
-    from taskyard.domain.errors import LedgerUnavailable
     from taskyard.lifecycle.workers import ensure_queues
     from taskyard.store import ledger
     from taskyard.store import migrate as migrations
 
     settings = program.begin(database_url=database_url, log_level=log_level)
-    url = settings.database_url.get_secret_value()
-    engine = ledger.make_engine(url, pool_size=1)
-    try:
-        revision = migrations.upgrade(url)
+    with command_engine(program.NAME, settings) as engine:
+        revision = migrations.upgrade(settings.database_url.get_secret_value())
         ledger.run(engine, lambda conn: ensure_queues(conn, settings.queues))
-    except OperationalError as e:
-        program.fail(f"PostgreSQL does not answer: {str(e.orig).splitlines()[0]}", AWAY)
-    except LedgerUnavailable as e:
-        program.fail(f"PostgreSQL does not answer: {e}", AWAY)
-    except DBAPIError as e:  # an account that may not make tables, above all
-        program.fail(f"PostgreSQL refuses: {str(e.orig).splitlines()[0]}", FAILED)
-    finally:
-        engine.dispose()
     if as_json:
         print_json({"revision": revision})
     else:

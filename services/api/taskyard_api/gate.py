@@ -1,4 +1,4 @@
-"""The gate every request goes through: ids, key, scope, rate, accepted forms; and what is counted on the way out."""
+"""The middleware that every request passes: ids, key, scope, rate limit, accepted media types, metrics."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import structlog
 
 from .auth import Keys, Scope
 from .limits import RateLimit
-from .meters import Meters
+from .meters import RequestMeters
 from .operations import Operation, operations_of
 from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticated
 from .requests import Networks, Request, client_address
 
 log = structlog.get_logger(__name__)
 
-
-# What these allow is written down in the audit log, with the address it came from.
+# Calls of these scopes may be recorded in the audit log, with the caller's address.
 _AUDITED = frozenset({Scope.MANAGE, Scope.ADMIN})
 
 
 class Gate:
     """Falcon middleware."""
 
-    def __init__(self, keys: Keys, rate: RateLimit, meters: Meters, trusted: Networks = ()) -> None:
+    def __init__(self, keys: Keys, rate: RateLimit, meters: RequestMeters, trusted: Networks = ()) -> None:
         self._keys = keys
         self._rate = rate
         self._meters = meters
@@ -93,13 +92,13 @@ class Gate:
 
 
 def _refuse_query(req: Request) -> None:
-    """A parameter that nobody reads was meant to do something. Raises Invalid."""
+    """An unknown parameter is a mistake, not something to ignore. Raises Invalid."""
     if req.params:
         raise Invalid([Fault(f"?{name}", "This call takes no query parameters.") for name in req.params])
 
 
 def _check_accept(req: Request, declared: Operation) -> None:
-    """A file is sent as what it is; for the rest the caller has to accept one of the forms there are."""
+    """Files are sent with their own type; for everything else the caller has to accept what is declared."""
     forms = declared.media_types
     if "application/octet-stream" in forms:
         return

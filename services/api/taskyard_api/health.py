@@ -18,7 +18,7 @@ from taskyard.store import fleet, migrate
 from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
-from .ledger import Ledger, NotMigrated
+from .ledger_pool import LedgerPool, NotMigrated
 from .resources.fleet import worker
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ _WATCH_SECONDS = 5.0
 class Health:
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerPool,
         client: redis.asyncio.Redis,
         *,
         lease: timedelta,

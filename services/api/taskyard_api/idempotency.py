@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from taskyard.lifecycle import keyed
 from taskyard.lifecycle.keyed import IdempotencyKey, StoredAnswer
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .refusals import Fault, Invalid
 from .requests import Request
 
@@ -48,7 +48,7 @@ def replay(resp: falcon.asgi.Response, answer: StoredAnswer) -> None:
         resp.set_header("Idempotency-Replayed", "true")
 
 
-async def answered_before(ledger: Ledger, key: IdempotencyKey | None, resp: falcon.asgi.Response) -> bool:
+async def answered_before(ledger: LedgerPool, key: IdempotencyKey | None, resp: falcon.asgi.Response) -> bool:
     """Gives this very request its first answer again, if it had one; for requests that would now be refused, because
     of the time that has passed or of what was changed since."""
     if key is None:
@@ -61,7 +61,7 @@ async def answered_before(ledger: Ledger, key: IdempotencyKey | None, resp: falc
 
 
 async def once(
-    ledger: Ledger,
+    ledger: LedgerPool,
     key: IdempotencyKey | None,
     resp: falcon.asgi.Response,
     work: Callable[[], Awaitable[None]],
@@ -85,7 +85,7 @@ async def once(
 
 
 async def once_with_the_change(
-    ledger: Ledger,
+    ledger: LedgerPool,
     key: IdempotencyKey | None,
     resp: falcon.asgi.Response,
     work: Callable[[Connection], StoredAnswer],
@@ -107,7 +107,7 @@ async def once_with_the_change(
 
 
 @asynccontextmanager
-async def _given_back_on_refusal(ledger: Ledger, key: IdempotencyKey) -> AsyncIterator[None]:
+async def _given_back_on_refusal(ledger: LedgerPool, key: IdempotencyKey) -> AsyncIterator[None]:
     try:
         yield
     except Exception:

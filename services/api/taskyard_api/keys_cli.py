@@ -8,11 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from sqlalchemy import Connection
-from sqlalchemy.exc import ProgrammingError
 
-from taskyard.commands import AWAY, FAILED, NOT_MIGRATED, USAGE, AsJson, DatabaseUrl, LogLevel, print_json, typer_app
+from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.domain.api_keys import ApiKey, make_key, read_key
-from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import api_keys, audit, fleet, ledger
 from taskyard.store.audit import Action, actor_here
@@ -30,16 +28,9 @@ MAX_DAYS = 36_500
 
 
 def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
-    """Exits with 3 where PostgreSQL is away, with 1 where it is not migrated."""
-    engine = ledger.make_engine(settings.database_url.get_secret_value(), pool_size=1)
-    try:
+    """`verb` in a transaction of its own."""
+    with command_engine(program.NAME, settings) as engine:
         return ledger.run_transaction(engine, verb)
-    except LedgerUnavailable as e:
-        program.fail(f"PostgreSQL does not answer: {e}", AWAY)
-    except ProgrammingError:
-        program.fail(NOT_MIGRATED, FAILED)
-    finally:
-        engine.dispose()
 
 
 @app.command(

@@ -1,18 +1,17 @@
-"""Live events: one Redis subscription for the whole process, fanned out to everybody who waits.
+"""Live events: one Redis subscription for the whole process, fanned out to all clients that follow tasks.
 
 A client that follows a task costs an entry in a dictionary: no thread, no connection. Messages are a convenience and
-may get lost, so whoever is told something reads the ledger; and all that wait are looked after with one query, once a
-second while Redis is away, and now and then while it is there.
+may get lost, so clients are only told that something happened, and read the ledger. One query looks for changes of all
+followed tasks: once a second while Redis is away, every ten seconds otherwise.
 
-The subscription is there while somebody follows, and a little longer: to read of every change of a busy platform for
-nobody is dear. So the first to follow may come before it: once Redis has confirmed it, one query tells of what happened
-until then.
+The process is subscribed while it has followers, and a little longer: receiving every change of a busy platform is
+expensive. The first follower may therefore come before the subscription. Once Redis has confirmed that, one query finds
+what happened until then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,11 +24,12 @@ import redis
 import redis.asyncio
 import structlog
 
+from taskyard.backoff import Backoff
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.tasks import FINAL
 from taskyard.store.reads import standings
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +37,9 @@ _CHECK_WHEN_AWAY_SECONDS = 1.0
 _CHECK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
-# A server that vanished without a word is noticed by an unanswered ping.
+# An unanswered ping shows that the server has vanished.
 _PING_SECONDS = 5.0
-# Who waits often waits again soon.
+# How long the subscription outlives its last follower: clients often wait again soon.
 _LINGER_SECONDS = 10.0
 _FINAL = frozenset(map(str, FINAL))
 MAX_WATCHES = 10_000
@@ -47,7 +47,7 @@ MAX_BACKLOG = 1_000
 
 
 class Watch:
-    """Somebody who follows one task. What happens while nobody looks is kept as one flag, however much it is."""
+    """A follower of one task. Changes between two calls of `changed` are kept as one flag, however many they are."""
 
     __slots__ = ("_event", "closed", "is_final", "standing", "task_id")
 
@@ -67,7 +67,7 @@ class Watch:
         self._event.set()
 
     async def changed(self, timeout_seconds: float) -> bool:
-        """Whether something happened since the last call, within the time."""
+        """Waits for a change since the last call; False where none came in time."""
         if not self._event.is_set():
             try:
                 async with asyncio.timeout(timeout_seconds):
@@ -79,7 +79,7 @@ class Watch:
 
 
 class Feed:
-    """Somebody who follows all tasks; a slow reader loses the oldest changes and is told how many."""
+    """A follower of all tasks. A slow reader loses the oldest changes and learns how many."""
 
     __slots__ = ("_event", "_wanted", "changes", "closed", "lost")
 
@@ -113,7 +113,9 @@ class Feed:
 
 
 class Live:
-    def __init__(self, client: redis.asyncio.Redis, channel: str, ledger: Ledger) -> None:
+    """The followers of this process, and the subscription that serves them."""
+
+    def __init__(self, client: redis.asyncio.Redis, channel: str, ledger: LedgerPool) -> None:
         self._client = client
         self._channel = channel
         self._ledger = ledger
@@ -122,7 +124,7 @@ class Live:
         self._feeds: set[Feed] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._followed = asyncio.Event()
-        self._followed_until = 0.0  # when the last one left
+        self._last_left_at = 0.0
         self._connected = asyncio.Event()
         self.closed = False
 
@@ -132,7 +134,7 @@ class Live:
     def close(self) -> None:
         """Ends every stream and wait; the service is stopping."""
         self.closed = True
-        for watch in self._everybody():
+        for watch in self._all_watches():
             watch.close()
         for feed in self._feeds:
             feed.close()
@@ -147,17 +149,17 @@ class Live:
 
     @contextmanager
     def watch(self, task_id: UUID) -> Iterator[Watch]:
-        """Follows a task from here on. Raises Overloaded where too many do."""
+        """Follows a task from here on. Raises Overloaded where there are too many followers."""
         self._check_room()
         watch, key = Watch(task_id), str(task_id)
         self._watches.setdefault(key, set()).add(watch)
-        self._come()
+        self._joined()
         if self.closed:
             watch.close()
         try:
             yield watch
         finally:
-            self._leave()
+            self._left()
             followers = self._watches[key]
             followers.discard(watch)
             if not followers:
@@ -165,53 +167,53 @@ class Live:
 
     @contextmanager
     def feed(self, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Feed]:
-        """Follows all tasks, from the moment Redis tells of them (`subscribed`). Raises Overloaded where too many
-        do."""
+        """Follows all tasks, from the moment that Redis sends their changes (`subscribed`). Raises Overloaded where
+        there are too many followers."""
         self._check_room()
         feed = Feed(wanted)
         self._feeds.add(feed)
-        self._come()
+        self._joined()
         if self.closed:
             feed.close()
         try:
             yield feed
         finally:
-            self._leave()
+            self._left()
             self._feeds.discard(feed)
 
     async def subscribed(self, timeout_seconds: float) -> bool:
-        """Whether Redis tells of what happens, waiting for it as long as that; for those who follow already."""
+        """Waits until Redis sends changes; False where that took too long. For callers that follow already."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._connected.wait()
         return self._connected.is_set()
 
-    def _come(self) -> None:
+    def _joined(self) -> None:
         self._count += 1
         self._followed.set()
 
-    def _leave(self) -> None:
+    def _left(self) -> None:
         self._count -= 1
         if not self._count:
             self._followed.clear()
-            self._followed_until = time.monotonic()
+            self._last_left_at = time.monotonic()
 
     def _check_room(self) -> None:
         if self._count >= MAX_WATCHES:
             raise Overloaded("Too many clients follow events.")
 
-    def _everybody(self) -> list[Watch]:
+    def _all_watches(self) -> list[Watch]:
         return [watch for followers in self._watches.values() for watch in followers]
 
     async def _listen(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             await self._followed.wait()
             try:
                 async with self._client.pubsub() as pubsub:
                     await pubsub.subscribe(self._channel)
                     await self._read(pubsub)
-                    # Before the connection is given back: who comes meanwhile waits for the next subscription.
+                    # Before the connection is returned: followers that come now wait for the next subscription.
                     self._connected.clear()
                 continue
             except (redis.RedisError, OSError) as e:
@@ -220,15 +222,14 @@ class Live:
             except Exception:
                 log.exception("live_events_failed")
             if self._connected.is_set():
-                pause = _FIRST_PAUSE_SECONDS
+                backoff.reset()
                 self._connected.clear()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(backoff.next())
 
     async def _read(self, pubsub: Any) -> None:
-        """Until nobody has followed for a while."""
+        """Hands out messages until there has been no follower for a while."""
         unanswered = False
-        while self._count or time.monotonic() - self._followed_until < _LINGER_SECONDS:
+        while self._count or time.monotonic() - self._last_left_at < _LINGER_SECONDS:
             message = await pubsub.get_message(timeout=_PING_SECONDS)
             if message is None:
                 if unanswered:
@@ -267,7 +268,7 @@ class Live:
                 log.exception("live_check_failed")
 
     async def _check(self) -> None:
-        """One query for all who wait; tells those whose task has moved on since the last look."""
+        """One query for all watches; tells those whose task has changed since the last one."""
         if not self._watches:
             return
         ids = [UUID(key) for key in self._watches]
@@ -275,9 +276,9 @@ class Live:
             found = await self._ledger.run(lambda conn: standings(conn, ids))
         except (LedgerUnavailable, Overloaded):
             return
-        for watch in self._everybody():
+        for watch in self._all_watches():
             standing = found.get(watch.task_id)
-            # None: a failover or a restore lost it. Who waits looks again, and finds that there is no such task.
+            # None: a failover or a restore lost the task. The follower reads it again and finds that.
             if standing is None or standing != watch.standing:
                 watch.standing = standing
                 watch.tell(final=standing is None or standing[0] in _FINAL)

@@ -1,4 +1,4 @@
-"""The API's own metrics. Labels come out of registries only: route templates, task types, queues, scopes."""
+"""The API's own metrics. Label values come from registries only: route templates, task types, queues, scopes."""
 
 from __future__ import annotations
 
@@ -7,48 +7,18 @@ from collections.abc import Collection, Iterable, Mapping
 from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, Metrics
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CODES = tuple(
-    str(code)
-    for code in (
-        200,
-        201,
-        202,
-        204,
-        206,
-        400,
-        401,
-        403,
-        404,
-        405,
-        406,
-        409,
-        413,
-        415,
-        416,
-        422,
-        429,
-        500,
-        503,
-    )
-)
+CODES = tuple(map(str, (200, 201, 202, 204, 206, 400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422, 429, 500, 503)))
 AUTH_FAILURES = ("missing_key", "invalid_key", "revoked_key", "expired_key")
 RESULTS = ("accepted", "refused", "unavailable")
 
 
-class Meters:
-    """`routes` are the statuses by (method, template), `tasks` (queue, type): what exists from the start, at 0."""
+class RequestMeters:
+    """What is counted of all requests. `routes` are the statuses by (method, template): their series exist from the
+    start, at 0."""
 
     def __init__(
-        self,
-        metrics: Metrics,
-        *,
-        routes: Mapping[tuple[str, str], Collection[int]] | None = None,
-        tasks: Iterable[tuple[str, str]] = (),
-        queues: Collection[str] = (),
-        scopes: Collection[str] = (),
+        self, metrics: Metrics, *, routes: Mapping[tuple[str, str], Collection[int]], scopes: Iterable[str]
     ) -> None:
-        routes, tasks = routes or {}, list(tasks)
-        self._home = {name: queue for queue, name in tasks}
         templates = sorted({template for _, template in routes})
         self._requests = metrics.counters(
             "http_requests_total",
@@ -66,21 +36,38 @@ class Meters:
         self.in_progress = metrics.gauge(
             "http_requests_in_progress", "Requests that are being answered.", mode="livesum"
         )
-        self.submitted = metrics.counters(
-            "tasks_submitted_total",
-            "Tasks callers asked for, by what came of it.",
-            {"queue": queues, "task": [name for _, name in tasks], "result": RESULTS},
-            known=[(queue, name, result) for queue, name in tasks for result in RESULTS],
-        )
         self.auth_failures = metrics.counters(
             "auth_failures_total", "Requests without a good key.", {"reason": AUTH_FAILURES}
         )
         self.rate_limited = metrics.counters(
             "rate_limited_total",
             "Requests over their key's rate, by the scope of the call.",
-            {"scope": scopes},
+            {"scope": [str(scope) for scope in scopes]},
         )
         self.sse_clients = metrics.gauge("sse_clients", "Clients that follow events live.", mode="livesum")
+
+    def answered(self, method: str, route: str | None, code: int, seconds: float) -> None:
+        where = route or OTHER
+        self._requests[method, where, _CODES.get(code, OTHER)].inc()
+        self._duration[method, where].observe(seconds)
+
+
+class SubmitMeters:
+    """What is counted of submits. `usual_queues` are those of the task types, by name: the series of a type exist from
+    the start, at 0."""
+
+    def __init__(self, metrics: Metrics, *, usual_queues: Mapping[str, str], queues: Collection[str]) -> None:
+        self._usual_queues = usual_queues
+        self._submitted = metrics.counters(
+            "tasks_submitted_total",
+            "Tasks callers asked for, by what came of it.",
+            {"queue": queues, "task": usual_queues, "result": RESULTS},
+            known=[(queue, name, result) for name, queue in usual_queues.items() for result in RESULTS],
+        )
+
+    def count(self, queue: str, name: str, result: str) -> None:
+        """One submit; `result` is one of RESULTS."""
+        self._submitted[queue, name, result].inc()
 
     def refused(self, wanted: object) -> None:
         """Counts a submit that was refused, as it was sent: it may be anything."""
@@ -89,13 +76,8 @@ class Meters:
         if not isinstance(name, str):
             name = OTHER
         if not isinstance(queue, str):
-            queue = self._home.get(name, OTHER)
-        self.submitted[queue, name, "refused"].inc()
-
-    def answered(self, method: str, route: str | None, code: int, seconds: float) -> None:
-        where = route or OTHER
-        self._requests[method, where, _CODES.get(code, OTHER)].inc()
-        self._duration[method, where].observe(seconds)
+            queue = self._usual_queues.get(name, OTHER)
+        self.count(queue, name, "refused")
 
 
 _CODES = {int(code): code for code in CODES}

@@ -26,7 +26,7 @@ from taskyard.domain.errors import (
 from taskyard.lifecycle.keyed import AnswerPending
 from taskyard.storage.interface import StorageUnavailable
 
-from .ledger import NotMigrated
+from .ledger_pool import NotMigrated
 from .refusals import (
     Invalid,
     Malformed,

@@ -1,24 +1,27 @@
-"""Which queues there are: those of the settings and the catalogue, and those in the table."""
+"""The queues that exist: those of the settings and of the task types, and those in the table."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+from taskyard.backoff import spread
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store.fleet import queue_names
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 
 _FRESH_SECONDS = 1.0
+_ENSURE_AGAIN_SECONDS = 2.0
 
 
 class KnownQueues:
-    """Names that may be submitted to. A name that isn't known is looked for in the table, at most once a second."""
+    """Names that tasks may be submitted to. An unknown name is looked up in the table, at most once a second."""
 
     def __init__(
-        self, ledger: Ledger, configured: Iterable[str], *, clock: Callable[[], float] = time.monotonic
+        self, ledger: LedgerPool, configured: Iterable[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.configured = frozenset(configured)
         self._ledger = ledger
@@ -27,7 +30,7 @@ class KnownQueues:
         self._asked_at = float("-inf")
 
     async def has(self, name: str) -> bool:
-        """Raises LedgerUnavailable where it would have to look and cannot."""
+        """Raises LedgerUnavailable where a look-up is due and PostgreSQL is away."""
         if name in self._names:
             return True
         if self._clock() - self._asked_at >= _FRESH_SECONDS:
@@ -35,11 +38,13 @@ class KnownQueues:
             self._asked_at = self._clock()
         return name in self._names
 
-    async def ensure(self) -> bool:
-        """Makes the rows of the configured queues, through which lists find live tasks; False where PostgreSQL is
-        away."""
-        try:
-            await self._ledger.run(lambda conn: ensure_queues(conn, sorted(self.configured)))
-        except LedgerUnavailable:
-            return False
-        return True
+    async def ensure(self) -> None:
+        """Makes the rows of the configured queues, through which lists find live tasks; keeps trying while PostgreSQL
+        is away."""
+        while True:
+            try:
+                await self._ledger.run(lambda conn: ensure_queues(conn, sorted(self.configured)))
+            except LedgerUnavailable:
+                await asyncio.sleep(spread(_ENSURE_AGAIN_SECONDS))
+            else:
+                return

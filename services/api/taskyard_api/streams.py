@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 from falcon.asgi import SSEvent
 
+from taskyard.backoff import spread
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store.timeline import EventId, Timeline, timeline
 
 from . import views
 from .auth import Caller, Keys, Scope
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .live import Live, Watch
-from .meters import Meters
+from .meters import RequestMeters
 from .refusals import Unauthenticated
 from .translation import Words
 
 HEARTBEAT_SECONDS = 15.0
-# A task that reports often is read at most so often per client.
+# A task that reports often is read once in this time for each client.
 _PAUSE_SECONDS = 0.1
+# Between two tries while PostgreSQL is away.
+_AWAY_SECONDS = 1.5
 _PAGE = 200
-# Changes that are sent before the key is looked at again.
-_AT_ONCE = 100
-# So long a client that follows all tasks waits for its first word where Redis is away.
+# Changes that are sent between two checks of the key.
+_CHANGES_PER_CHECK = 100
+# How long the first byte of the stream of all tasks waits for the subscription where Redis is away.
 _SUBSCRIBE_SECONDS = 1.0
 
 
 class Streams:
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerPool,
         live: Live,
-        meters: Meters,
+        meters: RequestMeters,
         keys: Keys,
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
@@ -50,41 +52,41 @@ class Streams:
     async def of_task(
         self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None, words: Words
     ) -> AsyncIterator[SSEvent]:
-        """The timeline behind `after` and what is added to it, until the final event, or until the key is no longer
-        good or the task no longer there.
+        """The timeline after `after`, and what is added to it, until the final event; or until the key is no longer
+        valid or the task no longer exists.
 
-        Progress that is overwritten in place comes as events without an id.
+        Progress is sent as events without an id: the ledger keeps the latest only.
         """
-        told: object = None
+        sent: object = None
         with self._live.watch(task_id) as watch, self._meters.sse_clients.track_inprogress():
             yield SSEvent(retry=1000, comment="taskyard")
-            while not watch.closed and await self._still_good(authorization):
+            while not watch.closed and await self._is_still_valid(authorization):
                 try:
                     page = await self._page(task_id, after)
                 except (LedgerUnavailable, Overloaded):
                     yield SSEvent(comment="waiting for the database")
-                    await asyncio.sleep(random.uniform(0.5, 1.5))
+                    await asyncio.sleep(spread(_AWAY_SECONDS))
                     continue
                 if page is None:
-                    return  # a failover or a restore lost the task: who asks again is told 404
+                    return  # a failover or a restore lost the task: the next request gets a 404
                 for event in page.events:
                     shown = views.event(event, words, with_traceback=caller.has(Scope.MANAGE))
                     yield SSEvent(data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"])
                     after = event.id
-                if page.progress is not None and page.progress != told and not page.is_final:
-                    told = page.progress
+                if page.progress is not None and page.progress != sent and not page.is_final:
+                    sent = page.progress
                     yield SSEvent(data=views.encode(_progress(page)), event="progress")
                 if not page.complete:
                     continue
                 if page.is_final:
                     return
-                while not await self._until_changed(watch):
-                    if not await self._still_good(authorization):
+                while not await self._changed(watch):
+                    if not await self._is_still_valid(authorization):
                         return
                     yield SSEvent(comment="heartbeat")
 
-    async def _still_good(self, authorization: bytes | None) -> bool:
-        """Whether the key may still read. It costs a look into what `Keys` remembers for some seconds."""
+    async def _is_still_valid(self, authorization: bytes | None) -> bool:
+        """Whether the key may still read. `Keys` caches what it found for some seconds, so this is cheap."""
         try:
             return (await self._keys.authenticate(authorization)).has(Scope.READ)
         except Unauthenticated:
@@ -95,7 +97,7 @@ class Streams:
     async def _page(self, task_id: UUID, after: EventId) -> Timeline | None:
         return await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=_PAGE))
 
-    async def _until_changed(self, watch: Watch) -> bool:
+    async def _changed(self, watch: Watch) -> bool:
         changed = await watch.changed(self._heartbeat)
         if changed and not watch.is_final:
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -104,21 +106,21 @@ class Streams:
     async def of_all(
         self, wanted: Callable[[dict[str, Any]], bool], authorization: bytes | None
     ) -> AsyncIterator[SSEvent]:
-        """Changes as they come, until the key is no longer good; there is no replay. After the first comment none is
-        missed, unless Redis is away."""
+        """Changes as they happen, until the key is no longer valid. There is no replay. After the first comment no
+        change is missed, unless Redis is away."""
         with self._live.feed(wanted) as feed, self._meters.sse_clients.track_inprogress():
             await self._live.subscribed(_SUBSCRIBE_SECONDS)
             yield SSEvent(retry=1000, comment="taskyard")
-            while not feed.closed and await self._still_good(authorization):
+            while not feed.closed and await self._is_still_valid(authorization):
                 if feed.lost:
                     lost, feed.lost = feed.lost, 0
                     yield SSEvent(data=views.encode({"lost": lost}), event="lost")
-                for _ in range(min(len(feed.changes), _AT_ONCE)):
+                for _ in range(min(len(feed.changes), _CHANGES_PER_CHECK)):
                     change = feed.changes.popleft()
                     yield SSEvent(data=views.encode(change), event="change")
                 if not feed.changes and not feed.closed:
                     await feed.wait(self._heartbeat)
-                    if not feed.changes and not feed.closed and await self._still_good(authorization):
+                    if not feed.changes and not feed.closed and await self._is_still_valid(authorization):
                         yield SSEvent(comment="heartbeat")
 
 

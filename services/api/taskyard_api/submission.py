@@ -1,4 +1,4 @@
-"""Submitting: the ways of a validated task into the ledger, plain or with keys, and on to Redis."""
+"""Submits: validated tasks are committed, plain or with keys, and then published."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
 from taskyard.store import ledger
 
 from .collector import MAX_FLIGHTS, Collector
-from .meters import Meters
+from .meters import SubmitMeters
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 
 
 class Submission:
-    """Commits tasks together with those of other callers, then has them published. `submits` is the engine of plain
-    submits, one connection a flight."""
+    """Commits tasks together with those of other callers, then dispatches them. `submits` is the engine of plain
+    submits, with one connection for each flight."""
 
-    def __init__(self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: Meters) -> None:
+    def __init__(self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: SubmitMeters) -> None:
         self._engine = engine
         self._submits = submits
         self._dispatcher = dispatcher
         self._meters = meters
-        # Threads of their own: a flood of slow reads must not keep submits waiting.
-        self._threads = ThreadPoolExecutor(2 * MAX_FLIGHTS, thread_name_prefix="collector")
+        # Their own threads, one for each flight: a flood of slow reads must not keep submits waiting.
+        self._threads = ThreadPoolExecutor(len(("plain", "keyed")) * MAX_FLIGHTS, thread_name_prefix="collector")
         self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
             self._write_plain, self._threads, name="plain"
         )
@@ -48,7 +48,7 @@ class Submission:
         return written
 
     async def submit_keyed(self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer) -> StoredAnswer:
-        """The answer to this request, or the one its first sending got.
+        """The answer to this request, or the first answer where it is a repeat.
 
         Raises NotUnique, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.
         """
@@ -67,7 +67,7 @@ class Submission:
         self._threads.shutdown(wait=True)
 
     def count_refused(self, wanted: Sequence[object]) -> None:
-        """Submits, as they were sent, that were refused before they got here."""
+        """Counts submits, as they were sent, that were refused before they reached `submit`."""
         for one in wanted:
             self._meters.refused(one)
 
@@ -77,9 +77,9 @@ class Submission:
             refused = isinstance(error, Refused) and not isinstance(error, Overloaded)
             result = "refused" if refused else "unavailable"
         for task in tasks:
-            self._meters.submitted[task.queue, task.name, result].inc()
+            self._meters.count(task.queue, task.name, result)
 
-    # From here on in a thread.
+    # From here on in the collectors' threads.
 
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]

@@ -25,7 +25,7 @@ from taskyard.store import audit, tree_items
 from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
 
-from .ledger import Ledger
+from .ledger_pool import LedgerPool
 from .refusals import Fault, Invalid, Malformed, TooLarge
 from .requests import Request
 
@@ -52,7 +52,7 @@ class Received:
 
 
 class Files:
-    def __init__(self, storage: Storage, ledger: Ledger, *, max_bytes: int, threads: int = 4) -> None:
+    def __init__(self, storage: Storage, ledger: LedgerPool, *, max_bytes: int, threads: int = 4) -> None:
         self._storage = storage
         self.ledger = ledger
         self._max_bytes = max_bytes

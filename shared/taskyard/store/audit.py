@@ -1,7 +1,7 @@
 """The audit log: who changed what, when, and from where.
 
 A row is written in the transaction of the change it tells of, so there is none without the other; what was refused, or
-changed nothing, leaves no row. PostgreSQL itself refuses to change or delete rows (see tables.py).
+changed nothing, leaves no row. PostgreSQL itself refuses to change or delete rows (see tables).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
 """Dead letters: failed tasks that nobody has retried or discarded yet.
 
-Pages, counts and choices are walks over partial indexes of nothing but dead letters, one a queue (see tables.py), so
+Pages, counts and choices are walks over partial indexes of nothing but dead letters, one a queue (see tables), so
 that neither a backlog nor what was done long ago is looked at.
 """
 

@@ -2,7 +2,7 @@
 """What is asked about tasks: one, some, a page of a list.
 
 Each query is written for a million waiting tasks; the comments name the index that carries it (see
-tables.py).
+tables).
 """
 
 from __future__ import annotations

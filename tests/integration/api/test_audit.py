@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from taskyard.lifecycle.retry import retry
 from taskyard.store import audit
-from taskyard_api.resources import tasks
+from taskyard_api.resources import task_actions
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 
@@ -110,7 +110,7 @@ def test_a_change_and_its_row_stand_or_fall_together(api: Api, monkeypatch: pyte
         audit.record(conn, audit.Actor("x"), audit.Action.TASK_RETRY, ids[0])
         raise RuntimeError("after the change")
 
-    monkeypatch.setattr(tasks, "retry", fails_afterwards)
+    monkeypatch.setattr(task_actions, "retry", fails_afterwards)
     assert api.http.post(f"/api/v1/tasks/{task}/retry").status_code == 500
     assert [row["action"] for row in rows(api)] == ["task.cancel"]
     assert api.http.get(f"/api/v1/tasks/{task}").json()["state"] == "cancelled"

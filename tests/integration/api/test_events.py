@@ -20,7 +20,7 @@ from taskyard.client import ApiRefused, Client, ServerEvent, parse_events
 from taskyard.domain.tasks import Change, RetryIn, State
 from taskyard_api import answers, auth, composition, live
 from taskyard_api.auth import CACHE_SECONDS
-from taskyard_api.ledger import Ledger
+from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.live import Live
 from taskyard_api.streams import Streams
 from tests.integration.api.conftest import Api
@@ -325,7 +325,7 @@ def test_what_ends_before_redis_confirms_the_subscription_is_not_missed(
 
     async def follow_while_it_ends() -> bool:
         async with redis.asyncio.Redis.from_url(redis_url) as client:
-            following = Live(client, "nobody-publishes-here", Ledger(api.engine, 1))
+            following = Live(client, "nobody-publishes-here", LedgerPool(api.engine, 1))
             following.start()
             with following.watch(UUID(task)) as watch:
                 # In the same turn of the loop: the subscription has not begun.

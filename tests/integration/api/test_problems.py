@@ -14,8 +14,8 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.finish import Recorded
 from taskyard.lifecycle.retry import retry
 from taskyard_api import answers
-from taskyard_api.ledger import Ledger
-from taskyard_api.resources import tasks
+from taskyard_api.ledger_pool import LedgerPool
+from taskyard_api.resources import task_actions
 from taskyard_api.resources.task_types import TaskTypes
 from taskyard_api.resources.tasks import visible_task
 from tests.integration.api.conftest import Api
@@ -211,7 +211,7 @@ def test_a_retry_that_is_refused_names_the_state_as_it_is(api: Api, monkeypatch:
         retry(conn, ids, **more)
         return retry(conn, ids, **more)
 
-    monkeypatch.setattr(tasks, "retry", somebody_was_faster)
+    monkeypatch.setattr(task_actions, "retry", somebody_was_faster)
     document = problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 409, "state_conflict")
     assert document["state"] == "queued"
 
@@ -222,13 +222,13 @@ def test_a_retry_that_cannot_be_shown_is_published_all_the_same(api: Api, monkey
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     calls: list[Any] = []
 
-    async def seen_once(ledger: Ledger, *about: Any, **more: Any) -> RowMapping:
+    async def seen_once(ledger: LedgerPool, *about: Any, **more: Any) -> RowMapping:
         calls.append(about)
         if len(calls) > 1:
             raise LedgerUnavailable("connection refused")
         return await visible_task(ledger, *about, **more)
 
-    monkeypatch.setattr(tasks, "visible_task", seen_once)
+    monkeypatch.setattr(task_actions, "visible_task", seen_once)
     problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 503, "ledger_unavailable")
     with api.engine.connect() as conn:
         assert conn.exec_driver_sql("SELECT state FROM task").scalar_one() == "queued"

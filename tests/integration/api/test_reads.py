@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
-from taskyard_api import answers, ledger
+from taskyard_api import answers, ledger_pool
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -182,7 +182,7 @@ def test_nobody_who_waits_is_turned_away_when_the_end_comes_for_all_at_once(
     start_api: Any, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls that come new are, where more than that wait for a thread."""
-    monkeypatch.setattr(ledger, "_WAITING_PER_THREAD", 8)
+    monkeypatch.setattr(ledger_pool, "_WAITING_PER_THREAD", 8)
     api = start_api(db_pool_size=1)
     worker = Worker(api.engine)
     task = api.submit()["id"]

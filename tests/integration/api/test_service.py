@@ -22,7 +22,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store.ledger import make_engine
 from taskyard_api import answers
 from taskyard_api.auth import Keys
-from taskyard_api.ledger import Ledger
+from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.refusals import Unauthenticated
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
@@ -111,7 +111,7 @@ def test_a_good_key_outlives_an_outage_and_no_other_is_let_in(own_servers: tuple
     postgres, _ = own_servers
     engine, clock = make_engine(postgres.url()), [0.0]
     good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
-    ledger = Ledger(engine, 1)
+    ledger = LedgerPool(engine, 1)
     keys = Keys(ledger, clock=lambda: clock[0])
     assert asyncio.run(_names_by(keys, good)) == "good"
     postgres.stop()

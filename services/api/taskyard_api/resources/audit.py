@@ -11,7 +11,7 @@ from taskyard.store import audit
 
 from .. import answers, views
 from ..auth import Scope
-from ..ledger import Ledger
+from ..ledger_pool import LedgerPool
 from ..models import AuditQuery
 from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
@@ -21,7 +21,7 @@ from ..requests import Request
 
 
 class AuditLog:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
 
     @operation(

@@ -21,7 +21,7 @@ from .. import answers, views
 from ..auth import Caller, Scope
 from ..bodies import read_json, validated
 from ..idempotency import key_of, once_with_the_change
-from ..ledger import Ledger
+from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
 from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
@@ -36,7 +36,7 @@ Verb = Callable[[Connection, Wanted, Actor], Handled]
 
 
 class DeadLetters:
-    def __init__(self, ledger: Ledger, shown: TaskViews, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, shown: TaskViews, translations: Translations) -> None:
         self._ledger = ledger
         self._shown = shown
         self._translations = translations
@@ -70,7 +70,7 @@ class DeadLetters:
 class Handling:
     """What retrying and discarding have in common: ids or a filter, counted or done."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, shown: TaskViews) -> None:
+    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher, shown: TaskViews) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._shown = shown

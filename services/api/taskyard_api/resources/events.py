@@ -11,7 +11,7 @@ from taskyard.store.timeline import BEGINNING, EventId, timeline
 
 from .. import answers, views
 from ..auth import Scope
-from ..ledger import Ledger
+from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import EventsQuery, TimelineQuery
 from ..operations import EVENT_STREAM, Answer, operation
@@ -39,7 +39,7 @@ def _stream(resp: falcon.asgi.Response, events: Any) -> None:
 
 
 class TaskEvents:
-    def __init__(self, ledger: Ledger, streams: Streams, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, streams: Streams, translations: Translations) -> None:
         self._ledger = ledger
         self._streams = streams
         self._translations = translations

@@ -16,7 +16,7 @@ from taskyard.store import fleet
 
 from .. import answers, views
 from ..auth import Caller, Scope
-from ..ledger import Ledger
+from ..ledger_pool import LedgerPool
 from ..models import PageQuery
 from ..operations import Answer, operation
 from ..paging import next_cursor, read_cursor
@@ -28,7 +28,7 @@ RATE_WINDOW = timedelta(minutes=5)
 
 
 class Queues:
-    def __init__(self, ledger: Ledger, *, lease: timedelta) -> None:
+    def __init__(self, ledger: LedgerPool, *, lease: timedelta) -> None:
         self._ledger = ledger
         self._lease = lease
 
@@ -89,7 +89,7 @@ def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 class Workers:
-    def __init__(self, ledger: Ledger, *, lease: timedelta) -> None:
+    def __init__(self, ledger: LedgerPool, *, lease: timedelta) -> None:
         self._ledger = ledger
         self._lease = lease
 

@@ -1,34 +1,27 @@
-"""Tasks: submitted, read, cancelled, retried."""
+"""Tasks: submit, list, read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import RowMapping
 
-from taskyard.domain.errors import Conflict, NotFound, Refused
-from taskyard.domain.tasks import FINAL, Change, State
-from taskyard.lifecycle.cancel import Cancellation, cancel, cancel_descendants
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Recorded
+from taskyard.domain.errors import NotFound, Refused
+from taskyard.domain.tasks import FINAL
 from taskyard.lifecycle.keyed import StoredAnswer
-from taskyard.lifecycle.retry import retry
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
-from taskyard.store import audit
-from taskyard.store.audit import Action
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
 from .. import answers, views
 from ..admission import Admission
 from ..auth import Caller, Scope
-from ..bodies import MAX_BATCH_BODY, read_json, read_nothing, validated
-from ..idempotency import answered_before, key_of, once, replay
-from ..ledger import Ledger
+from ..bodies import MAX_BATCH_BODY, read_json, validated
+from ..idempotency import answered_before, key_of, replay
+from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, operation
@@ -37,7 +30,7 @@ from ..path_ids import id_in_path
 from ..queries import query_of
 from ..requests import Request
 from ..submission import Submission
-from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
+from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
 from ..views import TaskViews
 
 PATH = "/api/v1/tasks"
@@ -48,8 +41,8 @@ def task_id_of(text: str) -> UUID:
     return id_in_path(text, "There is no such task.")
 
 
-async def visible_task(ledger: Ledger, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
-    """The task, where it exists and the caller may see it; `admitted` as for `Ledger.run`. Raises NotFound."""
+async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
+    """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
     row = await ledger.run(lambda conn: task_by_id(conn, task_id), admitted=admitted)
     if row is None or not caller.sees(row["queue"]):
         raise NotFound("There is no such task.")
@@ -61,7 +54,7 @@ class Tasks:
         self,
         admission: Admission,
         submission: Submission,
-        ledger: Ledger,
+        ledger: LedgerPool,
         shown: TaskViews,
         translations: Translations,
     ) -> None:
@@ -130,7 +123,7 @@ class Tasks:
 
 
 class TaskBatch:
-    def __init__(self, admission: Admission, submission: Submission, ledger: Ledger) -> None:
+    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
@@ -162,7 +155,7 @@ class TaskBatch:
 
 
 def _entries(value: Any) -> list[Any]:
-    """What a batch that is refused asked for, as far as it can be told."""
+    """The entries of a refused batch, as far as they can be made out; it may be anything."""
     entries = value.get("tasks") if isinstance(value, dict) else None
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
@@ -176,7 +169,7 @@ def _batch_answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
 
 
 class OneTask:
-    def __init__(self, ledger: Ledger, live: Live, shown: TaskViews, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, live: Live, shown: TaskViews, translations: Translations) -> None:
         self._ledger = ledger
         self._live = live
         self._shown = shown
@@ -202,7 +195,7 @@ class OneTask:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         with self._live.watch(task_id) as watch:
-            # Once more, now that nothing that happens goes unnoticed.
+            # The task may have changed between the first look and the watch.
             row = await visible_task(self._ledger, task_id, caller, admitted=True)
             while row["state"] not in FINAL and not watch.closed:
                 left = deadline - loop.time()
@@ -214,7 +207,7 @@ class OneTask:
 
 
 class TaskStatus:
-    def __init__(self, ledger: Ledger, translations: Translations) -> None:
+    def __init__(self, ledger: LedgerPool, translations: Translations) -> None:
         self._ledger = ledger
         self._translations = translations
 
@@ -229,114 +222,3 @@ class TaskStatus:
         row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
         words = self._translations.for_reader(req)
         views.send(resp, 200, views.celery_status(row, words), words)
-
-
-def _told(change: Change) -> dict[str, Any]:
-    """What the audit log says of a task besides its id."""
-    return {"name": change.name, "queue": change.queue, "state": change.state}
-
-
-class TaskCancel:
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher) -> None:
-        self._ledger = ledger
-        self._dispatcher = dispatcher
-
-    @operation(
-        summary="Cancel a task",
-        scope=Scope.MANAGE,
-        description="What waits is cancelled on the spot; what runs is asked to stop, and its process is ended where "
-        "it doesn't. Tasks that it submitted follow it, unless it was submitted with `on_cancel: leave_children`. Each "
-        "step (requested, delivered, acknowledged or forced) stands in the timeline. Asking twice is answered alike.",
-        answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled)},
-        refusals=(404, 409),
-        keyed=True,
-    )
-    async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
-        async def work() -> None:
-            views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
-
-        await once(self._ledger, key, resp, work)
-
-    async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
-        actor = req.actor()
-
-        def change(conn: Connection) -> tuple[list[Cancellation], list[Change]]:
-            found = cancel(conn, [task_id], actor=actor.name)
-            followed: list[Change] = []
-            for one in found:
-                if one.before in FINAL:
-                    continue
-                followed = cancel_descendants(conn, task_id, actor=actor.name)
-                if followed or not one.is_repeated:
-                    told = {**_told(one.change), "before": one.before}
-                    if followed:
-                        told["followed"] = [child.task_id for child in followed[:MAX_TASKS]]
-                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **told)
-            return found, followed
-
-        await visible_task(self._ledger, task_id, req.context.caller)
-        found, followed = await self._ledger.run_transaction(change)
-        if not found:
-            raise NotFound("There is no such task.")
-        if found[0].before in FINAL:
-            raise Conflict(f"The task is {found[0].before} already.", state=found[0].before)
-        changes = [found[0].change, *followed]
-        running = [c.task_id for c in changes if c.state is State.RUNNING]
-        self._dispatcher.dispatch(Committed(changes=changes, cancels=running))
-        return {"task_id": task_id, **_cancel_status(found[0])}
-
-
-def _cancel_status(found: Cancellation) -> dict[str, str]:
-    if found.change.state is State.CANCELLED:
-        return {"status": "CANCELLED", "message": "The task was cancelled."}
-    if found.is_repeated:
-        return {"status": "CANCELLING", "message": "The task had been asked to stop before, and still runs."}
-    return {"status": "CANCELLING", "message": "The task was asked to stop."}
-
-
-class TaskRetry:
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, shown: TaskViews, *, life: timedelta) -> None:
-        self._ledger = ledger
-        self._dispatcher = dispatcher
-        self._shown = shown
-        self._life = life
-
-    @operation(
-        summary="Run a failed or cancelled task again",
-        scope=Scope.MANAGE,
-        description="Same id, fresh retry and crash budgets; the history is kept.",
-        answers={202: Answer(description="Queued again.", model=answers.Task)},
-        refusals=(404, 409),
-        keyed=True,
-    )
-    async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
-        async def work() -> None:
-            row = await self._retry(task_id_of(task_id), req)
-            # Queued again, it has no error: the answer that is kept for a repeated key is the same for all.
-            views.send(resp, 202, self._shown.of_row(row, Words()))
-
-        await once(self._ledger, key, resp, work)
-
-    async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
-        caller, actor = req.context.caller, req.actor()
-
-        def change(conn: Connection) -> Recorded:
-            done = retry(conn, [task_id], life=self._life, actor=actor.name)
-            for one in done.changes:
-                audit.record(conn, actor, Action.TASK_RETRY, task_id, **_told(one))
-            return done
-
-        await visible_task(self._ledger, task_id, caller)
-        done = await self._ledger.run_transaction(change)
-        # Told before it is read again, which may fail.
-        self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
-        row = await visible_task(self._ledger, task_id, caller, admitted=True)
-        if not done.changes:
-            # As it is now: it may have been moved between the look and the verb.
-            state = row["state"]
-            raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)
-        return row

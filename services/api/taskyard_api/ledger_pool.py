@@ -26,7 +26,7 @@ class NotMigrated(LedgerUnavailable):
     """PostgreSQL answers and lacks the newest tables."""
 
 
-class Ledger:
+class LedgerPool:
     """Runs verbs on connections of `engine`, at most `threads` at a time.
 
     Raises LedgerUnavailable where PostgreSQL does not answer (NotMigrated: has no tables), Overloaded where too many

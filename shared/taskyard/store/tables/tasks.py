@@ -1,0 +1,143 @@
+"""The task, with who writes which column, and the progress that it reports."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from .schema import TIME, created_at, metadata
+
+task = Table(
+    "task",
+    metadata,
+    # The request (written by submit)
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("version", SmallInteger, nullable=False, server_default=text("1")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("soft_timeout_seconds", Double, nullable=False),
+    Column("hard_timeout_seconds", Double, nullable=False),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("on_cancel", Text, nullable=False, server_default=text("'cancel_children'")),
+    Column("limits", JSONB),
+    Column("unique_hold", Text, comment="'waiting' or 'active' where the task holds a unique key"),
+    Column("request_id", Text),
+    Column("traceparent", Text),
+    Column("submitted_by", Text, comment="the name of the API key"),
+    Column("allowed_queues", ARRAY(Text), comment="the key's queues, inherited by what the task submits"),
+    Column("workflow_id", Uuid),
+    Column("schedule_id", Uuid),
+    Column("parent_id", Uuid),
+    created_at(),
+    # The state (written by every verb)
+    Column("state", Text, nullable=False),
+    Column("run_at", TIME, nullable=False, comment="when the coming or latest attempt was due"),
+    Column("due_at", TIME, comment="run_at while scheduled or retrying, else null: what promotion looks for"),
+    Column("queued_at", TIME, comment="when it last became queued"),
+    Column("expires_at", TIME),
+    Column(
+        "publication",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="grows with each entry to queued",
+    ),
+    Column("cancel_requested_at", TIME),
+    # The current attempt (written by claim; cleared when it ends)
+    Column("claim", Uuid, comment="the fencing token: minted by the child, set while running"),
+    Column("worker_id", Uuid),
+    Column("worker", Text, comment="name:child, kept for people"),
+    Column("attempt", Integer, nullable=False, server_default=text("0"), comment="never decreases"),
+    Column("started_at", TIME),
+    # The outcome (written by finish and rescue)
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
+    Column("suspicions", Integer, nullable=False, server_default=text("0")),
+    Column("put_offs", Integer, nullable=False, server_default=text("0")),
+    Column("finished_at", TIME),
+    Column("result", JSONB),
+    Column("error", JSONB),
+    Column("partial", Boolean, nullable=False, server_default=text("false")),
+    Column("discarded_at", TIME),
+    CheckConstraint(
+        "state IN ('blocked','scheduled','queued','running','retrying','succeeded','failed','cancelled')",
+        name="state_known",
+    ),
+    CheckConstraint("(state = 'running') = (claim IS NOT NULL)", name="running_is_claimed"),
+    CheckConstraint(
+        "(state IN ('succeeded','failed','cancelled')) = (finished_at IS NOT NULL)", name="final_is_finished"
+    ),
+    CheckConstraint("(state IN ('scheduled','retrying')) = (due_at IS NOT NULL)", name="due_waits"),
+    # PostgreSQL knows years that Python cannot read: such a row could be neither claimed nor listed.
+    CheckConstraint("expires_at BETWEEN '1970-01-01T00:00:00Z' AND '9000-01-01T00:00:00Z'", name="expires_readably"),
+    Index("ix_task_name", "name", "state", "id"),
+    Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index(
+        "ix_task_expires",
+        "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL"),
+    ),
+    Index("ix_task_ended", "queue", "state", "id", postgresql_where=text("finished_at IS NOT NULL")),
+    Index(
+        "ix_task_dead_letter",
+        "queue",
+        "name",
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index("ix_task_suspect", "queue", "id", postgresql_where=text("suspicions > 0 AND finished_at IS NULL")),
+    Index(
+        "ix_task_dead_letter_queue",
+        "queue",
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index(
+        "ix_task_dead_letter_code",
+        "queue",
+        text("(error ->> 'code')"),
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index(
+        "ix_task_dead_letter_name_code",
+        "queue",
+        "name",
+        text("(error ->> 'code')"),
+        "id",
+        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+    ),
+    Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
+    Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
+    Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
+    postgresql_with={"fillfactor": "85"},
+)
+
+task_progress = Table(
+    "task_progress",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("attempt", Integer, nullable=False, comment="shown while it is the task's: the next one begins with none"),
+    Column("current", Double, nullable=False),
+    Column("total", Double),
+    Column("message", Text, nullable=False, server_default=text("''")),
+    Column("updated_at", TIME, nullable=False, server_default=func.now()),
+    postgresql_with={"fillfactor": "50"},
+)
