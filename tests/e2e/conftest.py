@@ -1,5 +1,5 @@
-"""A fleet on the shared servers, and one on servers of its own that may be stopped and flushed. In the databases of both
-only the composer may change a task's state."""
+"""A fleet on the shared servers, and one on servers of its own that may be stopped and flushed. In both databases only
+the composer may change a task's state."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -18,7 +18,7 @@ BEGIN
 END $$;
 CREATE TRIGGER only_the_composer_moves_tasks BEFORE INSERT OR UPDATE OF state ON task
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_moves_of_others();
-"""  # noqa: S608 constants only
+"""
 
 
 def guard_moves(engine: Engine) -> None:

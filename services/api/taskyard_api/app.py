@@ -9,7 +9,6 @@ import falcon
 import falcon.asgi
 
 from taskyard.catalogue.types import Catalogue
-from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 
 from . import openapi, problems
@@ -47,7 +46,6 @@ class Collaborators:
     catalogue: Catalogue
     admission: Admission
     submission: Submission
-    dispatcher: Dispatcher
     ledger: LedgerPool
     live: Live
     streams: Streams
@@ -122,7 +120,7 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
 def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
     shown, translations = TaskViews(settings.support_url), Translations()
     types = task_types.TaskTypes(c.catalogue)
-    handling = dead_letters.Handling(c.ledger, c.dispatcher, shown)
+    handling = dead_letters.Handling(c.ledger, shown)
     queues = fleet.Queues(c.ledger, lease=settings.worker_lease)
     workers = fleet.Workers(c.ledger, lease=settings.worker_lease)
     made: list[object] = [
@@ -131,8 +129,8 @@ def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
         tasks.OneTask(c.ledger, c.live, shown, translations),
         tasks.TaskStatus(c.ledger, translations),
         events.TaskEvents(c.ledger, c.streams, translations),
-        task_actions.TaskCancel(c.ledger, c.dispatcher),
-        task_actions.TaskRetry(c.ledger, c.dispatcher, shown, life=settings.task_life),
+        task_actions.TaskCancel(c.ledger),
+        task_actions.TaskRetry(c.ledger, shown, life=settings.task_life),
         events.Events(c.live, c.streams),
         types,
         task_types.OneTaskType(types),

@@ -85,7 +85,8 @@ def build(settings: Settings) -> Service:
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     engine, submits = engines_of(settings)
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
-    ledger = LedgerPool(engine, settings.db_pool_size)
+    dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
+    ledger = LedgerPool(engine, settings.db_pool_size, dispatcher)
     queues = KnownQueues(ledger, {*settings.queues, *usual_queues.values()})
 
     metrics = Metrics("api")
@@ -93,7 +94,6 @@ def build(settings: Settings) -> Service:
     requests = RequestMeters(metrics, routes=routes_of(), scopes=list(Scope))
     submitted = SubmitMeters(metrics, usual_queues=usual_queues, queues=queues.configured)
 
-    dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     submission = Submission(engine, submits, dispatcher, submitted)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
@@ -109,7 +109,6 @@ def build(settings: Settings) -> Service:
         catalogue=catalogue,
         admission=Admission(catalogue, cipher, queues, life=settings.task_life),
         submission=submission,
-        dispatcher=dispatcher,
         ledger=ledger,
         live=live,
         streams=Streams(ledger, live, requests, keys),

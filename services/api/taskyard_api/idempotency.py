@@ -10,8 +10,9 @@ import falcon.asgi
 import structlog
 from sqlalchemy import Connection
 
-from taskyard.lifecycle import keyed
-from taskyard.lifecycle.keyed import IdempotencyKey, StoredAnswer
+from taskyard.lifecycle import idempotency
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
 
 from .ledger_pool import LedgerPool
 from .refusals import Fault, Invalid
@@ -53,7 +54,7 @@ async def answered_before(ledger: LedgerPool, key: IdempotencyKey | None, resp: 
     of the time that has passed or of what was changed since."""
     if key is None:
         return False
-    kept = await ledger.run(lambda conn: keyed.first_answer(conn, key))
+    kept = await ledger.run(lambda conn: idempotency.first_answer(conn, key))
     if kept is None:
         return False
     replay(resp, kept)
@@ -73,7 +74,7 @@ async def once(
     if key is None:
         await work()
         return
-    kept = await ledger.run(lambda conn: keyed.reserve(conn, key))
+    kept = await ledger.run(lambda conn: idempotency.reserve(conn, key))
     if kept is not None:
         replay(resp, kept)
         return
@@ -81,29 +82,29 @@ async def once(
         await work()
     headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
     answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
-    await ledger.run(lambda conn: keyed.keep_answer(conn, key, answer))
+    await ledger.run(lambda conn: idempotency.keep_answers(conn, [(key, answer)]))
 
 
 async def once_with_the_change(
     ledger: LedgerPool,
     key: IdempotencyKey | None,
     resp: falcon.asgi.Response,
-    work: Callable[[Connection], StoredAnswer],
+    work: Callable[[Connection], Committed[StoredAnswer]],
 ) -> None:
     """Like `once`, for work that is one transaction: the key is taken and the answer kept in that same transaction. A
     repeat that comes meanwhile waits for it; nothing is done twice even where its commit's answer got lost.
     """
 
-    def change(conn: Connection) -> StoredAnswer:
-        kept = None if key is None else keyed.reserve(conn, key)
+    def change(conn: Connection) -> Committed[StoredAnswer]:
+        kept = None if key is None else idempotency.reserve(conn, key)
         if kept is not None:
-            return kept
-        answer = work(conn)
+            return Committed(kept)
+        done = work(conn)
         if key is not None:
-            keyed.keep_answer(conn, key, answer)
-        return answer
+            idempotency.keep_answers(conn, [(key, done.answer)])
+        return done
 
-    replay(resp, await ledger.run_transaction(change))
+    replay(resp, await ledger.commit(change))
 
 
 @asynccontextmanager
@@ -112,7 +113,7 @@ async def _given_back_on_refusal(ledger: LedgerPool, key: IdempotencyKey) -> Asy
         yield
     except Exception:
         try:
-            await ledger.run(lambda conn: keyed.forget(conn, key))
+            await ledger.run(lambda conn: idempotency.forget(conn, [key]))
         except Exception:
             # It can be taken over after a minute.
             log.warning("idempotency_key_left", exc_info=True)

@@ -6,12 +6,13 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
@@ -29,12 +30,13 @@ class NotMigrated(LedgerUnavailable):
 class LedgerPool:
     """Runs verbs on connections of `engine`, at most `threads` at a time.
 
-    Raises LedgerUnavailable where PostgreSQL does not answer (NotMigrated: has no tables), Overloaded where too many
-    calls wait already.
+    `announcer` takes over what was committed. Raises LedgerUnavailable where PostgreSQL does not answer (NotMigrated:
+    has no tables), Overloaded where too many calls wait already.
     """
 
-    def __init__(self, engine: Engine, threads: int) -> None:
+    def __init__(self, engine: Engine, threads: int, announcer: Announcer) -> None:
         self.engine = engine
+        self._announcer = announcer
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
@@ -48,7 +50,18 @@ class LedgerPool:
         """All statements of `verb` in one transaction."""
         return await self._call(ledger.run_transaction, verb)
 
-    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
+    async def commit(self, verb: Callable[[Connection], Committed[T]]) -> T:
+        """All statements of `verb` in one transaction; what it did is announced."""
+
+        def runner(engine: Engine, verb: Callable[[Connection], Committed[T]]) -> T:
+            def run(verb: Callable[[Connection], Committed[T]]) -> Committed[T]:
+                return ledger.run_transaction(engine, verb)
+
+            return commit(run, verb, self._announcer)
+
+        return await self._call(runner, verb)
+
+    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], Any], *, admitted: bool = False) -> T:
         if self._under_way >= self._limit and not admitted:
             raise Overloaded("Too many requests wait for the database.")
         self._under_way += 1

@@ -23,7 +23,7 @@ from taskyard.domain.errors import (
     Refused,
     Unavailable,
 )
-from taskyard.lifecycle.keyed import AnswerPending
+from taskyard.lifecycle.idempotency import AnswerPending
 from taskyard.storage.interface import StorageUnavailable
 
 from .ledger_pool import NotMigrated

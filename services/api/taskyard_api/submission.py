@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import Overloaded, Refused
-from taskyard.domain.tasks import Change
-from taskyard.failpoints import failpoint
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.keyed import IdempotencyKey, KeyedRequest, StoredAnswer, submit_keyed
-from taskyard.lifecycle.submit import NewTask, Submitted, SubmittedTask, submit
+from taskyard.lifecycle.committed import commit
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
+from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.store import ledger
 
 from .collector import MAX_FLIGHTS, Collector
@@ -83,26 +84,12 @@ class Submission:
 
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]
-        failpoint("submit.before")
-        submitted = ledger.run(self._submits, lambda conn: submit(conn, tasks))
-        failpoint("submit.after")
-        self._dispatch(submitted)
-        written = iter(submitted.tasks)
-        return [[next(written) for _ in unit] for unit in units]
+        run = partial(ledger.run, self._submits)
+        written = commit(run, partial(submit, tasks=tasks), self._dispatcher, name="submit")
+        following = iter(written)
+        return [[next(following) for _ in unit] for unit in units]
 
     def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
-        failpoint("submit.before")
-        outcome = ledger.run_transaction(self._engine, lambda conn: submit_keyed(conn, requests))
-        failpoint("submit.after")
-        self._dispatch(outcome.submitted)
-        return outcome.answers
-
-    def _dispatch(self, submitted: Submitted) -> None:
-        self._dispatcher.dispatch(
-            Committed(
-                publications=submitted.publications,
-                outbox_id=submitted.outbox_id,
-                changes=[Change(t.id, t.name, t.queue, t.state, 0) for t in submitted.tasks],
-                wake_scheduler=len(submitted.publications) < len(submitted.tasks),
-            )
-        )
+        run = partial(ledger.run_transaction, self._engine)
+        answers = commit(run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit")
+        return answers

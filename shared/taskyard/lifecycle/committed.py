@@ -88,10 +88,10 @@ def commit(
     verb: Callable[[Connection], Committed[A]],
     announcer: Announcer,
     *,
-    name: str,
+    name: str = "",
 ) -> A:
     """Runs the verb in a transaction (`run`: a door of `store.ledger`, or the leader's) and announces what it did once
-    it is committed. `name` is that of the two failpoints, before and after the commit.
+    it is committed. `name` is that of the failpoints before and after the commit, where it has any.
 
     Raises what `run` raises; then nothing is announced.
     """

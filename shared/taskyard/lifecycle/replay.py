@@ -97,7 +97,8 @@ def replay(
 
 def discard(conn: Connection, wanted: Wanted, *, actor: str, limit: int = MOST_AT_ONCE) -> Committed[Handled]:
     """The oldest `limit` of the dead letters that are wanted stay failed and are no dead letters any more."""
-    return _handle(conn, _DISCARD, wanted, {"actor": actor, "limit": limit})
+    # Live events don't tell it: the state is what it was.
+    return Committed(_handle(conn, _DISCARD, wanted, {"actor": actor, "limit": limit}).answer)
 
 
 def _handle(conn: Connection, verb: Verb, wanted: Wanted, values: dict[str, Any]) -> Committed[Handled]:

@@ -54,7 +54,7 @@ class Writes:
             self.lose_answers -= 1
             lost = psycopg.OperationalError("the connection broke")
             raise OperationalError("INSERT", {}, lost, connection_invalidated=True)
-        written = iter(done.tasks)
+        written = iter(done.answer)
         return [[next(written) for _ in unit] for unit in units]
 
     def count(self) -> int:

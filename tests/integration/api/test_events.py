@@ -25,6 +25,7 @@ from taskyard_api.live import Live
 from taskyard_api.streams import Streams
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
+from tests.support.unheard import Unheard
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -325,7 +326,7 @@ def test_what_ends_before_redis_confirms_the_subscription_is_not_missed(
 
     async def follow_while_it_ends() -> bool:
         async with redis.asyncio.Redis.from_url(redis_url) as client:
-            following = Live(client, "nobody-publishes-here", LedgerPool(api.engine, 1))
+            following = Live(client, "nobody-publishes-here", LedgerPool(api.engine, 1, Unheard()))
             following.start()
             with following.watch(UUID(task)) as watch:
                 # In the same turn of the loop: the subscription has not begun.

@@ -1,9 +1,8 @@
 """Every refusal is a problem document, whatever part of the service says no."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -11,8 +10,8 @@ import structlog
 from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.lifecycle.finish import Recorded
-from taskyard.lifecycle.retry import retry
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.requests import retry_task
 from taskyard_api import answers
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.resources import task_actions
@@ -207,11 +206,11 @@ def test_a_retry_that_is_refused_names_the_state_as_it_is(api: Api, monkeypatch:
     task = api.submit()["id"]
     api.http.post(f"/api/v1/tasks/{task}/cancel")
 
-    def somebody_was_faster(conn: Connection, ids: Sequence[UUID], **more: Any) -> Recorded:
-        retry(conn, ids, **more)
-        return retry(conn, ids, **more)
+    def somebody_was_faster(conn: Connection, **more: Any) -> Committed[bool]:
+        retry_task(conn, **more)
+        return retry_task(conn, **more)
 
-    monkeypatch.setattr(task_actions, "retry", somebody_was_faster)
+    monkeypatch.setattr(task_actions, "retry_task", somebody_was_faster)
     document = problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 409, "state_conflict")
     assert document["state"] == "queued"
 

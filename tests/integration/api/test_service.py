@@ -28,6 +28,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
+from tests.support.unheard import Unheard
 
 BIN = Path(sys.executable).parent
 
@@ -111,7 +112,7 @@ def test_a_good_key_outlives_an_outage_and_no_other_is_let_in(own_servers: tuple
     postgres, _ = own_servers
     engine, clock = make_engine(postgres.url()), [0.0]
     good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
-    ledger = LedgerPool(engine, 1)
+    ledger = LedgerPool(engine, 1, Unheard())
     keys = Keys(ledger, clock=lambda: clock[0])
     assert asyncio.run(_names_by(keys, good)) == "good"
     postgres.stop()

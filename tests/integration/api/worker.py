@@ -42,7 +42,7 @@ class Worker:
         with self.engine.connect() as conn:
             won = claiming.claim(
                 conn, [found], claim=claim, worker_id=self.id, worker="w:0", types=["diagnostics.echo"]
-            )
+            ).answer
         assert [c.id for c in won] == [found]
         self.claims[found] = claim
         return found

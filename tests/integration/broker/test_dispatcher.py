@@ -22,7 +22,8 @@ from taskyard.broker.publisher import Publisher
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import publish, submit
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
@@ -39,9 +40,9 @@ def dispatching(engine: Engine, publisher: Publisher, **more: Any) -> Iterator[D
         dispatcher.stop()
 
 
-def commit(engine: Engine, number: int = 1) -> Committed:
+def commit(engine: Engine, number: int = 1) -> Committed[Any]:
     done = ledger.run(engine, lambda conn: submit.submit(conn, [new() for _ in range(number)]))
-    return Committed(done.publications, done.outbox_id)
+    return Committed(None, publications=done.publications, outbox_ids=done.outbox_ids)
 
 
 def boxed(engine: Engine) -> int:
@@ -113,9 +114,9 @@ def test_changes_and_wake_ups_need_no_publication(
     with client.pubsub() as listener, dispatching(engine, publisher) as dispatcher:  # type: ignore[no-untyped-call]
         listener.subscribe(names.events)
         listener.get_message(timeout=2)
-        dispatcher.dispatch(Committed())
+        dispatcher.dispatch(Committed(None))
         dispatcher.dispatch(
-            Committed(changes=[Change(new_id(), "a.b", "default", State.SUCCEEDED, 1)], wake_scheduler=True)
+            Committed(None, changes=[Change(new_id(), "a.b", "default", State.SUCCEEDED, 1)], wakes_scheduler=True)
         )
         heard = listener.get_message(timeout=2)
     assert heard is not None
@@ -138,7 +139,7 @@ def test_stopping_publishes_what_waits_and_deletes_its_rows(
 
 def test_what_does_not_fit_is_left_to_the_relay_and_nobody_waits(engine: Engine, publisher: Publisher) -> None:
     dispatcher = Dispatcher(engine, publisher)  # not started: nothing takes
-    one = Committed([Publication(new_id(), "default", 1)], 1)
+    one = Committed(None, publications=[Publication(new_id(), "default", 1)], outbox_ids=[1])
     began = time.monotonic()
     for _ in range(9000):
         dispatcher.dispatch(one)
@@ -151,7 +152,7 @@ def test_a_round_trip_stays_small_enough_for_the_sockets_time_out(
     counting = Counting(client, names)
     dispatcher = Dispatcher(engine, counting)
     for _ in range(12):
-        dispatcher.dispatch(Committed([Publication(new_id(), "default", 1) for _ in range(1000)]))
+        dispatcher.dispatch(Committed(None, publications=[Publication(new_id(), "default", 1) for _ in range(1000)]))
     dispatcher.start()
     dispatcher.stop(timedelta(seconds=60))
     assert sum(counting.sizes) == 12_000
@@ -248,7 +249,7 @@ def test_no_more_is_kept_than_fits_and_the_newest_is_left_to_the_relay(
     valkey.stop()
     with dispatching(engine, publisher, keep_for=timedelta(minutes=1)) as dispatcher:
         for _ in range(100):
-            dispatcher.dispatch(Committed([Publication(new_id(), "default", 1) for _ in range(100)]))
+            dispatcher.dispatch(Committed(None, publications=[Publication(new_id(), "default", 1) for _ in range(100)]))
         until(dispatcher._waiting.empty)
         time.sleep(0.3)
         valkey.start()

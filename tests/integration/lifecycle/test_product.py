@@ -25,11 +25,13 @@ from taskyard.domain.tasks import (
 )
 from taskyard.lifecycle import cancel, finish, rescue
 
-from .moves import MOVES
+from .moves import MOVES, Move
 from .rows import FAULT, PAST, Worker, events, outbox, put, read
 
 # A request to cancel is what `cancel` does to a task that runs (see below): what waits it ends.
-VERBS = {event: verb for event, verb in MOVES.items() if event not in {Event.UNBLOCK, Event.REQUEST_CANCEL}}
+VERBS: dict[Event, Move] = {
+    event: verb for event, verb in MOVES.items() if event not in {Event.UNBLOCK, Event.REQUEST_CANCEL}
+}
 
 
 def test_every_event_but_those_of_workflows_has_its_verb() -> None:

@@ -33,6 +33,7 @@ from taskyard.domain.tasks import (
     Succeeded,
 )
 from taskyard.lifecycle import cancel, rescue, retry, submit
+from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
@@ -152,6 +153,7 @@ class Lifecycle(Crew):
         return [h for h in self.holds if self.model.holds(h.task, h.claim)]
 
     def _submit(self, task: NewTask, by: Hold | None) -> None:
+        done: Committed[Any]
         if by is not None:
             may = self.model.holds(by.task, by.claim) and not by.task.is_cancel_requested
             try:
@@ -168,10 +170,9 @@ class Lifecycle(Crew):
         else:
             request = KeyedRequest([task], lambda _: StoredAnswer(202, {}, b""))
             with self._transaction() as conn:
-                outcome = submit_keyed(conn, [request])
+                done = submit_keyed(conn, [request])
             is_accepted = self.model.submit(self._as_task(task), f"{task.name}/{task.unique.key}")
-            assert isinstance(outcome.answer[0], StoredAnswer if is_accepted else NotUnique)
-            done = outcome
+            assert isinstance(done.answer[0], StoredAnswer if is_accepted else NotUnique)
         self._tell(done)
 
     def _as_task(self, task: NewTask) -> Task:

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
+from taskyard.domain.answer import State
 
-from taskyard.domain.tasks import State
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from taskyard.store import ledger
@@ -27,7 +27,7 @@ def taken_and_given_back(conn: Connection, value: Any) -> Any:
     """Through `submit`, as parameters go; undone afterwards."""
     task = new(params={"value": value})
     with conn.begin_nested() as undone:
-        assert submit.submit(conn, [task]).tasks[0].state is State.QUEUED
+        assert submit.submit(conn, [task]).answer[0].state is State.QUEUED
         stored = conn.execute(sa.text("SELECT params FROM task WHERE id = :id"), {"id": task.id}).scalar_one()
         undone.rollback()
     return stored["value"]

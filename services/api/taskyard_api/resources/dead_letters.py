@@ -9,10 +9,10 @@ from datetime import timedelta
 import falcon.asgi
 from sqlalchemy import Connection
 
-from taskyard.domain.tasks import State
-from taskyard.lifecycle.dead_letters import Handled, discard, replay
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.idempotency import StoredAnswer
+from taskyard.lifecycle.replay import Handled
+from taskyard.lifecycle.requests import discard_dead_letters, replay_dead_letters
 from taskyard.store import dead_letters
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
@@ -32,7 +32,7 @@ from ..views import TaskViews
 
 SAMPLE = 10
 
-Verb = Callable[[Connection, Wanted, Actor], Handled]
+Verb = Callable[[Connection, Wanted, Actor], Committed[Handled]]
 
 
 class DeadLetters:
@@ -70,32 +70,27 @@ class DeadLetters:
 class Handling:
     """What retrying and discarding have in common: ids or a filter, counted or done."""
 
-    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher, shown: TaskViews) -> None:
+    def __init__(self, ledger: LedgerPool, shown: TaskViews) -> None:
         self._ledger = ledger
-        self._dispatcher = dispatcher
         self._shown = shown
 
     async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
         value, body = await read_json(req)
         asked = validated(DeadLettersBody, value)
         wanted, actor = _wanted(asked, req.context.caller), req.actor()
-        done = Handled(0, [])
 
-        def look(conn: Connection) -> StoredAnswer:
+        def look(conn: Connection) -> Committed[StoredAnswer]:
             sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True)
             matched = dead_letters.count(conn, wanted)
             # In English: the answer is kept for a repeated key, whoever repeats it.
             shown = [self._shown.of_row(row, Words()) for row in sample]
-            return _answer({"matched": matched, "changed": 0, "sample": shown})
+            return Committed(_answer({"matched": matched, "changed": 0, "sample": shown}))
 
-        def change(conn: Connection) -> StoredAnswer:
-            nonlocal done
+        def change(conn: Connection) -> Committed[StoredAnswer]:
             done = verb(conn, wanted, actor)
-            return _answer({"matched": done.matched, "changed": len(done.changes)})
+            return done.answering(_answer({"matched": done.answer.matched, "changed": len(done.answer.changed)}))
 
         await once_with_the_change(self._ledger, key_of(req, body), resp, look if asked.dry_run else change)
-        moved = [change for change in done.changes if change.state is State.SCHEDULED]
-        self._dispatcher.dispatch(Committed(changes=moved, wake_scheduler=bool(moved)))
 
 
 class Retry:
@@ -116,8 +111,8 @@ class Retry:
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         await self._handling.handle(req, resp, self._replay)
 
-    def _replay(self, conn: Connection, wanted: Wanted, by: Actor) -> Handled:
-        return replay(conn, wanted, by=by, life=self._life, per_second=self._per_second)
+    def _replay(self, conn: Connection, wanted: Wanted, by: Actor) -> Committed[Handled]:
+        return replay_dead_letters(conn, wanted, by=by, life=self._life, per_second=self._per_second)
 
 
 class Discard:
@@ -134,7 +129,7 @@ class Discard:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
-        await self._handling.handle(req, resp, lambda conn, wanted, by: discard(conn, wanted, by=by))
+        await self._handling.handle(req, resp, lambda conn, wanted, by: discard_dead_letters(conn, wanted, by=by))
 
 
 def _wanted(asked: DeadLettersBody, caller: Caller) -> Wanted:

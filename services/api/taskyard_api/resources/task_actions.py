@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound
-from taskyard.domain.tasks import FINAL, Change, State
-from taskyard.lifecycle.cancel import Cancellation, cancel, cancel_descendants
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Recorded
-from taskyard.lifecycle.retry import retry
-from taskyard.store import audit
-from taskyard.store.audit import Action
+from taskyard.domain.tasks import FINAL, State
+from taskyard.lifecycle.cancel import Cancellation
+from taskyard.lifecycle.requests import cancel_task, retry_task
 
 from .. import answers, views
 from ..auth import Scope
 from ..bodies import read_nothing
 from ..idempotency import key_of, once
 from ..ledger_pool import LedgerPool
-from ..models import MAX_TASKS
 from ..operations import Answer, operation
 from ..requests import Request
 from ..translation import Words
@@ -31,15 +27,9 @@ from ..views import TaskViews
 from .tasks import task_id_of, visible_task
 
 
-def _audited(change: Change) -> dict[str, Any]:
-    """What the audit log records of a task besides its id."""
-    return {"name": change.name, "queue": change.queue, "state": change.state}
-
-
 class TaskCancel:
-    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher) -> None:
+    def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
-        self._dispatcher = dispatcher
 
     @operation(
         summary="Cancel a task",
@@ -61,32 +51,13 @@ class TaskCancel:
         await once(self._ledger, key, resp, work)
 
     async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
-        actor = req.actor()
-
-        def change(conn: Connection) -> tuple[list[Cancellation], list[Change]]:
-            found = cancel(conn, [task_id], actor=actor.name)
-            followed: list[Change] = []
-            for one in found:
-                if one.before in FINAL:
-                    continue
-                followed = cancel_descendants(conn, task_id, actor=actor.name)
-                if followed or not one.is_repeated:
-                    told = {**_audited(one.change), "before": one.before}
-                    if followed:
-                        told["followed"] = [child.task_id for child in followed[:MAX_TASKS]]
-                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **told)
-            return found, followed
-
         await visible_task(self._ledger, task_id, req.context.caller)
-        found, followed = await self._ledger.run_transaction(change)
-        if not found:
+        found = await self._ledger.commit(partial(cancel_task, task_id=task_id, by=req.actor()))
+        if found is None:
             raise NotFound("There is no such task.")
-        if found[0].before in FINAL:
-            raise Conflict(f"The task is {found[0].before} already.", state=found[0].before)
-        changes = [found[0].change, *followed]
-        running = [c.task_id for c in changes if c.state is State.RUNNING]
-        self._dispatcher.dispatch(Committed(changes=changes, cancels=running))
-        return {"task_id": task_id, **_cancel_status(found[0])}
+        if found.before in FINAL:
+            raise Conflict(f"The task is {found.before} already.", state=found.before)
+        return {"task_id": task_id, **_cancel_status(found)}
 
 
 def _cancel_status(found: Cancellation) -> dict[str, str]:
@@ -98,9 +69,8 @@ def _cancel_status(found: Cancellation) -> dict[str, str]:
 
 
 class TaskRetry:
-    def __init__(self, ledger: LedgerPool, dispatcher: Dispatcher, shown: TaskViews, *, life: timedelta) -> None:
+    def __init__(self, ledger: LedgerPool, shown: TaskViews, *, life: timedelta) -> None:
         self._ledger = ledger
-        self._dispatcher = dispatcher
         self._shown = shown
         self._life = life
 
@@ -123,20 +93,12 @@ class TaskRetry:
         await once(self._ledger, key, resp, work)
 
     async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
-        caller, actor = req.context.caller, req.actor()
-
-        def change(conn: Connection) -> Recorded:
-            done = retry(conn, [task_id], life=self._life, actor=actor.name)
-            for one in done.changes:
-                audit.record(conn, actor, Action.TASK_RETRY, task_id, **_audited(one))
-            return done
-
+        caller = req.context.caller
         await visible_task(self._ledger, task_id, caller)
-        done = await self._ledger.run_transaction(change)
-        # Before the task is read again, which may fail.
-        self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, done.changes))
+        retry = partial(retry_task, task_id=task_id, by=req.actor(), life=self._life)
+        is_retried = await self._ledger.commit(retry)
         row = await visible_task(self._ledger, task_id, caller, admitted=True)
-        if not done.changes:
+        if not is_retried:
             # The state now: it may have changed between the look and the verb.
             state = row["state"]
             raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import NotFound, Refused
 from taskyard.domain.tasks import FINAL
-from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import falcon.asgi
 
 from taskyard.domain.errors import Refused
-from taskyard.lifecycle.keyed import StoredAnswer
+from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.tree_items import TreeItem
 
