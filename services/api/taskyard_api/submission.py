@@ -91,5 +91,7 @@ class Submission:
 
     def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
         run = partial(ledger.run_transaction, self._engine)
-        answers = commit(run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit")
+        answers: list[StoredAnswer | Refused] = commit(
+            run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit"
+        )
         return answers

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
-from taskyard.domain.answer import State
 
+from taskyard.domain.tasks import State
 from taskyard.lifecycle import submit
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from taskyard.store import ledger
