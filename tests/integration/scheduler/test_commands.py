@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.store.ledger import make_engine
-from tests.support.scheduling import Office, execute, put_in
+from tests.support.scheduling import LeaderParts, execute, put_in
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,11 +61,11 @@ def test_a_taken_metrics_port_ends_with_one_line(database_url: str, redis_url: s
 
 
 def test_reconcile_says_what_is_missing_and_publishes_it(
-    office: Office, engine: Engine, database_url: str, redis_url: str
+    leader: LeaderParts, engine: Engine, database_url: str, redis_url: str
 ) -> None:
     submitted = put_in(engine, 3)
     execute(engine, "DELETE FROM outbox")
-    office.age(60)
+    leader.age(60)
     urls = {"TASKYARD_DATABASE_URL": database_url, "TASKYARD_REDIS_URL": redis_url}
     shown = run("reconcile", "--dry-run", "--json", **urls)
     assert shown.returncode == 1, shown.stderr
@@ -73,12 +73,12 @@ def test_reconcile_says_what_is_missing_and_publishes_it(
     assert (answer["missing"], answer["published"]) == (3, 0)
     assert answer["task_ids"] == [str(task.id) for task in submitted.tasks]
     assert {"queue": "default", "queued": 3, "missing": 3} in answer["queues"]
-    assert office.messages() == []
+    assert leader.messages() == []
 
     done = run("reconcile", **urls)
     assert done.returncode == 0
     assert "3 published again" in done.stdout
-    assert len(office.messages()) == 3
+    assert len(leader.messages()) == 3
     assert run("reconcile", "--dry-run", **urls).returncode == 0
 
 

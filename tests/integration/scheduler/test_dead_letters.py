@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from taskyard.broker.names import Names
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store import ledger
-from taskyard_scheduler import dead_letters
+from taskyard_scheduler import dead_letters_cli
 from tests.support.scheduling import execute, put_in, scalar
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -176,7 +176,7 @@ def test_redis_being_away_holds_nobody_up(command: Command, engine: Engine) -> N
 )
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_cannot_be_meant_is_a_wrong_usage(verb: str, arguments: tuple[str, ...]) -> None:
-    refused = CliRunner().invoke(dead_letters.app, [verb, *arguments], input="1\n")
+    refused = CliRunner().invoke(dead_letters_cli.app, [verb, *arguments], input="1\n")
     assert refused.exit_code == 2, refused.output
     assert isinstance(refused.exception, SystemExit)
 

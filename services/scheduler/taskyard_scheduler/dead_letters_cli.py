@@ -1,4 +1,4 @@
-"""`taskyard-scheduler dead-letters`: straight on the ledger, for when there is nobody to ask over HTTP."""
+"""`taskyard-scheduler dead-letters`: works on the ledger directly, for when the API is not available."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import ProgrammingError
 
-from taskyard.broker.names import Names
-from taskyard.broker.publisher import make_publisher
 from taskyard.commands import (
-    AWAY,
     FAILED,
-    NOT_MIGRATED,
     USAGE,
     AsJson,
     DatabaseUrl,
@@ -28,21 +23,22 @@ from taskyard.commands import (
     settings_or_exit,
     typer_app,
 )
-from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
+from taskyard.domain.errors import BrokerUnavailable
 from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
-from taskyard.settings import Settings
 from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
 from taskyard.store.dead_letters import Wanted
 
-PROGRAM = "taskyard-scheduler"
-SAMPLE = 10
+from .program import PROGRAM, servers_or_exit
 
-app = typer_app("dead-letters", "Failed tasks that nobody has retried or discarded yet: list, retry, discard.")
+_COMMAND = "dead-letters"
+_AWAY = "PostgreSQL does not answer"
+_SAMPLE = 10
+
+app = typer_app(_COMMAND, "Failed tasks that nobody has retried or discarded yet: list, retry, discard.")
 
 _DONE = {"retry": "will run again", "discard": "discarded"}
 
-T = TypeVar("T")
 Verb = Callable[[Connection, Wanted, Actor, int], Handled]
 
 
@@ -101,9 +97,8 @@ def list_(
     """Count them and list the newest. What happened to one of them: GET /api/v1/tasks/TASK_ID/events."""
     wanted = Wanted(name=name, queue=queue, code=code, created_after=created_after, created_before=created_before)
     settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
-    matched, rows = _with_ledger(
-        settings, lambda engine: ledger.run_transaction(engine, lambda conn: _look(conn, wanted, limit))
-    )
+    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, _):
+        matched, rows = _look(engine, wanted, limit)
     if as_json:
         print_json({"matched": matched, "items": [_shown(row) for row in rows]})
         return
@@ -137,13 +132,11 @@ def retry(
     def verb(conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Handled:
         return replay(conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit)
 
-    done = _handle(settings, "retry", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
-    if done:
-        publisher = make_publisher(settings.redis_url.get_secret_value(), Names(settings.namespace))
-        # The scheduler looks by itself too, every few seconds.
-        with suppress(BrokerUnavailable):
-            publisher.publish((), wake_scheduler=True)
-        publisher.client.close()
+    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
+        if _handle(engine, "retry", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json):
+            # Without the wake-up the scheduler looks a few seconds later.
+            with suppress(BrokerUnavailable):
+                publisher.publish((), wake_scheduler=True)
 
 
 @app.command(
@@ -172,7 +165,8 @@ def discard_(
     def verb(conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Handled:
         return discard(conn, wanted, by=by, limit=limit)
 
-    _handle(settings, "discard", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, _):
+        _handle(engine, "discard", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _wanted(
@@ -198,38 +192,34 @@ def _wanted(
 
 
 def _handle(
-    settings: Settings, word: str, verb: Verb, wanted: Wanted, *, dry_run: bool, yes: int | None, as_json: bool
+    engine: Engine, word: str, verb: Verb, wanted: Wanted, *, dry_run: bool, yes: int | None, as_json: bool
 ) -> int:
-    """Returns how many were changed. Ends the program with 1 where the count was not confirmed."""
-
-    def work(engine: Engine) -> int:
-        matched, rows = ledger.run_transaction(engine, lambda conn: _look(conn, wanted, SAMPLE, oldest_first=True))
-        if dry_run:
-            if as_json:
-                print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
-            else:
-                _print_rows(rows)
-                typer.echo(f"Would {word} {_tasks(matched)}.")
-            return 0
-        _confirm(word, matched, yes)
-        changed, by = 0, actor_here()
-
-        def step(conn: Connection) -> Handled:
-            # No more than what was confirmed, whatever has failed meanwhile.
-            return verb(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
-
-        while changed < matched:
-            done = ledger.run_transaction(engine, step)
-            if not done.changes:
-                break
-            changed += len(done.changes)
+    """Returns how many tasks were changed. Ends the program with 1 where the count was not confirmed."""
+    matched, rows = _look(engine, wanted, _SAMPLE, oldest_first=True)
+    if dry_run:
         if as_json:
-            print_json({"matched": matched, "changed": changed})
+            print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
         else:
-            typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
-        return changed
+            _print_rows(rows)
+            typer.echo(f"Would {word} {_tasks(matched)}.")
+        return 0
+    _confirm(word, matched, yes)
+    changed, by = 0, actor_here()
 
-    return _with_ledger(settings, work)
+    def step(conn: Connection) -> Handled:
+        # At most what was confirmed, however many have failed since.
+        return verb(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
+
+    while changed < matched:
+        done = ledger.run_transaction(engine, step)
+        if not done.changes:
+            break
+        changed += len(done.changes)
+    if as_json:
+        print_json({"matched": matched, "changed": changed})
+    else:
+        typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
+    return changed
 
 
 def _confirm(word: str, matched: int, yes: int | None) -> None:
@@ -237,33 +227,23 @@ def _confirm(word: str, matched: int, yes: int | None) -> None:
         if yes != matched:
             fail(PROGRAM, f"--yes {yes}: there are {matched}; nothing was done.", FAILED)
     elif matched:
-        # Not on standard output, as typer.prompt would do in part: --json is printed there.
+        # typer.prompt would write a part of it to standard output, where --json is printed.
         typer.echo(f"Type {matched} to {word} {_tasks(matched)}: ", err=True, nl=False)
         typed = sys.stdin.readline()
         if typed.strip() != str(matched):
             fail(PROGRAM, "not confirmed; nothing was done.", FAILED)
 
 
-def _with_ledger(settings: Settings, work: Callable[[Engine], T]) -> T:
-    """Ends the program with 3 where PostgreSQL is away, with 1 where it is not migrated."""
-    engine = ledger.make_engine(
-        settings.database_url.get_secret_value(), pool_size=1, application_name="taskyard-scheduler dead-letters"
-    )
-    try:
-        return work(engine)
-    except LedgerUnavailable as e:
-        fail(PROGRAM, f"PostgreSQL does not answer: {str(e).splitlines()[0]}", AWAY)
-    except ProgrammingError:
-        fail(PROGRAM, NOT_MIGRATED, FAILED)
-    finally:
-        engine.dispose()
-
-
 def _look(
-    conn: Connection, wanted: Wanted, limit: int, *, oldest_first: bool = False
+    engine: Engine, wanted: Wanted, limit: int, *, oldest_first: bool = False
 ) -> tuple[int, Sequence[Mapping[Any, Any]]]:
-    rows = dead_letters.page(conn, wanted, limit=limit, oldest_first=oldest_first)
-    return dead_letters.count(conn, wanted), rows
+    """How many tasks match, and the first of them."""
+
+    def look(conn: Connection) -> tuple[int, Sequence[Mapping[Any, Any]]]:
+        rows = dead_letters.page(conn, wanted, limit=limit, oldest_first=oldest_first)
+        return dead_letters.count(conn, wanted), rows
+
+    return ledger.run_transaction(engine, look)
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -279,7 +259,7 @@ def _print_rows(rows: Sequence[Mapping[Any, Any]]) -> None:
             f"{row['id']}  {row['finished_at']:%Y-%m-%d %H:%M:%S}  {row['queue']}  {row['name']}"
             f"  {error.get('code', '')}  {said[:100]}"
         )
-        # Code and message are a task's own words: they must not move the cursor of a terminal.
+        # Code and message come from the task: they must not move the cursor of a terminal.
         typer.echo("".join(c if c.isprintable() else "?" for c in line).rstrip())
 
 
