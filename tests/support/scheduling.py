@@ -149,7 +149,7 @@ class LeaderParts:
             self.engine,
             self.database,
             name=name,
-            # PostgreSQL's clock runs on while the test's stands still, so the lease has to outlast a slow test.
+            # PostgreSQL's clock runs on while the test's does not, so the lease has to outlast a slow test.
             lease=timedelta(seconds=60),
             clock=clock or self.clock,
         )

@@ -49,7 +49,7 @@ def run(
 
     PostgreSQL and Redis come from TASKYARD_DATABASE_URL and TASKYARD_REDIS_URL.
     """
-    from .service import serve  # with APScheduler, which the other commands do not need
+    from .composition import serve  # with APScheduler, which the other commands do not need
 
     settings = settings_or_exit(
         PROGRAM,

@@ -1,4 +1,4 @@
-"""The composition root: all parts of the scheduler, and how they are put together."""
+"""The composition root: builds all parts of the scheduler and runs them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
+from taskyard import failpoints
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
@@ -19,6 +19,8 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
 from taskyard.store.ledger import make_engine
+from taskyard.telemetry.heartbeat import Heartbeat
+from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
 
 from .broker_probe import BrokerProbe
@@ -39,6 +41,7 @@ from .relay import Relay
 from .rescue import Rescue
 from .retention import Retention
 from .scheduler import Scheduler
+from .stop_signals import StopSignals
 from .throughput import Throughput
 
 log = structlog.stdlib.get_logger(__name__)
@@ -59,6 +62,31 @@ LEDGER_USERS = (
     "retention",
 )
 REDIS_USERS = (PROMOTION, "rebuild", "missing", "broker", "maintenance")
+
+
+def serve(settings: Settings) -> int:
+    """Runs the scheduler in this process until a signal arrives; returns the exit code.
+
+    Raises MetricsPortTaken.
+    """
+    signals = StopSignals()
+    set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
+    metrics = Metrics("scheduler")
+    server = metrics.serve(settings.metrics_host, settings.metrics_port)
+    heartbeat = Heartbeat("scheduler", settings.health_file)
+    scheduler = compose(settings, metrics)
+    leadership = scheduler.leadership
+    log.info("scheduler_started", holder=str(leadership.holder), name=leadership.name, metrics=server.url)
+    scheduler.start()
+    try:
+        return scheduler.lead(heartbeat, signals)
+    finally:
+        signals.close()
+        scheduler.stop()
+        server.stop()
+        heartbeat.remove()
+        log.info("scheduler_stopped")
 
 
 def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
@@ -115,7 +143,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     jobs = [
         Job("tick", 1.0, partial(_tick, loops, metrics), leader_only=False),
         Job("contact", 0.5, probe.turn, leader_only=False),
-        Job("queues", 60.0, partial(_ensure_queues, leadership, settings.queues)),
+        Job("queues", 60.0, lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues))),
         Job("rebuild", 1.0, rebuild.turn),
         Job("relay", 1.0, relay.turn),
         Job("rescue", 1.0, rescue.turn),
@@ -142,15 +170,6 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
 def _tick(loops: LoopWatch, metrics: SchedulerMetrics) -> None:
     loops.turned(JOBS)
     metrics.last_tick.set_to_current_time()
-
-
-def _ensure_queues(leadership: Leadership, queues: tuple[str, ...]) -> None:
-    """The table of queues has to name every configured queue: what looks at all queues reads it."""
-
-    def verb(conn: Connection) -> None:
-        ensure_queues(conn, queues)
-
-    leadership.write(verb)
 
 
 def load_catalogue(settings: Settings) -> Catalogue:

@@ -25,6 +25,7 @@ from taskyard.commands import (
 )
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
+from taskyard.settings import Settings
 from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
 from taskyard.store.dead_letters import Wanted
@@ -106,89 +107,72 @@ def list_(
     typer.echo(f"{_tasks(matched)}{'' if matched == len(rows) else f', {len(rows)} shown'}.")
 
 
-@app.command(
-    epilog="Examples:\n\n  taskyard-scheduler dead-letters retry 01936f0e-...\n\n"
-    "  taskyard-scheduler dead-letters retry --code smtp_refused --dry-run\n\n"
-    "  taskyard-scheduler dead-letters retry --code smtp_refused --yes 37"
-)
-def retry(
-    ids: Ids = None,
-    name: Name = None,
-    queue: Queue = None,
-    code: Code = None,
-    created_after: After = None,
-    created_before: Before = None,
-    everything: Everything = False,
-    dry_run: DryRun = False,
-    yes: Yes = None,
-    database_url: DatabaseUrl = None,
-    as_json: AsJson = False,
-    log_level: LogLevel = None,
-) -> None:
-    """Run them again, with fresh budgets: one after the other, TASKYARD_REPLAY_PER_SECOND (50) a second at most."""
-    wanted = _wanted(ids, everything, name, queue, code, created_after, created_before)
-    settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
+def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *examples: str, wakes: bool = False) -> None:
+    """A command that changes dead letters; `wakes` the scheduler afterwards."""
 
-    def verb(conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Handled:
-        return replay(conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit)
-
-    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
-        if _handle(engine, "retry", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json):
-            # Without the wake-up the scheduler looks a few seconds later.
-            with suppress(BrokerUnavailable):
-                publisher.publish((), wake_scheduler=True)
-
-
-@app.command(
-    "discard",
-    epilog="Examples:\n\n  taskyard-scheduler dead-letters discard 01936f0e-...\n\n"
-    "  taskyard-scheduler dead-letters discard --name email.send --created-before 2026-01-01T00:00:00Z",
-)
-def discard_(
-    ids: Ids = None,
-    name: Name = None,
-    queue: Queue = None,
-    code: Code = None,
-    created_after: After = None,
-    created_before: Before = None,
-    everything: Everything = False,
-    dry_run: DryRun = False,
-    yes: Yes = None,
-    database_url: DatabaseUrl = None,
-    as_json: AsJson = False,
-    log_level: LogLevel = None,
-) -> None:
-    """Put them away: they stay failed tasks, and each can still be retried by `taskyard tasks retry`."""
-    wanted = _wanted(ids, everything, name, queue, code, created_after, created_before)
-    settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
-
-    def verb(conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Handled:
-        return discard(conn, wanted, by=by, limit=limit)
-
-    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, _):
-        _handle(engine, "discard", verb, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-def _wanted(
-    ids: Sequence[UUID] | None,
-    everything: bool,
-    name: str | None,
-    queue: str | None,
-    code: str | None,
-    created_after: datetime | None,
-    created_before: datetime | None,
-) -> Wanted:
-    has_filter = any(v is not None for v in (name, queue, code, created_after, created_before))
-    if bool(ids) + has_filter + everything != 1:
-        fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
-    return Wanted(
-        ids=ids or None,
-        name=name,
-        queue=queue,
-        code=code,
-        created_after=created_after,
-        created_before=created_before,
+    @app.command(
+        word, help=help_, epilog="\n\n  ".join(["Examples:", *(f"{PROGRAM} {_COMMAND} {word} {e}" for e in examples)])
     )
+    def command(
+        ids: Ids = None,
+        name: Name = None,
+        queue: Queue = None,
+        code: Code = None,
+        created_after: After = None,
+        created_before: Before = None,
+        everything: Everything = False,
+        dry_run: DryRun = False,
+        yes: Yes = None,
+        database_url: DatabaseUrl = None,
+        as_json: AsJson = False,
+        log_level: LogLevel = None,
+    ) -> None:
+        wanted = Wanted(
+            ids=ids or None,
+            name=name,
+            queue=queue,
+            code=code,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        has_filter = any(v is not None for v in (name, queue, code, created_after, created_before))
+        if bool(ids) + has_filter + everything != 1:
+            fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
+        settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
+        with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
+            changed = _handle(engine, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+            if changed and wakes:
+                # Without the wake-up the scheduler looks a few seconds later.
+                with suppress(BrokerUnavailable):
+                    publisher.publish((), wake_scheduler=True)
+
+
+def _retry(settings: Settings) -> Verb:
+    return lambda conn, wanted, by, limit: replay(
+        conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit
+    )
+
+
+def _discard(_: Settings) -> Verb:
+    return lambda conn, wanted, by, limit: discard(conn, wanted, by=by, limit=limit)
+
+
+_add_command(
+    "retry",
+    _retry,
+    "Run them again, with fresh budgets: one after the other, TASKYARD_REPLAY_PER_SECOND (50) a second at most.",
+    "01936f0e-...",
+    "--code smtp_refused --dry-run",
+    "--code smtp_refused --yes 37",
+    wakes=True,
+)
+_add_command(
+    "discard",
+    _discard,
+    "Put them away: they stay failed tasks, and each can still be retried by `taskyard tasks retry`.",
+    "01936f0e-...",
+    "--name email.send --created-before 2026-01-01T00:00:00Z",
+)
 
 
 def _handle(

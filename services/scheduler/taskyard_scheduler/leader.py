@@ -158,7 +158,7 @@ class Leadership:
         until = asked + self._lease.total_seconds() * (1 - _MARGIN)
         if self._term is not None:
             if row.epoch is None:
-                self._lose("somebody else leads")
+                self._lose("another process leads")
                 return 0.0
             self._term = Term(row.epoch, until, self._term.gap_seconds)
         elif row.epoch is not None:

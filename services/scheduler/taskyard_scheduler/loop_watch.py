@@ -1,4 +1,4 @@
-"""Notices a loop of this process that stands still."""
+"""Detects a loop of this process that is stuck."""
 
 from __future__ import annotations
 

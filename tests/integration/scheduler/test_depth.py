@@ -1,4 +1,4 @@
-"""The depth of the queues, out of one snapshot of the ledger."""
+"""The depth of the queues, from one snapshot of the ledger."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +39,7 @@ def test_the_snapshot_counts_every_queue_and_state(leader: LeaderParts, depth: D
     expected = {("default", "queued"): 3, ("default", "running"): 2, ("selection", "scheduled"): 4}
     assert rows(engine) == expected
     assert scalar(engine, "SELECT count(DISTINCT taken_at) FROM queue_depth") == 1
-    # Zeros are told too: a queue that was emptied must not keep its last depth.
+    # Zeros are written too: an empty queue must not keep its last depth.
     assert scalar(engine, "SELECT count(*) FROM queue_depth") == 25
     assert leader.value("queue_tasks", queue="default", state="queued") == 3
     assert leader.value("queue_workers", queue="default") == 1
@@ -50,7 +50,7 @@ def test_the_snapshot_counts_every_queue_and_state(leader: LeaderParts, depth: D
     assert leader.value("queue_tasks", queue="default", state="queued") == 0
 
 
-def test_a_worker_whose_beat_is_overdue_serves_no_queue(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
+def test_a_worker_whose_heartbeat_is_overdue_serves_no_queue(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     make_worker(engine)
     silent = make_worker(engine)
     execute(engine, "UPDATE worker SET beat_at = now() - interval '21 seconds' WHERE id = :id", id=silent)
@@ -58,10 +58,10 @@ def test_a_worker_whose_beat_is_overdue_serves_no_queue(leader: LeaderParts, dep
     assert leader.value("queue_workers", queue="default") == 1
 
 
-def test_the_oldest_waiting_task_is_the_one_that_is_queued_longest(
+def test_the_oldest_waiting_task_is_the_one_that_has_been_queued_longest(
     leader: LeaderParts, depth: Depth, engine: Engine
 ) -> None:
-    """Not the one with the lowest id: that one was retried and queued again just now."""
+    """Not the one with the lowest id, which was queued again just now."""
     first, second = (put_in(engine, 1).tasks[0].id for _ in range(2))
     execute(engine, "UPDATE task SET queued_at = now() - interval '90 seconds' WHERE id = :id", id=second)
     assert first < second
@@ -123,7 +123,7 @@ def test_attempts_are_counted_by_queue_and_minute(leader: LeaderParts, engine: E
     assert scalar(engine, "SELECT sum(failed) FROM queue_minute") == 1
 
 
-def test_a_new_leader_counts_no_attempt_twice_and_leaves_none_out(leader: LeaderParts, engine: Engine) -> None:
+def test_a_new_leader_counts_every_attempt_once(leader: LeaderParts, engine: Engine) -> None:
     for ago in (0, 30, 70, 130, 190):
         execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago)
     Throughput(leader.leadership, leader.database).turn()
@@ -154,7 +154,7 @@ def test_minutes_are_kept_for_an_hour(leader: LeaderParts, engine: Engine) -> No
     assert scalar(engine, "SELECT count(*) FROM queue_minute") == 0
 
 
-def test_the_first_attempt_of_a_time_is_found_by_halving(engine: Engine) -> None:
+def test_the_first_attempt_of_a_time_is_found_by_binary_search(engine: Engine) -> None:
     for ago in range(50, 0, -1):
         execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago * 10)
     top = scalar(engine, "SELECT max(id) FROM task_attempt")

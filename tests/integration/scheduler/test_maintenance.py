@@ -1,4 +1,4 @@
-"""Redis is kept tidy, and nothing in it that still matters is touched."""
+"""Leftovers are removed from Redis and from small tables, and nothing that is still needed."""
 
 import time
 from typing import Any
@@ -21,7 +21,7 @@ def maintenance(leader: LeaderParts) -> Maintenance:
 
 
 def fetch(leader: LeaderParts, count: int, queue: str = "default") -> Any:
-    """As a worker's consumer does."""
+    """Like a worker's consumer."""
     make: Any = RedisBroker
     broker = make(client=leader.client, middleware=[], namespace="taskyard", maintenance_chance=0)
     assert len(broker.do_fetch(queue, count)) == count
@@ -37,7 +37,7 @@ def test_messages_of_a_dead_consumer_come_back(
     leader.publisher.publish(publications)
     broker = fetch(leader, 2, queue)
     maintenance.turn()
-    assert len(leader.messages(queue)) == 1  # it may still be alive
+    assert len(leader.messages(queue)) == 1  # the consumer may still be alive
     heartbeats = "taskyard:__heartbeats__"
     leader.client.zadd(heartbeats, {broker.broker_id: (time.time() - 21) * 1000})  # a worker's lease is 20 s
     maintenance.turn()
@@ -49,14 +49,14 @@ def test_messages_of_a_dead_consumer_come_back(
 def test_payloads_without_a_list_are_removed_at_the_second_search(
     leader: LeaderParts, maintenance: Maintenance, engine: Engine
 ) -> None:
-    """Cut off between payload and id, a message would never be handed out and always count as known."""
+    """Such a message, cut off between payload and id, would never be fetched and always count as known."""
     publications = put_in(engine, 4).publications
     leader.publisher.publish(publications)
     fetch(leader, 1)
     stranded = publications[3].message_id
     leader.client.lrem(leader.names.queue("default"), 1, stranded)
     maintenance.turn()
-    assert stranded in leader.payloads()  # its id may be on its way
+    assert stranded in leader.payloads()  # its id may still arrive
     maintenance.turn()
     assert leader.payloads() == {p.message_id for p in publications[:3]}
 
@@ -75,7 +75,7 @@ def test_a_payload_whose_id_arrives_late_is_kept(leader: LeaderParts, maintenanc
 def test_a_stranded_payload_is_found_behind_duplicates(
     leader: LeaderParts, maintenance: Maintenance, engine: Engine
 ) -> None:
-    """An id twice in a list makes up for the missing one in the balance; the search comes in its turn."""
+    """An id that is in the list twice hides the missing one from the comparison of counts, but not from the search."""
     publications = put_in(engine, 2).publications
     leader.publisher.publish(publications)
     maintenance.turn()
@@ -88,7 +88,7 @@ def test_a_stranded_payload_is_found_behind_duplicates(
     assert leader.payloads() == {publications[1].message_id}
 
 
-def test_wake_up_lists_of_dead_children_go_and_those_in_use_stay(
+def test_wake_up_lists_of_dead_children_are_removed_and_those_in_use_stay(
     leader: LeaderParts, maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = leader.names.wake_child("11111111-1111-1111-1111-111111111111")
@@ -125,7 +125,7 @@ def test_a_restart_of_redis_and_its_evictions_are_noticed(leader: LeaderParts) -
     assert leader.value("broker_up") == 1
 
 
-def test_the_real_redis_says_what_the_watch_asks_for(leader: LeaderParts) -> None:
+def test_the_real_redis_reports_what_the_watch_reads(leader: LeaderParts) -> None:
     BrokerWatch(leader.client, leader.broker_metrics).turn()
     memory = leader.value("broker_memory_bytes")
     assert memory is not None
@@ -133,7 +133,7 @@ def test_the_real_redis_says_what_the_watch_asks_for(leader: LeaderParts) -> Non
     assert leader.value("broker_max_memory_bytes") == 512 * 1024**2
 
 
-def test_a_redis_that_is_away_is_shown(leader: LeaderParts) -> None:
+def test_an_unreachable_redis_is_exported(leader: LeaderParts) -> None:
     watch = BrokerWatch(make_redis("redis://127.0.0.1:1/0"), leader.broker_metrics)
     with pytest.raises(redis.RedisError):
         watch.turn()
@@ -153,7 +153,7 @@ def test_idempotency_keys_are_kept_for_a_day(leader: LeaderParts, engine: Engine
         assert tuple(conn.exec_driver_sql(kept).one()) == (3, True)
 
 
-def test_workers_are_forgotten_a_week_after_their_end(leader: LeaderParts, engine: Engine) -> None:
+def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine: Engine) -> None:
     make_worker(engine)
     make_worker(engine)
     gone = make_worker(engine)

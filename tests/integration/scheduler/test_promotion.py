@@ -1,4 +1,4 @@
-"""Tasks start when their time has come."""
+"""Tasks become queued when they are due."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def loop(leader: LeaderParts, promotion: Promotion) -> Iterator[PromotionLoop]:
         made.stop()
 
 
-def test_a_due_task_is_queued_and_published_and_told(
+def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
     leader: LeaderParts, promotion: Promotion, engine: Engine, redis_client: redis.Redis
 ) -> None:
     task = put_in(engine, 1, delay=0.05).tasks[0]
@@ -47,13 +47,13 @@ def test_a_due_task_is_queued_and_published_and_told(
         eventually(leader.messages)
 
         def heard() -> str | None:
-            # Other test processes tell of their tasks on the same channel.
+            # Other test processes publish their events on the same channel.
             said = events.get_message(timeout=0.1)
             return said["data"] if said and str(task.id) in said["data"] else None
 
-        told = eventually(heard, every=0)
+        event = eventually(heard, every=0)
     assert leader.messages() == [f"{task.id}:1"]
-    assert '"queued"' in told
+    assert '"queued"' in event
     eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
@@ -66,7 +66,7 @@ def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine)
 
 
 def test_it_is_woken_when_something_is_due_earlier(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
-    """With nothing due it sleeps for five seconds: a task due in a moment must not wait for that."""
+    """Without due tasks it sleeps for five seconds, which is too long for a task that is due in a moment."""
     loop.start()
     time.sleep(0.3)
     started = time.monotonic()

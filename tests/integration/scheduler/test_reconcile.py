@@ -47,7 +47,7 @@ def by_hand(leader: LeaderParts, engine: Engine, *, dry_run: bool = True) -> Rep
 
 
 def publish(leader: LeaderParts, engine: Engine, count: int, *, queue: str = "default") -> list[str]:
-    """Tasks as they stand a while after their submission."""
+    """Tasks in the state in which they are a while after their submission."""
     publications = put_in(engine, count, queue=queue).publications
     leader.publisher.publish(publications)
     execute(engine, "DELETE FROM outbox")
@@ -55,7 +55,7 @@ def publish(leader: LeaderParts, engine: Engine, count: int, *, queue: str = "de
 
 
 def look_again(leader: LeaderParts, reconcile: Reconcile) -> None:
-    """Two passes, ten seconds apart, with the lease renewed meanwhile."""
+    """Two turns, ten seconds apart, with the lease renewed in between."""
     reconcile.turn()
     for _ in range(5):
         leader.clock.now += 2.1
@@ -88,7 +88,7 @@ def test_what_was_published_since_the_flush_is_not_published_twice(leader: Leade
     assert len(set(leader.messages())) == 8
 
 
-def test_a_flush_in_the_middle_of_the_rebuild_begins_it_again(
+def test_a_flush_during_the_rebuild_starts_it_again(
     leader: LeaderParts, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(leader, engine, 2 * PAGE + 10)
@@ -135,7 +135,7 @@ def test_single_lost_messages_are_published_again(leader: LeaderParts, engine: E
     eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
-def test_what_is_unaccounted_is_shown_until_a_whole_walk_found_no_more(leader: LeaderParts, engine: Engine) -> None:
+def test_unaccounted_tasks_are_shown_until_a_whole_walk_has_found_no_more(leader: LeaderParts, engine: Engine) -> None:
     put_in(engine, 12 * PAGE)
     put_in(engine, 1, queue="selection")
     execute(engine, "DELETE FROM outbox")
@@ -154,10 +154,10 @@ def test_what_is_unaccounted_is_shown_until_a_whole_walk_found_no_more(leader: L
     assert shown[-1] == 0
 
 
-@pytest.mark.parametrize("why", ["young", "boxed", "claimed", "another_publication", "known"])
+@pytest.mark.parametrize("why", ["young", "in_outbox", "claimed", "another_publication", "known"])
 def test_what_is_not_lost_is_left_alone(leader: LeaderParts, engine: Engine, why: str) -> None:
     publications = put_in(engine, 3).publications
-    if why != "boxed":
+    if why != "in_outbox":
         execute(engine, "DELETE FROM outbox")
     if why != "young":
         leader.age(60, outbox=False)
@@ -188,8 +188,8 @@ def test_one_look_is_not_enough(leader: LeaderParts, engine: Engine) -> None:
     assert leader.messages() == []
 
 
-def test_the_walk_comes_round_all_pages_and_queues(leader: LeaderParts, engine: Engine) -> None:
-    """A turn is bounded; the next one goes on where it stopped."""
+def test_the_walk_visits_all_pages_and_queues(leader: LeaderParts, engine: Engine) -> None:
+    """A turn is bounded, and the next one continues where it stopped."""
     put_in(engine, 12 * PAGE)
     put_in(engine, 1, queue="selection")
     execute(engine, "DELETE FROM outbox")
@@ -201,8 +201,8 @@ def test_the_walk_comes_round_all_pages_and_queues(leader: LeaderParts, engine: 
     assert len(reconcile._suspects) == 12 * PAGE + 1
 
 
-def test_a_queue_that_is_in_nobodys_settings_is_looked_after_too(leader: LeaderParts, engine: Engine) -> None:
-    """A task type may bring a queue of its own, and the scheduler need not know the type."""
+def test_a_queue_that_is_not_in_the_settings_is_reconciled_too(leader: LeaderParts, engine: Engine) -> None:
+    """A task type may bring its own queue, and the scheduler does not have to know the type."""
     ids = [p.message_id for p in put_in(engine, 3, queue="reports").publications]
     execute(engine, "DELETE FROM outbox")
     leader.age(60)
@@ -229,7 +229,7 @@ def test_reconcile_pauses_after_a_change_of_postgresql(leader: LeaderParts, engi
     assert rebuild.is_needed is True
 
 
-def test_a_pass_by_hand_says_what_is_missing_and_publishes_it_unless_it_is_a_dry_run(
+def test_a_pass_by_hand_reports_what_is_missing_and_publishes_it_unless_it_is_a_dry_run(
     leader: LeaderParts, engine: Engine
 ) -> None:
     publish(leader, engine, 4)
@@ -250,10 +250,10 @@ def test_a_pass_by_hand_says_what_is_missing_and_publishes_it_unless_it_is_a_dry
 
 
 @pytest.mark.parametrize("what", ["Redis was started again", "PostgreSQL has changed"])
-def test_after_a_change_of_a_server_what_is_missing_goes_out_at_once(
+def test_after_a_change_of_a_server_what_is_missing_is_published_at_once(
     leader: LeaderParts, engine: Engine, what: str
 ) -> None:
-    """Not after the thirty seconds and two looks of single losses: nothing was lost a moment ago, or much was."""
+    """Without the thirty seconds and the two looks that single losses take."""
     rebuild = make_rebuild(leader)
     rebuild.turn()
     kept, lost = publish(leader, engine, 3), publish(leader, engine, 2)
@@ -268,10 +268,10 @@ def test_after_a_change_of_a_server_what_is_missing_goes_out_at_once(
         assert leader.database._seen is not None
         leader.database.observe(leader.database._seen[0], "000000FF", 1e6)
     published_late = publish(leader, engine, 1)
-    boxed = put_in(engine, 1).publications[0]
+    in_outbox = put_in(engine, 1).publications[0]
     rebuild.turn()
-    assert sorted(leader.messages()) == sorted([*kept, *published_late, *lost, boxed.message_id])
-    assert leader.value("tasks_reconciled_total") == 2, "the third was on its way"
+    assert sorted(leader.messages()) == sorted([*kept, *published_late, *lost, in_outbox.message_id])
+    assert leader.value("tasks_reconciled_total") == 2, "the third had an outbox row"
     assert leader.value("tasks_unaccounted") == 0
     rebuild.turn()
     assert rebuild.is_needed is False
@@ -300,7 +300,7 @@ def test_suspects_are_claimed_from_the_ledger_and_never_missing(leader: LeaderPa
 def test_what_is_published_and_deleted_between_the_looks_is_not_missing(
     leader: LeaderParts, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis is asked, knows nothing; the relay publishes and deletes its row; the ledger is asked."""
+    """Redis does not know the message; the relay publishes it and deletes the outbox row; then the ledger is asked."""
     publications = put_in(engine, 1).publications
     leader.age(60)
     reconcile = make_reconcile(leader)
@@ -324,7 +324,7 @@ def test_what_is_published_and_deleted_between_the_looks_is_not_missing(
 
 
 def test_nothing_is_taken_for_lost_while_publishes_are_slow(leader: LeaderParts, engine: Engine) -> None:
-    """A steady stream of submits and claims, every publish slower than rows have to be old for a look."""
+    """A steady stream of submits and claims, with publishes slower than the age from which rows are checked."""
     tasks = QueuedTasks(leader.client, leader.names, age_seconds=0.4)
     reconcile = Reconcile(
         leader.leadership,
@@ -362,7 +362,7 @@ def test_nothing_is_taken_for_lost_while_publishes_are_slow(leader: LeaderParts,
         thread.start()
     try:
         until = time.monotonic() + 4
-        # As long as it takes to have seen enough of it, on a slow machine too.
+        # Longer on a slow machine, until there was enough of it to see.
         while time.monotonic() < until or (
             time.monotonic() < until + 60 and (sum(submitted) <= 100 or len(seen) <= 40)
         ):

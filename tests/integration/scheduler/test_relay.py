@@ -1,4 +1,4 @@
-"""What was committed is published, whoever died in between."""
+"""What was committed is published, even if the process that committed it died."""
 
 import threading
 from datetime import timedelta
@@ -18,15 +18,15 @@ def make_relay(leader: LeaderParts) -> Relay:
 
 
 def last_id(engine: Engine) -> int:
-    """The id that was handed out last; earlier tests may have had some."""
+    """The id that was assigned last; earlier tests may have used some."""
     return int(scalar(engine, "SELECT last_value FROM outbox_id_seq"))
 
 
-def test_a_commit_that_nobody_published_is_published_after_ten_seconds(leader: LeaderParts, engine: Engine) -> None:
+def test_an_unpublished_commit_is_published_after_ten_seconds(leader: LeaderParts, engine: Engine) -> None:
     submitted = put_in(engine, 3)
     relay = make_relay(leader)
     relay.turn()
-    assert leader.messages() == []  # who committed it may still be about to
+    assert leader.messages() == []  # the submitter may still publish it
     assert leader.value("outbox_pending") == 1
 
     leader.age(10)
@@ -46,7 +46,7 @@ def test_what_is_no_longer_queued_is_not_published(leader: LeaderParts, engine: 
     assert scalar(engine, "SELECT count(*) FROM outbox") == 0
 
 
-def test_more_rows_than_one_look_takes_are_all_relayed(leader: LeaderParts, engine: Engine) -> None:
+def test_more_rows_than_one_batch_are_all_relayed(leader: LeaderParts, engine: Engine) -> None:
     for _ in range(230):
         put_in(engine, 1)
     leader.age(10)
@@ -57,7 +57,7 @@ def test_more_rows_than_one_look_takes_are_all_relayed(leader: LeaderParts, engi
     assert relay.low_water == last_id(engine)
 
 
-def test_rows_stay_while_redis_does_not_take_them(
+def test_rows_stay_while_redis_is_unreachable(
     leader: LeaderParts, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in(engine, 1)
@@ -109,8 +109,8 @@ def test_the_low_water_mark_stops_below_what_still_waits(leader: LeaderParts, en
     assert leader.value("outbox_pending") == 1
 
 
-def test_the_mark_starts_afresh_on_another_postgresql(leader: LeaderParts, engine: Engine) -> None:
-    """After a failover the sequence may hand out ids again that lie below the mark."""
+def test_the_mark_is_reset_on_another_postgresql(leader: LeaderParts, engine: Engine) -> None:
+    """After a failover the sequence may assign ids again that lie below the mark."""
     put_in(engine, 5)
     leader.age(10)
     relay = make_relay(leader)
@@ -127,7 +127,7 @@ def test_the_mark_starts_afresh_on_another_postgresql(leader: LeaderParts, engin
 
 
 def test_a_mark_never_passes_an_open_transaction(engine: Engine) -> None:
-    """Writers that commit in any order, watched by a mark: what lies below it never grows afterwards."""
+    """Writers commit in any order; the number of rows below the mark never grows afterwards."""
     mark = SettledMark("outbox", "outbox_id_seq")
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -138,7 +138,7 @@ def test_a_mark_never_passes_an_open_transaction(engine: Engine) -> None:
                 with ledger.transaction(engine) as conn:
                     conn.exec_driver_sql("INSERT INTO outbox (task_ids) VALUES ('{}')")
                     stop.wait(0.001 * seed)
-        except BaseException as e:  # noqa: BLE001 shown by the test
+        except BaseException as e:  # noqa: BLE001 - asserted below
             failures.append(e)
 
     writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
@@ -160,7 +160,7 @@ def test_a_mark_never_passes_an_open_transaction(engine: Engine) -> None:
         assert scalar(engine, "SELECT count(*) FROM outbox WHERE id <= :upto", upto=upto) == count
 
 
-def test_a_relayed_row_is_young_for_as_long_as_it_is_told(leader: LeaderParts, engine: Engine) -> None:
+def test_the_age_at_which_rows_are_relayed_can_be_set(leader: LeaderParts, engine: Engine) -> None:
     relay = Relay(
         leader.leadership,
         leader.publisher,

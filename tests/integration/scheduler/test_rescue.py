@@ -1,4 +1,4 @@
-"""Tasks of workers that stopped answering run elsewhere."""
+"""Tasks of lost workers run elsewhere."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def test_tasks_of_a_lost_worker_are_queued_again_and_published(leader: LeaderPar
     assert leader.value("tasks_recovered_total", cause="worker_lost") == 5
 
 
-def test_tasks_that_had_not_begun_pay_nothing(leader: LeaderParts, engine: Engine) -> None:
+def test_tasks_that_had_not_begun_count_no_crash(leader: LeaderParts, engine: Engine) -> None:
     ids = [task.id for task in put_in(engine, 2).tasks]
     claim_all(engine, make_worker(engine), ids, begun=False)
     execute(engine, LATE)
@@ -40,15 +40,15 @@ def test_tasks_that_had_not_begun_pay_nothing(leader: LeaderParts, engine: Engin
     assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued' AND crashes = 0") == 2
 
 
-def test_a_worker_that_beats_keeps_its_tasks(leader: LeaderParts, engine: Engine) -> None:
+def test_a_worker_that_sends_heartbeats_keeps_its_tasks(leader: LeaderParts, engine: Engine) -> None:
     claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
     execute(engine, "UPDATE worker SET beat_at = now() - interval '10 seconds'")
     make_rescue(leader).turn()
     assert scalar(engine, "SELECT state FROM task") == "running"
 
 
-def test_a_rescue_that_was_cut_off_is_taken_up(leader: LeaderParts, engine: Engine) -> None:
-    """The worker was marked by a leader that died then: the next pass compares, it doesn't remember."""
+def test_a_rescue_that_was_cut_off_is_finished_by_the_next_pass(leader: LeaderParts, engine: Engine) -> None:
+    """A leader marked the worker as lost and died. The next pass compares all rows and needs no memory of that."""
     claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
     execute(engine, "UPDATE worker SET lost_at = now(), state = 'lost'")
     make_rescue(leader).turn()
@@ -62,7 +62,7 @@ def test_more_tasks_than_one_batch_are_all_rescued(leader: LeaderParts, engine: 
     assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'running'") == 0
 
 
-def test_a_task_that_ends_its_workers_is_failed_at_the_limit(leader: LeaderParts, engine: Engine) -> None:
+def test_a_task_that_kills_its_workers_fails_at_the_crash_limit(leader: LeaderParts, engine: Engine) -> None:
     claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
     execute(engine, LATE)
     make_rescue(leader, crash_limit=1).turn()
@@ -71,14 +71,14 @@ def test_a_task_that_ends_its_workers_is_failed_at_the_limit(leader: LeaderParts
 
 
 def test_after_a_restart_of_postgresql_rescue_pauses_for_one_lease(leader: LeaderParts, engine: Engine) -> None:
-    """Every beat looks overdue then, though the workers live."""
+    """All heartbeats look overdue then, although the workers are alive."""
     claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
     execute(engine, LATE)
     database = leader.database
     database._pause = 20.0
     assert leader.leadership.read(database.is_settled)
     assert database._seen is not None
-    database._seen = (database._seen[0] - timedelta(hours=1), database._seen[1])  # it was another one before
+    database._seen = (database._seen[0] - timedelta(hours=1), database._seen[1])  # as if it had been another server
     rescue = make_rescue(leader)
     rescue.turn()
     leader.clock.now += 2.0

@@ -1,4 +1,4 @@
-"""A scheduler whose loops stand still ends, so that it is restarted; one whose process was frozen goes on."""
+"""A scheduler with a stuck loop ends, so that it is restarted; one whose process was frozen goes on."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def loops(clock: Clock) -> LoopWatch:
     return LoopWatch(("jobs", "promotion"), clock=clock)
 
 
-def test_a_loop_that_stands_still_is_named(loops: LoopWatch, clock: Clock) -> None:
+def test_a_stuck_loop_is_named(loops: LoopWatch, clock: Clock) -> None:
     for _ in range(int(SECONDS) + 1):
         assert loops.stuck(after_seconds=SECONDS) is None
         clock.now += 1.0
