@@ -91,6 +91,7 @@ def serve(settings: Settings) -> int:
 
 def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     """Touches no server: engines and clients connect when they are first used."""
+    # Servers
     url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
     lease = timedelta(seconds=settings.leader_lease_seconds)
     worker_lease = timedelta(seconds=settings.worker_lease_seconds)
@@ -112,6 +113,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     client = make_redis(redis_url, max_connections=len(REDIS_USERS))
     publisher = make_publisher(redis_url, names)
 
+    # Leadership, metrics, and what the jobs share
     database = DatabaseWatch(pause=worker_lease, clock=clock)
     name = f"{socket.gethostname()}:{os.getpid()}"
     leadership = Leadership(lease_engine, engine, database, name=name, lease=lease)
@@ -122,16 +124,12 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     loops = LoopWatch((JOBS, PROMOTION))
     probe = BrokerProbe(publisher.client)
 
+    # The leader's work
     tasks = QueuedTasks(client, names)
     relay = Relay(leadership, publisher, database, metrics)
     rebuild = Rebuild(leadership, publisher, database, tasks, metrics, dependencies.broker)
     reconcile = Reconcile(
-        leadership,
-        dispatcher,
-        database,
-        tasks,
-        metrics,
-        wait_for=lambda: relay.backlog or rebuild.is_needed,
+        leadership, dispatcher, database, tasks, metrics, wait_for=lambda: relay.backlog or rebuild.is_needed
     )
     rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
     depth = Depth(leadership, depth_metrics, lease=worker_lease)

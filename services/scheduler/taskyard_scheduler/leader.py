@@ -183,13 +183,15 @@ class Leadership:
         log.info("resigned", epoch=term.epoch)
 
     def write(self, verb: Callable[[Connection], T]) -> T:
-        """Runs `verb` in one transaction, which first checks that this process leads.
+        """Runs `verb` in one transaction, which first checks by both clocks that this process leads.
 
         Raises LeadershipLost and LedgerUnavailable.
         """
 
         def guarded(conn: Connection) -> T:
-            self.check(conn)
+            values = {**self._who(), "epoch": self.require_term().epoch}
+            if conn.execute(_CHECK, values).first() is None:
+                raise LeadershipLost
             return verb(conn)
 
         return ledger.run_transaction(self._engine, guarded)
@@ -197,12 +199,6 @@ class Leadership:
     def read(self, verb: Callable[[Connection], T]) -> T:
         """Runs `verb` on a connection. Raises LedgerUnavailable."""
         return ledger.run(self._engine, verb)
-
-    def check(self, conn: Connection) -> None:
-        """Raises LeadershipLost where the lease has ended, by PostgreSQL's clock or by this process's."""
-        term = self.require_term()
-        if conn.execute(_CHECK, {**self._who(), "epoch": term.epoch}).first() is None:
-            raise LeadershipLost
 
     def _lose(self, why: str) -> None:
         assert self._term is not None

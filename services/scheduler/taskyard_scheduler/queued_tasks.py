@@ -88,14 +88,18 @@ class QueuedTasks:
     Redis."""
 
     def __init__(self, client: redis.Redis, names: Names, *, age_seconds: float = QUEUED_FOR_SECONDS) -> None:
+        self._client = client
         self._names = names
         self._age = age_seconds
         self._unknown = client.register_script(_UNKNOWN)
 
-    def page(self, conn: Connection, position: Position, *, age_seconds: float | None = None) -> Page:
+    def of_any_age(self) -> QueuedTasks:
+        """The same for rows that have only just been queued, too."""
+        return QueuedTasks(self._client, self._names, age_seconds=0.0)
+
+    def page(self, conn: Connection, position: Position) -> Page:
         """The queued rows that follow `position`."""
-        age = self._age if age_seconds is None else age_seconds
-        values = {"queue": position.queue, "after": position.after, "limit": PAGE, "age": age}
+        values = {"queue": position.queue, "after": position.after, "limit": PAGE, "age": self._age}
         rows = conn.execute(_QUEUED, values).all()
         if len(rows) == PAGE:
             following: Position | None = Position(position.queue, rows[-1].id)
@@ -117,23 +121,17 @@ class QueuedTasks:
                 found += [chunk[index - 1] for index in answer]
         return found
 
-    def still_queued(
-        self, conn: Connection, suspects: Sequence[Publication], *, age_seconds: float | None = None
-    ) -> list[Publication]:
+    def still_queued(self, conn: Connection, suspects: Sequence[Publication]) -> list[Publication]:
         """Those that are still queued with the same publication, for long enough, and in no outbox row."""
-        return _publications(conn.execute(_STILL_QUEUED, self._values(suspects, age_seconds)))
+        return _publications(conn.execute(_STILL_QUEUED, self._values(suspects)))
 
     def add_to_outbox(self, conn: Connection, suspects: Sequence[Publication]) -> tuple[list[Publication], int | None]:
         """The same, and writes an outbox row for them; returns its id, too."""
         rows = conn.execute(_ADD_TO_OUTBOX, self._values(suspects)).all()
         return _publications(rows), rows[0].outbox_id if rows else None
 
-    def _values(self, suspects: Sequence[Publication], age_seconds: float | None = None) -> dict[str, object]:
-        return {
-            "ids": [p.task_id for p in suspects],
-            "numbers": [p.number for p in suspects],
-            "age": self._age if age_seconds is None else age_seconds,
-        }
+    def _values(self, suspects: Sequence[Publication]) -> dict[str, object]:
+        return {"ids": [p.task_id for p in suspects], "numbers": [p.number for p in suspects], "age": self._age}
 
 
 def _publications(rows: Iterable[Any]) -> list[Publication]:

@@ -18,13 +18,14 @@ import sqlalchemy as sa
 import structlog
 
 from taskyard.broker.publisher import Publisher
+from taskyard.domain.tasks import Publication
 from taskyard.telemetry.metrics import Dependency
 
 from .database_watch import DatabaseWatch
-from .leader import Leadership, LeadershipLost
+from .leader import Leadership
 from .metrics import SchedulerMetrics
-from .queued_tasks import QueuedTasks
-from .walk import Step, Walk
+from .queued_tasks import Page, QueuedTasks
+from .walk import Walk
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Rebuild:
         self._leadership = leadership
         self._publisher = publisher
         self._database = database
-        self._tasks = tasks
+        self._tasks = tasks.of_any_age()
         self._metrics = metrics
         self._broker = broker
         self._client: redis.Redis = publisher.client
@@ -93,11 +94,11 @@ class Rebuild:
         """Returns how many tasks were published."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
-        for step in self._steps():
+        for page, unknown in self._steps():
             self._metrics.unaccounted.set(max(0, left))
             # Not those that were submitted since, which Redis knows.
-            published += self._publisher.publish(step.unknown)
-            left -= step.size
+            published += self._publisher.publish(unknown)
+            left -= page.size
         self._metrics.unaccounted.set(0)
         return published
 
@@ -108,25 +109,23 @@ class Rebuild:
         to delete the row.
         """
         published, lost = 0, 0
-        for step in self._steps():
-            if step.unknown:
-                still_queued = partial(self._tasks.still_queued, suspects=step.unknown, age_seconds=0.0)
-                lost += len(self._leadership.read(still_queued))
+        for _, unknown in self._steps():
+            if unknown:
+                lost += len(self._leadership.read(partial(self._tasks.still_queued, suspects=unknown)))
                 self._metrics.unaccounted.set(lost)
-                published += self._publisher.publish(step.unknown)
+                published += self._publisher.publish(unknown)
         self._metrics.reconciled.inc(lost)
         self._metrics.unaccounted.set(0)
         return published
 
-    def _steps(self) -> Iterator[Step]:
-        """All queued rows. Raises LeadershipLost and _MarkerLost."""
-        walk = Walk(self._leadership, self._tasks, age_seconds=0.0)
+    def _steps(self) -> Iterator[tuple[Page, list[Publication]]]:
+        """A walk through all queued rows. Raises LeadershipLost and _MarkerLost."""
+        walk = Walk(self._leadership, self._tasks)
         is_last = False
         while not is_last:
-            if not self._leadership.leading:
-                raise LeadershipLost
-            step = walk.step()
-            yield step
-            is_last = step.is_last
+            self._leadership.require_term()
+            page, unknown = walk.step()
+            yield page, unknown
+            is_last = page.next is None
             if not self._client.expire(self._marker, _MARKER_SECONDS):
                 raise _MarkerLost

@@ -132,9 +132,9 @@ class Reconcile:
                 return
             if self._walk.is_at_start:
                 self._unaccounted.walk_begins()
-            step = self._walk.step()
-            for suspect in step.unknown:
+            page, unknown = self._walk.step()
+            for suspect in unknown:
                 self._suspects.setdefault(suspect, self._clock())
-            if step.is_last:
+            if page.next is None:
                 self._unaccounted.walk_ends()
                 return

@@ -78,10 +78,10 @@ def reconcile_once(
         suspects: list[Publication] = []
         is_last = False
         while not is_last:
-            step = walk.step()
-            report.queued[step.queue] += step.size
-            suspects += step.unknown
-            is_last = step.is_last
+            page, unknown = walk.step()
+            report.queued[page.queue] += page.size
+            suspects += unknown
+            is_last = page.next is None
             if suspects and (is_last or len(suspects) >= _SUSPECTS):
                 look_again(suspects)
                 suspects = []

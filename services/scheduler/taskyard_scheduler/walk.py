@@ -8,7 +8,6 @@ committed. So a row that was in no outbox before Redis was asked, and that is st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -17,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.domain.tasks import Publication
 from taskyard.store import ledger
 
-from .queued_tasks import Position, QueuedTasks
+from .queued_tasks import Page, Position, QueuedTasks
 
 T = TypeVar("T")
 
@@ -42,24 +41,12 @@ class DirectAccess:
     write = read
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One page of a queue: how many rows it had, and which of the old ones Redis does not know."""
-
-    queue: str
-    size: int
-    unknown: list[Publication]
-    is_last: bool
-
-
 class Walk:
-    """`step` goes through all queues page by page, and begins anew after the last page. `age_seconds`: how long rows
-    have to be queued to count as old."""
+    """`step` goes through all queues page by page, and begins anew after the last page."""
 
-    def __init__(self, access: LedgerAccess, tasks: QueuedTasks, *, age_seconds: float | None = None) -> None:
+    def __init__(self, access: LedgerAccess, tasks: QueuedTasks) -> None:
         self._access = access
         self._tasks = tasks
-        self._age = age_seconds
         self._position = Position()
 
     @property
@@ -69,15 +56,15 @@ class Walk:
     def restart(self) -> None:
         self._position = Position()
 
-    def step(self) -> Step:
-        """The next page; the same one again where the ledger or Redis failed.
+    def step(self) -> tuple[Page, list[Publication]]:
+        """The next page, and which of its old rows Redis does not know; the same page again after a failure.
 
         Raises what the access raises, and redis.RedisError.
         """
-        page = self._access.read(partial(self._tasks.page, position=self._position, age_seconds=self._age))
-        step = Step(page.queue, page.size, self._tasks.unknown(page.old), page.next is None)
+        page = self._access.read(partial(self._tasks.page, position=self._position))
+        unknown = self._tasks.unknown(page.old)
         self._position = page.next or Position()
-        return step
+        return page, unknown
 
     def lost(self, suspects: Sequence[Publication]) -> list[Publication]:
         """The second look: the suspects that were lost."""
