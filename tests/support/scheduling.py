@@ -33,16 +33,17 @@ from taskyard.lifecycle.submit import NewTask, Submitted, submit
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import ledger
 from taskyard.telemetry.metrics import Metrics
-from taskyard_scheduler.ground import Ground
-from taskyard_scheduler.inventory import Inventory
+from taskyard_scheduler.database_watch import DatabaseWatch
 from taskyard_scheduler.leader import Leadership
-from taskyard_scheduler.metrics import SchedulerMetrics
+from taskyard_scheduler.leader_job import Dependencies
+from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
+from taskyard_scheduler.queued_tasks import QueuedTasks
 
 TYPE = "diagnostics.echo"
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -52,7 +53,7 @@ class Clock:
 
 
 def put_in(engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any) -> Submitted:
-    """Commits tasks and publishes nothing, as a submitter that died right after its commit."""
+    """Commits tasks and publishes nothing, like a submitter that died right after its commit."""
     tasks = [
         NewTask(
             id=new_id(),
@@ -81,7 +82,7 @@ def scalar(engine: Engine, statement: str, **values: Any) -> Any:
 
 
 def make_worker(engine: Engine, *, queues: tuple[str, ...] = DEFAULT_QUEUES) -> UUID:
-    """A worker that has just beaten."""
+    """A worker that has just sent a heartbeat."""
     info = workers.WorkerInfo(
         id=uuid4(),
         name="test",
@@ -109,7 +110,7 @@ def claim_all(engine: Engine, worker_id: UUID, ids: list[UUID], *, begun: bool =
 
 
 def eventually(what: Callable[[], Any], *, within: float = 15.0, every: float = 0.02) -> Any:
-    """The first true answer; fails when the time is over."""
+    """The first true answer of `what`; fails after `within` seconds."""
     deadline = time.monotonic() + within
     while not (answer := what()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -118,8 +119,8 @@ def eventually(what: Callable[[], Any], *, within: float = 15.0, every: float = 
 
 
 @dataclass
-class Office:
-    """The leader's tools in this process, so that a test can run one turn of one job."""
+class LeaderParts:
+    """The parts of a leader in this process, so that a test can run one turn of one job."""
 
     engine: Engine
     redis_url: str
@@ -131,17 +132,14 @@ class Office:
         self.client: redis.Redis = make_redis(self.redis_url)
         self.publisher = Publisher(self.client, self.names)
         self.dispatcher = Dispatcher(self.engine, self.publisher)
-        self.ground = Ground(pause=self.pause, clock=self.clock)
-        self.leadership = self.candidate("office")
+        self.database = DatabaseWatch(pause=self.pause, clock=self.clock)
+        self.leadership = self.candidate("leader")
         self.telemetry = Metrics("scheduler")
-        self.metrics = SchedulerMetrics(
-            self.telemetry,
-            Catalogue([]),
-            DEFAULT_QUEUES,
-            leads=lambda: self.leadership.leading,
-            knows_depth=lambda: True,
-        )
-        self.inventory = Inventory(self.client, self.names)
+        self.metrics = SchedulerMetrics(self.telemetry, self.leadership)
+        self.broker_metrics = BrokerMetrics(self.telemetry, self.leadership)
+        self.depth_metrics = DepthMetrics(self.telemetry, Catalogue([]), DEFAULT_QUEUES, self.leadership)
+        self.dependencies = Dependencies(self.telemetry.dependency("database"), self.telemetry.dependency("redis"))
+        self.tasks = QueuedTasks(self.client, self.names)
         with ledger.connection(self.engine) as conn:
             workers.ensure_queues(conn, DEFAULT_QUEUES)
 
@@ -149,9 +147,9 @@ class Office:
         return Leadership(
             self.engine,
             self.engine,
-            self.ground,
+            self.database,
             name=name,
-            # PostgreSQL's clock goes on while the test's stands still: what a test does in one term may take its time.
+            # PostgreSQL's clock runs on while the test's does not, so the lease has to outlast a slow test.
             lease=timedelta(seconds=60),
             clock=clock or self.clock,
         )
@@ -178,7 +176,7 @@ class Office:
         return {message_id.decode() for message_id in found}
 
     def age(self, seconds: float, *, outbox: bool = True) -> None:
-        """Makes everything that is queued older."""
+        """Makes all queued tasks and outbox rows older."""
         interval = f"interval '{seconds} seconds'"
         execute(self.engine, f"UPDATE task SET queued_at = queued_at - {interval} WHERE state = 'queued'")
         if outbox:
@@ -217,7 +215,7 @@ class Scheduler:
         return [line for line in self.events if line["event"] == event]
 
     def seconds_to(self, event: str, since: datetime) -> float:
-        """From then until it last said so, by its own word: whoever looks on may be late."""
+        """From `since` to the time of the last such event in its log, which does not depend on when the test looks."""
         return (datetime.fromisoformat(self.said(event)[-1]["timestamp"]) - since).total_seconds()
 
     def metrics(self) -> dict[str, float]:

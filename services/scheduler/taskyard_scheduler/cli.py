@@ -1,7 +1,7 @@
-"""`taskyard-scheduler`: the way in.
+"""The entry point of `taskyard-scheduler`.
 
-`healthcheck` is answered here, out of a handful of small imports: a container runs it every few seconds, and
-all that it reads is the age of a file."""
+`healthcheck` is handled here, with a handful of small imports: a container runs it every few seconds, and it only
+reads the age of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queue depth: one snapshot of the ledger every few seconds, for the API and for the metrics."""
+"""Queue depth: a snapshot of the ledger every few seconds, for the API and for the metrics."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from prometheus_client import Gauge
 from sqlalchemy import Connection, Row
 
 from taskyard.domain.tasks import State
+from taskyard.telemetry.metrics import Family
 
-from .leader import Leadership, LeadershipLost
-from .metrics import STATES, SchedulerMetrics
+from .leader import Leadership
+from .metrics import STATES, DepthMetrics
 
-# How many of a queue's waiting tasks are looked at for the oldest. Ids grow with time, so the head of the
-# index holds the tasks made first; a task that was put off or retried stands there too, with a later
-# `queued_at`.
+# So many of a queue's waiting tasks are searched for the oldest. Ids grow with time, so the head of the index holds the
+# tasks that were made first; among them may be tasks that were postponed or retried, with a later `queued_at`.
 _HEAD = 1000
 
 # One statement, hence one snapshot. Counting reads the index ix_task_live only.
@@ -66,71 +67,54 @@ class Depth:
     def __init__(
         self,
         leadership: Leadership,
-        metrics: Callable[[], SchedulerMetrics],
+        metrics: DepthMetrics,
         *,
         lease: timedelta,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lease = lease
         self._leadership = leadership
         self._metrics = metrics
+        self._lease = lease
         self._clock = clock
-        self._epoch: int | None = None
         self._count_dead_letters_at = 0.0
 
-    def is_known(self) -> bool:
-        """Whether there is a snapshot of the present term."""
-        term = self._leadership.term
-        return term is not None and term.epoch == self._epoch
-
     def turn(self) -> None:
-        """Takes the snapshot and shows it."""
-        term = self._leadership.term
-        if term is None:
-            raise LeadershipLost
+        """Takes a snapshot and exports it."""
+        term = self._leadership.require_term()
         rows, workers = self._leadership.write(
             lambda conn: (self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all())
         )
-        self._show(rows, workers)
-        if self._epoch != term.epoch or self._clock() >= self._count_dead_letters_at:
-            # Not a live row, so not in the small index: dearer, and in no hurry.
-            self._show_dead_letters(self._leadership.read(lambda conn: conn.execute(_DEAD_LETTERS).all()))
+        self._export(rows, workers)
+        if not self._metrics.is_known() or self._clock() >= self._count_dead_letters_at:
+            # Dead letters are not in the small index of live rows: counting them costs more and is not urgent.
+            dead = self._leadership.read(lambda conn: conn.execute(_DEAD_LETTERS).all())
+            _set(self._metrics.dead_letters, [((row.queue, row.name), row.tasks) for row in dead])
             self._count_dead_letters_at = self._clock() + _DEAD_LETTERS_EVERY_SECONDS
-        self._epoch = term.epoch
+        self._metrics.taken_in(term)
 
     @staticmethod
-    def snapshot(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
-        """Writes queue_depth; rows of (queue, state, tasks, oldest_at)."""
+    def snapshot(conn: Connection) -> Sequence[Row[Any]]:
+        """Writes queue_depth; returns rows of (queue, state, tasks, oldest_at)."""
         return conn.execute(_SNAPSHOT, {"states": list(STATES), "head": _HEAD}).all()
 
-    def _show(self, rows: Sequence[Row[tuple[object, ...]]], workers: Sequence[Row[tuple[object, ...]]]) -> None:
-        metrics = self._metrics()
-        tasks = dict.fromkeys(metrics.queue_tasks, 0)
-        oldest: dict[Any, float] = dict.fromkeys(metrics.queue_oldest, 0.0)
+    def _export(self, rows: Sequence[Row[Any]], workers: Sequence[Row[Any]]) -> None:
+        _set(self._metrics.tasks, [((row.queue, row.state), row.tasks) for row in rows])
+        _set(self._metrics.workers, [(row.queue, row.workers) for row in workers])
+        oldest: dict[Any, float] = dict.fromkeys(self._metrics.oldest, 0.0)
         for row in rows:
-            key = metrics.queue_tasks.key((row.queue, row.state))
-            tasks[key] = tasks.get(key, 0) + row.tasks
             if row.state == State.QUEUED and row.oldest_at is not None:
-                name = metrics.queue_oldest.key(row.queue)
+                key = self._metrics.oldest.key(row.queue)
                 at = row.oldest_at.timestamp()
-                oldest[name] = min(oldest.get(name) or at, at)
-        serving = dict.fromkeys(metrics.queue_workers, 0)
-        for row in workers:
-            name = metrics.queue_workers.key(row.queue)
-            serving[name] = serving.get(name, 0) + row.workers
-        for family, found in (
-            (metrics.queue_tasks, tasks),
-            (metrics.queue_oldest, oldest),
-            (metrics.queue_workers, serving),
-        ):
-            for key, value in found.items():
-                family[key].set(value)
+                oldest[key] = min(oldest.get(key) or at, at)
+        for key, at in oldest.items():
+            self._metrics.oldest[key].set(at)
 
-    def _show_dead_letters(self, rows: Sequence[Row[tuple[object, ...]]]) -> None:
-        family = self._metrics().dead_letters
-        found = dict.fromkeys(family, 0)
-        for row in rows:
-            key = family.key((row.queue, row.name))
-            found[key] = found.get(key, 0) + row.tasks
-        for key, value in found.items():
-            family[key].set(value)
+
+def _set(family: Family[Gauge], counts: Sequence[tuple[Any, int]]) -> None:
+    """Sets each gauge to the sum of its counts, and those without a count to 0."""
+    totals = dict.fromkeys(family, 0)
+    for labels, count in counts:
+        key = family.key(labels)
+        totals[key] = totals.get(key, 0) + count
+    for key, total in totals.items():
+        family[key].set(total)

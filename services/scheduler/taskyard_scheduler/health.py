@@ -1,4 +1,4 @@
-"""Whether the scheduler of this host is alive, for container health checks: out of a handful of small imports."""
+"""Whether the scheduler of this host is alive, for health checks of containers: with a handful of small imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from taskyard.telemetry.heartbeat import Heartbeat
 
 
 def healthcheck(path: str | None) -> int:
-    """0 where the main loop turns, else 1 and a line on standard error."""
+    """Returns 0 while the main loop turns, else 1 with one line on standard error."""
     problem = Heartbeat("scheduler", Path(path) if path else None).problem()
     if problem is not None:
         sys.stderr.write(f"unhealthy: {problem}\n")

@@ -1,19 +1,18 @@
-"""Leadership: a lease row by PostgreSQL's clock, with an epoch that grows each time somebody takes it.
+"""Leadership: a lease row by PostgreSQL's clock, with an epoch that grows each time another process takes it.
 
-Three things together keep two leaders from harming each other. A leader that cannot renew stops leading
-before its lease ends, by a clock of its own. Every write it makes checks holder and epoch in the same
-transaction, so one that was stopped in between (SIGSTOP, a suspended machine) finds out before it writes.
-And whatever slips through between that check and its commit is harmless when done twice: all the leader's
-writes are guarded by the state they change. A session-level advisory lock would do none of this: a stopped
-process holds it for as long as it is stopped.
+Three things together keep two leaders from harming each other. A leader that cannot renew its lease stops leading
+before the lease ends, by its own clock. Each of its writes checks holder and epoch in the same transaction, so that a
+process which was stopped in between (SIGSTOP, a suspended machine) finds out before it writes. Whatever slips through
+between that check and the commit is harmless when done twice, because all writes of a leader are guarded by the state
+that they change. A session-level advisory lock gives none of this: a stopped process holds it for as long as it is
+stopped.
 
-A leader that reaches PostgreSQL and not Redis goes on leading, for somebody has to, unless a standby reaches both:
-that one takes the lease before its end.
+A leader that reaches PostgreSQL but not Redis goes on leading, unless a standby reaches both. That standby takes the
+lease before its end.
 """
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
 
+from taskyard.backoff import spread
 from taskyard.store import ledger
 
-from .ground import Ground
+from .database_watch import DatabaseWatch
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,15 +35,15 @@ T = TypeVar("T")
 
 NAME = "scheduler"
 ASK_SECONDS = 1.0
-# The share of the lease that is not used: clocks may run apart by that much.
+# The share of the lease that stays unused: the two clocks may drift apart by so much.
 _MARGIN = 0.1
 
 _WHERE = "name = :name AND holder = :holder AND epoch = :epoch"
-_GROUND = Ground.COLUMNS
-# How long a leader may go without Redis before a standby that has it takes over.
+_SERVER = DatabaseWatch.COLUMNS
+# How long a leader may be without Redis before a standby that reaches it takes over.
 _WITHOUT_BROKER = "interval '1 second'"
 
-# `left_seconds` is that of the lease which the statement found; negative where it had ended.
+# `left_seconds` is what was left of the lease that the statement found; negative where it had ended.
 _TAKE = sa.text(f"""
 WITH taken AS (
     INSERT INTO leader AS l (name, holder, holder_name, epoch, expires_at, ticked_at, broker_lost_at)
@@ -58,7 +58,7 @@ WITH taken AS (
 SELECT (SELECT epoch FROM taken) AS epoch,
     (SELECT CAST(extract(epoch FROM expires_at - now()) AS float8) FROM leader WHERE name = :name)
         AS left_seconds,
-    {_GROUND}
+    {_SERVER}
 """)  # noqa: S608 constants only
 
 _RENEW = sa.text(f"""
@@ -68,7 +68,7 @@ WITH renewed AS (
         broker_lost_at = CASE WHEN NOT :reaches_broker THEN coalesce(broker_lost_at, now()) END
     WHERE {_WHERE} RETURNING epoch
 )
-SELECT (SELECT epoch FROM renewed) AS epoch, {_GROUND}
+SELECT (SELECT epoch FROM renewed) AS epoch, {_SERVER}
 """)  # noqa: S608 constants only
 
 _RESIGN = sa.text(f"UPDATE leader SET expires_at = now() WHERE {_WHERE}")  # noqa: S608 constants only
@@ -77,13 +77,13 @@ _CHECK = sa.text(f"SELECT 1 FROM leader WHERE {_WHERE} AND expires_at > clock_ti
 
 
 class LeadershipLost(Exception):
-    """The lease is not ours (any more): nothing was written."""
+    """This process does not hold the lease (any more); nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One spell of leading. `until` is on this process's clock; `gap_seconds` is how long nobody had led
-    before (None: never anybody)."""
+    """One period of leading. `until` is on this process's clock; `gap_seconds` is how long there had been no leader
+    before (None: there had never been one)."""
 
     epoch: int
     until: float
@@ -91,21 +91,21 @@ class Term:
 
 
 def clock() -> float:
-    """Seconds that go on while the machine is suspended, where the system has such a clock."""
+    """Seconds by a clock that runs on while the machine is suspended, where the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Leadership:
-    """`campaign` takes or renews the lease; it belongs to one thread. Everything else may be asked from any.
+    """`campaign` takes or renews the lease; only one thread may call it. Everything else is safe from any thread.
 
-    `lease_engine` serves the lease alone: jobs that use up their pool must not cost the leader its lease.
+    `lease_engine` is for the lease alone: jobs that use up their connection pool must not cost the leader its lease.
     """
 
     def __init__(
         self,
         lease_engine: Engine,
         engine: Engine,
-        ground: Ground,
+        database: DatabaseWatch,
         *,
         name: str,
         lease: timedelta,
@@ -114,15 +114,15 @@ class Leadership:
         self.holder: UUID = uuid4()
         self._lease_engine = lease_engine
         self._engine = engine
-        self._ground = ground
-        self._name = name
+        self._database = database
+        self.name = name
         self._lease = lease
         self._clock = clock
         self._term: Term | None = None
 
     @property
     def term(self) -> Term | None:
-        """The spell that lasts, or None."""
+        """The current term, or None."""
         term = self._term
         return term if term is not None and self._clock() < term.until else None
 
@@ -130,12 +130,19 @@ class Leadership:
     def leading(self) -> bool:
         return self.term is not None
 
-    def campaign(self, *, ticks: bool = True, reaches_broker: bool = True) -> float:
-        """Takes the lease if it is free, renews it if it is ours; returns how many seconds to wait then.
+    def require_term(self) -> Term:
+        """The current term. Raises LeadershipLost."""
+        term = self.term
+        if term is None:
+            raise LeadershipLost
+        return term
 
-        `ticks`: whether the leader's jobs turn, for whoever reads `leader.ticked_at`. `reaches_broker`: whether
-        Redis answers this process.
-        Raises LedgerUnavailable; an own lease then ends by itself.
+    def campaign(self, *, ticks: bool = True, reaches_broker: bool = True) -> float:
+        """Takes the lease if it is free, renews it if this process holds it; returns the seconds until the next call.
+
+        `ticks`: whether the leader's jobs run, which `leader.ticked_at` shows. `reaches_broker`: whether Redis answers
+        this process.
+        Raises LedgerUnavailable; a lease that this process holds then runs out.
         """
         asked = self._clock()
         if self._term is not None and asked >= self._term.until:
@@ -146,28 +153,28 @@ class Leadership:
             else:
                 values = {"epoch": self._term.epoch, "ticks": ticks, "reaches_broker": reaches_broker}
                 row = conn.execute(_RENEW, {**self._who(), **values}).one()
-        self._ground.observe(row.started_at, row.timeline, row.age_seconds)
-        # Counted from before the question: PostgreSQL's lease began later, so ours ends first.
+        self._database.observe(row.started_at, row.timeline, row.age_seconds)
+        # Counted from before the statement: PostgreSQL's lease began later, so this one ends first.
         until = asked + self._lease.total_seconds() * (1 - _MARGIN)
         if self._term is not None:
             if row.epoch is None:
-                self._lose("somebody else leads")
+                self._lose("another process leads")
                 return 0.0
             self._term = Term(row.epoch, until, self._term.gap_seconds)
         elif row.epoch is not None:
             gap = None if row.left_seconds is None else -row.left_seconds
-            self._ground.begin(gap)
+            self._database.term_began(gap)
             self._term = Term(row.epoch, until, gap)
             log.info("leading", epoch=row.epoch, gap_seconds=gap)
         else:
-            # The moment the lease ends, but no two standbys at once; and never later than usual, in case the
-            # leader gives it up.
+            # As soon as the lease ends, with jitter for several standbys; at the latest after the usual interval,
+            # because the leader may resign.
             wait = min(ASK_SECONDS, max(0.0, row.left_seconds or 0.0) + 0.02)
-            return wait * random.uniform(0.8, 1.0) if wait == ASK_SECONDS else wait + random.uniform(0, 0.05)
+            return spread(wait, floor=0.8) if wait == ASK_SECONDS else wait + spread(0.05, floor=0)
         return self._lease.total_seconds() / 3
 
     def resign(self) -> None:
-        """Gives the lease up, so that a standby can take it at once. Raises LedgerUnavailable."""
+        """Gives up the lease, so that a standby can take it at once. Raises LedgerUnavailable."""
         term, self._term = self._term, None
         if term is None:
             return
@@ -176,13 +183,15 @@ class Leadership:
         log.info("resigned", epoch=term.epoch)
 
     def write(self, verb: Callable[[Connection], T]) -> T:
-        """Runs `verb` in one transaction that began by making sure that we lead.
+        """Runs `verb` in one transaction, which first checks by both clocks that this process leads.
 
         Raises LeadershipLost and LedgerUnavailable.
         """
 
         def guarded(conn: Connection) -> T:
-            self.check(conn)
+            values = {**self._who(), "epoch": self.require_term().epoch}
+            if conn.execute(_CHECK, values).first() is None:
+                raise LeadershipLost
             return verb(conn)
 
         return ledger.run_transaction(self._engine, guarded)
@@ -191,16 +200,10 @@ class Leadership:
         """Runs `verb` on a connection. Raises LedgerUnavailable."""
         return ledger.run(self._engine, verb)
 
-    def check(self, conn: Connection) -> None:
-        """Raises LeadershipLost where the lease is not ours by PostgreSQL's word or by our own clock."""
-        term = self.term
-        if term is None or conn.execute(_CHECK, {**self._who(), "epoch": term.epoch}).first() is None:
-            raise LeadershipLost
-
     def _lose(self, why: str) -> None:
         assert self._term is not None
         log.warning("leadership_lost", epoch=self._term.epoch, why=why)
         self._term = None
 
     def _who(self) -> dict[str, object]:
-        return {"name": NAME, "holder": self.holder, "holder_name": self._name, "lease": self._lease}
+        return {"name": NAME, "holder": self.holder, "holder_name": self.name, "lease": self._lease}

@@ -1,4 +1,4 @@
-"""Maintenance of Redis: messages of dead consumers come back, and what belongs to nobody goes."""
+"""Maintenance of Redis: messages of dead consumers are queued again, and leftovers are removed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from taskyard.broker.names import Names
 from taskyard.store.fleet import queue_names
 
 from .leader import Leadership
-from .metrics import SchedulerMetrics
+from .metrics import BrokerMetrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Nobody waits for a wake-up longer than some seconds: a list that lay there this long is a dead child's.
+# A child waits for a wake-up for some seconds at most, so a list that has been idle for so long is a dead child's.
 _WAKE_IDLE_SECONDS = 600
 _SEARCH_EVERY_SECONDS = 600.0
-# Ids of a million messages are some 150 MB here: beyond that the search would harm more than it helps.
+# The ids of a million messages take some 150 MB here; the search of a longer queue would harm more than it helps.
 _SEARCH_AT_MOST = 1_000_000
 _PAGE = 10_000
 
@@ -34,11 +34,11 @@ return 0
 
 
 class Maintenance:
-    """Dramatiq's own maintenance (it runs with each command of ours, workers have it switched off), and a
-    search for payloads that no list leads to any more.
+    """Dramatiq's own maintenance, which runs with each command of this broker and is switched off in workers, and a
+    search for payloads that are in no list any more.
 
-    After `silence` a consumer counts as gone, and what it had fetched goes to others. One that lives, and only waits
-    for PostgreSQL with what it fetched, loses nothing but the race for the claim.
+    After `silence` a consumer counts as dead, and what it had fetched goes to others. A live one that waits for
+    PostgreSQL only loses the race for the claim.
     """
 
     def __init__(
@@ -71,14 +71,13 @@ class Maintenance:
     def turn(self) -> None:
         queues = {*self._configured, *self._leadership.read(queue_names)}
         for queue in queues:
-            # Any command will do: messages that a consumer fetched which has been silent for so long are
-            # queued again.
+            # Any command starts maintenance, which queues the messages of silent consumers again.
             self._broker.do_qsize(queue)
         self._remove_wake_lists()
         self._search(queues)
 
     def search_soon(self) -> None:
-        """After a restart of Redis: the end of its log may have been lost in the middle of a publication."""
+        """To be called after a restart of Redis: the end of its log may be lost in the middle of a publication."""
         self._search_at = 0.0
 
     def _remove_wake_lists(self) -> None:
@@ -86,8 +85,8 @@ class Maintenance:
             self._delete_if_idle(keys=[key], args=[_WAKE_IDLE_SECONDS])
 
     def _search(self, queues: Iterable[str]) -> None:
-        """Removes payloads that are neither in their queue's list nor with a consumer, at two searches
-        running: nobody would ever be handed them, and reconcile would go on taking their tasks for known."""
+        """Removes payloads that two searches in a row found neither in their queue's list nor with a consumer. No
+        consumer would ever get them, and reconcile would go on taking their tasks for known."""
         due = self._clock() >= self._search_at
         if due:
             self._search_at = self._clock() + _SEARCH_EVERY_SECONDS
@@ -115,9 +114,8 @@ class Maintenance:
         return bool(payloads > sum(listed))
 
     def _payloads_without_list(self, queue: str, acks: Sequence[bytes]) -> set[bytes]:
-        """Payloads first, lists afterwards: what moves on meanwhile is found in the later place. What a
-        consumer takes from the list in between is missed where its set was read before; it is gone by the
-        second search."""
+        """Payloads first, then lists, then consumers' sets: a message that moves on meanwhile is found in the later
+        place. One that goes to a consumer whose set has been read is missed, and is gone by the second search."""
         client: Any = self._client
         if client.hlen(self._names.messages(queue)) > _SEARCH_AT_MOST:
             return set()
@@ -125,7 +123,7 @@ class Maintenance:
         start = 0
         while left and (page := client.lrange(self._names.queue(queue), start, start + _PAGE - 1)):
             left.difference_update(page)
-            # The head moves while we read: overlap, so that nothing slips between two pages.
+            # The head moves meanwhile: pages overlap, so that no message slips between two of them.
             start += _PAGE // 2
         for key in acks:
             left.difference_update(client.smembers(key))
@@ -137,10 +135,10 @@ class Maintenance:
 
 
 class BrokerWatch:
-    """What Redis says of itself; `on_restart` is called where it says that it is another process."""
+    """Exports what Redis reports of itself; `on_restart` is called when it reports another process."""
 
     def __init__(
-        self, client: redis.Redis, metrics: SchedulerMetrics, *, on_restart: Callable[[], None] = lambda: None
+        self, client: redis.Redis, metrics: BrokerMetrics, *, on_restart: Callable[[], None] = lambda: None
     ) -> None:
         self._client = client
         self._metrics = metrics
@@ -152,15 +150,15 @@ class BrokerWatch:
         try:
             info: dict[str, Any] = self._client.info("server", "memory", "stats")
         except redis.RedisError:
-            self._metrics.broker_up.set(0)
+            self._metrics.up.set(0)
             raise
-        self._metrics.broker_up.set(1)
-        self._metrics.broker_memory.set(info["used_memory"])
-        self._metrics.broker_max_memory.set(info["maxmemory"])
+        self._metrics.up.set(1)
+        self._metrics.memory.set(info["used_memory"])
+        self._metrics.max_memory.set(info["maxmemory"])
         evicted = int(info["evicted_keys"])
         restarted = self._run_id is not None and info["run_id"] != self._run_id
-        # Redis counts from its start; a smaller count than before means that it began again.
-        self._metrics.broker_evicted.inc(evicted if evicted < self._evicted else evicted - self._evicted)
+        # Redis counts from its start; a smaller count than before means that it was restarted.
+        self._metrics.evicted.inc(evicted if evicted < self._evicted else evicted - self._evicted)
         if evicted > self._evicted and self._run_id is not None:
             log.error("broker_evicts_keys", keys=evicted, policy=info.get("maxmemory_policy"))
         self._run_id, self._evicted = info["run_id"], evicted

@@ -1,33 +1,35 @@
-"""Promotion: tasks whose time has come become queued and are published at once; those too old end.
+"""Promotion: due tasks become queued and are published at once; tasks past their life fail.
 
-A loop in a thread of its own, not an interval job: it sleeps until the next due time and is woken when
-somebody commits an earlier one.
+A loop in its own thread, not an interval job: it sleeps until the next due time, and is woken when a task with an
+earlier one is committed.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.broker.names import Names
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle import promote
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Recorded
 
-from .guard import Guard
 from .leader import Leadership
+from .leader_job import Dependencies, LeaderJob
+from .loop_watch import LoopWatch
 from .metrics import SchedulerMetrics
 
-_BATCH = 1000
+LOOP = "promotion"
 LONGEST_SLEEP_SECONDS = 5.0
-# However often it is woken, it looks no more often than this.
+
+_BATCH = 1000
+# Wake-ups make it look no more often than this.
 _SHORTEST_SLEEP_SECONDS = 0.05
 _SLICE_SECONDS = 1.0
 
@@ -35,38 +37,13 @@ _NOW = sa.text("SELECT now()")
 
 
 class Promotion:
-    def __init__(
-        self,
-        leadership: Leadership,
-        dispatcher: Dispatcher,
-        client: redis.Redis,
-        names: Names,
-        metrics: SchedulerMetrics,
-        *,
-        guard: Callable[[str, Callable[[], None]], Guard],
-    ) -> None:
+    def __init__(self, leadership: Leadership, dispatcher: Dispatcher, metrics: SchedulerMetrics) -> None:
         self._leadership = leadership
         self._dispatcher = dispatcher
-        self._client = client
-        self._wake_key = names.wake_scheduler
         self._metrics = metrics
-        self._guarded = guard("promotion", self.turn)
-        self._waiting = guard("promotion_wake", self._wait_for_wake)
-        self._sleep_seconds = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="promotion", daemon=True)
-        self.turned = time.monotonic()
-        """When the loop last came round: the service is alive while it does."""
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(2 * _SLICE_SECONDS + 1)
-
-    def turn(self) -> None:
-        """Promotes and expires what is due; afterwards `_sleep_seconds` says when to look again."""
+    def turn(self) -> float:
+        """Promotes and expires what is due; returns the seconds until the next turn."""
         promoted, expired, due_in = self._leadership.write(self._step)
         if promoted.changes:
             failpoint("promote.after")
@@ -74,8 +51,8 @@ class Promotion:
         self._dispatcher.dispatch(Committed(changes=expired.changes))
         if expired.changes:
             self._metrics.dead_lettered["expired"].inc(len(expired.changes))
-        full = len(promoted.changes) >= _BATCH or len(expired.changes) >= _BATCH
-        self._sleep_seconds = 0.0 if full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+        is_full = len(promoted.changes) >= _BATCH or len(expired.changes) >= _BATCH
+        return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
     def _step(conn: Connection) -> tuple[Recorded, Recorded, float]:
@@ -85,34 +62,63 @@ class Promotion:
         now: datetime = conn.execute(_NOW).scalar_one()
         return promoted, expired, (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
 
+
+class PromotionLoop:
+    """The thread. `wake_key` is the list in Redis to which wake-ups are pushed; `loops` learns of every turn."""
+
+    def __init__(
+        self,
+        promotion: Promotion,
+        leadership: Leadership,
+        client: redis.Redis,
+        wake_key: str,
+        loops: LoopWatch,
+        dependencies: Dependencies,
+    ) -> None:
+        self._promotion = promotion
+        self._leadership = leadership
+        self._client = client
+        self._wake_key = wake_key
+        self._loops = loops
+        self._job = LeaderJob(LOOP, leadership, dependencies)
+        self._wake_job = LeaderJob("promotion_wake", leadership, dependencies)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(2 * _SLICE_SECONDS + 1)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.turned = time.monotonic()
-            if not self._guarded():
-                self._stopping.wait(max(0.1, self._guarded.rest_seconds))
-                continue
-            self._sleep()
+            self._loops.turned(LOOP)
+            seconds = self._job.run(self._promotion.turn)
+            if seconds is None:
+                self._stopping.wait(max(0.1, self._job.pause_seconds))
+            else:
+                self._sleep(seconds)
 
-    def _sleep(self) -> None:
-        """Until the next due time or a wake-up; in slices, so that stopping takes no longer."""
-        looked = time.monotonic()
+    def _sleep(self, seconds: float) -> None:
+        """Until the next due time or a wake-up; in slices, so that `stop` does not wait for longer."""
+        began = time.monotonic()
         while not self._stopping.is_set() and self._leadership.leading:
-            self.turned = time.monotonic()
-            left = self._sleep_seconds - (time.monotonic() - looked)
+            self._loops.turned(LOOP)
+            left = seconds - (time.monotonic() - began)
             if left <= 0:
                 return
-            self._slice = min(left, _SLICE_SECONDS)
-            self._woken = False
-            if not self._waiting():
-                # Nobody can wake us while Redis is away, so we look by ourselves, and more often.
-                self._stopping.wait(min(left, _SLICE_SECONDS))
+            slice_seconds = min(left, _SLICE_SECONDS)
+            woken = self._wake_job.run(partial(self._wait_for_wake, slice_seconds))
+            if woken is None:
+                # Without Redis there are no wake-ups, so it looks more often.
+                self._stopping.wait(slice_seconds)
                 return
-            if self._woken:
-                rest = _SHORTEST_SLEEP_SECONDS - (time.monotonic() - looked)
-                self._stopping.wait(max(0.0, rest))
+            if woken:
+                self._stopping.wait(max(0.0, _SHORTEST_SLEEP_SECONDS - (time.monotonic() - began)))
                 return
 
-    def _wait_for_wake(self) -> None:
-        # BLPOP takes 0 for "for ever".
-        answer = self._client.blpop([self._wake_key], timeout=max(self._slice, 0.01))
-        self._woken = answer is not None
+    def _wait_for_wake(self, seconds: float) -> bool:
+        # 0 would make BLPOP wait for ever.
+        return self._client.blpop([self._wake_key], timeout=max(seconds, 0.01)) is not None

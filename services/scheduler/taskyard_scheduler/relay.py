@@ -1,4 +1,4 @@
-"""Relay: what was committed and not published by who committed it is published now."""
+"""Relay: publishes outbox rows that the process which committed them did not publish."""
 
 from __future__ import annotations
 
@@ -12,54 +12,51 @@ from taskyard.broker.publisher import Publisher
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle import publish
 
-from .ground import Ground
-from .leader import Leadership, LeadershipLost
+from .database_watch import DatabaseWatch
+from .leader import Leadership
 from .marks import SettledMark
 from .metrics import SchedulerMetrics
 
 log = structlog.stdlib.get_logger(__name__)
 
 _ROWS = 100
-_MESSAGES = 1000  # in one round trip: it must fit into the socket's time-out
+_MESSAGES = 1000  # in one round trip, which must fit into the socket's time-out
 _LOWEST = sa.text("SELECT min(id) FROM outbox WHERE id > :low_water AND id <= :settled")
 
 
 class Relay:
-    """Publishes overdue outbox rows, then deletes them; between the two no lock is held and no transaction
-    open.
+    """Publishes overdue outbox rows, then deletes them. It holds no lock and no transaction in between.
 
-    A crash in between publishes them twice, which a claim absorbs.
+    After a crash in between they are published twice, and the claim absorbs the second message.
     """
 
     def __init__(
         self,
         leadership: Leadership,
         publisher: Publisher,
-        ground: Ground,
+        database: DatabaseWatch,
         metrics: SchedulerMetrics,
         *,
         overdue_after: timedelta = timedelta(seconds=10),
     ) -> None:
         self._leadership = leadership
         self._publisher = publisher
-        self._ground = ground
+        self._database = database
         self._metrics = metrics
         self._overdue_after = overdue_after
         self._settled = SettledMark("outbox", "outbox_id_seq")
         self._seen: tuple[int, int] | None = None
         self.low_water = 0
-        """Nothing is left, or will ever appear, at or below this id."""
+        """No outbox row is left, or will ever appear, at or below this id."""
         self.backlog = False
-        """Whether overdue rows were left at the last look: reconcile waits for them."""
+        """Whether the last turn left overdue rows; reconcile waits for them."""
 
     def turn(self) -> None:
-        """Relays all that is overdue."""
-        term = self._leadership.term
-        if term is None:
-            raise LeadershipLost
-        if self._seen != (term.epoch, self._ground.changes):
-            # Another PostgreSQL may hand out ids again that we believe to be behind us.
-            self._seen = (term.epoch, self._ground.changes)
+        """Relays all overdue rows."""
+        term = self._leadership.require_term()
+        if self._seen != (term.epoch, self._database.changes):
+            # After a failover PostgreSQL may assign ids again that lie below the mark.
+            self._seen = (term.epoch, self._database.changes)
             self._settled.reset()
             self.low_water = 0
         relayed = 0
@@ -69,16 +66,16 @@ class Relay:
                     conn, older_than=self._overdue_after, low_water=self.low_water, limit=_ROWS
                 )
             )
-            self.backlog = bool(found.outbox_ids)  # stays so where Redis does not take them
+            self.backlog = bool(found.outbox_ids)  # stays so where Redis fails
             relayed += self._relay(found)
             if len(found.outbox_ids) < _ROWS:
                 self.backlog = False
                 break
         if relayed:
             log.info("outbox_relayed", tasks=relayed)
-        standing = self._leadership.read(self._stand)
-        self._metrics.outbox_pending.set(standing.pending)
-        self._metrics.outbox_oldest.set(standing.oldest_at.timestamp() if standing.oldest_at else 0)
+        left = self._leadership.read(self._advance)
+        self._metrics.outbox_pending.set(left.pending)
+        self._metrics.outbox_oldest.set(left.oldest_at.timestamp() if left.oldest_at else 0)
 
     def _relay(self, found: publish.Overdue) -> int:
         for start in range(0, len(found.publications), _MESSAGES):
@@ -91,7 +88,8 @@ class Relay:
         self._metrics.relayed.inc(len(found.publications))
         return len(found.publications)
 
-    def _stand(self, conn: Connection) -> publish.Standing:
+    def _advance(self, conn: Connection) -> publish.Standing:
+        """Moves the low-water mark; returns what waits above it."""
         settled = self._settled.advance(conn)
         if settled > self.low_water:
             lowest = conn.execute(_LOWEST, {"low_water": self.low_water, "settled": settled}).scalar()

@@ -1,4 +1,4 @@
-"""Rescue: tasks of workers that stopped answering are queued again."""
+"""Rescue: tasks of lost workers are queued again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskyard.lifecycle import rescue
 from taskyard.lifecycle.dispatch import Committed, Dispatcher
 from taskyard.lifecycle.finish import Recorded
 
-from .ground import Ground
+from .database_watch import DatabaseWatch
 from .leader import Leadership
 from .metrics import SchedulerMetrics
 
@@ -22,17 +22,17 @@ _BATCH = 1000
 
 
 class Rescue:
-    """Marks workers whose beat is overdue, then ends the attempts of all claims without a living worker.
+    """Marks workers whose heartbeat is overdue as lost, then ends the attempts of all claims without a live worker.
 
-    The second is a comparison of all running rows with all living workers, not a consequence of the first: a
-    pass that was cut off is taken up by the next one, whoever leads by then.
+    The second step compares all running rows with all live workers and does not depend on the first. So the next pass
+    finishes one that was cut off, under any leader.
     """
 
     def __init__(
         self,
         leadership: Leadership,
         dispatcher: Dispatcher,
-        ground: Ground,
+        database: DatabaseWatch,
         metrics: SchedulerMetrics,
         *,
         lease: timedelta,
@@ -40,13 +40,13 @@ class Rescue:
     ) -> None:
         self._leadership = leadership
         self._dispatcher = dispatcher
-        self._ground = ground
+        self._database = database
         self._metrics = metrics
         self._lease = lease
         self._crash_limit = crash_limit
 
     def turn(self) -> None:
-        if not self._leadership.read(self._ground.steady):
+        if not self._leadership.read(self._database.is_settled):
             return
         workers = self._leadership.write(lambda conn: rescue.lost_workers(conn, lease=self._lease))
         queued = failed = cancelled = 0

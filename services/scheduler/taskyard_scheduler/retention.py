@@ -1,4 +1,4 @@
-"""Retention: small tables that would otherwise grow for ever."""
+"""Retention: deletes old rows of small tables that would otherwise grow for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 _BATCH = 1000
 
-# SKIP LOCKED: a key that is being answered this very moment can wait for the next hour.
+# SKIP LOCKED: a key that a request uses at this moment can wait for the next pass.
 _IDEMPOTENCY_KEYS = sa.text("""
 DELETE FROM idempotency_key WHERE (api_key_id, key) IN (
     SELECT api_key_id, key FROM idempotency_key WHERE created_at < now() - interval '24 hours'
@@ -38,7 +38,7 @@ class Retention:
                 log.info("retention_pass", what=what, deleted=deleted)
 
     def _delete(self, statement: sa.TextClause) -> int:
-        """In batches, each a transaction of its own: nobody waits long for a lock."""
+        """In batches, each in its own transaction, so that no lock is held for long."""
         total = 0
         while self._leadership.leading:
             deleted: int = self._leadership.write(lambda conn: conn.execute(statement, {"limit": _BATCH}).rowcount)

@@ -1,16 +1,16 @@
-"""Finished and failed tasks a queue and minute, counted from new attempts only."""
+"""Throughput: finished and failed tasks per queue and minute, counted from new attempts only."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from .ground import Ground
-from .leader import Leadership, LeadershipLost
+from .database_watch import DatabaseWatch
+from .leader import Leadership
 from .marks import SettledMark
 
 KEPT = timedelta(minutes=60)
@@ -25,7 +25,7 @@ FROM task_attempt WHERE id > :after AND id <= :upto AND finished_at >= :since
 GROUP BY 1, 2
 """)
 
-# Totals, not increments: written twice, by two leaders even, they stay right.
+# Totals, not increments: they stay right when written twice, even by two leaders.
 _WRITE = sa.text("""
 INSERT INTO queue_minute AS m (queue, minute, finished, failed)
 SELECT queue, minute, finished, failed FROM json_to_recordset(CAST(:batch AS json))
@@ -36,7 +36,7 @@ ON CONFLICT (queue, minute) DO UPDATE SET finished = excluded.finished, failed =
 
 _FORGET = sa.text("DELETE FROM queue_minute WHERE minute < now() - CAST(:kept AS interval)")
 
-# From the last minute that somebody counted, in full: who led before may have died in the middle of it.
+# From the last minute that was counted, in full: the former leader may have died in the middle of it.
 _SINCE = sa.text("""
 SELECT date_trunc('minute', greatest(now() - CAST(:kept AS interval),
     coalesce((SELECT max(minute) FROM queue_minute), '-infinity')))
@@ -46,22 +46,20 @@ _AT = sa.text("SELECT id, finished_at FROM task_attempt WHERE id <= :id ORDER BY
 
 
 class Throughput:
-    def __init__(self, leadership: Leadership, ground: Ground) -> None:
+    def __init__(self, leadership: Leadership, database: DatabaseWatch) -> None:
         self._leadership = leadership
-        self._ground = ground
+        self._database = database
         self._settled = SettledMark("task_attempt", "timeline_seq")
         self._seen: tuple[int, int] | None = None
         self._after = 0
-        self._since: datetime
+        self._since = datetime.max.replace(tzinfo=UTC)
         self._totals: dict[tuple[str, datetime], list[int]] = {}
 
     def turn(self) -> None:
-        term = self._leadership.term
-        if term is None:
-            raise LeadershipLost
-        if self._seen != (term.epoch, self._ground.changes):
+        term = self._leadership.require_term()
+        if self._seen != (term.epoch, self._database.changes):
             self._begin()
-            self._seen = (term.epoch, self._ground.changes)
+            self._seen = (term.epoch, self._database.changes)
         upto = self._leadership.read(self._settled.advance)
         while self._after < upto and self._leadership.leading:
             page = min(upto, self._after + _PAGE)
@@ -97,7 +95,7 @@ class Throughput:
 
 
 def first_before(conn: Connection, moment: datetime, upto: int) -> int:
-    """An id below which attempts ended before `moment`: ids follow time closely enough to be halved."""
+    """An id below which attempts ended before `moment`, by binary search: ids follow time closely enough."""
     low, high = 0, upto
     while low < high:
         middle = (low + high + 1) // 2
@@ -105,6 +103,6 @@ def first_before(conn: Connection, moment: datetime, upto: int) -> int:
         if row is None or row.finished_at < moment:
             low = middle
         else:
-            # Nothing but gaps (events share the sequence) lies between the row and the middle.
+            # Between the row and the middle there are only gaps: events share the sequence.
             high = min(middle, row.id) - 1
     return low

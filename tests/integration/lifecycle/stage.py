@@ -29,11 +29,12 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.submit import NewTask
 from taskyard.store import ledger
 from taskyard_scheduler.promotion import Promotion
-from taskyard_scheduler.reconcile import Missing, Rebuild
+from taskyard_scheduler.rebuild import Rebuild
+from taskyard_scheduler.reconcile import Reconcile
 from taskyard_scheduler.relay import Relay
 from taskyard_scheduler.rescue import Rescue
 from taskyard_worker.inbox import Inbox, Letters
-from tests.support.scheduling import Office
+from tests.support.scheduling import LeaderParts
 
 from .model import Model, Task, Worker
 from .rows import QUEUE
@@ -107,7 +108,7 @@ class Child:
 class Stage:
     """The servers and the leader's tools, made once for all examples."""
 
-    office: Office
+    office: LeaderParts
     conn: Connection
     kept: Kept
 
@@ -180,32 +181,25 @@ class Scene(RuleBasedStateMachine):
 
     def _hire_the_leader(self) -> None:
         office = self.office
-        lead, ground, metrics = office.leadership, office.ground, office.metrics
+        lead, database, metrics = office.leadership, office.database, office.metrics
         lead.campaign()
-        self.promotion = Promotion(
-            lead,
-            self.stage.kept,
-            office.client,
-            office.names,
-            metrics,
-            guard=lambda name, work: None,  # type: ignore[arg-type, return-value]
-        )
-        self.relay = Relay(lead, office.publisher, ground, metrics)
+        self.promotion = Promotion(lead, self.stage.kept, metrics)
+        self.relay = Relay(lead, office.publisher, database, metrics)
         self.rescuer = Rescue(
             lead,
             self.stage.kept,
-            ground,
+            database,
             metrics,
             lease=timedelta(seconds=LEASE_SECONDS),
             crash_limit=self.model.crash_limit,
         )
         broker = office.telemetry.dependency("redis")
-        self.rebuild = Rebuild(lead, office.publisher, ground, office.inventory, metrics, broker)
-        self.missing = Missing(
+        self.rebuild = Rebuild(lead, office.publisher, database, office.tasks, metrics, broker)
+        self.missing = Reconcile(
             lead,
             self.stage.kept,
-            ground,
-            office.inventory,
+            database,
+            office.tasks,
             metrics,
             wait_for=lambda: self.relay.backlog or self.rebuild.is_needed,
             clock=office.clock,

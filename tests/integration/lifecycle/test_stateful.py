@@ -39,9 +39,9 @@ from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard.store import ledger
-from taskyard_scheduler.inventory import Place
 from taskyard_scheduler.leader import Leadership
-from tests.support.scheduling import Office
+from taskyard_scheduler.queued_tasks import Position
+from tests.support.scheduling import LeaderParts
 
 from .crew import Crew
 from .model import Task
@@ -321,8 +321,8 @@ class Lifecycle(Crew):
         self.office.clock.now += 60
         self.missing.turn()
         if not self.relay.backlog and not self.rebuild.is_needed:
-            page = self.office.inventory.page(self.conn, Place(QUEUE))
-            assert not self.office.inventory.still_queued(self.conn, self.office.inventory.unknown(page.old))
+            page = self.office.tasks.page(self.conn, Position(QUEUE))
+            assert not self.office.tasks.still_queued(self.conn, self.office.tasks.unknown(page.old))
 
     # The end
 
@@ -366,9 +366,9 @@ def stage(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(rescue, "UNLISTED_FOR", timedelta(0))  # what a step really takes decides nothing
     # What a test of orders asks of each commit is that others see it, not that it outlives a power cut.
     sa.event.listen(engine, "connect", lambda made, _: made.execute("SET synchronous_commit = off"))
-    office = Office(engine, redis_url)
+    office = LeaderParts(engine, redis_url)
     office.leadership = Leadership(
-        engine, engine, office.ground, name="leader", lease=timedelta(days=365), clock=office.clock
+        engine, engine, office.database, name="leader", lease=timedelta(days=365), clock=office.clock
     )
     kept = Kept(engine, office.publisher)
     with ledger.connection(engine) as conn:

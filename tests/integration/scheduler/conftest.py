@@ -1,4 +1,4 @@
-"""office      the leader's tools in the test's own process, leading
+"""leader      the parts of a leader in the test's own process, which leads
 schedulers  starts schedulers as processes; they end with the test
 """
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.scheduling import Office, Scheduler
+from tests.support.scheduling import LeaderParts, Scheduler
 
 
 @pytest.fixture
-def office(engine: Engine, redis_url: str) -> Iterator[Office]:
-    with Office(engine, redis_url) as made:
+def leader(engine: Engine, redis_url: str) -> Iterator[LeaderParts]:
+    with LeaderParts(engine, redis_url) as made:
         yield made
 
 

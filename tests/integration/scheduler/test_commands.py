@@ -1,4 +1,4 @@
-"""The commands say what they do, and their exit codes mean what the manual says."""
+"""Help, output and exit codes of the commands."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.store.ledger import make_engine
-from tests.support.scheduling import Office, execute, put_in
+from tests.support.scheduling import LeaderParts, execute, put_in
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,12 +60,12 @@ def test_a_taken_metrics_port_ends_with_one_line(database_url: str, redis_url: s
     assert ended.stderr.count("\n") == 1
 
 
-def test_reconcile_says_what_is_missing_and_publishes_it(
-    office: Office, engine: Engine, database_url: str, redis_url: str
+def test_reconcile_reports_what_is_missing_and_publishes_it(
+    leader: LeaderParts, engine: Engine, database_url: str, redis_url: str
 ) -> None:
     submitted = put_in(engine, 3)
     execute(engine, "DELETE FROM outbox")
-    office.age(60)
+    leader.age(60)
     urls = {"TASKYARD_DATABASE_URL": database_url, "TASKYARD_REDIS_URL": redis_url}
     shown = run("reconcile", "--dry-run", "--json", **urls)
     assert shown.returncode == 1, shown.stderr
@@ -73,16 +73,16 @@ def test_reconcile_says_what_is_missing_and_publishes_it(
     assert (answer["missing"], answer["published"]) == (3, 0)
     assert answer["task_ids"] == [str(task.id) for task in submitted.tasks]
     assert {"queue": "default", "queued": 3, "missing": 3} in answer["queues"]
-    assert office.messages() == []
+    assert leader.messages() == []
 
     done = run("reconcile", **urls)
     assert done.returncode == 0
     assert "3 published again" in done.stdout
-    assert len(office.messages()) == 3
+    assert len(leader.messages()) == 3
     assert run("reconcile", "--dry-run", **urls).returncode == 0
 
 
-def test_a_dependency_that_is_away_is_exit_code_three(database_url: str, redis_url: str) -> None:
+def test_an_unreachable_server_is_exit_code_three(database_url: str, redis_url: str) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     gone = run("reconcile", TASKYARD_DATABASE_URL=nowhere, TASKYARD_REDIS_URL=redis_url)
     assert (gone.returncode, gone.stderr.count("\n")) == (3, 1)
@@ -90,17 +90,19 @@ def test_a_dependency_that_is_away_is_exit_code_three(database_url: str, redis_u
     assert (gone.returncode, gone.stderr.count("\n")) == (3, 1)
 
 
-def test_a_database_that_is_not_migrated_is_told_in_one_line(new_database: Callable[[], str], redis_url: str) -> None:
+def test_a_database_that_is_not_migrated_is_reported_in_one_line(
+    new_database: Callable[[], str], redis_url: str
+) -> None:
     url = new_database()
     engine = make_engine(url)
     execute(engine, "DROP TABLE task CASCADE")
     engine.dispose()
-    told = run("reconcile", "--dry-run", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)
-    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
-    assert "taskyard-api migrate" in told.stderr
+    ended = run("reconcile", "--dry-run", TASKYARD_DATABASE_URL=url, TASKYARD_REDIS_URL=redis_url)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "taskyard-api migrate" in ended.stderr
 
 
-def test_the_health_check_looks_at_the_age_of_a_file(tmp_path: Path) -> None:
+def test_the_health_check_reads_the_age_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "alive"
     assert run("healthcheck", TASKYARD_HEALTH_FILE=str(path)).returncode == 1
     path.touch()
@@ -112,7 +114,7 @@ def test_the_health_check_looks_at_the_age_of_a_file(tmp_path: Path) -> None:
     assert "has not got on for 6" in stale.stderr
 
 
-def test_the_health_check_imports_next_to_nothing(tmp_path: Path) -> None:
+def test_the_health_check_imports_no_library(tmp_path: Path) -> None:
     """It runs every few seconds in every container."""
     path = tmp_path / "alive"
     path.touch()

@@ -1,4 +1,4 @@
-"""`taskyard-scheduler dead-letters`: nothing is changed unless somebody says how many."""
+"""`taskyard-scheduler dead-letters`: nothing is changed before the count is confirmed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from taskyard.broker.names import Names
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store import ledger
-from taskyard_scheduler import dead_letters
+from taskyard_scheduler import dead_letters_cli
 from tests.support.scheduling import execute, put_in, scalar
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,7 +67,7 @@ def test_help_has_examples(command: Command, name: str) -> None:
     assert f"taskyard-scheduler dead-letters {name}" in shown.stdout
 
 
-def test_the_list_tells_what_failed_and_why(command: Command, engine: Engine) -> None:
+def test_the_list_shows_what_failed_and_why(command: Command, engine: Engine) -> None:
     ids = dead(engine, 2) + dead(engine, 1, code="other", queue="low_priority")
     shown = command("list")
     assert shown.returncode == 0, shown.stderr
@@ -100,7 +100,7 @@ def test_the_count_has_to_be_typed(command: Command, engine: Engine, verb: str) 
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_script_says_the_count_beforehand(command: Command, engine: Engine, verb: str) -> None:
+def test_a_script_passes_the_count_as_an_option(command: Command, engine: Engine, verb: str) -> None:
     dead(engine, 3)
     for count in ("0", "2", "4"):
         refused = command(verb, "--code", "boom", "--yes", count)
@@ -115,14 +115,14 @@ def test_a_script_says_the_count_beforehand(command: Command, engine: Engine, ve
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_dry_run_asks_nothing_and_changes_nothing(command: Command, engine: Engine, verb: str) -> None:
     ids = dead(engine, 12)
-    told = json.loads(command(verb, "--all", "--dry-run", "--json").stdout)
-    assert (told["matched"], told["changed"], [t["id"] for t in told["sample"]]) == (12, 0, ids[:10])
+    answer = json.loads(command(verb, "--all", "--dry-run", "--json").stdout)
+    assert (answer["matched"], answer["changed"], [t["id"] for t in answer["sample"]]) == (12, 0, ids[:10])
     shown = command(verb, *ids[:2], "--dry-run")
     assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, f"Would {verb} 2 tasks.")
     assert left(engine) == 12
 
 
-def test_more_than_a_thousand_are_done_in_several_steps(command: Command, engine: Engine) -> None:
+def test_more_than_a_thousand_are_changed_in_several_steps(command: Command, engine: Engine) -> None:
     dead(engine, 1003)
     assert command("retry", "--all", "--yes", "1003", TASKYARD_REPLAY_PER_SECOND="100").returncode == 0
     assert left(engine) == 0
@@ -131,7 +131,7 @@ def test_more_than_a_thousand_are_done_in_several_steps(command: Command, engine
     assert scalar(engine, "SELECT count(*) FROM audit WHERE action = 'dead_letters.retry'") == 2
 
 
-def test_who_did_it_stands_in_the_timeline_and_in_the_audit_log(
+def test_the_timeline_and_the_audit_log_name_the_actor(
     command: Command, engine: Engine, redis_client: redis.Redis
 ) -> None:
     one, other, rest = dead(engine, 3)
@@ -148,7 +148,7 @@ def test_who_did_it_stands_in_the_timeline_and_in_the_audit_log(
     assert scalar(engine, "SELECT state FROM task WHERE id = :id", id=UUID(rest)) == "failed"
 
 
-def test_redis_being_away_holds_nobody_up(command: Command, engine: Engine) -> None:
+def test_a_retry_works_without_redis(command: Command, engine: Engine) -> None:
     dead(engine, 1)
     done = command("retry", "--all", "--yes", "1", TASKYARD_REDIS_URL="redis://127.0.0.1:1/0")
     assert (done.returncode, done.stdout) == (0, "1 task will run again.\n")
@@ -175,13 +175,13 @@ def test_redis_being_away_holds_nobody_up(command: Command, engine: Engine) -> N
     ids=str,
 )
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_cannot_be_meant_is_a_wrong_usage(verb: str, arguments: tuple[str, ...]) -> None:
-    refused = CliRunner().invoke(dead_letters.app, [verb, *arguments], input="1\n")
+def test_contradictory_or_malformed_arguments_are_wrong_usage(verb: str, arguments: tuple[str, ...]) -> None:
+    refused = CliRunner().invoke(dead_letters_cli.app, [verb, *arguments], input="1\n")
     assert refused.exit_code == 2, refused.output
     assert isinstance(refused.exception, SystemExit)
 
 
-def test_a_database_that_is_away_or_not_migrated_is_told_in_one_line(
+def test_a_database_that_is_away_or_not_migrated_is_reported_in_one_line(
     command: Command, new_database: Callable[[], str]
 ) -> None:
     for name in ("list", *VERBS):
@@ -196,7 +196,7 @@ def test_a_database_that_is_away_or_not_migrated_is_told_in_one_line(
     assert (empty.returncode, empty.stderr.count("\n")) == (1, 1)
 
 
-def test_ids_of_nothing_are_no_matches(command: Command, engine: Engine) -> None:
+def test_unknown_ids_do_not_match(command: Command, engine: Engine) -> None:
     (one,), unknown = dead(engine, 1), "00000000-0000-7000-8000-000000000001"
-    told: Any = json.loads(command("retry", one, unknown, "--dry-run", "--json").stdout)
-    assert told["matched"] == 1
+    answer: Any = json.loads(command("retry", one, unknown, "--dry-run", "--json").stdout)
+    assert answer["matched"] == 1

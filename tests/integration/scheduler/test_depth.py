@@ -1,4 +1,4 @@
-"""The depth of the queues, out of one snapshot of the ledger."""
+"""The depth of the queues, from one snapshot of the ledger."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from taskyard.lifecycle.cancel import cancel
 from taskyard.store import ledger
 from taskyard_scheduler.depth import Depth
 from taskyard_scheduler.throughput import Throughput, first_before
-from tests.support.scheduling import Office, claim_all, execute, make_worker, put_in, scalar
+from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
 
 ATTEMPT = """
 INSERT INTO task_attempt (task_id, attempt, outcome, queue, finished_at)
@@ -18,8 +18,8 @@ VALUES (gen_random_uuid(), 1, :outcome, :queue, now() - CAST(:ago AS float8) * i
 
 
 @pytest.fixture
-def depth(office: Office) -> Depth:
-    return Depth(office.leadership, lambda: office.metrics, lease=timedelta(seconds=20), clock=office.clock)
+def depth(leader: LeaderParts) -> Depth:
+    return Depth(leader.leadership, leader.depth_metrics, lease=timedelta(seconds=20), clock=leader.clock)
 
 
 def rows(engine: Engine) -> dict[tuple[str, str], int]:
@@ -28,7 +28,7 @@ def rows(engine: Engine) -> dict[tuple[str, str], int]:
         return {(row.queue, row.state): row.tasks for row in found}
 
 
-def test_the_snapshot_counts_every_queue_and_state(office: Office, depth: Depth, engine: Engine) -> None:
+def test_the_snapshot_counts_every_queue_and_state(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     running = [task.id for task in put_in(engine, 2).tasks]
     claim_all(engine, make_worker(engine), running)
     put_in(engine, 3)
@@ -39,79 +39,79 @@ def test_the_snapshot_counts_every_queue_and_state(office: Office, depth: Depth,
     expected = {("default", "queued"): 3, ("default", "running"): 2, ("selection", "scheduled"): 4}
     assert rows(engine) == expected
     assert scalar(engine, "SELECT count(DISTINCT taken_at) FROM queue_depth") == 1
-    # Zeros are told too: a queue that was emptied must not keep its last depth.
+    # Zeros are written too: an empty queue must not keep its last depth.
     assert scalar(engine, "SELECT count(*) FROM queue_depth") == 25
-    assert office.value("queue_tasks", queue="default", state="queued") == 3
-    assert office.value("queue_workers", queue="default") == 1
+    assert leader.value("queue_tasks", queue="default", state="queued") == 3
+    assert leader.value("queue_workers", queue="default") == 1
 
     ledger.run(engine, lambda conn: cancel(conn, [row.id for row in conn.exec_driver_sql("SELECT id FROM task")]))
     depth.turn()
     assert rows(engine) == {("default", "running"): 2}
-    assert office.value("queue_tasks", queue="default", state="queued") == 0
+    assert leader.value("queue_tasks", queue="default", state="queued") == 0
 
 
-def test_a_worker_whose_beat_is_overdue_serves_no_queue(office: Office, depth: Depth, engine: Engine) -> None:
+def test_a_worker_whose_heartbeat_is_overdue_serves_no_queue(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     make_worker(engine)
     silent = make_worker(engine)
     execute(engine, "UPDATE worker SET beat_at = now() - interval '21 seconds' WHERE id = :id", id=silent)
     depth.turn()
-    assert office.value("queue_workers", queue="default") == 1
+    assert leader.value("queue_workers", queue="default") == 1
 
 
-def test_the_oldest_waiting_task_is_the_one_that_is_queued_longest(
-    office: Office, depth: Depth, engine: Engine
+def test_the_oldest_waiting_task_is_the_one_that_has_been_queued_longest(
+    leader: LeaderParts, depth: Depth, engine: Engine
 ) -> None:
-    """Not the one with the lowest id: that one was retried and queued again just now."""
+    """Not the one with the lowest id, which was queued again just now."""
     first, second = (put_in(engine, 1).tasks[0].id for _ in range(2))
     execute(engine, "UPDATE task SET queued_at = now() - interval '90 seconds' WHERE id = :id", id=second)
     assert first < second
     depth.turn()
-    oldest = office.value("queue_oldest_timestamp_seconds", queue="default")
+    oldest = leader.value("queue_oldest_timestamp_seconds", queue="default")
     assert oldest is not None
     assert 89 < datetime.now(UTC).timestamp() - oldest < 120
-    assert office.value("queue_oldest_timestamp_seconds", queue="selection") == 0
+    assert leader.value("queue_oldest_timestamp_seconds", queue="selection") == 0
 
 
 def test_tasks_of_a_queue_that_is_not_configured_are_counted_together(
-    office: Office, depth: Depth, engine: Engine
+    leader: LeaderParts, depth: Depth, engine: Engine
 ) -> None:
     put_in(engine, 2, queue="left_over")
     depth.turn()
     assert rows(engine) == {("left_over", "queued"): 2}
-    assert office.value("queue_tasks", queue="_other", state="queued") == 2
+    assert leader.value("queue_tasks", queue="_other", state="queued") == 2
     execute(engine, "DELETE FROM task")
     depth.turn()
     assert scalar(engine, "SELECT count(*) FROM queue_depth WHERE queue = 'left_over'") == 0
-    assert office.value("queue_tasks", queue="_other", state="queued") == 0
+    assert leader.value("queue_tasks", queue="_other", state="queued") == 0
 
 
-def test_dead_letters_are_counted_until_they_are_discarded(office: Office, depth: Depth, engine: Engine) -> None:
+def test_dead_letters_are_counted_until_they_are_discarded(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
     put_in(engine, 2)
     execute(engine, "UPDATE task SET state = 'failed', finished_at = now()")
     depth.turn()
-    assert office.value("dead_letters", queue="default", task="_other") == 2
+    assert leader.value("dead_letters", queue="default", task="_other") == 2
     execute(engine, "UPDATE task SET discarded_at = now()")
-    office.clock.now += 2
-    office.leadership.campaign()
+    leader.clock.now += 2
+    leader.leadership.campaign()
     depth.turn()
-    assert office.value("dead_letters", queue="default", task="_other") == 2  # counted every 30 s only
+    assert leader.value("dead_letters", queue="default", task="_other") == 2  # counted every 30 s only
     depth._count_dead_letters_at = 0
     depth.turn()
-    assert office.value("dead_letters", queue="default", task="_other") == 0
+    assert leader.value("dead_letters", queue="default", task="_other") == 0
 
 
-def test_a_standby_exports_no_depth(office: Office, depth: Depth) -> None:
+def test_a_standby_exports_no_depth(leader: LeaderParts, depth: Depth) -> None:
     depth.turn()
-    assert depth.is_known()
-    office.leadership.resign()
-    assert not depth.is_known()
-    office.leadership.campaign()
-    assert office.leadership.leading
-    assert not depth.is_known(), "the numbers of an earlier term"
+    assert leader.depth_metrics.is_known()
+    leader.leadership.resign()
+    assert not leader.depth_metrics.is_known()
+    leader.leadership.campaign()
+    assert leader.leadership.leading
+    assert not leader.depth_metrics.is_known(), "the numbers of an earlier term"
 
 
-def test_attempts_are_counted_by_queue_and_minute(office: Office, engine: Engine) -> None:
-    throughput = Throughput(office.leadership, office.ground)
+def test_attempts_are_counted_by_queue_and_minute(leader: LeaderParts, engine: Engine) -> None:
+    throughput = Throughput(leader.leadership, leader.database)
     for outcome in ("succeeded", "succeeded", "failed", "retrying", "released", "crashed"):
         execute(engine, ATTEMPT, outcome=outcome, queue="default", ago=0)
     throughput.turn()
@@ -123,18 +123,18 @@ def test_attempts_are_counted_by_queue_and_minute(office: Office, engine: Engine
     assert scalar(engine, "SELECT sum(failed) FROM queue_minute") == 1
 
 
-def test_a_new_leader_counts_no_attempt_twice_and_leaves_none_out(office: Office, engine: Engine) -> None:
+def test_a_new_leader_counts_every_attempt_once(leader: LeaderParts, engine: Engine) -> None:
     for ago in (0, 30, 70, 130, 190):
         execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago)
-    Throughput(office.leadership, office.ground).turn()
+    Throughput(leader.leadership, leader.database).turn()
     execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=0)
-    Throughput(office.leadership, office.ground).turn()
-    Throughput(office.leadership, office.ground).turn()
+    Throughput(leader.leadership, leader.database).turn()
+    Throughput(leader.leadership, leader.database).turn()
     assert scalar(engine, "SELECT sum(finished) FROM queue_minute") == 6
 
 
-def test_an_attempt_that_commits_late_is_counted(office: Office, engine: Engine) -> None:
-    throughput = Throughput(office.leadership, office.ground)
+def test_an_attempt_that_commits_late_is_counted(leader: LeaderParts, engine: Engine) -> None:
+    throughput = Throughput(leader.leadership, leader.database)
     with ledger.transaction(engine) as slow:
         slow.exec_driver_sql(
             "INSERT INTO task_attempt (task_id, attempt, outcome, queue)"
@@ -148,13 +148,13 @@ def test_an_attempt_that_commits_late_is_counted(office: Office, engine: Engine)
     assert scalar(engine, "SELECT sum(finished) FROM queue_minute") == 2
 
 
-def test_minutes_are_kept_for_an_hour(office: Office, engine: Engine) -> None:
+def test_minutes_are_kept_for_an_hour(leader: LeaderParts, engine: Engine) -> None:
     execute(engine, "INSERT INTO queue_minute VALUES ('default', now() - interval '61 minutes', 1, 0)")
-    Throughput(office.leadership, office.ground).turn()
+    Throughput(leader.leadership, leader.database).turn()
     assert scalar(engine, "SELECT count(*) FROM queue_minute") == 0
 
 
-def test_the_first_attempt_of_a_time_is_found_by_halving(engine: Engine) -> None:
+def test_the_first_attempt_of_a_time_is_found_by_binary_search(engine: Engine) -> None:
     for ago in range(50, 0, -1):
         execute(engine, ATTEMPT, outcome="succeeded", queue="default", ago=ago * 10)
     top = scalar(engine, "SELECT max(id) FROM task_attempt")

@@ -1,4 +1,4 @@
-"""One leader at a time, and soon another one when it is gone."""
+"""There is one leader at a time, and a standby follows it within seconds."""
 
 import signal
 import time
@@ -10,40 +10,40 @@ from sqlalchemy import Engine
 
 from taskyard.store import ledger
 from taskyard_scheduler.leader import Leadership, LeadershipLost
-from tests.support.scheduling import Clock, Office, Scheduler, eventually, execute, put_in, scalar
+from tests.support.scheduling import Clock, LeaderParts, Scheduler, eventually, execute, put_in, scalar
 
 
 def leads(candidate: Leadership) -> bool:
     return candidate.leading
 
 
-def test_the_epoch_grows_with_each_change_of_leader_and_only_then(office: Office) -> None:
-    first = office.leadership.term
+def test_the_epoch_grows_with_each_change_of_leader_and_only_then(leader: LeaderParts) -> None:
+    first = leader.leadership.term
     assert first is not None
-    office.leadership.campaign()
-    renewed = office.leadership.term
+    leader.leadership.campaign()
+    renewed = leader.leadership.term
     assert renewed is not None
     assert renewed.epoch == first.epoch
 
-    other = office.candidate("other")
+    other = leader.candidate("other")
     other.campaign()
     assert not other.leading
 
-    office.leadership.resign()
+    leader.leadership.resign()
     other.campaign()
     assert other.term is not None
     assert other.term.epoch == first.epoch + 1
 
 
-def test_a_leader_that_cannot_renew_stops_before_its_lease_ends(office: Office, engine: Engine) -> None:
+def test_a_leader_that_cannot_renew_stops_before_its_lease_ends(leader: LeaderParts, engine: Engine) -> None:
     left = scalar(engine, "SELECT extract(epoch FROM expires_at - now()) FROM leader")
-    assert office.leadership.leading
-    office.clock.now += float(left) - 0.1
-    assert not office.leadership.leading
+    assert leader.leadership.leading
+    leader.clock.now += float(left) - 0.1
+    assert not leader.leadership.leading
 
 
-def test_a_lease_is_not_taken_before_it_ends_and_then_at_once(office: Office, engine: Engine) -> None:
-    other = office.candidate("other", clock=Clock())
+def test_a_lease_is_not_taken_before_it_ends_and_then_at_once(leader: LeaderParts, engine: Engine) -> None:
+    other = leader.candidate("other", clock=Clock())
     assert 0 < other.campaign() <= 1.0
     assert not other.leading
     execute(engine, "UPDATE leader SET expires_at = now() + interval '500 milliseconds'")
@@ -55,72 +55,74 @@ def test_a_lease_is_not_taken_before_it_ends_and_then_at_once(office: Office, en
     assert leads(other)
 
 
-def test_a_leader_that_was_followed_writes_nothing(office: Office, engine: Engine) -> None:
-    """Its own clock stood still: only PostgreSQL can tell it."""
+def test_a_former_leader_writes_nothing(leader: LeaderParts, engine: Engine) -> None:
+    """Its own clock stood still, so only PostgreSQL can show that it was followed."""
     execute(engine, "UPDATE leader SET expires_at = now()")
-    other = office.candidate("other", clock=Clock())
+    other = leader.candidate("other", clock=Clock())
     other.campaign()
     assert other.leading
-    assert office.leadership.leading
+    assert leader.leadership.leading
     with pytest.raises(LeadershipLost):
-        office.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
+        leader.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
     assert scalar(engine, "SELECT count(*) FROM queue") > 0
-    office.leadership.campaign()
-    assert not office.leadership.leading
+    leader.leadership.campaign()
+    assert not leader.leadership.leading
 
 
-def test_a_leader_whose_lease_ran_out_writes_nothing_even_if_nobody_followed(office: Office, engine: Engine) -> None:
+def test_a_leader_whose_lease_ran_out_writes_nothing_even_without_a_follower(
+    leader: LeaderParts, engine: Engine
+) -> None:
     execute(engine, "UPDATE leader SET expires_at = now() - interval '1 second'")
     with pytest.raises(LeadershipLost):
-        office.leadership.write(lambda conn: None)
+        leader.leadership.write(lambda conn: None)
 
 
 def test_a_leader_without_redis_is_followed_by_a_standby_that_has_it_and_by_no_other(
-    office: Office, engine: Engine
+    leader: LeaderParts, engine: Engine
 ) -> None:
-    other = office.candidate("other", clock=Clock())
-    office.leadership.campaign(reaches_broker=False)
-    # A moment ago, however long it takes to ask.
+    other = leader.candidate("other", clock=Clock())
+    leader.leadership.campaign(reaches_broker=False)
+    # A moment ago, however slow this test is.
     execute(engine, "UPDATE leader SET broker_lost_at = now() + interval '1 minute'")
     other.campaign()
-    assert not leads(other), "a hiccup is no reason"
+    assert not leads(other), "it was without Redis for a moment only"
     execute(engine, "UPDATE leader SET broker_lost_at = now() - interval '2 seconds'")
-    office.leadership.campaign(reaches_broker=False)
+    leader.leadership.campaign(reaches_broker=False)
     other.campaign(reaches_broker=False)
-    assert not leads(other), "it would be no better off"
-    assert leads(office.leadership)
+    assert not leads(other), "it does not reach Redis either"
+    assert leads(leader.leadership)
     other.campaign()
     assert leads(other)
     with pytest.raises(LeadershipLost):
-        office.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
-    office.leadership.campaign(reaches_broker=False)
-    assert not leads(office.leadership)
+        leader.leadership.write(lambda conn: conn.exec_driver_sql("DELETE FROM queue"))
+    leader.leadership.campaign(reaches_broker=False)
+    assert not leads(leader.leadership)
 
 
-def test_a_leader_that_has_redis_again_goes_on_leading(office: Office, engine: Engine) -> None:
-    office.leadership.campaign(reaches_broker=False)
+def test_a_leader_that_has_redis_again_goes_on_leading(leader: LeaderParts, engine: Engine) -> None:
+    leader.leadership.campaign(reaches_broker=False)
     execute(engine, "UPDATE leader SET broker_lost_at = broker_lost_at - interval '2 seconds'")
-    office.leadership.campaign()
-    other = office.candidate("other", clock=Clock())
+    leader.leadership.campaign()
+    other = leader.candidate("other", clock=Clock())
     other.campaign()
     assert not leads(other)
 
 
-def test_rescue_waits_when_nobody_had_led_for_long(engine: Engine, redis_url: str) -> None:
-    """A long gap means that nobody could reach PostgreSQL, the workers' beats neither."""
-    with Office(engine, redis_url) as first:
-        assert first.leadership.read(first.ground.steady)
+def test_rescue_waits_after_a_long_time_without_a_leader(engine: Engine, redis_url: str) -> None:
+    """A long gap means that PostgreSQL was unreachable, for the heartbeats of workers too."""
+    with LeaderParts(engine, redis_url) as first:
+        assert first.leadership.read(first.database.is_settled)
     execute(engine, "UPDATE leader SET expires_at = now() - interval '1 hour'")
-    # The server started longer ago than this, or the pause after its start would be what is seen.
+    # Shorter than the server's age, or the test would see the pause after its start.
     pause = timedelta(milliseconds=50)
-    with Office(engine, redis_url, pause=pause) as office:
-        assert not office.leadership.read(office.ground.steady)
-        office.clock.now += 0.06
-        assert office.leadership.read(office.ground.steady)
+    with LeaderParts(engine, redis_url, pause=pause) as leader:
+        assert not leader.leadership.read(leader.database.is_settled)
+        leader.clock.now += 0.06
+        assert leader.leadership.read(leader.database.is_settled)
 
 
 def pair(schedulers: Callable[[str], Scheduler]) -> tuple[Scheduler, Scheduler]:
-    """One that leads, and a standby."""
+    """A leader and a standby."""
     first = schedulers("first")
     eventually(lambda: first.said("leading"), within=30)
     second = schedulers("second")
@@ -137,10 +139,10 @@ def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
     assert first.metrics()["taskyard_scheduler_is_leader"] == 1
     standby = second.metrics()
     assert standby["taskyard_scheduler_is_leader"] == 0
-    # None rather than stale ones.
+    # No numbers rather than stale ones.
     assert not [name for name in standby if name.startswith(("taskyard_queue_", "taskyard_broker_"))]
 
-    # Put in before: what is put in without a wake-up, as here, may lie for a whole turn of a leader that just looked.
+    # Submitted before, because without a wake-up a leader that has just looked finds it only at its next turn.
     put_in(engine, 1, delay=1)
     killed = datetime.now(UTC)
     first.send(signal.SIGKILL)
@@ -151,13 +153,13 @@ def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
     eventually(lambda: "taskyard_tasks_unaccounted" in second.metrics())
 
 
-def test_a_leader_that_is_told_to_stop_hands_over_at_once(schedulers: Callable[[str], Scheduler]) -> None:
+def test_a_leader_that_gets_sigterm_hands_over_at_once(schedulers: Callable[[str], Scheduler]) -> None:
     first, second = pair(schedulers)
-    told = datetime.now(UTC)
+    terminated = datetime.now(UTC)
     first.send(signal.SIGTERM)
     eventually(lambda: second.said("leading"))
-    # A standby asks once a second; a lease that nobody gave up would last for two more at least.
-    assert second.seconds_to("leading", told) < 2
+    # A standby asks once a second; without the resignation the lease would last for two more seconds at least.
+    assert second.seconds_to("leading", terminated) < 2
     assert first.process.wait(30) == 0
 
 
@@ -171,16 +173,16 @@ def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str],
     first.send(signal.SIGCONT)
     eventually(lambda: first.said("leadership_lost"))
     eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"))
-    # Each was promoted once, by one of them.
+    # Each was promoted once, by one of the two.
     assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.tasks)
     assert scalar(engine, "SELECT epoch FROM leader") == 2
     assert not [line for line in (*first.events, *second.events) if line["level"] in {"error", "critical"}]
 
 
-def test_a_lease_that_cannot_be_read_in_time_ends_no_scheduler(
+def test_a_lease_that_cannot_be_read_in_time_does_not_end_the_process(
     schedulers: Callable[[str], Scheduler], engine: Engine
 ) -> None:
-    """A stalled disk, a stopped PostgreSQL, a lock: the statement's time is over, and that is all."""
+    """A stalled disk, a stopped PostgreSQL or a lock: the statement times out, and the scheduler goes on."""
     scheduler = schedulers("only")
     eventually(lambda: scheduler.said("leading"), within=30)
     with ledger.transaction(engine) as conn:

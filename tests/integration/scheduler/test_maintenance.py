@@ -1,4 +1,4 @@
-"""Redis is kept tidy, and nothing in it that still matters is touched."""
+"""Leftovers are removed from Redis and from small tables, and nothing that is still needed."""
 
 import time
 from typing import Any
@@ -12,98 +12,98 @@ from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard_scheduler.maintenance import BrokerWatch, Maintenance
 from taskyard_scheduler.retention import Retention
-from tests.support.scheduling import Office, execute, make_worker, put_in, scalar
+from tests.support.scheduling import LeaderParts, execute, make_worker, put_in, scalar
 
 
 @pytest.fixture
-def maintenance(office: Office) -> Maintenance:
-    return Maintenance(office.leadership, office.client, office.names, DEFAULT_QUEUES, clock=office.clock)
+def maintenance(leader: LeaderParts) -> Maintenance:
+    return Maintenance(leader.leadership, leader.client, leader.names, DEFAULT_QUEUES, clock=leader.clock)
 
 
-def fetch(office: Office, count: int, queue: str = "default") -> Any:
-    """As a worker's consumer does."""
+def fetch(leader: LeaderParts, count: int, queue: str = "default") -> Any:
+    """Like a worker's consumer."""
     make: Any = RedisBroker
-    broker = make(client=office.client, middleware=[], namespace="taskyard", maintenance_chance=0)
+    broker = make(client=leader.client, middleware=[], namespace="taskyard", maintenance_chance=0)
     assert len(broker.do_fetch(queue, count)) == count
     return broker
 
 
 @pytest.mark.parametrize("queue", ["default", "reports"], ids=["a configured queue", "a worker's own queue"])
 def test_messages_of_a_dead_consumer_come_back(
-    office: Office, maintenance: Maintenance, engine: Engine, queue: str
+    leader: LeaderParts, maintenance: Maintenance, engine: Engine, queue: str
 ) -> None:
     make_worker(engine, queues=(queue,))
     publications = put_in(engine, 3, queue=queue).publications
-    office.publisher.publish(publications)
-    broker = fetch(office, 2, queue)
+    leader.publisher.publish(publications)
+    broker = fetch(leader, 2, queue)
     maintenance.turn()
-    assert len(office.messages(queue)) == 1  # it may still be alive
+    assert len(leader.messages(queue)) == 1  # the consumer may still be alive
     heartbeats = "taskyard:__heartbeats__"
-    office.client.zadd(heartbeats, {broker.broker_id: (time.time() - 21) * 1000})  # a worker's lease is 20 s
+    leader.client.zadd(heartbeats, {broker.broker_id: (time.time() - 21) * 1000})  # a worker's lease is 20 s
     maintenance.turn()
-    assert set(office.messages(queue)) == {p.message_id for p in publications}
+    assert set(leader.messages(queue)) == {p.message_id for p in publications}
     maintenance.turn()
-    assert office.client.zscore(heartbeats, broker.broker_id) is None
+    assert leader.client.zscore(heartbeats, broker.broker_id) is None
 
 
 def test_payloads_without_a_list_are_removed_at_the_second_search(
-    office: Office, maintenance: Maintenance, engine: Engine
+    leader: LeaderParts, maintenance: Maintenance, engine: Engine
 ) -> None:
-    """Cut off between payload and id, a message would never be handed out and always count as known."""
+    """Such a message, cut off between payload and id, would never be fetched and always count as known."""
     publications = put_in(engine, 4).publications
-    office.publisher.publish(publications)
-    fetch(office, 1)
+    leader.publisher.publish(publications)
+    fetch(leader, 1)
     stranded = publications[3].message_id
-    office.client.lrem(office.names.queue("default"), 1, stranded)
+    leader.client.lrem(leader.names.queue("default"), 1, stranded)
     maintenance.turn()
-    assert stranded in office.payloads()  # its id may be on its way
+    assert stranded in leader.payloads()  # its id may still arrive
     maintenance.turn()
-    assert office.payloads() == {p.message_id for p in publications[:3]}
+    assert leader.payloads() == {p.message_id for p in publications[:3]}
 
 
-def test_a_payload_whose_id_arrives_late_is_kept(office: Office, maintenance: Maintenance, engine: Engine) -> None:
+def test_a_payload_whose_id_arrives_late_is_kept(leader: LeaderParts, maintenance: Maintenance, engine: Engine) -> None:
     publication = put_in(engine, 1).publications[0]
-    office.publisher.publish([publication])
-    office.client.lpop(office.names.queue("default"))
+    leader.publisher.publish([publication])
+    leader.client.lpop(leader.names.queue("default"))
     maintenance.turn()
-    office.client.rpush(office.names.queue("default"), publication.message_id)
+    leader.client.rpush(leader.names.queue("default"), publication.message_id)
     maintenance.turn()
     maintenance.turn()
-    assert office.payloads() == {publication.message_id}
+    assert leader.payloads() == {publication.message_id}
 
 
 def test_a_stranded_payload_is_found_behind_duplicates(
-    office: Office, maintenance: Maintenance, engine: Engine
+    leader: LeaderParts, maintenance: Maintenance, engine: Engine
 ) -> None:
-    """An id twice in a list makes up for the missing one in the balance; the search comes in its turn."""
+    """An id that is in the list twice hides the missing one from the comparison of counts, but not from the search."""
     publications = put_in(engine, 2).publications
-    office.publisher.publish(publications)
+    leader.publisher.publish(publications)
     maintenance.turn()
-    queue = office.names.queue("default")
-    office.client.lrem(queue, 1, publications[0].message_id)
-    office.client.rpush(queue, publications[1].message_id)
+    queue = leader.names.queue("default")
+    leader.client.lrem(queue, 1, publications[0].message_id)
+    leader.client.rpush(queue, publications[1].message_id)
     maintenance.search_soon()
     maintenance.turn()
     maintenance.turn()
-    assert office.payloads() == {publications[1].message_id}
+    assert leader.payloads() == {publications[1].message_id}
 
 
-def test_wake_up_lists_of_dead_children_go_and_those_in_use_stay(
-    office: Office, maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
+def test_wake_up_lists_of_dead_children_are_removed_and_those_in_use_stay(
+    leader: LeaderParts, maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = office.names.wake_child("11111111-1111-1111-1111-111111111111")
-    office.client.lpush(key, "1")
-    office.client.lpush(office.names.wake("default"), "1")
+    key = leader.names.wake_child("11111111-1111-1111-1111-111111111111")
+    leader.client.lpush(key, "1")
+    leader.client.lpush(leader.names.wake("default"), "1")
     maintenance.turn()
-    assert office.client.exists(key)
+    assert leader.client.exists(key)
     monkeypatch.setattr("taskyard_scheduler.maintenance._WAKE_IDLE_SECONDS", 1)
     time.sleep(1.3)
     maintenance.turn()
-    assert not office.client.exists(key)
-    assert office.client.exists(office.names.wake("default"))
+    assert not leader.client.exists(key)
+    assert leader.client.exists(leader.names.wake("default"))
 
 
-def test_a_restart_of_redis_and_its_evictions_are_noticed(office: Office) -> None:
+def test_a_restart_of_redis_and_its_evictions_are_noticed(leader: LeaderParts) -> None:
     answers: list[dict[str, Any]] = []
     restarts: list[int] = []
 
@@ -115,48 +115,48 @@ def test_a_restart_of_redis_and_its_evictions_are_noticed(office: Office) -> Non
         return {"run_id": run_id, "evicted_keys": evicted, "used_memory": 7, "maxmemory": 9}
 
     client: Any = Client()
-    watch = BrokerWatch(client, office.metrics, on_restart=lambda: restarts.append(1))
+    watch = BrokerWatch(client, leader.broker_metrics, on_restart=lambda: restarts.append(1))
     answers += [answer("a", 2), answer("a", 5), answer("b", 1)]
     for _ in range(3):
         watch.turn()
     assert restarts == [1]
-    assert office.value("broker_evicted_keys_total") == 6
-    assert office.value("broker_memory_bytes") == 7
-    assert office.value("broker_up") == 1
+    assert leader.value("broker_evicted_keys_total") == 6
+    assert leader.value("broker_memory_bytes") == 7
+    assert leader.value("broker_up") == 1
 
 
-def test_the_real_redis_says_what_the_watch_asks_for(office: Office) -> None:
-    BrokerWatch(office.client, office.metrics).turn()
-    memory = office.value("broker_memory_bytes")
+def test_the_real_redis_reports_what_the_watch_reads(leader: LeaderParts) -> None:
+    BrokerWatch(leader.client, leader.broker_metrics).turn()
+    memory = leader.value("broker_memory_bytes")
     assert memory is not None
     assert memory > 100_000
-    assert office.value("broker_max_memory_bytes") == 512 * 1024**2
+    assert leader.value("broker_max_memory_bytes") == 512 * 1024**2
 
 
-def test_a_redis_that_is_away_is_shown(office: Office) -> None:
-    watch = BrokerWatch(make_redis("redis://127.0.0.1:1/0"), office.metrics)
+def test_an_unreachable_redis_is_exported(leader: LeaderParts) -> None:
+    watch = BrokerWatch(make_redis("redis://127.0.0.1:1/0"), leader.broker_metrics)
     with pytest.raises(redis.RedisError):
         watch.turn()
-    assert office.value("broker_up") == 0
+    assert leader.value("broker_up") == 0
 
 
-def test_idempotency_keys_are_kept_for_a_day(office: Office, engine: Engine) -> None:
+def test_idempotency_keys_are_kept_for_a_day(leader: LeaderParts, engine: Engine) -> None:
     execute(
         engine,
         "INSERT INTO idempotency_key (api_key_id, key, fingerprint, created_at)"
         " SELECT gen_random_uuid(), n::text, '', now() - n * interval '1 second'"
         " FROM generate_series(24 * 3600 - 300, 24 * 3600 + 126000, 120) n",
     )
-    Retention(office.leadership).turn()
+    Retention(leader.leadership).turn()
     kept = "SELECT count(*), bool_and(created_at > now() - interval '24 hours') FROM idempotency_key"
     with engine.connect() as conn:
         assert tuple(conn.exec_driver_sql(kept).one()) == (3, True)
 
 
-def test_workers_are_forgotten_a_week_after_their_end(office: Office, engine: Engine) -> None:
+def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine: Engine) -> None:
     make_worker(engine)
     make_worker(engine)
     gone = make_worker(engine)
     execute(engine, "UPDATE worker SET lost_at = now() - interval '8 days' WHERE id = :id", id=gone)
-    Retention(office.leadership).turn()
+    Retention(leader.leadership).turn()
     assert scalar(engine, "SELECT count(*) FROM worker") == 2

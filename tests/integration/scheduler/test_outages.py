@@ -1,4 +1,4 @@
-"""The scheduler as a process outlives its servers, and heals what they lost."""
+"""The scheduler as a process survives outages of its servers, and restores what they lost."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from taskyard_dev.servers import Valkey
 from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar
 
 
-def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
+def test_after_a_flush_a_thousand_tasks_are_published_again_within_seconds_and_once(
     schedulers: Callable[[str], Scheduler], engine: Engine, redis_url: str, redis_client: redis.Redis
 ) -> None:
     scheduler = schedulers("only")
@@ -41,11 +41,11 @@ def test_after_a_flush_a_thousand_tasks_are_there_again_within_seconds_and_once(
 
 @pytest.mark.timeout(240)
 @pytest.mark.slow
-def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
+def test_it_survives_outages_of_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
     postgres, valkey = own_servers
     scheduler = Scheduler(tmp_path, "only", TASKYARD_DATABASE_URL=postgres.url(), TASKYARD_REDIS_URL=valkey.url)
     engine = make_engine(postgres.url())
-    # The payloads, not the list: a task may be announced twice, and that is harmless.
+    # Payloads, not the list, in which a task may be twice; that is harmless.
     announced = Names().messages("default")
     try:
         eventually(lambda: scheduler.said("leading"), within=30)
@@ -74,7 +74,7 @@ def test_it_outlives_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], 
         put_in(engine, 5, delay=0.5)
         with valkey.client() as client:
             eventually(lambda: client.hlen(announced) == 45, within=30)
-        # Once per change, not once per try.
+        # Once per change, not once per attempt.
         down = [line["dependency"] for line in scheduler.said("dependency_down")]
         assert sorted(down) == ["database", "redis"]
         assert not scheduler.said("job_failed")

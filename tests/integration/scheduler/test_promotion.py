@@ -1,7 +1,7 @@
-"""Tasks start when their time has come."""
+"""Tasks become queued when they are due."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,93 +9,92 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from taskyard_scheduler.guard import Guard
-from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, Promotion
-from tests.support.scheduling import Office, eventually, put_in, scalar
+from taskyard_scheduler.loop_watch import LoopWatch
+from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
+from tests.support.scheduling import LeaderParts, eventually, put_in, scalar
 
 
 @pytest.fixture
-def promotion(office: Office) -> Iterator[Promotion]:
-    def guard(name: str, work: Callable[[], None]) -> Guard:
-        return Guard(
-            name,
-            work,
-            office.leadership,
-            database=office.telemetry.dependency("database"),
-            broker=office.telemetry.dependency("redis"),
-            clock=time.monotonic,
-        )
+def promotion(leader: LeaderParts) -> Promotion:
+    return Promotion(leader.leadership, leader.dispatcher, leader.metrics)
 
-    made = Promotion(office.leadership, office.dispatcher, office.client, office.names, office.metrics, guard=guard)
+
+@pytest.fixture
+def loop(leader: LeaderParts, promotion: Promotion) -> Iterator[PromotionLoop]:
+    made = PromotionLoop(
+        promotion,
+        leader.leadership,
+        leader.client,
+        leader.names.wake_scheduler,
+        LoopWatch((LOOP,)),
+        leader.dependencies,
+    )
     yield made
     if made._thread.is_alive():
         made.stop()
 
 
-def test_a_due_task_is_queued_and_published_and_told(
-    office: Office, promotion: Promotion, engine: Engine, redis_client: redis.Redis
+def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
+    leader: LeaderParts, promotion: Promotion, engine: Engine, redis_client: redis.Redis
 ) -> None:
     task = put_in(engine, 1, delay=0.05).tasks[0]
     client: Any = redis_client
     with client.pubsub(ignore_subscribe_messages=True) as events:
-        events.subscribe(office.names.events)
+        events.subscribe(leader.names.events)
         events.get_message(timeout=1)
         time.sleep(0.1)
         promotion.turn()
-        eventually(office.messages)
+        eventually(leader.messages)
 
         def heard() -> str | None:
-            # Other test processes tell of their tasks on the same channel.
+            # Other test processes publish their events on the same channel.
             said = events.get_message(timeout=0.1)
             return said["data"] if said and str(task.id) in said["data"] else None
 
-        told = eventually(heard, every=0)
-    assert office.messages() == [f"{task.id}:1"]
-    assert '"queued"' in told
+        event = eventually(heard, every=0)
+    assert leader.messages() == [f"{task.id}:1"]
+    assert '"queued"' in event
     eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
 def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine) -> None:
-    promotion.turn()
-    assert promotion._sleep_seconds == LONGEST_SLEEP_SECONDS
+    assert promotion.turn() == LONGEST_SLEEP_SECONDS
     put_in(engine, 1, delay=4.0)
-    promotion.turn()
-    assert 1.0 < promotion._sleep_seconds <= 4.0
+    assert 1.0 < promotion.turn() <= 4.0
     put_in(engine, 1, delay=3600)
-    promotion.turn()
-    assert promotion._sleep_seconds < 4.0
+    assert promotion.turn() < 4.0
 
 
-def test_it_is_woken_when_something_is_due_earlier(office: Office, promotion: Promotion, engine: Engine) -> None:
-    """With nothing due it sleeps for five seconds: a task due in a moment must not wait for that."""
-    promotion.start()
+def test_it_is_woken_when_something_is_due_earlier(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
+    """Without due tasks it sleeps for five seconds, which is too long for a task that is due in a moment."""
+    loop.start()
     time.sleep(0.3)
     started = time.monotonic()
     put_in(engine, 1, delay=0.3)
-    office.publisher.publish((), wake_scheduler=True)
-    eventually(office.messages)
+    leader.publisher.publish((), wake_scheduler=True)
+    eventually(leader.messages)
     assert 0.25 < time.monotonic() - started < 4
 
 
-def test_many_due_tasks_are_promoted_without_a_pause(office: Office, promotion: Promotion, engine: Engine) -> None:
+def test_many_due_tasks_are_promoted_without_a_pause(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
     put_in(engine, 2500, delay=0.01)
     time.sleep(0.05)
-    promotion.start()
+    loop.start()
     began = time.monotonic()
-    eventually(lambda: len(office.messages()) == 2500)
+    eventually(lambda: len(leader.messages()) == 2500)
     assert time.monotonic() - began < LONGEST_SLEEP_SECONDS
 
 
-def test_a_waiting_task_past_its_life_fails(office: Office, promotion: Promotion, engine: Engine) -> None:
+def test_a_waiting_task_past_its_life_fails(leader: LeaderParts, promotion: Promotion, engine: Engine) -> None:
     put_in(engine, 1, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     promotion.turn()
     assert scalar(engine, "SELECT error ->> 'code' FROM task WHERE state = 'failed'") == "expired"
-    assert office.value("tasks_dead_lettered_total", reason="expired") == 1
+    assert leader.value("tasks_dead_lettered_total", reason="expired") == 1
 
 
-def test_a_standby_promotes_nothing(office: Office, promotion: Promotion, engine: Engine) -> None:
-    office.leadership.resign()
+def test_a_standby_promotes_nothing(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
+    leader.leadership.resign()
     put_in(engine, 1, delay=0.01)
-    promotion.start()
+    loop.start()
     time.sleep(0.5)
     assert scalar(engine, "SELECT state FROM task") == "scheduled"

@@ -1,4 +1,4 @@
-"""Replays keep their pace through whatever happens to the scheduler: the ledger holds it."""
+"""Replays keep their rate when the scheduler dies, because the ledger holds it."""
 
 import signal
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.support.scheduling import Scheduler, eventually, execute, put_in, sca
 RATE = 10
 
 
-def test_replays_go_no_earlier_than_their_turn_and_survive_the_schedulers_death(
+def test_replays_keep_their_due_times_and_survive_the_schedulers_death(
     engine: Engine, redis_client: redis.Redis, schedulers: Callable[[str], Scheduler]
 ) -> None:
     with ledger.connection(engine) as conn:
@@ -33,7 +33,7 @@ def test_replays_go_no_earlier_than_their_turn_and_survive_the_schedulers_death(
         lambda conn: replay(conn, Wanted(), by=Actor("ops"), life=timedelta(days=1), per_second=RATE),
     )
     assert len(done.changes) == 60
-    # As who replays does it: a leader that has just looked would sleep until all of them are due.
+    # As the command does: a leader that has just looked would sleep until all of them are due.
     Publisher(redis_client, Names()).publish((), wake_scheduler=True)
 
     def queued() -> int:
@@ -41,7 +41,7 @@ def test_replays_go_no_earlier_than_their_turn_and_survive_the_schedulers_death(
 
     eventually(lambda: queued() >= 10)
     first.send(signal.SIGKILL)
-    # In the middle of it: the turns of a good many are still to come.
+    # In the middle of it: many are not due yet.
     assert queued() < 60
     schedulers("second")
     eventually(lambda: queued() == 60, within=30)

@@ -25,8 +25,8 @@ from taskyard.lifecycle.requests import discard_dead_letters as discard
 from taskyard.lifecycle.requests import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
-from taskyard_scheduler import depth, inventory
-from taskyard_scheduler.inventory import PAGE, Inventory, Place
+from taskyard_scheduler import depth, queued_tasks
+from taskyard_scheduler.queued_tasks import PAGE, Position, QueuedTasks
 
 from . import seeding
 from .plans import Plan, plans_of
@@ -184,31 +184,36 @@ def test_the_overdue_outbox_is_found_flat(seeded: Seeded) -> None:
 def test_a_walk_through_what_is_queued_reads_a_page_and_its_rows(seeded: Seeded) -> None:
     after = min(seeded.queued)
     first = {"queue": "default", "after": after, "limit": 1000, "age": 30.0}
-    seeded.measure(lambda conn: conn.execute(inventory._QUEUED, first), pages=1000 + 50)
-    (plan,) = seeded.measure(lambda conn: conn.execute(inventory._NEXT_QUEUE, {"queue": "default"}), pages=20)
+    seeded.measure(lambda conn: conn.execute(queued_tasks._QUEUED, first), pages=1000 + 50)
+    (plan,) = seeded.measure(lambda conn: conn.execute(queued_tasks._NEXT_QUEUE, {"queue": "default"}), pages=20)
     assert plan.scans("task") == ["Index Only Scan ix_task_live"], str(plan)
 
 
 def test_a_turn_of_reconcile_is_flat(seeded: Seeded) -> None:
     """A page of the walk at its beginning, in the middle of a long queue, and at a queue's end."""
-    inventory = Inventory(redis.Redis(), Names())
+    tasks = QueuedTasks(redis.Redis(), Names())
     row = seeded.conn.execute(sa.text("SELECT queue FROM task WHERE id = :id"), {"id": seeded.middle}).one()
-    for place in (Place(), Place("default"), Place(row.queue, seeded.middle), Place("selection", UUID(int=2**128 - 1))):
-        seeded.measure(lambda conn, place=place: inventory.page(conn, place), pages=PAGE * 2 + 100)  # type: ignore[misc]
+    for position in (
+        Position(),
+        Position("default"),
+        Position(row.queue, seeded.middle),
+        Position("selection", UUID(int=2**128 - 1)),
+    ):
+        seeded.measure(lambda conn, position=position: tasks.page(conn, position), pages=PAGE * 2 + 100)  # type: ignore[misc]
     suspects = [Publication(i, "default", 1) for i in seeded.queued]
-    seeded.measure(lambda conn: inventory.still_queued(conn, suspects), pages=N * 10 + 50)
-    seeded.measure(lambda conn: inventory.box(conn, suspects), pages=N * 20 + 100)
+    seeded.measure(lambda conn: tasks.still_queued(conn, suspects), pages=N * 10 + 50)
+    seeded.measure(lambda conn: tasks.add_to_outbox(conn, suspects), pages=N * 20 + 100)
 
 
 def test_reconcile_reads_a_long_outbox_once_a_page(seeded: Seeded) -> None:
     """After an outage of Redis the outbox holds what was submitted meanwhile: a row a task at worst."""
-    inventory = Inventory(redis.Redis(), Names())
+    tasks = QueuedTasks(redis.Redis(), Names())
     ids = seeded.conn.execute(sa.text("SELECT id FROM task WHERE state = 'queued' LIMIT 500")).scalars()
     suspects = [Publication(i, "default", 1) for i in ids]
     with seeded.conn.begin_nested() as undone:
         fill = "INSERT INTO outbox (task_ids) SELECT ARRAY[gen_random_uuid()] FROM generate_series(1, 5000)"
         seeded.conn.execute(sa.text(fill))
-        for verb in (inventory.still_queued, inventory.box):
+        for verb in (tasks.still_queued, tasks.add_to_outbox):
             for plan in plans_of(seeded.conn, lambda conn, verb=verb: verb(conn, suspects)):  # type: ignore[misc]
                 compared = max(n.get("Rows Removed by Join Filter", 0) for n in plan.nodes())
                 assert compared < 1_000_000, f"{compared} of 2,500,000 comparisons:\n{plan}"

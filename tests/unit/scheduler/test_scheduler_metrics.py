@@ -1,38 +1,49 @@
-"""A ceiling on the series the scheduler makes, and what a standby shows."""
+"""A ceiling on the number of series, and no numbers of the leader's on a standby."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.telemetry.metrics import Metrics
-from taskyard_scheduler.metrics import SchedulerMetrics
+from taskyard_scheduler.leader import Term
+from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 
 
-def make(leads: bool) -> tuple[Metrics, SchedulerMetrics]:
+@dataclass
+class Candidate:
+    term: Term | None
+
+
+def make(leads: bool) -> tuple[Metrics, DepthMetrics]:
     types: list[TaskType[Any, Any]] = [
         TaskType(name=f"type.n{n}", description="", params=Params, result=Result, queue=DEFAULT_QUEUES[n % 5])
         for n in range(35)
     ]
-    metrics = Metrics("scheduler")
-    made = SchedulerMetrics(metrics, Catalogue(types), DEFAULT_QUEUES, leads=lambda: leads, knows_depth=lambda: leads)
-    return metrics, made
+    metrics, term = Metrics("scheduler"), Term(1, until=0.0)
+    candidate = Candidate(term if leads else None)
+    SchedulerMetrics(metrics, candidate)
+    BrokerMetrics(metrics, candidate)
+    depth = DepthMetrics(metrics, Catalogue(types), DEFAULT_QUEUES, candidate)
+    depth.taken_in(term)
+    return metrics, depth
 
 
 def test_the_number_of_series_has_a_ceiling() -> None:
-    metrics, made = make(leads=True)
+    metrics, depth = make(leads=True)
     assert sum(len(metric.samples) for metric in metrics.exposed.collect()) < 120
     for queue in (*DEFAULT_QUEUES, *(f"q{n}" for n in range(100))):
         for name in (f"type.n{n}" for n in range(200)):
-            made.dead_letters[queue, name].set(1)
+            depth.dead_letters[queue, name].set(1)
     assert sum(len(metric.samples) for metric in metrics.exposed.collect()) < 120 + 6 * 36
 
 
-def test_a_standby_shows_nothing_that_only_the_leader_knows() -> None:
+def test_a_standby_exports_none_of_the_leaders_metrics() -> None:
     metrics, _ = make(leads=False)
     names = {metric.name for metric in metrics.exposed.collect()}
     assert "taskyard_scheduler_is_leader" in names
     assert not names & {"taskyard_queue_tasks", "taskyard_tasks_unaccounted", "taskyard_broker_up"}
     leading, _ = make(leads=True)
-    assert {"taskyard_queue_tasks", "taskyard_tasks_unaccounted"} <= {
+    assert {"taskyard_queue_tasks", "taskyard_tasks_unaccounted", "taskyard_broker_up"} <= {
         metric.name for metric in leading.exposed.collect()
     }

@@ -1,4 +1,4 @@
-"""Whether Redis answers this process, leader or standby."""
+"""Probes whether Redis answers this process, leader or standby."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import structlog
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A single ping that is late says little.
+# A single late ping says little.
 _FAILURES = 2
 
 
-class Contact:
-    """`turn` asks once, with a client that gives up soon; `reaches` is what the last answers say."""
+class BrokerProbe:
+    """`turn` sends one ping, with a client whose time-outs are short; `is_reachable` is the result of the last ones."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._failures = 0
 
     @property
-    def reaches(self) -> bool:
+    def is_reachable(self) -> bool:
         return self._failures < _FAILURES
 
     def turn(self) -> None:
-        before = self.reaches
+        before = self.is_reachable
         try:
             self._client.ping()
         except redis.RedisError as e:
             self._failures += 1
-            if before and not self.reaches:
+            if before and not self.is_reachable:
                 log.warning("broker_out_of_reach", error=str(e))
         else:
             self._failures = 0

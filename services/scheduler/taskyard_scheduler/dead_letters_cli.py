@@ -1,0 +1,251 @@
+"""`taskyard-scheduler dead-letters`: works on the ledger directly, for when the API is not available."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from sqlalchemy import Connection, Engine
+
+from taskyard.commands import (
+    FAILED,
+    USAGE,
+    AsJson,
+    DatabaseUrl,
+    LogLevel,
+    fail,
+    print_json,
+    settings_or_exit,
+    typer_app,
+)
+from taskyard.domain.errors import BrokerUnavailable
+from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
+from taskyard.settings import Settings
+from taskyard.store import dead_letters, ledger
+from taskyard.store.audit import Actor, actor_here
+from taskyard.store.dead_letters import Wanted
+
+from .program import PROGRAM, servers_or_exit
+
+_COMMAND = "dead-letters"
+_AWAY = "PostgreSQL does not answer"
+_SAMPLE = 10
+
+app = typer_app(_COMMAND, "Failed tasks that nobody has retried or discarded yet: list, retry, discard.")
+
+_DONE = {"retry": "will run again", "discard": "discarded"}
+
+Verb = Callable[[Connection, Wanted, Actor, int], Handled]
+
+
+def _text(value: str | None) -> str | None:
+    if value is not None and not (1 <= len(value) <= 200 and value.isprintable()):
+        raise typer.BadParameter("must be 1 to 200 printable characters")
+    return value
+
+
+def _moment(value: str) -> datetime:
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None or not 1970 <= read.year < 9000:
+        raise typer.BadParameter("must be a time with its offset: 2026-01-31T12:00:00Z")
+    return read
+
+
+Ids = Annotated[
+    list[UUID] | None, typer.Argument(help="Tasks; without any, a filter or --all says which.", metavar="TASK_ID")
+]
+Name = Annotated[str | None, typer.Option("--name", callback=_text, help="Only this task type.")]
+Queue = Annotated[str | None, typer.Option("--queue", callback=_text, help="Only of this queue.")]
+Code = Annotated[str | None, typer.Option("--code", callback=_text, help="Only with this code of their error.")]
+After = Annotated[
+    datetime | None, typer.Option("--created-after", parser=_moment, metavar="TIME", help="Submitted then or later.")
+]
+Before = Annotated[
+    datetime | None, typer.Option("--created-before", parser=_moment, metavar="TIME", help="Submitted earlier.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All of them, where nothing else says which.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count them, and show the first.")]
+Yes = Annotated[
+    int | None,
+    typer.Option("--yes", min=0, metavar="COUNT", help="Instead of typing the count; nothing is done if it is wrong."),
+]
+
+
+@app.command(
+    "list",
+    epilog="Examples:\n\n  taskyard-scheduler dead-letters list --code smtp_refused\n\n"
+    "  taskyard-scheduler dead-letters list --created-after 2026-01-31T00:00:00Z --json",
+)
+def list_(
+    name: Name = None,
+    queue: Queue = None,
+    code: Code = None,
+    created_after: After = None,
+    created_before: Before = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Show so many, the newest.")] = 50,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Count them and list the newest. What happened to one of them: GET /api/v1/tasks/TASK_ID/events."""
+    wanted = Wanted(name=name, queue=queue, code=code, created_after=created_after, created_before=created_before)
+    settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
+    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, _):
+        matched, rows = _look(engine, wanted, limit)
+    if as_json:
+        print_json({"matched": matched, "items": [_shown(row) for row in rows]})
+        return
+    _print_rows(rows)
+    typer.echo(f"{_tasks(matched)}{'' if matched == len(rows) else f', {len(rows)} shown'}.")
+
+
+def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *examples: str, wakes: bool = False) -> None:
+    """A command that changes dead letters; `wakes` the scheduler afterwards."""
+
+    @app.command(
+        word, help=help_, epilog="\n\n  ".join(["Examples:", *(f"{PROGRAM} {_COMMAND} {word} {e}" for e in examples)])
+    )
+    def command(
+        ids: Ids = None,
+        name: Name = None,
+        queue: Queue = None,
+        code: Code = None,
+        created_after: After = None,
+        created_before: Before = None,
+        everything: Everything = False,
+        dry_run: DryRun = False,
+        yes: Yes = None,
+        database_url: DatabaseUrl = None,
+        as_json: AsJson = False,
+        log_level: LogLevel = None,
+    ) -> None:
+        wanted = Wanted(
+            ids=ids or None,
+            name=name,
+            queue=queue,
+            code=code,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        has_filter = any(v is not None for v in (name, queue, code, created_after, created_before))
+        if bool(ids) + has_filter + everything != 1:
+            fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
+        settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
+        with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
+            changed = _handle(engine, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+            if changed and wakes:
+                # Without the wake-up the scheduler looks a few seconds later.
+                with suppress(BrokerUnavailable):
+                    publisher.publish((), wake_scheduler=True)
+
+
+def _retry(settings: Settings) -> Verb:
+    return lambda conn, wanted, by, limit: replay(
+        conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit
+    )
+
+
+def _discard(_: Settings) -> Verb:
+    return lambda conn, wanted, by, limit: discard(conn, wanted, by=by, limit=limit)
+
+
+_add_command(
+    "retry",
+    _retry,
+    "Run them again, with fresh budgets: one after the other, TASKYARD_REPLAY_PER_SECOND (50) a second at most.",
+    "01936f0e-...",
+    "--code smtp_refused --dry-run",
+    "--code smtp_refused --yes 37",
+    wakes=True,
+)
+_add_command(
+    "discard",
+    _discard,
+    "Put them away: they stay failed tasks, and each can still be retried by `taskyard tasks retry`.",
+    "01936f0e-...",
+    "--name email.send --created-before 2026-01-01T00:00:00Z",
+)
+
+
+def _handle(
+    engine: Engine, word: str, verb: Verb, wanted: Wanted, *, dry_run: bool, yes: int | None, as_json: bool
+) -> int:
+    """Returns how many tasks were changed. Ends the program with 1 where the count was not confirmed."""
+    matched, rows = _look(engine, wanted, _SAMPLE, oldest_first=True)
+    if dry_run:
+        if as_json:
+            print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
+        else:
+            _print_rows(rows)
+            typer.echo(f"Would {word} {_tasks(matched)}.")
+        return 0
+    _confirm(word, matched, yes)
+    changed, by = 0, actor_here()
+
+    def step(conn: Connection) -> Handled:
+        # At most what was confirmed, however many have failed since.
+        return verb(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
+
+    while changed < matched:
+        done = ledger.run_transaction(engine, step)
+        if not done.changes:
+            break
+        changed += len(done.changes)
+    if as_json:
+        print_json({"matched": matched, "changed": changed})
+    else:
+        typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
+    return changed
+
+
+def _confirm(word: str, matched: int, yes: int | None) -> None:
+    if yes is not None:
+        if yes != matched:
+            fail(PROGRAM, f"--yes {yes}: there are {matched}; nothing was done.", FAILED)
+    elif matched:
+        # typer.prompt would write a part of it to standard output, where --json is printed.
+        typer.echo(f"Type {matched} to {word} {_tasks(matched)}: ", err=True, nl=False)
+        typed = sys.stdin.readline()
+        if typed.strip() != str(matched):
+            fail(PROGRAM, "not confirmed; nothing was done.", FAILED)
+
+
+def _look(
+    engine: Engine, wanted: Wanted, limit: int, *, oldest_first: bool = False
+) -> tuple[int, Sequence[Mapping[Any, Any]]]:
+    """How many tasks match, and the first of them."""
+
+    def look(conn: Connection) -> tuple[int, Sequence[Mapping[Any, Any]]]:
+        rows = dead_letters.page(conn, wanted, limit=limit, oldest_first=oldest_first)
+        return dead_letters.count(conn, wanted), rows
+
+    return ledger.run_transaction(engine, look)
+
+
+def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
+    shown = ("id", "name", "queue", "attempt", "crashes", "created_at", "finished_at", "error")
+    return {column: row[column] for column in shown}
+
+
+def _print_rows(rows: Sequence[Mapping[Any, Any]]) -> None:
+    for row in rows:
+        error = row["error"] or {}
+        said = " ".join(str(error.get("message", "")).split())
+        line = (
+            f"{row['id']}  {row['finished_at']:%Y-%m-%d %H:%M:%S}  {row['queue']}  {row['name']}"
+            f"  {error.get('code', '')}  {said[:100]}"
+        )
+        # Code and message come from the task: they must not move the cursor of a terminal.
+        typer.echo("".join(c if c.isprintable() else "?" for c in line).rstrip())
+
+
+def _tasks(count: int) -> str:
+    return f"{count:,} task" if count == 1 else f"{count:,} tasks"

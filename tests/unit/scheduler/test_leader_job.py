@@ -1,0 +1,65 @@
+"""A job of the leader survives every failure, pauses after it, and does nothing on a standby."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
+from taskyard.telemetry.metrics import Metrics
+from taskyard_scheduler.leader import LeadershipLost
+from taskyard_scheduler.leader_job import Dependencies, LeaderJob
+from tests.support.scheduling import Clock
+
+
+class Candidate:
+    leading = True
+
+
+def make() -> tuple[LeaderJob, Any, Clock, Dependencies]:
+    telemetry, clock, candidate = Metrics("scheduler"), Clock(), Candidate()
+    dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
+    return LeaderJob("test", candidate, dependencies, clock=clock), candidate, clock, dependencies  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (LedgerUnavailable("x"), ["database"]),
+        (BrokerUnavailable("x"), ["redis"]),
+        (redis.ConnectionError("x"), ["redis"]),
+        (ValueError("x"), []),
+    ],
+    ids=repr,
+)
+def test_after_a_failure_it_pauses_for_longer_each_time(error: Exception, away: list[str]) -> None:
+    job, _, clock, dependencies = make()
+    calls: list[float] = []
+
+    def work() -> None:
+        calls.append(clock.now)
+        raise error
+
+    for longest in (0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0):
+        assert job.run(work) is None
+        assert longest / 2 <= job.pause_seconds <= longest
+        assert job.run(lambda: "too early") is None
+        clock.now += longest
+    assert len(calls) == 7
+    assert [dependency.name for dependency in dependencies if dependency.is_up is False] == away
+    assert job.run(lambda: "done") == "done"
+    assert job.pause_seconds == 0
+    assert job.run(work) is None
+    assert job.pause_seconds <= 0.25
+
+
+def test_a_standby_does_nothing_and_a_lost_lease_causes_no_pause() -> None:
+    job, candidate, _, _ = make()
+
+    def lost() -> None:
+        raise LeadershipLost
+
+    assert job.run(lost) is None
+    assert job.pause_seconds == 0
+    candidate.leading = False
+    assert job.run(lambda: "done") is None
