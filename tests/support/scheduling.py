@@ -28,8 +28,9 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.claim import claim
+from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.submit import NewTask, Submitted, submit
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import ledger
 from taskyard.telemetry.metrics import Metrics
@@ -52,7 +53,9 @@ class Clock:
         return self.now
 
 
-def put_in(engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any) -> Submitted:
+def put_in(
+    engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any
+) -> Committed[list[SubmittedTask]]:
     """Commits tasks and publishes nothing, like a submitter that died right after its commit."""
     tasks = [
         NewTask(
@@ -103,7 +106,7 @@ def make_worker(engine: Engine, *, queues: tuple[str, ...] = DEFAULT_QUEUES) -> 
 def claim_all(engine: Engine, worker_id: UUID, ids: list[UUID], *, begun: bool = True) -> UUID:
     token = uuid4()
     with ledger.connection(engine) as conn:
-        won = claim(conn, ids, claim=token, worker_id=worker_id, worker="test:0", types=[TYPE])
+        won = claim(conn, ids, claim=token, worker_id=worker_id, worker="test:0", types=[TYPE]).answer
         assert len(won) == len(ids)
         workers.beat(conn, workers.Beat(worker_id=worker_id, begun=ids if begun else ()))
     return token

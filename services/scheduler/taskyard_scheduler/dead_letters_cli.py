@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,8 +23,10 @@ from taskyard.commands import (
     settings_or_exit,
     typer_app,
 )
-from taskyard.domain.errors import BrokerUnavailable
-from taskyard.lifecycle.dead_letters import MOST_AT_ONCE, Handled, discard, replay
+from taskyard.lifecycle.committed import Announcer, Committed, commit
+from taskyard.lifecycle.dispatch import Immediate
+from taskyard.lifecycle.replay import MOST_AT_ONCE, Handled
+from taskyard.lifecycle.requests import discard_dead_letters, replay_dead_letters
 from taskyard.settings import Settings
 from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
@@ -40,7 +42,7 @@ app = typer_app(_COMMAND, "Failed tasks that nobody has retried or discarded yet
 
 _DONE = {"retry": "will run again", "discard": "discarded"}
 
-Verb = Callable[[Connection, Wanted, Actor, int], Handled]
+Verb = Callable[[Connection, Wanted, Actor, int], Committed[Handled]]
 
 
 def _text(value: str | None) -> str | None:
@@ -107,8 +109,8 @@ def list_(
     typer.echo(f"{_tasks(matched)}{'' if matched == len(rows) else f', {len(rows)} shown'}.")
 
 
-def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *examples: str, wakes: bool = False) -> None:
-    """A command that changes dead letters; `wakes` the scheduler afterwards."""
+def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *examples: str) -> None:
+    """A command that changes dead letters."""
 
     @app.command(
         word, help=help_, epilog="\n\n  ".join(["Examples:", *(f"{PROGRAM} {_COMMAND} {word} {e}" for e in examples)])
@@ -140,21 +142,18 @@ def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *exampl
             fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
         settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
         with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
-            changed = _handle(engine, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
-            if changed and wakes:
-                # Without the wake-up the scheduler looks a few seconds later.
-                with suppress(BrokerUnavailable):
-                    publisher.publish((), wake_scheduler=True)
+            announcer = Immediate(engine, publisher)
+            _handle(engine, announcer, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _retry(settings: Settings) -> Verb:
-    return lambda conn, wanted, by, limit: replay(
+    return lambda conn, wanted, by, limit: replay_dead_letters(
         conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit
     )
 
 
 def _discard(_: Settings) -> Verb:
-    return lambda conn, wanted, by, limit: discard(conn, wanted, by=by, limit=limit)
+    return lambda conn, wanted, by, limit: discard_dead_letters(conn, wanted, by=by, limit=limit)
 
 
 _add_command(
@@ -164,7 +163,6 @@ _add_command(
     "01936f0e-...",
     "--code smtp_refused --dry-run",
     "--code smtp_refused --yes 37",
-    wakes=True,
 )
 _add_command(
     "discard",
@@ -176,9 +174,17 @@ _add_command(
 
 
 def _handle(
-    engine: Engine, word: str, verb: Verb, wanted: Wanted, *, dry_run: bool, yes: int | None, as_json: bool
-) -> int:
-    """Returns how many tasks were changed. Ends the program with 1 where the count was not confirmed."""
+    engine: Engine,
+    announcer: Announcer,
+    word: str,
+    verb: Verb,
+    wanted: Wanted,
+    *,
+    dry_run: bool,
+    yes: int | None,
+    as_json: bool,
+) -> None:
+    """Ends the program with 1 where the count was not confirmed."""
     matched, rows = _look(engine, wanted, _SAMPLE, oldest_first=True)
     if dry_run:
         if as_json:
@@ -186,24 +192,23 @@ def _handle(
         else:
             _print_rows(rows)
             typer.echo(f"Would {word} {_tasks(matched)}.")
-        return 0
+        return
     _confirm(word, matched, yes)
     changed, by = 0, actor_here()
 
-    def step(conn: Connection) -> Handled:
+    def step(conn: Connection) -> Committed[Handled]:
         # At most what was confirmed, however many have failed since.
         return verb(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
 
     while changed < matched:
-        done = ledger.run_transaction(engine, step)
-        if not done.changes:
+        done = commit(partial(ledger.run_transaction, engine), step, announcer).changed
+        if not done:
             break
-        changed += len(done.changes)
+        changed += len(done)
     if as_json:
         print_json({"matched": matched, "changed": changed})
     else:
         typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
-    return changed
 
 
 def _confirm(word: str, matched: int, yes: int | None) -> None:

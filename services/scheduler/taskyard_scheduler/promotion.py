@@ -15,10 +15,9 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.failpoints import failpoint
 from taskyard.lifecycle import promote
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Recorded
+from taskyard.lifecycle.committed import Committed, commit, together
+from taskyard.lifecycle.dispatch import Dispatcher
 
 from .leader import Leadership
 from .leader_job import Dependencies, LeaderJob
@@ -44,23 +43,20 @@ class Promotion:
 
     def turn(self) -> float:
         """Promotes and expires what is due; returns the seconds until the next turn."""
-        promoted, expired, due_in = self._leadership.write(self._step)
-        if promoted.changes:
-            failpoint("promote.after")
-        self._dispatcher.dispatch(Committed(promoted.publications, promoted.outbox_id, promoted.changes))
-        self._dispatcher.dispatch(Committed(changes=expired.changes))
-        if expired.changes:
-            self._metrics.dead_lettered["expired"].inc(len(expired.changes))
-        is_full = len(promoted.changes) >= _BATCH or len(expired.changes) >= _BATCH
+        promoted, expired, due_in = commit(self._leadership.write, self._step, self._dispatcher, name="promote")
+        if expired:
+            self._metrics.dead_lettered["expired"].inc(expired)
+        is_full = promoted >= _BATCH or expired >= _BATCH
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
-    def _step(conn: Connection) -> tuple[Recorded, Recorded, float]:
+    def _step(conn: Connection) -> Committed[tuple[int, int, float]]:
         promoted = promote.promote(conn, limit=_BATCH)
         expired = promote.expire(conn, limit=_BATCH)
         due = promote.next_due(conn)
         now: datetime = conn.execute(_NOW).scalar_one()
-        return promoted, expired, (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
+        due_in = (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
+        return together([promoted, expired], (promoted.answer, expired.answer, due_in))
 
 
 class PromotionLoop:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Publication
+from taskyard.lifecycle.committed import Committed
 
 PAGE = 1000
 QUEUED_FOR_SECONDS = 30.0
@@ -125,10 +126,11 @@ class QueuedTasks:
         """Those that are still queued with the same publication, for long enough, and in no outbox row."""
         return _publications(conn.execute(_STILL_QUEUED, self._values(suspects)))
 
-    def add_to_outbox(self, conn: Connection, suspects: Sequence[Publication]) -> tuple[list[Publication], int | None]:
-        """The same, and writes an outbox row for them; returns its id, too."""
+    def add_to_outbox(self, conn: Connection, suspects: Sequence[Publication]) -> Committed[list[Publication]]:
+        """The same, and writes an outbox row for them: they are published once more."""
         rows = conn.execute(_ADD_TO_OUTBOX, self._values(suspects)).all()
-        return _publications(rows), rows[0].outbox_id if rows else None
+        found = _publications(rows)
+        return Committed(found, publications=found, outbox_ids=[row.outbox_id for row in rows[:1]])
 
     def _values(self, suspects: Sequence[Publication]) -> dict[str, object]:
         return {"ids": [p.task_id for p in suspects], "numbers": [p.number for p in suspects], "age": self._age}

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Gauge
 
 from taskyard.domain.tasks import Publication
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.dispatch import Dispatcher
 
 from .database_watch import DatabaseWatch
 from .leader import Leadership
@@ -113,9 +113,7 @@ class Reconcile:
         published = 0
         for start in range(0, len(ripe), PAGE):
             chunk = ripe[start : start + PAGE]
-            lost, outbox_id = self._walk.take_lost(chunk)
-            self._dispatcher.dispatch(Committed(lost, outbox_id))
-            published += len(lost)
+            published += len(self._walk.publish_lost(chunk, self._dispatcher))
             for suspect in chunk:
                 del self._suspects[suspect]
         if published:

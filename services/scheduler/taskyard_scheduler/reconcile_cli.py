@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -19,8 +18,7 @@ from taskyard.broker.publisher import Publisher
 from taskyard.commands import FAILED, AsJson, LogLevel, print_json, settings_or_exit
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.tasks import Publication
-from taskyard.lifecycle.publish import delete
-from taskyard.store import ledger
+from taskyard.lifecycle.dispatch import Immediate
 from taskyard.telemetry.logging import set_up_logging
 
 from .program import PROGRAM, servers_or_exit
@@ -59,6 +57,7 @@ def reconcile_once(
     Raises LedgerUnavailable and BrokerUnavailable.
     """
     walk = Walk(DirectAccess(engine), tasks)
+    announcer = Immediate(engine, publisher, must_publish=True)
 
     def look_again(suspects: Sequence[Publication]) -> None:
         time.sleep(second_look_seconds)
@@ -67,11 +66,9 @@ def reconcile_once(
             if dry_run:
                 report.add_missing(walk.lost(chunk))
                 continue
-            found, outbox_id = walk.take_lost(chunk)
+            found = walk.publish_lost(chunk, announcer)
             report.add_missing(found)
-            report.published += publisher.publish(found)
-            if outbox_id is not None:
-                ledger.run(engine, partial(delete, outbox_ids=[outbox_id]))
+            report.published += len(found)
 
     try:
         report = Report(lost_everything=not publisher.client.exists(publisher.names.epoch))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from taskyard.domain.tasks import State
-from taskyard.failpoints import failpoint
 from taskyard.lifecycle import rescue
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Recorded
+from taskyard.lifecycle.committed import commit
+from taskyard.lifecycle.dispatch import Dispatcher
 
 from .database_watch import DatabaseWatch
 from .leader import Leadership
@@ -54,10 +54,8 @@ class Rescue:
             orphans = self._leadership.read(lambda conn: rescue.orphans(conn, limit=_BATCH))
             if not orphans:
                 break
-            result = self._lose(orphans)
-            failpoint("rescue.after")
-            self._dispatcher.dispatch(Committed(result.publications, result.outbox_id, result.changes))
-            states = [change.state for change in result.changes]
+            lose = partial(rescue.lose, lost=orphans, crash_limit=self._crash_limit)
+            states = [change.state for change in commit(self._leadership.write, lose, self._dispatcher, name="rescue")]
             queued += states.count(State.QUEUED)
             failed += states.count(State.FAILED)
             cancelled += states.count(State.CANCELLED)
@@ -73,6 +71,3 @@ class Rescue:
                 tasks_failed=failed,
                 tasks_cancelled=cancelled,
             )
-
-    def _lose(self, orphans: list[rescue.Lost]) -> Recorded:
-        return self._leadership.write(lambda conn: rescue.lose(conn, orphans, crash_limit=self._crash_limit))

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Publication
+from taskyard.lifecycle.committed import Announcer, commit
 from taskyard.store import ledger
 
 from .queued_tasks import Page, Position, QueuedTasks
@@ -71,10 +72,11 @@ class Walk:
         unknown = self._still_unknown(suspects)
         return self._access.read(partial(self._tasks.still_queued, suspects=unknown)) if unknown else []
 
-    def take_lost(self, suspects: Sequence[Publication]) -> tuple[list[Publication], int | None]:
-        """The same, and writes an outbox row for what was lost; returns its id, too."""
+    def publish_lost(self, suspects: Sequence[Publication], announcer: Announcer) -> list[Publication]:
+        """The same; what was lost gets an outbox row and is published again."""
         unknown = self._still_unknown(suspects)
-        return self._access.write(partial(self._tasks.add_to_outbox, suspects=unknown)) if unknown else ([], None)
+        add = partial(self._tasks.add_to_outbox, suspects=unknown)
+        return commit(self._access.write, add, announcer) if unknown else []
 
     def _still_unknown(self, suspects: Sequence[Publication]) -> list[Publication]:
         return self._tasks.unknown(self._access.read(partial(self._tasks.still_queued, suspects=suspects)))

@@ -65,6 +65,12 @@ def of_rows(rows: Sequence[Any], answer: A) -> Committed[A]:
     return done
 
 
+def of_moves(rows: Sequence[Any]) -> Committed[list[Change]]:
+    """The same, for verbs that answer what moved."""
+    done = of_rows(rows, None)
+    return done.answering(done.changes)
+
+
 def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
     """What several verbs of one transaction did, as one."""
     done = Committed(answer)

@@ -187,3 +187,30 @@ class Dispatcher:
         except Exception:
             log.exception("outbox_delete_failed", rows=len(done))
         failpoint("outbox.after")
+
+
+class Immediate:
+    """The announcer of a command, which ends soon: publishes before it returns. What Redis does not take is left to the
+    scheduler, or raised as BrokerUnavailable where the command is about publishing (`must_publish`).
+    """
+
+    def __init__(self, engine: Engine, publisher: Publisher, *, must_publish: bool = False) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._must_publish = must_publish
+
+    def dispatch(self, committed: Committed[Any]) -> None:
+        try:
+            self._publisher.publish(
+                committed.publications,
+                committed.changes,
+                wake_scheduler=committed.wakes_scheduler,
+                cancels=committed.cancels,
+            )
+        except BrokerUnavailable as e:
+            if self._must_publish:
+                raise
+            log.warning("publish_failed", error=str(e))
+            return
+        if committed.outbox_ids:
+            ledger.run(self._engine, lambda conn: delete(conn, committed.outbox_ids))

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.tasks import Cancelled, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
+from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
 from . import committed
 from .batch import encode
 from .committed import Committed
@@ -80,15 +80,14 @@ incoming AS (
 )
 
 
-def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[None]:
-    """Records the ends whose claim still holds; harmless when repeated (the second time wins nothing). A task whose end
-    was asked for may end as `cancelled`. Ids that are missing in the changes were fenced off.
+def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]]:
+    """Records the ends whose claim still holds; harmless when repeated (the second time wins nothing). Answers
+    the changes: a task whose end was asked for may be `cancelled`, and ids that are missing were fenced off.
     """
     if not ends:
-        return Committed(None)
+        return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    rows = conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all()
-    return committed.of_rows(rows, None)
+    return committed.of_moves(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 
 _ENDED = sa.text("""
@@ -101,12 +100,12 @@ WHERE a.outcome IN ('succeeded','failed','retrying','cancelled')
 """)
 
 
-def ended(conn: Connection, attempts: dict[UUID, int]) -> Committed[None]:
+def ended(conn: Connection, attempts: dict[UUID, int]) -> Committed[list[Change]]:
     """How those of the attempts (number by task) ended that recorded their own end: neither lost nor given back. For
     callers that repeat a call whose answer got lost.
     """
     values = {"ids": list(attempts), "attempts": list(attempts.values())}
-    return committed.of_rows(conn.execute(_ENDED, values).all(), None)
+    return committed.of_moves(conn.execute(_ENDED, values).all())
 
 
 def public_fault(fault: Fault) -> dict[str, Any]:

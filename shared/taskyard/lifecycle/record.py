@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ..domain.tasks import State
+from ..domain.tasks import Change, State
 from .assertion import Assertion, assert_claims
 from .committed import Committed, together
 from .finish import Finished, ended, finish
@@ -33,7 +33,7 @@ def record(
     """Finishes what the claims still hold. `held` are the claims of the tasks, asserted where PostgreSQL lost them.
     `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
     """
-    done: list[Committed[None]] = [finish(conn, ends)]
+    done: list[Committed[list[Change]]] = [finish(conn, ends)]
     missing = _missing(ends, done)
     asserted: set[UUID] = set()
     if missing:
@@ -48,7 +48,7 @@ def record(
     return together(done, Recorded(states, len(asserted)))
 
 
-def _missing(ends: Sequence[Finished], done: Sequence[Committed[None]]) -> list[Finished]:
+def _missing(ends: Sequence[Finished], done: Sequence[Committed[list[Change]]]) -> list[Finished]:
     """The ends that were not won."""
     won = {change.task_id for part in done for change in part.changes}
     return [end for end in ends if end.task_id not in won]

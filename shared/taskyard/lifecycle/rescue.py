@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.tasks import Event, State
+from ..domain.tasks import Change, Event, State
 from . import committed
 from .batch import encode
 from .committed import Committed
@@ -103,12 +103,14 @@ incoming AS (
 )
 
 
-def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Committed[None]:
-    """Ends the attempts of claims whose holder is gone; a claim that moved on meanwhile is left alone."""
+def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Committed[list[Change]]:
+    """Ends the attempts of claims whose holder is gone; a claim that moved on meanwhile is left alone.
+    Answers the changes.
+    """
     if not lost:
-        return Committed(None)
+        return Committed([])
     values = {"batch": encode(lost), "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}
-    return committed.of_rows(conn.execute(_LOSE, values).all(), None)
+    return committed.of_moves(conn.execute(_LOSE, values).all())
 
 
 _LOST_WORKERS = sa.text("""

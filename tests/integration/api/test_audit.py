@@ -5,7 +5,7 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
-from taskyard.lifecycle.retry import retry
+from taskyard.lifecycle.requests import retry_task
 from taskyard.store import audit
 from taskyard_api.resources import task_actions
 from tests.integration.api.conftest import Api
@@ -104,13 +104,11 @@ def test_a_change_and_its_row_stand_or_fall_together(api: Api, monkeypatch: pyte
     task = api.submit()["id"]
     api.http.post(f"/api/v1/tasks/{task}/cancel")
 
-    def fails_afterwards(conn: Connection, ids: Sequence[UUID], **more: Any) -> None:
-        done = retry(conn, ids, **more)
-        assert done.changes
-        audit.record(conn, audit.Actor("x"), audit.Action.TASK_RETRY, ids[0])
+    def fails_afterwards(conn: Connection, **more: Any) -> None:
+        assert retry_task(conn, **more).changes
         raise RuntimeError("after the change")
 
-    monkeypatch.setattr(task_actions, "retry", fails_afterwards)
+    monkeypatch.setattr(task_actions, "retry_task", fails_afterwards)
     assert api.http.post(f"/api/v1/tasks/{task}/retry").status_code == 500
     assert [row["action"] for row in rows(api)] == ["task.cancel"]
     assert api.http.get(f"/api/v1/tasks/{task}").json()["state"] == "cancelled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,7 +25,7 @@ def running(worker: Worker) -> tuple[UUID, UUID]:
     return task_id, claim_id
 
 
-def ends(worker: Worker, task_id: UUID, claim_id: UUID, outcome: Outcome, run: float | None = 0.5) -> Committed[None]:
+def ends(worker: Worker, task_id: UUID, claim_id: UUID, outcome: Outcome, run: float | None = 0.5) -> Committed[Any]:
     return finish.finish(worker.conn, [finish.Finished(task_id, claim_id, outcome, run)])
 
 
@@ -106,7 +107,7 @@ def test_a_batch_wins_for_each_claim_that_holds_and_tells_which(worker: Worker) 
 
 
 def test_an_empty_batch_is_nothing(conn: Connection) -> None:
-    assert finish.finish(conn, []) == Committed(None)
+    assert finish.finish(conn, []) == Committed([])
 
 
 def test_a_success_beats_a_request_to_cancel(worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,7 +27,7 @@ def lose(
     *,
     crash_limit: int = 3,
     peak: int | None = None,
-) -> Committed[None]:
+) -> Committed[Any]:
     lost = rescue.Lost(task_id, read(conn, task_id).claim, guilt, CAUSE, peak)
     return rescue.lose(conn, [lost], crash_limit=crash_limit)
 
@@ -90,7 +91,7 @@ def test_losing_a_claim_twice_is_harmless(conn: Connection, worker: Worker) -> N
     rescue.lose(conn, [lost])
     assert not rescue.lose(conn, [lost]).changes
     assert read(conn, task_id).crashes == 1
-    assert rescue.lose(conn, []) == Committed(None)
+    assert rescue.lose(conn, []) == Committed([])
 
 
 def test_workers_whose_beat_is_overdue_are_lost_once(conn: Connection) -> None:

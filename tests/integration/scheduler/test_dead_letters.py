@@ -46,7 +46,7 @@ def command(database_url: str, redis_url: str, engine: Engine) -> Command:
 
 
 def dead(engine: Engine, count: int, *, code: str = "boom", queue: str = "default") -> list[str]:
-    ids = [task.id for task in put_in(engine, count, queue=queue).tasks]
+    ids = [task.id for task in put_in(engine, count, queue=queue).answer]
     execute(
         engine,
         "UPDATE task SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb) WHERE id = ANY(:ids)",

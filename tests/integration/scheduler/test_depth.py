@@ -29,11 +29,11 @@ def rows(engine: Engine) -> dict[tuple[str, str], int]:
 
 
 def test_the_snapshot_counts_every_queue_and_state(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
-    running = [task.id for task in put_in(engine, 2).tasks]
+    running = [task.id for task in put_in(engine, 2).answer]
     claim_all(engine, make_worker(engine), running)
     put_in(engine, 3)
     put_in(engine, 4, queue="selection", delay=3600)
-    cancelled = put_in(engine, 1).tasks[0].id
+    cancelled = put_in(engine, 1).answer[0].id
     ledger.run(engine, lambda conn: cancel(conn, [cancelled]))
     depth.turn()
     expected = {("default", "queued"): 3, ("default", "running"): 2, ("selection", "scheduled"): 4}
@@ -62,7 +62,7 @@ def test_the_oldest_waiting_task_is_the_one_that_has_been_queued_longest(
     leader: LeaderParts, depth: Depth, engine: Engine
 ) -> None:
     """Not the one with the lowest id, which was queued again just now."""
-    first, second = (put_in(engine, 1).tasks[0].id for _ in range(2))
+    first, second = (put_in(engine, 1).answer[0].id for _ in range(2))
     execute(engine, "UPDATE task SET queued_at = now() - interval '90 seconds' WHERE id = :id", id=second)
     assert first < second
     depth.turn()

@@ -37,7 +37,7 @@ def loop(leader: LeaderParts, promotion: Promotion) -> Iterator[PromotionLoop]:
 def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
     leader: LeaderParts, promotion: Promotion, engine: Engine, redis_client: redis.Redis
 ) -> None:
-    task = put_in(engine, 1, delay=0.05).tasks[0]
+    task = put_in(engine, 1, delay=0.05).answer[0]
     client: Any = redis_client
     with client.pubsub(ignore_subscribe_messages=True) as events:
         events.subscribe(leader.names.events)

@@ -67,7 +67,7 @@ def test_after_a_flush_everything_queued_is_published_once(leader: LeaderParts, 
     rebuild = make_rebuild(leader)
     rebuild.turn()
     ids = [*publish(leader, engine, 900), *publish(leader, engine, 100, queue="low_priority")]
-    claimed = [task.id for task in put_in(engine, 1).tasks]
+    claimed = [task.id for task in put_in(engine, 1).answer]
     claim_all(engine, make_worker(engine), claimed)
     leader.client.flushdb()
     rebuild.turn()

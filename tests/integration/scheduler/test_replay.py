@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
-from taskyard.lifecycle.dead_letters import replay
+from taskyard.lifecycle.requests import replay_dead_letters
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store import ledger
 from taskyard.store.audit import Actor
@@ -30,9 +30,9 @@ def test_replays_keep_their_due_times_and_survive_the_schedulers_death(
     eventually(lambda: first.said("leading"), within=30)
     done = ledger.run_transaction(
         engine,
-        lambda conn: replay(conn, Wanted(), by=Actor("ops"), life=timedelta(days=1), per_second=RATE),
+        lambda conn: replay_dead_letters(conn, Wanted(), by=Actor("ops"), life=timedelta(days=1), per_second=RATE),
     )
-    assert len(done.changes) == 60
+    assert len(done.answer.changed) == 60
     # As the command does: a leader that has just looked would sleep until all of them are due.
     Publisher(redis_client, Names()).publish((), wake_scheduler=True)
 

@@ -22,7 +22,7 @@ def make_rescue(leader: LeaderParts, *, crash_limit: int = 3) -> Rescue:
 
 
 def test_tasks_of_a_lost_worker_are_queued_again_and_published(leader: LeaderParts, engine: Engine) -> None:
-    ids = [task.id for task in put_in(engine, 5).tasks]
+    ids = [task.id for task in put_in(engine, 5).answer]
     claim_all(engine, make_worker(engine), ids)
     execute(engine, LATE)
     make_rescue(leader).turn()
@@ -33,7 +33,7 @@ def test_tasks_of_a_lost_worker_are_queued_again_and_published(leader: LeaderPar
 
 
 def test_tasks_that_had_not_begun_count_no_crash(leader: LeaderParts, engine: Engine) -> None:
-    ids = [task.id for task in put_in(engine, 2).tasks]
+    ids = [task.id for task in put_in(engine, 2).answer]
     claim_all(engine, make_worker(engine), ids, begun=False)
     execute(engine, LATE)
     make_rescue(leader).turn()
@@ -41,7 +41,7 @@ def test_tasks_that_had_not_begun_count_no_crash(leader: LeaderParts, engine: En
 
 
 def test_a_worker_that_sends_heartbeats_keeps_its_tasks(leader: LeaderParts, engine: Engine) -> None:
-    claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
+    claim_all(engine, make_worker(engine), [put_in(engine, 1).answer[0].id])
     execute(engine, "UPDATE worker SET beat_at = now() - interval '10 seconds'")
     make_rescue(leader).turn()
     assert scalar(engine, "SELECT state FROM task") == "running"
@@ -49,21 +49,21 @@ def test_a_worker_that_sends_heartbeats_keeps_its_tasks(leader: LeaderParts, eng
 
 def test_a_rescue_that_was_cut_off_is_finished_by_the_next_pass(leader: LeaderParts, engine: Engine) -> None:
     """A leader marked the worker as lost and died. The next pass compares all rows and needs no memory of that."""
-    claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
+    claim_all(engine, make_worker(engine), [put_in(engine, 1).answer[0].id])
     execute(engine, "UPDATE worker SET lost_at = now(), state = 'lost'")
     make_rescue(leader).turn()
     assert scalar(engine, "SELECT state FROM task") == "queued"
 
 
 def test_more_tasks_than_one_batch_are_all_rescued(leader: LeaderParts, engine: Engine) -> None:
-    claim_all(engine, make_worker(engine), [task.id for task in put_in(engine, 1500).tasks])
+    claim_all(engine, make_worker(engine), [task.id for task in put_in(engine, 1500).answer])
     execute(engine, LATE)
     make_rescue(leader).turn()
     assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'running'") == 0
 
 
 def test_a_task_that_kills_its_workers_fails_at_the_crash_limit(leader: LeaderParts, engine: Engine) -> None:
-    claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
+    claim_all(engine, make_worker(engine), [put_in(engine, 1).answer[0].id])
     execute(engine, LATE)
     make_rescue(leader, crash_limit=1).turn()
     assert scalar(engine, "SELECT error ->> 'code' FROM task WHERE state = 'failed'") == "crash_limit"
@@ -72,7 +72,7 @@ def test_a_task_that_kills_its_workers_fails_at_the_crash_limit(leader: LeaderPa
 
 def test_after_a_restart_of_postgresql_rescue_pauses_for_one_lease(leader: LeaderParts, engine: Engine) -> None:
     """All heartbeats look overdue then, although the workers are alive."""
-    claim_all(engine, make_worker(engine), [put_in(engine, 1).tasks[0].id])
+    claim_all(engine, make_worker(engine), [put_in(engine, 1).answer[0].id])
     execute(engine, LATE)
     database = leader.database
     database._pause = 20.0
