@@ -38,7 +38,7 @@ from .streams import Streams
 from .submission import Submission
 from .uploads import Files
 
-# Callers are told 503 soon instead of waiting for a database that is away.
+# While the database is away, callers get a 503 soon instead of waiting.
 _PATIENCE = timedelta(seconds=2)
 
 
@@ -55,7 +55,7 @@ def catalogue_of(settings: Settings) -> Catalogue:
     """Raises ValueError with one line that names the variable."""
     try:
         return load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # whatever a task module raises at its import
+    except Exception as e:  # a task module may raise anything when imported
         said = " ".join(str(e).split())
         raise ValueError(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {said}") from e
 
@@ -66,8 +66,8 @@ def cipher_of(settings: Settings) -> Cipher:
 
 
 def engines_of(settings: Settings) -> tuple[Engine, Engine]:
-    """The engine of everything but plain submits, and theirs, which keeps its plans: planning was a third of what a
-    submit costs PostgreSQL."""
+    """The engine of plain submits, second, is apart because it keeps its plans: planning was a third of what a submit
+    costs PostgreSQL. The first serves everything else."""
     serves = ["a thread of the ledger pool"] * settings.db_pool_size + ["keyed submits"] * MAX_FLIGHTS + ["dispatcher"]
     plain = ["plain submits"] * MAX_FLIGHTS
     name = "taskyard-api"

@@ -1,4 +1,4 @@
-"""The health check as a task: it shows that work is done, and not only that ports answer."""
+"""The health check as a task: it shows that tasks run, not only that ports answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .types import Params, Result, TaskType
 
 
 class CheckParams(Params):
-    """It takes none."""
+    """None."""
 
 
 class Check(Result):

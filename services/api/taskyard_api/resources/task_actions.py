@@ -71,10 +71,10 @@ class TaskCancel:
                     continue
                 followed = cancel_descendants(conn, task_id, actor=actor.name)
                 if followed or not one.is_repeated:
-                    told = {**_audited(one.change), "before": one.before}
+                    details = {**_audited(one.change), "before": one.before}
                     if followed:
-                        told["followed"] = [child.task_id for child in followed[:MAX_TASKS]]
-                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **told)
+                        details["followed"] = [child.task_id for child in followed[:MAX_TASKS]]
+                    audit.record(conn, actor, Action.TASK_CANCEL, task_id, **details)
             return found, followed
 
         await visible_task(self._ledger, task_id, req.context.caller)
