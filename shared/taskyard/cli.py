@@ -142,8 +142,8 @@ def _params(text: str, pairs: list[str]) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of integers
-    beyond 64 bits, which have to be sent as they were given, for the API to refuse."""
+    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of
+    integers beyond 64 bits, which have to be sent as they were given, for the API to refuse."""
     orjson.loads(text)
     return json.loads(text)
 

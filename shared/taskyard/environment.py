@@ -75,8 +75,8 @@ def _development_env(environ: dict[str, str]) -> dict[str, str]:
     pointed = [name for name in _POINTS_SOMEWHERE if name in environ]
     if not stack or any(environ[name] != stack.get(name) for name in pointed):
         return {}
-    # With pointers, dev.env was sourced, and the environment has what this process is meant to have. The rest of the file
-    # holds an API key, which services must not get.
+    # With pointers, dev.env was sourced, and the environment has what this process is meant to have. The rest of the
+    # file holds an API key, which services must not get.
     return read_env_file(directory / "services.env") | ({} if pointed else stack)
 
 
