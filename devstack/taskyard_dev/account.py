@@ -42,7 +42,7 @@ def server_account(data: Path) -> Account | None:
     owner = data.stat() if data.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner.st_uid != os.geteuid():
-            raise StackError(f"{data} belongs to another account: it was made by root, or by somebody else")
+            raise StackError(f"{data} belongs to another account, root perhaps")
         return None
     if owner is not None and owner.st_uid != 0:
         return Account(owner.st_uid, owner.st_gid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import falcon.asgi
@@ -66,15 +67,12 @@ def cipher_of(settings: Settings) -> Cipher:
 
 
 def engines_of(settings: Settings) -> tuple[Engine, Engine]:
-    """The engine of plain submits, second, is apart because it keeps its plans: planning was a third of what a submit
-    costs PostgreSQL. The first serves everything else."""
-    serves = ["a thread of the ledger pool"] * settings.db_pool_size + ["keyed submits"] * MAX_FLIGHTS + ["dispatcher"]
-    plain = ["plain submits"] * MAX_FLIGHTS
-    name = "taskyard-api"
-    return (
-        engine_of(settings, name, serves=serves, connect_timeout=_PATIENCE, pool_timeout=_PATIENCE),
-        engine_of(settings, name, serves=plain, connect_timeout=_PATIENCE, pool_timeout=_PATIENCE, plan_anew=False),
-    )
+    """The engine of plain submits, and that of everything else. Plain submits keep their plans: planning was a third of
+    what a submit costs PostgreSQL."""
+    make = partial(engine_of, settings, "taskyard-api", connect_timeout=_PATIENCE, pool_timeout=_PATIENCE)
+    submits = make(serves=["plain submits"] * MAX_FLIGHTS, plan_anew=False)
+    readers = ["a thread of the ledger pool"] * settings.db_pool_size
+    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher"])
 
 
 def build(settings: Settings) -> Service:
@@ -83,7 +81,7 @@ def build(settings: Settings) -> Service:
     catalogue, cipher = catalogue_of(settings), cipher_of(settings)
     usual_queues = {task_type.name: task_type.queue for task_type in catalogue}
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
-    engine, submits = engines_of(settings)
+    submits, engine = engines_of(settings)
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
     ledger = LedgerPool(engine, settings.db_pool_size)
     queues = KnownQueues(ledger, {*settings.queues, *usual_queues.values()})

@@ -1,7 +1,7 @@
 """Live events: one Redis subscription for the whole process, fanned out to all clients that follow tasks.
 
 A client that follows a task costs an entry in a dictionary: no thread, no connection. Messages are a convenience and
-may get lost, so clients are only told that something happened, and read the ledger. One query looks for changes of all
+may get lost, so they only say that something happened: followers read the ledger. One query looks for changes of all
 followed tasks: once a second while Redis is away, every ten seconds otherwise.
 
 The process is subscribed while it has followers, and a little longer: receiving every change of a busy platform is

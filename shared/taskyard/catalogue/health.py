@@ -31,7 +31,7 @@ class CheckResult(Result):
 
 CHECK = TaskType(
     name="health.check",
-    description="Asks everything the platform leans on whether it answers, and how fast.",
+    description="Checks that everything the platform depends on answers, and how fast.",
     params=CheckParams,
     result=CheckResult,
     queue="high_priority",

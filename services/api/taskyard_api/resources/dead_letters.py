@@ -42,7 +42,7 @@ class DeadLetters:
         self._translations = translations
 
     @operation(
-        summary="Failed tasks that nobody has retried or discarded, newest first",
+        summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
         headers=READERS_LANGUAGE,
@@ -143,5 +143,5 @@ def _wanted(asked: DeadLettersBody, caller: Caller) -> Wanted:
     return Wanted(**asked.filter.model_dump(), queues=caller.queues)
 
 
-def _answer(told: dict[str, object]) -> StoredAnswer:
-    return StoredAnswer(202, {}, views.encode(told))
+def _answer(body: dict[str, object]) -> StoredAnswer:
+    return StoredAnswer(202, {}, views.encode(body))
