@@ -1,1 +1,1 @@
-"""The development stack: PostgreSQL and Valkey out of wheels, and `taskyard up`. The tests use it too."""
+"""The development stack: PostgreSQL and Valkey from wheels, and `taskyard up`. The tests use it, too."""

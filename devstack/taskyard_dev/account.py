@@ -1,4 +1,4 @@
-"""Whom PostgreSQL runs as: it refuses to run as root."""
+"""The account that PostgreSQL runs as: it refuses to run as root."""
 
 import functools
 import os
@@ -23,7 +23,7 @@ class Account:
         return f"{self.uid}:{self.gid}"
 
     def reaches(self, path: Path) -> bool:
-        """Whether this account may enter `path`: tried out, so that ACLs and mount options count too."""
+        """Whether this account may enter `path`; found by trying, so that ACLs and mount options count."""
         return self._try("--reaches", str(path)) == 0
 
     def _try(self, *arguments: str) -> int:
@@ -33,16 +33,16 @@ class Account:
 
 
 def server_account(data: Path) -> Account | None:
-    """Whom a server on this data directory runs as: where we are root, the directory's owner, or
-    `nobody` for a new one. `None` where we aren't root: it runs as who we are.
+    """The account for a server on this data directory: under root, the directory's owner, or `nobody` for a new one.
+    Otherwise `None`: the server runs as the current user.
 
-    Raises `StackError` where root can't become another user, as in some containers, or where we aren't
-    root and the data is somebody else's.
+    Raises `StackError` where root can't become another user, as in some containers, or where the data belongs to
+    another user.
     """
     owner = data.stat() if data.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner.st_uid != os.geteuid():
-            raise StackError(f"{data} belongs to another account: it was made by root, or by somebody else")
+            raise StackError(f"{data} belongs to another account, root perhaps")
         return None
     if owner is not None and owner.st_uid != 0:
         return Account(owner.st_uid, owner.st_gid)

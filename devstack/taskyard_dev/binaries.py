@@ -1,4 +1,4 @@
-"""Where the wheels keep their servers."""
+"""The servers inside the wheels."""
 
 import importlib.metadata
 import importlib.util
@@ -35,7 +35,7 @@ class PostgresBinaries:
 def postgres_binaries(major: int | None, account: Account | None) -> PostgresBinaries:
     """PostgreSQL's programs: of the version that made the data directory, or the newest.
 
-    An account that can't get to the environment (below /root, say) gets a copy where it can.
+    An account that can't reach the environment (below /root, for example) gets a copy that it can reach.
     """
     package = _package(POSTGRES_PACKAGE)
     found = {_major(prefix): prefix for prefix in package.glob("pginstall*")}
@@ -60,7 +60,7 @@ def valkey_binary() -> Path:
 
 
 def _package(name: str) -> Path:
-    # Found without importing it: its import reads the environment, and we need its files only.
+    # Found without importing it: only its files are needed, and its import reads the environment.
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise StackError(f"the package {name} isn't installed")

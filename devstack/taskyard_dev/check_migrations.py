@@ -1,7 +1,6 @@
-"""Do the migrations lead to the tables that the code declares? Tried on a real, empty database.
+"""Checks on a real, empty database that the migrations lead to the tables that the code declares.
 
-`python -m taskyard_dev.check_migrations` starts a server for it, unless TASKYARD_DATABASE_URL names an
-empty database.
+`python -m taskyard_dev.check_migrations` starts a server for it, unless TASKYARD_DATABASE_URL names an empty database.
 """
 
 import os
@@ -17,7 +16,7 @@ from taskyard_dev.postgres import Postgres
 
 
 def check(database_url: str) -> str | None:
-    """Upgrade to the newest revision and compare; what is wrong, or `None`."""
+    """Upgrade to the newest revision and compare; returns the difference, or `None`."""
     migrate.upgrade(database_url)
     try:
         command.check(migrate.config(database_url))
@@ -32,7 +31,7 @@ def main() -> int:
         wrong = check(given)
     else:
         with tempfile.TemporaryDirectory(prefix="taskyard-check-") as home:
-            # Open to the account that PostgreSQL runs as when we are root; it holds nothing worth hiding.
+            # Under root, PostgreSQL runs as another account, which has to pass. The directory holds no secrets.
             Path(home).chmod(0o711)
             with Postgres(Path(home) / "postgres", port=0) as postgres:
                 wrong = check(postgres.url())

@@ -1,4 +1,4 @@
-"""What `taskyard up` shows: lines of several services, each with its name in front."""
+"""The output of `taskyard up`: lines of several services, each after the service's name."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ class Console:
         self._lock = threading.Lock()
 
     def names(self, *names: str) -> None:
-        """Who is going to speak, so that the names can stand in one column."""
+        """Announces the names of all services, so that they can be aligned in a column."""
         self._width = max(self._width, *map(len, names))
         for name in names:
             self._prefixes[name] = self._styled(f"{name:{self._width}} |", next(self._colours))
@@ -31,7 +31,7 @@ class Console:
         self._write(f"{self._prefixes.get(name, name)} {text}\n")
 
     def say(self, text: str = "") -> None:
-        """What `taskyard up` itself has to say."""
+        """A message of `taskyard up` itself."""
         self._write(f"{text}\n")
 
     def bold(self, text: str) -> str:
@@ -46,5 +46,5 @@ class Console:
                 self._stream.write(text)
                 self._stream.flush()
             except (OSError, ValueError):
-                # The terminal was closed, or `| head` has seen enough: no reason to stop in disorder.
+                # The terminal was closed, or `| head` has ended: the stack goes on.
                 return

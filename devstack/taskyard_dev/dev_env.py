@@ -11,7 +11,7 @@ from taskyard_dev.home import write_private
 
 @dataclass(frozen=True)
 class DevEnv:
-    """What every `taskyard*` command reads when nothing else is set; a field is `TASKYARD_<FIELD>`."""
+    """What every `taskyard*` command reads where nothing else is set; the variable of a field is `TASKYARD_<FIELD>`."""
 
     url: str
     api_key: str
@@ -23,12 +23,12 @@ class DevEnv:
     smtp_sink_dir: str
 
     def write(self, path: Path) -> None:
-        """Readable by its owner only: it holds passwords and an admin key."""
+        """Readable by its owner only, because it holds passwords and an admin key."""
         write_private(path, env_file({f"TASKYARD_{name.upper()}": value for name, value in asdict(self).items()}))
 
 
 def encryption_key(path: Path) -> str:
-    """What secret parameters are encrypted with; made once, for without it old tasks can't be read."""
+    """The key of secret parameters; made once, because tasks can't be read without it."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:

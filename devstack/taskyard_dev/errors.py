@@ -1,24 +1,24 @@
-"""What can go wrong with the development stack.
+"""The errors of the development stack.
 
 StackError
 ├── ServerFailed        a server didn't start, or didn't become ready in time
 ├── DataDirectoryInUse  a live server of another stack holds the data directory
-├── PortTaken           the port that was asked for is somebody else's
-├── ServerAway          a server that the environment names doesn't let us in
+├── PortTaken           the port that was asked for is in use
+├── ServerAway          a server that the environment names can't be used
 └── ServiceFailed       a service of the stack didn't become ready
 """
 
 
 class StackError(Exception):
-    """The development stack can't go on; the message says what to do about it."""
+    """The development stack can't run; the message says what to do."""
 
 
 class ServerFailed(StackError):
-    """A server didn't start; the message ends with what it logged."""
+    """A server didn't start; the message ends with its last log lines."""
 
 
 class DataDirectoryInUse(StackError):
-    """Another server, alive, works on the same data directory."""
+    """Another running server uses the same data directory."""
 
 
 class PortTaken(StackError):
@@ -26,7 +26,7 @@ class PortTaken(StackError):
 
 
 class ServerAway(StackError):
-    """A server of the user's own, not one of ours, can't be used."""
+    """A server that the environment names can't be used."""
 
 
 class ServiceFailed(StackError):

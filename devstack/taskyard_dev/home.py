@@ -1,4 +1,4 @@
-"""Where a server keeps its files, and the lock that says whether it's alive."""
+"""The directory of a server's files, and the lock that shows whether the server runs."""
 
 import errno
 import fcntl
@@ -21,10 +21,10 @@ LOG_LIMIT_BYTES = 10_000_000
 
 
 def make_directory(path: Path) -> None:
-    """Make `path` and what is missing above it, closed to others.
+    """Make `path` and the missing directories above it, closed to other accounts.
 
-    Where we are root, PostgreSQL runs under another account: it may pass through, and not list.
-    Directories that exist are left as they are: they belong to somebody.
+    Under root, PostgreSQL runs as another account, which may pass through the directories, but not list them.
+    Directories that exist are left as they are.
     """
     for directory in reversed([path, *path.parents]):
         if not directory.exists():
@@ -33,11 +33,10 @@ def make_directory(path: Path) -> None:
 
 
 def place_data(data: Path, account: Account | None) -> Path:
-    """Where the files of `data` really are: a place that `account` can get to.
+    """The directory for the files of `data`, which `account` can reach.
 
-    A checkout under /root or in another closed directory can't hold files of another account, and
-    opening somebody's home for it is out of the question. Then they live under the system's state
-    directory, and `take_over` makes `data` a link to them.
+    A checkout under /root or in another closed directory can't hold files of another account, and must not be opened
+    for it. Then the files are kept in the system's state directory, and `take_over` makes `data` a link to them.
     """
     if data.is_symlink():
         target = data.resolve()
@@ -55,8 +54,8 @@ def place_data(data: Path, account: Account | None) -> Path:
 def take_over(target: Path, data: Path) -> None:
     """Point `data` at `target`, with its lock held.
 
-    Files that are there already, without a link to them, are of a directory that was removed since: who
-    removed it wants to begin anew. They are set aside once, because nobody looked when it happened.
+    Existing files at `target` without a link to them belong to a data directory that was removed, to start afresh. They
+    are kept once under another name, in case that was a mistake.
     """
     if target == data.resolve():
         return
@@ -68,9 +67,9 @@ def take_over(target: Path, data: Path) -> None:
 
 
 def state_directory() -> Path:
-    """A directory of root's that every account may pass through; it outlives a reboot if it can.
+    """A directory of root that every account may pass through; if possible, it survives a reboot.
 
-    Not below /tmp or /var/tmp if it can be helped: those are cleaned by age, file by file.
+    /var/tmp and /tmp are the last choices: they are cleaned by age, file by file.
     """
     for parent in (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108
         directory = parent / "taskyard-dev"
@@ -82,7 +81,7 @@ def state_directory() -> Path:
         except OSError:
             continue
         found = directory.lstat()
-        # In a directory that everybody may write to, somebody else could have made it first.
+        # In a world-writable directory, another account could have made it first.
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
             return directory
     raise StackError("no place for PostgreSQL's files that the account 'nobody' could get to")
@@ -92,11 +91,11 @@ def state_directory() -> Path:
 def lock(path: Path, what: str, *, patience: timedelta) -> Iterator[int]:
     """Hold the lock of a data directory; yields the descriptor, for the server to inherit.
 
-    The server and its children keep it open, so the kernel holds the lock exactly as long as one of
-    them lives: no process id that may be stale, nothing to clean up after `kill -9`.
+    The server and its children keep it open, so the kernel holds the lock exactly as long as one of them runs: there is
+    no process id that could be stale, and nothing to clean up after `kill -9`.
 
-    Raises `DataDirectoryInUse` when somebody has it for longer than `patience` (a server that has just
-    lost its stack needs a moment to stop).
+    Raises `DataDirectoryInUse` where another process holds it for longer than `patience`: a server whose stack has just
+    ended needs a moment to stop.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -124,7 +123,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def secret(path: Path) -> str:
-    """The password kept in `path`, made up the first time. Readable by its owner only."""
+    """The password in `path`, generated the first time. Readable by its owner only."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
@@ -134,7 +133,7 @@ def secret(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, at no time half of it."""
+    """Write a file that only its owner may read, atomically."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -144,7 +143,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def remembered_port(path: Path) -> int | None:
-    """The port of last time."""
+    """The port of the previous run."""
     try:
         return int(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -152,14 +151,14 @@ def remembered_port(path: Path) -> int | None:
 
 
 def open_log(path: Path) -> int:
-    """Open a server's log for appending; one that has grown large is set aside first."""
+    """Open a server's log for appending; a large one is renamed first."""
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def log_since(path: Path, offset: int) -> str:
-    """What a log got since it was `offset` bytes long: its last 20 lines."""
+    """The last 20 lines of a log after its first `offset` bytes."""
     with path.open("rb") as log:
         log.seek(offset)
         return "\n".join(log.read().decode(errors="replace").splitlines()[-20:])

@@ -1,4 +1,4 @@
-"""The development key: made with the API's own command, kept in dev.env."""
+"""The development key: made with the API's command, kept in dev.env."""
 
 import json
 import subprocess
@@ -12,15 +12,15 @@ from taskyard.domain.api_keys import make_key, prefix_of
 from taskyard_dev.errors import ServiceFailed
 from taskyard_dev.service import installed
 
-# An API may remember for a moment that a key was unknown.
+# An API caches for a moment that a key is unknown.
 ACCEPTED_WITHIN = timedelta(seconds=10)
 
 
 def ensure(known: str, url: str, environment: Mapping[str, str]) -> str:
-    """An admin key that the API at `url` accepts: the one of last time, or a new one.
+    """An admin key that the API at `url` accepts: the one of the previous run, or a new one.
 
-    The first key of a database is made by `keys bootstrap` from one we choose. A database that has keys
-    already, and whose dev.env was lost, gets one more.
+    `keys bootstrap` makes the first key of a database from a given one. A database that has keys, but has lost its
+    dev.env, gets another one.
     """
     is_key = prefix_of(known) is not None
     if is_key and _accepted(known, url):

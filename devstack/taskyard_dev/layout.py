@@ -1,4 +1,4 @@
-"""What belongs to a development stack: which services, with which settings, on which ports."""
+"""The services of a development stack, with their settings and ports."""
 
 import os
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from taskyard_dev.errors import PortTaken
 from taskyard_dev.service import Service, installed
 
 GENERAL_QUEUES = "high_priority,default,low_priority"
-# These run long in C code: with one thread a child, ending one takes no other task along.
+# These run long in C code: with one thread in a child, ending the child ends no other task.
 HEAVY_QUEUES = "geo_processing,selection"
 STOPS_WITHIN = timedelta(seconds=15)
-# What a worker takes by itself to finish what it has, where nobody set another time.
+# The default of TASKYARD_DRAIN_SECONDS.
 DRAIN = timedelta(seconds=30)
 
-# Each service gets only the secrets it needs; these are given to one of them, or to none.
+# Each service gets only the secrets that it needs; these go to one service or none.
 PRIVATE = frozenset({"TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD"})
 
 
@@ -31,7 +31,7 @@ class Plan:
     schedulers: int = 1
     api_port: int | None = None
     log_level: str | None = None
-    """Of the services; None: what the environment says."""
+    """The level of the services; None: the environment's."""
 
     @property
     def dev_env(self) -> Path:
@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def services_env(self) -> Path:
-        """What the services run with, for commands that read dev.env (`taskyard.settings`)."""
+        """The settings of the services, for commands that read dev.env (`taskyard.environment`)."""
         return self.data_dir / "services.env"
 
     @property
@@ -56,13 +56,13 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """Everything that speaks on the terminal."""
+        """All that writes to the terminal."""
         return ["postgres", "valkey", "api", *self.scheduler_names, *self.worker_names, "worker-geo"]
 
 
 @dataclass
 class Ports:
-    """Gives out free ports, never one twice: nobody listens yet on those it gave."""
+    """Gives out free ports, each once: the services do not listen on them yet."""
 
     given: set[int] = field(default_factory=set)
 
@@ -82,7 +82,7 @@ class Ports:
 
 
 def api_port(plan: Plan, before: Mapping[str, str], free: Ports) -> int:
-    """The port asked for, or the one of last time, or the first free one from 8000 on."""
+    """The port asked for, or that of the previous run, or the first free one from 8000 on."""
     if plan.api_port:
         return free.exactly(plan.api_port)
     last = before.get("TASKYARD_URL", "").rpartition(":")[2]
@@ -90,9 +90,9 @@ def api_port(plan: Plan, before: Mapping[str, str], free: Ports) -> int:
 
 
 def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]:
-    """What all services get: ours, and whatever else of the user's settings."""
+    """The environment of all services: the stack's settings, and the user's other ones."""
     inherited = {name: value for name, value in os.environ.items() if name not in PRIVATE}
-    # Lines are read by people here; whoever wants JSON says so.
+    # Defaults, which the user's environment overrides: people read these logs.
     choices = {"TASKYARD_LOG_FORMAT": "console", "TASKYARD_TEMP_DIR": str(plan.data_dir / "temp")}
     asked = {"TASKYARD_LOG_LEVEL": plan.log_level} if plan.log_level else {}
     return {
@@ -110,12 +110,12 @@ def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]
 
 
 def shared_with_commands(common: Mapping[str, str]) -> dict[str, str]:
-    """What a command must have as the services have it, to see the same task types, files and secrets."""
+    """The settings that commands need as well, to see the same task types, files and secrets."""
     return {name: common[name] for name in ("TASKYARD_DIAGNOSTICS", "TASKYARD_STORAGE_DIR", "TASKYARD_SECRET_KEYS")}
 
 
 def drain_time() -> timedelta:
-    """How long workers may take to finish; the worker itself refuses a wrong value."""
+    """How long workers may take to finish. A wrong value is left to the worker, which refuses it."""
     try:
         return timedelta(seconds=float(os.environ["TASKYARD_DRAIN_SECONDS"]))
     except (KeyError, ValueError, OverflowError):
@@ -123,7 +123,7 @@ def drain_time() -> timedelta:
 
 
 def mail_environment(sink_port: int) -> dict[str, str]:
-    """Where workers send mail: to the sink, or to the server the user names."""
+    """The mail server of the workers: the sink, or the server that the user names."""
     named = {name: value for name, value in os.environ.items() if name.startswith("TASKYARD_SMTP_") and value}
     if "TASKYARD_SMTP_HOST" in named:
         return named

@@ -11,20 +11,20 @@ LOOPBACK = "127.0.0.1"
 def is_free(port: int) -> bool:
     """Whether a server could listen on this port now."""
     with socket.socket() as probe:
-        # As the servers do; without it, connections that are still closing would look like a listener.
+        # As the servers do: without it, closing connections would look like a listener.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
             return False
-    # Where the system allows a specific address next to somebody's wildcard, binding proves nothing.
+    # Where a specific address may be bound next to another program's wildcard, binding proves nothing.
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((LOOPBACK, port)) != 0
 
 
 def any_free() -> int:
-    """A port that nobody uses now."""
+    """A port that is not in use now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -39,9 +39,9 @@ def first_free(*preferred: int) -> int:
 def to_try(wanted: int | None, *, last: int | None, usual: int) -> Iterator[int]:
     """The ports a server should try, one after the other.
 
-    `wanted` is the only one if given, and `0` means any. Otherwise the one of last time, so that open
-    connections of tools survive a restart; then the usual one; then any. More than one, because
-    somebody may take a port between the look and the bind.
+    `wanted` is the only one if given, and `0` means any. Otherwise that of the previous run, so that open connections
+    of tools survive a restart; then the usual one; then any. More than one, because another program may take a port
+    between the check and the bind.
     """
     if wanted:
         if not is_free(wanted):

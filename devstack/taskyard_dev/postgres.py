@@ -1,4 +1,4 @@
-"""A real PostgreSQL out of a wheel, with its files in a directory of ours."""
+"""A real PostgreSQL from a wheel, with its files in a directory of the stack."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ from taskyard_dev.server import PortLost, Server
 
 NAME = "taskyard"
 
-# For a machine that does other things too. What makes a commit durable (fsync, synchronous_commit,
-# full_page_writes) stays as it is in production: the tests' claims rest on it.
+# For a machine that runs other programs, too. The settings that make commits durable (fsync, synchronous_commit,
+# full_page_writes) are those of production, because the tests rely on them.
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",
@@ -45,7 +45,7 @@ _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "smart": signal.
 
 
 class Postgres(Server):
-    """`data` may be a link: where the account that PostgreSQL runs as cannot get to, its files live elsewhere."""
+    """`data` may be a link: where PostgreSQL's account cannot reach the directory, its files are elsewhere."""
 
     title = "PostgreSQL"
     usual_port = 5432
@@ -61,15 +61,15 @@ class Postgres(Server):
 
     @property
     def account(self) -> Account | None:
-        """Whom the server runs as; `None` for who we are."""
+        """The account of the server; `None` for the current user."""
         return server_account(self.directory / "data")
 
     def url(self, database: str = NAME) -> str:
-        """The database's address as SQLAlchemy takes it."""
+        """The database's address in SQLAlchemy's form."""
         return f"postgresql+psycopg://{NAME}:{self._password}@{ports.LOOPBACK}:{self.port}/{database}"
 
     def connect(self, database: str = NAME) -> psycopg.Connection:
-        """A connection that commits each statement, for whoever administers the server."""
+        """A connection in autocommit mode, for administration."""
         return psycopg.connect(
             host=ports.LOOPBACK,
             port=self.port,
@@ -81,7 +81,7 @@ class Postgres(Server):
         )
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Make a database, empty or as a copy of `template`; its address. Nobody may be in the template."""
+        """Make a database, empty or as a copy of `template`, which must be unused. Returns its address."""
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
@@ -90,7 +90,7 @@ class Postgres(Server):
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database and whoever is connected to it; nothing if there's none of that name."""
+        """Remove a database and end its connections; does nothing where it does not exist."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with self.connect("postgres") as connection:
             connection.execute(statement)
@@ -118,14 +118,14 @@ class Postgres(Server):
             raise ServerFailed(f"PostgreSQL on {data} doesn't let us in: {error}") from error
 
     def stop(self, mode: StopMode = "fast", *, within: timedelta = timedelta(seconds=30)) -> None:
-        """Stop the server: `fast` ends its connections, `immediate` is a crash it recovers from."""
+        """Stop the server: `fast` ends its connections, `immediate` is a crash from which it recovers."""
         if self._process is None:
             return
         processes.end(self._process, by=_SIGNALS[mode], within=within)
         self._process = None
 
     def _initialise(self, binaries: PostgresBinaries, data: Path, account: Account | None) -> None:
-        """Make the data directory, under another name until it's whole: an interrupted one is no one's."""
+        """Make the data directory, under another name until it is complete."""
         fresh, password = data.with_name("data.new"), data.with_name("password.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -133,7 +133,7 @@ class Postgres(Server):
         if account is not None:
             shutil.chown(fresh, account.uid, account.gid)
             shutil.chown(password, account.uid, account.gid)
-        # A built-in locale: the same order on every machine, whatever its C library thinks.
+        # A built-in locale sorts alike on all machines, independent of the C library.
         command: list[str | Path] = [
             binaries.initdb,
             "--pgdata",
@@ -167,11 +167,11 @@ class Postgres(Server):
         ]
         log = home.open_log(self.log)
         start = self.log.stat().st_size
-        # Fast shutdown when we die, so that the next start has nothing to recover.
+        # A fast shutdown when this process dies, so that the next start need not recover.
         process = processes.spawn(command, death_signal=signal.SIGINT, output=log, account=account, keep_open=[lock])
         os.close(log)
         deadline = time.monotonic() + within.total_seconds()
-        # One that follows another server is never more than a standby.
+        # A replica's state stays "standby".
         while self._pid_file() not in {(process.pid, "ready"), (process.pid, "standby")}:
             if process.poll() is not None:
                 said = home.log_since(self.log, start)
@@ -186,7 +186,7 @@ class Postgres(Server):
         home.write_private(self.directory / "port", f"{port}\n")
 
     def _pid_file(self) -> tuple[int | None, str]:
-        """What PostgreSQL writes about itself: process id and state."""
+        """The process id and the state in PostgreSQL's pid file."""
         try:
             lines = (self.directory / "data" / "postmaster.pid").read_text().splitlines()
             return int(lines[0]), lines[7].strip()
@@ -194,10 +194,10 @@ class Postgres(Server):
             return None, ""
 
     def _forget_stale_pid(self, data: Path) -> None:
-        """Remove the pid file of a killed server where its number belongs to somebody else by now.
+        """Remove the pid file of a killed server whose process id has been reused.
 
-        PostgreSQL itself recovers from one whose number is free; it would take a stranger for a live
-        server. We hold the lock, so there is none.
+        PostgreSQL ignores a pid file whose process has ended, but would take another process for a running server. This
+        process holds the lock, so no server runs.
         """
         pid, _ = self._pid_file()
         if pid is not None and processes.alive(pid):

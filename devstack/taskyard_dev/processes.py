@@ -1,4 +1,4 @@
-"""Start programs that end with this process, and end them in time."""
+"""Starts programs that end with this process, and ends them in time."""
 
 import os
 import signal
@@ -20,8 +20,8 @@ TETHER = Path(__file__).with_name("tether.py")
 
 @cache
 def _spawner() -> ThreadPoolExecutor:
-    # The kernel ties the death signal to the thread that forked, not to its process: a server started
-    # from a thread that ends would end with it. So one thread, as long-lived as the process, forks all.
+    # The kernel sends the death signal when the thread that forked ends, not its process. So one thread, which lives as
+    # long as the process, forks all programs.
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
@@ -35,10 +35,10 @@ def spawn(
     directory: Path = Path("/"),
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start `program` in a session of its own, so that Ctrl-C on the terminal reaches only this process.
+    """Start `program` in its own session, so that Ctrl-C on the terminal reaches only this process.
 
-    When this process ends, however it ends, the kernel sends the program `death_signal` (on Linux).
-    `output` takes both its streams. `keep_open` are file descriptors it inherits.
+    When this process ends, for whatever reason, the kernel sends `death_signal` to the program (on Linux). `output`
+    takes both of its streams. `keep_open` are file descriptors that it inherits.
     """
     command = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid())]
     command += ["--signal", str(int(death_signal))]
@@ -63,9 +63,9 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], *, by: signal.Signals, within: timedelta) -> bool:
-    """Send `by` and wait; `True` when the process had ended by itself within that time.
+    """Send the signal `by` and wait; `True` where the process ended within that time.
 
-    One that hasn't is killed with everything in its session.
+    Otherwise it is killed, with its process group.
     """
     if process.poll() is not None:
         return True
@@ -87,7 +87,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this id runs, whoever owns it. One that only waits to be reaped doesn't."""
+    """Whether a process with this id runs, of any user. A zombie does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -95,7 +95,7 @@ def alive(pid: int) -> bool:
     except PermissionError:
         pass
     try:
-        # The state stands after the name, which may hold anything, brackets too.
+        # The state follows the name, which may contain anything, even brackets.
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return not Path("/proc/self/stat").exists()
@@ -113,5 +113,5 @@ def gone(pid: int, *, within: timedelta) -> bool:
 
 
 def kill_session(leader: int) -> None:
-    """SIGKILL to whatever is left of the group that a process of ours led."""
+    """SIGKILL to what is left of the process group with this leader."""
     os.killpg(leader, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The pair of servers: start both, stop both.
+"""The pair of servers.
 
 `python -m taskyard_dev.servers --data-dir DIRECTORY` runs them alone until Ctrl-C.
 """
@@ -23,7 +23,7 @@ def servers(
 ) -> Iterator[tuple[Postgres, Valkey]]:
     """PostgreSQL and Valkey with their data under `data_dir`, stopped cleanly at the end.
 
-    Ports: `None` takes last time's, the usual or a free one; `0` any free one.
+    Ports: `None` takes that of the previous run, the usual or a free one; `0` any free one.
     """
     with (
         Valkey(data_dir / "valkey", port=valkey_port) as valkey,

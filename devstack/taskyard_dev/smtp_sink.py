@@ -1,7 +1,7 @@
-"""A mail server that keeps what it gets as files and passes nothing on.
+"""A mail server that keeps mails as files and delivers none.
 
-`python -m taskyard_dev.smtp_sink --port 1025 --dir mails`; each mail becomes `<time>-<n>.eml`. Its faults
-let tests see what a sender does with a server that refuses.
+`python -m taskyard_dev.smtp_sink --port 1025 --dir mails`; each mail becomes `<time>-<n>.eml`. Faults let tests see how
+a sender behaves with a server that refuses.
 """
 
 import argparse
@@ -27,9 +27,8 @@ from taskyard_dev.ports import LOOPBACK, any_free
 class Faults:
     """How the sink misbehaves.
 
-    `refuse`: recipients whose address holds this word get 550, for good. `put_off`: the first so many
-    mails get 451, try again later. `login`: user and password it insists on. `tls`: offers STARTTLS
-    with this context.
+    `refuse`: recipients whose address contains this word get 550, a permanent error. `put_off`: the first n mails get
+    451, "try again later". `login`: the user and password that it requires. `tls`: offers STARTTLS with this context.
     """
 
     refuse: str = ""
@@ -39,7 +38,7 @@ class Faults:
 
 
 class Sink:
-    """aiosmtpd's handler: looks at recipients, writes mails."""
+    """aiosmtpd's handler: checks recipients, writes mails."""
 
     def __init__(self, directory: Path, faults: Faults) -> None:
         self._directory = directory
@@ -50,7 +49,7 @@ class Sink:
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        # Here and not by aiosmtpd's auth_required, which warns where it doesn't insist on encryption too.
+        # Not by aiosmtpd's auth_required, which warns unless encryption is required, too.
         if self._faults.login is not None and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address
@@ -71,13 +70,13 @@ class Sink:
             self._put_off -= 1
             return "451 4.3.0 try again later"
         content = envelope.content or b""
-        # To the microsecond and numbered: a listing is the order of arrival, over restarts too.
+        # With microseconds and a number, so that names sort by arrival, even over restarts.
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{next(self._numbers)}.eml"
         await asyncio.to_thread(self._keep, name, content if isinstance(content, bytes) else content.encode())
         return "250 2.0.0 kept"
 
     def _keep(self, name: str, content: bytes) -> None:
-        # Whole or not at all: who watches the directory reads as soon as the name appears.
+        # Atomically: a watcher of the directory reads a file as soon as its name appears.
         fresh = self._directory / f".{name}"
         fresh.write_bytes(content)
         fresh.rename(self._directory / name)
@@ -86,7 +85,7 @@ class Sink:
         given = (data.login, data.password) if isinstance(data, LoginPassword) else None
         wanted = self._faults.login
         right = wanted is not None and given == (wanted[0].encode(), wanted[1].encode())
-        # Left "handled" to us, aiosmtpd would answer nothing and the client would wait for ever.
+        # A refusal with handled=True would get no answer from aiosmtpd, and the client would wait for ever.
         return AuthResult(success=right, handled=right)
 
 
@@ -102,7 +101,7 @@ def smtp_sink(directory: Path, *, host: str = LOOPBACK, port: int = 0, faults: F
         hostname=host,
         port=listening,
         authenticator=sink.authenticate if faults.login else None,
-        # A login without encryption is for tests only, and so is this server.
+        # A login without encryption is acceptable, because this server is for tests only.
         auth_require_tls=False,
         tls_context=faults.tls,
         enable_SMTPUTF8=True,
@@ -124,7 +123,7 @@ def main() -> None:
     parser.add_argument("--put-off", type=int, default=0, help="answer so many mails with 451 first")
     options = parser.parse_args()
     signals = {signal.SIGINT, signal.SIGTERM}
-    # Blocked before the server's thread starts, so that only sigwait gets them.
+    # Blocked before the server's thread starts, so that only sigwait receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     faults = Faults(refuse=options.refuse, put_off=options.put_off)
     with smtp_sink(options.dir, host=options.host, port=options.port, faults=faults) as port:

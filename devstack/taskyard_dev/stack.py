@@ -1,4 +1,4 @@
-"""The whole platform on one machine, for development: started, looked after, stopped in order."""
+"""The whole platform on one machine, for development: started, kept running, stopped in order."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ FIRST_TASK = '{"name": "diagnostics.echo", "params": {"value": "hello"}}'
 
 @dataclass
 class Stop:
-    """Told by signals: `asked` by the first, `hurry` by one more."""
+    """Set by signals: `asked` by the first, `hurry` by the second."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
@@ -39,7 +39,7 @@ class Stop:
 
 @dataclass
 class Stack:
-    """What runs of the platform."""
+    """The running servers and services."""
 
     console: Console
     stop: Stop
@@ -52,7 +52,7 @@ class Stack:
             service.start()
 
     def wait_ready(self, url: str) -> bool:
-        """Wait for the API; `False` when we are to stop before. Raises `ServiceFailed` if it takes long."""
+        """Wait for the API; `False` where a signal came first. Raises `ServiceFailed` after a minute."""
         deadline = time.monotonic() + READY_WITHIN.total_seconds()
         while not self.stop.asked.wait(0.05):
             self._tend()
@@ -65,12 +65,12 @@ class Stack:
         return False
 
     def tend_until_stopped(self) -> None:
-        """Start again whatever ends on its own, until somebody wants us to stop."""
+        """Restart what ends on its own, until a signal comes."""
         while not self.stop.asked.wait(0.2):
             self._tend()
 
     def shut_down(self) -> None:
-        """First who takes work in, then who hands it out, then who does it; all within bounds."""
+        """First the API, which accepts work; then the schedulers, which hand it out; then the workers."""
         for kind in ("api", "scheduler", "worker"):
             group = [service for service in self.services if service.name.startswith(kind)]
             for service in group:
@@ -86,9 +86,9 @@ class Stack:
 
 
 def run(plan: Plan, console: Console) -> None:
-    """Start everything, say where it is, and keep it running until a signal comes.
+    """Start everything, print the addresses, and keep it running until a signal comes.
 
-    Raises `StackError` for what stands in the way; whatever had been started is stopped then.
+    Raises `StackError` where that is not possible; what was started is stopped first.
     """
     begun = time.monotonic()
     try:
@@ -100,7 +100,7 @@ def run(plan: Plan, console: Console) -> None:
     with _signals() as stop, ExitStack() as exits:
         stack = Stack(console, stop)
         database_url, redis_url = _servers(plan, stack, exits)
-        # Mails may hold what only their reader should see.
+        # Mails may be confidential.
         plan.mails.mkdir(mode=0o700, exist_ok=True)
         sink = exits.enter_context(smtp_sink(plan.mails, port=ports.first_free(1025)))
         _migrate(database_url)
@@ -133,7 +133,7 @@ def run(plan: Plan, console: Console) -> None:
 
 
 def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str]:
-    """Start the embedded servers, apart from those that the environment points elsewhere for."""
+    """Start the embedded servers, except where the environment names another server."""
     postgres, valkey = Postgres(plan.data_dir / "postgres"), Valkey(plan.data_dir / "valkey")
     database_url = elsewhere("TASKYARD_DATABASE_URL", postgres.directory)
     redis_url = elsewhere("TASKYARD_REDIS_URL", valkey.directory)
@@ -149,10 +149,11 @@ def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str]:
 
 
 def elsewhere(variable: str, directory: Path) -> str | None:
-    """A server of the user's own that the environment names.
+    """The user's own server that the environment names, if any.
 
-    What has the password of ours, in `directory`, is ours: dev.env was sourced, now or when it listened on another
-    port. What dev.env says does not tell: it names the user's own server too, after a start with one.
+    An address with the password in `directory` is that of the embedded server: dev.env was sourced, perhaps when it
+    listened on another port. dev.env itself is no evidence: after a start with the user's own server, it names that
+    one.
     """
     value = os.environ.get(variable)
     try:
@@ -164,7 +165,7 @@ def elsewhere(variable: str, directory: Path) -> str | None:
 
 def _migrate(database_url: str) -> None:
     """Raises `ServerAway`."""
-    # Late: Alembic takes a third of a second to import, which `--help` need not wait for.
+    # Late: Alembic takes a third of a second to import, and `--help` should not wait for it.
     from sqlalchemy.exc import DBAPIError
 
     from taskyard.store import migrate
@@ -180,7 +181,7 @@ def _migrate(database_url: str) -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        # Without the environment: a proxy for the rest of the world knows nothing of this machine.
+        # Without the environment: a proxy named there does not reach this machine.
         return httpx.get(f"{url}/health/ready", timeout=2, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
@@ -188,14 +189,14 @@ def _is_ready(url: str) -> bool:
 
 @contextmanager
 def _signals() -> Iterator[Stop]:
-    """Ctrl-C, SIGTERM and a hang-up stop the stack in order instead of interrupting whatever runs."""
+    """Ctrl-C, SIGTERM and a hang-up stop the stack in order instead of interrupting it."""
     stop = Stop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         (stop.hurry if stop.asked.is_set() else stop.asked).set()
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    # Under nohup a hang-up is to be ignored, and stays so.
+    # Under nohup a hang-up is ignored, and has to stay so.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     earlier = {number: signal.signal(number, handle) for number in numbers}
@@ -217,7 +218,7 @@ def _introduce(env: DevEnv, plan: Plan, stack: Stack, seconds: float) -> None:
     say(f"  secrets  {plan.dev_env}")
     for server in stack.servers:
         if not server.server.data.is_relative_to(plan.data_dir.resolve()):
-            # As root only: a server that runs as another account can't get to a closed directory.
+            # Under root only: the server runs as another account, which can't reach a closed directory.
             say(f"  data     of {server.name}: {server.server.data}, linked from {plan.data_dir}")
     say("\nSubmit a first task:\n")
     say(f"  curl -sS {env.url}/api/v1/tasks -H 'Authorization: Bearer {env.api_key}' \\")

@@ -1,8 +1,8 @@
-"""Run a program that dies with its parent, under another account where asked.
+"""Runs a program that dies with its parent, under another account if asked to.
 
-A script of its own (`python -I -S tether.py …`) instead of a `preexec_fn`: between fork and exec of a
-process with threads hardly anything is safe to call. It replaces itself by the program, so the process
-id that the parent got stays right. It must not import anything of the project: it starts in 20 ms.
+A separate script (`python -I -S tether.py …`) instead of a `preexec_fn`, because between fork and exec of a process
+with threads, hardly any call is safe. It replaces itself by the program, so the process id stays the same. It must not
+import anything of the project, so that it starts in 20 ms.
 
     tether.py --parent PID --signal N [--user UID:GID] -- program argument…
     tether.py --user UID:GID --reaches PATH      (exit 0 when that account may enter PATH)
@@ -33,7 +33,7 @@ def die_with_parent(parent: int, signal_number: int) -> None:
     if libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
-        # It was gone before the kernel knew about us, so no signal will ever come.
+        # The parent ended before prctl, so no signal will come.
         sys.exit(1)
 
 
@@ -49,10 +49,10 @@ def main() -> None:
         become(options.user)
     if options.reaches:
         sys.exit(0 if os.access(options.reaches, os.X_OK) else 1)
-    # After the change of account: changing it clears the setting.
+    # After the change of account, which clears the setting.
     die_with_parent(options.parent, options.signal)
     os.umask(0o077)
-    # What a shell or a blocked parent set would go on in the program, and it would never stop.
+    # The program would inherit blocked or ignored signals, and could not be stopped.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)

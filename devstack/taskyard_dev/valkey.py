@@ -1,4 +1,4 @@
-"""A real Valkey out of a wheel, with its files in a directory of ours."""
+"""A real Valkey from a wheel, with its files in a directory of the stack."""
 
 import os
 import signal
@@ -19,21 +19,21 @@ from taskyard_dev.server import PortLost, Server
 SETTINGS: Mapping[str, str] = {
     "bind": ports.LOOPBACK,
     "daemonize": "no",
-    # The append-only file is what comes back after a crash; a snapshot next to it would only cost.
+    # The append-only file is enough to recover from a crash; snapshots would cost time for nothing.
     "appendonly": "yes",
     "appendfsync": "everysec",
     "save": '""',
-    # An eviction would drop queued work; a full server has to say so.
+    # Evictions would drop queued work; a full server has to refuse writes.
     "maxmemory-policy": "noeviction",
     "maxmemory": "512mb",
-    # One for the stack, and one for each test worker.
+    # One for the stack and one for each test worker.
     "databases": "64",
     "always-show-logo": "no",
 }
 
 
 class Valkey(Server):
-    """Its password stands in its configuration, too (mode 600)."""
+    """Its configuration (mode 600) holds the password, too."""
 
     title = "Valkey"
     usual_port = 6379
@@ -55,8 +55,8 @@ class Valkey(Server):
         return f"redis://:{self._password}@{ports.LOOPBACK}:{self.port}/{number}"
 
     def client(self, number: int = 0) -> redis.Redis:
-        """A client; close it."""
-        # Without the library's retries: who asks whether the server is there wants to know now.
+        """A new client, which the caller closes."""
+        # Without redis-py's retries: checks whether the server answers must fail at once.
         return redis.Redis.from_url(self.database_url(number), socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
     def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
@@ -70,7 +70,7 @@ class Valkey(Server):
             self._start_on_a_port(lambda port: self._start_on(port, data, held, within))
 
     def stop(self, *, within: timedelta = timedelta(seconds=30)) -> None:
-        """Stop the server; it writes what it has to disk first."""
+        """Stop the server; it writes its data to disk first."""
         if self._process is None:
             return
         processes.end(self._process, by=signal.SIGTERM, within=within)
@@ -79,7 +79,7 @@ class Valkey(Server):
     def _start_on(self, port: int, data: Path, lock: int, within: timedelta) -> None:
         settings = {**self._settings, "port": str(port), "dir": f'"{data}"', "requirepass": self._password}
         configuration = self.directory / "valkey.conf"
-        # In a file of mode 600: an argument could be read by everybody who can list processes.
+        # In a file of mode 600: every user can read the arguments of processes.
         home.write_private(configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
         log = home.open_log(self.log)
         start = self.log.stat().st_size
@@ -103,7 +103,7 @@ class Valkey(Server):
         home.write_private(self.directory / "port", f"{port}\n")
 
     def _answering_pid(self) -> int | None:
-        """Who answers on our port to our password; `None` while it loads its data."""
+        """The process id of the server that answers on the port; `None` while it loads its data."""
         with self.client() as client:
             try:
                 answer = client.info()

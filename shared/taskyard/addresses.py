@@ -1,6 +1,6 @@
-"""Addresses of servers: what may stand in them, and what is said of those that cannot be.
+"""Addresses of servers: their forms, and the errors in them.
 
-Nothing here connects. Every ValueError is one line for people, without the password.
+Nothing here connects. Every ValueError has one line for people, without the password.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FORM = "redis+sentinel://[user:password@]host:port,host:port/service/db"
 
 
 def database_url(url: str) -> str:
-    """`postgres://` and `postgresql://`, as other tools write them, mean psycopg 3 here. Raises ValueError."""
+    """The address with psycopg 3 as its driver; other tools write `postgres://`, `postgresql://`. Raises ValueError."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
         raise ValueError("must be a PostgreSQL URL: postgresql://user:password@host:port/name")
@@ -24,7 +24,7 @@ def database_url(url: str) -> str:
 
 
 def redis_url(url: str) -> str:
-    """The address itself, if it can be one. Raises ValueError."""
+    """The address itself, checked. Raises ValueError."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"redis", "rediss", "unix", *SENTINEL_SCHEMES}:
         raise ValueError("must be a Redis URL: redis://[:password@]host:port/db")
@@ -32,7 +32,7 @@ def redis_url(url: str) -> str:
         parse_sentinel_url(url)
     elif scheme != "unix":
         database = check_port(rest)
-        # redis-py takes database 0 for one it cannot read.
+        # redis-py silently uses database 0 where it cannot read the number.
         if database and not database.isdecimal():
             raise ValueError("the database in a Redis URL is a number: redis://[:password@]host:port/db")
     return url
@@ -46,7 +46,7 @@ def check_authority(file: Path) -> None:
 def check_certificate(certificate: Path, key: Path) -> None:
     """Raises ValueError where the two do not belong together."""
     context = ssl.create_default_context()
-    # Without a password of ours a key that has one would be asked for on the terminal.
+    # OpenSSL would ask on the terminal for the password of an encrypted key.
     _with_words(certificate, lambda: context.load_cert_chain(certificate, key, lambda: b""))
 
 
@@ -64,7 +64,7 @@ class SentinelURL:
 
 
 def parse_sentinel_url(url: str) -> SentinelURL | None:
-    """None for any other kind of address. Raises ValueError."""
+    """None for other kinds of addresses. Raises ValueError."""
     scheme, _, rest = url.partition("://")
     if scheme not in SENTINEL_SCHEMES:
         return None
@@ -117,7 +117,7 @@ def _with_words(file: Path, load: Callable[[], object]) -> None:
 
 
 def check_port(rest: str) -> str:
-    """The path of what follows `scheme://`. Raises ValueError for a port that is none."""
+    """The path in what follows `scheme://`. Raises ValueError for an invalid port."""
     authority, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
     port = authority.rpartition("]")[2].rpartition(":")
     if port[1] and not (port[2].isdecimal() and 0 < int(port[2]) <= 65535):

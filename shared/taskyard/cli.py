@@ -1,4 +1,4 @@
-"""`taskyard`: tasks over HTTP, and what other distributions add (entry points `taskyard.commands`)."""
+"""`taskyard`: tasks over HTTP, and the commands of other distributions (entry points `taskyard.commands`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app.add_typer(tasks, name="tasks")
 
 Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
-# A UUID and nothing else: it becomes part of an address.
+# Strictly a UUID: it becomes part of a URL.
 TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
@@ -35,14 +35,14 @@ def main() -> None:
         typer.echo(f"{PROGRAM}: an argument is not text in UTF-8", err=True)
         sys.exit(USAGE)
     for entry in entry_points(group="taskyard.commands"):
-        # Only what is asked for is imported: a watch must not wait for a development stack to load.
+        # Only the command that was asked for is imported: `watch` must not wait for the development stack to load.
         if len(sys.argv) < 2 or sys.argv[1] in {entry.name, "-h", "--help"}:
             _add(entry)
     app()
 
 
 def _is_text(argument: str) -> bool:
-    """Bytes that are no text arrive as lone surrogates, which JSON cannot carry."""
+    """Bytes that are not text arrive as lone surrogates, which JSON cannot represent."""
     return not any("\ud800" <= c <= "\udfff" for c in argument)
 
 
@@ -62,10 +62,10 @@ def _add(entry: EntryPoint) -> None:
 
 @contextmanager
 def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator[Client]:
-    """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it says no."""
+    """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it refuses."""
     settings = settings_or_exit(PROGRAM, url=url, api_key=key, log_level=log_level)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    # The services' `info` would be in the way of what a person watches: only where it was asked for here.
+    # The services' level `info` would clutter a terminal, so only an explicit --log-level counts here.
     logging.basicConfig(level=max(level, logging.WARNING) if log_level is None else level)
     client = Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
     try:
@@ -142,8 +142,8 @@ def _params(text: str, pairs: list[str]) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """Raises ValueError for what is not JSON. orjson is strict about that (no NaN) and makes floats of integers beyond
-    64 bits; what is sent is what was given, for the API to judge."""
+    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of
+    integers beyond 64 bits, which have to be sent as they were given, for the API to refuse."""
     orjson.loads(text)
     return json.loads(text)
 
@@ -178,7 +178,7 @@ def status(
 
 
 def _crashes(task: dict[str, Any]) -> str:
-    # These count apart from the attempts that are allowed.
+    # Crashes have their own budget, apart from that of attempts.
     return f" ({task['crashes']} ended its process)" if task["crashes"] else ""
 
 

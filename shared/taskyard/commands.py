@@ -86,7 +86,7 @@ def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
                 fail(program, f"PostgreSQL does not answer: {said}", AWAY)
             case Meaning.NOT_MIGRATED:
                 fail(program, NOT_MIGRATED, FAILED)
-            case _:  # the account lacks a right, above all
+            case _:  # usually, the account lacks a right
                 fail(program, f"PostgreSQL refuses: {said}", FAILED)
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Files of `NAME=value` lines that a shell can source, as a development stack writes them."""
+"""Files of `NAME=value` lines, as a development stack writes them; a shell can source them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables in the file; none where there is no such file."""
+    """The variables in the file; none where the file is missing or unreadable."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -18,14 +18,14 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def env_file(values: Mapping[str, str]) -> str:
-    """The text of such a file."""
+    """The text of a file with these variables."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def _unquoted(value: str) -> str:
     try:
         words = shlex.split(value)
-    except ValueError:  # a quote that is not closed belongs to the value
+    except ValueError:  # an unclosed quote is part of the value
         return value
-    # Several words without quotes: written by hand, and meant as one.
+    # Several words without quotes were written by hand, and meant as one value.
     return words[0] if len(words) == 1 else value

@@ -1,8 +1,8 @@
 """Where settings come from: the environment, a directory of secrets, and the development stack's files.
 
-A secret may come from a file of its variable's name in `TASKYARD_SECRETS_DIR`. A development stack writes
-`.taskyard/dev.env`, which is read where the environment itself names no database, no Redis and no API, and beside it
-what its services run with (`services.env`), which is read where the environment names that stack's servers or none.
+A secret may come from a file in `TASKYARD_SECRETS_DIR` that has the name of its variable. A development stack writes
+two files: `.taskyard/dev.env`, which is read where the environment names no database, no Redis and no API; and
+`services.env`, the settings of its services, which is read where the environment names that stack's servers or none.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _POINTS_SOMEWHERE = (
 
 
 class InvalidSettings(Exception):
-    """A setting has a wrong value: the message is one line that names the variable."""
+    """A setting has an invalid value; the message is one line that names the variable."""
 
 
 def read_settings(**overrides: Any) -> Settings:
     """Settings from the environment, a secrets directory and the development stack's file.
 
-    `overrides` (by field name; None means: not given) come from command-line flags and win.
+    `overrides` come from command-line flags, by field name, and win; None: the flag was not given.
 
     Raises InvalidSettings with one line that names the variable.
     """
-    # An empty variable is one that isn't set: compose files pass `NAME: ${NAME:-}`.
+    # An empty variable counts as not set: compose files pass `NAME: ${NAME:-}`.
     environ = {name: value for name, value in os.environ.items() if value}
     if directory := environ.get("TASKYARD_SECRETS_DIR"):
         environ = {**_secret_files(Path(directory)), **environ}
@@ -61,9 +61,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _one_line(error: ValidationError, variables: dict[str, str]) -> str:
-    """The first thing wrong, after the name of the variable that was set (it may be one of the older
-    names).
-    """
+    """The first error, after the name of the variable that was set, which may be one of the older names."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     message = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
     name = str(first["loc"][0]) if first["loc"] else ""
@@ -77,7 +75,8 @@ def _development_env(environ: dict[str, str]) -> dict[str, str]:
     pointed = [name for name in _POINTS_SOMEWHERE if name in environ]
     if not stack or any(environ[name] != stack.get(name) for name in pointed):
         return {}
-    # Where dev.env was sourced all of it is here: a service must not get a key that nobody gave it.
+    # With pointers, dev.env was sourced, and the environment has what this process is meant to have. The rest of the
+    # file holds an API key, which services must not get.
     return read_env_file(directory / "services.env") | ({} if pointed else stack)
 
 

@@ -1,9 +1,9 @@
-"""Named places where a process can be made to die, for the tests that prove that dying there loses nothing.
+"""Named places where a process can be made to die, for tests which prove that dying there loses nothing.
 
-`TASKYARD_FAILPOINTS=claim.after` kills the process that gets there first, as `kill -9` would;
-`claim.after:3` lets it pass twice. Each place kills once: a file of its name in the directory says that it has,
-so that the process which follows, with the same environment, goes on. Refused unless TASKYARD_DIAGNOSTICS is
-set; what is not armed costs a look at one variable.
+`TASKYARD_FAILPOINTS=claim.after` kills the first process that gets there, as `kill -9` would; `claim.after:3` kills at
+the third visit. Each place kills once: a file of its name in the directory marks it as done, so that the next process,
+which has the same environment, goes on. Refused unless TASKYARD_DIAGNOSTICS is set. Where nothing is armed, a failpoint
+costs one look at a variable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PLACES = frozenset(
         # api
         "submit.before",
         "submit.after",
-        # a worker's child, in the order of a task's way
+        # a worker's child, in the order in which a task passes them
         "claim.before",
         "claim.after",
         "acknowledge.before",
@@ -37,7 +37,7 @@ PLACES = frozenset(
         "relay.before",
         "relay.published",
         "relay.after",
-        # whoever commits: api, child, supervisor, scheduler
+        # every process with a dispatcher: api, child, supervisor, scheduler
         "publish.before",
         "publish.after",
         "outbox.before",
@@ -71,13 +71,13 @@ _armed: _Armed | None = None
 
 
 def failpoint(place: str) -> None:
-    """Ends this process here where that was asked for."""
+    """Kills this process here where that was asked for."""
     if _armed is not None:
         _armed.reach(place)
 
 
 def parse(wanted: Iterable[str]) -> dict[str, int]:
-    """`place` or `place:n`, the visit that is the last, by place. Raises ValueError, with words."""
+    """By place, the visit that kills: 1 for `place`, n for `place:n`. Raises ValueError."""
     counts = {}
     for one in wanted:
         place, _, nth = one.partition(":")
@@ -90,9 +90,9 @@ def parse(wanted: Iterable[str]) -> dict[str, int]:
 
 
 def arm(wanted: Iterable[str], directory: Path) -> None:
-    """Arms these in this process; `directory` is shared by all that may die. Raises ValueError and OSError."""
+    """Arms these in this process. All processes share `directory`. Raises ValueError and OSError."""
     counts = parse(wanted)
     if counts:
         directory.mkdir(parents=True, exist_ok=True)
-        global _armed  # noqa: PLW0603 - one variable is what makes a failpoint free where nothing is armed
+        global _armed  # noqa: PLW0603 - a module variable makes unarmed failpoints almost free
         _armed = _Armed(counts, directory)

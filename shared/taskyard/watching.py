@@ -1,4 +1,4 @@
-"""A task on a terminal: a progress bar, and its timeline scrolling by above."""
+"""A task on a terminal: a progress bar, and its timeline scrolling above it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLOURS = {
 
 
 def watch_task(client: Client, task_id: UUID, console: Console | None = None) -> dict[str, Any]:
-    """Draws until the task is final; returns it."""
+    """Shows the task until it is final; returns it."""
     console = console or Console()
     columns = (
         TextColumn("[bold]{task.fields[state]:9}"),
@@ -42,7 +42,7 @@ def watch_task(client: Client, task_id: UUID, console: Console | None = None) ->
                 _draw(bars, bar, event.data["data"])
                 continue
             if event.kind == "started":
-                bars.update(bar, state="running", total=None, completed=0)  # a new attempt has come nowhere yet
+                bars.update(bar, state="running", total=None, completed=0)  # a new attempt has no progress yet
             console.print(_line(event.kind, event.data))
         task = client.task(task_id)
         done = task["state"] == "succeeded"
@@ -63,7 +63,7 @@ def _draw(bars: Progress, bar: Any, data: dict[str, Any]) -> None:
     bars.update(bar, description=escape(str(data.get("message") or "")))
 
 
-# Of steps that have no words of their own.
+# For steps without a message.
 _WORDS = {
     "cancel_delivered": "the task was told to stop",
     "cancel_acknowledged": "the task has come to an end",

@@ -1,4 +1,4 @@
-"""Each test gets servers as if it were the only one."""
+"""Each test gets the servers in a clean state."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The embedded servers keep what they promise, whoever kills what."""
+"""The embedded servers keep their promises through kills and restarts."""
 
 import os
 import shutil
@@ -31,12 +31,12 @@ AS_ROOT = os.geteuid() == 0
 
 @contextmanager
 def listener(port: int = 0) -> Iterator[int]:
-    """Somebody else's server."""
-    with socket.socket() as somebody:
-        somebody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        somebody.bind(("127.0.0.1", port))
-        somebody.listen()
-        yield somebody.getsockname()[1]
+    """A server of another program; yields its port."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        yield other.getsockname()[1]
 
 
 def mode(path: Path) -> int:
@@ -95,13 +95,13 @@ class TestPostgres:
                 server.start()
                 assert server.port == port
 
-    def test_forgets_the_pid_file_of_a_dead_server_whose_number_lives_again(self, server_home: Path) -> None:
+    def test_removes_the_pid_file_of_a_dead_server_whose_process_id_was_reused(self, server_home: Path) -> None:
         server = Postgres(server_home / "pg", port=0)
         server.start()
         server.kill()
         pid_file = server_home / "pg" / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
-        # Any process that lives and belongs to the same account would do; ours is looked at the same way.
+        # The process id of any running process would do.
         stranger = processes.spawn(
             ["/bin/sleep", "60"],
             death_signal=signal.SIGKILL,
@@ -127,11 +127,11 @@ class TestPostgres:
         with listener(port), Postgres(server_home / "pg") as server:
             assert server.port != port
 
-    def test_says_so_when_the_port_asked_for_is_taken(self, server_home: Path) -> None:
+    def test_reports_that_the_requested_port_is_taken(self, server_home: Path) -> None:
         with listener() as port, pytest.raises(PortTaken, match=str(port)):
             Postgres(server_home / "pg", port=port).start()
 
-    def test_an_interrupted_first_start_leaves_nothing_to_trip_over(self, server_home: Path) -> None:
+    def test_an_interrupted_first_start_does_not_break_the_next(self, server_home: Path) -> None:
         half = server_home / "pg" / "data.new"
         half.mkdir(parents=True)
         (half / "PG_VERSION").write_text("18\n")
@@ -139,11 +139,11 @@ class TestPostgres:
         with Postgres(server_home / "pg", port=0) as server:
             assert server.pid is not None
 
-    def test_shows_what_the_server_said_when_it_does_not_start(self, server_home: Path) -> None:
+    def test_shows_the_servers_log_when_it_does_not_start(self, server_home: Path) -> None:
         with pytest.raises(ServerFailed, match="no_such_setting"):
             Postgres(server_home / "pg", port=0, settings={"no_such_setting": "1"}).start()
 
-    def test_says_so_when_its_password_was_changed_behind_its_back(self, server_home: Path) -> None:
+    def test_reports_a_password_that_was_changed_outside(self, server_home: Path) -> None:
         with Postgres(server_home / "pg", port=0):
             pass
         (server_home / "pg" / "password").write_text("another one")
@@ -161,13 +161,13 @@ class TestPostgres:
         for name in (template, copy):
             postgres.drop_database(name)
 
-    @pytest.mark.skipif(not AS_ROOT, reason="only root has to become somebody else")
+    @pytest.mark.skipif(not AS_ROOT, reason="only root has to change the account")
     def test_run_by_root_it_works_as_another_account(self, server_home: Path) -> None:
         with Postgres(server_home / "pg", port=0) as server:
             assert psutil.Process(server.pid).uids().effective != 0
         assert mode(server_home / "pg" / "data") == 0o700
 
-    @pytest.mark.skipif(not AS_ROOT, reason="only root has to become somebody else")
+    @pytest.mark.skipif(not AS_ROOT, reason="only root has to change the account")
     def test_run_by_root_in_a_closed_directory_it_keeps_its_data_elsewhere(self, server_home: Path) -> None:
         closed = server_home / "home"
         closed.mkdir(mode=0o700)
@@ -238,16 +238,16 @@ class TestValkey:
         with listener(port), Valkey(server_home / "valkey") as server:
             assert server.port != port
 
-    def test_says_so_when_the_port_asked_for_is_taken(self, server_home: Path) -> None:
+    def test_reports_that_the_requested_port_is_taken(self, server_home: Path) -> None:
         with listener() as port, pytest.raises(PortTaken, match=str(port)):
             Valkey(server_home / "valkey", port=port).start()
 
-    def test_shows_what_the_server_said_when_it_does_not_start(self, server_home: Path) -> None:
+    def test_shows_the_servers_log_when_it_does_not_start(self, server_home: Path) -> None:
         with pytest.raises(ServerFailed, match="no-such-setting"):
             Valkey(server_home / "valkey", port=0, settings={"no-such-setting": "1"}).start()
 
     def test_is_started_once_its_data_is_loaded(self, server_home: Path) -> None:
-        # While it loads it answers in between, this often.
+        # It answers this often while it loads.
         settings = {"loading-process-events-interval-bytes": "1024"}
         server = Valkey(server_home / "valkey", port=0, settings=settings)
         with server, server.client() as client, client.pipeline(transaction=False) as pipe:
@@ -272,7 +272,7 @@ class TestWithoutTheirParent:
         pids = [postgres.pid, valkey.pid]
         parent.kill()
         parent.wait()
-        # At once, without waiting for the old ones: the lock does that.
+        # At once: the lock waits for the old servers.
         with Postgres(server_home / "postgres") as again, Valkey(server_home / "valkey") as too:
             assert again.pid not in pids
             assert too.pid not in pids

@@ -1,4 +1,4 @@
-"""A service of the development stack is kept running, and stopped when that's wanted."""
+"""A service of the development stack is kept running, and stopped on request."""
 
 import io
 import os
@@ -69,7 +69,7 @@ def test_its_lines_carry_its_name(started: Started) -> None:
     assert sorted(started.lines()) == ["worker | err", "worker | out"]
 
 
-def test_one_that_ends_is_started_again_and_it_says_why(started: Started) -> None:
+def test_a_service_that_ends_is_restarted_and_the_reason_is_shown(started: Started) -> None:
     service = started("import time; time.sleep(60)")
     first = service.pid
     assert first is not None

@@ -1,4 +1,4 @@
-"""The sink keeps what it is sent, and refuses as it is told."""
+"""The sink keeps mails, and refuses them as configured."""
 
 import email
 import email.policy
@@ -65,7 +65,7 @@ def test_puts_off_the_first_mails(tmp_path: Path) -> None:
     assert len(kept(tmp_path)) == 1
 
 
-def test_insists_on_the_right_login(tmp_path: Path) -> None:
+def test_requires_the_right_login(tmp_path: Path) -> None:
     with smtp_sink(tmp_path, faults=Faults(login=("yard", "secret"))) as port:
         with (
             smtplib.SMTP("127.0.0.1", port, timeout=5) as client,
@@ -97,7 +97,7 @@ def test_offers_starttls(tmp_path: Path) -> None:
     assert len(kept(mails)) == 1
 
 
-def test_runs_by_itself_and_stops_when_told(tmp_path: Path) -> None:
+def test_runs_as_a_program_and_stops_on_a_signal(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "taskyard_dev.smtp_sink", "--port", str(port), "--dir", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)

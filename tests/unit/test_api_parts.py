@@ -30,19 +30,19 @@ def request_from(peer: str, forwarded: str | None = None) -> Request:
     [
         ("10.0.0.1", None, "10.0.0.1"),
         ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
-        ("198.51.100.1", "203.0.113.9", "198.51.100.1"),  # not a proxy of ours: it may write what it likes
-        ("10.0.0.1", "1.2.3.4, 203.0.113.9", "203.0.113.9"),  # the left part is the client's own claim
+        ("198.51.100.1", "203.0.113.9", "198.51.100.1"),  # not a trusted proxy: the header counts for nothing
+        ("10.0.0.1", "1.2.3.4, 203.0.113.9", "203.0.113.9"),  # the client itself claims the left part
         ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
         ("10.0.0.1", "nonsense", "nonsense"),
     ],
 )
-def test_forwarded_addresses_are_believed_only_from_proxies_of_ours(
+def test_forwarded_addresses_are_believed_only_from_trusted_proxies(
     peer: str, forwarded: str | None, client: str
 ) -> None:
     assert client_address(request_from(peer, forwarded), trusted_networks(["10.0.0.0/8"])) == client
 
 
-def test_addresses_that_are_none_stop_the_service_at_start() -> None:
+def test_invalid_proxy_addresses_stop_the_service_at_start() -> None:
     assert trusted_networks(["::1"]) == [ipaddress.ip_network("::1")]
     with pytest.raises(ValueError, match="nonsense"):
         trusted_networks(["nonsense"])

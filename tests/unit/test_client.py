@@ -1,4 +1,4 @@
-"""The HTTP client of the `taskyard` command, against answers that are made up."""
+"""The HTTP client of the `taskyard` command, against fake answers."""
 
 from types import SimpleNamespace
 from uuid import UUID
@@ -12,8 +12,8 @@ from taskyard.client import ApiAway, Client
 TASK = UUID(int=1)
 
 
-def test_following_asks_now_and_then_of_an_api_that_went_away_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a minute, then it is told; also between the word that the task is final and the look that brings the rest."""
+def test_following_keeps_asking_an_api_that_went_away_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a minute, then it raises; also between the read that shows a final task and the read that brings the rest."""
     now, asked = 0.0, 0
 
     def sleep(seconds: float) -> None:

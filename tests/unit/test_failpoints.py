@@ -1,4 +1,4 @@
-"""Failpoints: there by name, free where nothing is armed, and deadly once."""
+"""Failpoints: known by name, free where nothing is armed, and fatal once."""
 
 import re
 import signal
@@ -29,13 +29,13 @@ def visit(armed: str, directory: Path) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
-def test_the_nth_visit_is_the_last_and_the_process_that_follows_goes_on(tmp_path: Path) -> None:
+def test_the_nth_visit_kills_and_the_next_process_goes_on(tmp_path: Path) -> None:
     assert visit("claim.after:2", tmp_path / "new") == (-signal.SIGKILL, ["visit 1"])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["claim.after"]
     assert visit("claim.after:2", tmp_path / "new") == (0, ["visit 1", "visit 2", "visit 3"])
 
 
-def test_every_place_is_somewhere_in_the_code_and_every_one_there_has_a_name() -> None:
+def test_every_named_place_is_in_the_code_and_every_place_in_the_code_is_named() -> None:
     sources = [path for part in ("shared", "services") for path in (ROOT / part).rglob("*.py")]
     used = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
     assert used == PLACES

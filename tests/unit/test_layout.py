@@ -21,7 +21,7 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_mail_goes_to_the_sink_in_the_clear_and_to_a_server_of_the_users_own_as_they_say(
+def test_mail_goes_to_the_sink_or_to_the_server_that_the_user_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours = layout.mail_environment(1025)
@@ -59,7 +59,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("started_before", [False, True])
-def test_a_database_of_the_users_own_that_is_away_is_one_line_and_never_one_of_ours_instead(
+def test_an_unreachable_database_of_the_user_is_one_line_and_never_replaced_by_the_embedded_one(
     started_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"TASKYARD_DATABASE_URL": "postgres://x@127.0.0.1:1/x", "TASKYARD_REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -72,7 +72,7 @@ def test_a_database_of_the_users_own_that_is_away_is_one_line_and_never_one_of_o
     assert ended.stderr.count("\n") == 1
 
 
-def test_servers_with_the_passwords_of_ours_are_ours_whatever_port_they_had(
+def test_addresses_with_the_embedded_servers_passwords_mean_those_servers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "postgresql+psycopg://taskyard:of-ours@127.0.0.1:40000/taskyard"

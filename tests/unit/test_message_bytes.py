@@ -1,4 +1,4 @@
-"""What the publisher writes by hand is what Dramatiq itself would write."""
+"""The publisher's encoder writes what Dramatiq would write."""
 
 from uuid import UUID
 

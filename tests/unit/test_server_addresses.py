@@ -1,4 +1,4 @@
-"""Where Redis is: behind Sentinels, with TLS, and what is said about an address that cannot be."""
+"""Addresses of Redis: with Sentinels, with TLS, and the errors in them."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_an_address_of_sentinels_names_them_the_service_and_the_servers_login() 
         ("sentinel://a/yard", "must be a Redis URL"),
     ],
 )
-def test_an_address_that_cannot_be_is_one_line_at_the_start(url: str, says: str) -> None:
+def test_an_invalid_address_is_one_line_at_the_start(url: str, says: str) -> None:
     with pytest.raises(InvalidSettings) as refused:
         read_settings(redis_url=url)
     assert str(refused.value).startswith("TASKYARD_REDIS_URL: ")
@@ -78,7 +78,9 @@ def test_sentinels_have_a_password_of_their_own() -> None:
         ({"redis_url": "redis://h/0", "redis_sentinel_password": "x"}, "TASKYARD_REDIS_SENTINEL_PASSWORD needs"),
     ],
 )
-def test_what_does_not_go_together_is_one_line_at_the_start(tmp_path: Path, given: dict[str, str], says: str) -> None:
+def test_options_that_do_not_fit_together_are_one_line_at_the_start(
+    tmp_path: Path, given: dict[str, str], says: str
+) -> None:
     authority = Authority(tmp_path)
     mine, other = authority.sign("mine"), authority.sign("other")
     places = {"ca": authority.certificate, "cert": mine.certificate, "key": mine.key, "other": other.key}

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what a wrong one says."""
+"""Settings: their sources, and the messages of wrong ones."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def test_the_development_stacks_file_is_read_where_nothing_else_is_set(
         ("TASKYARD_URL", "https://tasks.example"),
     ],
 )
-def test_who_points_somewhere_else_does_not_get_the_development_stack_by_halves(
+def test_an_environment_that_names_other_servers_gets_nothing_of_the_development_stack(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
 ) -> None:
     (tmp_path / ".taskyard").mkdir()
@@ -269,10 +269,10 @@ def test_who_points_somewhere_else_does_not_get_the_development_stack_by_halves(
 
 
 @pytest.mark.parametrize("pointing", [{}, {"TASKYARD_DATABASE_URL": "postgresql://dev@127.0.0.1:5555/dev"}])
-def test_where_the_development_stack_is_meant_its_services_settings_are_there_too(
+def test_an_environment_that_means_the_development_stack_gets_its_services_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pointing: dict[str, str]
 ) -> None:
-    """Not sourced, and sourced."""
+    """Whether dev.env was sourced or not."""
     place = tmp_path / ".taskyard"
     place.mkdir()
     (place / "dev.env").write_text(DEV_ENV + "TASKYARD_API_KEY=key\n")
@@ -302,7 +302,7 @@ def test_lines_written_by_hand_are_understood(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / "none") == {}
 
 
-def test_mail_is_encrypted_unless_somebody_says_otherwise_and_a_login_always(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_is_encrypted_by_default_and_logins_always(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings().smtp_security == "starttls"
     said = wrong(monkeypatch, TASKYARD_SMTP_SECURITY="none", TASKYARD_SMTP_USER="yard")
     assert said.startswith("TASKYARD_SMTP_SECURITY")
@@ -331,7 +331,7 @@ TEXTS = st.text(st.characters(), max_size=30)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), TEXTS, max_size=4))
-def test_no_text_in_any_setting_does_anything_but_fit_or_stop_with_one_line(values: dict[str, str]) -> None:
+def test_any_text_in_any_setting_is_accepted_or_stops_with_one_line(values: dict[str, str]) -> None:
     said = "TASKYARD_"
     try:
         read_settings(**values)

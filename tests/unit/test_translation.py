@@ -45,10 +45,10 @@ def test_every_message_for_people_ends_as_a_sentence() -> None:
         assert code.islower()
 
 
-def test_what_is_written_in_sql_is_written_as_here() -> None:
+def test_messages_in_sql_equal_the_templates() -> None:
     found = set()
     for module in (promote, rescue):
-        # SQL joins texts that stand on two lines.
+        # SQL concatenates string literals on two lines.
         source = re.sub(r"'\s*\n\s*'", "", inspect.getsource(module))
         for code in re.findall(r"'code', '(\w+)'", source):
             assert re.sub(r"\{\w+\}", "%s", EXPLANATIONS[code]) in source
@@ -57,12 +57,12 @@ def test_what_is_written_in_sql_is_written_as_here() -> None:
 
 
 @pytest.mark.parametrize("code", EXPLANATIONS)
-def test_values_are_found_again_in_the_text_they_were_put_into(code: str) -> None:
+def test_values_can_be_parsed_out_of_the_text(code: str) -> None:
     values = {name: f"<{name}: {{x}}\n>" for name in fields(EXPLANATIONS[code])}
     assert values_in(code, explanation(code, **values)) == values
 
 
-def test_a_tasks_own_words_stay_what_they_are() -> None:
+def test_a_tasks_own_message_is_not_translated() -> None:
     for code, message in (("expired", "Your voucher is too old."), ("smtp_refused", "The"), ("own", "Own words.")):
         error = {"code": code, "message": message}
         words = Words("de", CATALOGUES["de"])
@@ -91,10 +91,10 @@ def test_a_tasks_own_words_stay_what_they_are() -> None:
         (";;,,;q=1", "en"),
     ],
 )
-def test_what_a_reader_likes_best_is_taken_where_it_is_there(header: str | None, language: str) -> None:
+def test_the_readers_preferred_available_language_is_used(header: str | None, language: str) -> None:
     assert preferred_language(header, AVAILABLE) == language
 
 
 @given(st.text())
-def test_no_header_is_too_strange(header: str) -> None:
+def test_malformed_headers_still_give_an_available_language(header: str) -> None:
     assert preferred_language(header, AVAILABLE) in AVAILABLE

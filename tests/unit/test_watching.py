@@ -1,4 +1,4 @@
-"""`taskyard tasks watch` tells what became of a task so that it reads like a report."""
+"""`taskyard tasks watch` shows the timeline of a task as a readable report."""
 
 from __future__ import annotations
 

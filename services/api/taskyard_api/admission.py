@@ -1,4 +1,4 @@
-"""Admission: a caller's wish becomes a task, with the defaults of its type, or a list of what is wrong with it."""
+"""Admission: a submit becomes a task, with the defaults of its type, or is refused with everything that is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _YEAR = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A task type with the defaults a submit takes from it."""
+    """A task type, with the defaults that a submit takes from it."""
 
     type: TaskType[Any, Any]
     max_attempts: int
@@ -71,7 +71,7 @@ class Admission:
         body_bytes: int,
         in_batch: bool = False,
     ) -> list[NewTask]:
-        """All of them, or Invalid with everything that is wrong with any. Raises QueueNotAllowed."""
+        """All of them as tasks. Raises Invalid with everything that is wrong with any of them, and QueueNotAllowed."""
         faults: list[Fault] = []
         tasks: list[NewTask] = []
         now = self._now()

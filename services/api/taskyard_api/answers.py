@@ -1,4 +1,4 @@
-"""The shape of what is answered, for the OpenAPI document; views.py makes it, and tests hold the two together."""
+"""The models of the answers, for the OpenAPI document. views.py makes the answers; tests compare the two."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Batch(Shown):
 
 
 class TaskStatus(Shown):
-    """As people who come from Celery know it."""
+    """The status in Celery's words."""
 
     task_id: UUID
     state: Literal["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "CANCELLED"]

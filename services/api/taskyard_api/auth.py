@@ -1,4 +1,4 @@
-"""API keys: made, recognised, and what their holders may do."""
+"""API keys: authentication, and what each key allows."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from taskyard.store import api_keys
 from .ledger_pool import LedgerPool
 from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
 
-# A revocation works within this time.
+# A revocation takes effect within this time.
 CACHE_SECONDS = 5.0
-# Less for what wasn't found: a key that has just been made must not be turned away for long; and for what could not be
-# looked up.
+# Shorter for unknown keys, so that a new key is not refused for long, and for failed look-ups.
 _AGAIN_SECONDS = 1.0
-# While PostgreSQL is away, a key that was good is good for what there is without it: health above all, which would
-# otherwise not say what is wrong to anybody.
+# While PostgreSQL is away, a key that was valid stays valid for this long, so that its holder can still read
+# /health/detailed.
 _OUTAGE_SECONDS = 3600.0
 _MAX_CACHED = 4096
 
 
 class Scope(StrEnum):
-    """What a key is for. `admin` includes the others, which do not include each other."""
+    """What a key allows. `admin` includes the other scopes, which do not include each other."""
 
     READ = "read"
     SUBMIT = "submit"
@@ -42,7 +41,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `queues` None: all of them."""
+    """The holder of the key. `queues` None: all of them."""
 
     key_id: UUID
     name: str
@@ -68,7 +67,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A prefix as it was looked up at `since`; `key` is None where no key has it."""
+    """The result of looking a prefix up at `since`; `key` is None where no key has this prefix."""
 
     key: _KnownKey | None
     since: float
@@ -77,7 +76,7 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _KnownKey:
-    """A key's row, in fields: each request looks at all of them."""
+    """A key's row. Attributes are faster than a mapping, and every request reads all of them."""
 
     digest: bytes
     caller: Caller
@@ -86,7 +85,7 @@ class _KnownKey:
 
 
 class Keys:
-    """Recognises keys; what was looked up is remembered for a few seconds."""
+    """Authenticates keys. Look-ups are cached for a few seconds."""
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ class Keys:
         return key.caller
 
     async def _look_up(self, prefix: str) -> _Known:
-        # Those who come while the answer is on its way wait for it together.
+        # Concurrent requests with the same key share one look-up.
         asking = self._asking.get(prefix)
         if asking is None:
             asking = asyncio.create_task(self._ask(prefix))
@@ -140,7 +139,7 @@ class Keys:
             now = self._clock()
             seconds = CACHE_SECONDS if row is not None else _AGAIN_SECONDS
             known = _Known(_key(row) if row is not None else None, now, now + seconds)
-        if len(self._known) >= _MAX_CACHED:  # somebody tries prefixes
+        if len(self._known) >= _MAX_CACHED:  # prefixes are being guessed
             self._known.clear()
         self._known[prefix] = known
         return known

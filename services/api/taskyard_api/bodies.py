@@ -1,4 +1,4 @@
-"""Bodies: JSON within limits, validated by models; what is wrong is named by pointer and never quoted."""
+"""Bodies: JSON within limits, validated by models. Errors name the place by pointer and never quote values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_FAULTS = 100
 M = TypeVar("M", bound=BaseModel)
 
 _IMPOSSIBLE = 1 << 40
-# More digits than 64 bits hold: orjson would make a float of them, silently.
+# More digits than 64 bits hold: orjson would silently make a float of them.
 _MANY_DIGITS = re.compile(rb"[0-9]{19}")
 
 
@@ -48,10 +48,10 @@ def parse_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
-        # Without the text around the place: it may be a secret.
+        # Without the text around the error: it may be a secret.
         raise Malformed(f"The body is not JSON: line {e.lineno}, column {e.colno}.") from None
-    # Cheap signs first, for this is on the way of every submit. Fewer names than colons: there is a colon in some
-    # text, or a name stands twice in an object.
+    # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
+    # string, or a name occurs twice in an object.
     if (
         b"\\u0000" in body
         or _MANY_DIGITS.search(body) is not None
@@ -122,7 +122,7 @@ def validated(model: type[M], value: Any) -> M:
 
 
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
-    """What is wrong, without the values that are: one of them may be a secret."""
+    """The errors, without the values that caused them: those may be secrets."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"])) for e in found[:MAX_FAULTS]]
 
@@ -133,6 +133,6 @@ def pointer(loc: tuple[int | str, ...]) -> str:
 
 
 def _words(kind: str, message: str) -> str:
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:  # pydantic speaks of our classes
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:  # pydantic's message names our classes
         return "Must be a JSON object."
     return message.removeprefix("Value error, ")

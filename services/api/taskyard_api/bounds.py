@@ -1,7 +1,7 @@
-"""What a connection may cost before anybody has asked for its key: bytes of a head, time, and its being there at all.
+"""What a connection may cost before its key is checked: the bytes of a head, time, and a place among the connections.
 
-uvicorn bounds only the last, and not in a problem document. Nothing here is done per header or per chunk: a look at a
-few fields per read, and a timer per connection.
+uvicorn limits only the number of connections, and does not answer with a problem document. Nothing here is done for
+each header or chunk: each read checks a few fields, and each connection has one timer.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .wire import Protocol
 log = structlog.get_logger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
-# What still comes of a body that has been refused is thrown away, up to here; who sends on is cut off.
+# The rest of a refused body is read and dropped up to this size; then the connection is closed.
 MAX_LEFTOVER_BYTES = 64 * 1024**2
 LOOK_SECONDS = 10.0
-# A head that is not complete, and a body of which nothing comes, is given up at the third look: 20 to 30 s.
+# An incomplete head, or a body of which nothing arrives, is given up at the third look: after 20 to 30 s.
 _LOOKS = 3
-# Nothing was asked on a new connection.
+# For new connections without a request.
 _IDLE_LOOKS = 8
 
 
@@ -58,7 +58,7 @@ class BoundedProtocol(Protocol):
         self._heard = True
         super().data_received(data)
         cycle: Any = self.cycle
-        if cycle is None or cycle.scope is not self.scope:  # a head that has not ended
+        if cycle is None or cycle.scope is not self.scope:  # the head is not complete
             self._unanswered_bytes += len(data)
             if self._unanswered_bytes > MAX_HEAD_BYTES:
                 self._refuse(431, "head_too_large", f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
@@ -82,7 +82,9 @@ class BoundedProtocol(Protocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle
-        if cycle is None or cycle.response_complete:  # else an earlier answer is on its way, and this would cut into it
+        if (
+            cycle is None or cycle.response_complete
+        ):  # else an earlier answer is being sent, and this would be written into it
             request_id = str(uuid4())
             body = Problem(status, code, detail).document(request_id)
             head = (
@@ -107,7 +109,7 @@ class BoundedProtocol(Protocol):
         self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _what_is_owed(self) -> object:
-        """What the client has not finished sending: this connection's first word, a head, a body; None: nothing."""
+        """What the client has yet to send: its first request (`self`), the rest of a head or a body; None: nothing."""
         cycle: Any = self.cycle
         scope: Any = self.scope
         if scope is None:
@@ -122,7 +124,7 @@ class BoundedProtocol(Protocol):
 
 
 async def _overloaded(scope: Any, receive: Any, send: Any) -> None:
-    """The application of requests for which there is no room."""
+    """The application for requests beyond the limit of connections."""
     request_id = str(uuid4())
     log.warning("too_many_connections", request_id=request_id)
     problem = problem_of(Overloaded("There are too many connections."))

@@ -1,4 +1,4 @@
-"""`taskyard-api`: the composition root of the API service."""
+"""`taskyard-api`: the commands of the API service."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def serve(
         metrics_port=metrics_port,
         log_level=log_level,
     )
-    # Threads give the interpreter to the loop this often (the default is 5 ms): a flush whose answer has come
-    # would otherwise wait that long behind a busy loop.
+    # How long a thread waits for a busy event loop to yield the interpreter (the default is 5 ms): a flush whose
+    # answer has arrived would otherwise wait that long.
     sys.setswitchinterval(0.001)
     try:
         service = build(settings)
@@ -73,7 +73,7 @@ def serve(
         program.fail(str(e), FAILED)
     except OSError as e:
         program.fail(f"cannot listen on {settings.api_host}:{settings.api_port}: {e.strerror}", FAILED)
-    # What is there now stays; requests leave few cycles behind, and looking for them at every 700 allocations costs a
+    # All objects so far are permanent. Requests leave few cycles, and collecting at every 700 allocations would cost a
     # batch of a hundred tasks several passes.
     gc.collect()
     gc.freeze()

@@ -1,9 +1,9 @@
-"""The collector: what arrives together is committed together, and one bad request spoils nobody else's.
+"""The collector: requests that arrive together are committed together, and a bad one does not fail the others.
 
-A unit is one caller's request (one task or a batch of them); it is never split over transactions. While nothing is
-under way a unit is written at once, with what else arrived in the same turn of the loop; while a flush is under way
-the next one gathers until that lands, or for 10 ms: then a second flight takes it. So an idle service answers without
-delay, a busy one commits more per transaction the busier it is, and a flush that hangs holds up nobody else.
+A unit is one caller's request (one task or a batch of them); it is never split over transactions. While no flush is
+under way, a unit is written at once, together with those of the same turn of the event loop. While one is, the next
+gathers until it lands, or for 10 ms: then a second flight takes off. So an idle service answers without delay, a busy
+one commits more units per transaction, and a flush that hangs does not hold up the others.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 MAX_WAITING = 4096
 MAX_BATCH = 256
 MAX_FLIGHTS = 2
-# Longer than a flush usually takes, so that a second one is for when the first hangs (docs/decisions/0009).
+# Longer than a flush usually takes: the second flight is for when the first one hangs (docs/decisions/0009).
 GATHER_SECONDS = 0.010
-# How long the same ids are tried again before the callers are told 503.
+# How long the same units are tried again before their callers get a 503.
 PATIENCE_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
@@ -49,8 +49,8 @@ class _Waiting(Generic[U, A]):
 
 
 class Collector(Generic[U, A]):
-    """`write` commits units in one transaction and gives an answer, or an exception, for each; it runs on `threads`
-    and must be harmless when repeated with the same units."""
+    """`write` commits units in one transaction and returns an answer, or an exception, for each. It runs on `threads`
+    and must be idempotent."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Collector(Generic[U, A]):
         self._gather_seconds = gather_seconds
         self._max_waiting = max_waiting
         self._waiting: deque[_Waiting[U, A]] = deque()
-        self._weight = 0  # of what waits
+        self._weight = 0  # of the waiting units
         self._flights: set[asyncio.Task[None]] = set()
         self._planned: asyncio.Handle | None = None
         self._closed = False
@@ -75,7 +75,7 @@ class Collector(Generic[U, A]):
     async def submit(self, unit: U, weight: int = 1) -> A:
         """Returns when the unit is committed.
 
-        Raises Overloaded, LedgerUnavailable, and what `write` gave for this unit.
+        Raises Overloaded, LedgerUnavailable, and the exception that `write` returned for this unit.
         """
         if self._closed or (self._weight and self._weight + weight > self._max_waiting):
             raise Overloaded("Too much waits to be written.")
@@ -94,7 +94,7 @@ class Collector(Generic[U, A]):
         return await answer
 
     async def close(self) -> None:
-        """Refuses what comes from now on and writes what waits."""
+        """Refuses new units and writes those that wait."""
         self._closed = True
         while self._waiting or self._flights:
             self._take_off()
@@ -112,7 +112,7 @@ class Collector(Generic[U, A]):
         while self._waiting and (not batch or load + self._waiting[0].weight <= MAX_BATCH):
             item = self._waiting.popleft()
             self._weight -= item.weight
-            if not item.answer.done():  # else its caller has gone
+            if not item.answer.done():  # else its caller has left
                 batch.append(item)
                 load += item.weight
         if batch:
@@ -130,20 +130,20 @@ class Collector(Generic[U, A]):
         units = [item.unit for item in batch]
         try:
             answers = await loop.run_in_executor(self._threads, self._isolate, units)
-        except Exception as e:  # noqa: BLE001 - whatever it is, each caller is told
+        except Exception as e:  # noqa: BLE001 - every error is passed to the callers
             answers = [e] * len(batch)
         for item, answer in zip(batch, answers, strict=True):
             if item.answer.done():
-                continue  # cancelled meanwhile; the others are not disturbed
+                continue  # its caller has left meanwhile
             if isinstance(answer, Exception):
                 item.answer.set_exception(answer)
             else:
                 item.answer.set_result(answer)
 
-    # From here on in a thread.
+    # From here on in a thread of `threads`.
 
     def _isolate(self, units: Sequence[U]) -> Sequence[A | Exception]:
-        """Writes the units; one that makes the statement fail is told so, and the others are written."""
+        """Writes the units. One that makes the statement fail gets its error; the others are written."""
         parts = bisect(units, self._patiently, is_to_blame=lambda _: True, alone=self._refuse)
         return [answer for part in parts for answer in part]
 
@@ -152,8 +152,8 @@ class Collector(Generic[U, A]):
         return [_refusal_of(error)]
 
     def _patiently(self, units: Sequence[U]) -> Sequence[A | Exception]:
-        """Tries the same units again where PostgreSQL was away or gave up: the commit may have happened and its
-        answer been lost, and repeating it is harmless. What is no unit's fault is every unit's answer."""
+        """Writes the same units again where PostgreSQL was away or undid them: the answer to a commit may have been
+        lost, and `write` is idempotent. An error that no unit caused is the answer to all of them."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
@@ -180,7 +180,7 @@ def _unavailable(error: Exception) -> Exception:
 
 
 def _refusal_of(error: Exception) -> Exception:
-    """PostgreSQL does not hold what this caller sent; it is no fault of ours to be a 500."""
+    """A value that PostgreSQL cannot store is the caller's error: a 422, not a 500."""
     if meaning(error) is not Meaning.BAD_DATA:
         return error
     return Invalid([Fault("", "The database cannot hold this.", "not_storable")])

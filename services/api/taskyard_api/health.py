@@ -1,4 +1,4 @@
-"""How the parts are: PostgreSQL, Redis, the workers, the scheduler."""
+"""Health of the parts: PostgreSQL, Redis, the workers, the scheduler."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Health:
     async def ready(self) -> dict[str, str]:
         """Raises LedgerUnavailable."""
         await self._ledger.run(self._check_database)
-        # As `watch` has found it: a Redis that hangs must not hold up a probe.
+        # As `watch` found it last: a Redis that hangs must not delay a probe.
         is_up = self._dependencies["redis"].is_up
         if is_up is None:
             is_up = (await self._redis())["status"] == HEALTHY
@@ -58,7 +58,7 @@ class Health:
         }
 
     async def watch(self) -> None:
-        """Keeps `dependency_up`, for ever."""
+        """Keeps the metric `dependency_up` current, for ever."""
         while True:
             await asyncio.gather(self._database(), self._redis())
             await asyncio.sleep(_WATCH_SECONDS)
@@ -68,11 +68,11 @@ class Health:
             self._database(), self._redis(), self._workers(caller), self._scheduler(), self._last_check(caller)
         )
         components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
-        # Without PostgreSQL nothing works; without the others less does.
+        # Without PostgreSQL nothing works; without another part, some of it.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
             status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
-        # What a check found some time ago is shown and says nothing about now.
+        # An earlier check's findings are shown, but are not the present state.
         shown = components if last_check is None else {**components, "last_check": last_check}
         return {"status": status, "components": shown}
 
@@ -97,7 +97,7 @@ class Health:
         started = time.perf_counter()
         try:
             await check()
-        except Exception as e:  # noqa: BLE001 - whatever it is, this part is not well
+        except Exception as e:  # noqa: BLE001 - any error means that this part is unhealthy
             self._dependencies[name].failed(e)
             status = UNHEALTHY
             reason = "not migrated" if isinstance(e, NotMigrated) else "does not answer"
@@ -153,7 +153,7 @@ class Health:
         }
 
     async def _last_check(self, caller: Caller) -> dict[str, Any] | None:
-        """What the newest `health.check` that was done has found; None where there is none to see."""
+        """The findings of the newest completed `health.check`; None where the caller can see none."""
         started = time.perf_counter()
         try:
             row = await self._ledger.run(fleet.last_check)

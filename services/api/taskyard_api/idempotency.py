@@ -32,11 +32,11 @@ def key_of(req: Request, body: bytes) -> IdempotencyKey | None:
     key = given.decode("latin-1").strip()
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise Invalid([Fault(HEADER, "Must be 1 to 255 printable ASCII characters.")])
-    told = hashlib.sha256()
+    fingerprint = hashlib.sha256()
     for part in (req.method.encode(), req.path.encode(), body):
-        told.update(len(part).to_bytes(8))
-        told.update(part)
-    return IdempotencyKey(req.context.caller.key_id, key, told.digest())
+        fingerprint.update(len(part).to_bytes(8))
+        fingerprint.update(part)
+    return IdempotencyKey(req.context.caller.key_id, key, fingerprint.digest())
 
 
 def replay(resp: falcon.asgi.Response, answer: StoredAnswer) -> None:
@@ -50,8 +50,8 @@ def replay(resp: falcon.asgi.Response, answer: StoredAnswer) -> None:
 
 
 async def answered_before(ledger: LedgerPool, key: IdempotencyKey | None, resp: falcon.asgi.Response) -> bool:
-    """Gives this very request its first answer again, if it had one; for requests that would now be refused, because
-    of the time that has passed or of what was changed since."""
+    """Answers a repeated request as the first time; False where it is not a repeat. For requests that would be refused
+    by now: time has passed, and settings may have changed."""
     if key is None:
         return False
     kept = await ledger.run(lambda conn: idempotency.first_answer(conn, key))
@@ -69,7 +69,7 @@ async def once(
 ) -> None:
     """Does `work`, which answers into `resp`, unless this key was answered before.
 
-    Raises KeyReused, AnswerPending, and what `work` raises; what was refused gives the key back.
+    Raises KeyReused, AnswerPending, and what `work` raises, which releases the key.
     """
     if key is None:
         await work()
@@ -78,7 +78,7 @@ async def once(
     if kept is not None:
         replay(resp, kept)
         return
-    async with _given_back_on_refusal(ledger, key):
+    async with _released_on_error(ledger, key):
         await work()
     headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
     answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
@@ -91,8 +91,8 @@ async def once_with_the_change(
     resp: falcon.asgi.Response,
     work: Callable[[Connection], Committed[StoredAnswer]],
 ) -> None:
-    """Like `once`, for work that is one transaction: the key is taken and the answer kept in that same transaction. A
-    repeat that comes meanwhile waits for it; nothing is done twice even where its commit's answer got lost.
+    """Like `once`, for work that is one transaction: the key is reserved and the answer stored in the same transaction.
+    A repeat that arrives meanwhile waits for it. Nothing is done twice, even where the answer to the commit got lost.
     """
 
     def change(conn: Connection) -> Committed[StoredAnswer]:
@@ -108,7 +108,7 @@ async def once_with_the_change(
 
 
 @asynccontextmanager
-async def _given_back_on_refusal(ledger: LedgerPool, key: IdempotencyKey) -> AsyncIterator[None]:
+async def _released_on_error(ledger: LedgerPool, key: IdempotencyKey) -> AsyncIterator[None]:
     try:
         yield
     except Exception:

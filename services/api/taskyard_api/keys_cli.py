@@ -1,4 +1,4 @@
-"""`taskyard-api keys`: made, listed, revoked."""
+"""`taskyard-api keys`: create, list, revoke, bootstrap."""
 
 from __future__ import annotations
 
@@ -89,15 +89,14 @@ def _insert(
         expires_at=expires_at,
     )
     if made is not None:
-        told = {"prefix": key.prefix, "scopes": scopes, "queues": queues, "expires_at": expires_at}
-        audit.record(conn, actor_here(), Action.KEY_CREATE, name, **told)
+        details = {"prefix": key.prefix, "scopes": scopes, "queues": queues, "expires_at": expires_at}
+        audit.record(conn, actor_here(), Action.KEY_CREATE, name, **details)
     return made is not None
 
 
 def _print_new(key: ApiKey, name: str, scopes: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        told = {"key": key.text, "name": name, "prefix": key.prefix, "scopes": list(scopes)}
-        print_json(told)
+        print_json({"key": key.text, "name": name, "prefix": key.prefix, "scopes": list(scopes)})
     else:
         typer.echo(key.text)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL from an event loop: synchronous verbs on a bounded pool of threads."""
+"""The ledger from an event loop: synchronous verbs on a bounded pool of threads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from taskyard.store.sqlstates import Meaning, meaning
 
 T = TypeVar("T")
 
-# How many calls may wait for a thread, per thread, at a millisecond or two each: what waits much longer would be
-# answered after its caller gave up.
+# How many calls may wait for each thread. At a millisecond or two a call, the callers of later ones would have given up
+# before they are answered.
 _WAITING_PER_THREAD = 256
 
 
 class NotMigrated(LedgerUnavailable):
-    """PostgreSQL answers and lacks the newest tables."""
+    """PostgreSQL answers but lacks the newest tables."""
 
 
 class LedgerPool:
@@ -42,8 +42,8 @@ class LedgerPool:
         self._under_way = 0
 
     async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
-        """`verb` on a connection whose every statement commits on its own. `admitted`: the caller was let in before and
-        has waited since; the thousands who wait for one end are not to be turned away when it comes."""
+        """`verb` on a connection whose every statement commits on its own. `admitted`: the request was accepted earlier
+        and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded."""
         return await self._call(ledger.run, verb, admitted=admitted)
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:

@@ -10,7 +10,7 @@ _MAX_BUCKETS = 10_000
 
 
 class RateLimit:
-    """`per_second` requests a second and key, with bursts of one second's worth; 0: none."""
+    """`per_second` requests per second and key, with bursts of one second's worth; 0: no limit."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_second

@@ -1,7 +1,7 @@
 """Live events: one Redis subscription for the whole process, fanned out to all clients that follow tasks.
 
 A client that follows a task costs an entry in a dictionary: no thread, no connection. Messages are a convenience and
-may get lost, so clients are only told that something happened, and read the ledger. One query looks for changes of all
+may get lost, so they only say that something happened: followers read the ledger. One query looks for changes of all
 followed tasks: once a second while Redis is away, every ten seconds otherwise.
 
 The process is subscribed while it has followers, and a little longer: receiving every change of a busy platform is
@@ -132,7 +132,7 @@ class Live:
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_after())]
 
     def close(self) -> None:
-        """Ends every stream and wait; the service is stopping."""
+        """Ends every stream and every wait, because the service stops."""
         self.closed = True
         for watch in self._all_watches():
             watch.close()
@@ -227,7 +227,7 @@ class Live:
             await asyncio.sleep(backoff.next())
 
     async def _read(self, pubsub: Any) -> None:
-        """Hands out messages until there has been no follower for a while."""
+        """Passes messages on, until there has been no follower for a while."""
         unanswered = False
         while self._count or time.monotonic() - self._last_left_at < _LINGER_SECONDS:
             message = await pubsub.get_message(timeout=_PING_SECONDS)
@@ -242,7 +242,7 @@ class Live:
                 self._tell(message["data"])
             elif message["type"] == "subscribe":
                 self._connected.set()
-                # What happened while nobody listened.
+                # Changes before the subscription are not sent.
                 await self._check()
 
     def _tell(self, data: bytes) -> None:

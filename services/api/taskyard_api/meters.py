@@ -13,8 +13,8 @@ RESULTS = ("accepted", "refused", "unavailable")
 
 
 class RequestMeters:
-    """What is counted of all requests. `routes` are the statuses by (method, template): their series exist from the
-    start, at 0."""
+    """Metrics of all requests. `routes` are the statuses by (method, template); their series exist from the start, at
+    0."""
 
     def __init__(
         self, metrics: Metrics, *, routes: Mapping[tuple[str, str], Collection[int]], scopes: Iterable[str]
@@ -53,8 +53,8 @@ class RequestMeters:
 
 
 class SubmitMeters:
-    """What is counted of submits. `usual_queues` are those of the task types, by name: the series of a type exist from
-    the start, at 0."""
+    """Metrics of submits. `usual_queues` are the queues of the task types by name; the series of a type exist from the
+    start, at 0."""
 
     def __init__(self, metrics: Metrics, *, usual_queues: Mapping[str, str], queues: Collection[str]) -> None:
         self._usual_queues = usual_queues

@@ -1,4 +1,4 @@
-"""The bodies and queries callers send. These models validate, and the OpenAPI document is written from them."""
+"""The bodies and queries that callers send. These models validate them and describe them in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def _rfc3339(value: object) -> object:
 
 
 def _id(value: object) -> object:
-    """With hyphens and nothing around it, as ids are shown."""
+    """Only the usual form with hyphens, as ids are shown."""
     if isinstance(value, str) and len(value) != 36:
         raise ValueError("must be the id of a task")
     return value
 
 
 def _in_utc(value: datetime) -> datetime:
-    """The same instant in UTC. The bounds leave room for offsets and for sums: PostgreSQL knows years that Python does
-    not, and a row with one of them could never be read again."""
+    """The same instant in UTC. PostgreSQL knows years that Python does not, and rows with such years could not be read;
+    the bounds leave room for offsets and sums."""
     if not 1970 <= value.year < 9000:
         raise ValueError("must lie in the years 1970 to 8999")
     return value.astimezone(UTC)
 
 
 def _number(value: object) -> object:
-    """3 and 3.0 are the same number in JSON; "3" and true are none."""
+    """3 and 3.0 are the same number in JSON; "3" and true are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("Input should be a valid integer")  # noqa: TRY004 - pydantic takes ValueError
     return value
@@ -68,13 +68,13 @@ ErrorCode = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Body(BaseModel):
-    """Unknown names are refused; no value is ever quoted in an error."""
+    """Unknown names are refused, and errors never quote a value."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, frozen=True)
 
 
 class UniqueBody(Body):
-    """At most one task of this type with `key`, while it waits or until its end."""
+    """At most one task of this type has `key`, while it waits or until it ends."""
 
     key: str = Field(min_length=1, max_length=200)
     hold: Literal["waiting", "active"] = Field(alias="while")
@@ -100,7 +100,7 @@ class SubmitBatch(Body):
 
 
 class DeadLettersFilter(Body):
-    """All conditions hold together; none: every dead letter."""
+    """All conditions have to hold; without any: every dead letter."""
 
     name: TaskName | None = None
     queue: QueueName | None = None
@@ -110,7 +110,7 @@ class DeadLettersFilter(Body):
 
 
 class DeadLettersBody(Body):
-    """Which dead letters: `ids`, or those that fit a `filter`."""
+    """The dead letters: `ids`, or those that match a `filter`."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["filter"]}]})
 
@@ -131,7 +131,7 @@ class ThumbnailBody(Body):
 
 
 class Query(BaseModel):
-    """Query parameters arrive as text: numbers are read from it."""
+    """Query parameters arrive as text, so numbers are read from text."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, allow_inf_nan=False)
 

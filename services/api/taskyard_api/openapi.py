@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, written from what the handlers declare and the models that validate."""
+"""The OpenAPI 3.1 document, made from the declarations of the handlers and from the models that validate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What each handler declares of itself: who may call it, what it takes, what it answers.
+"""What each handler declares: the scope that it needs, its input, its answers.
 
-The gate (gate.py) enforces what is declared here, and the OpenAPI document (openapi.py) is written from it, so the two
-cannot come apart.
+gate.py enforces the declarations and openapi.py publishes them, so the two always agree.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A successful answer: its model (None: no body, or bytes) and where it comes as something else than JSON."""
+    """A successful answer: its model (None: no body, or bytes), and its media type where that is not JSON."""
 
     description: str
     model: type[BaseModel] | None = None
@@ -47,7 +46,7 @@ class Operation:
 
     @property
     def problems(self) -> frozenset[int]:
-        """The statuses of its refusals: its own, and those that every call like it may give."""
+        """The statuses of its refusals: its own, and those of every call of its kind."""
         found = {*self.refusals, 400, 406, 422, 500, 503}
         if self.scope is not None:
             found |= {401, 403, 429}
@@ -65,7 +64,7 @@ class Operation:
 
     @property
     def media_types(self) -> frozenset[str]:
-        """The forms it may answer in, besides a problem document."""
+        """The media types of its answers, besides problem documents."""
         found = {a.media_type for a in self.answers.values()} | {a.also for a in self.answers.values() if a.also}
         return frozenset(found)
 
@@ -83,8 +82,8 @@ def operation(
     description: str = "",
     keyed: bool = False,
 ) -> Callable[[F], F]:
-    """Declares a handler. `refusals` are the statuses that are this call's own; those that every call may give
-    (401, 403, 406, ...) go without saying. `keyed`: it takes an Idempotency-Key."""
+    """Declares a handler. `refusals` are the statuses of this call alone; those of every call (401, 403, 406, ...) are
+    added. `keyed`: it takes an Idempotency-Key."""
 
     def declare(handler: F) -> F:
         handler.operation = Operation(  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Cursors: opaque to callers, the id of the last item to us."""
+"""Cursors: the id of the last item, opaque to callers."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def cursor_at(item_id: UUID) -> str:
 
 
 def next_cursor(rows: Sequence[Mapping[Any, Any]], limit: int) -> str | None:
-    """`rows` holds one more than the page where there is another page."""
+    """`rows` has one row more than `limit` where there is another page."""
     return cursor_at(rows[limit - 1]["id"]) if len(rows) > limit else None

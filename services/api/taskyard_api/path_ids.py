@@ -8,7 +8,7 @@ from taskyard.domain.errors import NotFound
 
 
 def id_in_path(text: str, missing: str) -> UUID:
-    """Raises NotFound, saying `missing`: what is no id names nothing."""
+    """Raises NotFound with the text `missing` where this is not an id."""
     try:
         if len(text) == 36:  # UUID() also reads braces, URNs and ids without hyphens
             return UUID(text)

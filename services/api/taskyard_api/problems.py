@@ -1,4 +1,4 @@
-"""Errors as HTTP: the only place that maps one to the other. Every refusal is an RFC 9457 problem document."""
+"""Maps errors to HTTP statuses; the only place that does. Every refusal is an RFC 9457 problem document."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ _STATUS: dict[type[Refused], int] = {
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What the caller is told of an error; anything unforeseen is a 500 that says nothing but its request id."""
+    """The problem document of an error. An unexpected error is a 500 that shows its request id only."""
     match error:
         case falcon.HTTPError():
             return _of_falcon(error)
@@ -175,7 +175,7 @@ def _of_falcon(error: falcon.HTTPError) -> Problem:
 
 
 async def answer(req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
-    """Falcon's handler of every error."""
+    """Falcon's handler for all errors."""
     problem = problem_of(error)
     if problem.status == 500:
         log.error("request_failed", method=req.method, path=req.path, exc_info=error)

@@ -1,4 +1,4 @@
-"""How every command of `taskyard-api` begins."""
+"""What all commands of `taskyard-api` share."""
 
 from __future__ import annotations
 

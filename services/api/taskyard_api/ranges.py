@@ -10,15 +10,15 @@ _ONE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
 def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte, or None where all is wanted: what cannot be read, or is several ranges, is ignored, as the
-    RFC has it.
+    """The first and last byte, or None for the whole. As the RFC says, a malformed header and several ranges are
+    ignored.
 
     Raises RangeNotSatisfiable.
     """
     match = _ONE.fullmatch(header.strip()) if header else None
     if match is None or not (match[1] or match[2]):
         return None
-    if not match[1]:  # the last so many bytes
+    if not match[1]:  # the last n bytes
         length = int(match[2])
         if length == 0 or size == 0:
             raise RangeNotSatisfiable(size)

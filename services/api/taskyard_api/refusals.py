@@ -1,4 +1,4 @@
-"""What the HTTP side says no to, beyond the refusals of the domain; problems.py turns all of them into answers."""
+"""The refusals of the HTTP layer, beside those of the domain. problems.py turns both into answers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from taskyard.domain.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `pointer` (RFC 6901) leads into the body; `?name` is a query parameter, and a header
-    goes by its name."""
+    """One error in a request. `pointer` is a JSON pointer (RFC 6901) into the body, `?name` for a query parameter, or
+    the name of a header."""
 
     pointer: str
     message: str
@@ -19,13 +19,13 @@ class Fault:
 
 
 class Malformed(Refused):
-    """Not HTTP or JSON as it should be: there are no fields to speak of."""
+    """The request is not valid HTTP or JSON, so there are no fields to point at."""
 
     code = "malformed_request"
 
 
 class Invalid(Refused):
-    """The request is well-formed and says something that cannot be."""
+    """The request is well-formed, but has invalid values."""
 
     code = "invalid_request"
 
@@ -38,7 +38,7 @@ class Invalid(Refused):
 
 
 class Unauthenticated(Refused):
-    """No key, or one that is not good (any more): `code` says which in general terms."""
+    """No key, or one that is not valid (any more); `code` says which."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

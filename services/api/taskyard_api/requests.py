@@ -1,4 +1,4 @@
-"""The request as this service sees it: its ids, its caller, its body read with a limit."""
+"""The request: its ids, its caller, its body read within a limit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 
 
 class RequestContext:
-    """What belongs to one request. `caller` is set once the key was checked; `address` of calls that change what is
-    there already.
+    """What belongs to one request. `caller` is set once the key has been checked, `address` in calls that the audit log
+    may record.
     """
 
     __slots__ = ("address", "caller", "request_id", "started", "traceparent")
@@ -45,7 +45,7 @@ class Request(falcon.asgi.Request):
         self._first = first_event
 
     def identify(self) -> None:
-        """Takes or makes the request id and the trace."""
+        """Takes the request id and the trace from the headers, or makes them."""
         context, headers = self.context, self._asgi_headers
         context.started = time.perf_counter()
         given = headers.get(b"x-request-id")
@@ -69,7 +69,7 @@ class Request(falcon.asgi.Request):
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises TooLarge beyond `limit` bytes, Malformed where it ends too early."""
         event = self._first
-        if event is not None and not event.get("more_body"):  # in one piece, as nearly always
+        if event is not None and not event.get("more_body"):  # in one piece, as almost always
             whole: bytes = event.get("body", b"")
             if len(whole) > limit:
                 raise TooLarge(limit)
@@ -78,7 +78,7 @@ class Request(falcon.asgi.Request):
         return b"".join([chunk async for chunk in self.chunks(limit)])
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The body piece by piece, counted while it is read: Content-Length may lie, and may be missing."""
+        """The body in pieces, counted while it is read: Content-Length may be wrong or missing."""
         declared = self.content_length
         if declared is not None and declared > limit:
             raise TooLarge(limit)
@@ -98,7 +98,7 @@ class Request(falcon.asgi.Request):
         self._check_length(read)
 
     async def disconnected(self) -> None:
-        """Returns when the client has gone; the body must have been read."""
+        """Returns when the client has disconnected; the body must have been read before."""
         while (await self._events())["type"] != "http.disconnect":
             pass
 
@@ -112,13 +112,13 @@ Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 
 def trusted_networks(addresses: Sequence[str]) -> Networks:
-    """Raises ValueError naming what is neither an address nor a network."""
+    """Raises ValueError that names the text which is neither an address nor a network."""
     return [ipaddress.ip_network(address, strict=False) for address in addresses]
 
 
 def client_address(req: falcon.asgi.Request, trusted: Networks) -> str:
-    """Who sent the request. `X-Forwarded-For` is believed only as far as addresses that are trusted wrote it: from
-    the right, past every trusted one."""
+    """The client's address. `X-Forwarded-For` is read from the right, past every trusted address: only what trusted
+    proxies wrote is believed."""
     client = req.scope.get("client")
     address = client[0] if client else ""
     hops = [hop.strip() for hop in (req.get_header("X-Forwarded-For") or "").split(",") if hop.strip()]

@@ -12,15 +12,15 @@ import uvicorn
 from .bounds import BoundedProtocol
 from .live import MAX_WATCHES, Live
 
-# Above the idle time of the usual load balancers (60 s), so that they, not we, close a connection.
+# Above the usual idle time of load balancers (60 s), so that they close idle connections first.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
-# Beyond it the answer is 503: room for all who may follow events, and for those who ask.
+# Beyond it the answer is 503. Room for all followers of events and for other requests.
 MAX_CONNECTIONS = MAX_WATCHES + 2000
 
 
 class Server(uvicorn.Server):
-    """Ends live streams and waits first: otherwise their connections would hold up a graceful stop."""
+    """Ends live streams and waits first: their connections would delay a graceful stop."""
 
     def __init__(self, config: uvicorn.Config, live: Live) -> None:
         super().__init__(config)
@@ -42,7 +42,7 @@ def config(app: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=True,
-        # Who sent a request is read in requests.py, from addresses that are trusted.
+        # requests.py reads the client's address from what trusted proxies sent.
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -51,17 +51,17 @@ def config(app: Any) -> uvicorn.Config:
 
 
 def serve(app: Any, live: Live, listener: socket.socket) -> bool:
-    """Serves until SIGTERM or SIGINT: accepts no more, answers what is in flight, writes and publishes what
-    waits. Returns whether it had started."""
+    """Serves until SIGTERM or SIGINT; then answers the requests in flight, and writes and publishes the waiting tasks.
+    Returns whether it had started."""
     server = Server(config(app), live)
 
-    def told(number: int, _frame: FrameType | None) -> None:
-        # uvicorn raises the signal once more when it is done: who stopped as told ends with 0, not by it.
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # uvicorn raises the signal again when it is done; a clean stop ends with 0 instead.
         if not server.started:
             raise SystemExit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
+        signal.signal(number, stop)
     server.run(sockets=[listener])
     return server.started
 

@@ -20,6 +20,7 @@ from .collector import MAX_FLIGHTS, Collector
 from .meters import SubmitMeters
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
+_COLLECTORS = ("plain", "keyed")
 
 
 class Submission:
@@ -32,7 +33,7 @@ class Submission:
         self._dispatcher = dispatcher
         self._meters = meters
         # Their own threads, one for each flight: a flood of slow reads must not keep submits waiting.
-        self._threads = ThreadPoolExecutor(len(("plain", "keyed")) * MAX_FLIGHTS, thread_name_prefix="collector")
+        self._threads = ThreadPoolExecutor(len(_COLLECTORS) * MAX_FLIGHTS, thread_name_prefix="collector")
         self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
             self._write_plain, self._threads, name="plain"
         )

@@ -1,6 +1,6 @@
-"""Failures in the reader's language: chosen by Accept-Language when a task is read, for the ledger holds English.
+"""Failures in the reader's language. The ledger holds English; Accept-Language chooses the language at each read.
 
-The catalogues (locale/*.po, gettext's format) are read once at the start: there is nothing to compile.
+The catalogues (locale/*.po, gettext's format) are read once, at the start; they need no compilation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po
 from taskyard.domain.explanations import EXPLANATIONS, values_in
 
 ENGLISH = "en"
-# For the declarations of the calls that answer with words of ours.
+# For the declarations of calls whose answers are translated.
 READERS_LANGUAGE = {"Accept-Language": "For the messages of failures: en, de, fr, hu."}
 LANGUAGE = ("Content-Language", "Vary")
 _LOCALE = Path(__file__).parent / "locale"
@@ -24,14 +24,14 @@ _LOCALE = Path(__file__).parent / "locale"
 
 @dataclass(slots=True)
 class Words:
-    """The words of one answer."""
+    """The language of one answer."""
 
     language: str = ENGLISH
     texts: Mapping[str, str] = field(default_factory=dict)
     used: bool = False
 
     def failure(self, error: dict[str, Any]) -> dict[str, Any]:
-        """A failure as it is stored, with its message in this language where the message is ours."""
+        """A stored failure, with its message translated where it is one of the platform's."""
         code, message = error.get("code"), error.get("message")
         if not isinstance(code, str) or not isinstance(message, str):
             return error
@@ -46,7 +46,7 @@ class Words:
         return {**error, "message": template.format(**own)}
 
     def tell(self, resp: falcon.asgi.Response) -> None:
-        """Sets Vary, and Content-Language where the answer holds words of ours."""
+        """Sets Vary, and Content-Language where the answer has a translated message."""
         resp.append_header("Vary", "Accept-Language")
         if self.used:
             resp.set_header("Content-Language", self.language)
@@ -63,7 +63,7 @@ class Translations:
 
 
 def read_catalogues() -> dict[str, dict[str, str]]:
-    """Language -> English text -> translation, of every catalogue there is."""
+    """All catalogues: language -> English text -> translation."""
     found = {}
     for path in sorted(_LOCALE.glob("*.po")):
         with path.open("rb") as file:
@@ -73,8 +73,8 @@ def read_catalogues() -> dict[str, dict[str, str]]:
 
 
 def preferred_language(header: str | None, available: Collection[str]) -> str:
-    """Of the languages that are there the one a reader likes best (RFC 9110, 12.5.4): `de` for `de-AT`. English where
-    there is none, and for what cannot be read."""
+    """The available language that the reader prefers (RFC 9110, 12.5.4): `de` for `de-AT`. English where none matches
+    or the header is malformed."""
     liked: list[tuple[float, str]] = []
     for part in (header or "").split(","):
         tag, _, parameter = part.partition(";")
@@ -84,7 +84,7 @@ def preferred_language(header: str | None, available: Collection[str]) -> str:
             liked.append((quality, language))
     if not liked:
         return ENGLISH
-    _, best = max(liked, key=lambda item: item[0])  # of equals the first
+    _, best = max(liked, key=lambda item: item[0])  # the first of equals
     return ENGLISH if best == "*" else best
 
 

@@ -1,4 +1,4 @@
-"""Files: received, named, sent. Names are labels for people; where bytes are kept is the storage's own affair."""
+"""Files: received, named, sent. Names are labels for people; the storage chooses where bytes are kept."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _CHUNK = 1024 * 1024
 # The parts of a form around the file: headers, boundaries, small fields.
 _FORM_ROOM = 64 * 1024
 _DEFAULT_TYPE = "application/octet-stream"
-# They turn text around: a name that shows as `exe.jpg` and is something else.
+# They reverse the direction of text: a name could look like `x.jpg` and be something else.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A complete file, durable, that no item names yet."""
+    """A complete, durable file that belongs to no item yet."""
 
     name: str
     content_type: str
@@ -59,7 +59,7 @@ class Files:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="storage")
 
     async def receive(self, req: Request) -> Received:
-        """The file of this request, streamed into the storage.
+        """Streams the file of this request into the storage.
 
         Raises Invalid for its name, TooLarge, Malformed, StorageUnavailable.
         """
@@ -119,7 +119,7 @@ class Files:
             await asyncio.shield(self._run(lambda: manager.__exit__(None, None, None)))
 
     async def keep(self, received: Received, *, submitted_by: str) -> TreeItem:
-        """Makes the item; without one the bytes are discarded."""
+        """Makes the item; where that fails, the bytes are discarded."""
         item = TreeItem(
             id=new_id(),
             name=received.name,
@@ -157,8 +157,8 @@ class Files:
         def change(conn: Connection) -> list[TreeItem]:
             gone = tree_items.delete(conn, [item_id])
             for item in gone:
-                told = {"name": item.name, "size": item.size, "sha256": item.sha256}
-                audit.record(conn, actor, Action.TREE_ITEM_DELETE, item_id, **told)
+                details = {"name": item.name, "size": item.size, "sha256": item.sha256}
+                audit.record(conn, actor, Action.TREE_ITEM_DELETE, item_id, **details)
             return gone
 
         gone = await self.ledger.run_transaction(change)
@@ -175,7 +175,7 @@ class Files:
             raise NotFound("The content of this item is gone.") from None
 
     async def pieces(self, req: Request, file: BinaryIO, length: int) -> AsyncIterator[bytes]:
-        """`length` bytes of the file, until the client leaves."""
+        """`length` bytes of the file, or fewer where the client disconnects."""
         leaving = asyncio.create_task(req.disconnected())
         try:
             while length > 0 and not leaving.done():
@@ -206,7 +206,7 @@ def _header_name(given: bytes | None) -> str:
 
 
 def checked_name(name: str, where: str) -> str:
-    """A file's name as it is kept. Raises Invalid for what would be a path, or no text, somewhere."""
+    """The name to store. Raises Invalid for names that could be a path, or not text, on some system."""
 
     def refuse(message: str) -> Invalid:
         return Invalid([Fault(where, message)])

@@ -1,4 +1,4 @@
-"""Rows as the JSON callers see."""
+"""Rows as JSON for callers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPTIONS = orjson.OPT_UTC_Z
 
 
 def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | None = None) -> None:
-    """`words`: those of the value, where it holds any that depend on the reader's language."""
+    """`words`: the language of the value, where it depends on the reader's."""
     if words is not None:
         words.tell(resp)
     resp.status = status
@@ -36,7 +36,7 @@ class TaskViews:
         self._support_url = support_url
 
     def of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
-        """A task as `store.reads` gives it."""
+        """A task as `store.reads` returns it."""
         return {
             "id": row["id"],
             "name": row["name"],
@@ -72,7 +72,7 @@ class TaskViews:
         }
 
     def of_new(self, new: NewTask, written: SubmittedTask) -> dict[str, Any]:
-        """A task that was just committed, without reading it again."""
+        """A task that has just been committed, without reading it."""
         return {
             "id": new.id,
             "name": new.name,
@@ -128,7 +128,7 @@ def progress(row: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def percent(current: float, total: float | None) -> float | None:
-    """0 to 100 with one decimal; None where the end is not known."""
+    """0 to 100 with one decimal; None where the total is not known."""
     if not total or total < 0:
         return None
     return _whole(round(min(100.0, max(0.0, current / total * 100)), 1))

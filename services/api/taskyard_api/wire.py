@@ -1,7 +1,7 @@
-"""The connection below uvicorn: one write an answer.
+"""The connection below uvicorn: one write for each answer.
 
-uvicorn writes head and body apart, and each write is a system call; together they were a fifth of what an accepted
-task costs the API. What is written in one turn of the loop leaves in one piece here.
+uvicorn writes head and body separately, and each write is a system call; together they were a fifth of what an accepted
+task costs the API. Here, everything written in one turn of the event loop is sent in one piece.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class _Corked:
-    """A transport that keeps what is written until the loop's next turn; everything else is the transport's own."""
+    """A transport that buffers writes until the next turn of the event loop."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

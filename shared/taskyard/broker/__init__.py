@@ -1,3 +1,1 @@
-"""The transport: Dramatiq's queues in Redis, wake-ups, live events. Everything in here may be lost at any
-time.
-"""
+"""The transport: Dramatiq's queues in Redis, wake-ups, live events. All of it may be lost at any time."""

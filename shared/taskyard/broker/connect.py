@@ -1,7 +1,7 @@
-"""Clients of Redis, every one with time-outs and a bounded pool.
+"""Clients of Redis, all with time-outs and bounded pools.
 
-An address is one server's (`redis://`, `unix://`, `rediss://` with TLS), or that of Sentinels which know the server
-(`redis+sentinel://`, `rediss+sentinel://`: addresses.py). Files for TLS are in its query, as redis-py takes them;
+An address names one server (`redis://`, `unix://`, `rediss://` with TLS), or the Sentinels that know it
+(`redis+sentinel://`, `rediss+sentinel://`: addresses.py). Its query holds the TLS files under redis-py's names;
 `Settings` puts them there.
 """
 
@@ -22,10 +22,10 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ..addresses import SentinelURL, parse_sentinel_url
 
-# Of whoever publishes: what waits for a slow Redis is only the announcement, and the relay makes up for it.
+# Publishers give up soon: only the announcement is late then, and the relay makes up for it.
 PUBLISH_TIMEOUT = timedelta(milliseconds=500)
 _SENTINEL_TIMEOUT_SECONDS = 0.5
-# Without types in redis-py.
+# redis-py has no types for these.
 _SENTINEL: Any = Sentinel
 _ASYNC_SENTINEL: Any = AsyncSentinel
 _parse_url: Any = parse_url
@@ -38,9 +38,9 @@ def make_redis(
     connect_timeout: timedelta = timedelta(seconds=2),
     max_connections: int = 50,
 ) -> redis.Redis:
-    """A client that fails fast: retrying is for the loops that use it, which know what they may repeat.
+    """A client that fails fast. The loops that use it retry, because they know what may be repeated.
 
-    `health_check_interval` makes it notice a connection that a firewall dropped silently.
+    `health_check_interval` detects connections that a firewall dropped silently.
     """
     options: dict[str, Any] = {
         "socket_timeout": socket_timeout.total_seconds(),
@@ -63,7 +63,7 @@ def make_redis(
 
 
 def make_async_redis(url: str, *, max_connections: int) -> redis.asyncio.Redis:
-    """For the event loop of the API, which only listens and pings."""
+    """A client for the event loop of the API, which only listens and pings."""
     options: dict[str, Any] = {
         "socket_connect_timeout": 2,
         "socket_timeout": 10,
@@ -82,15 +82,15 @@ def make_async_redis(url: str, *, max_connections: int) -> redis.asyncio.Redis:
 
 
 class _FreshConnection(redis.Connection):
-    """Ends itself where the server says that it is a replica: after a failover behind one name or address, the next
-    connection reaches the new master."""
+    """Closes itself where the server has become a replica: after a failover behind one name, the next connection
+    reaches the new master."""
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().read_response(*args, **kwargs)
         except redis.ReadOnlyError as e:
             self.disconnect()  # type: ignore[no-untyped-call]
-            # As redis-py's own for Sentinels: a pipeline must not go on reading.
+            # As redis-py does for Sentinels: a pipeline must stop reading.
             raise redis.ConnectionError(f"the server is a replica: {e}") from e
 
 
@@ -99,7 +99,7 @@ class _FreshSSLConnection(_FreshConnection, redis.SSLConnection):
 
 
 class _SentinelPool(SentinelConnectionPool):
-    """Leaves no connections to Sentinels behind when its client is closed."""
+    """Closes its connections to the Sentinels together with its client."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         super().disconnect(inuse_connections)
@@ -117,7 +117,7 @@ class _AsyncSentinelPool(AsyncSentinelPool):
 
 
 def _split(where: SentinelURL) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What connections to servers and to Sentinels are made with."""
+    """The options of connections to servers, and of those to Sentinels."""
     server: dict[str, Any] = _parse_url(where.server_url)
     sentinel: dict[str, Any] = {
         "socket_timeout": _SENTINEL_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""The one message of the platform: a task id."""
+"""The only message of the platform: a task id."""
 
 from __future__ import annotations
 
@@ -28,10 +28,7 @@ def message_for(publication: Publication) -> Message[None]:
 
 
 def encoded(publication: Publication, message_id: str, timestamp_ms: int) -> bytes:
-    """The bytes of `message_for`, at a tenth of the price; `message_id` is the publication's.
-
-    Every submit waits for a share of this.
-    """
+    """The bytes of `message_for`, ten times faster, because submits wait for it. `message_id` is the publication's."""
     return orjson.dumps(
         {
             "queue_name": publication.queue,
@@ -48,7 +45,7 @@ def encoded(publication: Publication, message_id: str, timestamp_ms: int) -> byt
 def decode(payload: bytes) -> tuple[UUID, str]:
     """The task id and the Redis id of an encoded message.
 
-    Reads the JSON of Dramatiq's encoder directly, because every task passes here. Raises ValueError.
+    Parses the JSON of Dramatiq's encoder directly, for speed: every task passes here. Raises ValueError.
     """
     try:
         fields = orjson.loads(payload)

@@ -38,8 +38,8 @@ class Names:
 
     @property
     def epoch(self) -> str:
-        """Set by the leader and never deleted: when it is gone, Redis has lost everything. Its value is the run id of
-        the server for which the ledger was compared last."""
+        """The leader sets it and never deletes it: where it is missing, Redis has lost everything. Its value is the run
+        id of the server that was last compared with the ledger."""
         return f"{self.namespace}:epoch"
 
     @property
@@ -49,5 +49,5 @@ class Names:
 
     @property
     def control(self) -> str:
-        """The channel on which workers are told things (pause, resume, cancel)."""
+        """The channel of commands to workers: pause, resume, cancel."""
         return f"{self.namespace}:control"

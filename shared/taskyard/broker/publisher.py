@@ -17,14 +17,16 @@ from .connect import PUBLISH_TIMEOUT, make_redis
 from .messages import encoded
 from .names import Names
 
-# Enough tokens to wake every idle child of a large fleet; more would only be leftovers that wake for nothing.
+# Enough tokens to wake every idle child of a large fleet. More would be left over, and wake children for nothing.
 WAKE_TOKENS = 64
 
 
 class Publisher:
-    """Writes what Dramatiq's own `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test
-    holds the two together), for many messages at once, all or nothing: a payload whose id was lost, in a
-    connection that was cut or a log that ends in the middle, would look like a message that waits.
+    """Writes what Dramatiq's `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test compares the two),
+    for many messages at once.
+
+    All or nothing: a payload without its id, after a broken connection or from a truncated append-only file, would look
+    like a waiting message.
     """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
@@ -39,12 +41,12 @@ class Publisher:
         wake_scheduler: bool = False,
         cancels: Sequence[UUID] = (),
     ) -> int:
-        """Announces the tasks and tells the changes; returns how many messages were sent.
+        """Announces the tasks and publishes the changes; returns how many messages were sent. Idempotent.
 
-        `wake_scheduler`: something became due at a later time, which the scheduler may not have reckoned
-        with. `cancels`: running tasks whose workers should look for a request to cancel them now.
+        `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
+        `cancels`: running tasks whose workers should look for a cancellation request now.
 
-        Harmless when repeated. Raises BrokerUnavailable.
+        Raises BrokerUnavailable.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
@@ -76,11 +78,11 @@ class Publisher:
 
 
 def make_publisher(url: str, names: Names) -> Publisher:
-    """With a client of its own, that gives up soon: Redis slow is not Redis down."""
+    """A publisher with its own client, which gives up soon: a slow Redis must not hold up its callers."""
     client = make_redis(url, socket_timeout=PUBLISH_TIMEOUT, connect_timeout=PUBLISH_TIMEOUT, max_connections=4)
     return Publisher(client, names)
 
 
 def encode_changes(changes: Sequence[Change]) -> bytes:
-    """The changes as the one message of the live channel: a JSON array of objects with the fields of `Change`."""
+    """The message of the live channel: a JSON array of objects with the fields of `Change`."""
     return orjson.dumps(changes)

@@ -1,4 +1,4 @@
-"""Mail addresses and one-line texts, as parameters: what they hold can never become a header of its own."""
+"""Mail addresses and one-line texts as parameters. None of them can inject a header into a mail."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-# RFC 5322 dot-atom, with letters beyond ASCII by RFC 6531. Quoted local parts and address literals are
-# refused: hardly anybody has one, and they are the usual way to smuggle something in.
+# RFC 5322 dot-atom, with letters beyond ASCII by RFC 6531. Quoted local parts and address literals are refused: they
+# are rare, and the usual vehicle of injections.
 _ATOM = r"[^\W_]|[!#$%&'*+/=?^_`{|}~-]"
 _LOCAL = re.compile(rf"(?:{_ATOM})+(?:\.(?:{_ATOM})+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _MAX_LOCAL_BYTES = 64
 _MAX_ADDRESS_BYTES = 254
-# Controls, line and paragraph separators, lone surrogates: `str.splitlines` cuts at most of them, and so
-# might a mail server.
+# Controls, line and paragraph separators, lone surrogates: `str.splitlines` splits at most of them, and a mail server
+# might do so, too.
 _NOT_IN_A_LINE = {"Cc", "Zl", "Zp", "Cs"}
 
 
@@ -25,7 +25,7 @@ def checked_address(text: str) -> str:
     local, at, domain = text.rpartition("@")
     if not at:
         raise ValueError("not a mail address: it has no @")
-    # `=?` begins an encoded word (RFC 2047): whoever decodes one here may find a line feed in it.
+    # `=?` begins an encoded word (RFC 2047), which may decode to a line feed.
     if not _LOCAL.fullmatch(local) or "=?" in local or len(local.encode()) > _MAX_LOCAL_BYTES:
         raise ValueError("not a mail address: the part before the @ is not valid")
     try:
@@ -42,7 +42,7 @@ def checked_address(text: str) -> str:
 
 
 def checked_line(text: str) -> str:
-    """The text, where it is one line with something to see in it. Raises ValueError."""
+    """The text, where it is one line with visible characters. Raises ValueError."""
     if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text):
         raise ValueError("must be one line without control characters")
     if not text.strip():

@@ -1,4 +1,4 @@
-"""For drills and benchmarks: known only where TASKYARD_DIAGNOSTICS is set."""
+"""Task types for drills and benchmarks, known only where TASKYARD_DIAGNOSTICS is set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 from ..domain.retry import RetryPolicy
 from .types import Params, Result, TaskType
 
-# Drills wait for the attempts that follow, so these come fast.
+# Drills wait for their retries, so these come soon.
 _QUICK = RetryPolicy(
     retries=5,
     first_delay=timedelta(milliseconds=200),

@@ -1,4 +1,4 @@
-"""Mail: one message of the caller's own, and messages out of templates."""
+"""Mail: messages written by the caller, and messages made from templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..domain.retry import RetryPolicy
 from .addresses import EmailAddress, OneLine
 from .types import Params, Result, TaskType
 
-# Five more tries within some half an hour: a mail server that greylists lets a message pass after minutes.
+# Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
 MAIL_RETRY = RetryPolicy(retries=5)
 _MAX_BODY = 200_000
 
@@ -37,7 +37,7 @@ class SendParams(Params):
 
 
 class Sent(Result):
-    """The mail server took the message over. `message_id` is the same for every attempt of a task."""
+    """The mail server accepted the message. `message_id` is the same in all attempts of a task."""
 
     status: Literal["sent"] = "sent"
     recipient: str

@@ -36,9 +36,9 @@ class ProcessLargeFileParams(Params):
 
 
 class ProcessLargeFileResult(Result):
-    """Lines end with a line feed; a last line without one counts too.
+    """Lines end with a line feed; a last line without one counts, too.
 
-    So `wc -l`, which counts line feeds, says `processed_lines`, or one less where `last_line_unterminated`.
+    `wc -l` counts line feeds: it shows `processed_lines`, or one less where `last_line_unterminated`.
     """
 
     processed_lines: int

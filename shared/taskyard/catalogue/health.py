@@ -1,4 +1,4 @@
-"""The health check as a task: it shows that work is done, and not only that ports answer."""
+"""The health check as a task: it shows that tasks run, not only that ports answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .types import Params, Result, TaskType
 
 
 class CheckParams(Params):
-    """It takes none."""
+    """None."""
 
 
 class Check(Result):
@@ -31,7 +31,7 @@ class CheckResult(Result):
 
 CHECK = TaskType(
     name="health.check",
-    description="Asks everything the platform leans on whether it answers, and how fast.",
+    description="Checks that everything the platform depends on answers, and how fast.",
     params=CheckParams,
     result=CheckResult,
     queue="high_priority",

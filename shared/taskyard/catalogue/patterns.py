@@ -1,8 +1,8 @@
-"""Regular expressions in linear time, for patterns and lines that strangers send.
+"""Regular expressions in linear time, for untrusted patterns and lines.
 
-`re` tries one way after the other: `(a+)+$` on thirty letters keeps it busy for minutes, inside C code that
-holds the GIL. RE2 (https://github.com/google/re2/wiki/Syntax) follows all ways at once; what cannot be had in
-linear time it refuses: backreferences and lookaround.
+`re` backtracks: `(a+)+$` on thirty letters keeps it busy for minutes, in C code that holds the GIL. RE2
+(https://github.com/google/re2/wiki/Syntax) runs in linear time, and refuses what would not: backreferences and
+lookaround.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import re2
 
 MAX_LENGTH = 300
-# For one compiled pattern and what it remembers while it matches; beyond it RE2 only becomes slower.
+# For one compiled pattern and its caches; beyond this size, RE2 only becomes slower.
 _MAX_BYTES = 4 * 1024**2
 
 
 class PatternRefused(ValueError):
-    """The pattern is not a regular expression, or none that can be matched safely; the message says why."""
+    """The pattern is not a regular expression, or not one that can be matched safely; the message says why."""
 
 
 class Pattern:
@@ -33,7 +33,7 @@ class Pattern:
         except UnicodeEncodeError:
             raise PatternRefused("the pattern is not text that UTF-8 can hold") from None
         finally:
-            # It would keep the last 128 patterns, whoever sent them.
+            # The cache would keep the last 128 patterns of untrusted callers.
             re2.purge()
 
     def search(self, line: bytes) -> bool:

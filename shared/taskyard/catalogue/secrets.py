@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class SecretsUnreadable(Exception):
-    """No key, or none of the keys opens the value."""
+    """There is no key, or no key decrypts the value."""
 
 
 class Cipher:
-    """Encrypts with the first key, decrypts with any. Without keys it refuses both."""
+    """Encrypts with the first key, decrypts with any of them. Without keys, it does neither."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        # Imported late: a supervisor knows the task types too and never opens a secret.
+        # Imported late: a supervisor loads the task types, too, and never decrypts a secret.
         from cryptography.fernet import Fernet, MultiFernet
 
         try:
@@ -61,7 +61,7 @@ class Cipher:
 
 
 class Secret(Generic[T]):
-    """A value that shows as `***` wherever it is printed or serialised; `reveal()` gives it to the task."""
+    """A value that prints and serialises as `***`; a task calls `reveal()`."""
 
     __slots__ = ("_value",)
 
@@ -95,7 +95,7 @@ class Secret(Generic[T]):
 
         def sealed(value: Secret[Any], info: core_schema.SerializationInfo) -> Any:
             if not info.mode_is_json():
-                return value  # in Python it stays what it is, and shows as *** by itself
+                return value  # in Python mode it stays a Secret, which prints as ***
             cipher = (info.context or {}).get("cipher")
             return MASK if cipher is None else cipher.seal(value.reveal())
 
@@ -118,7 +118,7 @@ def is_sealed(value: Any) -> bool:
 
 
 def masked(value: Any) -> Any:
-    """A stored JSON value as people may see it."""
+    """A stored JSON value with its secrets shown as `***`."""
     if is_sealed(value):
         return MASK
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def masked(value: Any) -> Any:
 
 
 def revealed(model: BaseModel) -> Iterator[str]:
-    """The secret texts in a parameters model, so that they can be struck out of logs and errors."""
+    """The secret texts in a parameters model, to be removed from logs and errors."""
     for name in type(model).model_fields:
         yield from _texts(getattr(model, name))
 

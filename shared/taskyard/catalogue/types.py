@@ -1,4 +1,4 @@
-"""TaskType: what a task type is; Catalogue: all that this installation knows."""
+"""TaskType, and the Catalogue of all types of this installation."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .secrets import Cipher, Secret, SecretsUnreadable
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
-# In UTF-8: so much has a place in the memory that a worker's processes share.
+# In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
 
 
 class Params(BaseModel):
-    """The root of parameter models: unknown names are refused, and a submit is strict: "1" and true are no numbers."""
+    """The base of parameter models. Unknown names are refused, and submits are strict: "1" and true are not numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Result(BaseModel):
-    """The root of result models."""
+    """The base of result models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -42,9 +42,7 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskType(Generic[P, R]):
-    """A task type. `name` is `domain.verb`, of at most 128 bytes; the description is what people read at
-    GET /task-types.
-    """
+    """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description."""
 
     name: str
     description: str
@@ -62,7 +60,7 @@ class TaskType(Generic[P, R]):
 
         Raises pydantic.ValidationError, and SecretsUnreadable where a secret cannot be encrypted.
         """
-        # As JSON: Pydantic's strictness for it takes ids and times out of text, and nothing else.
+        # As JSON: there, Pydantic's strict mode still accepts ids and times as text, and nothing else.
         text = to_json(params, inf_nan_mode="constants", fallback=_plain)
         model = self.params.model_validate_json(text, strict=True)
         try:
@@ -82,7 +80,7 @@ class TaskType(Generic[P, R]):
 
 
 def _plain(value: Any) -> Any:
-    """A secret on its way from a task to its child; it is encrypted again before it is stored."""
+    """A secret that a task passes to a task that it submits; it is encrypted again before it is stored."""
     if isinstance(value, Secret):
         return value.reveal()
     raise TypeError(f"{type(value).__name__} cannot be a parameter")
@@ -147,15 +145,14 @@ BUILTIN_MODULES = (
 
 
 def load(modules: Iterable[str] = (), *, diagnostics: bool = False) -> Catalogue:
-    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` only on
-    demand.
+    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` where asked for.
 
-    Raises ImportError naming the module that could not be imported.
+    Raises ImportError that names the module.
     """
     found = [t for name in (*BUILTIN_MODULES, *modules) for t in declared_in(importlib.import_module(name))]
     return Catalogue(t for t in found if diagnostics or not t.diagnostic)
 
 
 def declared_in(module: ModuleType) -> list[TaskType[Any, Any]]:
-    """The task types a module declares: its module-level `TaskType`s."""
+    """The task types that a module declares: its module-level `TaskType`s."""
     return [value for value in vars(module).values() if isinstance(value, TaskType)]

@@ -1,1 +1,1 @@
-"""What a task is and may become. Pure: no I/O, no framework."""
+"""Tasks, their states and rules. Pure: no I/O, no framework."""

@@ -1,4 +1,4 @@
-"""The form of an API key: `ty_`, 8 characters to find it by, and 256 random bits."""
+"""The form of an API key: `ty_`, a prefix of 8 characters to look it up by, and 256 random bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A whole key: `text` is shown once, only `digest` is kept."""
+    """A whole key: `text` is shown once; only `digest` is stored."""
 
     text: str
     prefix: str
@@ -35,11 +35,11 @@ def read_key(text: str) -> ApiKey:
 
 
 def prefix_of(text: str) -> str | None:
-    """What a key is found by; None where the text does not have the form of one."""
+    """The prefix of the key; None where the text does not have the form of one."""
     match = _FORM.fullmatch(text)
     return None if match is None else match[1]
 
 
 def digest_of(text: str) -> bytes:
-    """SHA-256 is enough: the secret has 256 random bits, there is nothing to guess."""
+    """SHA-256 is enough: a secret of 256 random bits cannot be guessed."""
     return hashlib.sha256(text.encode()).digest()

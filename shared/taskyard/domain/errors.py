@@ -2,15 +2,15 @@
 
 TaskyardError
 ├── TaskError              a task's own failure, with a stable code and words for people
-├── Retry                  a task asks to be run again, after a while
-├── Refused                the platform says no to a caller; each has a code and maps to one HTTP status
+├── Retry                  a task asks for another attempt
+├── Refused                the platform refuses a call; each has a code and maps to one HTTP status
 │   ├── NotFound
 │   ├── Conflict           the task's state does not allow it
 │   ├── NotUnique          another task holds the unique key
-│   ├── KeyReused          the idempotency key came before, with another body
-│   └── Overloaded         too much is waiting here: come back later
-├── Fenced                 a write of an attempt that does not hold its task any more
-└── Unavailable            a part the platform leans on does not answer
+│   ├── KeyReused          the idempotency key was used with another body
+│   └── Overloaded         too many requests wait; try again later
+├── Fenced                 a write by an attempt that no longer holds its task
+└── Unavailable            a dependency does not answer
     ├── LedgerUnavailable  PostgreSQL
     └── BrokerUnavailable  Redis
 
@@ -29,14 +29,13 @@ from uuid import UUID
 
 
 class TaskyardError(Exception):
-    """The root of everything the platform raises on purpose."""
+    """The base of all errors that the platform raises on purpose."""
 
 
 class TaskError(TaskyardError):
-    """A failure that a task explains.
+    """A failure that a task reports.
 
-    `code` is stable and snake_case, `message` is for people, and `retryable` says whether trying again can
-    help; with `retryable=False` no further attempt is made.
+    `code` is stable and in snake_case, `message` is for people. With `retryable=False`, no further attempt is made.
     """
 
     def __init__(self, code: str, message: str = "", *, retryable: bool = True) -> None:
@@ -47,9 +46,9 @@ class TaskError(TaskyardError):
 
 
 class Retry(TaskyardError):
-    """Raised by a task that wants another attempt: it counts against the retry budget.
+    """Raised by a task that wants another attempt, which counts against the retry budget.
 
-    `after` is the time until then; without it the policy's backoff decides.
+    `after` is the time until then; by default, the back-off of the retry policy.
     """
 
     def __init__(self, message: str = "", *, after: timedelta | None = None) -> None:
@@ -58,7 +57,7 @@ class Retry(TaskyardError):
 
 
 class Refused(TaskyardError):
-    """The caller asked for something that cannot be done now."""
+    """The call cannot be carried out as it is."""
 
     code = "refused"
 
@@ -68,7 +67,7 @@ class NotFound(Refused):
 
 
 class Conflict(Refused):
-    """The state does not allow it; `state` names the one that was found."""
+    """The task's state does not allow it; `state` is that state."""
 
     code = "state_conflict"
 
@@ -96,11 +95,11 @@ class Overloaded(Refused):
 
 
 class Fenced(TaskyardError):
-    """The attempt that wrote was given up, or its task is to be cancelled."""
+    """The attempt was given up, or its task is to be cancelled."""
 
 
 class Unavailable(TaskyardError):
-    """A dependency does not answer; the same call may work in a moment."""
+    """A dependency does not answer; the same call may succeed soon."""
 
 
 class LedgerUnavailable(Unavailable):
@@ -112,22 +111,20 @@ class BrokerUnavailable(Unavailable):
 
 
 class Interrupt(BaseException):
-    """Raised into a running task from outside; not an `Exception`, so that `except Exception` lets it
-    pass.
-    """
+    """Raised into a running task from outside. Not an `Exception`, so `except Exception` does not catch it."""
 
 
 class TaskCancelled(Interrupt):
-    """Somebody asked for this task to be cancelled."""
+    """The task is to be cancelled."""
 
 
 class TimeLimitExceeded(Interrupt):
-    """A time limit is over."""
+    """A time limit has passed."""
 
 
 class SoftTimeLimitExceeded(TimeLimitExceeded):
-    """The soft time limit is over: finish now, a partial result is kept."""
+    """The soft time limit has passed: the task should finish now; a partial result is kept."""
 
 
 class HardTimeLimitExceeded(TimeLimitExceeded):
-    """The hard time limit is over. No task sees this; retry policies are asked about it."""
+    """The hard time limit has passed. No task sees this; retry policies take it as the error."""

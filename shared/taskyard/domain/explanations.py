@@ -1,8 +1,8 @@
-"""What people are told of failures that the platform and its own task types know, by code.
+"""The messages of failures that the platform and its own task types know, by code.
 
-The English text is what is stored with a task. Whoever reads it in another language gets the translation of the
-template: the values are read back out of the stored text, so nothing else has to be kept, words that a statement in
-PostgreSQL put together are covered too, and a task's own words under one of these codes stay what they are.
+Tasks are stored with the English message. For readers of other languages, the values are parsed out of the stored text
+and put into the translated template. So nothing else has to be stored, messages composed in SQL are covered, too, and a
+task's own message under one of these codes stays as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from .errors import TaskError
 
 EXPLANATIONS = {
-    # How an attempt ended (lifecycle/rescue.py, lifecycle/promote.py write these in SQL)
+    # Ends of attempts (lifecycle/rescue.py and lifecycle/promote.py write these in SQL)
     "crash": "The process that ran it ended: {cause}.",
     "crash_limit": "The task ended its process {crashes} times; the last time: {cause}."
     " Look for the reason in its parameters and its log, then retry it.",
@@ -25,7 +25,7 @@ EXPLANATIONS = {
     "hard_time_limit": "It ran longer than its hard limit of {seconds} s and was ended."
     " Give it a higher limit, or less to do.",
     "retry_requested": "The task asked to be tried again.",
-    # What the worker finds about parameters and results
+    # Parameters and results, checked by the worker
     "params_invalid": "The stored parameters do not fit the task type: {reason}",
     "secret_unreadable": "A secret parameter of this task cannot be read here: {reason}."
     " Ask the operator to check TASKYARD_SECRET_KEYS.",
@@ -63,7 +63,7 @@ EXPLANATIONS = {
     "diagnostic_permanent": "This drill fails on purpose, and for good.",
 }
 
-# Values that are words of ours; those of the storage stand in storage/local.py.
+# Values that are phrases of the platform and have translations; those of the storage are in storage/local.py.
 PHRASES = (
     "the recipient",
     "the sender",
@@ -76,17 +76,17 @@ PHRASES = (
 
 
 def explanation(code: str, **values: object) -> str:
-    """The English text. Raises KeyError for a code or a value that is not there."""
+    """The English message. Raises KeyError for an unknown code or a missing value."""
     return EXPLANATIONS[code].format(**values)
 
 
 def explained(code: str, *, retryable: bool, **values: object) -> TaskError:
-    """A failure of a task in the words for its code."""
+    """A failure of a task with the message of its code."""
     return TaskError(code, explanation(code, **values), retryable=retryable)
 
 
 def values_in(code: str, text: str) -> Mapping[str, str] | None:
-    """The values in a text that was made from the code's template; None where it was not."""
+    """The values in a text made from the code's template; None for another text."""
     pattern = _patterns().get(code)
     found = pattern.fullmatch(text) if pattern is not None else None
     return None if found is None else found.groupdict()
@@ -98,5 +98,5 @@ def _patterns() -> dict[str, re.Pattern[str]]:
 
 
 def _as_pattern(template: str) -> str:
-    # re.escape writes a brace as \{ and leaves the name between them alone.
+    # re.escape writes a brace as \{ and leaves the name between braces as it is.
     return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.*?)", re.escape(template))

@@ -9,13 +9,13 @@ from uuid_utils import uuid7
 
 __all__ = ["earliest_id_at", "new_id"]
 
-# Looked up once: an attribute of an enum costs more than the id itself (Python 3.11).
+# Looked up once: access to an enum member costs more than making the id (Python 3.11).
 _UNKNOWN = SafeUUID.unknown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def new_id() -> UUID:
-    """A new UUIDv7, growing within this process."""
+    """A new UUIDv7, greater than all before it in this process."""
     made = object.__new__(UUID)
     object.__setattr__(made, "int", uuid7().int)
     object.__setattr__(made, "is_safe", _UNKNOWN)
@@ -23,6 +23,6 @@ def new_id() -> UUID:
 
 
 def earliest_id_at(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of that millisecond: turns a time bound into a bound on the key."""
+    """The smallest UUIDv7 of that millisecond; turns a bound on time into a bound on the key."""
     milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
     return UUID(int=(min(milliseconds, (1 << 48) - 1) << 80))

@@ -8,7 +8,7 @@ MOST = 64
 
 
 class ProcessRange(NamedTuple):
-    """Written `N`, or `MIN:MAX` where a worker keeps as many as have work."""
+    """Written `N`, or `MIN:MAX` where the number follows the work."""
 
     minimum: int
     maximum: int

@@ -1,10 +1,10 @@
-"""What a queue may be called."""
+"""The names that queues may have."""
 
 from __future__ import annotations
 
 import re
 
-# The name becomes a key of Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours (broker/names.py).
+# The name becomes part of a key in Redis, next to Dramatiq's (`.DQ`, `.XQ`, `.msgs`) and ours (broker/names.py).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TAKEN = frozenset({"lanes", "epoch", "events", "control", "wake-scheduler"})
 

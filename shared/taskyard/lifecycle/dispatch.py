@@ -207,10 +207,9 @@ class Immediate:
                 wake_scheduler=committed.wakes_scheduler,
                 cancels=committed.cancels,
             )
-        except BrokerUnavailable as e:
+        except BrokerUnavailable:
             if self._must_publish:
                 raise
-            log.warning("publish_failed", error=str(e))
             return
         if committed.outbox_ids:
             ledger.run(self._engine, lambda conn: delete(conn, committed.outbox_ids))

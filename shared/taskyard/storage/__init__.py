@@ -1,1 +1,1 @@
-"""Where files are: a local directory now, behind an interface that object storage fits."""
+"""Storage of files: a local directory, behind an interface that fits object storage."""

@@ -1,4 +1,4 @@
-"""What the platform asks of a place for files. Keys are opaque, made by the storage, never by a caller."""
+"""The interface of storages. Keys are opaque; the storage makes them, never a caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 
 class StorageUnavailable(Exception):
-    """The place for files does not answer, is full or cannot be written; the message says which."""
+    """The storage does not answer, is full or cannot be written; the message says which."""
 
 
 class ObjectMissing(Exception):
@@ -25,7 +25,7 @@ class Stored:
 
 
 class Writer(Protocol):
-    """Takes an object piece by piece; nobody can read it before `commit`."""
+    """Takes an object in pieces; it cannot be read before `commit`."""
 
     def write(self, data: bytes) -> int: ...
 
@@ -36,7 +36,7 @@ class Writer(Protocol):
 
 class Storage(Protocol):
     def writer(self) -> AbstractContextManager[Writer]:
-        """A writer; what was not committed when the block ends is discarded."""
+        """A writer; at the end of the block, an object that was not committed is discarded."""
         ...
 
     def open(self, key: str, *, offset: int = 0) -> BinaryIO:
@@ -48,7 +48,7 @@ class Storage(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Harmless when the object is gone already."""
+        """Does nothing where the object does not exist."""
         ...
 
     def check(self) -> None:

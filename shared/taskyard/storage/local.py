@@ -3,9 +3,8 @@
     <root>/objects/<two hex digits>/<32 hex digits>    complete objects, never changed once they are there
     <root>/partial/<32 hex digits>                     what is being written
 
-An object appears by `rename`, after its bytes reached the disk: a reader finds all of it or nothing. Every
-step goes through directory descriptors opened with O_NOFOLLOW, so that no link inside the root leads out of
-it.
+An object appears by `rename`, after its bytes have reached the disk, so readers find all of it or nothing. Every step
+uses directory descriptors opened with O_NOFOLLOW, so no link inside the root leads out of it.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ log = structlog.stdlib.get_logger(__name__)
 _KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _OBJECTS, _PARTIAL = "objects", "partial"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: a FIFO put in an object's place would otherwise hold its reader up for ever.
+# O_NONBLOCK: a FIFO in the place of an object would otherwise block its reader for ever.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUFFER_BYTES = 256 * 1024
 _SWEEP_EVERY_SECONDS = 3600.0
-# A writer's file is younger than its last write, and nobody waits a day between two writes.
+# An active writer's file was modified at its last write, which is never a day ago.
 LEFTOVER_AGE = timedelta(days=1)
 
-# What is wrong, for people, by errno.
+# Messages for people, by errno.
 WORDS = {
     errno.ENOSPC: "the storage is full",
     errno.EDQUOT: "the storage is full: its quota is used up",
@@ -57,10 +56,9 @@ WORDS = {
 
 
 class LocalStorage:
-    """Objects below `root`, which is made when the first of them is written. Safe for many threads and
-    processes.
+    """Objects below `root`, which is made at the first write. Safe for many threads and processes.
 
-    `now` is the clock (seconds since the epoch) by which what cut-off writers left is old.
+    `now` is the clock (seconds since the epoch) that decides when the files of interrupted writers are old.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class LocalStorage:
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:
-        """A writer; what was not committed when the block ends is discarded. Raises StorageUnavailable."""
+        """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
         self._sweep_now_and_then()
         with self._directory(_PARTIAL, make=True) as partial:
             writer = LocalWriter(self, partial, secrets.token_hex(16))
@@ -103,7 +101,7 @@ class LocalStorage:
             os.close(fd)
 
     def delete(self, key: str) -> None:
-        """Harmless when the object is gone already. Raises StorageUnavailable."""
+        """Does nothing where the object does not exist. Raises StorageUnavailable."""
         with suppress(ObjectMissing), self._shard(key) as shard, _translated(missing=key):
             os.unlink(key, dir_fd=shard)
 
@@ -124,7 +122,7 @@ class LocalStorage:
             raise StorageUnavailable("the storage does not give back what was written to it")
 
     def sweep(self) -> int:
-        """Removes what writers that were cut off left behind; returns how many files.
+        """Removes the files of interrupted writers; returns how many.
 
         Raises StorageUnavailable.
         """
@@ -132,7 +130,7 @@ class LocalStorage:
         oldest = self._now() - self._leftover_age
         with self._directory(_PARTIAL, make=True) as partial, _translated():
             for name in os.listdir(partial):  # noqa: PTH208 - a descriptor, not a path
-                # Gone in between: another process sweeps, or the writer has finished.
+                # Removed meanwhile: by a sweep of another process, or because the writer has finished.
                 with suppress(FileNotFoundError):
                     if os.stat(name, dir_fd=partial, follow_symlinks=False).st_mtime < oldest:
                         os.unlink(name, dir_fd=partial)
@@ -183,7 +181,7 @@ class LocalStorage:
     def _open_directory(self, names: tuple[str, ...], *, make: bool) -> int:
         if make:
             self._root.mkdir(parents=True, exist_ok=True)
-        # The root itself may be a link: that is the operator's choice.
+        # The root itself may be a link, as the operator chooses.
         fd = os.open(self._root, _DIRECTORY & ~os.O_NOFOLLOW)
         for name in names:
             above = fd
@@ -195,7 +193,7 @@ class LocalStorage:
 
 
 class LocalWriter:
-    """Takes one object piece by piece."""
+    """Takes one object in pieces."""
 
     def __init__(self, storage: LocalStorage, partial: int, key: str) -> None:
         self._storage = storage
@@ -227,10 +225,10 @@ class LocalWriter:
         return Stored(self._key, self._size, self._digest.hexdigest())
 
     def discard(self) -> None:
-        """Removes what was not committed."""
+        """Removes the object unless it was committed."""
         if self._committed:
             return
-        # Closing writes out the buffer once more, and fails once more on a full disk.
+        # Closing writes the buffer again, and fails again on a full disk.
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
@@ -243,7 +241,7 @@ def _enter(above: int, name: str, *, make: bool) -> int:
     except FileNotFoundError:
         if not make:
             raise
-    with suppress(FileExistsError):  # another writer was faster
+    with suppress(FileExistsError):  # another writer made it
         os.mkdir(name, 0o770, dir_fd=above)
         os.fsync(above)
     return os.open(name, _DIRECTORY, dir_fd=above)
@@ -251,7 +249,7 @@ def _enter(above: int, name: str, *, make: bool) -> int:
 
 @contextmanager
 def _translated(*, missing: str | None = None) -> Iterator[None]:
-    """OSError as the storage's own errors; `missing`: no such file means that this object is not there."""
+    """Translates OSError. `missing`: the object that does not exist where a file is not found."""
     try:
         yield
     except OSError as e:

@@ -1,4 +1,4 @@
-"""API keys as rows: made, listed, looked up by prefix, revoked."""
+"""The rows of API keys: make, list, look up by prefix, revoke."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ..domain.ids import new_id
 from .tables import api_key
 
-# Any constant does: two that bootstrap at the same time must not both find no key.
+# An arbitrary constant: of two bootstraps at the same time, only one may find no key.
 _BOOTSTRAP_LOCK = 0x7A5C_0001
 
 
@@ -46,7 +46,7 @@ def create(
 
 
 def lock_for_bootstrap(conn: Connection) -> bool:
-    """Held until the transaction ends; returns whether there is no key yet."""
+    """Takes a lock until the end of the transaction; returns whether there is no key yet."""
     conn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _BOOTSTRAP_LOCK})
     return conn.execute(sa.select(api_key.c.id).limit(1)).first() is None
 
@@ -60,7 +60,7 @@ def every(conn: Connection) -> list[RowMapping]:
 
 
 def revoke(conn: Connection, name_or_prefix: str) -> list[str]:
-    """The names of the keys that have this name or prefix and were not revoked yet."""
+    """Revokes the keys with this name or prefix; returns their names, without keys that were revoked before."""
     statement = (
         sa.update(api_key)
         .where(

@@ -1,7 +1,7 @@
 """The audit log: who changed what, when, and from where.
 
-A row is written in the transaction of the change it tells of, so there is none without the other; what was refused, or
-changed nothing, leaves no row. PostgreSQL itself refuses to change or delete rows (see tables).
+A row is written in the transaction of its change, so neither exists without the other. Calls that were refused, or
+changed nothing, leave no row. PostgreSQL refuses to change or delete rows (see tables).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tables import audit
 
 
 class Action(StrEnum):
-    """What can be done; the part before the dot is the type of what it is done to."""
+    """The kinds of changes; the part before the dot is the type of the target."""
 
     TASK_CANCEL = "task.cancel"
     TASK_RETRY = "task.retry"
@@ -38,7 +38,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks for a change: an API key by its name, or a person at a command line."""
+    """The author of a change: an API key by its name, or an account that ran a command."""
 
     name: str
     api_key_id: UUID | None = None
@@ -47,9 +47,7 @@ class Actor:
 
 
 def actor_here() -> Actor:
-    """The account that this process runs under, as `cli:<account>@<host>`; what the environment says of it does not
-    count.
-    """
+    """The account of this process, as `cli:<account>@<host>`; not from the environment, which may be forged."""
     try:
         account = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's numeric user
@@ -64,7 +62,7 @@ VALUES (:id, :actor, :api_key_id, :action, :target_type, :target_id, CAST(:detai
 
 
 def record(conn: Connection, by: Actor, action: Action, target: object = None, **details: Any) -> None:
-    """To be called in the transaction of the change. `target`: the id of what was changed; None where it was many."""
+    """Call it in the transaction of the change. `target`: the id of the changed object; None where there are many."""
     values = {
         "id": new_id(),
         "actor": by.name,
@@ -81,7 +79,7 @@ def record(conn: Connection, by: Actor, action: Action, target: object = None, *
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """All conditions hold together; `target` is the id of what was changed."""
+    """All conditions have to hold; `target` is the id of the changed object."""
 
     action: Action | None = None
     actor: str | None = None
@@ -91,7 +89,7 @@ class AuditFilter:
 
 
 def page(conn: Connection, wanted: AuditFilter, *, before_id: UUID | None = None, limit: int = 50) -> list[RowMapping]:
-    """Up to `limit` rows, newest first, with ids below `before_id`. Each filter has its index, with the id in it."""
+    """Up to `limit` rows, newest first, with ids below `before_id`. Each filter has an index that ends with the id."""
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
     if wanted.action is not None:
         found = found.where(audit.c.action == wanted.action)

@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
-"""Dead letters: failed tasks that nobody has retried or discarded yet.
+"""Dead letters: failed tasks that were neither retried nor discarded.
 
-Pages, counts and choices are walks over partial indexes of nothing but dead letters, one a queue (see tables), so
-that neither a backlog nor what was done long ago is looked at.
+Pages, counts and choices walk over partial indexes of dead letters, queue by queue (see tables), so their cost does not
+depend on the backlog or on finished tasks.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sqlalchemy import Connection, RowMapping
 from ..domain.ids import earliest_id_at
 from .reads import AND_PROGRESS, CLOCK_SKEW, COLUMNS, PROGRESS
 
-# The predicate of the indexes: the planner has to see it.
+# The predicate of the indexes; a query has to repeat it.
 IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which dead letters: all conditions hold together. `ids`: of these; `code` is that of their error; `queues` are
-    those the caller may see (None: all).
+    """All conditions have to hold. `code` is the code of the error; `queues` are those that the caller may see (None:
+    all).
     """
 
     ids: Sequence[UUID] | None = None
@@ -39,7 +39,7 @@ class Wanted:
     queues: frozenset[str] | None = None
 
     def conditions(self, values: dict[str, Any]) -> tuple[str, ...]:
-        """In SQL, for a task `t` in the queue `q`; what they bind is put into `values`."""
+        """The conditions in SQL, for a task `t` in the queue `q`; their parameters are added to `values`."""
         found: list[str] = []
 
         def add(condition: str, **bound: Any) -> None:
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def walk(conditions: Sequence[str], order: str) -> str:
-    """The ids of up to `:limit` of them, in that order (ASC: oldest first)."""
+    """The ids of up to `:limit` dead letters, in that order (ASC: oldest first)."""
     both = " AND ".join((IS_DEAD, *conditions))
     return f"""
     SELECT d.id FROM queue q CROSS JOIN LATERAL (
@@ -75,7 +75,7 @@ def walk(conditions: Sequence[str], order: str) -> str:
 
 
 def tally(conditions: Sequence[str]) -> str:
-    """How many there are, as `n`."""
+    """Their number, as `n`."""
     both = " AND ".join((IS_DEAD, *conditions))
     return f"SELECT count(*) AS n FROM queue q JOIN task t ON t.queue = q.name AND {both}"
 
@@ -83,7 +83,7 @@ def tally(conditions: Sequence[str]) -> str:
 def page(
     conn: Connection, wanted: Wanted, *, before: UUID | None = None, limit: int = 50, oldest_first: bool = False
 ) -> list[RowMapping]:
-    """Up to `limit` dead letters as `reads.task_by_id` has them, newest first, with ids below `before`."""
+    """Up to `limit` dead letters, as `reads.task_by_id` returns them, newest first, with ids below `before`."""
     values: dict[str, Any] = {"limit": limit}
     conditions = wanted.conditions(values)
     if before is not None:

@@ -1,4 +1,4 @@
-"""What is asked about the whole: queues, workers, the scheduler's leader."""
+"""Reads of the whole fleet: queues, workers, the leader of the schedulers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORDER BY q.name
 
 
 def queues(conn: Connection, *, names: Collection[str] | None, lease: timedelta, window: timedelta) -> list[RowMapping]:
-    """The queues (None: all) with their depths, and what was finished within `window`."""
+    """The queues (None: all) with their depths, and the numbers of tasks that ended within `window`."""
     wanted = None if names is None else sorted(names)
     return list(conn.execute(_QUEUES, {"names": wanted, "lease": lease, "window": window}).mappings())
 
@@ -41,7 +41,7 @@ def queue_names(conn: Connection) -> set[str]:
     return set(conn.execute(sa.text("SELECT name FROM queue")).scalars())
 
 
-# A worker that was given up or stopped is shown for an hour.
+# A lost or stopped worker is shown for an hour.
 _WORKERS = sa.text("""
 SELECT w.id, w.name, w.host, w.pid, w.version, w.queues, w.processes, w.threads, w.state, w.memory_bytes, w.children,
     w.started_at, w.beat_at, w.lost_at, w.stopped_at, w.begun,
@@ -75,7 +75,7 @@ def workers(
     return list(conn.execute(_WORKERS, values).mappings())
 
 
-# Through `queue`, so that the count touches running rows only (index ix_task_live).
+# Through `queue`, so that the count reads running rows only (index ix_task_live).
 _RUNNING = sa.text("""
 SELECT count(*) FROM queue q CROSS JOIN LATERAL (
     SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
@@ -85,7 +85,7 @@ WHERE (CAST(:queues AS text[]) IS NULL OR q.name = ANY(:queues))
 
 
 def running_tasks(conn: Connection, queues: Collection[str] | None = None) -> int:
-    """How many run in `queues` (None: all)."""
+    """How many tasks run in `queues` (None: all)."""
     return int(conn.execute(_RUNNING, {"queues": None if queues is None else sorted(queues)}).scalar_one())
 
 
@@ -97,7 +97,7 @@ WHERE name = 'health.check' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
 
 
 def last_check(conn: Connection) -> RowMapping | None:
-    """The newest `health.check` that came to its end."""
+    """The newest `health.check` that succeeded."""
     return conn.execute(_LAST_CHECK).mappings().first()
 
 
@@ -114,5 +114,5 @@ SELECT holder_name, epoch, expires_at, ticked_at, expires_at > now() AS holds FR
 
 
 def leader(conn: Connection) -> RowMapping | None:
-    """Who leads the schedulers, and whether the lease still holds."""
+    """The leader of the schedulers, and whether its lease still holds."""
     return conn.execute(_LEADER).mappings().first()

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema (Alembic)."""
+"""Migrations to the newest schema (Alembic)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Any constant does: two containers that start together must not migrate at the same time.
+# An arbitrary constant: two containers that start together must not migrate at the same time.
 _LOCK = 0x7A5C_4A2D
 
 
@@ -23,8 +23,8 @@ def config(database_url: str) -> Config:
 
 
 def upgrade(database_url: str) -> str:
-    """Upgrades to the newest revision and returns the one the database is at; harmless when repeated or run twice at
-    a time. A schema that a later release made is left alone: the release before runs on it.
+    """Upgrades to the newest revision and returns that of the database. It may be repeated, and run concurrently. The
+    schema of a later release is left alone: the release before runs on it.
     """
     engine = sa.create_engine(database_url, connect_args={"connect_timeout": 5})
     try:
@@ -42,23 +42,23 @@ def upgrade(database_url: str) -> str:
 
 
 def is_known(revision: str) -> bool:
-    """Whether this release knows the revision; one it doesn't know was made by a later release."""
+    """Whether this release knows the revision; an unknown one is of a later release."""
     return any(script.revision == revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 def is_usable(conn: sa.Connection) -> bool:
-    """Whether this release can work on the database: at its newest revision, or at one of a later release."""
+    """Whether this release can use the database: its revision is the newest one known, or of a later release."""
     at = current(conn)
     return at is not None and (at == head() or not is_known(at))
 
 
 def head() -> str:
-    """The newest revision this code knows."""
+    """The newest revision that this release knows."""
     return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
 
 
 def current(conn: sa.Connection) -> str | None:
-    """The revision the database is at; None for an empty one."""
+    """The revision of the database; None for an empty one."""
     if conn.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return None
     found = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()

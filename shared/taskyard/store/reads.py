@@ -1,8 +1,7 @@
 # ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
-"""What is asked about tasks: one, some, a page of a list.
+"""Reads of tasks: one, some, a page of a list.
 
-Each query is written for a million waiting tasks; the comments name the index that carries it (see
-tables).
+Each query is written for a million waiting tasks; comments name the index that it uses (see tables).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from sqlalchemy import Connection, RowMapping
 from ..domain.ids import earliest_id_at
 from ..domain.tasks import LIVE, State
 
-# Ids carry the clock of the process that made them, `created_at` PostgreSQL's: a bound on time becomes one
-# on ids with this much room, and the exact condition besides.
+# Ids carry the clock of the process that made them, `created_at` that of PostgreSQL. So a bound on time becomes a bound
+# on ids with this margin, beside the exact condition.
 CLOCK_SKEW = timedelta(minutes=1)
 
 COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
@@ -31,7 +30,7 @@ COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.atte
 PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
     p.updated_at AS progress_at"""
 
-# What an earlier attempt had reached says nothing of the one that runs.
+# The progress of an earlier attempt does not count for the current one.
 AND_PROGRESS = "LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt"
 
 _BY_IDS = sa.text(f"SELECT {COLUMNS}, {PROGRESS} FROM task t {AND_PROGRESS} WHERE t.id = ANY(:ids) ORDER BY t.id")
@@ -44,7 +43,7 @@ def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """All conditions hold together; `queues` are those the caller may see (None: all)."""
+    """All conditions have to hold; `queues` are those that the caller may see (None: all)."""
 
     states: Collection[State] = ()
     name: str | None = None
@@ -73,13 +72,13 @@ def tasks_page(
 
 
 def _way(wanted: TaskFilter) -> str:
-    """The index to walk. What is done may lie on the far side of a million that wait, and what waits on
-    that of a million that are done: hence one with the state in it for every question but the plainest.
+    """Chooses the index to walk. A million tasks in other states may lie between two that match, so every query but the
+    simplest uses an index that has the state in it.
     """
     if wanted.name is not None:
         return "name"
     if wanted.tag is not None and not (wanted.states and all(s in LIVE for s in wanted.states)):
-        return "newest"  # a tag is usually at home in one queue: walking the others would find nothing
+        return "newest"  # a tag usually belongs to one queue: a walk over the others would find nothing
     if wanted.states or wanted.queue is not None or wanted.queues is not None:
         return "queue"
     return "newest"
@@ -155,8 +154,8 @@ WHERE t.id = ANY(:ids)
 
 
 def standings(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]]:
-    """For each task a value (its state first) that differs whenever something happened to it: what live
-    events fall back on.
+    """A value for each task, beginning with its state, that differs after every change. Live events compare these where
+    messages were lost.
     """
     rows = conn.execute(_STANDINGS, {"ids": list(ids)})
     return {r.id: (r.state, r.attempt, r.progress_at, r.last_event) for r in rows}

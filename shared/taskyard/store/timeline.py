@@ -1,6 +1,6 @@
-"""The timeline of a task, composed of its row, its attempts and what was noted meanwhile.
+"""The timeline of a task, composed of its row, its attempts and its notes.
 
-Every event has an id that stays the same between reads and can be compared, `attempt.rank.sequence`:
+Every event has an id that is stable between reads and can be compared, `attempt.rank.sequence`:
 
     0.0.0       submitted
     a.1.0       attempt a began
@@ -8,9 +8,9 @@ Every event has an id that stays the same between reads and can be compared, `at
     a.3.<seq>   attempt a ended: succeeded, failed, retrying, cancelled, released, crashed, suspected
     a.4.<seq>   afterwards, before the next attempt: cancelled, retried, put_off, expired, discarded
 
-`seq` comes from one sequence for attempts and notes, and whoever writes them holds the task's row or its
-claim, so it grows within a task. A final state that left no row of its own (a crash that was one too many,
-a task cancelled before it began) is told by a derived event behind the last row, `a.4.<last seq>`.
+`seq` comes from one sequence for attempts and notes. Their writers hold the task's row or its claim, so `seq` grows
+within a task. A final state without a row of its own (the last of too many crashes, a cancellation before the first
+attempt) is shown by a derived event after the last row, `a.4.<last seq>`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class EventId(NamedTuple):
 
 BEGINNING = EventId(-1, 0, 0)
 _SUBMITTED, _STARTED, _NOTED, _ENDED, _AFTERWARDS = range(5)
-# Notes that are written while the task does not run; they carry the attempt number reached so far.
+# Notes that are written while the task does not run; they carry the number of the last attempt.
 _BETWEEN_ATTEMPTS = frozenset({"cancelled", "retried", "put_off", "expired", "discarded"})
 _FINAL_KINDS = frozenset({*map(str, FINAL), "expired"})
 
@@ -62,10 +62,10 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Events in order. `complete`: there is nothing behind them now; `is_final`: nor will there be (but for
-    a retry).
+    """Events in order. `complete`: there are no later ones now; `is_final`: nor will there be, unless the task is
+    retried.
 
-    `progress` is the newest standing as (current, total, message, updated_at), which is kept apart.
+    `progress` is the latest as (current, total, message, updated_at); it is stored apart from the events.
     """
 
     events: list[TimelineEvent]
@@ -82,8 +82,7 @@ SELECT t.state, t.queue, t.name, t.attempt, t.created_at, t.run_at, t.started_at
 FROM task t LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt WHERE t.id = :id
 """)
 
-# The sequence grows within a task, so `id > :sequence` is a short walk on (task_id, id), however long the
-# timeline.
+# The sequence grows within a task, so `id > :sequence` is a short walk over (task_id, id), however long the timeline.
 _ATTEMPTS = sa.text("""
 SELECT id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error, traceback, cause,
     peak_memory_bytes
@@ -93,7 +92,7 @@ _NOTES = sa.text("""
 SELECT id, attempt, at, kind, data FROM task_event
 WHERE task_id = :id AND id > :sequence AND attempt >= :attempt ORDER BY id LIMIT :limit
 """)
-# Behind which a final state is told that left no row: what comes after it must not move it.
+# Later notes must not move the derived event of a final state, so they do not count as its last row.
 _LAST = sa.text("""
 (SELECT id, outcome AS kind FROM task_attempt WHERE task_id = :id ORDER BY id DESC LIMIT 1)
 UNION ALL (SELECT id, kind FROM task_event WHERE task_id = :id AND kind <> 'discarded' ORDER BY id DESC LIMIT 1)
@@ -102,10 +101,10 @@ ORDER BY id DESC LIMIT 1
 
 
 def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, limit: int = 200) -> Timeline | None:
-    """Up to `limit` events behind `after`; None where there is no such task.
+    """Up to `limit` events after `after`; None where there is no such task.
 
-    Reads in READ COMMITTED: whoever follows a timeline asks again, and ids tell what is new. The task is
-    read before its rows, so a state that is final here has all its rows below.
+    READ COMMITTED is enough: followers read again, and compare ids. The task is read before its rows, so where its
+    state is final, all rows are found.
     """
     task = conn.execute(_TASK, {"id": task_id}).first()
     if task is None:
@@ -114,7 +113,7 @@ def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, lim
         "id": task_id,
         "sequence": after.sequence if after.rank >= _NOTED else 0,
         "attempt": max(0, after.attempt),
-        # One for `submitted`, and one more to know whether something is left behind the page.
+        # One for `submitted`, and one to know whether there are more.
         "limit": limit + 1,
     }
     attempts = conn.execute(_ATTEMPTS, values).all()
@@ -158,9 +157,9 @@ def _of_attempt(row: Row[Any]) -> list[TimelineEvent]:
         "retry_at": row.retry_at,
         "peak_memory_bytes": row.peak_memory_bytes,
     }
-    told = {key: value for key, value in data.items() if value is not None}
+    shown = {key: value for key, value in data.items() if value is not None}
     ended = EventId(row.attempt, _ENDED, row.id)
-    events = [TimelineEvent(ended, row.outcome, row.finished_at, row.attempt, told, row.traceback)]
+    events = [TimelineEvent(ended, row.outcome, row.finished_at, row.attempt, shown, row.traceback)]
     if row.started_at is not None:
         events.insert(0, _started(row.attempt, row.started_at, row.worker))
     return events

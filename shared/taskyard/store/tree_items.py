@@ -1,4 +1,4 @@
-"""Stored files as people know them: a name, a type, where its bytes are, and what it was made from."""
+"""Tree items: stored files with a name, a type, the key of their bytes, and the item that they were made from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tables import tree_item
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeItem:
-    """`id` is a UUIDv7, so that items sort by when they were made. `task_id`: the task that made it.
+    """`id` is a UUIDv7, so that items sort by creation. `task_id`: the task that made it.
 
     `created_at` is set by PostgreSQL; None in an item that was not read from it.
     """
@@ -38,7 +38,7 @@ class TreeItem:
 def insert(conn: Connection, items: Sequence[TreeItem]) -> list[TreeItem]:
     """Writes the items and returns them with `created_at`, in the order given.
 
-    Harmless when repeated: an id that is there already is left as it is, and missing in the answer.
+    May be repeated: an id that exists is left as it is, and missing in the answer.
     """
     if not items:
         return []
@@ -57,13 +57,13 @@ def get(conn: Connection, ids: Collection[UUID]) -> dict[UUID, TreeItem]:
 
 
 def lock(conn: Connection, item_id: UUID) -> TreeItem | None:
-    """The item, held until the transaction ends: nobody deletes it or makes something from it meanwhile."""
+    """The item, locked until the end of the transaction: it cannot be deleted, nor items be made from it, meanwhile."""
     row = conn.execute(sa.select(tree_item).where(tree_item.c.id == item_id).with_for_update()).first()
     return None if row is None else _item(row)
 
 
 def page(conn: Connection, *, limit: int, before: UUID | None = None, parent_id: UUID | None = None) -> list[TreeItem]:
-    """Up to `limit` items, newest first, from just below the id `before`; of one parent where that is set."""
+    """Up to `limit` items, newest first, with ids below `before`; those of one parent where that is given."""
     statement = sa.select(tree_item).order_by(tree_item.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(tree_item.c.id < before)
@@ -73,13 +73,13 @@ def page(conn: Connection, *, limit: int, before: UUID | None = None, parent_id:
 
 
 def made_by(conn: Connection, task_id: UUID) -> list[TreeItem]:
-    """What a task made, oldest first."""
+    """The items that a task made, oldest first."""
     statement = sa.select(tree_item).where(tree_item.c.task_id == task_id).order_by(tree_item.c.id)
     return [_item(row) for row in conn.execute(statement)]
 
 
 def delete(conn: Connection, ids: Collection[UUID]) -> list[TreeItem]:
-    """Removes the rows and returns them: their bytes are the caller's to delete, after the commit."""
+    """Removes the rows and returns them. The caller deletes their bytes after the commit."""
     if not ids:
         return []
     locked = (

@@ -1,8 +1,8 @@
-"""A file whose age says whether a service gets on with its work.
+"""A file whose age shows whether a service makes progress.
 
-A container's health check looks at its modification time: no port, no network, and no Python start-up needed
-(`stat` will do). The services touch it once a second or so. What stands in it, if anything, says why the
-service takes no work now (`test ! -s` will do).
+A container's health check reads its modification time: without a port, the network, or the start of a Python process
+(`stat` is enough). Services touch it about once a second. Its content, if any, is the reason why the service takes no
+work now (`test ! -s` is enough).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Heartbeat:
         self._unready: str | None = None
 
     def touch(self) -> None:
-        """At most once a second; a directory that cannot be written makes the service unhealthy, not dead."""
+        """At most once a second. A directory that cannot be written makes the service unhealthy; it does not end it."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -38,7 +38,7 @@ class Heartbeat:
             pass
 
     def beat(self, alive: bool, unready: str | None = None) -> None:
-        """Touches the file of a service that is alive, and keeps why it takes no work, if so, in it."""
+        """Touches the file where the service is alive, and writes the reason why it takes no work, if any, into it."""
         if unready != self._unready:
             self._unready = unready
             self._next = 0.0
@@ -51,7 +51,7 @@ class Heartbeat:
         self.path.unlink(missing_ok=True)
 
     def problem(self, *, stale_after: timedelta = STALE_AFTER) -> str | None:
-        """Why the service is not taken for alive, or None."""
+        """Why the service counts as dead, or None."""
         try:
             age = time.time() - self.path.stat().st_mtime
         except OSError:

@@ -1,6 +1,4 @@
-"""Logging through structlog: JSON in containers, coloured lines on a terminal; `logging` goes the same
-way.
-"""
+"""Logging through structlog, for `logging` as well: JSON in containers, coloured lines on a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     ]
     renderer: Processor = structlog.processors.JSONRenderer()
     if console:
-        # Plain: rich's tracebacks print local variables, and with them API keys and parameters.
+        # Plain tracebacks: those of rich print local variables, API keys and parameters among them.
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -54,7 +52,7 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # That a job was still at it when its next turn came is by design (one instance, coalesced).
+    # A job that is still running when it is due again is skipped by design (one instance, coalesced).
     logging.getLogger("apscheduler").setLevel(max(root.level, logging.ERROR))
     for noisy in ("dramatiq", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))

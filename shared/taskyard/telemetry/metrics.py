@@ -1,4 +1,4 @@
-"""Metrics: what all services have in common. Each service defines its own on a `Metrics`.
+"""Metrics: what all services share. Each service defines its own on a `Metrics`.
 
 In one process (api, scheduler):
 
@@ -6,7 +6,7 @@ In one process (api, scheduler):
     requests = metrics.counters("http_requests_total", "…", {"method": METHODS, "code": CODES})
     server = metrics.serve(settings.metrics_host, settings.metrics_port)
 
-In several (worker), where one process serves what all of them count:
+In several (worker), where one process serves the metrics of all:
 
     supervisor    directory = shared_directory()
                   metrics = Metrics("worker", shared=SharedFiles(directory, "supervisor"))
@@ -15,11 +15,11 @@ In several (worker), where one process serves what all of them count:
                   metrics.forget("child0")                   # after each exit of a child, before the next one
                   metrics.close(); remove_directory(directory)
     child n       metrics = Metrics("worker", shared=SharedFiles(directory, f"child{n}"))
-                  metrics.refresh()                          # about once a second: gauges that are looked up
+                  metrics.refresh()                          # about once a second: computed gauges
 
-`child0` is the slot, not a pid: the next child in the slot goes on counting in the same files, so counters of
-dead children are kept, and recycling children for days makes no new files. Two processes must never have one
-name at the same time. No environment variable is needed, and the order of imports does not matter.
+`child0` names the slot, not a process: the next child in the slot continues the same files. So counters outlive the
+children, and recycling children for days makes no new files. Two processes must never have the same name at the same
+time. No environment variable is needed, and the order of imports does not matter.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ log = logging.getLogger(__name__)
 
 PREFIX = "taskyard"
 
-# Steps of two to five: good enough for an SLO at any of these bounds. Each bound costs a series a label set.
+# Steps of two to five, enough for an SLO at any of these bounds. Each bound costs one series for each label set.
 RUN_SECONDS = (0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 120, 300, 600)
-# From "woken at once" to "nobody has served this queue for a day".
+# From a wake-up at once to a queue without workers for a day.
 QUEUE_WAIT_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 15, 30, 60, 300, 900, 3600, 86400)
 # Up to `?wait=60`.
 HTTP_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -78,19 +78,19 @@ Mode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 class Metrics:
     """One service's metrics. All names get the prefix `taskyard_`.
 
-    `shared`: count in files that another process serves. Gauges always name the mode in which those of
-    several processes are put together; only modes that forget a dead process are allowed.
+    `shared`: count in files that another process serves. Gauges always name the mode that combines those of several
+    processes; only modes that forget dead processes are allowed.
     """
 
     def __init__(self, service: str, *, shared: SharedFiles | None = None, version: str = __version__) -> None:
-        # Creation times would double the number of series and are lost in shared files anyway.
+        # Creation times would double the number of series, and get lost in shared files.
         disable_created: Any = prometheus_client.disable_created_metrics
         disable_created()
         self._shared = shared
         self._value_class: Any = values.MutexValue if shared is None else shared.value_class()
         self._refreshers: list[Callable[[], None]] = []
         self.registry = CollectorRegistry()
-        # What is served: in shared mode the sum over the files instead of what this process counts.
+        # The registry that is served: in shared mode, the sum over the files.
         self.exposed = self.registry if shared is None else CollectorRegistry()
         self.exposed.register(_BuildInfo(service, version))
         ProcessCollector(registry=self.exposed)
@@ -105,11 +105,11 @@ class Metrics:
 
     @property
     def unset(self) -> float:
-        """The value of a `livemin` gauge that has nothing to say: it does not count and is shown as 0."""
+        """The value of a `livemin` gauge without a value: it does not count, and is shown as 0."""
         return 0.0 if self._shared is None else float("inf")
 
     def shown_while(self, condition: Callable[[], bool]) -> Metrics:
-        """For metrics that are exported only while `condition` holds: better none at all than stale ones."""
+        """For metrics that are exported only while `condition` holds, because they would be stale otherwise."""
         assert self._shared is None, "shared files cannot be hidden"
         part = copy.copy(self)
         part.registry = CollectorRegistry()
@@ -122,8 +122,8 @@ class Metrics:
     def counters(
         self, name: str, help_: str, labels: Labels, *, known: Iterable[Sequence[str]] | None = None
     ) -> Family[Counter]:
-        """`labels`: each label with the registry of its values. `known`: the label sets that exist from the
-        start, at 0; without it the whole product."""
+        """`labels`: each label with the registry of its values. `known`: the label sets that exist from the start, at
+        0; by default, the whole product."""
         return self._family(self._make(Counter, name, help_, labels), labels, known)
 
     def gauge(self, name: str, help_: str, *, mode: Mode) -> Gauge:
@@ -162,7 +162,7 @@ class Metrics:
         return Dependency(name, self._dependencies[name])
 
     def watch_pool(self, *engines: Engine) -> None:
-        """`db_pool_connections{state}` of these engines together, looked up at each refresh."""
+        """Exports `db_pool_connections{state}` of these engines together, computed at each refresh."""
         states = self.gauges(
             "db_pool_connections",
             "Connections to PostgreSQL in the pool.",
@@ -178,14 +178,14 @@ class Metrics:
         self.on_refresh(look)
 
     def on_refresh(self, look: Callable[[], None]) -> None:
-        """`look` sets gauges that are cheaper looked up than kept: before each scrape, at each `refresh`."""
+        """`look` sets gauges that are computed on demand: before each scrape, at each `refresh`."""
         self._refreshers.append(look)
 
     def refresh(self) -> None:
         for look in self._refreshers:
             try:
                 look()
-            except Exception:  # a scrape shows what it can; the next one may show the rest
+            except Exception:  # a scrape shows the others; the next one may show this
                 log.debug("metrics_refresh_failed", exc_info=True)
 
     def serve(self, host: str, port: int) -> MetricsServer:
@@ -196,7 +196,7 @@ class Metrics:
         return MetricsServer(self.exposed, host, port, refresh=self.refresh)
 
     def forget(self, process: str) -> None:
-        """The process of that name has ended: its gauges go, its counters and histograms stay."""
+        """Removes the gauges of a process that has ended; its counters and histograms stay."""
         if self._shared is not None:
             self._shared.forget(process)
 
@@ -227,7 +227,7 @@ class Metrics:
 
     @contextmanager
     def _own_values(self) -> Iterator[None]:
-        """Makes values of our kind: prometheus_client chooses it for the whole process, at its import."""
+        """Metrics made in this block use our value class; prometheus_client knows only one for the whole process."""
         with _value_class_lock:
             class_, directory = values.ValueClass, os.environ.get(_DIRECTORY)
             values.ValueClass = self._value_class
@@ -248,7 +248,7 @@ _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def _checked(mode: Mode) -> Mode:
-    # The others keep the last word of processes that are long dead, or label each series with a pid.
+    # Other modes keep the last values of dead processes, or label each series with a process id.
     if not re.fullmatch("live(sum|min|max|mostrecent)", mode):
         raise ValueError(f"a gauge cannot have the mode {mode!r}: it would outlive its process")
     return mode

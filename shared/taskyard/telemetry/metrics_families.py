@@ -1,4 +1,4 @@
-"""The children of labelled metrics, and what a service says of the servers it leans on."""
+"""The children of labelled metrics, and the state of the servers that a service depends on."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 class Family(dict[Any, M], Generic[M]):
     """The children of a labelled metric: `family["default"]`, or `family["default", "email.send"]`.
 
-    A value that its registry does not know becomes `_other`, so that no caller can make series at will.
-    Looking up a known label set is one look into a dict.
+    A value that is not in its registry becomes `_other`, so that callers cannot create series. A known label set costs
+    one look-up in a dict.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Family(dict[Any, M], Generic[M]):
             self[values[0] if len(values) == 1 else tuple(values)]
 
     def key(self, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """The label values under which `given` is counted: those that no registry knows are `_other`."""
+        """The label values under which `given` is counted: unknown ones become `_other`."""
         values = (given,) if isinstance(given, str) else given
         if len(values) != len(self._registries):
             raise KeyError(given)
@@ -47,14 +47,14 @@ class Family(dict[Any, M], Generic[M]):
     def __missing__(self, given: str | tuple[str, ...]) -> M:
         found = self.key(given)
         if found not in self:
-            # Stored under the safe key only: a stream of unknown values must not fill this dict either.
+            # Stored under the safe key only: unknown values must not fill this dict, either.
             self.setdefault(found, self._make((found,) if isinstance(found, str) else found))
         return dict.__getitem__(self, found)
 
 
 @dataclass(slots=True)
 class Dependency:
-    """Whether a server answers: a gauge, and one line in the log per change rather than per try."""
+    """Whether a server answers: a gauge, and a log line for each change, not for each try."""
 
     name: str
     gauge: Gauge
@@ -69,7 +69,7 @@ class Dependency:
 
     @contextmanager
     def watched(self, away: type[Exception]) -> Iterator[None]:
-        """For a block that asks the server; `away` means that it does not answer."""
+        """For a block that calls the server; it raises `away` where the server does not answer."""
         try:
             yield
         except away as e:

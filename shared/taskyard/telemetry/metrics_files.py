@@ -1,4 +1,4 @@
-"""Metrics of several processes in memory-mapped files, put together by whoever serves them."""
+"""Metrics of several processes in memory-mapped files, combined by the process that serves them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STEM = "taskyard-metrics-"
 
 
 def shared_directory() -> Path:
-    """A new, empty directory for the files; in memory where the system has such a place.
+    """A new, empty directory for the files; in a memory file system where there is one.
 
-    Directories that dead supervisors left behind are removed: after `kill -9` nobody else does it.
+    Directories of dead supervisors are removed: a supervisor ended by `kill -9` cannot do it.
     """
     shm = Path("/dev/shm")  # noqa: S108 the system's memory file system; mkdtemp makes the name
     base = shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
@@ -42,13 +42,13 @@ def remove_directory(directory: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SharedFiles:
-    """Where this process counts: files of its own name in a directory of the whole worker."""
+    """The files of this process: those of its name, in a directory of the whole worker."""
 
     directory: Path
     process: str
 
     def __post_init__(self) -> None:
-        # The name becomes part of file names that prometheus_client takes apart at each underscore.
+        # The name becomes part of file names, which prometheus_client splits at underscores.
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.process):
             raise ValueError(f"{self.process!r} is no name for a process: small letters, digits and hyphens")
 
@@ -63,7 +63,7 @@ class SharedFiles:
 
 
 class SharedCollector(Collector):
-    """The sum over all files; a gauge that is infinite has nothing to say and is shown as 0."""
+    """The sum over all files; an infinite gauge has no value and is shown as 0."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -84,7 +84,7 @@ class SharedCollector(Collector):
     def _files(self) -> Iterable[Path]:
         for path in sorted(self._directory.glob("*.db")):
             try:
-                # A process makes its file first and gives it a size then; reading in between would fail.
+                # A process makes its file empty and then gives it a size; reading in between would fail.
                 if path.stat().st_size > 0:
                     yield path
             except FileNotFoundError:

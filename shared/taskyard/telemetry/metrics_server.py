@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own: prometheus_client's WSGI app behind the standard library's server."""
+"""`/metrics` on its own port: prometheus_client's WSGI app behind the standard library's server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
 REQUEST_SECONDS = 5.0
-# Prometheus scrapes with one or two at a time; what comes beyond this is turned away.
+# Prometheus uses one or two at a time; connections beyond this are refused.
 MAX_REQUESTS = 16
 
 
 class MetricsPortTaken(Exception):
-    """The metrics port cannot be had: the message is one line that names the variable."""
+    """The metrics port is not available; the message is one line that names the variable."""
 
 
 class _Server(ThreadingWSGIServer):
-    """Bounds what clients that say nothing can hold."""
+    """Bounds the resources of silent clients."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.places = threading.BoundedSemaphore(MAX_REQUESTS)
@@ -42,7 +42,7 @@ class _Server(ThreadingWSGIServer):
             self.places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is nobody's error."""
+        """A client that disconnects early is not an error."""
 
 
 class _ServerV6(_Server):

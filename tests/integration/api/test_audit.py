@@ -65,7 +65,7 @@ def test_a_cancel_and_a_retry_say_who_what_when_and_from_where(api: Api) -> None
     assert abs(datetime.fromisoformat(first["at"]) - before) < timedelta(seconds=30)
 
 
-def test_what_was_refused_or_changed_nothing_leaves_no_row(api: Api) -> None:
+def test_refused_calls_and_calls_without_effect_leave_no_row(api: Api) -> None:
     task = api.submit()["id"]
     running = api.submit()["id"]
     Worker(api.engine).begin(running)
@@ -76,14 +76,14 @@ def test_what_was_refused_or_changed_nothing_leaves_no_row(api: Api) -> None:
     assert elsewhere.post(f"/api/v1/tasks/{task}/cancel").status_code == 404
     assert api.http.delete(f"/api/v1/tree-items/{task}").status_code == 404
     assert rows(api) == []
-    for status in (202, 202):  # asked twice while it runs: the second time changes nothing
+    for status in (202, 202):  # the second request to cancel a running task changes nothing
         assert api.http.post(f"/api/v1/tasks/{running}/cancel").status_code == status
     for status in (202, 409):
         assert api.http.post(f"/api/v1/tasks/{task}/cancel").status_code == status
     assert [row["target"]["id"] for row in rows(api)] == [task, running]
 
 
-def test_what_follows_a_cancelled_task_is_named_with_it(api: Api) -> None:
+def test_descendants_cancelled_with_a_task_are_named_in_its_row(api: Api) -> None:
     parent, child = (api.submit()["id"] for _ in range(2))
     with api.engine.connect() as conn:
         conn.execute(sa.text("UPDATE task SET parent_id = :parent WHERE id = :id"), {"parent": parent, "id": child})
@@ -100,7 +100,7 @@ def test_a_repeat_under_its_idempotency_key_is_one_change(api: Api) -> None:
     assert len(rows(api)) == 1
 
 
-def test_a_change_and_its_row_stand_or_fall_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_and_its_row_are_one_transaction(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     task = api.submit()["id"]
     api.http.post(f"/api/v1/tasks/{task}/cancel")
 
@@ -119,10 +119,10 @@ def test_a_change_and_its_row_stand_or_fall_together(api: Api, monkeypatch: pyte
     assert api.http.get(f"/api/v1/tasks/{task}").json()["state"] == "cancelled"
 
 
-def test_a_deleted_item_is_told_by_its_name_and_content(api: Api) -> None:
+def test_a_deleted_item_is_recorded_with_its_name_and_content(api: Api) -> None:
     made = api.http.post("/api/v1/tree-items", content=b"hello", headers={"X-Filename": "a.txt"})
     item = made.json()
-    assert rows(api) == []  # like submits, uploads tell of themselves
+    assert rows(api) == []  # uploads, like submits, leave no row
     assert api.http.delete(made.headers["Location"]).status_code == 204
     (row,) = rows(api)
     assert (row["action"], row["target"]) == ("tree_item.delete", {"type": "tree_item", "id": item["item_id"]})
@@ -139,7 +139,7 @@ def test_keys_made_and_revoked_at_the_command_line_name_the_account_and_the_host
     account = pwd.getpwuid(os.getuid()).pw_name
     for row, action in ((revoked, "key.revoke"), (created, "key.create")):
         assert (row["action"], row["target"]) == (action, {"type": "key", "id": "ci"})
-        # The kernel's word for it, not the environment's.
+        # As the kernel knows it, not as the environment says.
         assert row["actor"] == f"cli:{account}@{socket.gethostname()}"
         assert (row["api_key_id"], row["address"], row["request_id"]) == (None, None, None)
     assert created["details"]["scopes"] == ["read"]
@@ -198,7 +198,7 @@ def test_the_log_is_filtered_and_paged(api: Api) -> None:
         ("actor=%00", "?actor"),
     ],
 )
-def test_a_wrong_question_is_told_what_is_wrong(api: Api, query: str, pointer: str) -> None:
+def test_errors_in_a_query_are_named(api: Api, query: str, pointer: str) -> None:
     answer = api.http.get(f"/api/v1/audit?{query}")
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json()["errors"]] == [pointer]
@@ -215,7 +215,7 @@ def test_only_an_admin_of_all_queues_reads_it(api: Api) -> None:
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit", "TRUNCATE audit"])
-def test_postgresql_refuses_to_change_what_was_written(engine: Engine, statement: str) -> None:
+def test_postgresql_refuses_to_change_or_delete_rows(engine: Engine, statement: str) -> None:
     with engine.connect() as conn:
         audit.record(conn, audit.Actor("ops"), audit.Action.TASK_CANCEL, "x")
         with pytest.raises(ProgrammingError, match="append-only"):

@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Authentication and authorisation."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.integration.api.conftest import Api
 ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
 
 
-def test_a_request_without_a_good_key_is_refused_and_told_why(api: Api) -> None:
+def test_a_request_without_a_valid_key_is_refused_with_a_reason(api: Api) -> None:
     good = api.key("read")
     wrong_secret = good[:12] + make_key().text[12:]
     expired = api.key("read", expires_at=datetime.now(UTC) - timedelta(seconds=1))
@@ -44,7 +44,7 @@ def test_a_request_without_a_good_key_is_refused_and_told_why(api: Api) -> None:
     assert api.client(None).get("/api/v1/tasks", headers={"Authorization": f"bearer {good}"}).status_code == 200
 
 
-def test_a_key_does_only_what_its_scopes_say(api: Api) -> None:
+def test_a_key_may_do_only_what_its_scopes_allow(api: Api) -> None:
     task = api.submit()
     calls = {
         "read": ("GET", f"/api/v1/tasks/{task['id']}"),
@@ -101,7 +101,7 @@ def test_a_revocation_works_within_seconds(api: Api, monkeypatch: pytest.MonkeyP
         time.sleep(0.2)
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_back(start_api: Callable[..., Api]) -> None:
+def test_a_key_over_its_rate_gets_a_retry_after(start_api: Callable[..., Api]) -> None:
     api = start_api(rate_limit_per_second=2)
     client, other = api.client(api.key("read")), api.client(api.key("read"))
     answers = [client.get("/api/v1/task-types") for _ in range(6)]

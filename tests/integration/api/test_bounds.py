@@ -1,4 +1,4 @@
-"""What a connection may cost before anybody has asked for its key."""
+"""What a connection may cost before its key is checked."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def read_all(wire: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: "], ids=["address", "header"])
-def test_a_head_without_end_is_refused_and_not_kept(api: Api, start: bytes) -> None:
+def test_an_endless_head_is_refused_and_not_buffered(api: Api, start: bytes) -> None:
     with connect(api) as wire:
         wire.sendall(start)
         sent = 0
@@ -51,7 +51,7 @@ def test_a_head_without_end_is_refused_and_not_kept(api: Api, start: bytes) -> N
     assert json.loads(body)["code"] == "head_too_large"
 
 
-def test_what_is_no_http_is_told_so_in_a_problem_document(api: Api) -> None:
+def test_malformed_http_is_answered_with_a_problem_document(api: Api) -> None:
     with connect(api) as wire:
         wire.sendall(b"nonsense\r\n\r\n")
         head, _, body = read_all(wire).partition(b"\r\n\r\n")
@@ -80,7 +80,7 @@ def test_beyond_the_limit_of_connections_the_answer_is_a_problem_document(
         assert read_all(alone).startswith(b"HTTP/1.1 200 "), "there is room again"
 
 
-def test_requests_that_stall_are_given_up_and_others_are_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_requests_are_given_up_and_slow_ones_are_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(bounds, "_IDLE_LOOKS", 4)
     task = api.submit()["id"]
@@ -99,12 +99,12 @@ def test_requests_that_stall_are_given_up_and_others_are_not(api: Api, monkeypat
             started = time.monotonic()
             read_all(wire)
             assert time.monotonic() - started < 5, what
-    # A head that comes drop by drop is not waited for either.
+    # A head that arrives byte by byte is given up, too.
     with connect(api) as wire:
         wire.sendall(b"GET / HTTP/1.1\r\nX: ")
         with pytest.raises(ConnectionError):
             drip(wire, seconds=3)
-    # A slow upload that goes on, a client that waits for an answer, and one that is between two requests.
+    # A slow upload that continues, a client that waits for its answer, a client between two requests.
     with connect(api) as wire:
         wire.sendall(post + key + b"Content-Length: 20\r\nConnection: close\r\n\r\n")
         drip(wire, seconds=2)

@@ -1,4 +1,4 @@
-"""What arrives together is committed together, and nobody pays for a stranger's task."""
+"""Requests that arrive together are committed together, and a bad one does not fail the others."""
 
 import asyncio
 import threading
@@ -76,7 +76,7 @@ def run(writes: Writes, scenario: Any, **more: Any) -> Any:
     return asyncio.run(main())
 
 
-def test_one_poisoned_task_among_strangers_fails_alone(writes: Writes) -> None:
+def test_a_task_that_cannot_be_stored_fails_alone(writes: Writes) -> None:
     poisoned = new_task(params={"text": "\x00"})
     invalid = new_task(queue=None)
 
@@ -92,7 +92,7 @@ def test_one_poisoned_task_among_strangers_fails_alone(writes: Writes) -> None:
     assert writes.count() == 50
 
 
-def test_a_lost_answer_is_asked_for_again_and_writes_nothing_twice(writes: Writes) -> None:
+def test_a_flush_whose_answer_was_lost_is_repeated_and_writes_nothing_twice(writes: Writes) -> None:
     writes.lose_answers = 2
 
     async def scenario(collector: Collector[Any, Any]) -> list[Any]:
@@ -102,7 +102,7 @@ def test_a_lost_answer_is_asked_for_again_and_writes_nothing_twice(writes: Write
     assert writes.count() == 10
 
 
-def test_a_cancelled_caller_disturbs_nobody(writes: Writes) -> None:
+def test_a_cancelled_caller_does_not_disturb_the_others(writes: Writes) -> None:
     writes.gate = threading.Event()
 
     async def scenario(collector: Collector[Any, Any]) -> list[Any]:
@@ -158,7 +158,7 @@ def test_too_much_waiting_is_refused_at_once(writes: Writes) -> None:
     assert writes.count() == sum(isinstance(a, list) for a in answers) >= 100
 
 
-def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engine: Engine) -> None:
+def test_callers_soon_learn_that_the_database_is_away_and_close_writes_waiting_units(engine: Engine) -> None:
     class Away:
         def write(self, _: Any) -> Any:
             raise LedgerUnavailable("connection refused")
@@ -182,7 +182,7 @@ def test_a_database_that_is_away_is_told_soon_and_a_close_writes_what_waits(engi
     assert len(run(Writes(engine), closing)) == 20
 
 
-def test_what_postgresql_does_not_hold_is_the_callers_fault(engine: Engine) -> None:
+def test_values_that_postgresql_cannot_store_are_refused_as_invalid(engine: Engine) -> None:
     writes = Writes(engine)
 
     async def main() -> list[Any]:

@@ -77,7 +77,7 @@ def test_cancel_retry_and_what_goes_wrong(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, url="http://127.0.0.1:1").returncode == 3
 
 
-def test_a_proxy_is_not_asked_for_what_is_on_this_machine(api: Api) -> None:
+def test_addresses_of_this_machine_bypass_the_proxy(api: Api) -> None:
     task, proxy = api.submit()["id"], {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
     for url in (api.url, api.url.replace("127.0.0.1", "localhost")):
         shown = taskyard(api, "tasks", "status", task, url=url, more=proxy)
@@ -85,7 +85,7 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine(api: Api) -> None:
     assert taskyard(api, "tasks", "status", task, url="http://taskyard.invalid", more=proxy).returncode == 3
 
 
-def test_a_wrong_setting_is_told_in_one_line(api: Api) -> None:
+def test_a_wrong_setting_is_one_line(api: Api) -> None:
     for name, value in (
         ("TASKYARD_API_KEY", "ty_\u00fcber"),
         ("TASKYARD_API_KEY", "ty_a\nb"),
@@ -100,8 +100,8 @@ def test_a_wrong_setting_is_told_in_one_line(api: Api) -> None:
         assert [line.startswith(f"taskyard: {name}: ") for line in told.stderr.splitlines()] == [True]
 
 
-def test_a_log_level_shows_what_was_asked_for(api: Api) -> None:
-    """By its rank: as text, DEBUG sorts below WARNING and ERROR does too."""
+def test_the_log_level_filters_by_severity(api: Api) -> None:
+    """By severity, not as text: as text, both DEBUG and ERROR sort before WARNING."""
     task = api.submit()["id"]
     assert "HTTP Request" in taskyard(api, "tasks", "status", task, "--log-level", "info").stderr
     assert "HTTP Request" in taskyard(api, "tasks", "status", task, "--log-level", "debug").stderr
@@ -136,7 +136,7 @@ def test_the_examples_of_submit_work(api: Api) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_sent_is_a_wrong_use(api: Api, arguments: tuple[str, ...]) -> None:
+def test_arguments_that_cannot_be_sent_are_usage_errors(api: Api, arguments: tuple[str, ...]) -> None:
     done = taskyard(api, "tasks", *arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
@@ -144,7 +144,7 @@ def test_what_cannot_be_sent_is_a_wrong_use(api: Api, arguments: tuple[str, ...]
 
 
 def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
-    """One beyond 64 bits is refused by the API; as a float, another number would have been stored."""
+    """The API refuses integers beyond 64 bits; as a float, another number would be stored."""
     refused = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=123456789012345678901234567890")
     assert (refused.returncode, "/params/value" in refused.stderr) == (1, True)
     taken = taskyard(api, "tasks", "submit", "diagnostics.echo", "-p", "value=18446744073709551615", "--json")
@@ -154,7 +154,7 @@ def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
 def test_following_a_task_outlives_a_restart_of_the_api(
     api: Api, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the task was silent before: patience is for an API that is away."""
+    """The client gives up after a time without the API, not after a time without events."""
     ahead = 0.0
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
     monkeypatch.setattr(client, "time", clock)

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: listed, retried and discarded, one, some, or by filter."""
+"""Dead letters over HTTP: list, retry, discard; by ids or by filter."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +51,7 @@ def task(api: Api, task_id: str) -> dict[str, Any]:
     return found
 
 
-def test_the_list_is_what_failed_and_is_filtered_by_name_queue_code_and_time(api: Api) -> None:
+def test_the_list_has_failed_tasks_and_filters_by_name_queue_code_and_time(api: Api) -> None:
     api.submit()
     (plain,) = dead(api)
     (coded,) = dead(api, code="other", queue="low_priority")
@@ -71,7 +71,7 @@ def test_the_list_is_what_failed_and_is_filtered_by_name_queue_code_and_time(api
 def test_the_list_is_paged_by_cursor(api: Api) -> None:
     ids = dead(api, 5)
     first = api.http.get("/api/v1/dead-letters", params={"limit": 2}).json()
-    dead(api)  # what comes meanwhile moves nothing
+    dead(api)  # a new dead letter does not shift the pages
     second = api.http.get("/api/v1/dead-letters", params={"limit": 3, "cursor": first["next_cursor"]}).json()
     assert [t["id"] for t in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None
@@ -87,7 +87,7 @@ def test_some_are_retried_by_their_ids(api: Api, shared_redis: redis.Redis) -> N
     assert [round((b - a).total_seconds(), 6) for a, b in pairwise(due)] == [0.02, 0.02]
     told = api.http.get(f"/api/v1/tasks/{ids[0]}/events").json()["items"][-1]
     assert (told["kind"], told["data"]["by"]) == ("retried", task(api, ids[0])["submitted_by"])
-    # The scheduler is woken: nobody waits for its next look.
+    # The scheduler is woken, so the tasks do not wait for its next poll.
     answer: Any = shared_redis.blpop([Names("test").wake_scheduler], timeout=5)
     assert answer is not None
 
@@ -100,7 +100,7 @@ def test_the_rate_is_a_setting(start_api: Callable[..., Api]) -> None:
     assert (second - first).total_seconds() == 0.25
 
 
-def test_what_is_discarded_is_no_dead_letter_and_can_be_retried_by_its_own_address(api: Api) -> None:
+def test_a_discarded_task_is_no_dead_letter_and_can_be_retried_by_its_own_address(api: Api) -> None:
     ids = dead(api, 2)
     assert post(api.http, "discard", ids=ids[:1]) == {"matched": 1, "changed": 1}
     assert listed(api) == ids[1:]
@@ -116,7 +116,7 @@ def test_what_is_discarded_is_no_dead_letter_and_can_be_retried_by_its_own_addre
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_filter_takes_all_that_fit(api: Api, verb: str) -> None:
+def test_a_filter_applies_to_all_matches(api: Api, verb: str) -> None:
     boom, other = dead(api, 2), dead(api, code="other")
     assert post(api.http, verb, filter={"code": "nothing"}) == {"matched": 0, "changed": 0}
     assert post(api.http, verb, filter={"code": "boom", "queue": "default"}) == {"matched": 2, "changed": 2}
@@ -155,7 +155,7 @@ def test_a_filter_takes_a_thousand_at_a_time_the_oldest_first(api: Api, verb: st
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_audit_log_says_what_was_done_to_which(api: Api, verb: str) -> None:
+def test_the_audit_log_records_action_and_tasks(api: Api, verb: str) -> None:
     ids = dead(api, 2)
     post(api.http, verb, ids=[*ids, str(uuid4())])
     post(api.http, verb, ids=ids)  # changes nothing
@@ -251,9 +251,7 @@ ID = "00000000-0000-7000-8000-000000000001"
     ],
     ids=str,
 )
-def test_a_wrong_body_is_told_what_is_wrong_and_changes_nothing(
-    api: Api, verb: str, body: Any, pointers: list[str]
-) -> None:
+def test_errors_in_a_body_are_named_and_nothing_changes(api: Api, verb: str, body: Any, pointers: list[str]) -> None:
     ids = dead(api)
     answer = api.http.post(f"/api/v1/dead-letters/{verb}", json=body)
     assert answer.status_code == 422, answer.text
@@ -262,7 +260,7 @@ def test_a_wrong_body_is_told_what_is_wrong_and_changes_nothing(
 
 
 @pytest.mark.parametrize("query", ["state=failed", "code=", "limit=201", "created_after=x", "cursor=x", "queue=%00"])
-def test_a_wrong_question_is_refused(api: Api, query: str) -> None:
+def test_errors_in_the_query_are_refused(api: Api, query: str) -> None:
     answer = api.http.get(f"/api/v1/dead-letters?{query}")
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json()["errors"]] == [f"?{query.partition('=')[0]}"]

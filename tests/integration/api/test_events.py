@@ -42,7 +42,7 @@ def kinds(found: list[dict[str, Any]]) -> list[str]:
 
 
 def a_long_life(api: Api, worker: Worker) -> str:
-    """Crashed, retried by policy, failed, retried by a person, cancelled before its third attempt."""
+    """Crashed, retried by policy, failed, retried by a caller, cancelled before the third attempt."""
     task: str = api.submit()["id"]
     worker.begin(task)
     worker.note(task, "one")
@@ -69,7 +69,7 @@ LONG_LIFE = [
 ]
 
 
-def test_a_timeline_tells_everything_in_order(api: Api) -> None:
+def test_a_timeline_has_all_events_in_order(api: Api) -> None:
     task = a_long_life(api, Worker(api.engine))
     found = events(api, task)
     assert kinds(found) == LONG_LIFE
@@ -99,7 +99,7 @@ def test_every_event_can_be_resumed_from(api: Api) -> None:
     assert bad.status_code == 422
 
 
-def test_an_end_without_a_row_of_its_own_is_told_too(api: Api) -> None:
+def test_a_final_state_without_a_row_of_its_own_is_in_the_timeline(api: Api) -> None:
     worker = Worker(api.engine)
     task = api.submit()["id"]
     worker.begin(task)
@@ -114,7 +114,7 @@ def test_an_end_without_a_row_of_its_own_is_told_too(api: Api) -> None:
     assert kinds(events(api, task, f"?cursor={found[-1]['id']}")) == ["retried"]
 
 
-def test_stack_traces_are_for_managers(api: Api) -> None:
+def test_tracebacks_are_for_the_scope_manage(api: Api) -> None:
     worker = Worker(api.engine)
     task = api.submit()["id"]
     worker.begin(task)
@@ -176,14 +176,14 @@ def changes(answer: httpx.Response) -> Iterator[ServerEvent]:
     return parse_events(answer.iter_lines())
 
 
-def test_all_changes_are_told_live_and_filtered(api: Api) -> None:
+def test_all_changes_are_sent_live_and_filtered(api: Api) -> None:
     restricted = api.client(api.key("read", queues=["low_priority"]))
     with (
         api.http.stream("GET", "/api/v1/events") as everything,
         api.http.stream("GET", "/api/v1/events?state=cancelled&queue=default") as cancelled,
         restricted.stream("GET", "/api/v1/events") as low,
     ):
-        # After the first word none is missed.
+        # After the first comment no change is missed.
         streams = [answer.iter_lines() for answer in (everything, cancelled, low)]
         for lines in streams:
             next(lines)
@@ -218,7 +218,7 @@ def test_a_stop_ends_streams_and_waits(start_api: Any) -> None:
         assert time.monotonic() - started < 10
 
 
-def test_a_revoked_key_hears_nothing_more(api: Api) -> None:
+def test_a_revoked_key_receives_nothing_more(api: Api) -> None:
     client = api.client(api.key("read", name="soon-gone"))
     task = api.submit()["id"]
     with (
@@ -242,9 +242,7 @@ def test_a_revoked_key_hears_nothing_more(api: Api) -> None:
             time.sleep(0.1)
 
 
-def test_a_revoked_key_that_only_waits_is_let_go_at_a_heartbeat(
-    start_api: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_stream_of_a_revoked_key_ends_at_a_heartbeat(start_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "CACHE_SECONDS", 0.1)
     monkeypatch.setattr(composition, "Streams", partial(Streams, heartbeat_seconds=0.2))
     api = start_api()
@@ -266,8 +264,8 @@ def subscribers(client: redis.Redis, namespace: str) -> int:
     return int(client.pubsub_numsub(f"{namespace}:events")[0][1])
 
 
-def test_a_task_that_the_ledger_forgot_is_not_waited_for(start_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failover of PostgreSQL may lose the newest: whoever follows one of them is told that it isn't there."""
+def test_waits_for_a_task_that_the_ledger_lost_end(start_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failover of PostgreSQL may lose the newest tasks: their followers get a 404."""
     monkeypatch.setattr(live, "_CHECK_SECONDS", 0.2)
     api = start_api(namespace="forgotten")
     task = api.submit()["id"]
@@ -290,12 +288,12 @@ def test_a_task_that_the_ledger_forgot_is_not_waited_for(start_api: Any, monkeyp
     caller.close()
 
 
-def test_redis_is_listened_to_only_while_somebody_follows(
+def test_the_process_is_subscribed_only_while_it_has_followers(
     start_api: Any, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "_LINGER_SECONDS", 0.1)
     monkeypatch.setattr(live, "_PING_SECONDS", 0.1)
-    # A client that has gone is noticed at a heartbeat.
+    # The server notices at a heartbeat that a client has disconnected.
     monkeypatch.setattr(composition, "Streams", partial(Streams, heartbeat_seconds=0.1))
     api = start_api(namespace="listening")
     task = api.submit()["id"]
@@ -306,7 +304,9 @@ def test_redis_is_listened_to_only_while_somebody_follows(
         wait_for(lambda: subscribers(shared_redis, "listening") == 0)
 
 
-def test_what_all_who_follow_are_told_begins_with_the_first_word(start_api: Any, shared_redis: redis.Redis) -> None:
+def test_followers_of_all_tasks_miss_no_change_after_the_first_comment(
+    start_api: Any, shared_redis: redis.Redis
+) -> None:
     api = start_api(namespace="first-word")
     with api.http.stream("GET", "/api/v1/events") as answer:
         lines = answer.iter_lines()
@@ -317,7 +317,7 @@ def test_what_all_who_follow_are_told_begins_with_the_first_word(start_api: Any,
         assert task in told
 
 
-def test_what_ends_before_redis_confirms_the_subscription_is_not_missed(
+def test_a_task_that_ends_before_the_subscription_is_confirmed_is_not_missed(
     api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "_CHECK_WHEN_AWAY_SECONDS", 60)
@@ -329,7 +329,7 @@ def test_what_ends_before_redis_confirms_the_subscription_is_not_missed(
             following = Live(client, "nobody-publishes-here", LedgerPool(api.engine, 1, Unheard()))
             following.start()
             with following.watch(UUID(task)) as watch:
-                # In the same turn of the loop: the subscription has not begun.
+                # In the same turn of the event loop: the subscription has not begun.
                 worker.begin(task)
                 worker.end(task)
                 seen = await watch.changed(5) and watch.is_final

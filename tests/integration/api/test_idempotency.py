@@ -1,4 +1,4 @@
-"""The same request twice is the same answer twice."""
+"""A request that is repeated under its idempotency key gets the same answer, and is done once."""
 
 import threading
 import time
@@ -101,14 +101,14 @@ def test_a_key_past_its_day_may_be_used_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "ü".encode(), b"a\tb"])
-def test_a_key_that_is_none(api: Api, key: Any) -> None:
+def test_invalid_keys_are_refused(api: Api, key: Any) -> None:
     answer = api.http.post("/api/v1/tasks", json=ECHO, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "Idempotency-Key"
     assert api.count_tasks() == 0
 
 
-def test_other_calls_are_answered_once_too(api: Api) -> None:
+def test_calls_other_than_submits_are_done_once(api: Api) -> None:
     task = api.submit()
     headers = {"Idempotency-Key": "c"}
     path = f"/api/v1/tasks/{task['id']}/cancel"
@@ -118,7 +118,7 @@ def test_other_calls_are_answered_once_too(api: Api) -> None:
     assert (first.status_code, second.status_code) == (202, 202)
     assert second.headers["Idempotency-Replayed"] == "true"
     assert api.http.post(path).status_code == 409
-    # Refused: the key is free for the retry that is possible.
+    # A refused request leaves the key free for a retry that succeeds.
     other = api.submit()
     again = f"/api/v1/tasks/{other['id']}/retry"
     assert api.http.post(again, headers={"Idempotency-Key": "r"}).status_code == 409
@@ -127,7 +127,7 @@ def test_other_calls_are_answered_once_too(api: Api) -> None:
     assert api.http.post(again, headers={"Idempotency-Key": "r"}).headers["Idempotency-Replayed"] == "true"
 
 
-def test_a_first_request_still_being_answered_and_one_that_never_was(api: Api) -> None:
+def test_a_repeat_during_the_first_request_is_refused_and_takes_over_an_abandoned_one(api: Api) -> None:
     task = api.submit()
     path = f"/api/v1/tasks/{task['id']}/cancel"
     headers = {"Idempotency-Key": "p"}
@@ -151,7 +151,7 @@ def test_a_repeat_gets_its_first_answer_even_when_it_would_be_refused_by_now(api
     for before, again in ((first, post(api, "k", alone)), (first_batch, post(api, "b", together, batch))):
         assert (again.status_code, again.content) == (202, before.content)
         assert again.headers["Idempotency-Replayed"] == "true"
-    # Another request under the key is refused as ever, and so is this one under another key.
+    # Another request under the key is refused as before, and so is this one under another key.
     assert post(api, "k", {**alone, "tags": ["other"]}).status_code == 422
     assert post(api, "new", alone).status_code == 422
     assert api.count_tasks() == 2

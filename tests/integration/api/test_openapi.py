@@ -1,4 +1,4 @@
-"""The OpenAPI document is what the service does: Schemathesis looks for a difference."""
+"""The OpenAPI document describes what the service does: Schemathesis looks for differences."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from taskyard_api.app import ROUTES
 from taskyard_api.openapi import document
 from tests.integration.api.conftest import Api
 
-# Streams for ever; test_events.py looks at it.
+# An endless stream; test_events.py tests it.
 ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
-# What a schema cannot say: which names there are, which years a time may be in, and that a raw upload needs X-Filename
-# where a form does not.
+# A schema cannot express which names exist, which years a time may have, and that a raw upload needs X-Filename where a
+# form does not.
 MAY_REFUSE_WHAT_FITS = {
     "/api/v1/audit",
     "/api/v1/dead-letters",
@@ -64,7 +64,7 @@ def _attack(operation: Any, api: Api) -> None:
         try:
             attack()
         except Unsatisfiable:
-            assert mode.is_negative  # a call that takes nothing cannot be sent anything wrong
+            assert mode.is_negative  # a call without input has no invalid input
 
 
 def test_the_document_is_served_and_every_answer_is_described(api: Api) -> None:

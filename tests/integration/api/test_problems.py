@@ -1,4 +1,4 @@
-"""Every refusal is a problem document, whatever part of the service says no."""
+"""Every refusal is a problem document, whichever part of the service refuses."""
 
 import socket
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def test_what_is_not_there(api: Api) -> None:
+def test_unknown_paths_and_ids_are_404(api: Api) -> None:
     for path in ("/", "/nope", "/api/v1", "/api/v1/tasks/", "/api/v1/tasks/x/y/z", "/api/v1/%00", "/api/v1/tasks/%ff"):
         problem(api.http.get(path), 404, "not_found")
     for path in (
@@ -52,7 +52,7 @@ def test_what_is_not_there(api: Api) -> None:
         problem(answer, 404, "not_found")
 
 
-def test_methods_an_address_does_not_know(api: Api) -> None:
+def test_unknown_methods_are_405(api: Api) -> None:
     for method, path, allowed in (
         ("DELETE", "/api/v1/tasks", {"GET", "POST", "OPTIONS"}),
         ("PUT", "/api/v1/tasks/batch", {"POST", "OPTIONS"}),
@@ -65,14 +65,14 @@ def test_methods_an_address_does_not_know(api: Api) -> None:
     assert api.http.request("BREW", "/api/v1/tasks").status_code in {400, 405}
 
 
-def test_forms_nobody_can_answer_in(api: Api) -> None:
+def test_media_types_that_are_not_offered_are_406(api: Api) -> None:
     for accept in ("text/html", "image/*", "application/xml;q=0.9"):
         problem(api.http.get("/api/v1/tasks", headers={"Accept": accept}), 406, "not_acceptable")
     for accept in ("*/*", "application/*", "text/html, application/json;q=0.1", "application/problem+json"):
         assert api.http.get("/api/v1/tasks", headers={"Accept": accept}).status_code == 200
 
 
-def test_bodies_in_another_form(api: Api) -> None:
+def test_bodies_of_other_media_types_are_415(api: Api) -> None:
     body = b'{"name": "diagnostics.echo", "params": {"value": 1}}'
     for content_type in (None, "", "text/plain", "application/xml", "application/json; charset=latin-1", "\xff"):
         headers = [] if content_type is None else [(b"Content-Type", content_type.encode("latin-1"))]
@@ -115,7 +115,7 @@ def test_a_body_that_ends_too_early_submits_nothing(api: Api) -> None:
     assert api.http.get("/api/v1/tasks").json()["items"] == []
 
 
-def test_query_parameters_that_are_wrong(api: Api) -> None:
+def test_wrong_query_parameters_are_named(api: Api) -> None:
     for query, name in (
         ("limit=0", "?limit"),
         ("limit=201", "?limit"),
@@ -146,7 +146,7 @@ def test_query_parameters_that_are_wrong(api: Api) -> None:
         problem(api.http.get(f"/api/v1/tasks/{task['id']}?wait={wait}"), 422, "invalid_request")
 
 
-def test_what_nobody_foresaw_says_only_its_request_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_shows_only_its_request_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the password is hunter2")
 
@@ -185,7 +185,7 @@ def test_other_origins_are_let_in_only_where_they_are_set(start_api: Callable[..
     assert "Origin" in other["Vary"], "a cache would keep this one for those who are let in"
 
 
-def test_query_parameters_that_nobody_reads_are_refused(api: Api) -> None:
+def test_unknown_query_parameters_are_refused(api: Api) -> None:
     task = api.submit()["id"]
     for method, path in (
         ("GET", "/health/live"),
@@ -202,21 +202,21 @@ def test_query_parameters_that_nobody_reads_are_refused(api: Api) -> None:
     assert api.http.get(f"/api/v1/tasks/{task}").json()["state"] == "queued"
 
 
-def test_a_retry_that_is_refused_names_the_state_as_it_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_retry_names_the_current_state(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     task = api.submit()["id"]
     api.http.post(f"/api/v1/tasks/{task}/cancel")
 
-    def somebody_was_faster(conn: Connection, **more: Any) -> Committed[bool]:
+    def another_caller_was_faster(conn: Connection, **more: Any) -> Committed[bool]:
         retry_task(conn, **more)
         return retry_task(conn, **more)
 
-    monkeypatch.setattr(task_actions, "retry_task", somebody_was_faster)
+    monkeypatch.setattr(task_actions, "retry_task", another_caller_was_faster)
     document = problem(api.http.post(f"/api/v1/tasks/{task}/retry"), 409, "state_conflict")
     assert document["state"] == "queued"
 
 
 def test_a_retry_that_cannot_be_shown_is_published_all_the_same(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would wait for the relay, though whoever committed it is there."""
+    """Otherwise the task would wait for the relay."""
     task = api.submit()["id"]
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     calls: list[Any] = []
@@ -261,7 +261,7 @@ def test_lines_of_the_log_carry_request_and_trace(api: Api, capfd: pytest.Captur
         ("/api/v1/tasks/batch", {"tasks": [1]}, "/tasks/0"),
     ],
 )
-def test_a_fault_speaks_of_json_and_not_of_our_classes(api: Api, path: str, body: Any, where: str) -> None:
+def test_errors_are_worded_in_terms_of_json(api: Api, path: str, body: Any, where: str) -> None:
     refused = api.http.post(path, json=body)
     assert (refused.status_code, refused.json()["errors"]) == (
         422,

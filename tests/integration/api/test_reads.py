@@ -1,4 +1,4 @@
-"""Reading: one task, its status, lists that stay stable, queues, workers."""
+"""Reads: a task, its status, stable lists, queues, workers."""
 
 import threading
 import time
@@ -130,7 +130,7 @@ def test_a_task_through_its_life(api: Api) -> None:
     assert (refused.status_code, refused.json()["state"]) == (409, "succeeded")
 
 
-def test_cancelling_what_waits_what_runs_and_what_is_over(api: Api) -> None:
+def test_cancelling_waiting_running_and_final_tasks(api: Api) -> None:
     worker = Worker(api.engine)
     waiting, running = api.submit()["id"], api.submit()["id"]
     worker.begin(running)
@@ -178,10 +178,10 @@ def test_waiting_ends_with_the_task(start_api: Any, redis_is_there: bool) -> Non
     assert 0.4 < time.monotonic() - started < 10
 
 
-def test_nobody_who_waits_is_turned_away_when_the_end_comes_for_all_at_once(
+def test_no_waiting_request_is_refused_when_all_waits_end_at_once(
     start_api: Any, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calls that come new are, where more than that wait for a thread."""
+    """New calls are refused while too many wait for a thread."""
     monkeypatch.setattr(ledger_pool, "_WAITING_PER_THREAD", 8)
     api = start_api(db_pool_size=1)
     worker = Worker(api.engine)
@@ -235,7 +235,7 @@ def test_task_types_queues_and_workers(api: Api) -> None:
 
 
 def test_large_numbers_are_shown_as_they_were_sent(api: Api) -> None:
-    """One task with such a number must not make itself and every list it is in unreadable."""
+    """A task with such a number must not make itself, and every list that contains it, unreadable."""
     task = api.submit(params={"value": {"large": 1e30, "huge": -1.7976931348623157e308}})
     found = api.http.get(f"/api/v1/tasks/{task['id']}")
     assert found.status_code == 200, found.text

@@ -1,4 +1,4 @@
-"""The service as a process: starts, stops, tells how it is; keys by command; the database going and coming."""
+"""The service as a process: start, stop, health; keys by command; outages of the database."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], p
         answer = api.http.get(path)
         assert (answer.status_code, answer.json()["code"]) == (503, "not_migrated"), path
         assert "Retry-After" in answer.headers
-    # The key is one of another database.
+    # The key belongs to another database.
     key = api.http.headers["Authorization"].removeprefix("Bearer ")
     env = environment(url, api.settings.redis_url.get_secret_value(), TASKYARD_BOOTSTRAP_KEY=key)
     assert command(env, "migrate").returncode == 0
@@ -92,7 +92,7 @@ def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], p
     api.submit()
 
 
-def test_an_account_that_may_not_make_tables_is_told_in_one_line(postgres: Postgres, redis_url: str) -> None:
+def test_migrating_without_the_right_to_create_tables_fails_with_one_line(postgres: Postgres, redis_url: str) -> None:
     postgres.create_database("no_tables_here")
     with postgres.connect("postgres") as connection:
         connection.execute("CREATE ROLE nobody_of_note LOGIN PASSWORD 'pw'")
@@ -107,8 +107,8 @@ async def _names_by(keys: Keys, key: str) -> str:
     return (await keys.authenticate(f"Bearer {key}".encode())).name
 
 
-def test_a_good_key_outlives_an_outage_and_no_other_is_let_in(own_servers: tuple[Postgres, Valkey]) -> None:
-    """Health, which needs no database to be told, would otherwise be told to nobody."""
+def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_servers: tuple[Postgres, Valkey]) -> None:
+    """Otherwise /health/detailed could not be read during an outage."""
     postgres, _ = own_servers
     engine, clock = make_engine(postgres.url()), [0.0]
     good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
@@ -198,7 +198,7 @@ def test_two_bootstraps_at_once_make_one_key(database_url: str, redis_url: str) 
     assert (wrong.returncode, "TASKYARD_BOOTSTRAP_KEY" in wrong.stderr) == (2, True)
 
 
-def test_commands_say_what_is_away_by_their_exit_code(database_url: str, redis_url: str) -> None:
+def test_the_exit_code_of_commands_shows_that_a_dependency_is_away(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     assert command(env, "check").returncode == 0
     assert json.loads(command(env, "migrate", "--json").stdout)["revision"]
@@ -212,7 +212,7 @@ def test_commands_say_what_is_away_by_their_exit_code(database_url: str, redis_u
     assert command(env, "serve", "--nope").returncode == 2
 
 
-def test_task_modules_that_cannot_be_had_stop_the_service_with_one_line(
+def test_task_modules_that_cannot_be_imported_stop_the_service_with_one_line(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.py").write_text("def")
@@ -268,7 +268,7 @@ def _first_task(http: httpx.Client) -> str:
         return str(answer.json()["id"])
 
 
-def test_a_redis_that_hangs_does_not_hold_up_a_probe(start_api: Callable[..., Api]) -> None:
+def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         deadline = time.monotonic() + 10
@@ -281,11 +281,11 @@ def test_a_redis_that_hangs_does_not_hold_up_a_probe(start_api: Callable[..., Ap
             started = time.monotonic()
             assert api.http.get("/health/ready").json()["redis"] == "down"
             took.append(time.monotonic() - started)
-        # The best of some: whoever shares this machine may delay one of them.
+        # The best of several: other programs on this machine may delay one of them.
         assert min(took) < 1
 
 
-def test_the_last_check_is_shown_to_who_may_see_it(api: Api) -> None:
+def test_the_last_check_is_shown_to_keys_that_may_see_its_queue(api: Api) -> None:
     assert "last_check" not in api.http.get("/health/detailed").json()["components"]
     task = api.submit("health.check", params={})["id"]
     checks = {
@@ -310,7 +310,7 @@ def test_the_last_check_is_shown_to_who_may_see_it(api: Api) -> None:
     assert "last_check" not in hidden["components"]
 
 
-def test_a_key_with_queues_is_told_of_their_tasks_only(api: Api) -> None:
+def test_health_shows_a_key_with_queues_only_their_tasks(api: Api) -> None:
     worker = Worker(api.engine)
     task = api.submit()["id"]
     worker.begin(task)
@@ -337,7 +337,7 @@ def test_a_key_with_queues_is_told_of_their_tasks_only(api: Api) -> None:
     ],
     ids=" ".join,
 )
-def test_a_key_that_cannot_be_is_refused_in_one_line(database_url: str, redis_url: str, wrong: list[str]) -> None:
+def test_invalid_options_of_a_key_are_refused_in_one_line(database_url: str, redis_url: str, wrong: list[str]) -> None:
     env = environment(database_url, redis_url)
     refused = command(env, "keys", "create", "--name", "x", "--scope", "read", *wrong)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -345,7 +345,7 @@ def test_a_key_that_cannot_be_is_refused_in_one_line(database_url: str, redis_ur
     assert json.loads(command(env, "keys", "list", "--json").stdout) == []
 
 
-def test_every_command_takes_a_log_level_and_tells_of_itself(database_url: str, redis_url: str) -> None:
+def test_every_command_takes_a_log_level_and_has_help(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     keys = (["keys", verb] for verb in ("create", "list", "revoke", "bootstrap"))
     for words in (["serve"], ["openapi"], ["migrate"], ["check"], *keys):

@@ -1,4 +1,4 @@
-"""POST /tasks and /tasks/batch: what is accepted is durable and announced; what isn't names the field."""
+"""POST /tasks and /tasks/batch: accepted tasks are durable and announced; refusals name the field."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -183,7 +183,7 @@ def test_every_wrong_field_is_named_and_nothing_is_stored(api: Api) -> None:
         (b'{"a":' * 900 + b"1" + b"}" * 900, 422, "invalid_request"),
     ],
 )
-def test_json_that_is_none_or_too_much(api: Api, body: bytes, status: int, code: str) -> None:
+def test_invalid_and_excessive_json_is_refused(api: Api, body: bytes, status: int, code: str) -> None:
     for path in ("/api/v1/tasks", "/api/v1/tasks/batch"):
         answer = api.http.post(path, content=body, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
@@ -228,7 +228,7 @@ def test_a_batch_keeps_its_order_and_is_all_or_nothing(api: Api) -> None:
 
 
 def test_parameters_of_the_right_kind_pass(api: Api) -> None:
-    """Strict: no number out of text, and yet ids and addresses are text, and 1 is a float too."""
+    """Strict: text is not read as a number; but ids and addresses are text, and 1 is a float, too."""
     for name, params in (
         ("diagnostics.sleep", {"seconds": 1, "in_c": False}),
         ("diagnostics.crash", {"signal": 9}),
@@ -281,7 +281,7 @@ def test_a_unique_task_is_refused_while_the_other_holds_the_key(api: Api) -> Non
         assert second.json()["task_id"] == first["id"]
     twice = api.http.post("/api/v1/tasks/batch", json={"tasks": [{**ECHO, "unique": {**unique, "key": "x"}}] * 2})
     assert (twice.status_code, pointers(twice.json())) == (422, ["/tasks/1/unique/key"])
-    # Another type's keys don't meet these, and a batch that loses one key takes none.
+    # Keys of another type do not collide with these, and a batch that loses one key takes none.
     api.submit("diagnostics.sleep", params={"seconds": 0}, unique=unique)
     both = [{**ECHO, "unique": {**unique, "key": "free"}}, {**ECHO, "unique": unique}]
     assert api.http.post("/api/v1/tasks/batch", json={"tasks": both}).status_code == 409
@@ -307,7 +307,7 @@ def test_tasks_are_counted_by_queue_type_and_result(api: Api) -> None:
     assert answered == 2
 
 
-def test_what_is_refused_is_counted_by_what_was_asked_for(api: Api) -> None:
+def test_refused_submits_are_counted_by_the_requested_type_and_queue(api: Api) -> None:
     def count(queue: str, task: str, result: str = "refused") -> float | None:
         labels = {"queue": queue, "task": task, "result": result}
         return api.service.metrics.registry.get_sample_value("taskyard_tasks_submitted_total", labels)

@@ -1,4 +1,4 @@
-"""`error.message` is for people: in the language they ask for, wherever a failure is shown."""
+"""`error.message` is in the requested language wherever a failure is shown."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ IN_GERMAN = (
 
 @pytest.fixture
 def refused(api: Api) -> str:
-    """The id of a task that failed with words of ours."""
+    """The id of a task that failed with a message of the platform."""
     worker, task = Worker(api.engine), str(api.submit()["id"])
     worker.begin(task)
     worker.end(task, of_error(REFUSED, RetryPolicy(), failures=1, max_attempts=1, redact=str))
@@ -59,7 +59,7 @@ READS: list[tuple[str, Callable[[Any], str]]] = [
 
 
 @pytest.mark.parametrize(("path", "message_of"), READS, ids=[path for path, _ in READS])
-def test_a_failure_is_told_in_the_language_that_is_asked_for(
+def test_a_failure_is_shown_in_the_requested_language(
     api: Api, refused: str, path: str, message_of: Callable[[Any], str]
 ) -> None:
     def read(headers: dict[str, str]) -> httpx.Response:
@@ -72,7 +72,7 @@ def test_a_failure_is_told_in_the_language_that_is_asked_for(
     assert (message_of(english.json()), english.headers["Content-Language"]) == (REFUSED.message, "en")
 
 
-def test_live_events_are_told_in_it_too(api: Api, refused: str) -> None:
+def test_live_events_are_in_the_requested_language(api: Api, refused: str) -> None:
     headers = {**GERMAN, "Accept": "text/event-stream"}
     answer = api.http.get(f"/api/v1/tasks/{refused}/events", headers=headers)
     assert (answer.headers["Vary"], answer.headers["Content-Language"]) == ("Accept-Language", "de")
@@ -80,7 +80,7 @@ def test_live_events_are_told_in_it_too(api: Api, refused: str) -> None:
     assert last["data"]["error"]["message"] == IN_GERMAN
 
 
-def test_the_code_the_support_address_and_a_tasks_own_words_stay_what_they_are(api: Api, refused: str) -> None:
+def test_code_support_url_and_a_tasks_own_message_are_not_translated(api: Api, refused: str) -> None:
     error = api.http.get(f"/api/v1/tasks/{refused}", headers=GERMAN).json()["error"]
     kept = {key: value for key, value in error.items() if key != "message"}
     assert kept == {
@@ -98,7 +98,7 @@ def test_the_code_the_support_address_and_a_tasks_own_words_stay_what_they_are(a
     assert "Content-Language" not in answer.headers
 
 
-def test_what_statements_of_the_ledger_put_together_is_translated(api: Api) -> None:
+def test_messages_composed_in_sql_are_translated(api: Api) -> None:
     worker = Worker(api.engine)
     crashed, old = api.submit()["id"], api.submit(delay_seconds=60)["id"]
     worker.begin(crashed)

@@ -1,4 +1,4 @@
-"""Files: streamed in, named by people, sent whole or in part; never a path."""
+"""Files: streamed in, sent whole or in part; their names are never paths."""
 
 import hashlib
 from collections.abc import Callable
@@ -105,7 +105,7 @@ def test_a_name_is_never_a_path(api: Api) -> None:
     assert objects(api) == []
 
 
-def test_forms_that_are_none_leave_nothing(api: Api) -> None:
+def test_malformed_forms_leave_no_file(api: Api) -> None:
     boundary = {"Content-Type": "multipart/form-data; boundary=b"}
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nxyz'
     for body in (b"", b"nonsense", part, part + b"\r\n--b", b"--b--\r\n", part + b"\r\n" + part + b"\r\n--b--\r\n"):
@@ -143,7 +143,7 @@ def test_an_upload_sent_twice_is_kept_once(api: Api) -> None:
     assert len(objects(api)) == 1
 
 
-def test_a_thumbnail_is_asked_for(api: Api) -> None:
+def test_a_thumbnail_can_be_requested(api: Api) -> None:
     item = upload(api, b"x").json()["item_id"]
     answer = api.http.post(f"{PATH}/{item}/thumbnail", json={"width": 64, "height": 32})
     assert answer.status_code == 202

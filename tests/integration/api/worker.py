@@ -1,4 +1,4 @@
-"""What a worker would write, without one: claims, notes, ends."""
+"""The writes of a worker, without a worker: claims, notes, ends."""
 
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4

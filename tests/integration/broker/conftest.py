@@ -13,13 +13,13 @@ from taskyard.broker.publisher import Publisher
 
 @pytest.fixture
 def names() -> Names:
-    """Of this test process alone: channels are shared by all."""
+    """A namespace for this test process alone: channels are shared by all databases of a server."""
     return Names("contract-" + os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
-    """As the services make it: answers are bytes."""
+    """A client as the services make it: answers are bytes."""
     with make_redis(redis_url) as made:
         yield made
 

@@ -49,7 +49,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @contextmanager
 def behind_tls(redis_url: str, authority: Authority, *, wants_clients: bool) -> Iterator[str]:
-    """The wheel's server is built without TLS: it ends in front of it, as with stunnel."""
+    """The wheel's server is built without TLS: a proxy in front of it ends TLS, as stunnel does."""
     with redis.Redis.from_url(redis_url) as client:
         plain = client.connection_pool.connection_kwargs
     context = authority.server_context(authority.sign("server"), wants_clients=wants_clients)
@@ -57,9 +57,7 @@ def behind_tls(redis_url: str, authority: Authority, *, wants_clients: bool) -> 
         yield proxy.through(redis_url).replace("redis://", "rediss://")
 
 
-def test_tls_with_an_authority_of_ones_own_and_a_certificate_of_the_client(
-    redis_url: str, authority: Authority
-) -> None:
+def test_tls_with_a_private_authority_and_a_client_certificate(redis_url: str, authority: Authority) -> None:
     mine = authority.sign("client")
     files = {"redis_ca_file": authority.certificate, "redis_cert_file": mine.certificate, "redis_key_file": mine.key}
     with behind_tls(redis_url, authority, wants_clients=True) as address:
@@ -67,7 +65,7 @@ def test_tls_with_an_authority_of_ones_own_and_a_certificate_of_the_client(
         assert publish(url) == 1
         assert asyncio.run(heard(url))
         for refused in (
-            url_of(redis_url=address),  # signed by nobody whom the system knows
+            url_of(redis_url=address),  # signed by an authority that the system does not know
             url_of(redis_url=address, redis_ca_file=authority.certificate),  # without a certificate
         ):
             with pytest.raises(BrokerUnavailable):
@@ -96,8 +94,8 @@ def test_a_command_finds_redis_by_settings_alone(database_url: str, redis_url: s
     assert "redis" in said.stdout
 
 
-def test_a_connection_to_what_has_become_a_replica_is_not_kept(server_home: Path) -> None:
-    """One address, behind which another server is the master now: what still reaches the old one goes anew."""
+def test_a_connection_to_a_server_that_became_a_replica_is_not_kept(server_home: Path) -> None:
+    """One address, behind which another server is the master now: a connection to the old one is replaced."""
     with (
         Valkey(server_home / "master", port=0) as master,
         replica_of(master, server_home / "replica") as replica,
@@ -126,7 +124,7 @@ def test_sentinels_lead_to_the_master_and_to_the_next_one(server_home: Path) -> 
         replica = exits.enter_context(replica_of(master, server_home / "replica"))
         wait_in_step(master, replica)
         sentinel = exits.enter_context(SentinelServer(server_home / "sentinel", master))
-        # The first Sentinel in the list is gone: the next one is asked.
+        # The first Sentinel in the list does not exist: the client asks the next one.
         address = sentinel.url.replace("@", "@127.0.0.1:1,")
         url = url_of(redis_url=address, redis_sentinel_password=SentinelServer.PASSWORD)
         client = exits.enter_context(make_redis(url))

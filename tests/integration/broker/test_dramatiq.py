@@ -1,6 +1,6 @@
-"""What we rely on in Dramatiq 2.2.1's layout of Redis.
+"""What the platform relies on in Dramatiq 2.2.1's layout of Redis.
 
-A newer version has to keep these promises, or the code that leans on them has to change with it.
+A newer version has to keep these promises, or the code that relies on them has to change with it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def publication(number: int = 1, task_id: UUID | None = None) -> Publication:
 
 
 def keys(client: redis.Redis) -> dict[str, str]:
-    """Every key with its type, but for wake-ups and the heartbeat, which Dramatiq's enqueue touches."""
+    """Every key with its type, except wake-ups and the heartbeat, which Dramatiq's enqueue touches."""
     found: Any = client.keys("*")
     return {k.decode(): str(client.type(k)) for k in found if b":wake" not in k and not k.endswith(b"__heartbeats__")}
 
@@ -64,7 +64,7 @@ def test_publishing_writes_what_enqueue_writes(
     assert client.lrange(names.queue(QUEUE), 0, -1) == [wanted.message_id.encode()]
     our_payload: Any = client.hget(names.messages(QUEUE), wanted.message_id)
     ours, their = json.loads(our_payload), json.loads(their_payload)
-    # Only the time and the id in Redis differ: enqueue gives a random one.
+    # Only the time and the id in Redis differ: enqueue makes a random id.
     assert ours.pop("options") == {"redis_message_id": wanted.message_id}
     assert their.pop("options") == {"redis_message_id": id_of_theirs}
     ours.pop("message_timestamp"), their.pop("message_timestamp")
@@ -126,7 +126,7 @@ def test_our_reading_of_a_message_agrees_with_dramatiqs() -> None:
     ],
     ids=lambda payload: repr(payload[:40]),
 )
-def test_a_message_that_is_not_ours_is_told_as_one_error(payload: bytes) -> None:
+def test_a_foreign_message_raises_one_kind_of_error(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a message of ours"):
         decode(payload)
 

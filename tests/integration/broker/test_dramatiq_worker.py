@@ -1,4 +1,4 @@
-"""How Dramatiq 2.2.1's worker makes and uses consumers: what our consumer stands on."""
+"""How Dramatiq 2.2.1's worker makes and uses consumers: what our consumer relies on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUEUE = "default"
 
 
 class Echo(Consumer):
-    """Gives out what it was told to, once."""
+    """Hands out the given messages, once."""
 
     def __init__(self, messages: list[MessageProxy]) -> None:
         self.messages = messages
@@ -80,7 +80,7 @@ def test_a_worker_has_a_consumer_for_each_declared_queue_and_for_no_other(
         stocks.stop(timeout=2000)
 
 
-def test_an_argument_reaches_the_actor_as_the_very_object(lanes: tuple[EchoBroker, list[Any]]) -> None:
+def test_an_argument_reaches_the_actor_as_the_same_object(lanes: tuple[EchoBroker, list[Any]]) -> None:
     broker, ran = lanes
     things = [object() for _ in range(20)]
     broker.echo.messages = [lane_message(t) for t in things]
@@ -94,7 +94,7 @@ def test_an_argument_reaches_the_actor_as_the_very_object(lanes: tuple[EchoBroke
     assert sorted(broker.echo.acknowledged) == sorted(ids)
 
 
-def test_stopping_ends_the_threads_and_hands_what_none_took_to_requeue(
+def test_stopping_ends_the_threads_and_requeues_messages_that_none_took(
     lanes: tuple[EchoBroker, list[Any]],
 ) -> None:
     broker, _ = lanes
@@ -121,7 +121,7 @@ def test_stopping_ends_the_threads_and_hands_what_none_took_to_requeue(
 def test_the_consumer_is_made_again_after_an_exception(
     lanes: tuple[EchoBroker, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which is why what was fetched must not live in it, and why it raises nothing."""
+    """So fetched messages must not be kept in the consumer, and it must not raise."""
     broker, _ = lanes
     made: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Publishing: one round trip, safe to repeat and safe to be cut off."""
+"""Publishing: one round trip, idempotent, and atomic where the connection breaks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ids_and_payloads(client: redis.Redis, names: Names, queue: str) -> tuple[lis
     return ids, set(payloads)
 
 
-def test_each_queue_gets_its_own(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+def test_each_queue_gets_its_own_messages(client: redis.Redis, names: Names, publisher: Publisher) -> None:
     wanted = publications(3) + publications(2, "other") + publications(1)
     assert publisher.publish(wanted) == 6
     for queue in ("default", "other"):
@@ -44,7 +44,7 @@ def test_each_queue_gets_its_own(client: redis.Redis, names: Names, publisher: P
         assert payloads == set(ids)
 
 
-def test_nothing_to_say_is_no_round_trip(names: Names) -> None:
+def test_publishing_nothing_makes_no_round_trip(names: Names) -> None:
     with make_redis("redis://127.0.0.1:1/0") as nowhere:
         assert Publisher(nowhere, names).publish([]) == 0
 
@@ -91,7 +91,7 @@ def test_the_scheduler_is_woken_by_one_token_at_most(client: redis.Redis, names:
     assert client.llen(names.wake_scheduler) == 1
 
 
-def test_a_redis_that_accepts_and_says_nothing_is_given_up_within_a_second(names: Names) -> None:
+def test_a_silent_redis_is_given_up_within_a_second(names: Names) -> None:
     took = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         publisher = make_publisher(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", names)
@@ -100,11 +100,11 @@ def test_a_redis_that_accepts_and_says_nothing_is_given_up_within_a_second(names
             with pytest.raises(BrokerUnavailable):
                 publisher.publish(publications(1))
             took.append(time.monotonic() - began)
-    # The best of some: whoever shares this machine may delay one of them.
+    # The best of several: other programs on this machine may delay one of them.
     assert min(took) < 1.2
 
 
-def test_changes_are_told_in_one_message(client: redis.Redis, names: Names, publisher: Publisher) -> None:
+def test_changes_are_published_in_one_message(client: redis.Redis, names: Names, publisher: Publisher) -> None:
     changes = [Change(new_id(), "email.send", "default", State.RUNNING, 2, new_id() if n else None) for n in range(2)]
     with client.pubsub() as listener:  # type: ignore[no-untyped-call]
         listener.subscribe(names.events)
@@ -125,7 +125,7 @@ def test_changes_are_told_in_one_message(client: redis.Redis, names: Names, publ
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "wrong password"])
-def test_a_server_that_cannot_be_had_is_unavailable(redis_url: str, names: Names, url: str) -> None:
+def test_an_unreachable_server_is_unavailable(redis_url: str, names: Names, url: str) -> None:
     if url == "wrong password":
         url = sa.make_url(redis_url).set(password="wrong").render_as_string(hide_password=False)
     with make_redis(url) as client, pytest.raises(BrokerUnavailable):
@@ -147,7 +147,7 @@ def test_after_a_restart_the_same_client_publishes_again(own_servers: tuple[Post
     assert payloads == set(ids) == {p.message_id.encode() for p in first + second}
 
 
-def test_a_server_that_is_full_is_unavailable_and_holds_nothing_by_half(
+def test_a_full_server_is_unavailable_and_stores_all_or_nothing(
     own_servers: tuple[Postgres, Valkey], names: Names
 ) -> None:
     _, valkey = own_servers
@@ -162,7 +162,7 @@ def test_a_server_that_is_full_is_unavailable_and_holds_nothing_by_half(
 
 @contextmanager
 def cut_off_after(allowed: int, port: int) -> Iterator[int]:
-    """A way to the server that breaks after so many bytes; its port."""
+    """A proxy whose connections break after n bytes; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def carry() -> None:
@@ -193,7 +193,7 @@ def _carry_back(source: socket.socket, target: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("allowed", [60, 400, 1000, 3000, 4500, 6000, 8000, 9500, 11_000])
-def test_cut_off_anywhere_it_leaves_nothing_or_all(
+def test_a_connection_cut_at_any_byte_leaves_all_or_nothing(
     client: redis.Redis, redis_url: str, names: Names, allowed: int
 ) -> None:
     wanted = publications(20) + publications(20, "other")
@@ -209,10 +209,10 @@ def test_cut_off_anywhere_it_leaves_nothing_or_all(
     assert len({len(ids) for ids, _ in found}) == 1
 
 
-def test_the_longest_cut_of_the_test_above_is_just_short_of_all(
+def test_a_connection_that_carries_20000_bytes_publishes_everything(
     client: redis.Redis, redis_url: str, names: Names
 ) -> None:
-    """So that its cuts do fall where it matters."""
+    """So the failures in the test above come from its cuts, not from the proxy."""
     wanted = publications(20) + publications(20, "other")
     with cut_off_after(20_000, sa.make_url(redis_url).port or 0) as port:
         through = sa.make_url(redis_url).set(port=port).render_as_string(hide_password=False)

@@ -71,7 +71,7 @@ def test_reconcile_reports_what_is_missing_and_publishes_it(
     assert shown.returncode == 1, shown.stderr
     answer = json.loads(shown.stdout)
     assert (answer["missing"], answer["published"]) == (3, 0)
-    assert answer["task_ids"] == [str(task.id) for task in submitted.tasks]
+    assert answer["task_ids"] == [str(task.id) for task in submitted.answer]
     assert {"queue": "default", "queued": 3, "missing": 3} in answer["queues"]
     assert leader.messages() == []
 

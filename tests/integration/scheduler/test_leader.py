@@ -174,7 +174,7 @@ def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str],
     eventually(lambda: first.said("leadership_lost"))
     eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"))
     # Each was promoted once, by one of the two.
-    assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.tasks)
+    assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.answer)
     assert scalar(engine, "SELECT epoch FROM leader") == 2
     assert not [line for line in (*first.events, *second.events) if line["level"] in {"error", "critical"}]
 

@@ -346,7 +346,7 @@ def test_nothing_is_taken_for_lost_while_publishes_are_slow(leader: LeaderParts,
                 batch = put_in(engine, 20)
                 ended.wait(random.uniform(0.0, 1.0))
                 publisher.publish(batch.publications)
-                execute(engine, "DELETE FROM outbox WHERE id = :id", id=batch.outbox_id)
+                execute(engine, "DELETE FROM outbox WHERE id = ANY(:ids)", ids=batch.outbox_ids)
                 submitted.append(20)
 
     def claimer() -> None:

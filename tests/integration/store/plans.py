@@ -1,4 +1,4 @@
-"""What PostgreSQL really did for a verb: its statements run once more under EXPLAIN (ANALYZE, BUFFERS)."""
+"""The plans of a verb: its statements run again under EXPLAIN (ANALYZE, BUFFERS)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of one statement, as PostgreSQL tells it."""
+    """The plan of one statement, as PostgreSQL prints it."""
 
     root: dict[str, Any]
 
@@ -28,7 +28,7 @@ class Plan:
 
     @property
     def buffers(self) -> int:
-        """Pages looked at, whether they were in memory or not, with what triggers and temporary files took."""
+        """Pages read, from memory or disk, with those of triggers and temporary files."""
         kinds = ("Shared Hit Blocks", "Shared Read Blocks", "Temp Read Blocks", "Temp Written Blocks")
         return sum(int(self.root.get(kind, 0)) for kind in kinds)
 

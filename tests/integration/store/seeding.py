@@ -21,10 +21,10 @@ LOST_WORKER = UUID("00000000-0000-7000-8000-000000000002")
 
 @dataclass(frozen=True)
 class Mix:
-    """Of every 10,000 tasks so many are in each state; the rest is in `rest`.
+    """How many of every 10,000 tasks are in each state; the others are in `rest`.
 
-    The `oldest` so many of 10,000 have all succeeded: work is done in order, and who asks for what is done asks for
-    rows on the far side of everything that waits.
+    The oldest `oldest` of 10,000 have all succeeded: tasks run in order, so finished tasks are on the far side of all
+    waiting ones.
     """
 
     rest: str
@@ -103,7 +103,7 @@ INSERT INTO audit (id, at, actor, action, target_type, target_id)
 
 
 def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
-    """Fills an empty, migrated database and leaves it as a long running one is: vacuumed and analysed."""
+    """Fills an empty, migrated database and leaves it vacuumed and analysed, as one that has run for long."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET maintenance_work_mem = '256MB'")
         for name in QUEUES:
@@ -136,7 +136,7 @@ def seed(dsn: str, mix: Mix, rows: int = MILLION) -> None:
 
 
 def _drop_indexes(conn: psycopg.Connection) -> list[str]:
-    """Drops the indexes of `task`; the statements that make them again."""
+    """Drops the indexes of `task`; returns the statements that create them again."""
     found = conn.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename = 'task'"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""Whatever `check_storable` lets pass, PostgreSQL takes and gives back."""
+"""PostgreSQL stores and returns every value that `check_storable` accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = st.recursive(
 
 
 def taken_and_given_back(conn: Connection, value: Any) -> Any:
-    """Through `submit`, as parameters go; undone afterwards."""
+    """Through `submit`, as parameters; rolled back afterwards."""
     task = new(params={"value": value})
     with conn.begin_nested() as undone:
         assert submit.submit(conn, [task]).answer[0].state is State.QUEUED
@@ -50,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(value=VALUES)
-def test_whatever_passes_comes_back_equal(engine: Engine, value: Any) -> None:
+def test_accepted_values_come_back_equal(engine: Engine, value: Any) -> None:
     try:
         check_storable(value)
     except Unstorable:
@@ -65,7 +65,7 @@ def test_whatever_passes_comes_back_equal(engine: Engine, value: Any) -> None:
     [1e23, 1.7976931348623157e308, 5e-324, -0.0, 2**64 - 1, -(2**63), "\uffff\ufffe\x01\x7f", {"": {"\x1f": 0}}],
     ids=repr,
 )
-def test_the_edges_come_back(engine: Engine, value: Any) -> None:
+def test_edge_cases_come_back_equal(engine: Engine, value: Any) -> None:
     check_storable(value)
     with ledger.transaction(engine) as conn:
         assert same(value, taken_and_given_back(conn, value))

@@ -1,4 +1,4 @@
-"""Connections: errors are told apart, nothing waits for ever, and what failed is usable again afterwards."""
+"""Connections: errors are classified, nothing waits for ever, and a failed connection recovers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_deadlock_is_tried_again(engine: Engine) -> None:
         assert set(conn.execute(sa.text("SELECT concurrent FROM queue")).scalars()) == {2}
 
 
-def test_a_serialisation_failure_is_tried_again_so_often_and_then_told(engine: Engine) -> None:
+def test_a_serialisation_failure_is_retried_a_few_times_and_then_raised(engine: Engine) -> None:
     tries = []
 
     def verb(conn: Connection) -> None:
@@ -101,7 +101,7 @@ def test_a_serialisation_failure_is_tried_again_so_often_and_then_told(engine: E
 
 
 @pytest.mark.parametrize("state", ["22P05", "23505", "42601", "P0001"])
-def test_an_error_in_the_statement_is_not_taken_for_an_absent_server(engine: Engine, state: str) -> None:
+def test_an_error_in_a_statement_does_not_count_as_unavailable(engine: Engine, state: str) -> None:
     def verb(conn: Connection) -> None:
         conn.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"))
 
@@ -151,7 +151,7 @@ def test_a_pool_that_is_used_up_is_unavailable_and_does_not_hang(database_url: s
     engine.dispose()
 
 
-def test_connections_to_what_has_become_a_standby_are_not_kept(database_url: str) -> None:
+def test_connections_to_a_server_that_became_a_standby_are_not_kept(database_url: str) -> None:
     """Behind one address, or where the address names several servers, the next connection finds the primary."""
     engine = ledger.make_engine(database_url, pool_size=1)
     with ledger.connection(engine) as conn:
@@ -165,7 +165,7 @@ def test_connections_to_what_has_become_a_standby_are_not_kept(database_url: str
         engine.dispose()
 
 
-def test_nobody_there_is_unavailable(postgres: Postgres) -> None:
+def test_a_port_without_a_server_is_unavailable(postgres: Postgres) -> None:
     url = sa.make_url(postgres.url())
     for other in (url.set(port=1), url.set(database="no_such_database"), url.set(password="wrong")):
         engine = ledger.make_engine(other.render_as_string(hide_password=False), connect_timeout=timedelta(seconds=1))
@@ -175,7 +175,7 @@ def test_nobody_there_is_unavailable(postgres: Postgres) -> None:
         engine.dispose()
 
 
-def test_every_connection_speaks_utc_and_plans_for_the_table_as_it_is(engine: Engine) -> None:
+def test_every_connection_uses_utc_and_plans_anew(engine: Engine) -> None:
     def setting(name: str) -> str:
         return ledger.run(engine, lambda conn: str(conn.execute(sa.text(f"SHOW {name}")).scalar_one()))
 
@@ -186,7 +186,7 @@ def test_every_connection_speaks_utc_and_plans_for_the_table_as_it_is(engine: En
     assert setting("idle_in_transaction_session_timeout") == "1min"
 
 
-def test_what_only_inserts_is_planned_once(database_url: str) -> None:
+def test_connections_that_only_insert_keep_their_plans(database_url: str) -> None:
     engine = ledger.make_engine(database_url, pool_size=1, plan_anew=False)
     for _ in range(20):
         ledger.run(engine, lambda conn: submit(conn, [new()]))
@@ -270,8 +270,8 @@ def test_errors_do_not_quote_the_values_of_a_statement(engine: Engine) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_time_that_nobody_could_read_again_is_not_stored(engine: Engine) -> None:
-    """psycopg cannot make a datetime of the year 10000, and who claims or lists such a row would fail for ever."""
+def test_a_time_that_python_cannot_read_is_not_stored(engine: Engine) -> None:
+    """psycopg cannot make a datetime of the year 10000, so every claim and list of such a row would fail."""
     insert = """INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds,
         state, run_at, expires_at) VALUES (gen_random_uuid(), 'a', 'default', '{}', 1, 1, 1, 'queued', now(), :at)"""
     with ledger.connection(engine) as conn:
@@ -283,15 +283,15 @@ def test_a_time_that_nobody_could_read_again_is_not_stored(engine: Engine) -> No
 
 @pytest.mark.parametrize("number", [1e30, -1e30, 1.7976931348623157e308, 1.5, 2**63, -(2**63), 2**64 - 1])
 def test_numbers_come_back_from_jsonb_as_they_were(engine: Engine, number: float) -> None:
-    """As an integer of thirty digits, a float could be read by nobody who writes JSON again."""
+    """A float that comes back as an integer of thirty digits could not be written as JSON again."""
     with ledger.connection(engine) as conn:
         found = conn.execute(sa.text("SELECT CAST(:value AS jsonb)"), {"value": f"[{number!r}]"}).scalar_one()
     assert found == [number]
     assert type(found[0]) is type(number)
 
 
-def test_a_server_that_says_nothing_any_more_is_not_waited_for(own_servers: tuple[Postgres, Valkey]) -> None:
-    """Not even TCP tells: what is sent to it is acknowledged, as by a process that was stopped."""
+def test_a_silent_server_is_given_up(own_servers: tuple[Postgres, Valkey]) -> None:
+    """TCP does not show it: the kernel still acknowledges data for a stopped process."""
     postgres, _ = own_servers
     with Proxy(("127.0.0.1", postgres.port)) as proxy:
         engine = ledger.make_engine(proxy.through(postgres.url()), pool_size=1, statement_timeout=timedelta(seconds=1))
@@ -302,5 +302,5 @@ def test_a_server_that_says_nothing_any_more_is_not_waited_for(own_servers: tupl
             ledger.run(engine, one)
         assert time.monotonic() - began < 20
         proxy.restore()
-        assert ledger.run(engine, one) == 1, "what it answered late is nobody's answer"
+        assert ledger.run(engine, one) == 1, "a late answer was taken for the answer to another statement"
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Migrations lead from nothing to the tables the code declares, however often and by however many at once."""
+"""Migrations lead from nothing to the tables that the code declares, repeated or concurrent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskyard.store import migrate
 from taskyard.store.tables import metadata
 from taskyard_dev.postgres import Postgres
 
-# All that a table is made of, as PostgreSQL itself writes it. Alembic compares no checks, predicates or options.
+# Everything about a table, as PostgreSQL prints it. Alembic does not compare checks, predicates or options.
 _SHAPE = r"""
 SELECT 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) || ' '
     || a.attnotnull || ' ' || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')

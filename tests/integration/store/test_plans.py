@@ -1,4 +1,4 @@
-"""Every query stays flat at a million tasks: no scan of the whole table, and a bound on the pages looked at.
+"""Every query stays flat at a million tasks: no scan of the whole table, and a bound on the pages read.
 
 Pages, not milliseconds: they are the same on every machine. Two shapes: nearly all tasks wait, nearly all are done.
 """
@@ -65,7 +65,7 @@ class Seeded:
         ).answer
 
     def measure(self, verb: Callable[[Connection], object], *, pages: int) -> list[Plan]:
-        """Runs the verb's statements and holds each against what a flat query may do."""
+        """Runs the verb's statements and checks that each is flat."""
         plans = plans_of(self.conn, verb)
         assert plans
         for plan in plans:
@@ -117,7 +117,7 @@ def test_claim_is_flat(seeded: Seeded) -> None:
         undone.rollback()
 
 
-def test_what_a_claim_did_not_win_is_explained_and_put_off_flat(seeded: Seeded) -> None:
+def test_explaining_and_putting_off_lost_claims_is_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types=["other"]), pages=N * 10)
     seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
 
@@ -138,12 +138,12 @@ def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
         undone.rollback()
 
 
-def test_what_people_do_to_tasks_is_flat(seeded: Seeded) -> None:
+def test_cancel_and_retry_are_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: cancel.cancel(conn, seeded.queued), pages=N * 50)
     seeded.measure(lambda conn: retry.retry(conn, seeded.failed, life=timedelta(days=1)), pages=N * 50)
 
 
-def test_what_time_does_to_tasks_is_flat(seeded: Seeded) -> None:
+def test_promotion_and_expiry_are_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: promote.promote(conn, limit=100), pages=100 * 40)
     plans = seeded.measure(promote.next_due, pages=20)
     assert plans[0].scans("task") == ["Index Only Scan ix_task_due"]
@@ -162,14 +162,14 @@ def test_finding_orphans_touches_running_rows_only(seeded: Seeded) -> None:
     seeded.measure(fleet.running_tasks, pages=running * 2 + 200)
 
 
-def test_depth_reads_the_index_of_what_lives_and_nothing_else(seeded: Seeded) -> None:
+def test_depth_reads_only_the_index_of_live_tasks(seeded: Seeded) -> None:
     live = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE finished_at IS NULL")).scalar_one()
     parameters = {"states": [s.value for s in State], "head": 1000}
     (plan,) = seeded.measure(lambda conn: conn.execute(depth._SNAPSHOT, parameters), pages=live // 100 + 5 * 1000 + 500)
     assert "Index Only Scan ix_task_live" in plan.scans("task"), str(plan)
 
 
-def test_counting_dead_letters_reads_their_index_and_nothing_else(seeded: Seeded) -> None:
+def test_counting_dead_letters_reads_only_their_index(seeded: Seeded) -> None:
     dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
     (plan,) = seeded.measure(lambda conn: conn.execute(depth._DEAD_LETTERS), pages=dead // 50 + 100)
     assert plan.scans("task") == ["Index Only Scan ix_task_dead_letter"], str(plan)
@@ -181,7 +181,7 @@ def test_the_overdue_outbox_is_found_flat(seeded: Seeded) -> None:
     assert plan.scans("task") == ["Index Scan pk_task"], str(plan)
 
 
-def test_a_walk_through_what_is_queued_reads_a_page_and_its_rows(seeded: Seeded) -> None:
+def test_a_walk_through_queued_tasks_reads_a_page_and_its_rows(seeded: Seeded) -> None:
     after = min(seeded.queued)
     first = {"queue": "default", "after": after, "limit": 1000, "age": 30.0}
     seeded.measure(lambda conn: conn.execute(queued_tasks._QUEUED, first), pages=1000 + 50)
@@ -305,7 +305,7 @@ def test_a_page_of_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("wanted", DEAD, ids=str)
-def test_what_is_done_to_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
+def test_retrying_and_discarding_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
     # Counting looks at every one that matches, choosing and writing only at so many.
     asked, by, limit = dead_letters.Wanted(**wanted), Actor("ops"), 100
     dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
@@ -316,7 +316,7 @@ def test_what_is_done_to_dead_letters_is_flat(seeded: Seeded, wanted: dict[str, 
     seeded.measure(lambda conn: discard(conn, asked, by=by, limit=limit), pages=pages)
 
 
-def test_what_is_done_to_dead_letters_by_their_ids_is_flat(seeded: Seeded) -> None:
+def test_retrying_and_discarding_dead_letters_by_id_is_flat(seeded: Seeded) -> None:
     asked, by = dead_letters.Wanted(ids=seeded.failed), Actor("ops")
     seeded.measure(lambda conn: replay(conn, asked, by=by, life=timedelta(days=1), per_second=50), pages=N * 70)
     seeded.measure(lambda conn: discard(conn, asked, by=by), pages=N * 70)
@@ -336,7 +336,7 @@ AUDITED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wanted", AUDITED, ids=str)
 def test_a_page_of_the_audit_log_is_flat(seeded: Seeded, wanted: dict[str, Any]) -> None:
-    # Nobody who never cancelled, and nothing that happened once long ago, is looked for among all the rest.
+    # An actor without any cancellation, and an action that is old and rare, must not cause a scan of all other rows.
     seeded.measure(lambda conn: audit.page(conn, audit.AuditFilter(**wanted)), pages=150)
     row = seeded.conn.execute(sa.text("SELECT id, at FROM audit ORDER BY id OFFSET 100000 LIMIT 1")).one()
     at = {**wanted, "target": str(row.id)}

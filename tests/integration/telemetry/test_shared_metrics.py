@@ -1,4 +1,4 @@
-"""One `/metrics` for several processes: right whoever is killed, and no larger after days of recycling."""
+"""One `/metrics` for several processes: right after kills, and no larger after days of recycling."""
 
 import os
 import signal
@@ -102,7 +102,7 @@ def worker() -> Iterator[Worker]:
     made.close()
 
 
-def test_children_are_added_up_and_what_a_killed_one_counted_stays(worker: Worker) -> None:
+def test_children_are_summed_and_the_counts_of_killed_ones_stay(worker: Worker) -> None:
     first, second = worker.child("child0"), worker.child("child1")
     first.tell("done 3", "busy 2")
     second.tell("done 4", "busy 5")
@@ -139,7 +139,7 @@ def test_recycling_children_makes_no_more_files(worker: Worker) -> None:
     assert len(sizes) == 1
 
 
-def test_a_child_that_has_nothing_to_say_does_not_pull_a_minimum_down(worker: Worker) -> None:
+def test_a_child_without_a_value_does_not_lower_a_minimum(worker: Worker) -> None:
     first, second = worker.child("child0"), worker.child("child1")
     assert worker.scrape()["first_timestamp_seconds"] == 0
     first.tell("first 500")
@@ -150,7 +150,7 @@ def test_a_child_that_has_nothing_to_say_does_not_pull_a_minimum_down(worker: Wo
     assert worker.scrape()["first_timestamp_seconds"] == 500
 
 
-def test_a_dependency_is_up_while_no_process_says_otherwise(worker: Worker) -> None:
+def test_a_dependency_is_up_unless_a_process_reports_it_down(worker: Worker) -> None:
     key = 'dependency_up{dependency="database"}'
     first, second = worker.child("child0"), worker.child("child1")
     assert worker.scrape()[key] == 0
@@ -160,7 +160,7 @@ def test_a_dependency_is_up_while_no_process_says_otherwise(worker: Worker) -> N
     assert worker.scrape()[key] == 0
 
 
-def test_a_file_that_is_only_being_made_does_not_fail_a_scrape(worker: Worker) -> None:
+def test_an_incomplete_file_does_not_fail_a_scrape(worker: Worker) -> None:
     (worker.directory / "counter_child7.db").touch()
     assert worker.scrape()['done_total{queue="a"}'] == 0
 
@@ -177,7 +177,7 @@ def test_directories_of_dead_workers_are_removed_and_those_of_living_ones_are_no
 
 
 def test_plain_and_shared_metrics_live_in_one_process(worker: Worker) -> None:
-    """The library chooses one kind for the whole process; we don't."""
+    """The library chooses one kind for the whole process; Metrics does not."""
     plain = Metrics("api")
     plain.counters("done_total", "Done.", {"queue": ("a",)})["a"].inc(5)
     assert plain.exposed.get_sample_value("taskyard_done_total", {"queue": "a"}) == 5

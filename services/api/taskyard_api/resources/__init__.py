@@ -1,1 +1,1 @@
-"""The resources, one noun a file; each handler decodes, calls one verb, encodes."""
+"""The resources, one noun per module. Each handler decodes, calls one verb, encodes."""

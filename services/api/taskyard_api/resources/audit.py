@@ -1,4 +1,4 @@
-"""The audit log: what keys and people at the command line changed."""
+"""The audit log: changes made by API keys and by commands."""
 
 from __future__ import annotations
 

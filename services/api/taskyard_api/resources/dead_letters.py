@@ -1,5 +1,5 @@
-"""Dead letters: listed, retried, discarded. One of them is a task like any other: `/tasks/{id}` has its error,
-`/tasks/{id}/events` its attempts."""
+"""Dead letters: list, retry, discard. A dead letter is a task: `/tasks/{id}` shows its error, `/tasks/{id}/events` its
+attempts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DeadLetters:
         self._translations = translations
 
     @operation(
-        summary="Failed tasks that nobody has retried or discarded, newest first",
+        summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
         headers=READERS_LANGUAGE,
@@ -68,7 +68,7 @@ class DeadLetters:
 
 
 class Handling:
-    """What retrying and discarding have in common: ids or a filter, counted or done."""
+    """What retrying and discarding share: ids or a filter, a dry run or the change."""
 
     def __init__(self, ledger: LedgerPool, shown: TaskViews) -> None:
         self._ledger = ledger
@@ -82,7 +82,7 @@ class Handling:
         def look(conn: Connection) -> Committed[StoredAnswer]:
             sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True)
             matched = dead_letters.count(conn, wanted)
-            # In English: the answer is kept for a repeated key, whoever repeats it.
+            # In English: the stored answer is also sent to repeats in other languages.
             shown = [self._shown.of_row(row, Words()) for row in sample]
             return Committed(_answer({"matched": matched, "changed": 0, "sample": shown}))
 
@@ -138,5 +138,5 @@ def _wanted(asked: DeadLettersBody, caller: Caller) -> Wanted:
     return Wanted(**asked.filter.model_dump(), queues=caller.queues)
 
 
-def _answer(told: dict[str, object]) -> StoredAnswer:
-    return StoredAnswer(202, {}, views.encode(told))
+def _answer(body: dict[str, object]) -> StoredAnswer:
+    return StoredAnswer(202, {}, views.encode(body))

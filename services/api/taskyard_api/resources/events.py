@@ -1,4 +1,4 @@
-"""Timelines and live changes."""
+"""Timelines, and live changes of all tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _event_id(text: str, where: str) -> EventId:
 
 def _stream(resp: falcon.asgi.Response, events: Any) -> None:
     resp.content_type = EVENT_STREAM
-    # Proxies that gather answers would hold events back.
+    # Proxies must not buffer events.
     resp.set_header("Cache-Control", "no-store")
     resp.set_header("X-Accel-Buffering", "no")
     resp.sse = events
@@ -65,7 +65,7 @@ class TaskEvents:
         if wants_stream(req):
             last = req.get_header("Last-Event-ID")
             after = after if not last else _event_id(last, "Last-Event-ID")
-            words.used = True  # or may be: the head leaves before the events
+            words.used = True  # it may be: the head is sent before the events
             words.tell(resp)
             _stream(resp, self._streams.of_task(row["id"], after, caller, req.header(b"authorization"), words))
             return

@@ -1,4 +1,4 @@
-"""Queues and workers, as they are read."""
+"""Queues and workers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class OneQueue:
 
 def _queue(row: Mapping[Any, Any]) -> dict[str, Any]:
     minutes = RATE_WINDOW / timedelta(minutes=1)
-    # What has ended is not counted: a nought would say that there is none.
+    # Final states are not counted, and 0 would be wrong.
     depth = {str(state): row["depth"].get(state, 0) for state in State if state in LIVE}
     return {
         "name": row["name"],
@@ -144,7 +144,7 @@ class OneWorker:
 
 
 def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
-    """`seen`: the tasks the caller may see. A worker whose beat is overdue is lost, even before anybody said so."""
+    """`seen`: the tasks that the caller may see. A worker whose heartbeat is overdue is shown as lost at once."""
     running = [task_id for task_id in row["begun"] if task_id in seen]
     state = row["state"]
     if not row["is_alive"] and state not in {"stopped", "lost"}:

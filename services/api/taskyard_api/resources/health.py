@@ -1,4 +1,4 @@
-"""Health: alive, ready, and in detail."""
+"""Health: liveness, readiness, and details."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TaskTypes:
         self._types = {name: _shown(catalogue[name]) for name in catalogue.names}
 
     def all(self) -> list[dict[str, Any]]:
-        """Whatever its usual queue, a type may be submitted to any: so every key sees all of them."""
+        """A type may be submitted to any queue, so every key sees all types."""
         return list(self._types.values())
 
     def named(self, name: str) -> dict[str, Any]:

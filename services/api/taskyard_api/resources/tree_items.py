@@ -1,4 +1,4 @@
-"""Tree items: files people uploaded and tasks made."""
+"""Tree items: files that callers uploaded or tasks made."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _item_id(text: str) -> UUID:
     return id_in_path(text, "There is no such item.")
 
 
-def shown(item: TreeItem) -> dict[str, Any]:
+def item_shown(item: TreeItem) -> dict[str, Any]:
     return {
         "item_id": item.id,
         "name": item.name,
@@ -64,17 +64,17 @@ class TreeItems:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
-        key_of(req, b"")  # a bad key is refused before two gigabytes are sent
+        key_of(req, b"")  # refuses an invalid key before two gigabytes are sent
         received = await self._files.receive(req)
-        told = f"{received.name}\x00{received.content_type}\x00{received.stored.sha256}"
-        key = key_of(req, told.encode())
+        described = f"{received.name}\x00{received.content_type}\x00{received.stored.sha256}"
+        key = key_of(req, described.encode())
         kept = False
 
         async def work() -> None:
             nonlocal kept
             item = await self._files.keep(received, submitted_by=req.context.caller.name)
             kept = True
-            views.send(resp, 201, shown(item))
+            views.send(resp, 201, item_shown(item))
             resp.set_header("Location", f"{PATH}/{item.id}")
 
         try:
@@ -94,7 +94,7 @@ class TreeItems:
         found = await self._files.page(before=read_cursor(query.cursor), limit=query.limit + 1)
         items = found[: query.limit]
         more = cursor_at(items[-1].id) if len(found) > query.limit else None
-        views.send(resp, 200, {"items": [shown(item) for item in items], "next_cursor": more})
+        views.send(resp, 200, {"items": [item_shown(item) for item in items], "next_cursor": more})
 
 
 class OneTreeItem:
@@ -108,7 +108,7 @@ class OneTreeItem:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        views.send(resp, 200, shown(await self._files.item(_item_id(item_id))))
+        views.send(resp, 200, item_shown(await self._files.item(_item_id(item_id))))
 
     @operation(
         summary="Delete an item and its content",
@@ -148,7 +148,7 @@ class Content:
         resp.set_header("ETag", etag)
         resp.set_header("Accept-Ranges", "bytes")
         resp.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(item.name, safe='')}")
-        # What was uploaded must not run as a page of this origin.
+        # An uploaded file must not run as a page of this origin.
         resp.set_header("X-Content-Type-Options", "nosniff")
         resp.set_header("Content-Security-Policy", "sandbox")
         if part is not None:
@@ -187,12 +187,12 @@ class Thumbnail:
             raise
 
         def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            told = {
+            shown = {
                 "task_id": written[0].id,
                 "status": "PENDING",
                 "message": "The thumbnail is being made; it will be an item of its own.",
             }
-            return StoredAnswer(202, {}, views.encode(told))
+            return StoredAnswer(202, {}, views.encode(shown))
 
         if key is not None:
             replay(resp, await self._submission.submit_keyed(tasks, key, answer))
