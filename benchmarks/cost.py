@@ -1,7 +1,8 @@
 """`python -m benchmarks.cost BASE NEW`: what a submit and a recorded task cost in two checkouts of this project.
 
 Each is a directory with a `.venv` of its own (`make install`). In every round each checkout gets new servers (fsync on,
-as in production), its own API and its own worker, one after the other; the order changes from round to round.
+as in production), its own API and its own worker. Every step runs on one side and then on the other, while the first
+is idle; the order changes from round to round.
 
 - Processor time is user + system, of the service with its descendants and of all of PostgreSQL. It says little about
   waiting, and unlike wall time it stays nearly the same while other programs use the processors.
@@ -25,8 +26,8 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -39,10 +40,10 @@ from benchmarks.rounds import HUNDRED, PROCESSES, SINGLE, THREADS
 from taskyard_dev.servers import Postgres
 from tests.support.fleet import answers
 
-SUBMITS = 4_000
+SUBMITS, TURNS = 12_000, 6
 WARM_UP = 500
-HUNDREDS = 40
-PLANNED_SUBMITS, PLANNED_HUNDREDS = 1_000, 20
+HUNDREDS = 80
+PLANNED_SUBMITS, PLANNED_HUNDREDS = 1_000, 30
 MOST_ROUNDS = 20
 # No round begins after this: what is measured by then is printed.
 LAST_ROUND_AFTER_SECONDS = 12 * 60
@@ -60,61 +61,77 @@ TITLES = {
 }
 
 
-@dataclass
 class Run:
-    """One checkout, measured once on servers of its own. Times in microseconds, per task."""
+    """One side of a round: a checkout's API on servers of its own. Figures are per task, times in microseconds."""
 
-    checkout: Checkout
-    home: Path
-    figures: dict[str, float] = field(default_factory=dict)
-    plans: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    def __init__(self, checkout: Checkout, postgres: Postgres, env: dict[str, str], home: Path, opened: ExitStack):
+        self.figures: dict[str, float] = {}
+        self.plans: dict[str, list[dict[str, object]]] = {}
+        self._checkout = checkout
+        self._postgres = postgres
+        self._env = env
+        self._home = home
+        self._port = int(env["TASKYARD_API_PORT"])
+        self._conn = opened.enter_context(postgres.connect())
+        self._api = opened.enter_context(self._serving())
 
-    def measure(self) -> None:
-        with self.checkout.stack(self.home) as (self._postgres, self._env), self._postgres.connect() as self._conn:
-            self._port = int(self._env["TASKYARD_API_PORT"])
-            with self._api() as api:
-                self._submits(api)
-                with self._worker() as worker:
-                    self._tasks(worker)
-                with planning(self._postgres) as planned:
-                    self._submit(SINGLE, PLANNED_SUBMITS)
-                self.figures["submit_planning"] = planned.total_seconds / PLANNED_SUBMITS * 1e6
-                self.plans["submit"] = planned.by_statement()
-                self._submit(HUNDRED, PLANNED_HUNDREDS)
-                total = self._unfinished()
-                with planning(self._postgres) as planned, self._worker():
-                    self._wait_until_all_are_recorded()
-                self.figures["task_planning"] = planned.total_seconds / total * 1e6
-                self.plans["task"] = planned.by_statement()
+    @classmethod
+    @contextmanager
+    def of(cls, checkout: Checkout, home: Path) -> Iterator[Run]:
+        with checkout.stack(home) as (postgres, env), ExitStack() as opened:
+            yield cls(checkout, postgres, env, home, opened)
 
-    def _submits(self, api: Popen[bytes]) -> None:
+    @contextmanager
+    def measured_submits(self) -> Iterator[None]:
+        """Around the submits of both sides: each counts its own processes only, and what they cost while idle is a
+        thousandth of it."""
         self._submit(SINGLE, WARM_UP)
         self._conn.execute("CHECKPOINT")
-        wal, ours, theirs = self._wal(), processor_seconds(api.pid), self._postgres_seconds()
-        self._submit(SINGLE, SUBMITS)
-        self.figures["submit_api"] = (processor_seconds(api.pid) - ours) / SUBMITS * 1e6
+        wal, ours, theirs = self._wal(), processor_seconds(self._api.pid), self._postgres_seconds()
+        yield
+        self.figures["submit_api"] = (processor_seconds(self._api.pid) - ours) / SUBMITS * 1e6
         self.figures["submit_postgres"] = (self._postgres_seconds() - theirs) / SUBMITS * 1e6
         self.figures["submit_wal"] = (self._wal() - wal) / SUBMITS
+
+    def some_submits(self) -> None:
+        self._submit(SINGLE, SUBMITS // TURNS)
+
+    def submits_by_the_hundred(self) -> None:
         self._conn.execute("CHECKPOINT")
         wal = self._wal()
         self._submit(HUNDRED, HUNDREDS)
         self.figures["submit_100_wal"] = (self._wal() - wal) / (HUNDREDS * 100)
-        self._conn.execute("CHECKPOINT")
-        self._wal_before_tasks, self._tasks_to_do = self._wal(), self._unfinished()
 
-    def _tasks(self, worker: Popen[bytes]) -> None:
-        total = self._tasks_to_do
-        wait_for(lambda: self._unfinished() < 0.9 * total, 60, "the first tasks to be recorded", every=0.02)
-        ours, theirs, left = processor_seconds(worker.pid), self._postgres_seconds(), self._unfinished()
-        if left < total / 4:
-            raise RuntimeError(f"only {left} of {total} tasks are left to be measured")
-        self._wait_until_all_are_recorded()
-        self.figures["task_worker"] = (processor_seconds(worker.pid) - ours) / left * 1e6
-        self.figures["task_postgres"] = (self._postgres_seconds() - theirs) / left * 1e6
-        self.figures["task_wal"] = (self._wal() - self._wal_before_tasks) / total
+    def tasks(self) -> None:
+        total = self._unfinished()
+        self._conn.execute("CHECKPOINT")
+        wal = self._wal()
+        with self._worker() as worker:
+            wait_for(lambda: self._unfinished() < 0.9 * total, 60, "the first tasks to be recorded", every=0.02)
+            ours, theirs, left = processor_seconds(worker.pid), self._postgres_seconds(), self._unfinished()
+            if left < total / 4:
+                raise RuntimeError(f"only {left} of {total} tasks are left to be measured")
+            self._wait_until_all_are_recorded()
+            self.figures["task_worker"] = (processor_seconds(worker.pid) - ours) / left * 1e6
+            self.figures["task_postgres"] = (self._postgres_seconds() - theirs) / left * 1e6
+            self.figures["task_wal"] = (self._wal() - wal) / total
         failed = self._query("SELECT count(*) FROM task WHERE state <> 'succeeded'")
         if failed:
             raise RuntimeError(f"{failed} tasks did not succeed")
+
+    def plans_of_submits(self) -> None:
+        with planning(self._postgres) as planned:
+            self._submit(SINGLE, PLANNED_SUBMITS)
+        self.figures["submit_planning"] = planned.total_seconds / PLANNED_SUBMITS * 1e6
+        self.plans["submit"] = planned.by_statement()
+
+    def plans_of_tasks(self) -> None:
+        self._submit(HUNDRED, PLANNED_HUNDREDS)
+        total = self._unfinished()
+        with planning(self._postgres) as planned, self._worker():
+            self._wait_until_all_are_recorded()
+        self.figures["task_planning"] = planned.total_seconds / total * 1e6
+        self.plans["task"] = planned.by_statement()
 
     def _submit(self, request: bytes, count: int) -> None:
         """Returns once all are published and their outbox rows are gone."""
@@ -140,19 +157,19 @@ class Run:
         assert row is not None
         return row[0]
 
-    def _api(self) -> AbstractContextManager[Popen[bytes]]:
+    def _serving(self) -> AbstractContextManager[Popen[bytes]]:
         ready = f"http://127.0.0.1:{self._port}/health/ready"
         return running(
-            self.checkout.command("taskyard-api"), "serve",
-            env=self._env, ready=lambda: answers(ready), log=self.home / "api.log",
+            self._checkout.command("taskyard-api"), "serve",
+            env=self._env, ready=lambda: answers(ready), log=self._home / "api.log",
         )  # fmt: skip
 
     def _worker(self) -> AbstractContextManager[Popen[bytes]]:
         live = "SELECT count(*) FROM worker WHERE stopped_at IS NULL AND lost_at IS NULL"
         return running(
-            self.checkout.command("taskyard-worker"), "run", "--queues", "default", "--max-tasks-per-child", "0",
+            self._checkout.command("taskyard-worker"), "run", "--queues", "default", "--max-tasks-per-child", "0",
             "--processes", str(PROCESSES), "--threads", str(THREADS),
-            env=self._env, ready=lambda: self._query(live) == 1, log=self.home / "worker.log",
+            env=self._env, ready=lambda: self._query(live) == 1, log=self._home / "worker.log",
         )  # fmt: skip
 
 
@@ -176,13 +193,27 @@ def main() -> int:
             if time.monotonic() - started > LAST_ROUND_AFTER_SECONDS:
                 print(f"stopped before round {number}: out of time", file=sys.stderr)
                 break
-            for side in ("base", "new") if number % 2 else ("new", "base"):
-                print(f"round {number} of {options.rounds}: {side}", file=sys.stderr, flush=True)
-                run = Run(sides[side], Path(name) / f"{number}-{side}")
-                run.measure()
-                runs[side].append(run)
+            print(f"round {number} of {options.rounds}", file=sys.stderr, flush=True)
+            home = Path(name) / str(number)
+            home.mkdir(mode=0o711)
+            with Run.of(sides["base"], home / "base") as base, Run.of(sides["new"], home / "new") as new:
+                _round((base, new) if number % 2 else (new, base))
+            runs["base"].append(base)
+            runs["new"].append(new)
     print(_json(sides, runs) if options.json else _table(sides, runs))
     return 0
+
+
+def _round(pair: tuple[Run, Run]) -> None:
+    """Each step on one side and at once on the other, so that both see the same load of the machine."""
+    first, second = pair
+    with first.measured_submits(), second.measured_submits():
+        for turn in range(TURNS):
+            for run in pair if turn % 2 else (second, first):
+                run.some_submits()
+    for step in (Run.submits_by_the_hundred, Run.tasks, Run.plans_of_submits, Run.plans_of_tasks):
+        for run in pair:
+            step(run)
 
 
 def _json(sides: dict[str, Checkout], runs: dict[str, list[Run]]) -> str:

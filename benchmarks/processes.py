@@ -41,7 +41,8 @@ def service_environment(home: Path, database_url: str, redis_url: str, key: str)
 def running(
     *command: str, env: dict[str, str], ready: Callable[[], bool], log: Path, seconds: float = 30
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command (of this environment, or by its full path), ready; stopped with SIGTERM at the end, with SIGKILL where that does not help."""
+    """The command (of this environment, or by its full path), ready; stopped with SIGTERM at the end, with SIGKILL
+    where that does not help."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [_BIN / command[0], *command[1:]],
@@ -53,7 +54,7 @@ def running(
     try:
         wait_for(lambda: process.poll() is not None or ready(), seconds, f"{command[0]} (see {log})")
         if process.poll() is not None:
-            raise RuntimeError(f"{command[0]} ended with {process.returncode}; see {log}")
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
