@@ -11,10 +11,13 @@ is idle; the order changes from round to round.
 - A recorded task is claimed, run and finished by 2 worker processes of 8 threads. The first tenth is not counted: the
   worker still imports its modules then. The tasks were submitted before.
 - WAL is counted from a CHECKPOINT on, so that full-page images weigh alike on both sides, for all tasks of the phase.
+- Autovacuum is off, for it would hit one side or the other by chance (up to a fifth of PostgreSQL's time for a submit);
+  each phase begins with a VACUUM ANALYZE that is not counted. All other settings are the development stack's.
 - Planning is the processor time that PostgreSQL itself logs for each plan (`log_planner_stats`; benchmarks/planning.py
   says why), in phases of their own after the others.
 
-The figures of the two sides are comparable where the machine is the same and the ratio leaves the spread of the base.
+The ratio is the median of the rounds' ratios: within a round both sides see the same load of the machine. A difference
+is one where all rounds' ratios lie on the same side of 1, and further from it than those of a checkout against itself.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ from tests.support.fleet import answers
 SUBMITS, TURNS = 12_000, 6
 WARM_UP = 500
 HUNDREDS = 80
-PLANNED_SUBMITS, PLANNED_HUNDREDS = 1_000, 30
+PLANNED_SUBMITS, PLANNED_HUNDREDS = 4_000, 30
 MOST_ROUNDS = 20
 # No round begins after this: what is measured by then is printed.
 LAST_ROUND_AFTER_SECONDS = 12 * 60
@@ -73,6 +76,8 @@ class Run:
         self._home = home
         self._port = int(env["TASKYARD_API_PORT"])
         self._conn = opened.enter_context(postgres.connect())
+        self._conn.execute("ALTER SYSTEM SET autovacuum = off")
+        self._conn.execute("SELECT pg_reload_conf()")
         self._api = opened.enter_context(self._serving())
 
     @classmethod
@@ -86,7 +91,7 @@ class Run:
         """Around the submits of both sides: each counts its own processes only, and what they cost while idle is a
         thousandth of it."""
         self._submit(SINGLE, WARM_UP)
-        self._conn.execute("CHECKPOINT")
+        self._tidy()
         wal, ours, theirs = self._wal(), processor_seconds(self._api.pid), self._postgres_seconds()
         yield
         self.figures["submit_api"] = (processor_seconds(self._api.pid) - ours) / SUBMITS * 1e6
@@ -97,14 +102,14 @@ class Run:
         self._submit(SINGLE, SUBMITS // TURNS)
 
     def submits_by_the_hundred(self) -> None:
-        self._conn.execute("CHECKPOINT")
+        self._tidy()
         wal = self._wal()
         self._submit(HUNDRED, HUNDREDS)
         self.figures["submit_100_wal"] = (self._wal() - wal) / (HUNDREDS * 100)
 
     def tasks(self) -> None:
         total = self._unfinished()
-        self._conn.execute("CHECKPOINT")
+        self._tidy()
         wal = self._wal()
         with self._worker() as worker:
             wait_for(lambda: self._unfinished() < 0.9 * total, 60, "the first tasks to be recorded", every=0.02)
@@ -132,6 +137,10 @@ class Run:
             self._wait_until_all_are_recorded()
         self.figures["task_planning"] = planned.total_seconds / total * 1e6
         self.plans["task"] = planned.by_statement()
+
+    def _tidy(self) -> None:
+        self._conn.execute("VACUUM (ANALYZE)")
+        self._conn.execute("CHECKPOINT")
 
     def _submit(self, request: bytes, count: int) -> None:
         """Returns once all are published and their outbox rows are gone."""
@@ -236,15 +245,17 @@ def _table(sides: dict[str, Checkout], runs: dict[str, list[Run]]) -> str:
         *(f"{side}: {checkout.path} ({checkout.commit})" for side, checkout in sides.items()),
         f"Medians of {len(runs['base'])} alternating rounds. Planning: processor time by log_planner_stats.",
         "",
-        f"| {'figure':<40} | {'base':>8} | {'new':>8} | {'ratio':>6} | {'spread of base':>19} |",
-        f"| {'-' * 40} | {'-' * 7}: | {'-' * 7}: | {'-' * 5}: | {'-' * 18}: |",
+        f"| {'figure':<40} | {'base':>8} | {'new':>8} | {'ratio':>6} | {'all ratios':>18} | {'spread of base':>19} |",
+        f"| {'-' * 40} | {'-' * 7}: | {'-' * 7}: | {'-' * 5}: | {'-' * 17}: | {'-' * 18}: |",
     ]
     for name, title in TITLES.items():
         base, new = ([run.figures[name] for run in runs[side]] for side in ("base", "new"))
-        ours, theirs = statistics.median(base), statistics.median(new)
-        spread = f"{min(base):,.1f} .. {max(base):,.1f}"
-        ratio = theirs / ours if ours else float("nan")
-        lines.append(f"| {title:<40} | {ours:8,.1f} | {theirs:8,.1f} | {ratio:6.3f} | {spread:>19} |")
+        ratios = [theirs / ours if ours else float("nan") for ours, theirs in zip(base, new, strict=True)]
+        lines.append(
+            f"| {title:<40} | {statistics.median(base):8,.1f} | {statistics.median(new):8,.1f}"
+            f" | {statistics.median(ratios):6.3f} | {f'{min(ratios):.3f} .. {max(ratios):.3f}':>18}"
+            f" | {f'{min(base):,.1f} .. {max(base):,.1f}':>19} |"
+        )
     return "\n".join(lines)
 
 
