@@ -98,6 +98,13 @@ soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (
 bench: $(STAMP) ## Measure throughput and latency next to bare Dramatiq (ARGS="--rounds 1")
 	$(BIN)/python -m benchmarks $(ARGS)
 
+BASE ?=
+NEW ?= .
+.PHONY: bench-cost
+bench-cost: $(STAMP) ## Compare what a task costs in two checkouts (BASE=../main, NEW=., ARGS="--rounds 3")
+	@test -n "$(BASE)" || { echo "BASE=DIRECTORY is needed: a checkout where make install has run" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.cost $(BASE) $(NEW) $(ARGS)
+
 .PHONY: smoke
 smoke: ## Build the containers, start them, send real work through, stop (needs Docker)
 	deploy/smoke.sh

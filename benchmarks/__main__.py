@@ -11,13 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
-from benchmarks.processes import running
+from benchmarks.processes import running, service_environment
 from benchmarks.rounds import KEY, PROCESSES, THREADS, Rounds
 from taskyard.store import migrate
 from taskyard_dev.servers import servers
-from tests.support.fleet import answers, free_port
+from tests.support.fleet import answers
 
 
 def main() -> int:
@@ -32,7 +30,11 @@ def main() -> int:
         home.chmod(0o711)  # PostgreSQL may run as another user
         with servers(home / "servers", postgres_port=0, valkey_port=0) as (postgres, valkey):
             migrate.upgrade(postgres.url())
-            env = _environment(home, postgres.url(), valkey.url)
+            env = {
+                **service_environment(home, postgres.url(), valkey.url, KEY),
+                "BENCH_REDIS_URL": valkey.url,
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            }
             os.environ["BENCH_REDIS_URL"] = valkey.url
             subprocess.run(
                 [Path(sys.executable).parent / "taskyard-api", "keys", "bootstrap"],
@@ -49,25 +51,6 @@ def main() -> int:
                 rounds.redis.close()
     print(json.dumps(rounds.figures, indent=1) if options.json else _table(rounds.figures, count))
     return 0
-
-
-def _environment(home: Path, database_url: str, redis_url: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
-    return {
-        **kept,
-        "TASKYARD_DATABASE_URL": database_url,
-        "TASKYARD_REDIS_URL": redis_url,
-        "BENCH_REDIS_URL": redis_url,
-        "TASKYARD_DIAGNOSTICS": "1",
-        "TASKYARD_LOG_LEVEL": "warning",
-        "TASKYARD_METRICS_PORT": "0",
-        "TASKYARD_API_PORT": str(free_port()),
-        "TASKYARD_BOOTSTRAP_KEY": KEY,
-        "TASKYARD_SECRET_KEYS": Fernet.generate_key().decode(),
-        "TASKYARD_STORAGE_DIR": str(home / "storage"),
-        "TASKYARD_HEALTH_FILE": str(home / "alive"),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
 
 
 def _table(figures: dict[str, list[float]], rounds: int) -> str:
