@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 RESPONDER = "Tasks.on_post"
 _LOOP = ("/asyncio/runners.py", "/asyncio/events.py", "/asyncio/base_events.py")
-_INSERTS_TASKS = re.compile(r"INSERT\s+INTO\s+task\s*\(")
+_INSERTS_TASKS = re.compile(r"INSERT\s+INTO\s+task\s*(AS\s+t\s*)?\(")
 
 
 def main() -> None:
