@@ -18,7 +18,7 @@ from taskyard.broker.messages import message_for
 from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
-from taskyard_worker.consumer import LanesBroker
+from taskyard_worker.child.consumer import LanesBroker
 
 QUEUE = "default"
 

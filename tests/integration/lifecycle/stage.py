@@ -31,7 +31,7 @@ from taskyard_scheduler.promotion import Promotion
 from taskyard_scheduler.reconcile import Missing, Rebuild
 from taskyard_scheduler.relay import Relay
 from taskyard_scheduler.rescue import Rescue
-from taskyard_worker.inbox import Inbox, Letters
+from taskyard_worker.child.fetcher import Fetcher, Messages
 from tests.support.scheduling import Office
 
 from .model import Model, Task, Worker
@@ -93,7 +93,7 @@ class Child:
 
     worker: Worker
     broker: RedisBroker
-    letters: Letters = field(default_factory=dict)
+    letters: Messages = field(default_factory=dict)
     unanswered: tuple[UUID, list[UUID], bool] | None = None
     unheld: set[UUID] = field(default_factory=set)
 
@@ -258,8 +258,8 @@ class Scene(RuleBasedStateMachine):
     def _child(self, n: int) -> Child:
         return self.children[n % len(self.children)]
 
-    def _inbox(self, child: Child) -> Inbox:
-        return Inbox(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
+    def _inbox(self, child: Child) -> Fetcher:
+        return Fetcher(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
 
     def _tell(self, publications: Sequence[Publication], outbox_id: int | None) -> None:
         self.stage.kept.dispatch(Committed(publications, outbox_id))

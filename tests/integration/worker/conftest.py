@@ -12,7 +12,7 @@ from taskyard.broker.connect import make_redis
 from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
-from tests.integration.worker.parts import Bench
+from tests.integration.worker.harness import Bench
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard.lifecycle import submit
 from taskyard.store import ledger
-from tests.integration.worker.parts import Bench
+from tests.integration.worker.harness import Bench
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, free_port, wait_for
 from tests.support.oddities import EXIT_VARIABLE

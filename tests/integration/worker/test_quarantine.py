@@ -11,11 +11,11 @@ import pytest
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
-from taskyard_worker import quarantine as quarantine_module
-from taskyard_worker.desk import Slot
-from taskyard_worker.quarantine import QuarantineLane
+from taskyard_worker.quarantine import consumer as quarantine_module
+from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.quarantine.consumer import QuarantineLane
 
-from .parts import NAME, QUEUES, Bench
+from .harness import NAME, QUEUES, Bench
 
 
 class Ward:

@@ -20,10 +20,10 @@ from taskyard.settings import Settings
 from taskyard.store import fleet
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
-from taskyard_worker import recorder as recorder_module
-from taskyard_worker.recorder import Recorder
-from taskyard_worker.verdict import Verdict
-from tests.integration.worker.parts import NAME, QUEUES, Bench, Quiet
+from taskyard_worker.supervisor import ends as ends_module
+from taskyard_worker.supervisor.recorder import Recorder
+from taskyard_worker.supervisor.forced_end import Verdict
+from tests.integration.worker.harness import NAME, QUEUES, Bench, Quiet
 from tests.support.fleet import wait_for
 
 BEAT_SECONDS = 0.1
@@ -185,7 +185,7 @@ def failing_to_lose(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Excepti
             raise failures.pop()
         return lose(*args, **more)
 
-    monkeypatch.setattr(recorder_module, "lose", failing)
+    monkeypatch.setattr(ends_module, "lose", failing)
     return failures
 
 

@@ -15,8 +15,8 @@ from taskyard.domain.errors import Fenced, TaskError
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard_worker.context import Child, TaskContext
-from taskyard_worker.submitter import LedgerSubmitter, known_queues
-from tests.integration.worker.parts import Bench, Quiet
+from taskyard_worker.child.submitter import LedgerSubmitter, known_queues
+from tests.integration.worker.harness import Bench, Quiet
 
 
 class ReportParams(Params):

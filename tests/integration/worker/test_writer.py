@@ -16,10 +16,10 @@ from taskyard.lifecycle.finish import finish as record
 from taskyard.lifecycle.progress import annotate
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
-from taskyard_worker import writer as writer_module
-from taskyard_worker.desk import Slot
-from taskyard_worker.writer import End, Writer
-from tests.integration.worker.parts import Bench
+from taskyard_worker.child import writer as writer_module
+from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.writer import End, Writer
+from tests.integration.worker.harness import Bench
 from tests.support.fleet import wait_for
 
 FAULT = Fault("task_exception", "no", "RuntimeError", True)

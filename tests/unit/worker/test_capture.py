@@ -17,7 +17,7 @@ import structlog
 
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
-from taskyard_worker import capture
+from taskyard_worker.child import capture
 from taskyard_worker.context import TaskContext
 from taskyard_worker.outcomes import strike_out
 

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from taskyard_worker import handle
-from taskyard_worker.handle import Handle, cause_of
 from taskyard_worker.slots import Phase, SlotTable
+from taskyard_worker.supervisor import handle
+from taskyard_worker.supervisor.handle import Handle, cause_of
 from tests.support.fleet import wait_for
 
 Start = Callable[..., Handle]
@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
         ours.setblocking(False)
         table = SlotTable.create(8)
         table.hand_down()
-        started.append(Handle(0, process, ours, table, time.monotonic(), "its inbox"))
+        started.append(Handle(0, process, ours, table, time.monotonic(), "its fetcher"))
         return started[-1]
 
     yield make

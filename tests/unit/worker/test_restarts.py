@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskyard_worker.restarts import Restarts
+from taskyard_worker.supervisor.restarts import Restarts
 
 
 class Clock:

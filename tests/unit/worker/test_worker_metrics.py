@@ -81,13 +81,13 @@ def test_a_claim_that_never_began_is_no_attempt(worker: WorkerMetrics) -> None:
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="released") == 0
 
 
-def test_gauges_follow_the_desk(worker: WorkerMetrics) -> None:
-    desk: Any = SimpleNamespace(threads=4, running=2, begun_since=lambda: {"default": 1.0})
+def test_gauges_follow_the_claim_table(worker: WorkerMetrics) -> None:
+    claims: Any = SimpleNamespace(threads=4, running=2, begun_since=lambda: {"default": 1.0})
     works: Any = [SimpleNamespace(queue="default", waited_seconds=0.2) for _ in range(3)]
     worker.claimed(works)
     worker.recorded(end(Succeeded({})), State.SUCCEEDED)
     worker.fenced(end(Succeeded({})))
-    worker.standing(desk, polled=2.0)
+    worker.update_gauges(claims, polled=2.0)
     assert value(worker, "tasks_in_progress", queue="default") == 1
     assert value(worker, "worker_slots") == 4
     assert value(worker, "worker_slots_busy") == 2
