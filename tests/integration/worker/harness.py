@@ -1,4 +1,4 @@
-"""Puts a child's parts together for tests: lane, writer and what they need."""
+"""A child's parts on real servers, put together for tests."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle import submit
-from taskyard.lifecycle.claim import Claimed
+from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.store import ledger
-from taskyard_worker.child.consumer import Lane, LanesBroker
-from taskyard_worker.child.claim_table import ASYNC_LIMIT, Desk, Slot
-from taskyard_worker.child.fetcher import Inbox
-from taskyard_worker.slots import SlotTable
+from taskyard_worker.child.claim_table import ClaimTable, Holder, Slot
+from taskyard_worker.child.consumer import TaskConsumer
+from taskyard_worker.child.fetcher import Fetcher, FetchingBroker
 from taskyard_worker.child.writer import End, Writer
+from taskyard_worker.slots import SlotTable, table_size
 from tests.integration.lifecycle.rows import register
 from tests.support.fleet import wait_for
 
@@ -30,7 +30,7 @@ NAME = "tests.task"
 QUEUES = ("high", "default")
 
 
-class Quiet:
+class Kept:
     """A dispatcher that keeps what was committed, and an observer that keeps what was recorded."""
 
     def __init__(self) -> None:
@@ -52,7 +52,9 @@ class Quiet:
         return [change for committed in self.committed for change in committed.changes]
 
 
-class Bench:
+class Harness:
+    """A ledger, a broker, and a worker that lives."""
+
     def __init__(self, engine: Engine, client: redis.Redis) -> None:
         self.engine = engine
         self.client = client
@@ -81,7 +83,7 @@ class Bench:
         return ledger.run_transaction(self.engine, lambda conn: register(conn, queues=QUEUES))
 
     def submit(self, count: int = 1, *, queue: str = "default", name: str = NAME) -> list[UUID]:
-        """Tasks in the ledger that nobody has told Redis of."""
+        """Tasks in the ledger that are not published."""
         tasks = [
             submit.NewTask(
                 id=new_id(),
@@ -101,7 +103,7 @@ class Bench:
         self.publisher.publish([Publication(i, queue, number) for i in ids])
 
     def put(self, count: int = 1, *, queue: str = "default", name: str = NAME) -> list[UUID]:
-        """Tasks that wait in Redis too."""
+        """Tasks that are published, too."""
         ids = self.submit(count, queue=queue, name=name)
         self.publish(ids, queue=queue)
         return ids
@@ -121,6 +123,10 @@ class Bench:
         )
         return works
 
+    def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
+        found: list[Refusal] = self.run(lambda conn: claims.refusals(conn, ids, types=[NAME], worker_id=self.worker_id))
+        return found
+
     # Redis
 
     def waiting(self, queue: str = "default") -> int:
@@ -131,80 +137,73 @@ class Bench:
 
     # Parts
 
-    def desk(self, threads: int = 4) -> Desk:
-        table = SlotTable.create(Desk.table_size(threads, ASYNC_LIMIT))
-        table.hand_down()
-        return Desk(table, threads=threads, async_limit=ASYNC_LIMIT)
+    def claim_table(self, threads: int = 4) -> ClaimTable:
+        slots = SlotTable.create(table_size(threads))
+        slots.hand_down()
+        return ClaimTable(slots, threads=threads)
 
-    def lane(self, desk: Desk | None = None, **more: Any) -> TestLane:
-        return TestLane(self, desk or self.desk(), **more)
+    def child(self, table: ClaimTable | None = None, **overrides: Any) -> ConsumingChild:
+        return ConsumingChild(self, table or self.claim_table(), **overrides)
 
-    def writer(self, desk: Desk) -> tuple[Writer, Quiet]:
+    def writer(self, table: ClaimTable) -> tuple[Writer, Kept]:
         """A writer that runs until the test is over."""
-        quiet = Quiet()
-        writer = Writer(self.engine, quiet, desk, quiet)  # type: ignore[arg-type]
+        kept = Kept()
+        writer = Writer(self.engine, kept, table, kept, Holder(self.worker_id, "w:0"))  # type: ignore[arg-type]
         writer.start()
         self._closers.append(lambda: writer.stop(10.0))
-        return writer, quiet
+        return writer, kept
 
-    def hold(self, desk: Desk, count: int = 1) -> list[Slot]:
+    def hold(self, table: ClaimTable, count: int = 1) -> list[Slot]:
         """Claims that were won and have begun."""
         ids = self.submit(count)
         claim = uuid4()
-        slots = desk.settle(desk.enter(ids, claim), self.claim(ids, claim))
-        assert all(desk.begin(slot) for slot in slots)
+        slots = table.settle(table.enter(ids, claim), self.claim(ids, claim))
+        assert all(table.begin(slot) for slot in slots)
         return slots
 
 
-class TestLane:
-    """A lane whose dealings with the ledger can be made to fail."""
+class ConsumingChild:
+    """A consumer and its claim source, whose methods a test can override by name."""
 
-    __test__ = False
-
-    def __init__(self, bench: Bench, desk: Desk, **more: Any) -> None:
-        self.bench = bench
-        self.desk = desk
+    def __init__(self, harness: Harness, table: ClaimTable, **overrides: Any) -> None:
+        self.harness = harness
+        self.table = table
         self.won: list[Claimed] = []
-        self.put_off: list[UUID] = []
-        self.broker = LanesBroker(  # type: ignore[no-untyped-call]
-            client=bench.client, namespace=bench.names.namespace, middleware=[], maintenance_chance=0
-        )
-        self.inbox = Inbox(self.broker, bench.names, QUEUES, child=uuid4(), client=bench.client)
-        self.given_up: list[UUID] = []
-        calls: dict[str, Any] = {
-            "claim": self.claim,
-            "refusals": self.refusals,
-            "won": self.on_won,
-            "give_up": lambda task_id, claim, error: self.given_up.append(task_id),
-            **more,
-        }
-        self.lane = Lane(self.inbox, desk, QUEUES, put_off=self.put_off.extend, **calls)
+        self.were_put_off: list[UUID] = []
+        self.unreadable: list[UUID] = []
+        self.broker = FetchingBroker(harness.client, harness.names, str(uuid4()))
+        self.fetcher = Fetcher(self.broker, harness.names, QUEUES, child=uuid4(), client=harness.client)
+        vars(self).update(overrides)
+        self.consumer = TaskConsumer(self.fetcher, table, QUEUES, self)
+
+    # What the consumer asks of the ledger
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
-        return self.bench.claim(ids, claim)
+        return self.harness.claim(ids, claim)
 
-    def refusals(self, ids: Sequence[UUID]) -> list[claims.Refusal]:
-        found: list[claims.Refusal] = self.bench.run(
-            lambda conn: claims.refusals(conn, ids, types=[NAME], worker_id=self.bench.worker_id)
-        )
-        return found
+    def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
+        return self.harness.refusals(ids)
 
-    def on_won(self, changes: Sequence[Change], works: Sequence[Claimed]) -> None:
-        self.won.extend(works)
+    def put_off(self, ids: Sequence[UUID]) -> None:
+        self.were_put_off.extend(ids)
+
+    def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
+        self.unreadable.append(task_id)
+
+    def announce(self, won: Sequence[Claimed]) -> None:
+        self.won.extend(won)
+
+    # What a test does with it
 
     def take(self, turns: int = 1) -> list[Slot]:
         """The claims that come out of so many fetches."""
         taken: list[Slot] = []
         for _ in range(turns):
-            while (message := self.lane.next_message()) is not None:
+            while (message := self.consumer.next_message()) is not None:
                 taken.append(message.args[0])
-                if not self.lane._ready:
+                if not self.consumer._ready:
                     break
         return taken
-
-    def unacknowledged(self, queue: str = "default") -> int:
-        key = self.bench.names.acks(self.broker.broker_id, queue)
-        return int(self.bench.client.scard(key))
 
     def take_until(self, count: int, seconds: float = 15) -> list[Slot]:
         """Fetches until so many claims have come."""
@@ -217,8 +216,12 @@ class TestLane:
         wait_for(are_there, seconds, f"{count} claims")
         return taken
 
+    def unacknowledged(self, queue: str = "default") -> int:
+        key = self.harness.names.acks(self.broker.broker_id, queue)
+        return int(self.harness.client.scard(key))
+
     def finish(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
-            assert self.desk.begin(slot)
-            self.desk.finished(slot, 0.2)
-        self.desk.forget(slots)
+            assert self.table.begin(slot)
+            self.table.finished(slot, 0.2)
+        self.table.forget(slots)
