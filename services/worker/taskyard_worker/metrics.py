@@ -68,7 +68,7 @@ class WorkerMetrics:
         one = {"queue": queues}
         self._attempts = metrics.counters(
             "task_attempts_total",
-            "Attempts that ended, by what they came to.",
+            "Attempts that ended, by their outcome.",
             {**both, "outcome": OUTCOMES},
             known=[(*pair, outcome) for pair in pairs for outcome in OUTCOMES],
         )
@@ -114,11 +114,11 @@ class WorkerMetrics:
         )
         self._fenced = metrics.counter(
             "fenced_writes_total",
-            "Ends that were not recorded, because the claim was somebody else's by then.",
+            "Ends that were not recorded, because the claim was lost by then.",
         )
         self.recovered_total = metrics.counters(
             "tasks_recovered_total",
-            "Running tasks taken back from who could not finish them.",
+            "Running tasks that were taken back from a worker or child that could not finish them.",
             {"cause": RECOVERY_CAUSES},
         )
         self.restarted_total = metrics.counters(

@@ -23,7 +23,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 0.1)
 
 
-def test_what_waits_is_claimed_in_one_update_and_acknowledged_at_once(harness: Harness) -> None:
+def test_waiting_tasks_are_claimed_in_one_update_and_acknowledged_at_once(harness: Harness) -> None:
     ids = harness.put(3)
     child = harness.child()
     slots = child.take()
@@ -67,7 +67,9 @@ def test_a_message_delivered_again_later_is_acknowledged_and_runs_nothing(harnes
     assert (harness.waiting(), harness.payloads(), child.unacknowledged(), child.table.busy) == (0, 0, 0, 1)
 
 
-def test_what_was_cancelled_or_done_meanwhile_is_acknowledged_and_frees_its_place(harness: Harness) -> None:
+def test_messages_of_tasks_that_were_cancelled_or_done_meanwhile_are_acknowledged_and_free_their_slots(
+    harness: Harness,
+) -> None:
     ids = harness.put(3)
     harness.execute("UPDATE task SET state = 'cancelled', finished_at = now() WHERE id = :id", id=ids[1])
     child = harness.child()
@@ -75,7 +77,7 @@ def test_what_was_cancelled_or_done_meanwhile_is_acknowledged_and_frees_its_plac
     assert (child.unacknowledged(), harness.payloads(), child.table.busy) == (0, 0, 2)
 
 
-def test_payloads_that_are_gone_or_not_ours_hold_nobody_up_and_are_forgotten(harness: Harness) -> None:
+def test_missing_and_undecodable_payloads_delay_no_task_and_are_removed(harness: Harness) -> None:
     queue, messages = harness.names.queue("default"), harness.names.messages("default")
     for n in range(20):
         harness.client.rpush(queue, f"gone{n}")
@@ -102,7 +104,7 @@ def test_an_id_that_was_queued_twice_is_forgotten_before_the_next_fetch(harness:
     assert (child.unacknowledged(), harness.payloads(), harness.waiting()) == (0, 0, 0)
 
 
-def test_what_a_dead_child_had_fetched_is_there_for_others_at_once(harness: Harness) -> None:
+def test_other_children_can_fetch_at_once_what_a_dead_child_had_fetched(harness: Harness) -> None:
     ids = harness.put(3)
     dead, other = harness.child(), harness.child()
     claimed = harness.claim(ids[:1])
@@ -223,7 +225,7 @@ def test_a_known_empty_queue_is_not_asked_for_a_while_and_does_not_limit_the_oth
         child.table.forget(slots)
     harness.put(40)
     child.fetcher.close("high", 5.0)
-    assert len(child.take()) > 2, "claimed ahead, though nobody knows how long tasks of `high` run"
+    assert len(child.take()) > 2, "claimed ahead, though the run time of `high` is unknown"
 
 
 def test_tens_of_thousands_of_deliveries_leave_nothing_behind(harness: Harness) -> None:

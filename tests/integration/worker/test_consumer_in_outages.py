@@ -52,7 +52,7 @@ def test_messages_whose_fetch_answer_got_lost_are_found_again(
     assert child.unacknowledged() == 0
 
 
-def test_what_one_queue_gave_is_not_lost_where_the_next_queue_s_fetch_fails(
+def test_messages_of_one_queue_are_not_lost_where_the_fetch_from_the_next_queue_fails(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = sorted(harness.put(2, queue="high") + harness.put(2))
@@ -187,7 +187,7 @@ def test_while_redis_is_away_nothing_is_raised_and_work_goes_on_once_it_is_back(
     assert [slot.task_id for slot in child.take_until(2)] == ids
 
 
-def test_redis_going_away_during_the_wait_for_a_wake_up_is_survived(
+def test_the_consumer_survives_an_outage_of_redis_during_its_wait_for_a_wake_up(
     own_harness: Harness, own_servers: tuple[Postgres, Valkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 2.0)
@@ -245,7 +245,7 @@ def test_an_answer_about_refusals_that_does_not_come_loses_neither_claims_nor_me
     assert (harness.states(paused), child.table.busy) == (["queued"] * 2, 2)
 
 
-def test_whoever_is_told_of_the_claims_may_fail_without_costing_one(harness: Harness) -> None:
+def test_a_failing_announcement_costs_no_claim(harness: Harness) -> None:
     ids = harness.put(2)
 
     def won(*_: object) -> None:
@@ -257,7 +257,7 @@ def test_whoever_is_told_of_the_claims_may_fail_without_costing_one(harness: Har
     assert (child.unacknowledged(), harness.waiting()) == (0, 0)
 
 
-def test_a_task_that_cannot_be_read_fails_alone_and_its_neighbours_run(harness: Harness) -> None:
+def test_a_task_that_cannot_be_read_fails_alone_and_the_others_run(harness: Harness) -> None:
     ids = harness.put(5)
     poisoned = ids[3]
 

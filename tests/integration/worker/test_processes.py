@@ -186,10 +186,10 @@ def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(wo
     rows = workers.harness.query("SELECT right(worker, 2) AS child, started_at FROM task_attempt ORDER BY started_at")
     came = next(row.started_at for row in rows if row.child == f":{second['child']}")
     last_before = max(row.started_at for row in rows if row.started_at < came)
-    assert last_before > spawned + (came - spawned) / 2, "nobody worked while it started"
+    assert last_before > spawned + (came - spawned) / 2, "no task ran while it started"
 
 
-def test_counts_survive_children_that_come_and_go_in_the_same_places(workers: LedgerFleet) -> None:
+def test_counts_survive_children_that_replace_each_other_under_the_same_index(workers: LedgerFleet) -> None:
     port = free_port()
     worker = workers.fleet.start_worker("--max-tasks-per-child", "5", "--metrics-port", str(port), threads=2)
     seen = set(children(worker.pid))
@@ -279,7 +279,7 @@ def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_
     assert worker.wait(20) == 0
 
 
-def test_a_worker_that_is_given_up_while_it_drains_kills_instead_of_running_what_is_others(
+def test_a_worker_that_is_given_up_while_it_drains_kills_its_children(
     workers: LedgerFleet,
 ) -> None:
     worker = workers.fleet.start_worker(threads=1)
@@ -302,7 +302,7 @@ def test_async_tasks_are_finished_before_a_worker_stops(workers: LedgerFleet) ->
     assert workers.harness.states(ids) == ["succeeded"] * 20 + ["failed"] * 2
 
 
-def test_what_a_task_does_to_its_process_costs_that_task_only(workers: LedgerFleet) -> None:
+def test_a_task_that_exits_its_process_costs_no_other_task_an_attempt(workers: LedgerFleet) -> None:
     workers.fleet.start_worker(threads=4)
     (out,) = workers.put("tests.odd", do="sys_exit")
     assert workers.wait([out]) == ["failed"]

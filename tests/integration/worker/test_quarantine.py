@@ -85,7 +85,7 @@ def test_suspects_come_one_at_a_time_in_their_order(quarantine: SuspectHarness) 
     assert came == quarantine.won == ids
 
 
-def test_one_that_cannot_be_read_is_given_up_and_the_next_one_comes(quarantine: SuspectHarness) -> None:
+def test_a_suspect_that_cannot_be_read_is_failed_and_the_next_one_runs(quarantine: SuspectHarness) -> None:
     bad, good = quarantine.put(2)
     quarantine.unreadable = {bad}
     slot = quarantine.next()

@@ -1,4 +1,4 @@
-"""The recorder: beats, lost children, claims that nobody holds, and being given up."""
+"""The recorder: heartbeats, lost children, unheld claims, and being given up."""
 
 from __future__ import annotations
 
@@ -130,15 +130,15 @@ def test_each_beat_says_what_runs(recording: RecorderHarness) -> None:
     assert recording.row().begun == [held[0]]
 
 
-def test_a_claim_that_nobody_holds_is_released_after_two_beats_and_the_held_ones_stay(
+def test_a_claim_that_no_child_holds_is_released_after_two_beats_and_held_claims_stay(
     recording: RecorderHarness,
 ) -> None:
-    mine, nobodys = recording.claim(2, held=1)
+    mine, unheld = recording.claim(2, held=1)
     wait_for(lambda: bool(recording.kept.committed), 20, "the release")
-    assert recording.harness.states([nobodys[0], mine[0]]) == ["queued", "running"]
+    assert recording.harness.states([unheld[0], mine[0]]) == ["queued", "running"]
     assert recording.counted == [("unheld", 1)]
-    assert [p.task_id for c in recording.kept.committed for p in c.publications] == [nobodys[0]]
-    (row,) = recording.harness.query("SELECT * FROM task WHERE id = :id", id=nobodys[0])
+    assert [p.task_id for c in recording.kept.committed for p in c.publications] == [unheld[0]]
+    (row,) = recording.harness.query("SELECT * FROM task WHERE id = :id", id=unheld[0])
     assert (row.failures, row.crashes) == (0, 0)
 
 
@@ -156,9 +156,7 @@ def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness, engine: E
     assert harness.states([held[0]]) == ["queued"]
 
 
-def test_an_end_that_waits_to_be_recorded_is_not_taken_for_a_claim_that_nobody_holds(
-    harness: Harness, engine: Engine
-) -> None:
+def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harness: Harness, engine: Engine) -> None:
     # PostgreSQL is back, and a beat comes before the record of what ended meanwhile.
     recording = RecorderHarness(harness, engine)
     ended, died = recording.claim(2)
@@ -176,7 +174,7 @@ def test_an_end_that_waits_to_be_recorded_is_not_taken_for_a_claim_that_nobody_h
     assert outcomes == ["cancelled", "crashed"]
 
 
-def test_what_died_with_a_child_is_recorded_at_once(recording: RecorderHarness) -> None:
+def test_claims_that_died_with_a_child_are_recorded_at_once(recording: RecorderHarness) -> None:
     begun, waiting = recording.claim(2, held=2)
     recording.recorder.lost("killed by signal 9 (SIGKILL)", [lost(begun), lost(waiting, begun=False)])
     wait_for(lambda: ("child", 2) in recording.counted, 20, "the rescue")
@@ -230,7 +228,7 @@ def test_a_worker_that_was_given_up_says_so_once_and_beats_no_more_until_it_is_r
 
 
 def test_workers_are_listed_newest_first(harness: Harness) -> None:
-    """Also page by page, whoever comes meanwhile: by ids that grow."""
+    """Ids grow, so that pages stay stable while workers register."""
     started = [RecorderHarness(harness, harness.engine).registration.worker_id for _ in range(6)]
     with harness.engine.connect() as conn:
         listed = [row["id"] for row in fleet.workers(conn, lease=timedelta(seconds=20))]

@@ -1,4 +1,4 @@
-"""The writer: whatever happens to PostgreSQL and to its neighbours, every outcome is recorded, once."""
+"""The writer: whatever happens to PostgreSQL, every outcome is recorded, once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_kind_of_end_is_recorded_told_and_frees_its_slot(harness: Harness)
         pytest.param({"value": object()}, id="not JSON"),
     ],
 )
-def test_an_outcome_that_cannot_be_stored_fails_alone_among_strangers(harness: Harness, poison: Any) -> None:
+def test_an_outcome_that_cannot_be_stored_fails_alone_in_its_batch(harness: Harness, poison: Any) -> None:
     table = harness.claim_table(64)
     writer, kept = harness.writer(table)
     slots = harness.hold(table, 40)
@@ -85,7 +85,7 @@ def test_an_outcome_that_cannot_be_stored_fails_alone_among_strangers(harness: H
     assert condemned.outcome.fault.kind is FailureKind.INVALID  # type: ignore[union-attr]
 
 
-def test_what_cannot_be_recorded_even_as_a_failure_is_let_go_and_holds_nobody_up(harness: Harness) -> None:
+def test_an_end_that_cannot_be_recorded_even_as_a_failure_is_dropped_and_delays_no_other(harness: Harness) -> None:
     table = harness.claim_table(8)
     writer, _ = harness.writer(table)
     hopeless, fine = harness.hold(table, 2)
@@ -97,10 +97,10 @@ def test_what_cannot_be_recorded_even_as_a_failure_is_let_go_and_holds_nobody_up
     finally:
         harness.execute("ALTER TABLE task_attempt DROP CONSTRAINT test_hopeless")
     assert harness.states([hopeless.task_id, fine.task_id]) == ["running", "succeeded"]
-    assert list(table._table.entries()) == [], "so that the supervisor finds that nobody holds it"
+    assert list(table._table.entries()) == [], "so that the heartbeat finds the claim unheld"
 
 
-def test_a_claim_that_is_somebody_else_s_by_now_is_fenced_off_and_its_slot_is_free(harness: Harness) -> None:
+def test_the_end_of_a_lost_claim_is_fenced_and_its_slot_is_free(harness: Harness) -> None:
     table = harness.claim_table(8)
     writer, kept = harness.writer(table)
     stale, held = harness.hold(table, 2)
@@ -217,7 +217,7 @@ def test_a_statement_that_fails_for_another_reason_is_repeated_and_drops_no_line
     assert harness.states([slot.task_id]) == ["succeeded"]
 
 
-def test_an_observer_that_fails_costs_no_slot_and_not_the_writer(harness: Harness) -> None:
+def test_a_failing_observer_costs_neither_a_slot_nor_the_writer(harness: Harness) -> None:
     table = harness.claim_table(8)
     writer, kept = harness.writer(table)
 
@@ -232,7 +232,7 @@ def test_an_observer_that_fails_costs_no_slot_and_not_the_writer(harness: Harnes
     assert len(kept.changes) == 4
 
 
-def test_what_a_task_said_is_written_before_its_end_with_the_last_progress(harness: Harness) -> None:
+def test_lines_and_the_last_progress_of_a_task_are_written_before_its_end(harness: Harness) -> None:
     table = harness.claim_table(64)
     writer, _ = harness.writer(table)
     slots = harness.hold(table, 20)
@@ -264,7 +264,7 @@ def test_progress_is_written_at_most_some_four_times_a_second_and_the_last_one_a
         (long,) = harness.hold(table)
         began, n = time.monotonic(), 0
         while time.monotonic() - began < 2.0:
-            # Quick neighbours end all the time, some of them after a line or two.
+            # Other, quick tasks end all the time.
             (quick,) = harness.hold(table)
             writer.note(quick.task_id, quick.claim, "log", {"message": "hello", "level": "info"})
             for _ in range(200):
@@ -300,23 +300,23 @@ def test_the_first_word_of_an_idle_child_does_not_wait_for_a_second(harness: Har
         writer.progress(slot.task_id, slot.claim, n, 3, "")
         wait_for(partial(is_written, n), 5, "the progress")
         took.append(time.monotonic() - began)
-    # The best of some: whoever shares this machine may delay one of them.
+    # The best of three: other processes on this machine may delay one of them.
     assert min(took) < 0.6
 
 
 @pytest.mark.parametrize("word", ["a\x00b", "\ud800", "x" * 300_000])
-def test_lines_and_messages_that_postgresql_cannot_hold_are_mended_and_disturb_nobody(
+def test_lines_and_messages_that_postgresql_cannot_hold_are_mended_and_the_others_are_written(
     harness: Harness, word: str
 ) -> None:
     table = harness.claim_table(8)
     writer, _ = harness.writer(table)
-    odd, stranger = harness.hold(table, 2)
-    for slot, text in ((odd, word), (stranger, "fine")):
+    odd, other = harness.hold(table, 2)
+    for slot, text in ((odd, word), (other, "fine")):
         writer.progress(slot.task_id, slot.claim, float("nan") if slot is odd else 1, float("inf"), text)
         writer.note(slot.task_id, slot.claim, "log", {"message": text, "level": "info"})
-    finish(harness, writer, [odd, stranger], [Succeeded({})] * 2)
+    finish(harness, writer, [odd, other], [Succeeded({})] * 2)
     lines = {r.task_id: r.data["message"] for r in harness.query("SELECT * FROM task_event WHERE kind = 'log'")}
-    assert lines[stranger.task_id] == "fine"
+    assert lines[other.task_id] == "fine"
     assert len(lines[odd.task_id]) == len(word)
     assert len(harness.query("SELECT 1 FROM task_progress")) == 2
 

@@ -173,7 +173,7 @@ def test_a_long_async_task_does_not_count_as_the_queue_s_run_time() -> None:
     assert claims.room(QUEUE) > 2
 
 
-def test_fetching_stops_while_too_many_ends_wait_to_be_recorded_and_places_never_run_out() -> None:
+def test_fetching_stops_while_too_many_ends_wait_to_be_recorded_and_slots_never_run_out() -> None:
     claims = make_claim_table(4)
     teach(claims, seconds=0.0001)
     waiting = []
@@ -187,7 +187,7 @@ def test_fetching_stops_while_too_many_ends_wait_to_be_recorded_and_places_never
     assert claims.room(QUEUE) > 0
 
 
-def test_places_are_neither_lost_nor_doubled_over_many_claims() -> None:
+def test_slots_are_neither_lost_nor_doubled_over_many_claims() -> None:
     table = make_slot_table(4)
     claims = make_claim_table(4, table=table)
     stop = threading.Event()

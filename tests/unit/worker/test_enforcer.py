@@ -91,7 +91,7 @@ def overdue(**more: Any) -> dict[str, Any]:
     return {"hard_timeout_seconds": 1e-6, **more}
 
 
-def test_what_runs_alone_past_its_limit_is_killed_once_and_recorded_after_its_exit() -> None:
+def test_a_task_alone_in_its_child_past_its_limit_is_killed_once_and_recorded_after_the_exit() -> None:
     harness = Harness()
     harness.child.begin(**overdue())
     for _ in range(3):  # until the kernel has ended it
@@ -105,10 +105,10 @@ def test_what_runs_alone_past_its_limit_is_killed_once_and_recorded_after_its_ex
     assert end.outcome.delay == timedelta(seconds=60)
 
 
-def test_beside_others_it_is_fenced_and_its_retry_waits_for_the_end_of_the_process() -> None:
+def test_a_task_beside_others_past_its_limit_is_fenced_and_retried_after_the_end_of_the_process() -> None:
     harness = Harness()
     first = harness.child.begin(**overdue())
-    neighbour = harness.child.begin()
+    other = harness.child.begin()
     harness.turn()
     harness.turn()
     (end,) = harness.recorded
@@ -119,8 +119,8 @@ def test_beside_others_it_is_fenced_and_its_retry_waits_for_the_end_of_the_proce
     harness.child.claims.forget([first])  # which is what the child does
     harness.child.kill_at = time.monotonic()
     harness.turn()
-    assert harness.child.kills, "the neighbour had its time"
-    assert [entry.task_id for entry in harness.child_ended()] == [neighbour.task_id]
+    assert harness.child.kills, "the other task had its time"
+    assert [entry.task_id for entry in harness.child_ended()] == [other.task_id]
 
 
 def test_outcomes_that_wait_for_postgresql_are_not_thrown_away_with_the_child() -> None:
@@ -144,10 +144,10 @@ def test_a_child_that_does_not_answer_is_killed_whatever_else_it_runs() -> None:
     harness = Harness()
     harness.child.deaf = True
     harness.child.begin(**overdue())
-    neighbour = harness.child.begin()
+    other = harness.child.begin()
     harness.turn()
     assert len(harness.child.kills) == 1
-    assert [entry.task_id for entry in harness.child_ended()] == [neighbour.task_id]
+    assert [entry.task_id for entry in harness.child_ended()] == [other.task_id]
     assert len(harness.recorded) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_type_that_only_the_child_knows_is_judged_by_the_usual_policy() -> Non
     assert isinstance(harness.recorded[0].outcome, Failed)
 
 
-def test_nothing_is_kept_of_what_has_ended() -> None:
+def test_the_enforcer_keeps_nothing_about_ended_attempts() -> None:
     harness = Harness()
     for _ in range(50):
         slots = [harness.child.begin(**overdue()), harness.child.begin()]

@@ -89,7 +89,7 @@ def test_a_claim_that_was_not_won_is_forgotten() -> None:
     assert not harness.interrupter._cancellations
 
 
-def test_what_cannot_hear_now_is_told_with_the_next_turn_and_once() -> None:
+def test_a_task_that_cannot_be_interrupted_now_is_interrupted_at_the_next_turn_once() -> None:
     harness = Harness()
     slot, run = harness.claim(), Run(hears=False)
     harness.claims.begin(slot, run)

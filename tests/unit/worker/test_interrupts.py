@@ -220,7 +220,7 @@ def test_an_interrupt_at_any_line_lands_in_the_task_and_leaves_the_platform_whol
     assert cancelled > at / 3, "most of them while the function ran"
 
 
-def test_what_arrives_inside_of_the_platform_is_raised_on_leaving_it() -> None:
+def test_an_interrupt_inside_the_platform_is_raised_on_leaving_it() -> None:
     seen: list[str] = []
 
     def task(params: Input, ctx: TaskContext) -> Output:
@@ -328,7 +328,7 @@ def interrupted(harness: Harness, *kinds: type[Interrupt], once: Callable[[], bo
 
 @pytest.mark.parametrize("in_body", [False, True])
 @pytest.mark.parametrize("kind", [SoftTimeLimitExceeded, TaskCancelled])
-def test_what_an_async_task_has_started_in_a_group_ends_with_it(kind: type[Interrupt], in_body: bool) -> None:
+def test_coroutines_in_the_task_group_of_an_async_task_end_with_it(kind: type[Interrupt], in_body: bool) -> None:
     import asyncio
 
     begun: list[str] = []
@@ -359,7 +359,7 @@ def test_what_an_async_task_has_started_in_a_group_ends_with_it(kind: type[Inter
         assert (outcome.fault.code, outcome.fault.type) == ("soft_time_limit", "SoftTimeLimitExceeded")
 
 
-def test_an_interrupt_that_was_swallowed_on_the_way_does_not_keep_the_next_one_out() -> None:
+def test_an_interrupt_that_was_swallowed_does_not_prevent_the_next_one() -> None:
     import asyncio
 
     begun: list[str] = []
@@ -386,7 +386,7 @@ def test_a_task_that_ends_is_not_interrupted_any_more() -> None:
     assert not run.interrupt(TaskCancelled)
 
 
-def test_two_interrupts_keep_a_distance() -> None:
+def test_a_second_interrupt_waits_until_the_first_was_handled() -> None:
     run = ThreadInterrupts()
     with pytest.raises(TaskCancelled):
         run.call(lambda: [run.interrupt(TaskCancelled), *range(10)])

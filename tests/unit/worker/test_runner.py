@@ -105,7 +105,7 @@ def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
     assert 0 <= end.run_seconds < 5
 
 
-def test_each_run_is_told_with_its_names_from_beginning_to_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_start_and_the_end_of_each_run_are_logged_with_its_ids(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     harness = Harness(lambda params, context: Output(value=1))
     with capture_logs() as lines:
@@ -140,12 +140,12 @@ def test_no_error_gets_out_of_a_run_or_leaves_a_claim_without_an_end(
 
 
 @pytest.mark.parametrize("make", [raising, raising_later])
-def test_a_task_that_cancels_itself_is_not_run_again_for_nothing_for_ever(make: Callable[..., Any]) -> None:
+def test_a_task_that_cancels_itself_fails_instead_of_running_for_ever(make: Callable[..., Any]) -> None:
     assert isinstance(Harness(make(asyncio.CancelledError())).run().outcome, Failed)
 
 
 @pytest.mark.parametrize("make", [raising, raising_later])
-def test_an_error_that_cannot_say_what_it_is_ends_the_claim_all_the_same(make: Callable[..., Any]) -> None:
+def test_an_error_whose_own_code_fails_ends_the_claim_all_the_same(make: Callable[..., Any]) -> None:
     outcome = Harness(make(Unspeakable())).run().outcome
     assert isinstance(outcome, Failed | RetryIn)
     assert outcome.fault.code == "task_exception"
@@ -267,7 +267,7 @@ def test_an_async_task_that_ends_the_loop_holds_up_no_other(leave: Callable[[asy
     assert outcomes[2] == Succeeded({"value": 1})
 
 
-def test_a_function_that_ends_its_thread_the_hard_way_does_not_take_the_thread_along() -> None:
+def test_a_function_that_raises_system_exit_leaves_its_thread_alive() -> None:
     harness = Harness(lambda params, context: sys.exit(3))
     slots = harness.claim(2)
 

@@ -55,7 +55,7 @@ def end(outcome: Outcome, *, run_seconds: float | None = 0.5, queue: str = "defa
         (Released("stopping"), State.QUEUED, "released", "shutdown"),
     ],
 )
-def test_an_attempt_is_counted_by_what_it_came_to(
+def test_an_attempt_is_counted_by_its_outcome(
     worker: WorkerMetrics, outcome: Outcome, state: State, word: str, kind: str | None
 ) -> None:
     worker.recorded(end(outcome), state)

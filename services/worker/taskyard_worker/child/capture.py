@@ -1,6 +1,6 @@
-"""What a task prints, and what it says through `logging`, becomes lines of its log as well.
+"""Capture: what a task prints or logs through `logging` becomes lines of its own log as well.
 
-On the way to the service's own output its secret parameters are struck out, as they are from its log.
+Its secret parameters are replaced in both: in its own log, and on the way to the service's output.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from structlog.typing import EventDict
 
 from ..context import TaskContext
 
-# What the platform and its libraries say belongs to the service's log only.
+# Log records of the platform and its libraries belong to the service's log only.
 _NOT_THE_TASKS = ("taskyard.", "taskyard_worker.", "dramatiq", "sqlalchemy", "asyncio")
-# What every line of the service's log carries: in a task's own log it goes without saying.
+# Keys that every line of the service's log carries; a task's own log does not need them.
 _KNOWN = {"event", "timestamp", "level", "service", "process", "exc_info", "stack_info", "trace_id"}
 _BOUND = ("task_id", "task_name", "attempt", "request_id", "trace_id")
 _MAX_LINE = 8192
@@ -30,15 +30,14 @@ _MAX_LINE = 8192
 
 @dataclass(slots=True)
 class _Speaker:
-    """A running task, and the line of each stream that it has not ended yet: `print` writes its arguments one
-    by one."""
+    """A running task, and its unfinished line of each stream: `print` writes its arguments one by one."""
 
     context: TaskContext
     open: dict[_Stream, str] = field(default_factory=dict)
 
     def hear(self, stream: _Stream, text: str) -> str:
-        """Takes what is written; returns what the service's output may show of it: whole lines, for a secret
-        may come in pieces."""
+        """Takes what is written; returns what the service's output may show: whole lines, because a secret may be
+        written in pieces."""
         with self.context.shield:
             return self._hear(stream, text)
 
@@ -57,7 +56,7 @@ class _Speaker:
         self.open.clear()
 
     def _say(self, line: str) -> str:
-        # After a carriage return a terminal shows only what came last.
+        # A terminal shows only what follows the last carriage return.
         if said := line.rstrip().rpartition("\r")[2]:
             self.context.log(said, level="info")
         return self.context.redact(line)
@@ -111,7 +110,7 @@ class _Handler(logging.Handler):
 
 
 class _Stream(io.TextIOBase):
-    """Passes text on; what a running task writes is passed on and written to its log in whole lines."""
+    """Passes text on. What a running task writes goes to its log as well, in whole lines."""
 
     def __init__(self, inner: io.TextIOBase) -> None:
         self._inner = inner
@@ -149,20 +148,20 @@ class _Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """Bytes that are written here are nobody's lines."""
+        """Bytes that are written here are not captured."""
         return getattr(self._inner, "buffer")  # noqa: B009 - a StringIO has none
 
 
-# Ours, and made of nothing that the task gave.
+# Written by the platform, so they hold no value of the task.
 _PLAIN = (*_BOUND, "timestamp", "level", "service", "process")
 
 
 def _without_secrets(_: Any, __: str, event: EventDict) -> EventDict:
-    """For the service's log: a line that is said while a task runs, without the task's secrets."""
+    """A processor for the service's log: lines that are written while a task runs lose the task's secrets."""
     speaker = _speaker.get()
     if speaker is None or speaker.context.redact is str:
         return event
-    # Else the renderer would write the traceback out after us.
+    # Formatted here, because the renderer would write the traceback later, with its secrets.
     event = structlog.processors.format_exc_info(_, __, event)
     return {key: value if key in _PLAIN else _struck(value, speaker.context) for key, value in event.items()}
 
@@ -178,15 +177,15 @@ def _struck(value: Any, context: TaskContext) -> Any:
 
 
 def _uninterrupted(handle: Callable[[logging.LogRecord], Any], record: logging.LogRecord) -> Any:
-    """A handler has a lock, which all threads would wait for if a task were cancelled with it in its hands."""
+    """Handles a record within the shield: an interrupted task would keep the handler's lock."""
     speaker = _speaker.get()
     with speaker.context.shield if speaker is not None else nullcontext():
         return handle(record)
 
 
 def keep_secrets() -> None:
-    """Once after logging was set up: the service's own log shows no secret of a task that runs, and is not
-    disturbed by its end."""
+    """Call once after logging was set up: the service's log then shows no secrets of running tasks, and interrupts do
+    not disturb it."""
     for service in logging.getLogger().handlers:
         service.handle = functools.partial(_uninterrupted, service.handle)  # type: ignore[method-assign]
         if isinstance(service.formatter, structlog.stdlib.ProcessorFormatter):
@@ -195,9 +194,9 @@ def keep_secrets() -> None:
 
 
 def install() -> None:
-    """Once a child, after logging was set up."""
+    """Call once a child, after logging was set up."""
     logging.getLogger().addHandler(_Handler(logging.INFO))
     keep_secrets()
-    # The service's own lines go to the standard error of before.
+    # The service's own log handlers keep the former standard error.
     sys.stdout = _Stream(sys.stdout)  # type: ignore[arg-type]
     sys.stderr = _Stream(sys.stderr)  # type: ignore[arg-type]

@@ -42,9 +42,9 @@ class LedgerSubmitter:
     def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
         """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
-        Raises Fenced where the parent's attempt was given up or is to be cancelled, TaskError where a queue is
-        unknown or not the submitter's, pydantic.ValidationError where parameters don't fit, LedgerUnavailable
-        where PostgreSQL is away.
+        Raises Fenced where the parent has lost its claim or was cancelled, TaskError where a queue is unknown or not
+        allowed to the submitter, pydantic.ValidationError where parameters don't fit, and LedgerUnavailable where
+        PostgreSQL is away.
         """
         tasks = [
             new_task(parent, child, cipher=self._cipher, queues=self._queues, life=self._life) for child in children
@@ -60,7 +60,7 @@ class LedgerSubmitter:
 
 
 def known_queues(settings: Settings, catalogue: Catalogue) -> frozenset[str]:
-    """Those that a child may be sent to: the configured ones, and those that task types bring with them."""
+    """The queues that a child may be sent to: the configured ones, and those of the task types."""
     return frozenset({*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
 
 
