@@ -53,26 +53,21 @@ _OUTCOME = {
 }
 
 
-class WorkerMetrics:
-    """All of the worker's metrics, with known label sets at 0. They cost some microseconds a task.
-
-    `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
-    """
+class AttemptMetrics:
+    """Attempts that ended: in a child by themselves, or recorded by the supervisor."""
 
     def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
-        self.metrics = metrics
         types: Iterable[Any] = catalogue.__iter__()
         # A task may be sent to another queue than its type's: that series is made when it happens.
         pairs = [(t.queue, t.name) for t in types if t.queue in queues]
         both = {"queue": queues, "task": catalogue.names}
-        one = {"queue": queues}
+        kinds = tuple(FailureKind)
         self._attempts = metrics.counters(
             "task_attempts_total",
             "Attempts that ended, by their outcome.",
             {**both, "outcome": OUTCOMES},
             known=[(*pair, outcome) for pair in pairs for outcome in OUTCOMES],
         )
-        kinds = tuple(FailureKind)
         self._failures = metrics.counters(
             "task_failures_total",
             "Attempts that did not succeed, by why.",
@@ -80,12 +75,57 @@ class WorkerMetrics:
             known=[(*pair, kind) for pair in pairs for kind in kinds],
         )
         self._run_seconds = metrics.histograms(
-            "task_run_seconds",
-            "How long attempts ran.",
-            both,
-            buckets=RUN_SECONDS,
-            known=pairs,
+            "task_run_seconds", "How long attempts ran.", both, buckets=RUN_SECONDS, known=pairs
         )
+        self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
+        self._dead = metrics.counters(
+            "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
+        )
+
+    def ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
+        """`state` is the state of the task now."""
+        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
+        self._run_seconds[queue, name].observe(run_seconds)
+        match outcome:
+            case Failed(fault) | RetryIn(fault, _):
+                self._failures[queue, name, fault.kind].inc()
+                if state is State.FAILED:
+                    self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
+            case Released():
+                self._failures[queue, name, FailureKind.SHUTDOWN].inc()
+            case _:
+                pass
+        if state is State.RETRYING:
+            self._retried.inc()
+
+    def forced(self, end: ForcedEnd, changes: Sequence[Change]) -> None:
+        """An attempt was ended by force; `changes` is empty where it had ended by itself before."""
+        for change in changes:
+            self.ended(change.queue, change.name, end.outcome, change.state, end.run_seconds)
+
+    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
+        """Claims died with a child: `changes` are those that were recorded."""
+        guilt = {item.task_id: item.guilt for item in items}
+        for change in changes:
+            found = guilt[change.task_id]
+            # A suspect pays only where it was suspected too often.
+            if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
+                self._attempts[change.queue, change.name, "crashed"].inc()
+                self._failures[change.queue, change.name, FailureKind.CRASH].inc()
+                if change.state is State.FAILED:
+                    self._dead["crash_limit"].inc()
+
+
+class WorkerMetrics:
+    """All metrics of a child, with known label sets at 0. They cost some microseconds a task.
+
+    `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
+    """
+
+    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
+        self.metrics = metrics
+        self.attempts = AttemptMetrics(metrics, catalogue, queues)
+        one = {"queue": queues}
         self._waits = metrics.histograms(
             "task_queue_wait_seconds",
             "From when a task was due in its queue to its claim.",
@@ -108,21 +148,8 @@ class WorkerMetrics:
             "When the child that is furthest behind last asked for work.",
             mode="livemin",
         )
-        self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
-        self._dead = metrics.counters(
-            "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
-        )
         self._fenced = metrics.counter(
-            "fenced_writes_total",
-            "Ends that were not recorded, because the claim was lost by then.",
-        )
-        self.recovered_total = metrics.counters(
-            "tasks_recovered_total",
-            "Running tasks that were taken back from a worker or child that could not finish them.",
-            {"cause": RECOVERY_CAUSES},
-        )
-        self.restarted_total = metrics.counters(
-            "worker_children_restarted_total", "Children that ended and were replaced.", {"cause": RESTART_CAUSES}
+            "fenced_writes_total", "Ends that were not recorded, because the claim was lost by then."
         )
         self._queues = tuple(queues)
         # Two counts instead of one, so that each is written by a single thread.
@@ -155,22 +182,7 @@ class WorkerMetrics:
         self._ends[work.queue] += 1
         if end.run_seconds is None:
             return  # the claim had not begun: no attempt was made
-        self._ended(work.queue, work.name, end.outcome, state, end.run_seconds)
-
-    def _ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
-        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
-        self._run_seconds[queue, name].observe(run_seconds)
-        match outcome:
-            case Failed(fault) | RetryIn(fault, _):
-                self._failures[queue, name, fault.kind].inc()
-                if state is State.FAILED:
-                    self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
-            case Released():
-                self._failures[queue, name, FailureKind.SHUTDOWN].inc()
-            case _:
-                pass
-        if state is State.RETRYING:
-            self._retried.inc()
+        self.attempts.ended(work.queue, work.name, end.outcome, state, end.run_seconds)
 
     def fenced(self, end: End) -> None:
         self._fenced.inc()
@@ -193,25 +205,6 @@ class WorkerMetrics:
             self._polled.set(polled + offset)
         self.metrics.refresh()
 
-    # For the supervisor
-
-    def forced(self, end: ForcedEnd, changes: Sequence[Change]) -> None:
-        """An attempt was ended by force; `changes` is empty where it had ended by itself before."""
-        for change in changes:
-            self._ended(change.queue, change.name, end.outcome, change.state, end.run_seconds)
-
-    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
-        """Claims died with a child: `changes` are those that were recorded."""
-        guilt = {item.task_id: item.guilt for item in items}
-        for change in changes:
-            found = guilt[change.task_id]
-            # A suspect pays only where it was suspected too often.
-            if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
-                self._attempts[change.queue, change.name, "crashed"].inc()
-                self._failures[change.queue, change.name, FailureKind.CRASH].inc()
-                if change.state is State.FAILED:
-                    self._dead["crash_limit"].inc()
-
 
 class SupervisorMetrics:
     """Serves what the children count, and counts what only the supervisor sees."""
@@ -220,13 +213,23 @@ class SupervisorMetrics:
         self._directory = shared_directory()
         try:
             self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
-            self._worker = WorkerMetrics(self.metrics, catalogue, queues)
+            attempts = WorkerMetrics(self.metrics, catalogue, queues).attempts  # all series exist before a child counts
+            self._recovered = self.metrics.counters(
+                "tasks_recovered_total",
+                "Running tasks that were taken back from a worker or child that could not finish them.",
+                {"cause": RECOVERY_CAUSES},
+            )
+            self._restarted = self.metrics.counters(
+                "worker_children_restarted_total",
+                "Children that ended and were replaced.",
+                {"cause": RESTART_CAUSES},
+            )
             self.server = self.metrics.serve(settings.metrics_host, settings.metrics_port)
         except BaseException:
             remove_directory(self._directory)
             raise
-        self.lost = self._worker.lost
-        self.forced = self._worker.forced
+        self.lost = attempts.lost
+        self.forced = attempts.forced
 
     @classmethod
     def start(cls, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> SupervisorMetrics:
@@ -246,11 +249,11 @@ class SupervisorMetrics:
         replaces it."""
         self.metrics.forget(_name(index))
         if cause is not None:
-            self._worker.restarted_total[cause].inc()
+            self._restarted[cause].inc()
 
     def recovered(self, cause: str, tasks: int) -> None:
         """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""
-        self._worker.recovered_total[cause].inc(tasks)
+        self._recovered[cause].inc(tasks)
 
     def stop(self) -> None:
         self.server.stop()

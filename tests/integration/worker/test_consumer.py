@@ -67,7 +67,7 @@ def test_a_message_delivered_again_later_is_acknowledged_and_runs_nothing(harnes
     assert (harness.waiting(), harness.payloads(), child.unacknowledged(), child.table.busy) == (0, 0, 0, 1)
 
 
-def test_messages_of_tasks_that_were_cancelled_or_done_meanwhile_are_acknowledged_and_free_their_slots(
+def test_tasks_that_were_cancelled_or_done_meanwhile_are_acknowledged_and_free_their_slots(
     harness: Harness,
 ) -> None:
     ids = harness.put(3)

@@ -33,6 +33,7 @@ class DeadChild:
     is_enforced: bool = False
     why_killed: str | None = None
     code: int = -signal.SIGSEGV
+    state: str = "running"
 
     def __post_init__(self) -> None:
         self.line, other = socket.socketpair()

@@ -105,7 +105,7 @@ def test_attempts_that_died_with_a_child_are_crashes(worker: WorkerMetrics) -> N
     begun, waiting = uuid4(), uuid4()
     lost = [Lost(begun, uuid4(), Guilt.GUILTY, "killed"), Lost(waiting, uuid4(), Guilt.INNOCENT, "killed")]
     changes = [Change(task_id, "a.one", "default", State.FAILED, 1) for task_id in (begun, waiting)]
-    worker.lost(lost, changes)
+    worker.attempts.lost(lost, changes)
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="crashed") == 1
     assert value(worker, "task_failures_total", queue="default", task="a.one", kind="crash") == 1
     assert value(worker, "tasks_dead_lettered_total", reason="crash_limit") == 1
