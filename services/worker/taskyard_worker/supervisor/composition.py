@@ -78,7 +78,6 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         closing.callback(health.remove)
         dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
         requests = Requests()
-        closing.callback(requests.close)
         children = Children()
         registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
         ends = AttemptEnds(engine, dispatcher, metrics, crash_limit=settings.crash_limit)

@@ -79,5 +79,6 @@ class Requests:
         return given_up
 
     def close(self) -> None:
+        """For tests. A worker keeps the sockets until its process ends: a late signal would write to a closed one."""
         self.wake_up.close()
         self._waker.close()
