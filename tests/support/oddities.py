@@ -16,7 +16,7 @@ from taskyard_worker.implementations import implements
 EXIT_VARIABLE = "TASKYARD_TEST_EXIT_AT_IMPORT"
 
 # A module that ends every child that imports it, and leaves the supervisor, which imports it too, alone.
-if os.environ.get(EXIT_VARIABLE) and "taskyard_worker.child_process" in sys.orig_argv:
+if os.environ.get(EXIT_VARIABLE) and "taskyard_worker.child.process" in sys.orig_argv:
     os._exit(5)
 
 _KEPT: list[bytearray] = []

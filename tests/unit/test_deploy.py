@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from taskyard.settings import Settings
-from taskyard_worker.child import _CONNECTIONS
+from taskyard_worker.child import composition as child
+from taskyard_worker.supervisor import composition as supervisor
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -125,10 +126,13 @@ def test_the_servers_start_before_the_services_and_stop_after_them(name: str) ->
 def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
     """As many as the pools of its supervisor and of its two children of four threads."""
     worker = ROOT / "services/worker/taskyard_worker"
-    supervisor, child = (worker / "service.py").read_text(), (worker / "child.py").read_text()
-    assert re.findall(r"pool_size=(.*?)[,)]", supervisor) == ["2"]
-    assert re.findall(r"pool_size=(.*?)[,)]", child) == ["_CONNECTIONS", "plan.threads + 4"]
-    expected = 2 + 2 * (_CONNECTIONS + 4 + 4)
+    pools = [
+        size
+        for process in ("supervisor", "child")
+        for size in re.findall(r"pool_size=(\w+\(.*?\))", (worker / process / "composition.py").read_text())
+    ]
+    assert pools == ["len(LEDGER_THREADS)", "len(LEDGER_THREADS)", "task_pool_size(plan.threads)"]
+    expected = len(supervisor.LEDGER_THREADS) + 2 * (len(child.LEDGER_THREADS) + child.task_pool_size(4))
     assert f"holds up to {expected} connections" in COMPOSE_TEXT
     assert f"({expected} as shipped)" in (ROOT / "docs/operations.md").read_text()
 

@@ -1,19 +1,16 @@
-"""`taskyard-worker`: the composition root of the worker service."""
+"""`taskyard-worker`: the command line of the worker service."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from taskyard.commands import (
-    AWAY,
     FAILED,
-    NOT_MIGRATED,
     USAGE,
     AsJson,
     LogLevel,
@@ -24,12 +21,13 @@ from taskyard.commands import (
 )
 from taskyard.settings import Settings
 
-if TYPE_CHECKING:
-    from .child import Skills
+from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_table
 
-PROGRAM = "taskyard-worker"
+if TYPE_CHECKING:
+    from .child.skills import Skills
 
 app = typer_app(PROGRAM, "Runs tasks: a supervisor and its child processes.")
+app.add_typer(inspect_app, name="inspect")
 
 Queues = Annotated[
     str | None,
@@ -105,7 +103,7 @@ def run(
     settings = settings_or_exit(PROGRAM, **overrides)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
-    from .service import Misconfigured, serve
+    from .supervisor.composition import Misconfigured, serve
 
     try:
         code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
@@ -122,7 +120,7 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
 
     Example: taskyard-worker types --json
     """
-    skills = _skills(_prepared(log_level))
+    skills = _skills(prepared(log_level))
     catalogue, functions = skills.catalogue, skills.functions
     rows = [
         {
@@ -136,7 +134,7 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     if as_json:
         print_json(rows)
         return
-    _table(["name", "queue", "description"], rows)
+    print_table(["name", "queue", "description"], rows)
 
 
 @app.command("run-task")
@@ -146,7 +144,7 @@ def run_task(
     as_json: AsJson = False,
     log_level: LogLevel = None,
 ) -> None:
-    """Run one task in this process, without any server, and print what came of it.
+    """Run one task in this process, without any server, and print its outcome.
 
     Examples:
 
@@ -161,8 +159,8 @@ def run_task(
     from .testing import run_task as run_here
 
     if log_level is not None:
-        # What the task says comes as its log in any case: twice only for who asks.
-        _set_up_logging(settings, log_level)
+        # The task's own lines are printed below in any case; with a log level they come twice.
+        log_to_stderr(settings, log_level)
     try:
         given = json.loads(Path(params[1:]).read_text() if params.startswith("@") else params)
         report = run_here(name, given, settings=settings)
@@ -187,47 +185,6 @@ def run_task(
         raise typer.Exit(FAILED)
 
 
-inspect_app = typer_app("inspect", "What the workers of this installation do, from the ledger.")
-app.add_typer(inspect_app, name="inspect")
-
-
-@inspect_app.command("active")
-def inspect_active(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Tasks that run now. Example: taskyard-worker inspect active"""
-    from . import inspection
-
-    _show(inspection.active, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json, log_level)
-
-
-@inspect_app.command("registered")
-def inspect_registered(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """The task types each worker knows. Example: taskyard-worker inspect registered --json"""
-    from . import inspection
-
-    _show(inspection.registered, ["worker", "task_types"], as_json, log_level)
-
-
-@inspect_app.command("stats")
-def inspect_stats(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
-    from . import inspection
-
-    _show(
-        inspection.stats,
-        ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"],
-        as_json,
-        log_level,
-    )
-
-
-@inspect_app.command("queues")
-def inspect_queues(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Which worker serves which queue. Example: taskyard-worker inspect queues"""
-    from . import inspection
-
-    _show(inspection.queues, ["queue", "workers", "queued", "running", "paused"], as_json, log_level)
-
-
 @app.command()
 def healthcheck(
     ready: Annotated[bool, typer.Option("--ready", help="Whether it takes work, too.")] = False,
@@ -235,8 +192,8 @@ def healthcheck(
 ) -> None:
     """Exit 0 while the worker of this host (or container) is alive; for container health checks.
 
-    Alive means that tasks could be fetched and recorded: the loops of a child go round. An outage of Redis or
-    PostgreSQL does not end that; it ends being ready.
+    Alive means that the loops of a child turn, so that tasks can be fetched and recorded. During an outage of Redis or
+    PostgreSQL the worker stays alive; it is not ready.
 
     Example: taskyard-worker healthcheck --ready
     """
@@ -247,60 +204,15 @@ def healthcheck(
         fail(PROGRAM, problem, FAILED)
 
 
-def _prepared(log_level: str | None) -> Settings:
-    """Settings, and what libraries say on standard error from a warning on."""
-    settings = settings_or_exit(PROGRAM, log_level=log_level)
-    _set_up_logging(settings, log_level or "warning")
-    return settings
-
-
-def _set_up_logging(settings: Settings, level: str) -> None:
-    from taskyard.telemetry.logging import set_up_logging
-
-    from . import capture
-
-    set_up_logging("worker", level=level, style=settings.log_format)
-    capture.keep_secrets()
-
-
 def _skills(settings: Settings) -> Skills:
     """Ends the program with 2 and one line where a task module or a key is wrong."""
-    from .child import Skills
-    from .child_process import in_one_line
+    from .child.process import in_one_line
+    from .child.skills import Skills
 
     try:
         return Skills.load(settings)
-    except Exception as e:  # noqa: BLE001 - whatever a task module raises at its import
+    except Exception as e:  # noqa: BLE001 - a task module may raise anything at its import
         fail(PROGRAM, in_one_line(e), USAGE)
-
-
-def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) -> None:
-    from sqlalchemy.exc import ProgrammingError
-
-    from taskyard.domain.errors import LedgerUnavailable
-
-    settings = _prepared(log_level)
-    try:
-        rows = query(settings)
-    except LedgerUnavailable as e:
-        fail(PROGRAM, f"PostgreSQL is away: {e}", AWAY)
-    except ProgrammingError:
-        fail(PROGRAM, NOT_MIGRATED, FAILED)
-    if as_json:
-        print_json(rows)
-    else:
-        _table(columns, rows)
-
-
-def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        values = (row[c] for c in columns)
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _fault(outcome: Any) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""TaskContext: what a running task can ask of the platform."""
+"""TaskContext: what the platform offers to a running task."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ MAX_MESSAGE = 1000
 
 
 class Sink(Protocol):
-    """Where a context's words go: the child's writer, or a list in a test. None of these waits for a
-    server."""
+    """Where progress and log lines go: the child's writer, or a list in a test. No method waits for a server."""
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None: ...
 
@@ -31,7 +30,7 @@ class Sink(Protocol):
 
 
 class Interrupts(Protocol):
-    """What may be raised into the task from outside: see `interrupt.Guard` and `loop.LoopGuard`."""
+    """What may be raised into the task from outside: see `child.interrupts` and `child.event_loop`."""
 
     def check(self) -> None: ...
 
@@ -49,7 +48,7 @@ def trace_id_of(traceparent: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A task to be submitted by a running one."""
+    """A task that a running task submits."""
 
     task_type: TaskType[Any, Any]
     params: Mapping[str, Any]
@@ -62,9 +61,9 @@ class Child:
 class TaskContext:
     """Given to every task function as its second argument.
 
-    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log`
-    only hand over what they are told: the newest progress is written a few times a second, log lines and
-    changes of the progress message are all kept (up to 1,000 lines or 256 KiB a task).
+    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` return at once:
+    the newest progress is written a few times a second, and all log lines and changes of the progress message are kept
+    (up to 1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
@@ -91,11 +90,11 @@ class TaskContext:
 
     @property
     def trace_id(self) -> str | None:
-        """Of the trace that the submit belonged to."""
+        """The id of the trace that the submit belonged to."""
         return trace_id_of(self.traceparent)
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
-        """How far the task is: `current` of `total`, and what it does now in a few words.
+        """Reports how far the task is: `current` of `total`, and in `message` what it does now.
 
         A message that differs from the last one also becomes a line of the timeline.
         """
@@ -108,7 +107,7 @@ class TaskContext:
                 self._note("stage", {"message": message, "current": current, "total": total}, len(message))
 
     def log(self, message: str, *, level: str = "info") -> None:
-        """A line for whoever watches the task."""
+        """Writes a line to the task's log."""
         with self.shield:
             message = self.redact(message)
             self._note("log", {"message": message, "level": level}, len(message))
@@ -124,11 +123,10 @@ class TaskContext:
         self.sink.note(self.task_id, self.claim, kind, data)
 
     def check_cancelled(self) -> None:
-        """Raises TaskCancelled where somebody asked for the end of this task, and SoftTimeLimitExceeded where
-        its time is over.
+        """Raises TaskCancelled where the task was cancelled, and SoftTimeLimitExceeded where its time is over.
 
-        Both come by themselves wherever the task runs Python of its own. This is for inside of `context.db()`,
-        which they wait for, and for coroutines that seldom wait.
+        Both are raised anyway wherever the task runs Python code of its own. Call this inside `context.db()`, whose end
+        they wait for, and in coroutines that seldom wait.
         """
         if self.interrupts is not None:
             self.interrupts.check()
@@ -144,7 +142,7 @@ class TaskContext:
     ) -> UUID:
         """Submits a child of this task, durably; returns its id.
 
-        Raises pydantic.ValidationError where the parameters don't fit, Fenced where this attempt was given up.
+        Raises pydantic.ValidationError where the parameters don't fit, Fenced where this attempt has lost its claim.
         """
         return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
 
@@ -157,12 +155,12 @@ class TaskContext:
 
     @contextmanager
     def db(self) -> Iterator[Connection]:
-        """A connection to PostgreSQL with one transaction, committed where the block ends without an
-        error. A cancellation or a time limit waits until the block has ended."""
+        """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error. A
+        cancellation or a time limit is raised after the block."""
         with self.shield, self.connect() as conn:
             yield conn
 
     @property
     def seconds_left(self) -> float:
-        """Until the soft limit."""
+        """Seconds until the soft limit."""
         return self.soft_deadline - time.monotonic()

@@ -1,4 +1,9 @@
-"""The line between the supervisor and a child, from the child's end."""
+"""The control line: one socket between the supervisor and each child, JSON objects, one a line.
+
+The supervisor sends the `Plan` first, then `{"do": "drain"}`, `{"do": "cancel", "task": …, "claim": …}` and
+`{"do": "abandon", "task": …, "claim": …}`. A child sends events: `ready`, `worn`, `retiring` (with `why`), `suspects`,
+`misconfigured` (with `message`). The supervisor's end is `supervisor.handle.Handle`; the child's end is here.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,15 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-# Held back while a child is started, until it can deal with them.
+# Blocked while a child starts, until it has its handlers.
 HELD_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+# The exit code of a worker or child whose settings or task modules are wrong.
+EXIT_MISCONFIGURED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the supervisor tells a new child, as one line of JSON."""
+    """What the supervisor tells a new child. `overrides` are settings that the command line gave."""
 
     worker_id: str
     worker: str
@@ -25,19 +32,25 @@ class Plan:
     queues: list[str]
     threads: int
     overrides: dict[str, Any]
-    inbox: str
-    """As whom it fetches from Redis: what it leaves there when it dies can be told by that."""
+    fetcher_id: str
+    """The name under which it fetches from Redis: the supervisor finds by it what a dead child left there."""
     quarantine: bool = False
+
+    @property
+    def label(self) -> str:
+        """The child's name, as rows and logs show it."""
+        return f"{self.worker}:{self.index}"
 
 
 class Control:
-    """JSON objects, one a line."""
+    """The child's end of the line."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._buffer = b""
 
     def say(self, **message: Any) -> None:
+        """Ends the process where the supervisor is gone."""
         try:
             self._socket.settimeout(None)
             self._socket.sendall(json.dumps(message).encode() + b"\n")
@@ -45,7 +58,7 @@ class Control:
             os._exit(1)
 
     def hear(self, timeout: float) -> dict[str, Any] | None:
-        """The next message, or None when the time is over. Ends the process where the supervisor is gone."""
+        """The next message; None after `timeout` seconds. Ends the process where the supervisor is gone."""
         while b"\n" not in self._buffer:
             self._socket.settimeout(max(timeout, 0.001))
             try:
@@ -67,4 +80,4 @@ def die_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(1)  # it died before we could ask
+        os._exit(1)  # it died before this call

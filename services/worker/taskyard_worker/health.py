@@ -1,4 +1,4 @@
-"""Whether the worker of this host is alive, for container health checks."""
+"""Whether the worker of this host (or container) is alive, for health checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from taskyard.telemetry.heartbeat import Heartbeat
 
 
 def check(settings: Settings, *, ready: bool = False) -> str | None:
-    """The problem, or None; `ready`: also what keeps it from taking work."""
+    """The problem, or None. With `ready`, also what keeps it from taking tasks."""
     heartbeat = Heartbeat("worker", settings.health_file)
     return heartbeat.unready() if ready else heartbeat.problem()

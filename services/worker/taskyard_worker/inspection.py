@@ -1,4 +1,4 @@
-"""What `taskyard-worker inspect` shows: all workers of the installation, as the ledger knows them."""
+"""The queries of `taskyard-worker inspect`: all workers of the installation, as the ledger knows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORKERS = sa.text("""
 SELECT * FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
 """)
 _QUEUES = sa.text("SELECT name, paused_at FROM queue ORDER BY name")
-# Counted for people who ask now, up to a bound: the exact depth is the scheduler's to export.
+# Counted up to a bound, because a person waits; the scheduler exports exact depths.
 _WAITING = sa.text("""
 SELECT count(*) FROM (
     SELECT FROM task WHERE queue = :queue AND state = :state AND finished_at IS NULL LIMIT 100000

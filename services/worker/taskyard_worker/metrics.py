@@ -30,11 +30,10 @@ from taskyard.telemetry.metrics import (
     shared_directory,
 )
 
-from .verdict import Verdict
-
 if TYPE_CHECKING:
-    from .desk import Desk
-    from .writer import End
+    from .child.claim_table import ClaimTable
+    from .child.writer import End
+    from .supervisor.forced_end import ForcedEnd
 
 DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"
 PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"
@@ -44,7 +43,7 @@ DEAD_LETTER_REASONS = ("max_attempts", "not_retryable", "crash_limit")
 RECOVERY_CAUSES = ("child", "unheld", "asserted")
 RESTART_CAUSES = ("retired", "exit", "signal", "limit")
 
-# What an attempt came to, by the state it left its task in.
+# The outcome of an attempt, by the state it left its task in.
 _OUTCOME = {
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",
@@ -54,26 +53,21 @@ _OUTCOME = {
 }
 
 
-class WorkerMetrics:
-    """All of the worker's metrics, known label sets at 0. Cheap: some microseconds a task.
-
-    `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
-    """
+class AttemptMetrics:
+    """Attempts that ended: in a child by themselves, or recorded by the supervisor."""
 
     def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
-        self.metrics = metrics
         types: Iterable[Any] = catalogue.__iter__()
-        # A type may be sent to another queue than its own: that series is made when it happens.
+        # A task may be sent to another queue than its type's: that series is made when it happens.
         pairs = [(t.queue, t.name) for t in types if t.queue in queues]
         both = {"queue": queues, "task": catalogue.names}
-        one = {"queue": queues}
+        kinds = tuple(FailureKind)
         self._attempts = metrics.counters(
             "task_attempts_total",
-            "Attempts that ended, by what they came to.",
+            "Attempts that ended, by their outcome.",
             {**both, "outcome": OUTCOMES},
             known=[(*pair, outcome) for pair in pairs for outcome in OUTCOMES],
         )
-        kinds = tuple(FailureKind)
         self._failures = metrics.counters(
             "task_failures_total",
             "Attempts that did not succeed, by why.",
@@ -81,12 +75,57 @@ class WorkerMetrics:
             known=[(*pair, kind) for pair in pairs for kind in kinds],
         )
         self._run_seconds = metrics.histograms(
-            "task_run_seconds",
-            "How long attempts ran.",
-            both,
-            buckets=RUN_SECONDS,
-            known=pairs,
+            "task_run_seconds", "How long attempts ran.", both, buckets=RUN_SECONDS, known=pairs
         )
+        self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
+        self._dead = metrics.counters(
+            "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
+        )
+
+    def ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
+        """`state` is the state of the task now."""
+        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
+        self._run_seconds[queue, name].observe(run_seconds)
+        match outcome:
+            case Failed(fault) | RetryIn(fault, _):
+                self._failures[queue, name, fault.kind].inc()
+                if state is State.FAILED:
+                    self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
+            case Released():
+                self._failures[queue, name, FailureKind.SHUTDOWN].inc()
+            case _:
+                pass
+        if state is State.RETRYING:
+            self._retried.inc()
+
+    def forced(self, end: ForcedEnd, changes: Sequence[Change]) -> None:
+        """An attempt was ended by force; `changes` is empty where it had ended by itself before."""
+        for change in changes:
+            self.ended(change.queue, change.name, end.outcome, change.state, end.run_seconds)
+
+    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
+        """Claims died with a child: `changes` are those that were recorded."""
+        guilt = {item.task_id: item.guilt for item in items}
+        for change in changes:
+            found = guilt[change.task_id]
+            # A suspect pays only where it was suspected too often.
+            if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
+                self._attempts[change.queue, change.name, "crashed"].inc()
+                self._failures[change.queue, change.name, FailureKind.CRASH].inc()
+                if change.state is State.FAILED:
+                    self._dead["crash_limit"].inc()
+
+
+class WorkerMetrics:
+    """All metrics of a child, with known label sets at 0. They cost some microseconds a task.
+
+    `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
+    """
+
+    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
+        self.metrics = metrics
+        self.attempts = AttemptMetrics(metrics, catalogue, queues)
+        one = {"queue": queues}
         self._waits = metrics.histograms(
             "task_queue_wait_seconds",
             "From when a task was due in its queue to its claim.",
@@ -109,24 +148,11 @@ class WorkerMetrics:
             "When the child that is furthest behind last asked for work.",
             mode="livemin",
         )
-        self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
-        self._dead = metrics.counters(
-            "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
-        )
         self._fenced = metrics.counter(
-            "fenced_writes_total",
-            "Ends that were not recorded, because the claim was somebody else's by then.",
-        )
-        self.recovered_total = metrics.counters(
-            "tasks_recovered_total",
-            "Running tasks taken back from who could not finish them.",
-            {"cause": RECOVERY_CAUSES},
-        )
-        self.restarted_total = metrics.counters(
-            "worker_children_restarted_total", "Children that ended and were replaced.", {"cause": RESTART_CAUSES}
+            "fenced_writes_total", "Ends that were not recorded, because the claim was lost by then."
         )
         self._queues = tuple(queues)
-        # Two counts instead of one: each has a single thread that writes it.
+        # Two counts instead of one, so that each is written by a single thread.
         self._claims: Count[str] = Count()
         self._ends: Count[str] = Count()
 
@@ -134,7 +160,7 @@ class WorkerMetrics:
     def of_child(
         cls, catalogue: Catalogue, queues: Sequence[str], environ: Mapping[str, str] = os.environ
     ) -> WorkerMetrics:
-        """Counts in the files that the supervisor named; without one (run by hand) in this process only."""
+        """Counts in the files that the supervisor named; without a supervisor in this process only."""
         directory, process = environ.get(DIRECTORY_VARIABLE), environ.get(PROCESS_VARIABLE)
         shared = SharedFiles(Path(directory), process) if directory and process else None
         return cls(Metrics("worker", shared=shared), catalogue, queues)
@@ -149,69 +175,35 @@ class WorkerMetrics:
     # For the writer
 
     def recorded(self, end: End, state: State) -> None:
-        """An end was recorded, and `state` is where its task is now."""
+        """An outcome was recorded; `state` is the state of its task now."""
         work = end.slot.work
         if work is None:
             return
         self._ends[work.queue] += 1
         if end.run_seconds is None:
-            return  # the claim never began: no attempt was made
-        self._ended(work.queue, work.name, end.outcome, state, end.run_seconds)
-
-    def _ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
-        self._attempts[queue, name, _OUTCOME.get(state, "")].inc()
-        self._run_seconds[queue, name].observe(run_seconds)
-        match outcome:
-            case Failed(fault) | RetryIn(fault, _):
-                self._failures[queue, name, fault.kind].inc()
-                if state is State.FAILED:
-                    self._dead["max_attempts" if fault.retryable else "not_retryable"].inc()
-            case Released():
-                self._failures[queue, name, FailureKind.SHUTDOWN].inc()
-            case _:
-                pass
-        if state is State.RETRYING:
-            self._retried.inc()
+            return  # the claim had not begun: no attempt was made
+        self.attempts.ended(work.queue, work.name, end.outcome, state, end.run_seconds)
 
     def fenced(self, end: End) -> None:
         self._fenced.inc()
         if end.slot.work is not None:
             self._ends[end.slot.work.queue] += 1
 
-    # For the child's keeper
+    # For the child's main thread
 
-    def standing(self, desk: Desk, polled: float | None = None) -> None:
-        """Brings the gauges up to date; once a second is enough. `polled` is in CLOCK_MONOTONIC seconds."""
+    def update_gauges(self, table: ClaimTable, polled: float | None = None) -> None:
+        """Once a second is enough. `polled` is in CLOCK_MONOTONIC seconds."""
         # From the monotonic to the wall clock, which Prometheus compares with its own.
         offset = time.time() - time.monotonic()
-        begun = desk.begun_since()
+        begun = table.begun_since()
         for queue in self._queues:
             self._in_progress[queue].set(max(0, self._claims[queue] - self._ends[queue]))
             self._longest[queue].set(begun[queue] + offset if queue in begun else self.metrics.unset)
-        self._slots.set(desk.threads)
-        self._busy.set(desk.running)
+        self._slots.set(table.threads)
+        self._busy.set(table.running)
         if polled is not None:
             self._polled.set(polled + offset)
         self.metrics.refresh()
-
-    # For the supervisor
-
-    def condemned(self, verdict: Verdict, changes: Sequence[Change]) -> None:
-        """An attempt that did not end by itself; `changes` is empty where it did after all."""
-        for change in changes:
-            self._ended(change.queue, change.name, verdict.outcome, change.state, verdict.run_seconds)
-
-    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None:
-        """Claims that died with a child: `changes` are those that were recorded."""
-        guilt = {item.task_id: item.guilt for item in items}
-        for change in changes:
-            found = guilt[change.task_id]
-            # A suspect pays only where it was suspected too often.
-            if found is Guilt.GUILTY or (found is Guilt.SUSPECT and change.state is State.FAILED):
-                self._attempts[change.queue, change.name, "crashed"].inc()
-                self._failures[change.queue, change.name, FailureKind.CRASH].inc()
-                if change.state is State.FAILED:
-                    self._dead["crash_limit"].inc()
 
 
 class SupervisorMetrics:
@@ -221,13 +213,23 @@ class SupervisorMetrics:
         self._directory = shared_directory()
         try:
             self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
-            self._worker = WorkerMetrics(self.metrics, catalogue, queues)
+            attempts = WorkerMetrics(self.metrics, catalogue, queues).attempts  # all series exist before a child counts
+            self._recovered = self.metrics.counters(
+                "tasks_recovered_total",
+                "Running tasks that were taken back from a worker or child that could not finish them.",
+                {"cause": RECOVERY_CAUSES},
+            )
+            self._restarted = self.metrics.counters(
+                "worker_children_restarted_total",
+                "Children that ended and were replaced.",
+                {"cause": RESTART_CAUSES},
+            )
             self.server = self.metrics.serve(settings.metrics_host, settings.metrics_port)
         except BaseException:
             remove_directory(self._directory)
             raise
-        self.lost = self._worker.lost
-        self.condemned = self._worker.condemned
+        self.lost = attempts.lost
+        self.forced = attempts.forced
 
     @classmethod
     def start(cls, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> SupervisorMetrics:
@@ -243,15 +245,15 @@ class SupervisorMetrics:
         }
 
     def child_ended(self, index: int, pid: int, cause: str | None) -> None:
-        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES, or None where no
-        other child follows it."""
+        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES, or None where no other child
+        replaces it."""
         self.metrics.forget(_name(index))
         if cause is not None:
-            self._worker.restarted_total[cause].inc()
+            self._restarted[cause].inc()
 
     def recovered(self, cause: str, tasks: int) -> None:
         """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""
-        self._worker.recovered_total[cause].inc(tasks)
+        self._recovered[cause].inc(tasks)
 
     def stop(self) -> None:
         self.server.stop()

@@ -1,4 +1,4 @@
-"""What a function returned or raised -> an outcome."""
+"""Outcomes: made from what a task's function returned or raised, or from the limit that it exceeded."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from taskyard.lifecycle.batch import check_storable
 MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
-# Shorter lines of a longer secret (`}`, `-----`) say nothing, and stand everywhere else too.
+# Shorter lines of a longer secret (`}`, `-----`) give nothing away, and occur in other texts, too.
 _TELLING = 8
 
 Redact = Callable[[str], str]
 
 
 def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = False) -> Outcome:
-    """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure.
-    `partial`: it was told to come to an end."""
+    """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure. `partial`: the
+    function met its soft limit and returned what it had."""
     try:
         fits = isinstance(returned, task_type.result)
         model = returned if fits else task_type.result.model_validate(returned)
         value = model.model_dump(mode="json")
         check_storable(value)
         size = len(orjson.dumps(value))
-    except Exception as e:  # noqa: BLE001 - a model's own code runs here; running the task again would not help
+    except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         return _invalid("result_invalid", reason=_brief(e))
     if size > MAX_RESULT_BYTES:
         return _invalid("result_too_large")
@@ -54,7 +54,7 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
 
 
 def of_error(error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact) -> Outcome:
-    """`failures` counts this one too; `redact` strikes secret values out of what is kept."""
+    """`failures` includes this one; `redact` replaces secret values in what is kept."""
     if isinstance(error, TaskCancelled):
         return Cancelled()
     decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
@@ -75,7 +75,7 @@ def of_limit(
     max_attempts: int,
     redact: Redact = str,
 ) -> Outcome:
-    """For an attempt that a time limit ended; `failures` counts it too."""
+    """For an attempt that a time limit ended; `failures` includes it."""
     decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
     fault = replace(
         fault_of(error, retryable=policy.is_retryable(error), redact=redact),
@@ -85,14 +85,13 @@ def of_limit(
 
 
 def expired() -> Failed:
-    """Its whole life ended while it ran."""
+    """The task expired while it ran."""
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Failed(Fault("expired", explanation("expired", time=time), "Expired", True, FailureKind.TIMEOUT))
 
 
 def unreadable(error: ValidationError | SecretsUnreadable) -> Outcome:
-    """Stored parameters that do not fit the type (any more): running would be wrong, waiting does not
-    help."""
+    """For stored parameters that do not fit the type any more: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
         return _invalid("secret_unreadable", reason=str(error))
     return _invalid("params_invalid", reason=_brief(error))
@@ -126,26 +125,26 @@ def _limit_code(error: TimeLimitExceeded) -> str:
 
 
 def _type_name(error: BaseException) -> str:
-    """As people know it: a coroutine meets its soft limit as a class of our own."""
+    """The name that people know: in a coroutine the soft limit is a class of our own."""
     return SoftTimeLimitExceeded.__name__ if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
 
 
 def root_of(error: BaseException) -> BaseException:
-    """The interrupt that ended a task where it comes in a group, as out of an `asyncio.TaskGroup`."""
+    """The interrupt that ended a task, where an exception group carries it, as from an `asyncio.TaskGroup`."""
     while isinstance(error, BaseExceptionGroup) and (found := error.subgroup(Interrupt)) is not None:
         error = found.exceptions[0]
     return error
 
 
 def unspeakable(error: BaseException) -> Failed:
-    """For an error whose own code fails when it is asked what it is."""
+    """For an error whose own code fails, so that its message cannot be read."""
     name = type(error).__name__
     return Failed(Fault("task_exception", f"{name}, which cannot be shown", name, False))
 
 
 def strike_out(secrets: list[str]) -> Redact:
     """A function that replaces each of the secret texts by `***`."""
-    # A secret of several lines (a PEM file) is seen a line at a time, too; and inside quotes as they write it.
+    # A secret of several lines (a PEM file) may appear line by line, and escaped within quotes.
     parts = {p for s in secrets for p in (s, *(line for line in s.splitlines() if len(line) >= _TELLING))}
     texts = sorted({t for p in parts if p for t in _spellings(p)}, key=len, reverse=True)
     if not texts:
@@ -165,7 +164,7 @@ def _spellings(text: str) -> tuple[str, ...]:
 
 
 def _clean(text: str) -> str:
-    """Without what PostgreSQL cannot hold."""
+    """The text without the characters that PostgreSQL cannot hold."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 

@@ -1,14 +1,13 @@
-"""The slot table: which claims a child holds, in memory that its supervisor shares.
+"""The slot table: the claims of a child, in memory that it shares with its supervisor.
 
-A child enters a claim before it asks PostgreSQL for it and removes it after its end is recorded. So when
-the child dies, its supervisor reads here, at once and without asking anybody, what was lost and what of it
-had begun.
+A child enters a claim before it asks PostgreSQL for it, and removes it after the outcome is recorded. When the child
+dies, its supervisor reads here, at once and without a query, which claims are lost and which of them had begun.
 
     free -> claiming -> claimed -> begun -> finished -> free
                      \\-> free (not won)  \\-> free (released)
 
-Only the child writes. The supervisor reads while the child lives (for heartbeats; a torn entry does no
-harm, every write in the ledger is guarded by the claim) and after its death (for good).
+Only the child writes. The supervisor reads while the child lives (for heartbeats and limits; a torn entry does no
+harm, because every write in the ledger is guarded by the claim) and after its death.
 """
 
 from __future__ import annotations
@@ -26,6 +25,13 @@ from uuid import UUID
 
 from taskyard.catalogue.types import MAX_NAME_BYTES
 
+# The capacity of a child. `async def` tasks run beside those in threads, so many at a time:
+ASYNC_LIMIT = 100
+# Claims ahead of the threads, at most:
+AHEAD_PER_THREAD = 4
+# Finished tasks that wait for the writer. More would only pile up while PostgreSQL is away.
+BACKLOG = 256
+
 NAME_BYTES = MAX_NAME_BYTES
 
 # pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
@@ -35,6 +41,11 @@ _ENTRY = struct.Struct(f"<BBxxIII16s16sddd{NAME_BYTES}s")
 _BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
 _BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 3 * 4 + 16 + 16 + 8
 _LIMIT, _LIMIT_AT = struct.Struct(f"<d{NAME_BYTES}s"), _BEGUN_AT + 8
+
+
+def table_size(threads: int, async_limit: int = ASYNC_LIMIT) -> int:
+    """How many claims a child with so many threads can hold."""
+    return threads * (1 + AHEAD_PER_THREAD) + async_limit + BACKLOG
 
 
 class Phase(IntEnum):
@@ -47,8 +58,8 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One claim as the supervisor sees it. Times are CLOCK_MONOTONIC seconds, 0 means not yet; so does the
-    attempt 0. `hard_seconds` is its limit, `expires`: because its whole life is over then."""
+    """One claim as the supervisor sees it. Times are CLOCK_MONOTONIC seconds, 0 until they are known; so is `attempt`.
+    `hard_seconds` is the hard limit; `expires` says that it stands for the end of the task's life."""
 
     phase: Phase
     expires: bool
@@ -65,8 +76,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """When its main thread turned, its consumer's loop, the consumer got an answer of Redis (or had no room),
-    and its writer turned, in CLOCK_MONOTONIC seconds."""
+    """When each loop of the child last turned, in CLOCK_MONOTONIC seconds: its main thread (`tick`), its consumer
+    (`polled`), its writer (`wrote`). `fetched`: when Redis last answered, or the consumer had no room to fetch."""
 
     pid: int
     tick: float
@@ -77,7 +88,7 @@ class Header:
 
 
 class SlotTable:
-    """`size` entries behind a file descriptor that is handed down to the child."""
+    """`size` entries behind a file descriptor that the child inherits."""
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
@@ -86,8 +97,8 @@ class SlotTable:
 
     @classmethod
     def create(cls, size: int) -> SlotTable:
-        """A new, empty table in an unnamed file: it is gone when nobody holds it any more. In memory where
-        the system can: no disk to be full or read-only, and nothing to be written back to one."""
+        """A new, empty table in an unnamed file, which is gone with its last user. It is in memory where the system
+        can do that: no disk that may be full or read-only, and nothing to write back to one."""
         if sys.platform == "linux":
             fd = os.memfd_create("taskyard-slots")
         else:
@@ -97,17 +108,17 @@ class SlotTable:
         return cls(fd, size)
 
     def hand_down(self) -> None:
-        """After the child was started: it has the descriptor now, and the mapping needs none."""
+        """Closes the descriptor, once the child has inherited it: the mapping needs none."""
         os.close(self.fd)
 
     def close(self) -> None:
         self._map.close()
 
-    # The child's side. Packed first and copied then: `pack_into` would clear the place for a moment, and
-    # whoever reads, or dies, in that moment would find a claim gone.
+    # The child's side. Entries are packed first and copied then: `pack_into` would zero the entry for a moment, and a
+    # supervisor that reads in that moment, or a child that dies in it, would lose a claim.
 
     def enter(self, index: int, task_id: UUID, claim: UUID) -> None:
-        """A claim that is about to be asked for. The entry counts from the moment its phase is written."""
+        """A claim that the child is about to ask for. The entry counts from the moment its phase is written."""
         at = self._at(index)
         self._put(at, _ENTRY, Phase.FREE, 0, 0, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, b"")
         self._map[at] = Phase.CLAIMING
@@ -123,8 +134,7 @@ class SlotTable:
         hard_seconds: float,
         expires: bool,
     ) -> None:
-        """What is known once the claim is won: all that the supervisor needs to judge an attempt that does not
-        end."""
+        """What is known once the claim is won: what the supervisor needs to enforce its limit."""
         at = self._at(index)
         self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, name.encode()[:NAME_BYTES])
         self._put(at + _BUDGET_AT, _BUDGET, expires, attempt, failures, max_attempts)
@@ -149,12 +159,12 @@ class SlotTable:
         return Header(*_HEADER.unpack_from(self._map, 0))
 
     def entries(self) -> Iterator[Entry]:
-        """Every claim that is held."""
+        """Every claim that the child holds."""
         for index in range(self.size):
             at = self._at(index)
             if self._map[at] == Phase.FREE:
                 continue
-            # Copied at once: taken field by field, one claim's name could meet the next one's beginning.
+            # Copied at once: read field by field, the entry could mix two claims.
             phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = _ENTRY.unpack(
                 self._map[at : at + _ENTRY.size]
             )

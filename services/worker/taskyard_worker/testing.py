@@ -3,8 +3,8 @@
     run = run_task("diagnostics.echo", {"value": 1})
     assert run.result == {"value": 1}
 
-The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the
-worker's own runner runs the function; only what it says, submits and comes to is kept here instead of in the
+The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the worker's own
+runner runs the function. Only its progress, its lines, its children and its outcome are kept here instead of in the
 ledger.
 """
 
@@ -40,22 +40,24 @@ from taskyard.storage.interface import Storage
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
 
-from . import capture, implementations
+from . import implementations
+from .child import capture
+from .child.claim_table import ClaimTable
+from .child.runner import Runner, Services
+from .child.skills import Skills
+from .child.submitter import known_queues, new_task
+from .child.writer import End
 from .context import Child, TaskContext
-from .desk import Desk
 from .implementations import Function
-from .runner import Runner
 from .slots import SlotTable
-from .submitter import known_queues, new_task
-from .writer import End
 
 
 @dataclass(slots=True)
 class TaskRun:
-    """What came of one attempt.
+    """One attempt.
 
-    `progress` holds every (current, total, message) that was reported, `stages` the messages as they changed,
-    `logs` the lines of the task's log, `submitted` its children.
+    `progress` holds every (current, total, message) that was reported, `stages` the messages as they changed, `logs`
+    the lines of the task's log, `submitted` its children.
     """
 
     task_id: UUID
@@ -106,36 +108,31 @@ def run_task(
     check_storable(stored)
     work = _work(task_type, stored, attempt, task_id, submitted_by)
     queues = known_queues(settings, load(settings.task_modules, diagnostics=True))
-    book = _Book(partial(new_task, cipher=cipher, queues=queues, life=settings.task_life))
+    record = _Record(partial(new_task, cipher=cipher, queues=queues, life=settings.task_life))
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
-        table = SlotTable.create(1)
-        table.hand_down()  # nobody else looks at it
-        desk = Desk(table, threads=1, async_limit=1)
+        slots = SlotTable.create(1)
+        slots.hand_down()  # no supervisor shares it
+        table = ClaimTable(slots, threads=1, async_limit=1)
+        connect = partial(ledger.transaction, engine) if engine is not None else _no_database
         runner = Runner(
-            catalogue=Catalogue([task_type]),
-            functions={task_type.name: _in_this_thread(function)},
-            cipher=cipher,
-            settings=settings,
-            storage=storage,
-            connect=partial(ledger.transaction, engine) if engine is not None else _no_database,
-            submitter=book.submit,
-            sink=book,
-            desk=desk,
-            ends=book,
+            Skills(Catalogue([task_type]), {task_type.name: _in_this_thread(function)}, cipher),
+            Services(settings, storage, record.submit, connect),
+            table,
+            record,
         )
-        (slot,) = desk.enter([work.id], work.claim)
-        desk.settle([slot], [work])
+        (slot,) = table.enter([work.id], work.claim)
+        table.settle([slot], [work])
         stack.enter_context(_captured())
         runner.run(slot)
-    assert book.outcome is not None
-    return TaskRun(work.id, book.outcome, book.told, book.stages, book.lines, book.children)
+    assert record.outcome is not None
+    return TaskRun(work.id, record.outcome, record.told, record.stages, record.lines, record.children)
 
 
-class _Book:
-    """Keeps what the worker's writer and submitter would record; `check` raises where the submitter would."""
+class _Record:
+    """Stands in for the worker's writer and submitter; `check` raises where the submitter would."""
 
     def __init__(self, check: Callable[[TaskContext, Child], object]) -> None:
         self._check = check
@@ -201,7 +198,7 @@ def _work(
 
 
 def _in_this_thread(function: Function) -> Function:
-    """An `async def` function with a loop of its own, that is gone when it ends."""
+    """Gives an `async def` function an event loop of its own."""
     if not inspect.iscoroutinefunction(function):
         return function
 
@@ -224,8 +221,7 @@ def _captured() -> Iterator[None]:
     root.setLevel(min(level, logging.INFO))
     sys.stdout = capture._Stream(stdout)  # type: ignore[arg-type]
     try:
-        # The runner's own line about the end: it is the service's, and would get between what a command
-        # prints.
+        # Without the runner's own log lines, which would get in between what a command prints.
         with structlog.testing.capture_logs():
             yield
     finally:

@@ -18,7 +18,7 @@ from taskyard.broker.messages import message_for
 from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
-from taskyard_worker.consumer import LanesBroker
+from taskyard_worker.child.broker import ChildBroker
 
 QUEUE = "default"
 
@@ -42,24 +42,26 @@ class Echo(Consumer):
     nack = ack
 
 
-class EchoBroker(LanesBroker):
-    echo: Echo
+class EchoBroker(ChildBroker):
+    """The broker of a child, with another consumer."""
 
-    @property
-    def consumer_class(self) -> Any:
-        return lambda *_: self.echo
+    def __init__(self) -> None:
+        super().__init__(source=None)  # type: ignore[arg-type]
+        self.echo = Echo([])
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
+        return self.echo
 
 
 @pytest.fixture
-def lanes(client: redis.Redis, names: Names) -> tuple[EchoBroker, list[Any]]:
-    broker = EchoBroker(client=client, namespace=names.namespace, middleware=[], maintenance_chance=0)  # type: ignore[no-untyped-call]
-    broker.echo = Echo([])
+def lanes() -> tuple[EchoBroker, list[Any]]:
+    broker = EchoBroker()
     ran: list[Any] = []
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(ran.append)
     return broker, ran
 
 
-def lane_message(what: Any) -> MessageProxy:
+def message_with(what: Any) -> MessageProxy:
     return MessageProxy(Message(queue_name=LANES, actor_name=ACTOR, args=(what,), kwargs={}, options={}))
 
 
@@ -74,7 +76,7 @@ def test_a_worker_has_a_consumer_for_each_declared_queue_and_for_no_other(
     stocks.start()
     try:
         assert set(ours.consumers) == {LANES}
-        assert set(stocks.consumers) == {QUEUE, f"{QUEUE}.DQ"}, "which is why declare_queue is ours"
+        assert set(stocks.consumers) == {QUEUE, f"{QUEUE}.DQ"}, "which is why our broker declares no delay queue"
     finally:
         ours.stop(timeout=2000)
         stocks.stop(timeout=2000)
@@ -83,7 +85,7 @@ def test_a_worker_has_a_consumer_for_each_declared_queue_and_for_no_other(
 def test_an_argument_reaches_the_actor_as_the_same_object(lanes: tuple[EchoBroker, list[Any]]) -> None:
     broker, ran = lanes
     things = [object() for _ in range(20)]
-    broker.echo.messages = [lane_message(t) for t in things]
+    broker.echo.messages = [message_with(t) for t in things]
     ids = [m.message_id for m in broker.echo.messages]
     worker = Worker(broker, worker_threads=4, worker_timeout=10)
     worker.start()
@@ -107,7 +109,7 @@ def test_stopping_ends_the_threads_and_requeues_messages_that_none_took(
     broker.actors.clear()
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(wait)
     broker.echo.requeue = requeued.extend  # type: ignore[method-assign,assignment]
-    broker.echo.messages = [lane_message(n) for n in range(3)]
+    broker.echo.messages = [message_with(n) for n in range(3)]
     worker = Worker(broker, worker_threads=1, worker_timeout=10)
     worker.start()
     _until(lambda: not broker.echo.messages)

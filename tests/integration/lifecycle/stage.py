@@ -33,7 +33,7 @@ from taskyard_scheduler.rebuild import Rebuild
 from taskyard_scheduler.reconcile import Reconcile
 from taskyard_scheduler.relay import Relay
 from taskyard_scheduler.rescue import Rescue
-from taskyard_worker.inbox import Inbox, Letters
+from taskyard_worker.child.fetcher import Fetcher, Messages
 from tests.support.scheduling import LeaderParts
 
 from .model import Model, Task, Worker
@@ -95,7 +95,7 @@ class Child:
 
     worker: Worker
     broker: RedisBroker
-    letters: Letters = field(default_factory=dict)
+    letters: Messages = field(default_factory=dict)
     unanswered: tuple[UUID, list[UUID], bool] | None = None
     unheld: set[UUID] = field(default_factory=set)
 
@@ -253,8 +253,8 @@ class Scene(RuleBasedStateMachine):
     def _child(self, n: int) -> Child:
         return self.children[n % len(self.children)]
 
-    def _inbox(self, child: Child) -> Inbox:
-        return Inbox(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
+    def _inbox(self, child: Child) -> Fetcher:
+        return Fetcher(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
 
     def _tell(self, done: Committed[Any]) -> None:
         self.stage.kept.dispatch(done)

@@ -1,4 +1,4 @@
-"""A child's parts on real servers, each on its own."""
+"""Harnesses for a child's parts on real servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskyard.broker.connect import make_redis
 from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
-from tests.integration.worker.parts import Bench
+from tests.integration.worker.harness import Harness
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def bench(engine: Engine, client: redis.Redis) -> Iterator[Bench]:
+def harness(engine: Engine, client: redis.Redis) -> Iterator[Harness]:
     """A ledger, a broker, and a worker that lives."""
-    made = Bench(engine, client)
+    made = Harness(engine, client)
     yield made
     made.close()
 
 
 @pytest.fixture
-def own_bench(own_servers: tuple[Postgres, Valkey]) -> Iterator[Bench]:
+def own_harness(own_servers: tuple[Postgres, Valkey]) -> Iterator[Harness]:
     """On servers of its own, to be stopped and killed."""
     engine, client = ledger.make_engine(own_servers[0].url()), make_redis(own_servers[1].url)
-    made = Bench(engine, client)
+    made = Harness(engine, client)
     yield made
     made.close()
     engine.dispose()

@@ -57,7 +57,7 @@ def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> No
 
 
 @pytest.mark.parametrize("what", ["active", "registered", "stats", "queues"])
-def test_what_stands_in_its_way_is_one_line(what: str, postgres: Postgres) -> None:
+def test_inspect_says_in_one_line_why_it_cannot_answer(what: str, postgres: Postgres) -> None:
     empty = postgres.create_database(f"nothing_to_inspect_{what}")
     not_migrated, away = inspect(what, empty), inspect(what, "postgresql://127.0.0.1:1/x")
     assert (not_migrated.returncode, not_migrated.stdout) == (1, "")

@@ -28,7 +28,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard.lifecycle import submit
 from taskyard.store import ledger
-from tests.integration.worker.parts import Bench
+from tests.integration.worker.harness import Harness
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, free_port, wait_for
 from tests.support.oddities import EXIT_VARIABLE
@@ -38,12 +38,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 FINAL = {"succeeded", "failed", "cancelled"}
 
 
-class Yard:
+class LedgerFleet:
     """A fleet without an API: tasks are put into the ledger and into Redis directly."""
 
-    def __init__(self, fleet: Fleet, bench: Bench) -> None:
+    def __init__(self, fleet: Fleet, harness: Harness) -> None:
         self.fleet = fleet
-        self.bench = bench
+        self.harness = harness
         fleet.environment["TASKYARD_TASK_MODULES"] = "tests.support.effects,tests.support.oddities"
 
     def put(self, name: str, count: int = 1, **params: Any) -> list[UUID]:
@@ -59,21 +59,21 @@ class Yard:
             )
             for _ in range(count)
         ]
-        done = ledger.run(self.bench.engine, lambda conn: submit.submit(conn, tasks))
-        self.bench.publisher.publish(done.publications)
+        done = ledger.run(self.harness.engine, lambda conn: submit.submit(conn, tasks))
+        self.harness.publisher.publish(done.publications)
         return [task.id for task in tasks]
 
     def again(self) -> None:
         """What a scheduler would do: publishes what is queued."""
-        rows = self.bench.query("SELECT id, publication FROM task WHERE state = 'queued'")
-        self.bench.publisher.publish([Publication(r.id, "default", r.publication) for r in rows])
+        rows = self.harness.query("SELECT id, publication FROM task WHERE state = 'queued'")
+        self.harness.publisher.publish([Publication(r.id, "default", r.publication) for r in rows])
 
     def wait(self, ids: list[UUID], seconds: float = 20) -> list[str]:
-        wait_for(lambda: set(self.bench.states(ids)) <= FINAL, seconds, f"all to end\n{self.fleet.logs()[-3000:]}")
-        return self.bench.states(ids)
+        wait_for(lambda: set(self.harness.states(ids)) <= FINAL, seconds, f"all to end\n{self.fleet.logs()[-3000:]}")
+        return self.harness.states(ids)
 
     def row(self, task_id: UUID) -> sa.Row[Any]:
-        return self.bench.query("SELECT * FROM task WHERE id = :id", id=task_id)[0]
+        return self.harness.query("SELECT * FROM task WHERE id = :id", id=task_id)[0]
 
     def start_raw(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Without waiting for anything."""
@@ -81,12 +81,14 @@ class Yard:
 
 
 @pytest.fixture
-def yard(tmp_path: Path, database_url: str, redis_url: str, engine: Engine, client: redis.Redis) -> Iterator[Yard]:
+def workers(
+    tmp_path: Path, database_url: str, redis_url: str, engine: Engine, client: redis.Redis
+) -> Iterator[LedgerFleet]:
     fleet = Fleet(tmp_path, database_url, redis_url)
-    bench = Bench(engine, client)
-    yield Yard(fleet, bench)
+    harness = Harness(engine, client)
+    yield LedgerFleet(fleet, harness)
     fleet.stop()
-    bench.close()
+    harness.close()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -119,77 +121,77 @@ def lines(log: str, *words: str) -> list[str]:
     ],
 )
 def test_a_worker_that_cannot_start_as_it_is_told_to_exits_with_2_and_says_why_once(
-    yard: Yard, variable: str, value: str, words: str
+    workers: LedgerFleet, variable: str, value: str, words: str
 ) -> None:
-    yard.fleet.environment[variable] = value
-    worker = yard.start_raw("--processes", "3")
+    workers.fleet.environment[variable] = value
+    worker = workers.start_raw("--processes", "3")
     assert worker.wait(60) == 2
-    log = yard.fleet.logs()
+    log = workers.fleet.logs()
     assert len(lines(log, words)) == 1, log
     assert "Traceback" not in log
     assert lines(log, '"level": "error"') == []
 
 
-def test_a_signal_while_the_children_are_just_starting_ends_the_worker_in_order(yard: Yard) -> None:
+def test_a_signal_while_the_children_are_just_starting_ends_the_worker_in_order(workers: LedgerFleet) -> None:
     for pause in (0.0, 0.2, 0.5):
-        before = yard.fleet.workers()
-        worker = yard.start_raw("--processes", "2")
-        wait_for(lambda before=before: yard.fleet.workers() > before, 30, "the worker to register")  # type: ignore[misc]
+        before = workers.fleet.workers()
+        worker = workers.start_raw("--processes", "2")
+        wait_for(lambda before=before: workers.fleet.workers() > before, 30, "the worker to register")  # type: ignore[misc]
         time.sleep(pause)
         worker.terminate()
         assert worker.wait(60) == 0
-    log = yard.fleet.logs()
+    log = workers.fleet.logs()
     assert "Traceback" not in log
     assert lines(log, '"level": "error"') == []
-    states = yard.bench.query("SELECT state FROM worker WHERE id <> :id", id=yard.bench.worker_id)
+    states = workers.harness.query("SELECT state FROM worker WHERE id <> :id", id=workers.harness.worker_id)
     assert [row.state for row in states] == ["stopped"] * 3
 
 
-def test_a_child_that_gets_sigterm_finishes_what_it_has_and_another_one_takes_over(yard: Yard) -> None:
-    worker = yard.fleet.start_worker(threads=2)
-    ids = yard.put("tests.effect", 2, seconds=1.0)
-    wait_for(lambda: len(effects(yard.fleet.effects)) == 2, 20, "both to begin")
+def test_a_child_that_gets_sigterm_finishes_what_it_has_and_another_one_takes_over(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker(threads=2)
+    ids = workers.put("tests.effect", 2, seconds=1.0)
+    wait_for(lambda: len(effects(workers.fleet.effects)) == 2, 20, "both to begin")
     (child,) = children(worker.pid)
     os.kill(child, signal.SIGTERM)
-    ids += yard.put("tests.effect", 10)
-    assert yard.wait(ids) == ["succeeded"] * 12
-    assert sorted(effects(yard.fleet.effects)) == sorted(map(str, ids))
+    ids += workers.put("tests.effect", 10)
+    assert workers.wait(ids) == ["succeeded"] * 12
+    assert sorted(effects(workers.fleet.effects)) == sorted(map(str, ids))
     wait_for(lambda: len(children(worker.pid)) == 1 and child not in children(worker.pid), 20, "the other child")
-    assert {row.crashes for row in yard.bench.query("SELECT crashes FROM task")} == {0}
+    assert {row.crashes for row in workers.harness.query("SELECT crashes FROM task")} == {0}
 
 
-def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(yard: Yard) -> None:
-    worker = yard.fleet.start_worker("--max-memory-per-child", "200", threads=2)
+def test_a_child_above_its_memory_limit_is_replaced_and_no_task_pays_for_it(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker("--max-memory-per-child", "200", threads=2)
     (child,) = children(worker.pid)
-    ids = yard.put("tests.odd", do="grow") + yard.put("tests.effect", 5)
-    assert yard.wait(ids) == ["succeeded"] * 6
+    ids = workers.put("tests.odd", do="grow") + workers.put("tests.effect", 5)
+    assert workers.wait(ids) == ["succeeded"] * 6
     wait_for(lambda: len(children(worker.pid)) == 1 and child not in children(worker.pid), 20, "the other child")
-    assert lines(yard.fleet.logs(), "child_worn", "max_memory")
-    assert yard.wait(yard.put("tests.effect")) == ["succeeded"]
+    assert lines(workers.fleet.logs(), "child_worn", "max_memory")
+    assert workers.wait(workers.put("tests.effect")) == ["succeeded"]
 
 
-def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(yard: Yard) -> None:
-    yard.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
+def test_a_child_that_is_to_be_replaced_works_on_until_its_successor_is_there(workers: LedgerFleet) -> None:
+    workers.fleet.start_worker("--max-tasks-per-child", "5", threads=1)
     ids: list[UUID] = []
 
     def is_working(child: int) -> bool:
         """There is always something to do until then, however long it takes to start."""
-        if yard.bench.states(ids).count("queued") < 30:
-            ids.extend(yard.put("tests.effect", 30, seconds=0.05))
-        return bool(yard.bench.query("SELECT FROM task_attempt WHERE worker LIKE :child", child=f"%:{child}"))
+        if workers.harness.states(ids).count("queued") < 30:
+            ids.extend(workers.put("tests.effect", 30, seconds=0.05))
+        return bool(workers.harness.query("SELECT FROM task_attempt WHERE worker LIKE :child", child=f"%:{child}"))
 
     wait_for(lambda: is_working(0) and is_working(1), 60, "the successor to work")
-    second = json.loads(lines(yard.fleet.logs(), '"child_started"')[1])
+    second = json.loads(lines(workers.fleet.logs(), '"child_started"')[1])
     spawned = datetime.fromisoformat(second["timestamp"])
-    rows = yard.bench.query("SELECT right(worker, 2) AS child, started_at FROM task_attempt ORDER BY started_at")
+    rows = workers.harness.query("SELECT right(worker, 2) AS child, started_at FROM task_attempt ORDER BY started_at")
     came = next(row.started_at for row in rows if row.child == f":{second['child']}")
     last_before = max(row.started_at for row in rows if row.started_at < came)
-    assert last_before > spawned + (came - spawned) / 2, "nobody worked while it started"
+    assert last_before > spawned + (came - spawned) / 2, "no task ran while it started"
 
 
-def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard) -> None:
+def test_counts_survive_children_that_replace_each_other_under_the_same_index(workers: LedgerFleet) -> None:
     port = free_port()
-    worker = yard.fleet.start_worker("--max-tasks-per-child", "5", "--metrics-port", str(port), threads=2)
+    worker = workers.fleet.start_worker("--max-tasks-per-child", "5", "--metrics-port", str(port), threads=2)
     seen = set(children(worker.pid))
 
     def is_replaced() -> bool:
@@ -198,9 +200,9 @@ def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard)
 
     ids: list[UUID] = []
     for _ in range(4):
-        batch = yard.put("tests.effect", 10)
+        batch = workers.put("tests.effect", 10)
         ids += batch
-        assert yard.wait(batch) == ["succeeded"] * 10
+        assert workers.wait(batch) == ["succeeded"] * 10
         wait_for(is_replaced, 20, "a new child")
         seen |= set(children(worker.pid))
     # Counted right after what is waited for.
@@ -211,10 +213,10 @@ def test_counts_survive_children_that_come_and_go_in_the_same_places(yard: Yard)
     assert len(list(Path(f"/proc/{worker.pid}/fd").iterdir())) < 40, "no descriptor stays behind"
 
 
-def test_children_that_end_because_the_worker_stops_are_not_counted_as_restarted(yard: Yard) -> None:
+def test_children_that_end_because_the_worker_stops_are_not_counted_as_restarted(workers: LedgerFleet) -> None:
     port = free_port()
-    worker = yard.fleet.start_worker("--metrics-port", str(port), processes=2, threads=1)
-    yard.put("tests.effect", 1, seconds=60)
+    worker = workers.fleet.start_worker("--metrics-port", str(port), processes=2, threads=1)
+    workers.put("tests.effect", 1, seconds=60)
     wait_for(lambda: metric(port, "tasks_in_progress") == 1, 30, "the task to run")
     for dependency in ("database", "redis"):
         wait_for(lambda name=dependency: metric(port, "dependency_up", dependency=name) == 1, 10, dependency)  # type: ignore[misc]
@@ -227,16 +229,16 @@ def test_children_that_end_because_the_worker_stops_are_not_counted_as_restarted
     assert worker.wait(20) == 0
 
 
-def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(yard: Yard) -> None:
-    yard.fleet.environment[EXIT_VARIABLE] = "1"
-    worker = yard.start_raw("--processes", "1")
-    died: Callable[[], int] = lambda: len(lines(yard.fleet.logs(), "child_died", "exit code 5"))  # noqa: E731
+def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(workers: LedgerFleet) -> None:
+    workers.fleet.environment[EXIT_VARIABLE] = "1"
+    worker = workers.start_raw("--processes", "1")
+    died: Callable[[], int] = lambda: len(lines(workers.fleet.logs(), "child_died", "exit code 5"))  # noqa: E731
     wait_for(lambda: died() >= 3, 60, "three deaths")
     before, began = cpu_seconds(worker.pid), time.monotonic()
     wait_for(lambda: died() >= 5, 60, "two more")
     spent = (cpu_seconds(worker.pid) - before) / (time.monotonic() - began)
     assert spent < 0.3, "the supervisor sleeps in between"
-    said = [json.loads(line)["timestamp"] for line in lines(yard.fleet.logs(), "child_died", "exit code 5")]
+    said = [json.loads(line)["timestamp"] for line in lines(workers.fleet.logs(), "child_died", "exit code 5")]
     pauses = [(b - a).total_seconds() for a, b in pairwise(map(datetime.fromisoformat, said))]
     # 0.5 s doubled each time, at least half of it.
     assert all(pause > 0.25 * 2**n for n, pause in enumerate(pauses)), pauses
@@ -244,81 +246,88 @@ def test_children_that_die_at_once_are_followed_by_others_ever_more_slowly(yard:
     assert worker.wait(20) == 0
 
 
-def test_a_worker_with_a_range_of_processes_starts_more_while_no_thread_is_free(yard: Yard) -> None:
-    worker = yard.fleet.start_worker(processes="1:3", threads=1)
-    ids = yard.put("tests.effect", 60, seconds=0.5)
+def test_a_worker_with_a_range_of_processes_starts_more_while_no_thread_is_free(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker(processes="1:3", threads=1)
+    ids = workers.put("tests.effect", 60, seconds=0.5)
     wait_for(lambda: len(children(worker.pid)) == 3, 30, "three children")
-    yard.wait(ids, 60)
-    ran_in = {row.worker for row in yard.bench.query("SELECT worker FROM task_attempt")}
+    workers.wait(ids, 60)
+    ran_in = {row.worker for row in workers.harness.query("SELECT worker FROM task_attempt")}
     assert len(ran_in) == 3, "each of them has work"
 
 
-def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_name(yard: Yard) -> None:
-    worker = yard.fleet.start_worker(threads=2)
-    ids = yard.put("tests.effect", 2, seconds=20.0)
-    wait_for(lambda: len(effects(yard.fleet.effects)) == 2, 20, "both to begin")
+def test_a_worker_that_was_given_up_ends_its_children_and_goes_on_under_another_name(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker(threads=2)
+    ids = workers.put("tests.effect", 2, seconds=20.0)
+    wait_for(lambda: len(effects(workers.fleet.effects)) == 2, 20, "both to begin")
     (child,) = children(worker.pid)
     # What the scheduler's rescue does.
-    yard.bench.execute("UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=yard.bench.worker_id)
-    wait_for(lambda: child not in children(worker.pid), 10, "the child to be ended")
-    wait_for(lambda: set(yard.bench.states(ids)) == {"queued"}, 10, "its claims to be given back")
-    assert {row.crashes for row in yard.bench.query("SELECT crashes FROM task")} == {0}
-    yard.bench.execute("UPDATE task SET params = '{\"seconds\": 0}'")
-    yard.again()
-    assert yard.wait(ids) == ["succeeded"] * 2
-    (live,) = yard.bench.query(
-        "SELECT name FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL AND id <> :id", id=yard.bench.worker_id
+    workers.harness.execute(
+        "UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=workers.harness.worker_id
     )
-    assert {row.worker.partition(":")[0] for row in yard.bench.query("SELECT worker FROM task")} == {live.name}
+    wait_for(lambda: child not in children(worker.pid), 10, "the child to be ended")
+    wait_for(lambda: set(workers.harness.states(ids)) == {"queued"}, 10, "its claims to be given back")
+    assert {row.crashes for row in workers.harness.query("SELECT crashes FROM task")} == {0}
+    workers.harness.execute("UPDATE task SET params = '{\"seconds\": 0}'")
+    workers.again()
+    assert workers.wait(ids) == ["succeeded"] * 2
+    (live,) = workers.harness.query(
+        "SELECT name FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL AND id <> :id",
+        id=workers.harness.worker_id,
+    )
+    assert {row.worker.partition(":")[0] for row in workers.harness.query("SELECT worker FROM task")} == {live.name}
     worker.terminate()
     assert worker.wait(20) == 0
 
 
-def test_a_worker_that_is_given_up_while_it_drains_kills_instead_of_running_what_is_others(yard: Yard) -> None:
-    worker = yard.fleet.start_worker(threads=1)
-    yard.put("tests.effect", seconds=60.0)
-    wait_for(lambda: len(effects(yard.fleet.effects)) == 1, 20, "it to begin")
+def test_a_worker_that_is_given_up_while_it_drains_kills_its_children(
+    workers: LedgerFleet,
+) -> None:
+    worker = workers.fleet.start_worker(threads=1)
+    workers.put("tests.effect", seconds=60.0)
+    wait_for(lambda: len(effects(workers.fleet.effects)) == 1, 20, "it to begin")
     worker.terminate()
-    wait_for(lambda: bool(lines(yard.fleet.logs(), "worker_draining")), 10, "it to drain")
-    yard.bench.execute("UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=yard.bench.worker_id)
+    wait_for(lambda: bool(lines(workers.fleet.logs(), "worker_draining")), 10, "it to drain")
+    workers.harness.execute(
+        "UPDATE worker SET lost_at = now(), state = 'lost' WHERE id <> :id", id=workers.harness.worker_id
+    )
     assert worker.wait(15) == 0
 
 
-def test_async_tasks_are_finished_before_a_worker_stops(yard: Yard) -> None:
-    worker = yard.fleet.start_worker(threads=2)
-    ids = yard.put("tests.async", 20, seconds=4.0) + yard.put("tests.async", 2, seconds=3.5, fail=True)
-    wait_for(lambda: set(yard.bench.states(ids)) == {"running"}, 20, "all to run at once, on two threads")
+def test_async_tasks_are_finished_before_a_worker_stops(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker(threads=2)
+    ids = workers.put("tests.async", 20, seconds=4.0) + workers.put("tests.async", 2, seconds=3.5, fail=True)
+    wait_for(lambda: set(workers.harness.states(ids)) == {"running"}, 20, "all to run at once, on two threads")
     worker.terminate()
     assert worker.wait(30) == 0
-    assert yard.bench.states(ids) == ["succeeded"] * 20 + ["failed"] * 2
+    assert workers.harness.states(ids) == ["succeeded"] * 20 + ["failed"] * 2
 
 
-def test_what_a_task_does_to_its_process_costs_that_task_only(yard: Yard) -> None:
-    yard.fleet.start_worker(threads=4)
-    (out,) = yard.put("tests.odd", do="sys_exit")
-    assert yard.wait([out]) == ["failed"]
-    assert yard.row(out).error["type"] == "SystemExit"
+def test_a_task_that_exits_its_process_costs_no_other_task_an_attempt(workers: LedgerFleet) -> None:
+    workers.fleet.start_worker(threads=4)
+    (out,) = workers.put("tests.odd", do="sys_exit")
+    assert workers.wait([out]) == ["failed"]
+    assert workers.row(out).error["type"] == "SystemExit"
 
-    (gone,) = yard.put("tests.odd", do="exit")
-    wait_for(lambda: yard.row(gone).crashes >= 1, 20, "the loss to be recorded")
-    lost, *_ = yard.bench.query("SELECT cause FROM task_attempt WHERE task_id = :id ORDER BY id", id=gone)
+    (gone,) = workers.put("tests.odd", do="exit")
+    wait_for(lambda: workers.row(gone).crashes >= 1, 20, "the loss to be recorded")
+    lost, *_ = workers.harness.query("SELECT cause FROM task_attempt WHERE task_id = :id ORDER BY id", id=gone)
     assert lost.cause == "exit code 0"
-    assert yard.wait(yard.put("tests.effect", 5), 40) == ["succeeded"] * 5
+    assert workers.wait(workers.put("tests.effect", 5), 40) == ["succeeded"] * 5
 
 
-def test_a_thread_that_a_task_left_behind_does_not_keep_its_process(yard: Yard) -> None:
-    worker = yard.fleet.start_worker("--drain-seconds", "60", threads=1)
-    assert yard.wait(yard.put("tests.odd", do="leave_a_thread")) == ["succeeded"]
+def test_a_thread_that_a_task_left_behind_does_not_keep_its_process(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker("--drain-seconds", "60", threads=1)
+    assert workers.wait(workers.put("tests.odd", do="leave_a_thread")) == ["succeeded"]
     worker.terminate()
     assert worker.wait(40) == 0, "well before those that still run something would be killed"
 
 
-def test_a_program_that_a_task_started_ends_with_its_process(yard: Yard) -> None:
-    worker = yard.fleet.start_worker("--drain-seconds", "1", threads=1)
-    yard.put("tests.odd", do="start_a_program")
+def test_a_program_that_a_task_started_ends_with_its_process(workers: LedgerFleet) -> None:
+    worker = workers.fleet.start_worker("--drain-seconds", "1", threads=1)
+    workers.put("tests.odd", do="start_a_program")
 
     def program(but: int | None = None) -> int | None:
-        rows = yard.bench.query("SELECT current FROM task_progress")
+        rows = workers.harness.query("SELECT current FROM task_progress")
         return int(rows[0].current) if rows and rows[0].current != but else None
 
     wait_for(lambda: program() is not None, 20, "the program")
@@ -339,12 +348,14 @@ def runs(pid: int | None) -> bool:
         return False
 
 
-def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(yard: Yard) -> None:
-    yard.fleet.start_worker(threads=4)
-    (talk,), (report,) = yard.put("tests.odd", do="talk"), yard.put("tests.odd", do="report")
-    assert yard.wait([talk, report], 60) == ["succeeded"] * 2
-    said = yard.bench.query("SELECT data FROM task_event WHERE task_id = :id AND kind = 'log' ORDER BY id", id=talk)
+def test_ten_thousand_lines_and_a_hundred_thousand_reports_end_as_promised(workers: LedgerFleet) -> None:
+    workers.fleet.start_worker(threads=4)
+    (talk,), (report,) = workers.put("tests.odd", do="talk"), workers.put("tests.odd", do="report")
+    assert workers.wait([talk, report], 60) == ["succeeded"] * 2
+    said = workers.harness.query(
+        "SELECT data FROM task_event WHERE task_id = :id AND kind = 'log' ORDER BY id", id=talk
+    )
     assert [row.data["message"] for row in said[:1000]] == [f"line {n}" for n in range(1000)]
     assert [row.data["message"] for row in said[1000:]] == ["further lines of this attempt are not kept"]
-    (standing,) = yard.bench.query("SELECT current, total FROM task_progress WHERE task_id = :id", id=report)
+    (standing,) = workers.harness.query("SELECT current, total FROM task_progress WHERE task_id = :id", id=report)
     assert (standing.current, standing.total) == (100_000, 100_000)

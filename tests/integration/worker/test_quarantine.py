@@ -11,42 +11,46 @@ import pytest
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle.claim import Claimed
-from taskyard_worker import quarantine as quarantine_module
-from taskyard_worker.desk import Slot
-from taskyard_worker.quarantine import QuarantineLane
+from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.quarantine import consumer as quarantine_module
+from taskyard_worker.quarantine.consumer import SuspectConsumer
 
-from .parts import NAME, QUEUES, Bench
+from .harness import NAME, QUEUES, Harness
 
 
-class Ward:
-    """A quarantine lane over the real ledger, whose claims can be made to fail."""
+class SuspectHarness:
+    """A consumer of suspects over the real ledger, whose claims can be made to fail."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.desk = bench.desk(threads=1)
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.table = harness.claim_table(threads=1)
         self.unreadable: set[UUID] = set()
         self.is_away = False
-        self.given_up: list[UUID] = []
+        self.failed: list[UUID] = []
         self.won: list[UUID] = []
-        self.lane = QuarantineLane(
-            self.desk,
-            suspects=lambda: bench.run(lambda conn: claims.suspects(conn, QUEUES, types=[NAME])),
-            claim=self.claim,
-            give_up=lambda task_id, claim, error: self.given_up.append(task_id),
-            won=lambda changes, works: self.won.extend(w.id for w in works),
-        )
+        self.consumer = SuspectConsumer(self.table, self)
 
     def put(self, count: int) -> list[UUID]:
-        ids = self.bench.submit(count)
-        self.bench.execute("UPDATE task SET suspicions = 1 WHERE id = ANY(:ids)", ids=ids)
+        ids = self.harness.submit(count)
+        self.harness.execute("UPDATE task SET suspicions = 1 WHERE id = ANY(:ids)", ids=ids)
         return ids
+
+    def suspects(self) -> list[UUID]:
+        found: list[UUID] = self.harness.run(lambda conn: claims.suspects(conn, QUEUES, types=[NAME]))
+        return found
+
+    def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
+        self.failed.append(task_id)
+
+    def announce(self, won: Sequence[Claimed]) -> None:
+        self.won.extend(work.id for work in won)
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         if self.is_away:
             raise LedgerUnavailable("as asked")
-        works: list[Claimed] = self.bench.run(
+        works: list[Claimed] = self.harness.run(
             lambda conn: claims.claim(
-                conn, ids, claim=claim, worker_id=self.bench.worker_id, worker="w:0", types=[NAME], alone=True
+                conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types=[NAME], alone=True
             )
         )
         if not self.unreadable.isdisjoint(ids):
@@ -54,7 +58,7 @@ class Ward:
         return works
 
     def next(self) -> Slot | None:
-        message = self.lane.next_message()
+        message = self.consumer.next_message()
         if message is None:
             return None
         slot: Any = message.args[0]
@@ -63,57 +67,63 @@ class Ward:
 
 
 @pytest.fixture
-def ward(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Ward:
+def quarantine(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> SuspectHarness:
     monkeypatch.setattr(quarantine_module, "_LOOK_SECONDS", 0.01)
-    return Ward(bench)
+    return SuspectHarness(harness)
 
 
-def test_suspects_come_one_at_a_time_in_their_order(ward: Ward) -> None:
-    ids = ward.put(3)
+def test_suspects_come_one_at_a_time_in_their_order(quarantine: SuspectHarness) -> None:
+    ids = quarantine.put(3)
     came = []
-    while (slot := ward.next()) is not None:
+    while (slot := quarantine.next()) is not None:
         came.append(slot.task_id)
-        assert ward.desk.begin(slot)
-        assert ward.next() is None, "not while another runs"
-        ward.desk.finished(slot, 0.1)
-        assert ward.next() is None, "nor while its end is not recorded"
-        ward.desk.forget([slot])
-    assert came == ward.won == ids
+        assert quarantine.table.begin(slot)
+        assert quarantine.next() is None, "not while another runs"
+        quarantine.table.finished(slot, 0.1)
+        assert quarantine.next() is None, "nor while its end is not recorded"
+        quarantine.table.forget([slot])
+    assert came == quarantine.won == ids
 
 
-def test_one_that_cannot_be_read_is_given_up_and_the_next_one_comes(ward: Ward) -> None:
-    bad, good = ward.put(2)
-    ward.unreadable = {bad}
-    slot = ward.next()
+def test_a_suspect_that_cannot_be_read_is_failed_and_the_next_one_runs(quarantine: SuspectHarness) -> None:
+    bad, good = quarantine.put(2)
+    quarantine.unreadable = {bad}
+    slot = quarantine.next()
     assert slot is not None
     assert slot.task_id == good
-    assert ward.given_up == [bad]
-    assert ward.desk.busy == 1
+    assert quarantine.failed == [bad]
+    assert quarantine.table.busy == 1
 
 
-def test_while_the_ledger_is_away_it_waits_and_holds_nothing(ward: Ward) -> None:
-    (task_id,) = ward.put(1)
-    ward.is_away = True
-    assert ward.next() is None
-    assert ward.desk.busy == 0
-    ward.is_away = False
-    slot = ward.next()
+def test_while_the_ledger_is_away_it_waits_and_holds_nothing(quarantine: SuspectHarness) -> None:
+    (task_id,) = quarantine.put(1)
+    quarantine.is_away = True
+    assert quarantine.next() is None
+    assert quarantine.table.busy == 0
+    quarantine.is_away = False
+    slot = quarantine.next()
     assert slot is not None
     assert slot.task_id == task_id
 
 
-def test_without_suspects_it_is_idle_after_a_while(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ward.next() is None
-    idle = [ward.lane.is_idle]
+def test_without_suspects_it_retires_after_a_while(quarantine: SuspectHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quarantine.next() is None
+    why = [quarantine.consumer.why_retire()]
     monkeypatch.setattr(quarantine_module, "_IDLE_SECONDS", 0.0)
-    idle.append(ward.lane.is_idle)
-    ward.put(1)
-    assert ward.next() is not None
-    assert [*idle, ward.lane.is_idle] == [False, True, False], "not at once, and not while something runs"
+    why.append(quarantine.consumer.why_retire())
+    quarantine.put(1)
+    assert quarantine.next() is not None
+    why.append(quarantine.consumer.why_retire())
+    assert why == [None, "no_suspects", None], "not at once, and not while something runs"
 
 
-def test_drained_it_takes_no_more(ward: Ward) -> None:
-    ward.put(1)
-    ward.lane.drain()
-    assert ward.next() is None
-    assert ward.lane.is_drained
+def test_after_an_interrupt_in_its_thread_it_retires(quarantine: SuspectHarness) -> None:
+    quarantine.table.interrupted_thread = True
+    assert quarantine.consumer.why_retire() == "interrupted"
+
+
+def test_drained_it_takes_no_more(quarantine: SuspectHarness) -> None:
+    quarantine.put(1)
+    quarantine.consumer.drain()
+    assert quarantine.next() is None
+    assert quarantine.consumer.is_drained

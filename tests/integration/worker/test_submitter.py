@@ -14,9 +14,9 @@ from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskError
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
+from taskyard_worker.child.submitter import LedgerSubmitter, known_queues
 from taskyard_worker.context import Child, TaskContext
-from taskyard_worker.submitter import LedgerSubmitter, known_queues
-from tests.integration.worker.parts import Bench, Quiet
+from tests.integration.worker.harness import Harness, Kept
 
 
 class ReportParams(Params):
@@ -28,15 +28,15 @@ REPORT = TaskType(name="test.report", description="", params=ReportParams, resul
 CIPHER = Cipher([Fernet.generate_key().decode()])
 
 
-class Desk:
+class Submitting:
     """A running task that submits."""
 
-    def __init__(self, bench: Bench, storage: LocalStorage) -> None:
-        self.bench = bench
-        self.told = Quiet()
+    def __init__(self, harness: Harness, storage: LocalStorage) -> None:
+        self.harness = harness
+        self.told = Kept()
         settings = Settings()
         self._submit = LedgerSubmitter(
-            bench.engine,
+            harness.engine,
             self.told,  # type: ignore[arg-type]
             CIPHER,
             known_queues(settings, Catalogue([REPORT])),
@@ -45,8 +45,8 @@ class Desk:
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 
     def submit(self, *children: Child, allowed: Sequence[str] | None = None) -> list[UUID]:
-        (work,) = self.bench.claim(self.bench.submit())
-        self.bench.execute("DELETE FROM outbox")
+        (work,) = self.harness.claim(self.harness.submit())
+        self.harness.execute("DELETE FROM outbox")
         self.parent = TaskContext(
             task_id=work.id, claim=work.claim, name="test.parent", attempt=1, submitter=self._submit,
             request_id="r-1", submitted_by="ci", allowed_queues=allowed, **self._given,
@@ -54,43 +54,43 @@ class Desk:
         return self.parent.submit_many(children)
 
     def children(self) -> dict[UUID, Any]:
-        return {i: row for i, row in self.bench.rows().items() if row.parent_id is not None}
+        return {i: row for i, row in self.harness.rows().items() if row.parent_id is not None}
 
 
 @pytest.fixture
-def desk(bench: Bench, tmp_path: Any) -> Desk:
-    return Desk(bench, LocalStorage(tmp_path))
+def submitting(harness: Harness, tmp_path: Any) -> Submitting:
+    return Submitting(harness, LocalStorage(tmp_path))
 
 
-def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(desk: Desk) -> None:
-    ids = desk.submit(
+def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(submitting: Submitting) -> None:
+    ids = submitting.submit(
         Child(REPORT, {"page": 2}), Child(REPORT, {}, "default", tags=["a"]), allowed=["reports", "default"]
     )
-    rows = desk.children()
+    rows = submitting.children()
     assert [(rows[i].queue, rows[i].state, rows[i].tags) for i in ids] == [
         ("reports", "queued", []),
         ("default", "queued", ["a"]),
     ]
     for row in rows.values():
-        assert (row.parent_id, row.request_id, row.submitted_by) == (desk.parent.task_id, "r-1", "ci")
+        assert (row.parent_id, row.request_id, row.submitted_by) == (submitting.parent.task_id, "r-1", "ci")
         assert row.allowed_queues == ["reports", "default"]
         assert 3500 < (row.expires_at - row.created_at).total_seconds() <= 3600
-    (committed,) = desk.told.committed
+    (committed,) = submitting.told.committed
     assert [p.task_id for p in committed.publications] == ids
-    (boxed,) = desk.bench.query("SELECT id, task_ids FROM outbox")
+    (boxed,) = submitting.harness.query("SELECT id, task_ids FROM outbox")
     assert (boxed.id, sorted(boxed.task_ids)) == (committed.outbox_id, sorted(ids))
 
 
-def test_a_delayed_child_is_scheduled_and_wakes_the_scheduler(desk: Desk) -> None:
-    (child,) = desk.submit(Child(REPORT, {}, delay=timedelta(minutes=1)))
-    assert desk.bench.states([child]) == ["scheduled"]
-    (committed,) = desk.told.committed
+def test_a_delayed_child_is_scheduled_and_wakes_the_scheduler(submitting: Submitting) -> None:
+    (child,) = submitting.submit(Child(REPORT, {}, delay=timedelta(minutes=1)))
+    assert submitting.harness.states([child]) == ["scheduled"]
+    (committed,) = submitting.told.committed
     assert (committed.publications, committed.wake_scheduler) == ([], True)
 
 
-def test_a_secret_handed_on_is_sealed_again(desk: Desk) -> None:
-    (child,) = desk.submit(Child(REPORT, {"token": Secret("s3cr3t")}))
-    stored = desk.bench.rows()[child].params
+def test_a_secret_handed_on_is_sealed_again(submitting: Submitting) -> None:
+    (child,) = submitting.submit(Child(REPORT, {"token": Secret("s3cr3t")}))
+    stored = submitting.harness.rows()[child].params
     assert "s3cr3t" not in str(stored)
     assert REPORT.read(stored, CIPHER).token == Secret("s3cr3t")
 
@@ -105,30 +105,30 @@ def test_a_secret_handed_on_is_sealed_again(desk: Desk) -> None:
     ],
 )
 def test_a_child_in_a_queue_that_is_unknown_or_not_allowed_is_refused(
-    desk: Desk, child: Child, allowed: list[str] | None, code: str
+    submitting: Submitting, child: Child, allowed: list[str] | None, code: str
 ) -> None:
     with pytest.raises(TaskError) as refused:
-        desk.submit(Child(REPORT, {}, allowed[0] if allowed else None), child, allowed=allowed)
+        submitting.submit(Child(REPORT, {}, allowed[0] if allowed else None), child, allowed=allowed)
     assert (refused.value.code, refused.value.retryable) == (code, False)
-    assert desk.children() == {}, "nor are the others"
+    assert submitting.children() == {}, "nor are the others"
 
 
-def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(desk: Desk) -> None:
+def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(submitting: Submitting) -> None:
     for params in ({"page": "1"}, {"page": True}, {"pages": 1}):
         with pytest.raises(ValidationError):
-            desk.submit(Child(REPORT, params))
-    assert desk.children() == {}
+            submitting.submit(Child(REPORT, params))
+    assert submitting.children() == {}
 
 
-def test_many_children_go_in_pages(desk: Desk) -> None:
-    ids = desk.submit(*(Child(REPORT, {"page": n}) for n in range(2_500)))
-    assert [len(c.publications) for c in desk.told.committed] == [1000, 1000, 500]
-    assert sorted(desk.children()) == sorted(ids)
+def test_many_children_go_in_pages(submitting: Submitting) -> None:
+    ids = submitting.submit(*(Child(REPORT, {"page": n}) for n in range(2_500)))
+    assert [len(c.publications) for c in submitting.told.committed] == [1000, 1000, 500]
+    assert sorted(submitting.children()) == sorted(ids)
 
 
-def test_an_attempt_that_was_given_up_leaves_no_children(desk: Desk) -> None:
-    desk.submit(Child(REPORT, {}))
-    desk.bench.execute("UPDATE task SET claim = gen_random_uuid() WHERE id = :id", id=desk.parent.task_id)
+def test_an_attempt_that_was_given_up_leaves_no_children(submitting: Submitting) -> None:
+    submitting.submit(Child(REPORT, {}))
+    submitting.harness.execute("UPDATE task SET claim = gen_random_uuid() WHERE id = :id", id=submitting.parent.task_id)
     with pytest.raises(Fenced):
-        desk.parent.submit_many([Child(REPORT, {})])
-    assert len(desk.bench.query("SELECT FROM task WHERE parent_id = :id", id=desk.parent.task_id)) == 1
+        submitting.parent.submit_many([Child(REPORT, {})])
+    assert len(submitting.harness.query("SELECT FROM task WHERE parent_id = :id", id=submitting.parent.task_id)) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.claim import Claimed
-from taskyard_worker.desk import ASYNC_LIMIT, Desk
-from taskyard_worker.slots import SlotTable
+from taskyard_worker.child.claim_table import ClaimTable
+from taskyard_worker.slots import ASYNC_LIMIT, SlotTable, table_size
 
 
 def claimed(**changes: Any) -> Claimed:
@@ -35,18 +36,26 @@ def claimed(**changes: Any) -> Claimed:
     return Claimed(**{**values, **changes})
 
 
-def make_table(threads: int = 4) -> SlotTable:
-    table = SlotTable.create(Desk.table_size(threads, ASYNC_LIMIT))
+def make_slot_table(threads: int = 4) -> SlotTable:
+    table = SlotTable.create(table_size(threads))
     table.hand_down()
     return table
 
 
-def make_desk(threads: int = 4, *, async_limit: int = ASYNC_LIMIT, table: SlotTable | None = None) -> Desk:
-    return Desk(table or make_table(threads), threads=threads, async_limit=async_limit)
+def make_claim_table(
+    threads: int = 4,
+    *,
+    async_limit: int = ASYNC_LIMIT,
+    async_types: Collection[str] = (),
+    table: SlotTable | None = None,
+) -> ClaimTable:
+    return ClaimTable(
+        table or make_slot_table(threads), threads=threads, async_limit=async_limit, async_types=async_types
+    )
 
 
-def claim_some(desk: Desk, count: int = 1, **changes: Any) -> list[Any]:
+def claim_some(claims: ClaimTable, count: int = 1, **changes: Any) -> list[Any]:
     """Slots of claims that were won."""
-    claim = UUID(int=uuid4().int)
+    claim = uuid4()
     works = [claimed(claim=claim, **changes) for _ in range(count)]
-    return desk.settle(desk.enter([w.id for w in works], claim), works)
+    return claims.settle(claims.enter([w.id for w in works], claim), works)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
-from taskyard_worker.autoscale import SHRINK_SECONDS, WINDOW_SECONDS, Autoscale
+from taskyard_worker.supervisor.autoscale import SHRINK_SECONDS, WINDOW_SECONDS, Autoscale
 
 
 class Clock:

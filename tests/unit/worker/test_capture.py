@@ -17,7 +17,7 @@ import structlog
 
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
-from taskyard_worker import capture
+from taskyard_worker.child import capture
 from taskyard_worker.context import TaskContext
 from taskyard_worker.outcomes import strike_out
 
@@ -127,7 +127,7 @@ def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: capture._Stre
     assert lines.of == {UUID(int=t): [f"{t}-{n}" for n in range(3)] for t in range(5)}
 
 
-def test_nothing_is_heard_before_and_after_a_task(lines: Lines, out: capture._Stream) -> None:
+def test_nothing_is_captured_before_and_after_a_task(lines: Lines, out: capture._Stream) -> None:
     print("before", file=out)
     with capture.current(context_of(lines)):
         pass
@@ -206,7 +206,7 @@ def test_what_a_task_logs_reaches_the_service_s_log_without_its_secrets(
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_neither_do_tracebacks_show_them(lines: Lines, out: capture._Stream, style: str) -> None:
+def test_tracebacks_in_the_service_s_log_show_no_secrets(lines: Lines, out: capture._Stream, style: str) -> None:
     def say() -> None:
         try:
             raise ValueError(SECRET)
@@ -244,7 +244,7 @@ def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(
     assert lines.of == {UUID(int=1): ["whole ***", "***", "last: ***"]}
 
 
-def test_standard_error_is_heard_and_cleaned_like_standard_output(
+def test_standard_error_is_captured_without_secrets_like_standard_output(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = io.StringIO()

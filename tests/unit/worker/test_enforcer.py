@@ -1,4 +1,4 @@
-"""The enforcer: who is ended, when, and who pays nothing for it."""
+"""The enforcer: which attempt is ended, when, and which tasks pay nothing for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, RetryIn
-from taskyard_worker import enforcer
-from taskyard_worker.desk import Desk, Slot
-from taskyard_worker.enforcer import Enforcer
+from taskyard_worker.child.claim_table import ClaimTable, Slot
 from taskyard_worker.slots import SlotTable
-from taskyard_worker.verdict import Verdict
+from taskyard_worker.supervisor import enforcer
+from taskyard_worker.supervisor.enforcer import Enforcer
+from taskyard_worker.supervisor.forced_end import ForcedEnd
 
-from .making import claim_some, make_desk, make_table
+from .making import claim_some, make_claim_table, make_slot_table
 
 
 class Nothing(Params):
@@ -38,20 +38,20 @@ TYPE = TaskType(name=NAME, description="", params=Nothing, result=Output, retry=
 class Child:
     """A child as its handle shows it; its table is a real one."""
 
-    table: SlotTable = field(default_factory=make_table)
+    table: SlotTable = field(default_factory=make_slot_table)
     deaf: bool = False
     said: list[dict[str, Any]] = field(default_factory=list)
     kills: list[str] = field(default_factory=list)
-    verdicts: dict[Any, Verdict] = field(default_factory=dict)
+    forced_ends: dict[Any, ForcedEnd] = field(default_factory=dict)
     index: int = 0
     pid: int = 1
     retiring: bool = False
-    is_condemned: bool = False
-    end_at: float | None = None
+    is_enforced: bool = False
+    kill_at: float | None = None
     why_killed: str | None = None
 
     def __post_init__(self) -> None:
-        self.desk: Desk = make_desk(table=self.table)
+        self.claims: ClaimTable = make_claim_table(table=self.table)
 
     def say(self, message: dict[str, Any]) -> None:
         self.said.append(message)
@@ -65,16 +65,16 @@ class Child:
 
     def begin(self, **changes: Any) -> Slot:
         slot: Slot
-        (slot,) = claim_some(self.desk, 1, **{"name": NAME, **changes})
-        assert self.desk.begin(slot)
+        (slot,) = claim_some(self.claims, 1, **{"name": NAME, **changes})
+        assert self.claims.begin(slot)
         return slot
 
 
-class Yard:
+class Harness:
     def __init__(self, grace_seconds: float = 10.0) -> None:
-        self.condemned: list[Verdict] = []
+        self.recorded: list[ForcedEnd] = []
         self.child = Child()
-        self.enforcer = Enforcer(Catalogue([TYPE]), grace_seconds=grace_seconds, condemn=self.condemned.append)
+        self.enforcer = Enforcer(Catalogue([TYPE]), grace_seconds=grace_seconds, record=self.recorded.append)
 
     def turn(self) -> None:
         self.enforcer.turn([self.child])  # type: ignore[list-item]
@@ -82,8 +82,8 @@ class Yard:
     def cancel(self, slot: Slot) -> None:
         self.enforcer.cancel([(slot.task_id, slot.claim)], [self.child])  # type: ignore[list-item]
 
-    def bury(self) -> list[Any]:
-        return self.enforcer.bury(self.child, list(self.child.table.entries()))  # type: ignore[arg-type]
+    def child_ended(self) -> list[Any]:
+        return self.enforcer.child_ended(self.child, list(self.child.table.entries()))  # type: ignore[arg-type]
 
 
 def overdue(**more: Any) -> dict[str, Any]:
@@ -91,109 +91,109 @@ def overdue(**more: Any) -> dict[str, Any]:
     return {"hard_timeout_seconds": 1e-6, **more}
 
 
-def test_what_runs_alone_past_its_limit_is_killed_once_and_recorded_after_its_exit() -> None:
-    yard = Yard()
-    yard.child.begin(**overdue())
+def test_a_task_alone_in_its_child_past_its_limit_is_killed_once_and_recorded_after_the_exit() -> None:
+    harness = Harness()
+    harness.child.begin(**overdue())
     for _ in range(3):  # until the kernel has ended it
-        yard.turn()
-    assert len(yard.child.kills) == 1
-    assert not yard.condemned
-    assert yard.bury() == []
-    (verdict,) = yard.condemned
-    assert isinstance(verdict.outcome, RetryIn)
-    assert verdict.outcome.fault.code == "hard_time_limit"
-    assert verdict.outcome.delay == timedelta(seconds=60)
+        harness.turn()
+    assert len(harness.child.kills) == 1
+    assert not harness.recorded
+    assert harness.child_ended() == []
+    (end,) = harness.recorded
+    assert isinstance(end.outcome, RetryIn)
+    assert end.outcome.fault.code == "hard_time_limit"
+    assert end.outcome.delay == timedelta(seconds=60)
 
 
-def test_beside_others_it_is_fenced_and_its_retry_waits_for_the_end_of_the_process() -> None:
-    yard = Yard()
-    first = yard.child.begin(**overdue())
-    neighbour = yard.child.begin()
-    yard.turn()
-    yard.turn()
-    (verdict,) = yard.condemned
-    assert verdict.task_id == first.task_id
-    assert [said["do"] for said in yard.child.said] == ["abandon"]
-    assert yard.child.retiring
-    assert not yard.child.kills
-    yard.child.desk.forget([first])  # which is what the child does
-    yard.child.end_at = time.monotonic()
-    yard.turn()
-    assert yard.child.kills, "the neighbour had its time"
-    assert [entry.task_id for entry in yard.bury()] == [neighbour.task_id]
+def test_a_task_beside_others_past_its_limit_is_fenced_and_retried_after_the_end_of_the_process() -> None:
+    harness = Harness()
+    first = harness.child.begin(**overdue())
+    other = harness.child.begin()
+    harness.turn()
+    harness.turn()
+    (end,) = harness.recorded
+    assert end.task_id == first.task_id
+    assert [said["do"] for said in harness.child.said] == ["abandon"]
+    assert harness.child.retiring
+    assert not harness.child.kills
+    harness.child.claims.forget([first])  # which is what the child does
+    harness.child.kill_at = time.monotonic()
+    harness.turn()
+    assert harness.child.kills, "the other task had its time"
+    assert [entry.task_id for entry in harness.child_ended()] == [other.task_id]
 
 
 def test_outcomes_that_wait_for_postgresql_are_not_thrown_away_with_the_child() -> None:
-    yard = Yard()
+    harness = Harness()
     for _ in range(5):
-        yard.child.desk.finished(yard.child.begin(), 0.1)
-    slow = yard.child.begin(**overdue())
-    yard.turn()
-    assert not yard.child.kills, "five outcomes would be lost"
-    assert [verdict.task_id for verdict in yard.condemned] == [slow.task_id]
-    yard.child.desk.forget([slow])
-    yard.child.end_at = time.monotonic() - 60
-    yard.turn()
-    assert not yard.child.kills
-    yard.child.deaf = True
-    yard.turn()
-    assert yard.child.kills, "it would never record them"
+        harness.child.claims.finished(harness.child.begin(), 0.1)
+    slow = harness.child.begin(**overdue())
+    harness.turn()
+    assert not harness.child.kills, "five outcomes would be lost"
+    assert [end.task_id for end in harness.recorded] == [slow.task_id]
+    harness.child.claims.forget([slow])
+    harness.child.kill_at = time.monotonic() - 60
+    harness.turn()
+    assert not harness.child.kills
+    harness.child.deaf = True
+    harness.turn()
+    assert harness.child.kills, "it would never record them"
 
 
 def test_a_child_that_does_not_answer_is_killed_whatever_else_it_runs() -> None:
-    yard = Yard()
-    yard.child.deaf = True
-    yard.child.begin(**overdue())
-    neighbour = yard.child.begin()
-    yard.turn()
-    assert len(yard.child.kills) == 1
-    assert [entry.task_id for entry in yard.bury()] == [neighbour.task_id]
-    assert len(yard.condemned) == 1
+    harness = Harness()
+    harness.child.deaf = True
+    harness.child.begin(**overdue())
+    other = harness.child.begin()
+    harness.turn()
+    assert len(harness.child.kills) == 1
+    assert [entry.task_id for entry in harness.child_ended()] == [other.task_id]
+    assert len(harness.recorded) == 1
 
 
 def test_a_cancellation_is_passed_on_once_and_forced_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     late = 0.0
     monkeypatch.setattr(enforcer, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late))
-    yard = Yard(grace_seconds=60)
-    slot = yard.child.begin()
+    harness = Harness(grace_seconds=60)
+    slot = harness.child.begin()
     for _ in range(3):  # with each beat
-        yard.cancel(slot)
-    assert [said["do"] for said in yard.child.said] == ["cancel"]
-    yard.turn()
-    assert not yard.child.kills
+        harness.cancel(slot)
+    assert [said["do"] for said in harness.child.said] == ["cancel"]
+    harness.turn()
+    assert not harness.child.kills
     late = 60.0
-    yard.turn()
-    assert yard.child.kills
-    yard.bury()
-    (verdict,) = yard.condemned
-    assert verdict.outcome == Cancelled("it did not stop within 60 s", forced=True)
+    harness.turn()
+    assert harness.child.kills
+    harness.child_ended()
+    (end,) = harness.recorded
+    assert end.outcome == Cancelled("it did not stop within 60 s", forced=True)
 
 
-def test_what_ended_in_the_nick_of_time_keeps_its_own_end() -> None:
-    yard = Yard()
-    slot = yard.child.begin(**overdue())
-    yard.turn()
-    yard.child.desk.forget([slot])  # recorded before the kill
-    assert yard.bury() == []
-    assert not yard.condemned
+def test_an_attempt_that_was_recorded_before_the_kill_keeps_its_own_end() -> None:
+    harness = Harness()
+    slot = harness.child.begin(**overdue())
+    harness.turn()
+    harness.child.claims.forget([slot])  # recorded before the kill
+    assert harness.child_ended() == []
+    assert not harness.recorded
 
 
 def test_a_type_that_only_the_child_knows_is_judged_by_the_usual_policy() -> None:
-    yard = Yard()
-    yard.child.begin(**overdue(name="tests.of_a_newer_version", failures=3))
-    yard.turn()
-    yard.bury()
-    assert isinstance(yard.condemned[0].outcome, Failed)
+    harness = Harness()
+    harness.child.begin(**overdue(name="tests.of_a_newer_version", failures=3))
+    harness.turn()
+    harness.child_ended()
+    assert isinstance(harness.recorded[0].outcome, Failed)
 
 
-def test_nothing_is_kept_of_what_has_ended() -> None:
-    yard = Yard()
+def test_the_enforcer_keeps_nothing_about_ended_attempts() -> None:
+    harness = Harness()
     for _ in range(50):
-        slots = [yard.child.begin(**overdue()), yard.child.begin()]
+        slots = [harness.child.begin(**overdue()), harness.child.begin()]
         for slot in slots:
-            yard.cancel(slot)
-        yard.turn()
-        yard.child.desk.forget(slots)
-        yard.turn()
-    assert not yard.enforcer._cancels
-    assert not yard.enforcer._fenced
+            harness.cancel(slot)
+        harness.turn()
+        harness.child.claims.forget(slots)
+        harness.turn()
+    assert not harness.enforcer._cancel_by
+    assert not harness.enforcer._fenced

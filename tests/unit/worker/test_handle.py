@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from taskyard_worker import handle
-from taskyard_worker.handle import Handle, cause_of
 from taskyard_worker.slots import Phase, SlotTable
+from taskyard_worker.supervisor import handle
+from taskyard_worker.supervisor.handle import Handle, cause_of
 from tests.support.fleet import wait_for
 
 Start = Callable[..., Handle]
@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
         ours.setblocking(False)
         table = SlotTable.create(8)
         table.hand_down()
-        started.append(Handle(0, process, ours, table, time.monotonic(), "its inbox"))
+        started.append(Handle(0, process, ours, table, time.monotonic(), "its fetcher"))
         return started[-1]
 
     yield make
@@ -53,11 +53,11 @@ def start() -> Iterator[Start]:
         (-35, "killed by signal 35"),
     ],
 )
-def test_the_cause_of_a_death_is_said_in_words(code: int, text: str) -> None:
+def test_an_exit_code_is_described_in_words(code: int, text: str) -> None:
     assert cause_of(code) == text
 
 
-def test_what_a_child_says_is_heard_whole_however_it_arrives(start: Start) -> None:
+def test_messages_of_a_child_are_read_whole_however_they_arrive(start: Start) -> None:
     child = start(
         "import os, time\n"
         'os.write(1, b\'{"event": "re\'); time.sleep(0.1); os.write(1, b\'ady"}\\n{"event": "retiring"}\\n\')\n'
@@ -71,7 +71,7 @@ def test_noise_on_the_line_does_not_end_the_supervisor(start: Start) -> None:
     assert all_it_says(child) == [{"event": "ready"}]
 
 
-def test_speaking_to_a_dead_child_does_no_harm(start: Start) -> None:
+def test_sending_to_a_dead_child_does_no_harm(start: Start) -> None:
     child = start("")
     wait_for(lambda: child.reap() is not None, 30, "the end")
     for _ in range(3):

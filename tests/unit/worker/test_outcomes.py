@@ -115,7 +115,7 @@ def test_an_error_is_tried_again_until_its_attempts_are_used_up() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()])
-def test_what_would_end_a_process_ends_the_task_only_and_is_not_tried_again(error: BaseException) -> None:
+def test_system_exit_ends_the_task_only_and_is_not_tried_again(error: BaseException) -> None:
     outcome = of_error(error)
     assert isinstance(outcome, Failed)
     assert outcome.fault.type == type(error).__name__
@@ -138,7 +138,7 @@ def test_a_cancelled_task_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800", "x" * 100_000])
-def test_whatever_an_error_says_can_be_stored(text: str) -> None:
+def test_every_error_message_can_be_stored(text: str) -> None:
     for error in (RuntimeError(text), TaskError(text, text)):
         fault = of_error(error).fault
         check_storable(public_fault(fault))

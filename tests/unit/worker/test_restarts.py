@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskyard_worker.restarts import Restarts
+from taskyard_worker.supervisor.restarts import Restarts
 
 
 class Clock:
@@ -27,7 +27,7 @@ def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> Non
     assert restarts.pause == 0.5
 
 
-def test_the_first_ones_may_be_free() -> None:
+def test_the_first_failures_may_cost_no_pause() -> None:
     clock = Clock()
     restarts = Restarts(clock, lambda: 1.0)
     pauses = []

@@ -1,4 +1,4 @@
-"""The runner: every claim that begins comes to exactly one end, whatever the task does."""
+"""The runner: every claim that begins ends exactly once, whatever the task does."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.settings import Settings
+from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.skills import Skills
+from taskyard_worker.child.writer import End
 from taskyard_worker.context import TaskContext
-from taskyard_worker.desk import Desk, Slot
-from taskyard_worker.runner import Runner
-from taskyard_worker.writer import End
 
-from .making import claim_some, make_desk
+from .making import claim_some, make_claim_table
 
 
 class Input(Params):
@@ -39,27 +40,16 @@ class Output(Result):
 TYPE = TaskType(name="tests.task", description="", params=Input, result=Output)
 
 
-class Stage:
-    """A runner of one function, and what came of its claims."""
+class Harness:
+    """A runner of one function, and the ends of its claims."""
 
     def __init__(self, function: Callable[..., Any], cipher: Cipher | None = None, threads: int = 4) -> None:
         nothing: Any = None
-        self.desk: Desk = make_desk(threads)
         self.ends: list[End] = []
         self.told: list[str] = []
-        self.runner = Runner(
-            catalogue=Catalogue([TYPE]),
-            functions={TYPE.name: function},
-            cipher=cipher or Cipher([]),
-            settings=Settings(),
-            storage=nothing,
-            connect=nothing,
-            submitter=nothing,
-            sink=self,
-            desk=self.desk,
-            ends=self,
-        )
-        self.desk.is_async = self.runner.is_async
+        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, cipher or Cipher([]))
+        self.claims = make_claim_table(threads, async_types=skills.async_types)
+        self.runner = Runner(skills, Services(Settings(), nothing, nothing, nothing), self.claims, self)
 
     def end(self, end: End) -> None:
         self.ends.append(end)
@@ -70,7 +60,7 @@ class Stage:
         self.told.append(data["message"])
 
     def claim(self, count: int = 1, **changes: Any) -> list[Slot]:
-        return claim_some(self.desk, count, name=TYPE.name, params={"value": 1}, **changes)
+        return claim_some(self.claims, count, name=TYPE.name, params={"value": 1}, **changes)
 
     def run(self, **changes: Any) -> End:
         (slot,) = self.claim(**changes)
@@ -78,7 +68,7 @@ class Stage:
         self.wait(1)
         (end,) = self.ends
         assert end.slot is slot
-        assert self.desk.running == 0, "its thread or its place on the loop is free again"
+        assert self.claims.running == 0, "its thread or its place on the loop is free again"
         return end
 
     def wait(self, count: int) -> None:
@@ -109,17 +99,17 @@ class Unspeakable(Exception):
 
 
 def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
-    end = Stage(lambda params, context: Output(value=params.value + context.attempt)).run(attempt=2)
+    end = Harness(lambda params, context: Output(value=params.value + context.attempt)).run(attempt=2)
     assert end.outcome == Succeeded({"value": 3})
     assert end.run_seconds is not None
     assert 0 <= end.run_seconds < 5
 
 
-def test_each_run_is_told_with_its_names_from_beginning_to_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_start_and_the_end_of_each_run_are_logged_with_its_ids(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    stage = Stage(lambda params, context: Output(value=1))
+    harness = Harness(lambda params, context: Output(value=1))
     with capture_logs() as lines:
-        stage.run(traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01", request_id="r-1", attempt=2)
+        harness.run(traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01", request_id="r-1", attempt=2)
     assert [line["event"] for line in lines] == ["task_started", "task_succeeded"]
     for line in lines:
         assert line["trace_id"] == "a1" * 16
@@ -132,7 +122,7 @@ def test_an_async_function_runs_too() -> None:
         await asyncio.sleep(0.01)
         return Output(value=params.value)
 
-    end = Stage(task).run()
+    end = Harness(task).run()
     assert end.outcome == Succeeded({"value": 1})
     assert (end.run_seconds or 0) >= 0.01
 
@@ -144,19 +134,19 @@ def test_an_async_function_runs_too() -> None:
 def test_no_error_gets_out_of_a_run_or_leaves_a_claim_without_an_end(
     make: Callable[..., Any], error: BaseException
 ) -> None:
-    outcome = Stage(make(error)).run().outcome
+    outcome = Harness(make(error)).run().outcome
     assert isinstance(outcome, Failed | RetryIn)
     assert outcome.fault.type == type(error).__name__
 
 
 @pytest.mark.parametrize("make", [raising, raising_later])
-def test_a_task_that_cancels_itself_is_not_run_again_for_nothing_for_ever(make: Callable[..., Any]) -> None:
-    assert isinstance(Stage(make(asyncio.CancelledError())).run().outcome, Failed)
+def test_a_task_that_cancels_itself_fails_instead_of_running_for_ever(make: Callable[..., Any]) -> None:
+    assert isinstance(Harness(make(asyncio.CancelledError())).run().outcome, Failed)
 
 
 @pytest.mark.parametrize("make", [raising, raising_later])
-def test_an_error_that_cannot_say_what_it_is_ends_the_claim_all_the_same(make: Callable[..., Any]) -> None:
-    outcome = Stage(make(Unspeakable())).run().outcome
+def test_an_error_whose_own_code_fails_ends_the_claim_all_the_same(make: Callable[..., Any]) -> None:
+    outcome = Harness(make(Unspeakable())).run().outcome
     assert isinstance(outcome, Failed | RetryIn)
     assert outcome.fault.code == "task_exception"
 
@@ -165,7 +155,7 @@ def test_an_endless_recursion_ends_the_task_only() -> None:
     def task(params: Input, context: TaskContext) -> Output:
         return task(params, context)
 
-    outcome = Stage(task).run().outcome
+    outcome = Harness(task).run().outcome
     assert isinstance(outcome, RetryIn)
     assert outcome.fault.type == "RecursionError"
     assert len(outcome.fault.traceback or "") <= 32_000
@@ -173,10 +163,10 @@ def test_an_endless_recursion_ends_the_task_only() -> None:
 
 def test_parameters_that_no_longer_fit_fail_for_good_without_a_run() -> None:
     ran: list[int] = []
-    stage = Stage(lambda params, context: ran.append(1))
-    (slot,) = claim_some(stage.desk, name=TYPE.name, params={"value": "many"})
-    stage.runner.run(slot)
-    (end,) = stage.ends
+    harness = Harness(lambda params, context: ran.append(1))
+    (slot,) = claim_some(harness.claims, name=TYPE.name, params={"value": "many"})
+    harness.runner.run(slot)
+    (end,) = harness.ends
     assert isinstance(end.outcome, Failed)
     assert end.outcome.fault.code == "params_invalid"
     assert ran == []
@@ -191,35 +181,35 @@ def test_a_secret_that_no_key_opens_fails_for_good_and_a_known_one_is_struck_out
         context.log(f"with {params.token.reveal()}")
         raise RuntimeError(params.token.reveal())
 
-    stage = Stage(task, Cipher([key]))
-    (slot,) = claim_some(stage.desk, name=TYPE.name, params=sealed)
-    stage.runner.run(slot)
-    assert "hunter2" not in repr(stage.ends) + repr(stage.told)
-    assert stage.told == ["with ***"]
+    harness = Harness(task, Cipher([key]))
+    (slot,) = claim_some(harness.claims, name=TYPE.name, params=sealed)
+    harness.runner.run(slot)
+    assert "hunter2" not in repr(harness.ends) + repr(harness.told)
+    assert harness.told == ["with ***"]
 
-    stage = Stage(task, Cipher([Fernet.generate_key().decode()]))
-    (slot,) = claim_some(stage.desk, name=TYPE.name, params=sealed)
-    stage.runner.run(slot)
-    outcome = stage.ends[0].outcome
+    harness = Harness(task, Cipher([Fernet.generate_key().decode()]))
+    (slot,) = claim_some(harness.claims, name=TYPE.name, params=sealed)
+    harness.runner.run(slot)
+    outcome = harness.ends[0].outcome
     assert isinstance(outcome, Failed)
     assert outcome.fault.code == "secret_unreadable"
 
 
 def test_a_claim_that_was_given_back_is_not_run() -> None:
     ran: list[int] = []
-    stage = Stage(lambda params, context: ran.append(1))
-    (slot,) = stage.claim()
-    stage.desk.give_back()
-    stage.runner.run(slot)
-    assert (ran, stage.ends) == ([], [])
+    harness = Harness(lambda params, context: ran.append(1))
+    (slot,) = harness.claim()
+    harness.claims.give_back()
+    harness.runner.run(slot)
+    assert (ran, harness.ends) == ([], [])
 
 
 def test_a_claim_that_is_delivered_twice_runs_once() -> None:
-    stage = Stage(lambda params, context: Output(value=1))
-    (slot,) = stage.claim()
-    stage.runner.run(slot)
-    stage.runner.run(slot)
-    assert len(stage.ends) == 1
+    harness = Harness(lambda params, context: Output(value=1))
+    (slot,) = harness.claim()
+    harness.runner.run(slot)
+    harness.runner.run(slot)
+    assert len(harness.ends) == 1
 
 
 def test_the_thread_that_starts_an_async_task_is_free_at_once_and_a_hundred_run_side_by_side() -> None:
@@ -232,14 +222,14 @@ def test_the_thread_that_starts_an_async_task_is_free_at_once_and_a_hundred_run_
             await asyncio.sleep(0.01)
         return Output(value=1)
 
-    stage = Stage(task)
-    for slot in (slot for _ in range(25) for slot in stage.claim(4)):
-        stage.runner.run(slot)
+    harness = Harness(task)
+    for slot in (slot for _ in range(25) for slot in harness.claim(4)):
+        harness.runner.run(slot)
     assert all(running.acquire(timeout=5) for _ in range(100))
-    assert stage.desk.room(["default"]) == 0
+    assert harness.claims.room(["default"]) == 0
     release.set()
-    stage.wait(100)
-    assert (stage.desk.running, stage.desk.room(["default"])) == (0, 4)
+    harness.wait(100)
+    assert (harness.claims.running, harness.claims.room(["default"])) == (0, 4)
 
 
 def test_an_async_task_that_blocks_the_loop_holds_up_others_but_loses_none() -> None:
@@ -247,11 +237,11 @@ def test_an_async_task_that_blocks_the_loop_holds_up_others_but_loses_none() -> 
         time.sleep(0.1)  # noqa: ASYNC251 - on purpose
         return Output(value=1)
 
-    stage = Stage(task)
-    for slot in stage.claim(3):
-        stage.runner.run(slot)
-    stage.wait(3)
-    assert [end.outcome for end in stage.ends] == [Succeeded({"value": 1})] * 3
+    harness = Harness(task)
+    for slot in harness.claim(3):
+        harness.runner.run(slot)
+    harness.wait(3)
+    assert [end.outcome for end in harness.ends] == [Succeeded({"value": 1})] * 3
 
 
 def exits(_: object) -> NoReturn:
@@ -269,23 +259,23 @@ def test_an_async_task_that_ends_the_loop_holds_up_no_other(leave: Callable[[asy
             await asyncio.gather(asyncio.create_task(beside()))
         return Output(value=1)
 
-    stage = Stage(task)
-    for slot in (*stage.claim(1), *stage.claim(1, attempt=2)):
-        stage.runner.run(slot)
-    stage.wait(2)
-    outcomes = {end.slot.work.attempt: end.outcome for end in stage.ends if end.slot.work}
+    harness = Harness(task)
+    for slot in (*harness.claim(1), *harness.claim(1, attempt=2)):
+        harness.runner.run(slot)
+    harness.wait(2)
+    outcomes = {end.slot.work.attempt: end.outcome for end in harness.ends if end.slot.work}
     assert outcomes[2] == Succeeded({"value": 1})
 
 
-def test_a_function_that_ends_its_thread_the_hard_way_does_not_take_the_thread_along() -> None:
-    stage = Stage(lambda params, context: sys.exit(3))
-    slots = stage.claim(2)
+def test_a_function_that_raises_system_exit_leaves_its_thread_alive() -> None:
+    harness = Harness(lambda params, context: sys.exit(3))
+    slots = harness.claim(2)
 
     def run_both() -> None:
         for slot in slots:
-            stage.runner.run(slot)
+            harness.runner.run(slot)
 
     thread = threading.Thread(target=run_both)
     thread.start()
     thread.join(5)
-    assert len(stage.ends) == 2
+    assert len(harness.ends) == 2

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from taskyard_worker.slots import NAME_BYTES, Phase, SlotTable
 
-from .making import make_table
+from .making import make_slot_table
 
 DESCRIBE_FOR_EVER = """
 import sys
@@ -41,7 +41,7 @@ def describe(table: SlotTable, index: int, name: str, attempt: int) -> None:
 
 
 def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
-    table = make_table()
+    table = make_slot_table()
     task, claim = uuid4(), uuid4()
     before = time.monotonic()
     table.enter(3, task, claim)
@@ -62,8 +62,8 @@ def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
     assert list(table.entries()) == []
 
 
-def test_a_place_that_is_used_again_shows_nothing_of_the_claim_before() -> None:
-    table = make_table()
+def test_a_slot_that_is_used_again_shows_nothing_of_the_claim_before() -> None:
+    table = make_slot_table()
     table.enter(0, uuid4(), uuid4())
     describe(table, 0, "email.send_welcome", 9)
     table.begin(0)
@@ -74,8 +74,8 @@ def test_a_place_that_is_used_again_shows_nothing_of_the_claim_before() -> None:
     assert (entry.failures, entry.max_attempts, entry.expires) == (0, 0, False)
 
 
-def test_a_long_name_is_cut_and_neither_neighbour_is_touched() -> None:
-    table = make_table()
+def test_a_long_name_is_cut_and_the_entries_beside_it_stay_as_they_were() -> None:
+    table = make_slot_table()
     for index in range(3):
         table.enter(index, UUID(int=index), UUID(int=index))
     describe(table, 1, "ü" * 100, 1)
@@ -84,7 +84,7 @@ def test_a_long_name_is_cut_and_neither_neighbour_is_touched() -> None:
     assert [entry.task_id for entry in table.entries()] == [UUID(int=0), UUID(int=1), UUID(int=2)]
 
 
-def test_whoever_reads_while_a_claim_is_described_never_finds_it_gone() -> None:
+def test_a_reader_never_misses_a_claim_that_is_being_described() -> None:
     # `struct.pack_into` clears the place first: a child killed in that moment would have lost the claim.
     table = SlotTable.create(8)
     arguments = [str(table.fd), str(table.size)]

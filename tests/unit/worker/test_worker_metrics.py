@@ -55,7 +55,7 @@ def end(outcome: Outcome, *, run_seconds: float | None = 0.5, queue: str = "defa
         (Released("stopping"), State.QUEUED, "released", "shutdown"),
     ],
 )
-def test_an_attempt_is_counted_by_what_it_came_to(
+def test_an_attempt_is_counted_by_its_outcome(
     worker: WorkerMetrics, outcome: Outcome, state: State, word: str, kind: str | None
 ) -> None:
     worker.recorded(end(outcome), state)
@@ -81,13 +81,13 @@ def test_a_claim_that_never_began_is_no_attempt(worker: WorkerMetrics) -> None:
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="released") == 0
 
 
-def test_gauges_follow_the_desk(worker: WorkerMetrics) -> None:
-    desk: Any = SimpleNamespace(threads=4, running=2, begun_since=lambda: {"default": 1.0})
+def test_gauges_follow_the_claim_table(worker: WorkerMetrics) -> None:
+    claims: Any = SimpleNamespace(threads=4, running=2, begun_since=lambda: {"default": 1.0})
     works: Any = [SimpleNamespace(queue="default", waited_seconds=0.2) for _ in range(3)]
     worker.claimed(works)
     worker.recorded(end(Succeeded({})), State.SUCCEEDED)
     worker.fenced(end(Succeeded({})))
-    worker.standing(desk, polled=2.0)
+    worker.update_gauges(claims, polled=2.0)
     assert value(worker, "tasks_in_progress", queue="default") == 1
     assert value(worker, "worker_slots") == 4
     assert value(worker, "worker_slots_busy") == 2
@@ -105,7 +105,7 @@ def test_attempts_that_died_with_a_child_are_crashes(worker: WorkerMetrics) -> N
     begun, waiting = uuid4(), uuid4()
     lost = [Lost(begun, uuid4(), Guilt.GUILTY, "killed"), Lost(waiting, uuid4(), Guilt.INNOCENT, "killed")]
     changes = [Change(task_id, "a.one", "default", State.FAILED, 1) for task_id in (begun, waiting)]
-    worker.lost(lost, changes)
+    worker.attempts.lost(lost, changes)
     assert value(worker, "task_attempts_total", queue="default", task="a.one", outcome="crashed") == 1
     assert value(worker, "task_failures_total", queue="default", task="a.one", kind="crash") == 1
     assert value(worker, "tasks_dead_lettered_total", reason="crash_limit") == 1

@@ -1,0 +1,70 @@
+"""Dramatiq, as far as a child uses it: a `Worker` with M threads and one consumer, which is ours.
+
+Dramatiq starts a thread that iterates over what the broker's `consume` returns for its one declared queue, `lanes`,
+which exists in this process only. It puts each message on the work queue of the threads. The consumer behind that
+iterator outlives it, because Dramatiq makes a new iterator after an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from dramatiq import Broker, Consumer, Message, MessageProxy
+
+from taskyard.broker.names import ACTOR, LANES
+
+from .claim_table import Slot
+
+
+class MessageSource(Protocol):
+    """`consumer.TaskConsumer` or `quarantine.consumer.SuspectConsumer`."""
+
+    def next_message(self) -> MessageProxy | None: ...
+
+
+class ChildBroker(Broker):
+    """A broker without a server: messages come from `source` only."""
+
+    def __init__(self, source: MessageSource) -> None:
+        super().__init__(middleware=[])
+        self._source = source
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Without a delay queue: the ledger keeps delays."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = None
+            self.emit_after("declare_queue", queue_name)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
+        return SourceConsumer(self._source)
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        raise RuntimeError("tasks are submitted through the ledger, never enqueued here")
+
+
+class SourceConsumer(Consumer):
+    """What Dramatiq iterates over. It acknowledges nothing: that happened at the claim."""
+
+    def __init__(self, source: MessageSource) -> None:
+        self._source = source
+
+    def __next__(self) -> MessageProxy | None:
+        return self._source.next_message()
+
+    def ack(self, message: MessageProxy) -> None:
+        pass
+
+    def nack(self, message: MessageProxy) -> None:
+        pass
+
+    def requeue(self, messages: Any) -> None:
+        """Claims that no thread took are released through the writer (`ClaimTable.give_back`)."""
+
+    def close(self) -> None:
+        pass
+
+
+def message_of(slot: Slot) -> MessageProxy:
+    """The message for Dramatiq's threads. It never leaves this process, so it carries the slot itself."""
+    return MessageProxy(Message(queue_name=LANES, actor_name=ACTOR, args=(slot,), kwargs={}, options={}))

@@ -1,0 +1,164 @@
+"""The child: what the process's main thread does with its parts, a few times a second."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from dramatiq import Worker
+from sqlalchemy import Engine
+
+from taskyard.domain.tasks import Released
+from taskyard.lifecycle.dispatch import Dispatcher
+
+from ..memory import resident_bytes
+from ..metrics import WorkerMetrics
+from ..slots import SlotTable
+from .claim_table import ClaimTable
+from .interrupter import Interrupter
+from .writer import End, Writer
+
+log = structlog.stdlib.get_logger(__name__)
+
+_UNBEGUN_SECONDS = 1.0
+_MEMORY_CHECK_SECONDS = 1.0
+_STOPPING = "the worker is stopping"
+
+
+class ClaimingConsumer(Protocol):
+    """`consumer.TaskConsumer` or `quarantine.consumer.SuspectConsumer`, from the main thread's side. `polled` and
+    `fetched` are what the slot table reports."""
+
+    polled: float
+    fetched: float
+
+    def drain(self) -> None:
+        """Takes no more."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that it took is handed on."""
+        ...
+
+    def met_suspects(self) -> bool:
+        """Whether it was refused a suspect since the last call."""
+        ...
+
+    def why_retire(self) -> str | None:
+        """Why the child should take no more tasks, now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    slots: SlotTable
+    table: ClaimTable
+    dispatcher: Dispatcher
+    writer: Writer
+    consumer: ClaimingConsumer
+    threads: Worker
+    metrics: WorkerMetrics
+    engines: Sequence[Engine]
+
+
+class Child:
+    """Belongs to the main thread. `start`, then `turn` until `is_done`, then `stop`; `retire` once in between."""
+
+    def __init__(self, parts: Parts, *, max_memory_mb: int, max_tasks: int) -> None:
+        self._parts = parts
+        self._max_memory_bytes = max_memory_mb * 1024**2
+        self._max_tasks = max_tasks
+        self._interrupter = Interrupter(parts.table, parts.writer)
+        self._retired = False
+        self._memory_checked_at = 0.0
+        self.has_abandoned = False
+        """Whether an attempt that was recorded as over may still run here."""
+
+    def start(self) -> None:
+        self._parts.dispatcher.start()
+        self._parts.writer.start()
+        self._parts.threads.start()
+
+    def turn(self) -> None:
+        """Reports to the supervisor, gives back claims that have not begun, interrupts tasks."""
+        parts = self._parts
+        parts.slots.report(
+            pid=os.getpid(),
+            tick=time.monotonic(),
+            polled=parts.consumer.polled,
+            fetched=parts.consumer.fetched,
+            wrote=parts.writer.wrote,
+            runs=parts.table.runs,
+        )
+        if self._retired:
+            self._release(older_than=0.0, cause=_STOPPING)
+        else:
+            self._release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
+        self._interrupter.turn()
+        try:
+            parts.metrics.update_gauges(parts.table, parts.consumer.polled)
+        except Exception:  # figures are not worth a child with all its tasks
+            log.exception("metrics_failed")
+
+    def cancel(self, task_id: UUID, claim: UUID) -> None:
+        """A user cancelled this task."""
+        self._interrupter.cancel(task_id, claim)
+
+    def abandon(self, task_id: UUID, claim: UUID) -> None:
+        """The supervisor recorded this attempt as over, although it still runs: nothing waits for it any more."""
+        if (slot := self._parts.table.find(task_id, claim)) is not None:
+            self.has_abandoned = True
+            self._parts.table.forget([slot])
+
+    def met_suspects(self) -> bool:
+        """Whether a task came by since the last call that has to run alone."""
+        return self._parts.consumer.met_suspects()
+
+    def why_retire(self) -> str | None:
+        """Why it should take no more tasks, now."""
+        return self._parts.consumer.why_retire()
+
+    def why_worn(self) -> str | None:
+        """Why another child should replace it. It works on until that one is ready."""
+        now = time.monotonic()
+        if self._max_memory_bytes and now - self._memory_checked_at > _MEMORY_CHECK_SECONDS:
+            self._memory_checked_at = now
+            if resident_bytes(os.getpid()) > self._max_memory_bytes:
+                return "max_memory"
+        if self._parts.table.interrupted_thread:
+            return "interrupted"  # the exception may have left shared state half changed
+        if self._max_tasks and self._parts.table.runs >= self._max_tasks:
+            return "max_tasks"
+        return None
+
+    def retire(self) -> None:
+        """Takes no more; what has begun goes on."""
+        self._retired = True
+        self._parts.consumer.drain()
+        self._release(older_than=0.0, cause=_STOPPING)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it holds nothing, and nothing will come. In this order: a drained consumer has entered all that it
+        took in the claim table."""
+        return self._retired and self._parts.consumer.is_drained and not self._parts.table.busy
+
+    def stop(self) -> None:
+        """After the last task: records and announces what is left."""
+        self._parts.threads.stop(timeout=100 if self.has_abandoned else 5_000)
+        self._parts.writer.stop(timeout=10.0)
+        self._parts.dispatcher.stop()
+        for engine in self._parts.engines:
+            engine.dispose()
+
+    def _release(self, *, older_than: float, cause: str) -> None:
+        """Gives claims back that have not begun."""
+        now = time.monotonic()
+        for slot in self._parts.table.give_back(older_than=older_than):
+            self._parts.writer.end(End(slot, Released(cause), None, now))

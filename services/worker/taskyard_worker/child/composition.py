@@ -1,0 +1,98 @@
+"""The composition root of a child process."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID, uuid4
+
+import dramatiq
+from dramatiq import Worker
+
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import ACTOR, LANES, Names
+from taskyard.broker.publisher import make_publisher
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.settings import Settings
+from taskyard.storage.local import LocalStorage
+from taskyard.store import ledger
+
+from ..control import Plan
+from ..metrics import WorkerMetrics
+from ..quarantine.consumer import SuspectConsumer
+from ..slots import SlotTable
+from .broker import ChildBroker
+from .child import Child, Parts
+from .claim_table import ClaimTable, Holder
+from .claims import LedgerClaims
+from .consumer import TaskConsumer
+from .fetcher import Fetcher, FetchingBroker
+from .runner import Runner, Services
+from .skills import Skills
+from .submitter import LedgerSubmitter, known_queues
+from .writer import Writer
+
+# The threads of the platform that use PostgreSQL, with one connection each. Tasks have a pool of their own: however
+# many connections they take, outcomes are recorded.
+LEDGER_THREADS = ("consumer", "writer", "dispatcher")
+# What a task may use at the same time, with one connection each.
+TASK_CONNECTIONS = ("context.db()", "context.submit() inside of it")
+_IDLE_MILLISECONDS = 500
+
+
+def task_pool_size(threads: int) -> int:
+    """For the tasks of all threads and of the event loop, which runs one step of one task at a time."""
+    return (threads + 1) * len(TASK_CONNECTIONS)
+
+
+def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) -> Child:
+    """The parts of a child, wired; nothing runs yet."""
+    names = Names(settings.namespace)
+    redis_url = settings.redis_url.get_secret_value()
+    make_engine = partial(ledger.make_engine, settings.database_url.get_secret_value())
+    engine = make_engine(pool_size=len(LEDGER_THREADS), application_name=f"taskyard-worker {plan.label}")
+    tasks_engine = make_engine(pool_size=task_pool_size(plan.threads), application_name=f"taskyard-task {plan.label}")
+    metrics = WorkerMetrics.of_child(skills.catalogue, plan.queues)
+    metrics.metrics.watch_pool(engine, tasks_engine)
+    table = ClaimTable(slots, threads=plan.threads, async_types=skills.async_types)
+    dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
+    holder = Holder(UUID(plan.worker_id), plan.label)
+    writer = Writer(engine, dispatcher, table, metrics, holder)
+    claims = LedgerClaims(
+        engine,
+        dispatcher,
+        writer,
+        metrics,
+        holder,
+        queues=plan.queues,
+        types=skills.catalogue.names,
+        is_alone=plan.quarantine,
+    )
+    consumer: TaskConsumer | SuspectConsumer
+    if plan.quarantine:
+        consumer = SuspectConsumer(table, claims)
+    else:
+        client = make_redis(redis_url)
+        fetching = FetchingBroker(client, names, plan.fetcher_id)
+        fetcher = Fetcher(fetching, names, plan.queues, child=uuid4(), client=client)
+        consumer = TaskConsumer(fetcher, table, plan.queues, claims, broker=metrics.metrics.dependency("redis"))
+    services = Services(
+        settings,
+        LocalStorage(settings.storage_dir),
+        LedgerSubmitter(
+            tasks_engine,
+            dispatcher,
+            skills.cipher,
+            known_queues(settings, skills.catalogue),
+            life=settings.task_life,
+        ),
+        partial(ledger.transaction, tasks_engine),
+    )
+    runner = Runner(skills, services, table, writer)
+    broker = ChildBroker(consumer)
+    dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
+    threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
+    return Child(
+        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, [engine, tasks_engine]),
+        max_memory_mb=settings.max_memory_per_child_mb,
+        max_tasks=settings.max_tasks_per_child,
+    )

@@ -1,0 +1,208 @@
+"""The fetcher: a child's messages in Redis, from the fetch to the acknowledgement.
+
+It remembers nothing between two fetches, because the consumer deals with what it fetched before it fetches again. So
+whatever Redis counts as fetched by this child when `sweep` looks was stranded by an error or a lost answer, and goes
+back to its queue. A task that was claimed all the same is not won a second time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import redis
+import structlog
+from dramatiq.brokers.redis import RedisBroker
+
+from taskyard.broker.messages import decode
+from taskyard.broker.names import Names
+
+log = structlog.stdlib.get_logger(__name__)
+
+IDLE_SECONDS = 2.0
+SWEEP_SECONDS = 30.0
+_EMPTY_SECONDS = 1.0
+_WAKE_KEY_SECONDS = 10
+
+# A full Redis refuses Dramatiq's fetch, because that notes down who fetched, and could never be emptied. This script
+# only removes. What is lost before its claim, the scheduler's reconcile publishes again.
+_TAKE = """
+local taken = {}
+for i = 1, tonumber(ARGV[1]) do
+    local id = redis.call('lpop', KEYS[1])
+    if not id then break end
+    taken[i] = redis.call('hget', KEYS[2], id)
+    redis.call('hdel', KEYS[2], id)
+end
+return taken
+"""
+
+Message = tuple[str, str]  # queue, id in Redis
+Messages = Mapping[UUID, Sequence[Message]]  # of each task: several where it was delivered more than once
+
+
+class FetchingBroker(RedisBroker):
+    """Dramatiq's broker as the fetcher uses it: it fetches and requeues under `fetcher_id`, and leaves maintenance to
+    the leader."""
+
+    def __init__(self, client: redis.Redis, names: Names, fetcher_id: str) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=client, namespace=names.namespace, middleware=[], maintenance_chance=0
+        )
+        self.broker_id = fetcher_id
+
+
+class Fetcher:
+    """Raises redis.RedisError wherever Redis does not answer. Used by one thread, apart from `wake`."""
+
+    def __init__(
+        self, broker: RedisBroker, names: Names, queues: Sequence[str], *, child: UUID, client: redis.Redis
+    ) -> None:
+        self._broker = broker
+        self._names = names
+        self._queues = tuple(queues)
+        self._client = client
+        self._take = client.register_script(_TAKE)
+        self._wake_key = names.wake_child(child)
+        self._wake_keys = [self._wake_key, *(names.wake(q) for q in queues)]
+        self._queue_of_key = {names.wake(q).encode(): q for q in queues}
+        self._closed_until: dict[str, float] = {}  # empty, or paused
+        self._swept = time.monotonic()
+
+    def open_queues(self) -> list[str]:
+        """The queues that may have something, in a random order in which each leads in proportion to its weight (3 to 1
+        between neighbours, the first named most often): so no queue starves."""
+        now = time.monotonic()
+        drawn = [
+            (random.random() ** (1.0 / 3.0 ** (len(self._queues) - n)), q)
+            for n, q in enumerate(self._queues)
+            if self._closed_until.get(q, 0.0) <= now
+        ]
+        return [q for _, q in sorted(drawn, reverse=True)]
+
+    def fetch(self, room: int, queues: Iterable[str]) -> dict[UUID, list[Message]]:
+        """Takes messages of up to `room` tasks from open queues."""
+        found: dict[UUID, list[Message]] = defaultdict(list)
+        now = time.monotonic()
+        for queue in queues:
+            if self._closed_until.get(queue, 0.0) > now:
+                continue
+            # Fetched again where some messages were useless: more may wait behind them.
+            while (wanted := room - len(found)) > 0:
+                payloads = self._fetch(queue, wanted)
+                for payload in payloads:
+                    if payload is None:  # acknowledged before, or lost
+                        self.doubt()  # Redis counts its id as fetched all the same, until `sweep` removes it
+                        continue
+                    try:
+                        task_id, message_id = decode(payload)
+                    except ValueError as e:
+                        log.warning("message_undecodable", queue=queue, error=str(e))
+                        continue
+                    found[task_id].append((queue, message_id))
+                if len(payloads) < wanted:
+                    self.close(queue, _EMPTY_SECONDS)
+                    break
+        return found
+
+    def _fetch(self, queue: str, wanted: int) -> list[bytes | None]:
+        try:
+            payloads: Any = self._broker.do_fetch(queue, wanted)
+        except redis.OutOfMemoryError:
+            payloads = self._take(keys=[self._names.queue(queue), self._names.messages(queue)], args=[wanted])
+            if payloads:
+                log.warning("taken_from_a_full_broker", queue=queue, messages=len(payloads))
+        return list(payloads)
+
+    def close(self, queue: str, seconds: float) -> None:
+        """Does not ask the queue for so long: it is empty or paused."""
+        self._closed_until[queue] = time.monotonic() + seconds
+
+    def wait(self) -> str | None:
+        """Waits for a wake-up, two seconds at most; returns the queue it was for. Empty queues are open again
+        afterwards, paused ones are not."""
+        answer: Any = self._client.blpop(self._wake_keys, timeout=IDLE_SECONDS)
+        soon = time.monotonic() + _EMPTY_SECONDS
+        self._closed_until = {q: t for q, t in self._closed_until.items() if t > soon}
+        return self._queue_of_key.get(answer[0]) if answer else None
+
+    def wake(self) -> None:
+        """Ends a wait that is under way, from another thread."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.lpush(self._wake_key, "1")
+        pipe.expire(self._wake_key, _WAKE_KEY_SECONDS)
+        pipe.execute()
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """Removes messages from Redis, all in one round trip; Dramatiq's own `ack` needs one each."""
+        pipe = self._client.pipeline(transaction=False)
+        for queue, ids in _by_queue(messages).items():
+            pipe.srem(self._names.acks(self._broker.broker_id, queue), *ids)
+            pipe.hdel(self._names.messages(queue), *ids)
+        pipe.execute()
+
+    def requeue(self, messages: Iterable[Message]) -> None:
+        """Puts messages back at the end of their queues."""
+        for queue, ids in _by_queue(messages).items():
+            self._broker.do_requeue(queue, *ids)
+
+    def doubt(self) -> None:
+        """After an error, which may have stranded messages: the next `sweep` looks."""
+        self._swept = -math.inf
+
+    def sweep(self) -> None:
+        """Every 30 s and after an error, requeues what was stranded."""
+        if time.monotonic() - self._swept < SWEEP_SECONDS:
+            return
+        if self.requeue_stranded():
+            self._swept = time.monotonic()
+
+    def requeue_stranded(self) -> bool:
+        """Requeues all that counts as fetched, with a wake-up. False where a full Redis has no room for that."""
+        for queue in self._queues:
+            members: Any = self._client.smembers(self._names.acks(self._broker.broker_id, queue))
+            if not members:
+                continue
+            stranded = [m.decode(errors="replace") for m in members]
+            payloads: Any = self._client.hmget(self._names.messages(queue), list(members))
+            good = {i for i, p in zip(stranded, payloads, strict=True) if p is not None and _is_ours(p, i)}
+            if good:
+                try:
+                    self.requeue((queue, i) for i in good)
+                except redis.OutOfMemoryError:
+                    return False  # they stay where they are until there is room; fetching makes some
+                self._client.lpush(self._names.wake(queue), "1")  # for a child that waits by now
+                log.warning("messages_requeued", queue=queue, messages=len(good))
+            self._client.srem(self._names.acks(self._broker.broker_id, queue), *members)
+            if hopeless := [m for m, i in zip(members, stranded, strict=True) if i not in good]:
+                self._client.hdel(self._names.messages(queue), *hopeless)
+        return True
+
+
+def requeue_fetched(client: redis.Redis, names: Names, queues: Sequence[str], fetcher_id: str) -> None:
+    """Puts back what a dead child had fetched and not acknowledged, for other children to take at once. What it had
+    claimed is not won a second time. Where Redis does not answer, the scheduler's maintenance does it later."""
+    broker = FetchingBroker(client, names, fetcher_id)
+    try:
+        Fetcher(broker, names, queues, child=uuid4(), client=client).requeue_stranded()
+    except redis.RedisError as e:
+        log.warning("inbox_not_salvaged", error=str(e))
+
+
+def _by_queue(messages: Iterable[Message]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for queue, message_id in messages:
+        grouped[queue].append(message_id)
+    return grouped
+
+
+def _is_ours(payload: bytes, message_id: str) -> bool:
+    try:
+        return decode(payload)[1] == message_id
+    except ValueError:
+        return False

@@ -1,0 +1,152 @@
+"""The main of a child process: `python -m taskyard_worker.child.process CONTROL_FD SLOTS_FD SLOTS_SIZE PARENT`.
+
+The supervisor starts it. It obeys the supervisor, and ends with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from taskyard import failpoints
+from taskyard.catalogue.secrets import SecretsUnreadable
+from taskyard.environment import InvalidSettings, read_settings
+from taskyard.settings import Settings
+from taskyard.telemetry.logging import set_up_logging
+
+from .. import implementations
+from ..control import EXIT_MISCONFIGURED, HELD_SIGNALS, Control, Plan, die_with_parent
+from ..memory import prefer_this_process
+from ..slots import SlotTable
+from . import capture
+from .child import Child
+from .composition import compose
+from .skills import Skills
+
+log = structlog.stdlib.get_logger(__name__)
+
+_TICK_SECONDS = 0.25
+_RETIRING_TICK_SECONDS = 0.03
+# A child above its memory limit retires after so long, even where no other child has replaced it.
+_SUCCESSOR_SECONDS = 30.0
+_LAST_SECONDS = 5.0
+
+
+def in_one_line(error: Exception) -> str:
+    """What is wrong, for people; with its type, where it is not an error of ours."""
+    message = " ".join(str(error).split())
+    known = isinstance(error, InvalidSettings | SecretsUnreadable | implementations.Unimplemented)
+    return message if known else f"TASKYARD_TASK_MODULES: {type(error).__name__}: {message}"
+
+
+def main(argv: Sequence[str]) -> int:
+    control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
+    die_with_parent(parent)
+    prefer_this_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which tells its children
+    terminated: list[int] = []  # not an Event: its lock would not survive a second signal during the first
+    signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+    control = Control(control_fd)
+    first = control.hear(30.0)
+    if first is None:
+        return 1
+    plan = Plan(**first)
+    try:
+        settings, skills = _load(plan)
+    except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
+        control.say(event="misconfigured", message=in_one_line(e))
+        return EXIT_MISCONFIGURED
+    capture.install()
+    child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
+    child.start()
+    child.turn()
+    control.say(event="ready", pid=os.getpid())
+    _Keeper(child, control, terminated).run()
+    child.stop()
+    if child.has_abandoned:
+        logging.shutdown()
+        os._exit(0)  # a thread that may never end would be waited for
+    _end_soon()
+    return 0
+
+
+def _load(plan: Plan) -> tuple[Settings, Skills]:
+    settings = read_settings(**plan.overrides)
+    set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=plan.label)
+    skills = Skills.load(settings)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
+    return settings, skills
+
+
+def _end_soon() -> None:
+    """Python waits for threads that tasks left behind and for their exit handlers. Neither may keep the process for
+    ever."""
+    timer = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    timer.daemon = True
+    timer.start()
+
+
+class _Keeper:
+    """Keeps a child until it has retired and nothing is left to do, and tells the supervisor what it needs to know.
+    `terminated` is not empty once SIGTERM has come."""
+
+    def __init__(self, child: Child, control: Control, terminated: list[int]) -> None:
+        self._child = child
+        self._control = control
+        self._terminated = terminated
+        self._worn: str | None = None
+        self._worn_at = 0.0
+        self._retiring = False
+
+    def run(self) -> None:
+        while not self._child.is_done:
+            why = self._obey(self._control.hear(_RETIRING_TICK_SECONDS if self._retiring else _TICK_SECONDS))
+            self._child.turn()
+            if self._child.met_suspects():
+                self._control.say(event="suspects")
+            self._report_wear()
+            if self._terminated:
+                why = "terminated"
+            why = why or self._child.why_retire() or self._waited_for_successor()
+            if why and not self._retiring:
+                self._retiring = True
+                log.info("child_retiring", why=why)
+                self._control.say(event="retiring", why=why)
+                self._child.retire()
+
+    def _obey(self, message: dict[str, Any] | None) -> str | None:
+        """Does as the supervisor says; returns why to retire, if so."""
+        match message:
+            case {"do": "drain"}:
+                return "drain"
+            case {"do": "cancel", "task": task, "claim": claim}:
+                self._child.cancel(UUID(task), UUID(claim))
+            case {"do": "abandon", "task": task, "claim": claim}:
+                self._child.abandon(UUID(task), UUID(claim))
+                return "abandoned"
+        return None
+
+    def _report_wear(self) -> None:
+        if self._worn != "max_memory" and (reason := self._child.why_worn()) not in {None, self._worn}:
+            self._worn, self._worn_at = reason, time.monotonic()
+            log.info("child_worn", why=self._worn)
+            self._control.say(event="worn", why=self._worn)
+
+    def _waited_for_successor(self) -> str | None:
+        if self._worn == "max_memory" and time.monotonic() - self._worn_at > _SUCCESSOR_SECONDS:
+            return self._worn
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

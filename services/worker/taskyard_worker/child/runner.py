@@ -1,0 +1,222 @@
+"""The runner: one claimed task, from its stored parameters to an outcome in the writer's hands.
+
+Dramatiq calls `Runner.run` in one of its threads with the slot of a claim. It raises nothing: Dramatiq would log the
+exception and acknowledge all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from taskyard.catalogue.secrets import SecretsUnreadable, revealed
+from taskyard.catalogue.types import TaskType
+from taskyard.domain.errors import SoftTimeLimitExceeded
+from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
+from taskyard.failpoints import failpoint
+from taskyard.lifecycle.claim import Claimed
+from taskyard.settings import Settings
+from taskyard.storage.interface import Storage
+
+from .. import outcomes
+from ..context import Sink, Submitter, TaskContext, trace_id_of
+from .capture import current
+from .claim_table import ClaimTable, Slot
+from .event_loop import EventLoop, LoopInterrupts
+from .interrupts import ShieldedStorage, ThreadInterrupts
+from .limits import Limits
+from .skills import Skills
+from .writer import End
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a `TaskContext` offers beside its words to the writer."""
+
+    settings: Settings
+    storage: Storage
+    submitter: Submitter
+    connect: Callable[[], AbstractContextManager[Connection]]
+
+
+class Records(Sink, Protocol):
+    """The child's writer."""
+
+    def end(self, end: End) -> None: ...
+
+
+class Runner:
+    """One a child; `run` is called from all of its threads."""
+
+    def __init__(self, skills: Skills, services: Services, table: ClaimTable, records: Records) -> None:
+        self._skills = skills
+        self._services = services
+        self._table = table
+        self._records = records
+        self._loop = EventLoop()
+
+    def run(self, slot: Slot) -> None:
+        """Runs the claim, unless it was given back while it waited for a thread."""
+        interrupts = self._loop.interrupts() if slot.is_async else ThreadInterrupts()
+        if not self._table.begin(slot, interrupts):
+            return
+        assert slot.work is not None
+        _log_start(slot.work)
+        failpoint("effect.before")
+        if isinstance(interrupts, LoopInterrupts):
+            self._loop.start(self._run_async(slot, slot.work, interrupts))
+            return
+        started = time.monotonic()
+        try:
+            outcome = self._outcome(slot.work, slot.limits, started, interrupts)
+        except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
+            outcome = self._failed(slot.work, slot.limits, e, str)
+        self._finished(slot, slot.work, outcome, started)
+
+    def _outcome(self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts) -> Outcome:
+        task_type = self._skills.catalogue[work.name]
+        prepared = self._prepare(work, task_type, started + limits.soft_seconds, interrupts)
+        if isinstance(prepared, Failed):
+            return prepared
+        params, context = prepared
+        with current(context):
+            try:
+                returned = interrupts.call(self._skills.functions[work.name], params, context)
+                return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
+            except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
+                return self._failed(work, limits, e, context.redact)
+
+    async def _run_async(self, slot: Slot, work: Claimed, interrupts: LoopInterrupts) -> None:
+        started = time.monotonic()
+        try:
+            outcome = await self._outcome_async(work, slot.limits, started, interrupts)
+        except BaseException as e:  # noqa: BLE001
+            outcome = self._failed(work, slot.limits, e, str)
+        self._finished(slot, work, outcome, started)
+
+    async def _outcome_async(
+        self, work: Claimed, limits: Limits, started: float, interrupts: LoopInterrupts
+    ) -> Outcome:
+        task_type = self._skills.catalogue[work.name]
+        prepared = self._prepare(work, task_type, started + limits.soft_seconds, interrupts)
+        if isinstance(prepared, Failed):
+            return prepared
+        params, context = prepared
+        with current(context):
+            try:
+                returned = await interrupts.call(self._skills.functions[work.name](params, context))
+                return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
+            except BaseException as e:  # noqa: BLE001 - CancelledError of its own, too
+                return self._failed(work, limits, e, context.redact)
+
+    def _prepare(
+        self,
+        work: Claimed,
+        task_type: TaskType[Any, Any],
+        soft_deadline: float,
+        interrupts: ThreadInterrupts | LoopInterrupts,
+    ) -> tuple[Any, TaskContext] | Failed:
+        try:
+            params = task_type.read(work.params, self._skills.cipher)
+        except (ValidationError, SecretsUnreadable) as e:
+            outcome = outcomes.unreadable(e)
+            assert isinstance(outcome, Failed)
+            return outcome
+        storage = self._services.storage
+        shield: AbstractContextManager[None] = nullcontext()
+        if isinstance(interrupts, ThreadInterrupts):
+            storage, shield = ShieldedStorage(storage, interrupts), interrupts.shield
+        context = TaskContext(
+            task_id=work.id,
+            claim=work.claim,
+            name=work.name,
+            attempt=work.attempt,
+            settings=self._services.settings,
+            storage=storage,
+            sink=self._records,
+            submitter=self._services.submitter,
+            connect=self._services.connect,
+            soft_deadline=soft_deadline,
+            tags=work.tags,
+            request_id=work.request_id,
+            traceparent=work.traceparent,
+            submitted_by=work.submitted_by,
+            allowed_queues=work.allowed_queues,
+            redact=outcomes.strike_out(list(revealed(params))),
+            interrupts=interrupts,
+            shield=shield,
+        )
+        return params, context
+
+    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+        policy = self._skills.catalogue[work.name].retry
+        error = outcomes.root_of(error)
+        budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
+        try:
+            if isinstance(error, SoftTimeLimitExceeded):
+                if limits.soft_expires:
+                    return outcomes.expired()
+                return outcomes.of_limit(error, limits.soft_seconds, policy, **budget, redact=redact)
+            return outcomes.of_error(error, policy, **budget, redact=redact)
+        except Exception:  # the error's own code fails
+            log.exception("outcome_undecided", task_id=str(work.id))
+            return outcomes.unspeakable(error)
+
+    def _finished(self, slot: Slot, work: Claimed, outcome: Outcome, started: float) -> None:
+        failpoint("effect.after")
+        ended = time.monotonic()
+        self._table.finished(slot, ended - started)
+        self._records.end(End(slot, outcome, ended - started, ended))
+        _log_outcome(work, outcome, ended - started)
+
+
+def _names(work: Claimed) -> dict[str, Any]:
+    """What every log line about a run carries; lines from within the run get the same from `capture.current`."""
+    return {
+        "task_id": str(work.id),
+        "task_name": work.name,
+        "attempt": work.attempt,
+        "request_id": work.request_id,
+        "trace_id": trace_id_of(work.traceparent),
+    }
+
+
+def _log_start(work: Claimed) -> None:
+    # There are thousands a second, so a line that the level drops is not even built.
+    if logging.getLogger(__name__).isEnabledFor(logging.INFO):
+        log.info("task_started", **_names(work))
+
+
+def _log_outcome(work: Claimed, outcome: Outcome, seconds: float) -> None:
+    """One line a run."""
+    say = log.info
+    extra: dict[str, Any] = {}
+    match outcome:
+        case Succeeded():
+            event = "task_succeeded"
+        case RetryIn(fault, delay):
+            event, extra = (
+                "task_retrying",
+                {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)},
+            )
+            say = log.warning
+        case Failed(fault):
+            event, extra = "task_failed", {"code": fault.code, "traceback": fault.traceback}
+            say = log.error
+        case Cancelled():
+            event = "task_cancelled"
+        case Released(cause):
+            event, extra = "task_released", {"cause": cause}
+    if say is log.info and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
+        return
+    say(event, **_names(work), seconds=round(seconds, 6), **extra)

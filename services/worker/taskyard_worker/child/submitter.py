@@ -1,0 +1,98 @@
+"""Children of running tasks: validated, committed with their outbox row, published by this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.types import Catalogue
+from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Change, State
+from taskyard.lifecycle.batch import Unstorable, check_storable
+from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.submit import NewTask, submit_children
+from taskyard.settings import Settings
+from taskyard.store import ledger
+
+if TYPE_CHECKING:
+    from ..context import Child, TaskContext
+
+# One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
+_PAGE = 1000
+
+
+class LedgerSubmitter:
+    def __init__(
+        self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Collection[str], *, life: timedelta
+    ) -> None:
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._cipher = cipher
+        self._queues = queues
+        self._life = life
+
+    def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
+        """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
+
+        Raises Fenced where the parent has lost its claim or was cancelled, TaskError where a queue is unknown or not
+        allowed to the submitter, pydantic.ValidationError where parameters don't fit, and LedgerUnavailable where
+        PostgreSQL is away.
+        """
+        tasks = [
+            new_task(parent, child, cipher=self._cipher, queues=self._queues, life=self._life) for child in children
+        ]
+        for start in range(0, len(tasks), _PAGE):
+            page = tasks[start : start + _PAGE]
+            write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+            done = ledger.run_transaction(self._engine, write)
+            changes = [Change(t.id, t.name, t.queue, t.state, 0) for t in done.tasks]
+            later = any(t.state is State.SCHEDULED for t in done.tasks)
+            self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, changes, wake_scheduler=later))
+        return [t.id for t in tasks]
+
+
+def known_queues(settings: Settings, catalogue: Catalogue) -> frozenset[str]:
+    """The queues that a child may be sent to: the configured ones, and those of the task types."""
+    return frozenset({*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
+
+
+def new_task(parent: TaskContext, child: Child, *, cipher: Cipher, queues: Collection[str], life: timedelta) -> NewTask:
+    """The child as it is stored. Raises what `LedgerSubmitter` raises."""
+    task_type = child.task_type
+    queue = task_type.queue if child.queue is None else child.queue
+    if child.queue is not None and queue not in queues:
+        raise explained("unknown_queue", retryable=False, queue=repr(queue))
+    if parent.allowed_queues is not None and queue not in parent.allowed_queues:
+        raise explained("queue_not_allowed", retryable=False, queue=repr(queue))
+    params = task_type.accept(child.params, cipher)
+    try:
+        check_storable(params)
+    except Unstorable as e:
+        raise TaskError("params_invalid", str(e), retryable=False) from e
+    delay = (child.delay or timedelta(0)).total_seconds()
+    return NewTask(
+        id=new_id(),
+        name=task_type.name,
+        queue=queue,
+        params=params,
+        version=task_type.version,
+        max_attempts=task_type.retry.max_attempts,
+        soft_timeout_seconds=task_type.soft_limit.total_seconds(),
+        hard_timeout_seconds=task_type.hard_limit.total_seconds(),
+        delay_seconds=delay or None,
+        life_seconds=life.total_seconds(),
+        tags=list(child.tags),
+        request_id=parent.request_id,
+        traceparent=parent.traceparent,
+        submitted_by=parent.submitted_by,
+        allowed_queues=parent.allowed_queues,
+        parent_id=parent.task_id,
+    )

@@ -1,0 +1,95 @@
+"""Memory, as the kernel accounts for it: how much a process has, and whether the kernel killed one for want of it.
+
+Both the supervisor and its children ask.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+# Of a process in a container, whose own group is the root of what it sees, and of one outside (v2, then v1).
+_V2 = "memory.events"
+_V1 = "memory.oom_control"
+_RECENT_SECONDS = 2.0
+# From -1,000 to 1,000. A process may always raise its own.
+_CHILD_SCORE = "500"
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process; 0 where it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read every second
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def prefer_this_process(file: Path = Path("/proc/self/oom_score_adj")) -> None:
+    """Has the kernel end this child rather than its supervisor where memory runs out: the supervisor would take all
+    its children along, and could not record what happened."""
+    with suppress(OSError):
+        file.write_text(_CHILD_SCORE)
+
+
+class OomKills:
+    """The kernel's count of out-of-memory kills in this control group, watched for growth."""
+
+    def __init__(
+        self,
+        root: Path = Path("/sys/fs/cgroup"),
+        membership: Path = Path("/proc/self/cgroup"),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._files = [f for f in _candidates(root, membership) if _count(f) is not None]
+        self._before = self._seen = self._read()
+        self._look_at = 0.0
+
+    def look(self) -> None:
+        """Moves the window on, so that an old kill is not taken for the cause of a death now."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + _RECENT_SECONDS
+            self._before, self._seen = self._seen, self._read()
+
+    def happened_lately(self) -> bool:
+        """Whether the kernel killed something in this group within the last seconds; it tells of each kill once. False
+        wherever the kernel keeps no such count."""
+        before, self._before = self._before, self._read()
+        self._seen = self._before
+        return self._seen > before
+
+    def _read(self) -> int:
+        return max((_count(f) or 0 for f in self._files), default=0)
+
+
+def _candidates(root: Path, membership: Path) -> list[Path]:
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    found = [root / _V2, root / "memory" / _V1]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            found.insert(0, root / path.lstrip("/") / _V2)
+        elif "memory" in controllers.split(","):
+            found.insert(0, root / "memory" / path.lstrip("/") / _V1)
+    return found
+
+
+def _count(file: Path) -> int | None:
+    """The line `oom_kill N`."""
+    try:
+        for line in file.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,125 @@
+"""The consumer of a child in quarantine: it claims one suspect at a time, from the ledger and not from Redis.
+
+See the package for the whole story.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import structlog
+from dramatiq import MessageProxy
+
+from taskyard.backoff import Backoff
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle.claim import Claimed
+
+from ..child.broker import message_of
+from ..child.claim_table import ClaimTable
+
+log = structlog.stdlib.get_logger(__name__)
+
+_IDLE_SECONDS = 2.0
+_LOOK_SECONDS = 0.25
+
+
+class SuspectSource(Protocol):
+    """The ledger's side: `child.claims.LedgerClaims`. All methods but `announce` raise LedgerUnavailable."""
+
+    def suspects(self) -> Sequence[UUID]: ...
+
+    def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]: ...
+
+    def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None: ...
+
+    def announce(self, won: Sequence[Claimed]) -> None: ...
+
+
+class SuspectConsumer:
+    """Stands in for `child.consumer.TaskConsumer`."""
+
+    def __init__(self, table: ClaimTable, source: SuspectSource) -> None:
+        self._table = table
+        self._source = source
+        self._draining = threading.Event()
+        self._drained = threading.Event()
+        self._backoff = Backoff(0.1, 2.0)
+        self._busy_at = time.monotonic()
+        self.polled = self.fetched = time.monotonic()
+
+    def next_message(self) -> MessageProxy | None:
+        """The next suspect, once the child holds no other task; None after a while without one. Raises nothing."""
+        self.polled = time.monotonic()
+        if self._draining.is_set():
+            self._drained.set()
+            time.sleep(0.2)
+            return None
+        if self._table.busy:
+            self._busy_at = time.monotonic()
+            self._draining.wait(_LOOK_SECONDS / 5)
+            return None
+        try:
+            message = self._take()
+        except LedgerUnavailable as e:
+            self._rest("ledger_unavailable", e)
+        except Exception as e:
+            log.exception("quarantine_failed")
+            self._rest("quarantine_failed", e)
+        else:
+            self._backoff.reset()
+            if message is None:
+                self._draining.wait(_LOOK_SECONDS)
+            return message
+        return None
+
+    def _take(self) -> MessageProxy | None:
+        for task_id in self._source.suspects():
+            claim = uuid4()
+            slots = self._table.enter([task_id], claim)
+            won: list[Claimed] = []
+            try:
+                won = self._source.claim([task_id], claim)
+            except LedgerUnavailable:
+                raise
+            except Exception as e:
+                log.exception("claim_unreadable", task_id=str(task_id))
+                self._source.fail_unreadable(task_id, claim, e)  # the others must not wait behind it
+            finally:
+                # A claim whose answer got lost is released by the heartbeat, because no child holds it.
+                kept = self._table.settle(slots, won)
+            if kept:
+                self._busy_at = time.monotonic()
+                self._source.announce(won)
+                return message_of(kept[0])
+        return None
+
+    def _rest(self, event: str, error: Exception) -> None:
+        self._busy_at = time.monotonic()
+        log.warning(event, what="quarantine", error=str(error))
+        self._draining.wait(self._backoff.next())
+
+    # For the main thread
+
+    def drain(self) -> None:
+        """Takes no more."""
+        self._draining.set()
+
+    @property
+    def is_drained(self) -> bool:
+        return self._drained.is_set()
+
+    def met_suspects(self) -> bool:
+        """It runs them itself."""
+        return False
+
+    def why_retire(self) -> str | None:
+        """After an interrupt in a thread, or once no suspect has waited for a while."""
+        if self._table.interrupted_thread:
+            return "interrupted"
+        if not self._table.busy and time.monotonic() - self._busy_at > _IDLE_SECONDS:
+            return "no_suspects"
+        return None

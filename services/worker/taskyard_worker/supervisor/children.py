@@ -1,0 +1,82 @@
+"""The living children. The main thread adds and removes them; the recorder and the listener read their slot tables."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator
+from uuid import UUID
+
+from taskyard.lifecycle.assertion import Assertion
+from taskyard.lifecycle.workers import Beat
+
+from ..memory import resident_bytes
+from ..slots import Phase
+from .handle import Handle
+
+
+class Children:
+    """Iterated over and changed by the main thread only; the other methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._by_pid: dict[int, Handle] = {}
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Handle]:
+        """Over a copy: children may end meanwhile."""
+        return iter(list(self._by_pid.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def add(self, child: Handle) -> None:
+        with self._lock:
+            self._by_pid[child.pid] = child
+
+    def remove(self, child: Handle) -> None:
+        """Before its slot table is closed: other threads read it under the lock."""
+        with self._lock:
+            del self._by_pid[child.pid]
+
+    def free_index(self) -> int:
+        """The lowest index that no child has."""
+        used = {child.index for child in self}
+        return next(i for i in range(len(used) + 1) if i not in used)
+
+    def beat(self, worker_id: UUID, state: str) -> Beat:
+        """The content of a heartbeat."""
+        with self._lock:
+            living = list(self)
+            running = {c.pid: [e.task_id for e in c.table.entries() if e.phase is Phase.BEGUN] for c in living}
+            runs = {c.pid: c.table.header().runs for c in living}
+        memory = {child.pid: resident_bytes(child.pid) for child in living}
+        return Beat(
+            worker_id=worker_id,
+            state=state,
+            memory_bytes=resident_bytes(os.getpid()) + sum(memory.values()),
+            children=[
+                {
+                    "index": child.index,
+                    "pid": child.pid,
+                    "state": child.state,
+                    "memory_bytes": memory[child.pid],
+                    "runs": runs[child.pid],
+                    "running": [str(i) for i in running[child.pid]],
+                }
+                for child in living
+            ],
+            begun=[i for child in living for i in running[child.pid]],
+        )
+
+    def claims(self, worker: str) -> list[Assertion]:
+        """Every claim that a child holds, in the name of this worker; `attempt` is 0 until the claim is won."""
+        with self._lock:
+            return [
+                Assertion(entry.task_id, entry.claim, entry.attempt, f"{worker}:{child.index}")
+                for child in self
+                for entry in child.table.entries()
+            ]
+
+    def hold_any(self, task_ids: Collection[str]) -> bool:
+        """Whether a child has one of these tasks."""
+        return not {str(claim.task_id) for claim in self.claims("")}.isdisjoint(task_ids)

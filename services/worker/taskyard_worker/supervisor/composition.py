@@ -1,0 +1,148 @@
+"""The composition root of the supervisor process."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from taskyard import failpoints
+from taskyard.backoff import spread
+from taskyard.broker.connect import make_redis
+from taskyard.broker.names import Names
+from taskyard.broker.publisher import make_publisher
+from taskyard.catalogue import types as catalogue_types
+from taskyard.catalogue.types import Catalogue
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.settings import Settings
+from taskyard.store import ledger
+from taskyard.store.sqlstates import Meaning, meaning
+from taskyard.telemetry.heartbeat import Heartbeat
+from taskyard.telemetry.logging import set_up_logging
+
+from ..child.fetcher import requeue_fetched
+from ..metrics import SupervisorMetrics
+from .autoscale import Autoscale
+from .children import Children
+from .ends import AttemptEnds
+from .enforcer import Enforcer
+from .heartbeat import LedgerHeartbeat
+from .listener import Listener
+from .pool import ChildPool
+from .recorder import Recorder
+from .registration import Registration
+from .requests import Requests
+from .spawner import Spawner
+from .supervisor import Supervisor
+
+log = structlog.stdlib.get_logger(__name__)
+
+# The threads that use PostgreSQL, with one connection each. (The main thread registers before these start.)
+LEDGER_THREADS = ("recorder", "dispatcher")
+_REGISTER_SECONDS = 1.0
+_STOP_SECONDS = 10.0
+
+
+class Misconfigured(Exception):
+    """The worker cannot start with these settings; the message is one line for people."""
+
+
+def serve(settings: Settings, overrides: dict[str, Any]) -> int:
+    """Runs the worker in this process until a signal ends it; returns the exit code.
+
+    Raises Misconfigured and MetricsPortTaken.
+    """
+    set_up_logging("worker", level=settings.log_level, style=settings.log_format)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
+    catalogue = _load_catalogue(settings)
+    queues = settings.worker_queues or settings.queues
+    redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
+    with ExitStack() as closing:
+        engine = ledger.make_engine(
+            settings.database_url.get_secret_value(),
+            pool_size=len(LEDGER_THREADS),
+            statement_timeout=timedelta(seconds=10),
+            application_name="taskyard-worker supervisor",
+        )
+        closing.callback(engine.dispose)
+        metrics = SupervisorMetrics.start(settings, catalogue, queues)
+        closing.callback(metrics.stop)
+        metrics.metrics.watch_pool(engine)
+        health = Heartbeat("worker", settings.health_file)
+        closing.callback(health.remove)
+        dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
+        requests = Requests()
+        children = Children()
+        registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
+        ends = AttemptEnds(engine, dispatcher, metrics, crash_limit=settings.crash_limit)
+        recorder = Recorder(
+            registration,
+            LedgerHeartbeat(engine, registration, children, requests, ends, metrics),
+            ends,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            requeue_fetched=partial(requeue_fetched, make_redis(redis_url), names, queues),
+            database=metrics.metrics.dependency("database"),
+        )
+        processes = settings.worker_processes
+        pool = ChildPool(
+            Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads),
+            children,
+            Spawner(
+                registration, threads=settings.worker_threads, overrides=overrides, environment=metrics.environment
+            ),
+        )
+        supervisor = Supervisor(
+            registration,
+            requests,
+            children,
+            recorder,
+            Enforcer(catalogue, grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
+            pool,
+            drain_seconds=settings.drain_seconds,
+            on_exit=metrics.child_ended,
+            on_turn=health.beat,
+        )
+        listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look)
+        requests.handle_signals()
+        if not _register(registration, requests, health):
+            return 0
+        for part in (dispatcher, recorder, listener):
+            part.start()
+        log.info("worker_started", worker=registration.name, queues=list(queues), processes=str(processes))
+        try:
+            return supervisor.run()
+        finally:
+            listener.stop()
+            recorder.stop(_STOP_SECONDS)
+            dispatcher.stop()
+            log.info("worker_stopped", worker=registration.name)
+
+
+def _load_catalogue(settings: Settings) -> Catalogue:
+    try:
+        return catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
+    except Exception as e:  # a task module may raise anything at its import
+        raise Misconfigured(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {' '.join(str(e).split())}") from e
+
+
+def _register(registration: Registration, requests: Requests, health: Heartbeat) -> bool:
+    """Waits for PostgreSQL and its tables; False where a signal came first."""
+    while not requests.is_stopping:
+        health.beat(True, "it waits for PostgreSQL")
+        try:
+            registration.register()
+            return True
+        except LedgerUnavailable as e:
+            log.warning("ledger_unavailable", what="register", error=str(e))
+        except DBAPIError as e:
+            if meaning(e) is not Meaning.NOT_MIGRATED:
+                raise
+            log.warning("ledger_not_migrated")
+        time.sleep(spread(_REGISTER_SECONDS))
+    return False

@@ -1,0 +1,199 @@
+"""The handle: a child process as its supervisor knows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import structlog
+
+from ..control import HELD_SIGNALS, Plan
+from ..slots import Phase, SlotTable, table_size
+from .forced_end import ForcedEnd
+from .requests import Key
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Longer than any wait of a healthy writer or consumer: a statement, a connection, a lock.
+STUCK_SECONDS = 90.0
+# A process that was stopped and goes on needs a moment to catch up.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`.
+
+    The supervisor's parts keep the state of the child here:
+
+    - `worn`: why another child should replace it. It works on until that one is ready.
+    - `retiring`: it takes no more tasks.
+    - `why_killed`: why the supervisor killed it, if so; its tasks are not to blame for its death then.
+    - `is_enforced`: it was killed to enforce a limit; `forced_ends` are recorded once it has ended.
+    - `kill_at`: an attempt in it was fenced and may run on; it is killed at this time at the latest.
+    """
+
+    index: int
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    table: SlotTable
+    started: float
+    fetcher_id: str
+    quarantine: bool = False
+    ready: bool = False
+    worn: str | None = None
+    retiring: bool = False
+    why_killed: str | None = None
+    is_silent: bool = False
+    is_enforced: bool = False
+    kill_at: float | None = None
+    forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
+    _heard: bytes = field(default=b"", repr=False)
+    _stuck_at: float | None = None
+
+    @classmethod
+    def spawn(cls, plan: Plan, *, environment: Mapping[str, str]) -> Handle:
+        """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that started a
+        process ends. Raises OSError."""
+        table = SlotTable.create(table_size(plan.threads))
+        ours, theirs = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "taskyard_worker.child.process",
+                    str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
+                ],
+                pass_fds=(theirs.fileno(), table.fd),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # together with the programs that its tasks start: see `reap`
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            table.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+            table.hand_down()
+        ours.setblocking(False)
+        child = cls(plan.index, process, ours, table, time.monotonic(), plan.fetcher_id, plan.quarantine)
+        child.say(asdict(plan))
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def say(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):  # it is dying, and its exit will be seen
+            self.line.sendall(json.dumps(message).encode() + b"\n")
+
+    def retire(self) -> None:
+        """Tells it to take no more, to finish what it has, and to end."""
+        self.retiring = True
+        self.say({"do": "drain"})
+
+    def hear(self) -> list[dict[str, Any]]:
+        """What it has said since the last call; `is_silent` once its end of the line is closed."""
+        while not self.is_silent:
+            try:
+                data = self.line.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            self.is_silent = not data
+            self._heard += data
+        *lines, self._heard = self._heard.split(b"\n")
+        heard = []
+        for line in lines:
+            try:
+                heard.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                log.warning("child_unintelligible", child=self.index)
+        return heard
+
+    @property
+    def state(self) -> str:
+        """In a word, for people."""
+        if self.retiring:
+            return "retiring"
+        return "quarantine" if self.quarantine else "running" if self.ready else "starting"
+
+    def why_replaced(self, code: int) -> str:
+        """The cause of its end as metrics name it."""
+        if self.is_enforced:
+            return "limit"
+        return "retired" if code == 0 else "signal" if code < 0 else "exit"
+
+    def kill(self, why: str) -> None:
+        # Not `Popen.kill`: it would notice an exit that has happened, and leave nothing for `reap`.
+        self.why_killed = self.why_killed or why
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> tuple[int, resource.struct_rusage] | None:
+        """Its exit code (negative: a signal) and what it used, once it has ended; answers once.
+
+        The programs that its tasks started end with it: one that a task waited for would run on beside the next
+        attempt.
+        """
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        if not pid:
+            return None
+        with suppress(ProcessLookupError, PermissionError):
+            # The kernel does not reuse the number of a group that has members.
+            os.killpg(pid, signal.SIGKILL)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self.process.returncode, usage
+
+    def is_deaf(self, seconds: float) -> bool:
+        """Whether its main thread has not turned for so long: it hears nothing, and no exception arrives in it."""
+        return self.ready and time.monotonic() - self.table.header().tick > seconds
+
+    def stuck(self) -> str | None:
+        """Which of its loops has stopped, if one has.
+
+        A main thread that does not turn may wait for C code that holds the GIL; the limits of that task end it. Where
+        no task has begun, nothing else would end the child.
+        """
+        loop, now = self._stopped_loop(), time.monotonic()
+        if loop is None:
+            self._stuck_at = None
+            return None
+        self._stuck_at = self._stuck_at or now
+        return f"its {loop} had stopped" if now - self._stuck_at > _GRACE_SECONDS else None
+
+    def _stopped_loop(self) -> str | None:
+        header = self.table.header()
+        if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
+            return "writer" if header.wrote < header.polled else "consumer"
+        if self.is_deaf(STUCK_SECONDS) and not any(e.phase is Phase.BEGUN for e in self.table.entries()):
+            return "main thread"
+        return None
+
+    def close(self) -> None:
+        self.line.close()
+        self.table.close()
+
+
+def cause_of(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"killed by signal {-code}"

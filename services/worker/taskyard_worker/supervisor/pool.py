@@ -1,0 +1,113 @@
+"""The child pool: which children there should be. It starts those that are missing and retires those that are too many,
+worn, or interrupted. What runs in a retiring child is finished first.
+
+Ordinary children and children in quarantine are counted apart.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import structlog
+
+from .. import quarantine
+from ..slots import Phase
+from .autoscale import Autoscale
+from .children import Children
+from .handle import Handle
+from .restarts import Restarts
+
+log = structlog.stdlib.get_logger(__name__)
+
+_SHORT_LIFE_SECONDS = 10.0
+
+
+class Spawns(Protocol):
+    def spawn(self, index: int, *, quarantined: bool) -> Handle: ...
+
+
+class ChildPool:
+    """Belongs to the supervisor's main thread."""
+
+    def __init__(self, scale: Autoscale, children: Children, spawner: Spawns) -> None:
+        self._scale = scale
+        self._children = children
+        self._spawner = spawner
+        self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
+
+    def turn(self, suspects: int) -> None:
+        """`suspects` is the number of tasks that wait to run alone."""
+        self._rescale()
+        self._retire_interrupted()
+        self._fill(suspects)
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until a child may start that may not start now; None where none waits."""
+        return min((r.pause for r in self._restarts.values() if r.pause > 0), default=None)
+
+    def is_ready(self, child: Handle) -> None:
+        """The child takes tasks now: it replaces a worn one."""
+        child.ready = True
+        for other in self._children:
+            if other.worn and not other.retiring and other.quarantine == child.quarantine:
+                other.retire()
+                return
+
+    def died(self, child: Handle, *, had_begun: bool) -> None:
+        """A child died; `had_begun` says whether a task had begun in it. Those that die young are followed more
+        slowly."""
+        if quarantine.is_expected_death(in_quarantine=child.quarantine, had_begun=had_begun):
+            return
+        if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
+            # A task most likely killed the first ones that were ready; the other tasks should not wait for that.
+            self._restarts[child.quarantine].slow_down(free=3 if child.ready else 0)
+
+    def _fill(self, suspects: int) -> None:
+        serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]
+        missing = min(self._scale.wanted - serving.count(False), self._room)
+        alone = quarantine.children_wanted(suspects, maximum=self._scale.maximum) - serving.count(True)
+        for quarantined in [False] * missing + [True] * alone:
+            if self._restarts[quarantined].pause > 0:
+                continue
+            try:
+                self._start(quarantined)
+            except OSError as e:
+                log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
+                self._restarts[quarantined].slow_down()
+
+    def _start(self, quarantined: bool) -> None:
+        child = self._spawner.spawn(self._children.free_index(), quarantined=quarantined)
+        self._children.add(child)
+        log.info("child_started", child=child.index, pid=child.pid, quarantine=quarantined)
+
+    def _rescale(self) -> None:
+        if self._scale.is_fixed:
+            return
+        serving = [c for c in self._children if c.ready and not (c.quarantine or c.retiring)]
+        held = {c.pid: sum(e.phase is not Phase.FINISHED for e in c.table.entries()) for c in serving}
+        fresh = [held[c.pid] for c in serving if not c.worn]
+        before = self._scale.wanted
+        self._scale.look(fresh)
+        wanted = self._scale.wanted
+        if wanted != before:
+            log.info("worker_rescaled", processes=wanted, before=before)
+        if len(fresh) >= wanted:
+            idlest = sorted(serving, key=lambda c: (not c.worn, held[c.pid]))
+            for child in idlest[: len(serving) - wanted]:
+                child.retire()
+
+    def _retire_interrupted(self) -> None:
+        """At once, unlike other worn children, where another child may start in their place."""
+        if self._restarts[False].pause > 0:
+            return
+        worn = [c for c in self._children if c.worn == "interrupted" and not (c.retiring or c.quarantine)]
+        for child in worn[: max(0, self._room)]:
+            child.retire()
+
+    @property
+    def _room(self) -> int:
+        """How many ordinary children may start. Retiring children count, because their tasks may take long and each
+        cancellation makes one of them; those that will be killed soon do not."""
+        return 2 * self._scale.maximum - sum(not c.quarantine and c.kill_at is None for c in self._children)

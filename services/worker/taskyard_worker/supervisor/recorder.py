@@ -1,0 +1,182 @@
+"""The recorder: the supervisor's thread for the ledger. The main thread hands jobs to it and never waits for a server.
+
+It beats, and between the beats it does its jobs in order: it records what died with a child or was ended by force, has
+fetched messages put back, and registers the worker anew. A job that fails is tried again, after a pause and behind the
+others: what fails it may not concern them.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+
+import structlog
+
+from taskyard.backoff import Backoff, spread
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard.telemetry.metrics import Dependency
+
+from .ends import AttemptEnds
+from .forced_end import ForcedEnd
+from .heartbeat import LedgerHeartbeat
+from .registration import Registration
+from .requests import Key
+
+log = structlog.stdlib.get_logger(__name__)
+
+Job = Callable[[], None]
+
+_SIGN_OFF_PAUSE_SECONDS = 0.5
+
+
+class Recorder:
+    """`requeue_fetched` puts back what a dead child had fetched from Redis under an id."""
+
+    def __init__(
+        self,
+        registration: Registration,
+        heartbeat: LedgerHeartbeat,
+        ends: AttemptEnds,
+        *,
+        heartbeat_seconds: float,
+        requeue_fetched: Callable[[str], None],
+        database: Dependency | None = None,
+    ) -> None:
+        self._registration = registration
+        self._heartbeat = heartbeat
+        self._ends = ends
+        self._heartbeat_seconds = heartbeat_seconds
+        self._requeue_fetched = requeue_fetched
+        self._database = database
+        self._given: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()
+        self._being_recorded: set[Key] = set()
+        self._looking = threading.Event()
+        self._backoff = Backoff(0.1, 2.0)
+        self._again_at = self._beat_at = 0.0
+        self._stop_by = math.inf
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    # From the main thread
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def renew(self) -> None:
+        """Registers another identity, as soon as the ledger answers."""
+        self._registration.renew()
+        self._given.put(self._registration.register)
+
+    def lost(self, cause: str, items: list[Lost]) -> None:
+        """Records what died with a child."""
+        self._being_recorded.update((item.task_id, item.claim) for item in items)
+        self._given.put(partial(self._lose, cause, items))
+
+    def forced(self, end: ForcedEnd) -> None:
+        """Records an attempt that was ended by force."""
+        self._being_recorded.add((end.task_id, end.claim))
+        self._given.put(partial(self._force, end, time.monotonic()))
+
+    def requeue_fetched(self, fetcher_id: str) -> None:
+        """Has what a dead child had fetched from Redis and not claimed put back."""
+        self._given.put(partial(self._requeue_fetched, fetcher_id))
+
+    def look(self) -> None:
+        """Compares with the ledger before the next beat: something there may concern this worker."""
+        if not self._looking.is_set():
+            self._looking.set()
+            self._given.put(self._look)
+
+    def stop(self, timeout: float) -> None:
+        """Records what is left, gives back what the ledger still holds for this worker, and signs off; gives up on
+        that after `timeout` seconds."""
+        self._stop_by = time.monotonic() + timeout
+        self._given.put(None)
+        self._thread.join(timeout)
+
+    # The thread
+
+    def _run(self) -> None:
+        while self._wait_for_jobs():
+            # A job that cannot be done yet must not delay a beat.
+            if self._jobs and time.monotonic() >= self._again_at:
+                pause = 0.0 if self._attempt(self._do_next) else self._backoff.next()
+                self._again_at = time.monotonic() + pause
+                if not pause:
+                    self._backoff.reset()
+            if time.monotonic() >= self._beat_at:
+                self._beat_at = time.monotonic() + spread(self._heartbeat_seconds, floor=0.9)
+                if self._registration.is_registered:
+                    self._attempt(lambda: self._heartbeat.beat(self._being_recorded.copy()))
+        while not self._attempt(self._sign_off):
+            if time.monotonic() > self._stop_by - 1.0:
+                log.warning("sign_off_failed: the scheduler will rescue what is left")
+                return
+            time.sleep(_SIGN_OFF_PAUSE_SECONDS)
+
+    def _wait_for_jobs(self) -> bool:
+        """Until a job comes, or something is due; False once the thread is to stop."""
+        due_at = min(self._beat_at, self._again_at) if self._jobs else self._beat_at
+        try:
+            job = self._given.get(timeout=max(0.0, due_at - time.monotonic()))
+        except queue.Empty:
+            return True
+        if job is not None:
+            self._jobs.append(job)
+        return job is not None
+
+    def _attempt(self, step: Job) -> bool:
+        try:
+            with self._database.watched(LedgerUnavailable) if self._database is not None else nullcontext():
+                step()
+        except LedgerUnavailable as e:
+            log.warning("ledger_unavailable", what="recorder", error=str(e))
+            return False
+        except Exception:
+            log.exception("recorder_step_failed")
+            return False
+        return True
+
+    def _do_next(self) -> None:
+        job = self._jobs.popleft()
+        try:
+            job()
+        except LedgerUnavailable:
+            self._jobs.append(job)
+            raise
+        except Exception:
+            self._jobs.append(job)
+            # It may fail for good. The beats must not wait for its record: they release the claims instead.
+            self._being_recorded.clear()
+            raise
+
+    def _look(self) -> None:
+        self._looking.clear()
+        if self._registration.is_registered:
+            self._heartbeat.compare()
+
+    def _lose(self, cause: str, items: list[Lost]) -> None:
+        self._ends.lose(cause, items)
+        self._being_recorded.difference_update((item.task_id, item.claim) for item in items)
+        if any(item.guilt is Guilt.SUSPECT for item in items):
+            self.look()
+
+    def _force(self, end: ForcedEnd, since: float) -> None:
+        self._ends.force(end, since)
+        self._being_recorded.discard((end.task_id, end.claim))
+
+    def _sign_off(self) -> None:
+        while not self._given.empty():
+            job = self._given.get()
+            if job is not None:
+                self._jobs.append(job)
+        while self._jobs:
+            self._do_next()
+        self._heartbeat.sign_off()

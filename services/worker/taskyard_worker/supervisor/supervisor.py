@@ -1,0 +1,190 @@
+"""The supervisor's main thread: it starts children, enforces limits, and sees at once when a child ends.
+
+The lost attempts of a dead child are recorded with their cause, and another child is started. On SIGTERM or SIGINT the
+worker drains: children take no more, finish, record and exit. A child that has not finished within the drain time is
+killed; its tasks are given back only after its exit, so that two runs never overlap.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+
+import structlog
+
+from ..control import EXIT_MISCONFIGURED
+from ..memory import OomKills
+from ..quarantine.judgement import Death, judge
+from ..slots import Phase
+from .children import Children
+from .enforcer import Enforcer
+from .handle import Handle, cause_of
+from .liveness import Liveness
+from .pool import ChildPool
+from .recorder import Recorder
+from .registration import Registration
+from .requests import Requests
+
+log = structlog.stdlib.get_logger(__name__)
+
+_TURN_SECONDS = 0.25  # a limit may be enforced so much too late
+_GIVEN_UP = "the ledger had given this worker up"
+
+
+class Supervisor:
+    """`on_exit` is called for each child that ended: its index, its pid, and why another replaces it (None where none
+    does). `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
+
+    def __init__(
+        self,
+        registration: Registration,
+        requests: Requests,
+        children: Children,
+        recorder: Recorder,
+        enforcer: Enforcer,
+        pool: ChildPool,
+        *,
+        drain_seconds: float,
+        on_exit: Callable[[int, int, str | None], None],
+        on_turn: Callable[[bool, str | None], None],
+    ) -> None:
+        self._registration = registration
+        self._requests = requests
+        self._children = children
+        self._recorder = recorder
+        self._enforcer = enforcer
+        self._pool = pool
+        self._drain_seconds = drain_seconds
+        self._on_exit = on_exit
+        self._on_turn = on_turn
+        self._oom = OomKills()
+        self._liveness = Liveness()
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Until a signal ends it; returns the exit code."""
+        while not self._requests.is_stopping:
+            if self._registration.is_registered:  # children of an unregistered worker win no claim
+                self._pool.turn(self._requests.suspects)
+            self._turn()
+            if self._requests.take_given_up():
+                self._kill_all(_GIVEN_UP)
+                self._recorder.renew()
+        self._drain()
+        return self._exit_code
+
+    def _turn(self, seconds: float = _TURN_SECONDS) -> None:
+        """Waits for something to happen and deals with it."""
+        if (pause := self._pool.pause) is not None:
+            seconds = min(seconds, pause)
+        lines = {child.line: child for child in self._children if not child.is_silent}
+        for readable in wait([self._requests.wake_up, *lines], seconds):
+            if readable in lines:
+                self._hear(lines[readable])
+        self._requests.clear_wake_up()
+        self._enforcer.cancel(self._requests.take_cancellations(), self._children)
+        self._enforcer.turn(self._children)
+        for child in self._children:
+            if why := child.stuck():
+                log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
+                child.kill(why)
+            self._reap(child)
+        alive = self._liveness.look(
+            self._children,
+            is_registered=self._registration.is_registered,
+            is_stopping=self._requests.is_stopping,
+        )
+        self._on_turn(alive, self._liveness.unready)
+        self._oom.look()
+
+    def _hear(self, child: Handle) -> None:
+        for message in child.hear():
+            match message.get("event"):
+                case "ready":
+                    self._pool.is_ready(child)
+                case "worn":
+                    child.worn = str(message.get("why"))
+                case "retiring":
+                    child.retiring = True
+                case "suspects":
+                    self._recorder.look()
+                case "misconfigured":
+                    self._misconfigured(child, str(message.get("message")))
+
+    def _misconfigured(self, child: Handle, message: str) -> None:
+        """Every other child would find the same: the worker stops, and says why once."""
+        child.retiring = True
+        if self._exit_code:
+            return
+        self._exit_code = EXIT_MISCONFIGURED
+        log.critical("worker_misconfigured", message=message)
+        if not self._requests.is_stopping:
+            self._requests.stop()
+
+    def _reap(self, child: Handle) -> None:
+        ended = child.reap()
+        if ended is None:
+            return
+        code, usage = ended
+        self._hear(child)  # its last words say whether it meant to go
+        held = self._enforcer.child_ended(child, child.table.entries())
+        death = Death(
+            cause=self._cause(child, code),
+            peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            was_killed_by_us=child.why_killed is not None,
+            ran_fenced_attempt=child.kill_at is not None,
+        )
+        if lost := judge(held, death):
+            self._recorder.lost(death.cause, lost)
+        self._recorder.requeue_fetched(child.fetcher_id)
+        # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
+        self._children.remove(child)
+        child.close()
+        self._on_exit(child.index, child.pid, self._why_replaced(child, code))
+        if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
+            log.info("child_ended", child=child.index, pid=child.pid)
+            return
+        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
+        log.error(
+            "child_died",
+            child=child.index,
+            pid=child.pid,
+            cause=death.cause,
+            peak_memory_bytes=death.peak_memory_bytes,
+            running=begun,
+        )
+        self._pool.died(child, had_begun=bool(begun))
+
+    def _cause(self, child: Handle, code: int) -> str:
+        cause = child.why_killed or cause_of(code)
+        if code == -signal.SIGKILL and child.why_killed is None and self._oom.happened_lately():
+            return f"{cause}: out of memory"
+        return cause
+
+    def _why_replaced(self, child: Handle, code: int) -> str | None:
+        # A child in quarantine exits with 0 when no suspect is left, and none follows it.
+        closed = child.quarantine and code == 0
+        return None if self._requests.is_stopping or closed else child.why_replaced(code)
+
+    def _drain(self) -> None:
+        signals = self._requests.stop_signals
+        log.info("worker_draining", children=len(self._children), seconds=self._drain_seconds)
+        deadline = time.monotonic() + self._drain_seconds
+        for child in self._children:
+            child.say({"do": "drain"})
+        while self._children and time.monotonic() < deadline and self._requests.stop_signals == signals:
+            self._turn(min(_TURN_SECONDS, max(0.01, deadline - time.monotonic())))
+            if self._requests.take_given_up():
+                self._kill_all(_GIVEN_UP)
+        if self._children:
+            log.warning("drain_time_over", children=len(self._children))
+            self._kill_all("the worker stopped before it was finished")
+
+    def _kill_all(self, why: str) -> None:
+        for child in self._children:
+            child.kill(why)
+        while self._children:
+            self._turn(0.2)

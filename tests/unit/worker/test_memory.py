@@ -1,0 +1,67 @@
+"""A child that the kernel killed for want of memory is told apart, where the kernel counts that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from taskyard_worker.memory import OomKills, prefer_this_process
+
+
+def group(root: Path, path: str, kills: int) -> Path:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"low 0\nhigh 0\nmax 12\noom 3\noom_kill {kills}\noom_group_kill 0\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("membership", "file"),
+    [
+        ("0::/\n", "memory.events"),
+        ("0::/system.slice/worker.service\n", "system.slice/worker.service/memory.events"),
+        ("12:memory:/docker/abc\n3:cpu:/docker/abc\n0::/x\n", "memory/docker/abc/memory.oom_control"),
+        ("12:memory:/docker/abc\n", "memory/memory.oom_control"),
+    ],
+)
+def test_each_kill_that_the_kernel_counts_is_told_once(tmp_path: Path, membership: str, file: str) -> None:
+    told = group(tmp_path / "cgroup", file, 4)
+    own = tmp_path / "self"
+    own.write_text(membership)
+    kills = OomKills(tmp_path / "cgroup", own)
+    assert not kills.happened_lately(), "what happened before is not about us"
+    told.write_text(told.read_text().replace("oom_kill 4", "oom_kill 5"))
+    assert kills.happened_lately()
+    assert not kills.happened_lately()
+
+
+def test_where_the_kernel_keeps_no_count_there_is_no_kill(tmp_path: Path) -> None:
+    assert not OomKills(tmp_path, tmp_path / "nothing").happened_lately()
+    (tmp_path / "self").write_text("0::/\n")
+    (tmp_path / "memory.events").write_text("nonsense\noom_kill many\n")
+    assert not OomKills(tmp_path, tmp_path / "self").happened_lately()
+
+
+def test_an_old_kill_is_not_the_cause_of_a_death_now(tmp_path: Path) -> None:
+    file = group(tmp_path / "cgroup", "memory.events", 4)
+    own = tmp_path / "self"
+    own.write_text("0::/\n")
+    now = [0.0]
+    kills = OomKills(tmp_path / "cgroup", own, clock=lambda: now[0])
+    kills.look()
+    file.write_text(file.read_text().replace("oom_kill 4", "oom_kill 5"))  # a child of a task, say
+    for now[0] in (2.5, 5.0):
+        kills.look()
+    assert not kills.happened_lately()
+    file.write_text(file.read_text().replace("oom_kill 5", "oom_kill 6"))
+    now[0] = 7.5
+    kills.look()
+    assert kills.happened_lately(), "a look just before does not hide it"
+
+
+def test_a_child_asks_to_be_ended_first_where_memory_runs_out(tmp_path: Path) -> None:
+    file = tmp_path / "oom_score_adj"
+    prefer_this_process(file)
+    assert 0 < int(file.read_text()) <= 1000
+    prefer_this_process(tmp_path / "no" / "such")  # elsewhere than on Linux

@@ -1,0 +1,94 @@
+"""Which children the pool starts, and which it retires."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskyard_worker import quarantine
+from taskyard_worker.supervisor.autoscale import Autoscale
+from taskyard_worker.supervisor.children import Children
+from taskyard_worker.supervisor.pool import ChildPool
+
+from .dead_child import DeadChild
+
+
+class Harness:
+    """A pool whose children are made up."""
+
+    def __init__(self, *children: DeadChild, wanted: int = 1, maximum: int = 4) -> None:
+        self.scale = Autoscale(minimum=1, maximum=maximum, threads=4)
+        self.scale.wanted = wanted
+        self.children = Children()
+        self.given = children
+        for child in children:
+            self._add(child)
+        self.pool = ChildPool(self.scale, self.children, self)
+
+    def _add(self, child: Any) -> None:
+        child.pid = child.index = len(self.children)
+        self.children.add(child)
+
+    def spawn(self, index: int, *, quarantined: bool) -> Any:
+        child = DeadChild(0, quarantine=quarantined, ready=False)
+        child.pid = child.index = index
+        return child
+
+    def turn(self, suspects: int = 0) -> None:
+        self.pool.turn(suspects)
+        for child in self.children:
+            child.close()
+
+    def started(self) -> list[bool]:
+        """Of each child that was started: whether it is in quarantine."""
+        return [child.quarantine for child in self.children][len(self.given) :]
+
+
+def retired(*children: DeadChild, wanted: int) -> list[bool]:
+    """Which of the children are retired where so many are wanted."""
+    before = [child.retiring for child in children]
+    Harness(*children, wanted=wanted).turn()
+    return [child.retiring and not was for child, was in zip(children, before, strict=True)]
+
+
+def test_of_more_children_than_are_wanted_the_idlest_are_retired() -> None:
+    assert retired(DeadChild(2), DeadChild(0), DeadChild(1), wanted=2) == [False, True, False]
+    assert retired(DeadChild(2), DeadChild(0), DeadChild(1), wanted=1) == [False, True, True]
+    assert retired(DeadChild(2), DeadChild(0), DeadChild(1), wanted=3) == [False] * 3
+
+
+def test_children_that_start_or_retire_and_those_in_quarantine_are_not_counted() -> None:
+    others = [DeadChild(0, ready=False), DeadChild(0, retiring=True), DeadChild(0, quarantine=True)]
+    assert retired(DeadChild(1), *others, wanted=1) == [False] * 4
+
+
+def test_a_worn_child_is_retired_first_and_only_once_another_one_is_ready() -> None:
+    assert retired(DeadChild(2, worn="max_tasks"), DeadChild(0, ready=False), wanted=1) == [False, False]
+    assert retired(DeadChild(2, worn="max_tasks"), DeadChild(0), wanted=1) == [True, False]
+
+
+def test_a_child_that_is_ready_replaces_one_worn_child_of_its_kind() -> None:
+    worn = [DeadChild(0, worn="max_tasks") for _ in range(2)]
+    alone = DeadChild(0, worn="max_tasks", quarantine=True)
+    successor = DeadChild(0, ready=False)
+    harness = Harness(alone, *worn, successor)
+    harness.pool.is_ready(successor)  # type: ignore[arg-type]
+    assert successor.ready
+    assert [child.retiring for child in (alone, *worn)] == [False, True, False]
+    harness.turn()
+
+
+@pytest.mark.parametrize(("suspects", "expected"), [(0, 0), (1, 1), (2, 2), (10, 2)])
+def test_while_suspects_wait_children_in_quarantine_run_beside_the_ordinary_ones(suspects: int, expected: int) -> None:
+    harness = Harness(maximum=2)
+    harness.turn(suspects)
+    assert sorted(harness.started()) == [False] + [True] * expected
+    harness.turn(suspects)
+    assert len(harness.started()) == 1 + expected, "no more than are wanted"
+
+
+def test_a_suspect_that_ends_its_child_is_what_quarantine_is_for() -> None:
+    assert quarantine.is_expected_death(in_quarantine=True, had_begun=True)
+    assert not quarantine.is_expected_death(in_quarantine=True, had_begun=False)
+    assert not quarantine.is_expected_death(in_quarantine=False, had_begun=True)

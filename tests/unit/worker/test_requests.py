@@ -1,0 +1,70 @@
+"""Requests to the supervisor's main thread wake it, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from uuid import uuid4
+
+import pytest
+
+from taskyard_worker.supervisor.requests import Requests
+
+
+@pytest.fixture
+def requests() -> Iterator[Requests]:
+    made = Requests()
+    yield made
+    made.close()
+
+
+def is_awake(requests: Requests, seconds: float = 0.0) -> bool:
+    awake = bool(wait([requests.wake_up], seconds))
+    requests.clear_wake_up()
+    return awake
+
+
+def test_each_kind_of_request_wakes_the_main_thread_once(requests: Requests) -> None:
+    assert not is_awake(requests)
+    requests.give_up()
+    assert is_awake(requests)
+    requests.cancel([(uuid4(), uuid4())])
+    assert is_awake(requests)
+    requests.run_suspects(2)
+    assert is_awake(requests)
+    requests.run_suspects(2)
+    assert not is_awake(requests), "nothing has changed"
+
+
+def test_a_main_thread_that_waits_is_woken_by_another_thread(requests: Requests) -> None:
+    threading.Timer(0.05, requests.give_up).start()
+    assert is_awake(requests, 10.0)
+
+
+def test_each_cancellation_is_taken_once(requests: Requests) -> None:
+    keys = [(uuid4(), uuid4()) for _ in range(3)]
+    requests.cancel(keys[:2])
+    requests.cancel(keys[2:])
+    assert requests.take_cancellations() == keys
+    assert requests.take_cancellations() == []
+
+
+def test_being_given_up_is_taken_once(requests: Requests) -> None:
+    requests.give_up()
+    assert [requests.take_given_up() for _ in range(2)] == [True, False]
+
+
+def test_more_requests_than_the_socket_holds_block_nothing(requests: Requests) -> None:
+    for _ in range(100_000):
+        requests.give_up()
+    assert is_awake(requests)
+    assert not is_awake(requests)
+
+
+def test_every_signal_to_stop_counts(requests: Requests) -> None:
+    counted = [(requests.is_stopping, requests.stop_signals)]
+    for _ in range(2):
+        requests.stop()
+        counted.append((requests.is_stopping, requests.stop_signals))
+    assert counted == [(False, 0), (True, 1), (True, 2)]
