@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,25 +25,28 @@ class Recorded:
 def record(
     conn: Connection,
     ends: Sequence[Finished],
-    held: dict[UUID, Assertion],
+    held: Callable[[], dict[UUID, Assertion]],
     *,
     worker_id: UUID,
     is_repeat: bool = False,
 ) -> Committed[Recorded]:
-    """Finishes what the claims still hold. `held` are the claims of the tasks, asserted where PostgreSQL lost them.
-    `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
+    """Finishes what the claims still hold. `held` gives the claims of the tasks, to be asserted where PostgreSQL lost
+    them. `is_repeat`: the answer to the same call got lost, and what that one recorded
+    counts as won.
     """
     done: list[Committed[list[Change]]] = [finish(conn, ends)]
     missing = _missing(ends, done)
     asserted: set[UUID] = set()
+    claimed: dict[UUID, Assertion] = {}
     if missing:
-        claims = [held[end.task_id] for end in missing if end.task_id in held]
+        claimed = held()
+        claims = [claimed[end.task_id] for end in missing if end.task_id in claimed]
         asserted = assert_claims(conn, claims, worker_id=worker_id).answer
         done.append(finish(conn, [end for end in missing if end.task_id in asserted]))
         missing = _missing(missing, done)
     if missing and is_repeat:
-        ran = {e.task_id: held[e.task_id].attempt for e in missing if e.run_seconds is not None and e.task_id in held}
-        done.append(ended(conn, ran))
+        ran = [e.task_id for e in missing if e.run_seconds is not None and e.task_id in claimed]
+        done.append(ended(conn, {task_id: claimed[task_id].attempt for task_id in ran}))
     states = {change.task_id: change.state for part in done for change in part.changes}
     return together(done, Recorded(states, len(asserted)))
 

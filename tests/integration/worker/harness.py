@@ -117,8 +117,10 @@ class Harness:
 
     def claim(self, ids: Sequence[UUID], claim: UUID | None = None) -> list[Claimed]:
         works: list[Claimed] = self.run(
-            lambda conn: claims.claim(
-                conn, ids, claim=claim or uuid4(), worker_id=self.worker_id, worker="w:0", types=[NAME]
+            lambda conn: (
+                claims.claim(
+                    conn, ids, claim=claim or uuid4(), worker_id=self.worker_id, worker="w:0", types=[NAME]
+                ).answer
             )
         )
         return works
@@ -190,7 +192,7 @@ class ConsumingChild:
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         self.unreadable.append(task_id)
 
-    def announce(self, won: Sequence[Claimed]) -> None:
+    def count(self, won: Sequence[Claimed]) -> None:
         self.won.extend(won)
 
     # What a test does with it

@@ -34,7 +34,7 @@ def at(database_url: str) -> dict[str, str]:
 
 def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> None:
     worker = Worker(engine)
-    running, waiting = (str(task.id) for task in put_in(engine, 2).tasks)
+    running, waiting = (str(task.id) for task in put_in(engine, 2).answer)
     with engine.connect() as conn:
         conn.exec_driver_sql("UPDATE task SET name = 'diagnostics.echo'")
         ensure_queues(conn, ["default"])

@@ -42,7 +42,7 @@ class SuspectHarness:
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         self.failed.append(task_id)
 
-    def announce(self, won: Sequence[Claimed]) -> None:
+    def count(self, won: Sequence[Claimed]) -> None:
         self.won.extend(work.id for work in won)
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:

@@ -60,7 +60,6 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     claims = LedgerClaims(
         engine,
         dispatcher,
-        writer,
         metrics,
         holder,
         queues=plan.queues,

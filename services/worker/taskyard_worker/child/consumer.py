@@ -37,7 +37,7 @@ _MAX_FETCH = 128
 
 
 class ClaimSource(Protocol):
-    """The ledger's side of claiming: `claims.LedgerClaims`. All methods but `announce` raise LedgerUnavailable."""
+    """The ledger's side of claiming: `claims.LedgerClaims`. All methods but `count` raise LedgerUnavailable."""
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         """Returns what was won. Harmless to repeat with the same claim id."""
@@ -55,8 +55,8 @@ class ClaimSource(Protocol):
         """Fails a task that was claimed and cannot be read."""
         ...
 
-    def announce(self, won: Sequence[Claimed]) -> None:
-        """Tells of tasks that run from now on."""
+    def count(self, won: Sequence[Claimed]) -> None:
+        """For the metrics."""
         ...
 
 
@@ -134,9 +134,7 @@ class TaskConsumer:
         ids = list(fetched)
         claim = uuid4()
         slots = self._table.enter(ids, claim)
-        failpoint("claim.before")
         won = self._claim_patiently(ids, claim)
-        failpoint("claim.after")
         if won is None:
             # The child stops while PostgreSQL is away. If a claim did get through, the heartbeat releases the rows,
             # because no child holds them.
@@ -146,7 +144,7 @@ class TaskConsumer:
         # From here on the claims are handed on, whatever goes wrong with the rest.
         self._ready.extend(message_of(slot) for slot in self._table.settle(slots, won))
         if won:
-            self._source.announce(won)
+            self._source.count(won)
         kept = self._explain(ids, won) if len(won) < len(ids) else set()
         failpoint("acknowledge.before")
         self._fetcher.acknowledge(_all({i: messages for i, messages in fetched.items() if i not in kept}))

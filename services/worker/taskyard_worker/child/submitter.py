@@ -15,9 +15,9 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Change, State
 from taskyard.lifecycle.batch import Unstorable, check_storable
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
+from taskyard.lifecycle.committed import commit
+from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.submit import NewTask, submit_children
 from taskyard.settings import Settings
 from taskyard.store import ledger
@@ -52,10 +52,7 @@ class LedgerSubmitter:
         for start in range(0, len(tasks), _PAGE):
             page = tasks[start : start + _PAGE]
             write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
-            done = ledger.run_transaction(self._engine, write)
-            changes = [Change(t.id, t.name, t.queue, t.state, 0) for t in done.tasks]
-            later = any(t.state is State.SCHEDULED for t in done.tasks)
-            self._dispatcher.dispatch(Committed(done.publications, done.outbox_id, changes, wake_scheduler=later))
+            commit(partial(ledger.run_transaction, self._engine), write, self._dispatcher)
         return [t.id for t in tasks]
 
 

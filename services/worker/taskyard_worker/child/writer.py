@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -23,12 +24,13 @@ from taskyard.backoff import Backoff
 from taskyard.bisection import bisect
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.explanations import explanation
-from taskyard.domain.tasks import Change, Failed, FailureKind, Fault, Outcome, State
-from taskyard.failpoints import failpoint
-from taskyard.lifecycle.assertion import Assertion, assert_claims
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Finished, Recorded, ended, finish
+from taskyard.domain.tasks import Failed, FailureKind, Fault, Outcome, State
+from taskyard.lifecycle.assertion import Assertion
+from taskyard.lifecycle.committed import Committed, commit
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
+from taskyard.lifecycle.record import Recorded, record
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
@@ -68,7 +70,7 @@ class Writer:
     def __init__(
         self, engine: Engine, dispatcher: Dispatcher, table: ClaimTable, observer: Observer, holder: Holder
     ) -> None:
-        self._engine = engine
+        self._run_verb = partial(ledger.run, engine)
         self._dispatcher = dispatcher
         self._table = table
         self._observer = observer
@@ -77,7 +79,6 @@ class Writer:
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []
         self._progress: dict[UUID, Progress] = {}
-        self._running: dict[UUID, Change] = {}
         self._told = time.monotonic()
         self._wake = threading.Event()
         self._stopping = False
@@ -111,12 +112,6 @@ class Writer:
             if not self._notes:
                 self._wake.set()
             self._notes.append((Note(task_id, claim, kind, data), time.monotonic()))
-
-    def started(self, changes: Sequence[Change]) -> None:
-        """Announces that these tasks run, and remembers how to announce their progress."""
-        for change in changes:
-            self._running[change.task_id] = change
-        self._dispatcher.dispatch(Committed(changes=changes))
 
     # The thread
 
@@ -164,10 +159,8 @@ class Writer:
             page = notes[start : start + _MAX_NOTES]
             now = time.monotonic()
             self._isolated([replace(note, ago_seconds=now - at) for note, at in page], annotate)
-        touched = newest.keys() | {note.task_id for note, _ in notes}
-        self._dispatcher.dispatch(Committed(changes=[c for t in touched if (c := self._running.get(t))]))
 
-    def _isolated(self, items: Sequence[Any], verb: Callable[[Connection, Any], object]) -> None:
+    def _isolated(self, items: Sequence[Any], verb: Callable[[Connection, Any], Committed[Any]]) -> None:
         """Writes them; one that PostgreSQL cannot hold is logged and dropped."""
         bisect(
             items,
@@ -181,49 +174,23 @@ class Writer:
         bisect(ends, self._record_together, is_to_blame=_cannot_be_stored, alone=self._record_as_failed)
 
     def _record_together(self, ends: Sequence[End]) -> None:
-        failpoint("finish.before")
         tries = count()
-        result = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0))
-        failpoint("finish.after")
-        self._observe(ends, result)
+        recorded = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish")
+        if recorded.asserted:
+            log.warning("claims_asserted", tasks=recorded.asserted)
+        self._observe(ends, recorded.states)
         self._table.forget([end.slot for end in ends])
-        for end in ends:
-            self._running.pop(end.slot.task_id, None)
-        self._dispatcher.dispatch(
-            Committed(
-                result.publications,
-                result.outbox_id,
-                result.changes,
-                wake_scheduler=any(change.state is State.RETRYING for change in result.changes),
-            )
-        )
 
-    def _finish(self, conn: Connection, ends: Sequence[End], *, is_repeat: bool) -> Recorded:
-        result = finish(conn, _items(ends))
-        missing = _others(ends, result.changes)
-        if missing and (back := self._reassert(conn, missing)):
-            log.warning("claims_asserted", tasks=len(back))
-            more = finish(conn, _items([end for end in missing if end.slot.task_id in back]))
-            publications = [*result.publications, *more.publications]
-            result = Recorded([*result.changes, *more.changes], result.outbox_id or more.outbox_id, publications)
-            missing = _others(missing, more.changes)
-        if missing and is_repeat:
-            # The answer to an earlier try got lost: what that one recorded was ours.
-            ran = {end.slot.task_id: end.slot.work for end in missing if end.slot.work and end.run_seconds is not None}
-            for task_id, state in ended(conn, {i: work.attempt for i, work in ran.items()}).items():
-                work = ran[task_id]
-                result.changes.append(Change(task_id, work.name, work.queue, state, work.attempt, work.workflow_id))
-        return result
+    def _finish(self, conn: Connection, ends: Sequence[End], *, is_repeat: bool) -> Committed[Recorded]:
+        now = time.monotonic()
+        finished = [Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends]
+        held = partial(self._held, ends)
+        return record(conn, finished, held, worker_id=self._holder.worker_id, is_repeat=is_repeat)
 
-    def _reassert(self, conn: Connection, ends: Sequence[End]) -> set[UUID]:
-        """Makes running again what this child held and PostgreSQL forgot in a failover; returns those ids."""
-        holder = self._holder
-        held = [
-            Assertion(end.slot.task_id, end.slot.claim, end.slot.work.attempt, holder.label)
-            for end in ends
-            if end.slot.work is not None
-        ]
-        return assert_claims(conn, held, worker_id=holder.worker_id)
+    def _held(self, ends: Sequence[End]) -> dict[UUID, Assertion]:
+        label = self._holder.label
+        slots = [end.slot for end in ends]
+        return {s.task_id: Assertion(s.task_id, s.claim, s.work.attempt, label) for s in slots if s.work is not None}
 
     def _record_as_failed(self, end: End, error: Exception) -> None:
         """Records a failure in place of an outcome that cannot be stored."""
@@ -235,8 +202,7 @@ class Writer:
         end.outcome = Failed(_not_storable(error))
         self._record([end])
 
-    def _observe(self, ends: Sequence[End], result: Recorded) -> None:
-        states = {change.task_id: change.state for change in result.changes}
+    def _observe(self, ends: Sequence[End], states: dict[UUID, State]) -> None:
         try:
             for end in ends:
                 state = states.pop(end.slot.task_id, None)
@@ -248,7 +214,7 @@ class Writer:
         except Exception:  # a slot that is never freed is worse than a wrong figure
             log.exception("observer_failed")
 
-    def _patiently(self, verb: Callable[[Connection], T]) -> T:
+    def _patiently(self, verb: Callable[[Connection], Committed[T]], *, name: str = "") -> T:
         """Repeats a write until it is done: what ran must be recorded, however long PostgreSQL is away.
 
         Raises only where the data is at fault (`_cannot_be_stored`).
@@ -256,7 +222,8 @@ class Writer:
         backoff = Backoff(0.05, 2.0)
         while True:
             try:
-                return ledger.run(self._engine, verb)
+                answer: T = commit(self._run_verb, verb, self._dispatcher, name=name)
+                return answer
             except LedgerUnavailable as e:
                 log.warning("ledger_unavailable", what="writer", error=str(e))
             except Exception as e:
@@ -270,17 +237,6 @@ class Writer:
 def _cannot_be_stored(error: Exception) -> bool:
     """TypeError: it is not JSON."""
     return isinstance(error, TypeError) or meaning(error) is Meaning.BAD_DATA
-
-
-def _others(ends: Sequence[End], changes: Sequence[Change]) -> list[End]:
-    """The ends that were not recorded."""
-    won = {change.task_id for change in changes}
-    return [end for end in ends if end.slot.task_id not in won]
-
-
-def _items(ends: Sequence[End]) -> list[Finished]:
-    now = time.monotonic()
-    return [Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends]
 
 
 def _not_storable(error: Exception) -> Fault:

@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.25
 
 
 class SuspectSource(Protocol):
-    """The ledger's side: `child.claims.LedgerClaims`. All methods but `announce` raise LedgerUnavailable."""
+    """The ledger's side: `child.claims.LedgerClaims`. All methods but `count` raise LedgerUnavailable."""
 
     def suspects(self) -> Sequence[UUID]: ...
 
@@ -36,7 +36,7 @@ class SuspectSource(Protocol):
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None: ...
 
-    def announce(self, won: Sequence[Claimed]) -> None: ...
+    def count(self, won: Sequence[Claimed]) -> None: ...
 
 
 class SuspectConsumer:
@@ -93,7 +93,7 @@ class SuspectConsumer:
                 kept = self._table.settle(slots, won)
             if kept:
                 self._busy_at = time.monotonic()
-                self._source.announce(won)
+                self._source.count(won)
                 return message_of(kept[0])
         return None
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from taskyard.domain.tasks import Change, Released, State
-from taskyard.failpoints import failpoint
-from taskyard.lifecycle.dispatch import Committed, Dispatcher
-from taskyard.lifecycle.finish import Finished, Recorded, finish
+from taskyard.domain.tasks import Change, Released
+from taskyard.lifecycle.committed import Committed, commit
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.rescue import Lost, lose
 from taskyard.lifecycle.workers import Held
 from taskyard.store import ledger
@@ -43,29 +44,20 @@ class AttemptEnds:
 
     def lose(self, cause: str, items: Sequence[Lost]) -> None:
         """Records what died with a child."""
-        failpoint("lose.before")
-        result = ledger.run(self._engine, lambda conn: lose(conn, items, crash_limit=self._crash_limit))
-        failpoint("lose.after")
-        log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(result.changes))
-        self._counts.lost(items, result.changes)
-        self._counts.recovered("child", len(result.changes))
-        self._tell(result)
+        changes = self._commit(partial(lose, lost=items, crash_limit=self._crash_limit), name="lose")
+        log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(changes))
+        self._counts.lost(items, changes)
+        self._counts.recovered("child", len(changes))
 
     def force(self, end: ForcedEnd, since: float) -> None:
         """Records the end of an attempt that was ended by force, at the CLOCK_MONOTONIC second `since`."""
         late = time.monotonic() - since
         finished = Finished(end.task_id, end.claim, end.outcome, end.run_seconds, late)
-        result = ledger.run(self._engine, lambda conn: finish(conn, [finished]))
-        self._counts.forced(end, result.changes)
-        self._tell(result)
+        self._counts.forced(end, self._commit(partial(finish, ends=[finished])))
 
     def release(self, held: Sequence[Held], cause: str) -> None:
         """Gives claims back; their tasks are queued again and pay nothing."""
-        ends = [Finished(h.task_id, h.claim, Released(cause)) for h in held]
-        self._tell(ledger.run(self._engine, lambda conn: finish(conn, ends)))
+        self._commit(partial(finish, ends=[Finished(h.task_id, h.claim, Released(cause)) for h in held]))
 
-    def _tell(self, result: Recorded) -> None:
-        later = any(change.state is State.RETRYING for change in result.changes)
-        self._dispatcher.dispatch(
-            Committed(result.publications, result.outbox_id, result.changes, wake_scheduler=later)
-        )
+    def _commit(self, verb: Callable[[Connection], Committed[list[Change]]], *, name: str = "") -> list[Change]:
+        return commit(partial(ledger.run, self._engine), verb, self._dispatcher, name=name)

@@ -85,12 +85,15 @@ class LedgerHeartbeat:
         # This includes claims that ended a moment ago; the ledger refuses to assert those.
         if forgotten := [claim for claim in before if (claim.task_id, claim.claim) not in known]:
             write = partial(assert_claims, claims=forgotten, worker_id=registration.worker_id)
-            if back := ledger.run(self._engine, write):
+            # Not announced: live events have told that these tasks run, and the ledger did not when it lost them.
+            if back := ledger.run(self._engine, write).answer:
                 log.warning("claims_asserted", tasks=len(back))
                 self._counts.recovered("asserted", len(back))
         if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
             self._requests.cancel(wanted)
-        ask = partial(suspects, queues=registration.queues, types=registration.task_types)
+        ask = partial(
+            suspects, queues=registration.queues, types=registration.task_types, worker_id=registration.worker_id
+        )
         self._requests.run_suspects(len(ledger.run(self._engine, ask)))
         return held
 
