@@ -32,7 +32,9 @@ PLACES = frozenset(
         "lose.before",
         "lose.after",
         # scheduler
+        "promote.before",
         "promote.after",
+        "rescue.before",
         "rescue.after",
         "relay.before",
         "relay.published",

@@ -35,7 +35,7 @@ CHILD = [
 SUPERVISOR = ["lose.before", "lose.after"]
 API = ["submit.before", "submit.after", "publish.before", "publish.after", "outbox.before", "outbox.after"]
 RELAY = ["relay.before", "relay.published", "relay.after"]
-LEADER = ["promote.after", "rescue.after"]
+LEADER = ["promote.before", "promote.after", "rescue.before", "rescue.after"]
 
 
 class Yard:
@@ -197,23 +197,25 @@ def test_a_relay_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
         yard.check([str(task.id)])
 
 
-def test_a_leader_dies_between_promoting_and_publishing(yard: Yard) -> None:
+@pytest.mark.parametrize(("place", "left"), [("promote.before", "scheduled"), ("promote.after", "queued")])
+def test_a_leader_dies_before_promoting_or_between_that_and_publishing(yard: Yard, place: str, left: str) -> None:
     fleet = yard.fleet
-    with yard.armed("promote.after") as reached:
+    with yard.armed(place) as reached:
         scheduler = yard.replace_scheduler()
     task_id = fleet.submit("tests.effect", delay_seconds=0.5)
     wait_for(reached.exists, 30, "its death")
     assert scheduler.wait(30) == -signal.SIGKILL
-    assert fleet.task(task_id).state == "queued"
+    assert fleet.task(task_id).state == left
     yard.age_outbox()
     yard.replace_scheduler()
     with yard.worker(threads=1):
         yard.check([task_id])
 
 
-def test_a_leader_dies_between_rescuing_and_publishing(yard: Yard) -> None:
+@pytest.mark.parametrize(("place", "left"), [("rescue.before", "running"), ("rescue.after", "queued")])
+def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(yard: Yard, place: str, left: str) -> None:
     fleet = yard.fleet
-    with yard.armed("rescue.after") as reached:
+    with yard.armed(place) as reached:
         scheduler = yard.replace_scheduler()
     worker = fleet.start_worker(threads=1)
     task_id = fleet.submit("tests.effect", {"seconds": 60.0})
@@ -223,7 +225,7 @@ def test_a_leader_dies_between_rescuing_and_publishing(yard: Yard) -> None:
     worker.wait(30)
     wait_for(reached.exists, 40, "the death of its rescuer")
     assert scheduler.wait(30) == -signal.SIGKILL
-    assert fleet.task(task_id).state == "queued"
+    assert fleet.task(task_id).state == left
     yard.age_outbox()
     yard.replace_scheduler()
     with yard.worker(threads=1):

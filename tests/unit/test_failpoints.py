@@ -37,5 +37,10 @@ def test_the_nth_visit_kills_and_the_next_process_goes_on(tmp_path: Path) -> Non
 
 def test_every_named_place_is_in_the_code_and_every_place_in_the_code_is_named() -> None:
     sources = [path for part in ("shared", "services") for path in (ROOT / part).rglob("*.py")]
-    used = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
+    used = set()
+    for text in (path.read_text("utf-8") for path in sources):
+        used |= set(re.findall(r'\bfailpoint\("([^"]+)"\)', text))
+        # `commit` has one before and one after the transaction.
+        named = re.findall(r'commit\([^\n]*name="(\w+)"|_patiently\([^\n]*name="(\w+)"', text)
+        used |= {f"{name}.{side}" for pair in named for name in pair if name for side in ("before", "after")}
     assert used == PLACES

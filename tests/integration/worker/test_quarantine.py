@@ -49,8 +49,10 @@ class SuspectHarness:
         if self.is_away:
             raise LedgerUnavailable("as asked")
         works: list[Claimed] = self.harness.run(
-            lambda conn: claims.claim(
-                conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types=[NAME], alone=True
+            lambda conn: (
+                claims.claim(
+                    conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types=[NAME], alone=True
+                ).answer
             )
         )
         if not self.unreadable.isdisjoint(ids):

@@ -78,14 +78,14 @@ def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(su
     (committed,) = submitting.told.committed
     assert [p.task_id for p in committed.publications] == ids
     (boxed,) = submitting.harness.query("SELECT id, task_ids FROM outbox")
-    assert (boxed.id, sorted(boxed.task_ids)) == (committed.outbox_id, sorted(ids))
+    assert (boxed.id, sorted(boxed.task_ids)) == (committed.outbox_ids[0], sorted(ids))
 
 
 def test_a_delayed_child_is_scheduled_and_wakes_the_scheduler(submitting: Submitting) -> None:
     (child,) = submitting.submit(Child(REPORT, {}, delay=timedelta(minutes=1)))
     assert submitting.harness.states([child]) == ["scheduled"]
     (committed,) = submitting.told.committed
-    assert (committed.publications, committed.wake_scheduler) == ([], True)
+    assert (committed.publications, committed.wakes_scheduler) == ([], True)
 
 
 def test_a_secret_handed_on_is_sealed_again(submitting: Submitting) -> None:

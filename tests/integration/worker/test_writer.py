@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Failed, FailureKind, Fault, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle.finish import finish as record
 from taskyard.lifecycle.progress import annotate
+from taskyard.lifecycle.record import record
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker.child import writer as writer_module
@@ -53,9 +53,9 @@ def test_every_kind_of_end_is_recorded_told_and_frees_its_slot(harness: Harness)
     assert [rows[slot.task_id].state for slot in slots] == ["succeeded", "failed", "retrying", "queued"]
     assert [state for _, state in kept.ends] == [rows[end.slot.task_id].state for end, _ in kept.ends]
     assert {c.task_id: c.state for c in kept.changes} == {i: row.state for i, row in rows.items()}
-    assert kept.committed[-1].wake_scheduler
+    assert kept.committed[-1].wakes_scheduler
     assert [p.task_id for p in kept.committed[-1].publications] == [slots[3].task_id]
-    assert kept.committed[-1].outbox_id is not None
+    assert kept.committed[-1].outbox_ids
     assert list(table._table.entries()) == []
 
 
@@ -123,14 +123,14 @@ def test_an_end_whose_record_was_not_answered_is_counted_and_told_as_recorded_an
     harness.execute("UPDATE task SET claim = :claim WHERE id = :id", claim=uuid4(), id=stale.task_id)
     answered: list[bool] = []
 
-    def lossy(conn: Any, ends: Any) -> Any:
-        done = record(conn, ends)
+    def lossy(conn: Any, *arguments: Any, **more: Any) -> Any:
+        done = record(conn, *arguments, **more)
         answered.append(bool(answered))
         if answered == [False]:
             raise LedgerUnavailable("the answer got lost")
         return done
 
-    monkeypatch.setattr(writer_module, "finish", lossy)
+    monkeypatch.setattr(writer_module, "record", lossy)
     outcomes = [Succeeded({}), Failed(FAULT), RetryIn(FAULT, timedelta(seconds=5)), Succeeded({})]
     finish(harness, writer, slots, outcomes)
     assert len(answered) > 1
@@ -140,7 +140,7 @@ def test_an_end_whose_record_was_not_answered_is_counted_and_told_as_recorded_an
     assert {c.task_id: c.state for c in kept.changes} == {
         s.task_id: state for s, state in zip(slots, states, strict=False)
     }
-    assert kept.committed[-1].wake_scheduler
+    assert kept.committed[-1].wakes_scheduler
 
 
 def test_two_ends_of_one_task_are_recorded_once_and_counted_once_each(harness: Harness) -> None:
@@ -203,10 +203,10 @@ def test_a_statement_that_fails_for_another_reason_is_repeated_and_drops_no_line
     ]
     failures[0].orig.sqlstate = "55P03"  # type: ignore[attr-defined]
 
-    def failing(conn: Any, notes: Any) -> None:
+    def failing(conn: Any, notes: Any) -> Any:
         if failures:
             raise failures.pop(0)
-        annotate(conn, notes)
+        return annotate(conn, notes)
 
     monkeypatch.setattr(writer_module, "annotate", failing)
     writer.note(slot.task_id, slot.claim, "log", {"message": "kept", "level": "info"})
