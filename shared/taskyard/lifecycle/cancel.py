@@ -35,7 +35,7 @@ _CANCEL = compose(
     Verb(
         name="cancel",
         edges=along(Event.REQUEST_CANCEL) + along(Event.CANCEL, out_of=WAITING),
-        event="CASE WHEN before = 'running' THEN 'request_cancel' ELSE 'cancel' END",
+        event="CASE WHEN t.state = 'running' THEN 'request_cancel' ELSE 'cancel' END",
         where="t.id = ANY(:ids)",
         is_guarded_late=True,
         locks={
@@ -48,7 +48,7 @@ _CANCEL = compose(
             "note": "jsonb_strip_nulls(jsonb_build_object("
             "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
         },
-        sets={"cancel_requested_at": "coalesce(l.cancel_requested_at, now())"},
+        sets={"cancel_requested_at": "coalesce(t.cancel_requested_at, now())"},
         answer="""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
     NULL AS outbox_id, l.before, l.is_repeated

@@ -56,21 +56,17 @@ class Refusal:
 
 
 # What a run needs beside the columns that every verb answers.
-_FOR_THE_RUN = (
-    "params",
-    "version",
-    "failures",
-    "max_attempts",
-    "soft_timeout_seconds",
-    "hard_timeout_seconds",
-    "waited_seconds",
-    "life_left_seconds",
-    "tags",
-    "request_id",
-    "traceparent",
-    "submitted_by",
-    "allowed_queues",
-)
+_FOR_THE_RUN = {
+    **{
+        column: f"t.{column}"
+        for column in (
+            *("params", "version", "failures", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds", "tags"),
+            *("request_id", "traceparent", "submitted_by", "allowed_queues"),
+        )
+    },
+    "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
+    "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
+}
 
 # `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
 # where the queue was paused in between.
@@ -80,12 +76,8 @@ _CLAIM = compose(
         edges=along(Event.CLAIM),
         where=f"(t.claim = :claim OR (t.state = 'queued' AND {claimable.FIRST_TIME})) AND {claimable.EVERY_TIME}"
         " AND t.id = ANY(:ids)",
-        locks={
-            "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
-            "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
-        },
         sets={
-            "attempt": "CASE WHEN l.before = 'queued' THEN l.attempt + 1 ELSE l.attempt END",
+            "attempt": "t.attempt + CASE WHEN l.before = 'queued' THEN 1 ELSE 0 END",
             "claim": ":claim",
             "worker_id": ":worker_id",
             "worker": ":worker",

@@ -7,8 +7,7 @@ the table knows: the guard (only states in which the event means something), the
 
     WITH [what the verb was given],
          locked   AS (SELECT ... FROM task t WHERE guard AND ... ORDER BY t.id FOR UPDATE),
-         moving   AS (SELECT *, event FROM locked),
-         moved    AS (UPDATE ... SET state, ... FROM moving l WHERE t.id = l.id RETURNING ...),
+         moved    AS (UPDATE ... SET state, ... FROM locked l WHERE t.id = l.id RETURNING ...),
          [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
 
@@ -26,24 +25,29 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from ..domain.tasks import TRANSITIONS, Edge, Event, State
+from ..domain.tasks import FINAL, TRANSITIONS, Edge, Event, State
 
 # What `lifecycle.committed` reads of each task that moved, followed by `event` and `outbox_id`.
 TOLD = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
 # How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
 MARK = "taskyard moves:"
-_TIED_TO_THE_STATE = ("claim", "due_at", "finished_at")
+# The columns that constraints of the table tie to the state, with the states in which they are not NULL.
+_TIED_TO_THE_STATE = {
+    "claim": {State.RUNNING},
+    "due_at": {State.SCHEDULED, State.RETRYING},
+    "finished_at": FINAL,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consequence:
     """What follows when a task moves along one of `edges`.
 
-    `columns` of the task's own row go into the one UPDATE; their expressions see the locked row as `l`.
-    `statement` is a data-modifying step over `moved m`, in which `{here}` stands for "m moved along one of these
-    edges"; what it returns as `answers[name]` becomes a column of the answer. `needs` are columns of the locked row
-    that the consequence reads, with what they are where a verb does not supply them (None: it has to).
-    `by_edge` are columns with an SQL expression for each edge.
+    `columns` of the task's own row go into the one UPDATE; in their expressions `{before}` is what the column was, and
+    `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
+    one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
+    what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
+    are columns that the step adds to the answer.
     """
 
     name: str
@@ -59,12 +63,13 @@ class Consequence:
 class Verb:
     """What one verb locks and changes.
 
-    `edges`: those it may move a task along. `event`: the SQL expression (over the locked row) that tells which event a
-    row meets, where the edges have several. `given`, `between`: steps before and after the lock. `source`, `where`,
-    `order`: the rows to lock; `t` is the task. `locks`: further columns of the locked row. `derives`: columns reckoned
-    from these. `sets`: the columns of the task that change where no consequence assigns them, over the locked row `l`.
-    `moving`: what the update reads instead of `locked`, where there are steps between the two; `by_step`: the columns
-    that these add. `returns`: columns to answer beside those that every verb answers. `answer`: another last SELECT.
+    `edges`: those it may move a task along. `event`: the SQL expression that tells which event a row meets, where the
+    edges have several. `given`, `between`: steps before and after the lock. `source`, `where`, `order`: the rows to
+    lock; `t` is the task. `locks`: further columns of the locked row. `derives`: columns reckoned from these (`event`
+    is one of them then). `sets`: the columns of the task that change where no consequence assigns them; `t` is the task
+    before, `l` the locked row. `moving`: what the update reads instead of `locked`, where there are steps between the
+    two; `by_step`: the columns that these add. `returns`: what to answer beside what every verb answers. `answer`:
+    another last SELECT.
     """
 
     name: str
@@ -80,10 +85,16 @@ class Verb:
     by_step: Sequence[str] = ()
     moving: str = "locked"
     sets: Mapping[str, str] = field(default_factory=dict)
-    returns: Sequence[str] = ()
+    returns: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
     is_guarded_late: bool = False
     """Rows that do not move are locked, too: for verbs that answer what they found."""
+
+    @property
+    def one_state(self) -> State | None:
+        """The only state in which it finds the tasks that it locks, if there is just one."""
+        states = {state for state, _ in self.edges}
+        return states.pop() if len(states) == 1 and not self.is_guarded_late else None
 
     @property
     def makes_tasks(self) -> bool:
@@ -120,46 +131,28 @@ class Composer:
 
         Raises ValueError where the verb leaves something open that a consequence needs.
         """
-        edges = verb.edges
-        present = [c for c in self.consequences if not set(edges).isdisjoint(c.edges)]
-        sets = self._sets(verb, present)
+        present = [c for c in self.consequences if not set(verb.edges).isdisjoint(c.edges)]
+        sets = _sets(verb, present)
         needs = {} if verb.makes_tasks else _needs(verb, present)
-        by_edge = {name: _case(edges, values) for c in present for name, values in c.by_edge.items()}
-        reads = [name for name in dict.fromkeys((*needs, *by_edge, *verb.returns)) if name not in TOLD]
         steps = [verb.given] if verb.given else []
         if verb.makes_tasks:
-            move = f"{_insert(sets)}\n    RETURNING {_returned(reads, {})}, {_event_of_new(edges)} AS event"
+            move = _insert(verb, sets)
         else:
-            locks = _locks(verb, sets, needs)
-            steps.append(_locked(verb, locks))
-            seen = {*locks, *verb.derives, *verb.by_step, *by_edge}
-            move = f"{_update(sets)}\n    RETURNING {_returned(reads, seen)}, l.before, l.event"
-        steps += [verb.between] if verb.between else []
-        steps += [_moving(verb, by_edge), f"moved AS (\n    {move}\n)"]
-        steps += [f"{c.name} AS (\n    {_here(c, edges)}\n)" for c in present if c.statement]
-        answers = {name: sql for c in present for name, sql in c.answers.items()}
-        told = {**{column: f"m.{column}" for column in (*TOLD, "event")}, "outbox_id": "NULL", **answers}
-        told |= {column: f"m.{column}" for column in verb.returns}
+            steps.append(_locked(verb, sets))
+            steps += [verb.between] if verb.between else []
+            steps += [_moving(verb)] if verb.derives else []
+            move = _update(verb, sets)
+        steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
+        steps += [f"{c.name} AS (\n    {_here(c, verb, needs)}\n)" for c in present if c.statement]
         text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
         if verb.answer:
             return sa.text(text + verb.answer.strip())
+        answers = {name: sql for c in present for name, sql in c.answers.items()}
+        told = {**{column: f"m.{column}" for column in (*TOLD, "event")}, "outbox_id": "NULL", **answers}
+        told |= {column: f"m.{column}" for column in verb.returns}
         listed = ", ".join(f"{sql} AS {name}" for name, sql in told.items())
         # Named to SQLAlchemy, or it would find them out anew at each call.
         return sa.text(f"{text}SELECT {listed} FROM moved m ORDER BY m.id").columns(*map(sa.column, told))
-
-    def _sets(self, verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
-        """Every column that the update assigns, with its expression."""
-        edges = verb.edges
-        columns: dict[str, dict[Edge, str]] = {} if verb.makes_tasks else {c: {} for c in _TIED_TO_THE_STATE}
-        for consequence in present:
-            for column, expression in consequence.columns.items():
-                here = {edge: expression for edge in edges if edge in consequence.edges}
-                if not here.keys().isdisjoint(columns.setdefault(column, {})):
-                    raise ValueError(f"{verb.name}: {consequence.name} assigns {column} a second time")
-                columns[column].update(here)
-        states = {edge: f"'{TRANSITIONS[edge]}'" for edge in edges}
-        followed = {c: _case(edges, values, verb.sets.get(c, f"l.{c}")) for c, values in columns.items()}
-        return {"state": _case(edges, states), **verb.sets, **followed}
 
 
 def guard(edges: Iterable[Edge], column: str = "t.state") -> str:
@@ -169,26 +162,21 @@ def guard(edges: Iterable[Edge], column: str = "t.state") -> str:
     return f"{column} = {listed}" if len(states) == 1 else f"{column} IN ({listed})"
 
 
-def _here(consequence: Consequence, edges: Sequence[Edge]) -> str:
-    inside = [edge for edge in edges if edge in consequence.edges]
-    return consequence.statement.strip().replace("{here}", _condition(edges, inside, "m."))
-
-
-def _condition(edges: Sequence[Edge], inside: Collection[Edge], row: str = "") -> str:
+def _condition(edges: Sequence[Edge], inside: Collection[Edge], row: str) -> str:
     """In SQL: the row moves along one of the edges `inside`, knowing that it is one of `edges`."""
     if len(inside) == len(edges):
         return "true"
     if len({event for _, event in edges}) == 1:
-        return guard(inside, f"{row}before")
+        return guard(inside, f"{row}.before")
     events = dict.fromkeys(event for _, event in inside)
     if all((edge in inside) == (edge[1] in events) for edge in edges):
         listed = ", ".join(f"'{event}'" for event in events)
-        return f"{row}event = {listed}" if len(events) == 1 else f"{row}event IN ({listed})"
+        return f"{row}.event = {listed}" if len(events) == 1 else f"{row}.event IN ({listed})"
     pairs = ", ".join(f"('{state}', '{event}')" for state, event in inside)
-    return f"({row}before, {row}event) IN ({pairs})"
+    return f"({row}.before, {row}.event) IN ({pairs})"
 
 
-def _case(edges: Sequence[Edge], values: Mapping[Edge, str], otherwise: str = "NULL") -> str:
+def _case(edges: Sequence[Edge], values: Mapping[Edge, str], otherwise: str = "NULL", *, row: str = "l") -> str:
     """The expression for the edge that the row moves along; `otherwise` where it has none."""
     found: dict[str, list[Edge]] = {}
     for edge in edges:
@@ -196,75 +184,111 @@ def _case(edges: Sequence[Edge], values: Mapping[Edge, str], otherwise: str = "N
     if len(found) == 1:
         return next(iter(found))
     default = otherwise if otherwise in found else next(reversed(found))
-    whens = (f"WHEN {_condition(edges, inside)} THEN {value}" for value, inside in found.items() if value != default)
+    whens = (
+        f"WHEN {_condition(edges, inside, row)} THEN {value}" for value, inside in found.items() if value != default
+    )
     return f"CASE {' '.join(whens)} ELSE {default} END"
 
 
+def _sets(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
+    """Every column that is assigned, with its expression."""
+    edges = verb.edges
+    # In all other states these are NULL, before as after.
+    kept = {
+        column: f"l.{column}"
+        for column, states in _TIED_TO_THE_STATE.items()
+        if verb.is_guarded_late or any(state in states for state, _ in edges)
+    }
+    otherwise = {**dict.fromkeys(_TIED_TO_THE_STATE, "NULL"), **kept, **verb.sets}
+    columns: dict[str, dict[Edge, str]] = {column: {} for column in (*kept, *verb.sets)}
+    for consequence in present:
+        for column, expression in consequence.columns.items():
+            assigned = columns.setdefault(column, {})
+            for edge in (edge for edge in edges if edge in consequence.edges):
+                if edge in assigned:
+                    raise ValueError(f"{verb.name}: {consequence.name} assigns {column} a second time")
+                assigned[edge] = expression.replace("{before}", otherwise.get(column, f"t.{column}"))
+    states = _case(edges, {edge: f"'{TRANSITIONS[edge]}'" for edge in edges})
+    return {"state": states} | {c: _case(edges, by, otherwise.get(c, f"t.{c}")) for c, by in columns.items()}
+
+
 def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
-    """The columns that consequences read, with their expressions."""
+    """What each column is that consequences read: a column of the locked row (`l.`), of the task (`t.`), or a constant
+    that goes into their statements."""
     needs: dict[str, str] = {}
     for consequence in present:
         for name, otherwise in consequence.needs.items():
-            expression = verb.locks.get(name, verb.derives.get(name, otherwise))
-            if expression is None and name not in verb.by_step:
+            if name in verb.locks or name in verb.derives or name in verb.by_step:
+                needs[name] = f"l.{name}"
+            elif otherwise is None:
                 raise ValueError(f"{verb.name}: {consequence.name} needs {name}")
-            needs[name] = expression or name
+            else:
+                needs[name] = otherwise
     return needs
 
 
-def _locks(verb: Verb, sets: Mapping[str, str], needs: Mapping[str, str]) -> dict[str, str]:
-    """The columns of the locked row: what the verb and the consequences name, and what `sets` reads of the task."""
-    elsewhere = {*verb.derives, *verb.by_step}
-    read = {name: sql for name, sql in needs.items() if name not in elsewhere}
-    locks = {"id": "t.id", "before": "t.state", **read, **verb.locks}
-    for column in sets:
-        if column not in elsewhere and any(f"l.{column}" in expression for expression in sets.values()):
-            locks.setdefault(column, f"t.{column}")
-    return locks
-
-
-def _locked(verb: Verb, locks: Mapping[str, str]) -> str:
+def _locked(verb: Verb, sets: Mapping[str, str]) -> str:
+    # What a constraint ties to the state is kept from the locked row.
+    kept = {c: f"t.{c}" for c in _TIED_TO_THE_STATE if any(f"l.{c}" in sql for sql in sets.values())}
+    locks = {"id": "t.id", **({} if verb.one_state else {"before": "t.state"}), **kept, **verb.locks}
+    if verb.event and not verb.derives:
+        locks["event"] = verb.event
     columns = ", ".join(sql if sql == f"t.{name}" else f"{sql} AS {name}" for name, sql in locks.items())
     where = verb.where if verb.is_guarded_late else f"{guard(verb.edges)} AND {verb.where}"
     return f"locked AS (\n    SELECT {columns}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
 
 
-def _moving(verb: Verb, by_edge: Mapping[str, str]) -> str:
-    """The rows that move, with the event of each: only along the edges of the table."""
-    event = verb.event or f"'{verb.edges[0][1]}'"
-    where = ""
-    if not verb.makes_tasks and (verb.event or verb.is_guarded_late):
-        pairs = ", ".join(f"('{state}', '{event}')" for state, event in verb.edges)
-        where = f"\n    WHERE (before, event) IN ({pairs})"
-    derived = _listed({"event": event, **verb.derives})
-    return f"moving AS (\n    SELECT *{_listed(by_edge)} FROM (SELECT *{derived} FROM {verb.moving}) e{where}\n)"
+def _moving(verb: Verb) -> str:
+    columns = {**({"event": verb.event} if verb.event else {}), **verb.derives}
+    listed = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    return f"moving AS (\n    SELECT *, {listed} FROM {verb.moving}\n)"
 
 
-def _listed(columns: Mapping[str, str]) -> str:
-    return "".join(f", {sql} AS {name}" for name, sql in columns.items())
-
-
-def _returned(reads: Iterable[str], seen: Collection[str]) -> str:
-    """Of the locked row where it has the column, else of the task."""
-    return ", ".join([*(f"t.{column}" for column in TOLD), *(f"{'l' if n in seen else 't'}.{n}" for n in reads)])
-
-
-def _event_of_new(edges: Sequence[Edge]) -> str:
-    """Of a task that was made; an INSERT returns columns of its own row only."""
-    if len(edges) == 1:
-        return f"'{edges[0][1]}'"
-    whens = " ".join(f"WHEN '{TRANSITIONS[edge]}' THEN '{edge[1]}'" for edge in edges)
-    return f"CASE t.state {whens} END"
-
-
-def _update(sets: Mapping[str, str]) -> str:
+def _update(verb: Verb, sets: Mapping[str, str]) -> str:
+    """Rows move along the edges of the table only, whatever event the verb names."""
     assigned = ",\n        ".join(f"{column} = {sql}" for column, sql in sets.items())
-    return f"UPDATE task t SET\n        {assigned}\n    FROM moving l WHERE t.id = l.id"
+    source = "moving" if verb.derives else verb.moving
+    where = "t.id = l.id"
+    if verb.event and verb.one_state:
+        events = ", ".join(f"'{event}'" for _, event in verb.edges)
+        where += f" AND l.event IN ({events})"
+    elif verb.event:
+        pairs = ", ".join(f"('{state}', '{event}')" for state, event in verb.edges)
+        where += f" AND (l.before, l.event) IN ({pairs})"
+    elif verb.is_guarded_late:
+        where += f" AND {guard(verb.edges, 'l.before')}"
+    return f"UPDATE task t SET\n        {assigned}\n    FROM {source} l WHERE {where}"
 
 
-def _insert(sets: Mapping[str, str]) -> str:
+def _insert(verb: Verb, sets: Mapping[str, str]) -> str:
     """ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch."""
     return (
         f"INSERT INTO task AS t ({', '.join(sets)})\n    SELECT {', '.join(sets.values())}\n"
-        "    FROM moving l ORDER BY l.id\n    ON CONFLICT (id) DO NOTHING"
+        f"    FROM {verb.moving} l ORDER BY l.id\n    ON CONFLICT (id) DO NOTHING"
     )
+
+
+def _returned(verb: Verb, needs: Mapping[str, str]) -> str:
+    columns = {column: f"t.{column}" for column in TOLD}
+    columns |= {name: sql for name, sql in needs.items() if sql.startswith(("l.", "t."))}
+    columns |= verb.returns
+    if verb.makes_tasks:
+        # An INSERT returns columns of its own row only: the event is told by the state that it led to.
+        whens = " ".join(f"WHEN '{TRANSITIONS[edge]}' THEN '{edge[1]}'" for edge in verb.edges)
+        columns["event"] = f"CASE t.state {whens} END"
+    else:
+        columns |= {} if verb.one_state else {"before": "l.before"}
+        columns["event"] = "l.event" if verb.event else f"'{verb.edges[0][1]}'"
+    return ", ".join(sql if sql == f"t.{name}" else f"{sql} AS {name}" for name, sql in columns.items())
+
+
+def _here(consequence: Consequence, verb: Verb, needs: Mapping[str, str]) -> str:
+    """The statement with its placeholders filled: columns of the moved row, and constants."""
+    inside = [edge for edge in verb.edges if edge in consequence.edges]
+    values = {name: _case(inside, by_edge, row="m") for name, by_edge in consequence.by_edge.items()}
+    values |= {n: f"m.{n}" if needs[n].startswith(("l.", "t.")) else needs[n] for n in consequence.needs if n in needs}
+    values["here"] = _condition(verb.edges, inside, "m")
+    text = consequence.statement.strip()
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text

@@ -12,8 +12,8 @@ from .composer import Composer, Consequence, along, into, out_of
 # SQL of the event's kind in the timeline; NULL: none is written.
 _TOLD: dict[Edge, str] = {
     **dict.fromkeys(along(Event.CANCEL, out_of=WAITING), "'cancelled'"),
-    **dict.fromkeys(along(Event.CANCEL, out_of={State.RUNNING}), "cancel_told"),
-    **dict.fromkeys(along(Event.REQUEST_CANCEL), "CASE WHEN NOT is_repeated THEN 'cancel_requested' END"),
+    **dict.fromkeys(along(Event.CANCEL, out_of={State.RUNNING}), "{cancel_told}"),
+    **dict.fromkeys(along(Event.REQUEST_CANCEL), "CASE WHEN NOT {is_repeated} THEN 'cancel_requested' END"),
     **dict.fromkeys(along(Event.PUT_OFF), "'put_off'"),
     **dict.fromkeys(along(Event.ASSERT), "'claim_asserted'"),
     **dict.fromkeys(along(Event.EXPIRE), "'expired'"),
@@ -26,7 +26,7 @@ CONSEQUENCES = (
     Consequence(
         name="is_queued",
         edges=into(State.QUEUED),
-        columns={"queued_at": "now()", "publication": "l.publication + 1"},
+        columns={"queued_at": "now()", "publication": "{before} + 1"},
     ),
     Consequence(
         name="is_due_later",
@@ -65,8 +65,7 @@ CONSEQUENCES = (
         name="attempt_rows",
         edges=out_of(State.RUNNING),
         needs={
-            "is_attempt": "true",
-            "attempt_outcome": "CAST(NULL AS text)",
+            "attempt_outcome": "CASE state WHEN 'queued' THEN 'released' ELSE state END",
             **dict.fromkeys(("began_at", "ended_at", "attempt_error", "cause", "peak_memory_bytes"), None),
             "due": "CAST(NULL AS timestamptz)",
             "traceback": "CAST(NULL AS text)",
@@ -75,10 +74,9 @@ CONSEQUENCES = (
         statement="""
     INSERT INTO task_attempt (task_id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error,
         traceback, cause, peak_memory_bytes)
-    SELECT id, attempt, coalesce(attempt_outcome, CASE state WHEN 'queued' THEN 'released' ELSE state END), worker,
-        queue, began_at, ended_at, CASE WHEN state = 'retrying' THEN due END, attempt_error, traceback, cause,
-        peak_memory_bytes
-    FROM moved m WHERE {here} AND is_attempt ORDER BY id""",
+    SELECT id, attempt, {attempt_outcome}, {worker}, queue, {began_at}, {ended_at},
+        CASE WHEN state = 'retrying' THEN {due} END, {attempt_error}, {traceback}, {cause}, {peak_memory_bytes}
+    FROM moved m WHERE {here} AND {began_at} IS NOT NULL""",
     ),
     Consequence(
         name="timeline_rows",
@@ -91,7 +89,7 @@ CONSEQUENCES = (
         by_edge={"kind": _TOLD},
         statement="""
     INSERT INTO task_event (task_id, attempt, kind, data)
-    SELECT id, attempt, kind, note FROM moved m WHERE {here} AND kind IS NOT NULL ORDER BY id""",
+    SELECT id, attempt, {kind}, {note} FROM moved m WHERE {here} AND {kind} IS NOT NULL""",
     ),
     Consequence(
         name="freed_waiting_keys",
@@ -99,14 +97,14 @@ CONSEQUENCES = (
         needs={"unique_hold": "t.unique_hold"},
         statement="""
     DELETE FROM unique_key u USING moved m
-    WHERE {here} AND m.unique_hold = 'waiting' AND u.task_id = m.id AND u.hold = 'waiting'""",
+    WHERE {here} AND {unique_hold} = 'waiting' AND u.task_id = m.id AND u.hold = 'waiting'""",
     ),
     Consequence(
         name="freed_keys",
         edges=into(*FINAL),
         needs={"unique_hold": "t.unique_hold"},
         statement="""
-    DELETE FROM unique_key u USING moved m WHERE {here} AND m.unique_hold IS NOT NULL AND u.task_id = m.id""",
+    DELETE FROM unique_key u USING moved m WHERE {here} AND {unique_hold} IS NOT NULL AND u.task_id = m.id""",
     ),
     Consequence(
         name="outbox_row",

@@ -34,12 +34,15 @@ class Finished:
 
 
 # A success wins; otherwise a cancel request wins.
+_IS_CANCELLED = "t.cancel_requested_at IS NOT NULL AND i.event <> 'succeed'"
+_ENDED_AT = "now() - i.ended_ago_seconds * interval '1 second'"
+
 _FINISH = compose(
     Verb(
         name="finish",
         edges=along(Event.SUCCEED, Event.FAIL, Event.BACK_OFF, Event.RELEASE)
         + along(Event.CANCEL, out_of={State.RUNNING}),
-        event="CASE WHEN cancel_requested AND given_event <> 'succeed' THEN 'cancel' ELSE given_event END",
+        event=f"CASE WHEN {_IS_CANCELLED} THEN 'cancel' ELSE i.event END",
         given="""
 incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
@@ -50,31 +53,24 @@ incoming AS (
         source="task t JOIN incoming i ON i.id = t.id",
         where="t.claim = i.claim",
         locks={
-            "given_event": "i.event",
-            "cancel_requested": "t.cancel_requested_at IS NOT NULL",
             "result": "i.result",
             "partial": "coalesce(i.partial, false)",
+            "due": "now() + i.delay_seconds * interval '1 second'",
+            "began_at": f"{_ENDED_AT} - i.run_seconds * interval '1 second'",
+            "ended_at": _ENDED_AT,
             "attempt_error": "i.error || jsonb_build_object('attempt', t.attempt)",
             "traceback": "i.traceback",
             "cause": "i.cause",
-            "forced": "i.forced",
             "peak_memory_bytes": "i.peak_memory_bytes",
-            "run_seconds": "i.run_seconds * interval '1 second'",
-            "ended_at": "now() - i.ended_ago_seconds * interval '1 second'",
-            "due": "now() + i.delay_seconds * interval '1 second'",
-        },
-        derives={
-            "is_attempt": "run_seconds IS NOT NULL",
-            "began_at": "ended_at - run_seconds",
-            "cancel_told": "CASE WHEN cancel_requested AND forced THEN 'cancel_forced'"
-            " WHEN cancel_requested THEN 'cancel_acknowledged' END",
+            "cancel_told": "CASE WHEN t.cancel_requested_at IS NULL THEN NULL WHEN i.forced THEN 'cancel_forced'"
+            " ELSE 'cancel_acknowledged' END",
         },
         sets={
-            "started_at": "coalesce(l.began_at, l.started_at)",
-            "failures": "l.failures + CASE WHEN l.given_event IN ('fail', 'back_off') THEN 1 ELSE 0 END",
+            "started_at": "coalesce(l.began_at, t.started_at)",
+            "failures": "t.failures + CASE WHEN l.attempt_error IS NOT NULL THEN 1 ELSE 0 END",
             "result": "l.result",
             "partial": "l.partial",
-            "error": "CASE WHEN l.event = 'release' THEN l.error ELSE l.attempt_error END",
+            "error": "CASE WHEN l.event = 'release' THEN t.error ELSE l.attempt_error END",
         },
     )
 )

@@ -26,7 +26,7 @@ _PUT_OFF = compose(
         where="t.id = ANY(:ids)",
         locks={"due": f"now() + {backoff_sql('t.put_offs', first=5, longest=300)}"},
         derives={"note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
-        sets={"put_offs": "l.put_offs + 1", "queued_at": "NULL"},
+        sets={"put_offs": "t.put_offs + 1", "queued_at": "NULL"},
     )
 )
 

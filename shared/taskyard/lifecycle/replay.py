@@ -69,7 +69,7 @@ counted AS (
         'due_at', to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))"""
     },
     sets={
-        "expires_at": "CASE WHEN l.expires_at <= l.due THEN l.due + CAST(:life AS interval) ELSE l.expires_at END",
+        "expires_at": "CASE WHEN t.expires_at <= l.due THEN l.due + CAST(:life AS interval) ELSE t.expires_at END",
     },
     answer=_ANSWER,
 )

@@ -91,13 +91,13 @@ incoming AS (
                     'It runs next alone, to see whether it was the cause.', cause)) END""",
         },
         sets={
-            "crashes": "l.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
-            "suspicions": "l.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
+            "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
+            "suspicions": "t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
             "error": """CASE WHEN l.event = 'fail' THEN jsonb_build_object(
             'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', l.attempt,
             'message', format('The task ended its process %s times; the last time: %s. '
                 'Look for the reason in its parameters and its log, then retry it.', l.crashes + 1, l.cause))
-            ELSE l.error END""",
+            ELSE t.error END""",
         },
     )
 )

@@ -22,7 +22,7 @@ _RETRY = compose(
         locks={"note": "jsonb_build_object('by', CAST(:actor AS text))"},
         sets={
             "run_at": "now()",
-            "expires_at": "CASE WHEN l.expires_at <= now() THEN now() + CAST(:life AS interval) ELSE l.expires_at END",
+            "expires_at": "CASE WHEN t.expires_at <= now() THEN now() + CAST(:life AS interval) ELSE t.expires_at END",
         },
     )
 )
