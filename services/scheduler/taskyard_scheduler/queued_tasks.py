@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Publication
+from taskyard.lifecycle import publish
 from taskyard.lifecycle.committed import Committed
 
 PAGE = 1000
@@ -34,27 +35,6 @@ FROM (
 
 # One step in ix_task_live. The queues come from the ledger, not from the settings: a task type may bring its own.
 _NEXT_QUEUE = sa.text("SELECT queue FROM task WHERE finished_at IS NULL AND queue > :queue ORDER BY queue LIMIT 1")
-
-# The outbox is unnested to single ids so that PostgreSQL can hash them. After an outage it holds all that was submitted
-# meanwhile, and to search its arrays for each task took 14 s with 40,000 rows, against 50 ms.
-_STILL = """
-    SELECT t.id, t.queue, t.publication
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS s(id, number)
-    JOIN task t ON t.id = s.id AND t.publication = s.number
-    WHERE t.state = 'queued' AND t.suspicions = 0
-      AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
-      AND NOT EXISTS (SELECT FROM (SELECT unnest(task_ids) AS id FROM outbox) o WHERE o.id = t.id)
-"""
-
-_STILL_QUEUED = sa.text(f"{_STILL} ORDER BY t.id")
-
-# With an outbox row, like every publication: where Redis is not reached after this commit, the relay publishes it.
-_ADD_TO_OUTBOX = sa.text(f"""
-WITH lost AS ({_STILL}), added AS (
-    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM lost HAVING count(*) > 0 RETURNING id
-)
-SELECT l.*, (SELECT id FROM added) AS outbox_id FROM lost l ORDER BY l.id
-""")  # noqa: S608 constants only
 
 # A thousand look-ups in one script cost Redis the same as single commands, and this process a twentieth.
 _UNKNOWN = """
@@ -85,7 +65,7 @@ class Page:
 
 
 class QueuedTasks:
-    """The queries of reconcile and rebuild: `page`, `still_queued` and `add_to_outbox` ask the ledger, `unknown` asks
+    """The queries of reconcile and rebuild: `page`, `still_queued` and `publish_again` ask the ledger, `unknown` asks
     Redis."""
 
     def __init__(self, client: redis.Redis, names: Names, *, age_seconds: float = QUEUED_FOR_SECONDS) -> None:
@@ -124,16 +104,11 @@ class QueuedTasks:
 
     def still_queued(self, conn: Connection, suspects: Sequence[Publication]) -> list[Publication]:
         """Those that are still queued with the same publication, for long enough, and in no outbox row."""
-        return _publications(conn.execute(_STILL_QUEUED, self._values(suspects)))
+        return publish.unpublished(conn, suspects, age_seconds=self._age)
 
-    def add_to_outbox(self, conn: Connection, suspects: Sequence[Publication]) -> Committed[list[Publication]]:
-        """The same, and writes an outbox row for them: they are published once more."""
-        rows = conn.execute(_ADD_TO_OUTBOX, self._values(suspects)).all()
-        found = _publications(rows)
-        return Committed(found, publications=found, outbox_ids=[row.outbox_id for row in rows[:1]])
-
-    def _values(self, suspects: Sequence[Publication]) -> dict[str, object]:
-        return {"ids": [p.task_id for p in suspects], "numbers": [p.number for p in suspects], "age": self._age}
+    def publish_again(self, conn: Connection, suspects: Sequence[Publication]) -> Committed[list[Publication]]:
+        """The same, with an outbox row for them."""
+        return publish.publish_again(conn, suspects, age_seconds=self._age)
 
 
 def _publications(rows: Iterable[Any]) -> list[Publication]:

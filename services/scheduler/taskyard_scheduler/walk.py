@@ -75,7 +75,7 @@ class Walk:
     def publish_lost(self, suspects: Sequence[Publication], announcer: Announcer) -> list[Publication]:
         """The same; what was lost gets an outbox row and is published again."""
         unknown = self._still_unknown(suspects)
-        add = partial(self._tasks.add_to_outbox, suspects=unknown)
+        add = partial(self._tasks.publish_again, suspects=unknown)
         return commit(self._access.write, add, announcer) if unknown else []
 
     def _still_unknown(self, suspects: Sequence[Publication]) -> list[Publication]:

@@ -25,9 +25,9 @@ _REQUEST_CANCEL = str(Event.REQUEST_CANCEL)
 # Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price.
 @dataclass(slots=True)
 class Committed(Generic[A]):
-    """A verb's result. `answer` is for the caller, the rest for whoever listens: `changes` for live events,
-    `publications` (covered by the outbox rows `outbox_ids`) for the workers, `cancels` (running tasks that are asked to
-    end) for their supervisors. `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
+    """A verb's result. `answer` is for the caller, the rest is announced: `changes` to live events,
+    `publications` (covered by the outbox rows `outbox_ids`) to the workers, `cancels` (running tasks that are asked to
+    end) to their supervisors. `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
     """
 
     answer: A
@@ -39,7 +39,7 @@ class Committed(Generic[A]):
 
     @property
     def is_silent(self) -> bool:
-        return not (self.changes or self.publications or self.outbox_ids or self.cancels)
+        return not (self.changes or self.publications or self.outbox_ids or self.cancels or self.wakes_scheduler)
 
     def answering(self, answer: B) -> Committed[B]:
         """The same, with another answer."""
@@ -51,11 +51,11 @@ def of_rows(rows: Sequence[Any], answer: A) -> Committed[A]:
     done = Committed(answer)
     outbox_id = None
     for row in rows:
-        task_id, name, queue, state, attempt, publication, workflow_id, event, boxed = row[:9]
+        task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
         done.changes.append(Change(task_id, name, queue, _STATES[state], attempt, workflow_id))
         if state == _QUEUED:
             done.publications.append(Publication(task_id, queue, publication))
-            outbox_id = outbox_id or boxed
+            outbox_id = outbox_id or row_outbox_id
         elif state in _DUE_LATER:
             done.wakes_scheduler = True
         elif event == _REQUEST_CANCEL:
@@ -101,9 +101,11 @@ def commit(
 
     Raises what `run` raises; then nothing is announced.
     """
-    failpoint(f"{name}.before")
+    if name:
+        failpoint(f"{name}.before")
     done = run(verb)
     if not done.is_silent:
-        failpoint(f"{name}.after")
+        if name:
+            failpoint(f"{name}.after")
         announcer.dispatch(done)
     return done.answer

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from ..domain.tasks import FINAL, TRANSITIONS, Edge, Event, State
 
 # What `lifecycle.committed` reads of each task that moved, followed by `event` and `outbox_id`.
-TOLD = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
+ANSWERED = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
 # How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
 MARK = "taskyard moves:"
 # The columns that constraints of the table tie to the state, with the states in which they are not NULL.
@@ -127,7 +127,7 @@ class Composer:
         return tuple(c for c in self.consequences if edge in c.edges)
 
     def compose(self, verb: Verb) -> sa.Executable:
-        """The statement; it answers `TOLD`, `event`, `outbox_id` and what the verb `returns` of each task that moved.
+        """The statement. Of each task that moved it answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns`.
 
         Raises ValueError where the verb leaves something open that a consequence needs.
         """
@@ -148,7 +148,7 @@ class Composer:
         if verb.answer:
             return sa.text(text + verb.answer.strip())
         answers = {name: sql for c in present for name, sql in c.answers.items()}
-        told = {**{column: f"m.{column}" for column in (*TOLD, "event")}, "outbox_id": "NULL", **answers}
+        told = {**{column: f"m.{column}" for column in (*ANSWERED, "event")}, "outbox_id": "NULL", **answers}
         told |= {column: f"m.{column}" for column in verb.returns}
         listed = ", ".join(f"{sql} AS {name}" for name, sql in told.items())
         # Named to SQLAlchemy, or it would find them out anew at each call.
@@ -269,7 +269,7 @@ def _insert(verb: Verb, sets: Mapping[str, str]) -> str:
 
 
 def _returned(verb: Verb, needs: Mapping[str, str]) -> str:
-    columns = {column: f"t.{column}" for column in TOLD}
+    columns = {column: f"t.{column}" for column in ANSWERED}
     columns |= {name: sql for name, sql in needs.items() if sql.startswith(("l.", "t."))}
     columns |= verb.returns
     if verb.makes_tasks:

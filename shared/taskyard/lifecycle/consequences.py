@@ -10,9 +10,9 @@ from ..domain.tasks import FINAL, TRANSITIONS, WAITING, Edge, Event, State
 from .composer import Composer, Consequence, along, into, out_of
 
 # SQL of the event's kind in the timeline; NULL: none is written.
-_TOLD: dict[Edge, str] = {
+_KINDS: dict[Edge, str] = {
     **dict.fromkeys(along(Event.CANCEL, out_of=WAITING), "'cancelled'"),
-    **dict.fromkeys(along(Event.CANCEL, out_of={State.RUNNING}), "{cancel_told}"),
+    **dict.fromkeys(along(Event.CANCEL, out_of={State.RUNNING}), "{cancel_kind}"),
     **dict.fromkeys(along(Event.REQUEST_CANCEL), "CASE WHEN NOT {is_repeated} THEN 'cancel_requested' END"),
     **dict.fromkeys(along(Event.PUT_OFF), "'put_off'"),
     **dict.fromkeys(along(Event.ASSERT), "'claim_asserted'"),
@@ -24,28 +24,28 @@ _TOLD: dict[Edge, str] = {
 CONSEQUENCES = (
     # Of the task's own row
     Consequence(
-        name="is_queued",
+        name="enters_queue",
         edges=into(State.QUEUED),
         columns={"queued_at": "now()", "publication": "{before} + 1"},
     ),
     Consequence(
-        name="is_due_later",
+        name="gets_due_time",
         edges=into(State.SCHEDULED, State.RETRYING),
         columns={"due_at": "l.due", "run_at": "l.due"},
         needs={"due": None},
     ),
     Consequence(
-        name="is_due_no_more",
+        name="loses_due_time",
         edges=out_of(State.SCHEDULED, State.RETRYING),
         columns={"due_at": "NULL"},
     ),
     Consequence(
-        name="is_claimed_no_more",
+        name="loses_claim",
         edges=out_of(State.RUNNING),
         columns={"claim": "NULL", "worker_id": "NULL"},
     ),
     Consequence(
-        name="is_over",
+        name="ends",
         edges=into(*FINAL),
         columns={"finished_at": "now()"},
     ),
@@ -80,13 +80,13 @@ CONSEQUENCES = (
     ),
     Consequence(
         name="timeline_rows",
-        edges=frozenset(_TOLD),
+        edges=frozenset(_KINDS),
         needs={
             "note": "CAST('{}' AS jsonb)",
-            "cancel_told": "CAST(NULL AS text)",
+            "cancel_kind": "CAST(NULL AS text)",
             "is_repeated": "false",
         },
-        by_edge={"kind": _TOLD},
+        by_edge={"kind": _KINDS},
         statement="""
     INSERT INTO task_event (task_id, attempt, kind, data)
     SELECT id, attempt, {kind}, {note} FROM moved m WHERE {here} AND {kind} IS NOT NULL""",

@@ -211,5 +211,6 @@ class Immediate:
             if self._must_publish:
                 raise
             return
-        if committed.outbox_ids:
+        # Where this fails the relay publishes once more, which is harmless.
+        with suppress(LedgerUnavailable):
             ledger.run(self._engine, lambda conn: delete(conn, committed.outbox_ids))

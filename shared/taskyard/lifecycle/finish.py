@@ -62,7 +62,7 @@ incoming AS (
             "traceback": "i.traceback",
             "cause": "i.cause",
             "peak_memory_bytes": "i.peak_memory_bytes",
-            "cancel_told": "CASE WHEN t.cancel_requested_at IS NULL THEN NULL WHEN i.forced THEN 'cancel_forced'"
+            "cancel_kind": "CASE WHEN t.cancel_requested_at IS NULL THEN NULL WHEN i.forced THEN 'cancel_forced'"
             " ELSE 'cancel_acknowledged' END",
         },
         sets={

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from . import committed
 from .batch import encode, storable, storable_text
 from .committed import Committed
+from .composer import ANSWERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,9 @@ class Note:
     ago_seconds: float = 0.0
 
 
-# `live` are the tasks whose claim holds: what live events tell of them.
-_LIVE = "t.id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id, NULL AS event, NULL AS outbox_id"
+# Of the tasks whose claim holds, what live events tell of them.
+_ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id"))
+_LIVE = ", ".join(f"t.{column}" for column in ANSWERED)
 
 _PROGRESS = sa.text(f"""
 WITH live AS (
@@ -55,7 +57,7 @@ WITH live AS (
         attempt = excluded.attempt, current = excluded.current, total = excluded.total, message = excluded.message,
         updated_at = now()
 )
-SELECT * FROM live
+SELECT {_ANSWER} FROM live
 """)  # noqa: S608 constants only
 
 _NOTES = sa.text(f"""
@@ -69,7 +71,7 @@ WITH live AS (
     INSERT INTO task_event (task_id, attempt, at, kind, data)
     SELECT id, attempt, now() - ago_seconds * interval '1 second', kind, data FROM live ORDER BY n
 )
-SELECT DISTINCT ON (id) * FROM live
+SELECT DISTINCT {_ANSWER} FROM live
 """)  # noqa: S608 constants only
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Publication
+from .committed import Committed
 
 _OVERDUE = sa.text("""
 SELECT o.id AS outbox_id, t.id, t.queue, t.publication
@@ -65,3 +66,43 @@ class Standing:
 def standing(conn: Connection, *, low_water: int = 0) -> Standing:
     row = conn.execute(_STANDING, {"low_water": low_water}).one()
     return Standing(row.pending, row.oldest_at)
+
+
+# The outbox is unnested to single ids so that PostgreSQL can hash them. After an outage it holds all that was submitted
+# meanwhile, and to search its arrays for each task took 14 s with 40,000 rows, against 50 ms.
+_STILL = """
+    SELECT t.id, t.queue, t.publication
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS s(id, number)
+    JOIN task t ON t.id = s.id AND t.publication = s.number
+    WHERE t.state = 'queued' AND t.suspicions = 0
+      AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
+      AND NOT EXISTS (SELECT FROM (SELECT unnest(task_ids) AS id FROM outbox) o WHERE o.id = t.id)
+"""
+_UNPUBLISHED = sa.text(f"{_STILL} ORDER BY t.id")
+# With an outbox row, like every publication: where Redis is not reached after this commit, the relay publishes it.
+_PUBLISH_AGAIN = sa.text(f"""
+WITH lost AS ({_STILL}), added AS (
+    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM lost HAVING count(*) > 0 RETURNING id
+)
+SELECT l.*, (SELECT id FROM added) AS outbox_id FROM lost l ORDER BY l.id
+""")  # noqa: S608 constants only
+
+
+def unpublished(conn: Connection, suspects: Sequence[Publication], *, age_seconds: float) -> list[Publication]:
+    """Those that are still queued with the same publication, for so long, and in no outbox row."""
+    return [
+        Publication(r.id, r.queue, r.publication) for r in conn.execute(_UNPUBLISHED, _values(suspects, age_seconds))
+    ]
+
+
+def publish_again(
+    conn: Connection, suspects: Sequence[Publication], *, age_seconds: float
+) -> Committed[list[Publication]]:
+    """The same, and publishes them once more."""
+    rows = conn.execute(_PUBLISH_AGAIN, _values(suspects, age_seconds)).all()
+    found = [Publication(r.id, r.queue, r.publication) for r in rows]
+    return Committed(found, publications=found, outbox_ids=[r.outbox_id for r in rows[:1]])
+
+
+def _values(suspects: Sequence[Publication], age_seconds: float) -> dict[str, object]:
+    return {"ids": [p.task_id for p in suspects], "numbers": [p.number for p in suspects], "age": age_seconds}

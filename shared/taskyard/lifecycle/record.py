@@ -31,24 +31,23 @@ def record(
     is_repeat: bool = False,
 ) -> Committed[Recorded]:
     """Finishes what the claims still hold. `held` gives the claims of the tasks, to be asserted where PostgreSQL lost
-    them. `is_repeat`: the answer to the same call got lost, and what that one recorded
-    counts as won.
+    them. `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
     """
     done: list[Committed[list[Change]]] = [finish(conn, ends)]
     missing = _missing(ends, done)
-    asserted: set[UUID] = set()
+    assertion = Committed[set[UUID]](set())
     claimed: dict[UUID, Assertion] = {}
     if missing:
         claimed = held()
         claims = [claimed[end.task_id] for end in missing if end.task_id in claimed]
-        asserted = assert_claims(conn, claims, worker_id=worker_id).answer
-        done.append(finish(conn, [end for end in missing if end.task_id in asserted]))
+        assertion = assert_claims(conn, claims, worker_id=worker_id)
+        done.append(finish(conn, [end for end in missing if end.task_id in assertion.answer]))
         missing = _missing(missing, done)
     if missing and is_repeat:
         ran = [e.task_id for e in missing if e.run_seconds is not None and e.task_id in claimed]
         done.append(ended(conn, {task_id: claimed[task_id].attempt for task_id in ran}))
     states = {change.task_id: change.state for part in done for change in part.changes}
-    return together(done, Recorded(states, len(asserted)))
+    return together([assertion, *done], Recorded(states, len(assertion.answer)))
 
 
 def _missing(ends: Sequence[Finished], done: Sequence[Committed[list[Change]]]) -> list[Finished]:

@@ -21,7 +21,7 @@ from ..domain.tasks import Event
 from ..store.dead_letters import IS_DEAD, Wanted, tally, walk
 from . import committed
 from .committed import Committed
-from .composer import TOLD, Verb, along
+from .composer import ANSWERED, Verb, along
 from .consequences import compose
 
 MOST_AT_ONCE = 1000
@@ -39,7 +39,7 @@ class Handled:
 # one took.
 _CHOSEN = "matched AS ({tally}), chosen AS MATERIALIZED ({walk})"
 _ANSWER = f"""
-SELECT {", ".join(f"m.{column}" for column in TOLD)}, m.event, NULL AS outbox_id, (SELECT n FROM matched) AS matched
+SELECT {", ".join(f"m.{column}" for column in ANSWERED)}, m.event, NULL AS outbox_id, (SELECT n FROM matched) AS matched
 FROM (SELECT) one LEFT JOIN moved m ON true ORDER BY m.id"""
 
 _REPLAY = Verb(

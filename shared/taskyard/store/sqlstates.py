@@ -17,7 +17,7 @@ class Meaning(Enum):
     AWAY = "PostgreSQL cannot be had now; whether the statement was carried out is not known"
     CONFLICT = "the statement met another one and was undone; the same call may be repeated"
     BAD_DATA = "a value in it cannot be stored: the row is wrong, not the server"
-    NOT_MIGRATED = "a table or column is missing"
+    NOT_MIGRATED = "a table is missing"
     OTHER = "none of these: a fault of ours"
 
 
@@ -25,18 +25,16 @@ class Meaning(Enum):
 SQLSTATES: dict[str, Meaning] = {
     "08": Meaning.AWAY,  # connection
     "53": Meaning.AWAY,  # out of connections, disk or memory
-    "57P": Meaning.AWAY,  # shutting down, or starting
+    "57": Meaning.AWAY,  # shutting down, starting, ended by an operator, or no answer in time
     "58": Meaning.AWAY,  # trouble with its own files
     "25006": Meaning.AWAY,  # read-only: a standby after a failover
     "25P03": Meaning.AWAY,  # this side was silent in a transaction for too long
     "55P03": Meaning.AWAY,  # no lock in time: a server whose disk is stalled does not answer either
-    "57014": Meaning.AWAY,  # no answer in time
     "40": Meaning.CONFLICT,  # serialisation failure, deadlock
     "22": Meaning.BAD_DATA,  # data exception
     "23": Meaning.BAD_DATA,  # integrity constraint
     "54": Meaning.BAD_DATA,  # too large or too complex
     "42P01": Meaning.NOT_MIGRATED,  # undefined table
-    "42703": Meaning.NOT_MIGRATED,  # undefined column
 }
 
 READ_ONLY = "25006"

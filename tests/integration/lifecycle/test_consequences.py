@@ -44,13 +44,13 @@ class Seen:
 
 # Whether each consequence has happened, seen from outside.
 HAPPENED: Mapping[str, Callable[[Seen], bool]] = {
-    "is_queued": lambda s: s.after.publication == s.before.publication + 1 and s.after.queued_at is not None,
-    "is_due_later": lambda s: (
+    "enters_queue": lambda s: s.after.publication == s.before.publication + 1 and s.after.queued_at is not None,
+    "gets_due_time": lambda s: (
         s.before.due_at is None and s.after.due_at is not None and s.after.run_at == s.after.due_at
     ),
-    "is_due_no_more": lambda s: s.before.due_at is not None and s.after.due_at is None,
-    "is_claimed_no_more": lambda s: s.before.claim is not None and (s.after.claim, s.after.worker_id) == (None, None),
-    "is_over": lambda s: s.before.finished_at is None and s.after.finished_at is not None,
+    "loses_due_time": lambda s: s.before.due_at is not None and s.after.due_at is None,
+    "loses_claim": lambda s: s.before.claim is not None and (s.after.claim, s.after.worker_id) == (None, None),
+    "ends": lambda s: s.before.finished_at is None and s.after.finished_at is not None,
     "starts_afresh": lambda s: s.before.put_offs == 1 and s.after.put_offs == 0 and not s.has_progress(),
     "attempt_rows": lambda s: len(attempts(s.conn, s.task_id)) == 1,
     "timeline_rows": lambda s: len(events(s.conn, s.task_id)) == s.notes + 1,

@@ -202,7 +202,7 @@ def test_a_turn_of_reconcile_is_flat(seeded: Seeded) -> None:
         seeded.measure(lambda conn, position=position: tasks.page(conn, position), pages=PAGE * 2 + 100)  # type: ignore[misc]
     suspects = [Publication(i, "default", 1) for i in seeded.queued]
     seeded.measure(lambda conn: tasks.still_queued(conn, suspects), pages=N * 10 + 50)
-    seeded.measure(lambda conn: tasks.add_to_outbox(conn, suspects), pages=N * 20 + 100)
+    seeded.measure(lambda conn: tasks.publish_again(conn, suspects), pages=N * 20 + 100)
 
 
 def test_reconcile_reads_a_long_outbox_once_a_page(seeded: Seeded) -> None:
@@ -213,7 +213,7 @@ def test_reconcile_reads_a_long_outbox_once_a_page(seeded: Seeded) -> None:
     with seeded.conn.begin_nested() as undone:
         fill = "INSERT INTO outbox (task_ids) SELECT ARRAY[gen_random_uuid()] FROM generate_series(1, 5000)"
         seeded.conn.execute(sa.text(fill))
-        for verb in (tasks.still_queued, tasks.add_to_outbox):
+        for verb in (tasks.still_queued, tasks.publish_again):
             for plan in plans_of(seeded.conn, lambda conn, verb=verb: verb(conn, suspects)):  # type: ignore[misc]
                 compared = max(n.get("Rows Removed by Join Filter", 0) for n in plan.nodes())
                 assert compared < 1_000_000, f"{compared} of 2,500,000 comparisons:\n{plan}"
