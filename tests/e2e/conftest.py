@@ -8,7 +8,7 @@ import pytest
 
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
-from tests.support.composed import guard_moves
+from tests.support.composed import guard_moves, release_moves
 from tests.support.fleet import Fleet
 
 
@@ -18,6 +18,7 @@ def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Fleet]:
     guard_moves(made.engine)
     yield made
     made.stop()
+    release_moves(made.engine)  # the database is another test's next
 
 
 @pytest.fixture

@@ -9,21 +9,26 @@ from taskyard.lifecycle.composer import MARK
 from taskyard.store import ledger
 
 _GUARD = f"""
-CREATE FUNCTION refuse_moves_of_others() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_moves_of_others() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_query() NOT LIKE '/* {MARK} %' THEN
         RAISE EXCEPTION 'not composed: %', current_query();
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER only_the_composer_moves_tasks BEFORE INSERT OR UPDATE OF state ON task
+CREATE OR REPLACE TRIGGER only_the_composer_moves_tasks BEFORE INSERT OR UPDATE OF state ON task
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_moves_of_others();
 """
 
 
 def guard_moves(engine: Engine) -> None:
-    """From now on every statement that changes a state, whoever sends it, fails unless the composer wrote it."""
+    """From now on every statement that changes a state, from whatever process, fails unless the composer wrote it."""
     ledger.run(engine, lambda conn: conn.exec_driver_sql(_GUARD.replace("%", "%%")))
+
+
+def release_moves(engine: Engine) -> None:
+    ledger.run(engine, lambda conn: conn.exec_driver_sql("DROP TRIGGER only_the_composer_moves_tasks ON task"))
+    engine.dispose()
 
 
 def move_by_hand(engine: Engine) -> None:
