@@ -127,7 +127,7 @@ class Composer:
         return tuple(c for c in self.consequences if edge in c.edges)
 
     def compose(self, verb: Verb) -> sa.Executable:
-        """The statement. It answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns` of each task that moved.
+        """The statement. It answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns`, a row a move.
 
         Raises ValueError where the verb leaves something open that a consequence needs.
         """
