@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from .batch import encode
 from .submit import NewTask
 
-# What is written already has had its key: repeated after its end, it would take a key that nobody frees any more.
+# A task that is written already has had its key: a repeat after its end would take a key that is never freed again.
 _TAKE_UNIQUE = sa.text("""
 INSERT INTO unique_key (name, key, task_id, hold)
 SELECT x.name, x.key, x.task_id, x.hold

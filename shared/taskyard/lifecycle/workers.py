@@ -1,4 +1,4 @@
-"""workers: who lives, and which claims are theirs."""
+"""workers: which of them live, and which claims are theirs."""
 
 from __future__ import annotations
 
@@ -96,8 +96,7 @@ def retire(conn: Connection, worker_id: UUID) -> None:
     )
 
 
-# The queues in which something is live, found with a step in ix_task_live each: also those that nobody
-# configured.
+# The queues in which something is live, with one step in ix_task_live each: the settings may not name all of them.
 LIVE_QUEUES = """
 WITH RECURSIVE q AS (
     (SELECT queue AS name FROM task WHERE finished_at IS NULL ORDER BY queue LIMIT 1)
