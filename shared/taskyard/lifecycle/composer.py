@@ -63,13 +63,13 @@ class Consequence:
 class Verb:
     """What one verb locks and changes.
 
-    `edges`: those it may move a task along. `event`: the SQL expression that tells which event a row meets, where the
-    edges have several. `given`, `between`: steps before and after the lock. `source`, `where`, `order`: the rows to
-    lock; `t` is the task. `locks`: further columns of the locked row. `derives`: columns reckoned from these (`event`
-    is one of them then). `sets`: the columns of the task that change where no consequence assigns them; `t` is the task
-    before, `l` the locked row. `moving`: what the update reads instead of `locked`, where there are steps between the
-    two; `by_step`: the columns that these add. `returns`: what to answer beside what every verb answers. `answer`:
-    another last SELECT.
+    - `edges`: those it may move a task along.
+    - `event`: the SQL expression that tells which event a row meets, where the edges have several.
+    - `given`, `between`: steps before and after the lock.
+    - `source`, `where`, `order`: the rows to lock; `t` is the task. Where tasks are made, `source` has them.
+    - `locks`: further columns of the locked row; `derives`: columns reckoned from these, `event` among them then.
+    - `sets`: the columns of the task that change where no consequence assigns them; `l` is the locked row.
+    - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT.
     """
 
     name: str
@@ -82,8 +82,6 @@ class Verb:
     locks: Mapping[str, str] = field(default_factory=dict)
     derives: Mapping[str, str] = field(default_factory=dict)
     between: str = ""
-    by_step: Sequence[str] = ()
-    moving: str = "locked"
     sets: Mapping[str, str] = field(default_factory=dict)
     returns: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
@@ -218,7 +216,7 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
     needs: dict[str, str] = {}
     for consequence in present:
         for name, otherwise in consequence.needs.items():
-            if name in verb.locks or name in verb.derives or name in verb.by_step:
+            if name in verb.locks or name in verb.derives:
                 needs[name] = f"l.{name}"
             elif otherwise is None:
                 raise ValueError(f"{verb.name}: {consequence.name} needs {name}")
@@ -241,13 +239,13 @@ def _locked(verb: Verb, sets: Mapping[str, str]) -> str:
 def _moving(verb: Verb) -> str:
     columns = {**({"event": verb.event} if verb.event else {}), **verb.derives}
     listed = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"moving AS (\n    SELECT *, {listed} FROM {verb.moving}\n)"
+    return f"moving AS (\n    SELECT *, {listed} FROM locked\n)"
 
 
 def _update(verb: Verb, sets: Mapping[str, str]) -> str:
     """Rows move along the edges of the table only, whatever event the verb names."""
     assigned = ",\n        ".join(f"{column} = {sql}" for column, sql in sets.items())
-    source = "moving" if verb.derives else verb.moving
+    source = "moving" if verb.derives else "locked"
     where = "t.id = l.id"
     if verb.event and verb.one_state:
         events = ", ".join(f"'{event}'" for _, event in verb.edges)
@@ -264,7 +262,7 @@ def _insert(verb: Verb, sets: Mapping[str, str]) -> str:
     """ON CONFLICT DO NOTHING: the same ids again, after a commit whose answer got lost, must not fail the batch."""
     return (
         f"INSERT INTO task AS t ({', '.join(sets)})\n    SELECT {', '.join(sets.values())}\n"
-        f"    FROM {verb.moving} l ORDER BY l.id\n    ON CONFLICT (id) DO NOTHING"
+        f"    FROM {verb.source} l ORDER BY l.id\n    ON CONFLICT (id) DO NOTHING"
     )
 
 

@@ -42,6 +42,10 @@ _ANSWER = f"""
 SELECT {", ".join(f"m.{column}" for column in ANSWERED)}, m.event, NULL AS outbox_id, (SELECT n FROM matched) AS matched
 FROM (SELECT) one LEFT JOIN moved m ON true ORDER BY m.id"""
 
+# The time of each of them, `step` apart and the oldest first, before the time at which the next replay may go.
+_SLOT = """(SELECT free_at FROM paced)
+        - ((SELECT n FROM counted) + 1 - row_number() OVER (ORDER BY id)) * CAST(:step AS interval)"""
+
 _REPLAY = Verb(
     name="replay",
     edges=along(Event.REPLAY),
@@ -58,15 +62,11 @@ counted AS (
     ON CONFLICT (name) DO UPDATE SET free_at =
         greatest(p.free_at, clock_timestamp()) + (SELECT n FROM counted) * CAST(:step AS interval)
     RETURNING p.free_at
-), slots AS MATERIALIZED (
-    SELECT l.*, p.free_at - (c.n + 1 - row_number() OVER (ORDER BY l.id)) * CAST(:step AS interval) AS due
-    FROM locked l, counted c, paced p
 )""",
-    by_step=("due",),
-    moving="slots",
     derives={
-        "note": """jsonb_build_object('by', CAST(:actor AS text),
-        'due_at', to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))"""
+        "due": _SLOT,
+        "note": f"""jsonb_build_object('by', CAST(:actor AS text),
+        'due_at', to_char(({_SLOT}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""",
     },
     sets={
         "expires_at": "CASE WHEN t.expires_at <= l.due THEN l.due + CAST(:life AS interval) ELSE t.expires_at END",

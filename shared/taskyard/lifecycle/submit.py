@@ -101,7 +101,7 @@ incoming AS (
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
         workflow_id uuid, schedule_id uuid, parent_id uuid)
 )""",
-        moving="incoming",
+        source="incoming",
         sets={
             **{column: f"l.{column}" for column in _GIVEN},
             "expires_at": "coalesce(l.expires_at, l.due + l.life_seconds * interval '1 second')",
