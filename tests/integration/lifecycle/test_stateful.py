@@ -2,7 +2,7 @@
 
 Tasks are submitted, published, claimed, finished, cancelled and retried; messages are lost, doubled and delayed, Redis
 is flushed; processes and hosts die, answers get lost, PostgreSQL forgets the newest commits; relay, promotion,
-rescue and reconcile turn. All of it with the real statements on a real PostgreSQL, the publisher, the inbox and
+rescue and reconcile turn. All of it with the real statements on a real PostgreSQL, the publisher, the fetcher and
 the scheduler's jobs on a real Valkey. After every step the ledger is compared with the model (`model.py`) and
 with what is promised; at the end everything must come to rest: nothing is lost.
 
@@ -43,23 +43,23 @@ from taskyard_scheduler.leader import Leadership
 from taskyard_scheduler.queued_tasks import Position
 from tests.support.scheduling import LeaderParts
 
-from .crew import Crew
-from .model import Task
-from .rows import QUEUE, new
-from .stage import (
+from .machine import (
     EVERY_TYPE,
     LEASE_SECONDS,
     LIFE_SECONDS,
     MAX_SUSPICIONS,
     SOME_TYPE,
     Child,
+    HeldDispatcher,
     Hold,
-    Kept,
-    Stage,
+    Servers,
     may_happen,
     one_of_them,
     yes_or_no,
 )
+from .model import Task
+from .rows import QUEUE, new
+from .worker_rules import WorkerRules
 
 EXAMPLES = os.environ.get("TASKYARD_STATEFUL_EXAMPLES")
 SETTINGS = settings(
@@ -85,7 +85,7 @@ UPDATE task SET run_at = run_at - CAST(:by AS interval), queued_at = queued_at -
 _PAUSE = sa.text("UPDATE queue SET paused_at = CASE WHEN :pause THEN now() END WHERE name = :queue")
 
 
-class Lifecycle(Crew):
+class Lifecycle(WorkerRules):
     # Submitting
 
     @initialize(
@@ -95,8 +95,8 @@ class Lifecycle(Crew):
         """What most examples would have to come to first anyway."""
         self.is_sound = False
         self.model.crash_limit = crash_limit
-        self._hire_the_leader()
-        child = self._hire((EVERY_TYPE, SOME_TYPE))
+        self._start_the_leader()
+        child = self._start_worker((EVERY_TYPE, SOME_TYPE))
         for n in range(tasks):
             self.submits(None if n else key, "waiting", False, False, EVERY_TYPE, 2, None, False)
         self._work(child, 2, begins=is_begun)
@@ -174,7 +174,7 @@ class Lifecycle(Crew):
                 done = submit_keyed(conn, [request])
             is_accepted = self.model.submit(self._as_task(task), f"{task.name}/{task.unique.key}")
             assert isinstance(done.answer[0], StoredAnswer if is_accepted else NotUnique)
-        self._tell(done)
+        self._announce(done)
 
     def _as_task(self, task: NewTask) -> Task:
         due = self.model.now + (task.delay_seconds or 0.0)
@@ -209,12 +209,12 @@ class Lifecycle(Crew):
         what=st.sampled_from(["again", "again", "again", "lost", "without_payload", "late", "all_lost"]),
     )
     def redis_does_to_a_message(self, n: int, what: str) -> None:
-        client, names = self.office.client, self.office.names
+        client, names = self.leader.client, self.leader.names
         if what == "again":
-            self.office.publisher.publish([self.published[-1 - n % len(self.published)]])
+            self.leader.publisher.publish([self.published[-1 - n % len(self.published)]])
         elif what == "all_lost":
             client.flushdb()
-        elif found := self.office.messages(QUEUE):
+        elif found := self.leader.messages(QUEUE):
             chosen = found[n % len(found)]
             if what == "late":
                 client.lmove(names.queue(QUEUE), names.queue(QUEUE), "LEFT", "RIGHT")
@@ -262,7 +262,7 @@ class Lifecycle(Crew):
         assert [c.task_id for c in recorded.changes] == [task.id] * is_won
         if is_won:
             self.retried.add(task.id)
-        self._tell(recorded)
+        self._announce(recorded)
 
     def _pause(self, is_paused: bool) -> None:
         self.model.is_paused = is_paused
@@ -272,7 +272,7 @@ class Lifecycle(Crew):
 
     def _pass(self, seconds: float) -> None:
         self.model.now += seconds
-        self.office.clock.now += seconds
+        self.leader.clock.now += seconds
         self.conn.execute(_PASS, {"by": timedelta(seconds=seconds)})
 
     @may_happen(
@@ -309,7 +309,7 @@ class Lifecycle(Crew):
             case "rebuild":
                 self.rebuild.turn()
             case "maintain":
-                broker = self.stage.broker()
+                broker = self.servers.broker()
                 broker.maintenance_chance = 1_000_000
                 broker.do_qsize(QUEUE)
             case "reconcile":
@@ -318,11 +318,11 @@ class Lifecycle(Crew):
     def _reconcile(self) -> None:
         """After two looks whatever was queued long enough is known to Redis, or in the outbox."""
         self.missing.turn()
-        self.office.clock.now += 60
+        self.leader.clock.now += 60
         self.missing.turn()
         if not self.relay.backlog and not self.rebuild.is_needed:
-            page = self.office.tasks.page(self.conn, Position(QUEUE))
-            assert not self.office.tasks.still_queued(self.conn, self.office.tasks.unknown(page.old))
+            page = self.leader.tasks.page(self.conn, Position(QUEUE))
+            assert not self.leader.tasks.still_queued(self.conn, self.leader.tasks.unknown(page.old))
 
     # The end
 
@@ -335,7 +335,7 @@ class Lifecycle(Crew):
         self._pause(False)
         for child in list(self.children):
             self._end(child)
-        child = self._hire((EVERY_TYPE, SOME_TYPE))
+        child = self._start_worker((EVERY_TYPE, SOME_TYPE))
         for _ in range(8):
             if all(t.state in FINAL for t in self.model.tasks.values()):
                 break
@@ -350,8 +350,8 @@ class Lifecycle(Crew):
         assert successes == {t.id: 1 for t in self.model.tasks.values() if t.state is State.SUCCEEDED}
 
     def _work_off(self, child: Child) -> None:
-        while letters := self._inbox(child).fetch(64, [QUEUE]):
-            child.letters = letters
+        while fetched := self._fetcher(child).fetch(64, [QUEUE]):
+            child.fetched = fetched
             self._claim(child, "done")
         while self._claim_suspect(child, "done"):
             pass
@@ -361,22 +361,22 @@ class Lifecycle(Crew):
 
 
 @pytest.fixture
-def stage(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def servers(engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     monkeypatch.setattr(rescue, "MAX_SUSPICIONS", MAX_SUSPICIONS)
     monkeypatch.setattr(rescue, "UNLISTED_FOR", timedelta(0))  # what a step really takes decides nothing
     # What a test of orders asks of each commit is that others see it, not that it outlives a power cut.
     sa.event.listen(engine, "connect", lambda made, _: made.execute("SET synchronous_commit = off"))
-    office = LeaderParts(engine, redis_url)
-    office.leadership = Leadership(
-        engine, engine, office.database, name="leader", lease=timedelta(days=365), clock=office.clock
+    leader = LeaderParts(engine, redis_url)
+    leader.leadership = Leadership(
+        engine, engine, leader.database, name="leader", lease=timedelta(days=365), clock=leader.clock
     )
-    kept = Kept(engine, office.publisher)
+    kept = HeldDispatcher(engine, leader.publisher)
     with ledger.connection(engine) as conn:
-        yield Stage(office, conn, kept)
-    office.client.close()
+        yield Servers(leader, conn, kept)
+    leader.client.close()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # an example that fails is made as short as possible
-def test_any_order_of_events(stage: Stage) -> None:
-    run_state_machine_as_test(lambda: Lifecycle(stage), settings=SETTINGS)  # type: ignore[arg-type]
+def test_any_order_of_events(servers: Servers) -> None:
+    run_state_machine_as_test(lambda: Lifecycle(servers), settings=SETTINGS)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ one_of_them = st.integers(0, 11)
 yes_or_no = st.booleans()
 
 
-class Kept(Dispatcher):
+class HeldDispatcher(Dispatcher):
     """Publishes nothing by itself: what was committed waits until the test lets it happen."""
 
     waiting: list[Committed[Any]]
@@ -95,26 +95,26 @@ class Child:
 
     worker: Worker
     broker: RedisBroker
-    letters: Messages = field(default_factory=dict)
+    fetched: Messages = field(default_factory=dict)
     unanswered: tuple[UUID, list[UUID], bool] | None = None
     unheld: set[UUID] = field(default_factory=set)
 
     @property
     def is_idle(self) -> bool:
-        return not self.letters and self.unanswered is None
+        return not self.fetched and self.unanswered is None
 
 
 @dataclass
-class Stage:
+class Servers:
     """The servers and the leader's tools, made once for all examples."""
 
-    office: LeaderParts
+    leader: LeaderParts
     conn: Connection
-    kept: Kept
+    kept: HeldDispatcher
 
     def broker(self) -> RedisBroker:
         return RedisBroker(  # type: ignore[no-untyped-call]
-            client=self.office.client, namespace=self.office.names.namespace, middleware=[], maintenance_chance=0
+            client=self.leader.client, namespace=self.leader.names.namespace, middleware=[], maintenance_chance=0
         )
 
 
@@ -145,7 +145,7 @@ def may_happen(
     return decorate
 
 
-def _next(machine: Scene) -> st.SearchStrategy[Happening]:
+def _next(machine: Machine) -> st.SearchStrategy[Happening]:
     return _one_of(tuple(name for name, possible in HAPPENINGS.items() if possible.when(machine)))
 
 
@@ -157,17 +157,17 @@ def _one_of(names: tuple[str, ...]) -> st.SearchStrategy[Happening]:
     return st.sampled_from(weighted).flatmap(lambda name: HAPPENINGS[name].strategy)
 
 
-class Scene(RuleBasedStateMachine):
+class Machine(RuleBasedStateMachine):
     """What has happened so far; `happens` picks what does next."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, servers: Servers) -> None:
         super().__init__()
-        self.stage, self.office, self.conn = stage, stage.office, stage.conn
+        self.servers, self.leader, self.conn = servers, servers.leader, servers.conn
         self.conn.execute(_CLEAR)
-        self.office.client.flushdb()
+        self.leader.client.flushdb()
         self.model = Model(crash_limit=2, max_suspicions=MAX_SUSPICIONS)
         self.committed: list[Committed[Any]] = []
-        stage.kept.waiting = self.committed
+        servers.kept.waiting = self.committed
         self.children: list[Child] = []
         self.holds: list[Hold] = []
         self.asked: list[tuple[NewTask, Hold | None]] = []
@@ -179,30 +179,30 @@ class Scene(RuleBasedStateMachine):
         self.ids = 0
         self.is_sound = False
 
-    def _hire_the_leader(self) -> None:
-        office = self.office
-        lead, database, metrics = office.leadership, office.database, office.metrics
+    def _start_the_leader(self) -> None:
+        leader = self.leader
+        lead, database, metrics = leader.leadership, leader.database, leader.metrics
         lead.campaign()
-        self.promotion = Promotion(lead, self.stage.kept, metrics)
-        self.relay = Relay(lead, office.publisher, database, metrics)
+        self.promotion = Promotion(lead, self.servers.kept, metrics)
+        self.relay = Relay(lead, leader.publisher, database, metrics)
         self.rescuer = Rescue(
             lead,
-            self.stage.kept,
+            self.servers.kept,
             database,
             metrics,
             lease=timedelta(seconds=LEASE_SECONDS),
             crash_limit=self.model.crash_limit,
         )
-        broker = office.telemetry.dependency("redis")
-        self.rebuild = Rebuild(lead, office.publisher, database, office.tasks, metrics, broker)
+        broker = leader.telemetry.dependency("redis")
+        self.rebuild = Rebuild(lead, leader.publisher, database, leader.tasks, metrics, broker)
         self.missing = Reconcile(
             lead,
-            self.stage.kept,
+            self.servers.kept,
             database,
-            office.tasks,
+            leader.tasks,
             metrics,
             wait_for=lambda: self.relay.backlog or self.rebuild.is_needed,
-            clock=office.clock,
+            clock=leader.clock,
         )
 
     @rule(what=st.runner().flatmap(_next))
@@ -253,20 +253,20 @@ class Scene(RuleBasedStateMachine):
     def _child(self, n: int) -> Child:
         return self.children[n % len(self.children)]
 
-    def _inbox(self, child: Child) -> Fetcher:
-        return Fetcher(child.broker, self.office.names, [QUEUE], child=child.worker.id, client=self.office.client)
+    def _fetcher(self, child: Child) -> Fetcher:
+        return Fetcher(child.broker, self.leader.names, [QUEUE], child=child.worker.id, client=self.leader.client)
 
-    def _tell(self, done: Committed[Any]) -> None:
-        self.stage.kept.dispatch(done)
+    def _announce(self, done: Committed[Any]) -> None:
+        self.servers.kept.dispatch(done)
 
     def _transaction(self) -> Any:
-        return ledger.transaction(self.office.engine)
+        return ledger.transaction(self.leader.engine)
 
     def _publish(self, n: int, how: str = "done") -> None:
         committed = self.committed.pop(n % len(self.committed))
         if how == "died":
             return
-        self.office.publisher.publish(committed.publications)
+        self.leader.publisher.publish(committed.publications)
         self.published += committed.publications
         if how == "done" and committed.outbox_ids:
             publish.delete(self.conn, committed.outbox_ids)

@@ -24,9 +24,9 @@ from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.put_off import put_off
 from taskyard.lifecycle.rescue import Guilt, Lost
 
+from .machine import EVERY_TYPE, SOME_TYPE, Child, Hold, Machine, may_happen, one_of_them, yes_or_no
 from .model import Task, Worker
 from .rows import FAULT, QUEUE
-from .stage import EVERY_TYPE, SOME_TYPE, Child, Hold, Scene, may_happen, one_of_them, yes_or_no
 
 _SET_DUE = sa.text("UPDATE task SET run_at = now() + :by, due_at = now() + :by WHERE id = ANY(:ids)")
 _FORGET_CLAIM = sa.text("""
@@ -38,12 +38,12 @@ UPDATE task SET state = :state, publication = publication - 1, due_at = run_at, 
 """)
 
 
-class Crew(Scene):
+class WorkerRules(Machine):
     @may_happen(when=lambda self: len(self.children) < 3, knows_all=yes_or_no)
     def a_worker_starts(self, knows_all: bool) -> None:
-        self._hire((EVERY_TYPE, SOME_TYPE) if knows_all else (EVERY_TYPE,))
+        self._start_worker((EVERY_TYPE, SOME_TYPE) if knows_all else (EVERY_TYPE,))
 
-    def _hire(self, types: tuple[str, ...]) -> Child:
+    def _start_worker(self, types: tuple[str, ...]) -> Child:
         worker = Worker(self._id(2), types, self.model.now)
         info = workers.WorkerInfo(
             id=worker.id,
@@ -58,7 +58,7 @@ class Crew(Scene):
         )
         workers.register(self.conn, info)
         self.model.workers[worker.id] = worker
-        self.children.append(Child(worker, self.stage.broker()))
+        self.children.append(Child(worker, self.servers.broker()))
         return self.children[-1]
 
     @may_happen(
@@ -77,14 +77,14 @@ class Crew(Scene):
             case "suspect" if child.is_idle:
                 self._claim_suspect(child, how)
             case "fetch" if child.is_idle:
-                letters = self._inbox(child).fetch(1 + n % 4, [QUEUE])
-                child.letters = {} if how == "answer_lost" else letters
+                fetched = self._fetcher(child).fetch(1 + n % 4, [QUEUE])
+                child.fetched = {} if how == "answer_lost" else fetched
             case "claim" if not child.is_idle:
                 self._claim(child, how)
 
     def _is_work_to_take(self) -> bool:
         waits = any(t.state is State.QUEUED for t in self.model.tasks.values())
-        is_work = waits or not all(c.is_idle for c in self.children) or self.office.messages(QUEUE)
+        is_work = waits or not all(c.is_idle for c in self.children) or self.leader.messages(QUEUE)
         return bool(self.children and is_work)
 
     def _work(self, child: Child, room: int, *, begins: bool, how: str = "done") -> None:
@@ -92,14 +92,14 @@ class Crew(Scene):
         while self.committed:
             self._publish(0)
         if child.is_idle:
-            child.letters = self._inbox(child).fetch(room, [QUEUE])
+            child.fetched = self._fetcher(child).fetch(room, [QUEUE])
         if not child.is_idle:
             self._claim(child, how)
         for hold in self.holds:
             hold.has_begun |= begins and hold.worker is child.worker and hold.attempt is not None
 
     def _claim(self, child: Child, how: str) -> None:
-        token, ids, is_alone = child.unanswered or (self._id(3), sorted(child.letters), False)
+        token, ids, is_alone = child.unanswered or (self._id(3), sorted(child.fetched), False)
         child.unanswered = (token, ids, is_alone)
         won = self._ask_for(child, token, ids, is_alone=is_alone)
         if how == "answer_lost":
@@ -110,7 +110,7 @@ class Crew(Scene):
         self._settle(token, won)
         if how != "not_acknowledged":
             self._acknowledge(child, {w.id for w in won})
-        child.letters = {}
+        child.fetched = {}
 
     def _claim_suspect(self, child: Child, how: str) -> bool:
         types = child.worker.types
@@ -148,8 +148,8 @@ class Crew(Scene):
                 hold.attempt, hold.failures = work.attempt, work.failures
 
     def _acknowledge(self, child: Child, won: set[UUID]) -> None:
-        """As the lane does it: what is refused because of its type is put off, because of its queue goes back."""
-        missed = [i for i in child.letters if i not in won]
+        """As the consumer does it: what is refused because of its type is put off, because of its queue goes back."""
+        missed = [i for i in child.fetched if i not in won]
         refused = claim.refusals(self.conn, missed, types=child.worker.types, worker_id=child.worker.id)
         queued = [t for i in missed if (t := self.model.tasks[i]).state is State.QUEUED]
         expected = {t.id: self.model.refusal(t, child.worker, alone=False) for t in queued}
@@ -163,9 +163,9 @@ class Crew(Scene):
             self.conn.execute(_SET_DUE, {"by": timedelta(seconds=60), "ids": unknown})
             for task_id in unknown:
                 self.model.put_off(self.model.tasks[task_id], self.model.now + 60)
-        inbox = self._inbox(child)
-        inbox.requeue(letter for i, letters in child.letters.items() if i in back for letter in letters)
-        inbox.acknowledge([letter for i, letters in child.letters.items() if i not in back for letter in letters])
+        fetcher = self._fetcher(child)
+        fetcher.requeue(message for i, fetched in child.fetched.items() if i in back for message in fetched)
+        fetcher.acknowledge([message for i, fetched in child.fetched.items() if i not in back for message in fetched])
 
     @may_happen(
         weight=12,
@@ -217,7 +217,7 @@ class Crew(Scene):
         recorded = finish.finish(self.conn, [end])
         is_won = self.model.finish(hold.task, hold.claim, outcome)
         assert [(c.task_id, c.state) for c in recorded.changes] == ([(hold.task.id, hold.task.state)] if is_won else [])
-        self._tell(recorded)
+        self._announce(recorded)
 
     def _assert_claims(self, child: Child) -> None:
         # Of two claims of one task only the newest is in the child's hands.
@@ -241,10 +241,10 @@ class Crew(Scene):
         """The supervisor says what runs; what the ledger holds for it and nobody has, two beats long, is released.
         Its child gives back what an answer that got lost left as fetched."""
         child = self._child(n)
-        if not child.letters:
-            inbox = self._inbox(child)
-            inbox.doubt()
-            inbox.sweep()
+        if not child.fetched:
+            fetcher = self._fetcher(child)
+            fetcher.doubt()
+            fetcher.sweep()
         worker = child.worker
         mine = [h for h in self.holds if h.worker is worker]
         begun = frozenset(h.task.id for h in mine if h.has_begun)
@@ -266,7 +266,7 @@ class Crew(Scene):
         assert task.claim is not None
         recorded = finish.finish(self.conn, [Finished(task.id, task.claim, Released("nobody held the claim"))])
         self.model.finish(task, task.claim, Released(""))
-        self._tell(recorded)
+        self._announce(recorded)
 
     @may_happen(
         weight=8,
@@ -304,21 +304,21 @@ class Crew(Scene):
         recorded = rescue.lose(self.conn, lost, crash_limit=self.model.crash_limit)
         won = {x.task_id for x in lost if self.model.lose(self.model.tasks[x.task_id], x.claim, x.guilt)}
         assert {c.task_id for c in recorded.changes} == won
-        self._tell(recorded)
+        self._announce(recorded)
 
     def _forget(self, child: Child, holds: Iterable[Hold]) -> None:
         """Another process takes the place of the one that died with what it had fetched."""
         for hold in list(holds):
             self.holds.remove(hold)
-        self._bury(child)
-        child.letters, child.broker = {}, self.stage.broker()
+        self._forget_fetched(child)
+        child.fetched, child.broker = {}, self.servers.broker()
         if child.unanswered is not None and not child.unanswered[2]:
             child.unanswered = None
 
-    def _bury(self, child: Child) -> None:
+    def _forget_fetched(self, child: Child) -> None:
         """Its last sign of life is long ago, so that Dramatiq's maintenance gives back what it had fetched."""
-        heartbeats = f"{self.office.names.namespace}:__heartbeats__"
-        self.office.client.zadd(heartbeats, {child.broker.broker_id: 0}, xx=True)
+        heartbeats = f"{self.leader.names.namespace}:__heartbeats__"
+        self.leader.client.zadd(heartbeats, {child.broker.broker_id: 0}, xx=True)
 
     @may_happen(when=lambda self: self.children, n=one_of_them, how=st.sampled_from(["in_order", "cut_off", "died"]))
     def a_worker_ends(self, n: int, how: str) -> None:
