@@ -127,12 +127,13 @@ def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
     """As many as the pools of its supervisor and of its two children of four threads."""
     worker = ROOT / "services/worker/taskyard_worker"
     pools = [
-        size
+        serves
         for process in ("supervisor", "child")
-        for size in re.findall(r"pool_size=(\w+\(.*?\))", (worker / process / "composition.py").read_text())
+        for serves in re.findall(r"serves=(\w+(?:\(.*?\))?)", (worker / process / "composition.py").read_text())
     ]
-    assert pools == ["len(LEDGER_THREADS)", "len(LEDGER_THREADS)", "task_pool_size(plan.threads)"]
-    expected = len(supervisor.LEDGER_THREADS) + 2 * (len(child.LEDGER_THREADS) + child.task_pool_size(4))
+    assert pools == ["LEDGER_THREADS", "LEDGER_THREADS", "task_connections(plan.threads)"]
+    assert (len(supervisor.LEDGER_THREADS), len(child.LEDGER_THREADS), len(child.task_connections(4))) == (2, 3, 8)
+    expected = 2 + 2 * (3 + 8)
     assert f"holds up to {expected} connections" in COMPOSE_TEXT
     assert f"({expected} as shipped)" in (ROOT / "docs/operations.md").read_text()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -18,7 +19,7 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
-from taskyard.store.ledger import make_engine
+from taskyard.store.engines import engine_of
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
@@ -47,21 +48,24 @@ from .throughput import Throughput
 log = structlog.stdlib.get_logger(__name__)
 
 JOBS = "jobs"
-# The loops and jobs that use each pool, with one connection at a time.
-LEDGER_USERS = (
-    PROMOTION,
-    "dispatcher",
-    "queues",
-    "rebuild",
-    "relay",
-    "rescue",
-    "missing",
-    "depth",
-    "throughput",
-    "maintenance",
-    "retention",
-)
-REDIS_USERS = (PROMOTION, "rebuild", "missing", "broker", "maintenance")
+LEDGER, REDIS = "ledger", "redis"
+# Of each job: the seconds between two turns, and the servers that it asks with a connection of its own.
+TIMETABLE: dict[str, tuple[float, set[str]]] = {
+    "tick": (1.0, set()),
+    "contact": (0.5, set()),
+    "queues": (60.0, {LEDGER}),
+    "rebuild": (1.0, {LEDGER, REDIS}),
+    "relay": (1.0, {LEDGER}),
+    "rescue": (1.0, {LEDGER}),
+    "missing": (2.0, {LEDGER, REDIS}),
+    "depth": (5.0, {LEDGER}),
+    "throughput": (5.0, {LEDGER}),
+    "broker": (5.0, {REDIS}),
+    "maintenance": (10.0, {LEDGER, REDIS}),
+    "retention": (3600.0, {LEDGER}),
+}
+LEDGER_USERS = (PROMOTION, "dispatcher", *(name for name, (_, uses) in TIMETABLE.items() if LEDGER in uses))
+REDIS_USERS = (PROMOTION, *(name for name, (_, uses) in TIMETABLE.items() if REDIS in uses))
 
 
 def serve(settings: Settings) -> int:
@@ -92,21 +96,15 @@ def serve(settings: Settings) -> int:
 def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     """Touches no server: engines and clients connect when they are first used."""
     # Servers
-    url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
-    lease = timedelta(seconds=settings.leader_lease_seconds)
-    worker_lease = timedelta(seconds=settings.worker_lease_seconds)
-    engine = make_engine(
-        url,
-        pool_size=len(LEDGER_USERS),
-        statement_timeout=timedelta(seconds=settings.db_statement_timeout_seconds),
-        application_name="taskyard-scheduler",
-    )
-    lease_engine = make_engine(
-        url,
-        pool_size=1,
+    redis_url, lease = settings.redis_url.get_secret_value(), timedelta(seconds=settings.leader_lease_seconds)
+    worker_lease = settings.worker_lease
+    engine = engine_of(settings, "taskyard-scheduler", serves=LEDGER_USERS)
+    lease_engine = engine_of(
+        settings,
+        "taskyard-scheduler lease",
+        serves=["campaign"],
         statement_timeout=lease / 2,
         connect_timeout=lease / 2,
-        application_name="taskyard-scheduler lease",
     )
     telemetry.watch_pool(engine, lease_engine)
     names = Names(settings.namespace)
@@ -138,20 +136,22 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
-    jobs = [
-        Job("tick", 1.0, partial(_tick, loops, metrics), leader_only=False),
-        Job("contact", 0.5, probe.turn, leader_only=False),
-        Job("queues", 60.0, lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues))),
-        Job("rebuild", 1.0, rebuild.turn),
-        Job("relay", 1.0, relay.turn),
-        Job("rescue", 1.0, rescue.turn),
-        Job("missing", 2.0, reconcile.turn),
-        Job("depth", 5.0, depth.turn),
-        Job("throughput", 5.0, Throughput(leadership, database).turn),
-        Job("broker", 5.0, broker.turn),
-        Job("maintenance", 10.0, maintenance.turn),
-        Job("retention", 3600.0, Retention(leadership).turn),
-    ]
+    work: dict[str, Callable[[], object]] = {
+        "tick": partial(_tick, loops, metrics),
+        "contact": probe.turn,
+        "queues": lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues)),
+        "rebuild": rebuild.turn,
+        "relay": relay.turn,
+        "rescue": rescue.turn,
+        "missing": reconcile.turn,
+        "depth": depth.turn,
+        "throughput": Throughput(leadership, database).turn,
+        "broker": broker.turn,
+        "maintenance": maintenance.turn,
+        "retention": Retention(leadership).turn,
+    }
+    standby_too = {"tick", "contact"}
+    jobs = [Job(name, TIMETABLE[name][0], do, leader_only=name not in standby_too) for name, do in work.items()]
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,

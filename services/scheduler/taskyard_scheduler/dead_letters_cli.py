@@ -35,10 +35,9 @@ from taskyard.store.dead_letters import Wanted
 from .program import PROGRAM, servers_or_exit
 
 _COMMAND = "dead-letters"
-_AWAY = "PostgreSQL does not answer"
 _SAMPLE = 10
 
-app = typer_app(_COMMAND, "Failed tasks that nobody has retried or discarded yet: list, retry, discard.")
+app = typer_app(_COMMAND, "Failed tasks that were neither retried nor discarded: list, retry, discard.")
 
 _DONE = {"retry": "will run again", "discard": "discarded"}
 
@@ -100,7 +99,7 @@ def list_(
     """Count them and list the newest. What happened to one of them: GET /api/v1/tasks/TASK_ID/events."""
     wanted = Wanted(name=name, queue=queue, code=code, created_after=created_after, created_before=created_before)
     settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
-    with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, _):
+    with servers_or_exit(settings) as (engine, _):
         matched, rows = _look(engine, wanted, limit)
     if as_json:
         print_json({"matched": matched, "items": [_shown(row) for row in rows]})
@@ -141,7 +140,7 @@ def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *exampl
         if bool(ids) + has_filter + everything != 1:
             fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
         settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
-        with servers_or_exit(settings, _COMMAND, away=_AWAY) as (engine, publisher):
+        with servers_or_exit(settings) as (engine, publisher):
             announcer = Immediate(engine, publisher)
             _handle(engine, announcer, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
 

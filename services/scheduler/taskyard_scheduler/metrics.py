@@ -94,7 +94,7 @@ class DepthMetrics:
         )
         self.dead_letters = depth.gauges(
             "dead_letters",
-            "Failed tasks that nobody retried or discarded.",
+            "Failed tasks that were neither retried nor discarded.",
             {"queue": queues, "task": catalogue.names},
             mode="livesum",
             known=[(t.queue, t.name) for t in types if t.queue in queues],

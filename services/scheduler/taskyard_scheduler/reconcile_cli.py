@@ -101,7 +101,7 @@ def reconcile(
     settings = settings_or_exit(PROGRAM, log_level=log_level)
     set_up_logging("scheduler", level=log_level or "warning", style=settings.log_format)
     with (
-        servers_or_exit(settings, "reconcile") as (engine, publisher),
+        servers_or_exit(settings) as (engine, publisher),
         make_redis(settings.redis_url.get_secret_value(), max_connections=1) as client,
     ):
         report = reconcile_once(engine, publisher, QueuedTasks(client, publisher.names), dry_run=dry_run)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from taskyard.commands import (
-    AWAY,
-    FAILED,
-    NOT_MIGRATED,
-    AsJson,
-    LogLevel,
-    fail,
-    print_json,
-    settings_or_exit,
-    typer_app,
-)
+from taskyard.commands import AsJson, LogLevel, command_engine, print_json, settings_or_exit, typer_app
 from taskyard.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 PROGRAM = "taskyard-worker"
 
@@ -76,18 +70,14 @@ def log_to_stderr(settings: Settings, level: str) -> None:
     capture.keep_secrets()
 
 
-def _show(query: Any, columns: list[str], as_json: bool, log_level: str | None) -> None:
-    from sqlalchemy.exc import ProgrammingError
-
-    from taskyard.domain.errors import LedgerUnavailable
+def _show(
+    query: Callable[[Connection], list[dict[str, Any]]], columns: list[str], as_json: bool, log_level: str | None
+) -> None:
+    from taskyard.store import ledger
 
     settings = prepared(log_level)
-    try:
-        rows = query(settings)
-    except LedgerUnavailable as e:
-        fail(PROGRAM, f"PostgreSQL is away: {e}", AWAY)
-    except ProgrammingError:
-        fail(PROGRAM, NOT_MIGRATED, FAILED)
+    with command_engine(PROGRAM, settings) as engine:
+        rows = ledger.run(engine, query)
     if as_json:
         print_json(rows)
     else:

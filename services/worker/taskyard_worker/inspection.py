@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-
-from taskyard.settings import Settings
-from taskyard.store import ledger
 
 _ACTIVE = sa.text("""
 SELECT t.id, t.name, t.queue, t.worker, t.attempt, t.started_at FROM queue q CROSS JOIN LATERAL (
@@ -28,15 +24,15 @@ SELECT count(*) FROM (
 """)
 
 
-def active(settings: Settings) -> list[dict[str, Any]]:
-    return _query(settings, lambda conn: [dict(r) for r in conn.execute(_ACTIVE).mappings()])
+def active(conn: sa.Connection) -> list[dict[str, Any]]:
+    return [dict(r) for r in conn.execute(_ACTIVE).mappings()]
 
 
-def registered(settings: Settings) -> list[dict[str, Any]]:
-    return [{"worker": w["name"], "task_types": w["task_types"]} for w in _workers(settings)]
+def registered(conn: sa.Connection) -> list[dict[str, Any]]:
+    return [{"worker": w["name"], "task_types": w["task_types"]} for w in _workers(conn)]
 
 
-def stats(settings: Settings) -> list[dict[str, Any]]:
+def stats(conn: sa.Connection) -> list[dict[str, Any]]:
     return [
         {
             "worker": w["name"],
@@ -49,38 +45,24 @@ def stats(settings: Settings) -> list[dict[str, Any]]:
             "beat_at": w["beat_at"],
             "children": w["children"],
         }
-        for w in _workers(settings)
+        for w in _workers(conn)
     ]
 
 
-def queues(settings: Settings) -> list[dict[str, Any]]:
-    served = Counter(q for w in _workers(settings) for q in w["queues"])
+def queues(conn: sa.Connection) -> list[dict[str, Any]]:
+    served = Counter(q for w in _workers(conn) for q in w["queues"])
 
-    def read(conn: sa.Connection) -> list[dict[str, Any]]:
-        return [
-            {
-                "queue": row.name,
-                "workers": served[row.name],
-                "queued": conn.execute(_WAITING, {"queue": row.name, "state": "queued"}).scalar(),
-                "running": conn.execute(_WAITING, {"queue": row.name, "state": "running"}).scalar(),
-                "paused": row.paused_at is not None,
-            }
-            for row in conn.execute(_QUEUES)
-        ]
-
-    return _query(settings, read)
+    return [
+        {
+            "queue": row.name,
+            "workers": served[row.name],
+            "queued": conn.execute(_WAITING, {"queue": row.name, "state": "queued"}).scalar(),
+            "running": conn.execute(_WAITING, {"queue": row.name, "state": "running"}).scalar(),
+            "paused": row.paused_at is not None,
+        }
+        for row in conn.execute(_QUEUES)
+    ]
 
 
-def _workers(settings: Settings) -> list[dict[str, Any]]:
-    return _query(settings, lambda conn: [dict(r) for r in conn.execute(_WORKERS).mappings()])
-
-
-def _query(settings: Settings, read: Any) -> list[dict[str, Any]]:
-    engine = ledger.make_engine(
-        settings.database_url.get_secret_value(), pool_size=1, statement_timeout=timedelta(seconds=10)
-    )
-    try:
-        rows: list[dict[str, Any]] = ledger.run(engine, read)
-        return rows
-    finally:
-        engine.dispose()
+def _workers(conn: sa.Connection) -> list[dict[str, Any]]:
+    return [dict(r) for r in conn.execute(_WORKERS).mappings()]

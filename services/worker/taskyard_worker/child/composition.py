@@ -15,6 +15,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
+from taskyard.store.engines import engine_of
 
 from ..control import Plan
 from ..metrics import WorkerMetrics
@@ -34,23 +35,22 @@ from .writer import Writer
 # The threads of the platform that use PostgreSQL, with one connection each. Tasks have a pool of their own: however
 # many connections they take, outcomes are recorded.
 LEDGER_THREADS = ("consumer", "writer", "dispatcher")
-# What a task may use at the same time, with one connection each.
-TASK_CONNECTIONS = ("context.db()", "context.submit() inside of it")
+# What tasks use beside one connection for each thread: `context.db()` in coroutines, and submits inside of it. Three of
+# those at a time are enough: they are short, and the others wait.
+BESIDE_THREADS = ("coroutines", *("context.submit() inside of context.db()",) * 3)
 _IDLE_MILLISECONDS = 500
 
 
-def task_pool_size(threads: int) -> int:
-    """For the tasks of all threads and of the event loop, which runs one step of one task at a time."""
-    return (threads + 1) * len(TASK_CONNECTIONS)
+def task_connections(threads: int) -> list[str]:
+    return [*(["a thread of tasks"] * threads), *BESIDE_THREADS]
 
 
 def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) -> Child:
     """The parts of a child, wired; nothing runs yet."""
     names = Names(settings.namespace)
     redis_url = settings.redis_url.get_secret_value()
-    make_engine = partial(ledger.make_engine, settings.database_url.get_secret_value())
-    engine = make_engine(pool_size=len(LEDGER_THREADS), application_name=f"taskyard-worker {plan.label}")
-    tasks_engine = make_engine(pool_size=task_pool_size(plan.threads), application_name=f"taskyard-task {plan.label}")
+    engine = engine_of(settings, f"taskyard-worker {plan.label}", serves=LEDGER_THREADS)
+    tasks_engine = engine_of(settings, f"taskyard-task {plan.label}", serves=task_connections(plan.threads))
     metrics = WorkerMetrics.of_child(skills.catalogue, plan.queues)
     metrics.metrics.watch_pool(engine, tasks_engine)
     table = ClaimTable(slots, threads=plan.threads, async_types=skills.async_types)

@@ -21,7 +21,7 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
-from taskyard.store import ledger
+from taskyard.store.engines import engine_of
 from taskyard.store.sqlstates import Meaning, meaning
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
@@ -64,12 +64,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     queues = settings.worker_queues or settings.queues
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     with ExitStack() as closing:
-        engine = ledger.make_engine(
-            settings.database_url.get_secret_value(),
-            pool_size=len(LEDGER_THREADS),
-            statement_timeout=timedelta(seconds=10),
-            application_name="taskyard-worker supervisor",
-        )
+        name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
+        engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
         metrics = SupervisorMetrics.start(settings, catalogue, queues)
         closing.callback(metrics.stop)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Change, Released
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
@@ -58,6 +60,11 @@ class AttemptEnds:
     def release(self, held: Sequence[Held], cause: str) -> None:
         """Gives claims back; their tasks are queued again and pay nothing."""
         self._commit(partial(finish, ends=[Finished(h.task_id, h.claim, Released(cause)) for h in held]))
+
+    def assert_held(self, claims: Sequence[Assertion], worker_id: UUID) -> set[UUID]:
+        """Makes running again what children hold and PostgreSQL takes for waiting; returns those ids."""
+        verb = partial(assert_claims, claims=claims, worker_id=worker_id)
+        return commit(partial(ledger.run, self._engine), verb, self._dispatcher)
 
     def _commit(self, verb: Callable[[Connection], Committed[list[Change]]], *, name: str = "") -> list[Change]:
         return commit(partial(ledger.run, self._engine), verb, self._dispatcher, name=name)

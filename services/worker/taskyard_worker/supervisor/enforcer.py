@@ -50,6 +50,8 @@ class Enforcer:
     def cancel(self, keys: Iterable[Key], children: Iterable[Handle]) -> None:
         """Passes cancellations on to the children that hold the tasks, once each."""
         fresh = set(keys) - self._cancel_by.keys()
+        if not fresh:
+            return  # which is so nearly always: the slots are not read for nothing
         for child in children:
             for entry in child.table.entries():
                 key = (entry.task_id, entry.claim)

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Engine
 
 from taskyard.lifecycle import workers
-from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.claim import suspects
 from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
@@ -59,7 +59,9 @@ class LedgerHeartbeat:
         self._unheld: AbstractSet[Key] = frozenset()
 
     def beat(self, being_recorded: AbstractSet[Key]) -> None:
-        """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger."""
+        """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
+        thread adds to it while this runs, before it forgets the child: so it is read last.
+        """
         worker_id = self._registration.worker_id
         beat = self._children.beat(worker_id, "draining" if self._requests.is_stopping else "running")
         if not ledger.run(self._engine, lambda conn: workers.beat(conn, beat)):
@@ -68,7 +70,8 @@ class LedgerHeartbeat:
             self._requests.give_up()
             return
         held = self.compare()
-        unheld = {(h.task_id, h.claim) for h in held} - self._keys() - being_recorded
+        unheld = {(h.task_id, h.claim) for h in held} - self._keys()
+        unheld -= set(being_recorded)
         twice = unheld & self._unheld
         self._unheld = unheld - twice
         if twice:
@@ -83,12 +86,10 @@ class LedgerHeartbeat:
         held = ledger.run(self._engine, lambda conn: workers.held(conn, registration.worker_id))
         known = {(h.task_id, h.claim) for h in held}
         # This includes claims that ended a moment ago; the ledger refuses to assert those.
-        if forgotten := [claim for claim in before if (claim.task_id, claim.claim) not in known]:
-            write = partial(assert_claims, claims=forgotten, worker_id=registration.worker_id)
-            # Not announced: live events have told that these tasks run, and the ledger did not when it lost them.
-            if back := ledger.run(self._engine, write).answer:
-                log.warning("claims_asserted", tasks=len(back))
-                self._counts.recovered("asserted", len(back))
+        forgotten = [claim for claim in before if (claim.task_id, claim.claim) not in known]
+        if forgotten and (back := self._ends.assert_held(forgotten, registration.worker_id)):
+            log.warning("claims_asserted", tasks=len(back))
+            self._counts.recovered("asserted", len(back))
         if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
             self._requests.cancel(wanted)
         ask = partial(

@@ -114,7 +114,7 @@ class Recorder:
             if time.monotonic() >= self._beat_at:
                 self._beat_at = time.monotonic() + spread(self._heartbeat_seconds, floor=0.9)
                 if self._registration.is_registered:
-                    self._attempt(lambda: self._heartbeat.beat(self._being_recorded.copy()))
+                    self._attempt(lambda: self._heartbeat.beat(self._being_recorded))
         while not self._attempt(self._sign_off):
             if time.monotonic() > self._stop_by - 1.0:
                 log.warning("sign_off_failed: the scheduler will rescue what is left")
