@@ -38,7 +38,7 @@ RELAY = ["relay.before", "relay.published", "relay.after"]
 LEADER = ["promote.before", "promote.after", "rescue.before", "rescue.after"]
 
 
-class Yard:
+class LongLivedServices:
     """An API and a scheduler that stay; what is to die comes and goes."""
 
     def __init__(self, fleet: Fleet, valkey: Valkey) -> None:
@@ -98,12 +98,14 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Yard]:
+def services(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey
+) -> Iterator[LongLivedServices]:
     with valkey.client(_DATABASE) as client:
         client.flushdb()
-    fleet = Fleet(tmp_path_factory.mktemp("yard"), new_database(), valkey.database_url(_DATABASE))
+    fleet = Fleet(tmp_path_factory.mktemp("failpoints"), new_database(), valkey.database_url(_DATABASE))
     try:
-        yield Yard(fleet, valkey)
+        yield LongLivedServices(fleet, valkey)
     finally:
         fleet.stop()
 
@@ -113,50 +115,50 @@ def test_every_failpoint_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("place", CHILD)
-def test_a_child_dies_there(yard: Yard, place: str) -> None:
-    with yard.armed(place) as reached, yard.worker(threads=1):
+def test_a_child_dies_there(services: LongLivedServices, place: str) -> None:
+    with services.armed(place) as reached, services.worker(threads=1):
         # One that is recorded leaves its thread to the next, which may have begun before this one's commit is through.
-        ids = yard.fleet.submit_many(1 if place == "finish.after" else 3, "tests.effect")
+        ids = services.fleet.submit_many(1 if place == "finish.after" else 3, "tests.effect")
         wait_for(reached.exists, 30, f"a death at {place}")
         # Only what had begun, and was not recorded yet, may happen again. What a child tells comes at any time.
         twice = {"effect.after", "finish.before", "publish.before", "publish.after"}
-        yard.check(ids, at_most=2 if place in twice else 1)
+        services.check(ids, at_most=2 if place in twice else 1)
 
 
 @pytest.mark.parametrize(
     "place", ["claim.after", "acknowledge.before", "effect.after", "finish.before", "finish.after"]
 )
-def test_a_busy_child_dies_there(yard: Yard, place: str) -> None:
-    with yard.armed(place, nth=3) as reached, yard.worker(threads=4):
-        ids = yard.fleet.submit_many(60, "tests.effect", {"seconds": 0.02})
+def test_a_busy_child_dies_there(services: LongLivedServices, place: str) -> None:
+    with services.armed(place, nth=3) as reached, services.worker(threads=4):
+        ids = services.fleet.submit_many(60, "tests.effect", {"seconds": 0.02})
         wait_for(reached.exists, 30, f"a death at {place}")
-        yard.check(ids, at_most=2)
+        services.check(ids, at_most=2)
 
 
 @pytest.mark.parametrize("place", SUPERVISOR)
-def test_a_supervisor_dies_there(yard: Yard, place: str) -> None:
-    fleet = yard.fleet
-    with yard.armed(place) as reached:
+def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> None:
+    fleet = services.fleet
+    with services.armed(place) as reached:
         first = fleet.start_worker(threads=1)
     task_id = fleet.submit("tests.effect", {"seconds": 2.0})
     wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
     os.kill(children(first.pid)[0], signal.SIGKILL)
     wait_for(reached.exists, 30, f"a death at {place}")
     assert first.wait(30) == -signal.SIGKILL
-    with yard.worker(threads=1):
-        yard.age_outbox()
-        yard.check([task_id], at_most=2)
+    with services.worker(threads=1):
+        services.age_outbox()
+        services.check([task_id], at_most=2)
 
 
 @pytest.mark.parametrize("place", API)
-def test_the_api_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
-    fleet = yard.fleet
+def test_the_api_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
+    fleet = services.fleet
     other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
     known = int(fleet.query("SELECT count(*) AS n FROM task")[0].n)
     other.environment |= {"TASKYARD_FAILPOINTS": place, "TASKYARD_TEMP_DIR": str(tmp_path)}
     try:
         api = other.start_api()
-        with yard.worker(threads=1):
+        with services.worker(threads=1):
             # A caller who heard nothing, or no more, asks again with the same key.
             key = {"Idempotency-Key": f"the only one: {place}"}
             with suppress(httpx.TransportError):
@@ -166,21 +168,21 @@ def test_the_api_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
             other.start_api()
             again = other.http.post("/tasks", json={"name": "tests.effect"}, headers=key)
             assert again.status_code == 202
-            yard.age_outbox()
-            yard.check([again.json()["id"]])
+            services.age_outbox()
+            services.check([again.json()["id"]])
         assert fleet.query("SELECT count(*) AS n FROM task")[0].n == known + 1
     finally:
         other.stop()
 
 
 @pytest.mark.parametrize("place", RELAY)
-def test_a_relay_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
-    fleet = yard.fleet
+def test_a_relay_dies_there(services: LongLivedServices, tmp_path: Path, place: str) -> None:
+    fleet = services.fleet
     # An API that dies before it publishes leaves something for the relay.
     other = Fleet(tmp_path, fleet.environment["TASKYARD_DATABASE_URL"], fleet.environment["TASKYARD_REDIS_URL"])
     other.environment |= {"TASKYARD_FAILPOINTS": "publish.before", "TASKYARD_TEMP_DIR": str(tmp_path)}
-    with yard.armed(place) as reached:
-        scheduler = yard.replace_scheduler()
+    with services.armed(place) as reached:
+        scheduler = services.replace_scheduler()
         try:
             api = other.start_api()
             with suppress(httpx.TransportError):
@@ -189,34 +191,38 @@ def test_a_relay_dies_there(yard: Yard, tmp_path: Path, place: str) -> None:
         finally:
             other.stop()
         (task,) = fleet.query("SELECT id FROM task WHERE finished_at IS NULL")
-        yard.age_outbox()
+        services.age_outbox()
         wait_for(reached.exists, 30, f"a death at {place}")
         assert scheduler.wait(30) == -signal.SIGKILL
-    yard.replace_scheduler()
-    with yard.worker(threads=1):
-        yard.check([str(task.id)])
+    services.replace_scheduler()
+    with services.worker(threads=1):
+        services.check([str(task.id)])
 
 
 @pytest.mark.parametrize(("place", "left"), [("promote.before", "scheduled"), ("promote.after", "queued")])
-def test_a_leader_dies_before_promoting_or_between_that_and_publishing(yard: Yard, place: str, left: str) -> None:
-    fleet = yard.fleet
-    with yard.armed(place) as reached:
-        scheduler = yard.replace_scheduler()
+def test_a_leader_dies_before_promoting_or_between_that_and_publishing(
+    services: LongLivedServices, place: str, left: str
+) -> None:
+    fleet = services.fleet
+    with services.armed(place) as reached:
+        scheduler = services.replace_scheduler()
     task_id = fleet.submit("tests.effect", delay_seconds=0.5)
     wait_for(reached.exists, 30, "its death")
     assert scheduler.wait(30) == -signal.SIGKILL
     assert fleet.task(task_id).state == left
-    yard.age_outbox()
-    yard.replace_scheduler()
-    with yard.worker(threads=1):
-        yard.check([task_id])
+    services.age_outbox()
+    services.replace_scheduler()
+    with services.worker(threads=1):
+        services.check([task_id])
 
 
 @pytest.mark.parametrize(("place", "left"), [("rescue.before", "running"), ("rescue.after", "queued")])
-def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(yard: Yard, place: str, left: str) -> None:
-    fleet = yard.fleet
-    with yard.armed(place) as reached:
-        scheduler = yard.replace_scheduler()
+def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(
+    services: LongLivedServices, place: str, left: str
+) -> None:
+    fleet = services.fleet
+    with services.armed(place) as reached:
+        scheduler = services.replace_scheduler()
     worker = fleet.start_worker(threads=1)
     task_id = fleet.submit("tests.effect", {"seconds": 60.0})
     wait_for(lambda: task_id in effects(fleet.effects), 20, "it to begin")
@@ -226,7 +232,7 @@ def test_a_leader_dies_before_rescuing_or_between_that_and_publishing(yard: Yard
     wait_for(reached.exists, 40, "the death of its rescuer")
     assert scheduler.wait(30) == -signal.SIGKILL
     assert fleet.task(task_id).state == left
-    yard.age_outbox()
-    yard.replace_scheduler()
-    with yard.worker(threads=1):
-        yard.check([task_id], at_most=2)
+    services.age_outbox()
+    services.replace_scheduler()
+    with services.worker(threads=1):
+        services.check([task_id], at_most=2)

@@ -41,6 +41,6 @@ def test_every_named_place_is_in_the_code_and_every_place_in_the_code_is_named()
     for text in (path.read_text("utf-8") for path in sources):
         used |= set(re.findall(r'\bfailpoint\("([^"]+)"\)', text))
         # `commit` has one before and one after the transaction.
-        named = re.findall(r'commit\([^\n]*name="(\w+)"|_patiently\([^\n]*name="(\w+)"', text)
-        used |= {f"{name}.{side}" for pair in named for name in pair if name for side in ("before", "after")}
+        named = re.findall(r'(?:commit|_patiently)\([^;]{0,200}?\bname="(\w+)"', text, re.DOTALL)
+        used |= {f"{name}.{side}" for name in named for side in ("before", "after")}
     assert used == PLACES
