@@ -31,7 +31,7 @@ from .jobs import LEDGER, REDIS, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
 from .leader_job import Dependencies
 from .loop_watch import LoopWatch
-from .maintenance import BrokerWatch, Maintenance
+from .maintenance import BrokerInfo, Maintenance
 from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 from .promotion import LOOP as PROMOTION
 from .promotion import Promotion, PromotionLoop
@@ -130,7 +130,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
     depth = Depth(leadership, depth_metrics, lease=worker_lease)
     maintenance = Maintenance(leadership, client, names, settings.queues, silence=worker_lease)
-    broker = BrokerWatch(client, BrokerMetrics(telemetry, leadership), on_restart=maintenance.search_soon)
+    broker = BrokerInfo(client, BrokerMetrics(telemetry, leadership), on_restart=maintenance.search_soon)
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
