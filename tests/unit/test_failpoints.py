@@ -43,8 +43,10 @@ def places_in(source: str) -> set[str]:
             case ast.Call(func=ast.Name(id="failpoint"), args=[ast.Constant(value=str(place))]):
                 found.add(place)
             case ast.Call(func=ast.Name(id="commit") | ast.Attribute(attr="commit" | "_commit" | "_patiently")):
-                named = [k.value.value for k in call.keywords if k.arg == "name" and isinstance(k.value, ast.Constant)]
-                found |= {f"{name}.{side}" for name in named for side in ("before", "after")}
+                for keyword in call.keywords:
+                    match keyword:
+                        case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+                            found |= {f"{name}.before", f"{name}.after"}
     return found
 
 
