@@ -65,20 +65,15 @@ def settings_or_exit(program: str, **overrides: Any) -> Settings:
 
 
 @contextmanager
-def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
-    """An engine with one connection, for a command of `program`.
-
-    Ends the program with 3 where PostgreSQL is away, and with 1 where it is not migrated or refuses a statement.
-    """
+def postgresql_or_exit(program: str) -> Iterator[None]:
+    """Ends the program with 3 where PostgreSQL is away, and with 1 where it is not migrated or refuses a statement."""
     from sqlalchemy.exc import DBAPIError
 
     from .domain.errors import LedgerUnavailable
-    from .store.engines import engine_of
     from .store.sqlstates import Meaning, meaning
 
-    engine = engine_of(settings, program, serves=["the command"])
     try:
-        yield engine
+        yield
     except (DBAPIError, LedgerUnavailable) as e:
         said = str(getattr(e, "orig", e)).splitlines()[0]
         match meaning(e):
@@ -88,5 +83,16 @@ def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
                 fail(program, NOT_MIGRATED, FAILED)
             case _:  # usually, the account lacks a right
                 fail(program, f"PostgreSQL refuses: {said}", FAILED)
+
+
+@contextmanager
+def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
+    """An engine with one connection, for a command of `program`; errors end it as `postgresql_or_exit` says."""
+    from .store.engines import engine_of
+
+    engine = engine_of(settings, program, serves=["the command"])
+    try:
+        with postgresql_or_exit(program):
+            yield engine
     finally:
         engine.dispose()

@@ -25,6 +25,17 @@ LONGEST = 300
 LONGEST_INIT = 39  # lines, with the signature
 # Where the parts of a process are made and handed to each other.
 COMPOSITION_ROOTS = {"composition.py", "service.py", "jobs.py", "server.py"}
+# Attributes that a function sets on what it has just made, and that wire nothing.
+STATE = {
+    "taskyard/catalogue/patterns.py": {"options.max_mem", "options.log_errors"},  # RE2's constructor takes no options
+    "taskyard/lifecycle/committed.py": {"done.wakes_scheduler"},  # a result that a loop collects
+    "taskyard/store/ledger.py": {"connection.patience_seconds"},  # psycopg makes the connection
+    "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
+    "taskyard_api/resources/events.py": {"words.used"},  # a mark that a translation was used
+    "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset
+    "taskyard_worker/child/process.py": {"timer.daemon"},  # the constructor of threading.Timer does not take it
+    "taskyard_worker/tasks/thumbnails.py": {"bare.info"},  # metadata of an image of Pillow's
+}
 # Alembic runs these itself: the one is a script, the others are made by its generator.
 MIGRATIONS = Path("taskyard/store/migrations")
 
@@ -89,6 +100,42 @@ def wired_afterwards(tree: ast.Module) -> list[str]:
     ]
 
 
+def set_after_construction(tree: ast.Module) -> set[str]:
+    """Attributes that a function assigns to a local name which it has assigned from a call. Counting (`+=`) and what
+    Python itself reads (`__doc__`) wire nothing."""
+    found: set[str] = set()
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        made: set[str] = set()
+        attributes: list[ast.Attribute] = []
+        for node in ast.walk(function):
+            match node:
+                case ast.Assign(targets=targets, value=value):
+                    pass
+                case ast.AnnAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+                    targets = [target]
+                case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
+                    targets = [target]
+                case ast.Call(func=ast.Name(id="setattr"), args=[owner, *_]):
+                    value, targets = None, [ast.Attribute(owner, "setattr", ast.Store())]
+                case _:
+                    continue
+            parts = [part for target in targets for part in ast.walk(target)]
+            attributes += [
+                part for part in parts if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+            ]
+            values = value.elts if isinstance(value, ast.Tuple) else [value]
+            if any(isinstance(value, ast.Call | ast.Await) for value in values):
+                made |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        found |= {
+            ast.unparse(a)
+            for a in attributes
+            if isinstance(a.value, ast.Name) and a.value.id in made and not a.attr.startswith("__")
+        }
+    return found
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_is_longer_than_300_lines(package: str) -> None:
     lengths = {str(path): len((PACKAGES[package] / path).read_text("utf-8").splitlines()) for path in modules(package)}
@@ -112,6 +159,13 @@ def test_constructors_leave_no_attribute_without_a_value(package: str) -> None:
 def test_composition_roots_pass_collaborators_in_instead_of_setting_them_afterwards(package: str) -> None:
     found = {str(path): wired_afterwards(tree) for path, tree in trees(package) if path.name in COMPOSITION_ROOTS}
     assert {path: said for path, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_pass_collaborators_in_instead_of_setting_them_on_what_they_made(package: str) -> None:
+    found = {path.as_posix(): set_after_construction(tree) for path, tree in trees(package)}
+    expected = {path: said for path, said in STATE.items() if path.partition("/")[0] == package}
+    assert {path: said for path, said in found.items() if said} == expected
 
 
 def test_every_service_has_a_composition_root() -> None:
@@ -152,6 +206,22 @@ def test_the_check_of_composition_roots_sees_wiring_after_construction(line: str
 @pytest.mark.parametrize("line", ["self.lane = lane", "lane = broker.lane", "lanes[broker.name] = lane"])
 def test_the_check_of_composition_roots_lets_other_assignments_pass(line: str) -> None:
     assert wired_afterwards(ast.parse(line)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("part = Part()\n    part.other = other", {"part.other"}),
+        ("part: Part = make(1)\n    part.other: Other = other", {"part.other"}),
+        ("with Part() as part:\n        a, part.other = b", {"part.other"}),
+        ("part = await make()\n    if part:\n        setattr(part, 'other', other)", {"part.setattr"}),
+        ("one, two = Part(), Part()\n    two.other = one", {"two.other"}),
+        ("part = Part()\n    part.count += 1\n    part.__doc__ = text\n    given.other = part", set()),
+        ("part = Part()\n    other = part.other\n    parts[part.name] = part", set()),
+    ],
+)
+def test_the_check_of_functions_sees_what_is_set_on_an_object_just_made(body: str, expected: set[str]) -> None:
+    assert set_after_construction(ast.parse(f"async def build():\n    {body}\n")) == expected
 
 
 _IMPORT = """

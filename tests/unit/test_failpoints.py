@@ -1,6 +1,6 @@
 """Failpoints: known by name, free where nothing is armed, and fatal once."""
 
-import re
+import ast
 import signal
 import subprocess
 import sys
@@ -35,12 +35,26 @@ def test_the_nth_visit_kills_and_the_next_process_goes_on(tmp_path: Path) -> Non
     assert visit("claim.after:2", tmp_path / "new") == (0, ["visit 1", "visit 2", "visit 3"])
 
 
+def places_in(source: str) -> set[str]:
+    """Of `failpoint("x")`: x. `commit` has one before and one after its transaction, where it is given a name."""
+    found = set()
+    for call in ast.walk(ast.parse(source)):
+        match call:
+            case ast.Call(func=ast.Name(id="failpoint"), args=[ast.Constant(value=str(place))]):
+                found.add(place)
+            case ast.Call(func=ast.Name(id="commit") | ast.Attribute(attr="commit" | "_commit" | "_patiently")):
+                for keyword in call.keywords:
+                    match keyword:
+                        case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+                            found |= {f"{name}.before", f"{name}.after"}
+    return found
+
+
 def test_every_named_place_is_in_the_code_and_every_place_in_the_code_is_named() -> None:
     sources = [path for part in ("shared", "services") for path in (ROOT / part).rglob("*.py")]
-    used = set()
-    for text in (path.read_text("utf-8") for path in sources):
-        used |= set(re.findall(r'\bfailpoint\("([^"]+)"\)', text))
-        # `commit` has one before and one after the transaction.
-        named = re.findall(r'(?:commit|_patiently)\([^;]{0,200}?\bname="(\w+)"', text, re.DOTALL)
-        used |= {f"{name}.{side}" for name in named for side in ("before", "after")}
-    assert used == PLACES
+    assert set().union(*(places_in(path.read_text("utf-8")) for path in sources)) == PLACES
+
+
+def test_the_search_finds_calls_that_are_broken_over_lines() -> None:
+    assert places_in('commit(\n    run(f()),\n    verb,\n    name="claim",\n)') == {"claim.before", "claim.after"}
+    assert places_in('failpoint(\n    "effect.before"\n)') == {"effect.before"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
+from sqlalchemy.exc import DBAPIError
 
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue.secrets import SecretsUnreadable
@@ -47,6 +48,8 @@ def _database(settings: Settings) -> Check:
         found, usable = ledger.run(engine, lambda conn: (migrate.current(conn), migrate.is_usable(conn)))
     except LedgerUnavailable as e:
         return Check("database", ok=False, says=str(e), away=True)
+    except DBAPIError as e:
+        return Check("database", ok=False, says=f"PostgreSQL refuses: {str(e.orig).splitlines()[0]}")
     finally:
         engine.dispose()
     if not usable:

@@ -1,12 +1,12 @@
 """The composition root: builds all parts of the scheduler and runs them."""
 
+# ruff: noqa: PLW0108 - the work of a job is looked up when it runs, because its parts are made after the list of jobs
+
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 
 import structlog
 
@@ -27,11 +27,11 @@ from taskyard.telemetry.metrics import Metrics
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
 from .depth import Depth
-from .jobs import IntervalJobs, Job
+from .jobs import LEDGER, REDIS, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
 from .leader_job import Dependencies
 from .loop_watch import LoopWatch
-from .maintenance import BrokerWatch, Maintenance
+from .maintenance import BrokerInfo, Maintenance
 from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 from .promotion import LOOP as PROMOTION
 from .promotion import Promotion, PromotionLoop
@@ -48,24 +48,6 @@ from .throughput import Throughput
 log = structlog.stdlib.get_logger(__name__)
 
 JOBS = "jobs"
-LEDGER, REDIS = "ledger", "redis"
-# Of each job: the seconds between two turns, and the servers that it asks with a connection of its own.
-TIMETABLE: dict[str, tuple[float, set[str]]] = {
-    "tick": (1.0, set()),
-    "contact": (0.5, set()),
-    "queues": (60.0, {LEDGER}),
-    "rebuild": (1.0, {LEDGER, REDIS}),
-    "relay": (1.0, {LEDGER}),
-    "rescue": (1.0, {LEDGER}),
-    "missing": (2.0, {LEDGER, REDIS}),
-    "depth": (5.0, {LEDGER}),
-    "throughput": (5.0, {LEDGER}),
-    "broker": (5.0, {REDIS}),
-    "maintenance": (10.0, {LEDGER, REDIS}),
-    "retention": (3600.0, {LEDGER}),
-}
-LEDGER_USERS = (PROMOTION, "dispatcher", *(name for name, (_, uses) in TIMETABLE.items() if LEDGER in uses))
-REDIS_USERS = (PROMOTION, *(name for name, (_, uses) in TIMETABLE.items() if REDIS in uses))
 
 
 def serve(settings: Settings) -> int:
@@ -95,10 +77,26 @@ def serve(settings: Settings) -> int:
 
 def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     """Touches no server: engines and clients connect when they are first used."""
+    # The jobs. Pools are sized from this list, so the parts that do the work follow below.
+    jobs = [
+        Job("tick", 1.0, lambda: _tick(loops, metrics), leader_only=False),
+        Job("contact", 0.5, lambda: probe.turn(), leader_only=False),
+        Job("queues", 60.0, lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues)), {LEDGER}),
+        Job("rebuild", 1.0, lambda: rebuild.turn(), {LEDGER, REDIS}),
+        Job("relay", 1.0, lambda: relay.turn(), {LEDGER}),
+        Job("rescue", 1.0, lambda: rescue.turn(), {LEDGER}),
+        Job("missing", 2.0, lambda: reconcile.turn(), {LEDGER, REDIS}),
+        Job("depth", 5.0, lambda: depth.turn(), {LEDGER}),
+        Job("throughput", 5.0, lambda: throughput.turn(), {LEDGER}),
+        Job("broker", 5.0, lambda: broker.turn(), {REDIS}),
+        Job("maintenance", 10.0, lambda: maintenance.turn(), {LEDGER, REDIS}),
+        Job("retention", 3600.0, lambda: retention.turn(), {LEDGER}),
+    ]
+
     # Servers
     redis_url, lease = settings.redis_url.get_secret_value(), timedelta(seconds=settings.leader_lease_seconds)
     worker_lease = settings.worker_lease
-    engine = engine_of(settings, "taskyard-scheduler", serves=LEDGER_USERS)
+    engine = engine_of(settings, "taskyard-scheduler", serves=[PROMOTION, "dispatcher", *names_of(jobs, LEDGER)])
     lease_engine = engine_of(
         settings,
         "taskyard-scheduler lease",
@@ -108,7 +106,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     )
     telemetry.watch_pool(engine, lease_engine)
     names = Names(settings.namespace)
-    client = make_redis(redis_url, max_connections=len(REDIS_USERS))
+    client = make_redis(redis_url, max_connections=len([PROMOTION, *names_of(jobs, REDIS)]))
     publisher = make_publisher(redis_url, names)
 
     # Leadership, metrics, and what the jobs share
@@ -132,26 +130,11 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
     depth = Depth(leadership, depth_metrics, lease=worker_lease)
     maintenance = Maintenance(leadership, client, names, settings.queues, silence=worker_lease)
-    broker = BrokerWatch(client, BrokerMetrics(telemetry, leadership), on_restart=maintenance.search_soon)
+    broker = BrokerInfo(client, BrokerMetrics(telemetry, leadership), on_restart=maintenance.search_soon)
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
-    work: dict[str, Callable[[], object]] = {
-        "tick": partial(_tick, loops, metrics),
-        "contact": probe.turn,
-        "queues": lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues)),
-        "rebuild": rebuild.turn,
-        "relay": relay.turn,
-        "rescue": rescue.turn,
-        "missing": reconcile.turn,
-        "depth": depth.turn,
-        "throughput": Throughput(leadership, database).turn,
-        "broker": broker.turn,
-        "maintenance": maintenance.turn,
-        "retention": Retention(leadership).turn,
-    }
-    standby_too = {"tick", "contact"}
-    jobs = [Job(name, TIMETABLE[name][0], do, leader_only=name not in standby_too) for name, do in work.items()]
+    throughput, retention = Throughput(leadership, database), Retention(leadership)
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,

@@ -41,7 +41,8 @@ app = typer_app(_COMMAND, "Failed tasks that were neither retried nor discarded:
 
 _DONE = {"retry": "will run again", "discard": "discarded"}
 
-Verb = Callable[[Connection, Wanted, Actor, int], Committed[Handled]]
+Act = Callable[[Connection, Wanted, Actor, int], Committed[Handled]]
+Verb = Callable[[Settings, Connection, Wanted, Actor, int], Committed[Handled]]
 
 
 def _text(value: str | None) -> str | None:
@@ -108,7 +109,7 @@ def list_(
     typer.echo(f"{_tasks(matched)}{'' if matched == len(rows) else f', {len(rows)} shown'}.")
 
 
-def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *examples: str) -> None:
+def _add_command(word: str, verb: Verb, help_: str, *examples: str) -> None:
     """A command that changes dead letters."""
 
     @app.command(
@@ -141,18 +142,18 @@ def _add_command(word: str, act: Callable[[Settings], Verb], help_: str, *exampl
             fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
         settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
         with servers_or_exit(settings) as (engine, publisher):
-            announcer = Immediate(engine, publisher)
-            _handle(engine, announcer, word, act(settings), wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+            act = partial(verb, settings)
+            _handle(engine, Immediate(engine, publisher), word, act, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _retry(settings: Settings) -> Verb:
-    return lambda conn, wanted, by, limit: replay_dead_letters(
+def _retry(settings: Settings, conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Committed[Handled]:
+    return replay_dead_letters(
         conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit
     )
 
 
-def _discard(_: Settings) -> Verb:
-    return lambda conn, wanted, by, limit: discard_dead_letters(conn, wanted, by=by, limit=limit)
+def _discard(_: Settings, conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Committed[Handled]:
+    return discard_dead_letters(conn, wanted, by=by, limit=limit)
 
 
 _add_command(
@@ -176,7 +177,7 @@ def _handle(
     engine: Engine,
     announcer: Announcer,
     word: str,
-    verb: Verb,
+    act: Act,
     wanted: Wanted,
     *,
     dry_run: bool,
@@ -197,7 +198,7 @@ def _handle(
 
     def step(conn: Connection) -> Committed[Handled]:
         # At most what was confirmed, however many have failed since.
-        return verb(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
+        return act(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
 
     while changed < matched:
         done = commit(partial(ledger.run_transaction, engine), step, announcer).changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -19,11 +20,22 @@ from .leader_job import Dependencies, LeaderJob
 _JITTER = 0.1
 
 
+LEDGER, REDIS = "ledger", "redis"
+
+
 class Job(NamedTuple):
+    """`uses`: the servers of whose pools it needs a connection."""
+
     name: str
     interval_seconds: float
     work: Callable[[], object]
+    uses: AbstractSet[str] = frozenset()
     leader_only: bool = True
+
+
+def names_of(jobs: Sequence[Job], server: str) -> list[str]:
+    """The jobs that use `server`."""
+    return [job.name for job in jobs if server in job.uses]
 
 
 class IntervalJobs:
@@ -38,7 +50,7 @@ class IntervalJobs:
             executors={"default": ThreadPoolExecutor(len(jobs))},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        for name, seconds, work, leader_only in jobs:
+        for name, seconds, work, _, leader_only in jobs:
             run = partial(LeaderJob(name, leadership, dependencies).run, work) if leader_only else work
             self._scheduler.add_job(run, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name)
 

@@ -134,7 +134,7 @@ class Maintenance:
         yield from found
 
 
-class BrokerWatch:
+class BrokerInfo:
     """Exports what Redis reports of itself; `on_restart` is called when it reports another process."""
 
     def __init__(

@@ -113,7 +113,7 @@ class Reconcile:
         published = 0
         for start in range(0, len(ripe), PAGE):
             chunk = ripe[start : start + PAGE]
-            published += len(self._walk.publish_lost(chunk, self._dispatcher))
+            published += len(self._walk.lost(chunk, self._dispatcher))
             for suspect in chunk:
                 del self._suspects[suspect]
         if published:

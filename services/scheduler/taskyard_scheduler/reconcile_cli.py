@@ -57,18 +57,14 @@ def reconcile_once(
     Raises LedgerUnavailable and BrokerUnavailable.
     """
     walk = Walk(DirectAccess(engine), tasks)
-    announcer = Immediate(engine, publisher, must_publish=True)
+    announcer = None if dry_run else Immediate(engine, publisher, must_publish=True)
 
     def look_again(suspects: Sequence[Publication]) -> None:
         time.sleep(second_look_seconds)
         for start in range(0, len(suspects), PAGE):
-            chunk = suspects[start : start + PAGE]
-            if dry_run:
-                report.add_missing(walk.lost(chunk))
-                continue
-            found = walk.publish_lost(chunk, announcer)
+            found = walk.lost(suspects[start : start + PAGE], announcer)
             report.add_missing(found)
-            report.published += len(found)
+            report.published += 0 if dry_run else len(found)
 
     try:
         report = Report(lost_everything=not publisher.client.exists(publisher.names.epoch))

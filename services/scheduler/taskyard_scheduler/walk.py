@@ -67,16 +67,12 @@ class Walk:
         self._position = page.next or Position()
         return page, unknown
 
-    def lost(self, suspects: Sequence[Publication]) -> list[Publication]:
-        """The second look: the suspects that were lost."""
-        unknown = self._still_unknown(suspects)
-        return self._access.read(partial(self._tasks.still_queued, suspects=unknown)) if unknown else []
-
-    def publish_lost(self, suspects: Sequence[Publication], announcer: Announcer) -> list[Publication]:
-        """The same; what was lost gets an outbox row and is published again."""
-        unknown = self._still_unknown(suspects)
-        add = partial(self._tasks.publish_again, suspects=unknown)
-        return commit(self._access.write, add, announcer) if unknown else []
-
-    def _still_unknown(self, suspects: Sequence[Publication]) -> list[Publication]:
-        return self._tasks.unknown(self._access.read(partial(self._tasks.still_queued, suspects=suspects)))
+    def lost(self, suspects: Sequence[Publication], announcer: Announcer | None) -> list[Publication]:
+        """The second look: the suspects that were lost. With an announcer they get outbox rows and are published."""
+        still_queued = partial(self._tasks.still_queued, suspects=suspects)
+        unknown = self._tasks.unknown(self._access.read(still_queued))
+        if not unknown:
+            return []
+        if announcer is None:
+            return self._access.read(partial(self._tasks.still_queued, suspects=unknown))
+        return commit(self._access.write, partial(self._tasks.publish_again, suspects=unknown), announcer)

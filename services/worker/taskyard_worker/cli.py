@@ -15,6 +15,7 @@ from taskyard.commands import (
     AsJson,
     LogLevel,
     fail,
+    postgresql_or_exit,
     print_json,
     settings_or_exit,
     typer_app,
@@ -106,7 +107,8 @@ def run(
     from .supervisor.composition import Misconfigured, serve
 
     try:
-        code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
+        with postgresql_or_exit(PROGRAM):
+            code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
     except Misconfigured as e:
         fail(PROGRAM, str(e), USAGE)
     except MetricsPortTaken as e:

@@ -49,7 +49,7 @@ class Control:
         self._socket = socket.socket(fileno=fd)
         self._buffer = b""
 
-    def say(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         """Ends the process where the supervisor is gone."""
         try:
             self._socket.settimeout(None)
@@ -57,7 +57,7 @@ class Control:
         except OSError:
             os._exit(1)
 
-    def hear(self, timeout: float) -> dict[str, Any] | None:
+    def receive(self, timeout: float) -> dict[str, Any] | None:
         """The next message; None after `timeout` seconds. Ends the process where the supervisor is gone."""
         while b"\n" not in self._buffer:
             self._socket.settimeout(max(timeout, 0.001))
@@ -71,8 +71,8 @@ class Control:
                 os._exit(1)
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+        message: dict[str, Any] = json.loads(line)
+        return message
 
 
 def die_with_parent(parent: int) -> None:

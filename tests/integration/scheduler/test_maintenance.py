@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
-from taskyard_scheduler.maintenance import BrokerWatch, Maintenance
+from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
 from tests.support.scheduling import LeaderParts, execute, make_worker, put_in, scalar
 
@@ -115,7 +115,7 @@ def test_a_restart_of_redis_and_its_evictions_are_noticed(leader: LeaderParts) -
         return {"run_id": run_id, "evicted_keys": evicted, "used_memory": 7, "maxmemory": 9}
 
     client: Any = Client()
-    watch = BrokerWatch(client, leader.broker_metrics, on_restart=lambda: restarts.append(1))
+    watch = BrokerInfo(client, leader.broker_metrics, on_restart=lambda: restarts.append(1))
     answers += [answer("a", 2), answer("a", 5), answer("b", 1)]
     for _ in range(3):
         watch.turn()
@@ -126,7 +126,7 @@ def test_a_restart_of_redis_and_its_evictions_are_noticed(leader: LeaderParts) -
 
 
 def test_the_real_redis_reports_what_the_watch_reads(leader: LeaderParts) -> None:
-    BrokerWatch(leader.client, leader.broker_metrics).turn()
+    BrokerInfo(leader.client, leader.broker_metrics).turn()
     memory = leader.value("broker_memory_bytes")
     assert memory is not None
     assert memory > 100_000
@@ -134,7 +134,7 @@ def test_the_real_redis_reports_what_the_watch_reads(leader: LeaderParts) -> Non
 
 
 def test_an_unreachable_redis_is_exported(leader: LeaderParts) -> None:
-    watch = BrokerWatch(make_redis("redis://127.0.0.1:1/0"), leader.broker_metrics)
+    watch = BrokerInfo(make_redis("redis://127.0.0.1:1/0"), leader.broker_metrics)
     with pytest.raises(redis.RedisError):
         watch.turn()
     assert leader.value("broker_up") == 0

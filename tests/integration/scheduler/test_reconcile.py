@@ -241,6 +241,7 @@ def test_a_pass_by_hand_reports_what_is_missing_and_publishes_it_unless_it_is_a_
     assert +found.queued == {"default": 4, "selection": 1}
     assert +found.missing == {"selection": 1}
     assert leader.messages("selection") == []
+    assert scalar(engine, "SELECT count(*) FROM outbox") == 0
     assert found.published == 0
     assert [f"{task_id}:1" for task_id in found.task_ids] == gone
     found = by_hand(leader, engine, dry_run=False)

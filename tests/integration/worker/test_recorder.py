@@ -52,10 +52,10 @@ class RecorderHarness:
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
         self.registration = Registration(engine, settings, queues=QUEUES, task_types=[NAME])
         ends = AttemptEnds(engine, self.kept, self, crash_limit=settings.crash_limit)  # type: ignore[arg-type]
-        self.heartbeat = LedgerHeartbeat(engine, self.registration, self, self, ends, self)  # type: ignore[arg-type]
+        heartbeat = LedgerHeartbeat(engine, self.registration, self, self, ends, self)  # type: ignore[arg-type]
         self.recorder = Recorder(
             self.registration,
-            self.heartbeat,
+            heartbeat,
             ends,
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=self.requeued.append,
@@ -145,14 +145,14 @@ def test_a_claim_that_no_child_holds_is_released_after_two_beats_and_held_claims
 def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness, engine: Engine) -> None:
     recording = RecorderHarness(harness, engine)
     (held,) = recording.claim()
-    recording.heartbeat.beat(recording.recorder._being_recorded)
+    recording.recorder._beat()
     assert harness.states([held[0]]) == ["running"]
     recording.held = {held}  # it was between two places
-    recording.heartbeat.beat(recording.recorder._being_recorded)
+    recording.recorder._beat()
     recording.held = set()
-    recording.heartbeat.beat(recording.recorder._being_recorded)
+    recording.recorder._beat()
     assert harness.states([held[0]]) == ["running"], "the two beats must follow each other"
-    recording.heartbeat.beat(recording.recorder._being_recorded)
+    recording.recorder._beat()
     assert harness.states([held[0]]) == ["queued"]
 
 
@@ -164,7 +164,7 @@ def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harnes
     recording.recorder.forced(end)
     recording.recorder.lost("killed", [lost(died)])
     for _ in range(3):
-        recording.heartbeat.beat(recording.recorder._being_recorded)
+        recording.recorder._beat()
     assert harness.states([ended[0], died[0]]) == ["running"] * 2
     recording.recorder.start()
     wait_for(lambda: harness.states([ended[0], died[0]]) == ["cancelled", "queued"], 20, "both records")
@@ -172,6 +172,23 @@ def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harnes
     assert not recording.recorder._being_recorded
     outcomes = [row.outcome for row in harness.query("SELECT outcome FROM task_attempt ORDER BY outcome")]
     assert outcomes == ["cancelled", "crashed"]
+
+
+def test_a_claim_whose_child_dies_during_a_beat_is_not_released_as_unheld(
+    harness: Harness, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = RecorderHarness(harness, engine)
+    (died,) = recording.claim()
+    recording.recorder._beat()
+
+    def dies(worker: str) -> list[Assertion]:
+        recording.recorder.lost("killed", [lost(died)])
+        return []
+
+    monkeypatch.setattr(recording, "claims", dies)
+    recording.recorder._beat()
+    assert harness.states([died[0]]) == ["running"]
+    assert recording.counted == []
 
 
 def test_claims_that_died_with_a_child_are_recorded_at_once(recording: RecorderHarness) -> None:

@@ -7,10 +7,7 @@ import pytest
 from taskyard.catalogue import types
 from taskyard.settings import Settings
 from taskyard.telemetry.metrics import Metrics
-from taskyard_scheduler.composition import LEDGER_USERS, REDIS_USERS, compose, load_catalogue
-
-# These use another client, which publishes, or none.
-WITHOUT_LEDGER = {"tick", "contact", "broker"}
+from taskyard_scheduler.composition import compose, load_catalogue
 
 
 @pytest.mark.parametrize("text", ["import not_installed_here", "1 / 0", "syntax error"])
@@ -25,11 +22,11 @@ def test_a_task_module_that_cannot_be_imported_does_not_keep_it_from_leading(
 
 def test_every_job_has_a_thread_and_a_connection_of_its_own() -> None:
     scheduler = compose(Settings(), Metrics("scheduler"))
-    jobs = {job.id for job in scheduler.jobs._scheduler.get_jobs()}
-    loops = {"promotion", "dispatcher"}
-    assert set(LEDGER_USERS) == (jobs | loops) - WITHOUT_LEDGER
-    assert set(REDIS_USERS) <= jobs | loops
-    executor = scheduler.jobs._scheduler._executors["default"]
-    assert executor._pool._max_workers == len(jobs)
+    assert len(scheduler.jobs._scheduler.get_jobs()) == 12
+    assert scheduler.jobs._scheduler._executors["default"]._pool._max_workers == 12
+    # All jobs but tick, contact and broker, with the promotion and the dispatcher; and the lease.
+    assert [engine.pool.size() for engine in scheduler.engines] == [11, 1]  # type: ignore[attr-defined]
+    # The promotion, rebuild, missing, broker and maintenance.
+    assert scheduler.clients[0].connection_pool.max_connections == 5
     for client in scheduler.clients:
         client.close()

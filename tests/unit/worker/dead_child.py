@@ -29,7 +29,7 @@ class DeadChild:
     ready: bool = True
     worn: str | None = None
     retiring: bool = False
-    is_silent: bool = True
+    line_closed: bool = True
     is_enforced: bool = False
     why_killed: str | None = None
     code: int = -signal.SIGSEGV
@@ -43,10 +43,10 @@ class DeadChild:
         for slot in claim_some(claims, self.begun):
             claims.begin(slot)
 
-    def hear(self) -> list[Any]:
+    def receive(self) -> list[Any]:
         return []
 
-    def is_deaf(self, seconds: float) -> bool:
+    def is_unresponsive(self, seconds: float) -> bool:
         return False
 
     def stuck(self) -> str | None:

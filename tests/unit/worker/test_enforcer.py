@@ -39,7 +39,7 @@ class Child:
     """A child as its handle shows it; its table is a real one."""
 
     table: SlotTable = field(default_factory=make_slot_table)
-    deaf: bool = False
+    unresponsive: bool = False
     said: list[dict[str, Any]] = field(default_factory=list)
     kills: list[str] = field(default_factory=list)
     forced_ends: dict[Any, ForcedEnd] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class Child:
     def __post_init__(self) -> None:
         self.claims: ClaimTable = make_claim_table(table=self.table)
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         self.said.append(message)
 
-    def is_deaf(self, seconds: float) -> bool:
-        return self.deaf
+    def is_unresponsive(self, seconds: float) -> bool:
+        return self.unresponsive
 
     def kill(self, why: str) -> None:
         self.kills.append(why)
@@ -135,14 +135,14 @@ def test_outcomes_that_wait_for_postgresql_are_not_thrown_away_with_the_child() 
     harness.child.kill_at = time.monotonic() - 60
     harness.turn()
     assert not harness.child.kills
-    harness.child.deaf = True
+    harness.child.unresponsive = True
     harness.turn()
     assert harness.child.kills, "it would never record them"
 
 
 def test_a_child_that_does_not_answer_is_killed_whatever_else_it_runs() -> None:
     harness = Harness()
-    harness.child.deaf = True
+    harness.child.unresponsive = True
     harness.child.begin(**overdue())
     other = harness.child.begin()
     harness.turn()

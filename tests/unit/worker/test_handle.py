@@ -1,4 +1,4 @@
-"""A child process from its supervisor's side: last words, causes of death, stuck loops."""
+"""A child process from its supervisor's side: last messages, causes of death, stuck loops."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_messages_of_a_child_are_read_whole_however_they_arrive(start: Start) ->
         'os.write(1, b\'{"event": "re\'); time.sleep(0.1); os.write(1, b\'ady"}\\n{"event": "retiring"}\\n\')\n'
     )
     assert all_it_says(child) == [{"event": "ready"}, {"event": "retiring"}]
-    assert child.hear() == []
+    assert child.receive() == []
 
 
 def test_noise_on_the_line_does_not_end_the_supervisor(start: Start) -> None:
@@ -75,7 +75,7 @@ def test_sending_to_a_dead_child_does_no_harm(start: Start) -> None:
     child = start("")
     wait_for(lambda: child.reap() is not None, 30, "the end")
     for _ in range(3):
-        child.say({"do": "drain"})
+        child.send({"do": "drain"})
 
 
 def test_a_child_that_is_killed_after_its_death_is_still_reaped_with_its_own_exit_code(start: Start) -> None:
@@ -143,9 +143,9 @@ def test_a_child_whose_main_thread_stopped_is_left_to_the_limits_of_its_tasks_wh
 def all_it_says(child: Handle) -> list[object]:
     heard: list[object] = []
 
-    def is_silent() -> bool:
-        heard.extend(child.hear())
-        return child.is_silent
+    def closed() -> bool:
+        heard.extend(child.receive())
+        return child.line_closed
 
-    wait_for(is_silent, 30, "it to fall silent")
+    wait_for(closed, 30, "its line to be closed")
     return heard

@@ -35,13 +35,13 @@ class _Speaker:
     context: TaskContext
     open: dict[_Stream, str] = field(default_factory=dict)
 
-    def hear(self, stream: _Stream, text: str) -> str:
+    def take(self, stream: _Stream, text: str) -> str:
         """Takes what is written; returns what the service's output may show: whole lines, because a secret may be
         written in pieces."""
         with self.context.shield:
-            return self._hear(stream, text)
+            return self._take(stream, text)
 
-    def _hear(self, stream: _Stream, text: str) -> str:
+    def _take(self, stream: _Stream, text: str) -> str:
         *whole, last = (self.open.pop(stream, "") + text).split("\n")
         shown = "".join([f"{self._say(line)}\n" for line in whole])
         if len(last) > _MAX_LINE:
@@ -119,7 +119,7 @@ class _Stream(io.TextIOBase):
         speaker = _speaker.get()
         if speaker is None:
             return self._inner.write(text)
-        if shown := speaker.hear(self, text):
+        if shown := speaker.take(self, text):
             self.pass_on(shown)
         return len(text)
 

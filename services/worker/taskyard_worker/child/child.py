@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -18,8 +17,10 @@ from taskyard.lifecycle.dispatch import Dispatcher
 
 from ..memory import resident_bytes
 from ..metrics import WorkerMetrics
+from ..quarantine.consumer import SuspectConsumer
 from ..slots import SlotTable
 from .claim_table import ClaimTable
+from .consumer import TaskConsumer
 from .interrupter import Interrupter
 from .writer import End, Writer
 
@@ -30,38 +31,13 @@ _MEMORY_CHECK_SECONDS = 1.0
 _STOPPING = "the worker is stopping"
 
 
-class ClaimingConsumer(Protocol):
-    """`consumer.TaskConsumer` or `quarantine.consumer.SuspectConsumer`, from the main thread's side. `polled` and
-    `fetched` are what the slot table reports."""
-
-    polled: float
-    fetched: float
-
-    def drain(self) -> None:
-        """Takes no more."""
-        ...
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether all that it took is handed on."""
-        ...
-
-    def met_suspects(self) -> bool:
-        """Whether it was refused a suspect since the last call."""
-        ...
-
-    def why_retire(self) -> str | None:
-        """Why the child should take no more tasks, now."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     slots: SlotTable
     table: ClaimTable
     dispatcher: Dispatcher
     writer: Writer
-    consumer: ClaimingConsumer
+    consumer: TaskConsumer | SuspectConsumer
     threads: Worker
     metrics: WorkerMetrics
     engines: Sequence[Engine]

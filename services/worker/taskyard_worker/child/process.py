@@ -57,20 +57,20 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     control = Control(control_fd)
-    first = control.hear(30.0)
+    first = control.receive(30.0)
     if first is None:
         return 1
     plan = Plan(**first)
     try:
         settings, skills = _load(plan)
     except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
-        control.say(event="misconfigured", message=in_one_line(e))
+        control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
     capture.install()
     child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
     child.start()
     child.turn()
-    control.say(event="ready", pid=os.getpid())
+    control.send(event="ready", pid=os.getpid())
     _Keeper(child, control, terminated).run()
     child.stop()
     if child.has_abandoned:
@@ -110,10 +110,10 @@ class _Keeper:
 
     def run(self) -> None:
         while not self._child.is_done:
-            why = self._obey(self._control.hear(_RETIRING_TICK_SECONDS if self._retiring else _TICK_SECONDS))
+            why = self._obey(self._control.receive(_RETIRING_TICK_SECONDS if self._retiring else _TICK_SECONDS))
             self._child.turn()
             if self._child.met_suspects():
-                self._control.say(event="suspects")
+                self._control.send(event="suspects")
             self._report_wear()
             if self._terminated:
                 why = "terminated"
@@ -121,7 +121,7 @@ class _Keeper:
             if why and not self._retiring:
                 self._retiring = True
                 log.info("child_retiring", why=why)
-                self._control.say(event="retiring", why=why)
+                self._control.send(event="retiring", why=why)
                 self._child.retire()
 
     def _obey(self, message: dict[str, Any] | None) -> str | None:
@@ -140,7 +140,7 @@ class _Keeper:
         if self._worn != "max_memory" and (reason := self._child.why_worn()) not in {None, self._worn}:
             self._worn, self._worn_at = reason, time.monotonic()
             log.info("child_worn", why=self._worn)
-            self._control.say(event="worn", why=self._worn)
+            self._control.send(event="worn", why=self._worn)
 
     def _waited_for_successor(self) -> str | None:
         if self._worn == "max_memory" and time.monotonic() - self._worn_at > _SUCCESSOR_SECONDS:

@@ -34,7 +34,7 @@ log = structlog.stdlib.get_logger(__name__)
 # How long the other tasks of a child may run on once it has to end.
 LAST_SECONDS = 10.0
 # A child reports four times a second.
-_DEAF_SECONDS = 2.0
+_UNRESPONSIVE_SECONDS = 2.0
 
 
 class Enforcer:
@@ -57,7 +57,7 @@ class Enforcer:
                 key = (entry.task_id, entry.claim)
                 if key in fresh:
                     self._cancel_by[key] = time.monotonic() + self._grace
-                    child.say({"do": "cancel", "task": str(entry.task_id), "claim": str(entry.claim)})
+                    child.send({"do": "cancel", "task": str(entry.task_id), "claim": str(entry.claim)})
 
     def turn(self, children: Iterable[Handle]) -> None:
         """Looks at everything that runs."""
@@ -85,19 +85,19 @@ class Enforcer:
         if child.why_killed is not None:
             return  # its exit is on the way
         now = time.monotonic()
-        deaf = child.is_deaf(_DEAF_SECONDS)
+        unresponsive = child.is_unresponsive(_UNRESPONSIVE_SECONDS)
         begun = [e for e in entries if e.phase is Phase.BEGUN and e.begun_at]
         # Tasks whose outcome is not recorded yet would have to run again.
         unrecorded = any(e.phase is Phase.FINISHED for e in entries)
         over = [end for e in begun if (e.task_id, e.claim) not in self._fenced and (end := self._over(e, now))]
-        if over and (deaf or (len(begun) == 1 and not unrecorded)):
+        if over and (unresponsive or (len(begun) == 1 and not unrecorded)):
             # Recorded once the child has ended, so that two runs never overlap.
             child.forced_ends.update({(end.task_id, end.claim): end for end in over})
             self._kill(child, over[0].why)
             return
         for end in over:
             self._fence(child, end)
-        if child.kill_at is not None and (deaf or (now >= child.kill_at and not unrecorded)):
+        if child.kill_at is not None and (unresponsive or (now >= child.kill_at and not unrecorded)):
             self._kill(child, "a task beside it did not end")
 
     def _over(self, entry: Entry, now: float) -> ForcedEnd | None:
@@ -137,7 +137,7 @@ class Enforcer:
         log.warning("attempt_fenced", task_id=str(end.task_id), task_name=end.name, why=end.why)
         self._fenced.add((end.task_id, end.claim))
         self._record(end)
-        child.say({"do": "abandon", "task": str(end.task_id), "claim": str(end.claim)})
+        child.send({"do": "abandon", "task": str(end.task_id), "claim": str(end.claim)})
         child.retiring = True
         child.kill_at = child.kill_at or time.monotonic() + LAST_SECONDS
 

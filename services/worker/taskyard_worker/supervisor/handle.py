@@ -54,11 +54,11 @@ class Handle:
     worn: str | None = None
     retiring: bool = False
     why_killed: str | None = None
-    is_silent: bool = False
+    line_closed: bool = False
     is_enforced: bool = False
     kill_at: float | None = None
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
-    _heard: bytes = field(default=b"", repr=False)
+    _received: bytes = field(default=b"", repr=False)
     _stuck_at: float | None = None
 
     @classmethod
@@ -89,41 +89,41 @@ class Handle:
             table.hand_down()
         ours.setblocking(False)
         child = cls(plan.index, process, ours, table, time.monotonic(), plan.fetcher_id, plan.quarantine)
-        child.say(asdict(plan))
+        child.send(asdict(plan))
         return child
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         with suppress(OSError):  # it is dying, and its exit will be seen
             self.line.sendall(json.dumps(message).encode() + b"\n")
 
     def retire(self) -> None:
         """Tells it to take no more, to finish what it has, and to end."""
         self.retiring = True
-        self.say({"do": "drain"})
+        self.send({"do": "drain"})
 
-    def hear(self) -> list[dict[str, Any]]:
-        """What it has said since the last call; `is_silent` once its end of the line is closed."""
-        while not self.is_silent:
+    def receive(self) -> list[dict[str, Any]]:
+        """The messages since the last call; `line_closed` once the child's end of the line is closed."""
+        while not self.line_closed:
             try:
                 data = self.line.recv(65536)
             except BlockingIOError:
                 break
             except OSError:
                 data = b""
-            self.is_silent = not data
-            self._heard += data
-        *lines, self._heard = self._heard.split(b"\n")
-        heard = []
+            self.line_closed = not data
+            self._received += data
+        *lines, self._received = self._received.split(b"\n")
+        messages = []
         for line in lines:
             try:
-                heard.append(dict(json.loads(line)))
+                messages.append(dict(json.loads(line)))
             except (ValueError, TypeError):
                 log.warning("child_unintelligible", child=self.index)
-        return heard
+        return messages
 
     @property
     def state(self) -> str:
@@ -159,8 +159,8 @@ class Handle:
         self.process.returncode = os.waitstatus_to_exitcode(status)
         return self.process.returncode, usage
 
-    def is_deaf(self, seconds: float) -> bool:
-        """Whether its main thread has not turned for so long: it hears nothing, and no exception arrives in it."""
+    def is_unresponsive(self, seconds: float) -> bool:
+        """Whether its main thread has not turned for so long: it reads no message, and no exception arrives in it."""
         return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
@@ -180,7 +180,7 @@ class Handle:
         header = self.table.header()
         if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
             return "writer" if header.wrote < header.polled else "consumer"
-        if self.is_deaf(STUCK_SECONDS) and not any(e.phase is Phase.BEGUN for e in self.table.entries()):
+        if self.is_unresponsive(STUCK_SECONDS) and not any(e.phase is Phase.BEGUN for e in self.table.entries()):
             return "main thread"
         return None
 

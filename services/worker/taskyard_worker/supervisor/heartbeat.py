@@ -77,7 +77,7 @@ class LedgerHeartbeat:
         if twice:
             log.warning("claims_released_unheld", tasks=len(twice))
             self._counts.recovered("unheld", len(twice))
-            self._ends.release([h for h in held if (h.task_id, h.claim) in twice], "nobody held the claim")
+            self._ends.release([h for h in held if (h.task_id, h.claim) in twice], "no child held the claim")
 
     def compare(self) -> Sequence[Held]:
         """Acts on what the ledger says of this worker's claims and queues; returns the running rows it has for us."""

@@ -61,9 +61,9 @@ class Listener:
             self._look()  # for the hints that came before the subscription
             while not self._stopping.is_set():
                 if message := pubsub.get_message(timeout=_WAIT_SECONDS):
-                    self._hear(message["data"])
+                    self._handle_hint(message["data"])
 
-    def _hear(self, data: Any) -> None:
+    def _handle_hint(self, data: Any) -> None:
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # not a hint of ours
             if self._concerns(orjson.loads(data)["cancel"]):
                 self._look()

@@ -114,7 +114,7 @@ class Recorder:
             if time.monotonic() >= self._beat_at:
                 self._beat_at = time.monotonic() + spread(self._heartbeat_seconds, floor=0.9)
                 if self._registration.is_registered:
-                    self._attempt(lambda: self._heartbeat.beat(self._being_recorded))
+                    self._attempt(self._beat)
         while not self._attempt(self._sign_off):
             if time.monotonic() > self._stop_by - 1.0:
                 log.warning("sign_off_failed: the scheduler will rescue what is left")
@@ -156,6 +156,9 @@ class Recorder:
             # It may fail for good. The beats must not wait for its record: they release the claims instead.
             self._being_recorded.clear()
             raise
+
+    def _beat(self) -> None:
+        self._heartbeat.beat(self._being_recorded)
 
     def _look(self) -> None:
         self._looking.clear()

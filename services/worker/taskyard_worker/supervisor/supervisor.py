@@ -80,10 +80,10 @@ class Supervisor:
         """Waits for something to happen and deals with it."""
         if (pause := self._pool.pause) is not None:
             seconds = min(seconds, pause)
-        lines = {child.line: child for child in self._children if not child.is_silent}
+        lines = {child.line: child for child in self._children if not child.line_closed}
         for readable in wait([self._requests.wake_up, *lines], seconds):
             if readable in lines:
-                self._hear(lines[readable])
+                self._read(lines[readable])
         self._requests.clear_wake_up()
         self._enforcer.cancel(self._requests.take_cancellations(), self._children)
         self._enforcer.turn(self._children)
@@ -100,8 +100,8 @@ class Supervisor:
         self._on_turn(alive, self._liveness.unready)
         self._oom.look()
 
-    def _hear(self, child: Handle) -> None:
-        for message in child.hear():
+    def _read(self, child: Handle) -> None:
+        for message in child.receive():
             match message.get("event"):
                 case "ready":
                     self._pool.is_ready(child)
@@ -129,7 +129,7 @@ class Supervisor:
         if ended is None:
             return
         code, usage = ended
-        self._hear(child)  # its last words say whether it meant to go
+        self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
         death = Death(
             cause=self._cause(child, code),
@@ -174,7 +174,7 @@ class Supervisor:
         log.info("worker_draining", children=len(self._children), seconds=self._drain_seconds)
         deadline = time.monotonic() + self._drain_seconds
         for child in self._children:
-            child.say({"do": "drain"})
+            child.send({"do": "drain"})
         while self._children and time.monotonic() < deadline and self._requests.stop_signals == signals:
             self._turn(min(_TURN_SECONDS, max(0.01, deadline - time.monotonic())))
             if self._requests.take_given_up():

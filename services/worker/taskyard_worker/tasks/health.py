@@ -1,4 +1,4 @@
-"""health.check: asks everything at the same time, and waits for nobody longer than a few seconds."""
+"""health.check: asks everything at the same time, and waits a few seconds for each at most."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SHORT = 60
 
 class _Verbatim(UnstructuredHeader):
     """A text as it is. The standard class decodes `=?utf-8?q?=0ABcc:...?=` in what it is given, and before
-    Python 3.11.10 then writes the line feed out: whoever chooses the subject could add headers.
+    Python 3.11.10 then writes the line feed out: the author of a subject could add headers.
     """
 
     name: str  # of the class that the registry mixes in
@@ -61,7 +61,7 @@ def compose(
 ) -> EmailMessage:
     """A message of a text part and, where there is HTML, an HTML part beside it.
 
-    `generated` marks it as made by a machine (RFC 3834), so that nobody's holiday notice answers it. The
+    `generated` marks it as made by a machine (RFC 3834), so that no holiday notice answers it. The
     header registry encodes what is given and refuses line breaks.
     """
     message = EmailMessage(policy=_POLICY)
