@@ -21,6 +21,7 @@ import pytest
 
 from taskyard.failpoints import PLACES
 from taskyard_dev.servers import Valkey
+from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, wait_for
 from tests.support.leftovers import leftovers
@@ -104,6 +105,7 @@ def services(
     with valkey.client(_DATABASE) as client:
         client.flushdb()
     fleet = Fleet(tmp_path_factory.mktemp("failpoints"), new_database(), valkey.database_url(_DATABASE))
+    guard_moves(fleet.engine)
     try:
         yield LongLivedServices(fleet, valkey)
     finally:

@@ -11,6 +11,6 @@ from tests.support.fleet import Fleet
 pytestmark = pytest.mark.e2e
 
 
-def test_a_statement_of_another_origin_is_refused_in_the_database_of_every_end_to_end_test(fleet: Fleet) -> None:
+def test_a_statement_of_another_origin_is_refused_in_the_database_of_a_fleet(fleet: Fleet) -> None:
     with pytest.raises(sa.exc.DBAPIError, match="not composed"):
         move_by_hand(fleet.engine)

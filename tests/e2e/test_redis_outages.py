@@ -15,6 +15,7 @@ import pytest
 
 from taskyard.store import migrate
 from taskyard_dev.servers import Postgres, Valkey, servers
+from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
 from tests.support.proxy import Proxy
@@ -75,6 +76,7 @@ def running() -> Iterator[Yard]:
         proxy = exits.enter_context(Proxy(("127.0.0.1", valkey.port)))
         (home / "logs").mkdir()
         fleet = Fleet(home / "logs", postgres.url(), proxy.through(valkey.url))
+        guard_moves(fleet.engine)
         exits.callback(fleet.stop)
         fleet.start_api()
         fleet.start_scheduler()

@@ -8,6 +8,7 @@ import pytest
 
 from taskyard.store import migrate
 from taskyard_dev.servers import Postgres, Valkey
+from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
 from tests.support.replicas import SentinelServer, replica_of, wait_in_step
@@ -31,6 +32,7 @@ def test_the_platform_follows_the_sentinel_to_the_next_master(
 ) -> None:
     master, sentinel, postgres = watched
     fleet = Fleet(tmp_path, postgres.url(), sentinel.url)
+    guard_moves(fleet.engine)
     fleet.environment["TASKYARD_REDIS_SENTINEL_PASSWORD"] = SentinelServer.PASSWORD
     try:
         fleet.start_api()
