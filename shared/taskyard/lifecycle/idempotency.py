@@ -1,7 +1,7 @@
 """Idempotency keys: the same request sent again gets the first answer again, and does nothing.
 
 A key is a row that is taken with ON CONFLICT. Who loses it reads the stored answer of who won. `submit_keyed` takes
-keys and keeps answers in the transaction of the submit; other calls do it in two steps (`reserve`, then `keep_answer`
+keys and keeps answers in the transaction of the submit; other calls do it in two steps (`reserve`, then `keep_answers`
 or `forget`).
 """
 
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from ..domain.errors import KeyReused, Refused
-from .batch import encode
 
 KEPT = timedelta(hours=24)
 # A reservation whose answer never came (its process died) may be taken over after this time.
@@ -33,11 +33,11 @@ class AnswerPending(Refused):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """`fingerprint` tells the same request sent again from another one under the same key."""
+    """Equal to another one where the key is the same; `fingerprint` tells the same request sent again from another."""
 
     api_key_id: UUID
     key: str
-    fingerprint: bytes
+    fingerprint: bytes = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ _READ_KEYS = sa.text("""
 SELECT k.api_key_id, k.key, k.fingerprint, k.status, k.headers, k.answer
 FROM json_to_recordset(CAST(:batch AS json)) AS x(api_key_id uuid, key text)
 JOIN idempotency_key k USING (api_key_id, key)
+WHERE k.created_at >= now() - CAST(:kept AS interval)
 """)
 
 _KEEP_ANSWERS = sa.text("""
@@ -82,32 +83,55 @@ WHERE k.api_key_id = x.api_key_id AND k.key = x.key AND k.status IS NULL
 """)
 
 
-def take(conn: Connection, keys: Sequence[IdempotencyKey]) -> set[tuple[UUID, str]]:
-    """Takes the keys that are free; returns (API key, key) of those."""
-    batch = [
-        {
-            "api_key_id": k.api_key_id,
-            "key": k.key,
-            "fingerprint": base64.b64encode(k.fingerprint).decode(),
-        }
-        for k in keys
-    ]
-    rows = conn.execute(_TAKE_KEYS, {"batch": encode(batch), "kept": KEPT, "abandoned": ABANDONED})
-    return {(r.api_key_id, r.key) for r in rows}
+def take(conn: Connection, keys: Sequence[IdempotencyKey]) -> dict[IdempotencyKey, StoredAnswer | Refused]:
+    """Takes the keys that are free; returns the answers to the requests that did not get theirs."""
+    if not keys:
+        return {}
+    values = {"batch": _encode(keys), "kept": KEPT, "abandoned": ABANDONED}
+    won = {(r.api_key_id, r.key) for r in conn.execute(_TAKE_KEYS, values)}
+    return _stored(conn, [key for key in keys if (key.api_key_id, key.key) not in won])
 
 
-def read(conn: Connection, keys: Sequence[IdempotencyKey]) -> dict[tuple[UUID, str], Row[Any]]:
-    """What is stored under the keys."""
-    rows = conn.execute(_READ_KEYS, {"batch": encode([key_row(k) for k in keys])})
-    return {(r.api_key_id, r.key): r for r in rows}
+def reserve(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
+    """Takes the key (None), or gives the answer that was kept under it. Raises KeyReused, AnswerPending."""
+    found = take(conn, [key]).get(key)
+    if isinstance(found, Refused):
+        raise found
+    return found
 
 
-def key_row(key: IdempotencyKey) -> dict[str, Any]:
-    return {"api_key_id": key.api_key_id, "key": key.key}
+def first_answer(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
+    """What this very request was answered before, if it was; takes nothing."""
+    found = _stored(conn, [key])[key]
+    return found if isinstance(found, StoredAnswer) else None
 
 
-def judge(key: IdempotencyKey, row: Row[Any] | None) -> StoredAnswer | Refused:
-    """The answer to a request that did not get its key, by the row that holds it."""
+def keep_answers(conn: Connection, answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> None:
+    """Stores the answers under keys that were taken, to be given again."""
+    if answers:
+        batch = [
+            {"api_key_id": k.api_key_id, "key": k.key, "status": a.status, "headers": a.headers, "answer": a.body}
+            for k, a in answers
+        ]
+        conn.execute(_KEEP_ANSWERS, {"batch": _encode(batch)})
+
+
+def forget(conn: Connection, keys: Sequence[IdempotencyKey]) -> None:
+    """Gives reserved keys back: the request was refused, and a refusal does not consume its key."""
+    if keys:
+        conn.execute(_DROP_KEYS, {"batch": _encode(keys)})
+
+
+def _stored(conn: Connection, keys: Sequence[IdempotencyKey]) -> dict[IdempotencyKey, StoredAnswer | Refused]:
+    """The answers to requests that do not have their keys, by the rows that hold these."""
+    if not keys:
+        return {}
+    found = conn.execute(_READ_KEYS, {"batch": _encode(keys), "kept": KEPT})
+    rows = {(r.api_key_id, r.key): r for r in found}
+    return {key: _judge(key, rows.get((key.api_key_id, key.key))) for key in keys}
+
+
+def _judge(key: IdempotencyKey, row: Row[Any] | None) -> StoredAnswer | Refused:
     if row is not None and bytes(row.fingerprint) != key.fingerprint:
         return KeyReused("This idempotency key came before, with another request.")
     if row is None or row.status is None:
@@ -116,46 +140,6 @@ def judge(key: IdempotencyKey, row: Row[Any] | None) -> StoredAnswer | Refused:
     return StoredAnswer(row.status, row.headers or {}, bytes(row.answer or b""), replayed=True)
 
 
-def kept_row(key: IdempotencyKey, answer: StoredAnswer) -> dict[str, Any]:
-    return {
-        **key_row(key),
-        "status": answer.status,
-        "headers": answer.headers,
-        "answer": base64.b64encode(answer.body).decode(),
-    }
-
-
-def reserve(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
-    """Takes the key (None), or gives the answer that was kept under it. Raises KeyReused, AnswerPending."""
-    if take(conn, [key]):
-        return None
-    found = judge(key, read(conn, [key]).get((key.api_key_id, key.key)))
-    if isinstance(found, Refused):
-        raise found
-    return found
-
-
-_FIRST_ANSWER = sa.text("""
-SELECT status, headers, answer FROM idempotency_key
-WHERE api_key_id = :api_key_id AND key = :key AND fingerprint = :fingerprint AND status IS NOT NULL
-    AND created_at >= now() - CAST(:kept AS interval)
-""")
-
-
-def first_answer(conn: Connection, key: IdempotencyKey) -> StoredAnswer | None:
-    """What this very request was answered before, if it was; takes nothing."""
-    values = {"api_key_id": key.api_key_id, "key": key.key, "fingerprint": key.fingerprint, "kept": KEPT}
-    row = conn.execute(_FIRST_ANSWER, values).first()
-    return None if row is None else StoredAnswer(row.status, row.headers or {}, bytes(row.answer or b""), replayed=True)
-
-
-def keep_answers(conn: Connection, answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> None:
-    """Stores the answers under keys that were taken, to be given again."""
-    if answers:
-        conn.execute(_KEEP_ANSWERS, {"batch": encode([kept_row(key, answer) for key, answer in answers])})
-
-
-def forget(conn: Connection, keys: Sequence[IdempotencyKey]) -> None:
-    """Gives reserved keys back: the request was refused, and a refusal does not consume its key."""
-    if keys:
-        conn.execute(_DROP_KEYS, {"batch": encode([key_row(key) for key in keys])})
+def _encode(rows: Sequence[object]) -> str:
+    """Like `batch.encode`, with bytes in base64."""
+    return orjson.dumps(rows, default=lambda value: base64.b64encode(value).decode()).decode()

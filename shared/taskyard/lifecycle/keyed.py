@@ -3,21 +3,45 @@
 Keys are taken in their order, so that two processes never wait for each other in a circle; where they do all the same,
 the deadlock is noticed and the whole call repeated. A request that loses its idempotency key gets the winner's stored
 answer. One that loses a unique key is told which task holds it, and takes nothing.
+
+Unique keys: at most one task of a type with a key, while it waits or until it ends. A key is a row of its own, freed by
+the consequences `freed_waiting_keys` and `freed_keys`; a requeue never takes it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.errors import KeyReused, NotUnique, Refused
-from . import idempotency, unique
+from . import idempotency
+from .batch import encode
 from .committed import Committed
 from .idempotency import AnswerPending, IdempotencyKey, StoredAnswer
 from .submit import NewTask, SubmittedTask, submit
+
+# A task that is written already has had its key: a repeat after its end would take a key that is never freed again.
+_TAKE_UNIQUE = sa.text("""
+INSERT INTO unique_key (name, key, task_id, hold)
+SELECT x.name, x.key, x.task_id, x.hold
+FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid, hold text)
+WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
+ORDER BY x.name, x.key
+ON CONFLICT (name, key) DO NOTHING
+""")
+
+_HOLDERS = sa.text("""
+SELECT x.task_id, u.task_id AS holder
+FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid)
+JOIN unique_key u ON u.name = x.name AND u.key = x.key AND u.task_id <> x.task_id
+WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
+""")
+
+_DROP_UNIQUE = sa.text("DELETE FROM unique_key WHERE task_id = ANY(:ids)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +71,27 @@ def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> Committe
     written = iter(submitted.answer)
     for n in winners:
         answers[n] = requests[n].answer([next(written) for _ in requests[n].tasks])
-    _settle(conn, requests, answers, set(repeats))
-    for n, first in repeats.items():
-        answers[n] = _as_repeat(requests[n], requests[first], answers[first])
+    _settle(conn, requests, answers)
+    for n, (first, is_same) in repeats.items():
+        answers[n] = _as_repeat(answers[first], is_same=is_same)
     return submitted.answering([answers[n] for n in range(len(requests))])
 
 
 def _take_idempotency_keys(
     conn: Connection, requests: Sequence[KeyedRequest], answers: dict[int, StoredAnswer | Refused]
-) -> dict[int, int]:
-    """Answers the requests that lost; returns those of this batch that repeat an earlier one of it."""
-    first: dict[tuple[UUID, str], int] = {}
-    repeats: dict[int, int] = {}
+) -> dict[int, tuple[int, bool]]:
+    """Answers the requests that lost. Returns those of this batch that repeat the key of an earlier one of it, with
+    that one and whether it is the same request.
+    """
+    first: dict[IdempotencyKey, tuple[int, IdempotencyKey]] = {}
+    repeats: dict[int, tuple[int, bool]] = {}
     for n, request in enumerate(requests):
-        if request.idempotency is not None:
-            known = first.setdefault((request.idempotency.api_key_id, request.idempotency.key), n)
+        if (mine := request.idempotency) is not None:
+            known, before = first.setdefault(mine, (n, mine))
             if known != n:
-                repeats[n] = known
-    if not first:
-        return repeats
-    wanted = [key for n in first.values() if (key := requests[n].idempotency) is not None]
-    won = idempotency.take(conn, wanted)
-    lost = [key for key in wanted if (key.api_key_id, key.key) not in won]
-    if lost:
-        stored = idempotency.read(conn, lost)
-        for key in lost:
-            row = stored.get((key.api_key_id, key.key))
-            answers[first[key.api_key_id, key.key]] = idempotency.judge(key, row)
+                repeats[n] = (known, mine.fingerprint == before.fingerprint)
+    for key, answer in idempotency.take(conn, list(first)).items():
+        answers[first[key][0]] = answer
     return repeats
 
 
@@ -84,53 +102,50 @@ def _take_unique_keys(
     answers: dict[int, StoredAnswer | Refused],
 ) -> list[int]:
     """One round: the requests whose keys no earlier one of this batch wants. Returns those that won all of them."""
-    wanted: dict[tuple[str, str], tuple[int, NewTask]] = {}
+    wanted: dict[tuple[str, str], dict[str, object]] = {}
     entered: list[int] = []
     for n in waiting:
-        mine = [((t.name, t.unique.key), (n, t)) for t in requests[n].tasks if t.unique]
-        if any(key in wanted for key, _ in mine):
-            continue  # the next round tells, when it is known whether the one before won
-        wanted.update(mine)
-        entered.append(n)
-    holders = unique.take(conn, [task for _, task in wanted.values()])
-    refused: list[NewTask] = []
+        mine = {
+            (t.name, t.unique.key): {"name": t.name, "key": t.unique.key, "task_id": t.id, "hold": t.unique.hold}
+            for t in requests[n].tasks
+            if t.unique
+        }
+        if wanted.keys().isdisjoint(mine):  # otherwise the next round tells: whether the one before won is known then
+            wanted |= mine
+            entered.append(n)
+    if not wanted:
+        return entered
+    batch = {"batch": encode(list(wanted.values()))}
+    conn.execute(_TAKE_UNIQUE, batch)
+    holders: dict[UUID, UUID] = {r.task_id: r.holder for r in conn.execute(_HOLDERS, batch)}
+    refused: list[UUID] = []
     for n in entered:
         holder = next((holders[t.id] for t in requests[n].tasks if t.id in holders), None)
         if holder is not None:
             answers[n] = NotUnique("Another task holds this unique key.", holder=holder)
-            refused += requests[n].tasks
-    unique.give_back(conn, refused)
+            refused += [t.id for t in requests[n].tasks if t.unique]
+    if refused:
+        conn.execute(_DROP_UNIQUE, {"ids": refused})
     return [n for n in entered if n not in answers]
 
 
-def _settle(
-    conn: Connection,
-    requests: Sequence[KeyedRequest],
-    answers: dict[int, StoredAnswer | Refused],
-    repeats: set[int],
-) -> None:
+def _settle(conn: Connection, requests: Sequence[KeyedRequest], answers: dict[int, StoredAnswer | Refused]) -> None:
     keep: list[tuple[IdempotencyKey, StoredAnswer]] = []
     drop: list[IdempotencyKey] = []
-    for n, request in enumerate(requests):
-        if request.idempotency is None or n in repeats:
-            continue
-        match answers[n]:
-            case StoredAnswer(replayed=False) as answer:
-                keep.append((request.idempotency, answer))
-            case NotUnique():
-                drop.append(request.idempotency)
+    for n, answer in answers.items():
+        match requests[n].idempotency, answer:
+            case IdempotencyKey() as key, StoredAnswer(replayed=False):
+                keep.append((key, answer))
+            case IdempotencyKey() as key, NotUnique():
+                drop.append(key)
     idempotency.keep_answers(conn, keep)
     idempotency.forget(conn, drop)
 
 
-def _as_repeat(request: KeyedRequest, first: KeyedRequest, answer: StoredAnswer | Refused) -> StoredAnswer | Refused:
-    mine, before = request.idempotency, first.idempotency
-    assert mine is not None
-    assert before is not None
-    if mine.fingerprint != before.fingerprint and not isinstance(answer, NotUnique | KeyReused):
-        return KeyReused("This idempotency key came before, with another request.")
-    if isinstance(answer, StoredAnswer):
-        return StoredAnswer(answer.status, answer.headers, answer.body, replayed=True)
-    if mine.fingerprint != before.fingerprint:
+def _as_repeat(answer: StoredAnswer | Refused, *, is_same: bool) -> StoredAnswer | Refused:
+    """The answer to a request whose key an earlier one of the batch had, which got `answer`."""
+    if is_same:
+        return replace(answer, replayed=True) if isinstance(answer, StoredAnswer) else answer
+    if isinstance(answer, NotUnique | KeyReused):
         return AnswerPending("Another request with this idempotency key was just refused: try again.")
-    return answer
+    return KeyReused("This idempotency key came before, with another request.")
