@@ -1,4 +1,4 @@
-"""The verbs: one file each, each one transaction, all on lists, all guarded.
+"""The verbs: each one transaction, all on lists, all guarded.
 
 A verb takes a connection (see `store.ledger`), states its precondition in SQL and returns what it won.
 Batches travel as one JSON document that PostgreSQL unfolds (`json_to_recordset`): one statement and one

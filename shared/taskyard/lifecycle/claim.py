@@ -1,4 +1,8 @@
-"""claim: queued -> running, for a whole fetch at once, durable before any thread sees a task."""
+"""claim: queued -> running, for a whole fetch at once, durable before any thread sees a task.
+
+put_off: queued -> scheduled, for tasks whose type no worker here knows. They would spin between Redis and the ledger
+while a rolling update is under way.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..backoff import backoff_sql
 from ..domain.tasks import Event
 from . import claimable, committed
 from .committed import Committed
@@ -157,3 +162,22 @@ def suspects(
     """Claimable tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
     values = {"queues": list(queues), "types": list(types), "worker_id": worker_id, "alone": True, "limit": limit}
     return list(conn.scalars(_SUSPECTS, values))
+
+
+_UNTIL = """to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+_PUT_OFF = compose(
+    Verb(
+        name="put_off",
+        edges=along(Event.PUT_OFF),
+        where="t.id = ANY(:ids)",
+        locks={"due": f"now() + {backoff_sql('t.put_offs', first=5, longest=300)}"},
+        derives={"note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
+        sets={"put_offs": "t.put_offs + 1", "queued_at": "NULL"},
+    )
+)
+
+
+def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> Committed[None]:
+    """Queued tasks become due after a back-off of 5 to 300 s."""
+    return committed.of_rows(conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason}).all(), None)

@@ -1,18 +1,33 @@
-"""retry: a failed or cancelled task gets another run, with fresh budgets; its history is kept."""
+# ruff: noqa: S608 - statements are put together from fragments in this package; every value is bound
+"""retry: a failed or cancelled task gets another run, with fresh budgets; its history is kept.
+
+replay and discard: dead letters run again, or are put away, some or many at a time.
+
+A replay is a retry in single file: the ledger gives each task its own due time, `1 / per_second` apart, behind those
+of replays that came before, and promotion does the rest. So the rate holds for all callers together, outlives every
+restart, and keeps no process waiting.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Event
+from ..store.dead_letters import IS_DEAD, Wanted, tally, walk
 from . import committed
 from .committed import Committed
-from .composer import Verb, along
+from .composer import ANSWERED, Verb, along
 from .consequences import compose
+
+MOST_AT_ONCE = 1000
 
 _RETRY = compose(
     Verb(
@@ -33,3 +48,89 @@ def retry(conn: Connection, ids: Sequence[UUID], *, life: timedelta, actor: str 
     `life` from now.
     """
     return committed.of_rows(conn.execute(_RETRY, {"ids": list(ids), "life": life, "actor": actor}).all(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """`matched`: how many dead letters were wanted, with those beyond the limit; `changed`: those that moved."""
+
+    matched: int
+    changed: list[UUID]
+
+
+# Chosen by the snapshot and looked at again under the lock: a caller that waited for another one leaves alone what that
+# one took.
+_CHOSEN = "matched AS ({tally}), chosen AS MATERIALIZED ({walk})"
+_ANSWER = f"""
+SELECT {", ".join(f"m.{column}" for column in ANSWERED)}, m.event, NULL AS outbox_id, (SELECT n FROM matched) AS matched
+FROM (SELECT) one LEFT JOIN moved m ON true ORDER BY m.id"""
+
+# The time of each of them, `step` apart and the oldest first, before the time at which the next replay may go.
+_SLOT = """(SELECT free_at FROM paced)
+        - ((SELECT n FROM counted) + 1 - row_number() OVER (ORDER BY id)) * CAST(:step AS interval)"""
+
+_REPLAY = Verb(
+    name="replay",
+    edges=along(Event.REPLAY),
+    source="task t JOIN chosen c ON c.id = t.id",
+    where=IS_DEAD,
+    # `pace.free_at` is when the next replay may go; the row is held until the commit. The clock is read behind that
+    # lock: now() stood still while it was waited for.
+    between="""
+counted AS (
+    SELECT count(*) AS n FROM locked
+), paced AS (
+    INSERT INTO pace AS p (name, free_at)
+    SELECT 'replay', clock_timestamp() + n * CAST(:step AS interval) FROM counted WHERE n > 0
+    ON CONFLICT (name) DO UPDATE SET free_at =
+        greatest(p.free_at, clock_timestamp()) + (SELECT n FROM counted) * CAST(:step AS interval)
+    RETURNING p.free_at
+)""",
+    derives={
+        "due": _SLOT,
+        "note": f"""jsonb_build_object('by', CAST(:actor AS text),
+        'due_at', to_char(({_SLOT}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""",
+    },
+    sets={
+        "expires_at": "CASE WHEN t.expires_at <= l.due THEN l.due + CAST(:life AS interval) ELSE t.expires_at END",
+    },
+    answer=_ANSWER,
+)
+
+_DISCARD = Verb(
+    name="discard",
+    edges=along(Event.DISCARD),
+    source="task t JOIN chosen c ON c.id = t.id",
+    where=IS_DEAD,
+    locks={"note": "jsonb_build_object('by', CAST(:actor AS text))"},
+    sets={"discarded_at": "now()"},
+    answer=_ANSWER,
+)
+
+
+def replay(
+    conn: Connection, wanted: Wanted, *, actor: str, life: timedelta, per_second: float, limit: int = MOST_AT_ONCE
+) -> Committed[Handled]:
+    """The oldest `limit` of the dead letters that are wanted run again, at most `per_second` of all replays, with fresh
+    budgets. An `expires_at` that would have passed is moved to `life` behind the due time.
+    """
+    values = {"actor": actor, "limit": limit, "life": life, "step": timedelta(seconds=1) / per_second}
+    return _handle(conn, _REPLAY, wanted, values)
+
+
+def discard(conn: Connection, wanted: Wanted, *, actor: str, limit: int = MOST_AT_ONCE) -> Committed[Handled]:
+    """The oldest `limit` of the dead letters that are wanted stay failed and are no dead letters any more."""
+    # Live events don't tell it: the state is what it was.
+    return Committed(_handle(conn, _DISCARD, wanted, {"actor": actor, "limit": limit}).answer)
+
+
+def _handle(conn: Connection, verb: Verb, wanted: Wanted, values: dict[str, Any]) -> Committed[Handled]:
+    rows = conn.execute(_statement(verb.name, wanted.conditions(values)), values).all()
+    moved = [row for row in rows if row.id is not None]
+    return committed.of_rows(moved, Handled(rows[0].matched, [row.id for row in moved]))
+
+
+@lru_cache(maxsize=256)
+def _statement(verb: str, conditions: tuple[str, ...]) -> sa.Executable:
+    chosen = _CHOSEN.format(tally=tally(conditions), walk=walk(conditions, "ASC"))
+    return compose(replace({v.name: v for v in (_REPLAY, _DISCARD)}[verb], given=chosen))

@@ -17,8 +17,7 @@ from ..store.audit import Action, Actor
 from ..store.dead_letters import Wanted
 from .cancel import Cancellation, cancel, cancel_descendants
 from .committed import Committed, together
-from .replay import MOST_AT_ONCE, Handled, discard, replay
-from .retry import retry
+from .retry import MOST_AT_ONCE, Handled, discard, replay, retry
 
 # So many descendants are named in the audit row of a cancellation.
 _NAMED = 1000

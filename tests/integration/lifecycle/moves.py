@@ -12,11 +12,10 @@ from sqlalchemy import Connection
 
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, finish, promote, put_off, rescue, retry, submit
+from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
-from taskyard.lifecycle.replay import discard, replay
 from taskyard.store import dead_letters
 
 from .rows import FAULT, PAST, Worker, claim_of, hold_key, new, put, read
@@ -53,7 +52,7 @@ def asserts(worker: Worker, task_id: UUID) -> object:
 
 def replays(worker: Worker, task_id: UUID) -> object:
     wanted = dead_letters.Wanted(ids=[task_id])
-    return replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
+    return retry.replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
 
 
 MOVES: Mapping[Event, Move] = {
@@ -63,7 +62,7 @@ MOVES: Mapping[Event, Move] = {
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
-    Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
+    Event.PUT_OFF: lambda worker, task_id: claim.put_off(worker.conn, [task_id], reason="unknown"),
     Event.RELEASE: ends(Released("drained")),
     Event.LOSE: loses,
     Event.SUCCEED: ends(Succeeded({"value": 1})),
@@ -74,7 +73,7 @@ MOVES: Mapping[Event, Move] = {
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
-    Event.DISCARD: lambda worker, task_id: discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
+    Event.DISCARD: lambda worker, task_id: retry.discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
 }
 
 

@@ -17,7 +17,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, promote, retry
 from taskyard.lifecycle.committed import Committed
-from taskyard.lifecycle.replay import Handled
+from taskyard.lifecycle.retry import Handled
 from taskyard.lifecycle.use_cases import discard_dead_letters as discard
 from taskyard.lifecycle.use_cases import replay_dead_letters as replay
 from taskyard.store import dead_letters, ledger, timeline

@@ -21,7 +21,6 @@ from taskyard.domain.tasks import (
 from taskyard.lifecycle import claim, finish, progress, rescue, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
-from taskyard.lifecycle.put_off import put_off
 from taskyard.lifecycle.rescue import Guilt, Lost
 
 from .machine import EVERY_TYPE, SOME_TYPE, Child, Hold, Machine, may_happen, one_of_them, yes_or_no
@@ -157,7 +156,7 @@ class WorkerRules(Machine):
         assert told == {i: reason for i, reason in expected.items() if reason != "expired"}
         back = {i for i, reason in told.items() if reason in {"paused", "worker_lost"}}
         if unknown := [i for i, reason in told.items() if reason == "unknown"]:
-            off = put_off(self.conn, unknown, reason="unknown")
+            off = claim.put_off(self.conn, unknown, reason="unknown")
             assert sorted(c.task_id for c in off.changes) == sorted(unknown)
             # Jitter has no place in the model's time.
             self.conn.execute(_SET_DUE, {"by": timedelta(seconds=60), "ids": unknown})
