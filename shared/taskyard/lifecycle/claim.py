@@ -60,18 +60,17 @@ class Refusal:
     reason: str
 
 
+_UNCHANGED = (
+    *("params", "version", "failures", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds", "tags"),
+    *("request_id", "traceparent", "submitted_by", "allowed_queues"),
+)
 # What a run needs beside the columns that every verb answers.
 _FOR_THE_RUN = {
-    **{
-        column: f"t.{column}"
-        for column in (
-            *("params", "version", "failures", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds", "tags"),
-            *("request_id", "traceparent", "submitted_by", "allowed_queues"),
-        )
-    },
+    **{column: f"t.{column}" for column in _UNCHANGED},
     "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
     "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
 }
+_FIELDS = ("id", "name", "queue", "attempt", "workflow_id", *_FOR_THE_RUN)
 
 # `t.claim = :claim OR`: a COMMIT whose answer got lost is tried again, and must find its own rows once more, even
 # where the queue was paused in between.
@@ -116,18 +115,7 @@ def claim(
         "alone": alone,
     }
     rows = conn.execute(_CLAIM, values).all()
-    won = [
-        Claimed(
-            id=r.id,
-            claim=claim,
-            name=r.name,
-            queue=r.queue,
-            attempt=r.attempt,
-            workflow_id=r.workflow_id,
-            **{column: getattr(r, column) for column in _FOR_THE_RUN},
-        )
-        for r in rows
-    ]
+    won = [Claimed(claim=claim, **{column: getattr(r, column) for column in _FIELDS}) for r in rows]
     return committed.of_rows(rows, won)
 
 

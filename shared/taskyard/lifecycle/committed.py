@@ -16,7 +16,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 # Looked up once: an attribute of an enum is no cheap thing in Python 3.11.
-_STATES = {str(state): state for state in State}
+STATES = {str(state): state for state in State}
 _QUEUED = str(State.QUEUED)
 _DUE_LATER = (str(State.SCHEDULED), str(State.RETRYING))
 _REQUEST_CANCEL = str(Event.REQUEST_CANCEL)
@@ -52,7 +52,7 @@ def of_rows(rows: Sequence[Any], answer: A) -> Committed[A]:
     outbox_id = None
     for row in rows:
         task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
-        done.changes.append(Change(task_id, name, queue, _STATES[state], attempt, workflow_id))
+        done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
         if state == _QUEUED:
             done.publications.append(Publication(task_id, queue, publication))
             outbox_id = outbox_id or row_outbox_id

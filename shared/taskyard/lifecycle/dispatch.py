@@ -26,7 +26,7 @@ from ..broker.publisher import Publisher
 from ..domain.errors import BrokerUnavailable, LedgerUnavailable
 from ..failpoints import failpoint
 from ..store import ledger
-from .committed import Committed
+from .committed import Committed, together
 from .publish import delete
 
 log = structlog.stdlib.get_logger(__name__)
@@ -107,32 +107,28 @@ class Dispatcher:
         return min(seconds, self._closed_until - now) if self._kept else seconds
 
     def _take(self, timeout: float) -> list[Waiting]:
-        """What is to be announced in the next round trip: what was kept first, unless Redis is still let be."""
-        batch = self._take_back()
-        size = sum(len(committed.publications) for _, committed in batch)
-        try:
-            while len(batch) < _MAX_BATCH and size < _MAX_PUBLICATIONS:
-                wait = timeout > 0 and not batch
-                item = self._waiting.get(timeout=timeout) if wait else self._waiting.get_nowait()
-                if item is None:
-                    break
-                batch.append(item)
-                size += len(item[1].publications)
-        except queue.Empty:
-            pass
-        return batch
-
-    def _take_back(self) -> list[Waiting]:
+        """What is to be announced in the next round trip."""
         batch: list[Waiting] = []
         size = 0
-        oldest = time.monotonic() - self._keep_for
-        while self._kept and not self._is_closed and len(batch) < _MAX_BATCH and size < _MAX_PUBLICATIONS:
+        while len(batch) < _MAX_BATCH and size < _MAX_PUBLICATIONS:
+            item = self._next(0.0 if batch else timeout)
+            if item is None:
+                break
+            batch.append(item)
+            size += len(item[1].publications)
+        return batch
+
+    def _next(self, timeout: float) -> Waiting | None:
+        """What was kept first, unless Redis is still let be. None where nothing comes, or the end is asked for."""
+        while self._kept and not self._is_closed:
             since, committed = self._kept.popleft()
             self._kept_size -= len(committed.publications)
-            if since > oldest:
-                batch.append((since, committed))
-                size += len(committed.publications)
-        return batch
+            if time.monotonic() - since < self._keep_for:
+                return since, committed
+        try:
+            return self._waiting.get(timeout > 0, timeout)
+        except queue.Empty:
+            return None
 
     def _keep(self, batch: Sequence[Waiting]) -> None:
         """For another try. Without the changes: live events have told the next ones by then."""
@@ -152,15 +148,10 @@ class Dispatcher:
         if self._is_closed:
             self._keep(batch)
             return
-        items = [committed for _, committed in batch]
+        whole = together((committed for _, committed in batch), None)
         failpoint("publish.before")
         try:
-            self._publisher.publish(
-                (p for item in items for p in item.publications),
-                [c for item in items for c in item.changes],
-                wake_scheduler=any(item.wakes_scheduler for item in items),
-                cancels=[task_id for item in items for task_id in item.cancels],
-            )
+            _announce(self._publisher, whole)
         except BrokerUnavailable as e:
             pause = self._backoff.next()
             self._closed_until = time.monotonic() + pause
@@ -174,7 +165,7 @@ class Dispatcher:
         failpoint("publish.after")
         if self._backoff.reset():
             log.info("publish_recovered")
-        self._done.extend(outbox_id for item in items for outbox_id in item.outbox_ids)
+        self._done += whole.outbox_ids
 
     def _delete(self) -> None:
         done, self._done = self._done, []
@@ -201,12 +192,7 @@ class Immediate:
 
     def dispatch(self, committed: Committed[Any]) -> None:
         try:
-            self._publisher.publish(
-                committed.publications,
-                committed.changes,
-                wake_scheduler=committed.wakes_scheduler,
-                cancels=committed.cancels,
-            )
+            _announce(self._publisher, committed)
         except BrokerUnavailable:
             if self._must_publish:
                 raise
@@ -214,3 +200,8 @@ class Immediate:
         # Where this fails the relay publishes once more, which is harmless.
         with suppress(LedgerUnavailable):
             ledger.run(self._engine, lambda conn: delete(conn, committed.outbox_ids))
+
+
+def _announce(publisher: Publisher, done: Committed[Any]) -> None:
+    """Raises BrokerUnavailable."""
+    publisher.publish(done.publications, done.changes, wake_scheduler=done.wakes_scheduler, cancels=done.cancels)

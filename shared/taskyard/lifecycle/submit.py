@@ -19,7 +19,7 @@ from ..domain.errors import Fenced
 from ..domain.tasks import Event, State
 from . import committed
 from .batch import encode
-from .committed import Committed
+from .committed import STATES, Committed
 from .composer import Verb, along
 from .consequences import compose
 
@@ -115,9 +115,6 @@ incoming AS (
     )
 )
 
-# Looked up once: an attribute of an enum is no cheap thing in Python 3.11.
-_STATES = {str(state): state for state in State}
-
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
 SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id, created_at, run_at,
@@ -142,7 +139,7 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     written = []
     for row in rows:
         task_id, name, queue, state, _, publication, _, _, _, created_at, run_at, expires_at = row
-        written.append(SubmittedTask(task_id, name, queue, _STATES[state], created_at, run_at, expires_at, publication))
+        written.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
     return committed.of_rows(rows, written)
 
 

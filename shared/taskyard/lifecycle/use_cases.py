@@ -5,7 +5,7 @@ Each use case belongs into one transaction (`ledger.run_transaction`, by way of 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from .retry import MOST_AT_ONCE, Handled, discard, replay, retry
 
 # So many descendants are named in the audit row of a cancellation.
 _NAMED = 1000
+# The conditions of a caller's filter, which the audit row repeats.
+_FILTERS = ("name", "queue", "code", "created_after", "created_before")
 
 
 def cancel_task(conn: Connection, task_id: UUID, *, by: Actor) -> Committed[Cancellation | None]:
@@ -55,8 +57,7 @@ def replay_dead_letters(
 ) -> Committed[Handled]:
     """The dead letters that are wanted run again, one after the other (see `replay`)."""
     done = replay(conn, wanted, actor=by.name, life=life, per_second=per_second, limit=limit)
-    _record(conn, by, Action.DEAD_LETTERS_RETRY, wanted, done.answer)
-    return done
+    return _recorded(conn, by, Action.DEAD_LETTERS_RETRY, wanted, done)
 
 
 def discard_dead_letters(
@@ -64,28 +65,22 @@ def discard_dead_letters(
 ) -> Committed[Handled]:
     """The dead letters that are wanted are put away (see `discard`)."""
     done = discard(conn, wanted, actor=by.name, limit=limit)
-    _record(conn, by, Action.DEAD_LETTERS_DISCARD, wanted, done.answer)
-    return done
+    return _recorded(conn, by, Action.DEAD_LETTERS_DISCARD, wanted, done)
 
 
-def _record(conn: Connection, by: Actor, action: Action, wanted: Wanted, handled: Handled) -> None:
+def _recorded(
+    conn: Connection, by: Actor, action: Action, wanted: Wanted, done: Committed[Handled]
+) -> Committed[Handled]:
+    handled = done.answer
     if handled.changed:
-        told = {"matched": handled.matched, "changed": len(handled.changed), "ids": handled.changed}
-        audit.record(conn, by, action, **({} if wanted.ids is not None else {"filter": _filter(wanted)}), **told)
+        told: dict[str, Any] = {"matched": handled.matched, "changed": len(handled.changed), "ids": handled.changed}
+        if wanted.ids is None:
+            asked = {name: getattr(wanted, name) for name in _FILTERS}
+            told["filter"] = {name: value for name, value in asked.items() if value is not None}
+        audit.record(conn, by, action, **told)
+    return done
 
 
 def _told(change: Change) -> dict[str, Any]:
     """What the audit log says of a task besides its id."""
     return {"name": change.name, "queue": change.queue, "state": change.state}
-
-
-def _filter(wanted: Wanted) -> dict[str, str | datetime]:
-    """As the caller gave it."""
-    asked = {
-        "name": wanted.name,
-        "queue": wanted.queue,
-        "code": wanted.code,
-        "created_after": wanted.created_after,
-        "created_before": wanted.created_before,
-    }
-    return {key: value for key, value in asked.items() if value is not None}

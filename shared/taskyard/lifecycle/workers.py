@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from .batch import encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
+    """The columns of its row."""
+
     id: UUID
     name: str
     host: str
@@ -51,39 +53,19 @@ class Held:
 
 def register(conn: Connection, info: WorkerInfo) -> None:
     """Makes the worker known; harmless when repeated."""
-    conn.execute(
-        insert(worker)
-        .values(
-            id=info.id,
-            name=info.name,
-            host=info.host,
-            pid=info.pid,
-            version=info.version,
-            queues=list(info.queues),
-            task_types=list(info.task_types),
-            processes=info.processes,
-            threads=info.threads,
-        )
-        .on_conflict_do_nothing(index_elements=[worker.c.id])
-    )
+    conn.execute(insert(worker).values(**asdict(info)).on_conflict_do_nothing(index_elements=[worker.c.id]))
 
 
 _BEAT = sa.text("""
 UPDATE worker SET beat_at = now(), state = :state, memory_bytes = :memory_bytes,
     children = CAST(:children AS jsonb), begun = :begun
-WHERE id = :id AND lost_at IS NULL AND stopped_at IS NULL
+WHERE id = :worker_id AND lost_at IS NULL AND stopped_at IS NULL
 """)
 
 
 def beat(conn: Connection, beat: Beat) -> bool:
     """False where the worker was given up (or never known): it must end its children and register anew."""
-    values = {
-        "id": beat.worker_id,
-        "state": beat.state,
-        "memory_bytes": beat.memory_bytes,
-        "children": encode(list(beat.children)),
-        "begun": list(beat.begun),
-    }
+    values = {**asdict(beat), "children": encode(beat.children), "begun": list(beat.begun)}
     return conn.execute(_BEAT, values).rowcount == 1
 
 
