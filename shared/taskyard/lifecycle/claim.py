@@ -152,15 +152,16 @@ def suspects(
     return list(conn.scalars(_SUSPECTS, values))
 
 
-_UNTIL = """to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+_UNTIL = """to_char(d.due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 _PUT_OFF = compose(
     Verb(
         name="put_off",
         edges=along(Event.PUT_OFF),
+        source=f"""task t
+    CROSS JOIN LATERAL (SELECT now() + {backoff_sql("t.put_offs", first=5, longest=300)} AS due) d""",
         where="t.id = ANY(:ids)",
-        locks={"due": f"now() + {backoff_sql('t.put_offs', first=5, longest=300)}"},
-        derives={"note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
+        locks={"due": "d.due", "note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
         sets={"put_offs": "t.put_offs + 1", "queued_at": "NULL"},
     )
 )

@@ -59,15 +59,15 @@ class Consequence:
     answers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Verb:
     """What one verb locks and changes.
 
     - `edges`: those it may move a task along.
     - `event`: the SQL expression that tells which event a row meets, where the edges have several.
-    - `given`, `between`: steps before and after the lock.
+    - `given`: steps before the lock.
     - `source`, `where`, `order`: the rows to lock; `t` is the task. Where tasks are made, `source` has them.
-    - `locks`: further columns of the locked row; `derives`: columns reckoned from these, `event` among them then.
+    - `locks`: further columns of the locked row.
     - `sets`: the columns of the task that change where no consequence assigns them; `l` is the locked row.
     - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT.
     """
@@ -80,8 +80,6 @@ class Verb:
     where: str = "true"
     order: str = "ORDER BY t.id FOR UPDATE OF t"
     locks: Mapping[str, str] = field(default_factory=dict)
-    derives: Mapping[str, str] = field(default_factory=dict)
-    between: str = ""
     sets: Mapping[str, str] = field(default_factory=dict)
     returns: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
@@ -114,50 +112,46 @@ def out_of(*states: State) -> frozenset[Edge]:
     return frozenset(edge for edge, after in TRANSITIONS.items() if edge[0] in states and edge[0] is not after)
 
 
-class Composer:
-    """Composes verbs with `consequences`."""
+def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
+    """The statement. It answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns`, a row a move.
 
-    def __init__(self, consequences: Iterable[Consequence]) -> None:
-        self.consequences = tuple(consequences)
-
-    def following(self, edge: Edge) -> tuple[Consequence, ...]:
-        """What follows along an edge of the table."""
-        return tuple(c for c in self.consequences if edge in c.edges)
-
-    def compose(self, verb: Verb) -> sa.Executable:
-        """The statement. It answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns`, a row a move.
-
-        Raises ValueError where the verb leaves something open that a consequence needs.
-        """
-        present = [c for c in self.consequences if not set(verb.edges).isdisjoint(c.edges)]
-        sets = _sets(verb, present)
-        needs = {} if verb.makes_tasks else _needs(verb, present)
-        steps = [verb.given] if verb.given else []
-        if verb.makes_tasks:
-            move = _insert(verb, sets)
-        else:
-            steps.append(_locked(verb, sets))
-            steps += [verb.between] if verb.between else []
-            steps += [_moving(verb)] if verb.derives else []
-            move = _update(verb, sets)
-        steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
-        steps += [f"{c.name} AS (\n    {_here(c, verb, needs)}\n)" for c in present if c.statement]
-        text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
-        if verb.answer:
-            return sa.text(text + verb.answer.strip())
-        answers = {name: sql for c in present for name, sql in c.answers.items()}
-        told = {**{column: f"m.{column}" for column in (*ANSWERED, "event")}, "outbox_id": "NULL", **answers}
-        told |= {column: f"m.{column}" for column in verb.returns}
-        listed = ", ".join(f"{sql} AS {name}" for name, sql in told.items())
-        # Named to SQLAlchemy, or it would find them out anew at each call.
-        return sa.text(f"{text}SELECT {listed} FROM moved m ORDER BY m.id").columns(*map(sa.column, told))
+    Raises ValueError where the verb leaves something open that a consequence needs.
+    """
+    present = [c for c in consequences if not set(verb.edges).isdisjoint(c.edges)]
+    sets = _sets(verb, present)
+    needs = {} if verb.makes_tasks else _needs(verb, present)
+    steps = [verb.given] if verb.given else []
+    if verb.makes_tasks:
+        move = _insert(verb, sets)
+    else:
+        steps.append(_locked(verb, sets))
+        move = _update(verb, sets)
+    steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
+    steps += [f"{c.name} AS (\n    {_here(c, verb, needs)}\n)" for c in present if c.statement]
+    text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
+    if verb.answer:
+        return sa.text(text + verb.answer.strip())
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL"}
+    for consequence in present:
+        told |= consequence.answers
+    told |= {column: f"m.{column}" for column in verb.returns}
+    # Named to SQLAlchemy, or it would find them out anew at each call.
+    return sa.text(f"{text}SELECT {_listed(told)} FROM moved m ORDER BY m.id").columns(*map(sa.column, told))
 
 
 def guard(edges: Iterable[Edge], column: str = "t.state") -> str:
     """That the row is in a state which one of the edges leads out of."""
-    states = dict.fromkeys(state for state, _ in edges if state is not None)
-    listed = ", ".join(f"'{state}'" for state in states)
-    return f"{column} = {listed}" if len(states) == 1 else f"{column} IN ({listed})"
+    return _is_one_of(column, [state for state, _ in edges if state is not None])
+
+
+def _is_one_of(column: str, words: Iterable[str]) -> str:
+    listed = ", ".join(f"'{word}'" for word in dict.fromkeys(words))
+    return f"{column} IN ({listed})" if "," in listed else f"{column} = {listed}"
+
+
+def _is_along(row: str, edges: Iterable[Edge]) -> str:
+    pairs = ", ".join(f"('{state}', '{event}')" for state, event in edges)
+    return f"({row}.before, {row}.event) IN ({pairs})"
 
 
 def _condition(edges: Sequence[Edge], inside: Collection[Edge], row: str) -> str:
@@ -166,12 +160,10 @@ def _condition(edges: Sequence[Edge], inside: Collection[Edge], row: str) -> str
         return "true"
     if len({event for _, event in edges}) == 1:
         return guard(inside, f"{row}.before")
-    events = dict.fromkeys(event for _, event in inside)
+    events = [event for _, event in inside]
     if all((edge in inside) == (edge[1] in events) for edge in edges):
-        listed = ", ".join(f"'{event}'" for event in events)
-        return f"{row}.event = {listed}" if len(events) == 1 else f"{row}.event IN ({listed})"
-    pairs = ", ".join(f"('{state}', '{event}')" for state, event in inside)
-    return f"({row}.before, {row}.event) IN ({pairs})"
+        return _is_one_of(f"{row}.event", events)
+    return _is_along(row, inside)
 
 
 def _case(edges: Sequence[Edge], values: Mapping[Edge, str], otherwise: str = "NULL", *, row: str = "l") -> str:
@@ -216,7 +208,7 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
     needs: dict[str, str] = {}
     for consequence in present:
         for name, otherwise in consequence.needs.items():
-            if name in verb.locks or name in verb.derives:
+            if name in verb.locks:
                 needs[name] = f"l.{name}"
             elif otherwise is None:
                 raise ValueError(f"{verb.name}: {consequence.name} needs {name}")
@@ -229,33 +221,23 @@ def _locked(verb: Verb, sets: Mapping[str, str]) -> str:
     # What a constraint ties to the state is kept from the locked row.
     kept = {c: f"t.{c}" for c in _TIED_TO_THE_STATE if any(f"l.{c}" in sql for sql in sets.values())}
     locks = {"id": "t.id", **({} if verb.one_state else {"before": "t.state"}), **kept, **verb.locks}
-    if verb.event and not verb.derives:
+    if verb.event:
         locks["event"] = verb.event
-    columns = ", ".join(sql if sql == f"t.{name}" else f"{sql} AS {name}" for name, sql in locks.items())
     where = verb.where if verb.is_guarded_late else f"{guard(verb.edges)} AND {verb.where}"
-    return f"locked AS (\n    SELECT {columns}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
-
-
-def _moving(verb: Verb) -> str:
-    columns = {**({"event": verb.event} if verb.event else {}), **verb.derives}
-    listed = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"moving AS (\n    SELECT *, {listed} FROM locked\n)"
+    return f"locked AS (\n    SELECT {_listed(locks)}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
 
 
 def _update(verb: Verb, sets: Mapping[str, str]) -> str:
     """Rows move along the edges of the table only, whatever event the verb names."""
     assigned = ",\n        ".join(f"{column} = {sql}" for column, sql in sets.items())
-    source = "moving" if verb.derives else "locked"
     where = "t.id = l.id"
     if verb.event and verb.one_state:
-        events = ", ".join(f"'{event}'" for _, event in verb.edges)
-        where += f" AND l.event IN ({events})"
+        where += f" AND {_is_one_of('l.event', [event for _, event in verb.edges])}"
     elif verb.event:
-        pairs = ", ".join(f"('{state}', '{event}')" for state, event in verb.edges)
-        where += f" AND (l.before, l.event) IN ({pairs})"
+        where += f" AND {_is_along('l', verb.edges)}"
     elif verb.is_guarded_late:
         where += f" AND {guard(verb.edges, 'l.before')}"
-    return f"UPDATE task t SET\n        {assigned}\n    FROM {source} l WHERE {where}"
+    return f"UPDATE task t SET\n        {assigned}\n    FROM locked l WHERE {where}"
 
 
 def _insert(verb: Verb, sets: Mapping[str, str]) -> str:
@@ -277,7 +259,12 @@ def _returned(verb: Verb, needs: Mapping[str, str]) -> str:
     else:
         columns |= {} if verb.one_state else {"before": "l.before"}
         columns["event"] = "l.event" if verb.event else f"'{verb.edges[0][1]}'"
-    return ", ".join(sql if sql == f"t.{name}" else f"{sql} AS {name}" for name, sql in columns.items())
+    return _listed(columns)
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    """A list of expressions with their names."""
+    return ", ".join(sql if sql.partition(".")[2] == name else f"{sql} AS {name}" for name, sql in columns.items())
 
 
 def _here(consequence: Consequence, verb: Verb, needs: Mapping[str, str]) -> str:

@@ -6,8 +6,11 @@ brings it about, in its own statement. (`docs/contributing/consequences.md` show
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..domain.tasks import FINAL, TRANSITIONS, WAITING, Edge, Event, State
-from .composer import Composer, Consequence, along, into, out_of
+from . import composer
+from .composer import Consequence, along, into, out_of
 
 # SQL of the event's kind in the timeline; NULL: none is written.
 _KINDS: dict[Edge, str] = {
@@ -115,14 +118,13 @@ CONSEQUENCES = (
     ),
 )
 
-COMPOSER = Composer(CONSEQUENCES)
-compose = COMPOSER.compose
+compose = partial(composer.compose, consequences=CONSEQUENCES)
 
 
 def table() -> str:
     """The transition table with what follows along each edge, as Markdown: for docs/architecture.md."""
     rows = ["| from | event | to | what follows |", "| --- | --- | --- | --- |"]
     for (state, event), to in TRANSITIONS.items():
-        follows = ", ".join(f"`{c.name}`" for c in COMPOSER.following((state, event)))
+        follows = ", ".join(f"`{c.name}`" for c in CONSEQUENCES if (state, event) in c.edges)
         rows.append(f"| {state or '(new)'} | `{event}` | {to} | {follows} |")
     return "\n".join(rows)

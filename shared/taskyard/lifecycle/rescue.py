@@ -55,13 +55,16 @@ class Lost:
     peak_memory_bytes: int | None = None
 
 
+_IS_GUILTY = "(i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions)"
+_IS_SUSPECT = "(i.guilt = 'suspect' AND t.suspicions < :max_suspicions)"
+
 # A lost task is queued again, unless its crashes reached the limit, or its end was asked for.
 _LOSE = compose(
     Verb(
         name="lose",
         edges=along(Event.LOSE, Event.FAIL) + along(Event.CANCEL, out_of={State.RUNNING}),
-        event="CASE WHEN cancel_requested THEN 'cancel'"
-        " WHEN is_guilty AND crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
+        event="CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancel'"
+        f" WHEN {_IS_GUILTY} AND t.crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
         given="""
 incoming AS (
     SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
@@ -70,33 +73,28 @@ incoming AS (
         source="task t JOIN incoming i ON i.task_id = t.id",
         where="t.claim = i.claim",
         locks={
-            "cancel_requested": "t.cancel_requested_at IS NOT NULL",
-            "attempt": "t.attempt",
-            "crashes": "t.crashes",
-            "is_guilty": "i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions",
-            "is_suspect": "i.guilt = 'suspect' AND t.suspicions < :max_suspicions",
+            "is_guilty": _IS_GUILTY,
+            "is_suspect": _IS_SUSPECT,
             "cause": "i.cause",
             "peak_memory_bytes": "i.peak_memory_bytes",
             "began_at": "t.started_at",
             "ended_at": "now()",
-        },
-        derives={
-            "attempt_outcome": "CASE WHEN is_guilty THEN 'crashed' WHEN is_suspect THEN 'suspected'"
+            "attempt_outcome": f"CASE WHEN {_IS_GUILTY} THEN 'crashed' WHEN {_IS_SUSPECT} THEN 'suspected'"
             " ELSE 'released' END",
-            "attempt_error": """CASE
-            WHEN is_guilty THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
-                'attempt', attempt, 'message', format('The process that ran it ended: %s.', cause))
-            WHEN is_suspect THEN jsonb_build_object('code', 'crash_suspect', 'type', 'Crash', 'retryable', true,
-                'attempt', attempt, 'message', format('The process that ran it and others ended: %s. '
-                    'It runs next alone, to see whether it was the cause.', cause)) END""",
+            "attempt_error": f"""CASE
+            WHEN {_IS_GUILTY} THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
+                'attempt', t.attempt, 'message', format('The process that ran it ended: %s.', i.cause))
+            WHEN {_IS_SUSPECT} THEN jsonb_build_object('code', 'crash_suspect', 'type', 'Crash', 'retryable', true,
+                'attempt', t.attempt, 'message', format('The process that ran it and others ended: %s. '
+                    'It runs next alone, to see whether it was the cause.', i.cause)) END""",
         },
         sets={
             "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
             "suspicions": "t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
             "error": """CASE WHEN l.event = 'fail' THEN jsonb_build_object(
-            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', l.attempt,
+            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
             'message', format('The task ended its process %s times; the last time: %s. '
-                'Look for the reason in its parameters and its log, then retry it.', l.crashes + 1, l.cause))
+                'Look for the reason in its parameters and its log, then retry it.', t.crashes + 1, l.cause))
             ELSE t.error END""",
         },
     )

@@ -58,38 +58,37 @@ class Handled:
     changed: list[UUID]
 
 
-# Chosen by the snapshot and looked at again under the lock: a caller that waited for another one leaves alone what that
-# one took.
-_CHOSEN = "matched AS ({tally}), chosen AS MATERIALIZED ({walk})"
 _ANSWER = f"""
 SELECT {", ".join(f"m.{column}" for column in ANSWERED)}, m.event, NULL AS outbox_id, (SELECT n FROM matched) AS matched
 FROM (SELECT) one LEFT JOIN moved m ON true ORDER BY m.id"""
 
-# The time of each of them, `step` apart and the oldest first, before the time at which the next replay may go.
-_SLOT = """(SELECT free_at FROM paced)
-        - ((SELECT n FROM counted) + 1 - row_number() OVER (ORDER BY id)) * CAST(:step AS interval)"""
-
-_REPLAY = Verb(
-    name="replay",
-    edges=along(Event.REPLAY),
-    source="task t JOIN chosen c ON c.id = t.id",
-    where=IS_DEAD,
-    # `pace.free_at` is when the next replay may go; the row is held until the commit. The clock is read behind that
-    # lock: now() stood still while it was waited for.
-    between="""
-counted AS (
-    SELECT count(*) AS n FROM locked
+# Each of them gets a time of its own, `step` apart and the oldest first, before the time at which the next replay may
+# go: `pace.free_at`. Its row is held until the commit. The clock is read behind that lock: now() stood still while it
+# was waited for.
+_PACED = f""", picked AS (
+    SELECT t.id FROM task t JOIN chosen c ON c.id = t.id WHERE {IS_DEAD} ORDER BY t.id FOR UPDATE OF t
+), counted AS (
+    SELECT count(*) AS n FROM picked
 ), paced AS (
     INSERT INTO pace AS p (name, free_at)
     SELECT 'replay', clock_timestamp() + n * CAST(:step AS interval) FROM counted WHERE n > 0
     ON CONFLICT (name) DO UPDATE SET free_at =
         greatest(p.free_at, clock_timestamp()) + (SELECT n FROM counted) * CAST(:step AS interval)
     RETURNING p.free_at
-)""",
-    derives={
-        "due": _SLOT,
-        "note": f"""jsonb_build_object('by', CAST(:actor AS text),
-        'due_at', to_char(({_SLOT}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""",
+), slot AS (
+    SELECT id, free_at - (n + 1 - row_number() OVER (ORDER BY id)) * CAST(:step AS interval) AS due
+    FROM picked, counted, paced
+)"""
+
+_REPLAY = Verb(
+    name="replay",
+    edges=along(Event.REPLAY),
+    given=_PACED,
+    source="task t JOIN slot ON slot.id = t.id",
+    locks={
+        "due": "slot.due",
+        "note": """jsonb_build_object('by', CAST(:actor AS text),
+        'due_at', to_char(slot.due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))""",
     },
     sets={
         "expires_at": "CASE WHEN t.expires_at <= l.due THEN l.due + CAST(:life AS interval) ELSE t.expires_at END",
@@ -124,13 +123,15 @@ def discard(conn: Connection, wanted: Wanted, *, actor: str, limit: int = MOST_A
     return Committed(_handle(conn, _DISCARD, wanted, {"actor": actor, "limit": limit}).answer)
 
 
+# Chosen by the snapshot and looked at again under the lock: a caller that waited for another one leaves alone what that
+# one took.
+@lru_cache(maxsize=256)
+def _statement(verb: Verb, conditions: tuple[str, ...]) -> sa.Executable:
+    chosen = f"matched AS ({tally(conditions)}), chosen AS MATERIALIZED ({walk(conditions, 'ASC')})"
+    return compose(replace(verb, given=f"{chosen}{verb.given}"))
+
+
 def _handle(conn: Connection, verb: Verb, wanted: Wanted, values: dict[str, Any]) -> Committed[Handled]:
-    rows = conn.execute(_statement(verb.name, wanted.conditions(values)), values).all()
+    rows = conn.execute(_statement(verb, wanted.conditions(values)), values).all()
     moved = [row for row in rows if row.id is not None]
     return committed.of_rows(moved, Handled(rows[0].matched, [row.id for row in moved]))
-
-
-@lru_cache(maxsize=256)
-def _statement(verb: str, conditions: tuple[str, ...]) -> sa.Executable:
-    chosen = _CHOSEN.format(tally=tally(conditions), walk=walk(conditions, "ASC"))
-    return compose(replace({v.name: v for v in (_REPLAY, _DISCARD)}[verb], given=chosen))

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.domain.tasks import TRANSITIONS, Edge, Event, State
-from taskyard.lifecycle.composer import Composer, Consequence, Verb, along, into, out_of
-from taskyard.lifecycle.consequences import COMPOSER, CONSEQUENCES, table
+from taskyard.lifecycle.composer import Consequence, Verb, along, compose, into, out_of
+from taskyard.lifecycle.consequences import CONSEQUENCES, table
 from tests.support.docs import DOCS
 
 from .moves import MOVES, move, prepare
@@ -73,7 +73,7 @@ def test_along_each_edge_happens_what_the_table_says_and_nothing_else(
     move(worker, edge, task_id)
     assert seen.after.state == TRANSITIONS[edge]
     happened = {name for name, has in HAPPENED.items() if has(seen)}
-    assert happened == {c.name for c in COMPOSER.following(edge)} - KEYS
+    assert happened == {c.name for c in CONSEQUENCES if edge in c.edges} - KEYS
 
 
 @pytest.mark.parametrize("hold", ["waiting", "active"])
@@ -83,7 +83,7 @@ def test_along_each_edge_keys_are_freed_as_the_table_says(
 ) -> None:
     task_id = prepare(conn, worker, edge, hold=hold)
     move(worker, edge, task_id)
-    follows = {c.name for c in COMPOSER.following(edge)}
+    follows = {c.name for c in CONSEQUENCES if edge in c.edges}
     is_freed = "freed_keys" in follows or (hold == "waiting" and "freed_waiting_keys" in follows)
     assert (str(task_id) not in key_holders(conn)) == is_freed
 
@@ -101,15 +101,15 @@ def made_up(**more: Any) -> Consequence:
 
 
 def test_a_consequence_that_a_verb_leaves_open_is_refused_when_the_statement_is_composed() -> None:
-    composer = Composer([made_up(needs={"color": None})])
+    consequences = [made_up(needs={"color": None})]
     with pytest.raises(ValueError, match="expire: made_up needs color"):
-        composer.compose(Verb(name="expire", edges=along(Event.EXPIRE)))
+        compose(Verb(name="expire", edges=along(Event.EXPIRE)), consequences)
 
 
 def test_two_consequences_of_one_edge_never_assign_the_same_column() -> None:
-    composer = Composer([made_up(columns={"result": "NULL"}), made_up(columns={"result": "'1'"})])
+    consequences = [made_up(columns={"result": "NULL"}), made_up(columns={"result": "'1'"})]
     with pytest.raises(ValueError, match="assigns result a second time"):
-        composer.compose(Verb(name="expire", edges=along(Event.EXPIRE)))
+        compose(Verb(name="expire", edges=along(Event.EXPIRE)), consequences)
 
 
 def test_a_move_that_is_not_in_the_table_does_not_happen(conn: Connection, worker: Worker) -> None:
@@ -118,7 +118,7 @@ def test_a_move_that_is_not_in_the_table_does_not_happen(conn: Connection, worke
     before = read(conn, task_id)
     edges = along(Event.CANCEL, Event.EXPIRE, out_of={State.QUEUED})
     verb = Verb(name="wrong", edges=edges, event="'succeed'", where="t.id = :id")
-    conn.execute(COMPOSER.compose(verb), {"id": task_id})
+    conn.execute(compose(verb, CONSEQUENCES), {"id": task_id})
     assert read(conn, task_id) == before
 
 

@@ -81,7 +81,7 @@ def test_a_consequence_is_one_entry_in_one_file_and_follows_on_every_edge_that_t
     )  # ruff would format an entry that is marked as Python
     page = copy / "taskyard/lifecycle/consequences.py"
     text = page.read_text("utf-8")
-    end = ")\n\nCOMPOSER = "
+    end = ")\n\ncompose = "
     assert text.count(end) == 1
     assert run(_WALK, engine, copy) == [], "nothing of the kind happens before"
     page.write_text(text.replace(end, f"{entry}{end}"), "utf-8")
