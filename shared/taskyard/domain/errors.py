@@ -5,8 +5,8 @@ TaskyardError
 ├── Retry                  a task asks for another attempt
 ├── Refused                the platform refuses a call; each has a code and maps to one HTTP status
 │   ├── NotFound
-│   ├── Conflict           the task's state does not allow it
-│   ├── NotUnique          another task holds the unique key
+│   ├── Conflict           the task's `state` does not allow it
+│   ├── NotUnique          another task, the `holder`, has the unique key
 │   ├── KeyReused          the idempotency key was used with another body
 │   └── Overloaded         too many requests wait; try again later
 ├── Fenced                 a write by an attempt that no longer holds its task
@@ -67,8 +67,6 @@ class NotFound(Refused):
 
 
 class Conflict(Refused):
-    """The task's state does not allow it; `state` is that state."""
-
     code = "state_conflict"
 
     def __init__(self, message: str, *, state: str) -> None:
@@ -77,8 +75,6 @@ class Conflict(Refused):
 
 
 class NotUnique(Refused):
-    """Another task holds the unique key; `holder` is its id."""
-
     code = "not_unique"
 
     def __init__(self, message: str, *, holder: UUID) -> None:

@@ -7,8 +7,6 @@ from uuid import UUID, SafeUUID
 
 from uuid_utils import uuid7
 
-__all__ = ["earliest_id_at", "new_id"]
-
 # Looked up once: access to an enum member costs more than making the id (Python 3.11).
 _UNKNOWN = SafeUUID.unknown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -24,16 +24,13 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When to try again.
-
-    The delay before retry n (1, 2, ...) is `first_delay * factor ** (n - 1)`, at most `max_delay`, then
+    """The delay before retry n (1, 2, ...) is `first_delay * factor ** (n - 1)`, at most `max_delay`, then
     "full jitter": a random share of it, so that many tasks that failed together do not come back together
     (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). At least 5 % of the delay stays,
     so that an outage is not met by an immediate second try.
 
-    `retry_on` limits which errors are worth another attempt, time limits among them; `give_up_on` wins over
-    it. `delays` gives some errors a fixed first delay of their own (connection errors come back sooner than
-    the rest).
+    `retry_on` limits which errors are worth another attempt, time limits among them; `give_up_on` wins over it.
+    `delays` gives some errors a fixed first delay of their own (connection errors come back sooner than the rest).
     """
 
     retries: int = 3
@@ -75,9 +72,7 @@ class RetryPolicy:
     def is_retryable(self, error: BaseException) -> bool:
         if isinstance(error, Retry):
             return True
-        if isinstance(error, TaskError) and not error.retryable:
-            return False
-        if isinstance(error, self.give_up_on):
+        if isinstance(error, self.give_up_on) or (isinstance(error, TaskError) and not error.retryable):
             return False
         return isinstance(error, (*self.retry_on, TaskError))
 
@@ -85,9 +80,8 @@ class RetryPolicy:
         self, failures: int, *, error: BaseException | None = None, rand: Callable[[], float] = random.random
     ) -> timedelta:
         """The backoff after the `failures`-th failure (1 is the first)."""
-        first = next(
-            (delay for kind, delay in self.delays if isinstance(error, kind)), self.first_delay
-        ).total_seconds()
+        own = (delay for kind, delay in self.delays if isinstance(error, kind))
+        first = next(own, self.first_delay).total_seconds()
         longest = min(self.max_delay, LONGEST_DELAY).total_seconds()
         floor = FULL_JITTER_FLOOR if self.jitter else 1.0
         seconds = backoff_seconds(failures, first=first, longest=longest, factor=self.factor, floor=floor, rand=rand)

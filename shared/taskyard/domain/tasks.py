@@ -99,11 +99,6 @@ TRANSITIONS: dict[Edge, State] = {
 }
 
 
-def after(state: State | None, event: Event) -> State | None:
-    """The state that follows, or None where the event means nothing in this state."""
-    return TRANSITIONS.get((state, event))
-
-
 class FailureKind(StrEnum):
     """Why an attempt did not succeed: the `kind` label of the failure metric."""
 
@@ -164,9 +159,7 @@ Outcome = Succeeded | Failed | RetryIn | Cancelled | Released
 
 
 CELERY_WORDS: dict[State, str] = {
-    State.BLOCKED: "PENDING",
-    State.SCHEDULED: "PENDING",
-    State.QUEUED: "PENDING",
+    **dict.fromkeys((State.BLOCKED, State.SCHEDULED, State.QUEUED), "PENDING"),
     State.RUNNING: "STARTED",
     State.RETRYING: "RETRY",
     State.SUCCEEDED: "SUCCESS",

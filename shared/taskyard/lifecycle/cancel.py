@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import FINAL, WAITING, Change, Event, State
-from . import committed
-from .committed import Committed
+from ..store import audit
+from ..store.audit import Action, Actor
+from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
 
@@ -39,11 +40,7 @@ _CANCEL = compose(
         where="t.id = ANY(:ids)",
         is_guarded_late=True,
         locks={
-            "name": "t.name",
-            "queue": "t.queue",
-            "attempt": "t.attempt",
-            "publication": "t.publication",
-            "workflow_id": "t.workflow_id",
+            **{column: f"t.{column}" for column in ("name", "queue", "attempt", "publication", "workflow_id")},
             "is_repeated": "t.cancel_requested_at IS NOT NULL",
             "note": "jsonb_strip_nulls(jsonb_build_object("
             "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
@@ -62,6 +59,8 @@ SELECT c.id FROM task c JOIN task p ON p.id = c.parent_id
 WHERE p.id = ANY(:ids) AND p.on_cancel = 'cancel_children' ORDER BY c.id
 """)
 _PAGE = 1000
+# So many descendants are named in the audit row.
+_NAMED = 1000
 
 
 def cancel(
@@ -77,7 +76,7 @@ def cancel(
         )
         for r in rows
     ]
-    return committed.of_rows([r for r in rows if r.event is not None], found)
+    return Committed.of_rows([r for r in rows if r.event is not None], found)
 
 
 def cancel_descendants(conn: Connection, task_id: UUID, *, actor: str | None = None) -> Committed[list[UUID]]:
@@ -91,9 +90,27 @@ def cancel_descendants(conn: Connection, task_id: UUID, *, actor: str | None = N
     level = [task_id]
     while level:
         children = [i for i in conn.scalars(_CHILDREN, {"ids": level}) if i not in seen]
-        for start in range(0, len(children), _PAGE):
-            page = children[start : start + _PAGE]
-            parts += [cancel(conn, page, actor=actor, follows=task_id)]
+        pages = (children[start : start + _PAGE] for start in range(0, len(children), _PAGE))
+        parts += [cancel(conn, page, actor=actor, follows=task_id) for page in pages]
         seen.update(children)
         level = children
-    return committed.together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])
+    return together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])
+
+
+def cancel_task(conn: Connection, task_id: UUID, *, by: Actor) -> Committed[Cancellation | None]:
+    """The task is cancelled, or asked to end, and so is what it submitted; the audit log records it. Answers what was
+    found, None where there is no such task.
+    """
+    asked = cancel(conn, [task_id], actor=by.name)
+    if not asked.answer:
+        return Committed(None)
+    (found,) = asked.answer
+    if found.before in FINAL:
+        return asked.answering(found)
+    followed = cancel_descendants(conn, task_id, actor=by.name)
+    if followed.answer or not found.is_repeated:
+        change = found.change
+        told = {"name": change.name, "queue": change.queue, "state": change.state, "before": found.before}
+        more = {"followed": followed.answer[:_NAMED]} if followed.answer else {}
+        audit.record(conn, by, Action.TASK_CANCEL, task_id, **told, **more)
+    return together([asked, followed], found)

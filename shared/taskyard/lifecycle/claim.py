@@ -1,7 +1,10 @@
 """claim: queued -> running, for a whole fetch at once, durable before any thread sees a task.
 
-put_off: queued -> scheduled, for tasks whose type no worker here knows. They would spin between Redis and the ledger
-while a rolling update is under way.
+put_off: queued -> scheduled, for tasks whose type no worker here knows: during a rolling update they would spin.
+
+assert_claims: a child says again which tasks it has, after PostgreSQL forgot. A failover may lose the newest commits,
+claims among them. `attempt` never decreases otherwise, so a waiting row whose attempt is one less than the claim's is
+such a row and nothing else: asking is always harmless.
 """
 
 from __future__ import annotations
@@ -16,17 +19,16 @@ from sqlalchemy import Connection
 
 from ..backoff import backoff_sql
 from ..domain.tasks import Event
-from . import claimable, committed
+from .batch import encode
 from .committed import Committed
-from .composer import Verb, along
+from .composer import Verb, along, incoming
 from .consequences import compose
 
 
 # Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """A task won by this claim, with all that its run needs; `waited_seconds` is its time in the queue,
-    `life_left_seconds` the time until it expires."""
+    """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires."""
 
     id: UUID
     claim: UUID
@@ -51,14 +53,34 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A queued task that was not claimed; `reason` is one of `claimable.CONDITIONS`, or `open` where nothing speaks
-    against it any more: its queue was resumed at this moment.
+    """A queued task that was not claimed; `reason` is one of `CONDITIONS`, or `open` where nothing speaks against it
+    any more: its queue was resumed at this moment.
     """
 
     id: UUID
     queue: str
     reason: str
 
+
+# Rescue marks a worker lost before it takes its tasks back, so one that was given up wins no more. This is asked of a
+# claim that is repeated, too, because its answer was lost.
+_WORKER_LIVES = (
+    "(CAST(:worker_id AS uuid) IS NULL OR EXISTS ("
+    "SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL))"
+)
+# What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
+# stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` (the
+# names of the types that the worker runs) and `:alone` (whether what is claimed runs alone in its process).
+CONDITIONS = {
+    "worker_lost": _WORKER_LIVES,
+    "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
+    "unknown": "t.name = ANY(:types)",
+    # A task that may have ended a process runs next alone (see taskyard_worker.quarantine).
+    "suspect": "(t.suspicions = 0 OR :alone)",
+    "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
+}
+_FIRST_TIME = " AND ".join(sql for sql in CONDITIONS.values() if sql is not _WORKER_LIVES)
+_REASONS = " ".join(f"WHEN NOT {sql} THEN '{reason}'" for reason, sql in CONDITIONS.items())
 
 _UNCHANGED = (
     *("params", "version", "failures", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds", "tags"),
@@ -78,8 +100,7 @@ _CLAIM = compose(
     Verb(
         name="claim",
         edges=along(Event.CLAIM),
-        where=f"(t.claim = :claim OR (t.state = 'queued' AND {claimable.FIRST_TIME})) AND {claimable.EVERY_TIME}"
-        " AND t.id = ANY(:ids)",
+        where=f"(t.claim = :claim OR (t.state = 'queued' AND {_FIRST_TIME})) AND {_WORKER_LIVES} AND t.id = ANY(:ids)",
         sets={
             "attempt": "t.attempt + CASE WHEN l.before = 'queued' THEN 1 ELSE 0 END",
             "claim": ":claim",
@@ -102,7 +123,7 @@ def claim(
     types: Sequence[str],
     alone: bool = False,
 ) -> Committed[list[Claimed]]:
-    """Claims those of the tasks that are claimable (see `claimable`). A suspect is claimed only where it runs `alone`.
+    """Claims those of the tasks that are claimable (see `CONDITIONS`). A suspect is claimed only where it runs `alone`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -116,12 +137,13 @@ def claim(
     }
     rows = conn.execute(_CLAIM, values).all()
     won = [Claimed(claim=claim, **{column: getattr(r, column) for column in _FIELDS}) for r in rows]
-    return committed.of_rows(rows, won)
+    return Committed.of_rows(rows, won)
 
 
 _REFUSED = sa.text(f"""
 SELECT * FROM (
-    SELECT t.id, t.queue, {claimable.REFUSAL} AS reason FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
+    SELECT t.id, t.queue, CASE {_REASONS} ELSE 'open' END AS reason
+    FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
 ) refused WHERE reason <> 'expired'
 """)  # noqa: S608 constants only
 
@@ -139,7 +161,7 @@ def refusals(
 _SUSPECTS = sa.text(f"""
 SELECT t.id FROM task t
 WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND t.suspicions > 0 AND t.finished_at IS NULL
-  AND {claimable.NOW}
+  AND {" AND ".join(CONDITIONS.values())}
 ORDER BY t.id LIMIT :limit
 """)  # noqa: S608 constants only
 
@@ -169,4 +191,42 @@ _PUT_OFF = compose(
 
 def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> Committed[None]:
     """Queued tasks become due after a back-off of 5 to 300 s."""
-    return committed.of_rows(conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason}).all(), None)
+    return Committed.of_rows(conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason}).all(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A claim that a child holds; `attempt` is the number it was won with."""
+
+    task_id: UUID
+    claim: UUID
+    attempt: int
+    worker: str
+
+
+# Also from scheduled and retrying: the promotion came moments before the claim and was lost with it.
+_ASSERT = compose(
+    Verb(
+        name="assert_claims",
+        edges=along(Event.ASSERT),
+        given=incoming("task_id uuid, claim uuid, attempt int4, worker text"),
+        source="task t JOIN incoming i ON i.task_id = t.id",
+        where=f"t.attempt = i.attempt - 1 AND {_WORKER_LIVES}",
+        locks={"claim": "i.claim", "attempt": "i.attempt", "worker": "i.worker"},
+        sets={
+            "attempt": "l.attempt",
+            "claim": "l.claim",
+            "worker_id": ":worker_id",
+            "worker": "l.worker",
+            "started_at": "now()",
+        },
+    )
+)
+
+
+def assert_claims(conn: Connection, claims: Sequence[Assertion], *, worker_id: UUID) -> Committed[set[UUID]]:
+    """Makes running again what this living worker holds and PostgreSQL takes for waiting; answers those ids."""
+    if not claims:
+        return Committed(set())
+    rows = conn.execute(_ASSERT, {"batch": encode(claims), "worker_id": worker_id}).all()
+    return Committed.of_rows(rows, {r.id for r in rows})

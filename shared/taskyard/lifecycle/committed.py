@@ -25,9 +25,9 @@ _REQUEST_CANCEL = str(Event.REQUEST_CANCEL)
 # Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price.
 @dataclass(slots=True)
 class Committed(Generic[A]):
-    """A verb's result. `answer` is for the caller, the rest is announced: `changes` to live events,
-    `publications` (covered by the outbox rows `outbox_ids`) to the workers, `cancels` (running tasks that are asked to
-    end) to their supervisors. `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
+    """`answer` is for the verb's caller, the rest is announced: `changes` to live events, `publications` (covered by
+    the outbox rows `outbox_ids`) to the workers, `cancels` (running tasks that are asked to end) to their supervisors.
+    `wakes_scheduler`: something is due later, perhaps sooner than the scheduler looks.
     """
 
     answer: A
@@ -41,34 +41,34 @@ class Committed(Generic[A]):
     def is_silent(self) -> bool:
         return not (self.changes or self.publications or self.outbox_ids or self.cancels or self.wakes_scheduler)
 
+    @classmethod
+    def of_rows(cls, rows: Sequence[Any], answer: A) -> Committed[A]:
+        """What the rows tell that a composed statement answered."""
+        done = cls(answer)
+        outbox_id = None
+        for row in rows:
+            task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
+            done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
+            if state == _QUEUED:
+                done.publications.append(Publication(task_id, queue, publication))
+                outbox_id = outbox_id or row_outbox_id
+            elif state in _DUE_LATER:
+                done.wakes_scheduler = True
+            elif event == _REQUEST_CANCEL:
+                done.cancels.append(task_id)
+        if outbox_id is not None:
+            done.outbox_ids.append(outbox_id)
+        return done
+
+    @staticmethod
+    def of_moves(rows: Sequence[Any]) -> Committed[list[Change]]:
+        """The same, for verbs that answer what moved."""
+        done = Committed.of_rows(rows, None)
+        return done.answering(done.changes)
+
     def answering(self, answer: B) -> Committed[B]:
         """The same, with another answer."""
         return Committed(answer, self.changes, self.publications, self.outbox_ids, self.cancels, self.wakes_scheduler)
-
-
-def of_rows(rows: Sequence[Any], answer: A) -> Committed[A]:
-    """Out of the rows that a composed statement answers."""
-    done = Committed(answer)
-    outbox_id = None
-    for row in rows:
-        task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
-        done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
-        if state == _QUEUED:
-            done.publications.append(Publication(task_id, queue, publication))
-            outbox_id = outbox_id or row_outbox_id
-        elif state in _DUE_LATER:
-            done.wakes_scheduler = True
-        elif event == _REQUEST_CANCEL:
-            done.cancels.append(task_id)
-    if outbox_id is not None:
-        done.outbox_ids.append(outbox_id)
-    return done
-
-
-def of_moves(rows: Sequence[Any]) -> Committed[list[Change]]:
-    """The same, for verbs that answer what moved."""
-    done = of_rows(rows, None)
-    return done.answering(done.changes)
 
 
 def together(parts: Iterable[Committed[Any]], answer: A) -> Committed[A]:
@@ -96,8 +96,8 @@ def commit(
     *,
     name: str = "",
 ) -> A:
-    """Runs the verb in a transaction (`run`: a door of `store.ledger`, or the leader's) and announces what it did once
-    it is committed. `name` is that of the failpoints before and after the commit, where it has any.
+    """Runs the verb in a transaction (`run`: of `store.ledger`, or the leader's) and announces what was committed.
+    `name` is that of the failpoints before and after the commit, where it has any.
 
     Raises what `run` raises; then nothing is announced.
     """

@@ -1,9 +1,8 @@
 # ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
 """The composer: a verb and the transition table -> the one statement that moves tasks.
 
-A verb says which rows it locks, which event each of them meets, and which columns it changes. The composer adds what
-the table knows: the guard (only states in which the event means something), the new state, and the consequences that
-`consequences.py` assigns to the edges. Every statement has the same shape:
+The composer adds to a verb what the table knows: the guard (only states in which the event means something), the new
+state, and the consequences that `consequences.py` assigns to the edges. Every statement has the same shape:
 
     WITH [what the verb was given],
          locked   AS (SELECT ... FROM task t WHERE guard AND ... ORDER BY t.id FOR UPDATE),
@@ -11,7 +10,7 @@ the table knows: the guard (only states in which the event means something), the
          [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
 
-States are literals, so that the planner can match partial indexes. Statements are put together once, at import.
+States are literals, so that the planner can match partial indexes.
 
 Every column that a table constraint ties to the state (claim, due_at, finished_at) is assigned from the locked row:
 PostgreSQL first tries an UPDATE on the row as the statement's snapshot has it, and a statement that waited for a lock
@@ -70,6 +69,7 @@ class Verb:
     - `locks`: further columns of the locked row.
     - `sets`: the columns of the task that change where no consequence assigns them; `l` is the locked row.
     - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT.
+    - `is_guarded_late`: rows that do not move are locked, too, to be answered.
     """
 
     name: str
@@ -84,7 +84,6 @@ class Verb:
     returns: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
     is_guarded_late: bool = False
-    """Rows that do not move are locked, too: for verbs that answer what they found."""
 
     @property
     def one_state(self) -> State | None:
@@ -100,6 +99,11 @@ class Verb:
 def along(*events: Event, out_of: Collection[State] | None = None) -> tuple[Edge, ...]:
     """The edges of these events, in the order of the table."""
     return tuple(e for e in TRANSITIONS if e[1] in events and (out_of is None or e[0] in out_of))
+
+
+def incoming(columns: str) -> str:
+    """The step that unfolds `:batch`, with these columns and their types."""
+    return f"incoming AS (SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x({columns}))"
 
 
 def into(*states: State) -> frozenset[Edge]:
@@ -203,8 +207,7 @@ def _sets(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
 
 
 def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
-    """What each column is that consequences read: a column of the locked row (`l.`), of the task (`t.`), or a constant
-    that goes into their statements."""
+    """What consequences read: columns of the locked row (`l.`) or the task (`t.`), and constants."""
     needs: dict[str, str] = {}
     for consequence in present:
         for name, otherwise in consequence.needs.items():
@@ -218,7 +221,6 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
 
 
 def _locked(verb: Verb, sets: Mapping[str, str]) -> str:
-    # What a constraint ties to the state is kept from the locked row.
     kept = {c: f"t.{c}" for c in _TIED_TO_THE_STATE if any(f"l.{c}" in sql for sql in sets.values())}
     locks = {"id": "t.id", **({} if verb.one_state else {"before": "t.state"}), **kept, **verb.locks}
     if verb.event:
@@ -268,7 +270,7 @@ def _listed(columns: Mapping[str, str]) -> str:
 
 
 def _here(consequence: Consequence, verb: Verb, needs: Mapping[str, str]) -> str:
-    """The statement with its placeholders filled: columns of the moved row, and constants."""
+    """The statement with its placeholders filled."""
     inside = [edge for edge in verb.edges if edge in consequence.edges]
     values = {name: _case(inside, by_edge, row="m") for name, by_edge in consequence.by_edge.items()}
     values |= {n: f"m.{n}" if needs[n].startswith(("l.", "t.")) else needs[n] for n in consequence.needs if n in needs}

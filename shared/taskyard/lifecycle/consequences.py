@@ -1,14 +1,14 @@
 """What follows from a task's move, edge by edge of the transition table.
 
-This is the only list of consequences: one entry is added here, and every verb that moves a task along one of its edges
-brings it about, in its own statement. (`docs/contributing/consequences.md` shows how.)
+Every verb that moves a task along one of a consequence's edges brings it about, in its own statement.
+(`docs/contributing/consequences.md` shows how to add one.)
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from ..domain.tasks import FINAL, TRANSITIONS, WAITING, Edge, Event, State
+from ..domain.tasks import FINAL, WAITING, Edge, Event, State
 from . import composer
 from .composer import Consequence, along, into, out_of
 
@@ -119,12 +119,3 @@ CONSEQUENCES = (
 )
 
 compose = partial(composer.compose, consequences=CONSEQUENCES)
-
-
-def table() -> str:
-    """The transition table with what follows along each edge, as Markdown: for docs/architecture.md."""
-    rows = ["| from | event | to | what follows |", "| --- | --- | --- | --- |"]
-    for (state, event), to in TRANSITIONS.items():
-        follows = ", ".join(f"`{c.name}`" for c in CONSEQUENCES if (state, event) in c.edges)
-        rows.append(f"| {state or '(new)'} | `{event}` | {to} | {follows} |")
-    return "\n".join(rows)

@@ -1,9 +1,8 @@
 """The dispatcher: a thread in every process that commits, which announces at once what was committed.
 
-The commit is what counts; publishing only makes it fast. So the dispatcher never holds a caller up: it takes what was
-committed from a bounded queue, announces everything that came together in one round trip, and deletes the outbox rows
-soon after. What Redis did not take is kept for some seconds and tried again, so that a short outage costs no more than
-it lasts. What is older, or too much to keep, is dropped here: its outbox rows stay, and the scheduler relays them.
+It never holds a caller up: it takes what was committed from a bounded queue, announces everything that came together in
+one round trip, and deletes the outbox rows soon after. What Redis did not take is kept for some seconds and tried
+again. What is older, or too much to keep, is dropped here: its outbox rows stay, and the scheduler relays them.
 """
 
 from __future__ import annotations
@@ -61,6 +60,7 @@ class Dispatcher:
         self._kept: deque[Waiting] = deque()
         self._kept_size = 0
         self._done: list[int] = []
+        self._flush_at = 0.0  # when these outbox rows are deleted
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)  # while Redis does not answer
         self._closed_until = 0.0
         self._stopping = False
@@ -84,26 +84,21 @@ class Dispatcher:
         self._thread.join(timeout.total_seconds())
 
     def _run(self) -> None:
-        flush_at = 0.0
         while True:
-            batch = self._take(self._patience(flush_at))
+            batch = self._take(self._patience())
             if batch:
-                had = bool(self._done)
                 self._publish(batch)
-                if self._done and not had:
-                    flush_at = time.monotonic() + self._delete_within
                 if not (self._waiting.empty() or self._stopping):
                     time.sleep(_GATHER_SECONDS)  # busy: a round trip for many costs little more than one for a few
-            if self._done and (self._stopping or time.monotonic() >= flush_at or len(self._done) >= _MAX_BATCH):
+            if self._done and (self._stopping or time.monotonic() >= self._flush_at or len(self._done) >= _MAX_BATCH):
                 self._delete()
-                flush_at = time.monotonic() + self._delete_within
             if self._stopping and self._waiting.empty():
                 return
 
-    def _patience(self, flush_at: float) -> float:
+    def _patience(self) -> float:
         """How long to wait for something new."""
         now = time.monotonic()
-        seconds = flush_at - now if self._done else 1.0
+        seconds = self._flush_at - now if self._done else 1.0
         return min(seconds, self._closed_until - now) if self._kept else seconds
 
     def _take(self, timeout: float) -> list[Waiting]:
@@ -165,6 +160,8 @@ class Dispatcher:
         failpoint("publish.after")
         if self._backoff.reset():
             log.info("publish_recovered")
+        if not self._done:
+            self._flush_at = time.monotonic() + self._delete_within
         self._done += whole.outbox_ids
 
     def _delete(self) -> None:

@@ -14,11 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
-from . import committed
-from .assertion import Assertion, assert_claims
 from .batch import encode
+from .claim import Assertion, assert_claims
 from .committed import Committed, together
-from .composer import Verb, along
+from .composer import Verb, along, incoming
 from .consequences import compose
 
 
@@ -47,13 +46,10 @@ _FINISH = compose(
         edges=along(Event.SUCCEED, Event.FAIL, Event.BACK_OFF, Event.RELEASE)
         + along(Event.CANCEL, out_of={State.RUNNING}),
         event=f"CASE WHEN {_IS_CANCELLED} THEN 'cancel' ELSE i.event END",
-        given="""
-incoming AS (
-    SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
-        id uuid, claim uuid, event text, result jsonb, partial bool, error jsonb, traceback text,
-        cause text, forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8,
-        peak_memory_bytes int8)
-)""",
+        given=incoming(
+            "id uuid, claim uuid, event text, result jsonb, partial bool, error jsonb, traceback text, cause text,"
+            " forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8"
+        ),
         source="task t JOIN incoming i ON i.id = t.id",
         where="t.claim = i.claim",
         locks={
@@ -87,7 +83,7 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
     if not ends:
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    return committed.of_moves(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
+    return Committed.of_moves(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 
 _ENDED = sa.text("""
@@ -105,7 +101,7 @@ def _ended(conn: Connection, attempts: dict[UUID, int]) -> Committed[list[Change
     callers that repeat a call whose answer got lost.
     """
     values = {"ids": list(attempts), "attempts": list(attempts.values())}
-    return committed.of_moves(conn.execute(_ENDED, values).all())
+    return Committed.of_moves(conn.execute(_ENDED, values).all())
 
 
 @dataclass(slots=True)
@@ -127,7 +123,7 @@ def record(
     """Finishes what the claims still hold. `held` gives the claims of the tasks, to be asserted where PostgreSQL lost
     them. `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
     """
-    done: list[Committed[list[Change]]] = [finish(conn, ends)]
+    done = [finish(conn, ends)]
     missing = _missing(ends, done)
     assertion = Committed[set[UUID]](set())
     claimed: dict[UUID, Assertion] = {}

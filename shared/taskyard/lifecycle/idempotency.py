@@ -1,8 +1,7 @@
 """Idempotency keys: the same request sent again gets the first answer again, and does nothing.
 
-A key is a row that is taken with ON CONFLICT. Who loses it reads the stored answer of who won. `submit_keyed` takes
-keys and keeps answers in the transaction of the submit; other calls do it in two steps (`reserve`, then `keep_answers`
-or `forget`).
+Who loses a key reads the stored answer of who won. `submit_keyed` takes keys and keeps answers in the transaction of
+the submit; other calls do it in two steps (`reserve`, then `keep_answers` or `forget`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from . import committed
 from .batch import encode, storable, storable_text
 from .committed import Committed
 from .composer import ANSWERED
@@ -82,7 +81,7 @@ def progress(conn: Connection, items: Sequence[Progress]) -> Committed[set[UUID]
     # A message that cannot be stored, or a number that is none, would fail the progress of other tasks.
     batch = encode([replace(i, message=storable_text(i.message)) for i in items])
     rows = conn.execute(_PROGRESS, {"batch": batch}).all()
-    return committed.of_rows(rows, {row.id for row in rows})
+    return Committed.of_rows(rows, {row.id for row in rows})
 
 
 def annotate(conn: Connection, notes: Sequence[Note]) -> Committed[None]:
@@ -90,4 +89,4 @@ def annotate(conn: Connection, notes: Sequence[Note]) -> Committed[None]:
     if not notes:
         return Committed(None)
     batch = encode([replace(n, data=storable(n.data)) for n in notes])
-    return committed.of_rows(conn.execute(_NOTES, {"batch": batch}).all(), None)
+    return Committed.of_rows(conn.execute(_NOTES, {"batch": batch}).all(), None)

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Event
-from . import committed
 from .committed import Committed
 from .composer import Verb, along
 from .consequences import compose
@@ -44,7 +43,7 @@ _EXPIRE = compose(
 def promote(conn: Connection, *, limit: int = 1000) -> Committed[int]:
     """Scheduled and retrying tasks whose time has come become queued; answers how many."""
     rows = conn.execute(_PROMOTE, {"limit": limit}).all()
-    return committed.of_rows(rows, len(rows))
+    return Committed.of_rows(rows, len(rows))
 
 
 def next_due(conn: Connection) -> datetime | None:
@@ -56,4 +55,4 @@ def next_due(conn: Connection) -> datetime | None:
 def expire(conn: Connection, *, limit: int = 1000) -> Committed[int]:
     """Waiting tasks past their `expires_at` fail with code `expired`; answers how many."""
     rows = conn.execute(_EXPIRE, {"limit": limit}).all()
-    return committed.of_rows(rows, len(rows))
+    return Committed.of_rows(rows, len(rows))

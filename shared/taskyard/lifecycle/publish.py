@@ -57,7 +57,7 @@ def delete(conn: Connection, outbox_ids: Sequence[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How many outbox rows wait, and since when the oldest does."""
+    """Of the outbox rows that wait."""
 
     pending: int
     oldest_at: datetime | None

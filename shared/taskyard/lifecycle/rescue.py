@@ -19,10 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Change, Event, State
-from . import committed
 from .batch import encode
 from .committed import Committed
-from .composer import Verb, along
+from .composer import Verb, along, incoming
 from .consequences import compose
 from .workers import LIVE_QUEUES
 
@@ -65,11 +64,7 @@ _LOSE = compose(
         edges=along(Event.LOSE, Event.FAIL) + along(Event.CANCEL, out_of={State.RUNNING}),
         event="CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancel'"
         f" WHEN {_IS_GUILTY} AND t.crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
-        given="""
-incoming AS (
-    SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x(
-        task_id uuid, claim uuid, guilt text, cause text, peak_memory_bytes int8)
-)""",
+        given=incoming("task_id uuid, claim uuid, guilt text, cause text, peak_memory_bytes int8"),
         source="task t JOIN incoming i ON i.task_id = t.id",
         where="t.claim = i.claim",
         locks={
@@ -108,7 +103,7 @@ def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Com
     if not lost:
         return Committed([])
     values = {"batch": encode(lost), "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}
-    return committed.of_moves(conn.execute(_LOSE, values).all())
+    return Committed.of_moves(conn.execute(_LOSE, values).all())
 
 
 _LOST_WORKERS = sa.text("""

@@ -1,11 +1,11 @@
 # ruff: noqa: S608 - statements are put together from fragments in this package; every value is bound
 """retry: a failed or cancelled task gets another run, with fresh budgets; its history is kept.
 
-replay and discard: dead letters run again, or are put away, some or many at a time.
+Dead letters run again, or are put away, some or many at a time. A replay is a retry in single file: the ledger gives
+each task its own due time, `1 / per_second` apart, behind those of replays that came before, and promotion does the
+rest. So the rate holds for all callers together, outlives every restart, and keeps no process waiting.
 
-A replay is a retry in single file: the ledger gives each task its own due time, `1 / per_second` apart, behind those
-of replays that came before, and promotion does the rest. So the rate holds for all callers together, outlives every
-restart, and keeps no process waiting.
+What people ask for is recorded in the audit log, in the same transaction.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Event
+from ..store import audit
+from ..store.audit import Action, Actor
 from ..store.dead_letters import IS_DEAD, Wanted, tally, walk
-from . import committed
 from .committed import Committed
 from .composer import ANSWERED, Verb, along
 from .consequences import compose
 
 MOST_AT_ONCE = 1000
+# The conditions of a caller's filter, which the audit row repeats.
+_FILTERS = ("name", "queue", "code", "created_after", "created_before")
 
 _RETRY = compose(
     Verb(
@@ -47,7 +50,16 @@ def retry(conn: Connection, ids: Sequence[UUID], *, life: timedelta, actor: str 
     """Failed and cancelled tasks are queued again; others do not move. An `expires_at` that has passed is moved to
     `life` from now.
     """
-    return committed.of_rows(conn.execute(_RETRY, {"ids": list(ids), "life": life, "actor": actor}).all(), None)
+    return Committed.of_rows(conn.execute(_RETRY, {"ids": list(ids), "life": life, "actor": actor}).all(), None)
+
+
+def retry_task(conn: Connection, task_id: UUID, *, by: Actor, life: timedelta) -> Committed[bool]:
+    """One task is queued again, and the audit log records it. Answers whether it had failed or was cancelled."""
+    done = retry(conn, [task_id], life=life, actor=by.name)
+    for change in done.changes:
+        told = {"name": change.name, "queue": change.queue, "state": change.state}
+        audit.record(conn, by, Action.TASK_RETRY, task_id, **told)
+    return done.answering(bool(done.changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +119,22 @@ _DISCARD = Verb(
 )
 
 
-def replay(
-    conn: Connection, wanted: Wanted, *, actor: str, life: timedelta, per_second: float, limit: int = MOST_AT_ONCE
+def replay_dead_letters(
+    conn: Connection, wanted: Wanted, *, by: Actor, life: timedelta, per_second: float, limit: int = MOST_AT_ONCE
 ) -> Committed[Handled]:
     """The oldest `limit` of the dead letters that are wanted run again, at most `per_second` of all replays, with fresh
     budgets. An `expires_at` that would have passed is moved to `life` behind the due time.
     """
-    values = {"actor": actor, "limit": limit, "life": life, "step": timedelta(seconds=1) / per_second}
-    return _handle(conn, _REPLAY, wanted, values)
+    values = {"limit": limit, "life": life, "step": timedelta(seconds=1) / per_second}
+    return _handle(conn, _REPLAY, Action.DEAD_LETTERS_RETRY, wanted, by, values)
 
 
-def discard(conn: Connection, wanted: Wanted, *, actor: str, limit: int = MOST_AT_ONCE) -> Committed[Handled]:
+def discard_dead_letters(
+    conn: Connection, wanted: Wanted, *, by: Actor, limit: int = MOST_AT_ONCE
+) -> Committed[Handled]:
     """The oldest `limit` of the dead letters that are wanted stay failed and are no dead letters any more."""
     # Live events don't tell it: the state is what it was.
-    return Committed(_handle(conn, _DISCARD, wanted, {"actor": actor, "limit": limit}).answer)
+    return Committed(_handle(conn, _DISCARD, Action.DEAD_LETTERS_DISCARD, wanted, by, {"limit": limit}).answer)
 
 
 # Chosen by the snapshot and looked at again under the lock: a caller that waited for another one leaves alone what that
@@ -131,7 +145,16 @@ def _statement(verb: Verb, conditions: tuple[str, ...]) -> sa.Executable:
     return compose(replace(verb, given=f"{chosen}{verb.given}"))
 
 
-def _handle(conn: Connection, verb: Verb, wanted: Wanted, values: dict[str, Any]) -> Committed[Handled]:
-    rows = conn.execute(_statement(verb, wanted.conditions(values)), values).all()
+def _handle(
+    conn: Connection, verb: Verb, action: Action, wanted: Wanted, by: Actor, values: dict[str, Any]
+) -> Committed[Handled]:
+    rows = conn.execute(_statement(verb, wanted.conditions(values)), {**values, "actor": by.name}).all()
     moved = [row for row in rows if row.id is not None]
-    return committed.of_rows(moved, Handled(rows[0].matched, [row.id for row in moved]))
+    handled = Handled(rows[0].matched, [row.id for row in moved])
+    if moved:
+        told: dict[str, Any] = {"matched": handled.matched, "changed": len(moved), "ids": handled.changed}
+        if wanted.ids is None:
+            asked = {name: getattr(wanted, name) for name in _FILTERS}
+            told["filter"] = {name: value for name, value in asked.items() if value is not None}
+        audit.record(conn, by, action, **told)
+    return Committed.of_rows(moved, handled)

@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 
 from ..domain.errors import Fenced
 from ..domain.tasks import Event, State
-from . import committed
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
@@ -26,9 +25,7 @@ from .consequences import compose
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its
-    end).
-    """
+    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its end)."""
 
     key: str
     hold: str
@@ -130,17 +127,16 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     if not tasks:
         return Committed([])
     rows = conn.execute(_SUBMIT, {"batch": encode(tasks)}).all()
-    if len(rows) < len(tasks):
-        found = {row[0] for row in rows}
-        missing = [t.id for t in tasks if t.id not in found]
-        rows = [*rows, *conn.execute(_READ_BACK, {"ids": missing}).all()]
     by_id = {row[0]: row for row in rows}
+    if len(rows) < len(tasks):
+        missing = [t.id for t in tasks if t.id not in by_id]
+        by_id |= {row[0]: row for row in conn.execute(_READ_BACK, {"ids": missing})}
     rows = [by_id[task.id] for task in tasks]
     written = []
     for row in rows:
         task_id, name, queue, state, _, publication, _, _, _, created_at, run_at, expires_at = row
         written.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
-    return committed.of_rows(rows, written)
+    return Committed.of_rows(rows, written)
 
 
 # FOR SHARE: a cancel of the parent that comes later waits, and finds the children; one that came before is seen here.

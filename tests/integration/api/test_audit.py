@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
-from taskyard.lifecycle.use_cases import retry_task
+from taskyard.lifecycle.retry import retry_task
 from taskyard.store import audit
 from taskyard_api.resources import task_actions
 from tests.integration.api.conftest import Api

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.committed import Committed
-from taskyard.lifecycle.use_cases import retry_task
+from taskyard.lifecycle.retry import retry_task
 from taskyard_api import answers
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.resources import task_actions

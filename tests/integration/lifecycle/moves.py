@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
-from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.claim import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
 from taskyard.store import dead_letters
+from taskyard.store.audit import Actor
 
 from .rows import FAULT, PAST, Worker, claim_of, hold_key, new, put, read
 
@@ -24,6 +25,7 @@ Move = Callable[[Worker, UUID], object]
 
 # Workflows will bring the verb; until then the edge is walked by one that does nothing else.
 _UNBLOCK = compose(Verb(name="unblock", edges=along(Event.UNBLOCK), where="t.id = ANY(:ids)"))
+_CI = Actor("ci")
 
 
 def ends(outcome: Outcome) -> Move:
@@ -52,7 +54,11 @@ def asserts(worker: Worker, task_id: UUID) -> object:
 
 def replays(worker: Worker, task_id: UUID) -> object:
     wanted = dead_letters.Wanted(ids=[task_id])
-    return retry.replay(worker.conn, wanted, actor="ci", life=timedelta(days=1), per_second=50)
+    return retry.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
+
+
+def discards(worker: Worker, task_id: UUID) -> object:
+    return retry.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
 
 MOVES: Mapping[Event, Move] = {
@@ -73,7 +79,7 @@ MOVES: Mapping[Event, Move] = {
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
-    Event.DISCARD: lambda worker, task_id: retry.discard(worker.conn, dead_letters.Wanted(ids=[task_id]), actor="ci"),
+    Event.DISCARD: discards,
 }
 
 

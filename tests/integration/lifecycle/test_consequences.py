@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import TRANSITIONS, Edge, Event, State
 from taskyard.lifecycle.composer import Consequence, Verb, along, compose, into, out_of
-from taskyard.lifecycle.consequences import CONSEQUENCES, table
+from taskyard.lifecycle.consequences import CONSEQUENCES
 from tests.support.docs import DOCS
 
 from .moves import MOVES, move, prepare
@@ -90,6 +90,15 @@ def test_along_each_edge_keys_are_freed_as_the_table_says(
 
 def test_every_event_of_the_table_is_walked() -> None:
     assert set(MOVES) == set(Event)
+
+
+def table() -> str:
+    """The transition table with what follows along each edge, as Markdown: for docs/architecture.md."""
+    rows = ["| from | event | to | what follows |", "| --- | --- | --- | --- |"]
+    for (state, event), to in TRANSITIONS.items():
+        follows = ", ".join(f"`{c.name}`" for c in CONSEQUENCES if (state, event) in c.edges)
+        rows.append(f"| {state or '(new)'} | `{event}` | {to} | {follows} |")
+    return "\n".join(rows)
 
 
 def test_the_documents_show_the_table_as_it_is() -> None:

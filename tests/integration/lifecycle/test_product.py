@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import (
     FINAL,
+    TRANSITIONS,
     WAITING,
     Cancelled,
     Event,
@@ -21,7 +22,6 @@ from taskyard.domain.tasks import (
     RetryIn,
     State,
     Succeeded,
-    after,
 )
 from taskyard.lifecycle import cancel, finish, rescue
 
@@ -47,7 +47,7 @@ def test_a_verb_moves_a_task_as_the_table_says(conn: Connection, worker: Worker,
 
     VERBS[event](worker, task_id)
 
-    row, expected = read(conn, task_id), after(state, event)
+    row, expected = read(conn, task_id), TRANSITIONS.get((state, event))
     if expected is None:
         assert row == before
         assert not outbox(conn)

@@ -19,7 +19,7 @@ from taskyard.domain.tasks import (
     Succeeded,
 )
 from taskyard.lifecycle import claim, finish, progress, rescue, workers
-from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.claim import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.rescue import Guilt, Lost
 

@@ -20,8 +20,8 @@ from taskyard.broker.names import Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
-from taskyard.lifecycle.use_cases import discard_dead_letters as discard
-from taskyard.lifecycle.use_cases import replay_dead_letters as replay
+from taskyard.lifecycle.retry import discard_dead_letters as discard
+from taskyard.lifecycle.retry import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, queued_tasks

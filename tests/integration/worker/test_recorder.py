@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.tasks import Cancelled, Change
-from taskyard.lifecycle.assertion import Assertion
+from taskyard.lifecycle.claim import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings

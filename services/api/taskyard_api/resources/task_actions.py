@@ -12,8 +12,8 @@ from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound
 from taskyard.domain.tasks import FINAL, State
-from taskyard.lifecycle.cancel import Cancellation
-from taskyard.lifecycle.use_cases import cancel_task, retry_task
+from taskyard.lifecycle.cancel import Cancellation, cancel_task
+from taskyard.lifecycle.retry import retry_task
 
 from .. import answers, views
 from ..auth import Scope
