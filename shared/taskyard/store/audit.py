@@ -21,7 +21,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.ids import earliest_id_at, new_id
 from .reads import CLOCK_SKEW
-from .tables import audit
+from .tables.access import audit
 
 
 class Action(StrEnum):
