@@ -13,7 +13,7 @@ import typer
 from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.telemetry.metrics import MetricsPortTaken
 
-from . import dead_letters_cli, health
+from . import cli, dead_letters_cli
 from .program import PROGRAM
 from .reconcile_cli import reconcile
 
@@ -81,4 +81,4 @@ def healthcheck(
 ) -> None:
     """Exit code 0 while the scheduler's main loop turns, as leader or standby; touches no server."""
     settings_or_exit(PROGRAM, log_level=log_level)
-    raise typer.Exit(health.healthcheck(str(health_file) if health_file else None))
+    raise typer.Exit(cli.healthcheck(str(health_file) if health_file else None))

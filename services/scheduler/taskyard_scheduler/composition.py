@@ -27,9 +27,8 @@ from taskyard.telemetry.metrics import Metrics
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
 from .depth import Depth
-from .jobs import LEDGER, REDIS, IntervalJobs, Job, names_of
+from .jobs import LEDGER, REDIS, Dependencies, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
-from .leader_job import Dependencies
 from .loop_watch import LoopWatch
 from .maintenance import BrokerInfo, Maintenance
 from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics

@@ -24,8 +24,7 @@ from taskyard.telemetry.metrics import Dependency
 from .database_watch import DatabaseWatch
 from .leader import Leadership
 from .metrics import SchedulerMetrics
-from .queued_tasks import Page, QueuedTasks
-from .walk import Walk
+from .queued_tasks import Page, QueuedTasks, Walk
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -22,8 +22,7 @@ from taskyard.lifecycle.dispatch import Immediate
 from taskyard.telemetry.logging import set_up_logging
 
 from .program import PROGRAM, servers_or_exit
-from .queued_tasks import PAGE, QueuedTasks
-from .walk import DirectAccess, Walk
+from .queued_tasks import PAGE, DirectAccess, QueuedTasks, Walk
 
 # The second look begins at so many suspects: a million of them must not fill the memory.
 _SUSPECTS = 10_000
