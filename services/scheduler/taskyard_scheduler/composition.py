@@ -19,7 +19,7 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
