@@ -72,7 +72,6 @@ class LocalStorage:
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:
-        """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
         self._sweep_now_and_then()
         with self._directory(_PARTIAL, make=True) as partial:
             writer = LocalWriter(self, partial, secrets.token_hex(16))
@@ -82,7 +81,6 @@ class LocalStorage:
                 writer.discard()
 
     def open(self, key: str, *, offset: int = 0) -> BinaryIO:
-        """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
         fd = self._open_object(key)
         try:
             if offset:
@@ -93,7 +91,6 @@ class LocalStorage:
             raise
 
     def size(self, key: str) -> int:
-        """In bytes. Raises ObjectMissing, StorageUnavailable."""
         fd = self._open_object(key)
         try:
             return os.fstat(fd).st_size
@@ -101,12 +98,10 @@ class LocalStorage:
             os.close(fd)
 
     def delete(self, key: str) -> None:
-        """Does nothing where the object does not exist. Raises StorageUnavailable."""
         with suppress(ObjectMissing), self._shard(key) as shard, _translated(missing=key):
             os.unlink(key, dir_fd=shard)
 
     def check(self) -> None:
-        """Writes, reads and removes a small object. Raises StorageUnavailable."""
         sample = secrets.token_bytes(32)
         with self.writer() as writer:
             writer.write(sample)
@@ -122,10 +117,7 @@ class LocalStorage:
             raise StorageUnavailable("the storage does not give back what was written to it")
 
     def sweep(self) -> int:
-        """Removes the files of interrupted writers; returns how many.
-
-        Raises StorageUnavailable.
-        """
+        """Removes the files of interrupted writers; returns how many. Raises StorageUnavailable."""
         removed = 0
         oldest = self._now() - self._leftover_age
         with self._directory(_PARTIAL, make=True) as partial, _translated():
@@ -207,7 +199,6 @@ class LocalWriter:
         self._committed = False
 
     def write(self, data: bytes) -> int:
-        """Takes all of `data`. Raises StorageUnavailable."""
         with _translated():
             self._file.write(data)
         self._digest.update(data)
@@ -215,7 +206,6 @@ class LocalWriter:
         return len(data)
 
     def commit(self) -> Stored:
-        """Makes the object durable and readable. Raises StorageUnavailable."""
         with _translated():
             self._file.flush()
             os.fsync(self._file.fileno())
