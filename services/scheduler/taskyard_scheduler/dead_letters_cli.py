@@ -110,8 +110,6 @@ def list_(
 
 
 def _add_command(word: str, verb: Verb, help_: str, *examples: str) -> None:
-    """A command that changes dead letters."""
-
     @app.command(
         word, help=help_, epilog="\n\n  ".join(["Examples:", *(f"{PROGRAM} {_COMMAND} {word} {e}" for e in examples)])
     )

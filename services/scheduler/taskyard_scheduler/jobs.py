@@ -5,7 +5,6 @@ All loops of the leader survive every failure, back off, and log a failure once 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -93,7 +92,6 @@ class LeaderJob:
 
     @property
     def pause_seconds(self) -> float:
-        """How long the pause still lasts."""
         return max(0.0, self._paused_until - self._clock())
 
 
@@ -108,7 +106,6 @@ class Job(NamedTuple):
 
 
 def names_of(jobs: Sequence[Job], server: str) -> list[str]:
-    """The jobs that use `server`."""
     return [job.name for job in jobs if server in job.uses]
 
 
@@ -116,8 +113,6 @@ class IntervalJobs:
     """Each job has a thread of its own, so that a slow one delays no other."""
 
     def __init__(self, jobs: Sequence[Job], leadership: Leadership, dependencies: Dependencies) -> None:
-        # A job that is still busy when it is due again is skipped; APScheduler would log that as a warning.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},

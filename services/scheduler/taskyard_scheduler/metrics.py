@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import LIVE
@@ -50,8 +49,6 @@ class SchedulerMetrics:
 
 
 class BrokerMetrics:
-    """What Redis reports of itself."""
-
     def __init__(self, metrics: Metrics, leadership: Leadership) -> None:
         leader = _shown_by_leader(metrics, leadership)
         self.up = leader.gauge("broker_up", "1 while Redis answers.", mode="livemin")
@@ -71,7 +68,6 @@ class DepthMetrics:
     def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str], leadership: Leadership) -> None:
         self._leadership = leadership
         self._epoch: int | None = None
-        types: Any = catalogue.__iter__()
         depth = metrics.shown_while(self.is_known)
         self.tasks = depth.gauges(
             "queue_tasks", "Tasks in the ledger that are not final.", {"queue": queues, "state": STATES}, mode="livesum"
@@ -90,7 +86,7 @@ class DepthMetrics:
             "Failed tasks that were neither retried nor discarded.",
             {"queue": queues, "task": catalogue.names},
             mode="livesum",
-            known=[(t.queue, t.name) for t in types if t.queue in queues],
+            known=[(t.queue, t.name) for t in catalogue if t.queue in queues],
         )
 
     def is_known(self) -> bool:

@@ -90,7 +90,6 @@ class Rebuild:
             log.log(WARNING if published else INFO, event, tasks=published)
 
     def _publish_all(self) -> int:
-        """Returns how many tasks were published."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
         for page, unknown in self._steps():

@@ -29,30 +29,23 @@ class Writer(Protocol):
 
     def write(self, data: bytes) -> int:
         """Takes all of `data`. Raises StorageUnavailable."""
-        ...
 
     def commit(self) -> Stored:
         """Makes the object durable (flushed to disk) and readable. Raises StorageUnavailable."""
-        ...
 
 
 class Storage(Protocol):
     def writer(self) -> AbstractContextManager[Writer]:
         """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
-        ...
 
     def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
-        ...
 
     def size(self, key: str) -> int:
         """In bytes. Raises ObjectMissing, StorageUnavailable."""
-        ...
 
     def delete(self, key: str) -> None:
         """Does nothing where the object does not exist. Raises StorageUnavailable."""
-        ...
 
     def check(self) -> None:
         """Writes, reads and removes a small object. Raises StorageUnavailable."""
-        ...

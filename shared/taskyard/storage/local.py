@@ -61,11 +61,8 @@ class LocalStorage:
     `now` is the clock (seconds since the epoch) that decides when the files of interrupted writers are old.
     """
 
-    def __init__(
-        self, root: Path, *, leftover_age: timedelta = LEFTOVER_AGE, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, root: Path, *, now: Callable[[], float] = time.time) -> None:
         self._root = root
-        self._leftover_age = leftover_age.total_seconds()
         self._now = now
         self._swept_at = float("-inf")
         self._sweeping = threading.Lock()
@@ -119,7 +116,7 @@ class LocalStorage:
     def sweep(self) -> int:
         """Removes the files of interrupted writers; returns how many. Raises StorageUnavailable."""
         removed = 0
-        oldest = self._now() - self._leftover_age
+        oldest = self._now() - LEFTOVER_AGE.total_seconds()
         with self._directory(_PARTIAL, make=True) as partial, _translated():
             for name in os.listdir(partial):  # noqa: PTH208 - a descriptor, not a path
                 # Removed meanwhile: by a sweep of another process, or because the writer has finished.
@@ -185,8 +182,6 @@ class LocalStorage:
 
 
 class LocalWriter:
-    """Takes one object in pieces."""
-
     def __init__(self, storage: LocalStorage, partial: int, key: str) -> None:
         self._storage = storage
         self._partial = partial

@@ -89,8 +89,7 @@ def make_engine(
 
 
 class Options(TypedDict, total=False):
-    """As `make_engine` takes them."""
-
+    # As `make_engine` takes them.
     connect_timeout: timedelta
     pool_timeout: timedelta
     plan_anew: bool
