@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from taskyard.env_files import env_file
+from taskyard.environment import env_file
 from taskyard_dev.home import write_private
 
 

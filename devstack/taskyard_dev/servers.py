@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from taskyard.env_files import env_file
+from taskyard.environment import env_file
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 

@@ -14,7 +14,7 @@ from types import FrameType
 import httpx
 
 from taskyard import addresses
-from taskyard.env_files import env_file, read_env_file
+from taskyard.environment import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
 from taskyard_dev.dev_env import DevEnv

@@ -52,16 +52,13 @@ class Backoff:
 
     first: float
     longest: float
-    factor: float = 2.0
     rand: Callable[[], float] = random.random
     failures: int = field(default=0, init=False)
 
     def next(self) -> float:
         """Notes a failure; returns how many seconds to wait."""
         self.failures += 1
-        return backoff_seconds(
-            self.failures, first=self.first, longest=self.longest, factor=self.factor, rand=self.rand
-        )
+        return backoff_seconds(self.failures, first=self.first, longest=self.longest, rand=self.rand)
 
     def reset(self) -> bool:
         """It worked. Returns whether it had failed before."""

@@ -26,6 +26,7 @@ app.add_typer(tasks, name="tasks")
 
 Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
+WatchIt = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
 # Strictly a UUID: it becomes part of a URL.
 TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
@@ -99,7 +100,7 @@ def submit(
         str | None,
         typer.Option("--idempotency-key", help="The same key and task again: the first answer again."),
     ] = None,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    watch_it: WatchIt = False,
     url: Url = None,
     api_key: Key = None,
     as_json: AsJson = False,
@@ -115,12 +116,7 @@ def submit(
     wanted |= {key: value for key, value in given.items() if value is not None}
     with _client(url, api_key, log_level) as client:
         task = client.submit(wanted, idempotency_key=idempotency_key)
-        if watch_it:
-            _watch(client, UUID(task["id"]), as_json=as_json)
-        elif as_json:
-            print_json(task)
-        else:
-            typer.echo(task["id"])
+        _watch_or_say(client, task, task["id"], watch_it=watch_it, as_json=as_json)
 
 
 def _params(text: str, pairs: list[str]) -> dict[str, Any]:
@@ -211,6 +207,15 @@ def _watch(client: Client, task_id: UUID, *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
+def _watch_or_say(client: Client, task: dict[str, Any], line: str, *, watch_it: bool, as_json: bool) -> None:
+    if watch_it:
+        _watch(client, UUID(task["id"]), as_json=as_json)
+    elif as_json:
+        print_json(task)
+    else:
+        typer.echo(line)
+
+
 @tasks.command(epilog="Example:\n\n  taskyard tasks cancel 0193...")
 def cancel(
     task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
@@ -227,7 +232,7 @@ def cancel(
 @tasks.command(epilog="Example:\n\n  taskyard tasks retry 0193... --watch")
 def retry(
     task_id: TaskId,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    watch_it: WatchIt = False,
     url: Url = None,
     api_key: Key = None,
     as_json: AsJson = False,
@@ -236,12 +241,7 @@ def retry(
     """Run a failed or cancelled task again: same id, fresh budgets."""
     with _client(url, api_key, log_level) as client:
         task = client.retry(task_id)
-        if watch_it:
-            _watch(client, task_id, as_json=as_json)
-        elif as_json:
-            print_json(task)
-        else:
-            typer.echo(f"{task['id']} is {task['state']} again.")
+        _watch_or_say(client, task, f"{task['id']} is {task['state']} again.", watch_it=watch_it, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def postgresql_or_exit(program: str) -> Iterator[None]:
 @contextmanager
 def command_engine(program: str, settings: Settings) -> Iterator[Engine]:
     """An engine with one connection, for a command of `program`; errors end it as `postgresql_or_exit` says."""
-    from .store.engines import engine_of
+    from .store.ledger import engine_of
 
     engine = engine_of(settings, program, serves=["the command"])
     try:

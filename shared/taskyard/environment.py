@@ -8,13 +8,14 @@ two files: `.taskyard/dev.env`, which is read where the environment names no dat
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import AliasChoices, ValidationError
 
-from .env_files import read_env_file
 from .settings import Settings
 
 _POINTS_SOMEWHERE = (
@@ -94,3 +95,27 @@ def _redis_url_from_parts(environ: dict[str, str]) -> str:
     password = quote(environ.get("REDIS_PASSWORD", ""), safe="")
     host, port, db = (environ.get(f"REDIS_{k}", d) for k, d in (("HOST", ""), ("PORT", "6379"), ("DB", "0")))
     return f"redis://{':' + password + '@' if password else ''}{host}:{port}/{db}"
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables in a file of `NAME=value` lines; none where it is missing or unreadable."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def env_file(values: Mapping[str, str]) -> str:
+    """The text of a file with these variables, which a shell can source."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _unquoted(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:  # an unclosed quote is part of the value
+        return value
+    # Several words without quotes were written by hand, and meant as one value.
+    return words[0] if len(words) == 1 else value

@@ -14,38 +14,24 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-PLACES = frozenset(
-    {
-        # api
-        "submit.before",
-        "submit.after",
-        # a worker's child, in the order in which a task passes them
-        "claim.before",
-        "claim.after",
-        "acknowledge.before",
-        "acknowledge.after",
-        "effect.before",
-        "effect.after",
-        "finish.before",
-        "finish.after",
-        # a worker's supervisor
-        "lose.before",
-        "lose.after",
-        # scheduler
-        "promote.before",
-        "promote.after",
-        "rescue.before",
-        "rescue.after",
-        "relay.before",
-        "relay.published",
-        "relay.after",
-        # every process with a dispatcher: api, child, supervisor, scheduler
-        "publish.before",
-        "publish.after",
-        "outbox.before",
-        "outbox.after",
-    }
+# A process can be made to die just before and just after each.
+_STEPS = (
+    "submit",  # api
+    # a worker's child, in the order in which a task passes them
+    "claim",
+    "acknowledge",
+    "effect",
+    "finish",
+    "lose",  # a worker's supervisor
+    # scheduler
+    "promote",
+    "rescue",
+    "relay",
+    # every process with a dispatcher: api, child, supervisor, scheduler
+    "publish",
+    "outbox",
 )
+PLACES = frozenset(f"{step}.{side}" for step in _STEPS for side in ("before", "after")) | {"relay.published"}
 
 
 class _Armed:

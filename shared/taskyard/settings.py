@@ -252,7 +252,7 @@ class Settings(BaseSettings):
         return SecretStr(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}") if query else value
 
     @model_validator(mode="after")
-    def _redis_options_apply(self) -> Settings:
+    def _fit_together(self) -> Settings:
         scheme = self.redis_url.get_secret_value().partition("://")[0]
         for field in _TLS_FILES:
             if getattr(self, field) is not None and not scheme.startswith("rediss"):
@@ -261,16 +261,8 @@ class Settings(BaseSettings):
             raise ValueError("TASKYARD_REDIS_CERT_FILE and TASKYARD_REDIS_KEY_FILE belong together")
         if self.redis_sentinel_password is not None and scheme not in addresses.SENTINEL_SCHEMES:
             raise ValueError("TASKYARD_REDIS_SENTINEL_PASSWORD needs TASKYARD_REDIS_URL=redis+sentinel://...")
-        return self
-
-    @model_validator(mode="after")
-    def _lease_outlives_heartbeats(self) -> Settings:
         if self.worker_lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("TASKYARD_WORKER_LEASE_SECONDS must be at least twice TASKYARD_HEARTBEAT_SECONDS")
-        return self
-
-    @model_validator(mode="after")
-    def _logins_are_encrypted(self) -> Settings:
         if self.smtp_user is not None and self.smtp_security == "none":
             raise ValueError("TASKYARD_SMTP_SECURITY must be starttls or tls where TASKYARD_SMTP_USER is set")
         return self

@@ -96,7 +96,7 @@ def test_no_statement_but_the_composers_writes_to_the_table_of_tasks() -> None:
         "sa.update(task).values(state='failed')",
         "conn.execute(insert(tables.task))",
         "task.update().where(True)",
-        "from taskyard.store.tables import task as t\nsa.delete(t)",
+        "from taskyard.store.tables.tasks import task as t\nsa.delete(t)",
     ],
 )
 def test_the_search_finds_a_statement_however_it_is_written(code: str) -> None:

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from taskyard.env_files import read_env_file
+from taskyard.environment import read_env_file
 from tests.support.fleet import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]

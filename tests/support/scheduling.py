@@ -35,8 +35,8 @@ from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import ledger
 from taskyard.telemetry.metrics import Metrics
 from taskyard_scheduler.database_watch import DatabaseWatch
+from taskyard_scheduler.jobs import Dependencies
 from taskyard_scheduler.leader import Leadership
-from taskyard_scheduler.leader_job import Dependencies
 from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 from taskyard_scheduler.queued_tasks import QueuedTasks
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from taskyard.commands import typer_app
-from taskyard.env_files import env_file
+from taskyard.environment import env_file
 from taskyard_dev import layout
 from taskyard_dev.cli import up
 from taskyard_dev.layout import Plan

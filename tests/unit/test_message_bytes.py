@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from taskyard.broker.messages import encoded, message_for
+from taskyard.broker.messages import encoded
 from taskyard.domain.tasks import Publication
+from tests.support.messages import message_for
 
 
 def test_the_bytes_are_those_of_dramatiqs_own_encoder() -> None:

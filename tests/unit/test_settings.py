@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from taskyard.env_files import env_file, read_env_file
-from taskyard.environment import InvalidSettings, read_settings
+from taskyard.environment import InvalidSettings, env_file, read_env_file, read_settings
 from taskyard.settings import DEFAULT_QUEUES, Settings
 
 

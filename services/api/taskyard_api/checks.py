@@ -13,7 +13,7 @@ from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.settings import Settings
 from taskyard.store import ledger, migrate
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 
 from .composition import catalogue_of, cipher_of
 

@@ -19,7 +19,7 @@ from taskyard.catalogue.types import Catalogue, load
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission

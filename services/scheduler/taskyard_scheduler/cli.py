@@ -8,17 +8,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+from taskyard.telemetry.heartbeat import Heartbeat
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["healthcheck"]:
-        from .health import healthcheck
-
         sys.exit(healthcheck(os.environ.get("TASKYARD_HEALTH_FILE") or None))
     from .commands import app
 
     app(arguments, prog_name="taskyard-scheduler")
+
+
+def healthcheck(path: str | None) -> int:
+    """Returns 0 while the main loop turns, else 1 with one line on standard error."""
+    problem = Heartbeat("scheduler", Path(path) if path else None).problem()
+    if problem is not None:
+        sys.stderr.write(f"unhealthy: {problem}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -13,12 +13,17 @@ import typer
 from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.telemetry.metrics import MetricsPortTaken
 
-from . import dead_letters_cli, health
+from . import cli, dead_letters_cli
 from .program import PROGRAM
 from .reconcile_cli import reconcile
 
 app = typer_app(PROGRAM, "Taskyard's scheduler: one process leads, any number stand by.")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
+
+HealthFile = Annotated[
+    Path | None,
+    typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="The file whose age healthcheck looks at."),
+]
 
 
 @app.command(epilog="Examples:  taskyard-scheduler run  |  taskyard-scheduler run --metrics-port 9102 --lease 3")
@@ -39,10 +44,7 @@ def run(
             help="Seconds after which a dead leader is followed by a standby.",
         ),
     ] = None,
-    health_file: Annotated[
-        Path | None,
-        typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="What healthcheck looks at."),
-    ] = None,
+    health_file: HealthFile = None,
     log_level: LogLevel = None,
 ) -> None:
     """Leads, or stands by until the leader is gone. Ends on SIGTERM or Ctrl-C and gives the lease up at once.
@@ -73,12 +75,9 @@ app.command(epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskya
 
 @app.command(epilog="Example:  taskyard-scheduler healthcheck --health-file /run/taskyard/scheduler.alive")
 def healthcheck(
-    health_file: Annotated[
-        Path | None,
-        typer.Option("--health-file", envvar="TASKYARD_HEALTH_FILE", help="The file whose age is looked at."),
-    ] = None,
+    health_file: HealthFile = None,
     log_level: LogLevel = None,
 ) -> None:
     """Exit code 0 while the scheduler's main loop turns, as leader or standby; touches no server."""
     settings_or_exit(PROGRAM, log_level=log_level)
-    raise typer.Exit(health.healthcheck(str(health_file) if health_file else None))
+    raise typer.Exit(cli.healthcheck(str(health_file) if health_file else None))

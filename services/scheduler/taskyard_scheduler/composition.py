@@ -19,7 +19,7 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
@@ -27,9 +27,8 @@ from taskyard.telemetry.metrics import Metrics
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
 from .depth import Depth
-from .jobs import LEDGER, REDIS, IntervalJobs, Job, names_of
+from .jobs import LEDGER, REDIS, Dependencies, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
-from .leader_job import Dependencies
 from .loop_watch import LoopWatch
 from .maintenance import BrokerInfo, Maintenance
 from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics

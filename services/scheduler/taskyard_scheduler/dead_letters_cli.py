@@ -40,8 +40,8 @@ app = typer_app(_COMMAND, "Failed tasks that were neither retried nor discarded:
 
 _DONE = {"retry": "will run again", "discard": "discarded"}
 
-Act = Callable[[Connection, Wanted, Actor, int], Committed[Handled]]
-Verb = Callable[[Settings, Connection, Wanted, Actor, int], Committed[Handled]]
+Act = Callable[[Connection, int], Committed[Handled]]
+Verb = Callable[[Settings, Wanted, Actor, Connection, int], Committed[Handled]]
 
 
 def _text(value: str | None) -> str | None:
@@ -109,8 +109,6 @@ def list_(
 
 
 def _add_command(word: str, verb: Verb, help_: str, *examples: str) -> None:
-    """A command that changes dead letters."""
-
     @app.command(
         word, help=help_, epilog="\n\n  ".join(["Examples:", *(f"{PROGRAM} {_COMMAND} {word} {e}" for e in examples)])
     )
@@ -141,17 +139,29 @@ def _add_command(word: str, verb: Verb, help_: str, *examples: str) -> None:
             fail(PROGRAM, "say which: by their ids, by a filter, or --all.", USAGE)
         settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
         with servers_or_exit(settings) as (engine, publisher):
-            act = partial(verb, settings)
-            _handle(engine, Immediate(engine, publisher), word, act, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+            matched, rows = _look(engine, wanted, _SAMPLE, oldest_first=True)
+            if not dry_run:
+                _confirm(word, matched, yes)
+                act = partial(verb, settings, wanted, actor_here())
+                changed = _change(engine, Immediate(engine, publisher), act, matched)
+        if dry_run and as_json:
+            print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
+        elif dry_run:
+            _print_rows(rows)
+            typer.echo(f"Would {word} {_tasks(matched)}.")
+        elif as_json:
+            print_json({"matched": matched, "changed": changed})
+        else:
+            typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
 
 
-def _retry(settings: Settings, conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Committed[Handled]:
+def _retry(settings: Settings, wanted: Wanted, by: Actor, conn: Connection, limit: int) -> Committed[Handled]:
     return replay_dead_letters(
         conn, wanted, by=by, life=settings.task_life, per_second=settings.replay_per_second, limit=limit
     )
 
 
-def _discard(_: Settings, conn: Connection, wanted: Wanted, by: Actor, limit: int) -> Committed[Handled]:
+def _discard(_: Settings, wanted: Wanted, by: Actor, conn: Connection, limit: int) -> Committed[Handled]:
     return discard_dead_letters(conn, wanted, by=by, limit=limit)
 
 
@@ -172,45 +182,23 @@ _add_command(
 )
 
 
-def _handle(
-    engine: Engine,
-    announcer: Announcer,
-    word: str,
-    act: Act,
-    wanted: Wanted,
-    *,
-    dry_run: bool,
-    yes: int | None,
-    as_json: bool,
-) -> None:
-    """Ends the program with 1 where the count was not confirmed."""
-    matched, rows = _look(engine, wanted, _SAMPLE, oldest_first=True)
-    if dry_run:
-        if as_json:
-            print_json({"matched": matched, "changed": 0, "sample": [_shown(row) for row in rows]})
-        else:
-            _print_rows(rows)
-            typer.echo(f"Would {word} {_tasks(matched)}.")
-        return
-    _confirm(word, matched, yes)
-    changed, by = 0, actor_here()
+def _change(engine: Engine, announcer: Announcer, act: Act, confirmed: int) -> int:
+    """Returns how many were changed: at most what was confirmed, however many have failed since."""
+    changed = 0
 
     def step(conn: Connection) -> Committed[Handled]:
-        # At most what was confirmed, however many have failed since.
-        return act(conn, wanted, by, min(MOST_AT_ONCE, matched - changed))
+        return act(conn, min(MOST_AT_ONCE, confirmed - changed))
 
-    while changed < matched:
+    while changed < confirmed:
         done = commit(partial(ledger.run_transaction, engine), step, announcer).changed
         if not done:
             break
         changed += len(done)
-    if as_json:
-        print_json({"matched": matched, "changed": changed})
-    else:
-        typer.echo(f"{_tasks(changed)} {_DONE[word]}.")
+    return changed
 
 
 def _confirm(word: str, matched: int, yes: int | None) -> None:
+    """Ends the program with 1 where the count was not confirmed."""
     if yes is not None:
         if yes != matched:
             fail(PROGRAM, f"--yes {yes}: there are {matched}; nothing was done.", FAILED)

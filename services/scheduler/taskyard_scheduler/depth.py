@@ -79,7 +79,6 @@ class Depth:
         self._count_dead_letters_at = 0.0
 
     def turn(self) -> None:
-        """Takes a snapshot and exports it."""
         term = self._leadership.require_term()
         rows, workers = self._leadership.write(
             lambda conn: (self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all())

@@ -1,26 +1,98 @@
-"""Interval jobs, run by APScheduler with its memory job store."""
+"""The leader's jobs, and how they run: at intervals, by APScheduler with its memory job store.
+
+All loops of the leader survive every failure, back off, and log a failure once (`LeaderJob`).
+"""
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import redis
+import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from .leader import Leadership
-from .leader_job import Dependencies, LeaderJob
+from taskyard.backoff import Backoff
+from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
+from taskyard.telemetry.metrics import Dependency
+
+from .leader import Leadership, LeadershipLost
+
+log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
 
 # The share of an interval by which a job may come late, so that they do not all come at once.
 _JITTER = 0.1
-
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
 LEDGER, REDIS = "ledger", "redis"
+
+
+class Dependencies(NamedTuple):
+    """The servers that the scheduler needs: a gauge and a log line for each change."""
+
+    database: Dependency
+    broker: Dependency
+
+
+class LeaderJob:
+    """Runs one piece of work again and again while this process leads, with a pause after each failure.
+
+    An unreachable server is logged by its `Dependency`, once per change. Any other failure is logged with its
+    traceback, once until the work succeeds again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        leadership: Leadership,
+        dependencies: Dependencies,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._leadership = leadership
+        self._dependencies = dependencies
+        self._clock = clock
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        self._paused_until = 0.0
+        self._logged: str | None = None
+
+    def run(self, work: Callable[[], T]) -> T | None:
+        """What `work` returned; None where this process does not lead, the job pauses, or `work` failed."""
+        if not self._leadership.leading or self._clock() < self._paused_until:
+            return None
+        try:
+            result = work()
+        except LeadershipLost:
+            return None  # logged by `Leadership`; nothing was written
+        except LedgerUnavailable as e:
+            self._dependencies.database.failed(e)
+        except (BrokerUnavailable, redis.RedisError) as e:
+            self._dependencies.broker.failed(e)
+        except Exception as e:
+            if self._logged != repr(e):
+                self._logged = repr(e)
+                log.exception("job_failed", job=self._name)
+        else:
+            if self._logged is not None:
+                log.info("job_recovered", job=self._name)
+            self._backoff.reset()
+            self._logged = None
+            return result
+        self._paused_until = self._clock() + self._backoff.next()
+        return None
+
+    @property
+    def pause_seconds(self) -> float:
+        return max(0.0, self._paused_until - self._clock())
 
 
 class Job(NamedTuple):
@@ -34,7 +106,6 @@ class Job(NamedTuple):
 
 
 def names_of(jobs: Sequence[Job], server: str) -> list[str]:
-    """The jobs that use `server`."""
     return [job.name for job in jobs if server in job.uses]
 
 
@@ -42,8 +113,6 @@ class IntervalJobs:
     """Each job has a thread of its own, so that a slow one delays no other."""
 
     def __init__(self, jobs: Sequence[Job], leadership: Leadership, dependencies: Dependencies) -> None:
-        # A job that is still busy when it is due again is skipped; APScheduler would log that as a warning.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},

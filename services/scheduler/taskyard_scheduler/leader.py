@@ -82,12 +82,10 @@ class LeadershipLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One period of leading. `until` is on this process's clock; `gap_seconds` is how long there had been no leader
-    before (None: there had never been one)."""
+    """One period of leading. `until` is on this process's clock."""
 
     epoch: int
     until: float
-    gap_seconds: float | None = None
 
 
 def clock() -> float:
@@ -122,7 +120,6 @@ class Leadership:
 
     @property
     def term(self) -> Term | None:
-        """The current term, or None."""
         term = self._term
         return term if term is not None and self._clock() < term.until else None
 
@@ -160,11 +157,12 @@ class Leadership:
             if row.epoch is None:
                 self._lose("another process leads")
                 return 0.0
-            self._term = Term(row.epoch, until, self._term.gap_seconds)
+            self._term = Term(row.epoch, until)
         elif row.epoch is not None:
+            # How long there had been no leader; None: there had never been one.
             gap = None if row.left_seconds is None else -row.left_seconds
             self._database.term_began(gap)
-            self._term = Term(row.epoch, until, gap)
+            self._term = Term(row.epoch, until)
             log.info("leading", epoch=row.epoch, gap_seconds=gap)
         else:
             # As soon as the lease ends, with jitter for several standbys; at the latest after the usual interval,

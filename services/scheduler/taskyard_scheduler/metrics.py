@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import LIVE
 from taskyard.telemetry.metrics import Metrics
 
-from .leader import Term
+from .leader import Leadership, Term
 
 STATES = tuple(sorted(LIVE))
 
 
-class HasTerm(Protocol):
-    """What metrics need of `Leadership`."""
-
-    @property
-    def term(self) -> Term | None: ...
-
-
-def _shown_by_leader(metrics: Metrics, leadership: HasTerm) -> Metrics:
+def _shown_by_leader(metrics: Metrics, leadership: Leadership) -> Metrics:
     return metrics.shown_while(lambda: leadership.term is not None)
 
 
 class SchedulerMetrics:
     """Leadership, and what the leader's jobs did."""
 
-    def __init__(self, metrics: Metrics, leadership: HasTerm) -> None:
+    def __init__(self, metrics: Metrics, leadership: Leadership) -> None:
         self.is_leader = metrics.gauge("scheduler_is_leader", "1 while this process leads.", mode="livesum")
         metrics.on_refresh(lambda: self.is_leader.set(leadership.term is not None))
         self.last_tick = metrics.gauge(
@@ -57,9 +49,7 @@ class SchedulerMetrics:
 
 
 class BrokerMetrics:
-    """What Redis reports of itself."""
-
-    def __init__(self, metrics: Metrics, leadership: HasTerm) -> None:
+    def __init__(self, metrics: Metrics, leadership: Leadership) -> None:
         leader = _shown_by_leader(metrics, leadership)
         self.up = leader.gauge("broker_up", "1 while Redis answers.", mode="livemin")
         self.memory = leader.gauge("broker_memory_bytes", "Memory that Redis uses.", mode="livemax")
@@ -75,10 +65,9 @@ class DepthMetrics:
     """How many tasks wait; exported after the first snapshot of a term, because 0 would tell an autoscaler that no task
     waits."""
 
-    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str], leadership: HasTerm) -> None:
+    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str], leadership: Leadership) -> None:
         self._leadership = leadership
         self._epoch: int | None = None
-        types: Any = catalogue.__iter__()
         depth = metrics.shown_while(self.is_known)
         self.tasks = depth.gauges(
             "queue_tasks", "Tasks in the ledger that are not final.", {"queue": queues, "state": STATES}, mode="livesum"
@@ -97,7 +86,7 @@ class DepthMetrics:
             "Failed tasks that were neither retried nor discarded.",
             {"queue": queues, "task": catalogue.names},
             mode="livesum",
-            known=[(t.queue, t.name) for t in types if t.queue in queues],
+            known=[(t.queue, t.name) for t in catalogue if t.queue in queues],
         )
 
     def is_known(self) -> bool:

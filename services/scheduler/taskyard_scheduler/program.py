@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -17,13 +16,8 @@ from taskyard.settings import Settings
 PROGRAM = "taskyard-scheduler"
 
 
-class Servers(NamedTuple):
-    engine: Engine
-    publisher: Publisher
-
-
 @contextmanager
-def servers_or_exit(settings: Settings) -> Iterator[Servers]:
+def servers_or_exit(settings: Settings) -> Iterator[tuple[Engine, Publisher]]:
     """Both servers for one command; no connection is made before it is used.
 
     Ends the program with 3 where a server does not answer, and as `command_engine` does for what PostgreSQL refuses.
@@ -31,7 +25,7 @@ def servers_or_exit(settings: Settings) -> Iterator[Servers]:
     publisher = make_publisher(settings.redis_url.get_secret_value(), Names(settings.namespace))
     try:
         with command_engine(PROGRAM, settings) as engine:
-            yield Servers(engine, publisher)
+            yield engine, publisher
     except BrokerUnavailable as e:
         fail(PROGRAM, f"Redis does not answer: {str(e).splitlines()[0]}", AWAY)
     finally:

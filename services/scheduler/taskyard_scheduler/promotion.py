@@ -19,8 +19,8 @@ from taskyard.lifecycle import promote
 from taskyard.lifecycle.committed import Committed, commit, together
 from taskyard.lifecycle.dispatch import Dispatcher
 
+from .jobs import Dependencies, LeaderJob
 from .leader import Leadership
-from .leader_job import Dependencies, LeaderJob
 from .loop_watch import LoopWatch
 from .metrics import SchedulerMetrics
 

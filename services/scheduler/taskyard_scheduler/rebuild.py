@@ -24,8 +24,7 @@ from taskyard.telemetry.metrics import Dependency
 from .database_watch import DatabaseWatch
 from .leader import Leadership
 from .metrics import SchedulerMetrics
-from .queued_tasks import Page, QueuedTasks
-from .walk import Walk
+from .queued_tasks import Page, QueuedTasks, Walk
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -91,7 +90,6 @@ class Rebuild:
             log.log(WARNING if published else INFO, event, tasks=published)
 
     def _publish_all(self) -> int:
-        """Returns how many tasks were published."""
         published = 0
         left: int = self._leadership.read(lambda conn: conn.execute(_QUEUED).scalar_one())
         for page, unknown in self._steps():

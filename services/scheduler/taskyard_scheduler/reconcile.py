@@ -14,8 +14,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from .database_watch import DatabaseWatch
 from .leader import Leadership
 from .metrics import SchedulerMetrics
-from .queued_tasks import PAGE, QueuedTasks
-from .walk import Walk
+from .queued_tasks import PAGE, QueuedTasks, Walk
 
 log = structlog.stdlib.get_logger(__name__)
 

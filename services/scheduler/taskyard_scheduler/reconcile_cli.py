@@ -22,8 +22,7 @@ from taskyard.lifecycle.dispatch import Immediate
 from taskyard.telemetry.logging import set_up_logging
 
 from .program import PROGRAM, servers_or_exit
-from .queued_tasks import PAGE, QueuedTasks
-from .walk import DirectAccess, Walk
+from .queued_tasks import PAGE, DirectAccess, QueuedTasks, Walk
 
 # The second look begins at so many suspects: a million of them must not fill the memory.
 _SUSPECTS = 10_000
@@ -44,10 +43,6 @@ class Report:
     task_ids: list[UUID] = field(default_factory=list)
     published: int = 0
 
-    def add_missing(self, found: Sequence[Publication]) -> None:
-        self.missing.update(publication.queue for publication in found)
-        self.task_ids += [publication.task_id for publication in found[: _NAMED - len(self.task_ids)]]
-
 
 def reconcile_once(
     engine: Engine, publisher: Publisher, tasks: QueuedTasks, *, dry_run: bool, second_look_seconds: float = 2.0
@@ -63,7 +58,8 @@ def reconcile_once(
         time.sleep(second_look_seconds)
         for start in range(0, len(suspects), PAGE):
             found = walk.lost(suspects[start : start + PAGE], announcer)
-            report.add_missing(found)
+            report.missing.update(publication.queue for publication in found)
+            report.task_ids += [publication.task_id for publication in found[: _NAMED - len(report.task_ids)]]
             report.published += 0 if dry_run else len(found)
 
     try:

@@ -52,7 +52,6 @@ class Relay:
         """Whether the last turn left overdue rows; reconcile waits for them."""
 
     def turn(self) -> None:
-        """Relays all overdue rows."""
         term = self._leadership.require_term()
         if self._seen != (term.epoch, self._database.changes):
             # After a failover PostgreSQL may assign ids again that lie below the mark.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 
@@ -49,25 +50,23 @@ class Rescue:
         if not self._leadership.read(self._database.is_settled):
             return
         workers = self._leadership.write(lambda conn: rescue.lost_workers(conn, lease=self._lease))
-        queued = failed = cancelled = 0
+        moved: Counter[State] = Counter()
         while self._leadership.leading:
             orphans = self._leadership.read(lambda conn: rescue.orphans(conn, limit=_BATCH))
             if not orphans:
                 break
             lose = partial(rescue.lose, lost=orphans, crash_limit=self._crash_limit)
-            states = [change.state for change in commit(self._leadership.write, lose, self._dispatcher, name="rescue")]
-            queued += states.count(State.QUEUED)
-            failed += states.count(State.FAILED)
-            cancelled += states.count(State.CANCELLED)
-            if len(orphans) < _BATCH or not states:
+            changes = commit(self._leadership.write, lose, self._dispatcher, name="rescue")
+            moved.update(change.state for change in changes)
+            if len(orphans) < _BATCH or not changes:
                 break
-        self._metrics.recovered["worker_lost"].inc(queued + failed + cancelled)
-        self._metrics.dead_lettered["crash_limit"].inc(failed)
-        if workers or queued or failed or cancelled:
+        self._metrics.recovered["worker_lost"].inc(moved.total())
+        self._metrics.dead_lettered["crash_limit"].inc(moved[State.FAILED])
+        if workers or moved:
             log.warning(
                 "rescue_pass",
                 workers_lost=[name for _, name in workers],
-                tasks_queued=queued,
-                tasks_failed=failed,
-                tasks_cancelled=cancelled,
+                tasks_queued=moved[State.QUEUED],
+                tasks_failed=moved[State.FAILED],
+                tasks_cancelled=moved[State.CANCELLED],
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -53,7 +52,7 @@ class Throughput:
         self._seen: tuple[int, int] | None = None
         self._after = 0
         self._since = datetime.max.replace(tzinfo=UTC)
-        self._totals: dict[tuple[str, datetime], list[int]] = {}
+        self._totals: dict[tuple[str, datetime], tuple[int, int]] = {}
 
     def turn(self) -> None:
         term = self._leadership.require_term()
@@ -79,17 +78,16 @@ class Throughput:
         rows = self._leadership.read(lambda conn: conn.execute(_COUNT, values).all())
         if not rows:
             return
-        totals = defaultdict(lambda: [0, 0], {key: list(value) for key, value in self._totals.items()})
+        touched = {}
         for row in rows:
-            total = totals[row.queue, row.minute]
-            total[0] += row.finished
-            total[1] += row.failed
-        touched = [
-            {"queue": row.queue, "minute": row.minute, "finished": total[0], "failed": total[1]}
-            for row in rows
-            for total in [totals[row.queue, row.minute]]
+            finished, failed = self._totals.get((row.queue, row.minute), (0, 0))
+            touched[row.queue, row.minute] = finished + row.finished, failed + row.failed
+        batch = [
+            {"queue": queue, "minute": minute, "finished": finished, "failed": failed}
+            for (queue, minute), (finished, failed) in touched.items()
         ]
-        self._leadership.write(lambda conn: conn.execute(_WRITE, {"batch": orjson.dumps(touched).decode()}))
+        self._leadership.write(lambda conn: conn.execute(_WRITE, {"batch": orjson.dumps(batch).decode()}))
+        totals = self._totals | touched
         newest = max(minute for _, minute in totals)
         self._totals = {key: total for key, total in totals.items() if key[1] > newest - KEPT}
 

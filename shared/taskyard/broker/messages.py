@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 import orjson
-from dramatiq import Message
 
 from ..domain.tasks import Publication
 from .names import ACTOR
 
 
-def message_for(publication: Publication) -> Message[None]:
-    """The message that announces a queued task. Its Redis id carries the publication number, so that
-    acknowledging one publication never deletes the payload of the next.
-    """
-    return Message(
-        queue_name=publication.queue,
-        actor_name=ACTOR,
-        args=(str(publication.task_id),),
-        kwargs={},
-        options={"redis_message_id": publication.message_id},
-        message_id=publication.message_id,
-        message_timestamp=int(time.time() * 1000),
-    )
-
-
 def encoded(publication: Publication, message_id: str, timestamp_ms: int) -> bytes:
-    """The bytes of `message_for`, ten times faster, because submits wait for it. `message_id` is the publication's."""
+    """What Dramatiq's own encoder makes of the message that announces a queued task, ten times faster, because submits
+    wait for it. `message_id` is the publication's: it is the Redis id, too, so that acknowledging one publication never
+    deletes the payload of the next.
+    """
     return orjson.dumps(
         {
             "queue_name": publication.queue,

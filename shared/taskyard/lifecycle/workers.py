@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from ..store.tables import queue, worker
+from ..store.tables.fleet import queue, worker
 from .batch import encode
 
 

@@ -27,30 +27,25 @@ class Stored:
 class Writer(Protocol):
     """Takes an object in pieces; it cannot be read before `commit`."""
 
-    def write(self, data: bytes) -> int: ...
+    def write(self, data: bytes) -> int:
+        """Takes all of `data`. Raises StorageUnavailable."""
 
     def commit(self) -> Stored:
         """Makes the object durable (flushed to disk) and readable. Raises StorageUnavailable."""
-        ...
 
 
 class Storage(Protocol):
     def writer(self) -> AbstractContextManager[Writer]:
-        """A writer; at the end of the block, an object that was not committed is discarded."""
-        ...
+        """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
 
     def open(self, key: str, *, offset: int = 0) -> BinaryIO:
         """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
-        ...
 
     def size(self, key: str) -> int:
-        """Raises ObjectMissing, StorageUnavailable."""
-        ...
+        """In bytes. Raises ObjectMissing, StorageUnavailable."""
 
     def delete(self, key: str) -> None:
-        """Does nothing where the object does not exist."""
-        ...
+        """Does nothing where the object does not exist. Raises StorageUnavailable."""
 
     def check(self) -> None:
         """Writes, reads and removes a small object. Raises StorageUnavailable."""
-        ...

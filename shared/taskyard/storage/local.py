@@ -61,18 +61,14 @@ class LocalStorage:
     `now` is the clock (seconds since the epoch) that decides when the files of interrupted writers are old.
     """
 
-    def __init__(
-        self, root: Path, *, leftover_age: timedelta = LEFTOVER_AGE, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, root: Path, *, now: Callable[[], float] = time.time) -> None:
         self._root = root
-        self._leftover_age = leftover_age.total_seconds()
         self._now = now
         self._swept_at = float("-inf")
         self._sweeping = threading.Lock()
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:
-        """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
         self._sweep_now_and_then()
         with self._directory(_PARTIAL, make=True) as partial:
             writer = LocalWriter(self, partial, secrets.token_hex(16))
@@ -82,7 +78,6 @@ class LocalStorage:
                 writer.discard()
 
     def open(self, key: str, *, offset: int = 0) -> BinaryIO:
-        """The object's bytes from `offset` on. Raises ObjectMissing, StorageUnavailable."""
         fd = self._open_object(key)
         try:
             if offset:
@@ -93,7 +88,6 @@ class LocalStorage:
             raise
 
     def size(self, key: str) -> int:
-        """In bytes. Raises ObjectMissing, StorageUnavailable."""
         fd = self._open_object(key)
         try:
             return os.fstat(fd).st_size
@@ -101,12 +95,10 @@ class LocalStorage:
             os.close(fd)
 
     def delete(self, key: str) -> None:
-        """Does nothing where the object does not exist. Raises StorageUnavailable."""
         with suppress(ObjectMissing), self._shard(key) as shard, _translated(missing=key):
             os.unlink(key, dir_fd=shard)
 
     def check(self) -> None:
-        """Writes, reads and removes a small object. Raises StorageUnavailable."""
         sample = secrets.token_bytes(32)
         with self.writer() as writer:
             writer.write(sample)
@@ -122,12 +114,9 @@ class LocalStorage:
             raise StorageUnavailable("the storage does not give back what was written to it")
 
     def sweep(self) -> int:
-        """Removes the files of interrupted writers; returns how many.
-
-        Raises StorageUnavailable.
-        """
+        """Removes the files of interrupted writers; returns how many. Raises StorageUnavailable."""
         removed = 0
-        oldest = self._now() - self._leftover_age
+        oldest = self._now() - LEFTOVER_AGE.total_seconds()
         with self._directory(_PARTIAL, make=True) as partial, _translated():
             for name in os.listdir(partial):  # noqa: PTH208 - a descriptor, not a path
                 # Removed meanwhile: by a sweep of another process, or because the writer has finished.
@@ -193,8 +182,6 @@ class LocalStorage:
 
 
 class LocalWriter:
-    """Takes one object in pieces."""
-
     def __init__(self, storage: LocalStorage, partial: int, key: str) -> None:
         self._storage = storage
         self._partial = partial
@@ -207,7 +194,6 @@ class LocalWriter:
         self._committed = False
 
     def write(self, data: bytes) -> int:
-        """Takes all of `data`. Raises StorageUnavailable."""
         with _translated():
             self._file.write(data)
         self._digest.update(data)
@@ -215,7 +201,6 @@ class LocalWriter:
         return len(data)
 
     def commit(self) -> Stored:
-        """Makes the object durable and readable. Raises StorageUnavailable."""
         with _translated():
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from ..domain.ids import new_id
-from .tables import api_key
+from .tables.access import api_key
 
 # An arbitrary constant: of two bootstraps at the same time, only one may find no key.
 _BOOTSTRAP_LOCK = 0x7A5C_0001

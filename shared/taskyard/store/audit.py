@@ -21,7 +21,7 @@ from sqlalchemy import Connection, RowMapping
 
 from ..domain.ids import earliest_id_at, new_id
 from .reads import CLOCK_SKEW
-from .tables import audit
+from .tables.access import audit
 
 
 class Action(StrEnum):
@@ -91,12 +91,8 @@ class AuditFilter:
 def page(conn: Connection, wanted: AuditFilter, *, before_id: UUID | None = None, limit: int = 50) -> list[RowMapping]:
     """Up to `limit` rows, newest first, with ids below `before_id`. Each filter has an index that ends with the id."""
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if wanted.action is not None:
-        found = found.where(audit.c.action == wanted.action)
-    if wanted.actor is not None:
-        found = found.where(audit.c.actor == wanted.actor)
-    if wanted.target is not None:
-        found = found.where(audit.c.target_id == wanted.target)
+    given = {audit.c.action: wanted.action, audit.c.actor: wanted.actor, audit.c.target_id: wanted.target}
+    found = found.where(*(column == value for column, value in given.items() if value is not None))
     if wanted.after is not None:
         found = found.where(audit.c.at >= wanted.after, audit.c.id >= earliest_id_at(wanted.after - CLOCK_SKEW))
     if wanted.before is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -17,51 +16,28 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from ..domain.ids import earliest_id_at
-from .reads import AND_PROGRESS, CLOCK_SKEW, COLUMNS, PROGRESS
+from .reads import AND_PROGRESS, COLUMNS, PROGRESS, Selection
 
 # The predicate of the indexes; a query has to repeat it.
 IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """All conditions have to hold. `code` is the code of the error; `queues` are those that the caller may see (None:
-    all).
-    """
+class Wanted(Selection):
+    """`code` is the code of the error."""
 
     ids: Sequence[UUID] | None = None
-    name: str | None = None
-    queue: str | None = None
     code: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    queues: frozenset[str] | None = None
 
     def conditions(self, values: dict[str, Any]) -> tuple[str, ...]:
         """The conditions in SQL, for a task `t` in the queue `q`; their parameters are added to `values`."""
-        found: list[str] = []
-
-        def add(condition: str, **bound: Any) -> None:
-            found.append(condition)
-            values.update(bound)
-
+        found = self.common_conditions(values, queue="q.name")
         if self.ids is not None:
-            add("t.id = ANY(:ids)", ids=list(self.ids))
-        if self.queue is not None:
-            add("q.name = :queue", queue=self.queue)
-        if self.queues is not None:
-            add("q.name = ANY(:queues)", queues=sorted(self.queues))
-        if self.name is not None:
-            add("t.name = :name", name=self.name)
+            found.append("t.id = ANY(:ids)")
+            values["ids"] = list(self.ids)
         if self.code is not None:
-            add("t.error ->> 'code' = :code", code=self.code)
-        if self.created_after is not None:
-            add("t.id >= :first_id AND t.created_at >= :after", after=self.created_after)
-            values["first_id"] = earliest_id_at(self.created_after - CLOCK_SKEW)
-        if self.created_before is not None:
-            add("t.id < :last_id AND t.created_at < :until", until=self.created_before)
-            values["last_id"] = earliest_id_at(self.created_before + CLOCK_SKEW)
+            found.append("t.error ->> 'code' = :code")
+            values["code"] = self.code
         return tuple(found)
 
 

@@ -97,7 +97,6 @@ WHERE name = 'health.check' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
 
 
 def last_check(conn: Connection) -> RowMapping | None:
-    """The newest `health.check` that succeeded."""
     return conn.execute(_LAST_CHECK).mappings().first()
 
 
@@ -114,5 +113,4 @@ SELECT holder_name, epoch, expires_at, ticked_at, expires_at > now() AS holds FR
 
 
 def leader(conn: Connection) -> RowMapping | None:
-    """The leader of the schedulers, and whether its lease still holds."""
     return conn.execute(_LEADER).mappings().first()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import orjson
 import psycopg
@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..backoff import Backoff
 from ..domain.errors import LedgerUnavailable
+from ..settings import Settings
 from .sqlstates import CONNECTION_ENDED, READ_ONLY, Meaning, meaning, sqlstate
 
 log = structlog.stdlib.get_logger(__name__)
@@ -85,6 +86,34 @@ def make_engine(
 
     sa.event.listen(engine, "handle_error", _leave_standby)
     return engine
+
+
+class Options(TypedDict, total=False):
+    # As `make_engine` takes them.
+    connect_timeout: timedelta
+    pool_timeout: timedelta
+    plan_anew: bool
+
+
+def engine_of(
+    settings: Settings,
+    name: str,
+    *,
+    serves: Sequence[str],
+    statement_timeout: timedelta | None = None,
+    **options: Unpack[Options],
+) -> Engine:
+    """An engine with one connection for each entry of `serves`: a thread, or a place in a pool of threads.
+
+    `name` is what PostgreSQL shows in pg_stat_activity. `statement_timeout`: the one of the settings by default.
+    """
+    return make_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=len(serves),
+        statement_timeout=statement_timeout or settings.db_statement_timeout,
+        application_name=name,
+        **options,
+    )
 
 
 class BoundedConnection(psycopg.Connection[Any]):

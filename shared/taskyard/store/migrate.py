@@ -61,5 +61,5 @@ def current(conn: sa.Connection) -> str | None:
     """The revision of the database; None for an empty one."""
     if conn.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return None
-    found = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    return str(found) if found is not None else None
+    found: str | None = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found

@@ -42,16 +42,42 @@ def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFilter:
+class Selection:
     """All conditions have to hold; `queues` are those that the caller may see (None: all)."""
 
-    states: Collection[State] = ()
     name: str | None = None
     queue: str | None = None
-    tag: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     queues: Collection[str] | None = None
+
+    def common_conditions(self, values: dict[str, Any], *, queue: str) -> list[str]:
+        """The conditions in SQL for a task `t`, whose queue is `queue`; their parameters are added to `values`."""
+        found: list[str] = []
+
+        def add(condition: str, **bound: Any) -> None:
+            found.append(condition)
+            values.update(bound)
+
+        if self.name is not None:
+            add("t.name = :name", name=self.name)
+        if self.queue is not None:
+            add(f"{queue} = :queue", queue=self.queue)
+        if self.queues is not None:
+            add(f"{queue} = ANY(:queues)", queues=sorted(self.queues))
+        if (after := self.created_after) is not None:
+            first = earliest_id_at(after - CLOCK_SKEW)
+            add("t.id >= :first_id AND t.created_at >= :after", after=after, first_id=first)
+        if (until := self.created_before) is not None:
+            last = earliest_id_at(until + CLOCK_SKEW)
+            add("t.id < :last_id AND t.created_at < :until", until=until, last_id=last)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter(Selection):
+    states: Collection[State] = ()
+    tag: str | None = None
 
 
 def tasks_page(
@@ -59,7 +85,14 @@ def tasks_page(
 ) -> list[RowMapping]:
     """Up to `limit` tasks, newest first, with ids below `before`."""
     values: dict[str, Any] = {"limit": limit}
-    conditions = list(_conditions(wanted, before, values))
+    conditions = wanted.common_conditions(values, queue="t.queue")
+    if before is not None:
+        conditions.append("t.id < :before")
+        values["before"] = before
+    if wanted.tag is not None:
+        # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
+        conditions.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
+        values["tag"] = wanted.tag
     way = _way(wanted)
     if way == "newest" and wanted.states:
         conditions.append("t.state = ANY(:states)")
@@ -84,33 +117,6 @@ def _way(wanted: TaskFilter) -> str:
     return "newest"
 
 
-def _conditions(wanted: TaskFilter, before: UUID | None, values: dict[str, Any]) -> Sequence[str]:
-    found: list[str] = []
-
-    def add(condition: str, **bound: Any) -> None:
-        found.append(condition)
-        values.update(bound)
-
-    if before is not None:
-        add("t.id < :before", before=before)
-    if wanted.name is not None:
-        add("t.name = :name", name=wanted.name)
-    if wanted.queue is not None:
-        add("t.queue = :queue", queue=wanted.queue)
-    if wanted.queues is not None:
-        add("t.queue = ANY(:queues)", queues=sorted(wanted.queues))
-    if wanted.tag is not None:
-        # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
-        add("t.tags @> ARRAY[:tag] AND t.tags <> '{}'", tag=wanted.tag)
-    if wanted.created_after is not None:
-        add("t.id >= :first_id AND t.created_at >= :after", after=wanted.created_after)
-        values["first_id"] = earliest_id_at(wanted.created_after - CLOCK_SKEW)
-    if wanted.created_before is not None:
-        add("t.id < :last_id AND t.created_at < :until", until=wanted.created_before)
-        values["last_id"] = earliest_id_at(wanted.created_before + CLOCK_SKEW)
-    return found
-
-
 @lru_cache(maxsize=256)
 def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
     both = " AND ".join(conditions)
@@ -123,10 +129,7 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
                 f"SELECT t.* FROM queue q CROSS JOIN unnest(CAST(:{states} AS text[])) s(state) CROSS JOIN LATERAL ("
                 f"SELECT t.* FROM task t WHERE t.queue = q.name AND t.state = s.state AND {predicate}"
                 f"{' AND ' + both if both else ''} {tail}) t"
-                for states, predicate in (
-                    ("live", "t.finished_at IS NULL"),
-                    ("ended", "t.finished_at IS NOT NULL"),
-                )
+                for states, predicate in (("live", "t.finished_at IS NULL"), ("ended", "t.finished_at IS NOT NULL"))
             ]
             inner, where = f"({' UNION ALL '.join(walks)}) t", ""
         case "name":

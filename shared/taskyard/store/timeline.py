@@ -48,6 +48,8 @@ _SUBMITTED, _STARTED, _NOTED, _ENDED, _AFTERWARDS = range(5)
 # Notes that are written while the task does not run; they carry the number of the last attempt.
 _BETWEEN_ATTEMPTS = frozenset({"cancelled", "retried", "put_off", "expired", "discarded"})
 _FINAL_KINDS = frozenset({*map(str, FINAL), "expired"})
+# What the end of an attempt shows of its row.
+_SHOWN = ("worker", "error", "cause", "retry_at", "peak_memory_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,7 @@ def _started(attempt: int, at: datetime, worker: str | None) -> TimelineEvent:
 
 
 def _of_attempt(row: Row[Any]) -> list[TimelineEvent]:
-    data = {
-        "worker": row.worker,
-        "error": row.error,
-        "cause": row.cause,
-        "retry_at": row.retry_at,
-        "peak_memory_bytes": row.peak_memory_bytes,
-    }
-    shown = {key: value for key, value in data.items() if value is not None}
+    shown = {name: value for name in _SHOWN if (value := row._mapping[name]) is not None}
     ended = EventId(row.attempt, _ENDED, row.id)
     events = [TimelineEvent(ended, row.outcome, row.finished_at, row.attempt, shown, row.traceback)]
     if row.started_at is not None:

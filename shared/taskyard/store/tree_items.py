@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
-from .tables import tree_item
+from .tables.tree_items import tree_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,13 +50,13 @@ class Heartbeat:
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
-    def problem(self, *, stale_after: timedelta = STALE_AFTER) -> str | None:
+    def problem(self) -> str | None:
         """Why the service counts as dead, or None."""
         try:
             age = time.time() - self.path.stat().st_mtime
         except OSError:
             return f"{self.path} is not there: it is not running, or only starting"
-        if age > stale_after.total_seconds():
+        if age > STALE_AFTER.total_seconds():
             return f"it has not got on for {age:.0f} s"
         return None
 

@@ -52,7 +52,7 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # A job that is still running when it is due again is skipped by design (one instance, coalesced).
+    # A job that is still busy when it is due again is skipped by design; APScheduler would log that as a warning.
     logging.getLogger("apscheduler").setLevel(max(root.level, logging.ERROR))
     for noisy in ("dramatiq", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))

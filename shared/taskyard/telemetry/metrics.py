@@ -259,9 +259,6 @@ class _Conditional(prometheus_client.registry.Collector):
         self._registry = registry
         self._condition = condition
 
-    def describe(self) -> Iterable[Metric]:
-        return []
-
     def collect(self) -> Iterable[Metric]:
         return self._registry.collect() if self._condition() else []
 

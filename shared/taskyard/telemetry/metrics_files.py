@@ -68,9 +68,6 @@ class SharedCollector(Collector):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def describe(self) -> Iterable[Metric]:
-        return []
-
     def collect(self) -> Iterable[Metric]:
         merge: Any = multiprocess.MultiProcessCollector.merge
         metrics: list[Metric] = list(merge([str(path) for path in self._files()]))

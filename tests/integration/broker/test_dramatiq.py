@@ -15,11 +15,12 @@ import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from taskyard.broker.messages import decode, message_for
+from taskyard.broker.messages import decode, encoded
 from taskyard.broker.names import ACTOR, Names
 from taskyard.broker.publisher import Publisher
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
+from tests.support.messages import message_for
 
 QUEUE = "default"
 
@@ -72,7 +73,8 @@ def test_publishing_writes_what_enqueue_writes(
 
 
 def test_a_message_carries_a_task_id_and_nothing_else() -> None:
-    message = json.loads(message_for(publication()).encode())
+    announced = publication()
+    message = json.loads(encoded(announced, announced.message_id, 0))
     assert set(message) == {
         "queue_name",
         "actor_name",

@@ -14,11 +14,11 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 from dramatiq.worker import ConsumerThread
 
-from taskyard.broker.messages import message_for
 from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard_worker.child.broker import ChildBroker
+from tests.support.messages import message_for
 
 QUEUE = "default"
 

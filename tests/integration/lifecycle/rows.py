@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import FINAL, Fault, State
 from taskyard.lifecycle import claim, submit, workers
-from taskyard.store.tables import task, unique_key
+from taskyard.store.tables.tasks import task, unique_key
 
 NAME = "email.send"
 QUEUE = "default"

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from taskyard.environment import read_settings
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 
 
 def test_a_pool_has_one_connection_for_each_entry_that_it_serves(database_url: str) -> None:

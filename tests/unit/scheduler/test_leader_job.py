@@ -7,8 +7,8 @@ import redis
 
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Metrics
+from taskyard_scheduler.jobs import Dependencies, LeaderJob
 from taskyard_scheduler.leader import LeadershipLost
-from taskyard_scheduler.leader_job import Dependencies, LeaderJob
 from tests.support.scheduling import Clock
 
 

@@ -21,7 +21,7 @@ def make(leads: bool) -> tuple[Metrics, DepthMetrics]:
         for n in range(35)
     ]
     metrics, term = Metrics("scheduler"), Term(1, until=0.0)
-    candidate = Candidate(term if leads else None)
+    candidate: Any = Candidate(term if leads else None)
     SchedulerMetrics(metrics, candidate)
     BrokerMetrics(metrics, candidate)
     depth = DepthMetrics(metrics, Catalogue(types), DEFAULT_QUEUES, candidate)

@@ -15,7 +15,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 
 from ..control import Plan
 from ..metrics import WorkerMetrics

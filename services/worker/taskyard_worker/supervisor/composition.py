@@ -21,7 +21,7 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
-from taskyard.store.engines import engine_of
+from taskyard.store.ledger import engine_of
 from taskyard.store.sqlstates import Meaning, meaning
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging

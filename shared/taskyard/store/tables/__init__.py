@@ -6,32 +6,8 @@ the key and on (name, state, id), the others partial, so that each row is in few
 
 from __future__ import annotations
 
-from .access import api_key, audit
-from .dispatch import outbox, pace
-from .fleet import leader, queue, queue_depth, queue_minute, worker
-from .keys import idempotency_key, unique_key
+# Each import adds its tables to `metadata`.
+from . import access, fleet, tasks, tree_items  # noqa: F401
 from .schema import metadata
-from .tasks import task, task_progress
-from .timeline import task_attempt, task_event, timeline_seq
-from .tree_items import tree_item
 
-__all__ = [
-    "api_key",
-    "audit",
-    "idempotency_key",
-    "leader",
-    "metadata",
-    "outbox",
-    "pace",
-    "queue",
-    "queue_depth",
-    "queue_minute",
-    "task",
-    "task_attempt",
-    "task_event",
-    "task_progress",
-    "timeline_seq",
-    "tree_item",
-    "unique_key",
-    "worker",
-]
+__all__ = ["metadata"]

@@ -1,8 +1,8 @@
-"""API keys, and the audit log of what was done with them."""
+"""API keys, the keys that make their requests repeatable, and the audit log of what was done with them."""
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, DDL, Column, Index, LargeBinary, Table, Text, Uuid, event, func, text
+from sqlalchemy import ARRAY, DDL, Column, Index, LargeBinary, SmallInteger, Table, Text, Uuid, event, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from .schema import TIME, created_at, metadata
@@ -19,6 +19,19 @@ api_key = Table(
     Column("expires_at", TIME),
     Column("revoked_at", TIME),
     created_at(),
+)
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("api_key_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of method, path and body"),
+    Column("status", SmallInteger, comment="null while the first request is being answered"),
+    Column("headers", JSONB),
+    Column("answer", LargeBinary),
+    created_at(),
+    Index("ix_idempotency_key_created_at", "created_at"),
 )
 
 audit = Table(

@@ -48,13 +48,7 @@ worker = Table(
     Column("task_types", ARRAY(Text), nullable=False),
     Column("processes", Integer, nullable=False),
     Column("threads", Integer, nullable=False),
-    Column(
-        "state",
-        Text,
-        nullable=False,
-        server_default=text("'running'"),
-        comment="running, draining, stopped, lost",
-    ),
+    Column("state", Text, nullable=False, server_default=text("'running'"), comment="running, draining, stopped, lost"),
     Column("memory_bytes", BigInteger),
     Column("children", JSONB, nullable=False, server_default=text("'[]'")),
     Column(

@@ -17,5 +17,4 @@ TIME = DateTime(timezone=True)
 
 
 def created_at() -> Column[object]:
-    """A new column `created_at`, set by the insert."""
     return Column("created_at", TIME, nullable=False, server_default=func.now())

@@ -1,15 +1,18 @@
-"""The task, with who writes which column, and the progress that it reports."""
+"""The task, with who writes which column, and what belongs to it: progress, unique key, timeline, way to Redis."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Double,
+    Identity,
     Index,
     Integer,
+    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -20,6 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from .schema import TIME, created_at, metadata
+
+_DEAD_LETTER = text("state = 'failed' AND discarded_at IS NULL")
 
 task = Table(
     "task",
@@ -51,13 +56,7 @@ task = Table(
     Column("due_at", TIME, comment="run_at while scheduled or retrying, else null: what promotion looks for"),
     Column("queued_at", TIME, comment="when it last became queued"),
     Column("expires_at", TIME),
-    Column(
-        "publication",
-        Integer,
-        nullable=False,
-        server_default=text("0"),
-        comment="grows with each entry to queued",
-    ),
+    Column("publication", Integer, nullable=False, server_default=text("0"), comment="grows with each entry to queued"),
     Column("cancel_requested_at", TIME),
     # The current attempt (written by claim; cleared when it ends)
     Column("claim", Uuid, comment="the fencing token: minted by the child, set while running"),
@@ -89,40 +88,19 @@ task = Table(
     Index("ix_task_name", "name", "state", "id"),
     Index("ix_task_live", "queue", "state", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_task_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    Index(
-        "ix_task_expires",
-        "expires_at",
-        postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL"),
-    ),
+    Index("ix_task_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL")),
     Index("ix_task_ended", "queue", "state", "id", postgresql_where=text("finished_at IS NOT NULL")),
-    Index(
-        "ix_task_dead_letter",
-        "queue",
-        "name",
-        "id",
-        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
-    ),
+    Index("ix_task_dead_letter", "queue", "name", "id", postgresql_where=_DEAD_LETTER),
     Index("ix_task_suspect", "queue", "id", postgresql_where=text("suspicions > 0 AND finished_at IS NULL")),
-    Index(
-        "ix_task_dead_letter_queue",
-        "queue",
-        "id",
-        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
-    ),
-    Index(
-        "ix_task_dead_letter_code",
-        "queue",
-        text("(error ->> 'code')"),
-        "id",
-        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
-    ),
+    Index("ix_task_dead_letter_queue", "queue", "id", postgresql_where=_DEAD_LETTER),
+    Index("ix_task_dead_letter_code", "queue", text("(error ->> 'code')"), "id", postgresql_where=_DEAD_LETTER),
     Index(
         "ix_task_dead_letter_name_code",
         "queue",
         "name",
         text("(error ->> 'code')"),
         "id",
-        postgresql_where=text("state = 'failed' AND discarded_at IS NULL"),
+        postgresql_where=_DEAD_LETTER,
     ),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
@@ -140,4 +118,70 @@ task_progress = Table(
     Column("message", Text, nullable=False, server_default=text("''")),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
     postgresql_with={"fillfactor": "50"},
+)
+
+unique_key = Table(
+    "unique_key",
+    metadata,
+    Column("name", Text, primary_key=True, comment="the task type: keys of different types don't meet"),
+    Column("key", Text, primary_key=True),
+    Column("task_id", Uuid, nullable=False),
+    Column("hold", Text, nullable=False),
+    Index("ix_unique_key_task", "task_id"),
+)
+
+# Attempts and events are numbered by one sequence, so that they can be merged.
+timeline_seq = Sequence("timeline_seq", metadata=metadata)
+
+task_attempt = Table(
+    "task_attempt",
+    metadata,
+    Column("id", BigInteger, timeline_seq, primary_key=True, server_default=timeline_seq.next_value()),
+    Column("task_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column(
+        "outcome", Text, nullable=False, comment="succeeded, failed, retrying, cancelled, released, crashed, suspected"
+    ),
+    Column("worker", Text),
+    Column("queue", Text, nullable=False),
+    Column("started_at", TIME),
+    Column("finished_at", TIME, nullable=False, server_default=func.now()),
+    Column("retry_at", TIME),
+    Column("error", JSONB),
+    Column("traceback", Text),
+    Column("cause", Text, comment="what killed or released it"),
+    Column("peak_memory_bytes", BigInteger),
+    Index("ix_task_attempt_task", "task_id", "id"),
+)
+
+task_event = Table(
+    "task_event",
+    metadata,
+    Column("id", BigInteger, timeline_seq, primary_key=True, server_default=timeline_seq.next_value()),
+    Column("task_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.now()),
+    Column(
+        "kind", Text, nullable=False, comment="stage, log, cancel_requested, cancelled, retried, put_off, expired, ..."
+    ),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    Index("ix_task_event_task", "task_id", "id"),
+)
+
+# Queued tasks that have to be announced to Redis.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("task_ids", ARRAY(Uuid), nullable=False),
+    created_at(),
+    postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
+)
+
+pace = Table(
+    "pace",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("free_at", TIME, nullable=False, comment="when the next one may go"),
+    comment="what goes in single file: replays",
 )
