@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from taskyard_dev import dev_env, ports
+from cryptography.fernet import Fernet
+
+from taskyard.env_files import env_file
+from taskyard_dev import home, ports
 from taskyard_dev.console import Console
-from taskyard_dev.errors import PortTaken
 from taskyard_dev.service import Service, installed
 
 GENERAL_QUEUES = "high_priority,default,low_priority"
@@ -60,6 +62,25 @@ class Plan:
         return ["postgres", "valkey", "api", *self.scheduler_names, *self.worker_names, "worker-geo"]
 
 
+@dataclass(frozen=True)
+class DevEnv:
+    """What every `taskyard*` command reads where nothing else is set; the variable of a field is `TASKYARD_<FIELD>`."""
+
+    url: str
+    api_key: str
+    database_url: str
+    redis_url: str
+    api_metrics_url: str
+    worker_metrics_url: str
+    scheduler_metrics_url: str
+    smtp_sink_dir: str
+
+    def write(self, path: Path) -> None:
+        """Readable by its owner only, because it holds passwords and an admin key."""
+        variables = {f"TASKYARD_{name.upper()}": value for name, value in asdict(self).items()}
+        home.write_private(path, env_file(variables))
+
+
 @dataclass
 class Ports:
     """Gives out free ports, each once: the services do not listen on them yet."""
@@ -75,8 +96,7 @@ class Ports:
 
     def exactly(self, port: int) -> int:
         """Raises `PortTaken`."""
-        if not ports.is_free(port):
-            raise PortTaken(f"port {port} on {ports.LOOPBACK} is taken")
+        ports.check_free(port)
         self.given.add(port)
         return port
 
@@ -104,7 +124,8 @@ def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]
         "TASKYARD_DIAGNOSTICS": "1",
         "TASKYARD_DATA_DIR": str(plan.data_dir),
         "TASKYARD_STORAGE_DIR": str(plan.data_dir / "storage"),
-        "TASKYARD_SECRET_KEYS": dev_env.encryption_key(plan.data_dir / "secret-keys"),
+        # Kept, because the secret parameters of earlier tasks can't be read without it.
+        "TASKYARD_SECRET_KEYS": home.secret(plan.data_dir / "secret-keys", lambda: Fernet.generate_key().decode()),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -144,7 +165,7 @@ def services(
         variables = {**common, **own, **more}
         drains = drain_time() if name.startswith("worker") else timedelta()
         command: list[str | Path] = [installed(program), *arguments]
-        return Service(name, command, variables, Path.cwd(), console, stop_within=STOPS_WITHIN + drains)
+        return Service(name, command, variables, console, stop_within=STOPS_WITHIN + drains)
 
     made = [make(name, 9110 + number, "taskyard-scheduler", "run") for number, name in enumerate(plan.scheduler_names)]
     made += [

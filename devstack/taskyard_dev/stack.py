@@ -17,12 +17,11 @@ from taskyard import addresses
 from taskyard.env_files import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
-from taskyard_dev.dev_env import DevEnv
 from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
-from taskyard_dev.layout import Plan
-from taskyard_dev.server_watch import ServerWatch
+from taskyard_dev.layout import DevEnv, Plan
+from taskyard_dev.server import Server
 from taskyard_dev.servers import Postgres, Valkey
-from taskyard_dev.service import Service
+from taskyard_dev.service import Restarts, Service
 from taskyard_dev.smtp_sink import smtp_sink
 
 READY_WITHIN = timedelta(seconds=60)
@@ -35,6 +34,28 @@ class Stop:
 
     asked: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class ServerWatch:
+    """Restarts a server that ends on its own, on the same port and with the same data."""
+
+    name: str
+    server: Server
+    console: Console
+    _restarts: Restarts = field(default_factory=Restarts)
+    _start_at: float = 0.0
+
+    def tend(self) -> None:
+        if self.server.pid is not None or time.monotonic() < self._start_at:
+            return
+        self.console.line(self.name, "ended on its own; starting it again")
+        self._start_at = time.monotonic() + self._restarts.next_pause().total_seconds()
+        self._restarts.began()
+        try:
+            self.server.start()
+        except StackError as error:
+            self.console.line(self.name, str(error))
 
 
 @dataclass

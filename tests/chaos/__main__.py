@@ -40,7 +40,7 @@ def main() -> int:
     disk = SmallDisk(home / "storage")
     good = False
     try:
-        with servers(home, postgres_port=0, valkey_port=0) as (postgres, valkey):
+        with servers(home, port=0) as (postgres, valkey):
             migrate.upgrade(postgres.url())
             with Plant(home, postgres, valkey, disk.path) as plant:
                 good = run(plant, disk, options, random.Random(seed))

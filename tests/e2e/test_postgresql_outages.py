@@ -4,7 +4,6 @@ One fleet goes through all of it, over a proxy in front of PostgreSQL.
 """
 
 import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -18,7 +17,8 @@ import httpx
 import pytest
 
 from taskyard.store import migrate
-from taskyard_dev.servers import Postgres, Valkey
+from taskyard_dev.home import temporary
+from taskyard_dev.servers import Postgres, servers
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
 from tests.support.proxy import Proxy
@@ -124,12 +124,9 @@ class Callers:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Yard]:
-    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
-    home.chmod(0o711)
     with ExitStack() as exits:
-        exits.callback(shutil.rmtree, home)
-        valkey = exits.enter_context(Valkey(home / "valkey", port=0))
-        postgres = exits.enter_context(Postgres(home / "postgres", port=0))
+        home = exits.enter_context(temporary("tests"))
+        postgres, valkey = exits.enter_context(servers(home, port=0))
         migrate.upgrade(postgres.url())
         proxy = exits.enter_context(Proxy(("127.0.0.1", postgres.port)))
         (home / "logs").mkdir()

@@ -25,6 +25,7 @@ from taskyard_dev import processes
 from taskyard_dev.errors import DataDirectoryInUse, PortTaken, ServerFailed
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
+from tests.support.fleet import wait_for
 
 AS_ROOT = os.geteuid() == 0
 
@@ -278,7 +279,7 @@ class TestWithoutTheirParent:
             assert too.pid not in pids
         for pid in pids:
             assert pid is not None
-            assert processes.gone(pid, within=timedelta(seconds=20))
+            wait_for(lambda pid=pid: not processes.alive(pid), 20, "the server to end")  # type: ignore[misc]
 
     def test_a_server_outlives_the_thread_that_started_it(self, server_home: Path) -> None:
         server = Valkey(server_home / "valkey", port=0)

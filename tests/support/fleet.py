@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -23,6 +23,7 @@ from tests.support.effects import FILE_VARIABLE
 
 KEY = "ty_e2etests_" + "k" * 43
 FINAL = {"succeeded", "failed", "cancelled"}
+T = TypeVar("T")
 _BIN = Path(sys.executable).parent
 
 
@@ -189,13 +190,13 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """Waits until the condition holds and returns how many seconds that took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-    return time.monotonic() - started
+def wait_for(condition: Callable[[], T], seconds: float = 30, what: str = "it to happen", *, every: float = 0.02) -> T:
+    """The first true answer of `condition`, which is asked every `every` seconds; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(every)
+    return answer
 
 
 def answers(url: str) -> bool:
