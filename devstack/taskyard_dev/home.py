@@ -147,8 +147,8 @@ def write_private(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def remembered_port(path: Path) -> int | None:
-    """The port of the previous run."""
+def number_in(path: Path) -> int | None:
+    """The number in a file of one line; `None` where there is none."""
     try:
         return int(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from taskyard.env_files import env_file
 from taskyard_dev import home, ports
 from taskyard_dev.console import Console
 from taskyard_dev.service import Service, installed
@@ -37,6 +36,7 @@ class Plan:
 
     @property
     def dev_env(self) -> Path:
+        """What every `taskyard*` command reads where nothing else is set."""
         return self.data_dir / "dev.env"
 
     @property
@@ -60,25 +60,6 @@ class Plan:
     def names(self) -> list[str]:
         """All that writes to the terminal."""
         return ["postgres", "valkey", "api", *self.scheduler_names, *self.worker_names, "worker-geo"]
-
-
-@dataclass(frozen=True)
-class DevEnv:
-    """What every `taskyard*` command reads where nothing else is set; the variable of a field is `TASKYARD_<FIELD>`."""
-
-    url: str
-    api_key: str
-    database_url: str
-    redis_url: str
-    api_metrics_url: str
-    worker_metrics_url: str
-    scheduler_metrics_url: str
-    smtp_sink_dir: str
-
-    def write(self, path: Path) -> None:
-        """Readable by its owner only, because it holds passwords and an admin key."""
-        variables = {f"TASKYARD_{name.upper()}": value for name, value in asdict(self).items()}
-        home.write_private(path, env_file(variables))
 
 
 @dataclass

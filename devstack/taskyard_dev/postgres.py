@@ -95,7 +95,7 @@ class Postgres(Server):
         with home.lock(data.parent / "postgres.lock", self.title, patience=patience) as lock:
             home.take_over(data, self.directory / "data")
             self._password = home.secret(self.directory / "password")
-            major, programs = postgres_programs(_major(data), account)
+            major, programs = postgres_programs(home.number_in(data / "PG_VERSION"), account)
             if not (data / "PG_VERSION").exists():
                 self._initialise(major, programs / "initdb", data, account)
             self._forget_stale_pid(data)
@@ -165,11 +165,3 @@ class Postgres(Server):
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone()
         if known is None:
             self.create_database(NAME)
-
-
-def _major(data: Path) -> int | None:
-    """The version that made a data directory; `None` for a new one."""
-    try:
-        return int((data / "PG_VERSION").read_text())
-    except FileNotFoundError:
-        return None

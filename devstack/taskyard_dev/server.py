@@ -57,7 +57,7 @@ class Server(ABC):
         return server
 
     def _attach(self) -> None:
-        self._port = home.remembered_port(self.directory / "port")
+        self._port = home.number_in(self.directory / "port")
         self._password = (self.directory / "password").read_text().strip()
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ class Server(ABC):
         self, command: Callable[[int], Sequence[str | Path]], lock: int, account: Account | None = None
     ) -> None:
         """Start the `command` for one port after the other, while another program takes each first."""
-        last = self._port or home.remembered_port(self.directory / "port")
+        last = self._port or home.number_in(self.directory / "port")
         failure: Exception | None = None
         for port in ports.to_try(self._port or self._wanted_port, last=last, usual=self.usual_port):
             try:

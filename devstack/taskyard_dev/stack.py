@@ -18,7 +18,7 @@ from taskyard.env_files import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
 from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
-from taskyard_dev.layout import DevEnv, Plan
+from taskyard_dev.layout import Plan
 from taskyard_dev.server import Server
 from taskyard_dev.servers import Postgres, Valkey
 from taskyard_dev.service import Restarts, Service
@@ -135,19 +135,20 @@ def run(plan: Plan, console: Console) -> None:
         url = f"http://{ports.LOOPBACK}:{api_port}"
         if stack.wait_ready(url):
             metrics = {service.name: layout.metrics_url(service) for service in stack.services}
-            env = DevEnv(
-                url=url,
-                api_key=keys.ensure(before.get("TASKYARD_API_KEY", ""), url, common),
-                database_url=database_url,
-                redis_url=redis_url,
-                api_metrics_url=metrics["api"],
-                worker_metrics_url=metrics[plan.worker_names[0]],
-                scheduler_metrics_url=metrics[plan.scheduler_names[0]],
-                smtp_sink_dir=str(plan.mails),
-            )
+            env = {
+                "TASKYARD_URL": url,
+                "TASKYARD_API_KEY": keys.ensure(before.get("TASKYARD_API_KEY", ""), url, common),
+                "TASKYARD_DATABASE_URL": database_url,
+                "TASKYARD_REDIS_URL": redis_url,
+                "TASKYARD_API_METRICS_URL": metrics["api"],
+                "TASKYARD_WORKER_METRICS_URL": metrics[plan.worker_names[0]],
+                "TASKYARD_SCHEDULER_METRICS_URL": metrics[plan.scheduler_names[0]],
+                "TASKYARD_SMTP_SINK_DIR": str(plan.mails),
+            }
+            # In files for their owner only: they hold passwords and an admin key.
             home.write_private(plan.services_env, env_file(layout.shared_with_commands(common)))
-            env.write(plan.dev_env)
-            _introduce(env, plan, stack, time.monotonic() - begun)
+            home.write_private(plan.dev_env, env_file(env))
+            _introduce(url, env["TASKYARD_API_KEY"], plan, stack, time.monotonic() - begun)
         stack.tend_until_stopped()
         console.say("\nstopping; once more Ctrl-C kills what is still at work")
     console.say(f"stopped; the data stays in {plan.data_dir}")
@@ -228,20 +229,20 @@ def _signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _introduce(env: DevEnv, plan: Plan, stack: Stack, seconds: float) -> None:
+def _introduce(url: str, key: str, plan: Plan, stack: Stack, seconds: float) -> None:
     say, bold = stack.console.say, stack.console.bold
     say()
     say(bold(f"Taskyard is up, after {seconds:.1f} s."))
-    say(f"  API      {env.url}, described in {env.url}/openapi.json")
+    say(f"  API      {url}, described in {url}/openapi.json")
     for service in stack.services:
         say(f"  metrics  {layout.metrics_url(service)} of {service.name}")
-    say(f"  mails    {env.smtp_sink_dir}")
+    say(f"  mails    {plan.mails}")
     say(f"  secrets  {plan.dev_env}")
     for server in stack.servers:
         if not server.server.data.is_relative_to(plan.data_dir.resolve()):
             # Under root only: the server runs as another account, which can't reach a closed directory.
             say(f"  data     of {server.name}: {server.server.data}, linked from {plan.data_dir}")
     say("\nSubmit a first task:\n")
-    say(f"  curl -sS {env.url}/api/v1/tasks -H 'Authorization: Bearer {env.api_key}' \\")
+    say(f"  curl -sS {url}/api/v1/tasks -H 'Authorization: Bearer {key}' \\")
     say(f"    -H 'Content-Type: application/json' -d '{FIRST_TASK}'")
     say("\nCtrl-C stops everything; the data stays.\n")
