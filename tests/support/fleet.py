@@ -190,7 +190,7 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 30, what: str = "it to happen", *, every: float = 0.02) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = 15, what: str = "it to happen", *, every: float = 0.02) -> T:
     """The first true answer of `condition`, which is asked every `every` seconds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
+from tests.support.fleet import wait_for
 from tests.support.unheard import Unheard
 
 BIN = Path(sys.executable).parent
@@ -158,10 +160,7 @@ def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_serve
         assert time.monotonic() - started < 10
     assert client.get("/health/live").status_code == 200
     postgres.start()
-    deadline = time.monotonic() + 60
-    while client.post("/api/v1/tasks", json=body).status_code != 202:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_for(lambda: client.post("/api/v1/tasks", json=body).status_code == 202, 60, "a submit", every=0.2)
     engine.dispose()
 
 
@@ -271,10 +270,8 @@ def _first_task(http: httpx.Client) -> str:
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        deadline = time.monotonic() + 10
-        while api.service.metrics.registry.get_sample_value("taskyard_dependency_up", {"dependency": "database"}) != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        value = partial(api.service.metrics.registry.get_sample_value, "taskyard_dependency_up")
+        wait_for(lambda: value({"dependency": "database"}) == 1, 10, "the database to be there")
         time.sleep(2.5)
         took = []
         for _ in range(3):
