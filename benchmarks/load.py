@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import cast
 
-import uvloop
-
 KEY = "ty_benchmrk_" + "b" * 43
 CONNECTIONS = 32
 
@@ -70,15 +68,11 @@ SINGLE = _post("/api/v1/tasks", _ONE)
 HUNDRED = _post("/api/v1/tasks/batch", {"tasks": [_ONE] * 100})
 
 
-def run(port: int, request: bytes, count: int) -> float:
+async def run(port: int, request: bytes, count: int) -> float:
     """Sends the request `count` times; returns requests a second.
 
     Raises RuntimeError where any answer was not a 202.
     """
-    return uvloop.run(_run(port, request, count))
-
-
-async def _run(port: int, request: bytes, count: int) -> float:
     loop = asyncio.get_running_loop()
     statuses: Counter[bytes] = Counter()
     made = partial(_Connection, request, iter(range(count)), statuses)

@@ -55,8 +55,6 @@ def spawn(
 
 def end(process: subprocess.Popen[bytes], *, by: signal.Signals, within: timedelta) -> None:
     """Send the signal `by` and wait. What does not end within that time is killed, with its process group."""
-    if process.poll() is not None:
-        return
     process.send_signal(by)
     try:
         process.wait(within.total_seconds())

@@ -100,7 +100,7 @@ class Service:
     def ask_to_stop(self) -> None:
         """SIGTERM, without waiting."""
         self._start_at = None
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait_stopped(self, hurry: threading.Event) -> None:

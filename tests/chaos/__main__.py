@@ -64,7 +64,8 @@ def run(plant: Plant, disk: SmallDisk, options: argparse.Namespace, rng: random.
         say("nothing can be mounted here: the full disk is left out")
     url = f"http://127.0.0.1:{plant.fleet.port}/api/v1"
     load = Load(url, {"Authorization": f"Bearer {KEY}"}, per_second=options.rate, rng=random.Random(rng.random()))
-    with Watch(plant) as watch:
+    watch = Watch(plant)
+    with watch.watching():
         load.start()
         faults.inject(began + options.minutes * 60)
         faults.undo()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +34,7 @@ from taskyard_scheduler.leader import Leadership
 from taskyard_scheduler.leader_job import Dependencies
 from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 from taskyard_scheduler.queued_tasks import QueuedTasks
+from tests.support.fleet import metrics_of
 from tests.support.ledger import new_task, worker_info
 
 TYPE = "diagnostics.echo"
@@ -188,10 +187,7 @@ class Scheduler:
         return (datetime.fromisoformat(self.said(event)[-1]["timestamp"]) - since).total_seconds()
 
     def metrics(self) -> dict[str, float]:
-        address = self.said("scheduler_started")[0]["metrics"]
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            text = answer.read().decode()
-        return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", text, re.MULTILINE)}
+        return metrics_of(self.said("scheduler_started")[0]["metrics"])
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
