@@ -5,7 +5,8 @@ database_url        a migrated database, as the migrations left it when the test
 engine              an engine on it
 redis_url           an empty numbered database of the shared Valkey
 new_database        call it for one more migrated database
-own_servers         a migrated pair for this test alone, to stop, kill and flush at will
+own_servers         a migrated pair for this test alone, to stop, kill and flush at will;
+own_postgres, own_valkey    one of that pair
 """
 
 import os
@@ -144,3 +145,13 @@ def own_servers(server_home: Path) -> Iterator[tuple[Postgres, Valkey]]:
     with servers(server_home, port=0) as pair:
         migrate.upgrade(pair[0].url())
         yield pair
+
+
+@pytest.fixture
+def own_postgres(own_servers: tuple[Postgres, Valkey]) -> Postgres:
+    return own_servers[0]
+
+
+@pytest.fixture
+def own_valkey(own_servers: tuple[Postgres, Valkey]) -> Valkey:
+    return own_servers[1]

@@ -109,15 +109,14 @@ async def _names_by(keys: Keys, key: str) -> str:
     return (await keys.authenticate(f"Bearer {key}".encode())).name
 
 
-def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_servers: tuple[Postgres, Valkey]) -> None:
+def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_postgres: Postgres) -> None:
     """Otherwise /health/detailed could not be read during an outage."""
-    postgres, _ = own_servers
-    engine, clock = make_engine(postgres.url()), [0.0]
+    engine, clock = make_engine(own_postgres.url()), [0.0]
     good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
     ledger = LedgerPool(engine, 1, Unheard())
     keys = Keys(ledger, clock=lambda: clock[0])
     assert asyncio.run(_names_by(keys, good)) == "good"
-    postgres.stop()
+    own_postgres.stop()
     for clock[0] in (10.0, 11.5, 3000.0):
         assert asyncio.run(_names_by(keys, good)) == "good"
         with pytest.raises(Unauthenticated):
@@ -127,7 +126,7 @@ def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_serv
     clock[0] = 3700.0
     with pytest.raises(LedgerUnavailable):
         asyncio.run(_names_by(keys, good))
-    postgres.start()
+    own_postgres.start()
     with engine.connect() as conn:
         conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'good'"))
     with pytest.raises(Unauthenticated):
@@ -137,15 +136,16 @@ def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_serv
 
 
 @pytest.mark.timeout(180)
-def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_servers: tuple[Postgres, Valkey]) -> None:
-    postgres, valkey = own_servers
-    engine = make_engine(postgres.url())
+def test_postgresql_goes_and_comes_back(
+    start_api: Callable[..., Api], own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    engine = make_engine(own_postgres.url())
     key = new_key(engine, "admin")
-    api = start_api(database_url=postgres.url(), redis_url=valkey.url)
+    api = start_api(database_url=own_postgres.url(), redis_url=own_valkey.url)
     client = api.client(key)
     body = {"name": "diagnostics.echo", "params": {"value": 1}}
     assert client.post("/api/v1/tasks", json=body).status_code == 202
-    postgres.stop()
+    own_postgres.stop()
     calls: list[Callable[[], httpx.Response]] = [
         lambda: client.get("/api/v1/tasks"),
         lambda: client.post("/api/v1/tasks", json=body),
@@ -159,7 +159,7 @@ def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_serve
         assert "Retry-After" in answer.headers
         assert time.monotonic() - started < 10
     assert client.get("/health/live").status_code == 200
-    postgres.start()
+    own_postgres.start()
     wait_for(lambda: client.post("/api/v1/tasks", json=body).status_code == 202, 60, "a submit", every=0.2)
     engine.dispose()
 

@@ -170,11 +170,12 @@ def test_an_error_that_nobody_reckoned_with_does_not_end_the_thread(
 
 
 @pytest.fixture
-def pair(own_servers: tuple[Postgres, Valkey], names: Names) -> Iterator[tuple[Postgres, Valkey, Engine, Publisher]]:
-    postgres, valkey = own_servers
-    engine = ledger.make_engine(postgres.url(), connect_timeout=timedelta(seconds=1))
-    with make_redis(valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
-        yield postgres, valkey, engine, Publisher(client, names)
+def pair(
+    own_postgres: Postgres, own_valkey: Valkey, names: Names
+) -> Iterator[tuple[Postgres, Valkey, Engine, Publisher]]:
+    engine = ledger.make_engine(own_postgres.url(), connect_timeout=timedelta(seconds=1))
+    with make_redis(own_valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
+        yield own_postgres, own_valkey, engine, Publisher(client, names)
     engine.dispose()
 
 

@@ -42,38 +42,39 @@ def test_after_a_flush_a_thousand_tasks_are_published_again_within_seconds_and_o
 
 @pytest.mark.timeout(240)
 @pytest.mark.slow
-def test_it_survives_outages_of_redis_and_postgresql(own_servers: tuple[Postgres, Valkey], tmp_path: Path) -> None:
-    postgres, valkey = own_servers
-    scheduler = Scheduler(tmp_path, "only", TASKYARD_DATABASE_URL=postgres.url(), TASKYARD_REDIS_URL=valkey.url)
-    engine = make_engine(postgres.url())
+def test_it_survives_outages_of_redis_and_postgresql(
+    own_postgres: Postgres, own_valkey: Valkey, tmp_path: Path
+) -> None:
+    scheduler = Scheduler(tmp_path, "only", TASKYARD_DATABASE_URL=own_postgres.url(), TASKYARD_REDIS_URL=own_valkey.url)
+    engine = make_engine(own_postgres.url())
     # Payloads, not the list, in which a task may be twice; that is harmless.
     announced = Names().messages("default")
     try:
         wait_for(lambda: scheduler.said("leading"), seconds=30)
 
-        valkey.stop()
+        own_valkey.stop()
         wait_for(lambda: scheduler.said("dependency_down"), seconds=30)
         put_in(engine, 20)
         put_in(engine, 20, delay=1)
         wait_for(lambda: scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'") == 40)
         execute(engine, "UPDATE outbox SET created_at = created_at - interval '10 seconds'")
         assert scheduler.metrics()['taskyard_dependency_up{dependency="redis"}'] == 0
-        valkey.start()
-        with valkey.client() as client:
+        own_valkey.start()
+        with own_valkey.client() as client:
             wait_for(lambda: client.hlen(announced) == 40, seconds=30)
         wait_for(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
         before = len(scheduler.said("leading"))
-        postgres.stop()
+        own_postgres.stop()
         time.sleep(6)
         assert scheduler.process.poll() is None
-        postgres.start()
+        own_postgres.start()
         engine.dispose()
         wait_for(lambda: len(scheduler.said("leading")) > before, seconds=30)
         assert scheduler.said("ledger_changed")
         assert scheduler.said("rescue_and_reconcile_pause")
         put_in(engine, 5, delay=0.5)
-        with valkey.client() as client:
+        with own_valkey.client() as client:
             wait_for(lambda: client.hlen(announced) == 45, seconds=30)
         # Once per change, not once per attempt.
         down = [line["dependency"] for line in scheduler.said("dependency_down")]
