@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks.processes import running, service_environment
-from benchmarks.rounds import KEY, PROCESSES, THREADS, Rounds
-from taskyard.store import migrate
-from taskyard_dev.servers import servers
-from tests.support.fleet import answers
+from benchmarks.checkout import PROCESSES, THREADS, Checkout
+from benchmarks.rounds import Rounds
+from taskyard_dev.home import temporary
 
 
 def main() -> int:
@@ -25,30 +20,17 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print every figure of every round as JSON")
     options = parser.parse_args()
     count = 2 if options.quick else options.rounds
-    with tempfile.TemporaryDirectory(prefix="taskyard-bench-") as name:
-        home = Path(name)
-        home.chmod(0o711)  # PostgreSQL may run as another user
-        with servers(home / "servers", postgres_port=0, valkey_port=0) as (postgres, valkey):
-            migrate.upgrade(postgres.url())
-            env = {
-                **service_environment(home, postgres.url(), valkey.url, KEY),
-                "BENCH_REDIS_URL": valkey.url,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-            }
-            os.environ["BENCH_REDIS_URL"] = valkey.url
-            subprocess.run(
-                [Path(sys.executable).parent / "taskyard-api", "keys", "bootstrap"],
-                env=env, check=True, stdout=subprocess.DEVNULL, timeout=60,
-            )  # fmt: skip
-            port = int(env["TASKYARD_API_PORT"])
-            ready = f"http://127.0.0.1:{port}/health/ready"
-            with running("taskyard-api", "serve", env=env, ready=lambda: answers(ready), log=home / "api.log"):
-                rounds = Rounds(home, env, port, scale=0.25 if options.quick else 1.0)
-                for number in range(1, count + 1):
-                    print(f"round {number} of {count}", file=sys.stderr, flush=True)
-                    rounds.round()
-                rounds.engine.dispose()
-                rounds.redis.close()
+    checkout = Checkout.at(Path(__file__).parents[1])
+    with (
+        temporary("bench") as home,
+        checkout.stack(home / "stack") as stack,
+        stack.api(),
+        stack.valkey.client() as redis,
+    ):
+        rounds = Rounds(stack, redis, scale=0.25 if options.quick else 1.0)
+        for number in range(1, count + 1):
+            print(f"round {number} of {count}", file=sys.stderr, flush=True)
+            rounds.round()
     print(json.dumps(rounds.figures, indent=1) if options.json else _table(rounds.figures, count))
     return 0
 

@@ -6,15 +6,25 @@ commands of the `.venv` that `make install` made there.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.processes import service_environment
-from benchmarks.rounds import KEY
-from taskyard_dev.servers import Postgres, servers
+import psycopg
+import uvloop
+from cryptography.fernet import Fernet
+
+from benchmarks.load import KEY, run
+from benchmarks.planning import OURS
+from benchmarks.processes import running
+from taskyard_dev.servers import Postgres, Valkey, servers
+from tests.support.fleet import answers, free_port, wait_for
+
+PROCESSES, THREADS = 2, 8
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,7 @@ class Checkout:
             raise ValueError(f"{path} has no .venv: run `make install` there")
         imported = subprocess.run(
             [python, "-P", "-c", "import taskyard; print(taskyard.__path__[0])"],
-            env=service_environment(checkout.path, "", "", ""), cwd="/",
-            check=True, capture_output=True, text=True, timeout=60,
+            env=_inherited(), cwd="/", check=True, capture_output=True, text=True, timeout=60,
         ).stdout.strip()  # fmt: skip
         if not Path(imported).resolve().is_relative_to(checkout.path):
             raise ValueError(f"{python} imports {imported}")
@@ -47,14 +56,72 @@ class Checkout:
         return str(self.path / ".venv" / "bin" / name)
 
     @contextmanager
-    def stack(self, home: Path) -> Iterator[tuple[Postgres, dict[str, str]]]:
-        """New servers, migrated by this checkout, and the environment of its services. No service is started."""
+    def stack(self, home: Path) -> Iterator[Stack]:
+        """New servers, migrated by this checkout. No service is started."""
         home.mkdir(mode=0o711)  # PostgreSQL may run as another user
-        with servers(home / "servers", postgres_port=0, valkey_port=0) as (postgres, valkey):
-            env = service_environment(home, postgres.url(), valkey.url, KEY)
+        with servers(home / "servers", port=0) as (postgres, valkey), postgres.connect() as conn:
+            env = {
+                **_inherited(),
+                "TASKYARD_DATABASE_URL": postgres.url(),
+                "TASKYARD_REDIS_URL": valkey.url,
+                "TASKYARD_DIAGNOSTICS": "1",
+                "TASKYARD_LOG_LEVEL": "warning",
+                "TASKYARD_METRICS_PORT": "0",
+                "TASKYARD_API_PORT": str(free_port()),
+                "TASKYARD_BOOTSTRAP_KEY": KEY,
+                "TASKYARD_SECRET_KEYS": Fernet.generate_key().decode(),
+                "TASKYARD_STORAGE_DIR": str(home / "storage"),
+                "TASKYARD_HEALTH_FILE": str(home / "alive"),
+            }
             for arguments in (["migrate"], ["keys", "bootstrap"]):
                 subprocess.run(
                     [self.command("taskyard-api"), *arguments],
                     env=env, cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=60,
                 )  # fmt: skip
-            yield postgres, env
+            yield Stack(self, home, env, postgres, valkey, conn)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The servers of one checkout, and what its services read."""
+
+    checkout: Checkout
+    home: Path
+    env: dict[str, str]
+    postgres: Postgres
+    valkey: Valkey
+    conn: psycopg.Connection
+
+    def api(self, *program: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """The API, or another program that serves it."""
+        ready = f"http://127.0.0.1:{self.env['TASKYARD_API_PORT']}/health/ready"
+        command = [*(program or (self.checkout.command("taskyard-api"),)), "serve"]
+        return running(command, env=self.env, ready=lambda: answers(ready), log=self.home / "api.log")
+
+    def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        live = "SELECT count(*) FROM worker WHERE stopped_at IS NULL AND lost_at IS NULL"
+        command = [self.checkout.command("taskyard-worker"), "run", "--queues", "default", "--max-tasks-per-child", "0"]
+        command += ["--processes", str(PROCESSES), "--threads", str(THREADS)]
+        return running(command, env=self.env, ready=lambda: self.query(live) == 1, log=self.home / "worker.log")
+
+    def submit(self, request: bytes, count: int) -> float:
+        """Over HTTP, 32 connections, every task durable before its 202. Returns requests a second."""
+        return uvloop.run(run(int(self.env["TASKYARD_API_PORT"]), request, count))
+
+    def unfinished(self) -> int:
+        return int(self.query("SELECT count(*) FROM task WHERE finished_at IS NULL"))
+
+    def wait_until_all_are_recorded(self) -> None:
+        unfinished = "SELECT EXISTS (SELECT FROM task WHERE finished_at IS NULL)"
+        wait_for(lambda: not self.query(unfinished), 120, "all tasks to be recorded", every=0.05)
+
+    def query(self, statement: str, *values: object) -> Any:
+        """One value."""
+        row = self.conn.execute(f"{statement} {OURS}".encode(), values).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without the settings and import paths of this process."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("TASKYARD_", "PYTHON", "VIRTUAL_ENV"))}

@@ -27,22 +27,19 @@ import json
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 
-from benchmarks import load
-from benchmarks.checkout import Checkout
+from benchmarks.checkout import Checkout, Stack
+from benchmarks.load import HUNDRED, SINGLE
 from benchmarks.planning import planning
-from benchmarks.processes import processor_seconds, running, wait_for
-from benchmarks.rounds import HUNDRED, PROCESSES, SINGLE, THREADS
-from taskyard_dev.servers import Postgres
-from tests.support.fleet import answers
+from benchmarks.processes import processor_seconds
+from taskyard_dev.home import temporary
+from tests.support.fleet import wait_for
 
 SUBMITS, TURNS = 12_000, 6
 WARM_UP = 500
@@ -68,24 +65,20 @@ TITLES = {
 class Run:
     """One side of a round: a checkout's API on servers of its own. Figures are per task, times in microseconds."""
 
-    def __init__(self, checkout: Checkout, postgres: Postgres, env: dict[str, str], home: Path, opened: ExitStack):
+    def __init__(self, stack: Stack, api: Popen[bytes]) -> None:
         self._measured: dict[str, list[float]] = defaultdict(list)
         self.plans: dict[str, list[dict[str, object]]] = {}
-        self._checkout = checkout
-        self._postgres = postgres
-        self._env = env
-        self._home = home
-        self._port = int(env["TASKYARD_API_PORT"])
-        self._conn = opened.enter_context(postgres.connect())
-        self._conn.execute("ALTER SYSTEM SET autovacuum = off")
-        self._conn.execute("SELECT pg_reload_conf()")
-        self._api = opened.enter_context(self._serving())
+        self._stack = stack
+        self._api = api
 
     @classmethod
     @contextmanager
     def of(cls, checkout: Checkout, home: Path) -> Iterator[Run]:
-        with checkout.stack(home) as (postgres, env), ExitStack() as opened:
-            yield cls(checkout, postgres, env, home, opened)
+        with checkout.stack(home) as stack:
+            stack.conn.execute("ALTER SYSTEM SET autovacuum = off")
+            stack.conn.execute("SELECT pg_reload_conf()")
+            with stack.api() as api:
+                yield cls(stack, api)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -97,95 +90,68 @@ class Run:
         """Around the submits of both sides: each counts its own processes only, and what they cost while idle is a
         thousandth of it."""
         self._submit(SINGLE, WARM_UP)
-        self._tidy()
-        wal, ours, theirs = self._wal(), processor_seconds(self._api.pid), self._postgres_seconds()
-        yield
-        self._measured["submit_api"].append((processor_seconds(self._api.pid) - ours) / SUBMITS * 1e6)
-        self._measured["submit_postgres"].append((self._postgres_seconds() - theirs) / SUBMITS * 1e6)
-        self._measured["submit_wal"].append((self._wal() - wal) / SUBMITS)
+        with self._wal("submit_wal", SUBMITS), self._processor("submit", "api", self._api, SUBMITS):
+            yield
 
     def some_submits(self) -> None:
         self._submit(SINGLE, SUBMITS // TURNS)
 
     def submits_by_the_hundred(self) -> None:
-        self._tidy()
-        wal = self._wal()
-        self._submit(HUNDRED, HUNDREDS)
-        self._measured["submit_100_wal"].append((self._wal() - wal) / (HUNDREDS * 100))
+        with self._wal("submit_100_wal", HUNDREDS * 100):
+            self._submit(HUNDRED, HUNDREDS)
 
     def tasks(self) -> None:
-        total = self._unfinished()
-        self._tidy()
-        wal = self._wal()
-        with self._worker() as worker:
-            wait_for(lambda: self._unfinished() < 0.9 * total, 60, "the first tasks to be recorded", every=0.02)
-            ours, theirs, left = processor_seconds(worker.pid), self._postgres_seconds(), self._unfinished()
+        total = self._stack.unfinished()
+        with self._wal("task_wal", total), self._stack.worker() as worker:
+            wait_for(lambda: self._stack.unfinished() < 0.9 * total, 60, "the first tasks to be recorded")
+            left = self._stack.unfinished()
             if left < total / 4:
                 raise RuntimeError(f"only {left} of {total} tasks are left to be measured")
-            self._wait_until_all_are_recorded()
-            self._measured["task_worker"].append((processor_seconds(worker.pid) - ours) / left * 1e6)
-            self._measured["task_postgres"].append((self._postgres_seconds() - theirs) / left * 1e6)
-            self._measured["task_wal"].append((self._wal() - wal) / total)
-        failed = self._query("SELECT count(*) FROM task WHERE state <> 'succeeded'")
+            with self._processor("task", "worker", worker, left):
+                self._stack.wait_until_all_are_recorded()
+        failed = self._stack.query("SELECT count(*) FROM task WHERE state <> 'succeeded'")
         if failed:
             raise RuntimeError(f"{failed} tasks did not succeed")
 
     def plans_of_submits(self) -> None:
-        with planning(self._postgres) as planned:
+        with self._planning("submit", PLANNED_SUBMITS):
             self._submit(SINGLE, PLANNED_SUBMITS)
-        self._measured["submit_planning"].append(planned.total_seconds / PLANNED_SUBMITS * 1e6)
-        self.plans["submit"] = planned.by_statement()
 
     def plans_of_tasks(self) -> None:
         self._submit(HUNDRED, PLANNED_HUNDREDS)
-        total = self._unfinished()
-        with planning(self._postgres) as planned, self._worker():
-            self._wait_until_all_are_recorded()
-        self._measured["task_planning"].append(planned.total_seconds / total * 1e6)
-        self.plans["task"] = planned.by_statement()
-
-    def _tidy(self) -> None:
-        self._conn.execute("VACUUM (ANALYZE)")
-        self._conn.execute("CHECKPOINT")
+        with self._planning("task", self._stack.unfinished()), self._stack.worker():
+            self._stack.wait_until_all_are_recorded()
 
     def _submit(self, request: bytes, count: int) -> None:
         """Returns once all are published and their outbox rows are gone."""
-        load.run(self._port, [request], count)
-        wait_for(lambda: not self._query("SELECT EXISTS (SELECT FROM outbox)"), 15, "an empty outbox", every=0.1)
+        self._stack.submit(request, count)
+        outbox = "SELECT EXISTS (SELECT FROM outbox)"
+        wait_for(lambda: not self._stack.query(outbox), 15, "an empty outbox", every=0.1)
 
-    def _wait_until_all_are_recorded(self) -> None:
-        unfinished = "SELECT EXISTS (SELECT FROM task WHERE finished_at IS NULL)"
-        wait_for(lambda: not self._query(unfinished), 120, "all tasks to be recorded", every=0.05)
+    @contextmanager
+    def _wal(self, name: str, tasks: int) -> Iterator[None]:
+        self._stack.conn.execute("VACUUM (ANALYZE)")
+        self._stack.conn.execute("CHECKPOINT")
+        position = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
+        before = self._stack.query(position)
+        yield
+        self._measured[name].append((self._stack.query(position) - before) / tasks)
 
-    def _unfinished(self) -> int:
-        return int(self._query("SELECT count(*) FROM task WHERE finished_at IS NULL"))
+    @contextmanager
+    def _processor(self, phase: str, service: str, process: Popen[bytes], tasks: int) -> Iterator[None]:
+        assert self._stack.postgres.pid is not None
+        pids = {service: process.pid, "postgres": self._stack.postgres.pid}
+        before = {name: processor_seconds(pid) for name, pid in pids.items()}
+        yield
+        for name, pid in pids.items():
+            self._measured[f"{phase}_{name}"].append((processor_seconds(pid) - before[name]) / tasks * 1e6)
 
-    def _postgres_seconds(self) -> float:
-        assert self._postgres.pid is not None
-        return processor_seconds(self._postgres.pid)
-
-    def _wal(self) -> int:
-        return int(self._query("SELECT pg_current_wal_insert_lsn() - '0/0'"))
-
-    def _query(self, statement: str) -> Any:
-        row = self._conn.execute(f"{statement} /* cost */".encode()).fetchone()
-        assert row is not None
-        return row[0]
-
-    def _serving(self) -> AbstractContextManager[Popen[bytes]]:
-        ready = f"http://127.0.0.1:{self._port}/health/ready"
-        return running(
-            self._checkout.command("taskyard-api"), "serve",
-            env=self._env, ready=lambda: answers(ready), log=self._home / "api.log",
-        )  # fmt: skip
-
-    def _worker(self) -> AbstractContextManager[Popen[bytes]]:
-        live = "SELECT count(*) FROM worker WHERE stopped_at IS NULL AND lost_at IS NULL"
-        return running(
-            self._checkout.command("taskyard-worker"), "run", "--queues", "default", "--max-tasks-per-child", "0",
-            "--processes", str(PROCESSES), "--threads", str(THREADS),
-            env=self._env, ready=lambda: self._query(live) == 1, log=self._home / "worker.log",
-        )  # fmt: skip
+    @contextmanager
+    def _planning(self, phase: str, tasks: int) -> Iterator[None]:
+        with planning(self._stack.postgres) as planned:
+            yield
+        self._measured[f"{phase}_planning"].append(planned.total_seconds / tasks * 1e6)
+        self.plans[phase] = planned.by_statement()
 
 
 def main() -> int:
@@ -202,14 +168,13 @@ def main() -> int:
         parser.error(str(e))
     runs: dict[str, list[Run]] = {"base": [], "new": []}
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="taskyard-cost-") as name:
-        Path(name).chmod(0o711)
+    with temporary("cost") as directory:
         for number in range(1, options.rounds + 1):
             if time.monotonic() - started > LAST_ROUND_AFTER_SECONDS:
                 print(f"stopped before round {number}: out of time", file=sys.stderr)
                 break
             print(f"round {number} of {options.rounds}", file=sys.stderr, flush=True)
-            home = Path(name) / str(number)
+            home = directory / str(number)
             home.mkdir(mode=0o711)
             with Run.of(sides["base"], home / "base") as base, Run.of(sides["new"], home / "new") as new:
                 _round((base, new) if number % 2 else (new, base))

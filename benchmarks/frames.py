@@ -13,29 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks import load
 from benchmarks.checkout import Checkout
-from benchmarks.processes import running, wait_for
-from benchmarks.rounds import SINGLE
-from tests.support.fleet import answers
+from benchmarks.load import SINGLE
+from taskyard_dev.home import temporary
+from tests.support.fleet import wait_for
 
 
 def frames(checkout: Checkout, home: Path) -> dict[str, list[str]]:
     """By place, the outermost first."""
     report = home / "frames.json"
-    with checkout.stack(home) as (_, env):
-        port = int(env["TASKYARD_API_PORT"])
-        probe = Path(__file__).with_name("frames_probe.py")
-        ready = f"http://127.0.0.1:{port}/health/ready"
-        with running(
-            checkout.command("python"), "-P", str(probe), str(checkout.path), str(report), "serve",
-            env=env, ready=lambda: answers(ready), log=home / "api.log",
-        ):  # fmt: skip
-            load.run(port, [SINGLE], 1)
-            wait_for(report.exists, 10, "the report of the frames")
+    probe = Path(__file__).with_name("frames_probe.py")
+    program = [checkout.command("python"), "-P", str(probe), str(checkout.path), str(report)]
+    with checkout.stack(home) as stack, stack.api(*program):
+        stack.submit(SINGLE, 1)
+        wait_for(report.exists, 10, "the report of the frames")
     found: dict[str, list[str]] = json.loads(report.read_text("utf-8"))
     return found
 
@@ -44,11 +37,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.frames", description=__doc__.partition("\n")[0])
     parser.add_argument("checkouts", type=Path, nargs="+", metavar="CHECKOUT", help="with its own .venv")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="taskyard-frames-") as name:
-        Path(name).chmod(0o711)
+    with temporary("frames") as home:
         for number, path in enumerate(options.checkouts):
             checkout = Checkout.at(path)
-            found = frames(checkout, Path(name) / str(number))
+            found = frames(checkout, home / str(number))
             print(f"{checkout.path} ({checkout.commit}): {sum(map(len, found.values()))} frames")
             for place, functions in found.items():
                 print(f"  {place}: {len(functions)}")

@@ -73,6 +73,6 @@ def planning(postgres: Postgres) -> Iterator[Planned]:
 
 def _switch(postgres: Postgres, value: str) -> None:
     with postgres.connect() as conn:
-        conn.execute(f"ALTER SYSTEM SET log_planner_stats = {value} {OURS}".encode())
-        conn.execute("SELECT pg_reload_conf() /* cost */")
+        for statement in (f"ALTER SYSTEM SET log_planner_stats = {value}", "SELECT pg_reload_conf()"):
+            conn.execute(f"{statement} {OURS}".encode())
     time.sleep(0.3)  # each backend reads it before its next command

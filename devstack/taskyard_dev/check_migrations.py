@@ -5,13 +5,12 @@
 
 import os
 import sys
-import tempfile
-from pathlib import Path
 
 from alembic import command
 from alembic.util.exc import CommandError
 
 from taskyard.store import migrate
+from taskyard_dev import home
 from taskyard_dev.postgres import Postgres
 
 
@@ -30,11 +29,8 @@ def main() -> int:
     if given:
         wrong = check(given)
     else:
-        with tempfile.TemporaryDirectory(prefix="taskyard-check-") as home:
-            # Under root, PostgreSQL runs as another account, which has to pass. The directory holds no secrets.
-            Path(home).chmod(0o711)
-            with Postgres(Path(home) / "postgres", port=0) as postgres:
-                wrong = check(postgres.url())
+        with home.temporary("check") as directory, Postgres(directory / "postgres", port=0) as postgres:
+            wrong = check(postgres.url())
     if wrong is not None:
         sys.stderr.write(f"migrations and tables differ: {wrong}\n")
         return 1

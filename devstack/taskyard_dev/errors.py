@@ -1,12 +1,4 @@
-"""The errors of the development stack.
-
-StackError
-├── ServerFailed        a server didn't start, or didn't become ready in time
-├── DataDirectoryInUse  a live server of another stack holds the data directory
-├── PortTaken           the port that was asked for is in use
-├── ServerAway          a server that the environment names can't be used
-└── ServiceFailed       a service of the stack didn't become ready
-"""
+"""The errors of the development stack."""
 
 
 class StackError(Exception):

@@ -1,6 +1,5 @@
 """The directory of a server's files, and the lock that shows whether the server runs."""
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -9,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +29,14 @@ def make_directory(path: Path) -> None:
         if not directory.exists():
             directory.mkdir(exist_ok=True)
             directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+@contextmanager
+def temporary(purpose: str) -> Iterator[Path]:
+    """A directory for servers, which the account that PostgreSQL runs as under root may pass; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix=f"taskyard-{purpose}-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 def place_data(data: Path, account: Account | None) -> Path:
@@ -100,34 +107,32 @@ def lock(path: Path, what: str, *, patience: timedelta) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + patience.total_seconds()
-        while not _locked(descriptor):
-            if time.monotonic() > deadline:
-                raise DataDirectoryInUse(
-                    f"a {what} of another stack is running on {path.parent}: stop that one, "
-                    "or choose another directory with TASKYARD_DATA_DIR"
-                )
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DataDirectoryInUse(
+                        f"a {what} of another stack is running on {path.parent}: stop that one, "
+                        "or choose another directory with TASKYARD_DATA_DIR"
+                    ) from None
             time.sleep(0.05)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EAGAIN, errno.EACCES}:
-            return False
-        raise
-    return True
+def new_password() -> str:
+    return secrets.token_urlsafe(24)
 
 
-def secret(path: Path) -> str:
-    """The password in `path`, generated the first time. Readable by its owner only."""
+def secret(path: Path, make: Callable[[], str] = new_password) -> str:
+    """The secret in `path`, made the first time. Readable by its owner only."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        value = secrets.token_urlsafe(24)
+        value = make()
         write_private(path, value + "\n")
         return value
 
@@ -142,8 +147,8 @@ def write_private(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def remembered_port(path: Path) -> int | None:
-    """The port of the previous run."""
+def number_in(path: Path) -> int | None:
+    """The number in a file of one line; `None` where there is none."""
     try:
         return int(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from taskyard_dev import dev_env, ports
+from cryptography.fernet import Fernet
+
+from taskyard_dev import home, ports
 from taskyard_dev.console import Console
-from taskyard_dev.errors import PortTaken
 from taskyard_dev.service import Service, installed
 
 GENERAL_QUEUES = "high_priority,default,low_priority"
@@ -35,6 +36,7 @@ class Plan:
 
     @property
     def dev_env(self) -> Path:
+        """What every `taskyard*` command reads where nothing else is set."""
         return self.data_dir / "dev.env"
 
     @property
@@ -75,8 +77,7 @@ class Ports:
 
     def exactly(self, port: int) -> int:
         """Raises `PortTaken`."""
-        if not ports.is_free(port):
-            raise PortTaken(f"port {port} on {ports.LOOPBACK} is taken")
+        ports.check_free(port)
         self.given.add(port)
         return port
 
@@ -104,7 +105,8 @@ def environment(plan: Plan, database_url: str, redis_url: str) -> dict[str, str]
         "TASKYARD_DIAGNOSTICS": "1",
         "TASKYARD_DATA_DIR": str(plan.data_dir),
         "TASKYARD_STORAGE_DIR": str(plan.data_dir / "storage"),
-        "TASKYARD_SECRET_KEYS": dev_env.encryption_key(plan.data_dir / "secret-keys"),
+        # Kept, because the secret parameters of earlier tasks can't be read without it.
+        "TASKYARD_SECRET_KEYS": home.secret(plan.data_dir / "secret-keys", lambda: Fernet.generate_key().decode()),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -144,7 +146,7 @@ def services(
         variables = {**common, **own, **more}
         drains = drain_time() if name.startswith("worker") else timedelta()
         command: list[str | Path] = [installed(program), *arguments]
-        return Service(name, command, variables, Path.cwd(), console, stop_within=STOPS_WITHIN + drains)
+        return Service(name, command, variables, console, stop_within=STOPS_WITHIN + drains)
 
     made = [make(name, 9110 + number, "taskyard-scheduler", "run") for number, name in enumerate(plan.scheduler_names)]
     made += [

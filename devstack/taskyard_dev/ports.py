@@ -23,6 +23,12 @@ def is_free(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) != 0
 
 
+def check_free(port: int) -> None:
+    """Raises `PortTaken`."""
+    if not is_free(port):
+        raise PortTaken(f"port {port} on {LOOPBACK} is taken")
+
+
 def any_free() -> int:
     """A port that is not in use now."""
     with socket.socket() as probe:
@@ -44,8 +50,7 @@ def to_try(wanted: int | None, *, last: int | None, usual: int) -> Iterator[int]
     between the check and the bind.
     """
     if wanted:
-        if not is_free(wanted):
-            raise PortTaken(f"port {wanted} on {LOOPBACK} is taken")
+        check_free(wanted)
         yield wanted
         return
     if wanted is None:

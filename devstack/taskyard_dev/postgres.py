@@ -1,9 +1,7 @@
 """A real PostgreSQL from a wheel, with its files in a directory of the stack."""
 
-import os
 import shutil
 import signal
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +12,9 @@ from psycopg import sql
 
 from taskyard_dev import home, ports, processes
 from taskyard_dev.account import Account, server_account
-from taskyard_dev.binaries import PostgresBinaries, postgres_binaries
+from taskyard_dev.binaries import postgres_programs
 from taskyard_dev.errors import ServerFailed
-from taskyard_dev.server import PortLost, Server
+from taskyard_dev.server import PATIENCE, Server
 
 NAME = "taskyard"
 
@@ -40,8 +38,7 @@ SETTINGS: Mapping[str, str] = {
     "log_checkpoints": "off",
 }
 
-StopMode = Literal["fast", "immediate", "smart"]
-_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "smart": signal.SIGTERM}
+_STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres(Server):
@@ -50,14 +47,8 @@ class Postgres(Server):
     title = "PostgreSQL"
     usual_port = 5432
     defaults = SETTINGS
-
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's process id, or `None` when it isn't running."""
-        if self._process is not None:
-            return self._process.pid if self._process.poll() is None else None
-        pid, _ = self._pid_file()
-        return pid if pid and processes.alive(pid) else None
+    port_lost = "could not create any TCP/IP sockets"
+    stop_signal = _STOP_SIGNALS["fast"]
 
     @property
     def account(self) -> Account | None:
@@ -95,36 +86,34 @@ class Postgres(Server):
         with self.connect("postgres") as connection:
             connection.execute(statement)
 
-    def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
+    def start(self, *, patience: timedelta = PATIENCE) -> None:
         if self._is_started:
             return
         account = self.account
         home.make_directory(self.directory)
         data = home.place_data(self.directory / "data", account)
-        lock = data.parent / "postgres.lock"
-        with home.lock(lock, "PostgreSQL", patience=patience) as held:
+        with home.lock(data.parent / "postgres.lock", self.title, patience=patience) as lock:
             home.take_over(data, self.directory / "data")
             self._password = home.secret(self.directory / "password")
-            binaries = postgres_binaries(_major(data), account)
+            major, programs = postgres_programs(home.number_in(data / "PG_VERSION"), account)
             if not (data / "PG_VERSION").exists():
-                self._initialise(binaries, data, account)
+                self._initialise(major, programs / "initdb", data, account)
             self._forget_stale_pid(data)
-            program: list[str | Path] = [binaries.postgres, "-D", data]
-            self._start_on_a_port(lambda port: self._start_on(port, program, account, held, within))
+            settings = [f"--{name}={value}" for name, value in self._settings.items()]
+            self._start_on_a_port(
+                lambda port: [programs / "postgres", "-D", data, "-p", str(port), *settings], lock, account
+            )
         try:
             self._make_own_database()
         except psycopg.Error as error:
             self.stop()
             raise ServerFailed(f"PostgreSQL on {data} doesn't let us in: {error}") from error
 
-    def stop(self, mode: StopMode = "fast", *, within: timedelta = timedelta(seconds=30)) -> None:
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server: `fast` ends its connections, `immediate` is a crash from which it recovers."""
-        if self._process is None:
-            return
-        processes.end(self._process, by=_SIGNALS[mode], within=within)
-        self._process = None
+        self._end(_STOP_SIGNALS[mode])
 
-    def _initialise(self, binaries: PostgresBinaries, data: Path, account: Account | None) -> None:
+    def _initialise(self, major: int, initdb: Path, data: Path, account: Account | None) -> None:
         """Make the data directory, under another name until it is complete."""
         fresh, password = data.with_name("data.new"), data.with_name("password.new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -134,56 +123,24 @@ class Postgres(Server):
             shutil.chown(fresh, account.uid, account.gid)
             shutil.chown(password, account.uid, account.gid)
         # A built-in locale sorts alike on all machines, independent of the C library.
-        command: list[str | Path] = [
-            binaries.initdb,
-            "--pgdata",
-            fresh,
-            "--username",
-            NAME,
-            "--pwfile",
-            password,
-        ]
+        command: list[str | Path] = [initdb, "--pgdata", fresh, "--username", NAME, "--pwfile", password]
         command += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
-        if binaries.major >= 17:
+        if major >= 17:
             command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
-        log = home.open_log(self.log)
-        start = self.log.stat().st_size
-        process = processes.spawn(command, death_signal=signal.SIGKILL, output=log, account=account)
-        os.close(log)
+        process, start = self._spawn(command, signal.SIGKILL, account)
         status = process.wait()
         password.unlink()
         if status != 0:
             raise ServerFailed(f"initdb failed ({status})\n{home.log_since(self.log, start)}")
         fresh.rename(data)
 
-    def _start_on(
-        self, port: int, program: list[str | Path], account: Account | None, lock: int, within: timedelta
-    ) -> None:
-        command = [
-            *program,
-            "-p",
-            str(port),
-            *(f"--{name}={value}" for name, value in self._settings.items()),
-        ]
-        log = home.open_log(self.log)
-        start = self.log.stat().st_size
-        # A fast shutdown when this process dies, so that the next start need not recover.
-        process = processes.spawn(command, death_signal=signal.SIGINT, output=log, account=account, keep_open=[lock])
-        os.close(log)
-        deadline = time.monotonic() + within.total_seconds()
+    def _pid_of_another(self) -> int | None:
+        pid, _ = self._pid_file()
+        return pid if pid and processes.alive(pid) else None
+
+    def _is_ready(self, pid: int) -> bool:
         # A replica's state stays "standby".
-        while self._pid_file() not in {(process.pid, "ready"), (process.pid, "standby")}:
-            if process.poll() is not None:
-                said = home.log_since(self.log, start)
-                if "could not create any TCP/IP sockets" in said:
-                    raise PortLost(said)
-                raise ServerFailed(f"PostgreSQL ended at its start ({process.returncode})\n{said}")
-            if time.monotonic() > deadline:
-                processes.kill(process)
-                raise ServerFailed(f"PostgreSQL isn't ready\n{home.log_since(self.log, start)}")
-            time.sleep(0.02)
-        self._process, self._port = process, port
-        home.write_private(self.directory / "port", f"{port}\n")
+        return self._pid_file() in {(pid, "ready"), (pid, "standby")}
 
     def _pid_file(self) -> tuple[int | None, str]:
         """The process id and the state in PostgreSQL's pid file."""
@@ -208,11 +165,3 @@ class Postgres(Server):
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone()
         if known is None:
             self.create_database(NAME)
-
-
-def _major(data: Path) -> int | None:
-    """The version that made a data directory; `None` for a new one."""
-    try:
-        return int((data / "PG_VERSION").read_text())
-    except FileNotFoundError:
-        return None

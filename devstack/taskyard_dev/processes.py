@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,9 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from taskyard_dev.account import Account
-
-TETHER = Path(__file__).with_name("tether.py")
+from taskyard_dev.account import TETHER, Account
 
 
 @cache
@@ -40,50 +36,43 @@ def spawn(
     When this process ends, for whatever reason, the kernel sends `death_signal` to the program (on Linux). `output`
     takes both of its streams. `keep_open` are file descriptors that it inherits.
     """
-    command = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid())]
-    command += ["--signal", str(int(death_signal))]
+    command = [*TETHER, "--parent", str(os.getpid()), "--signal", str(int(death_signal))]
     if account is not None:
         command += ["--user", account.tether_argument]
-    command += ["--", *map(str, program)]
-    return (
-        _spawner()
-        .submit(
-            subprocess.Popen,
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=directory,
-            pass_fds=tuple(keep_open),
-            start_new_session=True,
-        )
-        .result()
+    started = _spawner().submit(
+        subprocess.Popen,
+        [*command, "--", *map(str, program)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=directory,
+        pass_fds=tuple(keep_open),
+        start_new_session=True,
     )
+    return started.result()
 
 
-def end(process: subprocess.Popen[bytes], *, by: signal.Signals, within: timedelta) -> bool:
-    """Send the signal `by` and wait; `True` where the process ended within that time.
-
-    Otherwise it is killed, with its process group.
-    """
-    if process.poll() is not None:
-        return True
+def end(process: subprocess.Popen[bytes], *, by: signal.Signals, within: timedelta) -> None:
+    """Send the signal `by` and wait. What does not end within that time is killed, with its process group."""
     process.send_signal(by)
     try:
         process.wait(within.total_seconds())
     except subprocess.TimeoutExpired:
         kill(process)
-        return False
-    return True
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the process and its group, and wait until it's gone."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_group(process)
     process.kill()
     process.wait()
+
+
+def kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to what is left of the process group with this leader."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
@@ -100,18 +89,3 @@ def alive(pid: int) -> bool:
     except (OSError, IndexError):
         return not Path("/proc/self/stat").exists()
     return state not in {"Z", "X"}
-
-
-def gone(pid: int, *, within: timedelta) -> bool:
-    """Wait for a process that isn't our child to end."""
-    deadline = time.monotonic() + within.total_seconds()
-    while alive(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def kill_session(leader: int) -> None:
-    """SIGKILL to what is left of the process group with this leader."""
-    os.killpg(leader, signal.SIGKILL)

@@ -1,15 +1,24 @@
 """What the two servers share: a directory, a password, a port, a process."""
 
+import os
+import signal
 import subprocess
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from taskyard_dev import home, ports
+from taskyard_dev import home, ports, processes
+from taskyard_dev.account import Account
 from taskyard_dev.errors import ServerFailed, StackError
+
+READY_WITHIN_SECONDS = 60
+STOPS_WITHIN = timedelta(seconds=30)
+# A previous server on the same data may still be stopping.
+PATIENCE = timedelta(seconds=5)
 
 
 class PortLost(ServerFailed):
@@ -27,6 +36,10 @@ class Server(ABC):
     title: ClassVar[str]
     usual_port: ClassVar[int]
     defaults: ClassVar[Mapping[str, str]]
+    # Part of its log where another program has the port.
+    port_lost: ClassVar[str]
+    # Shuts it down cleanly. When this process dies, the kernel sends it, so that the next start need not recover.
+    stop_signal: ClassVar[signal.Signals]
 
     def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory.absolute()
@@ -44,7 +57,7 @@ class Server(ABC):
         return server
 
     def _attach(self) -> None:
-        self._port = home.remembered_port(self.directory / "port")
+        self._port = home.number_in(self.directory / "port")
         self._password = (self.directory / "password").read_text().strip()
 
     def __enter__(self) -> Self:
@@ -55,6 +68,13 @@ class Server(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, or `None` when it isn't running."""
+        if self._process is None:
+            return self._pid_of_another()
+        return self._process.pid if self._is_started else None
 
     @property
     def port(self) -> int:
@@ -73,16 +93,15 @@ class Server(ABC):
         return (self.directory / "data").resolve()
 
     @abstractmethod
-    def start(self, *, within: timedelta = timedelta(seconds=60), patience: timedelta = timedelta(seconds=5)) -> None:
+    def start(self, *, patience: timedelta = PATIENCE) -> None:
         """Start the server and wait until it answers.
 
-        `patience`: how long to wait for a previous server on the same data that is still stopping.
-        Raises `DataDirectoryInUse`, `PortTaken` or `ServerFailed`.
+        Raises `DataDirectoryInUse` (after `patience`), `PortTaken` or `ServerFailed`.
         """
 
-    @abstractmethod
     def stop(self) -> None:
         """Shut the server down cleanly."""
+        self._end(self.stop_signal)
 
     def kill(self) -> None:
         """`kill -9`, as the OOM killer does: PostgreSQL loses nothing, Valkey up to a second of writes."""
@@ -91,19 +110,60 @@ class Server(ABC):
             self._process.wait()
             self._process = None
 
+    @abstractmethod
+    def _pid_of_another(self) -> int | None:
+        """The process id of a server that another process started."""
+
+    @abstractmethod
+    def _is_ready(self, pid: int) -> bool:
+        """Whether the server with this process id answers."""
+
     @property
     def _is_started(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _start_on_a_port(self, start_on: Callable[[int], None]) -> None:
-        """Calls `start_on` with one port after the other, while it raises `PortLost`."""
-        last = self._port or home.remembered_port(self.directory / "port")
+    def _end(self, by: signal.Signals) -> None:
+        if self._process is not None:
+            processes.end(self._process, by=by, within=STOPS_WITHIN)
+            self._process = None
+
+    def _spawn(
+        self, command: Sequence[str | Path], by: signal.Signals, account: Account | None, *keep_open: int
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        """Start a program that writes to the log. Also returns the size of the log before."""
+        log = home.open_log(self.log)
+        start = self.log.stat().st_size
+        process = processes.spawn(command, death_signal=by, output=log, account=account, keep_open=keep_open)
+        os.close(log)
+        return process, start
+
+    def _start_on_a_port(
+        self, command: Callable[[int], Sequence[str | Path]], lock: int, account: Account | None = None
+    ) -> None:
+        """Start the `command` for one port after the other, while another program takes each first."""
+        last = self._port or home.number_in(self.directory / "port")
         failure: Exception | None = None
         for port in ports.to_try(self._port or self._wanted_port, last=last, usual=self.usual_port):
             try:
-                start_on(port)
-                break
+                self._start_on(port, command(port), lock, account)
+                return
             except PortLost as lost:
                 failure = lost
-        else:
-            raise ServerFailed(f"{self.title} found no free port\n{failure}")
+        raise ServerFailed(f"{self.title} found no free port\n{failure}")
+
+    def _start_on(self, port: int, command: Sequence[str | Path], lock: int, account: Account | None) -> None:
+        process, start = self._spawn(command, self.stop_signal, account, lock)
+        self._port = port
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while not self._is_ready(process.pid):
+            if process.poll() is not None:
+                said = home.log_since(self.log, start)
+                if self.port_lost in said:
+                    raise PortLost(said)
+                raise ServerFailed(f"{self.title} ended at its start ({process.returncode})\n{said}")
+            if time.monotonic() > deadline:
+                processes.kill(process)
+                raise ServerFailed(f"{self.title} isn't ready\n{home.log_since(self.log, start)}")
+            time.sleep(0.02)
+        self._process = process
+        home.write_private(self.directory / "port", f"{port}\n")

@@ -18,17 +18,12 @@ __all__ = ["Postgres", "Valkey", "servers"]
 
 
 @contextmanager
-def servers(
-    data_dir: Path, *, postgres_port: int | None = None, valkey_port: int | None = None
-) -> Iterator[tuple[Postgres, Valkey]]:
+def servers(data_dir: Path, *, port: int | None = None) -> Iterator[tuple[Postgres, Valkey]]:
     """PostgreSQL and Valkey with their data under `data_dir`, stopped cleanly at the end.
 
-    Ports: `None` takes that of the previous run, the usual or a free one; `0` any free one.
+    `port`, of each: `None` takes that of the previous run, the usual or a free one; `0` any free one.
     """
-    with (
-        Valkey(data_dir / "valkey", port=valkey_port) as valkey,
-        Postgres(data_dir / "postgres", port=postgres_port) as postgres,
-    ):
+    with Valkey(data_dir / "valkey", port=port) as valkey, Postgres(data_dir / "postgres", port=port) as postgres:
         yield postgres, valkey
 
 

@@ -7,7 +7,6 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +57,6 @@ class Service:
     name: str
     command: Sequence[str | Path]
     environment: Mapping[str, str]
-    directory: Path
     console: Console
     stop_within: timedelta
     ends: int = 0
@@ -81,7 +79,7 @@ class Service:
             death_signal=signal.SIGKILL,
             output=subprocess.PIPE,
             environment=self.environment,
-            directory=self.directory,
+            directory=Path.cwd(),
         )
         self._process = process
         self._listener = threading.Thread(target=self._listen, args=[process], daemon=True)
@@ -102,7 +100,7 @@ class Service:
     def ask_to_stop(self) -> None:
         """SIGTERM, without waiting."""
         self._start_at = None
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait_stopped(self, hurry: threading.Event) -> None:
@@ -118,8 +116,7 @@ class Service:
                 break
             time.sleep(0.02)
         # Its children may have outlived it.
-        with suppress(ProcessLookupError, PermissionError):
-            processes.kill_session(self._process.pid)
+        processes.kill_group(self._process)
         if self._listener is not None:
             self._listener.join(1)
         self._process = None

@@ -17,12 +17,11 @@ from taskyard import addresses
 from taskyard.environment import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
-from taskyard_dev.dev_env import DevEnv
 from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
 from taskyard_dev.layout import Plan
-from taskyard_dev.server_watch import ServerWatch
+from taskyard_dev.server import Server
 from taskyard_dev.servers import Postgres, Valkey
-from taskyard_dev.service import Service
+from taskyard_dev.service import Restarts, Service
 from taskyard_dev.smtp_sink import smtp_sink
 
 READY_WITHIN = timedelta(seconds=60)
@@ -35,6 +34,28 @@ class Stop:
 
     asked: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class ServerWatch:
+    """Restarts a server that ends on its own, on the same port and with the same data."""
+
+    name: str
+    server: Server
+    console: Console
+    _restarts: Restarts = field(default_factory=Restarts)
+    _start_at: float = 0.0
+
+    def tend(self) -> None:
+        if self.server.pid is not None or time.monotonic() < self._start_at:
+            return
+        self.console.line(self.name, "ended on its own; starting it again")
+        self._start_at = time.monotonic() + self._restarts.next_pause().total_seconds()
+        self._restarts.began()
+        try:
+            self.server.start()
+        except StackError as error:
+            self.console.line(self.name, str(error))
 
 
 @dataclass
@@ -114,19 +135,20 @@ def run(plan: Plan, console: Console) -> None:
         url = f"http://{ports.LOOPBACK}:{api_port}"
         if stack.wait_ready(url):
             metrics = {service.name: layout.metrics_url(service) for service in stack.services}
-            env = DevEnv(
-                url=url,
-                api_key=keys.ensure(before.get("TASKYARD_API_KEY", ""), url, common),
-                database_url=database_url,
-                redis_url=redis_url,
-                api_metrics_url=metrics["api"],
-                worker_metrics_url=metrics[plan.worker_names[0]],
-                scheduler_metrics_url=metrics[plan.scheduler_names[0]],
-                smtp_sink_dir=str(plan.mails),
-            )
+            env = {
+                "TASKYARD_URL": url,
+                "TASKYARD_API_KEY": keys.ensure(before.get("TASKYARD_API_KEY", ""), url, common),
+                "TASKYARD_DATABASE_URL": database_url,
+                "TASKYARD_REDIS_URL": redis_url,
+                "TASKYARD_API_METRICS_URL": metrics["api"],
+                "TASKYARD_WORKER_METRICS_URL": metrics[plan.worker_names[0]],
+                "TASKYARD_SCHEDULER_METRICS_URL": metrics[plan.scheduler_names[0]],
+                "TASKYARD_SMTP_SINK_DIR": str(plan.mails),
+            }
+            # In files for their owner only: they hold passwords and an admin key.
             home.write_private(plan.services_env, env_file(layout.shared_with_commands(common)))
-            env.write(plan.dev_env)
-            _introduce(env, plan, stack, time.monotonic() - begun)
+            home.write_private(plan.dev_env, env_file(env))
+            _introduce(url, env["TASKYARD_API_KEY"], plan, stack, time.monotonic() - begun)
         stack.tend_until_stopped()
         console.say("\nstopping; once more Ctrl-C kills what is still at work")
     console.say(f"stopped; the data stays in {plan.data_dir}")
@@ -207,20 +229,20 @@ def _signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _introduce(env: DevEnv, plan: Plan, stack: Stack, seconds: float) -> None:
+def _introduce(url: str, key: str, plan: Plan, stack: Stack, seconds: float) -> None:
     say, bold = stack.console.say, stack.console.bold
     say()
     say(bold(f"Taskyard is up, after {seconds:.1f} s."))
-    say(f"  API      {env.url}, described in {env.url}/openapi.json")
+    say(f"  API      {url}, described in {url}/openapi.json")
     for service in stack.services:
         say(f"  metrics  {layout.metrics_url(service)} of {service.name}")
-    say(f"  mails    {env.smtp_sink_dir}")
+    say(f"  mails    {plan.mails}")
     say(f"  secrets  {plan.dev_env}")
     for server in stack.servers:
         if not server.server.data.is_relative_to(plan.data_dir.resolve()):
             # Under root only: the server runs as another account, which can't reach a closed directory.
             say(f"  data     of {server.name}: {server.server.data}, linked from {plan.data_dir}")
     say("\nSubmit a first task:\n")
-    say(f"  curl -sS {env.url}/api/v1/tasks -H 'Authorization: Bearer {env.api_key}' \\")
+    say(f"  curl -sS {url}/api/v1/tasks -H 'Authorization: Bearer {key}' \\")
     say(f"    -H 'Content-Type: application/json' -d '{FIRST_TASK}'")
     say("\nCtrl-C stops everything; the data stays.\n")

@@ -40,7 +40,7 @@ def main() -> int:
     disk = SmallDisk(home / "storage")
     good = False
     try:
-        with servers(home, postgres_port=0, valkey_port=0) as (postgres, valkey):
+        with servers(home, port=0) as (postgres, valkey):
             migrate.upgrade(postgres.url())
             with Plant(home, postgres, valkey, disk.path) as plant:
                 good = run(plant, disk, options, random.Random(seed))
@@ -64,7 +64,8 @@ def run(plant: Plant, disk: SmallDisk, options: argparse.Namespace, rng: random.
         say("nothing can be mounted here: the full disk is left out")
     url = f"http://127.0.0.1:{plant.fleet.port}/api/v1"
     load = Load(url, {"Authorization": f"Bearer {KEY}"}, per_second=options.rate, rng=random.Random(rng.random()))
-    with Watch(plant) as watch:
+    watch = Watch(plant)
+    with watch.watching():
         load.start()
         faults.inject(began + options.minutes * 60)
         faults.undo()

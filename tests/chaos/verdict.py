@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Self
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from taskyard.domain.errors import LedgerUnavailable
 from tests.support.effects import effects
-from tests.support.fleet import FINAL, wait_for
+from tests.support.fleet import FINAL, repeating, wait_for
 from tests.support.leftovers import leftovers
 
 from .load import CRASHED, Kind
@@ -52,21 +50,15 @@ class Watch:
         self.changed: list[str] = []
         self._plant = plant
         self._seen: dict[UUID, str] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        def look() -> None:
             with suppress(LedgerUnavailable, SQLAlchemyError):
                 self.look()
+
+        with repeating(look, every=_LOOK_SECONDS):
+            yield
 
     def look(self) -> None:
         rows = self._plant.fleet.query("SELECT id, state FROM task WHERE finished_at IS NOT NULL")

@@ -22,8 +22,8 @@ def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Fleet]:
 
 
 @pytest.fixture
-def own_fleet(tmp_path: Path, own_servers: tuple[Postgres, Valkey]) -> Iterator[Fleet]:
-    made = Fleet(tmp_path, own_servers[0].url(), own_servers[1].url)
+def own_fleet(tmp_path: Path, own_postgres: Postgres, own_valkey: Valkey) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, own_postgres.url(), own_valkey.url)
     guard_moves(made.engine)
     yield made
     made.stop()

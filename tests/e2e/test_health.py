@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 from taskyard.settings import Settings
-from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from taskyard_worker.health import check
 from tests.support.fleet import Fleet, children, wait_for
@@ -21,10 +20,8 @@ def problem(worker: subprocess.Popen[bytes], fleet: Fleet, *, ready: bool) -> st
     return check(Settings(health_file=file), ready=ready)
 
 
-def test_an_outage_of_redis_ends_being_ready_and_restarts_nothing(
-    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
-) -> None:
-    fleet, (_, valkey) = own_fleet, own_servers
+def test_an_outage_of_redis_ends_being_ready_and_restarts_nothing(own_fleet: Fleet, own_valkey: Valkey) -> None:
+    fleet, valkey = own_fleet, own_valkey
     worker = fleet.start_worker(processes=2)
     wait_for(lambda: problem(worker, fleet, ready=True) is None, 30, "the worker to take work")
     before = children(worker.pid)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, wait_for
@@ -167,10 +166,8 @@ def test_what_does_not_stop_is_forced_and_asking_twice_says_so(fleet: Fleet) -> 
     ]
 
 
-def test_a_request_to_cancel_survives_redis_and_the_worker(
-    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
-) -> None:
-    fleet, (_, valkey) = own_fleet, own_servers
+def test_a_request_to_cancel_survives_redis_and_the_worker(own_fleet: Fleet, own_valkey: Valkey) -> None:
+    fleet, valkey = own_fleet, own_valkey
     worker = start(fleet)
     first = fleet.submit("tests.effect", {"seconds": 60.0})
     begun(fleet, first)

@@ -17,10 +17,8 @@ from tests.support.fleet import Fleet, wait_for
 pytestmark = pytest.mark.e2e
 
 
-def test_flushall_with_a_thousand_tasks_waiting_loses_none(
-    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
-) -> None:
-    fleet, (_, valkey) = own_fleet, own_servers
+def test_flushall_with_a_thousand_tasks_waiting_loses_none(own_fleet: Fleet, own_valkey: Valkey) -> None:
+    fleet, valkey = own_fleet, own_valkey
     fleet.start_api()
     fleet.start_scheduler()
     ids = fleet.submit_many(1000, "tests.effect")
@@ -37,9 +35,9 @@ def test_flushall_with_a_thousand_tasks_waiting_loses_none(
 
 
 def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
-    own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]
+    own_fleet: Fleet, own_valkey: Valkey
 ) -> None:
-    fleet, (_, valkey) = own_fleet, own_servers
+    fleet, valkey = own_fleet, own_valkey
     fleet.start_api()
     fleet.start_scheduler()
     fleet.start_worker()
@@ -55,8 +53,8 @@ def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
     assert sorted(effects(fleet.effects)) == sorted(ids)
 
 
-def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_servers: tuple[Postgres, Valkey]) -> None:
-    fleet, (postgres, _) = own_fleet, own_servers
+def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_postgres: Postgres) -> None:
+    fleet, postgres = own_fleet, own_postgres
     fleet.start_api()
     fleet.start_scheduler()
     fleet.start_worker(threads=4)

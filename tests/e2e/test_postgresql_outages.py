@@ -4,23 +4,21 @@ One fleet goes through all of it, over a proxy in front of PostgreSQL.
 """
 
 import shutil
-import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
 
 from taskyard.store import migrate
-from taskyard_dev.servers import Postgres, Valkey
+from taskyard_dev.home import temporary
+from taskyard_dev.servers import Postgres, servers
 from tests.support.effects import effects
-from tests.support.fleet import Fleet, wait_for
+from tests.support.fleet import Fleet, repeating, wait_for
 from tests.support.proxy import Proxy
 from tests.support.replicas import copy_data, promote, standby_of, wait_streaming
 
@@ -92,44 +90,35 @@ class Yard:
         assert all(process.poll() is None for process in self.fleet.processes)
 
 
-class Callers:
-    """Submit one task after the other; keep what they were told."""
+@dataclass
+class Told:
+    """What callers were told who submit one task after the other."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.accepted: list[str] = []
-        self.told: Counter[int] = Counter()
-        self._fleet = fleet
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+    fleet: Fleet
+    accepted: list[str] = field(default_factory=list)
+    statuses: set[int] = field(default_factory=set)
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+    def submit(self) -> None:
+        answer = self.fleet.http.post("/tasks", json={"name": "tests.effect", "params": {}})
+        self.statuses.add(answer.status_code)
+        if answer.status_code == 202:
+            self.accepted.append(str(answer.json()["id"]))
+        else:
+            assert "retry-after" in answer.headers
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
 
-    def _run(self) -> None:
-        while not self._ended.wait(0.005):
-            answer = self._fleet.http.post("/tasks", json={"name": "tests.effect", "params": {}})
-            self.told[answer.status_code] += 1
-            if answer.status_code == 202:
-                self.accepted.append(str(answer.json()["id"]))
-            else:
-                assert "retry-after" in answer.headers
+@contextmanager
+def callers(fleet: Fleet) -> Iterator[Told]:
+    told = Told(fleet)
+    with repeating(told.submit, every=0.005, threads=2):
+        yield told
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Yard]:
-    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
-    home.chmod(0o711)
     with ExitStack() as exits:
-        exits.callback(shutil.rmtree, home)
-        valkey = exits.enter_context(Valkey(home / "valkey", port=0))
-        postgres = exits.enter_context(Postgres(home / "postgres", port=0))
+        home = exits.enter_context(temporary("tests"))
+        postgres, valkey = exits.enter_context(servers(home, port=0))
         migrate.upgrade(postgres.url())
         proxy = exits.enter_context(Proxy(("127.0.0.1", postgres.port)))
         (home / "logs").mkdir()
@@ -154,7 +143,7 @@ def yard(running: Yard) -> Yard:
 def test_postgresql_crashes_and_recovers(yard: Yard) -> None:
     long = yard.submit(2, seconds=3.0)
     yard.begun(long)
-    with Callers(yard.fleet) as callers:
+    with callers(yard.fleet) as told:
         time.sleep(1)
         yard.postgres.stop("immediate")
         yard.refuses_with_503()
@@ -162,8 +151,8 @@ def test_postgresql_crashes_and_recovers(yard: Yard) -> None:
         yard.postgres.start()
         yard.wait_answers()
         time.sleep(0.5)
-    ids = long + callers.accepted
-    assert set(callers.told) <= {202, 503}
+    ids = long + told.accepted
+    assert told.statuses <= {202, 503}
     assert yard.fleet.wait_final(ids, 40) == {"succeeded": len(ids)}
     runs = yard.runs()
     assert all(runs[task_id] == 1 for task_id in ids), "each once: no commit that was answered was lost"
@@ -175,7 +164,7 @@ def test_every_connection_is_ended_or_cut_in_the_middle_of_whatever_it_does(yard
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
-    with Callers(yard.fleet) as callers, yard.postgres.connect() as admin:
+    with callers(yard.fleet) as told, yard.postgres.connect() as admin:
         for _ in range(5):
             time.sleep(0.3)
             admin.execute(end_all)
@@ -183,10 +172,10 @@ def test_every_connection_is_ended_or_cut_in_the_middle_of_whatever_it_does(yard
             # Commits that were done and not answered are tried again with the same ids.
             yard.proxy.cut()
     yard.wait_answers()
-    assert set(callers.told) <= {202, 503}
-    assert yard.fleet.wait_final(callers.accepted, 40) == {"succeeded": len(callers.accepted)}
+    assert told.statuses <= {202, 503}
+    assert yard.fleet.wait_final(told.accepted, 40) == {"succeeded": len(told.accepted)}
     runs = yard.runs()
-    assert all(runs[task_id] == 1 for task_id in callers.accepted)
+    assert all(runs[task_id] == 1 for task_id in told.accepted)
     left = "SELECT count(*) AS n FROM task WHERE finished_at IS NULL"
     wait_for(lambda: yard.fleet.query(left)[0].n == 0, 20, "what was committed and not answered to be done, too")
     yard.nobody_was_started_again()
@@ -233,12 +222,12 @@ def test_with_synchronous_replication_a_failover_loses_nothing(yard: Yard) -> No
         wait_for(lambda: admin.execute(query).fetchone() == (1,), 30, "commits to wait for the standby")
     long = yard.submit(2, seconds=4.0)
     yard.begun(long)
-    with Callers(yard.fleet) as callers:
+    with callers(yard.fleet) as told:
         time.sleep(1)
         yard.fail_over(standby)
         time.sleep(0.5)
-    ids = long + callers.accepted
-    assert set(callers.told) <= {202, 503}
+    ids = long + told.accepted
+    assert told.statuses <= {202, 503}
     assert yard.fleet.wait_final(ids, 60) == {"succeeded": len(ids)}
     runs = yard.runs()
     assert all(runs[task_id] == 1 for task_id in ids)

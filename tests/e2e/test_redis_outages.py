@@ -4,7 +4,6 @@ One fleet goes through all of it, over a proxy in front of Redis.
 """
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from taskyard.store import migrate
+from taskyard_dev.home import temporary
 from taskyard_dev.servers import Postgres, Valkey, servers
 from tests.support.composed import guard_moves
 from tests.support.effects import effects
@@ -67,11 +67,9 @@ class Yard:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Yard]:
-    home = Path(tempfile.mkdtemp(prefix="taskyard-tests-"))
-    home.chmod(0o711)
     with ExitStack() as exits:
-        exits.callback(shutil.rmtree, home)
-        postgres, valkey = exits.enter_context(servers(home, postgres_port=0, valkey_port=0))
+        home = exits.enter_context(temporary("tests"))
+        postgres, valkey = exits.enter_context(servers(home, port=0))
         migrate.upgrade(postgres.url())
         proxy = exits.enter_context(Proxy(("127.0.0.1", valkey.port)))
         (home / "logs").mkdir()

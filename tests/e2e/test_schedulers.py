@@ -3,18 +3,16 @@
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.effects import effects
-from tests.support.fleet import Fleet, wait_for
+from tests.support.fleet import Fleet, repeating, wait_for
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -31,28 +29,6 @@ class Scheduler:
     process: subprocess.Popen[bytes]
     postgres: Proxy
     redis: Proxy
-
-
-class Stream:
-    """Submits a delayed task every tenth of a second: each has to be promoted by whoever leads."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.ids: list[str] = []
-        self._fleet = fleet
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.1):
-            self.ids.append(self._fleet.submit("tests.effect", delay_seconds=0.5))
 
 
 @pytest.fixture
@@ -90,7 +66,9 @@ def test_the_other_takes_over_and_who_comes_back_does_no_harm(fleet: Fleet, pair
     fleet.start_api()
     fleet.start_worker()
     assert leader(fleet) == first.process.pid
-    with Stream(fleet) as stream:
+    # Each has to be promoted by the one that leads.
+    ids: list[str] = []
+    with repeating(lambda: ids.append(fleet.submit("tests.effect", delay_seconds=0.5)), every=0.1):
         time.sleep(1)
         first.postgres.stall()
         wait_follows(fleet, second, FOLLOWED_SECONDS, "a partition from PostgreSQL")
@@ -114,8 +92,8 @@ def test_the_other_takes_over_and_who_comes_back_does_no_harm(fleet: Fleet, pair
         wait_follows(fleet, second, FOLLOWED_SECONDS, "a death")
         time.sleep(1)
 
-    assert fleet.wait_final(stream.ids, 30) == {"succeeded": len(stream.ids)}
-    assert sorted(effects(fleet.effects)) == sorted(stream.ids), "each ran once"
+    assert fleet.wait_final(ids, 30) == {"succeeded": len(ids)}
+    assert sorted(effects(fleet.effects)) == sorted(ids), "each ran once"
     twice = fleet.query("SELECT count(*) AS n FROM task WHERE publication <> 1 OR attempt <> 1")[0].n
     assert twice == 0, "each was promoted once, by one of them"
     assert fleet.query("SELECT epoch FROM leader")[0].epoch == 6

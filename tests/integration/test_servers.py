@@ -24,7 +24,9 @@ from redis.retry import Retry
 from taskyard_dev import processes
 from taskyard_dev.errors import DataDirectoryInUse, PortTaken, ServerFailed
 from taskyard_dev.postgres import Postgres
+from taskyard_dev.server import Server
 from taskyard_dev.valkey import Valkey
+from tests.support.fleet import wait_for
 
 AS_ROOT = os.geteuid() == 0
 
@@ -41,6 +43,29 @@ def listener(port: int = 0) -> Iterator[int]:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("kind", [Postgres, Valkey])
+class TestEither:
+    def test_refuses_a_data_directory_that_a_live_server_holds(self, kind: type[Server], server_home: Path) -> None:
+        with kind(server_home / "server", port=0) as server:
+            with pytest.raises(DataDirectoryInUse, match=r"another stack is running on .*server"):
+                kind(server_home / "server", port=0).start(patience=timedelta(seconds=0.1))
+            assert server.pid is not None
+
+    def test_takes_another_port_when_its_own_is_taken(self, kind: type[Server], server_home: Path) -> None:
+        with kind(server_home / "server", port=0) as server:
+            port = server.port
+        with listener(port), kind(server_home / "server") as server:
+            assert server.port != port
+
+    def test_reports_that_the_requested_port_is_taken(self, kind: type[Server], server_home: Path) -> None:
+        with listener() as port, pytest.raises(PortTaken, match=str(port)):
+            kind(server_home / "server", port=port).start()
+
+    def test_shows_the_servers_log_when_it_does_not_start(self, kind: type[Server], server_home: Path) -> None:
+        with pytest.raises(ServerFailed, match="no_such_setting"):
+            kind(server_home / "server", port=0, settings={"no_such_setting": "1"}).start()
 
 
 class TestPostgres:
@@ -115,22 +140,6 @@ class TestPostgres:
         finally:
             processes.kill(stranger)
 
-    def test_refuses_a_data_directory_that_a_live_server_holds(self, server_home: Path) -> None:
-        with Postgres(server_home / "pg", port=0) as server:
-            with pytest.raises(DataDirectoryInUse, match=r"another stack is running on .*pg"):
-                Postgres(server_home / "pg", port=0).start(patience=timedelta(seconds=0.1))
-            assert server.pid is not None
-
-    def test_takes_another_port_when_its_own_is_taken(self, server_home: Path) -> None:
-        with Postgres(server_home / "pg", port=0) as server:
-            port = server.port
-        with listener(port), Postgres(server_home / "pg") as server:
-            assert server.port != port
-
-    def test_reports_that_the_requested_port_is_taken(self, server_home: Path) -> None:
-        with listener() as port, pytest.raises(PortTaken, match=str(port)):
-            Postgres(server_home / "pg", port=port).start()
-
     def test_an_interrupted_first_start_does_not_break_the_next(self, server_home: Path) -> None:
         half = server_home / "pg" / "data.new"
         half.mkdir(parents=True)
@@ -138,10 +147,6 @@ class TestPostgres:
         (server_home / "pg").chmod(0o711)
         with Postgres(server_home / "pg", port=0) as server:
             assert server.pid is not None
-
-    def test_shows_the_servers_log_when_it_does_not_start(self, server_home: Path) -> None:
-        with pytest.raises(ServerFailed, match="no_such_setting"):
-            Postgres(server_home / "pg", port=0, settings={"no_such_setting": "1"}).start()
 
     def test_reports_a_password_that_was_changed_outside(self, server_home: Path) -> None:
         with Postgres(server_home / "pg", port=0):
@@ -225,27 +230,6 @@ class TestValkey:
         assert mode(server_home / "valkey" / "password") == 0o600
         assert mode(server_home / "valkey" / "valkey.conf") == 0o600
 
-    def test_refuses_a_data_directory_that_a_live_server_holds(self, server_home: Path) -> None:
-        with (
-            Valkey(server_home / "valkey", port=0),
-            pytest.raises(DataDirectoryInUse, match=r"another stack is running on .*valkey"),
-        ):
-            Valkey(server_home / "valkey", port=0).start(patience=timedelta(seconds=0.1))
-
-    def test_takes_another_port_when_its_own_is_taken(self, server_home: Path) -> None:
-        with Valkey(server_home / "valkey", port=0) as server:
-            port = server.port
-        with listener(port), Valkey(server_home / "valkey") as server:
-            assert server.port != port
-
-    def test_reports_that_the_requested_port_is_taken(self, server_home: Path) -> None:
-        with listener() as port, pytest.raises(PortTaken, match=str(port)):
-            Valkey(server_home / "valkey", port=port).start()
-
-    def test_shows_the_servers_log_when_it_does_not_start(self, server_home: Path) -> None:
-        with pytest.raises(ServerFailed, match="no-such-setting"):
-            Valkey(server_home / "valkey", port=0, settings={"no-such-setting": "1"}).start()
-
     def test_is_started_once_its_data_is_loaded(self, server_home: Path) -> None:
         # It answers this often while it loads.
         settings = {"loading-process-events-interval-bytes": "1024"}
@@ -278,7 +262,7 @@ class TestWithoutTheirParent:
             assert too.pid not in pids
         for pid in pids:
             assert pid is not None
-            assert processes.gone(pid, within=timedelta(seconds=20))
+            wait_for(lambda pid=pid: not processes.alive(pid), 20, "the server to end")  # type: ignore[misc]
 
     def test_a_server_outlives_the_thread_that_started_it(self, server_home: Path) -> None:
         server = Valkey(server_home / "valkey", port=0)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,25 +15,18 @@ import pytest
 from taskyard_dev import processes
 from taskyard_dev.console import Console
 from taskyard_dev.service import Restarts, Service
+from tests.support.fleet import wait_for
 
 NO_HURRY = threading.Event()
-
-
-def wait_until(condition: Callable[[], object], *, within: float = 30) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't happen in time"
-        time.sleep(0.02)
 
 
 class Started:
     """Makes services that run a piece of Python, and stops what is left of them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         self.said = io.StringIO()
         self.console = Console(self.said)
         self.console.names("worker")
-        self.directory = directory
         self.services: list[Service] = []
 
     def __call__(self, code: str, *, stop_within: float = 5) -> Service:
@@ -41,7 +34,6 @@ class Started:
             "worker",
             [sys.executable, "-u", "-c", code],
             {"PATH": "/usr/bin:/bin"},
-            self.directory,
             self.console,
             stop_within=timedelta(seconds=stop_within),
         )
@@ -54,8 +46,8 @@ class Started:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    made = Started(tmp_path)
+def started() -> Iterator[Started]:
+    made = Started()
     yield made
     hurry = threading.Event()
     hurry.set()
@@ -65,7 +57,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 def test_its_lines_carry_its_name(started: Started) -> None:
     started("import sys; print('out'); print('err', file=sys.stderr); import time; time.sleep(60)")
-    wait_until(lambda: len(started.lines()) == 2)
+    wait_for(lambda: len(started.lines()) == 2)
     assert sorted(started.lines()) == ["worker | err", "worker | out"]
 
 
@@ -79,7 +71,7 @@ def test_a_service_that_ends_is_restarted_and_the_reason_is_shown(started: Start
         service.tend()
         return service.pid not in {None, first}
 
-    wait_until(back)
+    wait_for(back)
     assert service.ends == 1
     assert any("was killed by SIGKILL; starting it again in 0.5 s" in line for line in started.lines())
 
@@ -108,7 +100,7 @@ def test_it_may_finish_what_it_does_before_it_stops(started: Started, tmp_path: 
         "print('ready')\n"
         "time.sleep(60)\n"
     )
-    wait_until(lambda: "worker | ready" in started.lines())
+    wait_for(lambda: "worker | ready" in started.lines())
     service.ask_to_stop()
     service.wait_stopped(NO_HURRY)
     assert (tmp_path / "finished").exists()
@@ -124,7 +116,7 @@ def test_one_that_will_not_stop_is_killed_with_its_children(started: Started, hu
         "time.sleep(60)\n",
         stop_within=60 if hurried else 0.3,
     )
-    wait_until(started.lines)
+    wait_for(started.lines)
     child, hurry = int(started.lines()[0].split()[-1]), threading.Event()
     if hurried:
         hurry.set()
@@ -132,13 +124,13 @@ def test_one_that_will_not_stop_is_killed_with_its_children(started: Started, hu
     begun = time.monotonic()
     service.wait_stopped(hurry)
     assert time.monotonic() - begun < 20
-    assert processes.gone(child, within=timedelta(seconds=20))
+    wait_for(lambda: not processes.alive(child), 20)
 
 
 def test_children_left_behind_by_one_that_stopped_are_ended(started: Started) -> None:
     service = started("import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")
-    wait_until(started.lines)
+    wait_for(started.lines)
     child = int(started.lines()[0].split()[-1])
     service.ask_to_stop()
     service.wait_stopped(NO_HURRY)
-    assert processes.gone(child, within=timedelta(seconds=20))
+    wait_for(lambda: not processes.alive(child), 20)

@@ -31,12 +31,12 @@ class Authority:
         made = self._builder(self._name, self._key, ca=True).sign(self._key, hashes.SHA256())
         self.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
-    def sign(self, name: str) -> Pair:
-        """For a server on 127.0.0.1, or a client."""
+    def sign(self, name: str, *, host: str = "127.0.0.1", life: timedelta = timedelta(days=1)) -> Pair:
+        """For a server on this address, or a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        local = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        made = self._builder(subject, key, ca=False).add_extension(local, critical=False)
+        local = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+        made = self._builder(subject, key, life=life).add_extension(local, critical=False)
         pair = Pair(self._home / f"{name}.pem", self._home / f"{name}.key")
         pair.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
@@ -54,7 +54,14 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
+    def _builder(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        life: timedelta = timedelta(days=1),
+        ca: bool = False,
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         public, issuer = key.public_key(), self._key.public_key()
         return (
@@ -63,8 +70,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + life)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)

@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -23,6 +25,7 @@ from tests.support.effects import FILE_VARIABLE
 
 KEY = "ty_e2etests_" + "k" * 43
 FINAL = {"succeeded", "failed", "cancelled"}
+T = TypeVar("T")
 _BIN = Path(sys.executable).parent
 
 
@@ -118,8 +121,7 @@ class Fleet:
         log = max(self.home.glob("*-taskyard-scheduler.log")).read_text()
         address = re.search(r'"metrics": ?"(http[^"]+)"', log)
         assert address is not None, log
-        said = httpx.get(address[1], timeout=5.0).text
-        return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", said, re.MULTILINE)}
+        return metrics_of(address[1])
 
     # Work
 
@@ -189,13 +191,39 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """Waits until the condition holds and returns how many seconds that took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-    return time.monotonic() - started
+def wait_for(condition: Callable[[], T], seconds: float = 15, what: str = "it to happen", *, every: float = 0.02) -> T:
+    """The first true answer of `condition`, which is asked every `every` seconds; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(every)
+    return answer
+
+
+@contextmanager
+def repeating(turn: Callable[[], object], *, every: float, threads: int = 1) -> Iterator[None]:
+    """Until the block ends, threads call `turn` again and again, with a pause of `every` seconds before each time."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(every):
+            turn()
+
+    running = [threading.Thread(target=run) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in running:
+            thread.join()
+
+
+def metrics_of(url: str) -> dict[str, float]:
+    """Ours, by name and labels."""
+    said = httpx.get(url, timeout=5.0).text
+    return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", said, re.MULTILINE)}
 
 
 def answers(url: str) -> bool:

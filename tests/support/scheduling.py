@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,12 +21,11 @@ from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
 from taskyard.catalogue.types import Catalogue
-from taskyard.domain.ids import new_id
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.claim import claim
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
+from taskyard.lifecycle.submit import SubmittedTask, submit
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import ledger
 from taskyard.telemetry.metrics import Metrics
@@ -39,6 +34,8 @@ from taskyard_scheduler.jobs import Dependencies
 from taskyard_scheduler.leader import Leadership
 from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 from taskyard_scheduler.queued_tasks import QueuedTasks
+from tests.support.fleet import metrics_of
+from tests.support.ledger import new_task, worker_info
 
 TYPE = "diagnostics.echo"
 
@@ -57,20 +54,7 @@ def put_in(
     engine: Engine, count: int, *, queue: str = "default", delay: float | None = None, **more: Any
 ) -> Committed[list[SubmittedTask]]:
     """Commits tasks and publishes nothing, like a submitter that died right after its commit."""
-    tasks = [
-        NewTask(
-            id=new_id(),
-            name=TYPE,
-            queue=queue,
-            params={},
-            max_attempts=4,
-            soft_timeout_seconds=540,
-            hard_timeout_seconds=600,
-            delay_seconds=delay,
-            **more,
-        )
-        for _ in range(count)
-    ]
+    tasks = [new_task(queue=queue, delay_seconds=delay, **more) for _ in range(count)]
     return ledger.run(engine, lambda conn: submit(conn, tasks))
 
 
@@ -86,17 +70,7 @@ def scalar(engine: Engine, statement: str, **values: Any) -> Any:
 
 def make_worker(engine: Engine, *, queues: tuple[str, ...] = DEFAULT_QUEUES) -> UUID:
     """A worker that has just sent a heartbeat."""
-    info = workers.WorkerInfo(
-        id=uuid4(),
-        name="test",
-        host="test",
-        pid=1,
-        version="0",
-        queues=queues,
-        task_types=[TYPE],
-        processes=1,
-        threads=4,
-    )
+    info = worker_info(queues=queues)
     with ledger.connection(engine) as conn:
         workers.ensure_queues(conn, queues)
         workers.register(conn, info)
@@ -110,15 +84,6 @@ def claim_all(engine: Engine, worker_id: UUID, ids: list[UUID], *, begun: bool =
         assert len(won) == len(ids)
         workers.beat(conn, workers.Beat(worker_id=worker_id, begun=ids if begun else ()))
     return token
-
-
-def eventually(what: Callable[[], Any], *, within: float = 15.0, every: float = 0.02) -> Any:
-    """The first true answer of `what`; fails after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not (answer := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(every)
-    return answer
 
 
 @dataclass
@@ -222,10 +187,7 @@ class Scheduler:
         return (datetime.fromisoformat(self.said(event)[-1]["timestamp"]) - since).total_seconds()
 
     def metrics(self) -> dict[str, float]:
-        address = self.said("scheduler_started")[0]["metrics"]
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            text = answer.read().decode()
-        return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", text, re.MULTILINE)}
+        return metrics_of(self.said("scheduler_started")[0]["metrics"])
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -13,26 +13,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
-from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask, submit
 from taskyard.store import ledger
 from taskyard_api.collector import Collector
 from taskyard_api.problems import problem_of
 from taskyard_api.refusals import Invalid
-
-
-def new_task(**more: Any) -> NewTask:
-    values: dict[str, Any] = {
-        "id": new_id(),
-        "name": "t",
-        "queue": "default",
-        "params": {},
-        "max_attempts": 1,
-        "soft_timeout_seconds": 1,
-        "hard_timeout_seconds": 1,
-        **more,
-    }
-    return NewTask(**values)
+from tests.support.ledger import new_task
 
 
 class Writes:

@@ -25,6 +25,7 @@ from taskyard_api.live import Live
 from taskyard_api.streams import Streams
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
+from tests.support.fleet import wait_for
 from tests.support.unheard import Unheard
 
 STREAM = {"Accept": "text/event-stream"}
@@ -130,13 +131,6 @@ def follow(answer: httpx.Response, into: list[ServerEvent], seen: threading.Even
     for event in parse_events(answer.iter_lines()):
         into.append(event)
         seen.set()
-
-
-def wait_for(condition: Any, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_a_live_timeline_brings_progress_and_ends_with_the_task(api: Api, shared_redis: redis.Redis) -> None:

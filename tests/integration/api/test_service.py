@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
+from tests.support.fleet import wait_for
 from tests.support.unheard import Unheard
 
 BIN = Path(sys.executable).parent
@@ -107,15 +109,14 @@ async def _names_by(keys: Keys, key: str) -> str:
     return (await keys.authenticate(f"Bearer {key}".encode())).name
 
 
-def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_servers: tuple[Postgres, Valkey]) -> None:
+def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_postgres: Postgres) -> None:
     """Otherwise /health/detailed could not be read during an outage."""
-    postgres, _ = own_servers
-    engine, clock = make_engine(postgres.url()), [0.0]
+    engine, clock = make_engine(own_postgres.url()), [0.0]
     good, unseen = new_key(engine, "read", name="good"), new_key(engine, "read")
     ledger = LedgerPool(engine, 1, Unheard())
     keys = Keys(ledger, clock=lambda: clock[0])
     assert asyncio.run(_names_by(keys, good)) == "good"
-    postgres.stop()
+    own_postgres.stop()
     for clock[0] in (10.0, 11.5, 3000.0):
         assert asyncio.run(_names_by(keys, good)) == "good"
         with pytest.raises(Unauthenticated):
@@ -125,7 +126,7 @@ def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_serv
     clock[0] = 3700.0
     with pytest.raises(LedgerUnavailable):
         asyncio.run(_names_by(keys, good))
-    postgres.start()
+    own_postgres.start()
     with engine.connect() as conn:
         conn.execute(sa.text("UPDATE api_key SET revoked_at = now() WHERE name = 'good'"))
     with pytest.raises(Unauthenticated):
@@ -135,15 +136,16 @@ def test_a_valid_key_stays_valid_during_an_outage_and_no_other_key_does(own_serv
 
 
 @pytest.mark.timeout(180)
-def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_servers: tuple[Postgres, Valkey]) -> None:
-    postgres, valkey = own_servers
-    engine = make_engine(postgres.url())
+def test_postgresql_goes_and_comes_back(
+    start_api: Callable[..., Api], own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    engine = make_engine(own_postgres.url())
     key = new_key(engine, "admin")
-    api = start_api(database_url=postgres.url(), redis_url=valkey.url)
+    api = start_api(database_url=own_postgres.url(), redis_url=own_valkey.url)
     client = api.client(key)
     body = {"name": "diagnostics.echo", "params": {"value": 1}}
     assert client.post("/api/v1/tasks", json=body).status_code == 202
-    postgres.stop()
+    own_postgres.stop()
     calls: list[Callable[[], httpx.Response]] = [
         lambda: client.get("/api/v1/tasks"),
         lambda: client.post("/api/v1/tasks", json=body),
@@ -157,11 +159,8 @@ def test_postgresql_goes_and_comes_back(start_api: Callable[..., Api], own_serve
         assert "Retry-After" in answer.headers
         assert time.monotonic() - started < 10
     assert client.get("/health/live").status_code == 200
-    postgres.start()
-    deadline = time.monotonic() + 60
-    while client.post("/api/v1/tasks", json=body).status_code != 202:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    own_postgres.start()
+    wait_for(lambda: client.post("/api/v1/tasks", json=body).status_code == 202, 60, "a submit", every=0.2)
     engine.dispose()
 
 
@@ -271,10 +270,8 @@ def _first_task(http: httpx.Client) -> str:
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        deadline = time.monotonic() + 10
-        while api.service.metrics.registry.get_sample_value("taskyard_dependency_up", {"dependency": "database"}) != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        value = partial(api.service.metrics.registry.get_sample_value, "taskyard_dependency_up")
+        wait_for(lambda: value({"dependency": "database"}) == 1, 10, "the database to be there")
         time.sleep(2.5)
         took = []
         for _ in range(3):

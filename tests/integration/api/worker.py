@@ -11,7 +11,8 @@ from taskyard.lifecycle import claim as claiming
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
-from taskyard.lifecycle.workers import WorkerInfo, register
+from taskyard.lifecycle.workers import register
+from tests.support.ledger import worker_info
 
 FAULT = Fault("boom", "It went wrong.", "ValueError", retryable=True, traceback="Traceback: secret place")
 
@@ -23,17 +24,7 @@ class Worker:
     claims: dict[UUID, UUID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        info = WorkerInfo(
-            id=self.id,
-            name="w",
-            host="host",
-            pid=1,
-            version="0",
-            queues=["default"],
-            task_types=["diagnostics.echo"],
-            processes=1,
-            threads=1,
-        )
+        info = worker_info(id=self.id)
         with self.engine.connect() as conn:
             register(conn, info)
 

@@ -19,6 +19,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard_worker.child.broker import ChildBroker
 from tests.support.messages import message_for
+from tests.support.fleet import wait_for
 
 QUEUE = "default"
 
@@ -90,7 +91,7 @@ def test_an_argument_reaches_the_actor_as_the_same_object(lanes: tuple[EchoBroke
     worker = Worker(broker, worker_threads=4, worker_timeout=10)
     worker.start()
     worker.work_queue.join()
-    _until(lambda: len(broker.echo.acknowledged) == 20)
+    wait_for(lambda: len(broker.echo.acknowledged) == 20)
     worker.stop(timeout=2000)
     assert set(map(id, ran)) == set(map(id, things))
     assert sorted(broker.echo.acknowledged) == sorted(ids)
@@ -112,7 +113,7 @@ def test_stopping_ends_the_threads_and_requeues_messages_that_none_took(
     broker.echo.messages = [message_with(n) for n in range(3)]
     worker = Worker(broker, worker_threads=1, worker_timeout=10)
     worker.start()
-    _until(lambda: not broker.echo.messages)
+    wait_for(lambda: not broker.echo.messages)
     threading.Timer(0.1, gate.set).start()
     worker.stop(timeout=5000)
     assert len(requeued) >= 1
@@ -140,7 +141,7 @@ def test_the_consumer_is_made_again_after_an_exception(
     monkeypatch.setattr(broker, "consume", consume)
     worker = Worker(broker, worker_threads=1, worker_timeout=10)
     worker.start()
-    _until(lambda: len(made) >= 3)
+    wait_for(lambda: len(made) >= 3)
     worker.stop(timeout=2000)
 
 
@@ -167,12 +168,3 @@ def test_our_broker_refuses_to_enqueue(lanes: tuple[EchoBroker, list[Any]]) -> N
         lanes[0].enqueue(message_for(Publication(new_id(), QUEUE, 1)), delay=10)
     assert lanes[0].get_declared_queues() == {LANES}
     assert not lanes[0].delay_queues
-
-
-def _until(holds: Any, seconds: float = 5) -> None:
-    gate = threading.Event()
-    for _ in range(int(seconds * 100)):
-        if holds():
-            return
-        gate.wait(0.01)
-    raise AssertionError("it never came true")

@@ -21,7 +21,6 @@ from taskyard.broker.publisher import WAKE_TOKENS, Publisher, make_publisher
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
-from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 
 
@@ -132,26 +131,22 @@ def test_an_unreachable_server_is_unavailable(redis_url: str, names: Names, url:
         Publisher(client, names).publish(publications(1))
 
 
-def test_after_a_restart_the_same_client_publishes_again(own_servers: tuple[Postgres, Valkey], names: Names) -> None:
-    _, valkey = own_servers
-    with make_redis(valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
+def test_after_a_restart_the_same_client_publishes_again(own_valkey: Valkey, names: Names) -> None:
+    with make_redis(own_valkey.url, socket_timeout=timedelta(seconds=0.5)) as client:
         publisher = Publisher(client, names)
         first, second = publications(2), publications(2)
         publisher.publish(first)
-        valkey.stop()
+        own_valkey.stop()
         with pytest.raises(BrokerUnavailable):
             publisher.publish(second)
-        valkey.start()
+        own_valkey.start()
         publisher.publish(second)
         ids, payloads = ids_and_payloads(client, names, "default")
     assert payloads == set(ids) == {p.message_id.encode() for p in first + second}
 
 
-def test_a_full_server_is_unavailable_and_stores_all_or_nothing(
-    own_servers: tuple[Postgres, Valkey], names: Names
-) -> None:
-    _, valkey = own_servers
-    with make_redis(valkey.url) as client:
+def test_a_full_server_is_unavailable_and_stores_all_or_nothing(own_valkey: Valkey, names: Names) -> None:
+    with make_redis(own_valkey.url) as client:
         client.config_set("maxmemory", "1")
         with pytest.raises(BrokerUnavailable):
             Publisher(client, names).publish(publications(2))

@@ -11,47 +11,26 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import FINAL, Fault, State
 from taskyard.lifecycle import claim, submit, workers
 from taskyard.store.tables.tasks import task, unique_key
+from tests.support.ledger import new_task, task_values, worker_info
 
 NAME = "email.send"
 QUEUE = "default"
 FAULT = Fault("smtp_refused", "The mail server refused.", "SMTPError", True, traceback="Traceback ...")
+_GIVEN: dict[str, Any] = {"name": NAME, "params": {"to": "a@b.example"}}
 PAST, FUTURE = timedelta(minutes=-5), timedelta(minutes=5)
 
 
 def new(**changes: Any) -> submit.NewTask:
-    return submit.NewTask(**{**_given(), **changes})
-
-
-def _given() -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "name": NAME,
-        "queue": QUEUE,
-        "params": {"to": "a@b.example"},
-        "max_attempts": 4,
-        "soft_timeout_seconds": 540.0,
-        "hard_timeout_seconds": 600.0,
-    }
+    return new_task(**{**_GIVEN, **changes})
 
 
 def register(conn: Connection, *, queues: Sequence[str] = (QUEUE,)) -> UUID:
     """A worker that lives, and rows for its queues."""
     workers.ensure_queues(conn, queues)
-    info = workers.WorkerInfo(
-        id=new_id(),
-        name="w",
-        host="h",
-        pid=1,
-        version="0",
-        queues=queues,
-        task_types=[NAME],
-        processes=1,
-        threads=4,
-    )
+    info = worker_info(queues=queues, task_types=[NAME])
     workers.register(conn, info)
     return info.id
 
@@ -60,7 +39,7 @@ def put(
     conn: Connection, state: State, *, worker_id: UUID | None = None, due: timedelta = FUTURE, **columns: Any
 ) -> UUID:
     """A row in that state, as the verbs would have left it; `due` counts for scheduled and retrying."""
-    row = {**_given(), "state": state, "run_at": sa.func.now()}
+    row = {**task_values(**_GIVEN), "state": state, "run_at": sa.func.now()}
     match state:
         case State.SCHEDULED | State.RETRYING:
             row |= {"due_at": sa.func.now() + due, "run_at": sa.func.now() + due}

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import workers
+from tests.support.ledger import worker_info
 
 from .rows import Worker, put, read, register
 
@@ -17,17 +18,7 @@ def row_of(conn: Connection, worker_id: object) -> sa.Row[tuple[object, ...]]:
 
 
 def test_registering_again_is_harmless(conn: Connection) -> None:
-    info = workers.WorkerInfo(
-        id=new_id(),
-        name="w-1",
-        host="h",
-        pid=7,
-        version="0.1.0",
-        queues=["a", "b"],
-        task_types=["x.y"],
-        processes=2,
-        threads=8,
-    )
+    info = worker_info(name="w-1", pid=7, queues=["a", "b"], task_types=["x.y"], processes=2, threads=8)
     workers.register(conn, info)
     workers.register(conn, info)
     row = row_of(conn, info.id)

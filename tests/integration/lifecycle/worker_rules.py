@@ -22,6 +22,7 @@ from taskyard.lifecycle import claim, finish, progress, rescue, workers
 from taskyard.lifecycle.claim import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.rescue import Guilt, Lost
+from tests.support.ledger import worker_info
 
 from .machine import EVERY_TYPE, SOME_TYPE, Child, Hold, Machine, may_happen, one_of_them, yes_or_no
 from .model import Task, Worker
@@ -44,18 +45,7 @@ class WorkerRules(Machine):
 
     def _start_worker(self, types: tuple[str, ...]) -> Child:
         worker = Worker(self._id(2), types, self.model.now)
-        info = workers.WorkerInfo(
-            id=worker.id,
-            name="w",
-            host="h",
-            pid=1,
-            version="0",
-            queues=[QUEUE],
-            task_types=types,
-            processes=1,
-            threads=4,
-        )
-        workers.register(self.conn, info)
+        workers.register(self.conn, worker_info(id=worker.id, task_types=types))
         self.model.workers[worker.id] = worker
         self.children.append(Child(worker, self.servers.broker()))
         return self.children[-1]

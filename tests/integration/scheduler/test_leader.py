@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from taskyard.store import ledger
 from taskyard_scheduler.leader import Leadership, LeadershipLost
-from tests.support.scheduling import Clock, LeaderParts, Scheduler, eventually, execute, put_in, scalar
+from tests.support.fleet import wait_for
+from tests.support.scheduling import Clock, LeaderParts, Scheduler, execute, put_in, scalar
 
 
 def leads(candidate: Leadership) -> bool:
@@ -124,9 +125,9 @@ def test_rescue_waits_after_a_long_time_without_a_leader(engine: Engine, redis_u
 def pair(schedulers: Callable[[str], Scheduler]) -> tuple[Scheduler, Scheduler]:
     """A leader and a standby."""
     first = schedulers("first")
-    eventually(lambda: first.said("leading"), within=30)
+    wait_for(lambda: first.said("leading"), seconds=30)
     second = schedulers("second")
-    eventually(lambda: second.said("scheduler_started"), within=30)
+    wait_for(lambda: second.said("scheduler_started"), seconds=30)
     return first, second
 
 
@@ -146,18 +147,18 @@ def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
     put_in(engine, 1, delay=1)
     killed = datetime.now(UTC)
     first.send(signal.SIGKILL)
-    eventually(lambda: second.said("leading"))
+    wait_for(lambda: second.said("leading"))
     assert second.seconds_to("leading", killed) < 5
-    queued_at = eventually(lambda: scalar(engine, "SELECT queued_at FROM task"))
+    queued_at = wait_for(lambda: scalar(engine, "SELECT queued_at FROM task"))
     assert (queued_at - killed).total_seconds() < 6
-    eventually(lambda: "taskyard_tasks_unaccounted" in second.metrics())
+    wait_for(lambda: "taskyard_tasks_unaccounted" in second.metrics())
 
 
 def test_a_leader_that_gets_sigterm_hands_over_at_once(schedulers: Callable[[str], Scheduler]) -> None:
     first, second = pair(schedulers)
     terminated = datetime.now(UTC)
     first.send(signal.SIGTERM)
-    eventually(lambda: second.said("leading"))
+    wait_for(lambda: second.said("leading"))
     # A standby asks once a second; without the resignation the lease would last for two more seconds at least.
     assert second.seconds_to("leading", terminated) < 2
     assert first.process.wait(30) == 0
@@ -167,12 +168,12 @@ def test_a_stopped_leader_that_wakes_up_does_no_harm(schedulers: Callable[[str],
     first, second = pair(schedulers)
     stopped = datetime.now(UTC)
     first.send(signal.SIGSTOP)
-    eventually(lambda: second.said("leading"))
+    wait_for(lambda: second.said("leading"))
     assert second.seconds_to("leading", stopped) < 6
     submitted = put_in(engine, 50, delay=0.5)
     first.send(signal.SIGCONT)
-    eventually(lambda: first.said("leadership_lost"))
-    eventually(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"))
+    wait_for(lambda: first.said("leadership_lost"))
+    wait_for(lambda: not scalar(engine, "SELECT count(*) FROM task WHERE state <> 'queued'"))
     # Each was promoted once, by one of the two.
     assert scalar(engine, "SELECT count(*) FROM task WHERE publication = 1") == len(submitted.answer)
     assert scalar(engine, "SELECT epoch FROM leader") == 2
@@ -184,9 +185,9 @@ def test_a_lease_that_cannot_be_read_in_time_does_not_end_the_process(
 ) -> None:
     """A stalled disk, a stopped PostgreSQL or a lock: the statement times out, and the scheduler goes on."""
     scheduler = schedulers("only")
-    eventually(lambda: scheduler.said("leading"), within=30)
+    wait_for(lambda: scheduler.said("leading"), seconds=30)
     with ledger.transaction(engine) as conn:
         conn.exec_driver_sql("SELECT * FROM leader FOR UPDATE")
-        eventually(lambda: scheduler.said("leadership_lost") or scheduler.process.poll() is not None)
-    eventually(lambda: len(scheduler.said("leading")) == 2 or scheduler.process.poll() is not None)
+        wait_for(lambda: scheduler.said("leadership_lost") or scheduler.process.poll() is not None)
+    wait_for(lambda: len(scheduler.said("leading")) == 2 or scheduler.process.poll() is not None)
     assert scheduler.process.poll() is None

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from taskyard_scheduler.loop_watch import LoopWatch
 from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
-from tests.support.scheduling import LeaderParts, eventually, put_in, scalar
+from tests.support.fleet import wait_for
+from tests.support.scheduling import LeaderParts, put_in, scalar
 
 
 @pytest.fixture
@@ -44,17 +45,17 @@ def test_a_due_task_is_queued_published_and_announced_as_a_live_event(
         events.get_message(timeout=1)
         time.sleep(0.1)
         promotion.turn()
-        eventually(leader.messages)
+        wait_for(leader.messages)
 
         def heard() -> str | None:
             # Other test processes publish their events on the same channel.
             said = events.get_message(timeout=0.1)
             return said["data"] if said and str(task.id) in said["data"] else None
 
-        event = eventually(heard, every=0)
+        event = str(wait_for(heard, every=0))
     assert leader.messages() == [f"{task.id}:1"]
     assert '"queued"' in event
-    eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
+    wait_for(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
 def test_it_sleeps_until_the_next_due_time(promotion: Promotion, engine: Engine) -> None:
@@ -72,7 +73,7 @@ def test_it_is_woken_when_something_is_due_earlier(leader: LeaderParts, loop: Pr
     started = time.monotonic()
     put_in(engine, 1, delay=0.3)
     leader.publisher.publish((), wake_scheduler=True)
-    eventually(leader.messages)
+    wait_for(leader.messages)
     assert 0.25 < time.monotonic() - started < 4
 
 
@@ -81,7 +82,7 @@ def test_many_due_tasks_are_promoted_without_a_pause(leader: LeaderParts, loop: 
     time.sleep(0.05)
     loop.start()
     began = time.monotonic()
-    eventually(lambda: len(leader.messages()) == 2500)
+    wait_for(lambda: len(leader.messages()) == 2500)
     assert time.monotonic() - began < LONGEST_SLEEP_SECONDS
 
 

@@ -16,7 +16,8 @@ from taskyard_scheduler.queued_tasks import PAGE, QueuedTasks
 from taskyard_scheduler.rebuild import Rebuild
 from taskyard_scheduler.reconcile import Reconcile
 from taskyard_scheduler.reconcile_cli import Report, reconcile_once
-from tests.support.scheduling import LeaderParts, claim_all, eventually, execute, make_worker, put_in, scalar
+from tests.support.fleet import wait_for
+from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
 
 
 def make_rebuild(leader: LeaderParts) -> Rebuild:
@@ -121,7 +122,7 @@ def test_single_lost_messages_are_published_again(leader: LeaderParts, engine: E
         leader.client.lrem(leader.names.queue("default"), 1, message_id)
     reconcile = make_reconcile(leader)
     look_again(leader, reconcile)
-    eventually(lambda: leader.messages()[-3:] == lost)
+    wait_for(lambda: leader.messages()[-3:] == lost)
     assert leader.payloads() == set(ids)
     assert leader.value("tasks_unaccounted") == 3
     assert leader.value("tasks_reconciled_total") == 3
@@ -132,7 +133,7 @@ def test_single_lost_messages_are_published_again(leader: LeaderParts, engine: E
         look_again(leader, reconcile)
     assert leader.value("tasks_unaccounted") == 0
     assert len(leader.messages()) == 20
-    eventually(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
+    wait_for(lambda: scalar(engine, "SELECT count(*) FROM outbox") == 0)
 
 
 def test_unaccounted_tasks_are_shown_until_a_whole_walk_has_found_no_more(leader: LeaderParts, engine: Engine) -> None:
@@ -211,7 +212,7 @@ def test_a_queue_that_is_not_in_the_settings_is_reconciled_too(leader: LeaderPar
     assert sorted(leader.messages("reports")) == sorted(ids)
     leader.client.delete(leader.names.messages("reports"), leader.names.queue("reports"))
     look_again(leader, reconcile)
-    eventually(lambda: sorted(leader.messages("reports")) == sorted(ids))
+    wait_for(lambda: sorted(leader.messages("reports")) == sorted(ids))
 
 
 def test_reconcile_pauses_after_a_change_of_postgresql(leader: LeaderParts, engine: Engine) -> None:

@@ -14,7 +14,8 @@ from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store import ledger
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
-from tests.support.scheduling import Scheduler, eventually, execute, put_in, scalar
+from tests.support.fleet import wait_for
+from tests.support.scheduling import Scheduler, execute, put_in, scalar
 
 RATE = 10
 
@@ -27,7 +28,7 @@ def test_replays_keep_their_due_times_and_survive_the_schedulers_death(
     put_in(engine, 60)
     execute(engine, "UPDATE task SET state = 'failed', finished_at = now()")
     first = schedulers("first")
-    eventually(lambda: first.said("leading"), within=30)
+    wait_for(lambda: first.said("leading"), seconds=30)
     done = ledger.run_transaction(
         engine,
         lambda conn: replay_dead_letters(conn, Wanted(), by=Actor("ops"), life=timedelta(days=1), per_second=RATE),
@@ -39,12 +40,12 @@ def test_replays_keep_their_due_times_and_survive_the_schedulers_death(
     def queued() -> int:
         return int(scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued'"))
 
-    eventually(lambda: queued() >= 10)
+    wait_for(lambda: queued() >= 10)
     first.send(signal.SIGKILL)
     # In the middle of it: many are not due yet.
     assert queued() < 60
     schedulers("second")
-    eventually(lambda: queued() == 60, within=30)
+    wait_for(lambda: queued() == 60, seconds=30)
     early = "SELECT count(*) FROM task WHERE queued_at < run_at"
     assert scalar(engine, early) == 0
     assert scalar(engine, "SELECT max(run_at) - min(run_at) FROM task") == timedelta(seconds=59 / RATE)

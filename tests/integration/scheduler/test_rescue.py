@@ -5,7 +5,8 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from taskyard_scheduler.rescue import Rescue
-from tests.support.scheduling import LeaderParts, claim_all, eventually, execute, make_worker, put_in, scalar
+from tests.support.fleet import wait_for
+from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
 
 LATE = "UPDATE worker SET beat_at = now() - interval '21 seconds'"
 
@@ -27,7 +28,7 @@ def test_tasks_of_a_lost_worker_are_queued_again_and_published(leader: LeaderPar
     execute(engine, LATE)
     make_rescue(leader).turn()
     assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'queued' AND suspicions = 1 AND crashes = 0") == 5
-    eventually(lambda: set(leader.messages()) == {f"{task_id}:2" for task_id in ids})
+    wait_for(lambda: set(leader.messages()) == {f"{task_id}:2" for task_id in ids})
     assert scalar(engine, "SELECT state FROM worker") == "lost"
     assert leader.value("tasks_recovered_total", cause="worker_lost") == 5
 

@@ -19,7 +19,6 @@ from taskyard.lifecycle.submit import submit
 from taskyard.store import ledger
 from taskyard.store.sqlstates import sqlstate
 from taskyard_dev.postgres import Postgres
-from taskyard_dev.valkey import Valkey
 from tests.integration.lifecycle.rows import new
 from tests.support.proxy import Proxy
 
@@ -29,11 +28,10 @@ def one(conn: Connection) -> int:
 
 
 @pytest.fixture
-def away(own_servers: tuple[Postgres, Valkey]) -> Iterator[tuple[Postgres, Engine]]:
+def away(own_postgres: Postgres) -> Iterator[tuple[Postgres, Engine]]:
     """A server that may be stopped, and an engine that knows it."""
-    postgres, _ = own_servers
-    engine = ledger.make_engine(postgres.url(), pool_size=2, connect_timeout=timedelta(seconds=1))
-    yield postgres, engine
+    engine = ledger.make_engine(own_postgres.url(), pool_size=2, connect_timeout=timedelta(seconds=1))
+    yield own_postgres, engine
     engine.dispose()
 
 
@@ -290,11 +288,12 @@ def test_numbers_come_back_from_jsonb_as_they_were(engine: Engine, number: float
     assert type(found[0]) is type(number)
 
 
-def test_a_silent_server_is_given_up(own_servers: tuple[Postgres, Valkey]) -> None:
+def test_a_silent_server_is_given_up(own_postgres: Postgres) -> None:
     """TCP does not show it: the kernel still acknowledges data for a stopped process."""
-    postgres, _ = own_servers
-    with Proxy(("127.0.0.1", postgres.port)) as proxy:
-        engine = ledger.make_engine(proxy.through(postgres.url()), pool_size=1, statement_timeout=timedelta(seconds=1))
+    with Proxy(("127.0.0.1", own_postgres.port)) as proxy:
+        engine = ledger.make_engine(
+            proxy.through(own_postgres.url()), pool_size=1, statement_timeout=timedelta(seconds=1)
+        )
         assert ledger.run(engine, one) == 1
         proxy.stall()
         began = time.monotonic()

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
-from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
 from taskyard.lifecycle.retry import discard_dead_letters as discard
@@ -26,6 +25,7 @@ from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, queued_tasks
 from taskyard_scheduler.queued_tasks import PAGE, Position, QueuedTasks
+from tests.support.ledger import new_task
 
 from . import seeding
 from .plans import Plan, plans_of
@@ -47,15 +47,7 @@ class Seeded:
     is_waiting: bool
 
     def new(self) -> submit.NewTask:
-        return submit.NewTask(
-            id=new_id(),
-            name=seeding.NAMES[0],
-            queue="default",
-            params={"value": 1},
-            max_attempts=4,
-            soft_timeout_seconds=540,
-            hard_timeout_seconds=600,
-        )
+        return new_task(seeding.NAMES[0], params={"value": 1})
 
     def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
         types = [*seeding.NAMES, seeding.RARE_NAME]

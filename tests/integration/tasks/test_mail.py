@@ -3,7 +3,6 @@
 import datetime as dt
 import email
 import email.policy
-import ipaddress
 import socket
 import ssl
 import threading
@@ -13,13 +12,9 @@ from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from aiosmtpd.controller import Controller
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from taskyard.catalogue.types import load
@@ -29,6 +24,7 @@ from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import Faults, Sink, smtp_sink
 from taskyard_worker.tasks import plain_text
 from taskyard_worker.testing import TaskRun, run_task
+from tests.support.certificates import Authority
 from tests.support.fleet import free_port
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello Eva"}
@@ -319,56 +315,10 @@ def test_a_login_that_the_server_does_not_offer_is_an_error(offered: bytes) -> N
         assert failed(run_task("email.send", MAIL, settings=unsafe)).code == "smtp_auth_failed"
 
 
-class Authority:
-    """A certificate authority of this test's own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"test {uuid4()}")])
-        self._directory = directory
-        self.file = directory / "ca.pem"
-        ca = self._builder(self._name, self._key.public_key(), dt.timedelta(days=1)).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
-        self.file.write_bytes(ca.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-
-    def server(self, *, host: str = "127.0.0.1", life: dt.timedelta = dt.timedelta(days=1)) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        certificate = self._builder(name, key.public_key(), life).add_extension(names, critical=False)
-        path = self._directory / f"{uuid4()}.pem"
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(path)
-        return context
-
-    def _builder(self, name: x509.Name, key: ec.EllipticCurvePublicKey, life: dt.timedelta) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=2))
-            .not_valid_after(now + life)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
-
-
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     made = Authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made.file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
     return made
 
 
@@ -393,14 +343,14 @@ def tls_from_the_start(directory: Path, context: ssl.SSLContext) -> Iterator[int
 
 
 def test_starttls_and_login_arrive_encrypted(tmp_path: Path, authority: Authority) -> None:
-    faults = Faults(tls=authority.server(), login=("yard", "s3cret"))
+    faults = Faults(tls=authority.server_context(authority.sign("server")), login=("yard", "s3cret"))
     with smtp_sink(tmp_path / "sink", faults=faults) as port:
         assert send(port, smtp_security="starttls", smtp_user="yard", smtp_password="s3cret").result
     assert len(kept(tmp_path / "sink")) == 1
 
 
 def test_a_wrong_login_is_not_tried_again(tmp_path: Path, authority: Authority) -> None:
-    faults = Faults(tls=authority.server(), login=("yard", "s3cret"))
+    faults = Faults(tls=authority.server_context(authority.sign("server")), login=("yard", "s3cret"))
     with smtp_sink(tmp_path / "sink", faults=faults) as port:
         fault = failed(send(port, smtp_security="starttls", smtp_user="yard", smtp_password="wr0ng"))
         assert fault.code == "smtp_auth_failed"
@@ -410,7 +360,7 @@ def test_a_wrong_login_is_not_tried_again(tmp_path: Path, authority: Authority) 
 
 
 def test_tls_from_the_start(tmp_path: Path, authority: Authority) -> None:
-    with tls_from_the_start(tmp_path / "sink", authority.server()) as port:
+    with tls_from_the_start(tmp_path / "sink", authority.server_context(authority.sign("server"))) as port:
         assert send(port, smtp_security="tls").result
     assert len(kept(tmp_path / "sink")) == 1
 
@@ -419,15 +369,14 @@ def test_tls_from_the_start(tmp_path: Path, authority: Authority) -> None:
 def test_a_certificate_that_does_not_hold_stops_the_mail(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    context = authority.server(
+    shown = authority.sign(
+        "server",
         host="127.0.0.2" if wrong == "host" else "127.0.0.1",
         life=dt.timedelta(days=-1 if wrong == "expired" else 1),
     )
     if wrong == "unknown":
-        other = tmp_path / "other"
-        other.mkdir()
-        monkeypatch.setenv("SSL_CERT_FILE", str(Authority(other).file))
-    with smtp_sink(tmp_path / "sink", faults=Faults(tls=context)) as port:
+        monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "Others").certificate))
+    with smtp_sink(tmp_path / "sink", faults=Faults(tls=authority.server_context(shown))) as port:
         fault = failed(send(port, smtp_security="starttls"))
     assert fault.code == "smtp_tls_failed"
     assert kept(tmp_path / "sink") == []

@@ -31,9 +31,9 @@ def harness(engine: Engine, client: redis.Redis) -> Iterator[Harness]:
 
 
 @pytest.fixture
-def own_harness(own_servers: tuple[Postgres, Valkey]) -> Iterator[Harness]:
+def own_harness(own_postgres: Postgres, own_valkey: Valkey) -> Iterator[Harness]:
     """On servers of its own, to be stopped and killed."""
-    engine, client = ledger.make_engine(own_servers[0].url()), make_redis(own_servers[1].url)
+    engine, client = ledger.make_engine(own_postgres.url()), make_redis(own_valkey.url)
     made = Harness(engine, client)
     yield made
     made.close()

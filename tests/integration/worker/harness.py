@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
-from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Change, Publication, State
 from taskyard.lifecycle import claim as claims
 from taskyard.lifecycle import submit
@@ -25,6 +24,7 @@ from taskyard_worker.child.writer import End, Writer
 from taskyard_worker.slots import SlotTable, table_size
 from tests.integration.lifecycle.rows import register
 from tests.support.fleet import wait_for
+from tests.support.ledger import new_task
 
 NAME = "tests.task"
 QUEUES = ("high", "default")
@@ -84,18 +84,7 @@ class Harness:
 
     def submit(self, count: int = 1, *, queue: str = "default", name: str = NAME) -> list[UUID]:
         """Tasks in the ledger that are not published."""
-        tasks = [
-            submit.NewTask(
-                id=new_id(),
-                name=name,
-                queue=queue,
-                params={"value": n},
-                max_attempts=4,
-                soft_timeout_seconds=540.0,
-                hard_timeout_seconds=600.0,
-            )
-            for n in range(count)
-        ]
+        tasks = [new_task(name, queue=queue, params={"value": n}) for n in range(count)]
         self.run(lambda conn: submit.submit(conn, tasks))
         return [task.id for task in tasks]
 

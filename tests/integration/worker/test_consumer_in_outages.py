@@ -110,14 +110,11 @@ def test_a_claim_whose_answer_got_lost_is_found_again_with_the_same_claim_id(har
     assert [row.attempt for row in harness.query("SELECT attempt FROM task")] == [1, 1]
 
 
-def test_while_postgresql_is_away_claims_wait_and_are_tried_again(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey]
-) -> None:
-    postgres, _ = own_servers
+def test_while_postgresql_is_away_claims_wait_and_are_tried_again(own_harness: Harness, own_postgres: Postgres) -> None:
     ids = own_harness.put(3)
     child = own_harness.child()
-    postgres.stop()
-    back = threading.Timer(1.5, postgres.start)
+    own_postgres.stop()
+    back = threading.Timer(1.5, own_postgres.start)
     back.start()
     slots = child.take()
     back.join()
@@ -175,31 +172,29 @@ def test_a_drain_while_postgresql_is_away_puts_the_messages_back(harness: Harnes
 
 
 def test_while_redis_is_away_nothing_is_raised_and_work_goes_on_once_it_is_back(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey]
+    own_harness: Harness, own_valkey: Valkey
 ) -> None:
-    _, valkey = own_servers
     ids = own_harness.put(2)
     child = own_harness.child()
-    valkey.stop()
+    own_valkey.stop()
     began = time.monotonic()
     assert child.take(3) == []
     assert 0.1 < time.monotonic() - began < 20, "neither a busy loop nor a standstill"
-    valkey.start()
+    own_valkey.start()
     assert [slot.task_id for slot in child.take_until(2)] == ids
 
 
 def test_the_consumer_survives_an_outage_of_redis_during_its_wait_for_a_wake_up(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey], monkeypatch: pytest.MonkeyPatch
+    own_harness: Harness, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 2.0)
-    _, valkey = own_servers
     child = own_harness.child()
     assert child.take() == []
-    killing = threading.Timer(0.3, valkey.kill)
+    killing = threading.Timer(0.3, own_valkey.kill)
     killing.start()
     assert child.take() == []
     killing.join()
-    valkey.start()
+    own_valkey.start()
     ids = own_harness.put()
     assert [slot.task_id for slot in child.take_until(1)] == ids
 

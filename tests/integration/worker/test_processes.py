@@ -24,13 +24,13 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard.lifecycle import submit
 from taskyard.store import ledger
 from tests.integration.worker.harness import Harness
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, children, free_port, wait_for
+from tests.support.ledger import new_task
 from tests.support.oddities import EXIT_VARIABLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -47,18 +47,7 @@ class LedgerFleet:
         fleet.environment["TASKYARD_TASK_MODULES"] = "tests.support.effects,tests.support.oddities"
 
     def put(self, name: str, count: int = 1, **params: Any) -> list[UUID]:
-        tasks = [
-            submit.NewTask(
-                id=new_id(),
-                name=name,
-                queue="default",
-                params=params,
-                max_attempts=1,
-                soft_timeout_seconds=540.0,
-                hard_timeout_seconds=600.0,
-            )
-            for _ in range(count)
-        ]
+        tasks = [new_task(name, params=params, max_attempts=1) for _ in range(count)]
         done = ledger.run(self.harness.engine, lambda conn: submit.submit(conn, tasks))
         self.harness.publisher.publish(done.publications)
         return [task.id for task in tasks]

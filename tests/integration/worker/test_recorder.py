@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine
 
 from taskyard.domain.tasks import Cancelled, Change
 from taskyard.lifecycle.claim import Assertion
@@ -19,7 +18,6 @@ from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
 from taskyard.store import fleet
 from taskyard_dev.postgres import Postgres
-from taskyard_dev.servers import Valkey
 from taskyard_worker.supervisor import ends as ends_module
 from taskyard_worker.supervisor.ends import AttemptEnds
 from taskyard_worker.supervisor.forced_end import ForcedEnd
@@ -37,7 +35,7 @@ class RecorderHarness:
 
     is_stopping = False
 
-    def __init__(self, harness: Harness, engine: Engine) -> None:
+    def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.held: set[tuple[UUID, UUID]] = set()
         self.attempt = 1
@@ -50,9 +48,9 @@ class RecorderHarness:
         self.requeued: list[str] = []
         self.kept = Kept()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
-        self.registration = Registration(engine, settings, queues=QUEUES, task_types=[NAME])
-        ends = AttemptEnds(engine, self.kept, self, crash_limit=settings.crash_limit)  # type: ignore[arg-type]
-        heartbeat = LedgerHeartbeat(engine, self.registration, self, self, ends, self)  # type: ignore[arg-type]
+        self.registration = Registration(harness.engine, settings, queues=QUEUES, task_types=[NAME])
+        ends = AttemptEnds(harness.engine, self.kept, self, crash_limit=settings.crash_limit)  # type: ignore[arg-type]
+        heartbeat = LedgerHeartbeat(harness.engine, self.registration, self, self, ends, self)  # type: ignore[arg-type]
         self.recorder = Recorder(
             self.registration,
             heartbeat,
@@ -113,11 +111,19 @@ class RecorderHarness:
 
 
 @pytest.fixture
-def recording(harness: Harness, engine: Engine) -> Iterator[RecorderHarness]:
-    made = RecorderHarness(harness, engine)
+def recording(harness: Harness) -> Iterator[RecorderHarness]:
+    made = RecorderHarness(harness)
     made.recorder.start()
     yield made
     made.recorder.stop(5.0)
+
+
+@pytest.fixture
+def own_recording(own_harness: Harness) -> RecorderHarness:
+    """It has begun; the test stops it."""
+    made = RecorderHarness(own_harness)
+    made.recorder.start()
+    return made
 
 
 def lost(held: tuple[UUID, UUID], *, begun: bool = True) -> Lost:
@@ -142,8 +148,8 @@ def test_a_claim_that_no_child_holds_is_released_after_two_beats_and_held_claims
     assert (row.failures, row.crashes) == (0, 0)
 
 
-def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness, engine: Engine) -> None:
-    recording = RecorderHarness(harness, engine)
+def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness) -> None:
+    recording = RecorderHarness(harness)
     (held,) = recording.claim()
     recording.recorder._beat()
     assert harness.states([held[0]]) == ["running"]
@@ -156,9 +162,9 @@ def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness, engine: E
     assert harness.states([held[0]]) == ["queued"]
 
 
-def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harness: Harness, engine: Engine) -> None:
+def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harness: Harness) -> None:
     # PostgreSQL is back, and a beat comes before the record of what ended meanwhile.
-    recording = RecorderHarness(harness, engine)
+    recording = RecorderHarness(harness)
     ended, died = recording.claim(2)
     end = ForcedEnd(*ended, NAME, Cancelled("it did not stop", forced=True), 2.0, "it did not stop")
     recording.recorder.forced(end)
@@ -175,9 +181,9 @@ def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harnes
 
 
 def test_a_claim_whose_child_dies_during_a_beat_is_not_released_as_unheld(
-    harness: Harness, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording = RecorderHarness(harness, engine)
+    recording = RecorderHarness(harness)
     (died,) = recording.claim()
     recording.recorder._beat()
 
@@ -246,42 +252,36 @@ def test_a_worker_that_was_given_up_says_so_once_and_beats_no_more_until_it_is_r
 
 def test_workers_are_listed_newest_first(harness: Harness) -> None:
     """Ids grow, so that pages stay stable while workers register."""
-    started = [RecorderHarness(harness, harness.engine).registration.worker_id for _ in range(6)]
+    started = [RecorderHarness(harness).registration.worker_id for _ in range(6)]
     with harness.engine.connect() as conn:
         listed = [row["id"] for row in fleet.workers(conn, lease=timedelta(seconds=20))]
     assert [worker for worker in listed if worker in started] == started[::-1]
 
 
-def test_renewing_never_waits_for_the_ledger(own_harness: Harness, own_servers: tuple[Postgres, Valkey]) -> None:
-    postgres, _ = own_servers
-    recording = RecorderHarness(own_harness, own_harness.engine)
-    recording.recorder.start()
-    own_harness.execute("UPDATE worker SET lost_at = now()")
-    assert recording.given_up.wait(20)
-    postgres.stop()
+def test_renewing_never_waits_for_the_ledger(own_recording: RecorderHarness, own_postgres: Postgres) -> None:
+    own_recording.harness.execute("UPDATE worker SET lost_at = now()")
+    assert own_recording.given_up.wait(20)
+    own_postgres.stop()
     began = time.monotonic()
-    recording.recorder.renew()
+    own_recording.recorder.renew()
     assert time.monotonic() - began < 1
-    assert not recording.registration.is_registered
-    postgres.start()
-    wait_for(lambda: recording.registration.is_registered, 30, "the registration")
-    recording.recorder.stop(5.0)
+    assert not own_recording.registration.is_registered
+    own_postgres.start()
+    wait_for(lambda: own_recording.registration.is_registered, 30, "the registration")
+    own_recording.recorder.stop(5.0)
 
 
 def test_losses_wait_for_postgresql_and_are_recorded_once_it_is_back(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey]
+    own_recording: RecorderHarness, own_postgres: Postgres
 ) -> None:
-    postgres, _ = own_servers
-    recording = RecorderHarness(own_harness, own_harness.engine)
-    recording.recorder.start()
-    (held,) = recording.claim(held=1)
-    postgres.stop()
-    recording.recorder.lost("killed", [lost(held)])
+    (held,) = own_recording.claim(held=1)
+    own_postgres.stop()
+    own_recording.recorder.lost("killed", [lost(held)])
     time.sleep(1.0)
-    postgres.start()
-    wait_for(lambda: own_harness.states([held[0]]) == ["queued"], 30, "the record")
-    recording.recorder.stop(5.0)
-    assert own_harness.query("SELECT crashes FROM task")[0].crashes == 1
+    own_postgres.start()
+    wait_for(lambda: own_recording.harness.states([held[0]]) == ["queued"], 30, "the record")
+    own_recording.recorder.stop(5.0)
+    assert own_recording.harness.query("SELECT crashes FROM task")[0].crashes == 1
 
 
 def test_signing_off_records_what_was_lost_releases_the_rest_and_stops_the_worker(recording: RecorderHarness) -> None:
@@ -308,23 +308,22 @@ def test_signing_off_takes_up_what_could_not_be_recorded_before(
 
 
 def test_signing_off_waits_a_while_for_postgresql_and_not_for_ever(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey]
+    own_harness: Harness, own_postgres: Postgres
 ) -> None:
-    postgres, _ = own_servers
-    recording = RecorderHarness(own_harness, own_harness.engine)
+    recording = RecorderHarness(own_harness)
     recording.recorder.start()
     (held,) = recording.claim(held=1)
-    postgres.stop()
-    back = threading.Timer(1.5, postgres.start)
+    own_postgres.stop()
+    back = threading.Timer(1.5, own_postgres.start)
     back.start()
     recording.recorder.stop(40.0)
     back.join()
     assert own_harness.states([held[0]]) == ["queued"]
 
-    recording = RecorderHarness(own_harness, own_harness.engine)
+    recording = RecorderHarness(own_harness)
     recording.recorder.start()
-    postgres.stop()
+    own_postgres.stop()
     began = time.monotonic()
     recording.recorder.stop(2.0)
     assert time.monotonic() - began < 10
-    postgres.start()
+    own_postgres.start()

@@ -16,7 +16,6 @@ from taskyard.domain.tasks import Failed, FailureKind, Fault, Released, RetryIn,
 from taskyard.lifecycle.finish import record
 from taskyard.lifecycle.progress import annotate
 from taskyard_dev.postgres import Postgres
-from taskyard_dev.servers import Valkey
 from taskyard_worker.child import writer as writer_module
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.writer import End, Writer
@@ -159,13 +158,12 @@ def test_two_ends_of_one_task_are_recorded_once_and_counted_once_each(harness: H
 
 
 def test_while_postgresql_is_away_nothing_is_skipped_and_nothing_is_recorded_twice(
-    own_harness: Harness, own_servers: tuple[Postgres, Valkey]
+    own_harness: Harness, own_postgres: Postgres
 ) -> None:
-    postgres, _ = own_servers
     table = own_harness.claim_table(64)
     writer, kept = own_harness.writer(table)
     slots = own_harness.hold(table, 50)
-    postgres.stop("immediate")
+    own_postgres.stop("immediate")
     for n, slot in enumerate(slots):
         writer.note(slot.task_id, slot.claim, "log", {"message": f"line {n}", "level": "info"})
         writer.progress(slot.task_id, slot.claim, n, 50, "half")
@@ -174,7 +172,7 @@ def test_while_postgresql_is_away_nothing_is_skipped_and_nothing_is_recorded_twi
         time.sleep(0.02)
     assert table.busy == 50
     assert time.monotonic() - writer.wrote < 5, "waiting for PostgreSQL is not being stuck"
-    postgres.start()
+    own_postgres.start()
     wait_for(lambda: table.busy == 0, 20, "all to be recorded")
     rows = own_harness.rows()
     assert [rows[s.task_id].result for s in slots] == [{"value": n} for n in range(50)]

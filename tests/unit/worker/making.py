@@ -1,4 +1,4 @@
-"""Claims to try the worker's parts on, without any server."""
+"""Claims and a clock to try the worker's parts on, without any server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from taskyard.domain.ids import new_id
 from taskyard.lifecycle.claim import Claimed
 from taskyard_worker.child.claim_table import ClaimTable
 from taskyard_worker.slots import ASYNC_LIMIT, SlotTable, table_size
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def claimed(**changes: Any) -> Claimed:

@@ -7,12 +7,7 @@ from itertools import cycle
 
 from taskyard_worker.supervisor.autoscale import SHRINK_SECONDS, WINDOW_SECONDS, Autoscale
 
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from .making import Clock
 
 
 class Worker:

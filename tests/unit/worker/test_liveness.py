@@ -9,6 +9,8 @@ from typing import Any
 from taskyard_worker.supervisor.handle import STUCK_SECONDS
 from taskyard_worker.supervisor.liveness import STALLED_SECONDS, Liveness
 
+from .making import Clock
+
 
 @dataclass
 class Child:
@@ -26,14 +28,6 @@ class Child:
         times = {name: self.stands_since.get(name, self.clock.now) for name in ("tick", "polled", "fetched", "wrote")}
         entries = [SimpleNamespace(begun_at=1.0)] if self.begun else []
         return SimpleNamespace(header=lambda: SimpleNamespace(**times), entries=lambda: entries)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def look(liveness: Liveness, *children: Any, is_registered: bool = True, is_stopping: bool = False) -> bool:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from taskyard_worker.supervisor.restarts import Restarts
 
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from .making import Clock
 
 
 def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> None:

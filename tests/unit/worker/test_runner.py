@@ -24,6 +24,7 @@ from taskyard_worker.child.runner import Runner, Services
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
 from taskyard_worker.context import TaskContext
+from tests.support.fleet import wait_for
 
 from .making import claim_some, make_claim_table
 
@@ -72,10 +73,7 @@ class Harness:
         return end
 
     def wait(self, count: int) -> None:
-        until = time.monotonic() + 10
-        while len(self.ends) < count:
-            assert time.monotonic() < until, self.ends
-            time.sleep(0.005)
+        wait_for(lambda: len(self.ends) >= count, 10, f"{count} ends", every=0.005)
 
 
 def raising(error: BaseException) -> Callable[..., NoReturn]:
