@@ -25,7 +25,7 @@ from taskyard.commands import (
 )
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.dispatch import Immediate
-from taskyard.lifecycle.retry import MOST_AT_ONCE, Handled, discard_dead_letters, replay_dead_letters
+from taskyard.lifecycle.replay import MOST_AT_ONCE, Handled, discard_dead_letters, replay_dead_letters
 from taskyard.settings import Settings
 from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here

@@ -1,11 +1,4 @@
-"""claim: queued -> running, for a whole fetch at once, durable before any thread sees a task.
-
-put_off: queued -> scheduled, for tasks whose type no worker here knows: during a rolling update they would spin.
-
-assert_claims: a child says again which tasks it has, after PostgreSQL forgot. A failover may lose the newest commits,
-claims among them. `attempt` never decreases otherwise, so a waiting row whose attempt is one less than the claim's is
-such a row and nothing else: asking is always harmless.
-"""
+"""claim: queued -> running, for a whole fetch at once, durable before any thread sees a task."""
 
 from __future__ import annotations
 
@@ -17,11 +10,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..backoff import backoff_sql
 from ..domain.tasks import Event
-from .batch import encode
 from .committed import Committed
-from .composer import Verb, along, incoming
+from .composer import Verb, along
 from .consequences import compose
 
 
@@ -64,7 +55,7 @@ class Refusal:
 
 # Rescue marks a worker lost before it takes its tasks back, so one that was given up wins no more. This is asked of a
 # claim that is repeated, too, because its answer was lost.
-_WORKER_LIVES = (
+WORKER_LIVES = (
     "(CAST(:worker_id AS uuid) IS NULL OR EXISTS ("
     "SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL))"
 )
@@ -72,14 +63,14 @@ _WORKER_LIVES = (
 # stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` (the
 # names of the types that the worker runs) and `:alone` (whether what is claimed runs alone in its process).
 CONDITIONS = {
-    "worker_lost": _WORKER_LIVES,
+    "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
     "unknown": "t.name = ANY(:types)",
     # A task that may have ended a process runs next alone (see taskyard_worker.quarantine).
     "suspect": "(t.suspicions = 0 OR :alone)",
     "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
 }
-_FIRST_TIME = " AND ".join(sql for sql in CONDITIONS.values() if sql is not _WORKER_LIVES)
+_FIRST_TIME = " AND ".join(sql for sql in CONDITIONS.values() if sql is not WORKER_LIVES)
 _REASONS = " ".join(f"WHEN NOT {sql} THEN '{reason}'" for reason, sql in CONDITIONS.items())
 
 _UNCHANGED = (
@@ -100,7 +91,7 @@ _CLAIM = compose(
     Verb(
         name="claim",
         edges=along(Event.CLAIM),
-        where=f"(t.claim = :claim OR (t.state = 'queued' AND {_FIRST_TIME})) AND {_WORKER_LIVES} AND t.id = ANY(:ids)",
+        where=f"(t.claim = :claim OR (t.state = 'queued' AND {_FIRST_TIME})) AND {WORKER_LIVES} AND t.id = ANY(:ids)",
         sets={
             "attempt": "t.attempt + CASE WHEN l.before = 'queued' THEN 1 ELSE 0 END",
             "claim": ":claim",
@@ -172,61 +163,3 @@ def suspects(
     """Claimable tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
     values = {"queues": list(queues), "types": list(types), "worker_id": worker_id, "alone": True, "limit": limit}
     return list(conn.scalars(_SUSPECTS, values))
-
-
-_UNTIL = """to_char(d.due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
-_PUT_OFF = compose(
-    Verb(
-        name="put_off",
-        edges=along(Event.PUT_OFF),
-        source=f"""task t
-    CROSS JOIN LATERAL (SELECT now() + {backoff_sql("t.put_offs", first=5, longest=300)} AS due) d""",
-        where="t.id = ANY(:ids)",
-        locks={"due": "d.due", "note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
-        sets={"put_offs": "t.put_offs + 1", "queued_at": "NULL"},
-    )
-)
-
-
-def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> Committed[None]:
-    """Queued tasks become due after a back-off of 5 to 300 s."""
-    return Committed.of_rows(conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason}).all(), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """A claim that a child holds; `attempt` is the number it was won with."""
-
-    task_id: UUID
-    claim: UUID
-    attempt: int
-    worker: str
-
-
-# Also from scheduled and retrying: the promotion came moments before the claim and was lost with it.
-_ASSERT = compose(
-    Verb(
-        name="assert_claims",
-        edges=along(Event.ASSERT),
-        given=incoming("task_id uuid, claim uuid, attempt int4, worker text"),
-        source="task t JOIN incoming i ON i.task_id = t.id",
-        where=f"t.attempt = i.attempt - 1 AND {_WORKER_LIVES}",
-        locks={"claim": "i.claim", "attempt": "i.attempt", "worker": "i.worker"},
-        sets={
-            "attempt": "l.attempt",
-            "claim": "l.claim",
-            "worker_id": ":worker_id",
-            "worker": "l.worker",
-            "started_at": "now()",
-        },
-    )
-)
-
-
-def assert_claims(conn: Connection, claims: Sequence[Assertion], *, worker_id: UUID) -> Committed[set[UUID]]:
-    """Makes running again what this living worker holds and PostgreSQL takes for waiting; answers those ids."""
-    if not claims:
-        return Committed(set())
-    rows = conn.execute(_ASSERT, {"batch": encode(claims), "worker_id": worker_id}).all()
-    return Committed.of_rows(rows, {r.id for r in rows})

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
+from .assertion import Assertion, assert_claims
 from .batch import encode
-from .claim import Assertion, assert_claims
 from .committed import Committed, together
 from .composer import Verb, along, incoming
 from .consequences import compose

@@ -18,8 +18,8 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Publication
 from taskyard_worker.child.broker import ChildBroker
-from tests.support.messages import message_for
 from tests.support.fleet import wait_for
+from tests.support.messages import message_for
 
 QUEUE = "default"
 

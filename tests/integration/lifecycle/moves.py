@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, claim, finish, promote, rescue, retry, submit
-from taskyard.lifecycle.claim import Assertion, assert_claims
+from taskyard.lifecycle import cancel, finish, promote, put_off, replay, rescue, retry, submit
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
 from taskyard.store import dead_letters
@@ -54,11 +54,11 @@ def asserts(worker: Worker, task_id: UUID) -> object:
 
 def replays(worker: Worker, task_id: UUID) -> object:
     wanted = dead_letters.Wanted(ids=[task_id])
-    return retry.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
+    return replay.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
 
 
 def discards(worker: Worker, task_id: UUID) -> object:
-    return retry.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
+    return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
 
 MOVES: Mapping[Event, Move] = {
@@ -68,7 +68,7 @@ MOVES: Mapping[Event, Move] = {
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
-    Event.PUT_OFF: lambda worker, task_id: claim.put_off(worker.conn, [task_id], reason="unknown"),
+    Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
     Event.RELEASE: ends(Released("drained")),
     Event.LOSE: loses,
     Event.SUCCEED: ends(Succeeded({"value": 1})),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import State, Succeeded
 from taskyard.lifecycle import finish, workers
-from taskyard.lifecycle.claim import Assertion, assert_claims
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 
 from .rows import PAST, Worker, events, hold_key, key_holders, put, read
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import claim, rescue, submit, workers
+from taskyard.lifecycle.put_off import put_off
 
 from .rows import NAME, PAST, Worker, events, new, put, read, register
 
@@ -150,7 +151,7 @@ def test_what_nobody_here_can_run_is_put_off_longer_and_longer(conn: Connection,
     task_id = put(conn, State.QUEUED, name="other.type")
     waits = []
     for _ in range(9):
-        assert [c.task_id for c in claim.put_off(conn, [task_id], reason="unknown type").changes] == [task_id]
+        assert [c.task_id for c in put_off(conn, [task_id], reason="unknown type").changes] == [task_id]
         row = read(conn, task_id)
         assert row.state == State.SCHEDULED
         assert row.due_at == row.run_at
@@ -161,4 +162,4 @@ def test_what_nobody_here_can_run_is_put_off_longer_and_longer(conn: Connection,
     assert 2 < waits[0] <= 5
     assert 149 < waits[-1] <= 300
     assert events(conn, task_id) == ["put_off"] * 9
-    assert not claim.put_off(conn, [put(conn, State.RUNNING, worker_id=worker.id)], reason="x").changes
+    assert not put_off(conn, [put(conn, State.RUNNING, worker_id=worker.id)], reason="x").changes

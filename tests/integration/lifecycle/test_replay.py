@@ -17,9 +17,9 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State
 from taskyard.lifecycle import cancel, promote, retry
 from taskyard.lifecycle.committed import Committed
-from taskyard.lifecycle.retry import Handled
-from taskyard.lifecycle.retry import discard_dead_letters as discard
-from taskyard.lifecycle.retry import replay_dead_letters as replay
+from taskyard.lifecycle.replay import Handled
+from taskyard.lifecycle.replay import discard_dead_letters as discard
+from taskyard.lifecycle.replay import replay_dead_letters as replay
 from taskyard.store import dead_letters, ledger, timeline
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted

@@ -19,8 +19,9 @@ from taskyard.domain.tasks import (
     Succeeded,
 )
 from taskyard.lifecycle import claim, finish, progress, rescue, workers
-from taskyard.lifecycle.claim import Assertion, assert_claims
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
+from taskyard.lifecycle.put_off import put_off
 from taskyard.lifecycle.rescue import Guilt, Lost
 from tests.support.ledger import worker_info
 
@@ -146,7 +147,7 @@ class WorkerRules(Machine):
         assert told == {i: reason for i, reason in expected.items() if reason != "expired"}
         back = {i for i, reason in told.items() if reason in {"paused", "worker_lost"}}
         if unknown := [i for i, reason in told.items() if reason == "unknown"]:
-            off = claim.put_off(self.conn, unknown, reason="unknown")
+            off = put_off(self.conn, unknown, reason="unknown")
             assert sorted(c.task_id for c in off.changes) == sorted(unknown)
             # Jitter has no place in the model's time.
             self.conn.execute(_SET_DUE, {"by": timedelta(seconds=60), "ids": unknown})

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
-from taskyard.lifecycle.retry import replay_dead_letters
+from taskyard.lifecycle.replay import replay_dead_letters
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.store import ledger
 from taskyard.store.audit import Actor

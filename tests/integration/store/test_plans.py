@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
-from taskyard.lifecycle.retry import discard_dead_letters as discard
-from taskyard.lifecycle.retry import replay_dead_letters as replay
+from taskyard.lifecycle.put_off import put_off
+from taskyard.lifecycle.replay import discard_dead_letters as discard
+from taskyard.lifecycle.replay import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, queued_tasks
@@ -110,7 +111,7 @@ def test_claim_is_flat(seeded: Seeded) -> None:
 
 def test_explaining_and_putting_off_lost_claims_is_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types=["other"]), pages=N * 10)
-    seeded.measure(lambda conn: claim.put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
+    seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
 
 
 def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:

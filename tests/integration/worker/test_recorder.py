@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskyard.domain.tasks import Cancelled, Change
-from taskyard.lifecycle.claim import Assertion
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings

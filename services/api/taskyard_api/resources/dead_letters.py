@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
-from taskyard.lifecycle.retry import Handled, discard_dead_letters, replay_dead_letters
+from taskyard.lifecycle.replay import Handled, discard_dead_letters, replay_dead_letters
 from taskyard.store import dead_letters
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted

@@ -16,6 +16,7 @@ from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.put_off import put_off
 from taskyard.store import ledger
 
 from ..metrics import WorkerMetrics
@@ -68,7 +69,7 @@ class LedgerClaims:
         return self._run(lambda conn: claims.refusals(conn, ids, types=self._types, worker_id=worker_id))
 
     def put_off(self, ids: Sequence[UUID]) -> None:
-        commit(self._run, partial(claims.put_off, ids=ids, reason="unknown_task_type"), self._dispatcher)
+        commit(self._run, partial(put_off, ids=ids, reason="unknown_task_type"), self._dispatcher)
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         code = "task_unreadable"

@@ -25,7 +25,7 @@ from taskyard.bisection import bisect
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.explanations import explanation
 from taskyard.domain.tasks import Failed, FailureKind, Fault, Outcome, State
-from taskyard.lifecycle.claim import Assertion
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, Recorded, record

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterator
 from uuid import UUID
 
-from taskyard.lifecycle.claim import Assertion
+from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.workers import Beat
 
 from ..memory import resident_bytes

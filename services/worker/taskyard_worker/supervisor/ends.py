@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Change, Released
-from taskyard.lifecycle.claim import Assertion, assert_claims
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, finish

@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy import Engine
 
 from taskyard.lifecycle import workers
-from taskyard.lifecycle.claim import Assertion, suspects
+from taskyard.lifecycle.assertion import Assertion
+from taskyard.lifecycle.claim import suspects
 from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
 
