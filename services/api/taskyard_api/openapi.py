@@ -21,7 +21,7 @@ _SECURITY = "key"
 _RETRY_AFTER = frozenset({429, 503})
 
 
-def document(routes: Mapping[str, object]) -> dict[str, Any]:
+def document(routes: Mapping[str, type]) -> dict[str, Any]:
     """`routes`: path templates and their resources."""
     declared = [
         (path, method, op) for path, resource in routes.items() for method, op in operations_of(resource).items()

@@ -13,7 +13,7 @@ from .. import answers, views
 from ..auth import Scope
 from ..ledger_pool import LedgerPool
 from ..models import AuditQuery
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..paging import next_cursor, read_cursor
 from ..queries import query_of
 from ..refusals import QueueNotAllowed
@@ -24,7 +24,7 @@ class AuditLog:
     def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
 
-    @operation(
+    @Operation(
         summary="The audit log, newest first",
         scope=Scope.ADMIN,
         description="Every change that a key or a command made: who, what, when, from where. Not for keys that are"

@@ -23,7 +23,7 @@ from ..bodies import read_json, validated
 from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..paging import next_cursor, read_cursor
 from ..queries import query_of
 from ..requests import Request
@@ -41,7 +41,7 @@ class DeadLetters:
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
@@ -99,7 +99,7 @@ class Retry:
         self._life = life
         self._per_second = per_second
 
-    @operation(
+    @Operation(
         summary="Run dead letters again, one after the other",
         scope=Scope.MANAGE,
         description="By their ids, or the oldest 1,000 that fit a filter. They become `scheduled`, so many a second"
@@ -119,7 +119,7 @@ class Discard:
     def __init__(self, handling: Handling) -> None:
         self._handling = handling
 
-    @operation(
+    @Operation(
         summary="Put dead letters away",
         scope=Scope.MANAGE,
         description="By their ids, or the oldest 1,000 that fit a filter. They stay failed tasks, with `discarded_at`;"

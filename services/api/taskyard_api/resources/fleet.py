@@ -18,7 +18,7 @@ from .. import answers, views
 from ..auth import Caller, Scope
 from ..ledger_pool import LedgerPool
 from ..models import PageQuery
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..paging import next_cursor, read_cursor
 from ..path_ids import id_in_path
 from ..queries import query_of
@@ -41,7 +41,7 @@ class Queues:
         )
         return [_queue(row) for row in rows]
 
-    @operation(
+    @Operation(
         summary="All queues with their depths",
         scope=Scope.READ,
         answers={200: Answer(description="The queues, by name.", model=answers.QueuePage)},
@@ -54,7 +54,7 @@ class OneQueue:
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
 
-    @operation(
+    @Operation(
         summary="A queue with its depths",
         scope=Scope.READ,
         answers={200: Answer(description="The queue.", model=answers.QueueShown)},
@@ -111,7 +111,7 @@ class Workers:
 
         return await self._ledger.run(read)
 
-    @operation(
+    @Operation(
         summary="Workers, those that stopped within the last hour too",
         scope=Scope.READ,
         query=PageQuery,
@@ -128,7 +128,7 @@ class OneWorker:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
-    @operation(
+    @Operation(
         summary="A worker",
         scope=Scope.READ,
         answers={200: Answer(description="The worker.", model=answers.WorkerShown)},

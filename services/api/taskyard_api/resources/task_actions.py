@@ -20,7 +20,7 @@ from ..auth import Scope
 from ..bodies import read_nothing
 from ..idempotency import key_of, once
 from ..ledger_pool import LedgerPool
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..requests import Request
 from ..translation import Words
 from ..views import TaskViews
@@ -31,7 +31,7 @@ class TaskCancel:
     def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
 
-    @operation(
+    @Operation(
         summary="Cancel a task",
         scope=Scope.MANAGE,
         description="A waiting task is cancelled at once. A running task is asked to stop; if it does not, its process "
@@ -74,7 +74,7 @@ class TaskRetry:
         self._shown = shown
         self._life = life
 
-    @operation(
+    @Operation(
         summary="Run a failed or cancelled task again",
         scope=Scope.MANAGE,
         description="Same id, fresh retry and crash budgets; the history is kept.",

@@ -11,7 +11,7 @@ from taskyard.domain.errors import NotFound
 
 from .. import answers, views
 from ..auth import Scope
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..requests import Request
 
 
@@ -50,7 +50,7 @@ class TaskTypes:
         except KeyError:
             raise NotFound("There is no such task type.") from None
 
-    @operation(
+    @Operation(
         summary="All task types with their schemas",
         scope=Scope.READ,
         answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
@@ -63,7 +63,7 @@ class OneTaskType:
     def __init__(self, types: TaskTypes) -> None:
         self._types = types
 
-    @operation(
+    @Operation(
         summary="A task type with its schemas",
         scope=Scope.READ,
         answers={200: Answer(description="The type.", model=answers.TaskTypeShown)},

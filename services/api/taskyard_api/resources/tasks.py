@@ -24,7 +24,7 @@ from ..idempotency import answered_before, key_of, replay
 from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..paging import next_cursor, read_cursor
 from ..path_ids import id_in_path
 from ..queries import query_of
@@ -64,7 +64,7 @@ class Tasks:
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Submit a task",
         scope=Scope.SUBMIT,
         body=SubmitTask,
@@ -90,7 +90,7 @@ class Tasks:
         else:
             replay(resp, await self._submission.submit_keyed(tasks, key, self._answer(tasks)))
 
-    @operation(
+    @Operation(
         summary="List tasks, newest first",
         scope=Scope.READ,
         query=TasksQuery,
@@ -128,7 +128,7 @@ class TaskBatch:
         self._submission = submission
         self._ledger = ledger
 
-    @operation(
+    @Operation(
         summary="Submit up to 1,000 tasks: all of them or none",
         scope=Scope.SUBMIT,
         body=SubmitBatch,
@@ -175,7 +175,7 @@ class OneTask:
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Read a task; with `wait`, when it is final or the time is over",
         scope=Scope.READ,
         query=TaskQuery,
@@ -211,7 +211,7 @@ class TaskStatus:
         self._ledger = ledger
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="A task's state in Celery's words",
         scope=Scope.READ,
         headers=READERS_LANGUAGE,

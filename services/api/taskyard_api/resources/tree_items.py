@@ -20,7 +20,7 @@ from ..auth import Scope
 from ..bodies import read_json, validated
 from ..idempotency import answered_before, key_of, once, replay
 from ..models import PageQuery, SubmitTask, ThumbnailBody
-from ..operations import ANYTHING, Answer, operation
+from ..operations import ANYTHING, Answer, Operation
 from ..paging import cursor_at, read_cursor
 from ..path_ids import id_in_path
 from ..queries import query_of
@@ -54,7 +54,7 @@ class TreeItems:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Upload a file",
         description="As the raw body, with its name in X-Filename, or as a form with one file.",
         scope=Scope.SUBMIT,
@@ -83,7 +83,7 @@ class TreeItems:
             if not kept:
                 await self._files.discard(received.stored.key)
 
-    @operation(
+    @Operation(
         summary="List items, newest first",
         scope=Scope.READ,
         query=PageQuery,
@@ -101,7 +101,7 @@ class OneTreeItem:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Read an item",
         scope=Scope.READ,
         answers={200: Answer(description="The item.", model=answers.TreeItem)},
@@ -110,7 +110,7 @@ class OneTreeItem:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         views.send(resp, 200, item_shown(await self._files.item(_item_id(item_id))))
 
-    @operation(
+    @Operation(
         summary="Delete an item and its content",
         scope=Scope.MANAGE,
         answers={204: Answer(description="Gone.")},
@@ -125,7 +125,7 @@ class Content:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Download an item's content, or one range of it",
         scope=Scope.READ,
         headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
@@ -163,7 +163,7 @@ class Thumbnail:
         self._admission = admission
         self._submission = submission
 
-    @operation(
+    @Operation(
         summary="Make a thumbnail of an image",
         scope=Scope.SUBMIT,
         body=ThumbnailBody,
