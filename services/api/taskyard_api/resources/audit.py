@@ -14,8 +14,7 @@ from ..auth import Scope
 from ..ledger_pool import LedgerPool
 from ..models import AuditQuery
 from ..operations import Answer, Operation
-from ..paging import next_cursor, read_cursor
-from ..queries import query_of
+from ..parameters import next_cursor, query_of, read_cursor
 from ..refusals import QueueNotAllowed
 from ..requests import Request
 

@@ -24,8 +24,7 @@ from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
 from ..operations import Answer, Operation
-from ..paging import next_cursor, read_cursor
-from ..queries import query_of
+from ..parameters import next_cursor, query_of, read_cursor
 from ..requests import Request
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
 from ..views import TaskViews

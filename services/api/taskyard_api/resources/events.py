@@ -15,7 +15,7 @@ from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import EventsQuery, TimelineQuery
 from ..operations import EVENT_STREAM, Answer, Operation
-from ..queries import query_of
+from ..parameters import query_of
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..streams import Streams

@@ -19,9 +19,7 @@ from ..auth import Caller, Scope
 from ..ledger_pool import LedgerPool
 from ..models import PageQuery
 from ..operations import Answer, Operation
-from ..paging import next_cursor, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
+from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
 
 RATE_WINDOW = timedelta(minutes=5)

@@ -25,9 +25,7 @@ from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, Operation
-from ..paging import next_cursor, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
+from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
 from ..submission import Submission
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations

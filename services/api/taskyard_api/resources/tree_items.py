@@ -21,10 +21,7 @@ from ..bodies import read_json, validated
 from ..idempotency import answered_before, key_of, once, replay
 from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
-from ..paging import cursor_at, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
-from ..ranges import wanted_range
+from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
 from ..submission import Submission
 from ..uploads import Files
