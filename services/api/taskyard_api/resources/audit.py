@@ -35,9 +35,7 @@ class AuditLog:
         if req.context.caller.queues is not None:
             raise QueueNotAllowed("The audit log tells of all queues; this key may see only some.")
         query = query_of(AuditQuery, req)
-        wanted = audit.AuditFilter(
-            action=query.action, actor=query.actor, target=query.target, after=query.after, before=query.before
-        )
+        wanted = audit.AuditFilter(**query.filters())
         before_id = read_cursor(query.cursor)
         rows = await self._ledger.run(lambda conn: audit.page(conn, wanted, before_id=before_id, limit=query.limit + 1))
         items = [_shown(row) for row in rows[: query.limit]]

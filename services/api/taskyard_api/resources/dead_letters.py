@@ -49,14 +49,7 @@ class DeadLetters:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(DeadLettersQuery, req)
-        wanted = Wanted(
-            name=query.name,
-            queue=query.queue,
-            code=query.code,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            queues=req.context.caller.queues,
-        )
+        wanted = Wanted(**query.filters(), queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
         rows = await self._ledger.run(
             lambda conn: dead_letters.page(conn, wanted, before=before, limit=query.limit + 1)

@@ -97,15 +97,9 @@ class Tasks:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(TasksQuery, req)
-        wanted = TaskFilter(
-            states=tuple(dict.fromkeys(query.state or ())),
-            name=query.name,
-            queue=query.queue,
-            tag=query.tag,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            queues=req.context.caller.queues,
-        )
+        filters = query.filters()
+        states = tuple(dict.fromkeys(filters.pop("state") or ()))
+        wanted = TaskFilter(**filters, states=states, queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
         rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
         words = self._translations.for_reader(req)
