@@ -43,14 +43,5 @@ class AuditLog:
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "at": row["at"],
-        "action": row["action"],
-        "actor": row["actor"],
-        "api_key_id": row["api_key_id"],
-        "target": {"type": row["target_type"], "id": row["target_id"]},
-        "details": row["details"],
-        "address": row["address"],
-        "request_id": row["request_id"],
-    }
+    target = {"type": row["target_type"], "id": row["target_id"]}
+    return {name: target if name == "target" else row[name] for name in answers.AuditRow.model_fields}

@@ -147,22 +147,5 @@ def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
     state = row["state"]
     if not row["is_alive"] and state not in {"stopped", "lost"}:
         state = "lost"
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "host": row["host"],
-        "pid": row["pid"],
-        "version": row["version"],
-        "queues": row["queues"],
-        "processes": row["processes"],
-        "threads": row["threads"],
-        "state": state,
-        "running_tasks": len(running),
-        "running": running,
-        "memory_bytes": row["memory_bytes"],
-        "children": row["children"],
-        "started_at": row["started_at"],
-        "last_beat_at": row["beat_at"],
-        "lost_at": row["lost_at"],
-        "stopped_at": row["stopped_at"],
-    }
+    shown = {"state": state, "running_tasks": len(running), "running": running, "last_beat_at": row["beat_at"]}
+    return {name: shown[name] if name in shown else row[name] for name in answers.WorkerShown.model_fields}
