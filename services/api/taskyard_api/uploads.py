@@ -84,20 +84,16 @@ class Files:
                 name = checked_name(part.filename, where)
                 content_type = checked_type(part.content_type, where)
                 received = Received(name, content_type, await self._store(aiter(part.stream)))
-        except (MultipartParseError, UnicodeError) as e:
-            await self._forget(received)
-            described = getattr(e, "description", None)
-            raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
-        except BaseException:
-            await self._forget(received)
+        except BaseException as e:
+            if received is not None:
+                await self.discard(received.stored.key)
+            if isinstance(e, MultipartParseError | UnicodeError):
+                described = getattr(e, "description", None)
+                raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
             raise
         if received is None:
             raise Invalid([Fault("/file", "The form has no file.")])
         return received
-
-    async def _forget(self, received: Received | None) -> None:
-        if received is not None:
-            await self.discard(received.stored.key)
 
     async def _store(self, chunks: AsyncIterator[bytes]) -> Stored:
         manager = self._storage.writer()
