@@ -12,7 +12,6 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.settings import Settings
 
 from . import openapi, problems
-from .admission import Admission
 from .gate import Gate
 from .health import Health
 from .ledger_pool import LedgerPool
@@ -33,7 +32,7 @@ from .resources import (
     tree_items,
 )
 from .streams import Streams
-from .submission import Submission
+from .submission import Intake
 from .translation import Translations
 from .uploads import Files
 from .views import TaskViews
@@ -44,8 +43,7 @@ class Collaborators:
     """What the resources are made of."""
 
     catalogue: Catalogue
-    admission: Admission
-    submission: Submission
+    intake: Intake
     ledger: LedgerPool
     live: Live
     streams: Streams
@@ -124,8 +122,8 @@ def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
     queues = fleet.Queues(c.ledger, lease=settings.worker_lease)
     workers = fleet.Workers(c.ledger, lease=settings.worker_lease)
     made: list[object] = [
-        tasks.Tasks(c.admission, c.submission, c.ledger, shown, translations),
-        tasks.TaskBatch(c.admission, c.submission, c.ledger),
+        tasks.Tasks(c.intake, c.ledger, shown, translations),
+        tasks.TaskBatch(c.intake),
         tasks.OneTask(c.ledger, c.live, shown, translations),
         tasks.TaskStatus(c.ledger, translations),
         events.TaskEvents(c.ledger, c.streams, translations),
@@ -144,7 +142,7 @@ def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
         tree_items.TreeItems(c.files),
         tree_items.OneTreeItem(c.files),
         tree_items.Content(c.files),
-        tree_items.Thumbnail(c.files, c.admission, c.submission),
+        tree_items.Thumbnail(c.files, c.intake),
         audit.AuditLog(c.ledger),
         health.Live(),
         health.Ready(c.health),

@@ -36,7 +36,7 @@ from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
 from .streams import Streams
-from .submission import Submission
+from .submission import Intake, Submission
 from .uploads import Files
 
 # While the database is away, callers get a 503 soon instead of waiting.
@@ -105,8 +105,7 @@ def build(settings: Settings) -> Service:
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
     collaborators = Collaborators(
         catalogue=catalogue,
-        admission=Admission(catalogue, cipher, queues, life=settings.task_life),
-        submission=submission,
+        intake=Intake(Admission(catalogue, cipher, queues, life=settings.task_life), submission, ledger),
         ledger=ledger,
         live=live,
         streams=Streams(ledger, live, requests, keys),

@@ -76,10 +76,6 @@ class TaskViews:
         return None if error is None else {"attempt": 0, **words.failure(error), "support_url": self._support_url}
 
 
-def batch_item(written: SubmittedTask) -> dict[str, Any]:
-    return {"id": written.id, "name": written.name, "state": written.state}
-
-
 def progress(row: Mapping[Any, Any]) -> dict[str, Any] | None:
     current, total = row["progress_current"], row["progress_total"]
     if current is None:

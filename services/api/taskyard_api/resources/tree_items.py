@@ -9,21 +9,19 @@ from uuid import UUID
 
 import falcon.asgi
 
-from taskyard.domain.errors import Refused
 from taskyard.lifecycle.idempotency import StoredAnswer
-from taskyard.lifecycle.submit import SubmittedTask
+from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.tree_items import TreeItem
 
 from .. import answers, views
-from ..admission import Admission
 from ..auth import Scope
 from ..bodies import read_json, validated
-from ..idempotency import answered_before, key_of, once, replay
+from ..idempotency import key_of, once
 from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
-from ..submission import Submission
+from ..submission import Intake
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
@@ -155,10 +153,9 @@ class Content:
 
 
 class Thumbnail:
-    def __init__(self, files: Files, admission: Admission, submission: Submission) -> None:
+    def __init__(self, files: Files, intake: Intake) -> None:
         self._files = files
-        self._admission = admission
-        self._submission = submission
+        self._intake = intake
 
     @Operation(
         summary="Make a thumbnail of an image",
@@ -171,27 +168,20 @@ class Thumbnail:
     async def on_post(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         value, body = await read_json(req)
         size = validated(ThumbnailBody, value)
-        key = key_of(req, body)
-        params = {"item_id": str(_item_id(item_id)), "width": size.width, "height": size.height}
-        wanted = SubmitTask(name="files.generate_thumbnail", params=params)
-        try:
-            await self._files.item(_item_id(item_id))
-            tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
-        except Refused:
-            if await answered_before(self._files.ledger, key, resp):
-                return
-            self._submission.count_refused([wanted.model_dump()])
-            raise
+        key, source = key_of(req, body), _item_id(item_id)
+        params = {"item_id": str(source), "width": size.width, "height": size.height}
+        task = SubmitTask(name="files.generate_thumbnail", params=params)
 
-        def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            shown = {
-                "task_id": written[0].id,
-                "status": "PENDING",
-                "message": "The thumbnail is being made; it will be an item of its own.",
-            }
-            return StoredAnswer(202, {}, views.encode(shown))
+        async def wanted() -> list[SubmitTask]:
+            await self._files.item(source)
+            return [task]
 
-        if key is not None:
-            replay(resp, await self._submission.submit_keyed(tasks, key, answer))
-        else:
-            replay(resp, answer(await self._submission.submit(tasks)))
+        await self._intake.take(
+            req, resp, key, wanted, _thumbnail_answer, sent=[task.model_dump()], body_bytes=len(body)
+        )
+
+
+def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> StoredAnswer:
+    message = "The thumbnail is being made; it will be an item of its own."
+    shown = {"task_id": written[0].id, "status": "PENDING", "message": message}
+    return StoredAnswer(202, {}, views.encode(shown))
