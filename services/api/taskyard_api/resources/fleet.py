@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.tasks import LIVE, State
@@ -96,16 +96,9 @@ class Workers:
     ) -> list[dict[str, Any]]:
         def read(conn: Connection) -> list[dict[str, Any]]:
             rows = fleet.workers(
-                conn,
-                lease=self._lease,
-                queues=caller.queues,
-                worker_id=worker_id,
-                before=before,
-                limit=limit,
+                conn, lease=self._lease, queues=caller.queues, worker_id=worker_id, before=before, limit=limit
             )
-            begun = [task_id for row in rows for task_id in row["begun"]]
-            seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
-            return [worker(row, seen) for row in rows]
+            return workers_shown(conn, rows, caller)
 
         return await self._ledger.run(read)
 
@@ -141,8 +134,15 @@ class OneWorker:
         views.send(resp, 200, found[0])
 
 
-def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
-    """`seen`: the tasks that the caller may see. A worker whose heartbeat is overdue is shown as lost at once."""
+def workers_shown(conn: Connection, rows: Sequence[RowMapping], caller: Caller) -> list[dict[str, Any]]:
+    """Each with those of its tasks that the caller may see."""
+    begun = [task_id for row in rows for task_id in row["begun"]]
+    seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
+    return [_worker(row, seen) for row in rows]
+
+
+def _worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
+    """A worker whose heartbeat is overdue is shown as lost at once."""
     running = [task_id for task_id in row["begun"] if task_id in seen]
     state = row["state"]
     if not row["is_alive"] and state not in {"stopped", "lost"}:
