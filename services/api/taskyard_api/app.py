@@ -19,18 +19,7 @@ from .lifespan import Lifespan
 from .live import Live
 from .operations import operations_of
 from .requests import Request
-from .resources import (
-    audit,
-    dead_letters,
-    documents,
-    events,
-    fleet,
-    health,
-    task_actions,
-    task_types,
-    tasks,
-    tree_items,
-)
+from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
 from .streams import Streams
 from .submission import Intake
 from .translation import Translations
@@ -72,7 +61,7 @@ def create_app(
     app.add_error_handler(Exception, problems.answer)
     for path, resource in _resources(c, settings).items():
         app.add_route(path, resource)
-    app.add_route(documents.PATH, documents.OpenApi(openapi.document(ROUTES)))
+    app.add_route(openapi.PATH, openapi.OpenApi(ROUTES))
     return app
 
 
@@ -112,7 +101,7 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
         for path, kind in ROUTES.items()
         for method, declared in operations_of(kind).items()
     }
-    return {**found, ("GET", documents.PATH): frozenset({200})}
+    return {**found, ("GET", openapi.PATH): frozenset({200})}
 
 
 def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:

@@ -43,12 +43,10 @@ class TaskCancel:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
         async def work() -> None:
             views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
 
-        await once(self._ledger, key, resp, work)
+        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
 
     async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
         await visible_task(self._ledger, task_id, req.context.caller)
@@ -83,14 +81,12 @@ class TaskRetry:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
         async def work() -> None:
             row = await self._retry(task_id_of(task_id), req)
             # A queued task has no error, so the stored answer needs no reader's language.
             views.send(resp, 202, self._shown.of_row(row, Words()))
 
-        await once(self._ledger, key, resp, work)
+        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
 
     async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
         caller = req.context.caller
