@@ -37,18 +37,8 @@ def _shown(kind: TaskType[Any, Any]) -> dict[str, Any]:
 
 class TaskTypes:
     def __init__(self, catalogue: Catalogue) -> None:
-        self._types = {name: _shown(catalogue[name]) for name in catalogue.names}
-
-    def all(self) -> list[dict[str, Any]]:
-        """A type may be submitted to any queue, so every key sees all types."""
-        return list(self._types.values())
-
-    def named(self, name: str) -> dict[str, Any]:
-        """Raises NotFound."""
-        try:
-            return self._types[name]
-        except KeyError:
-            raise NotFound("There is no such task type.") from None
+        # A type may be submitted to any queue, so every key sees all types.
+        self.by_name = {name: _shown(catalogue[name]) for name in catalogue.names}
 
     @Operation(
         summary="All task types with their schemas",
@@ -56,7 +46,7 @@ class TaskTypes:
         answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        views.send(resp, 200, {"items": self.all(), "next_cursor": None})
+        views.send(resp, 200, {"items": list(self.by_name.values()), "next_cursor": None})
 
 
 class OneTaskType:
@@ -70,4 +60,6 @@ class OneTaskType:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        views.send(resp, 200, self._types.named(name))
+        if name not in self._types.by_name:
+            raise NotFound("There is no such task type.")
+        views.send(resp, 200, self._types.by_name[name])

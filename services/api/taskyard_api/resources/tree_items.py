@@ -61,13 +61,13 @@ class TreeItems:
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         key_of(req, b"")  # refuses an invalid key before two gigabytes are sent
         received = await self._files.receive(req)
-        described = f"{received.name}\x00{received.content_type}\x00{received.stored.sha256}"
+        described = f"{received.name}\x00{received.content_type}\x00{received.sha256}"
         key = key_of(req, described.encode())
         kept = False
 
         async def work() -> None:
             nonlocal kept
-            item = await self._files.keep(received, submitted_by=req.context.caller.name)
+            item = await self._files.keep(received)
             kept = True
             views.send(resp, 201, item_shown(item))
             resp.set_header("Location", f"{PATH}/{item.id}")
@@ -76,7 +76,7 @@ class TreeItems:
             await once(self._files.ledger, key, resp, work)
         finally:
             if not kept:
-                await self._files.discard(received.stored.key)
+                await self._files.discard(received)
 
     @Operation(
         summary="List items, newest first",
