@@ -135,9 +135,6 @@ class Files:
             raise NotFound("There is no such item.")
         return found[item_id]
 
-    async def page(self, *, before: UUID | None, limit: int) -> list[TreeItem]:
-        return await self.ledger.run(lambda conn: tree_items.page(conn, limit=limit, before=before))
-
     async def delete(self, item_id: UUID, actor: Actor) -> None:
         """Raises NotFound."""
 

@@ -11,7 +11,7 @@ import falcon.asgi
 
 from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
-from taskyard.store.tree_items import TreeItem
+from taskyard.store.tree_items import TreeItem, page
 
 from .. import answers, views
 from ..auth import Scope
@@ -32,17 +32,7 @@ def _item_id(text: str) -> UUID:
 
 
 def item_shown(item: TreeItem) -> dict[str, Any]:
-    return {
-        "item_id": item.id,
-        "name": item.name,
-        "object_type": item.object_type,
-        "content_type": item.content_type,
-        "size": item.size,
-        "sha256": item.sha256,
-        "parent_id": item.parent_id,
-        "task_id": item.task_id,
-        "created_at": item.created_at,
-    }
+    return {name: item.id if name == "item_id" else getattr(item, name) for name in answers.TreeItem.model_fields}
 
 
 class TreeItems:
@@ -86,7 +76,8 @@ class TreeItems:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(PageQuery, req)
-        found = await self._files.page(before=read_cursor(query.cursor), limit=query.limit + 1)
+        before = read_cursor(query.cursor)
+        found = await self._files.ledger.run(lambda conn: page(conn, limit=query.limit + 1, before=before))
         items = found[: query.limit]
         more = cursor_at(items[-1].id) if len(found) > query.limit else None
         views.send(resp, 200, {"items": [item_shown(item) for item in items], "next_cursor": more})
