@@ -82,10 +82,18 @@ class Admission:
         except UnknownTaskType as e:
             faults.append(Fault("/name", str(e), e.code))
             return None
-        _check_times(item, faults, now)
+        if item.run_at is not None or item.expires_at is not None:
+            _check_times(item, faults, now)
         soft, hard = _limits(item, kind, faults)
-        params = self._params(kind, item.params, faults, measure=measure)
-        if faults or params is None:
+        if measure and len(orjson.dumps(item.params)) > MAX_PARAMS_BYTES:
+            limit = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
+            faults.append(Fault("/params", limit, "params_too_large"))
+            return None
+        try:
+            params = kind.accept(item.params, self._cipher)
+        except ValidationError as e:
+            faults.extend(faults_of(e, "/params"))
+        if faults:
             return None
         caller = context.caller
         return NewTask(
@@ -109,19 +117,6 @@ class Admission:
             submitted_by=caller.name,
             allowed_queues=None if caller.queues is None else sorted(caller.queues),
         )
-
-    def _params(
-        self, kind: TaskType[Any, Any], params: dict[str, Any], faults: list[Fault], *, measure: bool
-    ) -> dict[str, Any] | None:
-        if measure and len(orjson.dumps(params)) > MAX_PARAMS_BYTES:
-            limit = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
-            faults.append(Fault("/params", limit, "params_too_large"))
-            return None
-        try:
-            return kind.accept(params, self._cipher)
-        except ValidationError as e:
-            faults.extend(faults_of(e, "/params"))
-            return None
 
 
 def _check_times(item: SubmitTask, faults: list[Fault], now: datetime) -> None:

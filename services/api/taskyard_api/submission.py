@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import falcon.asgi
 from sqlalchemy import Engine
@@ -17,6 +18,7 @@ from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.store import ledger
 
+from . import views
 from .admission import Admission
 from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
@@ -118,14 +120,14 @@ class Intake:
         resp: falcon.asgi.Response,
         key: IdempotencyKey | None,
         wanted: Callable[[], Awaitable[Sequence[SubmitTask]]],
-        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], StoredAnswer],
+        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], tuple[Any, dict[str, str]]],
         *,
         sent: Sequence[object],
         body_bytes: int,
         in_batch: bool = False,
     ) -> None:
         """`wanted` validates; what it raises is this submit's refusal, unless its key was answered before. `sent` is
-        what the metrics count then: the tasks as they were sent."""
+        what the metrics count then: the tasks as they were sent. `answer` gives the answer's value and headers."""
         try:
             submits = await wanted()
             tasks = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
@@ -134,7 +136,16 @@ class Intake:
                 return
             self._submission.count_refused(sent)
             raise
-        if key is None and not any(item.unique for item in submits):
-            replay(resp, answer(tasks, await self._submission.submit(tasks)))
-        else:
-            replay(resp, await self._submission.submit_keyed(tasks, key, partial(answer, tasks)))
+        uniques = [task.unique for task in tasks if task.unique is not None]
+        if key is None and not uniques:
+            value, headers = answer(tasks, await self._submission.submit(tasks))
+            views.send(resp, 202, value)
+            for name, content in headers.items():
+                resp.set_header(name, content)
+            return
+
+        def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
+            value, headers = answer(tasks, written)
+            return StoredAnswer(202, headers, views.encode(value))
+
+        replay(resp, await self._submission.submit_keyed(tasks, key, stored))

@@ -28,7 +28,7 @@ def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | Non
         words.tell(resp)
     resp.status = status
     resp.content_type = "application/json"
-    resp.data = encode(value)
+    resp.data = orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 def encode(value: Any) -> bytes:

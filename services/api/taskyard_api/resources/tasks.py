@@ -12,7 +12,6 @@ from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.tasks import FINAL
-from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
@@ -88,9 +87,8 @@ class Tasks:
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
-    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> StoredAnswer:
-        body = views.encode(self._shown.of_new(tasks[0], written[0]))
-        return StoredAnswer(202, {"Location": f"{PATH}/{tasks[0].id}"}, body)
+    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+        return self._shown.of_new(tasks[0], written[0]), {"Location": f"{PATH}/{tasks[0].id}"}
 
 
 class TaskBatch:
@@ -121,9 +119,8 @@ def _entries(value: Any) -> list[Any]:
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
-def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> StoredAnswer:
-    items = [{"id": task.id, "name": task.name, "state": task.state} for task in written]
-    return StoredAnswer(202, {}, views.encode({"items": items}))
+def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+    return {"items": [{"id": task.id, "name": task.name, "state": task.state} for task in written]}, {}
 
 
 class OneTask:

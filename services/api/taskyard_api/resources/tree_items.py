@@ -9,7 +9,6 @@ from uuid import UUID
 
 import falcon.asgi
 
-from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.tree_items import TreeItem, page
 
@@ -172,7 +171,6 @@ class Thumbnail:
         )
 
 
-def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> StoredAnswer:
+def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
     message = "The thumbnail is being made; it will be an item of its own."
-    shown = {"task_id": written[0].id, "status": "PENDING", "message": message}
-    return StoredAnswer(202, {}, views.encode(shown))
+    return {"task_id": written[0].id, "status": "PENDING", "message": message}, {}
