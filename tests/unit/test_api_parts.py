@@ -7,7 +7,7 @@ import pytest
 from taskyard.domain.ids import new_id
 from taskyard.store.timeline import EventId
 from taskyard_api.limits import RateLimit
-from taskyard_api.ranges import wanted_range
+from taskyard_api.parameters import wanted_range
 from taskyard_api.refusals import RangeNotSatisfiable
 from taskyard_api.requests import Request, client_address, trusted_networks
 

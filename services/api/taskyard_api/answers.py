@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,14 @@ from taskyard.store.audit import Action
 
 class Shown(BaseModel):
     model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+
+T = TypeVar("T")
+
+
+class Page(Shown, Generic[T]):
+    items: list[T]
+    next_cursor: str | None
 
 
 class ProblemError(Shown):
@@ -87,9 +95,8 @@ class Task(Shown):
     parent_id: UUID | None
 
 
-class TaskPage(Shown):
-    items: list[Task]
-    next_cursor: str | None
+class TaskPage(Page[Task]):
+    pass
 
 
 class Handled(Shown):
@@ -142,9 +149,8 @@ class TaskEvent(Shown):
     data: dict[str, Any]
 
 
-class TaskTimeline(Shown):
-    items: list[TaskEvent]
-    next_cursor: str | None
+class TaskTimeline(Page[TaskEvent]):
+    pass
 
 
 class RetryRules(Shown):
@@ -167,9 +173,8 @@ class TaskTypeShown(Shown):
     hard_timeout_seconds: float
 
 
-class TaskTypePage(Shown):
-    items: list[TaskTypeShown]
-    next_cursor: str | None
+class TaskTypePage(Page[TaskTypeShown]):
+    pass
 
 
 class QueueRate(Shown):
@@ -194,9 +199,8 @@ class QueueShown(Shown):
     per_second: float | None
 
 
-class QueuePage(Shown):
-    items: list[QueueShown]
-    next_cursor: str | None
+class QueuePage(Page[QueueShown]):
+    pass
 
 
 class WorkerShown(Shown):
@@ -219,9 +223,8 @@ class WorkerShown(Shown):
     stopped_at: datetime | None
 
 
-class WorkerPage(Shown):
-    items: list[WorkerShown]
-    next_cursor: str | None
+class WorkerPage(Page[WorkerShown]):
+    pass
 
 
 class TreeItem(Shown):
@@ -236,9 +239,8 @@ class TreeItem(Shown):
     created_at: datetime
 
 
-class TreeItemPage(Shown):
-    items: list[TreeItem]
-    next_cursor: str | None
+class TreeItemPage(Page[TreeItem]):
+    pass
 
 
 class AuditTarget(Shown):
@@ -258,9 +260,8 @@ class AuditRow(Shown):
     request_id: str | None
 
 
-class AuditPage(Shown):
-    items: list[AuditRow]
-    next_cursor: str | None
+class AuditPage(Page[AuditRow]):
+    pass
 
 
 class Alive(Shown):

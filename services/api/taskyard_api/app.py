@@ -1,56 +1,19 @@
-"""The application: routes, resources and middleware. The composition root makes the collaborators."""
+"""The application: routes and middleware. The composition root makes the resources."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import falcon
 import falcon.asgi
 
-from taskyard.catalogue.types import Catalogue
-from taskyard.settings import Settings
-
 from . import openapi, problems
-from .admission import Admission
 from .gate import Gate
-from .health import Health
-from .ledger_pool import LedgerPool
 from .lifespan import Lifespan
-from .live import Live
 from .operations import operations_of
 from .requests import Request
-from .resources import (
-    audit,
-    dead_letters,
-    documents,
-    events,
-    fleet,
-    health,
-    task_actions,
-    task_types,
-    tasks,
-    tree_items,
-)
-from .streams import Streams
-from .submission import Submission
-from .translation import Translations
-from .uploads import Files
-from .views import TaskViews
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collaborators:
-    """What the resources are made of."""
-
-    catalogue: Catalogue
-    admission: Admission
-    submission: Submission
-    ledger: LedgerPool
-    live: Live
-    streams: Streams
-    health: Health
-    files: Files
+from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
@@ -62,19 +25,20 @@ class _Cors(falcon.CORSMiddleware[Any, Any]):
 
 
 def create_app(
-    c: Collaborators, settings: Settings, gate: Gate, lifespan: Lifespan
+    resources: Iterable[object], gate: Gate, lifespan: Lifespan, *, cors_origins: Sequence[str]
 ) -> falcon.asgi.App[Request, falcon.asgi.Response]:
     middleware: list[Any] = [gate, lifespan]
-    if settings.cors_origins:
+    if cors_origins:
         exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
-        middleware.append(_Cors(allow_origins=settings.cors_origins, expose_headers=exposed))
+        middleware.append(_Cors(allow_origins=cors_origins, expose_headers=exposed))
     app = falcon.asgi.App(request_type=Request, middleware=middleware)
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(falcon.HTTPError, problems.answer)
     app.add_error_handler(Exception, problems.answer)
-    for path, resource in _resources(c, settings).items():
-        app.add_route(path, resource)
-    app.add_route(documents.PATH, documents.OpenApi(openapi.document(ROUTES)))
+    by_kind = {type(resource): resource for resource in resources}
+    for path, kind in ROUTES.items():
+        app.add_route(path, by_kind[kind])
+    app.add_route(openapi.PATH, openapi.OpenApi(ROUTES))
     return app
 
 
@@ -114,41 +78,4 @@ def routes_of() -> dict[tuple[str, str], frozenset[int]]:
         for path, kind in ROUTES.items()
         for method, declared in operations_of(kind).items()
     }
-    return {**found, ("GET", documents.PATH): frozenset({200})}
-
-
-def _resources(c: Collaborators, settings: Settings) -> dict[str, object]:
-    shown, translations = TaskViews(settings.support_url), Translations()
-    types = task_types.TaskTypes(c.catalogue)
-    handling = dead_letters.Handling(c.ledger, shown)
-    queues = fleet.Queues(c.ledger, lease=settings.worker_lease)
-    workers = fleet.Workers(c.ledger, lease=settings.worker_lease)
-    made: list[object] = [
-        tasks.Tasks(c.admission, c.submission, c.ledger, shown, translations),
-        tasks.TaskBatch(c.admission, c.submission, c.ledger),
-        tasks.OneTask(c.ledger, c.live, shown, translations),
-        tasks.TaskStatus(c.ledger, translations),
-        events.TaskEvents(c.ledger, c.streams, translations),
-        task_actions.TaskCancel(c.ledger),
-        task_actions.TaskRetry(c.ledger, shown, life=settings.task_life),
-        events.Events(c.live, c.streams),
-        types,
-        task_types.OneTaskType(types),
-        dead_letters.DeadLetters(c.ledger, shown, translations),
-        dead_letters.Retry(handling, life=settings.task_life, per_second=settings.replay_per_second),
-        dead_letters.Discard(handling),
-        queues,
-        fleet.OneQueue(queues),
-        workers,
-        fleet.OneWorker(workers),
-        tree_items.TreeItems(c.files),
-        tree_items.OneTreeItem(c.files),
-        tree_items.Content(c.files),
-        tree_items.Thumbnail(c.files, c.admission, c.submission),
-        audit.AuditLog(c.ledger),
-        health.Live(),
-        health.Ready(c.health),
-        health.Detailed(c.health),
-    ]
-    by_kind = {type(resource): resource for resource in made}
-    return {path: by_kind[kind] for path, kind in ROUTES.items()}
+    return {**found, ("GET", openapi.PATH): frozenset({200})}

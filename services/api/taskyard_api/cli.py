@@ -47,6 +47,8 @@ def serve(
     log_level: LogLevel = None,
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C; what was accepted is written and published before it ends."""
+    import structlog
+
     from taskyard.catalogue.secrets import SecretsUnreadable
     from taskyard.telemetry.metrics import MetricsPortTaken
 
@@ -78,19 +80,14 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    _announce(listener.getsockname(), metrics.port)
+    address = listener.getsockname()
+    structlog.get_logger(__name__).info("serving", host=address[0], port=address[1], metrics_port=metrics.port)
     try:
         started = server.serve(service.app, service.live, listener)
     finally:
         metrics.stop()
     if not started:
         raise typer.Exit(FAILED)
-
-
-def _announce(address: tuple[object, ...], metrics_port: int) -> None:
-    import structlog
-
-    structlog.get_logger(__name__).info("serving", host=address[0], port=address[1], metrics_port=metrics_port)
 
 
 @app.command(epilog="Example:\n\n  taskyard-api openapi > openapi.json")

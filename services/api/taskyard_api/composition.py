@@ -23,7 +23,7 @@ from taskyard.store.ledger import engine_of
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission
-from .app import Collaborators, create_app, routes_of
+from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .collector import MAX_FLIGHTS
 from .gate import Gate
@@ -35,9 +35,12 @@ from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
+from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
 from .streams import Streams
-from .submission import Submission
+from .submission import Intake, Submission
+from .translation import Translations
 from .uploads import Files
+from .views import TaskViews
 
 # While the database is away, callers get a 503 soon instead of waiting.
 _PATIENCE = timedelta(seconds=2)
@@ -95,7 +98,7 @@ def build(settings: Settings) -> Service:
     submission = Submission(engine, submits, dispatcher, submitted)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
-    health = Health(
+    parts = Health(
         ledger,
         client,
         lease=settings.worker_lease,
@@ -103,16 +106,9 @@ def build(settings: Settings) -> Service:
         broker=metrics.dependency("redis"),
     )
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
-    collaborators = Collaborators(
-        catalogue=catalogue,
-        admission=Admission(catalogue, cipher, queues, life=settings.task_life),
-        submission=submission,
-        ledger=ledger,
-        live=live,
-        streams=Streams(ledger, live, requests, keys),
-        health=health,
-        files=files,
-    )
+    intake = Intake(Admission(catalogue, cipher, queues, life=settings.task_life), submission, ledger)
+    streams = Streams(ledger, live, requests, keys)
+    resources = resources_of(settings, catalogue, intake, ledger, live, streams, parts, files)
     gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
     lifespan = Lifespan(
         engines=(engine, submits),
@@ -120,8 +116,53 @@ def build(settings: Settings) -> Service:
         submission=submission,
         ledger=ledger,
         live=live,
-        health=health,
+        health=parts,
         queues=queues,
         files=files,
     )
-    return Service(create_app(collaborators, settings, gate, lifespan), live, metrics)
+    return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics)
+
+
+def resources_of(
+    settings: Settings,
+    catalogue: Catalogue,
+    intake: Intake,
+    ledger: LedgerPool,
+    live: Live,
+    streams: Streams,
+    parts: Health,
+    files: Files,
+) -> list[object]:
+    """One of each kind of `app.ROUTES`."""
+    shown, translations = TaskViews(settings.support_url), Translations()
+    types = task_types.TaskTypes(catalogue)
+    handling = dead_letters.Handling(ledger, shown)
+    queues = fleet.Queues(ledger, lease=settings.worker_lease)
+    workers = fleet.Workers(ledger, lease=settings.worker_lease)
+    return [
+        tasks.Tasks(intake, ledger, shown, translations),
+        tasks.TaskBatch(intake),
+        tasks.OneTask(ledger, live, shown, translations),
+        tasks.TaskStatus(ledger, translations),
+        events.TaskEvents(ledger, streams, translations),
+        task_actions.TaskCancel(ledger),
+        task_actions.TaskRetry(ledger, shown, life=settings.task_life),
+        events.Events(live, streams),
+        types,
+        task_types.OneTaskType(types),
+        dead_letters.DeadLetters(ledger, shown, translations),
+        dead_letters.Retry(handling, life=settings.task_life, per_second=settings.replay_per_second),
+        dead_letters.Discard(handling),
+        queues,
+        fleet.OneQueue(queues),
+        workers,
+        fleet.OneWorker(workers),
+        tree_items.TreeItems(files),
+        tree_items.OneTreeItem(files),
+        tree_items.Content(files),
+        tree_items.Thumbnail(files, intake),
+        audit.AuditLog(ledger),
+        health.Live(),
+        health.Ready(parts),
+        health.Detailed(parts),
+    ]

@@ -40,20 +40,21 @@ class Gate:
     async def process_resource(
         self, req: Request, resp: falcon.asgi.Response, resource: object, params: dict[str, Any]
     ) -> None:
-        declared = self._operation(resource, req.method)
+        kind = type(resource)
+        if kind not in self._operations:
+            self._operations[kind] = operations_of(kind)
+        declared = self._operations[kind].get(req.method)
         if declared is None:
             return
         if declared.scope is not None:
-            await self._admit(req, declared)
+            await self._admit(req, declared.scope)
         if declared.query is None and req.query_string:
             _refuse_query(req)
         accept = req.header(b"accept")
         if accept is not None and accept not in {b"*/*", b"application/json"}:
             _check_accept(req, declared)
 
-    async def _admit(self, req: Request, declared: Operation) -> None:
-        scope = declared.scope
-        assert scope is not None
+    async def _admit(self, req: Request, scope: Scope) -> None:
         try:
             caller = await self._keys.authenticate(req.header(b"authorization"))
         except Unauthenticated as e:
@@ -82,13 +83,6 @@ class Gate:
             resp.status_code,
             time.perf_counter() - context.started,
         )
-
-    def _operation(self, resource: object, method: str) -> Operation | None:
-        kind = type(resource)
-        found = self._operations.get(kind)
-        if found is None:
-            found = self._operations[kind] = operations_of(resource)
-        return found.get(method)
 
 
 def _refuse_query(req: Request) -> None:

@@ -19,7 +19,7 @@ from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
 from .ledger_pool import LedgerPool, NotMigrated
-from .resources.fleet import worker
+from .resources.fleet import workers_shown
 
 log = structlog.get_logger(__name__)
 
@@ -106,51 +106,41 @@ class Health:
         return {"status": HEALTHY, "latency_ms": _since(started), "reason": None}
 
     async def _workers(self, caller: Caller) -> dict[str, Any]:
-        started = time.perf_counter()
-        found: dict[str, Any] = {"workers_count": 0, "active_tasks": 0, "workers": []}
-
         def read(conn: Connection) -> dict[str, Any]:
             rows = fleet.workers(conn, lease=self._lease, queues=caller.queues)
             alive = [row for row in rows if row["is_alive"]]
-            begun = [task_id for row in alive for task_id in row["begun"]]
-            seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
             return {
+                "reason": None if alive else "no worker is alive",
                 "workers_count": len(alive),
                 "active_tasks": fleet.running_tasks(conn, caller.queues),
-                "workers": [worker(row, seen) for row in alive],
+                "workers": workers_shown(conn, alive, caller),
             }
 
-        reason = None
-        try:
-            found = await self._ledger.run(read)
-            if not found["workers_count"]:
-                reason = "no worker is alive"
-        except Exception as e:  # noqa: BLE001 - see above
-            reason = "unknown: the database does not answer"
-            log.info("health_unknown", part="workers", error=str(e))
-        status = HEALTHY if reason is None else UNHEALTHY
-        return {"status": status, "latency_ms": _since(started), "reason": reason, **found}
+        return await self._read("workers", read, {"workers_count": 0, "active_tasks": 0, "workers": []})
 
     async def _scheduler(self) -> dict[str, Any]:
+        def read(conn: Connection) -> dict[str, Any]:
+            row = fleet.leader(conn)
+            leads = row is not None and row["holds"]
+            return {
+                "reason": None if leads else "no scheduler leads",
+                "leader": row["holder_name"] if row is not None and leads else None,
+                "last_tick": None if row is None else row["ticked_at"],
+            }
+
+        return await self._read("scheduler", read, {"leader": None, "last_tick": None})
+
+    async def _read(
+        self, part: str, read: Callable[[Connection], dict[str, Any]], unknown: dict[str, Any]
+    ) -> dict[str, Any]:
+        """A part that is known from the ledger only; `unknown` is what is shown while that does not answer."""
         started = time.perf_counter()
-        name, ticked_at, reason = None, None, None
         try:
-            row = await self._ledger.run(fleet.leader)
-            if row is None or not row["holds"]:
-                reason = "no scheduler leads"
-            if row is not None:
-                name = row["holder_name"] if row["holds"] else None
-                ticked_at = row["ticked_at"]
+            found = await self._ledger.run(read)
         except Exception as e:  # noqa: BLE001 - see above
-            reason = "unknown: the database does not answer"
-            log.info("health_unknown", part="scheduler", error=str(e))
-        return {
-            "status": HEALTHY if reason is None else UNHEALTHY,
-            "latency_ms": _since(started),
-            "reason": reason,
-            "leader": name,
-            "last_tick": ticked_at,
-        }
+            found = {"reason": "unknown: the database does not answer", **unknown}
+            log.info("health_unknown", part=part, error=str(e))
+        return {"status": UNHEALTHY if found["reason"] else HEALTHY, "latency_ms": _since(started), **found}
 
     async def _last_check(self, caller: Caller) -> dict[str, Any] | None:
         """The findings of the newest completed `health.check`; None where the caller can see none."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import falcon.asgi
 import structlog
@@ -78,8 +77,11 @@ async def once(
     if kept is not None:
         replay(resp, kept)
         return
-    async with _released_on_error(ledger, key):
+    try:
         await work()
+    except Exception:
+        await _release(ledger, key)
+        raise
     headers = {name: value for name, value in resp.headers.items() if name in _KEPT_HEADERS}
     answer = StoredAnswer(resp.status_code, headers, resp.data or b"")
     await ledger.run(lambda conn: idempotency.keep_answers(conn, [(key, answer)]))
@@ -107,14 +109,9 @@ async def once_with_the_change(
     replay(resp, await ledger.commit(change))
 
 
-@asynccontextmanager
-async def _released_on_error(ledger: LedgerPool, key: IdempotencyKey) -> AsyncIterator[None]:
+async def _release(ledger: LedgerPool, key: IdempotencyKey) -> None:
     try:
-        yield
+        await ledger.run(lambda conn: idempotency.forget(conn, [key]))
     except Exception:
-        try:
-            await ledger.run(lambda conn: idempotency.forget(conn, [key]))
-        except Exception:
-            # It can be taken over after a minute.
-            log.warning("idempotency_key_left", exc_info=True)
-        raise
+        # It can be taken over after a minute.
+        log.warning("idempotency_key_left", exc_info=True)

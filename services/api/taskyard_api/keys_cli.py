@@ -25,6 +25,7 @@ FIRST_KEY = "bootstrap"
 T = TypeVar("T")
 
 MAX_DAYS = 36_500
+_SHOWN = ("name", "prefix", "scopes", "queues", "created_at", "expires_at", "revoked_at")
 
 
 def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
@@ -106,19 +107,7 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: 
     """List the keys, without their secrets."""
     rows = _in_ledger(program.begin(database_url=database_url, log_level=log_level), api_keys.every)
     now = datetime.now(UTC)
-    shown: list[dict[str, Any]] = [
-        {
-            "name": row["name"],
-            "prefix": row["prefix"],
-            "scopes": row["scopes"],
-            "queues": row["queues"],
-            "created_at": row["created_at"],
-            "expires_at": row["expires_at"],
-            "revoked_at": row["revoked_at"],
-            "state": _state(row, now),
-        }
-        for row in rows
-    ]
+    shown: list[dict[str, Any]] = [{**{name: row[name] for name in _SHOWN}, "state": _state(row, now)} for row in rows]
     if as_json:
         print_json(shown)
         return

@@ -6,7 +6,8 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
@@ -44,31 +45,24 @@ class LedgerPool:
     async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
         """`verb` on a connection whose every statement commits on its own. `admitted`: the request was accepted earlier
         and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded."""
-        return await self._call(ledger.run, verb, admitted=admitted)
+        return await self._call(partial(ledger.run, self.engine, verb), admitted=admitted)
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
         """All statements of `verb` in one transaction."""
-        return await self._call(ledger.run_transaction, verb)
+        return await self._call(partial(ledger.run_transaction, self.engine, verb))
 
     async def commit(self, verb: Callable[[Connection], Committed[T]]) -> T:
         """All statements of `verb` in one transaction; what it did is announced."""
+        run = partial(ledger.run_transaction, self.engine)
+        return await self._call(partial(commit, run, verb, self._announcer))
 
-        def runner(engine: Engine, verb: Callable[[Connection], Committed[T]]) -> T:
-            def run(verb: Callable[[Connection], Committed[T]]) -> Committed[T]:
-                return ledger.run_transaction(engine, verb)
-
-            return commit(run, verb, self._announcer)
-
-        return await self._call(runner, verb)
-
-    async def _call(self, runner: Callable[..., T], verb: Callable[[Connection], Any], *, admitted: bool = False) -> T:
+    async def _call(self, call: Callable[[], T], *, admitted: bool = False) -> T:
         if self._under_way >= self._limit and not admitted:
             raise Overloaded("Too many requests wait for the database.")
         self._under_way += 1
         try:
             context = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, context.run, runner, self.engine, verb)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
         except ProgrammingError as e:
             if meaning(e) is Meaning.NOT_MIGRATED:
                 raise NotMigrated("the database is not migrated") from e

@@ -46,21 +46,14 @@ MAX_WATCHES = 10_000
 MAX_BACKLOG = 1_000
 
 
-class Watch:
-    """A follower of one task. Changes between two calls of `changed` are kept as one flag, however many they are."""
+class _Follower:
+    """Changes between two calls of `changed` wake it once, however many they are."""
 
-    __slots__ = ("_event", "closed", "is_final", "standing", "task_id")
+    __slots__ = ("_event", "closed")
 
-    def __init__(self, task_id: UUID) -> None:
-        self.task_id = task_id
-        self.is_final = False
+    def __init__(self) -> None:
         self.closed = False
-        self.standing: tuple[Any, ...] | None = None
         self._event = asyncio.Event()
-
-    def tell(self, *, final: bool) -> None:
-        self.is_final = final
-        self._event.set()
 
     def close(self) -> None:
         self.closed = True
@@ -78,17 +71,32 @@ class Watch:
         return True
 
 
-class Feed:
+class Watch(_Follower):
+    """A follower of one task."""
+
+    __slots__ = ("is_final", "standing", "task_id")
+
+    def __init__(self, task_id: UUID) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self.is_final = False
+        self.standing: tuple[Any, ...] | None = None
+
+    def tell(self, *, final: bool) -> None:
+        self.is_final = final
+        self._event.set()
+
+
+class Feed(_Follower):
     """A follower of all tasks. A slow reader loses the oldest changes and learns how many."""
 
-    __slots__ = ("_event", "_wanted", "changes", "closed", "lost")
+    __slots__ = ("_wanted", "changes", "lost")
 
     def __init__(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        super().__init__()
         self._wanted = wanted
         self.changes: deque[dict[str, Any]] = deque()
         self.lost = 0
-        self.closed = False
-        self._event = asyncio.Event()
 
     def tell(self, change: dict[str, Any]) -> None:
         if not self._wanted(change):
@@ -98,18 +106,6 @@ class Feed:
             self.lost += 1
         self.changes.append(change)
         self._event.set()
-
-    def close(self) -> None:
-        self.closed = True
-        self._event.set()
-
-    async def wait(self, timeout_seconds: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return
-        self._event.clear()
 
 
 class Live:
@@ -150,36 +146,44 @@ class Live:
     @contextmanager
     def watch(self, task_id: UUID) -> Iterator[Watch]:
         """Follows a task from here on. Raises Overloaded where there are too many followers."""
-        self._check_room()
         watch, key = Watch(task_id), str(task_id)
-        self._watches.setdefault(key, set()).add(watch)
-        self._joined()
-        if self.closed:
-            watch.close()
-        try:
-            yield watch
-        finally:
-            self._left()
-            followers = self._watches[key]
-            followers.discard(watch)
-            if not followers:
-                del self._watches[key]
+        with self._following(watch):
+            self._watches.setdefault(key, set()).add(watch)
+            try:
+                yield watch
+            finally:
+                followers = self._watches[key]
+                followers.discard(watch)
+                if not followers:
+                    del self._watches[key]
 
     @contextmanager
     def feed(self, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Feed]:
         """Follows all tasks, from the moment that Redis sends their changes (`subscribed`). Raises Overloaded where
         there are too many followers."""
-        self._check_room()
         feed = Feed(wanted)
-        self._feeds.add(feed)
-        self._joined()
+        with self._following(feed):
+            self._feeds.add(feed)
+            try:
+                yield feed
+            finally:
+                self._feeds.discard(feed)
+
+    @contextmanager
+    def _following(self, follower: _Follower) -> Iterator[None]:
+        if self._count >= MAX_WATCHES:
+            raise Overloaded("Too many clients follow events.")
+        self._count += 1
+        self._followed.set()
         if self.closed:
-            feed.close()
+            follower.close()
         try:
-            yield feed
+            yield
         finally:
-            self._left()
-            self._feeds.discard(feed)
+            self._count -= 1
+            if not self._count:
+                self._followed.clear()
+                self._last_left_at = time.monotonic()
 
     async def subscribed(self, timeout_seconds: float) -> bool:
         """Waits until Redis sends changes; False where that took too long. For callers that follow already."""
@@ -187,20 +191,6 @@ class Live:
             async with asyncio.timeout(timeout_seconds):
                 await self._connected.wait()
         return self._connected.is_set()
-
-    def _joined(self) -> None:
-        self._count += 1
-        self._followed.set()
-
-    def _left(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._followed.clear()
-            self._last_left_at = time.monotonic()
-
-    def _check_room(self) -> None:
-        if self._count >= MAX_WATCHES:
-            raise Overloaded("Too many clients follow events.")
 
     def _all_watches(self) -> list[Watch]:
         return [watch for followers in self._watches.values() for watch in followers]

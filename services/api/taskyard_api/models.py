@@ -130,14 +130,15 @@ class ThumbnailBody(Body):
     height: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
 
 
-class Query(BaseModel):
+class Query(Body):
     """Query parameters arrive as text, so numbers are read from text."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, allow_inf_nan=False)
 
 
 def _states(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
+
+
+States = Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)]
 
 
 class PageQuery(Query):
@@ -146,11 +147,13 @@ class PageQuery(Query):
         default=None, pattern="^[A-Za-z0-9_-]{22}$", description="`next_cursor` of the page before."
     )
 
+    def filters(self) -> dict[str, Any]:
+        """The conditions of the list, by name."""
+        return self.model_dump(exclude={"limit", "cursor"})
+
 
 class TasksQuery(PageQuery):
-    state: Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)] | None = Field(
-        default=None, description="One or several, separated by commas."
-    )
+    state: States | None = Field(default=None, description="One or several, separated by commas.")
     name: TaskName | None = None
     queue: QueueName | None = None
     tag: Tag | None = None
@@ -158,12 +161,8 @@ class TasksQuery(PageQuery):
     created_before: Instant | None = None
 
 
-class DeadLettersQuery(PageQuery):
-    name: TaskName | None = None
-    queue: QueueName | None = None
-    code: ErrorCode | None = Field(default=None, description="Of the task's error.")
-    created_after: Instant | None = None
-    created_before: Instant | None = None
+class DeadLettersQuery(DeadLettersFilter, PageQuery):
+    pass
 
 
 class AuditQuery(PageQuery):
@@ -188,6 +187,6 @@ class TimelineQuery(Query):
 
 
 class EventsQuery(Query):
-    state: Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)] | None = None
+    state: States | None = None
     name: TaskName | None = None
     queue: QueueName | None = None

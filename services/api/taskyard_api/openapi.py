@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+import falcon.asgi
+import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -15,13 +17,15 @@ from . import answers
 from .operations import JSON, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
 
+PATH = "/openapi.json"
+
 _REF = "#/components/schemas/{model}"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SECURITY = "key"
 _RETRY_AFTER = frozenset({429, 503})
 
 
-def document(routes: Mapping[str, object]) -> dict[str, Any]:
+def document(routes: Mapping[str, type]) -> dict[str, Any]:
     """`routes`: path templates and their resources."""
     declared = [
         (path, method, op) for path, resource in routes.items() for method, op in operations_of(resource).items()
@@ -180,3 +184,14 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
             "content": {MEDIA_TYPE: {"schema": problem}},
         }
     return made
+
+
+class OpenApi:
+    """GET /openapi.json."""
+
+    def __init__(self, routes: Mapping[str, type]) -> None:
+        self._document = orjson.dumps(document(routes), option=orjson.OPT_INDENT_2)
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.content_type = "application/json"
+        resp.data = self._document

@@ -33,6 +33,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
+    """The decorator of a handler. `refusals` are the statuses of this call alone; those of every call (401, 403, 406,
+    ...) are added. `keyed`: it takes an Idempotency-Key."""
+
     summary: str
     scope: Scope | None
     answers: dict[int, Answer]
@@ -43,6 +46,10 @@ class Operation:
     refusals: tuple[int, ...] = ()
     description: str = ""
     keyed: bool = False
+
+    def __call__(self, handler: F) -> F:
+        handler.operation = self  # type: ignore[attr-defined]
+        return handler
 
     @property
     def problems(self) -> frozenset[int]:
@@ -65,52 +72,14 @@ class Operation:
     @property
     def media_types(self) -> frozenset[str]:
         """The media types of its answers, besides problem documents."""
-        found = {a.media_type for a in self.answers.values()} | {a.also for a in self.answers.values() if a.also}
-        return frozenset(found)
-
-
-def operation(
-    *,
-    summary: str,
-    scope: Scope | None,
-    answers: dict[int, Answer],
-    body: type[BaseModel] | None = None,
-    files: bool = False,
-    query: type[BaseModel] | None = None,
-    headers: dict[str, str] | None = None,
-    refusals: tuple[int, ...] = (),
-    description: str = "",
-    keyed: bool = False,
-) -> Callable[[F], F]:
-    """Declares a handler. `refusals` are the statuses of this call alone; those of every call (401, 403, 406, ...) are
-    added. `keyed`: it takes an Idempotency-Key."""
-
-    def declare(handler: F) -> F:
-        handler.operation = Operation(  # type: ignore[attr-defined]
-            summary=summary,
-            scope=scope,
-            answers=answers,
-            body=body,
-            files=files,
-            query=query,
-            headers=headers,
-            refusals=refusals,
-            description=description,
-            keyed=keyed,
-        )
-        return handler
-
-    return declare
+        return frozenset(form for a in self.answers.values() for form in (a.media_type, a.also) if form)
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
-def operations_of(resource: object) -> dict[str, Operation]:
-    """The declared operations of a resource, by HTTP method."""
-    found: dict[str, Operation] = {}
-    for method in METHODS:
-        declared = getattr(getattr(resource, f"on_{method.lower()}", None), "operation", None)
-        if declared is not None:
-            found[method] = declared
-    return found
+def operations_of(kind: type) -> dict[str, Operation]:
+    """The declared operations of a kind of resource, by HTTP method."""
+    handlers = {method: getattr(kind, f"on_{method.lower()}", None) for method in METHODS}
+    found = {method: getattr(handler, "operation", None) for method, handler in handlers.items()}
+    return {method: declared for method, declared in found.items() if declared is not None}

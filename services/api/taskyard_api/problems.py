@@ -181,13 +181,9 @@ async def answer(req: Request, resp: falcon.asgi.Response, error: Exception, par
         log.error("request_failed", method=req.method, path=req.path, exc_info=error)
     elif problem.status == 503:
         log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
-    render(resp, problem, req.context.request_id)
-
-
-def render(resp: falcon.asgi.Response, problem: Problem, request_id: str) -> None:
     resp.status = problem.status
     resp.content_type = MEDIA_TYPE
-    resp.data = problem.document(request_id)
+    resp.data = problem.document(req.context.request_id)
     resp.text, resp.media, resp.stream, resp.sse = None, None, None, None
     for name, value in problem.headers.items():
         resp.set_header(name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -62,7 +63,7 @@ class Streams:
             yield SSEvent(retry=1000, comment="taskyard")
             while not watch.closed and await self._is_still_valid(authorization):
                 try:
-                    page = await self._page(task_id, after)
+                    page = await self._ledger.run(partial(timeline, task_id=task_id, after=after, limit=_PAGE))
                 except (LedgerUnavailable, Overloaded):
                     yield SSEvent(comment="waiting for the database")
                     await asyncio.sleep(spread(_AWAY_SECONDS))
@@ -94,9 +95,6 @@ class Streams:
         except (LedgerUnavailable, Overloaded):
             return True
 
-    async def _page(self, task_id: UUID, after: EventId) -> Timeline | None:
-        return await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=_PAGE))
-
     async def _changed(self, watch: Watch) -> bool:
         changed = await watch.changed(self._heartbeat)
         if changed and not watch.is_final:
@@ -119,7 +117,7 @@ class Streams:
                     change = feed.changes.popleft()
                     yield SSEvent(data=views.encode(change), event="change")
                 if not feed.changes and not feed.closed:
-                    await feed.wait(self._heartbeat)
+                    await feed.changed(self._heartbeat)
                     if not feed.changes and not feed.closed and await self._is_still_valid(authorization):
                         yield SSEvent(comment="heartbeat")
 
@@ -130,10 +128,5 @@ def _progress(page: Timeline) -> dict[str, object]:
     return {
         "kind": "progress",
         "at": at,
-        "data": {
-            "percent": views.percent(current, total),
-            "current": current,
-            "total": total,
-            "message": message,
-        },
+        "data": {"percent": views.percent(current, total), "current": current, "total": total, "message": message},
     }

@@ -1,11 +1,13 @@
-"""Submits: validated tasks are committed, plain or with keys, and then published."""
+"""Submits: admitted, committed plain or with keys, published, and answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
+import falcon.asgi
 from sqlalchemy import Engine
 
 from taskyard.domain.errors import Overloaded, Refused
@@ -16,8 +18,14 @@ from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.store import ledger
 
+from . import views
+from .admission import Admission
 from .collector import MAX_FLIGHTS, Collector
+from .idempotency import answered_before, replay
+from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
+from .models import SubmitTask
+from .requests import Request
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 _COLLECTORS = ("plain", "keyed")
@@ -96,3 +104,48 @@ class Submission:
             run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit"
         )
         return answers
+
+
+class Intake:
+    """What every submit over HTTP goes through."""
+
+    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
+        self._admission = admission
+        self._submission = submission
+        self._ledger = ledger
+
+    async def take(
+        self,
+        req: Request,
+        resp: falcon.asgi.Response,
+        key: IdempotencyKey | None,
+        wanted: Callable[[], Awaitable[Sequence[SubmitTask]]],
+        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], tuple[Any, dict[str, str]]],
+        *,
+        sent: Sequence[object],
+        body_bytes: int,
+        in_batch: bool = False,
+    ) -> None:
+        """`wanted` validates; what it raises is this submit's refusal, unless its key was answered before. `sent` is
+        what the metrics count then: the tasks as they were sent. `answer` gives the answer's value and headers."""
+        try:
+            submits = await wanted()
+            tasks = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
+        except Refused:
+            if await answered_before(self._ledger, key, resp):
+                return
+            self._submission.count_refused(sent)
+            raise
+        uniques = [task.unique for task in tasks if task.unique is not None]
+        if key is None and not uniques:
+            value, headers = answer(tasks, await self._submission.submit(tasks))
+            views.send(resp, 202, value)
+            for name, content in headers.items():
+                resp.set_header(name, content)
+            return
+
+        def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
+            value, headers = answer(tasks, written)
+            return StoredAnswer(202, headers, views.encode(value))
+
+        replay(resp, await self._submission.submit_keyed(tasks, key, stored))

@@ -53,9 +53,8 @@ class Words:
 
 
 class Translations:
-    def __init__(self, catalogues: Mapping[str, Mapping[str, str]] | None = None) -> None:
-        found = read_catalogues() if catalogues is None else catalogues
-        self._catalogues: dict[str, Mapping[str, str]] = {ENGLISH: {}, **found}
+    def __init__(self) -> None:
+        self._catalogues: dict[str, Mapping[str, str]] = {ENGLISH: {}, **read_catalogues()}
 
     def for_reader(self, req: falcon.asgi.Request) -> Words:
         language = preferred_language(req.get_header("Accept-Language"), self._catalogues)

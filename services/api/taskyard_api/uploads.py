@@ -6,7 +6,6 @@ import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -20,7 +19,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.ids import new_id
-from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable, Stored
+from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable
 from taskyard.store import audit, tree_items
 from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
@@ -42,15 +41,6 @@ _DEFAULT_TYPE = "application/octet-stream"
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A complete, durable file that belongs to no item yet."""
-
-    name: str
-    content_type: str
-    stored: Stored
-
-
 class Files:
     def __init__(self, storage: Storage, ledger: LedgerPool, *, max_bytes: int, threads: int = 4) -> None:
         self._storage = storage
@@ -58,8 +48,8 @@ class Files:
         self._max_bytes = max_bytes
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="storage")
 
-    async def receive(self, req: Request) -> Received:
-        """Streams the file of this request into the storage.
+    async def receive(self, req: Request) -> TreeItem:
+        """Streams the file of this request into the storage: an item to `keep`, or to `discard`.
 
         Raises Invalid for its name, TooLarge, Malformed, StorageUnavailable.
         """
@@ -68,14 +58,14 @@ class Files:
             return await self._from_form(req, options.get("boundary", ""))
         name = checked_name(_header_name(req.header(b"x-filename")), "X-Filename")
         content_type = checked_type(req.content_type, "Content-Type")
-        return Received(name, content_type, await self._store(req.chunks(self._max_bytes)))
+        return await self._store(req, name, content_type, req.chunks(self._max_bytes))
 
-    async def _from_form(self, req: Request, boundary: str) -> Received:
+    async def _from_form(self, req: Request, boundary: str) -> TreeItem:
         if not 1 <= len(boundary) <= 70 or not boundary.isascii():
             raise Malformed("The form has no boundary, or not a good one.")
         chunks: Any = req.chunks(self._max_bytes + _FORM_ROOM)
         form = MultipartForm(chunks, boundary.encode(), None, MultipartParseOptions())
-        received: Received | None = None
+        received: TreeItem | None = None
         try:
             async for part in form:
                 if part.filename is None or received is not None:
@@ -83,23 +73,19 @@ class Files:
                 where = f"/{part.name or 'file'}"
                 name = checked_name(part.filename, where)
                 content_type = checked_type(part.content_type, where)
-                received = Received(name, content_type, await self._store(aiter(part.stream)))
-        except (MultipartParseError, UnicodeError) as e:
-            await self._forget(received)
-            described = getattr(e, "description", None)
-            raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
-        except BaseException:
-            await self._forget(received)
+                received = await self._store(req, name, content_type, aiter(part.stream))
+        except BaseException as e:
+            if received is not None:
+                await self.discard(received)
+            if isinstance(e, MultipartParseError | UnicodeError):
+                described = getattr(e, "description", None)
+                raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
             raise
         if received is None:
             raise Invalid([Fault("/file", "The form has no file.")])
         return received
 
-    async def _forget(self, received: Received | None) -> None:
-        if received is not None:
-            await self.discard(received.stored.key)
-
-    async def _store(self, chunks: AsyncIterator[bytes]) -> Stored:
+    async def _store(self, req: Request, name: str, content_type: str, chunks: AsyncIterator[bytes]) -> TreeItem:
         manager = self._storage.writer()
         writer = await self._run(manager.__enter__)
         try:
@@ -114,32 +100,33 @@ class Files:
                     await self._run(lambda piece=piece: writer.write(piece))  # type: ignore[misc]
             rest = bytes(waiting)
             await self._run(lambda: writer.write(rest))
-            return await self._run(writer.commit)
+            stored = await self._run(writer.commit)
         finally:
             await asyncio.shield(self._run(lambda: manager.__exit__(None, None, None)))
-
-    async def keep(self, received: Received, *, submitted_by: str) -> TreeItem:
-        """Makes the item; where that fails, the bytes are discarded."""
-        item = TreeItem(
+        return TreeItem(
             id=new_id(),
-            name=received.name,
-            content_type=received.content_type,
-            size=received.stored.size,
-            sha256=received.stored.sha256,
-            storage_key=received.stored.key,
-            submitted_by=submitted_by,
+            name=name,
+            content_type=content_type,
+            size=stored.size,
+            sha256=stored.sha256,
+            storage_key=stored.key,
+            submitted_by=req.context.caller.name,
         )
+
+    async def keep(self, item: TreeItem) -> TreeItem:
+        """Inserts the item; where that fails, its bytes are discarded."""
         try:
             return (await self.ledger.run(lambda conn: tree_items.insert(conn, [item])))[0]
         except BaseException:
-            await self.discard(received.stored.key)
+            await self.discard(item)
             raise
 
-    async def discard(self, key: str) -> None:
+    async def discard(self, item: TreeItem) -> None:
+        """Deletes its bytes."""
         try:
-            await self._run(lambda: self._storage.delete(key))
+            await self._run(lambda: self._storage.delete(item.storage_key))
         except StorageUnavailable:
-            log.warning("object_left", key=key)
+            log.warning("object_left", key=item.storage_key)
 
     async def item(self, item_id: UUID) -> TreeItem:
         """Raises NotFound."""
@@ -147,9 +134,6 @@ class Files:
         if item_id not in found:
             raise NotFound("There is no such item.")
         return found[item_id]
-
-    async def page(self, *, before: UUID | None, limit: int) -> list[TreeItem]:
-        return await self.ledger.run(lambda conn: tree_items.page(conn, limit=limit, before=before))
 
     async def delete(self, item_id: UUID, actor: Actor) -> None:
         """Raises NotFound."""
@@ -165,7 +149,7 @@ class Files:
         if not gone:
             raise NotFound("There is no such item.")
         for item in gone:
-            await self.discard(item.storage_key)
+            await self.discard(item)
 
     async def open(self, item: TreeItem, offset: int) -> BinaryIO:
         """Raises NotFound where the bytes are gone, StorageUnavailable."""

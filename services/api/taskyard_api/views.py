@@ -13,9 +13,13 @@ from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
 
+from . import answers
 from .translation import Words
 
-_OPTIONS = orjson.OPT_UTC_Z
+# In the order in which a task is shown.
+_BLANK: dict[str, Any] = dict.fromkeys(answers.Task.model_fields)
+_UNTOUCHED = {**_BLANK, "attempt": 0, "crashes": 0, "partial": False}
+_AS_STORED = tuple(_BLANK.keys() - {"params", "error", "progress", "trace_id"})
 
 
 def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | None = None) -> None:
@@ -24,11 +28,11 @@ def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | Non
         words.tell(resp)
     resp.status = status
     resp.content_type = "application/json"
-    resp.data = orjson.dumps(value, option=_OPTIONS)
+    resp.data = orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 def encode(value: Any) -> bytes:
-    return orjson.dumps(value, option=_OPTIONS)
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 class TaskViews:
@@ -37,82 +41,39 @@ class TaskViews:
 
     def of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         """A task as `store.reads` returns it."""
-        return {
-            "id": row["id"],
-            "name": row["name"],
-            "queue": row["queue"],
-            "state": row["state"],
-            "params": masked(row["params"]),
-            "result": row["result"],
-            "error": self._error(row["error"], words),
-            "progress": progress(row),
-            "attempt": row["attempt"],
-            "max_attempts": row["max_attempts"],
-            "crashes": row["crashes"],
-            "soft_timeout_seconds": row["soft_timeout_seconds"],
-            "hard_timeout_seconds": row["hard_timeout_seconds"],
-            "created_at": row["created_at"],
-            "run_at": row["run_at"],
-            "started_at": row["started_at"],
-            "finished_at": row["finished_at"],
-            "expires_at": row["expires_at"],
-            "cancel_requested_at": row["cancel_requested_at"],
-            "worker": row["worker"],
-            "tags": row["tags"],
-            "request_id": row["request_id"],
-            "trace_id": row["traceparent"][3:35] if row["traceparent"] else None,
-            "version": row["version"],
-            "submitted_by": row["submitted_by"],
-            "partial": row["partial"],
-            "limits": row["limits"],
-            "discarded_at": row["discarded_at"],
-            "workflow_id": row["workflow_id"],
-            "schedule_id": row["schedule_id"],
-            "parent_id": row["parent_id"],
-        }
+        shown = _BLANK.copy()
+        for name in _AS_STORED:
+            shown[name] = row[name]
+        shown["params"] = masked(row["params"])
+        shown["error"] = self._error(row["error"], words)
+        shown["progress"] = progress(row)
+        shown["trace_id"] = row["traceparent"][3:35] if row["traceparent"] else None
+        return shown
 
     def of_new(self, new: NewTask, written: SubmittedTask) -> dict[str, Any]:
         """A task that has just been committed, without reading it."""
-        return {
-            "id": new.id,
-            "name": new.name,
-            "queue": new.queue,
-            "state": written.state,
-            "params": masked(new.params),
-            "result": None,
-            "error": None,
-            "progress": None,
-            "attempt": 0,
-            "max_attempts": new.max_attempts,
-            "crashes": 0,
-            "soft_timeout_seconds": new.soft_timeout_seconds,
-            "hard_timeout_seconds": new.hard_timeout_seconds,
-            "created_at": written.created_at,
-            "run_at": written.run_at,
-            "started_at": None,
-            "finished_at": None,
-            "expires_at": written.expires_at,
-            "cancel_requested_at": None,
-            "worker": None,
-            "tags": new.tags,
-            "request_id": new.request_id,
-            "trace_id": new.traceparent[3:35] if new.traceparent else None,
-            "version": new.version,
-            "submitted_by": new.submitted_by,
-            "partial": False,
-            "limits": None,
-            "discarded_at": None,
-            "workflow_id": None,
-            "schedule_id": None,
-            "parent_id": new.parent_id,
-        }
+        shown = _UNTOUCHED.copy()
+        shown["id"] = new.id
+        shown["name"] = new.name
+        shown["queue"] = new.queue
+        shown["state"] = written.state
+        shown["params"] = masked(new.params)
+        shown["max_attempts"] = new.max_attempts
+        shown["soft_timeout_seconds"] = new.soft_timeout_seconds
+        shown["hard_timeout_seconds"] = new.hard_timeout_seconds
+        shown["created_at"] = written.created_at
+        shown["run_at"] = written.run_at
+        shown["expires_at"] = written.expires_at
+        shown["tags"] = new.tags
+        shown["request_id"] = new.request_id
+        shown["trace_id"] = new.traceparent[3:35] if new.traceparent else None
+        shown["version"] = new.version
+        shown["submitted_by"] = new.submitted_by
+        shown["parent_id"] = new.parent_id
+        return shown
 
     def _error(self, error: dict[str, Any] | None, words: Words) -> dict[str, Any] | None:
         return None if error is None else {"attempt": 0, **words.failure(error), "support_url": self._support_url}
-
-
-def batch_item(written: SubmittedTask) -> dict[str, Any]:
-    return {"id": written.id, "name": written.name, "state": written.state}
 
 
 def progress(row: Mapping[Any, Any]) -> dict[str, Any] | None:
@@ -184,10 +145,4 @@ def event(found: TimelineEvent, words: Words, *, with_traceback: bool) -> dict[s
         data = {**data, "error": words.failure(data["error"])}
     if with_traceback and found.traceback:
         data = {**data, "traceback": found.traceback}
-    return {
-        "id": str(found.id),
-        "kind": found.kind,
-        "at": found.at,
-        "attempt": found.attempt,
-        "data": data,
-    }
+    return {"id": str(found.id), "kind": found.kind, "at": found.at, "attempt": found.attempt, "data": data}

@@ -12,10 +12,9 @@ from sqlalchemy import Connection, RowMapping
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.retry import retry_task
-from taskyard_api import answers
+from taskyard_api import answers, views
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.resources import task_actions
-from taskyard_api.resources.task_types import TaskTypes
 from taskyard_api.resources.tasks import visible_task
 from tests.integration.api.conftest import Api
 from tests.support.fleet import wait_for
@@ -150,7 +149,7 @@ def test_an_unexpected_error_shows_only_its_request_id(api: Api, monkeypatch: py
     def broken(*_: object) -> None:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr(TaskTypes, "all", broken)
+    monkeypatch.setattr(views, "send", broken)
     answer = api.http.get("/api/v1/task-types", headers={"X-Request-ID": "find-me"})
     problem(answer, 500, "internal_error")
     assert answer.json()["request_id"] == "find-me"

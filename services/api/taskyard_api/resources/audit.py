@@ -13,9 +13,8 @@ from .. import answers, views
 from ..auth import Scope
 from ..ledger_pool import LedgerPool
 from ..models import AuditQuery
-from ..operations import Answer, operation
-from ..paging import next_cursor, read_cursor
-from ..queries import query_of
+from ..operations import Answer, Operation
+from ..parameters import next_cursor, query_of, read_cursor
 from ..refusals import QueueNotAllowed
 from ..requests import Request
 
@@ -24,7 +23,7 @@ class AuditLog:
     def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
 
-    @operation(
+    @Operation(
         summary="The audit log, newest first",
         scope=Scope.ADMIN,
         description="Every change that a key or a command made: who, what, when, from where. Not for keys that are"
@@ -36,9 +35,7 @@ class AuditLog:
         if req.context.caller.queues is not None:
             raise QueueNotAllowed("The audit log tells of all queues; this key may see only some.")
         query = query_of(AuditQuery, req)
-        wanted = audit.AuditFilter(
-            action=query.action, actor=query.actor, target=query.target, after=query.after, before=query.before
-        )
+        wanted = audit.AuditFilter(**query.filters())
         before_id = read_cursor(query.cursor)
         rows = await self._ledger.run(lambda conn: audit.page(conn, wanted, before_id=before_id, limit=query.limit + 1))
         items = [_shown(row) for row in rows[: query.limit]]
@@ -46,14 +43,5 @@ class AuditLog:
 
 
 def _shown(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "at": row["at"],
-        "action": row["action"],
-        "actor": row["actor"],
-        "api_key_id": row["api_key_id"],
-        "target": {"type": row["target_type"], "id": row["target_id"]},
-        "details": row["details"],
-        "address": row["address"],
-        "request_id": row["request_id"],
-    }
+    target = {"type": row["target_type"], "id": row["target_id"]}
+    return {name: target if name == "target" else row[name] for name in answers.AuditRow.model_fields}

@@ -22,9 +22,8 @@ from ..bodies import read_json, validated
 from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
-from ..operations import Answer, operation
-from ..paging import next_cursor, read_cursor
-from ..queries import query_of
+from ..operations import Answer, Operation
+from ..parameters import next_cursor, query_of, read_cursor
 from ..requests import Request
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
 from ..views import TaskViews
@@ -40,7 +39,7 @@ class DeadLetters:
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
@@ -49,14 +48,7 @@ class DeadLetters:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(DeadLettersQuery, req)
-        wanted = Wanted(
-            name=query.name,
-            queue=query.queue,
-            code=query.code,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            queues=req.context.caller.queues,
-        )
+        wanted = Wanted(**query.filters(), queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
         rows = await self._ledger.run(
             lambda conn: dead_letters.page(conn, wanted, before=before, limit=query.limit + 1)
@@ -98,7 +90,7 @@ class Retry:
         self._life = life
         self._per_second = per_second
 
-    @operation(
+    @Operation(
         summary="Run dead letters again, one after the other",
         scope=Scope.MANAGE,
         description="By their ids, or the oldest 1,000 that fit a filter. They become `scheduled`, so many a second"
@@ -118,7 +110,7 @@ class Discard:
     def __init__(self, handling: Handling) -> None:
         self._handling = handling
 
-    @operation(
+    @Operation(
         summary="Put dead letters away",
         scope=Scope.MANAGE,
         description="By their ids, or the oldest 1,000 that fit a filter. They stay failed tasks, with `discarded_at`;"

@@ -14,8 +14,8 @@ from ..auth import Scope
 from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import EventsQuery, TimelineQuery
-from ..operations import EVENT_STREAM, Answer, operation
-from ..queries import query_of
+from ..operations import EVENT_STREAM, Answer, Operation
+from ..parameters import query_of
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..streams import Streams
@@ -44,7 +44,7 @@ class TaskEvents:
         self._streams = streams
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="A task's timeline; live as text/event-stream",
         description="Live, it begins behind Last-Event-ID and closes after the final event. Stack traces are shown "
         "to keys with the scope `manage`.",
@@ -86,7 +86,7 @@ class Events:
         self._live = live
         self._streams = streams
 
-    @operation(
+    @Operation(
         summary="All tasks' changes, live",
         description="There is no replay: who was away reads the tasks.",
         scope=Scope.READ,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import falcon.asgi
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.tasks import LIVE, State
@@ -18,10 +18,8 @@ from .. import answers, views
 from ..auth import Caller, Scope
 from ..ledger_pool import LedgerPool
 from ..models import PageQuery
-from ..operations import Answer, operation
-from ..paging import next_cursor, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
+from ..operations import Answer, Operation
+from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
 
 RATE_WINDOW = timedelta(minutes=5)
@@ -41,7 +39,7 @@ class Queues:
         )
         return [_queue(row) for row in rows]
 
-    @operation(
+    @Operation(
         summary="All queues with their depths",
         scope=Scope.READ,
         answers={200: Answer(description="The queues, by name.", model=answers.QueuePage)},
@@ -54,7 +52,7 @@ class OneQueue:
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
 
-    @operation(
+    @Operation(
         summary="A queue with its depths",
         scope=Scope.READ,
         answers={200: Answer(description="The queue.", model=answers.QueueShown)},
@@ -98,20 +96,13 @@ class Workers:
     ) -> list[dict[str, Any]]:
         def read(conn: Connection) -> list[dict[str, Any]]:
             rows = fleet.workers(
-                conn,
-                lease=self._lease,
-                queues=caller.queues,
-                worker_id=worker_id,
-                before=before,
-                limit=limit,
+                conn, lease=self._lease, queues=caller.queues, worker_id=worker_id, before=before, limit=limit
             )
-            begun = [task_id for row in rows for task_id in row["begun"]]
-            seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
-            return [worker(row, seen) for row in rows]
+            return workers_shown(conn, rows, caller)
 
         return await self._ledger.run(read)
 
-    @operation(
+    @Operation(
         summary="Workers, those that stopped within the last hour too",
         scope=Scope.READ,
         query=PageQuery,
@@ -128,7 +119,7 @@ class OneWorker:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
-    @operation(
+    @Operation(
         summary="A worker",
         scope=Scope.READ,
         answers={200: Answer(description="The worker.", model=answers.WorkerShown)},
@@ -143,28 +134,18 @@ class OneWorker:
         views.send(resp, 200, found[0])
 
 
-def worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
-    """`seen`: the tasks that the caller may see. A worker whose heartbeat is overdue is shown as lost at once."""
+def workers_shown(conn: Connection, rows: Sequence[RowMapping], caller: Caller) -> list[dict[str, Any]]:
+    """Each with those of its tasks that the caller may see."""
+    begun = [task_id for row in rows for task_id in row["begun"]]
+    seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
+    return [_worker(row, seen) for row in rows]
+
+
+def _worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
+    """A worker whose heartbeat is overdue is shown as lost at once."""
     running = [task_id for task_id in row["begun"] if task_id in seen]
     state = row["state"]
     if not row["is_alive"] and state not in {"stopped", "lost"}:
         state = "lost"
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "host": row["host"],
-        "pid": row["pid"],
-        "version": row["version"],
-        "queues": row["queues"],
-        "processes": row["processes"],
-        "threads": row["threads"],
-        "state": state,
-        "running_tasks": len(running),
-        "running": running,
-        "memory_bytes": row["memory_bytes"],
-        "children": row["children"],
-        "started_at": row["started_at"],
-        "last_beat_at": row["beat_at"],
-        "lost_at": row["lost_at"],
-        "stopped_at": row["stopped_at"],
-    }
+    shown = {"state": state, "running_tasks": len(running), "running": running, "last_beat_at": row["beat_at"]}
+    return {name: shown[name] if name in shown else row[name] for name in answers.WorkerShown.model_fields}

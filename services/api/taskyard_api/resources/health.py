@@ -7,12 +7,12 @@ import falcon.asgi
 from .. import answers, views
 from ..auth import Scope
 from ..health import Health
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..requests import Request
 
 
 class Live:
-    @operation(
+    @Operation(
         summary="The loop turns; nothing else is touched",
         scope=None,
         answers={200: Answer(description="Alive.", model=answers.Alive)},
@@ -25,7 +25,7 @@ class Ready:
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    @operation(
+    @Operation(
         summary="PostgreSQL answers and is migrated; Redis being away only degrades",
         scope=None,
         answers={200: Answer(description="Ready.", model=answers.Ready)},
@@ -38,7 +38,7 @@ class Detailed:
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    @operation(
+    @Operation(
         summary="Every part, with its latency and what is wrong with it",
         scope=Scope.READ,
         answers={200: Answer(description="The parts.", model=answers.Health)},

@@ -20,7 +20,7 @@ from ..auth import Scope
 from ..bodies import read_nothing
 from ..idempotency import key_of, once
 from ..ledger_pool import LedgerPool
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..requests import Request
 from ..translation import Words
 from ..views import TaskViews
@@ -31,7 +31,7 @@ class TaskCancel:
     def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
 
-    @operation(
+    @Operation(
         summary="Cancel a task",
         scope=Scope.MANAGE,
         description="A waiting task is cancelled at once. A running task is asked to stop; if it does not, its process "
@@ -43,12 +43,10 @@ class TaskCancel:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
         async def work() -> None:
             views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
 
-        await once(self._ledger, key, resp, work)
+        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
 
     async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
         await visible_task(self._ledger, task_id, req.context.caller)
@@ -74,7 +72,7 @@ class TaskRetry:
         self._shown = shown
         self._life = life
 
-    @operation(
+    @Operation(
         summary="Run a failed or cancelled task again",
         scope=Scope.MANAGE,
         description="Same id, fresh retry and crash budgets; the history is kept.",
@@ -83,14 +81,12 @@ class TaskRetry:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        key = key_of(req, await read_nothing(req))
-
         async def work() -> None:
             row = await self._retry(task_id_of(task_id), req)
             # A queued task has no error, so the stored answer needs no reader's language.
             views.send(resp, 202, self._shown.of_row(row, Words()))
 
-        await once(self._ledger, key, resp, work)
+        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
 
     async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
         caller = req.context.caller

@@ -11,7 +11,7 @@ from taskyard.domain.errors import NotFound
 
 from .. import answers, views
 from ..auth import Scope
-from ..operations import Answer, operation
+from ..operations import Answer, Operation
 from ..requests import Request
 
 
@@ -37,37 +37,29 @@ def _shown(kind: TaskType[Any, Any]) -> dict[str, Any]:
 
 class TaskTypes:
     def __init__(self, catalogue: Catalogue) -> None:
-        self._types = {name: _shown(catalogue[name]) for name in catalogue.names}
+        # A type may be submitted to any queue, so every key sees all types.
+        self.by_name = {name: _shown(catalogue[name]) for name in catalogue.names}
 
-    def all(self) -> list[dict[str, Any]]:
-        """A type may be submitted to any queue, so every key sees all types."""
-        return list(self._types.values())
-
-    def named(self, name: str) -> dict[str, Any]:
-        """Raises NotFound."""
-        try:
-            return self._types[name]
-        except KeyError:
-            raise NotFound("There is no such task type.") from None
-
-    @operation(
+    @Operation(
         summary="All task types with their schemas",
         scope=Scope.READ,
         answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        views.send(resp, 200, {"items": self.all(), "next_cursor": None})
+        views.send(resp, 200, {"items": list(self.by_name.values()), "next_cursor": None})
 
 
 class OneTaskType:
     def __init__(self, types: TaskTypes) -> None:
         self._types = types
 
-    @operation(
+    @Operation(
         summary="A task type with its schemas",
         scope=Scope.READ,
         answers={200: Answer(description="The type.", model=answers.TaskTypeShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        views.send(resp, 200, self._types.named(name))
+        if name not in self._types.by_name:
+            raise NotFound("There is no such task type.")
+        views.send(resp, 200, self._types.by_name[name])

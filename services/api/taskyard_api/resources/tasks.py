@@ -10,26 +10,22 @@ from uuid import UUID
 import falcon.asgi
 from sqlalchemy import RowMapping
 
-from taskyard.domain.errors import NotFound, Refused
+from taskyard.domain.errors import NotFound
 from taskyard.domain.tasks import FINAL
-from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
 from .. import answers, views
-from ..admission import Admission
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, read_json, validated
-from ..idempotency import answered_before, key_of, replay
+from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
-from ..operations import Answer, operation
-from ..paging import next_cursor, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
+from ..operations import Answer, Operation
+from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
-from ..submission import Submission
+from ..submission import Intake
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
 from ..views import TaskViews
 
@@ -50,21 +46,13 @@ async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, adm
 
 
 class Tasks:
-    def __init__(
-        self,
-        admission: Admission,
-        submission: Submission,
-        ledger: LedgerPool,
-        shown: TaskViews,
-        translations: Translations,
-    ) -> None:
-        self._admission = admission
-        self._submission = submission
+    def __init__(self, intake: Intake, ledger: LedgerPool, shown: TaskViews, translations: Translations) -> None:
+        self._intake = intake
         self._ledger = ledger
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Submit a task",
         scope=Scope.SUBMIT,
         body=SubmitTask,
@@ -75,22 +63,13 @@ class Tasks:
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         value, body = await read_json(req)
         key = key_of(req, body)
-        try:
-            wanted = validated(SubmitTask, value)
-            tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
-        except Refused:
-            if await answered_before(self._ledger, key, resp):
-                return
-            self._submission.count_refused([value])
-            raise
-        if key is None and wanted.unique is None:
-            written = await self._submission.submit(tasks)
-            views.send(resp, 202, self._shown.of_new(tasks[0], written[0]))
-            resp.set_header("Location", f"{PATH}/{tasks[0].id}")
-        else:
-            replay(resp, await self._submission.submit_keyed(tasks, key, self._answer(tasks)))
 
-    @operation(
+        async def wanted() -> list[SubmitTask]:
+            return [validated(SubmitTask, value)]
+
+        await self._intake.take(req, resp, key, wanted, self._answer, sent=[value], body_bytes=len(body))
+
+    @Operation(
         summary="List tasks, newest first",
         scope=Scope.READ,
         query=TasksQuery,
@@ -99,36 +78,24 @@ class Tasks:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(TasksQuery, req)
-        wanted = TaskFilter(
-            states=tuple(dict.fromkeys(query.state or ())),
-            name=query.name,
-            queue=query.queue,
-            tag=query.tag,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            queues=req.context.caller.queues,
-        )
+        filters = query.filters()
+        states = tuple(dict.fromkeys(filters.pop("state") or ()))
+        wanted = TaskFilter(**filters, states=states, queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
         rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
         words = self._translations.for_reader(req)
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
-    def _answer(self, tasks: Sequence[NewTask]) -> Any:
-        def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            body = views.encode(self._shown.of_new(tasks[0], written[0]))
-            return StoredAnswer(202, {"Location": f"{PATH}/{tasks[0].id}"}, body)
-
-        return answer
+    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+        return self._shown.of_new(tasks[0], written[0]), {"Location": f"{PATH}/{tasks[0].id}"}
 
 
 class TaskBatch:
-    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
-        self._admission = admission
-        self._submission = submission
-        self._ledger = ledger
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
-    @operation(
+    @Operation(
         summary="Submit up to 1,000 tasks: all of them or none",
         scope=Scope.SUBMIT,
         body=SubmitBatch,
@@ -138,20 +105,12 @@ class TaskBatch:
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         value, body = await read_json(req, limit=MAX_BATCH_BODY)
-        key = key_of(req, body)
-        try:
-            wanted = validated(SubmitBatch, value).tasks
-            tasks = await self._admission.admit(wanted, req.context, body_bytes=len(body), in_batch=True)
-        except Refused:
-            if await answered_before(self._ledger, key, resp):
-                return
-            self._submission.count_refused(_entries(value))
-            raise
-        if key is None and not any(item.unique for item in wanted):
-            written = await self._submission.submit(tasks)
-            views.send(resp, 202, _batch(written))
-        else:
-            replay(resp, await self._submission.submit_keyed(tasks, key, _batch_answer))
+        key, sent = key_of(req, body), _entries(value)
+
+        async def wanted() -> list[SubmitTask]:
+            return validated(SubmitBatch, value).tasks
+
+        await self._intake.take(req, resp, key, wanted, _batch_answer, sent=sent, body_bytes=len(body), in_batch=True)
 
 
 def _entries(value: Any) -> list[Any]:
@@ -160,12 +119,8 @@ def _entries(value: Any) -> list[Any]:
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
-def _batch(written: Sequence[SubmittedTask]) -> dict[str, Any]:
-    return {"items": [views.batch_item(task) for task in written]}
-
-
-def _batch_answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
-    return StoredAnswer(202, {}, views.encode(_batch(written)))
+def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+    return {"items": [{"id": task.id, "name": task.name, "state": task.state} for task in written]}, {}
 
 
 class OneTask:
@@ -175,7 +130,7 @@ class OneTask:
         self._shown = shown
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="Read a task; with `wait`, when it is final or the time is over",
         scope=Scope.READ,
         query=TaskQuery,
@@ -211,7 +166,7 @@ class TaskStatus:
         self._ledger = ledger
         self._translations = translations
 
-    @operation(
+    @Operation(
         summary="A task's state in Celery's words",
         scope=Scope.READ,
         headers=READERS_LANGUAGE,

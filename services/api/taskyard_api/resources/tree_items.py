@@ -9,24 +9,18 @@ from uuid import UUID
 
 import falcon.asgi
 
-from taskyard.domain.errors import Refused
-from taskyard.lifecycle.idempotency import StoredAnswer
-from taskyard.lifecycle.submit import SubmittedTask
-from taskyard.store.tree_items import TreeItem
+from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.store.tree_items import TreeItem, page
 
 from .. import answers, views
-from ..admission import Admission
 from ..auth import Scope
 from ..bodies import read_json, validated
-from ..idempotency import answered_before, key_of, once, replay
+from ..idempotency import key_of, once
 from ..models import PageQuery, SubmitTask, ThumbnailBody
-from ..operations import ANYTHING, Answer, operation
-from ..paging import cursor_at, read_cursor
-from ..path_ids import id_in_path
-from ..queries import query_of
-from ..ranges import wanted_range
+from ..operations import ANYTHING, Answer, Operation
+from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
-from ..submission import Submission
+from ..submission import Intake
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
@@ -37,24 +31,14 @@ def _item_id(text: str) -> UUID:
 
 
 def item_shown(item: TreeItem) -> dict[str, Any]:
-    return {
-        "item_id": item.id,
-        "name": item.name,
-        "object_type": item.object_type,
-        "content_type": item.content_type,
-        "size": item.size,
-        "sha256": item.sha256,
-        "parent_id": item.parent_id,
-        "task_id": item.task_id,
-        "created_at": item.created_at,
-    }
+    return {name: item.id if name == "item_id" else getattr(item, name) for name in answers.TreeItem.model_fields}
 
 
 class TreeItems:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Upload a file",
         description="As the raw body, with its name in X-Filename, or as a form with one file.",
         scope=Scope.SUBMIT,
@@ -66,13 +50,13 @@ class TreeItems:
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         key_of(req, b"")  # refuses an invalid key before two gigabytes are sent
         received = await self._files.receive(req)
-        described = f"{received.name}\x00{received.content_type}\x00{received.stored.sha256}"
+        described = f"{received.name}\x00{received.content_type}\x00{received.sha256}"
         key = key_of(req, described.encode())
         kept = False
 
         async def work() -> None:
             nonlocal kept
-            item = await self._files.keep(received, submitted_by=req.context.caller.name)
+            item = await self._files.keep(received)
             kept = True
             views.send(resp, 201, item_shown(item))
             resp.set_header("Location", f"{PATH}/{item.id}")
@@ -81,9 +65,9 @@ class TreeItems:
             await once(self._files.ledger, key, resp, work)
         finally:
             if not kept:
-                await self._files.discard(received.stored.key)
+                await self._files.discard(received)
 
-    @operation(
+    @Operation(
         summary="List items, newest first",
         scope=Scope.READ,
         query=PageQuery,
@@ -91,7 +75,8 @@ class TreeItems:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(PageQuery, req)
-        found = await self._files.page(before=read_cursor(query.cursor), limit=query.limit + 1)
+        before = read_cursor(query.cursor)
+        found = await self._files.ledger.run(lambda conn: page(conn, limit=query.limit + 1, before=before))
         items = found[: query.limit]
         more = cursor_at(items[-1].id) if len(found) > query.limit else None
         views.send(resp, 200, {"items": [item_shown(item) for item in items], "next_cursor": more})
@@ -101,7 +86,7 @@ class OneTreeItem:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Read an item",
         scope=Scope.READ,
         answers={200: Answer(description="The item.", model=answers.TreeItem)},
@@ -110,7 +95,7 @@ class OneTreeItem:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         views.send(resp, 200, item_shown(await self._files.item(_item_id(item_id))))
 
-    @operation(
+    @Operation(
         summary="Delete an item and its content",
         scope=Scope.MANAGE,
         answers={204: Answer(description="Gone.")},
@@ -125,7 +110,7 @@ class Content:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    @operation(
+    @Operation(
         summary="Download an item's content, or one range of it",
         scope=Scope.READ,
         headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
@@ -158,12 +143,11 @@ class Content:
 
 
 class Thumbnail:
-    def __init__(self, files: Files, admission: Admission, submission: Submission) -> None:
+    def __init__(self, files: Files, intake: Intake) -> None:
         self._files = files
-        self._admission = admission
-        self._submission = submission
+        self._intake = intake
 
-    @operation(
+    @Operation(
         summary="Make a thumbnail of an image",
         scope=Scope.SUBMIT,
         body=ThumbnailBody,
@@ -174,27 +158,19 @@ class Thumbnail:
     async def on_post(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         value, body = await read_json(req)
         size = validated(ThumbnailBody, value)
-        key = key_of(req, body)
-        params = {"item_id": str(_item_id(item_id)), "width": size.width, "height": size.height}
-        wanted = SubmitTask(name="files.generate_thumbnail", params=params)
-        try:
-            await self._files.item(_item_id(item_id))
-            tasks = await self._admission.admit([wanted], req.context, body_bytes=len(body))
-        except Refused:
-            if await answered_before(self._files.ledger, key, resp):
-                return
-            self._submission.count_refused([wanted.model_dump()])
-            raise
+        key, source = key_of(req, body), _item_id(item_id)
+        params = {"item_id": str(source), "width": size.width, "height": size.height}
+        task = SubmitTask(name="files.generate_thumbnail", params=params)
 
-        def answer(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            shown = {
-                "task_id": written[0].id,
-                "status": "PENDING",
-                "message": "The thumbnail is being made; it will be an item of its own.",
-            }
-            return StoredAnswer(202, {}, views.encode(shown))
+        async def wanted() -> list[SubmitTask]:
+            await self._files.item(source)
+            return [task]
 
-        if key is not None:
-            replay(resp, await self._submission.submit_keyed(tasks, key, answer))
-        else:
-            replay(resp, answer(await self._submission.submit(tasks)))
+        await self._intake.take(
+            req, resp, key, wanted, _thumbnail_answer, sent=[task.model_dump()], body_bytes=len(body)
+        )
+
+
+def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+    message = "The thumbnail is being made; it will be an item of its own."
+    return {"task_id": written[0].id, "status": "PENDING", "message": message}, {}
