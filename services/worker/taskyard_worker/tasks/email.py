@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 
 from taskyard.catalogue import email as catalogue
-from taskyard.catalogue.email import SendParams, SendWelcomeParams, Sent
 
 from ..context import TaskContext
 from ..implementations import implements
@@ -14,7 +13,7 @@ from . import mail, messages, plain_text, templates
 
 
 @implements(catalogue.SEND)
-def send(params: SendParams, context: TaskContext) -> Sent:
+def send(params: catalogue.SendParams, context: TaskContext) -> catalogue.Sent:
     html = params.html_content if (params.html_content or "").strip() else None
     text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
     message = messages.compose(
@@ -30,7 +29,7 @@ def send(params: SendParams, context: TaskContext) -> Sent:
 
 
 @implements(catalogue.SEND_WELCOME)
-def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
+def send_welcome(params: catalogue.SendWelcomeParams, context: TaskContext) -> catalogue.Sent:
     parts = templates.render(
         "welcome",
         params.language,
@@ -50,7 +49,7 @@ def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
     return _deliver(message, params.to_email, context)
 
 
-def _deliver(message: EmailMessage, recipient: str, context: TaskContext) -> Sent:
+def _deliver(message: EmailMessage, recipient: str, context: TaskContext) -> catalogue.Sent:
     mail.send(message, context.settings)
     context.log("The mail server took the message over.")
-    return Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))
+    return catalogue.Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))
