@@ -129,9 +129,7 @@ class Runner:
         try:
             params = task_type.read(work.params, self._skills.cipher)
         except (ValidationError, SecretsUnreadable) as e:
-            outcome = outcomes.unreadable(e)
-            assert isinstance(outcome, Failed)
-            return outcome
+            return outcomes.unreadable(e)
         storage = self._services.storage
         shield: AbstractContextManager[None] = nullcontext()
         if isinstance(interrupts, ThreadInterrupts):
@@ -163,11 +161,11 @@ class Runner:
         error = outcomes.root_of(error)
         budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
         try:
-            if isinstance(error, SoftTimeLimitExceeded):
-                if limits.soft_expires:
-                    return outcomes.expired()
-                return outcomes.of_limit(error, limits.soft_seconds, policy, **budget, redact=redact)
-            return outcomes.of_error(error, policy, **budget, redact=redact)
+            if not isinstance(error, SoftTimeLimitExceeded):
+                return outcomes.of_error(error, policy, **budget, redact=redact)
+            if limits.soft_expires:
+                return outcomes.expired()
+            return outcomes.of_error(error, policy, **budget, redact=redact, limit_seconds=limits.soft_seconds)
         except Exception:  # the error's own code fails
             log.exception("outcome_undecided", task_id=str(work.id))
             return outcomes.unspeakable(error)
