@@ -106,7 +106,7 @@ def run_task(
     else:
         stored = task_type.accept(params, cipher)
     check_storable(stored)
-    work = _work(task_type, stored, attempt, task_id, submitted_by)
+    work = _work(task_type, stored, attempt, id=task_id or new_id(), submitted_by=submitted_by)
     record = _Record(maker(settings, load(settings.task_modules, diagnostics=True), cipher))
     with ExitStack() as stack:
         if storage is None:
@@ -167,15 +167,8 @@ def _find(task: str | Function, settings: Settings) -> tuple[TaskType[Any, Any],
     return catalogue[task], implementations.collect(catalogue, settings.task_modules)[task]
 
 
-def _work(
-    task_type: TaskType[Any, Any],
-    params: dict[str, Any],
-    attempt: int,
-    task_id: UUID | None,
-    submitted_by: str | None,
-) -> Claimed:
+def _work(task_type: TaskType[Any, Any], params: dict[str, Any], attempt: int, **given: Any) -> Claimed:
     return Claimed(
-        id=task_id or new_id(),
         claim=new_id(),
         name=task_type.name,
         queue=task_type.queue,
@@ -190,9 +183,9 @@ def _work(
         tags=[],
         request_id=None,
         traceparent=None,
-        submitted_by=submitted_by,
         allowed_queues=None,
         workflow_id=None,
+        **given,
     )
 
 
