@@ -67,7 +67,8 @@ def generate_thumbnail(params: GenerateThumbnailParams, context: TaskContext) ->
         made = tree_items.made_by(conn, context.task_id)
     if made:
         context.log("An earlier attempt made the thumbnail already.")
-        return _result(made[0], *_size_of(made[0], context))
+        with _opened(context, made[0]) as file:
+            return _result(made[0], *thumbnails.size_of(file))
     context.progress(0, 2, "Reading the image")
     with _opened(context, source) as file:
         thumbnail = thumbnails.render(file, params.width, params.height)
@@ -145,11 +146,6 @@ def _item(thumbnail: Thumbnail, content: Stored, source: TreeItem, context: Task
         submitted_by=context.submitted_by,
         task_id=context.task_id,
     )
-
-
-def _size_of(item: TreeItem, context: TaskContext) -> tuple[int, int]:
-    with _opened(context, item) as file:
-        return thumbnails.size_of(file)
 
 
 def _result(item: TreeItem, width: int, height: int) -> GenerateThumbnailResult:
