@@ -35,12 +35,6 @@ class Interrupts(Protocol):
     def check(self) -> None: ...
 
 
-class Submitter(Protocol):
-    """Commits children of a running task; returns their ids."""
-
-    def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]: ...
-
-
 def trace_id_of(traceparent: str | None) -> str | None:
     """`00-<trace id>-<parent id>-<flags>`: W3C Trace Context."""
     return traceparent[3:35] if traceparent else None
@@ -55,6 +49,10 @@ class Child:
     queue: str | None = None
     delay: timedelta | None = None
     tags: Sequence[str] = ()
+
+
+# Commits children of a running task; returns their ids.
+Submitter = Callable[["TaskContext", Sequence[Child]], list[UUID]]
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -47,40 +47,29 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         check_storable(value)
         size = len(orjson.dumps(value))
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
-        return _invalid("result_invalid", reason=_brief(e))
+        return invalid("result_invalid", reason=_brief(e))
     if size > MAX_RESULT_BYTES:
-        return _invalid("result_too_large")
+        return invalid("result_too_large")
     return Succeeded(value, partial)
 
 
-def of_error(error: BaseException, policy: RetryPolicy, *, failures: int, max_attempts: int, redact: Redact) -> Outcome:
-    """`failures` includes this one; `redact` replaces secret values in what is kept."""
-    if isinstance(error, TaskCancelled):
-        return Cancelled()
-    decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
-    fault = fault_of(error, retryable=policy.is_retryable(error), redact=redact)
-    match decision:
-        case GiveUp():
-            return Failed(fault)
-        case timedelta():
-            return RetryIn(fault, decision)
-
-
-def of_limit(
-    error: TimeLimitExceeded,
-    seconds: float,
+def of_error(
+    error: BaseException,
     policy: RetryPolicy,
     *,
     failures: int,
     max_attempts: int,
     redact: Redact = str,
+    limit_seconds: float | None = None,
 ) -> Outcome:
-    """For an attempt that a time limit ended; `failures` includes it."""
+    """`failures` includes this one; `redact` replaces secret values in what is kept; `limit_seconds`: the time limit
+    that ended the attempt."""
+    if isinstance(error, TaskCancelled):
+        return Cancelled()
     decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
-    fault = replace(
-        fault_of(error, retryable=policy.is_retryable(error), redact=redact),
-        message=explanation(_limit_code(error), seconds=f"{seconds:g}"),
-    )
+    fault = _fault_of(error, retryable=policy.is_retryable(error), redact=redact)
+    if limit_seconds is not None:
+        fault = replace(fault, message=explanation(fault.code, seconds=f"{limit_seconds:g}"))
     return Failed(fault) if isinstance(decision, GiveUp) else RetryIn(fault, decision)
 
 
@@ -90,43 +79,32 @@ def expired() -> Failed:
     return Failed(Fault("expired", explanation("expired", time=time), "Expired", True, FailureKind.TIMEOUT))
 
 
-def unreadable(error: ValidationError | SecretsUnreadable) -> Outcome:
+def unreadable(error: ValidationError | SecretsUnreadable) -> Failed:
     """For stored parameters that do not fit the type any more: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
-        return _invalid("secret_unreadable", reason=str(error))
-    return _invalid("params_invalid", reason=_brief(error))
+        return invalid("secret_unreadable", reason=str(error))
+    return invalid("params_invalid", reason=_brief(error))
 
 
-def fault_of(error: BaseException, *, retryable: bool, redact: Redact = str) -> Fault:
+def _fault_of(error: BaseException, *, retryable: bool, redact: Redact) -> Fault:
+    # A hard limit is raised nowhere, so there is no trace to show.
+    is_hard = isinstance(error, HardTimeLimitExceeded)
+    lines = "" if is_hard else "".join(traceback.format_exception(error))
+    kind, name = FailureKind.EXCEPTION, type(error).__name__
     match error:
         case TaskError():
             code, words = error.code, error.message
         case Retry():
             code, words = "retry_requested", str(error)
         case TimeLimitExceeded():
-            code, words = _limit_code(error), "It ran longer than it may."
+            code, words = "hard_time_limit" if is_hard else "soft_time_limit", "It ran longer than it may."
+            kind = FailureKind.TIMEOUT
+            if not is_hard:  # in a coroutine it is a class of our own
+                name = SoftTimeLimitExceeded.__name__
         case _:
-            code, words = "task_exception", str(error) or type(error).__name__
-    # A hard limit is raised nowhere, so there is no trace to show.
-    lines = "" if isinstance(error, HardTimeLimitExceeded) else "".join(traceback.format_exception(error))
-    kind = FailureKind.TIMEOUT if isinstance(error, TimeLimitExceeded) else FailureKind.EXCEPTION
-    return Fault(
-        _clean(code)[:100],
-        _clean(redact(words))[:_MAX_MESSAGE],
-        _type_name(error),
-        retryable,
-        kind,
-        _clean(redact(lines))[-_MAX_TRACEBACK:] or None,
-    )
-
-
-def _limit_code(error: TimeLimitExceeded) -> str:
-    return "hard_time_limit" if isinstance(error, HardTimeLimitExceeded) else "soft_time_limit"
-
-
-def _type_name(error: BaseException) -> str:
-    """The name that people know: in a coroutine the soft limit is a class of our own."""
-    return SoftTimeLimitExceeded.__name__ if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
+            code, words = "task_exception", str(error) or name
+    code, words = _clean(code)[:100], _clean(redact(words))[:_MAX_MESSAGE]
+    return Fault(code, words, name, retryable, kind, _clean(redact(lines))[-_MAX_TRACEBACK:] or None)
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -168,9 +146,10 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-def _invalid(code: str, **values: str) -> Failed:
+def invalid(code: str, *, error_type: str = "Invalid", **values: str) -> Failed:
+    """For data that do not fit: another attempt would not help."""
     words = _clean(explanation(code, **values))[:_MAX_MESSAGE]
-    return Failed(Fault(code, words, "Invalid", False, FailureKind.INVALID))
+    return Failed(Fault(code, words, error_type, False, FailureKind.INVALID))
 
 
 def _brief(error: Exception) -> str:

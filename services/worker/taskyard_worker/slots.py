@@ -24,6 +24,7 @@ from enum import IntEnum
 from uuid import UUID
 
 from taskyard.catalogue.types import MAX_NAME_BYTES
+from taskyard.lifecycle.claim import Claimed
 
 # The capacity of a child. `async def` tasks run beside those in threads, so many at a time:
 ASYNC_LIMIT = 100
@@ -32,15 +33,13 @@ AHEAD_PER_THREAD = 4
 # Finished tasks that wait for the writer. More would only pile up while PostgreSQL is away.
 BACKLOG = 256
 
-NAME_BYTES = MAX_NAME_BYTES
-
 # pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
 _HEADER = struct.Struct("<QddddI4x")
 # phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name
-_ENTRY = struct.Struct(f"<BBxxIII16s16sddd{NAME_BYTES}s")
+_ENTRY = struct.Struct(f"<BBxxIII16s16sddd{MAX_NAME_BYTES}s")
 _BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
 _BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 3 * 4 + 16 + 16 + 8
-_LIMIT, _LIMIT_AT = struct.Struct(f"<d{NAME_BYTES}s"), _BEGUN_AT + 8
+_LIMIT, _LIMIT_AT = struct.Struct(f"<d{MAX_NAME_BYTES}s"), _BEGUN_AT + 8
 
 
 def table_size(threads: int, async_limit: int = ASYNC_LIMIT) -> int:
@@ -123,21 +122,11 @@ class SlotTable:
         self._put(at, _ENTRY, Phase.FREE, 0, 0, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, b"")
         self._map[at] = Phase.CLAIMING
 
-    def describe(
-        self,
-        index: int,
-        *,
-        name: str,
-        attempt: int,
-        failures: int,
-        max_attempts: int,
-        hard_seconds: float,
-        expires: bool,
-    ) -> None:
+    def describe(self, index: int, work: Claimed, *, hard_seconds: float, expires: bool) -> None:
         """What is known once the claim is won: what the supervisor needs to enforce its limit."""
         at = self._at(index)
-        self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, name.encode()[:NAME_BYTES])
-        self._put(at + _BUDGET_AT, _BUDGET, expires, attempt, failures, max_attempts)
+        self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, work.name.encode()[:MAX_NAME_BYTES])
+        self._put(at + _BUDGET_AT, _BUDGET, expires, work.attempt, work.failures, work.max_attempts)
 
     def begin(self, index: int) -> None:
         at = self._at(index)
@@ -165,24 +154,12 @@ class SlotTable:
             if self._map[at] == Phase.FREE:
                 continue
             # Copied at once: read field by field, the entry could mix two claims.
-            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = _ENTRY.unpack(
-                self._map[at : at + _ENTRY.size]
-            )
-            if phase == Phase.FREE:
-                continue
-            yield Entry(
-                Phase(phase),
-                bool(expires),
-                attempt,
-                failures,
-                attempts,
-                UUID(bytes=task),
-                UUID(bytes=claim),
-                claimed,
-                begun,
-                hard,
-                name.rstrip(b"\x00").decode(errors="replace"),
-            )
+            entry = _ENTRY.unpack(self._map[at : at + _ENTRY.size])
+            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = entry
+            if phase != Phase.FREE:
+                ids = UUID(bytes=task), UUID(bytes=claim)
+                text = name.rstrip(b"\x00").decode(errors="replace")
+                yield Entry(Phase(phase), bool(expires), attempt, failures, attempts, *ids, claimed, begun, hard, text)
 
     @staticmethod
     def _at(index: int) -> int:

@@ -15,7 +15,7 @@ import inspect
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +45,7 @@ from .child import capture
 from .child.claim_table import ClaimTable
 from .child.runner import Runner, Services
 from .child.skills import Skills
-from .child.submitter import known_queues, new_task
+from .child.submitter import Maker, maker
 from .child.writer import End
 from .context import Child, TaskContext
 from .implementations import Function
@@ -106,9 +106,8 @@ def run_task(
     else:
         stored = task_type.accept(params, cipher)
     check_storable(stored)
-    work = _work(task_type, stored, attempt, task_id, submitted_by)
-    queues = known_queues(settings, load(settings.task_modules, diagnostics=True))
-    record = _Record(partial(new_task, cipher=cipher, queues=queues, life=settings.task_life))
+    work = _work(task_type, stored, attempt, id=task_id or new_id(), submitted_by=submitted_by)
+    record = _Record(maker(settings, load(settings.task_modules, diagnostics=True), cipher))
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
@@ -134,7 +133,7 @@ def run_task(
 class _Record:
     """Stands in for the worker's writer and submitter; `check` raises where the submitter would."""
 
-    def __init__(self, check: Callable[[TaskContext, Child], object]) -> None:
+    def __init__(self, check: Maker) -> None:
         self._check = check
         self.outcome: Outcome | None = None
         self.told: list[tuple[float, float | None, str]] = []
@@ -168,15 +167,8 @@ def _find(task: str | Function, settings: Settings) -> tuple[TaskType[Any, Any],
     return catalogue[task], implementations.collect(catalogue, settings.task_modules)[task]
 
 
-def _work(
-    task_type: TaskType[Any, Any],
-    params: dict[str, Any],
-    attempt: int,
-    task_id: UUID | None,
-    submitted_by: str | None,
-) -> Claimed:
+def _work(task_type: TaskType[Any, Any], params: dict[str, Any], attempt: int, **given: Any) -> Claimed:
     return Claimed(
-        id=task_id or new_id(),
         claim=new_id(),
         name=task_type.name,
         queue=task_type.queue,
@@ -191,9 +183,9 @@ def _work(
         tags=[],
         request_id=None,
         traceparent=None,
-        submitted_by=submitted_by,
         allowed_queues=None,
         workflow_id=None,
+        **given,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from ..domain.retry import RetryPolicy
-from .types import Params, Result, TaskType
+from .types import P, Params, R, Result, TaskType
 
 # Drills wait for their retries, so these come soon.
 _QUICK = RetryPolicy(
@@ -80,47 +80,34 @@ class AllocateResult(Result):
     megabytes: int
 
 
-ECHO = TaskType(
-    name="diagnostics.echo",
-    description="Returns its value.",
-    params=EchoParams,
-    result=EchoResult,
-    retry=_QUICK,
-    diagnostic=True,
-)
+def _drill(name: str, description: str, params: type[P], result: type[R]) -> TaskType[P, R]:
+    return TaskType(
+        name=f"diagnostics.{name}",
+        description=description,
+        params=params,
+        result=result,
+        retry=_QUICK,
+        diagnostic=True,
+    )
 
-SLEEP = TaskType(
-    name="diagnostics.sleep",
-    description="Sleeps.",
-    params=SleepParams,
-    result=SleepResult,
-    retry=_QUICK,
-    diagnostic=True,
-)
 
-FAIL = TaskType(
-    name="diagnostics.fail",
-    description="Fails so many attempts, then succeeds; a permanent failure is not tried again.",
-    params=FailParams,
-    result=AttemptResult,
-    retry=_QUICK,
-    diagnostic=True,
+ECHO = _drill("echo", "Returns its value.", EchoParams, EchoResult)
+SLEEP = _drill("sleep", "Sleeps.", SleepParams, SleepResult)
+FAIL = _drill(
+    "fail",
+    "Fails so many attempts, then succeeds; a permanent failure is not tried again.",
+    FailParams,
+    AttemptResult,
 )
-
-CRASH = TaskType(
-    name="diagnostics.crash",
-    description="Kills its own process with a signal in so many attempts, then succeeds.",
-    params=CrashParams,
-    result=AttemptResult,
-    retry=_QUICK,
-    diagnostic=True,
+CRASH = _drill(
+    "crash",
+    "Kills its own process with a signal in so many attempts, then succeeds.",
+    CrashParams,
+    AttemptResult,
 )
-
-ALLOCATE = TaskType(
-    name="diagnostics.allocate",
-    description="Takes that much memory, writes to all of it, and gives it back.",
-    params=AllocateParams,
-    result=AllocateResult,
-    retry=_QUICK,
-    diagnostic=True,
+ALLOCATE = _drill(
+    "allocate",
+    "Takes that much memory, writes to all of it, and gives it back.",
+    AllocateParams,
+    AllocateResult,
 )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -149,10 +148,5 @@ def load(modules: Iterable[str] = (), *, diagnostics: bool = False) -> Catalogue
 
     Raises ImportError that names the module.
     """
-    found = [t for name in (*BUILTIN_MODULES, *modules) for t in declared_in(importlib.import_module(name))]
-    return Catalogue(t for t in found if diagnostics or not t.diagnostic)
-
-
-def declared_in(module: ModuleType) -> list[TaskType[Any, Any]]:
-    """The task types that a module declares: its module-level `TaskType`s."""
-    return [value for value in vars(module).values() if isinstance(value, TaskType)]
+    values = [v for name in (*BUILTIN_MODULES, *modules) for v in vars(importlib.import_module(name)).values()]
+    return Catalogue(t for t in values if isinstance(t, TaskType) and (diagnostics or not t.diagnostic))

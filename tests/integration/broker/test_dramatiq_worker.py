@@ -47,7 +47,7 @@ class EchoBroker(ChildBroker):
     """The broker of a child, with another consumer."""
 
     def __init__(self) -> None:
-        super().__init__(source=None)  # type: ignore[arg-type]
+        super().__init__(next_message=None)  # type: ignore[arg-type]
         self.echo = Echo([])
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:

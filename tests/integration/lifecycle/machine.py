@@ -254,7 +254,7 @@ class Machine(RuleBasedStateMachine):
         return self.children[n % len(self.children)]
 
     def _fetcher(self, child: Child) -> Fetcher:
-        return Fetcher(child.broker, self.leader.names, [QUEUE], child=child.worker.id, client=self.leader.client)
+        return Fetcher(self.leader.client, self.leader.names, [QUEUE], child.broker.broker_id)
 
     def _announce(self, done: Committed[Any]) -> None:
         self.servers.kept.dispatch(done)

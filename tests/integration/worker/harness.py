@@ -19,7 +19,7 @@ from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.store import ledger
 from taskyard_worker.child.claim_table import ClaimTable, Holder, Slot
 from taskyard_worker.child.consumer import TaskConsumer
-from taskyard_worker.child.fetcher import Fetcher, FetchingBroker
+from taskyard_worker.child.fetcher import Fetcher
 from taskyard_worker.child.writer import End, Writer
 from taskyard_worker.slots import SlotTable, table_size
 from tests.integration.lifecycle.rows import register
@@ -162,10 +162,10 @@ class ConsumingChild:
         self.won: list[Claimed] = []
         self.were_put_off: list[UUID] = []
         self.unreadable: list[UUID] = []
-        self.broker = FetchingBroker(harness.client, harness.names, str(uuid4()))
-        self.fetcher = Fetcher(self.broker, harness.names, QUEUES, child=uuid4(), client=harness.client)
+        self.fetcher = Fetcher(harness.client, harness.names, QUEUES, str(uuid4()))
+        self.broker = self.fetcher._broker
         vars(self).update(overrides)
-        self.consumer = TaskConsumer(self.fetcher, table, QUEUES, self)
+        self.consumer = TaskConsumer(self.fetcher, table, self)
 
     # What the consumer asks of the ledger
 

@@ -248,7 +248,7 @@ def test_tens_of_thousands_of_deliveries_leave_nothing_behind(harness: Harness) 
 
 
 def test_only_one_consumer_is_made_and_it_delays_nothing(harness: Harness) -> None:
-    broker = ChildBroker(harness.child().consumer)
+    broker = ChildBroker(harness.child().consumer.next_message)
     broker.declare_queue("lanes")
     assert broker.get_declared_queues() == {"lanes"}
     assert broker.get_declared_delay_queues() == set()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskError
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard_worker.child.submitter import LedgerSubmitter, known_queues
+from taskyard.store import ledger
+from taskyard_worker.child.submitter import maker, submit
 from taskyard_worker.context import Child, TaskContext
 from tests.integration.worker.harness import Harness, Kept
 
@@ -34,13 +36,12 @@ class Submitting:
     def __init__(self, harness: Harness, storage: LocalStorage) -> None:
         self.harness = harness
         self.told = Kept()
-        settings = Settings()
-        self._submit = LedgerSubmitter(
-            harness.engine,
+        settings = Settings(task_timeout_hours=1)
+        self._submit = partial(
+            submit,
+            maker(settings, Catalogue([REPORT]), CIPHER),
+            partial(ledger.run_transaction, harness.engine),
             self.told,  # type: ignore[arg-type]
-            CIPHER,
-            known_queues(settings, Catalogue([REPORT])),
-            life=timedelta(hours=1),
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 

@@ -41,7 +41,7 @@ def test_quick_queues_are_claimed_ahead_at_most_four_a_thread() -> None:
 def test_what_is_claimed_ahead_can_be_finished_in_100_ms() -> None:
     claims = make_claim_table(4)
     teach(claims, seconds=0.02)
-    assert claims.ahead("default") == 5
+    assert claims._prefetch.ahead("default") == 5
 
 
 def test_one_slow_run_ends_claiming_ahead_at_once() -> None:

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled
+from taskyard_worker.child.child import Interrupter
 from taskyard_worker.child.claim_table import Slot
-from taskyard_worker.child.interrupter import Interrupter
 from taskyard_worker.child.writer import End
 from taskyard_worker.slots import Phase
 
@@ -42,6 +42,8 @@ class Harness:
 
     def end(self, end: End) -> None:
         self.ends.append(end)
+
+    def progress(self, *_: object) -> None: ...
 
     def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
         self.notes.append(kind)

@@ -9,21 +9,24 @@ import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from taskyard_worker.slots import NAME_BYTES, Phase, SlotTable
+from taskyard.catalogue.types import MAX_NAME_BYTES
+from taskyard_worker.slots import Phase, SlotTable
 
-from .making import make_slot_table
+from .making import claimed, make_slot_table
 
 DESCRIBE_FOR_EVER = """
 import sys
+from types import SimpleNamespace
 from uuid import UUID
 from taskyard_worker.slots import SlotTable
 
+work = SimpleNamespace(name="n" * 64, attempt=5, failures=1, max_attempts=4)
 table = SlotTable(int(sys.argv[1]), int(sys.argv[2]))
 table.enter(0, UUID(int=1), UUID(int=2))
 table.report(pid=1, tick=1.0, polled=1.0, fetched=1.0, wrote=1.0, runs=1)
 print(flush=True)
 while True:
-    table.describe(0, name="n" * 64, attempt=5, failures=1, max_attempts=4, hard_seconds=2.0, expires=False)
+    table.describe(0, work, hard_seconds=2.0, expires=False)
     table.report(pid=1, tick=1.0, polled=1.0, fetched=1.0, wrote=1.0, runs=1)
 """
 DIE_HOLDING = """
@@ -37,7 +40,7 @@ os.kill(os.getpid(), 9)
 
 
 def describe(table: SlotTable, index: int, name: str, attempt: int) -> None:
-    table.describe(index, name=name, attempt=attempt, failures=2, max_attempts=4, hard_seconds=600.0, expires=True)
+    table.describe(index, claimed(name=name, attempt=attempt, failures=2), hard_seconds=600.0, expires=True)
 
 
 def test_a_claim_is_seen_with_all_that_is_known_of_it_in_each_phase() -> None:
@@ -80,7 +83,7 @@ def test_a_long_name_is_cut_and_the_entries_beside_it_stay_as_they_were() -> Non
         table.enter(index, UUID(int=index), UUID(int=index))
     describe(table, 1, "ü" * 100, 1)
     names = [entry.name for entry in table.entries()]
-    assert names == ["", "ü" * (NAME_BYTES // 2), ""]
+    assert names == ["", "ü" * (MAX_NAME_BYTES // 2), ""]
     assert [entry.task_id for entry in table.entries()] == [UUID(int=0), UUID(int=1), UUID(int=2)]
 
 

@@ -9,5 +9,5 @@ A task's way through it, module by module:
 3. `writer.py` records the outcome.
 
 The main thread keeps the process (`process.py`, `child.py`): it reports to the supervisor, gives back claims that have
-not begun, and interrupts tasks (`interrupter.py`, `interrupts.py`). `composition.py` puts the parts together.
+not begun, and interrupts tasks (`interrupts.py`). `composition.py` puts the parts together.
 """

@@ -7,7 +7,8 @@ iterator outlives it, because Dramatiq makes a new iterator after an error.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from dramatiq import Broker, Consumer, Message, MessageProxy
 
@@ -16,28 +17,19 @@ from taskyard.broker.names import ACTOR, LANES
 from .claim_table import Slot
 
 
-class MessageSource(Protocol):
-    """`consumer.TaskConsumer` or `quarantine.consumer.SuspectConsumer`."""
-
-    def next_message(self) -> MessageProxy | None: ...
-
-
 class ChildBroker(Broker):
-    """A broker without a server: messages come from `source` only."""
+    """A broker without a server: messages come from `next_message` of the child's consumer only."""
 
-    def __init__(self, source: MessageSource) -> None:
+    def __init__(self, next_message: Callable[[], MessageProxy | None]) -> None:
         super().__init__(middleware=[])
-        self._source = source
+        self._next_message = next_message
 
     def declare_queue(self, queue_name: str) -> None:
-        """Without a delay queue: the ledger keeps delays."""
-        if queue_name not in self.queues:
-            self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = None
-            self.emit_after("declare_queue", queue_name)
+        """Without a delay queue: the ledger keeps delays. No middleware has to hear of it."""
+        self.queues[queue_name] = None
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
-        return SourceConsumer(self._source)
+        return SourceConsumer(self._next_message)
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         raise RuntimeError("tasks are submitted through the ledger, never enqueued here")
@@ -46,11 +38,11 @@ class ChildBroker(Broker):
 class SourceConsumer(Consumer):
     """What Dramatiq iterates over. It acknowledges nothing: that happened at the claim."""
 
-    def __init__(self, source: MessageSource) -> None:
-        self._source = source
+    def __init__(self, next_message: Callable[[], MessageProxy | None]) -> None:
+        self._next_message = next_message
 
     def __next__(self) -> MessageProxy | None:
-        return self._source.next_message()
+        return self._next_message()
 
     def ack(self, message: MessageProxy) -> None:
         pass
@@ -60,9 +52,6 @@ class SourceConsumer(Consumer):
 
     def requeue(self, messages: Any) -> None:
         """Claims that no thread took are released through the writer (`ClaimTable.give_back`)."""
-
-    def close(self) -> None:
-        pass
 
 
 def message_of(slot: Slot) -> MessageProxy:

@@ -9,9 +9,9 @@ import functools
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,23 +34,34 @@ class _Speaker:
 
     context: TaskContext
     open: dict[_Stream, str] = field(default_factory=dict)
+    token: Token[_Speaker | None] | None = None
 
     def take(self, stream: _Stream, text: str) -> str:
         """Takes what is written; returns what the service's output may show: whole lines, because a secret may be
         written in pieces."""
         with self.context.shield:
-            return self._take(stream, text)
+            *whole, last = (self.open.pop(stream, "") + text).split("\n")
+            shown = "".join([f"{self._say(line)}\n" for line in whole])
+            if len(last) > _MAX_LINE:
+                return shown + self._say(last)
+            if last:
+                self.open[stream] = last
+            return shown
 
-    def _take(self, stream: _Stream, text: str) -> str:
-        *whole, last = (self.open.pop(stream, "") + text).split("\n")
-        shown = "".join([f"{self._say(line)}\n" for line in whole])
-        if len(last) > _MAX_LINE:
-            return shown + self._say(last)
-        if last:
-            self.open[stream] = last
-        return shown
+    def __enter__(self) -> None:
+        self.token = _speaker.set(self)
+        structlog.contextvars.bind_contextvars(
+            task_id=str(self.context.task_id),
+            task_name=self.context.name,
+            attempt=self.context.attempt,
+            request_id=self.context.request_id,
+            trace_id=self.context.trace_id,
+        )
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        structlog.contextvars.unbind_contextvars(*_BOUND)
+        if self.token is not None:
+            _speaker.reset(self.token)
         for stream, line in self.open.items():
             stream.pass_on(self._say(line))
         self.open.clear()
@@ -65,24 +76,9 @@ class _Speaker:
 _speaker: ContextVar[_Speaker | None] = ContextVar("taskyard_task", default=None)
 
 
-@contextmanager
-def current(context: TaskContext) -> Iterator[None]:
+def current(context: TaskContext) -> AbstractContextManager[None]:
     """While the block runs, prints and log records of this thread (or coroutine) belong to the task."""
-    speaker = _Speaker(context)
-    token = _speaker.set(speaker)
-    structlog.contextvars.bind_contextvars(
-        task_id=str(context.task_id),
-        task_name=context.name,
-        attempt=context.attempt,
-        request_id=context.request_id,
-        trace_id=context.trace_id,
-    )
-    try:
-        yield
-    finally:
-        structlog.contextvars.unbind_contextvars(*_BOUND)
-        _speaker.reset(token)
-        speaker.end()
+    return _Speaker(context)
 
 
 def _is_ours(name: str) -> bool:

@@ -77,10 +77,6 @@ class ClaimTable:
 
     # For the consumer
 
-    def ahead(self, queue: str) -> int:
-        """How many tasks of the queue may be claimed beyond the threads."""
-        return self._prefetch.ahead(queue)
-
     def room(self, queues: Sequence[str]) -> int:
         """How many tasks may be fetched now from these queues: as many as the slowest of them allows, because quick
         tasks would otherwise never leave it a free thread. So leave out queues that are known to be empty."""
@@ -146,15 +142,8 @@ class ClaimTable:
                 slot.work, slot.claimed_at, slot.phase = work, now, Phase.CLAIMED
                 slot.is_async = work.name in self._async_types
                 limits = slot.limits = Limits.of(work)
-                self._table.describe(
-                    slot.index,
-                    name=work.name,
-                    attempt=work.attempt,
-                    failures=work.failures,
-                    max_attempts=work.max_attempts,
-                    hard_seconds=limits.hard_seconds,
-                    expires=limits.hard_expires,
-                )
+                hard, expires = limits.hard_seconds, limits.hard_expires
+                self._table.describe(slot.index, work, hard_seconds=hard, expires=expires)
                 self._table.set_phase(slot.index, Phase.CLAIMED)
                 kept.append(slot)
             self._wake_consumer()
@@ -183,12 +172,8 @@ class ClaimTable:
         with self._changed:
             if self._slots.get(slot.index) is not slot:
                 return  # abandoned meanwhile
-            slot.phase = Phase.FINISHED
-            self._table.set_phase(slot.index, Phase.FINISHED)
-            if slot.is_async:
-                self._async -= 1
-            else:
-                self._pending -= 1
+            self._leave(slot, Phase.FINISHED)
+            if not slot.is_async:
                 self._prefetch.ran(slot.work.queue, run_seconds)
             self.runs += 1
             if slot.run is not None and slot.run.interrupted_thread:
@@ -211,7 +196,7 @@ class ClaimTable:
         with self._changed:
             stale = [s for s in self._slots.values() if s.phase is Phase.CLAIMED and s.claimed_at <= limit]
             for slot in stale:
-                self._take_back(slot)
+                self._leave(slot, Phase.FINISHED)
                 if slot.work is not None:
                     self._prefetch.waited_too_long(slot.work.queue)
             self._wake_consumer()
@@ -222,7 +207,7 @@ class ClaimTable:
         with self._changed:
             if slot.phase is not Phase.CLAIMED:
                 return False
-            self._take_back(slot)
+            self._leave(slot, Phase.FINISHED)
             self._wake_consumer()
         return True
 
@@ -266,24 +251,22 @@ class ClaimTable:
         if self._unbegun <= self._refill_at:
             self._changed.notify_all()
 
-    def _take_back(self, slot: Slot) -> None:
-        slot.phase = Phase.FINISHED
-        self._table.set_phase(slot.index, Phase.FINISHED)
-        self._pending -= 1
-        self._unbegun -= 1
-
     def _drop(self, slot: Slot) -> None:
         if self._slots.get(slot.index) is not slot:
             return  # dropped before; its place may be another claim's by now
         del self._slots[slot.index]
-        if slot.phase in (Phase.CLAIMING, Phase.CLAIMED):
-            self._pending -= 1
-            self._unbegun -= 1
-        elif slot.phase is Phase.BEGUN:  # abandoned; its thread may never come back
+        self._leave(slot, Phase.FREE)  # one that has begun is abandoned: its thread may never come back
+        self._free.append(slot.index)
+
+    def _leave(self, slot: Slot, phase: Phase) -> None:
+        """Takes the slot out of the counts of its phase, to FINISHED or FREE."""
+        if slot.phase is Phase.BEGUN:
             if slot.is_async:
                 self._async -= 1
             else:
                 self._pending -= 1
-        slot.phase = Phase.FREE
-        self._table.set_phase(slot.index, Phase.FREE)
-        self._free.append(slot.index)
+        elif slot.phase is not Phase.FINISHED:
+            self._pending -= 1
+            self._unbegun -= 1
+        slot.phase = phase
+        self._table.set_phase(slot.index, phase)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import dramatiq
 from dramatiq import Worker
@@ -26,10 +26,10 @@ from .child import Child, Parts
 from .claim_table import ClaimTable, Holder
 from .claims import LedgerClaims
 from .consumer import TaskConsumer
-from .fetcher import Fetcher, FetchingBroker
+from .fetcher import Fetcher
 from .runner import Runner, Services
 from .skills import Skills
-from .submitter import LedgerSubmitter, known_queues
+from .submitter import maker, submit
 from .writer import Writer
 
 # The threads of the platform that use PostgreSQL, with one connection each. Tasks have a pool of their own: however
@@ -61,33 +61,31 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         engine,
         dispatcher,
         metrics,
+        metrics.metrics.dependency("database"),
         holder,
-        queues=plan.queues,
-        types=skills.catalogue.names,
+        plan.queues,
+        skills.catalogue.names,
         is_alone=plan.quarantine,
     )
     consumer: TaskConsumer | SuspectConsumer
     if plan.quarantine:
         consumer = SuspectConsumer(table, claims)
     else:
-        client = make_redis(redis_url)
-        fetching = FetchingBroker(client, names, plan.fetcher_id)
-        fetcher = Fetcher(fetching, names, plan.queues, child=uuid4(), client=client)
-        consumer = TaskConsumer(fetcher, table, plan.queues, claims, broker=metrics.metrics.dependency("redis"))
+        fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
+        consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
     services = Services(
         settings,
         LocalStorage(settings.storage_dir),
-        LedgerSubmitter(
-            tasks_engine,
+        partial(
+            submit,
+            maker(settings, skills.catalogue, skills.cipher),
+            partial(ledger.run_transaction, tasks_engine),
             dispatcher,
-            skills.cipher,
-            known_queues(settings, skills.catalogue),
-            life=settings.task_life,
         ),
         partial(ledger.transaction, tasks_engine),
     )
     runner = Runner(skills, services, table, writer)
-    broker = ChildBroker(consumer)
+    broker = ChildBroker(consumer.next_message)
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
     return Child(

@@ -67,14 +67,12 @@ class TaskConsumer:
         self,
         fetcher: Fetcher,
         table: ClaimTable,
-        queues: Sequence[str],
         source: ClaimSource,
         *,
         broker: Dependency | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._table = table
-        self._queues = tuple(queues)
         self._source = source
         self._broker = broker
         self._ready: deque[MessageProxy] = deque()
@@ -109,7 +107,7 @@ class TaskConsumer:
 
     def _step(self) -> None:
         queues = self._fetcher.open_queues()
-        room = self._table.wait_for_room(queues or self._queues, 0.5)
+        room = self._table.wait_for_room(queues or self._fetcher.queues, 0.5)
         if not room or self._draining.is_set():
             self.fetched = time.monotonic()  # without room, no fetch is missing
             return
@@ -123,7 +121,7 @@ class TaskConsumer:
             if self._draining.is_set():
                 return
             # After a wait without a wake-up it looks everywhere, in case one got lost.
-            queues = [woken] if woken else list(self._queues)
+            queues = [woken] if woken else list(self._fetcher.queues)
             fetched = self._fetcher.fetch(min(self._table.room(queues), _MAX_FETCH), queues)
         if fetched:
             self._take(fetched)

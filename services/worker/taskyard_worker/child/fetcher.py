@@ -60,15 +60,13 @@ class FetchingBroker(RedisBroker):
 class Fetcher:
     """Raises redis.RedisError wherever Redis does not answer. Used by one thread, apart from `wake`."""
 
-    def __init__(
-        self, broker: RedisBroker, names: Names, queues: Sequence[str], *, child: UUID, client: redis.Redis
-    ) -> None:
-        self._broker = broker
+    def __init__(self, client: redis.Redis, names: Names, queues: Sequence[str], fetcher_id: str) -> None:
+        self._broker = FetchingBroker(client, names, fetcher_id)
         self._names = names
-        self._queues = tuple(queues)
+        self.queues = tuple(queues)
         self._client = client
         self._take = client.register_script(_TAKE)
-        self._wake_key = names.wake_child(child)
+        self._wake_key = names.wake_child(uuid4())
         self._wake_keys = [self._wake_key, *(names.wake(q) for q in queues)]
         self._queue_of_key = {names.wake(q).encode(): q for q in queues}
         self._closed_until: dict[str, float] = {}  # empty, or paused
@@ -79,8 +77,8 @@ class Fetcher:
         between neighbours, the first named most often): so no queue starves."""
         now = time.monotonic()
         drawn = [
-            (random.random() ** (1.0 / 3.0 ** (len(self._queues) - n)), q)
-            for n, q in enumerate(self._queues)
+            (random.random() ** (1.0 / 3.0 ** (len(self.queues) - n)), q)
+            for n, q in enumerate(self.queues)
             if self._closed_until.get(q, 0.0) <= now
         ]
         return [q for _, q in sorted(drawn, reverse=True)]
@@ -164,7 +162,7 @@ class Fetcher:
 
     def requeue_stranded(self) -> bool:
         """Requeues all that counts as fetched, with a wake-up. False where a full Redis has no room for that."""
-        for queue in self._queues:
+        for queue in self.queues:
             members: Any = self._client.smembers(self._names.acks(self._broker.broker_id, queue))
             if not members:
                 continue
@@ -187,9 +185,8 @@ class Fetcher:
 def requeue_fetched(client: redis.Redis, names: Names, queues: Sequence[str], fetcher_id: str) -> None:
     """Puts back what a dead child had fetched and not acknowledged, for other children to take at once. What it had
     claimed is not won a second time. Where Redis does not answer, the scheduler's maintenance does it later."""
-    broker = FetchingBroker(client, names, fetcher_id)
     try:
-        Fetcher(broker, names, queues, child=uuid4(), client=client).requeue_stranded()
+        Fetcher(client, names, queues, fetcher_id).requeue_stranded()
     except redis.RedisError as e:
         log.warning("inbox_not_salvaged", error=str(e))
 

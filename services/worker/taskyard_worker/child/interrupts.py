@@ -40,14 +40,9 @@ class Interruptible(Protocol):
         """Whether anything was raised into a thread: what it interrupted may have left shared state half changed."""
         ...
 
-    @property
-    def met_soft_limit(self) -> bool: ...
-
     def interrupt(self, kind: type[Interrupt]) -> bool:
         """False where the function does not run, or was interrupted a moment ago: try again."""
         ...
-
-    def check(self) -> None: ...
 
 
 class ThreadInterrupts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,50 +73,41 @@ class Runner:
         assert slot.work is not None
         _log_start(slot.work)
         failpoint("effect.before")
+        attempt = self._attempt(slot, slot.work, interrupts)
         if isinstance(interrupts, LoopInterrupts):
-            self._loop.start(self._run_async(slot, slot.work, interrupts))
+            self._loop.start(attempt)
             return
+        with suppress(StopIteration):  # in a thread an attempt awaits nothing: this step is all of it
+            attempt.send(None)
+
+    async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
         started = time.monotonic()
         try:
-            outcome = self._outcome(slot.work, slot.limits, started, interrupts)
+            outcome = await self._outcome(work, slot.limits, started, interrupts)
         except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
-            outcome = self._failed(slot.work, slot.limits, e, str)
-        self._finished(slot, slot.work, outcome, started)
-
-    def _outcome(self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts) -> Outcome:
-        task_type = self._skills.catalogue[work.name]
-        prepared = self._prepare(work, task_type, started + limits.soft_seconds, interrupts)
-        if isinstance(prepared, Failed):
-            return prepared
-        params, context = prepared
-        with current(context):
-            try:
-                returned = interrupts.call(self._skills.functions[work.name], params, context)
-                return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
-            except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
-                return self._failed(work, limits, e, context.redact)
-
-    async def _run_async(self, slot: Slot, work: Claimed, interrupts: LoopInterrupts) -> None:
-        started = time.monotonic()
-        try:
-            outcome = await self._outcome_async(work, slot.limits, started, interrupts)
-        except BaseException as e:  # noqa: BLE001
             outcome = self._failed(work, slot.limits, e, str)
-        self._finished(slot, work, outcome, started)
+        failpoint("effect.after")
+        ended = time.monotonic()
+        self._table.finished(slot, ended - started)
+        self._records.end(End(slot, outcome, ended - started, ended))
+        _log_outcome(work, outcome, ended - started)
 
-    async def _outcome_async(
-        self, work: Claimed, limits: Limits, started: float, interrupts: LoopInterrupts
+    async def _outcome(
+        self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
     ) -> Outcome:
-        task_type = self._skills.catalogue[work.name]
+        task_type, function = self._skills.catalogue[work.name], self._skills.functions[work.name]
         prepared = self._prepare(work, task_type, started + limits.soft_seconds, interrupts)
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
         with current(context):
             try:
-                returned = await interrupts.call(self._skills.functions[work.name](params, context))
+                if isinstance(interrupts, LoopInterrupts):
+                    returned = await interrupts.call(function(params, context))
+                else:
+                    returned = interrupts.call(function, params, context)
                 return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
-            except BaseException as e:  # noqa: BLE001 - CancelledError of its own, too
+            except BaseException as e:  # noqa: BLE001 - SystemExit, CancelledError and interrupts are outcomes too
                 return self._failed(work, limits, e, context.redact)
 
     def _prepare(
@@ -129,9 +120,7 @@ class Runner:
         try:
             params = task_type.read(work.params, self._skills.cipher)
         except (ValidationError, SecretsUnreadable) as e:
-            outcome = outcomes.unreadable(e)
-            assert isinstance(outcome, Failed)
-            return outcome
+            return outcomes.unreadable(e)
         storage = self._services.storage
         shield: AbstractContextManager[None] = nullcontext()
         if isinstance(interrupts, ThreadInterrupts):
@@ -163,21 +152,14 @@ class Runner:
         error = outcomes.root_of(error)
         budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
         try:
-            if isinstance(error, SoftTimeLimitExceeded):
-                if limits.soft_expires:
-                    return outcomes.expired()
-                return outcomes.of_limit(error, limits.soft_seconds, policy, **budget, redact=redact)
-            return outcomes.of_error(error, policy, **budget, redact=redact)
+            if not isinstance(error, SoftTimeLimitExceeded):
+                return outcomes.of_error(error, policy, **budget, redact=redact)
+            if limits.soft_expires:
+                return outcomes.expired()
+            return outcomes.of_error(error, policy, **budget, redact=redact, limit_seconds=limits.soft_seconds)
         except Exception:  # the error's own code fails
             log.exception("outcome_undecided", task_id=str(work.id))
             return outcomes.unspeakable(error)
-
-    def _finished(self, slot: Slot, work: Claimed, outcome: Outcome, started: float) -> None:
-        failpoint("effect.after")
-        ended = time.monotonic()
-        self._table.finished(slot, ended - started)
-        self._records.end(End(slot, outcome, ended - started, ended))
-        _log_outcome(work, outcome, ended - started)
 
 
 def _names(work: Claimed) -> dict[str, Any]:
@@ -205,14 +187,11 @@ def _log_outcome(work: Claimed, outcome: Outcome, seconds: float) -> None:
         case Succeeded():
             event = "task_succeeded"
         case RetryIn(fault, delay):
-            event, extra = (
-                "task_retrying",
-                {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)},
-            )
-            say = log.warning
+            event, say = "task_retrying", log.warning
+            extra = {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)}
         case Failed(fault):
-            event, extra = "task_failed", {"code": fault.code, "traceback": fault.traceback}
-            say = log.error
+            event, say = "task_failed", log.error
+            extra = {"code": fault.code, "traceback": fault.traceback}
         case Cancelled():
             event = "task_cancelled"
         case Released(cause):

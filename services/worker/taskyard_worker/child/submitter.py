@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Engine
 
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
@@ -20,49 +18,41 @@ from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.submit import NewTask, submit_children
 from taskyard.settings import Settings
-from taskyard.store import ledger
 
-if TYPE_CHECKING:
-    from ..context import Child, TaskContext
+from ..context import Child, TaskContext
 
 # One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
 _PAGE = 1000
 
 
-class LedgerSubmitter:
-    def __init__(
-        self, engine: Engine, dispatcher: Dispatcher, cipher: Cipher, queues: Collection[str], *, life: timedelta
-    ) -> None:
-        self._engine = engine
-        self._dispatcher = dispatcher
-        self._cipher = cipher
-        self._queues = queues
-        self._life = life
-
-    def __call__(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
-        """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
-
-        Raises Fenced where the parent has lost its claim or was cancelled, TaskError where a queue is unknown or not
-        allowed to the submitter, pydantic.ValidationError where parameters don't fit, and LedgerUnavailable where
-        PostgreSQL is away.
-        """
-        tasks = [
-            new_task(parent, child, cipher=self._cipher, queues=self._queues, life=self._life) for child in children
-        ]
-        for start in range(0, len(tasks), _PAGE):
-            page = tasks[start : start + _PAGE]
-            write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
-            commit(partial(ledger.run_transaction, self._engine), write, self._dispatcher)
-        return [t.id for t in tasks]
+Maker = Callable[[TaskContext, Child], NewTask]
 
 
-def known_queues(settings: Settings, catalogue: Catalogue) -> frozenset[str]:
-    """The queues that a child may be sent to: the configured ones, and those of the task types."""
-    return frozenset({*settings.queues, *(catalogue[name].queue for name in catalogue.names)})
+def submit(
+    make: Maker, run: Callable[..., Any], dispatcher: Dispatcher, parent: TaskContext, children: Sequence[Child]
+) -> list[UUID]:
+    """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
+
+    Raises what `make` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
+    PostgreSQL is away.
+    """
+    tasks = [make(parent, child) for child in children]
+    for start in range(0, len(tasks), _PAGE):
+        page = tasks[start : start + _PAGE]
+        write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+        commit(run, write, dispatcher)
+    return [t.id for t in tasks]
 
 
-def new_task(parent: TaskContext, child: Child, *, cipher: Cipher, queues: Collection[str], life: timedelta) -> NewTask:
-    """The child as it is stored. Raises what `LedgerSubmitter` raises."""
+def maker(settings: Settings, catalogue: Catalogue, cipher: Cipher) -> Maker:
+    """A child may be sent to the configured queues, and to those of the task types."""
+    queues = frozenset({*settings.queues, *(t.queue for t in catalogue)})
+    return partial(_new_task, cipher=cipher, queues=queues, life=settings.task_life)
+
+
+def _new_task(parent: TaskContext, child: Child, cipher: Cipher, queues: Collection[str], life: timedelta) -> NewTask:
+    """The child as it is stored. Raises TaskError where a queue is unknown or not allowed to the submitter, and
+    pydantic.ValidationError where parameters don't fit."""
     task_type = child.task_type
     queue = task_type.queue if child.queue is None else child.queue
     if child.queue is not None and queue not in queues:

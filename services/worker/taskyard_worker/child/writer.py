@@ -23,8 +23,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.backoff import Backoff
 from taskyard.bisection import bisect
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.domain.explanations import explanation
-from taskyard.domain.tasks import Failed, FailureKind, Fault, Outcome, State
+from taskyard.domain.tasks import Failed, Outcome, State
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -33,6 +32,7 @@ from taskyard.lifecycle.progress import Note, Progress, annotate, progress
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
+from .. import outcomes
 from .claim_table import ClaimTable, Holder, Slot
 
 log = structlog.stdlib.get_logger(__name__)
@@ -198,7 +198,8 @@ class Writer:
             # Not even the failure can be stored. The heartbeat will release the claim, because no child holds it.
             self._table.forget([end.slot])
             return
-        end.outcome = Failed(_not_storable(error))
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        end.outcome = outcomes.invalid(_NOT_STORABLE, error_type=type(error).__name__, reason=reason)
         self._record([end])
 
     def _observe(self, ends: Sequence[End], states: dict[UUID, State]) -> None:
@@ -236,14 +237,3 @@ class Writer:
 def _cannot_be_stored(error: Exception) -> bool:
     """TypeError: it is not JSON."""
     return isinstance(error, TypeError) or meaning(error) is Meaning.BAD_DATA
-
-
-def _not_storable(error: Exception) -> Fault:
-    reason = str(getattr(error, "orig", error)).partition("\n")[0]
-    return Fault(
-        _NOT_STORABLE,
-        explanation(_NOT_STORABLE, reason=reason),
-        type(error).__name__,
-        False,
-        FailureKind.INVALID,
-    )

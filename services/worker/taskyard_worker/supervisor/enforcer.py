@@ -115,12 +115,12 @@ class Enforcer:
         return ForcedEnd(entry.task_id, entry.claim, entry.name, outcome, ran, why)
 
     def _timed_out(self, entry: Entry) -> Outcome:
-        return outcomes.of_limit(
+        return outcomes.of_error(
             HardTimeLimitExceeded(),
-            entry.hard_seconds,
             self._policy_of(entry.name),
             failures=entry.failures + 1,
             max_attempts=entry.max_attempts,
+            limit_seconds=entry.hard_seconds,
         )
 
     def _policy_of(self, name: str) -> RetryPolicy:

@@ -8,18 +8,6 @@ import signal
 import time
 
 from taskyard.catalogue import diagnostics as catalogue
-from taskyard.catalogue.diagnostics import (
-    MAX_SECONDS_IN_C,
-    AllocateParams,
-    AllocateResult,
-    AttemptResult,
-    CrashParams,
-    EchoParams,
-    EchoResult,
-    FailParams,
-    SleepParams,
-    SleepResult,
-)
 from taskyard.domain.explanations import explained
 
 from ..context import TaskContext
@@ -31,38 +19,38 @@ _BLOCK_BYTES = 16 * 2**20
 
 
 @implements(catalogue.ECHO)
-def echo(params: EchoParams, context: TaskContext) -> EchoResult:
-    return EchoResult(value=params.value)
+def echo(params: catalogue.EchoParams, context: TaskContext) -> catalogue.EchoResult:
+    return catalogue.EchoResult(value=params.value)
 
 
 @implements(catalogue.SLEEP)
-def sleep(params: SleepParams, context: TaskContext) -> SleepResult:
+def sleep(params: catalogue.SleepParams, context: TaskContext) -> catalogue.SleepResult:
     started = time.monotonic()
     if params.in_c:
-        _sleep_holding_the_gil(min(params.seconds, MAX_SECONDS_IN_C))
+        _sleep_holding_the_gil(min(params.seconds, catalogue.MAX_SECONDS_IN_C))
     else:
         _sleep_in_slices(params.seconds, context)
-    return SleepResult(slept_seconds=round(time.monotonic() - started, 3))
+    return catalogue.SleepResult(slept_seconds=round(time.monotonic() - started, 3))
 
 
 @implements(catalogue.FAIL)
-def fail(params: FailParams, context: TaskContext) -> AttemptResult:
+def fail(params: catalogue.FailParams, context: TaskContext) -> catalogue.AttemptResult:
     if context.attempt <= params.times:
         raise explained(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
-    return AttemptResult(attempt=context.attempt)
+    return catalogue.AttemptResult(attempt=context.attempt)
 
 
 @implements(catalogue.CRASH)
-def crash(params: CrashParams, context: TaskContext) -> AttemptResult:
+def crash(params: catalogue.CrashParams, context: TaskContext) -> catalogue.AttemptResult:
     if context.attempt <= params.times:
         os.kill(os.getpid(), signal.Signals[params.signal])
         # Some signals have a handler that only asks the process to stop.
         _sleep_in_slices(30, context)
-    return AttemptResult(attempt=context.attempt)
+    return catalogue.AttemptResult(attempt=context.attempt)
 
 
 @implements(catalogue.ALLOCATE)
-def allocate(params: AllocateParams, context: TaskContext) -> AllocateResult:
+def allocate(params: catalogue.AllocateParams, context: TaskContext) -> catalogue.AllocateResult:
     held: list[bytearray] = []
     left = params.megabytes * 2**20
     while left > 0:
@@ -72,7 +60,7 @@ def allocate(params: AllocateParams, context: TaskContext) -> AllocateResult:
         held.append(bytearray(b"\xa5") * size)
         left -= size
     _sleep_in_slices(params.hold_seconds, context)
-    return AllocateResult(megabytes=params.megabytes)
+    return catalogue.AllocateResult(megabytes=params.megabytes)
 
 
 def _sleep_in_slices(seconds: float, context: TaskContext) -> None:

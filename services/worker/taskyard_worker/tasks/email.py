@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.message import EmailMessage
+from typing import Any
 
 from taskyard.catalogue import email as catalogue
-from taskyard.catalogue.email import SendParams, SendWelcomeParams, Sent
 
 from ..context import TaskContext
 from ..implementations import implements
@@ -14,23 +13,14 @@ from . import mail, messages, plain_text, templates
 
 
 @implements(catalogue.SEND)
-def send(params: SendParams, context: TaskContext) -> Sent:
+def send(params: catalogue.SendParams, context: TaskContext) -> catalogue.Sent:
     html = params.html_content if (params.html_content or "").strip() else None
     text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
-    message = messages.compose(
-        settings=context.settings,
-        task_id=context.task_id,
-        to_email=params.to_email,
-        subject=params.subject,
-        text=text or "",
-        html=html,
-        reply_to=params.reply_to,
-    )
-    return _deliver(message, params.to_email, context)
+    return _deliver(context, params.to_email, subject=params.subject, text=text, html=html, reply_to=params.reply_to)
 
 
 @implements(catalogue.SEND_WELCOME)
-def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
+def send_welcome(params: catalogue.SendWelcomeParams, context: TaskContext) -> catalogue.Sent:
     parts = templates.render(
         "welcome",
         params.language,
@@ -38,19 +28,11 @@ def send_welcome(params: SendWelcomeParams, context: TaskContext) -> Sent:
         app_name=params.app_name,
         action_url=str(params.action_url) if params.action_url else None,
     )
-    message = messages.compose(
-        settings=context.settings,
-        task_id=context.task_id,
-        to_email=params.to_email,
-        subject=parts.subject,
-        text=parts.text,
-        html=parts.html,
-        generated=True,
-    )
-    return _deliver(message, params.to_email, context)
+    return _deliver(context, params.to_email, subject=parts.subject, text=parts.text, html=parts.html, generated=True)
 
 
-def _deliver(message: EmailMessage, recipient: str, context: TaskContext) -> Sent:
+def _deliver(context: TaskContext, recipient: str, **parts: Any) -> catalogue.Sent:
+    message = messages.compose(settings=context.settings, task_id=context.task_id, to_email=recipient, **parts)
     mail.send(message, context.settings)
     context.log("The mail server took the message over.")
-    return Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))
+    return catalogue.Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+from uuid import UUID
+
 from taskyard.catalogue import files as catalogue
 from taskyard.catalogue.files import (
     GenerateThumbnailParams,
@@ -9,39 +14,41 @@ from taskyard.catalogue.files import (
     ProcessLargeFileParams,
     ProcessLargeFileResult,
 )
+from taskyard.domain.errors import TaskError
+from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
-from taskyard.storage.interface import Stored
+from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
 from ..context import TaskContext
 from ..implementations import implements
-from . import stored, thumbnails
+from . import thumbnails
 from .lines import LineCounter, blocks
 from .thumbnails import Thumbnail
 
 
 @implements(catalogue.PROCESS_LARGE_FILE)
 def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> ProcessLargeFileResult:
-    item = stored.find(context, params.item_id)
+    item = _find(context, params.item_id)
     # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
     # line feeds alone goes at the speed of the disk.
     context.progress(0, None, "Counting the lines")
     total = 0
-    with stored.opened(context, item) as file:
+    with _opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             total += block.count(b"\n")
     counter = LineCounter(
         params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
     )
-    with stored.opened(context, item) as file:
+    with _opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             counter.feed(block)
     counter.finish()
     if counter.bytes != item.size:
-        raise stored.damaged()
+        raise explained("file_damaged", retryable=False)
     context.progress(counter.lines, counter.lines, "Done")
     return ProcessLargeFileResult(
         processed_lines=counter.lines,
@@ -55,14 +62,15 @@ def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> 
 
 @implements(catalogue.GENERATE_THUMBNAIL)
 def generate_thumbnail(params: GenerateThumbnailParams, context: TaskContext) -> GenerateThumbnailResult:
-    source = stored.find(context, params.item_id)
+    source = _find(context, params.item_id)
     with context.db() as conn:
         made = tree_items.made_by(conn, context.task_id)
     if made:
         context.log("An earlier attempt made the thumbnail already.")
-        return _result(made[0], *_size_of(made[0], context))
+        with _opened(context, made[0]) as file:
+            return _result(made[0], *thumbnails.size_of(file))
     context.progress(0, 2, "Reading the image")
-    with stored.opened(context, source) as file:
+    with _opened(context, source) as file:
         thumbnail = thumbnails.render(file, params.width, params.height)
     context.progress(1, 2, "Storing the thumbnail")
     item = _keep(thumbnail, source, context)
@@ -70,9 +78,38 @@ def generate_thumbnail(params: GenerateThumbnailParams, context: TaskContext) ->
     return _result(item, thumbnail.width, thumbnail.height)
 
 
+def _find(context: TaskContext, item_id: UUID) -> TreeItem:
+    with context.db() as conn:
+        item = tree_items.get(conn, [item_id]).get(item_id)
+    if item is None:
+        raise _not_found()
+    return item
+
+
+def _not_found() -> TaskError:
+    return explained("item_not_found", retryable=False)
+
+
+@contextmanager
+def _opened(context: TaskContext, item: TreeItem) -> Iterator[BinaryIO]:
+    with _storage_errors(), context.storage.open(item.storage_key) as file:
+        yield file
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """The storage's errors as the task's."""
+    try:
+        yield
+    except ObjectMissing as e:
+        raise explained("file_missing", retryable=False) from e
+    except StorageUnavailable as e:
+        raise explained("storage_unavailable", retryable=True, reason=e) from e
+
+
 def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:
     """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
-    with stored.storage_errors(), context.storage.writer() as writer:
+    with _storage_errors(), context.storage.writer() as writer:
         writer.write(thumbnail.content)
         content = writer.commit()
     ours = _item(thumbnail, content, source, context)
@@ -81,7 +118,7 @@ def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeI
         with context.db() as conn:
             # The lock on the source makes the question and the insert one step.
             if tree_items.lock(conn, source.id) is None:
-                raise stored.not_found()
+                raise _not_found()
             kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
             if kept is None:
                 (kept,) = tree_items.insert(conn, [ours])
@@ -109,11 +146,6 @@ def _item(thumbnail: Thumbnail, content: Stored, source: TreeItem, context: Task
         submitted_by=context.submitted_by,
         task_id=context.task_id,
     )
-
-
-def _size_of(item: TreeItem, context: TaskContext) -> tuple[int, int]:
-    with stored.opened(context, item) as file:
-        return thumbnails.size_of(file)
 
 
 def _result(item: TreeItem, width: int, height: int) -> GenerateThumbnailResult:

@@ -42,27 +42,23 @@ def send(
     international = not (recipient + sender).isascii()
     content = messages.written(message, international=international)
 
-    def deliver(server: smtplib.SMTP) -> None:
+    with _conversation(settings, tls) as server:
         if international and not server.has_extn("smtputf8"):
             raise explained("smtp_unsupported", retryable=False)
         options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
         server.sendmail(sender, [recipient], content, mail_options=options)
 
-    _converse(settings, tls, deliver)
-
 
 def greet(settings: Settings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
     """Connects, logs in and says goodbye. Raises TaskError like `send`."""
-
-    def nothing(server: smtplib.SMTP) -> None:
+    with _conversation(settings, tls) as server:
         server.noop()
 
-    _converse(settings, tls, nothing)
 
-
-def _converse(settings: Settings, tls: Callable[[], ssl.SSLContext], say: Callable[[smtplib.SMTP], None]) -> None:
+@contextmanager
+def _conversation(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
     with _meaning(), _connected(settings, tls) as server:
-        say(server)
+        yield server
         # The message is theirs by now: a server that hangs up without a goodbye changes nothing.
         with suppress(smtplib.SMTPException, OSError):
             server.quit()

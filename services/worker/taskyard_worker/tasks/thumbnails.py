@@ -23,15 +23,14 @@ from PIL import (
 from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained
 
-_PLUGINS = (
-    JpegImagePlugin.JpegImageFile,
-    PngImagePlugin.PngImageFile,
-    WebPImagePlugin.WebPImageFile,
-    GifImagePlugin.GifImageFile,
-    TiffImagePlugin.TiffImageFile,
-    BmpImagePlugin.BmpImageFile,
+FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
 )
-FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 # A picture of a 64-megapixel camera; some 256 MB while it is decoded, a JPEG much less.
 MAX_PIXELS = 64_000_000
 # Pillow looks at the size too, before we can: it raises above twice this number, and warns above it.
