@@ -33,7 +33,7 @@ from taskyard.telemetry.metrics import (
 if TYPE_CHECKING:
     from .child.claim_table import ClaimTable
     from .child.writer import End
-    from .supervisor.forced_end import ForcedEnd
+    from .supervisor.handle import ForcedEnd
 
 DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"
 PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"

@@ -12,7 +12,7 @@ The story of suspicion, from the crash to the verdict:
    crashes reach the limit. A suspect pays nothing yet; its `suspicions` grow by one. All others are queued again.
 4. **Refusal.** Ordinary children refuse a task with suspicions (`lifecycle/claim.py`, `claim` without `alone`). Their
    consumer learns the reason (`refusals`) and tells the supervisor, which looks at once; every heartbeat looks, too
-   (`supervisor/heartbeat.py`, `compare`).
+   (`supervisor/claims.py`, `compare`).
 5. **Children in quarantine.** While suspects wait, the child pool starts children with one thread
    (`supervisor/pool.py`, by the rules below). Their `SuspectConsumer` (`quarantine.consumer`) claims one suspect at a
    time, from the ledger and not from Redis, and runs it alone.

@@ -30,9 +30,8 @@ from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
 from .autoscale import Autoscale
 from .children import Children
-from .ends import AttemptEnds
+from .claims import WorkerClaims
 from .enforcer import Enforcer
-from .heartbeat import LedgerHeartbeat
 from .listener import Listener
 from .pool import ChildPool
 from .recorder import Recorder
@@ -76,11 +75,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         requests = Requests()
         children = Children()
         registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
-        ends = AttemptEnds(engine, dispatcher, metrics, crash_limit=settings.crash_limit)
         recorder = Recorder(
             registration,
-            LedgerHeartbeat(engine, registration, children, requests, ends, metrics),
-            ends,
+            WorkerClaims(
+                engine, dispatcher, metrics, registration, children, requests, crash_limit=settings.crash_limit
+            ),
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=partial(requeue_fetched, make_redis(redis_url), names, queues),
             database=metrics.metrics.dependency("database"),

@@ -25,8 +25,7 @@ from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
 
 from .. import outcomes
 from ..slots import Entry, Phase
-from .forced_end import ForcedEnd
-from .handle import Handle
+from .handle import ForcedEnd, Handle
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -115,18 +114,11 @@ class Enforcer:
         return ForcedEnd(entry.task_id, entry.claim, entry.name, outcome, ran, why)
 
     def _timed_out(self, entry: Entry) -> Outcome:
-        return outcomes.of_limit(
-            HardTimeLimitExceeded(),
-            entry.hard_seconds,
-            self._policy_of(entry.name),
-            failures=entry.failures + 1,
-            max_attempts=entry.max_attempts,
-        )
-
-    def _policy_of(self, name: str) -> RetryPolicy:
         # A child reads the task modules when it starts: after an update in place it may know types that the supervisor
         # does not.
-        return self._catalogue[name].retry if name in self._catalogue else RetryPolicy()
+        policy = self._catalogue[entry.name].retry if entry.name in self._catalogue else RetryPolicy()
+        limit, failures = HardTimeLimitExceeded(), entry.failures + 1
+        return outcomes.of_limit(limit, entry.hard_seconds, policy, failures=failures, max_attempts=entry.max_attempts)
 
     def _fence(self, child: Handle, end: ForcedEnd) -> None:
         """Records the attempt as over while it runs on; a retry begins after the child has ended."""

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from uuid import UUID
 
 import structlog
 
+from taskyard.domain.tasks import Outcome
+
 from ..control import HELD_SIGNALS, Plan
 from ..slots import Phase, SlotTable, table_size
-from .forced_end import ForcedEnd
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -28,6 +30,19 @@ log = structlog.stdlib.get_logger(__name__)
 STUCK_SECONDS = 90.0
 # A process that was stopped and goes on needs a moment to catch up.
 _GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedEnd:
+    """An attempt that the supervisor ends: past its hard limit, or not stopping after a cancellation. `why` is a
+    sentence for people."""
+
+    task_id: UUID
+    claim: UUID
+    name: str
+    outcome: Outcome
+    run_seconds: float
+    why: str
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 import structlog
@@ -23,9 +22,8 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.telemetry.metrics import Dependency
 
-from .ends import AttemptEnds
-from .forced_end import ForcedEnd
-from .heartbeat import LedgerHeartbeat
+from .claims import WorkerClaims
+from .handle import ForcedEnd
 from .registration import Registration
 from .requests import Key
 
@@ -42,16 +40,14 @@ class Recorder:
     def __init__(
         self,
         registration: Registration,
-        heartbeat: LedgerHeartbeat,
-        ends: AttemptEnds,
+        claims: WorkerClaims,
         *,
         heartbeat_seconds: float,
         requeue_fetched: Callable[[str], None],
-        database: Dependency | None = None,
+        database: Dependency,
     ) -> None:
         self._registration = registration
-        self._heartbeat = heartbeat
-        self._ends = ends
+        self._claims = claims
         self._heartbeat_seconds = heartbeat_seconds
         self._requeue_fetched = requeue_fetched
         self._database = database
@@ -134,7 +130,7 @@ class Recorder:
 
     def _attempt(self, step: Job) -> bool:
         try:
-            with self._database.watched(LedgerUnavailable) if self._database is not None else nullcontext():
+            with self._database.watched(LedgerUnavailable):
                 step()
         except LedgerUnavailable as e:
             log.warning("ledger_unavailable", what="recorder", error=str(e))
@@ -158,21 +154,21 @@ class Recorder:
             raise
 
     def _beat(self) -> None:
-        self._heartbeat.beat(self._being_recorded)
+        self._claims.beat(self._being_recorded)
 
     def _look(self) -> None:
         self._looking.clear()
         if self._registration.is_registered:
-            self._heartbeat.compare()
+            self._claims.compare()
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
-        self._ends.lose(cause, items)
+        self._claims.lose(cause, items)
         self._being_recorded.difference_update((item.task_id, item.claim) for item in items)
         if any(item.guilt is Guilt.SUSPECT for item in items):
             self.look()
 
     def _force(self, end: ForcedEnd, since: float) -> None:
-        self._ends.force(end, since)
+        self._claims.force(end, since)
         self._being_recorded.discard((end.task_id, end.claim))
 
     def _sign_off(self) -> None:
@@ -182,4 +178,4 @@ class Recorder:
                 self._jobs.append(job)
         while self._jobs:
             self._do_next()
-        self._heartbeat.sign_off()
+        self._claims.sign_off()
