@@ -199,10 +199,10 @@ def healthcheck(
 
     Example: taskyard-worker healthcheck --ready
     """
-    from .health import check
+    from taskyard.telemetry.heartbeat import Heartbeat
 
-    problem = check(settings_or_exit(PROGRAM, log_level=log_level), ready=ready)
-    if problem:
+    heartbeat = Heartbeat("worker", settings_or_exit(PROGRAM, log_level=log_level).health_file)
+    if problem := heartbeat.unready() if ready else heartbeat.problem():
         fail(PROGRAM, problem, FAILED)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from taskyard_worker.supervisor.handle import STUCK_SECONDS
+from taskyard_worker.slots import Phase
+from taskyard_worker.supervisor.handle import STUCK_SECONDS, Handle
 from taskyard_worker.supervisor.liveness import STALLED_SECONDS, Liveness
 
 
@@ -24,8 +25,12 @@ class Child:
     @property
     def table(self) -> Any:
         times = {name: self.stands_since.get(name, self.clock.now) for name in ("tick", "polled", "fetched", "wrote")}
-        entries = [SimpleNamespace(begun_at=1.0)] if self.begun else []
+        entries = [SimpleNamespace(phase=Phase.BEGUN)] if self.begun else []
         return SimpleNamespace(header=lambda: SimpleNamespace(**times), entries=lambda: entries)
+
+    def stopped_loop(self, now: float) -> str | None:
+        this: Any = self
+        return Handle.stopped_loop(this, now)
 
 
 @dataclass

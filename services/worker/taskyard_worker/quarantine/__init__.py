@@ -30,11 +30,6 @@ from __future__ import annotations
 THREADS = 1
 
 
-def children_wanted(suspects: int, *, maximum: int) -> int:
-    """How many children in quarantine a worker runs: one a suspect, and no more than its ordinary children."""
-    return min(suspects, maximum)
-
-
 def is_expected_death(*, in_quarantine: bool, had_begun: bool) -> bool:
     """Whether a suspect ended its child. That is what quarantine is for, and the crash limit of each task bounds it:
     the next child in quarantine need not wait."""

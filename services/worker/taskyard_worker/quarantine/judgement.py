@@ -24,7 +24,10 @@ class Death:
 def judge(held: Sequence[Entry], death: Death) -> list[Lost]:
     """What becomes of each claim that the child held: `held` are its entries in the slot table, without those that were
     recorded as over before."""
-    guilt = _guilt_of_begun(held, death)
+    guilt = Guilt.INNOCENT
+    if not death.was_killed_by_us:
+        # A fenced attempt has left the slot table, and may be what killed the child.
+        guilt = Guilt.of_begun(sum(entry.phase is Phase.BEGUN for entry in held) + death.ran_fenced_attempt)
     return [
         Lost(
             entry.task_id,
@@ -35,10 +38,3 @@ def judge(held: Sequence[Entry], death: Death) -> list[Lost]:
         )
         for entry in held
     ]
-
-
-def _guilt_of_begun(held: Sequence[Entry], death: Death) -> Guilt:
-    if death.was_killed_by_us:
-        return Guilt.INNOCENT
-    # A fenced attempt has left the slot table, and may be what killed the child.
-    return Guilt.of_begun(sum(entry.phase is Phase.BEGUN for entry in held) + death.ran_fenced_attempt)

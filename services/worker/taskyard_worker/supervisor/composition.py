@@ -33,11 +33,10 @@ from .children import Children
 from .claims import WorkerClaims
 from .enforcer import Enforcer
 from .listener import Listener
-from .pool import ChildPool
+from .pool import ChildPool, start_child
 from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
-from .spawner import Spawner
 from .supervisor import Supervisor
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,7 +65,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
         engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
-        metrics = SupervisorMetrics.start(settings, catalogue, queues)
+        metrics = SupervisorMetrics(settings, catalogue, queues)
         closing.callback(metrics.stop)
         metrics.metrics.watch_pool(engine)
         health = Heartbeat("worker", settings.health_file)
@@ -88,8 +87,12 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         pool = ChildPool(
             Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads),
             children,
-            Spawner(
-                registration, threads=settings.worker_threads, overrides=overrides, environment=metrics.environment
+            partial(
+                start_child,
+                registration=registration,
+                threads=settings.worker_threads,
+                overrides=overrides,
+                environment=metrics.environment,
             ),
         )
         supervisor = Supervisor(

@@ -35,8 +35,8 @@ _GIVEN_UP = "the ledger had given this worker up"
 
 
 class Supervisor:
-    """`on_exit` is called for each child that ended: its index, its pid, and why another replaces it (None where none
-    does). `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
+    """`on_exit` is called for each child that ended: its index, and why another replaces it (None where none does).
+    `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Supervisor:
         pool: ChildPool,
         *,
         drain_seconds: float,
-        on_exit: Callable[[int, int, str | None], None],
+        on_exit: Callable[[int, str | None], None],
         on_turn: Callable[[bool, str | None], None],
     ) -> None:
         self._registration = registration
@@ -92,11 +92,8 @@ class Supervisor:
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
-        alive = self._liveness.look(
-            self._children,
-            is_registered=self._registration.is_registered,
-            is_stopping=self._requests.is_stopping,
-        )
+        registered, stopping = self._registration.is_registered, self._requests.is_stopping
+        alive = self._liveness.look(self._children, is_registered=registered, is_stopping=stopping)
         self._on_turn(alive, self._liveness.unready)
         self._oom.look()
 
@@ -143,19 +140,13 @@ class Supervisor:
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
         child.close()
-        self._on_exit(child.index, child.pid, self._why_replaced(child, code))
+        self._on_exit(child.index, self._why_replaced(child, code))
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        log.error(
-            "child_died",
-            child=child.index,
-            pid=child.pid,
-            cause=death.cause,
-            peak_memory_bytes=death.peak_memory_bytes,
-            running=begun,
-        )
+        died = log.bind(child=child.index, pid=child.pid, cause=death.cause)
+        died.error("child_died", peak_memory_bytes=death.peak_memory_bytes, running=begun)
         self._pool.died(child, had_begun=bool(begun))
 
     def _cause(self, child: Handle, code: int) -> str:
