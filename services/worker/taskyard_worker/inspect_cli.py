@@ -92,13 +92,14 @@ def _show(query: str, columns: list[str], as_json: bool, log_level: str | None) 
     settings = prepared(log_level)
     with command_engine(PROGRAM, settings) as engine:
         rows = ledger.run(engine, lambda conn: [dict(r) for r in conn.execute(text(query)).mappings()])
+    print_rows(columns, rows, as_json)
+
+
+def print_rows(columns: list[str], rows: list[dict[str, Any]], as_json: bool) -> None:
+    """As JSON, or these columns as a table."""
     if as_json:
         print_json(rows)
-    else:
-        print_table(columns, rows)
-
-
-def print_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+        return
     from rich.console import Console
     from rich.table import Table
 

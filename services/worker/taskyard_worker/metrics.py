@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Count
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,11 +149,9 @@ class WorkerMetrics:
         self._ends: Count[str] = Count()
 
     @classmethod
-    def of_child(
-        cls, catalogue: Catalogue, queues: Sequence[str], environ: Mapping[str, str] = os.environ
-    ) -> WorkerMetrics:
+    def of_child(cls, catalogue: Catalogue, queues: Sequence[str]) -> WorkerMetrics:
         """Counts in the files that the supervisor named; without a supervisor in this process only."""
-        directory, process = environ.get(DIRECTORY_VARIABLE), environ.get(PROCESS_VARIABLE)
+        directory, process = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(PROCESS_VARIABLE)
         shared = SharedFiles(Path(directory), process) if directory and process else None
         return cls(Metrics("worker", shared=shared), catalogue, queues)
 
@@ -183,7 +181,7 @@ class WorkerMetrics:
 
     # For the child's main thread
 
-    def update_gauges(self, table: ClaimTable, polled: float | None = None) -> None:
+    def update_gauges(self, table: ClaimTable, polled: float) -> None:
         """Once a second is enough. `polled` is in CLOCK_MONOTONIC seconds."""
         # From the monotonic to the wall clock, which Prometheus compares with its own.
         offset = time.time() - time.monotonic()
@@ -193,8 +191,7 @@ class WorkerMetrics:
             self._longest[queue].set(begun[queue] + offset if queue in begun else self.metrics.unset)
         self._slots.set(table.threads)
         self._busy.set(table.running)
-        if polled is not None:
-            self._polled.set(polled + offset)
+        self._polled.set(polled + offset)
         self.metrics.refresh()
 
 

@@ -103,10 +103,10 @@ class Recorder:
         while self._wait_for_jobs():
             # A job that cannot be done yet must not delay a beat.
             if self._jobs and time.monotonic() >= self._again_at:
-                pause = 0.0 if self._attempt(self._do_next) else self._backoff.next()
-                self._again_at = time.monotonic() + pause
-                if not pause:
+                if self._attempt(self._do_next):
                     self._backoff.reset()
+                else:
+                    self._again_at = time.monotonic() + self._backoff.next()
             if time.monotonic() >= self._beat_at:
                 self._beat_at = time.monotonic() + spread(self._heartbeat_seconds, floor=0.9)
                 if self._registration.is_registered:
@@ -144,13 +144,11 @@ class Recorder:
         job = self._jobs.popleft()
         try:
             job()
-        except LedgerUnavailable:
+        except Exception as e:
             self._jobs.append(job)
-            raise
-        except Exception:
-            self._jobs.append(job)
-            # It may fail for good. The beats must not wait for its record: they release the claims instead.
-            self._being_recorded.clear()
+            if not isinstance(e, LedgerUnavailable):
+                # It may fail for good. The beats must not wait for its record: they release the claims instead.
+                self._being_recorded.clear()
             raise
 
     def _beat(self) -> None:

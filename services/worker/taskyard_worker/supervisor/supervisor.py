@@ -17,7 +17,7 @@ import structlog
 
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
-from ..quarantine.judgement import Death, judge
+from ..quarantine import judge
 from ..slots import Phase
 from .children import Children
 from .enforcer import Enforcer
@@ -128,14 +128,10 @@ class Supervisor:
         code, usage = ended
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
-        death = Death(
-            cause=self._cause(child, code),
-            peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            was_killed_by_us=child.why_killed is not None,
-            ran_fenced_attempt=child.kill_at is not None,
-        )
-        if lost := judge(held, death):
-            self._recorder.lost(death.cause, lost)
+        cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        by_us, fenced = child.why_killed is not None, child.kill_at is not None
+        if lost := judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced):
+            self._recorder.lost(cause, lost)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
@@ -145,8 +141,8 @@ class Supervisor:
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        died = log.bind(child=child.index, pid=child.pid, cause=death.cause)
-        died.error("child_died", peak_memory_bytes=death.peak_memory_bytes, running=begun)
+        died = log.bind(child=child.index, pid=child.pid, cause=cause)
+        died.error("child_died", peak_memory_bytes=peak, running=begun)
         self._pool.died(child, had_begun=bool(begun))
 
     def _cause(self, child: Handle, code: int) -> str:
