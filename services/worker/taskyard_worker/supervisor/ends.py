@@ -62,7 +62,7 @@ class AttemptEnds:
         self._commit(partial(finish, ends=[Finished(h.task_id, h.claim, Released(cause)) for h in held]))
 
     def assert_held(self, claims: Sequence[Assertion], worker_id: UUID) -> set[UUID]:
-        """Makes running again what children hold and PostgreSQL takes for waiting; returns those ids."""
+        """Makes running again what children hold and PostgreSQL forgot; returns those ids."""
         verb = partial(assert_claims, claims=claims, worker_id=worker_id)
         return commit(partial(ledger.run, self._engine), verb, self._dispatcher)
 

@@ -1,7 +1,7 @@
 """The heartbeat: the worker says that it lives, and compares what PostgreSQL holds for it with what its children hold.
 
 - A running row whose claim no child holds at two beats in a row is released: the answer to its claim was lost.
-- A claim that a child holds and PostgreSQL takes for waiting is asserted: a failover forgot it.
+- A claim that a child holds and PostgreSQL does not know is asserted: a failover forgot it.
 - A cancellation that was requested is handed to the main thread.
 - Suspects that wait are counted, so that the main thread starts children in quarantine for them.
 """
