@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, WithJsonSchema
 
 # RFC 5322 dot-atom, with letters beyond ASCII by RFC 6531. Quoted local parts and address literals are refused: they
 # are rare, and the usual vehicle of injections.
@@ -48,12 +45,3 @@ def checked_line(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
     return text
-
-
-EmailAddress = Annotated[
-    str,
-    AfterValidator(checked_address),
-    Field(max_length=320),
-    WithJsonSchema({"type": "string", "format": "email", "maxLength": 320}),
-]
-OneLine = Annotated[str, AfterValidator(checked_line)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 # Apply to the same value as the schema they stand in.
@@ -40,13 +40,13 @@ class SchemaRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Subschemas:
-    """Every subschema by its JSON pointer (RFC 6901); the root is ``""``."""
+    """Every subschema by its JSON pointer (RFC 6901); the root is ``""``.
+
+    `order` holds all pointers, each after those that apply in place of it.
+    """
 
     by_pointer: Mapping[str, Node]
-
-    def target(self, ref: str) -> str:
-        """The pointer that `#/...` leads to."""
-        return ref.removeprefix("#")
+    order: Sequence[str] = ()
 
     def in_place(self, pointer: str) -> Iterator[str]:
         """The subschemas that apply to the same value: those of combinators, and what `$ref` leads to."""
@@ -55,7 +55,18 @@ class Subschemas:
             return
         yield from _children(node, pointer, IN_PLACE_ONE, IN_PLACE_LIST, IN_PLACE_MAP)
         if "$ref" in node:
-            yield self.target(node["$ref"])
+            yield target(node["$ref"])
+
+    def of_members(self, pointer: str) -> Iterator[str]:
+        """The subschemas that apply to members of an object or to items of an array."""
+        node = self.by_pointer[pointer]
+        if not isinstance(node, bool):
+            yield from _children(node, pointer, (*MEMBER_ONE, *ITEM_ONE), ITEM_LIST, MEMBER_MAP)
+
+
+def target(ref: str) -> str:
+    """The pointer that `#/...` leads to."""
+    return ref.removeprefix("#")
 
 
 def subschemas(schema: Json) -> Subschemas:
@@ -73,8 +84,13 @@ def subschemas(schema: Json) -> Subschemas:
             _check_keywords(node, pointer)
             waiting += [(inner, _at(node, pointer, inner), depth + 1) for inner in _children(node, pointer)]
     made = Subschemas(found)
-    _check_refs(made)
-    return made
+    for pointer, node in found.items():
+        if isinstance(node, dict) and "$ref" in node and target(node["$ref"]) not in found:
+            raise SchemaRefused(f"{pointer[:100] or '/'}: `$ref` leads to no schema")
+    order: dict[str, None] = {}
+    for start in found:
+        _order_from(made, start, order)
+    return replace(made, order=tuple(order))
 
 
 def escaped(name: str) -> str:
@@ -95,19 +111,14 @@ def _check_keywords(node: Mapping[str, Json], pointer: str) -> None:
         raise SchemaRefused(f"{pointer[:100] or '/'}: `$ref` may only lead to a place in the same schema: #/...")
 
 
-def _check_refs(found: Subschemas) -> None:
-    for pointer, node in found.by_pointer.items():
-        if isinstance(node, dict) and "$ref" in node and found.target(node["$ref"]) not in found.by_pointer:
-            raise SchemaRefused(f"{pointer[:100] or '/'}: `$ref` leads to no schema")
-    finished: set[str] = set()
-    for start in found.by_pointer:
-        _check_cycle(found, start, finished)
+def _order_from(found: Subschemas, start: str, order: dict[str, None]) -> None:
+    """Adds `start` to the order, after what applies in place of it.
 
-
-def _check_cycle(found: Subschemas, start: str, finished: set[str]) -> None:
-    """Raises SchemaRefused where a value would have to be valid by a schema that refers back to itself."""
-    if start in finished:
+    Raises SchemaRefused where a value would have to be valid by a schema that refers back to itself.
+    """
+    if start in order:
         return
+    # Not recursive: a chain of references may be longer than Python's stack.
     path = [(start, found.in_place(start))]
     on_path = {start}
     while path:
@@ -116,10 +127,10 @@ def _check_cycle(found: Subschemas, start: str, finished: set[str]) -> None:
         if inner is None:
             path.pop()
             on_path.discard(pointer)
-            finished.add(pointer)
+            order[pointer] = None
         elif inner in on_path:
             raise SchemaRefused(f"{inner[:100] or '/'}: the schema refers to itself for the same value")
-        elif inner not in finished:
+        elif inner not in order:
             on_path.add(inner)
             path.append((inner, found.in_place(inner)))
 
@@ -132,7 +143,9 @@ def _children(
     named: tuple[str, ...] = _MAP,
 ) -> Iterator[str]:
     """The pointers of subschemas under these keywords. What has another shape is left to the meta-schema."""
-    for key in node.keys() & {*one, *many, *named}:
+    for key in (*one, *many, *named):
+        if key not in node:
+            continue
         value = node[key]
         if key in one:
             yield f"{pointer}/{key}"
