@@ -54,7 +54,7 @@ class AttemptResult(Result):
 def _signal_name(value: Any) -> Any:
     """9, 9.0 and `KILL` mean SIGKILL."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value in set(signal.Signals):
-        return signal.Signals(value).name
+        return signal.Signals(int(value)).name
     if isinstance(value, str) and not value.startswith("SIG"):
         return f"SIG{value}"
     return value

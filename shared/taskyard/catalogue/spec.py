@@ -22,6 +22,7 @@ from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
+from .secret_places import SecretPlaces
 from .types import MAX_NAME_BYTES, TaskType
 from .words import TemplateRefused, Words, check_language, check_template
 
@@ -216,11 +217,13 @@ def _check(spec: TaskSpec) -> None:
         raise SpecRefused(f"/queue: {e}") from None
     for field in ("params", "result"):
         try:
-            check_schema(getattr(spec, field))
+            parts = check_schema(getattr(spec, field))
+            if field == "params":
+                SecretPlaces(parts)
         except SchemaRefused as e:
             raise SpecRefused(f"/{field}: {e}") from None
-    for code, parts in spec.errors.items():
-        _check_words(f"/errors/{code}", parts.get("words", {}))
+    for code, told in spec.errors.items():
+        _check_words(f"/errors/{code}", told.get("words", {}))
     for name, words in spec.phrases.items():
         _check_words(f"/phrases/{name}", words)
 
