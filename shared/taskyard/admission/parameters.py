@@ -24,8 +24,9 @@ def accepted(
     """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them.
 
     Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
-    model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON body, so they hold JSON only. `measure`: they may be larger
-    than 256 KiB. Raises SecretsUnreadable where there is a secret and no key.
+    model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
+    body. `measure`: they may be larger than 256 KiB. Raises SecretsUnreadable where there is a secret
+    and no key.
     """
     plain: Any = params
     secret_places: list[tuple[str | int, ...]] = []

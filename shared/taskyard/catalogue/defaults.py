@@ -17,6 +17,7 @@ import orjson
 from .subschemas import Subschemas, escaped, target
 
 MAX_ADDED_BYTES = 256 * 1024
+_NESTED = (dict, list)  # made once: every submit of a type with defaults passes here
 Kind = Literal["object", "array"]
 
 
@@ -160,14 +161,14 @@ class _Filling:
         made = value.copy()
         if plan.members or plan.rest:
             for name, inner in value.items():
-                if isinstance(inner, dict | list):
+                if isinstance(inner, _NESTED):
                     made[name] = self._all(plan.members.get(name, plan.rest), inner)
         for name, default, size in plan.fill:
             if name not in made:
                 self._room -= size
                 if self._room < 0:
                     raise TooMuchAdded("the defaults of all items together are larger than 256 KiB")
-                made[name] = copy.deepcopy(default) if isinstance(default, dict | list) else default
+                made[name] = copy.deepcopy(default) if isinstance(default, _NESTED) else default
         return made
 
     def _all(self, pointers: list[str], value: Any) -> Any:

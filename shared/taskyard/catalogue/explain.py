@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from ..domain.faults import MAX_FAULTS, Fault
 from . import sentences
@@ -143,14 +144,14 @@ class _Search:
     def _items(
         self, pointer: str, node: Mapping[str, Any], value: Sequence[Any], place: str, frames: int
     ) -> Iterator[_Found]:
-        first = node.get("prefixItems", ())
+        first, rest = len(node.get("prefixItems", ())), f"{pointer}/items"
         for n, item in enumerate(value):
-            if n < len(first):
-                yield from self.at(f"{pointer}/prefixItems/{n}", item, f"{place}/{n}", frames)
-            elif "items" in node:
-                yield from self.at(f"{pointer}/items", item, f"{place}/{n}", frames)
-            else:
+            if n >= first and "items" not in node:
                 break
+            inner = rest if n >= first else f"{pointer}/prefixItems/{n}"
+            # Checked here as well as in `at`: a call of a generator for each valid item would take twice the time.
+            if not self._valid(inner, item):
+                yield from self.at(inner, item, f"{place}/{n}", frames)
         if "contains" in node and not self._keyword(pointer, node, "contains", value):
             yield _Found(place, "contains", _authored(node, "contains") or sentences.of_leaf("contains", node))
 
@@ -204,27 +205,32 @@ class _Search:
         return self._check(("", pattern), {"pattern": pattern})(name)
 
     def _valid(self, pointer: str, value: Any) -> bool:
-        return self._check((pointer, ""), {"$ref": _DOCUMENT + pointer})(value)
+        return self._check((pointer, ""), pointer)(value)
 
     def _keyword(self, pointer: str, node: Mapping[str, Any], keyword: str, value: Any) -> bool:
         """Whether the value is valid by this keyword alone."""
         if keyword == "contains":
             schema = {key: node[key] for key in ("minContains", "maxContains") if key in node}
-            schema["contains"] = {"$ref": f"{_DOCUMENT}{pointer}/contains"}
+            schema["contains"] = _reference(f"{pointer}/contains")
         elif keyword in IN_PLACE_LIST:
-            schema = {keyword: [{"$ref": f"{_DOCUMENT}{pointer}/{keyword}/{n}"} for n in range(len(node[keyword]))]}
+            schema = {keyword: [_reference(f"{pointer}/{keyword}/{n}") for n in range(len(node[keyword]))]}
         else:
             schema = {keyword: node[keyword]}
         return self._check((pointer, keyword), schema)(value)
 
-    def _check(self, key: tuple[str, str], schema: Any) -> Check:
+    def _check(self, key: tuple[str, str], schema: dict[str, Any] | str) -> Check:
+        """The validator of a schema, or of the subschema at a pointer."""
         self._calls += 1
         if self._calls % _CALLS == 0 and time.thread_time() > self._until:
             raise _TimeIsOver
         check = self._checks.get(key)
         if check is None:
-            check = self._checks[key] = self._compiler(schema)
+            check = self._checks[key] = self._compiler(_reference(schema) if isinstance(schema, str) else schema)
         return check
+
+
+def _reference(pointer: str) -> dict[str, Any]:
+    return {"$ref": _DOCUMENT + quote(pointer, safe="/~")}
 
 
 def _authored(node: Mapping[str, Any], keyword: str) -> str | None:

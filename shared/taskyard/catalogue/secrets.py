@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 
 MASK = "***"
 MARK = "$secret"
+# `dict | list` would be put together anew at each call, and every submit passes here.
+_NESTED = (dict, list, tuple)
 
 T = TypeVar("T")
 
@@ -139,7 +141,7 @@ def reserved_place(value: Any) -> str | None:
     else:
         return None
     for key, inner in inside:
-        if isinstance(inner, dict | list | tuple) and (found := reserved_place(inner)) is not None:
+        if isinstance(inner, _NESTED) and (found := reserved_place(inner)) is not None:
             return f"/{str(key).replace('~', '~0').replace('/', '~1')}{found}"
     return None
 
