@@ -124,7 +124,6 @@ FORMATS = {
     "idn-email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
     "line": Format(checked_line, "must be one line without control characters", _MAX_LINE, tells=True),
     "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True),
-    "regex": Format(re.compile, "must be a regular expression of Python's", MAX_LENGTH),
     "uuid": _uuid(),
     **{f"uuid{version}": _uuid(version) for version in range(1, 9)},
     "date-time": Format(

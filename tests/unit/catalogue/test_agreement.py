@@ -55,13 +55,13 @@ class EverythingParams(Params):
     web: HttpUrl | None = None
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
     net: ipaddress.IPv4Network | None = None
-    tags: set[str] = set()
+    tags: set[str] = Field(default_factory=set)
     pair: tuple[int, str] | None = None
     inner: Inner = Inner()
-    by_name: dict[str, Inner] = {}
-    many: list[Inner] = []
+    by_name: dict[str, Inner] = Field(default={})
+    many: list[Inner] = Field(default=[])
     either: int | str | list[float] = 0
-    ids: list[UUID] = []
+    ids: list[UUID] = Field(default=[])
     to: EmailAddress | None = None
     line: OneLine = "a"
     pattern: PatternText | None = None
@@ -88,9 +88,11 @@ ALL = {
 
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "diagnostics.echo": (
-        [{"value": v} for v in (1, -0.0, 1e308, "", None, "ü😀", [], {}, [[[]]], 2**64 - 1, "x" * 200_000, [0] * 60_000)],
-        [{}, {"value": 1, "more": 1}, [], None, {"Value": 1}, {"value": {"$secret": "x"}}, {"value": [[{"$secret": 1}]]},
-         {"value": "\ud800"}, {"value": "\x00"}, {"value": {"\x00": 1}}, {"value": float("nan")}, {"value": 2**64}],
+        [{"value": 1}, {"value": -0.0}, {"value": 1e308}, {"value": 2**64 - 1}, {"value": ""}, {"value": "ü😀"},
+         {"value": "x" * 200_000}, {"value": None}, {"value": [[]]}, {"value": {"": {}}}, {"value": [0] * 60_000}],
+        [{}, {"value": 1, "more": 1}, [], None, {"Value": 1}, {"value": {"$secret": "x"}},
+         {"value": [[{"$secret": 1}]]}, {"value": "\ud800"}, {"value": "\x00"}, {"value": {"\x00": 1}},
+         {"value": float("nan")}, {"value": 2**64}],
     ),
     "diagnostics.sleep": (
         [{"seconds": 0}, {"seconds": 0.5, "in_c": True}, {"seconds": 86_400}, {"seconds": -0.0}],
@@ -99,7 +101,8 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "diagnostics.fail": (
         [{}, {"times": 0}, {"times": 1.0}, {"times": 1000, "kind": "permanent"}],
-        [{"times": "1"}, {"times": True}, {"times": 1.5}, {"times": 1001}, {"times": -1}, {"kind": "odd"}, {"kind": None}],
+        [{"times": "1"}, {"times": True}, {"times": 1.5}, {"times": 1001}, {"times": -1}, {"kind": "odd"},
+         {"kind": None}],
     ),
     "diagnostics.crash": (
         [{}, {"signal": "KILL"}, {"signal": "SIGKILL"}, {"signal": 9}, {"signal": 9.0}, {"signal": 15, "times": 3}],
@@ -112,14 +115,17 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "email.send": (
         [MAIL, {**MAIL, "text": None, "html_content": "<p>a</p>"}, {**MAIL, "reply_to": None},
-         {**MAIL, "to_email": "Ünal@exämple.org"}, {**MAIL, "subject": " a"}, {**MAIL, "text": " ", "html_content": "a"},
+         {**MAIL, "to_email": "Ünal@exämple.org"}, {**MAIL, "subject": " a"},
+         {**MAIL, "text": " ", "html_content": "a"},
          {**MAIL, "text": "x" * 200_000}, {**MAIL, "text": "\x0b a"}, {**MAIL, "reply_to": "EVA@EXAMPLE.ORG"}],
         [{**MAIL, "text": None}, {**MAIL, "text": " \n\t"}, {**MAIL, "text": ""}, {**MAIL, "text": "\x1c\x85"},
          {**MAIL, "text": "\u3000"}, {**MAIL, "text": "x" * 200_001}, {**MAIL, "text": 1},
          {**MAIL, "to_email": "eva"}, {**MAIL, "to_email": "a@b"}, {**MAIL, "to_email": "a\n@example.org"},
          {**MAIL, "to_email": "a@example.org\r\nBcc: b@example.org"}, {**MAIL, "to_email": "=?a?=@example.org"},
-         {**MAIL, "to_email": "a" * 310 + "@example.org"}, {**MAIL, "to_email": None}, {**MAIL, "to_email": ["a@b.org"]},
-         {**MAIL, "subject": ""}, {**MAIL, "subject": " "}, {**MAIL, "subject": "a\nb"}, {**MAIL, "subject": "a\u2028b"},
+         {**MAIL, "to_email": "a" * 310 + "@example.org"}, {**MAIL, "to_email": None},
+         {**MAIL, "to_email": ["a@b.org"]},
+         {**MAIL, "subject": ""}, {**MAIL, "subject": " "}, {**MAIL, "subject": "a\nb"},
+         {**MAIL, "subject": "a\u2028b"},
          {**MAIL, "subject": "x" * 501}, {**MAIL, "subject": 1}, {**MAIL, "to_mail": "a@example.org"}, {}],
     ),
     "email.send_welcome": (
@@ -134,9 +140,11 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "files.process_large_file": (
         [{"item_id": ITEM}, {"item_id": ITEM.upper()}, {"item_id": ITEM, "pattern": r"^\S+ \d{3} \pL"},
          {"item_id": ITEM, "pattern": None}, {"item_id": ITEM, "pattern": "(a+)+$"}],
-        [{}, {"item_id": 7}, {"item_id": ITEM.replace("-", "")}, {"item_id": f"{{{ITEM}}}"}, {"item_id": f"urn:uuid:{ITEM}"},
+        [{}, {"item_id": 7}, {"item_id": ITEM.replace("-", "")}, {"item_id": f"{{{ITEM}}}"},
+         {"item_id": f"urn:uuid:{ITEM}"},
          {"item_id": ITEM + "\n"}, {"item_id": ITEM, "pattern": ""}, {"item_id": ITEM, "pattern": "(?=a)"},
-         {"item_id": ITEM, "pattern": r"(a)\1"}, {"item_id": ITEM, "pattern": "a(b"}, {"item_id": ITEM, "pattern": "a" * 301}],
+         {"item_id": ITEM, "pattern": r"(a)\1"}, {"item_id": ITEM, "pattern": "a(b"},
+         {"item_id": ITEM, "pattern": "a" * 301}],
     ),
     "files.generate_thumbnail": (
         [{"item_id": ITEM}, {"item_id": ITEM, "width": 1, "height": 4096.0}],
@@ -163,10 +171,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
 NO_JSON = object()
 # Of any type, in place of any value.
 ODD: list[Any] = [
-    None, True, False, 0, -0.0, 1, -1, 1.0, 0.5, 1e308, -1e308, 2**53 + 1, 2**63, 2**64 - 1, -(2**63), "", " ", "1", "a",
-    "ü", "😀", "\ufeff", "\u202e", "a\nb", "\x1f", "x" * 1_000, "\ud800", "\x00", "NaN", "null", [], [None], [[]], [1, "a"],
-    [0] * 70_000, {}, {"": ""}, {"a": 1}, {"$secret": "x"}, {"$ref": "#"}, {"__class__": 1}, "{0.__class__}", float("inf"),
-    NO_JSON, b"bytes", (1,), {1: 2},
+    None, True, False, 0, -0.0, 1, -1, 1.0, 0.5, 1e308, -1e308, 2**53 + 1, 2**63, 2**64 - 1, -(2**63), "", " ", "1",
+    "a", "ü", "😀", "\ufeff", "\u202e", "a\nb", "\x1f", "x" * 1_000, "\ud800", "\x00", "NaN", "null", [], [None], [[]],
+    [1, "a"], [0] * 70_000, {}, {"": ""}, {"a": 1}, {"$secret": "x"}, {"$ref": "#"}, {"__class__": 1}, "{0.__class__}",
+    float("inf"), NO_JSON, b"bytes", (1,), {1: 2},
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Defaults are filled in wherever one alternative can be meant, without touching the caller's values or growing them."""
+"""Defaults are filled in wherever one alternative can be meant, within bounds, and the caller's values stay."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def defaults_of(schema: Any) -> Defaults:
         ({"additionalProperties": A, "properties": {"x": {}}}, {"x": {}, "y": {}}, {"x": {}, "y": {"a": 1}}),
         ({"$ref": "#/$defs/a", "$defs": {"a": A}}, {}, {"a": 1}),
         ({"allOf": [A, {"properties": {"b": {"default": [2]}}}]}, {}, {"a": 1, "b": [2]}),
-        ({"properties": {"b": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}}, "$defs": {"a": {**A, "type": "object"}}},
-         {"b": {}}, {"b": {"a": 1}}),
+        ({"properties": {"b": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}},
+          "$defs": {"a": {**A, "type": "object"}}}, {"b": {}}, {"b": {"a": 1}}),
         ({"anyOf": [{**A, "type": "object"}, {"type": "object"}]}, {}, {}),
         ({"anyOf": [A, {}]}, {}, {}),
         ({"$ref": "#/$defs/t", "$defs": {"t": {"properties": {"a": {"default": 1}, "t": {"$ref": "#/$defs/t"}}}}},
@@ -57,7 +57,7 @@ def test_two_values_never_share_a_default() -> None:
 
 def test_a_schema_without_defaults_costs_nothing() -> None:
     made = defaults_of({"properties": {"a": {"items": {"properties": {"b": {}}}}}})
-    value = {"a": [{}]}
+    value: dict[str, Any] = {"a": [{}]}
     assert made.is_empty
     assert made.filled(value) is value
 

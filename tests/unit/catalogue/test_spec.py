@@ -1,4 +1,4 @@
-"""Specs are input: whatever a worker sends is taken within bounds or refused with a reason, soon and without side effects."""
+"""Specs are input: whatever a worker sends is taken within bounds, or refused soon and with a reason."""
 
 import json
 import math
