@@ -117,7 +117,7 @@ def _address(read: Callable[[str], object], what: str) -> Format:
     return Format(read, f"must be {what}", 100)
 
 
-_HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=2083)
+_HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=2083, strict=True)
 
 FORMATS = {
     "email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
@@ -138,7 +138,7 @@ FORMATS = {
     "duration": Format(
         _as_pydantic(core_schema.timedelta_schema(), "-?P[0-9YMWDTHS.]+"), "must be a duration: PT1H30M", 50
     ),
-    "uri": Format(_as_pydantic(core_schema.url_schema()), "must be a URL", 8_192),
+    "uri": Format(_as_pydantic(core_schema.url_schema(strict=True)), "must be a URL", 8_192),
     "http-url": Format(_as_pydantic(_HTTP), "must be a URL that begins with http:// or https://", 2_083),
     "decimal": Format(_decimal, "must be a decimal number: 12.50", 100),
     "ipv4": _address(ipaddress.IPv4Address, "an IPv4 address"),

@@ -130,10 +130,11 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "email.send_welcome": (
         [WELCOME, {k: WELCOME[k] for k in ("to_email", "username")}, {**WELCOME, "action_url": None},
-         {**WELCOME, "language": "zh-Hant_TW"}, {**WELCOME, "action_url": "HTTP://exämple.org/ü?a b"}],
+         {**WELCOME, "language": "zh-Hant_TW"}, {**WELCOME, "action_url": "HTTP://exämple.org/ü?a"}],
         [{**WELCOME, "language": "x"}, {**WELCOME, "language": "de\n"}, {**WELCOME, "language": "dé"},
          {**WELCOME, "action_url": "ftp://example.org"}, {**WELCOME, "action_url": "javascript:alert(1)"},
-         {**WELCOME, "action_url": "http://"}, {**WELCOME, "action_url": "/a"}, {**WELCOME, "action_url": ""},
+         {**WELCOME, "action_url": "http://"},
+         {**WELCOME, "action_url": "http://a/?a b"}, {**WELCOME, "action_url": "/a"}, {**WELCOME, "action_url": ""},
          {**WELCOME, "action_url": "http://a/" + "x" * 2_100}, {**WELCOME, "username": "x" * 101},
          {**WELCOME, "app_name": None}, {**WELCOME, "username": "\x7f"}],
     ),
