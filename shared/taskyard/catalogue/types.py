@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
-from .secrets import Cipher, Secret, SecretsUnreadable
+from .secrets import Cipher, Secret, SecretsUnreadable, opened
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
@@ -75,7 +75,16 @@ class TaskType(Generic[P, R]):
         Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the
         right key.
         """
-        return self.params.model_validate(stored, context={"cipher": cipher})
+        return self.read_with_secrets(stored, cipher)[0]
+
+    def read_with_secrets(self, stored: Mapping[str, Any], cipher: Cipher) -> tuple[P, list[str]]:
+        """As `read`, with every secret text, which must be removed from logs and errors.
+
+        All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
+        secret in a part of the schema that the model does not choose.
+        """
+        plain, texts = opened(stored, cipher)
+        return self.params.model_validate(plain, context={"cipher": cipher}), texts
 
 
 def _plain(value: Any) -> Any:
