@@ -98,7 +98,7 @@ def build(settings: Settings) -> Service:
     submission = Submission(engine, submits, dispatcher, submitted)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
-    parts = Health(
+    dependencies = Health(
         ledger,
         client,
         lease=settings.worker_lease,
@@ -108,7 +108,16 @@ def build(settings: Settings) -> Service:
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
     intake = Intake(Admission(catalogue, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
-    resources = resources_of(settings, catalogue, intake, ledger, live, streams, parts, files)
+    resources = resources_of(
+        settings,
+        catalogue=catalogue,
+        intake=intake,
+        ledger=ledger,
+        live=live,
+        streams=streams,
+        dependencies=dependencies,
+        files=files,
+    )
     gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
     lifespan = Lifespan(
         engines=(engine, submits),
@@ -116,7 +125,7 @@ def build(settings: Settings) -> Service:
         submission=submission,
         ledger=ledger,
         live=live,
-        health=parts,
+        health=dependencies,
         queues=queues,
         files=files,
     )
@@ -125,12 +134,13 @@ def build(settings: Settings) -> Service:
 
 def resources_of(
     settings: Settings,
+    *,
     catalogue: Catalogue,
     intake: Intake,
     ledger: LedgerPool,
     live: Live,
     streams: Streams,
-    parts: Health,
+    dependencies: Health,
     files: Files,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`."""
@@ -163,6 +173,6 @@ def resources_of(
         tree_items.Thumbnail(files, intake),
         audit.AuditLog(ledger),
         health.Live(),
-        health.Ready(parts),
-        health.Detailed(parts),
+        health.Ready(dependencies),
+        health.Detailed(dependencies),
     ]

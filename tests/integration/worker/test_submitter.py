@@ -41,7 +41,7 @@ class Submitting:
             submit,
             maker(settings, Catalogue([REPORT]), CIPHER),
             partial(ledger.run_transaction, harness.engine),
-            self.told,  # type: ignore[arg-type]
+            self.told,
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 

@@ -103,6 +103,19 @@ def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
     assert 0 <= end.run_seconds < 5
 
 
+def test_an_attempt_that_awaits_in_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would be a defect of the platform; the claim must end, whatever it does."""
+
+    async def awaiting(*_: object) -> NoReturn:
+        await asyncio.sleep(0)
+        raise AssertionError("never")
+
+    monkeypatch.setattr(Runner, "_outcome", awaiting)
+    outcome = Harness(lambda params, context: Output(value=1)).run().outcome
+    assert isinstance(outcome, RetryIn | Failed)
+    assert "awaited" in outcome.fault.message
+
+
 def test_the_start_and_the_end_of_each_run_are_logged_with_its_ids(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     harness = Harness(lambda params, context: Output(value=1))

@@ -77,8 +77,12 @@ class Runner:
         if isinstance(interrupts, LoopInterrupts):
             self._loop.start(attempt)
             return
-        with suppress(StopIteration):  # in a thread an attempt awaits nothing: this step is all of it
+        try:
             attempt.send(None)
+        except StopIteration:
+            return  # in a thread an attempt awaits nothing: this step was all of it
+        with suppress(StopIteration):
+            attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
         started = time.monotonic()

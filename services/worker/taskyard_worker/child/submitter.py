@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Connection
 
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
@@ -14,9 +15,8 @@ from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.batch import Unstorable, check_storable
-from taskyard.lifecycle.committed import commit
-from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.submit import NewTask, submit_children
+from taskyard.lifecycle.committed import Announcer, Committed, commit
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit_children
 from taskyard.settings import Settings
 
 from ..context import Child, TaskContext
@@ -26,10 +26,15 @@ _PAGE = 1000
 
 
 Maker = Callable[[TaskContext, Child], NewTask]
+Written = Committed[list[SubmittedTask]]
 
 
 def submit(
-    make: Maker, run: Callable[..., Any], dispatcher: Dispatcher, parent: TaskContext, children: Sequence[Child]
+    make: Maker,
+    run: Callable[[Callable[[Connection], Written]], Written],
+    announcer: Announcer,
+    parent: TaskContext,
+    children: Sequence[Child],
 ) -> list[UUID]:
     """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
@@ -40,7 +45,7 @@ def submit(
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]
         write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
-        commit(run, write, dispatcher)
+        commit(run, write, announcer)
     return [t.id for t in tasks]
 
 

@@ -27,8 +27,9 @@ from taskyard.domain.tasks import Failed, Outcome, State
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.finish import Finished, Recorded, record
+from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
+from taskyard.lifecycle.record import Recorded, record
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 

@@ -141,8 +141,7 @@ class Supervisor:
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        died = log.bind(child=child.index, pid=child.pid, cause=cause)
-        died.error("child_died", peak_memory_bytes=peak, running=begun)
+        log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
         self._pool.died(child, had_begun=bool(begun))
 
     def _cause(self, child: Handle, code: int) -> str:

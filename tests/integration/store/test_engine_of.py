@@ -1,4 +1,4 @@
-"""Engines made from settings."""
+"""Pools: each as large as the list of what it serves."""
 
 from __future__ import annotations
 
