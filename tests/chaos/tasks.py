@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from taskyard.catalogue.types import Params, TaskType
 from taskyard.domain.retry import RetryPolicy
-from taskyard_worker.context import TaskContext
-from taskyard_worker.implementations import implements
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 from tests.support.effects import EFFECT, EffectParams, EffectResult, leave_effect
 
 BYTES = 300_000

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
-from taskyard_worker.context import TaskContext
-from taskyard_worker.implementations import implements
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 
 FILE_VARIABLE = "TASKYARD_TEST_EFFECTS"
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
-from taskyard_worker.context import TaskContext
-from taskyard_worker.implementations import implements
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 
 EXIT_VARIABLE = "TASKYARD_TEST_EXIT_AT_IMPORT"
 

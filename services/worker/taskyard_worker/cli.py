@@ -157,8 +157,7 @@ def run_task(
     settings = settings_or_exit(PROGRAM, log_level=log_level)
     _skills(settings)
     from taskyard.domain.errors import TaskyardError
-
-    from .testing import run_task as run_here
+    from taskyard.running.trial import run_task as run_here
 
     if log_level is not None:
         # The task's own lines are printed below in any case; with a log level they come twice.

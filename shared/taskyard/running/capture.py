@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from ..context import TaskContext
+from .context import TaskContext
 
 # Log records of the platform and its libraries belong to the service's log only.
 _NOT_THE_TASKS = ("taskyard.", "taskyard_worker.", "dramatiq", "sqlalchemy", "asyncio")

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from taskyard.catalogue.types import TaskType
-from taskyard.settings import Settings
-from taskyard.storage.interface import Storage
+from ..catalogue.types import TaskType
+from ..settings import Settings
+from ..storage.interface import Storage
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024

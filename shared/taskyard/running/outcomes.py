@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.catalogue.types import TaskType
-from taskyard.domain.errors import (
+from ..catalogue.secrets import SecretsUnreadable
+from ..catalogue.types import TaskType
+from ..domain.errors import (
     HardTimeLimitExceeded,
     Interrupt,
     Retry,
@@ -23,10 +23,10 @@ from taskyard.domain.errors import (
     TaskError,
     TimeLimitExceeded,
 )
-from taskyard.domain.explanations import explanation
-from taskyard.domain.retry import GiveUp, RetryPolicy
-from taskyard.domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
-from taskyard.lifecycle.batch import check_storable
+from ..domain.explanations import explanation
+from ..domain.retry import GiveUp, RetryPolicy
+from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
+from ..lifecycle.batch import check_storable
 
 MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000

@@ -3,9 +3,9 @@
     run = run_task("diagnostics.echo", {"value": 1})
     assert run.result == {"value": 1}
 
-The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the worker's own
-runner runs the function. Only its progress, its lines, its children and its outcome are kept here instead of in the
-ledger.
+The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the context and
+the outcome are made by the worker's own code. Only the progress, the log lines, the children and the outcome are kept
+here instead of in the ledger. No time limit is enforced.
 """
 
 from __future__ import annotations
@@ -23,33 +23,26 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import structlog
 from cryptography.fernet import Fernet
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
-from taskyard.catalogue.secrets import Cipher
-from taskyard.catalogue.types import Catalogue, TaskType, load
-from taskyard.domain.errors import TaskError
-from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Failed, Outcome, RetryIn, Succeeded
-from taskyard.lifecycle.batch import check_storable
-from taskyard.lifecycle.claim import Claimed
-from taskyard.settings import Settings
-from taskyard.storage.interface import Storage
-from taskyard.storage.local import LocalStorage
-from taskyard.store import ledger
-
-from . import implementations
-from .child import capture
-from .child.claim_table import ClaimTable
-from .child.runner import Runner, Services
-from .child.skills import Skills
-from .child.submitter import Maker, maker
-from .child.writer import End
+from ..catalogue.secrets import Cipher
+from ..catalogue.types import TaskType, load
+from ..domain.errors import TaskError
+from ..domain.ids import new_id
+from ..domain.tasks import Failed, Outcome, RetryIn, Succeeded
+from ..lifecycle.batch import check_storable
+from ..lifecycle.claim import Claimed
+from ..settings import Settings
+from ..storage.interface import Storage
+from ..storage.local import LocalStorage
+from ..store import ledger
+from . import capture, implementations, outcomes
+from .attempt import Services, prepare
 from .context import Child, TaskContext
 from .implementations import Function
-from .slots import SlotTable
+from .submission import Maker, maker
 
 
 @dataclass(slots=True)
@@ -112,30 +105,40 @@ def run_task(
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
-        slots = SlotTable.create(1)
-        slots.hand_down()  # no supervisor shares it
-        table = ClaimTable(slots, threads=1, async_limit=1)
         connect = partial(ledger.transaction, engine) if engine is not None else _no_database
-        runner = Runner(
-            Skills(Catalogue([task_type]), {task_type.name: _in_this_thread(function)}, cipher),
-            Services(settings, storage, record.submit, connect),
-            table,
-            record,
-        )
-        (slot,) = table.enter([work.id], work.claim)
-        table.settle([slot], [work])
-        stack.enter_context(_captured())
-        runner.run(slot)
-    assert record.outcome is not None
-    return TaskRun(work.id, record.outcome, record.told, record.stages, record.lines, record.children)
+        services = Services(settings, storage, record.submit, connect)
+        prepared = prepare(work, task_type, cipher, services, record)
+        outcome = prepared if isinstance(prepared, Failed) else _run(task_type, function, work, *prepared)
+    return TaskRun(work.id, outcome, record.told, record.stages, record.lines, record.children)
+
+
+def _run(
+    task_type: TaskType[Any, Any], function: Function, work: Claimed, params: Any, context: TaskContext
+) -> Outcome:
+    with _captured(), capture.current(context):
+        try:
+            if inspect.iscoroutinefunction(function):
+                returned = asyncio.run(function(params, context))
+            else:
+                returned = function(params, context)
+            return outcomes.of_return(task_type, returned)
+        except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
+            return _failed(work, task_type, e, context)
+
+
+def _failed(work: Claimed, task_type: TaskType[Any, Any], error: BaseException, context: TaskContext) -> Outcome:
+    budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
+    try:
+        return outcomes.of_error(outcomes.root_of(error), task_type.retry, **budget, redact=context.redact)
+    except Exception:  # noqa: BLE001 - the error's own code fails
+        return outcomes.unspeakable(error)
 
 
 class _Record:
-    """Stands in for the worker's writer and submitter; `check` raises where the submitter would."""
+    """Stands in for a worker's writer and submitter; `check` raises where the submitter would."""
 
     def __init__(self, check: Maker) -> None:
         self._check = check
-        self.outcome: Outcome | None = None
         self.told: list[tuple[float, float | None, str]] = []
         self.stages: list[str] = []
         self.lines: list[str] = []
@@ -152,9 +155,6 @@ class _Record:
             self._check(parent, child)
         self.children.extend(children)
         return [new_id() for _ in children]
-
-    def end(self, end: End) -> None:
-        self.outcome = end.outcome
 
 
 def _find(task: str | Function, settings: Settings) -> tuple[TaskType[Any, Any], Function]:
@@ -189,17 +189,6 @@ def _work(task_type: TaskType[Any, Any], params: dict[str, Any], attempt: int, *
     )
 
 
-def _in_this_thread(function: Function) -> Function:
-    """Gives an `async def` function an event loop of its own."""
-    if not inspect.iscoroutinefunction(function):
-        return function
-
-    def run(params: Any, context: TaskContext) -> Any:
-        return asyncio.run(function(params, context))
-
-    return run
-
-
 def _no_database() -> AbstractContextManager[Connection]:
     raise TaskError("no_database", "This task needs PostgreSQL, and this run has none.", retryable=False)
 
@@ -213,9 +202,7 @@ def _captured() -> Iterator[None]:
     root.setLevel(min(level, logging.INFO))
     sys.stdout = capture._Stream(stdout)  # type: ignore[arg-type]
     try:
-        # Without the runner's own log lines, which would get in between what a command prints.
-        with structlog.testing.capture_logs():
-            yield
+        yield
     finally:
         sys.stdout = stdout
         root.setLevel(level)

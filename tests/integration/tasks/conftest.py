@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
+from taskyard.running.trial import TaskRun, run_task
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
 from taskyard.store.tree_items import TreeItem
-from taskyard_worker.testing import TaskRun, run_task
 
 Upload = Callable[..., TreeItem]
 Run = Callable[..., TaskRun]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from taskyard.running.trial import run_task
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store.ledger import make_engine
 from taskyard_dev.smtp_sink import smtp_sink
 from taskyard_worker.tasks import health
-from taskyard_worker.testing import run_task
 
 
 def settings(**values: Any) -> Settings:

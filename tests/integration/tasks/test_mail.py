@@ -20,10 +20,10 @@ from pydantic import SecretStr
 from taskyard.catalogue.types import load
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, RetryIn
+from taskyard.running.trial import TaskRun, run_task
 from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import Faults, Sink, smtp_sink
 from taskyard_worker.tasks import plain_text
-from taskyard_worker.testing import TaskRun, run_task
 from tests.support.certificates import Authority
 from tests.support.fleet import free_port
 

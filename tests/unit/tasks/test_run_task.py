@@ -22,10 +22,10 @@ from taskyard.domain.errors import Retry
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.lifecycle.batch import Unstorable
-from taskyard_worker import implementations
-from taskyard_worker.context import Child, TaskContext
-from taskyard_worker.implementations import Unimplemented, implements
-from taskyard_worker.testing import TaskRun, run_task
+from taskyard.running import implementations
+from taskyard.running.context import Child, TaskContext
+from taskyard.running.implementations import Unimplemented, implements
+from taskyard.running.trial import TaskRun, run_task
 from tests.support.fleet import wait_for
 
 
@@ -291,7 +291,7 @@ def test_a_permanent_failure_is_not_tried_again() -> None:
 def test_crash_kills_its_process(given: object, number: int) -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0));"
-        "from taskyard_worker.testing import run_task;"
+        "from taskyard.running.trial import run_task;"
         f"run_task('diagnostics.crash', {{'signal': {given!r}, 'times': 1}})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=dict(os.environ))

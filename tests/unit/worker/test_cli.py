@@ -57,7 +57,7 @@ def test_a_task_that_logs_a_secret_shows_it_nowhere(tmp_path: Path) -> None:
         "import logging\n"
         "from taskyard.catalogue.secrets import Secret\n"
         "from taskyard.catalogue.types import Params, Result, TaskType\n"
-        "from taskyard_worker.implementations import implements\n"
+        "from taskyard.running.implementations import implements\n"
         "class P(Params):\n    token: Secret[str]\n"
         "T = TaskType(name='mine.talk', description='', params=P, result=Result)\n"
         "@implements(T)\n"

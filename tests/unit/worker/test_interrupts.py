@@ -25,21 +25,22 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn, Succeeded
+from taskyard.running import attempt, capture, context
+from taskyard.running.attempt import Services
+from taskyard.running.context import TaskContext
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard_worker import context
-from taskyard_worker.child import capture, interrupts, runner
+from taskyard_worker.child import interrupts, runner
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
-from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
-from taskyard_worker.context import TaskContext
 from taskyard_worker.slots import Phase
 
 from .making import claim_some, make_claim_table
 
-PLATFORM = {Path(module.__file__).name for module in (capture, context, interrupts, runner) if module.__file__}
+PLATFORM = {Path(module.__file__).name for module in (attempt, capture, context, interrupts, runner) if module.__file__}
 
 
 class Input(Params):

@@ -18,12 +18,13 @@ from structlog.testing import capture_logs
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
+from taskyard.running.attempt import Services
+from taskyard.running.context import TaskContext
 from taskyard.settings import Settings
 from taskyard_worker.child.claim_table import Slot
-from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
-from taskyard_worker.context import TaskContext
 from tests.support.fleet import wait_for
 
 from .making import claim_some, make_claim_table

@@ -20,14 +20,13 @@ import structlog
 from taskyard import failpoints
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.environment import InvalidSettings, read_settings
+from taskyard.running import capture, implementations
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 
-from .. import implementations
 from ..control import EXIT_MISCONFIGURED, HELD_SIGNALS, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
 from ..slots import SlotTable
-from . import capture
 from .child import Child
 from .composition import compose
 from .skills import Skills

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from taskyard.catalogue import types as catalogue_types
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
+from taskyard.running import implementations
+from taskyard.running.implementations import Function
 from taskyard.settings import Settings
-
-from .. import implementations
-from ..implementations import Function
 
 
 @dataclass(frozen=True, slots=True)

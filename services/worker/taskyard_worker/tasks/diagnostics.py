@@ -9,9 +9,8 @@ import time
 
 from taskyard.catalogue import diagnostics as catalogue
 from taskyard.domain.explanations import explained
-
-from ..context import TaskContext
-from ..implementations import implements
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 
 # An exception that is raised into a thread from outside arrives when the thread runs Python again.
 _SLICE_SECONDS = 0.05

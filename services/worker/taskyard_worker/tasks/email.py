@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskyard.catalogue import email as catalogue
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 
-from ..context import TaskContext
-from ..implementations import implements
 from . import mail, messages, plain_text, templates
 
 

@@ -17,12 +17,12 @@ from taskyard.catalogue.files import (
 from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
-from ..context import TaskContext
-from ..implementations import implements
 from . import thumbnails
 from .lines import LineCounter, blocks
 from .thumbnails import Thumbnail

@@ -14,10 +14,10 @@ from taskyard.broker.connect import make_redis
 from taskyard.catalogue import health as catalogue
 from taskyard.catalogue.health import Check, CheckParams, CheckResult
 from taskyard.domain.errors import LedgerUnavailable, TaskError
+from taskyard.running.context import TaskContext
+from taskyard.running.implementations import implements
 from taskyard.storage.interface import StorageUnavailable
 
-from ..context import TaskContext
-from ..implementations import implements
 from . import mail
 
 PATIENCE = timedelta(seconds=10)

@@ -17,7 +17,7 @@ from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, FailureKind, RetryIn, Succeeded
 from taskyard.lifecycle.batch import check_storable
 from taskyard.lifecycle.finish import public_fault
-from taskyard_worker import outcomes
+from taskyard.running import outcomes
 
 
 class Answer(Result):

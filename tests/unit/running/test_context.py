@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskyard.catalogue.diagnostics import ECHO
+from taskyard.running.context import MAX_LOG_BYTES, MAX_LOG_LINES, MAX_MESSAGE, Child, TaskContext
 from taskyard.settings import Settings
-from taskyard_worker.context import MAX_LOG_BYTES, MAX_LOG_LINES, MAX_MESSAGE, Child, TaskContext
 
 
 class Sink:

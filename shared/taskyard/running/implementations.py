@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from taskyard.catalogue.types import Catalogue, TaskType
-
+from ..catalogue.types import Catalogue, TaskType
 from .context import TaskContext
 
 P = TypeVar("P", bound=BaseModel)

@@ -1,47 +1,22 @@
-"""Children of running tasks: validated, committed with their outbox row, published by this process."""
+"""A task that a running task submits, as it is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
-from typing import Any
-from uuid import UUID
 
-from taskyard.catalogue.secrets import Cipher
-from taskyard.catalogue.types import Catalogue
-from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained
-from taskyard.domain.ids import new_id
-from taskyard.lifecycle.batch import Unstorable, check_storable
-from taskyard.lifecycle.committed import commit
-from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.submit import NewTask, submit_children
-from taskyard.settings import Settings
-
-from ..context import Child, TaskContext
-
-# One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
-_PAGE = 1000
-
+from ..catalogue.secrets import Cipher
+from ..catalogue.types import Catalogue
+from ..domain.errors import TaskError
+from ..domain.explanations import explained
+from ..domain.ids import new_id
+from ..lifecycle.batch import Unstorable, check_storable
+from ..lifecycle.submit import NewTask
+from ..settings import Settings
+from .context import Child, TaskContext
 
 Maker = Callable[[TaskContext, Child], NewTask]
-
-
-def submit(
-    make: Maker, run: Callable[..., Any], dispatcher: Dispatcher, parent: TaskContext, children: Sequence[Child]
-) -> list[UUID]:
-    """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
-
-    Raises what `make` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
-    PostgreSQL is away.
-    """
-    tasks = [make(parent, child) for child in children]
-    for start in range(0, len(tasks), _PAGE):
-        page = tasks[start : start + _PAGE]
-        write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
-        commit(run, write, dispatcher)
-    return [t.id for t in tasks]
 
 
 def maker(settings: Settings, catalogue: Catalogue, cipher: Cipher) -> Maker:

@@ -15,11 +15,11 @@ from uuid import UUID
 import pytest
 import structlog
 
+from taskyard.running import capture
+from taskyard.running.context import TaskContext
+from taskyard.running.outcomes import strike_out
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
-from taskyard_worker.child import capture
-from taskyard_worker.context import TaskContext
-from taskyard_worker.outcomes import strike_out
 
 
 class Lines:

@@ -1,0 +1,33 @@
+"""Children of running tasks: validated, committed with their outbox row, published by this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from taskyard.lifecycle.committed import commit
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.submit import submit_children
+from taskyard.running.context import Child, TaskContext
+from taskyard.running.submission import Maker
+
+# One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
+_PAGE = 1000
+
+
+def submit(
+    make: Maker, run: Callable[..., Any], dispatcher: Dispatcher, parent: TaskContext, children: Sequence[Child]
+) -> list[UUID]:
+    """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
+
+    Raises what `make` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
+    PostgreSQL is away.
+    """
+    tasks = [make(parent, child) for child in children]
+    for start in range(0, len(tasks), _PAGE):
+        page = tasks[start : start + _PAGE]
+        write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+        commit(run, write, dispatcher)
+    return [t.id for t in tasks]
