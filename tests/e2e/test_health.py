@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 
-from taskyard.settings import Settings
+from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard_dev.servers import Valkey
-from taskyard_worker.health import check
 from tests.support.fleet import Fleet, children, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -17,7 +16,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 def problem(worker: subprocess.Popen[bytes], fleet: Fleet, *, ready: bool) -> str | None:
     (file,) = fleet.home.glob("worker-*.alive")
     assert worker.poll() is None
-    return check(Settings(health_file=file), ready=ready)
+    heartbeat = Heartbeat("worker", file)
+    return heartbeat.unready() if ready else heartbeat.problem()
 
 
 def test_an_outage_of_redis_ends_being_ready_and_restarts_nothing(own_fleet: Fleet, own_valkey: Valkey) -> None:

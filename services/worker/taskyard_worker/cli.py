@@ -22,7 +22,7 @@ from taskyard.commands import (
 )
 from taskyard.settings import Settings
 
-from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_table
+from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
 
 if TYPE_CHECKING:
     from .child.skills import Skills
@@ -133,10 +133,7 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
         }
         for name in catalogue.names
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(["name", "queue", "description"], rows)
+    print_rows(["name", "queue", "description"], rows, as_json)
 
 
 @app.command("run-task")
@@ -198,10 +195,10 @@ def healthcheck(
 
     Example: taskyard-worker healthcheck --ready
     """
-    from .health import check
+    from taskyard.telemetry.heartbeat import Heartbeat
 
-    problem = check(settings_or_exit(PROGRAM, log_level=log_level), ready=ready)
-    if problem:
+    heartbeat = Heartbeat("worker", settings_or_exit(PROGRAM, log_level=log_level).health_file)
+    if problem := heartbeat.unready() if ready else heartbeat.problem():
         fail(PROGRAM, problem, FAILED)
 
 

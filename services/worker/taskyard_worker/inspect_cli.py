@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskyard.commands import AsJson, LogLevel, command_engine, print_json, settings_or_exit, typer_app
 from taskyard.settings import Settings
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 PROGRAM = "taskyard-worker"
+
+_ACTIVE = """
+SELECT t.id, t.name, t.queue, t.worker, t.attempt, t.started_at FROM queue q CROSS JOIN LATERAL (
+    SELECT * FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+) t ORDER BY t.started_at LIMIT 1000
+"""
+_REGISTERED = """
+SELECT name AS worker, task_types FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
+"""
+_STATS = """
+SELECT name AS worker, state, processes, threads,
+    CAST(round(CAST(coalesce(memory_bytes, 0) AS double precision) / 1048576) AS bigint) AS memory_mb,
+    (SELECT CAST(coalesce(sum(CAST(c ->> 'runs' AS bigint)), 0) AS bigint)
+        FROM jsonb_array_elements(children) c) AS runs,
+    (SELECT coalesce(sum(jsonb_array_length(c -> 'running')), 0) FROM jsonb_array_elements(children) c) AS running,
+    beat_at, children
+FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
+"""
+# Counted up to a bound, because a person waits; the scheduler exports exact depths.
+_QUEUES = """
+SELECT q.name AS queue,
+    (SELECT count(*) FROM worker w
+        WHERE q.name = ANY(w.queues) AND w.lost_at IS NULL AND w.stopped_at IS NULL) AS workers,
+    (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'queued' AND finished_at IS NULL
+        LIMIT 100000) t) AS queued,
+    (SELECT count(*) FROM (SELECT FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
+        LIMIT 100000) t) AS running,
+    q.paused_at IS NOT NULL AS paused
+FROM queue q ORDER BY q.name
+"""
 
 inspect_app = typer_app("inspect", "What the workers of this installation do, from the ledger.")
 
@@ -20,38 +46,26 @@ inspect_app = typer_app("inspect", "What the workers of this installation do, fr
 @inspect_app.command("active")
 def inspect_active(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Tasks that run now. Example: taskyard-worker inspect active"""
-    from . import inspection
-
-    _show(inspection.active, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json, log_level)
+    _show(_ACTIVE, ["id", "name", "queue", "worker", "attempt", "started_at"], as_json, log_level)
 
 
 @inspect_app.command("registered")
 def inspect_registered(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """The task types each worker knows. Example: taskyard-worker inspect registered --json"""
-    from . import inspection
-
-    _show(inspection.registered, ["worker", "task_types"], as_json, log_level)
+    _show(_REGISTERED, ["worker", "task_types"], as_json, log_level)
 
 
 @inspect_app.command("stats")
 def inspect_stats(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Processes, memory and finished tasks of each worker. Example: taskyard-worker inspect stats"""
-    from . import inspection
-
-    _show(
-        inspection.stats,
-        ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"],
-        as_json,
-        log_level,
-    )
+    columns = ["worker", "state", "processes", "threads", "memory_mb", "runs", "running"]
+    _show(_STATS, columns, as_json, log_level)
 
 
 @inspect_app.command("queues")
 def inspect_queues(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Which worker serves which queue. Example: taskyard-worker inspect queues"""
-    from . import inspection
-
-    _show(inspection.queues, ["queue", "workers", "queued", "running", "paused"], as_json, log_level)
+    _show(_QUEUES, ["queue", "workers", "queued", "running", "paused"], as_json, log_level)
 
 
 def prepared(log_level: str | None) -> Settings:
@@ -69,21 +83,22 @@ def log_to_stderr(settings: Settings, level: str) -> None:
     capture.keep_secrets()
 
 
-def _show(
-    query: Callable[[Connection], list[dict[str, Any]]], columns: list[str], as_json: bool, log_level: str | None
-) -> None:
+def _show(query: str, columns: list[str], as_json: bool, log_level: str | None) -> None:
+    from sqlalchemy import text
+
     from taskyard.store import ledger
 
     settings = prepared(log_level)
     with command_engine(PROGRAM, settings) as engine:
-        rows = ledger.run(engine, query)
+        rows = ledger.run(engine, lambda conn: [dict(r) for r in conn.execute(text(query)).mappings()])
+    print_rows(columns, rows, as_json)
+
+
+def print_rows(columns: list[str], rows: list[dict[str, Any]], as_json: bool) -> None:
+    """As JSON, or these columns as a table."""
     if as_json:
         print_json(rows)
-    else:
-        print_table(columns, rows)
-
-
-def print_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+        return
     from rich.console import Console
     from rich.table import Table
 

@@ -1,20 +1,13 @@
-"""The worker's metrics: children count, the supervisor serves the sum (`taskyard.telemetry.metrics`).
-
-supervisor    metrics = SupervisorMetrics.start(settings, catalogue, queues)
-              subprocess.Popen(…, env=metrics.environment(index))
-              metrics.child_ended(index, pid, cause)    # before the next child of that index starts
-              metrics.stop()
-child         metrics = WorkerMetrics.of_child(catalogue, queues)
-"""
+"""The worker's metrics: children count, the supervisor serves the sum (`taskyard.telemetry.metrics`)."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import Counter as Count
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import Change, Failed, FailureKind, Outcome, Released, RetryIn, State
@@ -33,7 +26,7 @@ from taskyard.telemetry.metrics import (
 if TYPE_CHECKING:
     from .child.claim_table import ClaimTable
     from .child.writer import End
-    from .supervisor.forced_end import ForcedEnd
+    from .supervisor.handle import ForcedEnd
 
 DIRECTORY_VARIABLE = "TASKYARD_METRICS_DIR"
 PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"
@@ -57,9 +50,8 @@ class AttemptMetrics:
     """Attempts that ended: in a child by themselves, or recorded by the supervisor."""
 
     def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
-        types: Iterable[Any] = catalogue.__iter__()
         # A task may be sent to another queue than its type's: that series is made when it happens.
-        pairs = [(t.queue, t.name) for t in types if t.queue in queues]
+        pairs = [(t.queue, t.name) for t in catalogue if t.queue in queues]
         both = {"queue": queues, "task": catalogue.names}
         kinds = tuple(FailureKind)
         self._attempts = metrics.counters(
@@ -157,11 +149,9 @@ class WorkerMetrics:
         self._ends: Count[str] = Count()
 
     @classmethod
-    def of_child(
-        cls, catalogue: Catalogue, queues: Sequence[str], environ: Mapping[str, str] = os.environ
-    ) -> WorkerMetrics:
+    def of_child(cls, catalogue: Catalogue, queues: Sequence[str]) -> WorkerMetrics:
         """Counts in the files that the supervisor named; without a supervisor in this process only."""
-        directory, process = environ.get(DIRECTORY_VARIABLE), environ.get(PROCESS_VARIABLE)
+        directory, process = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(PROCESS_VARIABLE)
         shared = SharedFiles(Path(directory), process) if directory and process else None
         return cls(Metrics("worker", shared=shared), catalogue, queues)
 
@@ -191,7 +181,7 @@ class WorkerMetrics:
 
     # For the child's main thread
 
-    def update_gauges(self, table: ClaimTable, polled: float | None = None) -> None:
+    def update_gauges(self, table: ClaimTable, polled: float) -> None:
         """Once a second is enough. `polled` is in CLOCK_MONOTONIC seconds."""
         # From the monotonic to the wall clock, which Prometheus compares with its own.
         offset = time.time() - time.monotonic()
@@ -201,13 +191,13 @@ class WorkerMetrics:
             self._longest[queue].set(begun[queue] + offset if queue in begun else self.metrics.unset)
         self._slots.set(table.threads)
         self._busy.set(table.running)
-        if polled is not None:
-            self._polled.set(polled + offset)
+        self._polled.set(polled + offset)
         self.metrics.refresh()
 
 
 class SupervisorMetrics:
-    """Serves what the children count, and counts what only the supervisor sees."""
+    """Serves what the children count, and counts what only the supervisor sees. Raises MetricsPortTaken with one line
+    for people."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> None:
         self._directory = shared_directory()
@@ -231,22 +221,13 @@ class SupervisorMetrics:
         self.lost = attempts.lost
         self.forced = attempts.forced
 
-    @classmethod
-    def start(cls, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> SupervisorMetrics:
-        """Raises MetricsPortTaken with one line for people."""
-        return cls(settings, catalogue, queues)
-
     def environment(self, index: int) -> dict[str, str]:
         """A child's environment: where it counts. `index` is its slot, used again by the next child."""
-        return {
-            **os.environ,
-            DIRECTORY_VARIABLE: str(self._directory),
-            PROCESS_VARIABLE: _name(index),
-        }
+        return {**os.environ, DIRECTORY_VARIABLE: str(self._directory), PROCESS_VARIABLE: _name(index)}
 
-    def child_ended(self, index: int, pid: int, cause: str | None) -> None:
-        """Its gauges go with it; what it counted stays. `cause` is one of RESTART_CAUSES, or None where no other child
-        replaces it."""
+    def child_ended(self, index: int, cause: str | None) -> None:
+        """Before the next child of that index starts. Its gauges go with it; what it counted stays. `cause` is one of
+        RESTART_CAUSES, or None where no other child replaces it."""
         self.metrics.forget(_name(index))
         if cause is not None:
             self._restarted[cause].inc()

@@ -28,7 +28,8 @@ class SuspectHarness:
         self.is_away = False
         self.failed: list[UUID] = []
         self.won: list[UUID] = []
-        self.consumer = SuspectConsumer(self.table, self)
+        source: Any = self
+        self.consumer = SuspectConsumer(self.table, source)
 
     def put(self, count: int) -> list[UUID]:
         ids = self.harness.submit(count)

@@ -17,11 +17,11 @@ from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
 from taskyard.store import fleet
+from taskyard.telemetry.metrics import Metrics
 from taskyard_dev.postgres import Postgres
-from taskyard_worker.supervisor import ends as ends_module
-from taskyard_worker.supervisor.ends import AttemptEnds
-from taskyard_worker.supervisor.forced_end import ForcedEnd
-from taskyard_worker.supervisor.heartbeat import LedgerHeartbeat
+from taskyard_worker.supervisor import claims as claims_module
+from taskyard_worker.supervisor.claims import WorkerClaims
+from taskyard_worker.supervisor.handle import ForcedEnd
 from taskyard_worker.supervisor.recorder import Recorder
 from taskyard_worker.supervisor.registration import Registration
 from tests.integration.worker.harness import NAME, QUEUES, Harness, Kept
@@ -49,14 +49,17 @@ class RecorderHarness:
         self.kept = Kept()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
         self.registration = Registration(harness.engine, settings, queues=QUEUES, task_types=[NAME])
-        ends = AttemptEnds(harness.engine, self.kept, self, crash_limit=settings.crash_limit)  # type: ignore[arg-type]
-        heartbeat = LedgerHeartbeat(harness.engine, self.registration, self, self, ends, self)  # type: ignore[arg-type]
+        made_up: Any = self
+        kept: Any = self.kept
+        claims = WorkerClaims(
+            harness.engine, kept, made_up, self.registration, made_up, made_up, crash_limit=settings.crash_limit
+        )
         self.recorder = Recorder(
             self.registration,
-            heartbeat,
-            ends,
+            claims,
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=self.requeued.append,
+            database=Metrics("worker").dependency("database"),
         )
         self.registration.register()
         harness.worker_id = self.registration.worker_id
@@ -215,7 +218,7 @@ def failing_to_lose(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Excepti
             raise failures.pop()
         return lose(*args, **more)
 
-    monkeypatch.setattr(ends_module, "lose", failing)
+    monkeypatch.setattr(claims_module, "lose", failing)
     return failures
 
 

@@ -17,7 +17,7 @@ from taskyard_worker.child.claim_table import ClaimTable, Slot
 from taskyard_worker.slots import SlotTable
 from taskyard_worker.supervisor import enforcer
 from taskyard_worker.supervisor.enforcer import Enforcer
-from taskyard_worker.supervisor.forced_end import ForcedEnd
+from taskyard_worker.supervisor.handle import ForcedEnd
 
 from .making import claim_some, make_claim_table, make_slot_table
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from taskyard.lifecycle.rescue import Guilt
-from taskyard_worker.quarantine.judgement import Death, judge
+from taskyard_worker.quarantine import judge
 from taskyard_worker.slots import Entry
 
 from .making import claim_some, make_claim_table, make_slot_table
 
-CRASH = Death("killed by signal 11 (SIGSEGV)", 1 << 20)
+CRASH = "killed by signal 11 (SIGSEGV)"
+PEAK = 1 << 20
 
 
 def held(*, begun: int, claimed: int = 0, finished: int = 0) -> list[Entry]:
@@ -25,8 +26,8 @@ def held(*, begun: int, claimed: int = 0, finished: int = 0) -> list[Entry]:
     return sorted(table.entries(), key=lambda entry: entry.phase)
 
 
-def guilt(entries: list[Entry], death: Death = CRASH) -> list[Guilt]:
-    return [item.guilt for item in judge(entries, death)]
+def guilt(entries: list[Entry], **death: bool) -> list[Guilt]:
+    return [item.guilt for item in judge(entries, CRASH, PEAK, **death)]
 
 
 def test_the_only_task_that_had_begun_is_guilty() -> None:
@@ -48,17 +49,16 @@ def test_claims_that_had_not_begun_and_tasks_that_had_finished_are_innocent() ->
 
 @pytest.mark.parametrize("begun", [1, 2])
 def test_in_a_child_that_the_supervisor_killed_every_task_is_innocent(begun: int) -> None:
-    assert guilt(held(begun=begun), Death("it stopped", 0, was_killed_by_us=True)) == [Guilt.INNOCENT] * begun
+    assert guilt(held(begun=begun), was_killed_by_us=True) == [Guilt.INNOCENT] * begun
 
 
 def test_a_fenced_attempt_that_may_still_have_run_is_as_suspicious_as_the_task_beside_it() -> None:
-    death = Death("killed by signal 9 (SIGKILL)", 0, ran_fenced_attempt=True)
-    assert guilt(held(begun=1), death) == [Guilt.SUSPECT]
+    assert guilt(held(begun=1), ran_fenced_attempt=True) == [Guilt.SUSPECT]
 
 
 def test_every_claim_that_was_held_is_lost_with_its_claim_id_and_the_cause() -> None:
     entries = held(begun=1, claimed=1)
-    lost = judge(entries, CRASH)
+    lost = judge(entries, CRASH, PEAK)
     assert [(item.task_id, item.claim) for item in lost] == [(e.task_id, e.claim) for e in entries]
-    assert {(item.cause, item.peak_memory_bytes) for item in lost} == {(CRASH.cause, 1 << 20)}
-    assert judge([], CRASH) == []
+    assert {(item.cause, item.peak_memory_bytes) for item in lost} == {(CRASH, PEAK)}
+    assert judge([], CRASH, PEAK) == []

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from taskyard_worker.supervisor.handle import STUCK_SECONDS
+from taskyard_worker.slots import Phase
+from taskyard_worker.supervisor.handle import STUCK_SECONDS, Handle
 from taskyard_worker.supervisor.liveness import STALLED_SECONDS, Liveness
 
 from .making import Clock
@@ -26,8 +27,12 @@ class Child:
     @property
     def table(self) -> Any:
         times = {name: self.stands_since.get(name, self.clock.now) for name in ("tick", "polled", "fetched", "wrote")}
-        entries = [SimpleNamespace(begun_at=1.0)] if self.begun else []
+        entries = [SimpleNamespace(phase=Phase.BEGUN)] if self.begun else []
         return SimpleNamespace(header=lambda: SimpleNamespace(**times), entries=lambda: entries)
+
+    def stopped_loop(self, now: float) -> str | None:
+        this: Any = self
+        return Handle.stopped_loop(this, now)
 
 
 def look(liveness: Liveness, *children: Any, is_registered: bool = True, is_stopping: bool = False) -> bool:

@@ -24,13 +24,13 @@ class Harness:
         self.given = children
         for child in children:
             self._add(child)
-        self.pool = ChildPool(self.scale, self.children, self)
+        self.pool = ChildPool(self.scale, self.children, self._start)
 
     def _add(self, child: Any) -> None:
         child.pid = child.index = len(self.children)
         self.children.add(child)
 
-    def spawn(self, index: int, *, quarantined: bool) -> Any:
+    def _start(self, index: int, quarantined: bool) -> Any:
         child = DeadChild(0, quarantine=quarantined, ready=False)
         child.pid = child.index = index
         return child

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskyard_worker.supervisor.restarts import Restarts
+from taskyard_worker.supervisor.pool import Restarts
 
 from .making import Clock
 

@@ -43,7 +43,7 @@ class Harness:
             Enforcer(Catalogue([]), grace_seconds=10.0, record=lambda end: None),
             self.pool,
             drain_seconds=1.0,
-            on_exit=lambda index, pid, why: self.replaced.append(why),
+            on_exit=lambda index, why: self.replaced.append(why),
             on_turn=lambda alive, unready: None,
         )
 

@@ -4,7 +4,7 @@ The story of suspicion, from the crash to the verdict:
 
 1. **A child dies.** Its supervisor sees the exit (`Supervisor._reap`) and reads from the shared slot table which claims
    it held and which of them had begun (`slots.py`).
-2. **Judgement.** `quarantine.judgement.judge` decides for each claim. If one task had begun, it is guilty. If several
+2. **Judgement.** `judge` decides for each claim. If one task had begun, it is guilty. If several
    had begun, each is a suspect: which of them it was cannot be told. Whatever had not begun is innocent, and so is
    everything in a child that the supervisor killed itself. (A host that dies leaves no slot table: the scheduler judges
    by its last heartbeat, `lifecycle/rescue.py`, `orphans`.)
@@ -12,7 +12,7 @@ The story of suspicion, from the crash to the verdict:
    crashes reach the limit. A suspect pays nothing yet; its `suspicions` grow by one. All others are queued again.
 4. **Refusal.** Ordinary children refuse a task with suspicions (`lifecycle/claim.py`, `claim` without `alone`). Their
    consumer learns the reason (`refusals`) and tells the supervisor, which looks at once; every heartbeat looks, too
-   (`supervisor/heartbeat.py`, `compare`).
+   (`supervisor/claims.py`, `compare`).
 5. **Children in quarantine.** While suspects wait, the child pool starts children with one thread
    (`supervisor/pool.py`, by the rules below). Their `SuspectConsumer` (`quarantine.consumer`) claims one suspect at a
    time, from the ledger and not from Redis, and runs it alone.
@@ -21,21 +21,43 @@ The story of suspicion, from the crash to the verdict:
    makes it pay. `MAX_SUSPICIONS` suspicions without a verdict count as guilt, so that nothing goes round for ever.
 7. **The end.** A child in quarantine retires when no suspect has waited for a while, and no other child replaces it.
 
-The rules below are what the child pool has to know.
+The rules below are what the supervisor and its child pool have to know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from taskyard.lifecycle.rescue import Guilt, Lost
+
+from ..slots import Entry, Phase
+
 # A suspect runs alone.
 THREADS = 1
-
-
-def children_wanted(suspects: int, *, maximum: int) -> int:
-    """How many children in quarantine a worker runs: one a suspect, and no more than its ordinary children."""
-    return min(suspects, maximum)
 
 
 def is_expected_death(*, in_quarantine: bool, had_begun: bool) -> bool:
     """Whether a suspect ended its child. That is what quarantine is for, and the crash limit of each task bounds it:
     the next child in quarantine need not wait."""
     return in_quarantine and had_begun
+
+
+def judge(
+    held: Sequence[Entry],
+    cause: str,
+    peak_memory_bytes: int,
+    *,
+    was_killed_by_us: bool = False,
+    ran_fenced_attempt: bool = False,
+) -> list[Lost]:
+    """Which of the tasks in a dead child may have killed it. `held` are its entries in the slot table, without those
+    that were recorded as over before. `cause` is for people. `ran_fenced_attempt`: an attempt in it had been recorded
+    as over, and may still have run."""
+    guilt = Guilt.INNOCENT
+    if not was_killed_by_us:
+        # A fenced attempt has left the slot table, and may be what killed the child.
+        guilt = Guilt.of_begun(sum(e.phase is Phase.BEGUN for e in held) + ran_fenced_attempt)
+    return [
+        Lost(e.task_id, e.claim, guilt if e.phase is Phase.BEGUN else Guilt.INNOCENT, cause, peak_memory_bytes)
+        for e in held
+    ]

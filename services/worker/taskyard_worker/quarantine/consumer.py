@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 from dramatiq import MessageProxy
@@ -20,6 +18,7 @@ from taskyard.lifecycle.claim import Claimed
 
 from ..child.broker import message_of
 from ..child.claim_table import ClaimTable
+from ..child.claims import LedgerClaims
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,22 +26,10 @@ _IDLE_SECONDS = 2.0
 _LOOK_SECONDS = 0.25
 
 
-class SuspectSource(Protocol):
-    """The ledger's side: `child.claims.LedgerClaims`. All methods but `count` raise LedgerUnavailable."""
-
-    def suspects(self) -> Sequence[UUID]: ...
-
-    def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]: ...
-
-    def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None: ...
-
-    def count(self, won: Sequence[Claimed]) -> None: ...
-
-
 class SuspectConsumer:
     """Stands in for `child.consumer.TaskConsumer`."""
 
-    def __init__(self, table: ClaimTable, source: SuspectSource) -> None:
+    def __init__(self, table: ClaimTable, source: LedgerClaims) -> None:
         self._table = table
         self._source = source
         self._draining = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterator
+from typing import Any
 from uuid import UUID
 
 from taskyard.lifecycle.assertion import Assertion
@@ -46,26 +47,23 @@ class Children:
     def beat(self, worker_id: UUID, state: str) -> Beat:
         """The content of a heartbeat."""
         with self._lock:
-            living = list(self)
-            running = {c.pid: [e.task_id for e in c.table.entries() if e.phase is Phase.BEGUN] for c in living}
-            runs = {c.pid: c.table.header().runs for c in living}
-        memory = {child.pid: resident_bytes(child.pid) for child in living}
-        return Beat(
-            worker_id=worker_id,
-            state=state,
-            memory_bytes=resident_bytes(os.getpid()) + sum(memory.values()),
-            children=[
+            children: list[dict[str, Any]] = [
                 {
                     "index": child.index,
                     "pid": child.pid,
                     "state": child.state,
-                    "memory_bytes": memory[child.pid],
-                    "runs": runs[child.pid],
-                    "running": [str(i) for i in running[child.pid]],
+                    "memory_bytes": resident_bytes(child.pid),
+                    "runs": child.table.header().runs,
+                    "running": [e.task_id for e in child.table.entries() if e.phase is Phase.BEGUN],
                 }
-                for child in living
-            ],
-            begun=[i for child in living for i in running[child.pid]],
+                for child in self
+            ]
+        return Beat(
+            worker_id=worker_id,
+            state=state,
+            memory_bytes=resident_bytes(os.getpid()) + sum(child["memory_bytes"] for child in children),
+            children=children,
+            begun=[task_id for child in children for task_id in child["running"]],
         )
 
     def claims(self, worker: str) -> list[Assertion]:

@@ -30,15 +30,13 @@ from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
 from .autoscale import Autoscale
 from .children import Children
-from .ends import AttemptEnds
+from .claims import WorkerClaims
 from .enforcer import Enforcer
-from .heartbeat import LedgerHeartbeat
 from .listener import Listener
-from .pool import ChildPool
+from .pool import ChildPool, start_child
 from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
-from .spawner import Spawner
 from .supervisor import Supervisor
 
 log = structlog.stdlib.get_logger(__name__)
@@ -67,7 +65,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
         engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
-        metrics = SupervisorMetrics.start(settings, catalogue, queues)
+        metrics = SupervisorMetrics(settings, catalogue, queues)
         closing.callback(metrics.stop)
         metrics.metrics.watch_pool(engine)
         health = Heartbeat("worker", settings.health_file)
@@ -76,11 +74,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         requests = Requests()
         children = Children()
         registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
-        ends = AttemptEnds(engine, dispatcher, metrics, crash_limit=settings.crash_limit)
         recorder = Recorder(
             registration,
-            LedgerHeartbeat(engine, registration, children, requests, ends, metrics),
-            ends,
+            WorkerClaims(
+                engine, dispatcher, metrics, registration, children, requests, crash_limit=settings.crash_limit
+            ),
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=partial(requeue_fetched, make_redis(redis_url), names, queues),
             database=metrics.metrics.dependency("database"),
@@ -89,8 +87,12 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         pool = ChildPool(
             Autoscale(minimum=processes.minimum, maximum=processes.maximum, threads=settings.worker_threads),
             children,
-            Spawner(
-                registration, threads=settings.worker_threads, overrides=overrides, environment=metrics.environment
+            partial(
+                start_child,
+                registration=registration,
+                threads=settings.worker_threads,
+                overrides=overrides,
+                environment=metrics.environment,
             ),
         )
         supervisor = Supervisor(

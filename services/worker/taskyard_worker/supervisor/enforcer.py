@@ -25,8 +25,7 @@ from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
 from taskyard.running import outcomes
 
 from ..slots import Entry, Phase
-from .forced_end import ForcedEnd
-from .handle import Handle
+from .handle import ForcedEnd, Handle
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -115,18 +114,16 @@ class Enforcer:
         return ForcedEnd(entry.task_id, entry.claim, entry.name, outcome, ran, why)
 
     def _timed_out(self, entry: Entry) -> Outcome:
+        # A child reads the task modules when it starts: after an update in place it may know types that the supervisor
+        # does not.
+        policy = self._catalogue[entry.name].retry if entry.name in self._catalogue else RetryPolicy()
         return outcomes.of_error(
             HardTimeLimitExceeded(),
-            self._policy_of(entry.name),
+            policy,
             failures=entry.failures + 1,
             max_attempts=entry.max_attempts,
             limit_seconds=entry.hard_seconds,
         )
-
-    def _policy_of(self, name: str) -> RetryPolicy:
-        # A child reads the task modules when it starts: after an update in place it may know types that the supervisor
-        # does not.
-        return self._catalogue[name].retry if name in self._catalogue else RetryPolicy()
 
     def _fence(self, child: Handle, end: ForcedEnd) -> None:
         """Records the attempt as over while it runs on; a retry begins after the child has ended."""

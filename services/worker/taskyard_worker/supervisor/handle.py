@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from uuid import UUID
 
 import structlog
 
+from taskyard.domain.tasks import Outcome
+
 from ..control import HELD_SIGNALS, Plan
 from ..slots import Phase, SlotTable, table_size
-from .forced_end import ForcedEnd
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -28,6 +30,19 @@ log = structlog.stdlib.get_logger(__name__)
 STUCK_SECONDS = 90.0
 # A process that was stopped and goes on needs a moment to catch up.
 _GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedEnd:
+    """An attempt that the supervisor ends: past its hard limit, or not stopping after a cancellation. `why` is a
+    sentence for people."""
+
+    task_id: UUID
+    claim: UUID
+    name: str
+    outcome: Outcome
+    run_seconds: float
+    why: str
 
 
 @dataclass(slots=True, eq=False)
@@ -164,25 +179,25 @@ class Handle:
         return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
-        """Which of its loops has stopped, if one has.
+        """Why the supervisor has to end it, if one of its loops has stopped for good."""
+        now = time.monotonic()
+        loop = self.stopped_loop(now)
+        self._stuck_at = (self._stuck_at or now) if loop else None
+        if self._stuck_at is None or now - self._stuck_at <= _GRACE_SECONDS:
+            return None
+        return f"its {loop} had stopped"
+
+    def stopped_loop(self, now: float) -> str | None:
+        """Which of its loops does not turn, if one does not.
 
         A main thread that does not turn may wait for C code that holds the GIL; the limits of that task end it. Where
         no task has begun, nothing else would end the child.
         """
-        loop, now = self._stopped_loop(), time.monotonic()
-        if loop is None:
-            self._stuck_at = None
-            return None
-        self._stuck_at = self._stuck_at or now
-        return f"its {loop} had stopped" if now - self._stuck_at > _GRACE_SECONDS else None
-
-    def _stopped_loop(self) -> str | None:
         header = self.table.header()
         if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
             return "writer" if header.wrote < header.polled else "consumer"
-        if self.is_unresponsive(STUCK_SECONDS) and not any(e.phase is Phase.BEGUN for e in self.table.entries()):
-            return "main thread"
-        return None
+        stands = self.ready and now - header.tick > STUCK_SECONDS
+        return "main thread" if stands and not any(e.phase is Phase.BEGUN for e in self.table.entries()) else None
 
     def close(self) -> None:
         self.line.close()

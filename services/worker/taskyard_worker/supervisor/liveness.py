@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from .handle import STUCK_SECONDS, Handle
+from .handle import Handle
 
 # Children that die one after the other before their loops turn: another process or host may do better.
 STALLED_SECONDS = 120.0
@@ -29,19 +29,10 @@ class Liveness:
         now = self._clock()
         ready = [child for child in children if child.ready]
         # Without its row in the ledger it starts no children. While it stops, they end one after the other.
-        if not is_registered or is_stopping or any(loops_turn(child, now) for child in ready):
+        if not is_registered or is_stopping or any(child.stopped_loop(now) is None for child in ready):
             self._turned_at = now
         self.unready = _why_unready(ready, now, is_registered=is_registered, is_stopping=is_stopping)
         return now - self._turned_at < STALLED_SECONDS
-
-
-def loops_turn(child: Handle, now: float) -> bool:
-    """A main thread that does not turn while a task runs waits for C code that holds the GIL; the task's limit ends
-    that."""
-    header = child.table.header()
-    if now - header.tick > STUCK_SECONDS:
-        return any(entry.begun_at for entry in child.table.entries())
-    return now - min(header.polled, header.wrote) < STUCK_SECONDS
 
 
 def _why_unready(ready: list[Handle], now: float, *, is_registered: bool, is_stopping: bool) -> str | None:

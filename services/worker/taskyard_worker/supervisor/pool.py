@@ -6,34 +6,92 @@ Ordinary children and children in quarantine are counted apart.
 
 from __future__ import annotations
 
+import random
 import time
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
 
 import structlog
 
+from taskyard.backoff import backoff_seconds
+
 from .. import quarantine
+from ..control import Plan
 from ..slots import Phase
 from .autoscale import Autoscale
 from .children import Children
 from .handle import Handle
-from .restarts import Restarts
+from .registration import Registration
 
 log = structlog.stdlib.get_logger(__name__)
 
 _SHORT_LIFE_SECONDS = 10.0
+_FORGIVEN_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
 
 
-class Spawns(Protocol):
-    def spawn(self, index: int, *, quarantined: bool) -> Handle: ...
+def start_child(
+    index: int,
+    quarantined: bool,
+    *,
+    registration: Registration,
+    threads: int,
+    overrides: dict[str, Any],
+    environment: Callable[[int], Mapping[str, str]],
+) -> Handle:
+    """`overrides` are settings from the command line; `environment` makes a child's environment for its index.
+
+    Only from the main thread. Raises OSError.
+    """
+    plan = Plan(
+        worker_id=str(registration.worker_id),
+        worker=registration.name,
+        index=index,
+        queues=registration.queues,
+        threads=quarantine.THREADS if quarantined else threads,
+        overrides=overrides,
+        fetcher_id=str(uuid4()),
+        quarantine=quarantined,
+    )
+    return Handle.spawn(plan, environment=environment(index))
+
+
+class Restarts:
+    """When the next child of one kind may start: one that dies young is followed after a pause, which doubles.
+    Ordinary children and those in quarantine do not delay each other."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, rand: Callable[[], float] = random.random) -> None:
+        self._clock = clock
+        self._rand = rand
+        self._failures = 0
+        self._failed_at = 0.0
+        self._next_at = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until one may start; 0 or less: now."""
+        return self._next_at - self._clock()
+
+    def slow_down(self, *, free: int = 0) -> None:
+        """One has failed. The first `free` ones within a minute cost no pause."""
+        now = self._clock()
+        self._failures = self._failures + 1 if now - self._failed_at < _FORGIVEN_SECONDS else 1
+        self._failed_at = now
+        if (over := self._failures - free) > 0:
+            self._next_at = now + backoff_seconds(
+                over, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS, rand=self._rand
+            )
 
 
 class ChildPool:
-    """Belongs to the supervisor's main thread."""
+    """Belongs to the supervisor's main thread. `start` starts a child with an index, in quarantine or not."""
 
-    def __init__(self, scale: Autoscale, children: Children, spawner: Spawns) -> None:
+    def __init__(self, scale: Autoscale, children: Children, start: Callable[[int, bool], Handle]) -> None:
         self._scale = scale
         self._children = children
-        self._spawner = spawner
+        self._start = start
         self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
 
     def turn(self, suspects: int) -> None:
@@ -67,20 +125,19 @@ class ChildPool:
     def _fill(self, suspects: int) -> None:
         serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]
         missing = min(self._scale.wanted - serving.count(False), self._room)
-        alone = quarantine.children_wanted(suspects, maximum=self._scale.maximum) - serving.count(True)
+        # One a suspect, and no more than there may be ordinary children.
+        alone = min(suspects, self._scale.maximum) - serving.count(True)
         for quarantined in [False] * missing + [True] * alone:
             if self._restarts[quarantined].pause > 0:
                 continue
             try:
-                self._start(quarantined)
+                child = self._start(self._children.free_index(), quarantined)
             except OSError as e:
                 log.error("child_not_started", error=str(e))  # noqa: TRY400 - the system is short of something
                 self._restarts[quarantined].slow_down()
-
-    def _start(self, quarantined: bool) -> None:
-        child = self._spawner.spawn(self._children.free_index(), quarantined=quarantined)
-        self._children.add(child)
-        log.info("child_started", child=child.index, pid=child.pid, quarantine=quarantined)
+                continue
+            self._children.add(child)
+            log.info("child_started", child=child.index, pid=child.pid, quarantine=quarantined)
 
     def _rescale(self) -> None:
         if self._scale.is_fixed:

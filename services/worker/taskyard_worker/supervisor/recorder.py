@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 import structlog
@@ -23,9 +22,8 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.telemetry.metrics import Dependency
 
-from .ends import AttemptEnds
-from .forced_end import ForcedEnd
-from .heartbeat import LedgerHeartbeat
+from .claims import WorkerClaims
+from .handle import ForcedEnd
 from .registration import Registration
 from .requests import Key
 
@@ -42,16 +40,14 @@ class Recorder:
     def __init__(
         self,
         registration: Registration,
-        heartbeat: LedgerHeartbeat,
-        ends: AttemptEnds,
+        claims: WorkerClaims,
         *,
         heartbeat_seconds: float,
         requeue_fetched: Callable[[str], None],
-        database: Dependency | None = None,
+        database: Dependency,
     ) -> None:
         self._registration = registration
-        self._heartbeat = heartbeat
-        self._ends = ends
+        self._claims = claims
         self._heartbeat_seconds = heartbeat_seconds
         self._requeue_fetched = requeue_fetched
         self._database = database
@@ -107,10 +103,10 @@ class Recorder:
         while self._wait_for_jobs():
             # A job that cannot be done yet must not delay a beat.
             if self._jobs and time.monotonic() >= self._again_at:
-                pause = 0.0 if self._attempt(self._do_next) else self._backoff.next()
-                self._again_at = time.monotonic() + pause
-                if not pause:
+                if self._attempt(self._do_next):
                     self._backoff.reset()
+                else:
+                    self._again_at = time.monotonic() + self._backoff.next()
             if time.monotonic() >= self._beat_at:
                 self._beat_at = time.monotonic() + spread(self._heartbeat_seconds, floor=0.9)
                 if self._registration.is_registered:
@@ -134,7 +130,7 @@ class Recorder:
 
     def _attempt(self, step: Job) -> bool:
         try:
-            with self._database.watched(LedgerUnavailable) if self._database is not None else nullcontext():
+            with self._database.watched(LedgerUnavailable):
                 step()
         except LedgerUnavailable as e:
             log.warning("ledger_unavailable", what="recorder", error=str(e))
@@ -148,31 +144,29 @@ class Recorder:
         job = self._jobs.popleft()
         try:
             job()
-        except LedgerUnavailable:
+        except Exception as e:
             self._jobs.append(job)
-            raise
-        except Exception:
-            self._jobs.append(job)
-            # It may fail for good. The beats must not wait for its record: they release the claims instead.
-            self._being_recorded.clear()
+            if not isinstance(e, LedgerUnavailable):
+                # It may fail for good. The beats must not wait for its record: they release the claims instead.
+                self._being_recorded.clear()
             raise
 
     def _beat(self) -> None:
-        self._heartbeat.beat(self._being_recorded)
+        self._claims.beat(self._being_recorded)
 
     def _look(self) -> None:
         self._looking.clear()
         if self._registration.is_registered:
-            self._heartbeat.compare()
+            self._claims.compare()
 
     def _lose(self, cause: str, items: list[Lost]) -> None:
-        self._ends.lose(cause, items)
+        self._claims.lose(cause, items)
         self._being_recorded.difference_update((item.task_id, item.claim) for item in items)
         if any(item.guilt is Guilt.SUSPECT for item in items):
             self.look()
 
     def _force(self, end: ForcedEnd, since: float) -> None:
-        self._ends.force(end, since)
+        self._claims.force(end, since)
         self._being_recorded.discard((end.task_id, end.claim))
 
     def _sign_off(self) -> None:
@@ -182,4 +176,4 @@ class Recorder:
                 self._jobs.append(job)
         while self._jobs:
             self._do_next()
-        self._heartbeat.sign_off()
+        self._claims.sign_off()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine
@@ -26,16 +25,12 @@ class Registration:
         self.queues = list(queues)
         self.task_types = list(task_types)
         self.worker_id = new_id()
-        self._registered = threading.Event()
+        self.is_registered = False
+        """Whether the ledger knows this worker, as far as its last answer told."""
 
     @property
     def name(self) -> str:
         return f"{socket.gethostname()}-{self.worker_id.hex[-4:]}"
-
-    @property
-    def is_registered(self) -> bool:
-        """Whether the ledger knows this worker, as far as its last answer told."""
-        return self._registered.is_set()
 
     def register(self) -> None:
         """Raises LedgerUnavailable."""
@@ -56,11 +51,11 @@ class Registration:
             workers.register(conn, info)
 
         ledger.run_transaction(self._engine, write)
-        self._registered.set()
+        self.is_registered = True
 
     def given_up(self) -> None:
         """The ledger took this worker for lost."""
-        self._registered.clear()
+        self.is_registered = False
 
     def renew(self) -> None:
         """Takes another identity, to be registered. The scheduler rescues the rows of the old one."""

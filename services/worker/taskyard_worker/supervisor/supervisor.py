@@ -17,7 +17,7 @@ import structlog
 
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
-from ..quarantine.judgement import Death, judge
+from ..quarantine import judge
 from ..slots import Phase
 from .children import Children
 from .enforcer import Enforcer
@@ -35,8 +35,8 @@ _GIVEN_UP = "the ledger had given this worker up"
 
 
 class Supervisor:
-    """`on_exit` is called for each child that ended: its index, its pid, and why another replaces it (None where none
-    does). `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
+    """`on_exit` is called for each child that ended: its index, and why another replaces it (None where none does).
+    `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Supervisor:
         pool: ChildPool,
         *,
         drain_seconds: float,
-        on_exit: Callable[[int, int, str | None], None],
+        on_exit: Callable[[int, str | None], None],
         on_turn: Callable[[bool, str | None], None],
     ) -> None:
         self._registration = registration
@@ -92,11 +92,8 @@ class Supervisor:
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
-        alive = self._liveness.look(
-            self._children,
-            is_registered=self._registration.is_registered,
-            is_stopping=self._requests.is_stopping,
-        )
+        registered, stopping = self._registration.is_registered, self._requests.is_stopping
+        alive = self._liveness.look(self._children, is_registered=registered, is_stopping=stopping)
         self._on_turn(alive, self._liveness.unready)
         self._oom.look()
 
@@ -131,31 +128,21 @@ class Supervisor:
         code, usage = ended
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
-        death = Death(
-            cause=self._cause(child, code),
-            peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            was_killed_by_us=child.why_killed is not None,
-            ran_fenced_attempt=child.kill_at is not None,
-        )
-        if lost := judge(held, death):
-            self._recorder.lost(death.cause, lost)
+        cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        by_us, fenced = child.why_killed is not None, child.kill_at is not None
+        if lost := judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced):
+            self._recorder.lost(cause, lost)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
         child.close()
-        self._on_exit(child.index, child.pid, self._why_replaced(child, code))
+        self._on_exit(child.index, self._why_replaced(child, code))
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        log.error(
-            "child_died",
-            child=child.index,
-            pid=child.pid,
-            cause=death.cause,
-            peak_memory_bytes=death.peak_memory_bytes,
-            running=begun,
-        )
+        died = log.bind(child=child.index, pid=child.pid, cause=cause)
+        died.error("child_died", peak_memory_bytes=peak, running=begun)
         self._pool.died(child, had_begun=bool(begun))
 
     def _cause(self, child: Handle, code: int) -> str:

@@ -1,0 +1,131 @@
+"""This worker's claims in the ledger: heartbeats that compare them with what the children hold, and attempts that end
+from outside of their process.
+
+- A running row whose claim no child holds at two beats in a row is released: the answer to its claim was lost.
+- A claim that a child holds and PostgreSQL takes for waiting is asserted: a failover forgot it.
+- A cancellation that was requested is handed to the main thread.
+- Suspects that wait are counted, so that the main thread starts children in quarantine for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from taskyard.domain.tasks import Change, Released
+from taskyard.lifecycle import workers
+from taskyard.lifecycle.assertion import assert_claims
+from taskyard.lifecycle.claim import suspects
+from taskyard.lifecycle.committed import Committed, commit
+from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.rescue import Lost, lose
+from taskyard.lifecycle.workers import Held
+from taskyard.store import ledger
+
+from ..metrics import SupervisorMetrics
+from .children import Children
+from .handle import ForcedEnd
+from .registration import Registration
+from .requests import Key, Requests
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class WorkerClaims:
+    """Belongs to the recorder's thread. All methods raise LedgerUnavailable."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        metrics: SupervisorMetrics,
+        registration: Registration,
+        children: Children,
+        requests: Requests,
+        *,
+        crash_limit: int,
+    ) -> None:
+        self._run = partial(ledger.run, engine)
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._registration = registration
+        self._children = children
+        self._requests = requests
+        self._crash_limit = crash_limit
+        self._unheld: AbstractSet[Key] = frozenset()
+
+    def beat(self, being_recorded: AbstractSet[Key]) -> None:
+        """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
+        thread adds to it while this runs, before it forgets the child: so it is read last.
+        """
+        worker_id = self._registration.worker_id
+        beat = self._children.beat(worker_id, "draining" if self._requests.is_stopping else "running")
+        if not self._run(lambda conn: workers.beat(conn, beat)):
+            log.error("worker_given_up", worker_id=str(worker_id))
+            self._registration.given_up()
+            self._requests.give_up()
+            return
+        held = self.compare()
+        claims = self._children.claims(self._registration.name)
+        unheld = {(h.task_id, h.claim) for h in held} - {(c.task_id, c.claim) for c in claims}
+        unheld -= set(being_recorded)
+        twice = unheld & self._unheld
+        self._unheld = unheld - twice
+        if twice:
+            log.warning("claims_released_unheld", tasks=len(twice))
+            self._metrics.recovered("unheld", len(twice))
+            self._release([h for h in held if (h.task_id, h.claim) in twice], "no child held the claim")
+
+    def compare(self) -> Sequence[Held]:
+        """Acts on what the ledger says of this worker's claims and queues; returns the running rows it has for us."""
+        worker = self._registration
+        before = [claim for claim in self._children.claims(worker.name) if claim.attempt]
+        held = self._held()
+        known = {(h.task_id, h.claim) for h in held}
+        # This includes claims that ended a moment ago; the ledger refuses to assert those.
+        forgotten = [claim for claim in before if (claim.task_id, claim.claim) not in known]
+        if forgotten:
+            verb = partial(assert_claims, claims=forgotten, worker_id=worker.worker_id)
+            if back := commit(self._run, verb, self._dispatcher):
+                log.warning("claims_asserted", tasks=len(back))
+                self._metrics.recovered("asserted", len(back))
+        if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
+            self._requests.cancel(wanted)
+        ask = partial(suspects, queues=worker.queues, types=worker.task_types, worker_id=worker.worker_id)
+        self._requests.run_suspects(len(self._run(ask)))
+        return held
+
+    def lose(self, cause: str, items: Sequence[Lost]) -> None:
+        """Records what died with a child."""
+        changes = self._commit(partial(lose, lost=items, crash_limit=self._crash_limit), name="lose")
+        log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(changes))
+        self._metrics.lost(items, changes)
+        self._metrics.recovered("child", len(changes))
+
+    def force(self, end: ForcedEnd, since: float) -> None:
+        """Records the end of an attempt that was ended by force, at the CLOCK_MONOTONIC second `since`."""
+        late = time.monotonic() - since
+        finished = Finished(end.task_id, end.claim, end.outcome, end.run_seconds, late)
+        self._metrics.forced(end, self._commit(partial(finish, ends=[finished])))
+
+    def sign_off(self) -> None:
+        """Releases what the ledger still holds for this worker, and retires it."""
+        if held := self._held():
+            self._release(held, "the worker stopped")
+        self._run(lambda conn: workers.retire(conn, self._registration.worker_id))
+
+    def _held(self) -> list[Held]:
+        return self._run(lambda conn: workers.held(conn, self._registration.worker_id))
+
+    def _release(self, held: Sequence[Held], cause: str) -> None:
+        """Gives claims back; their tasks are queued again and pay nothing."""
+        self._commit(partial(finish, ends=[Finished(h.task_id, h.claim, Released(cause)) for h in held]))
+
+    def _commit(self, verb: Callable[[Connection], Committed[list[Change]]], *, name: str = "") -> list[Change]:
+        return commit(self._run, verb, self._dispatcher, name=name)
