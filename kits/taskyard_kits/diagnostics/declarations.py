@@ -1,24 +1,14 @@
-"""Task types for drills and benchmarks, known only where TASKYARD_DIAGNOSTICS is set."""
+"""What the drills take and return."""
 
 from __future__ import annotations
 
 import signal
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from ..domain.retry import RetryPolicy
-from .types import P, Params, R, Result, TaskType
+from taskyard import Params, Result
 
-# Drills wait for their retries, so these come soon.
-_QUICK = RetryPolicy(
-    retries=5,
-    first_delay=timedelta(milliseconds=200),
-    max_delay=timedelta(seconds=2),
-    jitter=False,
-    delays=(),
-)
 MAX_SECONDS_IN_C = 120
 
 
@@ -78,36 +68,3 @@ class AllocateParams(Params):
 
 class AllocateResult(Result):
     megabytes: int
-
-
-def _drill(name: str, description: str, params: type[P], result: type[R]) -> TaskType[P, R]:
-    return TaskType(
-        name=f"diagnostics.{name}",
-        description=description,
-        params=params,
-        result=result,
-        retry=_QUICK,
-        diagnostic=True,
-    )
-
-
-ECHO = _drill("echo", "Returns its value.", EchoParams, EchoResult)
-SLEEP = _drill("sleep", "Sleeps.", SleepParams, SleepResult)
-FAIL = _drill(
-    "fail",
-    "Fails so many attempts, then succeeds; a permanent failure is not tried again.",
-    FailParams,
-    AttemptResult,
-)
-CRASH = _drill(
-    "crash",
-    "Kills its own process with a signal in so many attempts, then succeeds.",
-    CrashParams,
-    AttemptResult,
-)
-ALLOCATE = _drill(
-    "allocate",
-    "Takes that much memory, writes to all of it, and gives it back.",
-    AllocateParams,
-    AllocateResult,
-)

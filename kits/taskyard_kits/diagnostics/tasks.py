@@ -6,50 +6,76 @@ import ctypes
 import os
 import signal
 import time
+from datetime import timedelta
 
-from taskyard.catalogue import diagnostics as catalogue
+from taskyard import TaskContext, task
 from taskyard.domain.explanations import explained
-from taskyard.running.context import TaskContext
-from taskyard.running.implementations import implements
+from taskyard.domain.retry import RetryPolicy
 
+from .declarations import (
+    MAX_SECONDS_IN_C,
+    AllocateParams,
+    AllocateResult,
+    AttemptResult,
+    CrashParams,
+    EchoParams,
+    EchoResult,
+    FailParams,
+    SleepParams,
+    SleepResult,
+)
+
+# Drills wait for their retries, so these come soon.
+_QUICK = RetryPolicy(
+    retries=5,
+    first_delay=timedelta(milliseconds=200),
+    max_delay=timedelta(seconds=2),
+    jitter=False,
+    delays=(),
+)
 # An exception that is raised into a thread from outside arrives when the thread runs Python again.
 _SLICE_SECONDS = 0.05
 _BLOCK_BYTES = 16 * 2**20
 
 
-@implements(catalogue.ECHO)
-def echo(params: catalogue.EchoParams, context: TaskContext) -> catalogue.EchoResult:
-    return catalogue.EchoResult(value=params.value)
+@task("diagnostics.echo", retry=_QUICK)
+def echo(params: EchoParams, *, context: TaskContext) -> EchoResult:
+    """Returns its value."""
+    return EchoResult(value=params.value)
 
 
-@implements(catalogue.SLEEP)
-def sleep(params: catalogue.SleepParams, context: TaskContext) -> catalogue.SleepResult:
+@task("diagnostics.sleep", retry=_QUICK)
+def sleep(params: SleepParams, *, context: TaskContext) -> SleepResult:
+    """Sleeps."""
     started = time.monotonic()
     if params.in_c:
-        _sleep_holding_the_gil(min(params.seconds, catalogue.MAX_SECONDS_IN_C))
+        _sleep_holding_the_gil(min(params.seconds, MAX_SECONDS_IN_C))
     else:
         _sleep_in_slices(params.seconds, context)
-    return catalogue.SleepResult(slept_seconds=round(time.monotonic() - started, 3))
+    return SleepResult(slept_seconds=round(time.monotonic() - started, 3))
 
 
-@implements(catalogue.FAIL)
-def fail(params: catalogue.FailParams, context: TaskContext) -> catalogue.AttemptResult:
+@task("diagnostics.fail", retry=_QUICK)
+def fail(params: FailParams, *, context: TaskContext) -> AttemptResult:
+    """Fails so many attempts, then succeeds; a permanent failure is not tried again."""
     if context.attempt <= params.times:
         raise explained(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
-    return catalogue.AttemptResult(attempt=context.attempt)
+    return AttemptResult(attempt=context.attempt)
 
 
-@implements(catalogue.CRASH)
-def crash(params: catalogue.CrashParams, context: TaskContext) -> catalogue.AttemptResult:
+@task("diagnostics.crash", retry=_QUICK)
+def crash(params: CrashParams, *, context: TaskContext) -> AttemptResult:
+    """Kills its own process with a signal in so many attempts, then succeeds."""
     if context.attempt <= params.times:
         os.kill(os.getpid(), signal.Signals[params.signal])
         # Some signals have a handler that only asks the process to stop.
         _sleep_in_slices(30, context)
-    return catalogue.AttemptResult(attempt=context.attempt)
+    return AttemptResult(attempt=context.attempt)
 
 
-@implements(catalogue.ALLOCATE)
-def allocate(params: catalogue.AllocateParams, context: TaskContext) -> catalogue.AllocateResult:
+@task("diagnostics.allocate", retry=_QUICK)
+def allocate(params: AllocateParams, *, context: TaskContext) -> AllocateResult:
+    """Takes that much memory, writes to all of it, and gives it back."""
     held: list[bytearray] = []
     left = params.megabytes * 2**20
     while left > 0:
@@ -59,7 +85,7 @@ def allocate(params: catalogue.AllocateParams, context: TaskContext) -> catalogu
         held.append(bytearray(b"\xa5") * size)
         left -= size
     _sleep_in_slices(params.hold_seconds, context)
-    return catalogue.AllocateResult(megabytes=params.megabytes)
+    return AllocateResult(megabytes=params.megabytes)
 
 
 def _sleep_in_slices(seconds: float, context: TaskContext) -> None:

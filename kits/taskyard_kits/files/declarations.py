@@ -1,4 +1,4 @@
-"""Work on stored files."""
+"""What the types of the files kit take and return."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from .patterns import MAX_LENGTH, Pattern, PatternRefused
-from .types import Params, Result, TaskType
+from taskyard import Params, Result
+from taskyard.catalogue.patterns import MAX_LENGTH, Pattern, PatternRefused
 
 MAX_SIDE = 4096
 MAX_MATCHED_BYTES = 1024**2
@@ -67,18 +67,3 @@ class GenerateThumbnailResult(Result):
     width: int
     height: int
     size: int
-
-
-PROCESS_LARGE_FILE = TaskType(
-    name="files.process_large_file",
-    description="Reads a stored file line by line and counts its lines, blank lines and invalid lines.",
-    params=ProcessLargeFileParams,
-    result=ProcessLargeFileResult,
-)
-
-GENERATE_THUMBNAIL = TaskType(
-    name="files.generate_thumbnail",
-    description="Makes a small upright copy of a stored image, as a new tree item.",
-    params=GenerateThumbnailParams,
-    result=GenerateThumbnailResult,
-)

@@ -10,8 +10,9 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from taskyard.catalogue.files import MAX_MATCHED_BYTES
 from taskyard.catalogue.patterns import Pattern
+
+from .declarations import MAX_MATCHED_BYTES
 
 BLOCK_BYTES = 256 * 1024
 FIRST_INVALID = 10

@@ -7,29 +7,28 @@ from contextlib import contextmanager
 from typing import BinaryIO
 from uuid import UUID
 
-from taskyard.catalogue import files as catalogue
-from taskyard.catalogue.files import (
-    GenerateThumbnailParams,
-    GenerateThumbnailResult,
-    ProcessLargeFileParams,
-    ProcessLargeFileResult,
-)
+from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
-from taskyard.running.context import TaskContext
-from taskyard.running.implementations import implements
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
 from . import thumbnails
+from .declarations import (
+    GenerateThumbnailParams,
+    GenerateThumbnailResult,
+    ProcessLargeFileParams,
+    ProcessLargeFileResult,
+)
 from .lines import LineCounter, blocks
 from .thumbnails import Thumbnail
 
 
-@implements(catalogue.PROCESS_LARGE_FILE)
-def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> ProcessLargeFileResult:
+@task("files.process_large_file")
+def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
+    """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
     item = _find(context, params.item_id)
     # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
     # line feeds alone goes at the speed of the disk.
@@ -60,8 +59,9 @@ def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> 
     )
 
 
-@implements(catalogue.GENERATE_THUMBNAIL)
-def generate_thumbnail(params: GenerateThumbnailParams, context: TaskContext) -> GenerateThumbnailResult:
+@task("files.generate_thumbnail")
+def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
+    """Makes a small upright copy of a stored image, as a new tree item."""
     source = _find(context, params.item_id)
     with context.db() as conn:
         made = tree_items.made_by(conn, context.task_id)

@@ -1,18 +1,13 @@
-"""The health check as a task: it shows that tasks run, not only that ports answer."""
+"""What the health check returns."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from ..domain.retry import RetryPolicy
-from .types import Params, Result, TaskType
-
-
-class CheckParams(Params):
-    """None."""
+from taskyard import Result
 
 
 class Check(Result):
@@ -27,15 +22,3 @@ class CheckResult(Result):
     checks: dict[str, Check] = Field(
         description="By dependency: redis, postgresql, storage, smtp; what is not configured is left out."
     )
-
-
-CHECK = TaskType(
-    name="health.check",
-    description="Checks that everything the platform depends on answers, and how fast.",
-    params=CheckParams,
-    result=CheckResult,
-    queue="high_priority",
-    retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, delays=()),
-    soft_limit=timedelta(seconds=60),
-    hard_limit=timedelta(seconds=90),
-)

@@ -1,4 +1,7 @@
-"""health.check: asks everything at the same time, and waits a few seconds for each at most."""
+"""health.check, the health check as a task: it shows that tasks run, not only that ports answer.
+
+It asks everything at the same time, and waits a few seconds for each at most.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 import redis
 import sqlalchemy as sa
 
+from taskyard import TaskContext, TaskError, task
 from taskyard.broker.connect import make_redis
-from taskyard.catalogue import health as catalogue
-from taskyard.catalogue.health import Check, CheckParams, CheckResult
-from taskyard.domain.errors import LedgerUnavailable, TaskError
-from taskyard.running.context import TaskContext
-from taskyard.running.implementations import implements
+from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.retry import RetryPolicy
 from taskyard.storage.interface import StorageUnavailable
+from taskyard_kits.mail import smtp
 
-from . import mail
+from .declarations import Check, CheckResult
+from .settings import HealthSettings
 
 PATIENCE = timedelta(seconds=10)
 
@@ -30,15 +33,23 @@ _REASONS = {
 }
 
 
-@implements(catalogue.CHECK)
-async def check(params: CheckParams, context: TaskContext) -> CheckResult:
+@task(
+    "health.check",
+    queue="high_priority",
+    retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, delays=()),
+    soft_limit=timedelta(seconds=60),
+    hard_limit=timedelta(seconds=90),
+)
+async def check(*, context: TaskContext) -> CheckResult:
+    """Checks that everything the platform depends on answers, and how fast."""
+    settings: HealthSettings = context.settings
     probes: dict[str, Callable[[], None]] = {
-        "redis": lambda: _redis(context),
+        "redis": lambda: _redis(settings),
         "postgresql": lambda: _postgresql(context),
         "storage": context.storage.check,
     }
-    if context.settings.smtp_host is not None:
-        probes["smtp"] = lambda: mail.greet(context.settings)
+    if settings.smtp_host is not None:
+        probes["smtp"] = lambda: smtp.greet(settings)
     found = await asyncio.gather(*map(_timed, probes.values()))
     checks = dict(zip(probes, found, strict=True))
     healthy = all(c.status == "ok" for c in found)
@@ -73,8 +84,8 @@ def _why_not(probe: Callable[[], None]) -> str | None:
     return None
 
 
-def _redis(context: TaskContext) -> None:
-    client = make_redis(context.settings.redis_url.get_secret_value(), socket_timeout=timedelta(seconds=3))
+def _redis(settings: HealthSettings) -> None:
+    client = make_redis(settings.redis_url.get_secret_value(), socket_timeout=timedelta(seconds=3))
     with client:
         client.ping()
 

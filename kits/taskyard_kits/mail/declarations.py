@@ -1,4 +1,4 @@
-"""Mail: messages written by the caller, and messages made from templates."""
+"""What the mail types take and return: messages written by the caller, and messages made from templates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, HttpUrl, model_validator
 
-from ..domain.retry import RetryPolicy
-from .addresses import EmailAddress, OneLine
-from .types import Params, Result, TaskType
+from taskyard import Params, Result
+from taskyard.catalogue.addresses import EmailAddress, OneLine
 
-# Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
-MAIL_RETRY = RetryPolicy(retries=5)
 _MAX_BODY = 200_000
 
 Language = Annotated[
@@ -55,20 +52,3 @@ class SendWelcomeParams(Params):
         default="Taskyard", description="What the recipient is welcomed to."
     )
     action_url: HttpUrl | None = Field(default=None, description="Where the message's button leads.")
-
-
-SEND = TaskType(
-    name="email.send",
-    description="Sends one message, as text and HTML, to one recipient over SMTP.",
-    params=SendParams,
-    result=Sent,
-    retry=MAIL_RETRY,
-)
-
-SEND_WELCOME = TaskType(
-    name="email.send_welcome",
-    description="Sends the welcome message in the recipient's language, as text and HTML.",
-    params=SendWelcomeParams,
-    result=Sent,
-    retry=MAIL_RETRY,
-)

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from taskyard.domain.explanations import explained
-from taskyard.settings import Settings
+
+from .settings import MailSettings
 
 _SHORT = 60
 
@@ -42,14 +43,14 @@ _headers.map_to_type("subject", _Verbatim)  # type: ignore[arg-type] # typeshed 
 _POLICY = policy.SMTP.clone(header_factory=_headers)
 
 
-def message_id(task_id: UUID, settings: Settings) -> str:
+def message_id(task_id: UUID, settings: MailSettings) -> str:
     """The same for every attempt of a task, so that a repeat can be recognised."""
     return f"<{task_id}@{_sender(settings).domain or 'localhost'}>"
 
 
 def compose(
     *,
-    settings: Settings,
+    settings: MailSettings,
     task_id: UUID,
     to_email: str,
     subject: str,
@@ -94,7 +95,7 @@ def written(message: EmailMessage, *, international: bool) -> bytes:
     return content
 
 
-def _sender(settings: Settings) -> Address:
+def _sender(settings: MailSettings) -> Address:
     name, address = parseaddr(settings.mail_from)
     local, _, domain = address.rpartition("@")
     try:

@@ -10,9 +10,9 @@ from email.message import EmailMessage
 
 from taskyard.domain.errors import TaskError
 from taskyard.domain.explanations import explained, explanation
-from taskyard.settings import Settings
 
 from . import messages
+from .settings import MailSettings
 
 # RFC 4954: a login is missing, too weak, wrong, or wants encryption first.
 _WANTS_ANOTHER_LOGIN = frozenset({530, 534, 535, 538})
@@ -27,7 +27,7 @@ class Unreachable(TaskError, ConnectionError):
 
 def send(
     message: EmailMessage,
-    settings: Settings,
+    settings: MailSettings,
     *,
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
 ) -> None:
@@ -49,14 +49,14 @@ def send(
         server.sendmail(sender, [recipient], content, mail_options=options)
 
 
-def greet(settings: Settings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
+def greet(settings: MailSettings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
     """Connects, logs in and says goodbye. Raises TaskError like `send`."""
     with _conversation(settings, tls) as server:
         server.noop()
 
 
 @contextmanager
-def _conversation(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
+def _conversation(settings: MailSettings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
     with _meaning(), _connected(settings, tls) as server:
         yield server
         # The message is theirs by now: a server that hangs up without a goodbye changes nothing.
@@ -65,7 +65,7 @@ def _conversation(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iter
 
 
 @contextmanager
-def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
+def _connected(settings: MailSettings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
     if settings.smtp_host is None:
         raise explained("smtp_not_configured", retryable=False)
     seconds = settings.smtp_timeout_seconds
@@ -86,7 +86,7 @@ def _connected(settings: Settings, tls: Callable[[], ssl.SSLContext]) -> Iterato
         server.close()
 
 
-def _log_in(server: smtplib.SMTP, user: str, settings: Settings) -> None:
+def _log_in(server: smtplib.SMTP, user: str, settings: MailSettings) -> None:
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
     try:
         server.login(user, password)

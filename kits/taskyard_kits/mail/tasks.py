@@ -1,26 +1,31 @@
-"""email.*: what is sent to whom; how it is sent stands in mail.py."""
+"""email.*: what is sent to whom; how it is sent stands in smtp.py."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from taskyard.catalogue import email as catalogue
-from taskyard.running.context import TaskContext
-from taskyard.running.implementations import implements
+from taskyard import TaskContext, task
 
-from . import mail, messages, plain_text, templates
+from . import messages, plain_text, smtp, templates
+from .declarations import SendParams, SendWelcomeParams, Sent
+from .settings import MailSettings
+
+# Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
+_MAX_ATTEMPTS = 6
 
 
-@implements(catalogue.SEND)
-def send(params: catalogue.SendParams, context: TaskContext) -> catalogue.Sent:
+@task("email.send", max_attempts=_MAX_ATTEMPTS)
+def send(params: SendParams, *, context: TaskContext) -> Sent:
+    """Sends one message, as text and HTML, to one recipient over SMTP."""
     html = params.html_content if (params.html_content or "").strip() else None
     text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
     return _deliver(context, params.to_email, subject=params.subject, text=text, html=html, reply_to=params.reply_to)
 
 
-@implements(catalogue.SEND_WELCOME)
-def send_welcome(params: catalogue.SendWelcomeParams, context: TaskContext) -> catalogue.Sent:
+@task("email.send_welcome", max_attempts=_MAX_ATTEMPTS)
+def send_welcome(params: SendWelcomeParams, *, context: TaskContext) -> Sent:
+    """Sends the welcome message in the recipient's language, as text and HTML."""
     parts = templates.render(
         "welcome",
         params.language,
@@ -31,8 +36,9 @@ def send_welcome(params: catalogue.SendWelcomeParams, context: TaskContext) -> c
     return _deliver(context, params.to_email, subject=parts.subject, text=parts.text, html=parts.html, generated=True)
 
 
-def _deliver(context: TaskContext, recipient: str, **parts: Any) -> catalogue.Sent:
-    message = messages.compose(settings=context.settings, task_id=context.task_id, to_email=recipient, **parts)
-    mail.send(message, context.settings)
+def _deliver(context: TaskContext, recipient: str, **parts: Any) -> Sent:
+    settings: MailSettings = context.settings
+    message = messages.compose(settings=settings, task_id=context.task_id, to_email=recipient, **parts)
+    smtp.send(message, settings)
     context.log("The mail server took the message over.")
-    return catalogue.Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))
+    return Sent(recipient=recipient, sent_at=datetime.now(UTC), message_id=str(message["Message-ID"]))

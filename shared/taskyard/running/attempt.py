@@ -14,7 +14,6 @@ from ..catalogue.secrets import Cipher, SecretsUnreadable, revealed
 from ..catalogue.types import TaskType
 from ..domain.tasks import Failed
 from ..lifecycle.claim import Claimed
-from ..settings import Settings
 from ..storage.interface import Storage
 from . import outcomes
 from .context import Interrupts, Sink, Submitter, TaskContext
@@ -24,7 +23,6 @@ from .context import Interrupts, Sink, Submitter, TaskContext
 class Services:
     """What a `TaskContext` offers beside what the task reports. `connect` opens a transaction for `context.db()`."""
 
-    settings: Settings
     storage: Storage
     submitter: Submitter
     connect: Callable[[], AbstractContextManager[Connection]]
@@ -37,6 +35,7 @@ def prepare(
     services: Services,
     sink: Sink,
     *,
+    settings: Any = None,
     soft_deadline: float = float("inf"),
     interrupts: Interrupts | None = None,
     storage: Storage | None = None,
@@ -44,10 +43,15 @@ def prepare(
 ) -> tuple[Any, TaskContext] | Failed:
     """The parameters and the context of an attempt; a failure where the stored parameters cannot be read.
 
-    `soft_deadline` is on the clock of `time.monotonic()`; `storage` replaces that of the services.
+    `settings` are those of the type's kit; `soft_deadline` is on the clock of `time.monotonic()`; `storage` replaces
+    that of the services.
     """
     try:
-        params = task_type.read(work.params, cipher)
+        stored = task_type.upgraded(work.params, work.version)
+    except Exception as e:  # noqa: BLE001 - the type's own code; another attempt would not help
+        return outcomes.invalid("params_invalid", reason=f"the upgrade from version {work.version} fails: {e}")
+    try:
+        params = task_type.read(stored, cipher)
     except (ValidationError, SecretsUnreadable) as e:
         return outcomes.unreadable(e)
     context = TaskContext(
@@ -55,7 +59,7 @@ def prepare(
         claim=work.claim,
         name=work.name,
         attempt=work.attempt,
-        settings=services.settings,
+        settings=settings,
         storage=services.storage if storage is None else storage,
         sink=sink,
         submitter=services.submitter,

@@ -82,7 +82,7 @@ def current(context: TaskContext) -> AbstractContextManager[None]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(_NOT_THE_TASKS) and not name.startswith("taskyard_worker.tasks.")
+    return name.startswith(_NOT_THE_TASKS)
 
 
 def _text(record: logging.LogRecord) -> str:

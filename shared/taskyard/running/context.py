@@ -12,8 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ..catalogue.types import TaskType
-from ..settings import Settings
+from ..catalogue.types import TaskType, type_of
 from ..storage.interface import Storage
 
 MAX_LOG_LINES = 1000
@@ -44,11 +43,16 @@ def trace_id_of(traceparent: str | None) -> str | None:
 class Child:
     """A task that a running task submits."""
 
-    task_type: TaskType[Any, Any]
+    task_type: TaskType[Any, Any] | str
     params: Mapping[str, Any]
     queue: str | None = None
     delay: timedelta | None = None
     tags: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its task type."""
+        return self.task_type if isinstance(self.task_type, str) else self.task_type.name
 
 
 # Commits children of a running task; returns their ids.
@@ -57,18 +61,19 @@ Submitter = Callable[["TaskContext", Sequence[Child]], list[UUID]]
 
 @dataclass(slots=True)
 class TaskContext:
-    """Given to every task function as its second argument.
+    """Given to every task function that has a parameter `context`.
 
-    `attempt` counts from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` return at once:
-    the newest progress is written a few times a second, and all log lines and changes of the progress message are kept
-    (up to 1,000 lines or 256 KiB a task).
+    `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
+    from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` return at once: the newest
+    progress is written a few times a second, and all log lines and changes of the progress message are kept (up to
+    1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
     claim: UUID
     name: str
     attempt: int
-    settings: Settings
+    settings: Any
     storage: Storage
     sink: Sink
     submitter: Submitter
@@ -131,17 +136,21 @@ class TaskContext:
 
     def submit(
         self,
-        task_type: TaskType[Any, Any],
+        task: Callable[..., Any] | TaskType[Any, Any] | str,
         params: Mapping[str, Any],
         *,
         queue: str | None = None,
         delay: timedelta | None = None,
         tags: Sequence[str] = (),
     ) -> UUID:
-        """Submits a child of this task, durably; returns its id.
+        """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or a name.
 
-        Raises pydantic.ValidationError where the parameters don't fit, Fenced where this attempt has lost its claim.
+        Raises TypeError for another function, TaskError for an unknown name or queue, pydantic.ValidationError where
+        the parameters don't fit, Fenced where this attempt has lost its claim.
         """
+        task_type = task if isinstance(task, str) else type_of(task)
+        if task_type is None:
+            raise TypeError(f"{task!r:.200} is no task: decorate it with @task")
         return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:

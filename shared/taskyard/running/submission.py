@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from ..catalogue.secrets import Cipher
-from ..catalogue.types import Catalogue
+from ..catalogue.types import Catalogue, UnknownTaskType
 from ..domain.errors import TaskError
 from ..domain.explanations import explained
 from ..domain.ids import new_id
@@ -19,16 +19,29 @@ from .context import Child, TaskContext
 Maker = Callable[[TaskContext, Child], NewTask]
 
 
-def maker(settings: Settings, catalogue: Catalogue, cipher: Cipher) -> Maker:
-    """A child may be sent to the configured queues, and to those of the task types."""
-    queues = frozenset({*settings.queues, *(t.queue for t in catalogue)})
-    return partial(_new_task, cipher=cipher, queues=queues, life=settings.task_life)
+def maker(settings: Settings, catalogue: Catalogue, cipher: Cipher, queues: Collection[str] = ()) -> Maker:
+    """A child may be sent to the configured queues, to those of the task types, and to `queues`."""
+    every = frozenset({*settings.queues, *queues, *(t.queue for t in catalogue)})
+    return partial(_new_task, catalogue=catalogue, cipher=cipher, queues=every, life=settings.task_life)
 
 
-def _new_task(parent: TaskContext, child: Child, cipher: Cipher, queues: Collection[str], life: timedelta) -> NewTask:
-    """The child as it is stored. Raises TaskError where a queue is unknown or not allowed to the submitter, and
-    pydantic.ValidationError where parameters don't fit."""
-    task_type = child.task_type
+def _new_task(
+    parent: TaskContext,
+    child: Child,
+    catalogue: Catalogue,
+    cipher: Cipher,
+    queues: Collection[str],
+    life: timedelta,
+) -> NewTask:
+    """The child as it is stored.
+
+    Raises TaskError where a name or a queue is unknown or the queue is not allowed to the submitter, and
+    pydantic.ValidationError where parameters don't fit.
+    """
+    try:
+        task_type = catalogue[child.task_type] if isinstance(child.task_type, str) else child.task_type
+    except UnknownTaskType as e:
+        raise TaskError(e.code, str(e), retryable=False) from e
     queue = task_type.queue if child.queue is None else child.queue
     if child.queue is not None and queue not in queues:
         raise explained("unknown_queue", retryable=False, queue=repr(queue))

@@ -11,11 +11,10 @@ here instead of in the ledger. No time limit is enforced.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,8 +26,9 @@ from cryptography.fernet import Fernet
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
+from ..catalogue import kits
 from ..catalogue.secrets import Cipher
-from ..catalogue.types import TaskType, load
+from ..catalogue.types import Catalogue, TaskType, type_of
 from ..domain.errors import TaskError
 from ..domain.ids import new_id
 from ..domain.tasks import Failed, Outcome, RetryIn, Succeeded
@@ -38,10 +38,9 @@ from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
 from ..store import ledger
-from . import capture, implementations, outcomes
+from . import capture, outcomes
 from .attempt import Services, prepare
 from .context import Child, TaskContext
-from .implementations import Function
 from .submission import Maker, maker
 
 
@@ -73,26 +72,32 @@ class TaskRun:
 
 
 def run_task(
-    task: str | Function,
+    task: str | Callable[..., Any] | TaskType[Any, Any],
     params: Mapping[str, Any] | BaseModel,
     *,
-    settings: Settings | None = None,
+    settings: Any = None,
+    platform: Settings | None = None,
     storage: Storage | None = None,
     engine: Engine | None = None,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
 ) -> TaskRun:
-    """Runs one attempt of `task`, a function marked with @implements or the name of a type.
+    """Runs one attempt of `task`: a function decorated with @task, a task type, or the name of a type.
 
-    Without `storage`, files are in a directory that is gone afterwards; without `engine`, `context.db()`
-    fails with the code `no_database`. Not to be called on a running event loop: use a thread there.
+    `settings` becomes `context.settings`; without it, the settings of the task's kit are read from the environment.
+    `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
+    in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`. Not to
+    be called on a running event loop: use a thread there.
 
     Raises UnknownTaskType, pydantic.ValidationError and Unstorable, where a submit would be refused.
     """
-    settings = settings or Settings()
-    task_type, function = _find(task, settings)
-    keys = [key.get_secret_value() for key in settings.secret_keys]
+    platform = (platform or Settings()).model_copy(update={"diagnostics": True})
+    loaded = kits.load(platform)
+    task_type = _find(task, loaded.catalogue)
+    if settings is None:
+        settings = _kit_settings(task_type, platform)
+    keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
     if isinstance(params, BaseModel):
         stored = params.model_dump(mode="json", context={"cipher": cipher})
@@ -100,24 +105,24 @@ def run_task(
         stored = task_type.accept(params, cipher)
     check_storable(stored)
     work = _work(task_type, stored, attempt, id=task_id or new_id(), submitted_by=submitted_by)
-    record = _Record(maker(settings, load(settings.task_modules, diagnostics=True), cipher))
+    record = _Record(maker(platform, loaded.catalogue, cipher, loaded.queues))
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
         connect = partial(ledger.transaction, engine) if engine is not None else _no_database
-        services = Services(settings, storage, record.submit, connect)
-        prepared = prepare(work, task_type, cipher, services, record)
-        outcome = prepared if isinstance(prepared, Failed) else _run(task_type, function, work, *prepared)
+        services = Services(storage, record.submit, connect)
+        prepared = prepare(work, task_type, cipher, services, record, settings=settings)
+        outcome = prepared if isinstance(prepared, Failed) else _run(task_type, work, *prepared)
     return TaskRun(work.id, outcome, record.told, record.stages, record.lines, record.children)
 
 
-def _run(
-    task_type: TaskType[Any, Any], function: Function, work: Claimed, params: Any, context: TaskContext
-) -> Outcome:
+def _run(task_type: TaskType[Any, Any], work: Claimed, params: Any, context: TaskContext) -> Outcome:
+    function = task_type.function
+    assert function is not None
     with _captured(), capture.current(context):
         try:
-            if inspect.iscoroutinefunction(function):
+            if task_type.is_async:
                 returned = asyncio.run(function(params, context))
             else:
                 returned = function(params, context)
@@ -157,14 +162,17 @@ class _Record:
         return [new_id() for _ in children]
 
 
-def _find(task: str | Function, settings: Settings) -> tuple[TaskType[Any, Any], Function]:
-    if callable(task):
-        task_type = getattr(task, implementations._MARK, None)
-        if task_type is None:
-            raise TypeError(f"{task!r} is not marked with @implements")
-        return task_type, task
-    catalogue = load(settings.task_modules, diagnostics=True)
-    return catalogue[task], implementations.collect(catalogue, settings.task_modules)[task]
+def _find(task: str | Callable[..., Any] | TaskType[Any, Any], catalogue: Catalogue) -> TaskType[Any, Any]:
+    task_type = catalogue[task] if isinstance(task, str) else type_of(task)
+    if task_type is None or task_type.function is None:
+        raise TypeError(f"{task!r} is no function decorated with @task")
+    return task_type
+
+
+def _kit_settings(task_type: TaskType[Any, Any], platform: Settings) -> Any:
+    assert task_type.function is not None
+    kit = kits.kit_of(task_type.function.__module__, platform)
+    return None if kit is None else kits.settings_of(kit)
 
 
 def _work(task_type: TaskType[Any, Any], params: dict[str, Any], attempt: int, **given: Any) -> Claimed:

@@ -16,9 +16,8 @@ from taskyard.domain.tasks import Failed
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
 from taskyard.store.tree_items import TreeItem
-from taskyard_worker.tasks import thumbnails
-
-from .conftest import Run, Upload
+from taskyard_kits.files import thumbnails
+from tests.kits.conftest import Run, Upload
 
 NAME = "files.generate_thumbnail"
 ORIENTATION = 0x0112

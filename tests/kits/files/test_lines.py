@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskyard.catalogue.files import MAX_MATCHED_BYTES
-from taskyard_worker.tasks import lines
-from taskyard_worker.tasks.lines import LineCounter
+from taskyard_kits.files import lines
+from taskyard_kits.files.declarations import MAX_MATCHED_BYTES
+from taskyard_kits.files.lines import LineCounter
 
 
 def counted(pieces: Iterator[bytes] | list[bytes], pattern: str | None = None) -> LineCounter:

@@ -13,8 +13,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, RetryIn
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
-
-from .conftest import Run, Upload
+from tests.kits.conftest import Run, Upload
 
 NAME = "files.process_large_file"
 

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.running.trial import run_task
-from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store.ledger import make_engine
 from taskyard_dev.smtp_sink import smtp_sink
-from taskyard_worker.tasks import health
+from taskyard_kits.health import tasks as health
+from taskyard_kits.health.settings import HealthSettings
 
 
-def settings(**values: Any) -> Settings:
-    return Settings.model_validate({"smtp_host": None, "smtp_security": "none", **values})
+def settings(**values: Any) -> HealthSettings:
+    return HealthSettings.model_validate({"smtp_host": None, "smtp_security": "none", **values})
 
 
 def test_all_is_well(engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:

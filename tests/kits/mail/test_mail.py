@@ -17,22 +17,23 @@ import pytest
 from aiosmtpd.controller import Controller
 from pydantic import SecretStr
 
-from taskyard.catalogue.types import load
+from taskyard.catalogue.kits import load
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, RetryIn
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import Faults, Sink, smtp_sink
-from taskyard_worker.tasks import plain_text
+from taskyard_kits.mail import plain_text
+from taskyard_kits.mail.settings import MailSettings
 from tests.support.certificates import Authority
 from tests.support.fleet import free_port
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello Eva"}
 
 
-def settings(port: int, **more: Any) -> Settings:
+def settings(port: int, **more: Any) -> MailSettings:
     base = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_timeout_seconds": 2.0, "smtp_security": "none"}
-    return Settings.model_validate(base | {"mail_from": "Yard Österreich <yard@example.com>"} | more)
+    return MailSettings.model_validate(base | {"mail_from": "Yard Österreich <yard@example.com>"} | more)
 
 
 def send(port: int, params: dict[str, Any] | None = None, name: str = "email.send", **more: Any) -> TaskRun:
@@ -235,7 +236,7 @@ def test_a_server_that_is_away_is_tried_again_soon(host: str) -> None:
 
 
 def test_without_a_server_the_operator_is_named() -> None:
-    fault = failed(run_task("email.send", MAIL, settings=Settings.model_validate({"smtp_host": None})))
+    fault = failed(run_task("email.send", MAIL, settings=MailSettings.model_validate({"smtp_host": None})))
     assert fault.code == "smtp_not_configured"
     assert "TASKYARD_SMTP_HOST" in fault.message
 
@@ -390,7 +391,7 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear(tmp_path: Path) -> 
 
 
 def test_the_catalogue_calls_the_fields_as_the_older_systems_did() -> None:
-    types = load()
+    types = load(Settings()).catalogue
     assert {"to_email", "subject", "html_content"} < set(types["email.send"].params.model_fields)
     assert {"to_email", "username"} < set(types["email.send_welcome"].params.model_fields)
     assert {"status", "recipient", "sent_at"} < set(types["email.send"].result.model_fields)

@@ -141,7 +141,7 @@ def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_pla
 ) -> None:
     with capture.current(context_of(lines)):
         logging.getLogger("mine").warning("disk %d %% full", 93)
-        logging.getLogger("taskyard_worker.tasks.files").info("counted")
+        logging.getLogger("taskyard_kits.files.tasks").info("counted")
         for platform in ("taskyard.lifecycle", "taskyard_worker.writer", "sqlalchemy.pool", "dramatiq.worker"):
             logging.getLogger(platform).error("not the task's")
     assert lines.of == {UUID(int=1): ["disk 93 % full", "counted"]}

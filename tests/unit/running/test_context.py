@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from taskyard.catalogue.diagnostics import ECHO
+from taskyard.catalogue.types import type_of
 from taskyard.running.context import MAX_LOG_BYTES, MAX_LOG_LINES, MAX_MESSAGE, Child, TaskContext
-from taskyard.settings import Settings
+from taskyard_kits.diagnostics.tasks import echo
+
+ECHO: Any = type_of(echo)
 
 
 class Sink:
@@ -39,7 +41,7 @@ def sink() -> Sink:
 def context_of(sink: Sink, **more: Any) -> TaskContext:
     nothing: Any = None
     parts: dict[str, Any] = {"storage": nothing, "sink": sink, "submitter": nothing, "connect": nothing, **more}
-    return TaskContext(uuid4(), uuid4(), "a.b", 1, Settings(), **parts)
+    return TaskContext(uuid4(), uuid4(), "a.b", 1, None, **parts)
 
 
 def test_every_progress_is_handed_over_and_each_change_of_its_message_is_a_stage(sink: Sink) -> None:
@@ -115,9 +117,24 @@ def test_children_are_submitted_with_what_was_asked_for(sink: Sink) -> None:
 
     context = context_of(sink, submitter=submitter)
     delay = timedelta(seconds=5)
-    assert context.submit(ECHO, {"value": 1}, queue="low_priority", delay=delay, tags=["x"]) == UUID(int=0)
+    assert context.submit(echo, {"value": 1}, queue="low_priority", delay=delay, tags=["x"]) == UUID(int=0)
     assert asked == [Child(ECHO, {"value": 1}, "low_priority", delay, ["x"])]
     assert context.submit_many([]) == []
+
+
+def test_a_child_is_named_by_its_function_its_type_or_a_text(sink: Sink) -> None:
+    asked: list[Child] = []
+
+    def submitter(parent: TaskContext, children: Any) -> list[UUID]:
+        asked.extend(children)
+        return [UUID(int=0)]
+
+    context = context_of(sink, submitter=submitter)
+    for task in (echo, ECHO, "diagnostics.echo"):
+        context.submit(task, {"value": 1})
+    assert [child.name for child in asked] == ["diagnostics.echo"] * 3
+    with pytest.raises(TypeError, match="decorate it with @task"):
+        context.submit(lambda: None, {})
 
 
 def test_the_seconds_left_count_down_to_the_soft_limit(sink: Sink) -> None:

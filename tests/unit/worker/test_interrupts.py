@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +29,6 @@ from taskyard.domain.tasks import Cancelled, Outcome, RetryIn, Succeeded
 from taskyard.running import attempt, capture, context
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
-from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard_worker.child import interrupts, runner
 from taskyard_worker.child.claim_table import Slot
@@ -63,9 +63,9 @@ class Harness:
         self.progressed: list[float] = []
         self.inside = 0  # calls under way that an interrupt must not leave
         self.transactions: list[str] = []
-        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, Cipher([]))
+        skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(Settings(), storage, self.submit, self.connect), self.claims, self)
+        self.runner = Runner(skills, Services(storage, self.submit, self.connect), self.claims, self)
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, text: str) -> None:
         self.inside += 1

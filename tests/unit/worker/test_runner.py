@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
-from taskyard.settings import Settings
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
@@ -49,9 +49,9 @@ class Harness:
         nothing: Any = None
         self.ends: list[End] = []
         self.told: list[str] = []
-        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, cipher or Cipher([]))
+        skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(Settings(), nothing, nothing, nothing), self.claims, self)
+        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self)
 
     def end(self, end: End) -> None:
         self.ends.append(end)

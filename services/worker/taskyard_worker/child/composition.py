@@ -76,11 +76,10 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
     services = Services(
-        settings,
         LocalStorage(settings.storage_dir),
         partial(
             submit,
-            maker(settings, skills.catalogue, skills.cipher),
+            maker(settings, skills.catalogue, skills.cipher, {*skills.queues, *plan.queues}),
             partial(ledger.run_transaction, tasks_engine),
             dispatcher,
         ),

@@ -79,7 +79,9 @@ class Runner:
     async def _outcome(
         self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
     ) -> Outcome:
-        task_type, function = self._skills.catalogue[work.name], self._skills.functions[work.name]
+        task_type = self._skills.catalogue[work.name]
+        function = task_type.function
+        assert function is not None
         storage, shield = None, None
         if isinstance(interrupts, ThreadInterrupts):
             storage, shield = ShieldedStorage(self._services.storage, interrupts), interrupts.shield
@@ -89,6 +91,7 @@ class Runner:
             self._skills.cipher,
             self._services,
             self._records,
+            settings=self._skills.settings.get(work.name),
             soft_deadline=started + limits.soft_seconds,
             interrupts=interrupts,
             storage=storage,

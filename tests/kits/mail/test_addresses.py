@@ -3,9 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from taskyard.catalogue import email as catalogue
 from taskyard.catalogue.addresses import checked_address
-from taskyard.catalogue.email import SendParams, SendWelcomeParams
+from taskyard.catalogue.types import type_of
+from taskyard_kits.mail import tasks
+from taskyard_kits.mail.declarations import SendParams, SendWelcomeParams
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,8 @@ def test_a_button_leads_to_a_web_address_only(url: str) -> None:
 
 
 def test_mail_is_tried_six_times_over_minutes() -> None:
-    for task_type in (catalogue.SEND, catalogue.SEND_WELCOME):
+    for task_type in (type_of(tasks.send), type_of(tasks.send_welcome)):
+        assert task_type is not None
         waits = [task_type.retry.delay(n, rand=lambda: 1.0).total_seconds() for n in range(1, 6)]
         assert (task_type.retry.max_attempts, waits) == (6, [60, 120, 240, 480, 600])
         soon = task_type.retry.delay(1, error=ConnectionRefusedError(), rand=lambda: 1.0)
