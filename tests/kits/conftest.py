@@ -26,32 +26,34 @@ def storage(tmp_path: Path) -> LocalStorage:
 @pytest.fixture
 def upload(engine: Engine, storage: LocalStorage) -> Upload:
     """Stores bytes, or what a file holds, as the API does."""
-
-    def put(content: bytes | Path, name: str = "file", parent_id: UUID | None = None) -> TreeItem:
-        with storage.writer() as writer:
-            if isinstance(content, Path):
-                with content.open("rb") as file:
-                    while block := file.read(1 << 20):
-                        writer.write(block)
-            else:
-                writer.write(content)
-            stored = writer.commit()
-        item = TreeItem(
-            id=new_id(),
-            name=name,
-            content_type="application/octet-stream",
-            size=stored.size,
-            sha256=stored.sha256,
-            storage_key=stored.key,
-            parent_id=parent_id,
-        )
-        with ledger.transaction(engine) as conn:
-            (item,) = tree_items.insert(conn, [item])
-        return item
-
-    return put
+    return partial(put, engine, storage)
 
 
 @pytest.fixture
 def run(engine: Engine, storage: LocalStorage) -> Run:
     return partial(run_task, engine=engine, storage=storage)
+
+
+def put(
+    engine: Engine, storage: LocalStorage, content: bytes | Path, name: str = "file", parent_id: UUID | None = None
+) -> TreeItem:
+    with storage.writer() as writer:
+        if isinstance(content, Path):
+            with content.open("rb") as file:
+                while block := file.read(1 << 20):
+                    writer.write(block)
+        else:
+            writer.write(content)
+        stored = writer.commit()
+    item = TreeItem(
+        id=new_id(),
+        name=name,
+        content_type="application/octet-stream",
+        size=stored.size,
+        sha256=stored.sha256,
+        storage_key=stored.key,
+        parent_id=parent_id,
+    )
+    with ledger.transaction(engine) as conn:
+        (item,) = tree_items.insert(conn, [item])
+    return item

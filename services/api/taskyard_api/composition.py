@@ -60,9 +60,12 @@ class Service:
 def catalogue_of(settings: Settings) -> Catalogue:
     """Raises ValueError with one line that names the variable."""
     try:
-        return kits.load(settings).catalogue
+        loaded = kits.load(settings)
     except KitsUnusable as e:
         raise ValueError(str(e)) from e
+    for kit in loaded.left_out:
+        kit.log()
+    return loaded.catalogue
 
 
 def cipher_of(settings: Settings) -> Cipher:
