@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
 from taskyard import Params, Result
 
@@ -42,17 +42,27 @@ class AttemptResult(Result):
 
 
 def _signal_name(value: Any) -> Any:
-    """9 and `KILL` mean SIGKILL."""
-    if isinstance(value, int) and not isinstance(value, bool) and value in set(signal.Signals):
-        return signal.Signals(value).name
+    """9, 9.0 and `KILL` mean SIGKILL."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value in set(signal.Signals):
+        return signal.Signals(int(value)).name
     if isinstance(value, str) and not value.startswith("SIG"):
         return f"SIG{value}"
     return value
 
 
+_SIGNALS = ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTERM")
 SignalName = Annotated[
     Literal["SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTERM"],
     BeforeValidator(_signal_name),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": [*_SIGNALS, *(name.removeprefix("SIG") for name in _SIGNALS)]},
+                {"type": "integer", "enum": [int(signal.Signals[name]) for name in _SIGNALS]},
+            ],
+            "x-message": f"Must be the name or the number of a signal: {', '.join(_SIGNALS)}.",
+        }
+    ),
 ]
 
 

@@ -5,33 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from taskyard import Params, Result
-from taskyard.catalogue.patterns import MAX_LENGTH, Pattern, PatternRefused
+from taskyard.catalogue.formats import PatternText
 
 MAX_SIDE = 4096
 MAX_MATCHED_BYTES = 1024**2
 
 
-def _checked_pattern(source: str) -> str:
-    try:
-        Pattern(source)
-    except PatternRefused as e:
-        raise ValueError(str(e)) from None
-    return source
-
-
 class ProcessLargeFileParams(Params):
     item_id: UUID
-    pattern: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_checked_pattern)] | None = (
-        Field(
-            default=None,
-            description="A regular expression in RE2's syntax (no backreferences, no lookaround; \\d, \\s and \\w mean"
-            " ASCII, \\pL any letter) that is looked for in every line; anchor it with ^ and $ to match whole lines."
-            " Lines longer than 1 MiB do not match.",
-            examples=[r"^\S+ \d{3} "],
-        )
+    pattern: PatternText | None = Field(
+        default=None,
+        description="A regular expression in RE2's syntax (no backreferences, no lookaround; \\d, \\s and \\w mean"
+        " ASCII, \\pL any letter) that is looked for in every line; anchor it with ^ and $ to match whole lines."
+        " Lines longer than 1 MiB do not match.",
+        examples=[r"^\S+ \d{3} "],
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, JsonValue, model_validator
 
 from taskyard import Params, Result
-from taskyard.catalogue.addresses import EmailAddress, OneLine
+from taskyard.catalogue.formats import EmailAddress, OneLine
 
 _MAX_BODY = 200_000
 
@@ -17,7 +17,19 @@ Language = Annotated[
 ]
 
 
+# Visible: what `str.strip` leaves something of.
+_VISIBLE: dict[str, JsonValue] = {"type": "string", "pattern": r"[^\s\x1c-\x1f\x85]"}
+_SAYS_NOTHING = "text or html_content must be given, and not be blank"
+
+
 class SendParams(Params):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [n], "properties": {n: _VISIBLE}} for n in ("text", "html_content")],
+            "x-message": _SAYS_NOTHING,
+        }
+    )
+
     to_email: EmailAddress
     subject: Annotated[OneLine, Field(min_length=1, max_length=500)]
     text: Annotated[str, Field(max_length=_MAX_BODY)] | None = Field(
@@ -29,7 +41,7 @@ class SendParams(Params):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not (self.text or "").strip() and not (self.html_content or "").strip():
-            raise ValueError("text or html_content must be given, and not be blank")
+            raise ValueError(_SAYS_NOTHING)
         return self
 
 

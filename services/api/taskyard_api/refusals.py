@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from taskyard.admission.faults import Fault
 from taskyard.domain.errors import Refused
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One error in a request. `pointer` is a JSON pointer (RFC 6901) into the body, `?name` for a query parameter, or
-    the name of a header."""
-
-    pointer: str
-    message: str
-    code: str = "invalid_request"
+__all__ = [
+    "Fault",
+    "Invalid",
+    "Malformed",
+    "MissingScope",
+    "NotAcceptable",
+    "QueueNotAllowed",
+    "RangeNotSatisfiable",
+    "RateLimited",
+    "TooLarge",
+    "Unauthenticated",
+    "UnsupportedMedia",
+]
 
 
 class Malformed(Refused):

@@ -26,7 +26,8 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from ..domain.retry import RetryPolicy
-from .types import HARD_LIMIT, SOFT_LIMIT, Function, Params, TaskType, Upgrade, Words, mark, type_of
+from .types import HARD_LIMIT, SOFT_LIMIT, Function, Params, TaskType, Upgrade, mark, type_of
+from .words import Words
 
 F = TypeVar("F", bound=Callable[..., Any])
 Errors = type[BaseException] | tuple[type[BaseException], ...]

@@ -7,7 +7,7 @@ rotated by putting the new one in front (cryptography's MultiFernet).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 
 MASK = "***"
 MARK = "$secret"
+# `dict | list` would be put together anew at each call, and every submit passes here.
+_NESTED = (dict, list, tuple)
 
 T = TypeVar("T")
 
@@ -128,6 +130,79 @@ def masked(value: Any) -> Any:
     return value
 
 
+def reserved_place(value: Any) -> str | None:
+    """The pointer of the first `{"$secret": ...}` in a JSON value; None without any. Only the platform writes these."""
+    if is_sealed(value):
+        return ""
+    if isinstance(value, dict):
+        inside: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    else:
+        return None
+    for key, inner in inside:
+        if isinstance(inner, _NESTED) and (found := reserved_place(inner)) is not None:
+            return f"/{str(key).replace('~', '~0').replace('/', '~1')}{found}"
+    return None
+
+
+def opened(value: Any, cipher: Cipher) -> tuple[Any, list[str]]:
+    """A stored JSON value with everything sealed in it opened, and the texts to remove from logs and errors.
+
+    Raises SecretsUnreadable.
+    """
+    texts: list[str] = []
+
+    def walk(inner: Any) -> Any:
+        if is_sealed(inner):
+            plain = cipher.open(inner)
+            texts.extend(_texts(Secret(plain)))
+            return plain
+        if isinstance(inner, dict):
+            return {key: walk(part) for key, part in inner.items()}
+        if isinstance(inner, list):
+            return [walk(part) for part in inner]
+        return inner
+
+    return walk(value), texts
+
+
+def unwrapped(value: Any) -> tuple[Any, list[tuple[str | int, ...]]]:
+    """The value with `Secret` objects replaced by what they hold, and the places where they stood."""
+    places: list[tuple[str | int, ...]] = []
+
+    def walk(inner: Any, place: tuple[str | int, ...]) -> Any:
+        match inner:
+            case Secret():
+                places.append(place)
+                return walk(inner.reveal(), place)
+            case dict():
+                return {key: walk(part, (*place, key)) for key, part in inner.items()}
+            case list() | tuple():
+                return [walk(part, (*place, n)) for n, part in enumerate(inner)]
+            case _:
+                return inner
+
+    return walk(value, ()), places
+
+
+def sealed_at(value: Any, places: Iterable[Sequence[str | int]], seal: Callable[[Any], Any]) -> Any:
+    """The value sealed at these places, unless it is sealed there, or above, or null."""
+    for place in places:
+        value = _sealed_at(value, place, seal)
+    return value
+
+
+def _sealed_at(value: Any, place: Sequence[str | int], seal: Callable[[Any], Any]) -> Any:
+    if value is None or is_sealed(value):
+        return value
+    if not place:
+        return seal(value)
+    made = value.copy()
+    made[place[0]] = _sealed_at(made[place[0]], place[1:], seal)
+    return made
+
+
 def revealed(model: BaseModel) -> Iterator[str]:
     """The secret texts in a parameters model, to be removed from logs and errors."""
     for name in type(model).model_fields:
@@ -137,8 +212,7 @@ def revealed(model: BaseModel) -> Iterator[str]:
 def _texts(value: Any) -> Iterator[str]:
     match value:
         case Secret():
-            inner = value.reveal()
-            yield inner if isinstance(inner, str) else orjson.dumps(inner, default=str).decode()
+            yield from _parts(value.reveal())
         case BaseModel():
             yield from revealed(value)
         case dict():
@@ -147,3 +221,15 @@ def _texts(value: Any) -> Iterator[str]:
         case list() | tuple() | set():
             for inner in value:
                 yield from _texts(inner)
+
+
+def _parts(plain: Any) -> Iterator[str]:
+    """A secret value as text: a structure as a whole and part by part."""
+    if isinstance(plain, str):
+        yield plain
+        return
+    yield orjson.dumps(plain, default=str).decode()
+    if isinstance(plain, dict | list):
+        for inner in plain.values() if isinstance(plain, dict) else plain:
+            if inner is not None and not isinstance(inner, bool):
+                yield from _parts(inner)

@@ -15,7 +15,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
-from .secrets import Cipher, Secret, SecretsUnreadable
+from .secrets import Cipher, Secret, SecretsUnreadable, opened
+from .words import Words
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
@@ -29,8 +30,6 @@ _MARK = "__taskyard_type__"
 Function = Callable[[Any, Any], Any]
 # Stored parameters of an older version, and that version -> parameters of the version of the type.
 Upgrade = Callable[[dict[str, Any], int], Mapping[str, Any]]
-# By language: a template with `{name}` for each value.
-Words = Mapping[str, str]
 
 
 class Params(BaseModel):
@@ -116,7 +115,16 @@ class TaskType(Generic[P, R]):
         Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the
         right key.
         """
-        return self.params.model_validate(stored, context={"cipher": cipher})
+        return self.read_with_secrets(stored, cipher)[0]
+
+    def read_with_secrets(self, stored: Mapping[str, Any], cipher: Cipher) -> tuple[P, list[str]]:
+        """As `read`, with every secret text, which must be removed from logs and errors.
+
+        All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
+        secret in a part of the schema that the model does not choose.
+        """
+        plain, texts = opened(stored, cipher)
+        return self.params.model_validate(plain, context={"cipher": cipher}), texts
 
 
 def _plain(value: Any) -> Any:

@@ -81,6 +81,7 @@ TRANSITIONS: dict[Edge, State] = {
     (_S.SCHEDULED, _E.ASSERT): _S.RUNNING,
     (_S.QUEUED, _E.ASSERT): _S.RUNNING,
     (_S.RETRYING, _E.ASSERT): _S.RUNNING,
+    (_S.RUNNING, _E.ASSERT): _S.RUNNING,  # for PostgreSQL an earlier claim holds it
     (_S.RUNNING, _E.CLAIM): _S.RUNNING,  # the same claim again: its commit's answer got lost
     (_S.RUNNING, _E.REQUEST_CANCEL): _S.RUNNING,
     (_S.RUNNING, _E.RELEASE): _S.QUEUED,

@@ -1,7 +1,9 @@
 """assert_claims: a child says again which tasks it has, after PostgreSQL forgot.
 
-A failover may lose the newest commits, claims among them. `attempt` never decreases otherwise, so a waiting row whose
-attempt is one less than the claim's is such a row and nothing else: asking is always harmless.
+A failover may lose the newest commits, claims among them. The row is then as it was before the claim, while a child
+runs the task: waiting, or running under an earlier claim whose release or retry was lost as well. `attempt` never
+decreases otherwise, so a live row with a lower attempt than the claim's is such a row and nothing else: asking is
+always harmless, whether or not there was a failover.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ..domain.tasks import Event
 from .batch import encode
 from .claim import WORKER_LIVES
 from .committed import Committed
-from .composer import Verb, along, incoming
+from .composer import Verb, along
 from .consequences import compose
 
 
@@ -30,14 +32,20 @@ class Assertion:
     worker: str
 
 
-# Also from scheduled and retrying: the promotion came moments before the claim and was lost with it.
+# Also from scheduled, retrying and running: what came moments before the claim was lost with it. Of several claims of
+# one task the newest is the one that counts; a child may still run what was fenced off.
 _ASSERT = compose(
     Verb(
         name="assert_claims",
         edges=along(Event.ASSERT),
-        given=incoming("task_id uuid, claim uuid, attempt int4, worker text"),
+        given="""
+incoming AS (
+    SELECT DISTINCT ON (task_id) * FROM json_to_recordset(CAST(:batch AS json)) AS x(
+        task_id uuid, claim uuid, attempt int4, worker text)
+    ORDER BY task_id, attempt DESC
+)""",
         source="task t JOIN incoming i ON i.task_id = t.id",
-        where=f"t.attempt = i.attempt - 1 AND {WORKER_LIVES}",
+        where=f"t.attempt < i.attempt AND {WORKER_LIVES}",
         locks={"claim": "i.claim", "attempt": "i.attempt", "worker": "i.worker"},
         sets={
             "attempt": "l.attempt",
@@ -51,7 +59,7 @@ _ASSERT = compose(
 
 
 def assert_claims(conn: Connection, claims: Sequence[Assertion], *, worker_id: UUID) -> Committed[set[UUID]]:
-    """Makes running again what this living worker holds and PostgreSQL takes for waiting; answers those ids."""
+    """Makes running again what this living worker holds and PostgreSQL forgot; answers those ids."""
     if not claims:
         return Committed(set())
     rows = conn.execute(_ASSERT, {"batch": encode(claims), "worker_id": worker_id}).all()

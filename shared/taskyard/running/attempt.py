@@ -51,7 +51,7 @@ def prepare(
     except Exception as e:  # noqa: BLE001 - the type's own code; another attempt would not help
         return outcomes.invalid("params_invalid", reason=f"the upgrade from version {work.version} fails: {e}")
     try:
-        params = task_type.read(stored, cipher)
+        params, secrets = task_type.read_with_secrets(stored, cipher)
     except (ValidationError, SecretsUnreadable) as e:
         return outcomes.unreadable(e)
     context = TaskContext(
@@ -70,7 +70,7 @@ def prepare(
         traceparent=work.traceparent,
         submitted_by=work.submitted_by,
         allowed_queues=work.allowed_queues,
-        redact=outcomes.strike_out(list(revealed(params))),
+        redact=outcomes.strike_out([*secrets, *revealed(params)]),
         interrupts=interrupts,
         shield=nullcontext() if shield is None else shield,
     )

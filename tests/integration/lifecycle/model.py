@@ -114,10 +114,11 @@ class Model:
             self.free(task)
 
     def asserts(self, task: Task, claim: UUID, attempt: int, worker: Worker) -> bool:
-        waits = task.state in {State.QUEUED, State.SCHEDULED, State.RETRYING}
-        if worker.is_over or not waits or task.attempt != attempt - 1:
+        lives = task.state in {State.QUEUED, State.SCHEDULED, State.RETRYING, State.RUNNING}
+        if worker.is_over or not lives or task.attempt >= attempt:
             return False
         self.begin(task, claim, worker)
+        task.attempt = attempt
         return True
 
     def holds(self, task: Task, claim: UUID) -> bool:

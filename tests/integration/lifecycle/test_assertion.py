@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from taskyard.domain.tasks import State, Succeeded
 from taskyard.lifecycle import finish, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
+from taskyard.lifecycle.finish import record
 
 from .rows import PAST, Worker, events, hold_key, key_holders, put, read
 
@@ -49,14 +50,49 @@ def test_a_promotion_that_was_lost_with_the_claim_does_not_matter(
     assert read(conn, task_id).due_at is None
 
 
+@pytest.mark.parametrize("attempt", [2, 3])
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.QUEUED, State.RETRYING, State.RUNNING])
+def test_a_release_or_a_retry_that_was_lost_before_the_claim_does_not_matter(
+    conn: Connection, worker: Worker, state: State, attempt: int
+) -> None:
+    """The row may even be running under the earlier claim, which nobody holds any more."""
+    task_id = put(conn, state, worker_id=worker.id, due=PAST, attempt=1)
+    said = Assertion(task_id, uuid4(), attempt, "w:1")
+    assert assert_claims(conn, [said], worker_id=worker.id).answer == {task_id}
+    row = read(conn, task_id)
+    assert (row.state, row.claim, row.attempt) == ("running", said.claim, attempt)
+    assert finish.finish(conn, [finish.Finished(task_id, said.claim, Succeeded(1), 0.5)]).changes
+
+
+def test_an_end_counts_whose_task_the_ledger_takes_for_an_earlier_attempt(conn: Connection, worker: Worker) -> None:
+    """It came after the failover and before the next heartbeat."""
+    task_id = put(conn, State.RUNNING, worker_id=worker.id)
+    said = Assertion(task_id, uuid4(), 2, "w:1")
+    end = finish.Finished(task_id, said.claim, Succeeded(1), 0.5)
+    recorded = record(conn, [end], lambda: {task_id: said}, worker_id=worker.id).answer
+    assert (recorded.states, recorded.asserted) == ({task_id: State.SUCCEEDED}, 1)
+
+
+@pytest.mark.parametrize("is_newest_first", [False, True])
+def test_of_two_claims_of_one_task_the_newest_is_asserted(
+    conn: Connection, worker: Worker, is_newest_first: bool
+) -> None:
+    """A child may still run an attempt that was fenced off."""
+    task_id = put(conn, State.RUNNING, worker_id=worker.id)
+    said = [Assertion(task_id, uuid4(), attempt, "w:1") for attempt in (2, 3)]
+    assert assert_claims(conn, said[::-1] if is_newest_first else said, worker_id=worker.id).answer == {task_id}
+    assert (read(conn, task_id).claim, read(conn, task_id).attempt) == (said[1].claim, 3)
+    assert events(conn, task_id) == ["claim_asserted"]
+
+
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("attempt", [0, 1, 2, 5])
 def test_a_stale_claim_asserts_nothing_in_any_state(
     conn: Connection, worker: Worker, state: State, attempt: int
 ) -> None:
-    """Claims come with an attempt that is one more than the waiting row's; all others are stale."""
+    """A claim that PostgreSQL forgot has a higher attempt than the row; all others are stale, and what ended stays."""
     task_id = put(conn, state, worker_id=worker.id, attempt=1)
-    if attempt == 2 and state in {State.SCHEDULED, State.QUEUED, State.RETRYING}:
+    if attempt > 1 and state in {State.SCHEDULED, State.QUEUED, State.RETRYING, State.RUNNING}:
         return
     before = read(conn, task_id)
     assert not assert_claims(conn, [Assertion(task_id, uuid4(), attempt, "w:1")], worker_id=worker.id).answer

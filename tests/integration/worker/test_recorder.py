@@ -165,6 +165,21 @@ def test_one_beat_is_not_enough_to_take_a_claim_back(harness: Harness) -> None:
     assert harness.states([held[0]]) == ["queued"]
 
 
+def test_a_claim_that_was_given_back_and_won_again_is_asserted_where_postgresql_forgot_both(
+    harness: Harness,
+) -> None:
+    # It has the task running under the earlier claim. To release that would have the task run a second time.
+    recording = RecorderHarness(harness)
+    ((task_id, _),) = recording.claim()
+    newest = (task_id, uuid4())
+    recording.held, recording.attempt = {newest}, 2
+    for _ in range(3):
+        recording.recorder._beat()
+    (row,) = harness.query("SELECT state, claim, attempt FROM task")
+    assert tuple(row) == ("running", newest[1], 2)
+    assert recording.counted == [("asserted", 1)]
+
+
 def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harness: Harness) -> None:
     # PostgreSQL is back, and a beat comes before the record of what ended meanwhile.
     recording = RecorderHarness(harness)

@@ -2,7 +2,7 @@
 from outside of their process.
 
 - A running row whose claim no child holds at two beats in a row is released: the answer to its claim was lost.
-- A claim that a child holds and PostgreSQL takes for waiting is asserted: a failover forgot it.
+- A claim that a child holds and PostgreSQL does not know is asserted: a failover forgot it.
 - A cancellation that was requested is handed to the main thread.
 - Suspects that wait are counted, so that the main thread starts children in quarantine for them.
 """

@@ -1,0 +1,153 @@
+"""admit: a wish and the spec of its type become a task, or a list of everything that is wrong with the wish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ..catalogue.compiled import CompiledSpec
+from ..catalogue.registry import TypeRegistry
+from ..catalogue.secrets import Cipher
+from ..domain.ids import new_id
+from ..lifecycle.submit import NewTask, Unique
+from .faults import Fault
+from .parameters import accepted
+from .wishes import Caller, Served, Wish
+
+UNKNOWN_TYPE = "unknown_task_type"
+UNKNOWN_QUEUE = "unknown_queue"
+QUEUE_NOT_ALLOWED = "queue_not_allowed"
+QUEUE_NOT_SERVED = "queue_not_served"
+
+_YEAR = timedelta(days=365)
+_EVERYWHERE = Served()
+
+
+def admit(
+    wish: Wish,
+    spec: CompiledSpec,
+    caller: Caller,
+    *,
+    cipher: Cipher,
+    life: timedelta,
+    now: datetime,
+    make_id: Callable[[], UUID] = new_id,
+    served: Served = _EVERYWHERE,
+    prefix: str = "",
+    parsed: bool = False,
+    measure: bool = True,
+    request_id: str | None = None,
+    traceparent: str | None = None,
+    parent_id: UUID | None = None,
+    workflow_id: UUID | None = None,
+    schedule_id: UUID | None = None,
+) -> NewTask | list[Fault]:
+    """The task, or at least one fault; pointers begin with `prefix`.
+
+    `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `measure`:
+    they may be larger than 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
+    a parameter is secret and there is no key.
+    """
+    queue = wish.queue or spec.queue
+    allowed = caller.queues
+    forbidden = allowed is not None and queue not in allowed
+    if forbidden and wish.queue is not None:
+        return [_not_allowed(queue, prefix)]
+    faults: list[Fault] = []
+    if wish.queue is not None:
+        _check_queue(queue, spec, served, prefix, faults)
+    if wish.run_at is not None or wish.expires_at is not None:
+        _check_times(wish, prefix, faults, now)
+    soft, hard = _limits(wish, spec, prefix, faults)
+    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, measure=measure)
+    if isinstance(params, list):
+        return faults + params
+    if faults:
+        return faults
+    if forbidden:
+        return [_not_allowed(queue, prefix)]
+    delay, unique = wish.delay_seconds, wish.unique
+    return NewTask(
+        id=make_id(),
+        name=spec.name,
+        queue=queue,
+        params=params,
+        version=spec.version,
+        max_attempts=wish.max_attempts or spec.max_attempts,
+        soft_timeout_seconds=soft,
+        hard_timeout_seconds=hard,
+        delay_seconds=delay,
+        run_at=wish.run_at,
+        expires_at=wish.expires_at,
+        life_seconds=life.total_seconds(),
+        tags=list(dict.fromkeys(wish.tags)) if wish.tags else [],
+        on_cancel=wish.on_cancel,
+        unique=Unique(unique.key, unique.hold) if unique else None,
+        request_id=request_id,
+        traceparent=traceparent,
+        submitted_by=caller.name,
+        allowed_queues=None if allowed is None else sorted(allowed),
+        workflow_id=workflow_id,
+        schedule_id=schedule_id,
+        parent_id=parent_id,
+    )
+
+
+def unknown_type(registry: TypeRegistry, name: str, prefix: str = "") -> Fault:
+    """The fault for a name that no worker has registered, with the nearest names."""
+    return Fault(f"{prefix}/name", registry.advice(name), UNKNOWN_TYPE)
+
+
+def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
+    """Faults for unique keys that occur twice in a batch; pointers are `/tasks/N/unique/key`."""
+    faults = []
+    seen: set[tuple[str, str]] = set()
+    for n, wish in enumerate(wishes):
+        if wish.unique is not None:
+            key = (wish.name, wish.unique.key)
+            if key in seen:
+                faults.append(Fault(f"/tasks/{n}/unique/key", "Another task of this batch has the same unique key."))
+            seen.add(key)
+    return faults
+
+
+def _check_queue(queue: str, spec: CompiledSpec, served: Served, prefix: str, faults: list[Fault]) -> None:
+    if served.known is not None and queue not in served.known:
+        faults.append(Fault(f"{prefix}/queue", "There is no such queue.", UNKNOWN_QUEUE))
+    elif served.by_type and queue != spec.queue and queue not in served.by_type:
+        on = ", ".join(sorted(served.by_type)[:20])
+        message = f"No worker runs this task type on this queue. These queues serve it: {on}."
+        faults.append(Fault(f"{prefix}/queue", message, QUEUE_NOT_SERVED))
+
+
+def _not_allowed(queue: str, prefix: str) -> Fault:
+    return Fault(f"{prefix}/queue", f"This caller may not submit to the queue {queue[:64]!r}.", QUEUE_NOT_ALLOWED)
+
+
+def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) -> None:
+    due = now
+    if wish.run_at is not None:
+        due = max(now, wish.run_at)
+        if wish.delay_seconds is not None:
+            faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
+        if abs(wish.run_at - now) > _YEAR:
+            faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
+    elif wish.delay_seconds:
+        due = now + timedelta(seconds=wish.delay_seconds)
+    if wish.expires_at is not None:
+        if wish.expires_at <= due:
+            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+        elif wish.expires_at - now > 2 * _YEAR:
+            faults.append(Fault(f"{prefix}/expires_at", "Must be within two years."))
+
+
+def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:
+    hard = wish.hard_timeout_seconds or spec.hard_seconds
+    soft = wish.soft_timeout_seconds
+    if soft is None:
+        return min(spec.soft_seconds, hard), hard
+    if soft > hard:
+        message = f"Must not be above the hard limit, {hard:g} seconds."
+        faults.append(Fault(f"{prefix}/soft_timeout_seconds", message))
+    return soft, hard

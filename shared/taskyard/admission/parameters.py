@@ -1,0 +1,56 @@
+"""Parameters on their way into the ledger: checked, completed with defaults, secrets encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..catalogue.compiled import CompiledSpec
+from ..catalogue.defaults import TooMuchAdded
+from ..catalogue.secrets import Cipher, reserved_place, sealed_at, unwrapped
+from ..lifecycle.batch import Unstorable, check_storable
+from .faults import Fault
+
+MAX_PARAMS_BYTES = 256 * 1024
+_TOO_LARGE = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
+_RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
+
+
+def accepted(
+    params: Mapping[str, Any], spec: CompiledSpec, cipher: Cipher, place: str, *, parsed: bool, measure: bool
+) -> dict[str, Any] | list[Fault]:
+    """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them.
+
+    Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
+    model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
+    body. `measure`: they may be larger than 256 KiB. Raises SecretsUnreadable where there is a secret
+    and no key.
+    """
+    plain: Any = params
+    secret_places: list[tuple[str | int, ...]] = []
+    if not parsed:
+        try:
+            plain, secret_places = unwrapped(params)
+            check_storable(plain)
+        except Unstorable as e:
+            return [Fault(place + e.pointer, f"{e.message[:1].upper()}{e.message[1:]}.")]
+        except RecursionError:
+            return [Fault(place, "Is nested too deeply.")]
+    if measure and len(orjson.dumps(plain)) > MAX_PARAMS_BYTES:
+        return [Fault(place, _TOO_LARGE, "params_too_large")]
+    if not spec.params.is_valid(plain):
+        return spec.params.faults(plain, place)
+    reserved = reserved_place(plain)
+    if reserved is not None:
+        return [Fault(place + reserved, _RESERVED)]
+    made: dict[str, Any] = plain
+    try:
+        if not spec.defaults.is_empty:
+            made = spec.defaults.filled(made)
+    except TooMuchAdded:
+        return [Fault(place, _TOO_LARGE, "params_too_large")]
+    if not spec.secrets.is_empty:
+        made = spec.secrets.sealed(made, cipher.seal)
+    return sealed_at(made, secret_places, cipher.seal) if secret_places else made

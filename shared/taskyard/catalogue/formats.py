@@ -1,0 +1,153 @@
+"""The named formats of schemas: checks of texts, each bounded by length first.
+
+Admission and Pydantic use the same functions, so that what admission accepts the worker's model reads: `EmailAddress`,
+`OneLine` and `PatternText` are types for parameter models. What Pydantic's own types take (UUID, datetime, HttpUrl and
+so on) is checked by Pydantic's validators. A format that is not in FORMATS is left to jsonschema-rs, or ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+
+from .addresses import checked_address, checked_line
+from .patterns import MAX_LENGTH, Pattern, PatternRefused
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_OFFSET = r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`check` raises ValueError. `sentence` is told where the check has no sentence of its own."""
+
+    check: Callable[[str], object]
+    sentence: str
+    max_length: int
+    tells: bool = False
+
+    def fits(self, text: str) -> bool:
+        return self.fault(text) is None
+
+    def fault(self, text: str) -> str | None:
+        """Why the text does not have the format, without quoting it; None where it has."""
+        if len(text) > self.max_length:
+            return f"must have at most {self.max_length} characters"
+        try:
+            self.check(text)
+        except ValueError as e:
+            return str(e) if self.tells else self.sentence
+        return None
+
+
+def checked_pattern(text: str) -> str:
+    """The text, where it is a regular expression that RE2 takes. Raises ValueError, which does not quote it."""
+    try:
+        Pattern(text)
+    except PatternRefused as e:
+        # RE2 says what is wrong, then quotes: `missing ): a(b`.
+        raise ValueError(": ".join(str(e).split(": ")[:2])) from None
+    return text
+
+
+class Named:
+    """Marks a text of a Pydantic model with one of FORMATS, in validation and in the schema."""
+
+    def __init__(self, name: str, check: Callable[[str], str]) -> None:
+        self._name = name
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "format": self._name}
+
+
+_MAX_ADDRESS, _MAX_LINE = 320, 10_000
+EmailAddress = Annotated[str, Field(max_length=_MAX_ADDRESS), Named("email", checked_address)]
+OneLine = Annotated[str, Named("line", checked_line)]
+PatternText = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH), Named("re2", checked_pattern)]
+
+
+def _as_pydantic(schema: CoreSchema, shape: str = ".*") -> Callable[[str], object]:
+    read, shaped = SchemaValidator(schema).validate_python, re.compile(shape, re.DOTALL).fullmatch
+
+    def check(text: str) -> object:
+        if shaped(text) is None:
+            raise ValueError
+        try:
+            return read(text)
+        except ValidationError:
+            raise ValueError from None
+
+    return check
+
+
+def _uuid(version: int | None = None) -> Format:
+    def check(text: str) -> None:
+        if _UUID.fullmatch(text) is None or (version is not None and UUID(text).version != version):
+            raise ValueError
+
+    kind = "a UUID" if version is None else f"a UUID of version {version}"
+    return Format(check, f"must be {kind} with its hyphens: 0193aaaa-0000-7000-8000-000000000000", 36)
+
+
+def _decimal(text: str) -> None:
+    if _DECIMAL.fullmatch(text) is None:
+        raise ValueError
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        raise ValueError from None
+
+
+def _address(read: Callable[[str], object], what: str) -> Format:
+    return Format(read, f"must be {what}", 100)
+
+
+_HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=2083, strict=True)
+
+FORMATS = {
+    "email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
+    "idn-email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
+    "line": Format(checked_line, "must be one line without control characters", _MAX_LINE, tells=True),
+    "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True),
+    "uuid": _uuid(),
+    **{f"uuid{version}": _uuid(version) for version in range(1, 9)},
+    "date-time": Format(
+        _as_pydantic(core_schema.datetime_schema(), f"{_DATE}[Tt]{_TIME}{_OFFSET}"),
+        "must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z",
+        40,
+    ),
+    "date": Format(_as_pydantic(core_schema.date_schema(), _DATE), "must be a date: 2026-01-31", 10),
+    "time": Format(
+        _as_pydantic(core_schema.time_schema(), f"{_TIME}{_OFFSET}?"), "must be a time of day: 12:00:00", 40
+    ),
+    "duration": Format(
+        _as_pydantic(core_schema.timedelta_schema(), "-?P[0-9YMWDTHS.]+"), "must be a duration: PT1H30M", 50
+    ),
+    "uri": Format(_as_pydantic(core_schema.url_schema(strict=True)), "must be a URL", 8_192),
+    "http-url": Format(_as_pydantic(_HTTP), "must be a URL that begins with http:// or https://", 2_083),
+    "decimal": Format(_decimal, "must be a decimal number: 12.50", 100),
+    "ipv4": _address(ipaddress.IPv4Address, "an IPv4 address"),
+    "ipv6": _address(ipaddress.IPv6Address, "an IPv6 address"),
+    "ipvanyaddress": _address(ipaddress.ip_address, "an IP address"),
+    "ipv4network": _address(ipaddress.IPv4Network, "an IPv4 network"),
+    "ipv6network": _address(ipaddress.IPv6Network, "an IPv6 network"),
+    "ipvanynetwork": _address(ipaddress.ip_network, "an IP network"),
+    "ipv4interface": _address(ipaddress.IPv4Interface, "an IPv4 address with its network"),
+    "ipv6interface": _address(ipaddress.IPv6Interface, "an IPv6 address with its network"),
+    "ipvanyinterface": _address(ipaddress.ip_interface, "an IP address with its network"),
+}

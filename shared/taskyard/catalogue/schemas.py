@@ -1,0 +1,110 @@
+"""JSON Schemas, compiled: bounded in size, in the time that validating takes, and in what they refer to.
+
+jsonschema-rs decides whether parameters are valid. What is wrong with invalid ones is looked for here (explain.py):
+its own list of errors copies the value and the allowed values into every error, which took 14 GB for 240 KiB of
+parameters, and its messages quote values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from ..domain.faults import Fault
+from .explain import explain
+from .formats import FORMATS
+from .schema_cost import check_cost
+from .subschemas import SchemaRefused, Subschemas, subschemas
+
+__all__ = ["MAX_SCHEMA_BYTES", "Schema", "SchemaRefused", "check_schema", "compile_schema"]
+
+MAX_SCHEMA_BYTES = 64 * 1024
+# Of one compiled pattern. The engine is linear in the text and in this.
+_MAX_PATTERN_BYTES = 256 * 1024
+_FORMATS = {name: known.fits for name, known in FORMATS.items()}
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=_MAX_PATTERN_BYTES, dfa_size_limit=4 * 1024**2)
+_DOCUMENT = "urn:taskyard:schema"
+_UNREAD = "Cannot be read as JSON."
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A compiled schema. Values are JSON as orjson reads it."""
+
+    source: Any
+    parts: Subschemas
+    is_valid: Callable[[Any], bool]
+
+    def faults(self, value: Any, prefix: str = "") -> list[Fault]:
+        """What is wrong with the value, at most 100 faults; their pointers begin with `prefix`.
+
+        Microseconds where the value is valid, at most about half a second where it is not.
+        """
+        try:
+            if self.is_valid(value):
+                return []
+        except (
+            ValueError,
+            TypeError,
+            RecursionError,
+        ):  # a lone surrogate, a key that is no text, nesting of 255 levels
+            return [Fault(prefix, _UNREAD)]
+        return explain(self.parts, self.checker, value, prefix)
+
+    def checker(self, schema: Any) -> Callable[[Any], bool]:
+        """Compiles a schema whose references lead into this one, such as `{"$ref": "urn:taskyard:schema#/items"}`."""
+        return _compiled(schema, self._registry)
+
+    @cached_property
+    def _registry(self) -> jsonschema_rs.Registry:
+        # Only for invalid values, so it is made when the first of them comes.
+        return jsonschema_rs.Registry([(_DOCUMENT, self.source)])
+
+
+def check_schema(schema: Any) -> Subschemas:
+    """The parts of a schema. Raises SchemaRefused for one that the platform does not take."""
+    parts, _ = _checked(schema)
+    return parts
+
+
+def compile_schema(schema: Any) -> Schema:
+    """Takes up to some tenths of a second: keep it off event loops. Raises SchemaRefused."""
+    parts, is_valid = _checked(schema)
+    return Schema(schema, parts, is_valid)
+
+
+def _checked(schema: Any) -> tuple[Subschemas, Callable[[Any], bool]]:
+    try:
+        text = orjson.dumps(schema)
+    except (TypeError, ValueError):
+        raise SchemaRefused("a schema is JSON, and this is not") from None
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise SchemaRefused(f"a schema has at most {MAX_SCHEMA_BYTES} bytes as JSON")
+    parts = subschemas(schema)
+    try:
+        # Its own error would be longer, and name a place in the meta-schema.
+        jsonschema_rs.meta.validate(schema)
+    except ValueError as e:
+        place = "/".join(map(str, getattr(e, "instance_path", ())))
+        raise SchemaRefused(f"/{place[:100]}: not as JSON Schema 2020-12 has it") from None
+    check_cost(parts)
+    try:
+        return parts, _compiled(schema, None)
+    except ValueError as e:
+        place = "/".join(map(str, getattr(e, "instance_path", ())))
+        raise SchemaRefused(
+            f"/{place[:100]}: cannot be compiled; patterns run in linear time, so they have no lookaround and no"
+            " backreferences, and are small"
+        ) from None
+
+
+def _compiled(schema: Any, registry: jsonschema_rs.Registry | None) -> Callable[[Any], bool]:
+    made = jsonschema_rs.Draft202012Validator(
+        schema, formats=_FORMATS, validate_formats=True, pattern_options=_PATTERNS, registry=registry, offline=True
+    )
+    return made.is_valid

@@ -1,0 +1,250 @@
+"""TaskSpec: a task type as data. Workers register it; API and scheduler read it.
+
+A spec comes from a worker over the network, so `TaskSpec.parse` treats it as input: every part of it is bounded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any
+
+import orjson
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ..domain.errors import HardTimeLimitExceeded
+from ..domain.queues import check_queue_name
+from ..domain.retry import RetryPolicy
+from .generate import SpecSchema
+from .schemas import SchemaRefused, check_schema
+from .secret_places import SecretPlaces
+from .types import MAX_NAME_BYTES, MAX_VERSION, TaskType
+from .words import TemplateRefused, Words, check_language, check_template
+
+MAX_SPEC_BYTES = 64 * 1024
+MAX_SPEC_DEPTH = 32
+MAX_CODES = 200  # error codes, and phrases, of one type
+MAX_LANGUAGES = 50
+_MAX_SECONDS = 365 * 86_400
+
+# Strict: "1" is no number. Ignored: what a later release adds, or a rolling update would lose types.
+_STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
+
+Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS)]
+Timeout = Annotated[float, Field(gt=0, le=_MAX_SECONDS)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
+Text = Annotated[str, Field(max_length=10_000)]
+Code = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
+
+
+class SpecRefused(ValueError):
+    """This is not a spec that the platform takes; `reason` says why, for the author of the task type."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FirstDelay:
+    """The first delay after errors of one class, whose name is for people to read."""
+
+    error: Annotated[str, Field(min_length=1, max_length=200)]
+    seconds: Seconds
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RetrySpec:
+    """The retry policy (domain/retry.py) as data. `retries_hard_limit`: a hard time limit is tried again, too."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=MAX_VERSION)]
+    first_delay_seconds: Seconds
+    max_delay_seconds: Seconds
+    factor: Annotated[float, Field(ge=0, le=1_000)]
+    jitter: bool
+    delays: Annotated[tuple[FirstDelay, ...], Field(max_length=50)] = ()
+    retries_hard_limit: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TaskSpec:
+    """What a worker registers of a task type.
+
+    `params` and `result` are JSON Schemas (2020-12) of the accepted parameters and of the stored result. `errors` is
+    `{code: {"words": {language: template}}}`, `phrases` is `{name: {language: text}}`. Of a name, the newest version
+    that a live worker runs admits new tasks.
+    """
+
+    name: Name
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)] = 1
+    description: Text = ""
+    kit: Annotated[str, Field(max_length=100)] = ""
+    queue: str
+    params: dict[str, Any]
+    result: dict[str, Any]
+    retry: RetrySpec
+    soft_timeout_seconds: Timeout
+    hard_timeout_seconds: Timeout
+    errors: Annotated[dict[Code, dict[str, dict[str, str]]], Field(max_length=MAX_CODES)] = dataclasses.field(
+        default_factory=dict
+    )
+    phrases: Annotated[dict[Code, dict[str, str]], Field(max_length=MAX_CODES)] = dataclasses.field(
+        default_factory=dict
+    )
+
+    @classmethod
+    def parse(cls, data: object) -> TaskSpec:
+        """The spec out of decoded JSON. Fields that this release does not know are left out.
+
+        Raises SpecRefused. Takes milliseconds of processor time at the limits: keep it off event loops.
+        """
+        text = _bounded_json(data)
+        try:
+            spec = _SPEC.validate_json(text)
+        except ValidationError as e:
+            raise SpecRefused(_first(e)) from None
+        _check(spec)
+        return spec
+
+    def as_json(self) -> dict[str, Any]:
+        """The spec as JSON-able values; `parse` reads it back."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        made: dict[str, Any] = orjson.loads(orjson.dumps(fields))
+        return made
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal: the same before and after a trip through jsonb."""
+        canonical = orjson.dumps(_canonical(self.as_json()), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(canonical).hexdigest()
+
+
+_SPEC = TypeAdapter(TaskSpec)
+
+
+def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
+    """The spec of a declared type. Raises SpecRefused where the platform would not take it."""
+    return TaskSpec.parse(
+        {
+            "name": task_type.name,
+            "version": task_type.version,
+            "description": task_type.description,
+            "kit": kit,
+            "queue": task_type.queue,
+            "params": task_type.params.model_json_schema(mode="validation", schema_generator=SpecSchema),
+            "result": task_type.result.model_json_schema(mode="serialization", schema_generator=SpecSchema),
+            "retry": _retry(task_type.retry),
+            "soft_timeout_seconds": task_type.soft_limit.total_seconds(),
+            "hard_timeout_seconds": task_type.hard_limit.total_seconds(),
+            "errors": {code: {"words": dict(words)} for code, words in task_type.errors.items()},
+            "phrases": {name: dict(words) for name, words in task_type.phrases.items()},
+        }
+    )
+
+
+def _retry(policy: RetryPolicy) -> dict[str, Any]:
+    return {
+        "max_attempts": policy.max_attempts,
+        "first_delay_seconds": _seconds(policy.first_delay),
+        "max_delay_seconds": _seconds(policy.max_delay),
+        "factor": policy.factor,
+        "jitter": policy.jitter,
+        "delays": [{"error": kind.__name__, "seconds": _seconds(delay)} for kind, delay in policy.delays],
+        "retries_hard_limit": policy.is_retryable(HardTimeLimitExceeded()),
+    }
+
+
+def _seconds(delay: timedelta) -> float:
+    """As the policy applies it: never longer than a year."""
+    return min(delay.total_seconds(), _MAX_SECONDS)
+
+
+def _bounded_json(data: object) -> bytes:
+    """The data as JSON text. Raises SpecRefused for what is no JSON, too long or nested too deeply."""
+    _check_values(data)
+    try:
+        text = orjson.dumps(data)
+    except (TypeError, ValueError):  # keys that are no text, lone surrogates, integers beyond 64 bits
+        raise SpecRefused("a spec is JSON, and this is not") from None
+    if len(text) > MAX_SPEC_BYTES:
+        raise SpecRefused(f"a spec has at most {MAX_SPEC_BYTES} bytes as JSON")
+    return text
+
+
+def _check_values(data: object) -> None:
+    # Level by level instead of recursive: the data may be nested more deeply than Python's stack.
+    level, seen = [data], 0
+    for _ in range(MAX_SPEC_DEPTH + 1):
+        seen += len(level)
+        if seen > MAX_SPEC_BYTES:  # every value takes a byte of JSON
+            raise SpecRefused(f"a spec has at most {MAX_SPEC_BYTES} bytes as JSON")
+        inner: list[object] = []
+        for value in level:
+            match value:
+                case dict():
+                    inner += [*value.keys(), *value.values()]
+                case list() | tuple():
+                    inner += value
+                case float() if not math.isfinite(value):
+                    raise SpecRefused("a spec is JSON, and this has a number that is not finite")
+                case str() if "\x00" in value:
+                    raise SpecRefused("a spec cannot hold the NUL character")
+        if not inner:
+            return
+        level = inner
+    raise SpecRefused(f"a spec is nested at most {MAX_SPEC_DEPTH} levels deep")
+
+
+def _check(spec: TaskSpec) -> None:
+    """What the fields' own types do not say. Raises SpecRefused."""
+    if len(spec.name.encode()) > MAX_NAME_BYTES:
+        raise SpecRefused(f"/name: a task type's name has 1 to {MAX_NAME_BYTES} bytes")
+    try:
+        check_queue_name(spec.queue)
+    except ValueError as e:
+        raise SpecRefused(f"/queue: {e}") from None
+    for field in ("params", "result"):
+        try:
+            parts = check_schema(getattr(spec, field))
+            if field == "params":
+                SecretPlaces(parts)
+        except SchemaRefused as e:
+            raise SpecRefused(f"/{field}: {e}") from None
+    for code, told in spec.errors.items():
+        _check_words(f"/errors/{code}", told.get("words", {}))
+    for name, words in spec.phrases.items():
+        _check_words(f"/phrases/{name}", words)
+
+
+def _check_words(place: str, words: Words) -> None:
+    if len(words) > MAX_LANGUAGES:
+        raise SpecRefused(f"{place}: at most {MAX_LANGUAGES} languages")
+    for language, template in words.items():
+        try:
+            check_language(language)
+            check_template(template)
+        except (TemplateRefused, ValueError) as e:
+            raise SpecRefused(f"{place}: {e}") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = "".join(f"/{part}"[:100] for part in first["loc"])
+    return f"{place or '/'}: {first['msg']}"
+
+
+def _canonical(value: Any) -> Any:
+    """JSON in one spelling: 600.0 and 600 are the same number, and jsonb may give back either."""
+    match value:
+        case dict():
+            return {key: _canonical(inner) for key, inner in value.items()}
+        case list():
+            return [_canonical(inner) for inner in value]
+        case float() if value.is_integer() and abs(value) < 2**63:
+            return int(value)
+        case _:
+            return value

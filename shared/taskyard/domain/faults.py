@@ -1,0 +1,17 @@
+"""Fault: one thing that is wrong with a request, told without its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_FAULTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One error in a request. `pointer` is a JSON pointer (RFC 6901) into the body, `?name` for a query parameter, or
+    the name of a header."""
+
+    pointer: str
+    message: str
+    code: str = "invalid_request"

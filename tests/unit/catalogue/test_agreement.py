@@ -1,0 +1,260 @@
+"""Admission and the worker's model agree: admission decides as marked, and what it accepts the model reads."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import AnyUrl, Field, HttpUrl, ValidationError
+
+from taskyard.admission.faults import Fault
+from taskyard.admission.parameters import accepted
+from taskyard.catalogue.compiled import CompiledSpec, compile_spec
+from taskyard.catalogue.formats import EmailAddress, OneLine, PatternText
+from taskyard.catalogue.kits import load
+from taskyard.catalogue.secrets import Cipher, Secret
+from taskyard.catalogue.spec import spec_of
+from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard.settings import Settings
+
+CIPHER = Cipher([Fernet.generate_key().decode()])
+ITEM = "0193aaaa-0000-7000-8000-000000000000"
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Inner(Params):
+    amount: Decimal = Decimal("1.5")
+    password: Secret[str] | None = None
+
+
+class EverythingParams(Params):
+    """Types that people use in parameters."""
+
+    day: date | None = None
+    at: datetime | None = None
+    clock: time | None = None
+    span: timedelta | None = None
+    bounded: Annotated[Decimal, Field(gt=0, max_digits=6, decimal_places=2)] = Decimal("0.5")
+    plain: Decimal = Decimal(1)
+    count: int = 1
+    ratio: float = 0.5
+    flag: bool = False
+    colour: Colour = Colour.RED
+    one: Literal[1, 2] = 1
+    url: AnyUrl | None = None
+    web: HttpUrl | None = None
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+    net: ipaddress.IPv4Network | None = None
+    tags: set[str] = Field(default_factory=set)
+    pair: tuple[int, str] | None = None
+    inner: Inner = Inner()
+    by_name: dict[str, Inner] = Field(default={})
+    many: list[Inner] = Field(default=[])
+    either: int | str | list[float] = 0
+    ids: list[UUID] = Field(default=[])
+    to: EmailAddress | None = None
+    line: OneLine = "a"
+    pattern: PatternText | None = None
+    token: Secret[str] = Secret("default")
+
+
+class Nothing(Result):
+    pass
+
+
+EVERYTHING = TaskType(name="test.everything", description="", params=EverythingParams, result=Nothing)
+TYPES = {task_type.name: task_type for task_type in (*load(Settings(diagnostics=True)).catalogue, EVERYTHING)}
+SPECS = {name: compile_spec(spec_of(task_type)) for name, task_type in TYPES.items()}
+
+MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello."}
+WELCOME = {"to_email": "eva@example.org", "username": "Eva", "language": "de", "action_url": "https://example.org/"}
+ALL = {
+    "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
+    "plain": "12.50", "count": 3, "ratio": 1, "flag": True, "colour": "red", "one": 2, "url": "mailto:a@b.org",
+    "web": "http://example.org", "ip": "::1", "net": "10.0.0.0/8", "tags": ["a"], "pair": [1, "a"],
+    "inner": {"amount": 2, "password": "p"}, "by_name": {"x": {"amount": "3"}}, "many": [{}, {"password": None}],
+    "either": [1.5], "ids": [ITEM], "to": "eva@exämple.org", "line": "a b", "pattern": "^a$", "token": "t",
+}  # fmt: skip
+
+VALUES: dict[str, tuple[list[Any], list[Any]]] = {
+    "diagnostics.echo": (
+        [{"value": 1}, {"value": -0.0}, {"value": 1e308}, {"value": 2**64 - 1}, {"value": ""}, {"value": "ü😀"},
+         {"value": "x" * 200_000}, {"value": None}, {"value": [[]]}, {"value": {"": {}}}, {"value": [0] * 60_000}],
+        [{}, {"value": 1, "more": 1}, [], None, {"Value": 1}, {"value": {"$secret": "x"}},
+         {"value": [[{"$secret": 1}]]}, {"value": "\ud800"}, {"value": "\x00"}, {"value": {"\x00": 1}},
+         {"value": float("nan")}, {"value": 2**64}],
+    ),
+    "diagnostics.sleep": (
+        [{"seconds": 0}, {"seconds": 0.5, "in_c": True}, {"seconds": 86_400}, {"seconds": -0.0}],
+        [{}, {"seconds": "1"}, {"seconds": True}, {"seconds": -1e-9}, {"seconds": 1e308}, {"seconds": 1, "in_c": 1},
+         {"seconds": None}, {"seconds": 1, "in_c": "true"}],
+    ),
+    "diagnostics.fail": (
+        [{}, {"times": 0}, {"times": 1.0}, {"times": 1000, "kind": "permanent"}],
+        [{"times": "1"}, {"times": True}, {"times": 1.5}, {"times": 1001}, {"times": -1}, {"kind": "odd"},
+         {"kind": None}],
+    ),
+    "diagnostics.crash": (
+        [{}, {"signal": "KILL"}, {"signal": "SIGKILL"}, {"signal": 9}, {"signal": 9.0}, {"signal": 15, "times": 3}],
+        [{"signal": "INT"}, {"signal": "kill"}, {"signal": 2}, {"signal": True}, {"signal": None}, {"signal": "9"},
+         {"signal": "SIGSIGKILL"}, {"signal": 9.5}, {"signal": []}, {"times": True}],
+    ),
+    "diagnostics.allocate": (
+        [{"megabytes": 0}, {"megabytes": 1_048_576, "hold_seconds": 600}],
+        [{}, {"megabytes": "1"}, {"megabytes": 1_048_577}, {"megabytes": 1, "hold_seconds": 601}],
+    ),
+    "email.send": (
+        [MAIL, {**MAIL, "text": None, "html_content": "<p>a</p>"}, {**MAIL, "reply_to": None},
+         {**MAIL, "to_email": "Ünal@exämple.org"}, {**MAIL, "subject": " a"},
+         {**MAIL, "text": " ", "html_content": "a"},
+         {**MAIL, "text": "x" * 200_000}, {**MAIL, "text": "\x0b a"}, {**MAIL, "reply_to": "EVA@EXAMPLE.ORG"}],
+        [{**MAIL, "text": None}, {**MAIL, "text": " \n\t"}, {**MAIL, "text": ""}, {**MAIL, "text": "\x1c\x85"},
+         {**MAIL, "text": "\u3000"}, {**MAIL, "text": "x" * 200_001}, {**MAIL, "text": 1},
+         {**MAIL, "to_email": "eva"}, {**MAIL, "to_email": "a@b"}, {**MAIL, "to_email": "a\n@example.org"},
+         {**MAIL, "to_email": "a@example.org\r\nBcc: b@example.org"}, {**MAIL, "to_email": "=?a?=@example.org"},
+         {**MAIL, "to_email": "a" * 310 + "@example.org"}, {**MAIL, "to_email": None},
+         {**MAIL, "to_email": ["a@b.org"]},
+         {**MAIL, "subject": ""}, {**MAIL, "subject": " "}, {**MAIL, "subject": "a\nb"},
+         {**MAIL, "subject": "a\u2028b"},
+         {**MAIL, "subject": "x" * 501}, {**MAIL, "subject": 1}, {**MAIL, "to_mail": "a@example.org"}, {}],
+    ),
+    "email.send_welcome": (
+        [WELCOME, {k: WELCOME[k] for k in ("to_email", "username")}, {**WELCOME, "action_url": None},
+         {**WELCOME, "language": "zh-Hant_TW"}, {**WELCOME, "action_url": "HTTP://exämple.org/ü?a"}],
+        [{**WELCOME, "language": "x"}, {**WELCOME, "language": "de\n"}, {**WELCOME, "language": "dé"},
+         {**WELCOME, "action_url": "ftp://example.org"}, {**WELCOME, "action_url": "javascript:alert(1)"},
+         {**WELCOME, "action_url": "http://"},
+         {**WELCOME, "action_url": "http://a/?a b"}, {**WELCOME, "action_url": "/a"}, {**WELCOME, "action_url": ""},
+         {**WELCOME, "action_url": "http://a/" + "x" * 2_100}, {**WELCOME, "username": "x" * 101},
+         {**WELCOME, "app_name": None}, {**WELCOME, "username": "\x7f"}],
+    ),
+    "files.process_large_file": (
+        [{"item_id": ITEM}, {"item_id": ITEM.upper()}, {"item_id": ITEM, "pattern": r"^\S+ \d{3} \pL"},
+         {"item_id": ITEM, "pattern": None}, {"item_id": ITEM, "pattern": "(a+)+$"}],
+        [{}, {"item_id": 7}, {"item_id": ITEM.replace("-", "")}, {"item_id": f"{{{ITEM}}}"},
+         {"item_id": f"urn:uuid:{ITEM}"},
+         {"item_id": ITEM + "\n"}, {"item_id": ITEM, "pattern": ""}, {"item_id": ITEM, "pattern": "(?=a)"},
+         {"item_id": ITEM, "pattern": r"(a)\1"}, {"item_id": ITEM, "pattern": "a(b"},
+         {"item_id": ITEM, "pattern": "a" * 301}],
+    ),
+    "files.generate_thumbnail": (
+        [{"item_id": ITEM}, {"item_id": ITEM, "width": 1, "height": 4096.0}],
+        [{"item_id": ITEM, "width": "10"}, {"item_id": ITEM, "height": True}, {"item_id": ITEM, "width": 0},
+         {"item_id": ITEM, "width": 4097}, {"item_id": ITEM, "width": 1e308}, {"item_id": None}],
+    ),
+    "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
+    "test.everything": (
+        [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"plain": 1e300}, {"plain": ".5"}, {"count": 1e15},
+         {"count": 2**63 - 1}, {"either": "a"}, {"inner": {}}, {"by_name": {"": {}}}],
+        [{"day": "2026-02-30"}, {"day": "2026-01-31T00:00:00"}, {"at": "2026-01-31"}, {"at": "2026-01-31T12:00:00"},
+         {"at": 1_800_000_000}, {"at": "2026-01-31T12:00:60Z"}, {"at": "0000-01-01T00:00:00Z"}, {"clock": "25:00:00"},
+         {"span": "1 day"}, {"span": "P"}, {"span": "P99999999999D"}, {"span": 5}, {"bounded": 0}, {"bounded": 12.345},
+         {"bounded": 10_000}, {"bounded": "1.5"}, {"bounded": -1}, {"plain": "NaN"}, {"plain": "1e400"}, {"plain": "x"},
+         {"count": 1e308}, {"count": 2.0**63}, {"ratio": "1"}, {"ratio": True}, {"flag": 1}, {"flag": "yes"},
+         {"colour": "blue"}, {"one": 3}, {"one": True}, {"url": "no url"}, {"web": "mailto:a@b.org"}, {"ip": "1.2.3"},
+         {"net": "10.0.0.1/8"}, {"tags": ["a", "a"]}, {"pair": [1]}, {"pair": [1, "a", 2]}, {"inner": {"amount": []}},
+         {"inner": {"more": 1}}, {"by_name": {"x": 1}}, {"many": [{"amount": "x"}]}, {"either": {}}, {"either": ["1"]},
+         {"ids": [1]}, {"to": "x"}, {"line": ""}, {"pattern": "("}, {"token": 5}, {"token": None},
+         {"token": {"$secret": "x"}}, {"inner": {"password": {"$secret": "x"}}}],
+    ),
+}  # fmt: skip
+
+NO_JSON = object()
+# Of any type, in place of any value.
+ODD: list[Any] = [
+    None, True, False, 0, -0.0, 1, -1, 1.0, 0.5, 1e308, -1e308, 2**53 + 1, 2**63, 2**64 - 1, -(2**63), "", " ", "1",
+    "a", "ü", "😀", "\ufeff", "\u202e", "a\nb", "\x1f", "x" * 1_000, "\ud800", "\x00", "NaN", "null", [], [None], [[]],
+    [1, "a"], [0] * 70_000, {}, {"": ""}, {"a": 1}, {"$secret": "x"}, {"$ref": "#"}, {"__class__": 1}, "{0.__class__}",
+    float("inf"), NO_JSON, b"bytes", (1,), {1: 2},
+]  # fmt: skip
+
+
+def admitted(spec: CompiledSpec, params: Any) -> dict[str, Any] | list[Fault]:
+    return accepted(params, spec, CIPHER, "/params", parsed=False, measure=True)
+
+
+def rows(which: int) -> Iterator[Any]:
+    for name, table in VALUES.items():
+        for n, params in enumerate(table[which]):
+            yield pytest.param(name, params, id=f"{name}-{n}")
+
+
+def read(name: str, stored: dict[str, Any]) -> Params:
+    """As the worker does, after the trip through the ledger."""
+    made: Params = TYPES[name].read(orjson.loads(orjson.dumps(stored)), CIPHER)
+    return made
+
+
+def test_every_type_has_its_table() -> None:
+    assert VALUES.keys() == TYPES.keys()
+    assert all(good and bad for good, bad in VALUES.values())
+
+
+@pytest.mark.parametrize(("name", "params"), list(rows(0)))
+def test_what_is_marked_as_accepted_is_admitted_and_read(name: str, params: Any) -> None:
+    stored = admitted(SPECS[name], params)
+    assert isinstance(stored, dict), stored
+    made = read(name, stored)
+    assert made == TYPES[name].params.model_validate(params), "defaults and secrets come out as the model has them"
+
+
+@pytest.mark.parametrize(("name", "params"), list(rows(1)))
+def test_what_is_marked_as_refused_has_a_fault_under_the_parameters(name: str, params: Any) -> None:
+    faults = admitted(SPECS[name], params)
+    assert isinstance(faults, list)
+    assert faults
+    assert all(fault.pointer.startswith("/params") and fault.message for fault in faults)
+
+
+def mutated(value: Any) -> Iterator[Any]:
+    """The value with each of its parts replaced, left out, or joined by another."""
+    yield from ODD
+    if isinstance(value, dict):
+        yield {**value, "unheard_of": 1}
+        for key, inner in value.items():
+            yield {k: v for k, v in value.items() if k != key}
+            for other in mutated(inner):
+                yield {**value, key: other}
+    elif isinstance(value, list):
+        yield [*value, *value]
+        for n, inner in enumerate(value):
+            for other in mutated(inner):
+                yield [*value[:n], other, *value[n + 1 :]]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_whatever_is_admitted_of_odd_values_the_model_reads(name: str) -> None:
+    admissions = refusals = 0
+    for params in mutated(max(VALUES[name][0], key=len)):
+        before = copy.deepcopy(params, {id(NO_JSON): NO_JSON})
+        stored = admitted(SPECS[name], params)
+        assert str(params) == str(before), "the caller's values are not changed"
+        if isinstance(stored, list):
+            refusals += 1
+            continue
+        admissions += 1
+        try:
+            read(name, stored)
+        except ValidationError as e:
+            pytest.fail(f"admitted, and the model refuses it: {str(params)[:200]}: {e}")
+    assert admissions
+    assert refusals
+
+
+def test_white_space_is_the_same_to_admission_and_to_the_model() -> None:
+    for code in range(0x1, 0x3100):
+        stored = admitted(SPECS["email.send"], {**MAIL, "text": chr(code)})
+        if isinstance(stored, dict):
+            read("email.send", stored)
