@@ -48,6 +48,16 @@ def test_a_child_imports_the_kits_of_its_queues(workers: LedgerFleet) -> None:
     assert "taskyard_kits.diagnostics.tasks" not in loaded
 
 
+def test_a_worker_whose_queues_no_kit_serves_waits_without_an_error(workers: LedgerFleet) -> None:
+    workers.fleet.environment["TASKYARD_TASK_MODULES"] = ""
+    workers.fleet.environment["TASKYARD_DIAGNOSTICS"] = ""
+    worker = workers.fleet.start_worker(queues="geo_processing")
+    (task,) = workers.put("email.send", queue="geo_processing")
+    wait_for(lambda: workers.row(task).state == "scheduled", 20, "it to be put off")
+    assert worker.poll() is None
+    assert lines(workers.fleet.logs(), '"level": "error"') == []
+
+
 def use(workers: LedgerFleet, tmp_path: Path) -> Path:
     """A directory of packages that the workers import from."""
     place = tmp_path / "packages"
