@@ -14,8 +14,10 @@ from taskyard import failpoints
 from taskyard.broker.connect import make_async_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.secrets import Cipher
-from taskyard.catalogue.types import Catalogue, load
+from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
@@ -58,10 +60,12 @@ class Service:
 def catalogue_of(settings: Settings) -> Catalogue:
     """Raises ValueError with one line that names the variable."""
     try:
-        return load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # a task module may raise anything when imported
-        said = " ".join(str(e).split())
-        raise ValueError(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {said}") from e
+        loaded = kits.load(settings)
+    except KitsUnusable as e:
+        raise ValueError(str(e)) from e
+    for kit in loaded.left_out:
+        kit.log()
+    return loaded.catalogue
 
 
 def cipher_of(settings: Settings) -> Cipher:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from taskyard.domain.explanations import explained
 from taskyard.domain.retry import RetryPolicy
 from taskyard.lifecycle import promote
-from taskyard_worker.outcomes import of_error
+from taskyard.running.outcomes import of_error
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 

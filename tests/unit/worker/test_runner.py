@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -18,12 +19,12 @@ from structlog.testing import capture_logs
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
-from taskyard.settings import Settings
+from taskyard.running.attempt import Services
+from taskyard.running.context import TaskContext
 from taskyard_worker.child.claim_table import Slot
-from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
-from taskyard_worker.context import TaskContext
 from tests.support.fleet import wait_for
 
 from .making import claim_some, make_claim_table
@@ -48,9 +49,9 @@ class Harness:
         nothing: Any = None
         self.ends: list[End] = []
         self.told: list[str] = []
-        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, cipher or Cipher([]))
+        skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(Settings(), nothing, nothing, nothing), self.claims, self)
+        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self)
 
     def end(self, end: End) -> None:
         self.ends.append(end)
