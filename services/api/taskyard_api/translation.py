@@ -12,7 +12,6 @@ from typing import Any
 
 import falcon.asgi
 from babel.messages.pofile import read_po
-
 from taskyard.domain.explanations import EXPLANATIONS, values_in
 
 ENGLISH = "en"

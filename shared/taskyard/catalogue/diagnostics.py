@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
 from ..domain.retry import RetryPolicy
 from .types import P, Params, R, Result, TaskType
+from .words import Words
 
 # Drills wait for their retries, so these come soon.
 _QUICK = RetryPolicy(
@@ -90,7 +93,25 @@ class AllocateResult(Result):
     megabytes: int
 
 
-def _drill(name: str, description: str, params: type[P], result: type[R]) -> TaskType[P, R]:
+FAIL_ERRORS: dict[str, Words] = {
+    "diagnostic_transient": {
+        "en": "This drill fails on purpose; a later attempt will succeed.",
+        "de": "Diese Übung schlägt absichtlich fehl; ein späterer Versuch wird gelingen.",
+        "fr": "Cet exercice échoue exprès ; un essai ultérieur réussira.",
+        "hu": "Ez a gyakorlat szándékosan sikertelen; egy későbbi próbálkozás sikerülni fog.",
+    },
+    "diagnostic_permanent": {
+        "en": "This drill fails on purpose, and for good.",
+        "de": "Diese Übung schlägt absichtlich fehl, und zwar endgültig.",
+        "fr": "Cet exercice échoue exprès, et pour de bon.",
+        "hu": "Ez a gyakorlat szándékosan és véglegesen sikertelen.",
+    },
+}
+
+
+def _drill(
+    name: str, description: str, params: type[P], result: type[R], errors: Mapping[str, Words] = MappingProxyType({})
+) -> TaskType[P, R]:
     return TaskType(
         name=f"diagnostics.{name}",
         description=description,
@@ -98,6 +119,7 @@ def _drill(name: str, description: str, params: type[P], result: type[R]) -> Tas
         result=result,
         retry=_QUICK,
         diagnostic=True,
+        errors=errors,
     )
 
 
@@ -108,6 +130,7 @@ FAIL = _drill(
     "Fails so many attempts, then succeeds; a permanent failure is not tried again.",
     FailParams,
     AttemptResult,
+    FAIL_ERRORS,
 )
 CRASH = _drill(
     "crash",

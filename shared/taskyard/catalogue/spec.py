@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
 from .types import MAX_NAME_BYTES, TaskType
-from .words import TemplateRefused, Words, check_language, check_template
+from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 MAX_SPEC_BYTES = 64 * 1024
 MAX_SPEC_DEPTH = 32
@@ -119,6 +118,10 @@ class TaskSpec:
         return made
 
     @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary({code: told.get("words", {}) for code, told in self.errors.items()}, self.phrases)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hexadecimal: the same before and after a trip through jsonb."""
         canonical = orjson.dumps(_canonical(self.as_json()), option=orjson.OPT_SORT_KEYS)
@@ -128,13 +131,7 @@ class TaskSpec:
 _SPEC = TypeAdapter(TaskSpec)
 
 
-def spec_of(
-    task_type: TaskType[Any, Any],
-    *,
-    kit: str = "",
-    errors: Mapping[str, Mapping[str, Words]] | None = None,
-    phrases: Mapping[str, Words] | None = None,
-) -> TaskSpec:
+def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
     """The spec of a declared type. Raises SpecRefused where the platform would not take it."""
     return TaskSpec.parse(
         {
@@ -148,8 +145,8 @@ def spec_of(
             "retry": _retry(task_type.retry),
             "soft_timeout_seconds": task_type.soft_limit.total_seconds(),
             "hard_timeout_seconds": task_type.hard_limit.total_seconds(),
-            "errors": errors or {},
-            "phrases": phrases or {},
+            "errors": {code: {"words": dict(words)} for code, words in task_type.errors.items()},
+            "phrases": {name: dict(words) for name, words in task_type.phrases.items()},
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,11 +17,13 @@ from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .secrets import Cipher, Secret, SecretsUnreadable, opened
+from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
 # In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
 
 class Params(BaseModel):
@@ -41,7 +44,12 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskType(Generic[P, R]):
-    """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description."""
+    """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description.
+
+    `errors` are the words of the codes that the task raises with TaskError, by language: `{"too_dear": {"en": "It costs
+    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them. Raises ValueError for words
+    that hold more than text and plain `{name}`.
+    """
 
     name: str
     description: str
@@ -53,6 +61,23 @@ class TaskType(Generic[P, R]):
     hard_limit: timedelta = HARD_LIMIT
     version: int = 1
     diagnostic: bool = False
+    errors: Mapping[str, Words] = field(default_factory=dict, hash=False)
+    phrases: Mapping[str, Words] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for key, words in (*self.errors.items(), *self.phrases.items()):
+            try:
+                if not _CODE.fullmatch(key):
+                    raise ValueError("a code is lower-case letters, digits and _, at most 100")
+                for language, template in words.items():
+                    check_language(language)
+                    check_template(template)
+            except (TemplateRefused, ValueError) as e:
+                raise ValueError(f"the task type {self.name!r}, words of {key[:100]!r}: {e}") from None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.errors, self.phrases)
 
     def accept(self, params: Mapping[str, Any], cipher: Cipher) -> dict[str, Any]:
         """Checks a caller's parameters and returns them as they are stored, secrets encrypted.
@@ -131,6 +156,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self._types)
+
+    def words_of(self, name: str, version: int) -> Vocabulary:
+        """The words of a type; none where it is unknown. All versions share those of the one that is declared."""
+        task_type = self._types.get(name)
+        return Vocabulary() if task_type is None else task_type.vocabulary
 
     @cached_property
     def names(self) -> tuple[str, ...]:

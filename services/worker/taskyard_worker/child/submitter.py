@@ -11,7 +11,6 @@ from uuid import UUID
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.batch import Unstorable, check_storable
 from taskyard.lifecycle.committed import commit
@@ -56,9 +55,9 @@ def _new_task(parent: TaskContext, child: Child, cipher: Cipher, queues: Collect
     task_type = child.task_type
     queue = task_type.queue if child.queue is None else child.queue
     if child.queue is not None and queue not in queues:
-        raise explained("unknown_queue", retryable=False, queue=repr(queue))
+        raise TaskError("unknown_queue", retryable=False, queue=repr(queue))
     if parent.allowed_queues is not None and queue not in parent.allowed_queues:
-        raise explained("queue_not_allowed", retryable=False, queue=repr(queue))
+        raise TaskError("queue_not_allowed", retryable=False, queue=repr(queue))
     params = task_type.accept(child.params, cipher)
     try:
         check_storable(params)

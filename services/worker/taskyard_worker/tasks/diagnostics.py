@@ -8,7 +8,7 @@ import signal
 import time
 
 from taskyard.catalogue import diagnostics as catalogue
-from taskyard.domain.explanations import explained
+from taskyard.domain.errors import TaskError
 
 from ..context import TaskContext
 from ..implementations import implements
@@ -36,7 +36,7 @@ def sleep(params: catalogue.SleepParams, context: TaskContext) -> catalogue.Slee
 @implements(catalogue.FAIL)
 def fail(params: catalogue.FailParams, context: TaskContext) -> catalogue.AttemptResult:
     if context.attempt <= params.times:
-        raise explained(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
+        raise TaskError(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
     return catalogue.AttemptResult(attempt=context.attempt)
 
 

@@ -15,7 +15,6 @@ from taskyard.catalogue.files import (
     ProcessLargeFileResult,
 )
 from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
 from taskyard.store import tree_items
@@ -48,7 +47,7 @@ def process_large_file(params: ProcessLargeFileParams, context: TaskContext) -> 
             counter.feed(block)
     counter.finish()
     if counter.bytes != item.size:
-        raise explained("file_damaged", retryable=False)
+        raise TaskError("file_damaged", retryable=False)
     context.progress(counter.lines, counter.lines, "Done")
     return ProcessLargeFileResult(
         processed_lines=counter.lines,
@@ -87,7 +86,7 @@ def _find(context: TaskContext, item_id: UUID) -> TreeItem:
 
 
 def _not_found() -> TaskError:
-    return explained("item_not_found", retryable=False)
+    return TaskError("item_not_found", retryable=False)
 
 
 @contextmanager
@@ -102,9 +101,9 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except ObjectMissing as e:
-        raise explained("file_missing", retryable=False) from e
+        raise TaskError("file_missing", retryable=False) from e
     except StorageUnavailable as e:
-        raise explained("storage_unavailable", retryable=True, reason=e) from e
+        raise TaskError("storage_unavailable", reason={"phrase": e.phrase} if e.phrase else str(e)) from e
 
 
 def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:

@@ -11,8 +11,10 @@ import redis
 import sqlalchemy as sa
 
 from taskyard.broker.connect import make_redis
+from taskyard.catalogue import email
 from taskyard.catalogue import health as catalogue
 from taskyard.catalogue.health import Check, CheckParams, CheckResult
+from taskyard.catalogue.words import sentence_to_store
 from taskyard.domain.errors import LedgerUnavailable, TaskError
 from taskyard.storage.interface import StorageUnavailable
 
@@ -67,7 +69,7 @@ def _why_not(probe: Callable[[], None]) -> str | None:
     except StorageUnavailable as e:
         return str(e)
     except TaskError as e:
-        return e.message
+        return e.message or sentence_to_store(e.code, e.values, email.SEND.vocabulary)
     except Exception as e:  # noqa: BLE001 - whatever is wrong with one dependency is this check's result
         return _REASONS["unexpected"].format(error=type(e).__name__)
     return None
