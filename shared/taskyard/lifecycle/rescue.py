@@ -65,7 +65,7 @@ def _crash(code: str, *, retryable: bool = True, **values: str) -> str:
     )
 
 
-_LIMIT = _crash("crash_limit", retryable=False, crashes="t.crashes + 1", cause="l.cause")
+_LIMIT = _crash("crash_limit", retryable=False, crashes="t.crashes + 1", cause="left(l.cause, 500)")
 
 # A lost task is queued again, unless its crashes reached the limit, or its end was asked for.
 _LOSE = compose(
@@ -86,8 +86,8 @@ _LOSE = compose(
             "ended_at": "now()",
             "attempt_outcome": f"CASE WHEN {_IS_GUILTY} THEN 'crashed' WHEN {_IS_SUSPECT} THEN 'suspected'"
             " ELSE 'released' END",
-            "attempt_error": f"CASE WHEN {_IS_GUILTY} THEN {_crash('crash', cause='i.cause')}"
-            f" WHEN {_IS_SUSPECT} THEN {_crash('crash_suspect', cause='i.cause')} END",
+            "attempt_error": f"CASE WHEN {_IS_GUILTY} THEN {_crash('crash', cause='left(i.cause, 500)')}"
+            f" WHEN {_IS_SUSPECT} THEN {_crash('crash_suspect', cause='left(i.cause, 500)')} END",
         },
         sets={
             "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
