@@ -76,12 +76,10 @@ class Words:
         return shown
 
     def expect(self, of: TypeName) -> None:
-        """Reckons with failures of a type: for answers whose head is sent before them."""
-        vocabularies = self._vocabularies(of, FailureKind.EXCEPTION)
-        available = {
-            tag.lower().replace("_", "-") for v in vocabularies for words in v.errors.values() for tag in words
-        }
-        self.used[best_of(self.preferred, available)] = None
+        """Reckons with all failures that a task of the type may have: for answers whose head is sent before them."""
+        for vocabulary in self._vocabularies(of, FailureKind.EXCEPTION):
+            for words in vocabulary.errors.values():
+                self.used[best_of(self.preferred, {tag.lower().replace("_", "-") for tag in words})] = None
 
     def tell(self, resp: falcon.asgi.Response) -> None:
         """Sets Vary, and Content-Language where the answer has a translated message."""

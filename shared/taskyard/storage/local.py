@@ -42,7 +42,7 @@ _SWEEP_EVERY_SECONDS = 3600.0
 LEFTOVER_AGE = timedelta(days=1)
 
 # What is wrong, by errno: names of phrases.
-_PHRASES = {
+PHRASE_OF = {
     errno.ENOSPC: "storage_full",
     errno.EDQUOT: "storage_quota",
     errno.EFBIG: "storage_file_too_large",
@@ -242,6 +242,6 @@ def _translated(*, missing: str | None = None) -> Iterator[None]:
         if missing is not None and e.errno == errno.ENOENT:
             raise ObjectMissing(missing) from None
         log.warning("storage_failed", error=str(e))
-        phrase = _PHRASES.get(e.errno or 0)
+        phrase = PHRASE_OF.get(e.errno or 0)
         words = PHRASES[phrase] if phrase else f"the storage failed: {e.strerror or type(e).__name__}"
         raise StorageUnavailable(words, phrase=phrase) from e
