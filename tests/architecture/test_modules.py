@@ -32,7 +32,6 @@ STATE = {
     "taskyard/lifecycle/committed.py": {"done.wakes_scheduler"},  # a result that a loop collects
     "taskyard/store/ledger.py": {"connection.patience_seconds"},  # psycopg makes the connection
     "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
-    "taskyard_api/resources/events.py": {"words.used"},  # a mark that a translation was used
     "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset
     "taskyard_worker/child/process.py": {"timer.daemon"},  # the constructor of threading.Timer does not take it
     "taskyard_kits/files/thumbnails.py": {"bare.info"},  # metadata of an image of Pillow's

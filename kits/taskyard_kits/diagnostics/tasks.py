@@ -8,8 +8,7 @@ import signal
 import time
 from datetime import timedelta
 
-from taskyard import TaskContext, task
-from taskyard.domain.explanations import explained
+from taskyard import TaskContext, TaskError, task
 from taskyard.domain.retry import RetryPolicy
 
 from .declarations import (
@@ -24,6 +23,7 @@ from .declarations import (
     SleepParams,
     SleepResult,
 )
+from .words import FAIL_ERRORS
 
 # Drills wait for their retries, so these come soon.
 _QUICK = RetryPolicy(
@@ -55,11 +55,11 @@ def sleep(params: SleepParams, *, context: TaskContext) -> SleepResult:
     return SleepResult(slept_seconds=round(time.monotonic() - started, 3))
 
 
-@task("diagnostics.fail", retry=_QUICK)
+@task("diagnostics.fail", retry=_QUICK, errors=FAIL_ERRORS)
 def fail(params: FailParams, *, context: TaskContext) -> AttemptResult:
     """Fails so many attempts, then succeeds; a permanent failure is not tried again."""
     if context.attempt <= params.times:
-        raise explained(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
+        raise TaskError(f"diagnostic_{params.kind}", retryable=params.kind == "transient")
     return AttemptResult(attempt=context.attempt)
 
 

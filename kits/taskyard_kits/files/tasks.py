@@ -9,7 +9,6 @@ from uuid import UUID
 
 from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
 from taskyard.store import tree_items
@@ -24,9 +23,10 @@ from .declarations import (
 )
 from .lines import LineCounter, blocks
 from .thumbnails import Thumbnail
+from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
 
 
-@task("files.process_large_file")
+@task("files.process_large_file", errors=STORED_FILE_ERRORS)
 def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
     """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
     item = _find(context, params.item_id)
@@ -47,7 +47,7 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
             counter.feed(block)
     counter.finish()
     if counter.bytes != item.size:
-        raise explained("file_damaged", retryable=False)
+        raise TaskError("file_damaged", retryable=False)
     context.progress(counter.lines, counter.lines, "Done")
     return ProcessLargeFileResult(
         processed_lines=counter.lines,
@@ -59,7 +59,7 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
     )
 
 
-@task("files.generate_thumbnail")
+@task("files.generate_thumbnail", errors={**STORED_FILE_ERRORS, **IMAGE_ERRORS})
 def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
     """Makes a small upright copy of a stored image, as a new tree item."""
     source = _find(context, params.item_id)
@@ -87,7 +87,7 @@ def _find(context: TaskContext, item_id: UUID) -> TreeItem:
 
 
 def _not_found() -> TaskError:
-    return explained("item_not_found", retryable=False)
+    return TaskError("item_not_found", retryable=False)
 
 
 @contextmanager
@@ -102,9 +102,9 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except ObjectMissing as e:
-        raise explained("file_missing", retryable=False) from e
+        raise TaskError("file_missing", retryable=False) from e
     except StorageUnavailable as e:
-        raise explained("storage_unavailable", retryable=True, reason=e) from e
+        raise TaskError("storage_unavailable", reason={"phrase": e.phrase} if e.phrase else str(e)) from e
 
 
 def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:

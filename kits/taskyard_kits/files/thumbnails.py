@@ -21,7 +21,6 @@ from PIL import (
 )
 
 from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained
 
 FORMATS = (
     JpegImagePlugin.JpegImageFile.format,
@@ -73,21 +72,21 @@ def render(file: BinaryIO, width: int, height: int) -> Thumbnail:
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise explained("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
+                raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
             kind = _KEPT.get(image.format or "", "PNG")
             return _encoded(_in_srgb(*_shrunk(image, width, height)), kind)
     except TaskError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise explained("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000) from e
+        raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000) from e
     except UnidentifiedImageError as e:
-        raise explained("image_unsupported", retryable=False) from e
+        raise TaskError("image_unsupported", retryable=False) from e
     # The decoders tell of damaged data in many ways: OSError, SyntaxError, ValueError, EOFError,
     # struct.error, ...
     except Exception as e:
         if isinstance(e, MemoryError) or (isinstance(e, OSError) and e.errno is not None):
             raise
-        raise explained("image_damaged", retryable=False) from e
+        raise TaskError("image_damaged", retryable=False) from e
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from taskyard import TaskContext, TaskError, task
 from taskyard.broker.connect import make_redis
+from taskyard.catalogue.words import Vocabulary, sentence_to_store
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.retry import RetryPolicy
 from taskyard.storage.interface import StorageUnavailable
-from taskyard_kits.mail import smtp
+from taskyard_kits.mail import smtp, words
 
 from .declarations import Check, CheckResult
 from .settings import HealthSettings
@@ -78,7 +79,7 @@ def _why_not(probe: Callable[[], None]) -> str | None:
     except StorageUnavailable as e:
         return str(e)
     except TaskError as e:
-        return e.message
+        return e.message or sentence_to_store(e.code, e.values, Vocabulary(words.ERRORS, words.PHRASES))
     except Exception as e:  # noqa: BLE001 - whatever is wrong with one dependency is this check's result
         return _REASONS["unexpected"].format(error=type(e).__name__)
     return None

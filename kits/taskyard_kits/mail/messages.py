@@ -11,7 +11,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from uuid import UUID
 
-from taskyard.domain.explanations import explained
+from taskyard.domain.errors import TaskError
 
 from .settings import MailSettings
 
@@ -91,7 +91,7 @@ def written(message: EmailMessage, *, international: bool) -> bytes:
     head = content.partition(b"\r\n\r\n")[0].split(b"\r\n")
     names = [line.partition(b":")[0].decode() for line in head if not line.startswith((b" ", b"\t"))]
     if names != message.keys():
-        raise explained("message_invalid", retryable=False)
+        raise TaskError("message_invalid", retryable=False)
     return content
 
 
@@ -101,7 +101,7 @@ def _sender(settings: MailSettings) -> Address:
     try:
         return Address(name, local, domain)
     except (ValueError, IndexError):
-        raise explained("smtp_sender_invalid", retryable=False) from None
+        raise TaskError("smtp_sender_invalid", retryable=False) from None
 
 
 def _address(address: str) -> Address:

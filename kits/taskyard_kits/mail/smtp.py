@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 
 from taskyard.domain.errors import TaskError
-from taskyard.domain.explanations import explained, explanation
 
 from . import messages
 from .settings import MailSettings
@@ -22,7 +21,7 @@ class Unreachable(TaskError, ConnectionError):
     """Not to be connected to, or fell silent: as a ConnectionError it is tried again sooner."""
 
     def __init__(self) -> None:
-        super().__init__("smtp_unreachable", explanation("smtp_unreachable"))
+        super().__init__("smtp_unreachable")
 
 
 def send(
@@ -44,7 +43,7 @@ def send(
 
     with _conversation(settings, tls) as server:
         if international and not server.has_extn("smtputf8"):
-            raise explained("smtp_unsupported", retryable=False)
+            raise TaskError("smtp_unsupported", retryable=False)
         options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
         server.sendmail(sender, [recipient], content, mail_options=options)
 
@@ -67,7 +66,7 @@ def _conversation(settings: MailSettings, tls: Callable[[], ssl.SSLContext]) -> 
 @contextmanager
 def _connected(settings: MailSettings, tls: Callable[[], ssl.SSLContext]) -> Iterator[smtplib.SMTP]:
     if settings.smtp_host is None:
-        raise explained("smtp_not_configured", retryable=False)
+        raise TaskError("smtp_not_configured", retryable=False)
     seconds = settings.smtp_timeout_seconds
     # Not smtplib's `with`: its QUIT raises where the server answers anything but 221.
     if settings.smtp_security == "tls":
@@ -93,7 +92,7 @@ def _log_in(server: smtplib.SMTP, user: str, settings: MailSettings) -> None:
     except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected):
         raise
     except smtplib.SMTPException as e:  # it offers no login, or none that we know
-        raise explained("smtp_auth_failed", retryable=False) from e
+        raise TaskError("smtp_auth_failed", retryable=False) from e
 
 
 @contextmanager
@@ -103,32 +102,32 @@ def _meaning() -> Iterator[None]:
         yield
     except smtplib.SMTPRecipientsRefused as e:
         code, answer = next(iter(e.recipients.values()))
-        raise _refusal("the recipient", code, answer) from e
+        raise _refusal("recipient", code, answer) from e
     except smtplib.SMTPSenderRefused as e:
-        raise _refusal("the sender", e.smtp_code, e.smtp_error) from e
+        raise _refusal("sender", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPAuthenticationError as e:
-        raise _refusal("the login", e.smtp_code, e.smtp_error) from e
+        raise _refusal("login", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPServerDisconnected as e:
         raise Unreachable from e
     except smtplib.SMTPResponseException as e:
         if e.smtp_code < 0:  # whatever answered, it does not speak SMTP
             raise Unreachable from e
-        raise _refusal("the message", e.smtp_code, e.smtp_error) from e
+        raise _refusal("message", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPNotSupportedError as e:
         # Going on without STARTTLS would lay the message open.
-        raise explained("smtp_tls_failed", retryable=False, answer="it does not offer STARTTLS") from e
+        raise TaskError("smtp_tls_failed", retryable=False, answer={"phrase": "no_starttls"}) from e
     except ssl.SSLError as e:
         reason = e.verify_message if isinstance(e, ssl.SSLCertVerificationError) else (e.reason or "handshake failed")
-        raise explained("smtp_tls_failed", retryable=False, answer=str(reason)) from e
+        raise TaskError("smtp_tls_failed", retryable=False, answer=str(reason)) from e
     except OSError as e:  # refused, timed out, unknown host; SMTPException is an OSError too
         raise Unreachable from e
 
 
-def _refusal(what: str, code: int, answer: bytes | str) -> TaskError:
+def _refusal(phrase: str, code: int, answer: bytes | str) -> TaskError:
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = f"{code} {' '.join(text.split())[:200]}"
     if code in _WANTS_ANOTHER_LOGIN:
-        return explained("smtp_auth_failed", retryable=False)
+        return TaskError("smtp_auth_failed", retryable=False)
     if 500 <= code < 600:
-        return explained("smtp_refused", retryable=False, what=what, answer=said)
-    return explained("smtp_temporary", retryable=True, answer=said)
+        return TaskError("smtp_refused", retryable=False, what={"phrase": phrase}, answer=said)
+    return TaskError("smtp_temporary", answer=said)

@@ -10,12 +10,13 @@ from taskyard import TaskContext, task
 from . import messages, plain_text, smtp, templates
 from .declarations import SendParams, SendWelcomeParams, Sent
 from .settings import MailSettings
+from .words import ERRORS, PHRASES
 
 # Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
 _MAX_ATTEMPTS = 6
 
 
-@task("email.send", max_attempts=_MAX_ATTEMPTS)
+@task("email.send", max_attempts=_MAX_ATTEMPTS, errors=ERRORS, phrases=PHRASES)
 def send(params: SendParams, *, context: TaskContext) -> Sent:
     """Sends one message, as text and HTML, to one recipient over SMTP."""
     html = params.html_content if (params.html_content or "").strip() else None
@@ -23,7 +24,7 @@ def send(params: SendParams, *, context: TaskContext) -> Sent:
     return _deliver(context, params.to_email, subject=params.subject, text=text, html=html, reply_to=params.reply_to)
 
 
-@task("email.send_welcome", max_attempts=_MAX_ATTEMPTS)
+@task("email.send_welcome", max_attempts=_MAX_ATTEMPTS, errors=ERRORS, phrases=PHRASES)
 def send_welcome(params: SendWelcomeParams, *, context: TaskContext) -> Sent:
     """Sends the welcome message in the recipient's language, as text and HTML."""
     parts = templates.render(

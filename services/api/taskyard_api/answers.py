@@ -161,6 +161,12 @@ class RetryRules(Shown):
     jitter: bool
 
 
+class ErrorShown(Shown):
+    words: dict[str, str] = Field(
+        description="What people are told, by language. {name} stands for a value of the failure."
+    )
+
+
 class TaskTypeShown(Shown):
     name: str
     queue: str
@@ -171,6 +177,7 @@ class TaskTypeShown(Shown):
     retry: RetryRules
     soft_timeout_seconds: float
     hard_timeout_seconds: float
+    errors: dict[str, ErrorShown] = Field(description="The type's own error codes, with their words.")
 
 
 class TaskTypePage(Page[TaskTypeShown]):

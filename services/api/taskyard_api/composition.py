@@ -148,7 +148,7 @@ def resources_of(
     files: Files,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`."""
-    shown, translations = TaskViews(settings.support_url), Translations()
+    shown, translations = TaskViews(settings.support_url), Translations(catalogue)
     types = task_types.TaskTypes(catalogue)
     handling = dead_letters.Handling(ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)

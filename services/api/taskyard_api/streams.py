@@ -20,7 +20,7 @@ from .ledger_pool import LedgerPool
 from .live import Live, Watch
 from .meters import RequestMeters
 from .refusals import Unauthenticated
-from .translation import Words
+from .translation import TypeName, Words
 
 HEARTBEAT_SECONDS = 15.0
 # A task that reports often is read once in this time for each client.
@@ -51,10 +51,16 @@ class Streams:
         self._heartbeat = heartbeat_seconds
 
     async def of_task(
-        self, task_id: UUID, after: EventId, caller: Caller, authorization: bytes | None, words: Words
+        self,
+        task_id: UUID,
+        of: TypeName,
+        after: EventId,
+        caller: Caller,
+        authorization: bytes | None,
+        words: Words,
     ) -> AsyncIterator[SSEvent]:
-        """The timeline after `after`, and what is added to it, until the final event; or until the key is no longer
-        valid or the task no longer exists.
+        """The timeline of a task of the type `of` after `after`, and what is added to it, until the final event; or
+        until the key is no longer valid or the task no longer exists.
 
         Progress is sent as events without an id: the ledger keeps the latest only.
         """
@@ -71,7 +77,7 @@ class Streams:
                 if page is None:
                     return  # a failover or a restore lost the task: the next request gets a 404
                 for event in page.events:
-                    shown = views.event(event, words, with_traceback=caller.has(Scope.MANAGE))
+                    shown = views.event(event, words, of, with_traceback=caller.has(Scope.MANAGE))
                     yield SSEvent(data=views.encode(shown), event=event.kind.replace("\n", " "), event_id=shown["id"])
                     after = event.id
                 if page.progress is not None and page.progress != sent and not page.is_final:

@@ -1,90 +1,157 @@
-"""Failures in the reader's language. The ledger holds English; Accept-Language chooses the language at each read.
+"""Failures in the reader's language. The ledger holds code, values and the English sentence of their time;
+Accept-Language chooses the words at each read.
 
-The catalogues (locale/*.po, gettext's format) are read once, at the start; they need no compilation.
+The words of the platform's codes stand in the catalogues (locale/*.po, gettext's format), by code; they are read once,
+at the start, and need no compilation. Those of a task type's codes come with the type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import falcon.asgi
 from babel.messages.pofile import read_po
 
-from taskyard.domain.explanations import EXPLANATIONS, values_in
+from taskyard.catalogue.words import ENGLISH, MAX_LANGUAGE, PLATFORM, Vocabulary, told
+from taskyard.domain.tasks import FailureKind
 
-ENGLISH = "en"
 # For the declarations of calls whose answers are translated.
-READERS_LANGUAGE = {"Accept-Language": "For the messages of failures: en, de, fr, hu."}
+READERS_LANGUAGE = {
+    "Accept-Language": "For the messages of failures: en, de, fr, hu for those of the platform, and the languages that"
+    " the task type has words in. In English where there are no others."
+}
 LANGUAGE = ("Content-Language", "Vary")
+# Of the stored failure: what the words are made of.
+_INTERNAL = frozenset({"values", "kind"})
+_MAX_LANGUAGES = 20
 _LOCALE = Path(__file__).parent / "locale"
+
+
+class TypeWords(Protocol):
+    """Where the words of task types are found."""
+
+    def words_of(self, name: str, version: int) -> Vocabulary:
+        """Those of a type as that version has them; none where nothing is known of it."""
+
+
+class TypeName(NamedTuple):
+    """The type of a task as the task's row names it."""
+
+    name: str
+    version: int
+
+
+class _Silent:
+    def words_of(self, name: str, version: int) -> Vocabulary:
+        return Vocabulary()
 
 
 @dataclass(slots=True)
 class Words:
-    """The language of one answer."""
+    """The languages of one answer: those that the reader prefers, best first, and those that it came to hold. Without
+    any, failures are shown as they are stored."""
 
-    language: str = ENGLISH
-    texts: Mapping[str, str] = field(default_factory=dict)
-    used: bool = False
+    preferred: tuple[str, ...] = ()
+    platform: Vocabulary = PLATFORM
+    types: TypeWords = field(default_factory=_Silent)
+    used: dict[str, None] = field(default_factory=dict)
 
-    def failure(self, error: dict[str, Any]) -> dict[str, Any]:
-        """A stored failure, with its message translated where it is one of the platform's."""
-        code, message = error.get("code"), error.get("message")
-        if not isinstance(code, str) or not isinstance(message, str):
-            return error
-        values = values_in(code, message)
-        if values is None:
-            return error
-        self.used = True
-        template = self.texts.get(EXPLANATIONS[code])
-        if template is None:
-            return error
-        own = {name: self.texts.get(value, value) for name, value in values.items()}
-        return {**error, "message": template.format(**own)}
+    def failure(self, error: Mapping[str, Any], of: TypeName) -> dict[str, Any]:
+        """A stored failure as it is shown. The stored sentence stays where it is the task's own, and where words, a
+        value or a translation is missing."""
+        shown = {key: value for key, value in error.items() if key not in _INTERNAL}
+        code, values = error.get("code"), error.get("values")
+        if not isinstance(code, str) or not isinstance(values, dict) or not self.preferred:
+            return shown
+        vocabularies = self._vocabularies(of, error.get("kind", FailureKind.EXCEPTION))
+        for language in self.preferred:
+            if made := told(code, values, vocabularies, language):
+                self.used[made.language] = None
+                return {**shown, "message": made.sentence}
+            if language.partition("-")[0] == ENGLISH:
+                break  # the stored sentence is English
+        return shown
+
+    def expect(self, of: TypeName) -> None:
+        """Reckons with all failures that a task of the type may have: for answers whose head is sent before them."""
+        for vocabulary in self._vocabularies(of, FailureKind.EXCEPTION):
+            for words in vocabulary.errors.values():
+                self.used[best_of(self.preferred, {tag.lower().replace("_", "-") for tag in words})] = None
 
     def tell(self, resp: falcon.asgi.Response) -> None:
         """Sets Vary, and Content-Language where the answer has a translated message."""
         resp.append_header("Vary", "Accept-Language")
         if self.used:
-            resp.set_header("Content-Language", self.language)
+            resp.set_header("Content-Language", ", ".join(self.used))
+
+    def _vocabularies(self, of: TypeName, kind: str) -> tuple[Vocabulary, ...]:
+        # A type may have a code that the platform has, too: what the platform recorded is told in its own words.
+        if kind != FailureKind.EXCEPTION:
+            return (self.platform,)
+        return (self.types.words_of(of.name, of.version), self.platform)
 
 
 class Translations:
-    def __init__(self) -> None:
-        self._catalogues: dict[str, Mapping[str, str]] = {ENGLISH: {}, **read_catalogues()}
+    def __init__(self, types: TypeWords) -> None:
+        self._platform = platform_words(PLATFORM)
+        self._types = types
 
     def for_reader(self, req: falcon.asgi.Request) -> Words:
-        language = preferred_language(req.get_header("Accept-Language"), self._catalogues)
-        return Words(language, self._catalogues[language])
+        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types)
 
 
-def read_catalogues() -> dict[str, dict[str, str]]:
-    """All catalogues: language -> English text -> translation."""
+def platform_words(english: Vocabulary) -> Vocabulary:
+    """The English words of the platform's codes together with their translations, which are found by code."""
+    errors = {code: dict(words) for code, words in english.errors.items()}
+    phrases = {name: dict(words) for name, words in english.phrases.items()}
+    for language, catalogue in read_catalogues().items():
+        for code, text in catalogue.errors.items():
+            errors.setdefault(code, {}).update({language: text[language]})
+        for name, text in catalogue.phrases.items():
+            phrases.setdefault(name, {}).update({language: text[language]})
+    return Vocabulary(errors, phrases)
+
+
+def read_catalogues() -> dict[str, Vocabulary]:
+    """All catalogues, by language."""
     found = {}
     for path in sorted(_LOCALE.glob("*.po")):
+        language = path.stem
         with path.open("rb") as file:
-            messages = read_po(file, locale=path.stem, abort_invalid=True)
-        found[path.stem] = {str(m.id): str(m.string) for m in messages if m.id and m.string and not m.fuzzy}
+            messages = [m for m in read_po(file, locale=language, abort_invalid=True) if m.string and not m.fuzzy]
+        texts = {(m.context, str(m.id)): {language: str(m.string)} for m in messages}
+        found[language] = Vocabulary(
+            {key: text for (context, key), text in texts.items() if context == "failure"},
+            {key: text for (context, key), text in texts.items() if context == "phrase"},
+        )
     return found
 
 
-def preferred_language(header: str | None, available: Collection[str]) -> str:
-    """The available language that the reader prefers (RFC 9110, 12.5.4): `de` for `de-AT`. English where none matches
-    or the header is malformed."""
+def preferences(header: str | None) -> tuple[str, ...]:
+    """The languages that the reader prefers (RFC 9110, 12.5.4), best first. English is the last resort, and what `*`
+    stands for."""
     liked: list[tuple[float, str]] = []
-    for part in (header or "").split(","):
+    for part in (header or "").split(",", _MAX_LANGUAGES)[:_MAX_LANGUAGES]:
         tag, _, parameter = part.partition(";")
-        language = tag.strip().partition("-")[0].lower()
-        quality = _quality(parameter)
-        if quality > 0 and (language in available or language == "*"):
-            liked.append((quality, language))
-    if not liked:
-        return ENGLISH
-    _, best = max(liked, key=lambda item: item[0])  # the first of equals
-    return ENGLISH if best == "*" else best
+        language, quality = tag.strip().lower(), _quality(parameter)
+        if quality > 0 and 0 < len(language) <= MAX_LANGUAGE:
+            liked.append((quality, ENGLISH if language == "*" else language))
+    liked.sort(key=lambda item: -item[0])  # the first of equals stays first
+    return tuple(dict.fromkeys((*(language for _, language in liked), ENGLISH)))
+
+
+def best_of(preferred: Iterable[str], available: Collection[str]) -> str:
+    """The available language that is preferred most: `de` for `de-AT`, English where none is available."""
+    for language in preferred:
+        tag = language
+        while tag:
+            if tag in available:
+                return tag
+            tag = tag.rpartition("-")[0]
+    return ENGLISH
 
 
 def _quality(parameter: str) -> float:

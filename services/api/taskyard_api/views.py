@@ -14,7 +14,7 @@ from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
 
 from . import answers
-from .translation import Words
+from .translation import TypeName, Words
 
 # In the order in which a task is shown.
 _BLANK: dict[str, Any] = dict.fromkeys(answers.Task.model_fields)
@@ -45,7 +45,7 @@ class TaskViews:
         for name in _AS_STORED:
             shown[name] = row[name]
         shown["params"] = masked(row["params"])
-        shown["error"] = self._error(row["error"], words)
+        shown["error"] = self._error(row, words)
         shown["progress"] = progress(row)
         shown["trace_id"] = row["traceparent"][3:35] if row["traceparent"] else None
         return shown
@@ -72,8 +72,14 @@ class TaskViews:
         shown["parent_id"] = new.parent_id
         return shown
 
-    def _error(self, error: dict[str, Any] | None, words: Words) -> dict[str, Any] | None:
-        return None if error is None else {"attempt": 0, **words.failure(error), "support_url": self._support_url}
+    def _error(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any] | None:
+        if row["error"] is None:
+            return None
+        return {"attempt": 0, **words.failure(row["error"], type_of(row)), "support_url": self._support_url}
+
+
+def type_of(row: Mapping[Any, Any]) -> TypeName:
+    return TypeName(row["name"], row["version"])
 
 
 def progress(row: Mapping[Any, Any]) -> dict[str, Any] | None:
@@ -115,7 +121,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     state = State(row["state"])
     at = progress(row)
     word = celery_word(state, has_progress=at is not None)
-    error = words.failure(row["error"])["message"] if row["error"] else None
+    error = words.failure(row["error"], type_of(row))["message"] if row["error"] else None
     is_final = state in FINAL
     done = 100.0 if state is State.SUCCEEDED else 0.0
     info: Any = None
@@ -139,10 +145,11 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     }
 
 
-def event(found: TimelineEvent, words: Words, *, with_traceback: bool) -> dict[str, Any]:
+def event(found: TimelineEvent, words: Words, of: TypeName, *, with_traceback: bool) -> dict[str, Any]:
+    """An event of the timeline of a task of the type `of`."""
     data = found.data
     if isinstance(data.get("error"), dict):
-        data = {**data, "error": words.failure(data["error"])}
+        data = {**data, "error": words.failure(data["error"], of)}
     if with_traceback and found.traceback:
         data = {**data, "traceback": found.traceback}
     return {"id": str(found.id), "kind": found.kind, "at": found.at, "attempt": found.attempt, "data": data}

@@ -14,6 +14,8 @@ import orjson
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from ..domain.failures import PHRASES
+
 MASK = "***"
 MARK = "$secret"
 # `dict | list` would be put together anew at each call, and every submit passes here.
@@ -23,7 +25,15 @@ T = TypeVar("T")
 
 
 class SecretsUnreadable(Exception):
-    """There is no key, or no key decrypts the value."""
+    """There is no key, or no key decrypts the value. `phrase` names the reason among the platform's phrases."""
+
+    def __init__(self, message: str, *, phrase: str | None = None) -> None:
+        super().__init__(message)
+        self.phrase = phrase
+
+    @classmethod
+    def because(cls, phrase: str) -> SecretsUnreadable:
+        return cls(PHRASES[phrase], phrase=phrase)
 
 
 class Cipher:
@@ -55,11 +65,11 @@ class Cipher:
         from cryptography.fernet import InvalidToken
 
         if self._fernet is None:
-            raise SecretsUnreadable("TASKYARD_SECRET_KEYS is not set: secret parameters cannot be read")
+            raise SecretsUnreadable.because("secret_keys_unset")
         try:
             return orjson.loads(self._fernet.decrypt(str(sealed[MARK]).encode()))
         except InvalidToken:
-            raise SecretsUnreadable("none of TASKYARD_SECRET_KEYS opens a secret parameter") from None
+            raise SecretsUnreadable.because("secret_keys_wrong") from None
 
 
 class Secret(Generic[T]):

@@ -23,7 +23,7 @@ from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
 from .types import MAX_NAME_BYTES, MAX_VERSION, TaskType
-from .words import TemplateRefused, Words, check_language, check_template
+from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 MAX_SPEC_BYTES = 64 * 1024
 MAX_SPEC_DEPTH = 32
@@ -115,6 +115,10 @@ class TaskSpec:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         made: dict[str, Any] = orjson.loads(orjson.dumps(fields))
         return made
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary({code: told.get("words", {}) for code, told in self.errors.items()}, self.phrases)
 
     @cached_property
     def digest(self) -> str:

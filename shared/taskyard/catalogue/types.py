@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +17,7 @@ from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .secrets import Cipher, Secret, SecretsUnreadable, opened
-from .words import Words
+from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
@@ -30,6 +31,7 @@ _MARK = "__taskyard_type__"
 Function = Callable[[Any, Any], Any]
 # Stored parameters of an older version, and that version -> parameters of the version of the type.
 Upgrade = Callable[[dict[str, Any], int], Mapping[str, Any]]
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
 
 class Params(BaseModel):
@@ -52,7 +54,9 @@ R = TypeVar("R", bound=BaseModel)
 class TaskType(Generic[P, R]):
     """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description.
 
-    `errors` holds the words of the type's error codes, `phrases` those of values in them, both by language.
+    `errors` are the words of the codes that the task raises with TaskError, by language: `{"too_dear": {"en": "It costs
+    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them. Raises ValueError for words
+    that hold more than text and plain `{name}`.
     """
 
     name: str
@@ -68,6 +72,21 @@ class TaskType(Generic[P, R]):
     upgrade: Upgrade | None = field(default=None, repr=False)
     errors: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
     phrases: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        for key, words in (*self.errors.items(), *self.phrases.items()):
+            try:
+                if not _CODE.fullmatch(key):
+                    raise ValueError("a code is lower-case letters, digits and _, at most 100")
+                for language, template in words.items():
+                    check_language(language)
+                    check_template(template)
+            except (TemplateRefused, ValueError) as e:
+                raise ValueError(f"the task type {self.name!r}, words of {key[:100]!r}: {e}") from None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.errors, self.phrases)
 
     @property
     def is_async(self) -> bool:
@@ -177,6 +196,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self._types)
+
+    def words_of(self, name: str, version: int) -> Vocabulary:
+        """The words of a type; none where it is unknown. All versions share those of the one that is declared."""
+        task_type = self._types.get(name)
+        return Vocabulary() if task_type is None else task_type.vocabulary
 
     @cached_property
     def names(self) -> tuple[str, ...]:

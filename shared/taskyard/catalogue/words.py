@@ -7,12 +7,16 @@ attributes and `{x:>1000000}` allocates memory. A brace is part of `{name}`, or 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..domain.failures import PHRASES, SENTENCES
 
 MAX_TEMPLATE = 1_000  # characters
 MAX_PLACEHOLDERS = 20
 MAX_VALUE = 500  # characters of one value in a sentence
+ENGLISH = "en"
 MAX_LANGUAGE = 35  # characters: the longest tag that RFC 5646 (4.4.1) expects
 
 _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,63})\}|[{}]")
@@ -20,6 +24,28 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*", re.ASCII)
 
 Words = Mapping[str, str]  # a template or a text by language tag
 Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Templates of sentences by code, and phrases by name, each by language: those of a task type or the platform."""
+
+    errors: Mapping[str, Words] = field(default_factory=dict)
+    phrases: Mapping[str, Words] = field(default_factory=dict)
+
+
+# What the platform itself says, in English; its translations stand in the API's catalogues.
+PLATFORM = Vocabulary(
+    {code: {ENGLISH: sentence} for code, sentence in SENTENCES.items()},
+    {name: {ENGLISH: text} for name, text in PHRASES.items()},
+)
+
+
+class Told(NamedTuple):
+    """A sentence, and the language tag of the words that it was made of."""
+
+    sentence: str
+    language: str
 
 
 class TemplateRefused(ValueError):
@@ -57,47 +83,51 @@ def render(template: str, values: Mapping[str, Value]) -> str | None:
     return _PART.sub(lambda part: _text(values[part[1]]) if part[1] else part[0][0], template)
 
 
-def told(
-    code: str,
-    values: Mapping[str, Any],
-    *,
-    errors: Mapping[str, Mapping[str, Words]],
-    phrases: Mapping[str, Words],
-    language: str,
-    stored: str,
-) -> str:
-    """The sentence of an error in the reader's language.
+def told(code: str, values: Mapping[str, Any], vocabularies: Sequence[Vocabulary], language: str) -> Told | None:
+    """The sentence of an error in a language, from the first of the vocabularies that can say it.
 
-    `errors` and `phrases` are those of the spec; a value `{"phrase": name}` stands for a phrase. `de-AT` falls back to
-    `de`. Without words, values or translation: `stored`, the sentence kept with the task.
+    A value `{"phrase": name}` stands for a phrase of any of them. `de-AT` falls back to `de`. None where words, a value
+    or a translation is missing: the sentence that was stored with the error is shown then.
     """
-    template = _in_language(errors.get(code, {}).get("words", {}), language)
-    if template is None:
-        return stored
-    plain = {name: _phrase(value, phrases, language) for name, value in values.items()}
-    try:
-        return render(template, plain) or stored
-    except TemplateRefused:  # a row older than the check
-        return stored
+    plain = {name: _plain(value, vocabularies, language) for name, value in values.items()}
+    for vocabulary in vocabularies:
+        words = vocabulary.errors.get(code, {})
+        tag = _matching(words, language)
+        try:
+            if tag is not None and (sentence := render(words[tag], plain)):
+                return Told(sentence, tag)
+        except TemplateRefused:  # from before the check
+            continue
+    return None
 
 
-def _phrase(value: Any, phrases: Mapping[str, Words], language: str) -> Value:
+def sentence_to_store(code: str, values: Mapping[str, Any], vocabulary: Vocabulary) -> str:
+    """The sentence that is stored with an error: in English, else in the first language that its words have, else its
+    code."""
+    languages = dict.fromkeys((ENGLISH, *vocabulary.errors.get(code, {})))
+    found = (told(code, values, (vocabulary, PLATFORM), language) for language in languages)
+    return next((made.sentence for made in found if made is not None), code)
+
+
+def _plain(value: Any, vocabularies: Sequence[Vocabulary], language: str) -> Value:
     match value:
         case {"phrase": str(name), **others} if not others:
-            return _in_language(phrases.get(name, {}), language)
+            found = (v.phrases.get(name, {}) for v in vocabularies)
+            return next((words[tag] for words in found if (tag := _matching(words, language)) is not None), None)
         case str() | int() | float():
             return value
         case _:
             return None
 
 
-def _in_language(words: Words, language: str) -> str | None:
-    by_tag = {tag.lower().replace("_", "-"): text for tag, text in words.items()}
-    tag = language.lower().replace("_", "-")
-    while tag:
-        if tag in by_tag:
-            return by_tag[tag]
-        tag = tag.rpartition("-")[0]
+def _matching(words: Words, language: str) -> str | None:
+    """The tag of the words that serves a reader of the language."""
+    by_tag = {tag.lower().replace("_", "-"): tag for tag in words}
+    wanted = language.lower().replace("_", "-")
+    while wanted:
+        if wanted in by_tag:
+            return by_tag[wanted]
+        wanted = wanted.rpartition("-")[0]
     return None
 
 

@@ -25,6 +25,7 @@ BaseException
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 
@@ -35,14 +36,23 @@ class TaskyardError(Exception):
 class TaskError(TaskyardError):
     """A failure that a task reports.
 
-    `code` is stable and in snake_case, `message` is for people. With `retryable=False`, no further attempt is made.
+    `code` is stable and in snake_case. Without a `message`, people are told the words that the task type declares for
+    the code, in their language, with the `values` in them: text, numbers, truth values, and `{"phrase": name}` for a
+    phrase of the type. A message stands as it is; with values beside it, it serves readers for whose language there
+    are no words. With `retryable=False`, no further attempt is made.
     """
 
-    def __init__(self, code: str, message: str = "", *, retryable: bool = True) -> None:
+    def __init__(self, code: str, message: str = "", *, retryable: bool = True, **values: Any) -> None:
         super().__init__(message or code)
         self.code = code
-        self.message = message or code
+        self.message = message
         self.retryable = retryable
+        self.values = values
+
+    def __str__(self) -> str:
+        if self.message or not self.values:
+            return self.message or self.code
+        return f"{self.code} ({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
 
 
 class Retry(TaskyardError):
@@ -53,6 +63,7 @@ class Retry(TaskyardError):
 
     def __init__(self, message: str = "", *, after: timedelta | None = None) -> None:
         super().__init__(message or "The task asked to be tried again.")
+        self.message = message
         self.after = after
 
 

@@ -17,6 +17,7 @@ The table is data that decides: `lifecycle/composer.py` generates each statement
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -113,7 +114,11 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong, in words that a caller may see; only `traceback` needs the scope `manage`."""
+    """What went wrong, in words that a caller may see; only `traceback` needs the scope `manage`.
+
+    `message` is in English. `values` are what the words of `code` in other languages need; None: the message is the
+    task's own, and there are no other words.
+    """
 
     code: str
     message: str
@@ -121,6 +126,7 @@ class Fault:
     retryable: bool
     kind: FailureKind = FailureKind.EXCEPTION
     traceback: str | None = None
+    values: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,15 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
 
 
 def public_fault(fault: Fault) -> dict[str, Any]:
-    """The `error` of a task as callers see it; `attempt` is added where it is recorded."""
-    return {"code": fault.code, "message": fault.message, "type": fault.type, "retryable": fault.retryable}
+    """The `error` of a task as it is stored; `attempt` is added where it is recorded."""
+    shown = {
+        "code": fault.code,
+        "message": fault.message,
+        "type": fault.type,
+        "kind": fault.kind,
+        "retryable": fault.retryable,
+    }
+    return shown if fault.values is None else {**shown, "values": fault.values}
 
 
 def _row(end: Finished) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.tasks import Event
+from ..domain.tasks import Event, FailureKind
 from .committed import Committed
 from .composer import Verb, along
 from .consequences import compose
+from .failures import failure_sql
 
 # SKIP LOCKED: a task that is being cancelled this very moment is looked at again in the next pass.
 _PROMOTE = compose(
@@ -24,6 +25,8 @@ _PROMOTE = compose(
 
 _NEXT_DUE = sa.text("SELECT min(due_at) FROM task WHERE due_at IS NOT NULL")
 
+_EXPIRED_AT = """to_char(t.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
 _EXPIRE = compose(
     Verb(
         name="expire",
@@ -31,9 +34,14 @@ _EXPIRE = compose(
         where="t.expires_at <= now() AND t.expires_at IS NOT NULL AND t.finished_at IS NULL",
         order="ORDER BY t.expires_at LIMIT :limit FOR UPDATE OF t SKIP LOCKED",
         locks={
-            "error": """jsonb_build_object('code', 'expired', 'type', 'Expired', 'retryable', true,
-            'attempt', t.attempt, 'message', format('It was not finished by %s. Retry it where it is still wanted.',
-                to_char(t.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))"""
+            "error": failure_sql(
+                "expired",
+                error_type="Expired",
+                kind=FailureKind.TIMEOUT,
+                retryable=True,
+                values={"time": _EXPIRED_AT},
+                attempt="t.attempt",
+            )
         },
         sets={"error": "l.error"},
     )

@@ -18,11 +18,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.tasks import Change, Event, State
+from ..domain.tasks import Change, Event, FailureKind, State
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, incoming
 from .consequences import compose
+from .failures import failure_sql
 from .workers import LIVE_QUEUES
 
 # So many times a task may be suspected without proof; then it pays like a guilty one.
@@ -57,6 +58,15 @@ class Lost:
 _IS_GUILTY = "(i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :max_suspicions)"
 _IS_SUSPECT = "(i.guilt = 'suspect' AND t.suspicions < :max_suspicions)"
 
+
+def _crash(code: str, *, retryable: bool = True, **values: str) -> str:
+    return failure_sql(
+        code, error_type="Crash", kind=FailureKind.CRASH, retryable=retryable, values=values, attempt="t.attempt"
+    )
+
+
+_LIMIT = _crash("crash_limit", retryable=False, crashes="t.crashes + 1", cause="left(l.cause, 500)")
+
 # A lost task is queued again, unless its crashes reached the limit, or its end was asked for.
 _LOSE = compose(
     Verb(
@@ -76,21 +86,13 @@ _LOSE = compose(
             "ended_at": "now()",
             "attempt_outcome": f"CASE WHEN {_IS_GUILTY} THEN 'crashed' WHEN {_IS_SUSPECT} THEN 'suspected'"
             " ELSE 'released' END",
-            "attempt_error": f"""CASE
-            WHEN {_IS_GUILTY} THEN jsonb_build_object('code', 'crash', 'type', 'Crash', 'retryable', true,
-                'attempt', t.attempt, 'message', format('The process that ran it ended: %s.', i.cause))
-            WHEN {_IS_SUSPECT} THEN jsonb_build_object('code', 'crash_suspect', 'type', 'Crash', 'retryable', true,
-                'attempt', t.attempt, 'message', format('The process that ran it and others ended: %s. '
-                    'It runs next alone, to see whether it was the cause.', i.cause)) END""",
+            "attempt_error": f"CASE WHEN {_IS_GUILTY} THEN {_crash('crash', cause='left(i.cause, 500)')}"
+            f" WHEN {_IS_SUSPECT} THEN {_crash('crash_suspect', cause='left(i.cause, 500)')} END",
         },
         sets={
             "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
             "suspicions": "t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
-            "error": """CASE WHEN l.event = 'fail' THEN jsonb_build_object(
-            'code', 'crash_limit', 'type', 'Crash', 'retryable', false, 'attempt', t.attempt,
-            'message', format('The task ended its process %s times; the last time: %s. '
-                'Look for the reason in its parameters and its log, then retry it.', t.crashes + 1, l.cause))
-            ELSE t.error END""",
+            "error": f"CASE WHEN l.event = 'fail' THEN {_LIMIT} ELSE t.error END",
         },
     )
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ..catalogue.secrets import SecretsUnreadable
 from ..catalogue.types import TaskType
+from ..catalogue.words import MAX_PLACEHOLDERS, MAX_VALUE, Vocabulary, sentence_to_store
 from ..domain.errors import (
     HardTimeLimitExceeded,
     Interrupt,
@@ -23,7 +24,6 @@ from ..domain.errors import (
     TaskError,
     TimeLimitExceeded,
 )
-from ..domain.explanations import explanation
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
 from ..lifecycle.batch import check_storable
@@ -31,6 +31,8 @@ from ..lifecycle.batch import check_storable
 MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
+_MAX_NAME = 64  # characters: what a template can name
+_SILENT = Vocabulary()  # the platform's own words are always there
 # Shorter lines of a longer secret (`}`, `-----`) give nothing away, and occur in other texts, too.
 _TELLING = 8
 
@@ -61,50 +63,94 @@ def of_error(
     max_attempts: int,
     redact: Redact = str,
     limit_seconds: float | None = None,
+    vocabulary: Vocabulary = _SILENT,
 ) -> Outcome:
     """`failures` includes this one; `redact` replaces secret values in what is kept; `limit_seconds`: the time limit
-    that ended the attempt."""
+    that ended the attempt; `vocabulary`: the words of the task type."""
     if isinstance(error, TaskCancelled):
         return Cancelled()
     decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
-    fault = _fault_of(error, retryable=policy.is_retryable(error), redact=redact)
-    if limit_seconds is not None:
-        fault = replace(fault, message=explanation(fault.code, seconds=f"{limit_seconds:g}"))
+    fault = _fault_of(error, policy.is_retryable(error), redact, limit_seconds, vocabulary)
     return Failed(fault) if isinstance(decision, GiveUp) else RetryIn(fault, decision)
 
 
 def expired() -> Failed:
     """The task expired while it ran."""
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Failed(Fault("expired", explanation("expired", time=time), "Expired", True, FailureKind.TIMEOUT))
+    return Failed(_of_platform("expired", "Expired", FailureKind.TIMEOUT, {"time": time}, retryable=True))
 
 
 def unreadable(error: ValidationError | SecretsUnreadable) -> Failed:
     """For stored parameters that do not fit the type any more: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
-        return invalid("secret_unreadable", reason=str(error))
+        return invalid("secret_unreadable", reason={"phrase": error.phrase} if error.phrase else str(error))
     return invalid("params_invalid", reason=_brief(error))
 
 
-def _fault_of(error: BaseException, *, retryable: bool, redact: Redact) -> Fault:
+def _fault_of(
+    error: BaseException, retryable: bool, redact: Redact, limit_seconds: float | None, vocabulary: Vocabulary
+) -> Fault:
     # A hard limit is raised nowhere, so there is no trace to show.
     is_hard = isinstance(error, HardTimeLimitExceeded)
     lines = "" if is_hard else "".join(traceback.format_exception(error))
     kind, name = FailureKind.EXCEPTION, type(error).__name__
+    given: Mapping[str, Any] | None = None  # values for the words of the code; without them, the message stands
     match error:
         case TaskError():
-            code, words = error.code, error.message
+            code, message = error.code, error.message
+            given = error.values if error.values or not message else None
         case Retry():
-            code, words = "retry_requested", str(error)
+            code, message = "retry_requested", error.message
+            given = None if message else {}
         case TimeLimitExceeded():
-            code, words = "hard_time_limit" if is_hard else "soft_time_limit", "It ran longer than it may."
+            code, message = "hard_time_limit" if is_hard else "soft_time_limit", "It ran longer than it may."
             kind = FailureKind.TIMEOUT
+            if limit_seconds is not None:
+                message, given = "", {"seconds": f"{limit_seconds:g}"}
             if not is_hard:  # in a coroutine it is a class of our own
                 name = SoftTimeLimitExceeded.__name__
         case _:
-            code, words = "task_exception", str(error) or name
-    code, words = _clean(code)[:100], _clean(redact(words))[:_MAX_MESSAGE]
-    return Fault(code, words, name, retryable, kind, _clean(redact(lines))[-_MAX_TRACEBACK:] or None)
+            code, message = "task_exception", str(error) or name
+    code = _clean(code)[:100]
+    values = None if given is None else _storable(given, redact)
+    message = _clean(redact(message)) or sentence_to_store(code, values or {}, vocabulary)
+    trace = _clean(redact(lines))[-_MAX_TRACEBACK:] or None
+    return Fault(code, message[:_MAX_MESSAGE], name, retryable, kind, trace, values)
+
+
+def _of_platform(
+    code: str, error_type: str, kind: FailureKind, given: Mapping[str, Any], *, retryable: bool = False
+) -> Fault:
+    values = _storable(given, str)
+    message = sentence_to_store(code, values, _SILENT)[:_MAX_MESSAGE]
+    return Fault(code, message, error_type, retryable, kind, values=values)
+
+
+def _storable(values: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
+    """The values as they are stored: at most 20, of 500 characters each, without secrets."""
+    # Redacted before they are cut: half a secret would not be recognised.
+    kept = list(values.items())[:MAX_PLACEHOLDERS]
+    return {_clean(redact(name))[:_MAX_NAME]: _storable_value(value, redact) for name, value in kept}
+
+
+def _storable_value(value: Any, redact: Redact) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case {"phrase": str(name), **others} if not others:
+            return {"phrase": _text(name, redact)}
+    text = _text(value, redact)
+    # A number that is no secret stays one: exactly JSON's, so that every reader can take it.
+    if type(value) is int and -(2**53) < value < 2**53 and text == str(value):
+        return value
+    if type(value) is float and math.isfinite(value) and text == str(value):
+        return value
+    return text
+
+
+def _text(value: Any, redact: Redact) -> str:
+    text = _clean(redact(str(value)))
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -146,10 +192,9 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-def invalid(code: str, *, error_type: str = "Invalid", **values: str) -> Failed:
+def invalid(code: str, *, error_type: str = "Invalid", **values: Any) -> Failed:
     """For data that do not fit: another attempt would not help."""
-    words = _clean(explanation(code, **values))[:_MAX_MESSAGE]
-    return Failed(Fault(code, words, error_type, False, FailureKind.INVALID))
+    return Failed(_of_platform(code, error_type, FailureKind.INVALID, values))
 
 
 def _brief(error: Exception) -> str:

@@ -9,7 +9,6 @@ from functools import partial
 from ..catalogue.secrets import Cipher
 from ..catalogue.types import Catalogue, UnknownTaskType
 from ..domain.errors import TaskError
-from ..domain.explanations import explained
 from ..domain.ids import new_id
 from ..lifecycle.batch import Unstorable, check_storable
 from ..lifecycle.submit import NewTask
@@ -44,9 +43,9 @@ def _new_task(
         raise TaskError(e.code, str(e), retryable=False) from e
     queue = task_type.queue if child.queue is None else child.queue
     if child.queue is not None and queue not in queues:
-        raise explained("unknown_queue", retryable=False, queue=repr(queue))
+        raise TaskError("unknown_queue", retryable=False, queue=repr(queue))
     if parent.allowed_queues is not None and queue not in parent.allowed_queues:
-        raise explained("queue_not_allowed", retryable=False, queue=repr(queue))
+        raise TaskError("queue_not_allowed", retryable=False, queue=repr(queue))
     params = task_type.accept(child.params, cipher)
     try:
         check_storable(params)

@@ -132,9 +132,15 @@ def _run(task_type: TaskType[Any, Any], work: Claimed, params: Any, context: Tas
 
 
 def _failed(work: Claimed, task_type: TaskType[Any, Any], error: BaseException, context: TaskContext) -> Outcome:
-    budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
     try:
-        return outcomes.of_error(outcomes.root_of(error), task_type.retry, **budget, redact=context.redact)
+        return outcomes.of_error(
+            outcomes.root_of(error),
+            task_type.retry,
+            failures=work.failures + 1,
+            max_attempts=work.max_attempts,
+            redact=context.redact,
+            vocabulary=task_type.vocabulary,
+        )
     except Exception:  # noqa: BLE001 - the error's own code fails
         return outcomes.unspeakable(error)
 

@@ -8,7 +8,12 @@ from typing import BinaryIO, Protocol
 
 
 class StorageUnavailable(Exception):
-    """The storage does not answer, is full or cannot be written; the message says which."""
+    """The storage does not answer, is full or cannot be written; the message says which. `phrase` names the reason
+    among the platform's phrases."""
+
+    def __init__(self, message: str = "", *, phrase: str | None = None) -> None:
+        super().__init__(message)
+        self.phrase = phrase
 
 
 class ObjectMissing(Exception):

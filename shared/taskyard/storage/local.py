@@ -25,6 +25,7 @@ from typing import BinaryIO
 
 import structlog
 
+from ..domain.failures import PHRASES
 from .interface import ObjectMissing, StorageUnavailable, Stored
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,18 +41,18 @@ _SWEEP_EVERY_SECONDS = 3600.0
 # An active writer's file was modified at its last write, which is never a day ago.
 LEFTOVER_AGE = timedelta(days=1)
 
-# Messages for people, by errno.
-WORDS = {
-    errno.ENOSPC: "the storage is full",
-    errno.EDQUOT: "the storage is full: its quota is used up",
-    errno.EFBIG: "the file is larger than the storage takes",
-    errno.EROFS: "the storage is read-only",
-    errno.EACCES: "the storage may not be written or read by this process",
-    errno.EPERM: "the storage may not be written or read by this process",
-    errno.ENOENT: "the storage directory is not there",
-    errno.ENOTDIR: "the storage directory is not a directory",
-    errno.EEXIST: "the storage directory is not a directory",
-    errno.ELOOP: "a link stands where the storage has a directory or file of its own",
+# What is wrong, by errno: names of phrases.
+PHRASE_OF = {
+    errno.ENOSPC: "storage_full",
+    errno.EDQUOT: "storage_quota",
+    errno.EFBIG: "storage_file_too_large",
+    errno.EROFS: "storage_read_only",
+    errno.EACCES: "storage_forbidden",
+    errno.EPERM: "storage_forbidden",
+    errno.ENOENT: "storage_missing",
+    errno.ENOTDIR: "storage_not_a_directory",
+    errno.EEXIST: "storage_not_a_directory",
+    errno.ELOOP: "storage_link",
 }
 
 
@@ -241,5 +242,6 @@ def _translated(*, missing: str | None = None) -> Iterator[None]:
         if missing is not None and e.errno == errno.ENOENT:
             raise ObjectMissing(missing) from None
         log.warning("storage_failed", error=str(e))
-        words = WORDS.get(e.errno or 0)
-        raise StorageUnavailable(words or f"the storage failed: {e.strerror or type(e).__name__}") from e
+        phrase = PHRASE_OF.get(e.errno or 0)
+        words = PHRASES[phrase] if phrase else f"the storage failed: {e.strerror or type(e).__name__}"
+        raise StorageUnavailable(words, phrase=phrase) from e

@@ -23,14 +23,19 @@ def config(database_url: str) -> Config:
 
 
 def upgrade(database_url: str) -> str:
-    """Upgrades to the newest revision and returns that of the database. It may be repeated, and run concurrently. The
-    schema of a later release is left alone: the release before runs on it.
+    """Upgrades to the newest revision and returns that of the database. It may be repeated, also after it was cut off,
+    and run concurrently. The schema of a later release is left alone: the release before runs on it.
+
+    Each revision is a transaction of its own; one that changes many rows commits in between.
     """
     engine = sa.create_engine(database_url, connect_args={"connect_timeout": 5})
     try:
-        with engine.begin() as conn:
-            conn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        # The lock has its own connection, whose transaction stays open and empty while the other one commits.
+        with engine.begin() as turn, engine.connect() as conn:
+            turn.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            turn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             at = current(conn)
+            conn.rollback()  # the reading began a transaction, and Alembic begins its own
             if at is None or is_known(at):
                 made = config(database_url)
                 made.attributes["connection"] = conn

@@ -8,15 +8,23 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from taskyard.domain.explanations import explained
+from taskyard.catalogue.types import TaskType, type_of
+from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
 from taskyard.lifecycle import promote
 from taskyard.running.outcomes import of_error
+from taskyard_kits.mail.tasks import send
 from tests.integration.api.conftest import Api
+from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
 
+EMAIL = type_of(send)
+assert EMAIL is not None
 GERMAN = {"Accept-Language": "de-CH, en;q=0.7"}
-REFUSED = explained("smtp_refused", retryable=False, what="the recipient", answer="550 nobody here")
+REFUSED = TaskError("smtp_refused", retryable=False, what={"phrase": "recipient"}, answer="550 nobody here")
+IN_ENGLISH = (
+    "The mail server refused the recipient (550 nobody here). Check the address and the message, then send it anew."
+)
 IN_GERMAN = (
     "Der Mailserver hat den Empfänger abgelehnt (550 nobody here)."
     " Prüfen Sie Adresse und Nachricht und senden Sie sie neu."
@@ -26,9 +34,15 @@ IN_GERMAN = (
 @pytest.fixture
 def refused(api: Api) -> str:
     """The id of a task that failed with a message of the platform."""
-    worker, task = Worker(api.engine), str(api.submit()["id"])
+    return failed(api, REFUSED, EMAIL, to_email="a@example.org", subject="s", text="t")
+
+
+def failed(api: Api, error: Exception, kind: TaskType[Any, Any], **params: Any) -> str:
+    """The id of a task of that type that failed with that error."""
+    worker, task = Worker(api.engine), str(api.submit(kind.name, params=params)["id"])
     worker.begin(task)
-    worker.end(task, of_error(REFUSED, RetryPolicy(), failures=1, max_attempts=1, redact=str))
+    ended = of_error(error, RetryPolicy(), failures=1, max_attempts=1, vocabulary=kind.vocabulary)
+    worker.end(task, ended)
     return task
 
 
@@ -69,7 +83,7 @@ def test_a_failure_is_shown_in_the_requested_language(
 
     german, english = read(GERMAN), read({"Accept-Language": "nl"})
     assert (message_of(german.json()), german.headers["Content-Language"]) == (IN_GERMAN, "de")
-    assert (message_of(english.json()), english.headers["Content-Language"]) == (REFUSED.message, "en")
+    assert (message_of(english.json()), english.headers["Content-Language"]) == (IN_ENGLISH, "en")
 
 
 def test_live_events_are_in_the_requested_language(api: Api, refused: str) -> None:
@@ -118,3 +132,87 @@ def test_messages_composed_in_sql_are_translated(api: Api) -> None:
     timeline = api.http.get(f"/api/v1/tasks/{crashed}/events", headers={"Accept-Language": "fr"}).json()["items"]
     messages = [event["data"]["error"]["message"] for event in timeline if event["kind"] == "crashed"]
     assert messages == ["Le processus qui exécutait la tâche s'est terminé : killed by signal 9 (SIGKILL)."]
+
+
+DEAR = TaskError("voucher_expired", voucher="A-7", days=3)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "told_in"),
+    [
+        ("nl-BE, de;q=0.5", "Bon A-7 is 3 dagen verlopen.", "nl"),
+        ("hu, nl;q=0.5", "Bon A-7 is 3 dagen verlopen.", "nl"),
+        ("en", "The voucher A-7 expired 3 days ago.", "en"),
+        ("hu", "The voucher A-7 expired 3 days ago.", "en"),
+        ("en-GB, nl", "The voucher A-7 expired 3 days ago.", "en"),
+    ],
+)
+def test_a_users_type_is_told_in_the_readers_language_where_it_has_words(
+    start_api: Callable[..., Api], language: str, sentence: str, told_in: str
+) -> None:
+    api = start_api(task_modules="tests.integration.api.voucher")
+    task = failed(api, DEAR, VOUCHER)
+    headers = {"Accept-Language": language}
+    answer = api.http.get(f"/api/v1/tasks/{task}", headers=headers)
+    assert (answer.json()["error"]["message"], answer.headers["Content-Language"]) == (sentence, told_in)
+    live = api.http.get(f"/api/v1/tasks/{task}/events", headers={**headers, "Accept": "text/event-stream"})
+    assert told_in in live.headers["Content-Language"].split(", ")
+    assert sentence in live.text
+
+
+def test_after_the_type_is_gone_its_failures_keep_their_english_sentence(start_api: Callable[..., Api]) -> None:
+    task = failed(start_api(task_modules="tests.integration.api.voucher"), DEAR, VOUCHER)
+    answer = start_api().http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": "nl"})
+    assert answer.json()["error"]["message"] == "The voucher A-7 expired 3 days ago."
+    assert "Content-Language" not in answer.headers
+
+
+def test_a_message_given_with_values_serves_languages_without_words(start_api: Callable[..., Api]) -> None:
+    api = start_api(task_modules="tests.integration.api.voucher")
+    for error, dutch in (
+        (TaskError("voucher_expired", "Too late.", voucher="A-7", days=3), "Bon A-7 is 3 dagen verlopen."),
+        (TaskError("voucher_expired", "Too late."), "Too late."),
+        (TaskError("voucher_torn", "It is torn.", page=2), "It is torn."),
+    ):
+        answer = api.http.get(f"/api/v1/tasks/{failed(api, error, VOUCHER)}", headers={"Accept-Language": "nl"})
+        assert answer.json()["error"]["message"] == dutch
+
+
+def test_failures_that_the_release_before_writes_are_shown_in_their_sentence(api: Api) -> None:
+    """Its workers run on during an update, and write neither values nor kind."""
+    task = str(api.submit()["id"])
+    sentence = "It was not finished by 2026-01-01T00:00:00Z. Retry it where it is still wanted."
+    old = {"code": "expired", "type": "Expired", "retryable": True, "attempt": 0, "message": sentence}
+    write = "UPDATE task SET state = 'failed', finished_at = now(), error = CAST(:old AS jsonb) WHERE id = :id"
+    with api.engine.connect() as conn:
+        conn.execute(sa.text(write), {"id": task, "old": json.dumps(old)})
+    for path, message_of in READS:
+        answer = api.http.get(path.format(task), headers=GERMAN)
+        assert message_of(answer.json()) == sentence, path
+
+
+def test_values_stay_out_of_what_callers_see(api: Api, refused: str) -> None:
+    for path, _ in READS:
+        text = api.http.get(path.format(refused)).text
+        assert '"values"' not in text
+        assert '"exception"' not in text
+    with api.engine.connect() as conn:
+        error = conn.execute(sa.text("SELECT error FROM task WHERE id = :id"), {"id": refused}).scalar_one()
+    assert error == {
+        "code": "smtp_refused",
+        "values": {"what": {"phrase": "recipient"}, "answer": "550 nobody here"},
+        "message": IN_ENGLISH,
+        "type": "TaskError",
+        "kind": "exception",
+        "retryable": False,
+        "attempt": 1,
+    }
+
+
+def test_task_types_are_shown_with_their_error_codes_and_words(start_api: Callable[..., Api]) -> None:
+    api = start_api(task_modules="tests.integration.api.voucher")
+    shown = api.http.get("/api/v1/task-types/tests.voucher").json()["errors"]
+    assert shown == {"voucher_expired": {"words": dict(VOUCHER.errors["voucher_expired"])}}
+    listed = {item["name"]: item["errors"] for item in api.http.get("/api/v1/task-types").json()["items"]}
+    assert listed["tests.voucher"] == shown
+    assert set(listed["email.send"]["smtp_refused"]["words"]) == {"en", "de", "fr", "hu"}

@@ -14,6 +14,7 @@ from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import register
 from tests.support.ledger import worker_info
 
+TYPES = ["diagnostics.echo", "email.send", "tests.voucher"]
 FAULT = Fault("boom", "It went wrong.", "ValueError", retryable=True, traceback="Traceback: secret place")
 
 
@@ -31,9 +32,7 @@ class Worker:
     def begin(self, task_id: str) -> UUID:
         found, claim = UUID(task_id), uuid4()
         with self.engine.connect() as conn:
-            won = claiming.claim(
-                conn, [found], claim=claim, worker_id=self.id, worker="w:0", types=["diagnostics.echo"]
-            ).answer
+            won = claiming.claim(conn, [found], claim=claim, worker_id=self.id, worker="w:0", types=TYPES).answer
         assert [c.id for c in won] == [found]
         self.claims[found] = claim
         return found

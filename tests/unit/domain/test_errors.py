@@ -49,6 +49,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
 
 def test_a_task_error_without_words_says_its_code() -> None:
     assert str(errors.TaskError("smtp_refused")) == "smtp_refused"
+    assert str(errors.TaskError("smtp_refused", answer="550")) == "smtp_refused (answer='550')"
     explained = errors.TaskError("smtp_refused", "The server refused.", retryable=False)
     assert (explained.code, explained.message, explained.retryable) == (
         "smtp_refused",

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel, model_serializer
 
 from taskyard.catalogue.types import Params, Result, TaskType
-from taskyard.domain.errors import Retry, TaskCancelled, TaskError
+from taskyard.catalogue.words import Vocabulary
+from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, FailureKind, RetryIn, Succeeded
 from taskyard.lifecycle.batch import check_storable
@@ -164,3 +165,84 @@ def test_secrets_are_struck_out_a_line_at_a_time_and_inside_quotes() -> None:
     assert redact("first MIIEvQIBADAN then }") == "first *** then }"
     assert redact(json.dumps({"token": 'tab\t"é"'})) == '{"token": "***"}'
     assert redact(repr(['tab\t"é"'])) == "['***']"
+
+
+WORDS = Vocabulary(
+    {"too_dear": {"en": "{what} costs {amount}.", "de": "{what} kostet {amount}."}}, {"it": {"en": "It", "de": "Es"}}
+)
+
+
+def test_without_a_message_the_words_of_the_code_are_stored_in_english_with_their_values() -> None:
+    fault = of_error(TaskError("too_dear", what={"phrase": "it"}, amount=12), vocabulary=WORDS).fault
+    assert (fault.message, fault.values) == ("It costs 12.", {"what": {"phrase": "it"}, "amount": 12})
+    assert of_error(TaskError("unheard_of"), vocabulary=WORDS).fault.message == "unheard_of"
+    assert of_error(TaskError("unknown_queue", queue="'x'"), vocabulary=WORDS).fault.message == "There is no queue 'x'."
+
+
+def test_a_message_alone_has_no_other_words() -> None:
+    assert of_error(TaskError("too_dear", "No."), vocabulary=WORDS).fault.values is None
+    assert of_error(RuntimeError("no"), vocabulary=WORDS).fault.values is None
+    assert of_error(Retry("later")).fault.values is None
+    assert of_error(Retry()).fault.values == {}
+    given = of_error(TaskError("too_dear", "No.", amount=1), vocabulary=WORDS).fault
+    assert (given.message, given.values) == ("No.", {"amount": 1})
+
+
+def test_secrets_are_struck_out_of_values_and_what_is_made_of_them() -> None:
+    redact = outcomes.strike_out(["hunter2", "4711"])
+    error = TaskError(
+        "too_dear", what="by hunter2", amount=4711, hunter2={"phrase": "hunter2"}, cut="x" * 497 + "hunter2"
+    )
+    fault = of_error(error, redact=redact, vocabulary=WORDS).fault
+    assert fault.values == {"what": "by ***", "amount": "***", "***": {"phrase": "***"}, "cut": "x" * 497 + "***"}
+    assert fault.message == "by *** costs ***."
+    assert "hunter2" not in repr(fault)
+    assert "4711" not in repr(fault)
+
+
+class Shouting(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\x00b", "\ud800", "x" * 100_000, 2**70, -(2**200), math.nan, math.inf, object(), b"\xff", cycle(), [1], {"a": 1},
+     {"phrase": 3}, {"phrase": "a\x00b" * 1000}, {"phrase": "x", "more": 1}, FailureKind.CRASH, Shouting("x"),
+     timedelta(1), None, True, 3, 0.5],
+)  # fmt: skip
+def test_every_value_can_be_stored(value: Any) -> None:
+    fault = of_error(TaskError("too_dear", what=value, amount=value), vocabulary=WORDS).fault
+    check_storable(public_fault(fault))
+    assert orjson.loads(orjson.dumps(fault.values)) == fault.values
+    assert len(orjson.dumps(fault.values)) < 4_000
+    assert len(fault.message) <= 2_000
+
+
+def test_at_most_20_values_of_500_characters_are_kept() -> None:
+    many: dict[str, Any] = {f"v{n}": "é" * 501 for n in range(50)}
+    fault = of_error(TaskError("c", **many)).fault
+    assert len(fault.values) == 20
+    assert {len(value) for value in fault.values.values()} == {500}
+    odd: dict[str, Any] = {"n\x00\ud800" * 100: 1}
+    fault = of_error(TaskError("c", **odd)).fault
+    assert all(len(name) <= 64 for name in fault.values)
+    check_storable(public_fault(fault))
+
+
+def test_a_value_whose_own_code_fails_is_for_the_caller_to_catch() -> None:
+    """The runner records such an error as one that cannot be shown."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise KeyError("broken")
+
+        __repr__ = __str__
+
+    with pytest.raises(KeyError):
+        of_error(TaskError("too_dear", what=Broken()), vocabulary=WORDS)
+
+
+def test_a_time_limit_is_told_with_its_seconds() -> None:
+    fault = of_error(SoftTimeLimitExceeded(), limit_seconds=540.0).fault
+    assert fault.values == {"seconds": "540"}
+    assert fault.message.startswith("It ran longer than its soft limit of 540 s.")

@@ -61,18 +61,18 @@ class TaskEvents:
         caller = req.context.caller
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
         after = BEGINNING if query.cursor is None else _event_id(query.cursor, "?cursor")
-        words = self._translations.for_reader(req)
+        words, of = self._translations.for_reader(req), views.type_of(row)
         if wants_stream(req):
             last = req.get_header("Last-Event-ID")
             after = after if not last else _event_id(last, "Last-Event-ID")
-            words.used = True  # it may be: the head is sent before the events
+            words.expect(of)  # the head is sent before the events
             words.tell(resp)
-            _stream(resp, self._streams.of_task(row["id"], after, caller, req.header(b"authorization"), words))
+            _stream(resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
             return
         found = await self._ledger.run(lambda conn: timeline(conn, row["id"], after=after, limit=query.limit))
         if found is None:
             raise NotFound("There is no such task.")
-        items = [views.event(e, words, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
+        items = [views.event(e, words, of, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
         more = items[-1]["id"] if items and not found.complete else None
         views.send(resp, 200, {"items": items, "next_cursor": more}, words)
 

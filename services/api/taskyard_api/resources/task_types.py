@@ -32,6 +32,7 @@ def _shown(kind: TaskType[Any, Any]) -> dict[str, Any]:
         },
         "soft_timeout_seconds": kind.soft_limit.total_seconds(),
         "hard_timeout_seconds": kind.hard_limit.total_seconds(),
+        "errors": {code: {"words": dict(words)} for code, words in kind.errors.items()},
     }
 
 
@@ -41,7 +42,7 @@ class TaskTypes:
         self.by_name = {name: _shown(catalogue[name]) for name in catalogue.names}
 
     @Operation(
-        summary="All task types with their schemas",
+        summary="All task types with their schemas and the words of their errors",
         scope=Scope.READ,
         answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
     )
@@ -54,7 +55,7 @@ class OneTaskType:
         self._types = types
 
     @Operation(
-        summary="A task type with its schemas",
+        summary="A task type with its schemas and the words of its errors",
         scope=Scope.READ,
         answers={200: Answer(description="The type.", model=answers.TaskTypeShown)},
         refusals=(404,),

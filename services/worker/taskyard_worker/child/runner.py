@@ -115,15 +115,21 @@ class Runner:
                 return self._failed(work, limits, e, context.redact)
 
     def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
-        policy = self._skills.catalogue[work.name].retry
+        task_type = self._skills.catalogue[work.name]
         error = outcomes.root_of(error)
-        budget = {"failures": work.failures + 1, "max_attempts": work.max_attempts}
+        is_late = isinstance(error, SoftTimeLimitExceeded)
+        if is_late and limits.soft_expires:
+            return outcomes.expired()
         try:
-            if not isinstance(error, SoftTimeLimitExceeded):
-                return outcomes.of_error(error, policy, **budget, redact=redact)
-            if limits.soft_expires:
-                return outcomes.expired()
-            return outcomes.of_error(error, policy, **budget, redact=redact, limit_seconds=limits.soft_seconds)
+            return outcomes.of_error(
+                error,
+                task_type.retry,
+                failures=work.failures + 1,
+                max_attempts=work.max_attempts,
+                redact=redact,
+                limit_seconds=limits.soft_seconds if is_late else None,
+                vocabulary=task_type.vocabulary,
+            )
         except Exception:  # the error's own code fails
             log.exception("outcome_undecided", task_id=str(work.id))
             return outcomes.unspeakable(error)

@@ -20,7 +20,9 @@ def run() -> None:
 
 
 def _migrate(conn: sa.Connection) -> None:
-    context.configure(connection=conn, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=conn, target_metadata=metadata, compare_server_default=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -1,0 +1,16 @@
+"""A user's task type, with words of its error in two languages, one of which the platform does not have."""
+
+from taskyard.catalogue.types import Params, Result, TaskType
+
+VOUCHER = TaskType(
+    name="tests.voucher",
+    description="Redeems a voucher.",
+    params=Params,
+    result=Result,
+    errors={
+        "voucher_expired": {
+            "en": "The voucher {voucher} expired {days} days ago.",
+            "nl": "Bon {voucher} is {days} dagen verlopen.",
+        }
+    },
+)
