@@ -104,13 +104,11 @@ def run(
     settings = settings_or_exit(PROGRAM, **overrides)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
-    from .supervisor.composition import Misconfigured, serve
+    from .supervisor.composition import serve
 
     try:
         with postgresql_or_exit(PROGRAM):
             code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
-    except Misconfigured as e:
-        fail(PROGRAM, str(e), USAGE)
     except MetricsPortTaken as e:
         fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)

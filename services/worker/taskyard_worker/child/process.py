@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from ..slots import SlotTable
 from . import capture
 from .child import Child
 from .composition import compose
+from .report import NoAnswer, report
 from .skills import Skills
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,6 +68,11 @@ def main(argv: Sequence[str]) -> int:
     except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
+    try:
+        skills = replace(skills, catalogue=report(control, skills.catalogue))
+    except NoAnswer as e:
+        log.error("child_unanswered", error=str(e))  # noqa: TRY400 - the message says it all
+        return 1
     capture.install()
     child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
     child.start()

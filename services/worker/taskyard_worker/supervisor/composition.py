@@ -16,8 +16,6 @@ from taskyard.backoff import spread
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import types as catalogue_types
-from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
@@ -38,6 +36,7 @@ from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
 from .supervisor import Supervisor
+from .types import TypeReports
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -47,33 +46,29 @@ _REGISTER_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 
 
-class Misconfigured(Exception):
-    """The worker cannot start with these settings; the message is one line for people."""
-
-
 def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     """Runs the worker in this process until a signal ends it; returns the exit code.
 
-    Raises Misconfigured and MetricsPortTaken.
+    Imports no task code: children do, and report what they found. Raises MetricsPortTaken.
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
-    catalogue = _load_catalogue(settings)
     queues = settings.worker_queues or settings.queues
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     with ExitStack() as closing:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
         engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
-        metrics = SupervisorMetrics(settings, catalogue, queues)
+        metrics = SupervisorMetrics(settings, queues)
         closing.callback(metrics.stop)
         metrics.metrics.watch_pool(engine)
         health = Heartbeat("worker", settings.health_file)
         closing.callback(health.remove)
-        dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
+        publisher = make_publisher(redis_url, names)
+        dispatcher = Dispatcher(engine, publisher)
         requests = Requests()
         children = Children()
-        registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
+        registration = Registration(engine, settings, queues=queues, announce=publisher.announce_types)
         recorder = Recorder(
             registration,
             WorkerClaims(
@@ -100,8 +95,9 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             requests,
             children,
             recorder,
-            Enforcer(catalogue, grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
+            Enforcer(grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
             pool,
+            TypeReports(registration, recorder, metrics),
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
             on_turn=health.beat,
@@ -120,13 +116,6 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             recorder.stop(_STOP_SECONDS)
             dispatcher.stop()
             log.info("worker_stopped", worker=registration.name)
-
-
-def _load_catalogue(settings: Settings) -> Catalogue:
-    try:
-        return catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # a task module may raise anything at its import
-        raise Misconfigured(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {' '.join(str(e).split())}") from e
 
 
 def _register(registration: Registration, requests: Requests, health: Heartbeat) -> bool:
