@@ -43,6 +43,14 @@ def main() -> None:
 @app.command()
 def run(
     queues: Queues = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="As /workers, logs and tasks show it: up to 64 letters, digits, and . _ - @.",
+            envvar="TASKYARD_WORKER_NAME",
+        ),
+    ] = None,
     processes: Annotated[
         str | None,
         typer.Option(
@@ -90,8 +98,11 @@ def run(
       taskyard-worker run --queues geo_processing,selection --processes 1 --threads 1
 
       taskyard-worker run --processes 1:6
+
+      taskyard-worker run --name mail@production
     """
     overrides = {
+        "worker_name": name,
         "worker_queues": queues,
         "worker_processes": processes,
         "worker_threads": threads,
@@ -125,13 +136,14 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     rows = [
         {
             "name": name,
+            "version": catalogue[name].version,
             "queue": catalogue[name].queue,
             "description": catalogue[name].description,
             "function": f"{functions[name].__module__}.{functions[name].__qualname__}",
         }
         for name in catalogue.names
     ]
-    print_rows(["name", "queue", "description"], rows, as_json)
+    print_rows(["name", "version", "queue", "description"], rows, as_json)
 
 
 @app.command("run-task")

@@ -147,7 +147,7 @@ def test_idempotency_keys_are_kept_for_a_day(leader: LeaderParts, engine: Engine
         " SELECT gen_random_uuid(), n::text, '', now() - n * interval '1 second'"
         " FROM generate_series(24 * 3600 - 300, 24 * 3600 + 126000, 120) n",
     )
-    Retention(leader.leadership).turn()
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     kept = "SELECT count(*), bool_and(created_at > now() - interval '24 hours') FROM idempotency_key"
     with engine.connect() as conn:
         assert tuple(conn.exec_driver_sql(kept).one()) == (3, True)
@@ -158,5 +158,5 @@ def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine:
     make_worker(engine)
     gone = make_worker(engine)
     execute(engine, "UPDATE worker SET lost_at = now() - interval '8 days' WHERE id = :id", id=gone)
-    Retention(leader.leadership).turn()
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     assert scalar(engine, "SELECT count(*) FROM worker") == 2

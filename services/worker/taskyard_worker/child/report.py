@@ -23,7 +23,8 @@ class NoAnswer(Exception):
 
 def specs_of(catalogue: Catalogue) -> tuple[list[TaskSpec], dict[str, str]]:
     """The specs of these types, and why some of them cannot be registered, by name."""
-    specs, refused = [], {}
+    specs: list[TaskSpec] = []
+    refused: dict[str, str] = {}
     for task_type in catalogue:
         if len(specs) == MAX_TYPES:
             refused[task_type.name] = f"a worker registers at most {MAX_TYPES} task types"
