@@ -73,16 +73,27 @@ def show(
         print_json(found)
         return
     for one in found:
-        typer.echo(f"{one['name']}, version {one['version']}: {_in_words(one)}")
-        for worker in one["workers"]:
-            typer.echo(f"  {worker['worker']} since {worker['since']}, queues {','.join(worker['queues'])}")
-        for label in ("queue", "kit", "description", "registered_at", "changed_at", "seen_at", "retired_at"):
-            if one[label]:
-                typer.echo(f"  {label:14} {one[label]}")
-        typer.echo(f"  {'waiting tasks':14} {_count(one['waiting_tasks'])}")
-        retry = one["spec"]["retry"]
-        typer.echo(f"  {'max attempts':14} {retry['max_attempts']}")
-        typer.echo(f"  {'parameters':14} {', '.join(one['spec']['params'].get('properties', {})) or 'none'}")
+        _print_one(one)
+
+
+def _print_one(one: dict[str, Any]) -> None:
+    typer.echo(f"{one['name']}, version {one['version']}: {_in_words(one)}")
+    for worker in one["workers"]:
+        typer.echo(f"  {worker['worker']} since {worker['since']}, queues {','.join(worker['queues'])}")
+    spec = one["spec"]
+    values = {
+        **{name: one[name] for name in ("queue", "kit", "description")},
+        "parameters": ", ".join(spec["params"].get("properties", {})) or "none",
+        "max attempts": spec["retry"]["max_attempts"],
+        "waiting tasks": _count(one["waiting_tasks"]),
+        "registered at": one["registered_at"],
+        "changed at": one["changed_at"],
+        "last seen at": one["seen_at"],
+        "retired at": one["retired_at"],
+    }
+    for label, value in values.items():
+        if value not in {None, ""}:
+            typer.echo(f"  {label:14} {value}")
 
 
 @app.command(

@@ -1,6 +1,7 @@
 """Leftovers are removed from Redis and from small tables, and nothing that is still needed."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
