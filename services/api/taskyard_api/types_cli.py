@@ -46,7 +46,8 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: 
 
 
 @app.command(
-    epilog="Examples:\n\n  taskyard-api types show email.send\n\n  taskyard-api types show email.send --version 2 --json"
+    epilog="Examples:\n\n  taskyard-api types show email.send\n\n"
+    "  taskyard-api types show email.send --version 2 --json"
 )
 def show(
     name: Name,
