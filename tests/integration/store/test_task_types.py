@@ -23,7 +23,6 @@ from tests.support.specs import spec_named, spec_values
 T = TypeVar("T")
 LEASE = timedelta(seconds=20)
 BY = Actor("worker:w")
-OTHER_LIMIT = {"hard_timeout_seconds": 700.0}
 
 
 class Registry:
@@ -128,7 +127,7 @@ def test_the_same_content_again_writes_nothing(registry: Registry) -> None:
 
 
 def test_other_content_of_the_same_version_stands_and_is_audited(registry: Registry) -> None:
-    old, new = spec_named(), spec_named(**OTHER_LIMIT)
+    old, new = spec_named(), spec_named(hard_timeout_seconds=700.0)
     registry.register(old)
     registry.register(new, spec_named("b.two"))
     assert registry.read().specs[new.digest].hard_timeout_seconds == 700.0
