@@ -8,19 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from taskyard.catalogue.spec import TaskSpec
-from taskyard.lifecycle import submit, workers
-from taskyard.store import ledger, task_types
-from taskyard.store.audit import Actor
+from taskyard.lifecycle import submit
+from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
-from tests.support.ledger import new_task, worker_info
-from tests.support.specs import spec_named
+from tests.support.ledger import new_task
+from tests.support.specs import register_worker, spec_named
 
 BIN = Path(sys.executable).parent / "taskyard-api"
 
@@ -31,20 +28,11 @@ class Cli:
     def __init__(self, engine: Engine, database_url: str) -> None:
         self.engine = engine
         self.database_url = database_url
-        self.register("mail@production", spec_named("mail.send", version=2, kit="mail", description="Sends a mail."))
-        gone = self.register("gone", spec_named("mail.send", kit="mail"), spec_named("old.report", queue="reports"))
+        sends = spec_named("mail.send", version=2, kit="mail", description="Sends a mail.")
+        register_worker(engine, sends, name="mail@production")
+        before = (spec_named("mail.send", kit="mail"), spec_named("old.report", queue="reports"))
+        gone = register_worker(engine, *before, name="gone")
         self.execute("UPDATE worker SET lost_at = now() WHERE id = :id", id=gone)
-
-    def register(self, name: str, *specs: TaskSpec) -> UUID:
-        info = worker_info(name=name, task_types=[])
-
-        def write(conn: sa.Connection) -> None:
-            workers.register(conn, info)
-            task_types.write(conn, specs, Actor(f"worker:{name}"))
-            task_types.write_worker(conn, info.id, {spec.name: spec.version for spec in specs})
-
-        ledger.run_transaction(self.engine, write)
-        return info.id
 
     def execute(self, statement: str, **values: Any) -> None:
         ledger.run(self.engine, lambda conn: conn.execute(sa.text(statement), values))

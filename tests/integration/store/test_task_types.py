@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.spec import TaskSpec
-from taskyard.lifecycle import submit, workers
+from taskyard.lifecycle import submit
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
-from tests.support.ledger import new_task, worker_info
-from tests.support.specs import spec_named, spec_values
+from tests.support.ledger import new_task
+from tests.support.specs import register_worker, spec_named, spec_values
 
 T = TypeVar("T")
 LEASE = timedelta(seconds=20)
@@ -41,15 +41,7 @@ class Registry:
         return self.do(lambda conn: conn.execute(sa.text(statement)).all())
 
     def register(self, *specs: TaskSpec, name: str = "w", queues: Sequence[str] = ("default",)) -> UUID:
-        info = worker_info(name=name, queues=queues, task_types=[])
-
-        def write(conn: Connection) -> None:
-            workers.register(conn, info)
-            task_types.write(conn, specs, BY)
-            task_types.write_worker(conn, info.id, {spec.name: spec.version for spec in specs})
-
-        self.do(write)
-        return info.id
+        return register_worker(self.engine, *specs, name=name, queues=queues)
 
     def die(self, worker: UUID, *, ago: str = "1 hour") -> None:
         """Without a word: its heartbeats stopped."""

@@ -31,7 +31,7 @@ from ..slots import SlotTable
 from . import capture
 from .child import Child
 from .composition import compose
-from .report import NoAnswer, report
+from .report import report
 from .skills import Skills
 
 log = structlog.stdlib.get_logger(__name__)
@@ -68,11 +68,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
-    try:
-        skills = replace(skills, catalogue=report(control, skills.catalogue))
-    except NoAnswer as e:
-        log.error("child_unanswered", error=str(e))  # noqa: TRY400 - the message says it all
-        return 1
+    skills = replace(skills, catalogue=report(control, skills.catalogue))
     capture.install()
     child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
     child.start()
