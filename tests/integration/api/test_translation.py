@@ -8,18 +8,18 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from taskyard.catalogue.types import TaskType, type_of
+from taskyard.catalogue.kits import load
+from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
 from taskyard.lifecycle import promote
 from taskyard.running.outcomes import of_error
-from taskyard_kits.mail.tasks import send
+from taskyard.settings import Settings
 from tests.integration.api.conftest import Api
 from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
 
-EMAIL = type_of(send)
-assert EMAIL is not None
+EMAIL = load(Settings()).catalogue["email.send"]
 GERMAN = {"Accept-Language": "de-CH, en;q=0.7"}
 REFUSED = TaskError("smtp_refused", retryable=False, what={"phrase": "recipient"}, answer="550 nobody here")
 IN_ENGLISH = (
