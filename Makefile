@@ -7,7 +7,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := shared services/api services/worker services/scheduler devstack
+PACKAGES := shared kits services/api services/worker services/scheduler devstack
 PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 
 # The first interpreter that runs, is new enough and can make environments: a version manager's
@@ -38,7 +38,7 @@ $(STAMP): requirements/dev.txt $(PYPROJECTS)
 	@touch $@
 
 .PHONY: install
-install: $(STAMP) ## Make .venv with the locked requirements and the five packages
+install: $(STAMP) ## Make .venv with the locked requirements and the packages of this repository
 
 .PHONY: up
 up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--workers 2")
@@ -71,16 +71,20 @@ UV ?= $(BIN)/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links $(PACKAGE_NAMES:%=--no-emit-package %) \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-PACKAGE_NAMES := taskyard taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
+PACKAGE_NAMES := taskyard taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
+
+# Whose libraries a worker's image carries.
+KITS := mail files health
 
 .PHONY: lock
 lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@test -x "$(UV)" || $(MAKE) install
 	$(LOCK) requirements/build.in -o requirements/build.txt
 	$(LOCK) requirements/api.in services/api/pyproject.toml -o requirements/api.txt
-	$(LOCK) requirements/worker.in services/worker/pyproject.toml -o requirements/worker.txt
+	$(LOCK) $(KITS:%=--extra %) requirements/worker.in services/worker/pyproject.toml kits/pyproject.toml \
+		-o requirements/worker.txt
 	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
-	$(LOCK) requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
+	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
 	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
 		|| { echo "an address got into the locked requirements" >&2; exit 1; }

@@ -15,10 +15,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/worker.txt
 
 COPY shared shared
+COPY kits kits
 COPY services/worker services/worker
 # Nobody may write bytecode later on, so all of it is made now; the sources never change, so nobody needs
 # to compare times at start.
-RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./shared ./services/worker \
+RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./shared ./kits ./services/worker \
     && pip --python /opt/taskyard/bin/python install --quiet --no-deps --no-index wheels/*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/taskyard/lib
 

@@ -1,0 +1,42 @@
+"""Taskyard's common package. What a package with tasks needs is here:
+
+    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit
+
+Each name is imported when it is used first, so that importing `taskyard` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue.declare import task
+    from .catalogue.kits import Kit
+    from .catalogue.secrets import Secret
+    from .catalogue.types import Params, Result
+    from .domain.errors import Retry, TaskError
+    from .running.context import TaskContext
+
+_HOMES = {
+    "Kit": "catalogue.kits",
+    "Params": "catalogue.types",
+    "Result": "catalogue.types",
+    "Retry": "domain.errors",
+    "Secret": "catalogue.secrets",
+    "TaskContext": "running.context",
+    "TaskError": "domain.errors",
+    "task": "catalogue.declare",
+}
+
+__all__ = ["Kit", "Params", "Result", "Retry", "Secret", "TaskContext", "TaskError", "task"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,12 +11,14 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import AliasChoices, ValidationError
+from pydantic_settings import BaseSettings
 
 from .settings import Settings
+from .settings_groups import KitSettings
 
 _POINTS_SOMEWHERE = (
     "TASKYARD_DATABASE_URL",
@@ -26,6 +28,9 @@ _POINTS_SOMEWHERE = (
     "REDIS_HOST",
     "TASKYARD_URL",
 )
+
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class InvalidSettings(Exception):
@@ -39,6 +44,26 @@ def read_settings(**overrides: Any) -> Settings:
 
     Raises InvalidSettings with one line that names the variable.
     """
+    return _read(Settings, overrides)
+
+
+def read_kit_settings(cls: type[S]) -> S:
+    """The settings of a kit. A class that derives from KitSettings is read as the platform's settings are; any other
+    one reads the environment by itself.
+
+    Raises InvalidSettings with one line that names the variable, and whatever a class of another kind raises.
+    """
+    if issubclass(cls, KitSettings):
+        return _read(cls, {})
+    prefix = str(cls.model_config.get("env_prefix") or "").upper()
+    try:
+        return cls()
+    except ValidationError as e:
+        variables = {name: f"{prefix}{name.upper()}" for name in cls.model_fields}
+        raise InvalidSettings(_one_line(e, variables)) from None
+
+
+def _read(cls: type[S], overrides: Mapping[str, Any]) -> S:
     # An empty variable counts as not set: compose files pass `NAME: ${NAME:-}`.
     environ = {name: value for name, value in os.environ.items() if value}
     if directory := environ.get("TASKYARD_SECRETS_DIR"):
@@ -48,7 +73,7 @@ def read_settings(**overrides: Any) -> Settings:
         environ["REDIS_URL"] = _redis_url_from_parts(environ)
     values: dict[str, Any] = {}
     variables: dict[str, str] = {}
-    for name, field in Settings.model_fields.items():
+    for name, field in cls.model_fields.items():
         alias = field.validation_alias
         assert isinstance(alias, AliasChoices)
         variables[name] = next((str(a) for a in alias.choices if str(a) in environ), str(alias.choices[0]))
@@ -56,7 +81,7 @@ def read_settings(**overrides: Any) -> Settings:
             values[name] = environ[variables[name]]
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
-        return Settings.model_validate(values)
+        return cls.model_validate(values)
     except ValidationError as e:
         raise InvalidSettings(_one_line(e, variables)) from None
 

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "taskyard": ROOT / "shared",
+    "taskyard_kits": ROOT / "kits",
     "taskyard_api": ROOT / "services/api",
     "taskyard_worker": ROOT / "services/worker",
     "taskyard_scheduler": ROOT / "services/scheduler",
@@ -33,7 +34,7 @@ STATE = {
     "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
     "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset
     "taskyard_worker/child/process.py": {"timer.daemon"},  # the constructor of threading.Timer does not take it
-    "taskyard_worker/tasks/thumbnails.py": {"bare.info"},  # metadata of an image of Pillow's
+    "taskyard_kits/files/thumbnails.py": {"bare.info"},  # metadata of an image of Pillow's
 }
 # Alembic runs these itself: the one is a script, the others are made by its generator.
 MIGRATIONS = Path("taskyard/store/migrations")

@@ -5,10 +5,8 @@ import os
 import time
 from pathlib import Path
 
-from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard import Params, Result, TaskContext, task
 from taskyard.domain.retry import RetryPolicy
-from taskyard_worker.context import TaskContext
-from taskyard_worker.implementations import implements
 
 FILE_VARIABLE = "TASKYARD_TEST_EFFECTS"
 
@@ -21,27 +19,9 @@ class EffectResult(Result):
     attempt: int
 
 
-EFFECT = TaskType(
-    name="tests.effect",
-    description="Appends its task id to a file, then sleeps.",
-    params=EffectParams,
-    result=EffectResult,
-    retry=RetryPolicy(retries=3, jitter=False),
-)
-
-
 class StubbornParams(Params):
     seconds: float
     holds_gil: bool = False
-
-
-STUBBORN = TaskType(
-    name="tests.stubborn",
-    description="Appends its task id to a file, then goes on for so long, whatever it is told.",
-    params=StubbornParams,
-    result=EffectResult,
-    retry=RetryPolicy(retries=0),
-)
 
 
 class FamilyParams(Params):
@@ -49,24 +29,17 @@ class FamilyParams(Params):
     seconds: float
 
 
-FAMILY = TaskType(
-    name="tests.family",
-    description="Submits children that take their time, and takes its time.",
-    params=FamilyParams,
-    result=EffectResult,
-    retry=RetryPolicy(retries=0),
-)
-
-
-@implements(EFFECT)
+@task("tests.effect", retry=RetryPolicy(retries=3, jitter=False))
 def effect(params: EffectParams, context: TaskContext) -> EffectResult:
+    """Appends its task id to a file, then sleeps."""
     leave_effect(context)
     _sleep(params.seconds)
     return EffectResult(attempt=context.attempt)
 
 
-@implements(STUBBORN)
+@task("tests.stubborn", retry=RetryPolicy(retries=0))
 def go_on(params: StubbornParams, context: TaskContext) -> EffectResult:
+    """Appends its task id to a file, then goes on for so long, whatever it is told."""
     leave_effect(context)
     until = time.monotonic() + params.seconds
     while time.monotonic() < until:
@@ -79,10 +52,11 @@ def go_on(params: StubbornParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
-@implements(FAMILY)
+@task("tests.family", retry=RetryPolicy(retries=0))
 def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
+    """Submits children that take their time, and takes its time."""
     for _ in range(params.children):
-        context.submit(EFFECT, {"seconds": params.seconds})
+        context.submit(effect, {"seconds": params.seconds})
     _sleep(params.seconds)
     return EffectResult(attempt=context.attempt)
 

@@ -8,10 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard import Params, Result, TaskContext, task
 from taskyard.domain.retry import RetryPolicy
-from taskyard_worker.context import TaskContext
-from taskyard_worker.implementations import implements
 
 EXIT_VARIABLE = "TASKYARD_TEST_EXIT_AT_IMPORT"
 
@@ -37,24 +35,9 @@ class OddResult(Result):
     attempt: int
 
 
-ODD = TaskType(
-    name="tests.odd",
-    description="Does what it is told.",
-    params=OddParams,
-    result=OddResult,
-    retry=RetryPolicy(retries=0),
-)
-ASYNC = TaskType(
-    name="tests.async",
-    description="Sleeps on the event loop.",
-    params=AsyncParams,
-    result=OddResult,
-    retry=RetryPolicy(retries=0),
-)
-
-
-@implements(ODD)
+@task("tests.odd", retry=RetryPolicy(retries=0))
 def odd(params: OddParams, context: TaskContext) -> OddResult:
+    """Does what it is told."""
     match params.do:
         case "talk":
             for n in range(10_000):
@@ -77,8 +60,9 @@ def odd(params: OddParams, context: TaskContext) -> OddResult:
     return OddResult(attempt=context.attempt)
 
 
-@implements(ASYNC)
+@task("tests.async", retry=RetryPolicy(retries=0))
 async def sleep(params: AsyncParams, context: TaskContext) -> OddResult:
+    """Sleeps on the event loop."""
     await asyncio.sleep(params.seconds)
     if params.fail:
         raise RuntimeError("as asked")

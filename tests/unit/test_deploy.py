@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from taskyard.settings import Settings
+from taskyard_kits.health.settings import HealthSettings
+from taskyard_kits.mail.settings import MailSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor
 
@@ -31,7 +33,7 @@ SECRETS = {
 
 
 def names_of_settings() -> set[str]:
-    fields = Settings.model_fields.values()
+    fields = [f for each in (Settings, MailSettings, HealthSettings) for f in each.model_fields.values()]
     return {str(name) for field in fields for name in getattr(field.validation_alias, "choices", ())}
 
 

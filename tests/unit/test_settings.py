@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from taskyard.environment import InvalidSettings, env_file, read_env_file, read_settings
+from taskyard.environment import InvalidSettings, env_file, read_env_file, read_kit_settings, read_settings
 from taskyard.settings import DEFAULT_QUEUES, Settings
+from taskyard_kits.mail.settings import MailSettings
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +74,6 @@ WRONG = [
     ("TASKYARD_WORKER_THREADS", "257"),
     ("TASKYARD_MAX_TASKS_PER_CHILD", "-1"),
     ("TASKYARD_DRAIN_SECONDS", "inf"),
-    ("TASKYARD_SMTP_PORT", "smtp"),
-    ("TASKYARD_SMTP_SECURITY", "ssl"),
     ("TASKYARD_HEARTBEAT_SECONDS", "0"),
     ("TASKYARD_LEADER_LEASE_SECONDS", "soon"),
     ("TASKYARD_LOG_LEVEL", "loud"),
@@ -206,8 +205,9 @@ def test_secrets_come_from_files_and_the_environment_wins(monkeypatch: pytest.Mo
         REDIS_HOST="cache",
     )
     settings = read_settings()
-    assert settings.smtp_password is not None
-    assert settings.smtp_password.get_secret_value() == "from-file"
+    mail = read_kit_settings(MailSettings)
+    assert mail.smtp_password is not None
+    assert mail.smtp_password.get_secret_value() == "from-file"
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "key-from-environment"
     assert settings.redis_url.get_secret_value() == "redis://:redis-from-file@cache:6379/0"
@@ -301,20 +301,12 @@ def test_lines_written_by_hand_are_understood(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / "none") == {}
 
 
-def test_mail_is_encrypted_by_default_and_logins_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_settings().smtp_security == "starttls"
-    said = wrong(monkeypatch, TASKYARD_SMTP_SECURITY="none", TASKYARD_SMTP_USER="yard")
-    assert said.startswith("TASKYARD_SMTP_SECURITY")
-    assert len(said.splitlines()) == 1
-
-
 def test_no_secret_is_ever_shown() -> None:
     settings = read_settings(
         database_url="postgresql://u:hunter2@h/db",
         redis_url="redis://:hunter2@h/0",
         secret_keys="hunter2",
         bootstrap_key="hunter2",
-        smtp_password="hunter2",
         api_key="hunter2",
     )
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskyard.catalogue.types import load
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.words import ENGLISH, PLATFORM, Vocabulary, check_template, told
 from taskyard.domain.failures import PHRASES, SENTENCES
 from taskyard.lifecycle import promote, rescue
+from taskyard.settings import Settings
 from taskyard.storage import local
 from taskyard_api.translation import TypeName, Words, best_of, platform_words, preferences, read_catalogues
 
@@ -25,7 +26,7 @@ LANGUAGES = ("de", "fr", "hu")
 AVAILABLE = (ENGLISH, *LANGUAGES)
 VOCABULARIES: Mapping[str, Vocabulary] = {
     "platform": platform_words(PLATFORM),
-    **{task_type.name: task_type.vocabulary for task_type in load(diagnostics=True)},
+    **{task_type.name: task_type.vocabulary for task_type in load(Settings(diagnostics=True)).catalogue},
 }
 ECHO = TypeName("diagnostics.echo", 1)
 # Messages that are the words of an exception or of a test of the author's, and in no language that we know.
@@ -132,7 +133,7 @@ def test_values_are_shown_as_they_are_whatever_is_in_them(name: str) -> None:
 def test_a_tasks_own_message_is_not_translated() -> None:
     for code, message in (("expired", "Your voucher is too old."), ("smtp_refused", "The"), ("own", "Own words.")):
         error = {"code": code, "message": message}
-        words = Words(("de",), VOCABULARIES["platform"], load())
+        words = Words(("de",), VOCABULARIES["platform"], load(Settings()).catalogue)
         assert words.failure(error, TypeName("email.send", 1)) == error
         assert not words.used
 

@@ -14,8 +14,10 @@ from taskyard import failpoints
 from taskyard.broker.connect import make_async_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.secrets import Cipher
-from taskyard.catalogue.types import Catalogue, load
+from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
@@ -58,10 +60,12 @@ class Service:
 def catalogue_of(settings: Settings) -> Catalogue:
     """Raises ValueError with one line that names the variable."""
     try:
-        return load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # a task module may raise anything when imported
-        said = " ".join(str(e).split())
-        raise ValueError(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {said}") from e
+        loaded = kits.load(settings)
+    except KitsUnusable as e:
+        raise ValueError(str(e)) from e
+    for kit in loaded.left_out:
+        kit.log()
+    return loaded.catalogue
 
 
 def cipher_of(settings: Settings) -> Cipher:
@@ -98,7 +102,7 @@ def build(settings: Settings) -> Service:
     submission = Submission(engine, submits, dispatcher, submitted)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
-    parts = Health(
+    dependencies = Health(
         ledger,
         client,
         lease=settings.worker_lease,
@@ -108,7 +112,16 @@ def build(settings: Settings) -> Service:
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
     intake = Intake(Admission(catalogue, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
-    resources = resources_of(settings, catalogue, intake, ledger, live, streams, parts, files)
+    resources = resources_of(
+        settings,
+        catalogue=catalogue,
+        intake=intake,
+        ledger=ledger,
+        live=live,
+        streams=streams,
+        dependencies=dependencies,
+        files=files,
+    )
     gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
     lifespan = Lifespan(
         engines=(engine, submits),
@@ -116,7 +129,7 @@ def build(settings: Settings) -> Service:
         submission=submission,
         ledger=ledger,
         live=live,
-        health=parts,
+        health=dependencies,
         queues=queues,
         files=files,
     )
@@ -125,12 +138,13 @@ def build(settings: Settings) -> Service:
 
 def resources_of(
     settings: Settings,
+    *,
     catalogue: Catalogue,
     intake: Intake,
     ledger: LedgerPool,
     live: Live,
     streams: Streams,
-    parts: Health,
+    dependencies: Health,
     files: Files,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`."""
@@ -163,6 +177,6 @@ def resources_of(
         tree_items.Thumbnail(files, intake),
         audit.AuditLog(ledger),
         health.Live(),
-        health.Ready(parts),
-        health.Detailed(parts),
+        health.Ready(dependencies),
+        health.Detailed(dependencies),
     ]

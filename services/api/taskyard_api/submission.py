@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -106,6 +107,14 @@ class Submission:
         return answers
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a caller gets with the 202."""
+
+    value: Any
+    headers: dict[str, str]
+
+
 class Intake:
     """What every submit over HTTP goes through."""
 
@@ -119,33 +128,33 @@ class Intake:
         req: Request,
         resp: falcon.asgi.Response,
         key: IdempotencyKey | None,
-        wanted: Callable[[], Awaitable[Sequence[SubmitTask]]],
-        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], tuple[Any, dict[str, str]]],
         *,
-        sent: Sequence[object],
+        validate: Callable[[], Awaitable[Sequence[SubmitTask]]],
+        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], Accepted],
+        as_sent: Sequence[object],
         body_bytes: int,
         in_batch: bool = False,
     ) -> None:
-        """`wanted` validates; what it raises is this submit's refusal, unless its key was answered before. `sent` is
-        what the metrics count then: the tasks as they were sent. `answer` gives the answer's value and headers."""
+        """Validates, admits, commits and answers. A refused request whose key was answered before gets the first
+        answer; otherwise the refusal is counted for `as_sent` and raised."""
         try:
-            submits = await wanted()
+            submits = await validate()
             tasks = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
         except Refused:
             if await answered_before(self._ledger, key, resp):
                 return
-            self._submission.count_refused(sent)
+            self._submission.count_refused(as_sent)
             raise
         uniques = [task.unique for task in tasks if task.unique is not None]
         if key is None and not uniques:
-            value, headers = answer(tasks, await self._submission.submit(tasks))
-            views.send(resp, 202, value)
-            for name, content in headers.items():
+            accepted = answer(tasks, await self._submission.submit(tasks))
+            views.send(resp, 202, accepted.value)
+            for name, content in accepted.headers.items():
                 resp.set_header(name, content)
             return
 
         def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            value, headers = answer(tasks, written)
-            return StoredAnswer(202, headers, views.encode(value))
+            accepted = answer(tasks, written)
+            return StoredAnswer(202, accepted.headers, views.encode(accepted.value))
 
         replay(resp, await self._submission.submit_keyed(tasks, key, stored))

@@ -14,7 +14,8 @@ from taskyard import failpoints
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import types as catalogue_types
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
@@ -155,8 +156,8 @@ def _tick(loops: LoopWatch, metrics: SchedulerMetrics) -> None:
 def load_catalogue(settings: Settings) -> Catalogue:
     """Only for names in metrics: task types of packages that are not installed here count as `_other`."""
     try:
-        return catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # noqa: BLE001 - a task module may raise anything, and only names in metrics depend on it
-        say = log.info if isinstance(e, ImportError) else log.warning
-        say("task_modules_not_here", error=f"{type(e).__name__}: {e}")
-        return catalogue_types.load((), diagnostics=settings.diagnostics)
+        return kits.load(settings).catalogue
+    except KitsUnusable as e:
+        say = log.info if isinstance(e.__cause__, ImportError) else log.warning
+        say("task_modules_not_here", error=str(e))
+        return kits.load(settings.model_copy(update={"task_modules": ()})).catalogue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,18 +119,22 @@ def run(
 
 @app.command()
 def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """List the task types this worker can run; diagnostics.* where TASKYARD_DIAGNOSTICS is set.
+    """List the task types that a worker of TASKYARD_WORKER_QUEUES can run; diagnostics.* where TASKYARD_DIAGNOSTICS is
+    set.
 
     Example: taskyard-worker types --json
     """
-    skills = _skills(prepared(log_level))
-    catalogue, functions = skills.catalogue, skills.functions
+    settings = prepared(log_level)
+    skills = _skills(settings, settings.worker_queues or settings.queues)
+    for kit in skills.left_out:
+        kit.log()
+    catalogue = skills.catalogue
     rows = [
         {
             "name": name,
             "queue": catalogue[name].queue,
             "description": catalogue[name].description,
-            "function": f"{functions[name].__module__}.{functions[name].__qualname__}",
+            "function": _place(catalogue[name].function),
         }
         for name in catalogue.names
     ]
@@ -152,17 +157,18 @@ def run_task(
       taskyard-worker run-task email.send @mail.json
     """
     settings = settings_or_exit(PROGRAM, log_level=log_level)
-    _skills(settings)
+    skills = _skills(settings)
+    for kit in skills.left_out:
+        kit.log()
     from taskyard.domain.errors import TaskyardError
-
-    from .testing import run_task as run_here
+    from taskyard.running.trial import run_task as run_here
 
     if log_level is not None:
         # The task's own lines are printed below in any case; with a log level they come twice.
         log_to_stderr(settings, log_level)
     try:
         given = json.loads(Path(params[1:]).read_text() if params.startswith("@") else params)
-        report = run_here(name, given, settings=settings)
+        report = run_here(name, given, platform=settings)
     except (ValueError, OSError, TaskyardError) as e:
         fail(PROGRAM, str(e), USAGE)
     outcome = report.outcome
@@ -203,15 +209,19 @@ def healthcheck(
         fail(PROGRAM, problem, FAILED)
 
 
-def _skills(settings: Settings) -> Skills:
+def _skills(settings: Settings, queues: Collection[str] | None = None) -> Skills:
     """Ends the program with 2 and one line where a task module or a key is wrong."""
     from .child.process import in_one_line
     from .child.skills import Skills
 
     try:
-        return Skills.load(settings)
+        return Skills.load(settings, queues)
     except Exception as e:  # noqa: BLE001 - a task module may raise anything at its import
         fail(PROGRAM, in_one_line(e), USAGE)
+
+
+def _place(function: Any) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _fault(outcome: Any) -> dict[str, Any] | None:

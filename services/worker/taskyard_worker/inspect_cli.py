@@ -76,9 +76,8 @@ def prepared(log_level: str | None) -> Settings:
 
 
 def log_to_stderr(settings: Settings, level: str) -> None:
+    from taskyard.running import capture
     from taskyard.telemetry.logging import set_up_logging
-
-    from .child import capture
 
     set_up_logging("worker", level=level, style=settings.log_format)
     capture.keep_secrets()

@@ -22,12 +22,11 @@ from ..domain.retry import RetryPolicy
 from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
-from .types import MAX_NAME_BYTES, TaskType
+from .types import MAX_NAME_BYTES, MAX_VERSION, TaskType
 from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 MAX_SPEC_BYTES = 64 * 1024
 MAX_SPEC_DEPTH = 32
-MAX_VERSION = 2**31 - 1
 MAX_CODES = 200  # error codes, and phrases, of one type
 MAX_LANGUAGES = 50
 _MAX_SECONDS = 365 * 86_400

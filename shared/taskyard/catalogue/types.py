@@ -1,10 +1,10 @@
-"""TaskType, and the Catalogue of all types of this installation."""
+"""TaskType, and the Catalogue of the types that a process knows."""
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -17,12 +17,20 @@ from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .secrets import Cipher, Secret, SecretsUnreadable, opened
-from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
+from .words import Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
 # In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
+MAX_VERSION = 2**31 - 1
+# On a decorated function: its TaskType.
+_MARK = "__taskyard_type__"
+
+# Called with the parameters and the TaskContext; may be a coroutine function.
+Function = Callable[[Any, Any], Any]
+# Stored parameters of an older version, and that version -> parameters of the version of the type.
+Upgrade = Callable[[dict[str, Any], int], Mapping[str, Any]]
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
 
@@ -47,8 +55,7 @@ class TaskType(Generic[P, R]):
     """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description.
 
     `errors` are the words of the codes that the task raises with TaskError, by language: `{"too_dear": {"en": "It costs
-    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them. Raises ValueError for words
-    that hold more than text and plain `{name}`.
+    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them.
     """
 
     name: str
@@ -60,19 +67,32 @@ class TaskType(Generic[P, R]):
     soft_limit: timedelta = SOFT_LIMIT
     hard_limit: timedelta = HARD_LIMIT
     version: int = 1
-    diagnostic: bool = False
-    errors: Mapping[str, Words] = field(default_factory=dict, hash=False)
-    phrases: Mapping[str, Words] = field(default_factory=dict, hash=False)
+    function: Function | None = field(default=None, repr=False)
+    upgrade: Upgrade | None = field(default=None, repr=False)
+    errors: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
+    phrases: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def is_async(self) -> bool:
+        """Whether its function is a coroutine function."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def check(self) -> None:
+        """Raises ValueError where the platform could not store or run tasks of this type."""
+        if not 0 < len(self.name.encode()) <= MAX_NAME_BYTES:
+            raise ValueError(f"a task type's name has 1 to {MAX_NAME_BYTES} bytes: {self.name[:80]!r} does not")
+        try:
+            check_queue_name(self.queue)
+        except ValueError as e:
+            raise ValueError(f"the task type {self.name!r}: {e}") from None
+        if not 1 <= self.version <= MAX_VERSION:
+            raise ValueError(f"the task type {self.name!r}: its version must be 1 to {MAX_VERSION}")
+        if not timedelta(0) < self.soft_limit < self.hard_limit:
+            raise ValueError(f"the task type {self.name!r}: its soft limit must be shorter than its hard limit")
         for key, words in (*self.errors.items(), *self.phrases.items()):
             try:
-                if not _CODE.fullmatch(key):
-                    raise ValueError("a code is lower-case letters, digits and _, at most 100")
-                for language, template in words.items():
-                    check_language(language)
-                    check_template(template)
-            except (TemplateRefused, ValueError) as e:
+                _check_words(key, words)
+            except ValueError as e:
                 raise ValueError(f"the task type {self.name!r}, words of {key[:100]!r}: {e}") from None
 
     @property
@@ -94,6 +114,13 @@ class TaskType(Generic[P, R]):
                 raise e.__cause__ from None
             raise
 
+    def upgraded(self, stored: dict[str, Any], version: int) -> Mapping[str, Any]:
+        """The parameters of a task that was submitted for `version`, as this version of the type takes them.
+
+        Raises whatever the type's upgrade function raises.
+        """
+        return stored if self.upgrade is None or version >= self.version else self.upgrade(stored, version)
+
     def read(self, stored: Mapping[str, Any], cipher: Cipher) -> P:
         """The parameters of a stored task, secrets decrypted.
 
@@ -112,6 +139,14 @@ class TaskType(Generic[P, R]):
         return self.params.model_validate(plain, context={"cipher": cipher}), texts
 
 
+def _check_words(key: str, words: Words) -> None:
+    if not _CODE.fullmatch(key):
+        raise ValueError("a code is lower-case letters, digits and _, at most 100")
+    for language, template in words.items():
+        check_language(language)
+        check_template(template)
+
+
 def _plain(value: Any) -> Any:
     """A secret that a task passes to a task that it submits; it is encrypted again before it is stored."""
     if isinstance(value, Secret):
@@ -119,24 +154,30 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be a parameter")
 
 
+def mark(function: Callable[..., Any], task_type: TaskType[Any, Any]) -> None:
+    """Makes a task type findable by its function."""
+    setattr(function, _MARK, task_type)
+
+
+def type_of(value: object) -> TaskType[Any, Any] | None:
+    """The type itself, or that of a decorated function; None for everything else."""
+    if isinstance(value, TaskType):
+        return value
+    found = getattr(value, _MARK, None) if inspect.isfunction(value) else None
+    return found if isinstance(found, TaskType) else None
+
+
 class UnknownTaskType(Refused):
     code = "unknown_task_type"
 
 
 class Catalogue:
-    """All task types of this installation, by name."""
+    """Task types by name."""
 
     def __init__(self, types: Iterable[TaskType[Any, Any]]) -> None:
         self._types: dict[str, TaskType[Any, Any]] = {}
         for task_type in types:
-            if not 0 < len(task_type.name.encode()) <= MAX_NAME_BYTES:
-                raise ValueError(
-                    f"a task type's name has 1 to {MAX_NAME_BYTES} bytes: {task_type.name[:80]!r} does not"
-                )
-            try:
-                check_queue_name(task_type.queue)
-            except ValueError as e:
-                raise ValueError(f"the task type {task_type.name!r}: {e}") from None
+            task_type.check()
             other = self._types.setdefault(task_type.name, task_type)
             if other is not task_type:
                 raise ValueError(f"the task type {task_type.name!r} is declared twice")
@@ -172,20 +213,3 @@ class Catalogue:
         near = difflib.get_close_matches(name, self.names, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
         return f"There is no task type {name[:100]!r}.{hint}"
-
-
-BUILTIN_MODULES = (
-    "taskyard.catalogue.diagnostics",
-    "taskyard.catalogue.email",
-    "taskyard.catalogue.files",
-    "taskyard.catalogue.health",
-)
-
-
-def load(modules: Iterable[str] = (), *, diagnostics: bool = False) -> Catalogue:
-    """The built-in types and those declared in `modules` (TASKYARD_TASK_MODULES); `diagnostics.*` where asked for.
-
-    Raises ImportError that names the module.
-    """
-    values = [v for name in (*BUILTIN_MODULES, *modules) for v in vars(importlib.import_module(name)).values()]
-    return Catalogue(t for t in values if isinstance(t, TaskType) and (diagnostics or not t.diagnostic))

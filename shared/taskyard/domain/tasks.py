@@ -4,9 +4,10 @@ What moves a task on:
 
     blocked    the last of a workflow step's needs succeeded      -> queued
     scheduled  its time came (scheduler, `promote`)               -> queued
-    queued     a worker claimed it (`claim`), or asserted a claim that PostgreSQL lost (`assert_claims`) -> running
+    queued     a worker claimed it (`claim`)                      -> running
     running    its attempt ended (`finish`), its process died (`lose`), or its worker gave it back
     retrying   the back-off is over (scheduler, `promote`)        -> queued
+    All of these but `blocked`: a worker holds a later claim, which PostgreSQL lost (`assert_claims`) -> running
     succeeded, failed and cancelled are final. Only a person's `retry` leads out of the last two, at once, or `replay`
                out of failed, when its turn comes           -> scheduled
 

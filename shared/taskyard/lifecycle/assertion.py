@@ -46,7 +46,12 @@ incoming AS (
 )""",
         source="task t JOIN incoming i ON i.task_id = t.id",
         where=f"t.attempt < i.attempt AND {WORKER_LIVES}",
-        locks={"claim": "i.claim", "attempt": "i.attempt", "worker": "i.worker"},
+        locks={
+            "claim": "i.claim",
+            "attempt": "i.attempt",
+            "worker": "i.worker",
+            "note": "jsonb_build_object('from_state', t.state, 'from_attempt', t.attempt)",
+        },
         sets={
             "attempt": "l.attempt",
             "claim": "l.claim",

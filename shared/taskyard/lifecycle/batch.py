@@ -46,8 +46,10 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "")
                     raise Unstorable("the number is out of range", where)
             case dict():
                 stack.extend((inner, place, depth + 1) for place, inner in _members(item, where))
+            case list():
+                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
             # Not subclasses of tuple and float: orjson refuses named tuples and other libraries' floats.
-            case list() | tuple() if isinstance(item, list) or type(item) is tuple:
+            case tuple() if type(item) is tuple:
                 stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
             case float() if type(item) is float:
                 if not math.isfinite(item):

@@ -70,7 +70,7 @@ CONDITIONS = {
     "suspect": "(t.suspicions = 0 OR :alone)",
     "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
 }
-_FIRST_TIME = " AND ".join(sql for sql in CONDITIONS.values() if sql is not WORKER_LIVES)
+_FIRST_TIME = " AND ".join(sql for reason, sql in CONDITIONS.items() if reason != "worker_lost")
 _REASONS = " ".join(f"WHEN NOT {sql} THEN '{reason}'" for reason, sql in CONDITIONS.items())
 
 _UNCHANGED = (

@@ -19,6 +19,7 @@ would mix the old columns with the new state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -266,7 +267,7 @@ def _returned(verb: Verb, needs: Mapping[str, str]) -> str:
 
 def _listed(columns: Mapping[str, str]) -> str:
     """A list of expressions with their names."""
-    return ", ".join(sql if sql.partition(".")[2] == name else f"{sql} AS {name}" for name, sql in columns.items())
+    return ", ".join(sql if re.fullmatch(rf"\w+\.{name}", sql) else f"{sql} AS {name}" for name, sql in columns.items())
 
 
 def _here(consequence: Consequence, verb: Verb, needs: Mapping[str, str]) -> str:

@@ -1,22 +1,17 @@
-"""finish: the outcomes of attempts, in one statement, each write fenced by its claim id.
-
-record: the same for what a child ran, also where PostgreSQL forgot its claims or an answer was lost.
-"""
+"""finish: the outcomes of attempts, in one statement, each write fenced by its claim id."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Released, RetryIn, State, Succeeded
-from .assertion import Assertion, assert_claims
 from .batch import encode
-from .committed import Committed, together
+from .committed import Committed
 from .composer import Verb, along, incoming
 from .consequences import compose
 
@@ -84,66 +79,6 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
     return Committed.of_moves(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
-
-
-_ENDED = sa.text("""
-SELECT t.id, t.name, t.queue, a.outcome AS state, a.attempt, t.publication, t.workflow_id, NULL AS event,
-    NULL AS outbox_id
-FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int4[])) AS x(id, attempt)
-JOIN task_attempt a ON a.task_id = x.id AND a.attempt = x.attempt
-JOIN task t ON t.id = a.task_id
-WHERE a.outcome IN ('succeeded','failed','retrying','cancelled')
-""")
-
-
-def _ended(conn: Connection, attempts: dict[UUID, int]) -> Committed[list[Change]]:
-    """How those of the attempts (number by task) ended that recorded their own end: neither lost nor given back. For
-    callers that repeat a call whose answer got lost.
-    """
-    values = {"ids": list(attempts), "attempts": list(attempts.values())}
-    return Committed.of_moves(conn.execute(_ENDED, values).all())
-
-
-@dataclass(slots=True)
-class Recorded:
-    """`states`: what each task that was won is in now. `asserted`: so many claims had been forgotten."""
-
-    states: dict[UUID, State]
-    asserted: int = 0
-
-
-def record(
-    conn: Connection,
-    ends: Sequence[Finished],
-    held: Callable[[], dict[UUID, Assertion]],
-    *,
-    worker_id: UUID,
-    is_repeat: bool = False,
-) -> Committed[Recorded]:
-    """Finishes what the claims still hold. `held` gives the claims of the tasks, to be asserted where PostgreSQL lost
-    them. `is_repeat`: the answer to the same call got lost, and what that one recorded counts as won.
-    """
-    done = [finish(conn, ends)]
-    missing = _missing(ends, done)
-    assertion = Committed[set[UUID]](set())
-    claimed: dict[UUID, Assertion] = {}
-    if missing:
-        claimed = held()
-        claims = [claimed[end.task_id] for end in missing if end.task_id in claimed]
-        assertion = assert_claims(conn, claims, worker_id=worker_id)
-        done.append(finish(conn, [end for end in missing if end.task_id in assertion.answer]))
-        missing = _missing(missing, done)
-    if missing and is_repeat:
-        ran = [e.task_id for e in missing if e.run_seconds is not None and e.task_id in claimed]
-        done.append(_ended(conn, {task_id: claimed[task_id].attempt for task_id in ran}))
-    states = {change.task_id: change.state for part in done for change in part.changes}
-    return together([assertion, *done], Recorded(states, len(assertion.answer)))
-
-
-def _missing(ends: Sequence[Finished], done: Sequence[Committed[list[Change]]]) -> list[Finished]:
-    """The ends that were not won."""
-    won = {change.task_id for part in done for change in part.changes}
-    return [end for end in ends if end.task_id not in won]
 
 
 def public_fault(fault: Fault) -> dict[str, Any]:

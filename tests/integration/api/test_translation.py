@@ -8,12 +8,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from taskyard.catalogue import email
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
 from taskyard.lifecycle import promote
-from taskyard_worker.outcomes import of_error
+from taskyard.running.outcomes import of_error
+from taskyard.settings import Settings
 from tests.integration.api.conftest import Api
 from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
@@ -23,6 +24,7 @@ REFUSED = TaskError("smtp_refused", retryable=False, what={"phrase": "recipient"
 IN_ENGLISH = (
     "The mail server refused the recipient (550 nobody here). Check the address and the message, then send it anew."
 )
+EMAIL = load(Settings()).catalogue["email.send"]
 IN_GERMAN = (
     "Der Mailserver hat den Empfänger abgelehnt (550 nobody here)."
     " Prüfen Sie Adresse und Nachricht und senden Sie sie neu."
@@ -32,7 +34,7 @@ IN_GERMAN = (
 @pytest.fixture
 def refused(api: Api) -> str:
     """The id of a task that failed with a message of the platform."""
-    return failed(api, REFUSED, email.SEND, to_email="a@example.org", subject="s", text="t")
+    return failed(api, REFUSED, EMAIL, to_email="a@example.org", subject="s", text="t")
 
 
 def failed(api: Api, error: Exception, kind: TaskType[Any, Any], **params: Any) -> str:

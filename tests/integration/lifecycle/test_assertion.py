@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.domain.tasks import State, Succeeded
-from taskyard.lifecycle import finish, workers
+from taskyard.lifecycle import cancel, finish, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
-from taskyard.lifecycle.finish import record
+from taskyard.lifecycle.record import record
 
-from .rows import PAST, Worker, events, hold_key, key_holders, put, read
+from .rows import PAST, Worker, events, hold_key, key_holders, put, read, register
 
 
 def forget_claim(conn: Connection, task_id: UUID) -> None:
@@ -61,6 +61,8 @@ def test_a_release_or_a_retry_that_was_lost_before_the_claim_does_not_matter(
     assert assert_claims(conn, [said], worker_id=worker.id).answer == {task_id}
     row = read(conn, task_id)
     assert (row.state, row.claim, row.attempt) == ("running", said.claim, attempt)
+    (note,) = conn.execute(sa.text("SELECT data FROM task_event WHERE task_id = :id"), {"id": task_id}).scalars()
+    assert note == {"from_state": state, "from_attempt": 1}, "the timeline explains the jump"
     assert finish.finish(conn, [finish.Finished(task_id, said.claim, Succeeded(1), 0.5)]).changes
 
 
@@ -113,6 +115,24 @@ def test_a_key_held_while_waiting_is_free_again_with_the_claim(conn: Connection,
     hold_key(conn, active, "active", "a")
     assert_claims(conn, [Assertion(i, uuid4(), 1, "w:1") for i in (waiting, active)], worker_id=worker.id)
     assert key_holders(conn) == {"a": active}
+
+
+def test_a_worker_that_holds_a_later_claim_takes_the_task_over_from_the_one_that_runs_an_earlier_one(
+    conn: Connection, worker: Worker
+) -> None:
+    """The request to cancel goes to the worker that holds the task now."""
+    earlier = Worker(conn, register(conn))
+    task_id = put(conn, State.QUEUED)
+    (won,) = earlier.claim([task_id])
+    cancel.cancel(conn, [task_id])
+    said = Assertion(task_id, uuid4(), 2, "w:1")
+    assert assert_claims(conn, [said], worker_id=worker.id).answer == {task_id}
+
+    assert not finish.finish(conn, [finish.Finished(task_id, won.claim, Succeeded(1), 0.5)]).changes, "fenced"
+    stale = Assertion(task_id, won.claim, won.attempt, "w:2")
+    assert not assert_claims(conn, [stale], worker_id=earlier.id).answer
+    assert workers.held(conn, earlier.id) == []
+    assert workers.held(conn, worker.id) == [workers.Held(task_id, said.claim, "default", cancel_requested=True)]
 
 
 def test_asserting_twice_is_harmless(conn: Connection, worker: Worker) -> None:

@@ -55,6 +55,26 @@ with ledger.connection(engine) as conn:
 """
 
 
+_DIGEST = """
+import taskyard_kits
+assert taskyard_kits.__file__.startswith(sys.argv[2]), taskyard_kits.__file__
+import pathlib
+from functools import partial
+from taskyard.running.trial import run_task
+from taskyard.storage.local import LocalStorage
+from tests.kits.conftest import put
+import test_digest
+storage = LocalStorage(pathlib.Path(sys.argv[2]) / "storage")
+test_digest.test_the_digest_is_that_of_the_bytes(
+    partial(run_task, engine=engine, storage=storage), partial(put, engine, storage)
+)
+from taskyard.catalogue.kits import load
+from taskyard.settings import Settings
+found = load(Settings()).catalogue["files.digest"]
+print(json.dumps([found.description, found.queue, sorted(found.params.model_fields)]))
+"""
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The package `taskyard`, to be changed."""
@@ -93,3 +113,13 @@ def test_a_verb_is_one_file(engine: Engine, copy: Path) -> None:
     (module,) = code_blocks("contributing/verbs.md")
     (copy / "taskyard/lifecycle/unblock.py").write_text(module, "utf-8")
     assert run(_UNBLOCK, engine, copy) == [["blocked"], "queued", 1, True, 1]
+
+
+def test_a_task_type_is_one_entry_in_two_files_of_its_kit_and_a_test(engine: Engine, copy: Path) -> None:
+    shutil.copytree(ROOT / "kits/taskyard_kits", copy / "taskyard_kits", ignore=shutil.ignore_patterns("__pycache__"))
+    declarations, tasks, test = code_blocks("contributing/task-types.md")
+    for module, block in (("declarations", declarations), ("tasks", tasks)):
+        path = copy / f"taskyard_kits/files/{module}.py"
+        path.write_text(f"{path.read_text('utf-8')}\n\n{block}", "utf-8")
+    (copy / "test_digest.py").write_text(test, "utf-8")
+    assert run(_DIGEST, engine, copy) == ["Computes the SHA-256 of a stored file.", "default", ["item_id"]]

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from alembic import command
 from sqlalchemy import Engine
 
-from taskyard.catalogue.types import load
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.words import PLATFORM, told
 from taskyard.domain.tasks import State
+from taskyard.settings import Settings
 from taskyard.store import migrate
 from taskyard.store.timeline import timeline
 from taskyard_api.translation import TypeName, Words, platform_words
@@ -28,7 +29,7 @@ assert _SPEC.loader is not None
 MIGRATION = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(MIGRATION)
 BEFORE = MIGRATION.down_revision
-CATALOGUE = load(diagnostics=True)
+CATALOGUE = load(Settings(diagnostics=True)).catalogue
 
 CRASH = "The process that ran it ended: killed by signal 9 (SIGKILL)."
 LIMIT = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,6 +14,8 @@ from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.integration.worker.harness import Harness
+from tests.integration.worker.processes import LedgerFleet
+from tests.support.fleet import Fleet
 
 
 @pytest.fixture
@@ -39,3 +42,14 @@ def own_harness(own_postgres: Postgres, own_valkey: Valkey) -> Iterator[Harness]
     made.close()
     engine.dispose()
     client.close()
+
+
+@pytest.fixture
+def workers(
+    tmp_path: Path, database_url: str, redis_url: str, engine: Engine, client: redis.Redis
+) -> Iterator[LedgerFleet]:
+    fleet = Fleet(tmp_path, database_url, redis_url)
+    harness = Harness(engine, client)
+    yield LedgerFleet(fleet, harness)
+    fleet.stop()
+    harness.close()

@@ -9,75 +9,22 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-import redis
-import sqlalchemy as sa
-from sqlalchemy import Engine
 
-from taskyard.domain.tasks import Publication
-from taskyard.lifecycle import submit
-from taskyard.store import ledger
-from tests.integration.worker.harness import Harness
+from tests.integration.worker.processes import LedgerFleet, lines
 from tests.support.effects import effects
-from tests.support.fleet import Fleet, children, free_port, wait_for
-from tests.support.ledger import new_task
+from tests.support.fleet import children, free_port, wait_for
 from tests.support.oddities import EXIT_VARIABLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-
-FINAL = {"succeeded", "failed", "cancelled"}
-
-
-class LedgerFleet:
-    """A fleet without an API: tasks are put into the ledger and into Redis directly."""
-
-    def __init__(self, fleet: Fleet, harness: Harness) -> None:
-        self.fleet = fleet
-        self.harness = harness
-        fleet.environment["TASKYARD_TASK_MODULES"] = "tests.support.effects,tests.support.oddities"
-
-    def put(self, name: str, count: int = 1, **params: Any) -> list[UUID]:
-        tasks = [new_task(name, params=params, max_attempts=1) for _ in range(count)]
-        done = ledger.run(self.harness.engine, lambda conn: submit.submit(conn, tasks))
-        self.harness.publisher.publish(done.publications)
-        return [task.id for task in tasks]
-
-    def again(self) -> None:
-        """What a scheduler would do: publishes what is queued."""
-        rows = self.harness.query("SELECT id, publication FROM task WHERE state = 'queued'")
-        self.harness.publisher.publish([Publication(r.id, "default", r.publication) for r in rows])
-
-    def wait(self, ids: list[UUID], seconds: float = 20) -> list[str]:
-        wait_for(lambda: set(self.harness.states(ids)) <= FINAL, seconds, f"all to end\n{self.fleet.logs()[-3000:]}")
-        return self.harness.states(ids)
-
-    def row(self, task_id: UUID) -> sa.Row[Any]:
-        return self.harness.query("SELECT * FROM task WHERE id = :id", id=task_id)[0]
-
-    def start_raw(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Without waiting for anything."""
-        return self.fleet.start("taskyard-worker", "run", "--queues", "default", *arguments)
-
-
-@pytest.fixture
-def workers(
-    tmp_path: Path, database_url: str, redis_url: str, engine: Engine, client: redis.Redis
-) -> Iterator[LedgerFleet]:
-    fleet = Fleet(tmp_path, database_url, redis_url)
-    harness = Harness(engine, client)
-    yield LedgerFleet(fleet, harness)
-    fleet.stop()
-    harness.close()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -96,16 +43,14 @@ def metric(port: int, name: str, **labels: str) -> float:
     return total
 
 
-def lines(log: str, *words: str) -> list[str]:
-    return [line for line in log.splitlines() if all(word in line for word in words)]
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
         ("TASKYARD_SECRET_KEYS", "not-a-key", "TASKYARD_SECRET_KEYS: each key must be 32 url-safe"),
         ("TASKYARD_TASK_MODULES", "no.such_module", "No module named 'no'"),
         ("TASKYARD_TASK_MODULES", "tests.support.orphan_types", "no function implements tests.orphan"),
+        ("TASKYARD_SMTP_PORT", "many", "TASKYARD_SMTP_PORT: "),
+        ("TASKYARD_KITS", "geoo", "TASKYARD_KITS: there is no kit 'geoo'"),
         ("TASKYARD_REDIS_URL", "http://nowhere", "TASKYARD_REDIS_URL: must be a Redis URL"),
     ],
 )

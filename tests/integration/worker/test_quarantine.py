@@ -28,8 +28,7 @@ class SuspectHarness:
         self.is_away = False
         self.failed: list[UUID] = []
         self.won: list[UUID] = []
-        source: Any = self
-        self.consumer = SuspectConsumer(self.table, source)
+        self.consumer = SuspectConsumer(self.table, self)
 
     def put(self, count: int) -> list[UUID]:
         ids = self.harness.submit(count)

@@ -49,10 +49,8 @@ class RecorderHarness:
         self.kept = Kept()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
         self.registration = Registration(harness.engine, settings, queues=QUEUES, task_types=[NAME])
-        made_up: Any = self
-        kept: Any = self.kept
         claims = WorkerClaims(
-            harness.engine, kept, made_up, self.registration, made_up, made_up, crash_limit=settings.crash_limit
+            harness.engine, self.kept, self, self.registration, self, self, crash_limit=settings.crash_limit
         )
         self.recorder = Recorder(
             self.registration,

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskError
+from taskyard.running.context import Child, TaskContext
+from taskyard.running.submission import maker
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
-from taskyard_worker.child.submitter import maker, submit
-from taskyard_worker.context import Child, TaskContext
+from taskyard_worker.child.submitter import submit
 from tests.integration.worker.harness import Harness, Kept
 
 
@@ -41,7 +42,7 @@ class Submitting:
             submit,
             maker(settings, Catalogue([REPORT]), CIPHER),
             partial(ledger.run_transaction, harness.engine),
-            self.told,  # type: ignore[arg-type]
+            self.told,
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 

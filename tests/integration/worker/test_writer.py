@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.tasks import Failed, FailureKind, Fault, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle.finish import record
 from taskyard.lifecycle.progress import annotate
+from taskyard.lifecycle.record import record
 from taskyard_dev.postgres import Postgres
 from taskyard_worker.child import writer as writer_module
 from taskyard_worker.child.claim_table import Slot

@@ -20,9 +20,11 @@ from taskyard.admission.faults import Fault
 from taskyard.admission.parameters import accepted
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.formats import EmailAddress, OneLine, PatternText
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.spec import spec_of
-from taskyard.catalogue.types import Params, Result, TaskType, load
+from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard.settings import Settings
 
 CIPHER = Cipher([Fernet.generate_key().decode()])
 ITEM = "0193aaaa-0000-7000-8000-000000000000"
@@ -73,7 +75,7 @@ class Nothing(Result):
 
 
 EVERYTHING = TaskType(name="test.everything", description="", params=EverythingParams, result=Nothing)
-TYPES = {task_type.name: task_type for task_type in (*load(diagnostics=True), EVERYTHING)}
+TYPES = {task_type.name: task_type for task_type in (*load(Settings(diagnostics=True)).catalogue, EVERYTHING)}
 SPECS = {name: compile_spec(spec_of(task_type)) for name, task_type in TYPES.items()}
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello."}

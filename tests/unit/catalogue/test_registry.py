@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.registry import Live, TypeRegistry
 from taskyard.catalogue.spec import TaskSpec, spec_of
-from taskyard.catalogue.types import load
+from taskyard.settings import Settings
 
-ECHO = next(t for t in load(diagnostics=True) if t.name == "diagnostics.echo")
+ECHO = next(t for t in load(Settings(diagnostics=True)).catalogue if t.name == "diagnostics.echo")
 
 
 def spec(name: str, version: int = 1, **changes: Any) -> TaskSpec:

@@ -2,16 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from taskyard.catalogue.kits import load
 from taskyard.catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec, spec_of
-from taskyard.catalogue.types import TaskType, load
+from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
+from taskyard.settings import Settings
 
 GOOD = {
     "name": "billing.invoice",
@@ -35,7 +38,7 @@ GOOD = {
     "errors": {"too_dear": {"words": {"en": "It costs {amount}.", "de-AT": "Es kostet {amount}."}}},
     "phrases": {"customer": {"en": "the customer"}},
 }
-BUILT_IN = {task_type.name: task_type for task_type in load(diagnostics=True)}
+BUILT_IN = {task_type.name: task_type for task_type in load(Settings(diagnostics=True)).catalogue}
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -47,11 +50,11 @@ def nested(levels: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_type_becomes_a_spec_and_is_read_back_as_it_was(name: str) -> None:
-    spec = spec_of(BUILT_IN[name], kit="ours")
+    spec = spec_of(replace(BUILT_IN[name], errors={"x": {"en": "{a}"}}), kit="ours")
     assert TaskSpec.parse(json.loads(json.dumps(spec.as_json()))) == spec
     assert (spec.name, spec.kit, spec.queue) == (name, "ours", BUILT_IN[name].queue)
     assert spec.retry.max_attempts == BUILT_IN[name].retry.max_attempts
-    assert spec.vocabulary == BUILT_IN[name].vocabulary
+    assert (spec.vocabulary.errors, spec.vocabulary.phrases) == ({"x": {"en": "{a}"}}, BUILT_IN[name].phrases)
 
 
 def test_a_retry_policy_is_kept_as_data() -> None:
@@ -149,3 +152,19 @@ def test_a_spec_may_be_as_large_as_64_kib_and_not_a_byte_larger() -> None:
     assert TaskSpec.parse(of_size(MAX_SPEC_BYTES)).version == 3
     with pytest.raises(SpecRefused, match="65536"):
         TaskSpec.parse(of_size(MAX_SPEC_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("errors", "phrases"),
+    [
+        ({"x": {"en": "{a.b}"}}, {}),
+        ({"x": {"en": "{a!r}"}}, {}),
+        ({"Not A Code": {"en": "a"}}, {}),
+        ({"x": {"no language!": "a"}}, {}),
+        ({}, {"x": {"en": "{0}"}}),
+    ],
+)
+def test_words_with_more_than_plain_names_are_refused_where_they_are_declared(errors: Any, phrases: Any) -> None:
+    echo = replace(BUILT_IN["diagnostics.echo"], errors=errors, phrases=phrases)
+    with pytest.raises(ValueError, match=r"diagnostics\.echo.*words of"):
+        echo.check()

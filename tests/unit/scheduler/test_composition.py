@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from taskyard.catalogue import types
+from taskyard.catalogue import kits
 from taskyard.settings import Settings
 from taskyard.telemetry.metrics import Metrics
 from taskyard_scheduler.composition import compose, load_catalogue
@@ -17,7 +17,7 @@ def test_a_task_module_that_cannot_be_imported_does_not_keep_it_from_leading(
     name = f"broken_types_{abs(hash(text))}"
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert load_catalogue(Settings(task_modules=(name,))).names == types.load().names
+    assert load_catalogue(Settings(task_modules=(name,))).names == kits.load(Settings()).catalogue.names
 
 
 def test_every_job_has_a_thread_and_a_connection_of_its_own() -> None:

@@ -55,16 +55,11 @@ def test_a_wrong_setting_is_one_line_that_names_the_variable(
 def test_a_task_that_logs_a_secret_shows_it_nowhere(tmp_path: Path) -> None:
     (tmp_path / "talking.py").write_text(
         "import logging\n"
-        "from taskyard.catalogue.secrets import Secret\n"
-        "from taskyard.catalogue.types import Params, Result, TaskType\n"
-        "from taskyard_worker.implementations import implements\n"
-        "class P(Params):\n    token: Secret[str]\n"
-        "T = TaskType(name='mine.talk', description='', params=P, result=Result)\n"
-        "@implements(T)\n"
-        "def talk(params, context):\n"
-        "    logging.getLogger('mine').warning('with %s', params.token.reveal())\n"
-        "    print('and', params.token.reveal())\n"
-        "    return Result()\n"
+        "from taskyard import Secret, task\n"
+        "@task('mine.talk')\n"
+        "def talk(token: Secret[str]):\n"
+        "    logging.getLogger('mine').warning('with %s', token.reveal())\n"
+        "    print('and', token.reveal())\n"
     )
     for more in ([], ["--log-level", "debug"]):
         ended = run(

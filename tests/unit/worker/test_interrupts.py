@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,21 +26,21 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn, Succeeded
-from taskyard.settings import Settings
+from taskyard.running import attempt, capture, context
+from taskyard.running.attempt import Services
+from taskyard.running.context import TaskContext
 from taskyard.storage.local import LocalStorage
-from taskyard_worker import context
-from taskyard_worker.child import capture, interrupts, runner
+from taskyard_worker.child import interrupts, runner
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
-from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
-from taskyard_worker.context import TaskContext
 from taskyard_worker.slots import Phase
 
 from .making import claim_some, make_claim_table
 
-PLATFORM = {Path(module.__file__).name for module in (capture, context, interrupts, runner) if module.__file__}
+PLATFORM = {Path(module.__file__).name for module in (attempt, capture, context, interrupts, runner) if module.__file__}
 
 
 class Input(Params):
@@ -62,9 +63,9 @@ class Harness:
         self.progressed: list[float] = []
         self.inside = 0  # calls under way that an interrupt must not leave
         self.transactions: list[str] = []
-        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, Cipher([]))
+        skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(Settings(), storage, self.submit, self.connect), self.claims, self)
+        self.runner = Runner(skills, Services(storage, self.submit, self.connect), self.claims, self)
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, text: str) -> None:
         self.inside += 1

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
-from taskyard_worker.slots import Phase
-from taskyard_worker.supervisor.handle import STUCK_SECONDS, Handle
+from taskyard_worker.slots import SlotTable
+from taskyard_worker.supervisor import liveness as liveness_module
+from taskyard_worker.supervisor.handle import STUCK_SECONDS
 from taskyard_worker.supervisor.liveness import STALLED_SECONDS, Liveness
 
-from .making import Clock
+from .making import Clock, claim_some, make_claim_table, make_slot_table
 
 
 @dataclass
 class Child:
-    """A child as its handle and its slot table show it."""
+    """A child whose loops turn all the time, but for those that stand since a time."""
 
     clock: Clock
     ready: bool = True
     retiring: bool = False
     quarantine: bool = False
     stands_since: dict[str, float] = field(default_factory=dict)
-    begun: bool = False
+    slots: SlotTable = field(default_factory=make_slot_table)
 
     @property
-    def table(self) -> Any:
+    def table(self) -> SlotTable:
         times = {name: self.stands_since.get(name, self.clock.now) for name in ("tick", "polled", "fetched", "wrote")}
-        entries = [SimpleNamespace(phase=Phase.BEGUN)] if self.begun else []
-        return SimpleNamespace(header=lambda: SimpleNamespace(**times), entries=lambda: entries)
+        self.slots.report(pid=1, runs=0, **times)
+        return self.slots
 
-    def stopped_loop(self, now: float) -> str | None:
-        this: Any = self
-        return Handle.stopped_loop(this, now)
+    def begin(self) -> None:
+        """It runs a task."""
+        claims = make_claim_table(table=self.slots)
+        claims.begin(*claim_some(claims))
 
 
-def look(liveness: Liveness, *children: Any, is_registered: bool = True, is_stopping: bool = False) -> bool:
+def look(
+    liveness: Liveness, *children: liveness_module.Child, is_registered: bool = True, is_stopping: bool = False
+) -> bool:
     return liveness.look(children, is_registered=is_registered, is_stopping=is_stopping)
 
 
@@ -73,7 +75,8 @@ def test_a_worker_whose_consumer_or_writer_has_stopped_is_not_alive() -> None:
 
 def test_a_child_that_runs_c_code_for_long_is_left_to_its_limits() -> None:
     clock = Clock()
-    liveness, child = Liveness(clock), Child(clock, begun=True)
+    liveness, child = Liveness(clock), Child(clock)
+    child.begin()
     child.stands_since = dict.fromkeys(("tick", "polled", "wrote", "fetched"), clock.now)
     clock.now += 500
     assert look(liveness, child)

@@ -1,4 +1,4 @@
-"""Which children the pool starts, and which it retires."""
+"""Which children the pool starts and when, and which it retires."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from taskyard_worker import quarantine
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
-from taskyard_worker.supervisor.pool import ChildPool
+from taskyard_worker.supervisor.pool import ChildPool, Restarts
 
 from .dead_child import DeadChild
+from .making import Clock
 
 
 class Harness:
@@ -92,3 +93,28 @@ def test_a_suspect_that_ends_its_child_is_what_quarantine_is_for() -> None:
     assert quarantine.is_expected_death(in_quarantine=True, had_begun=True)
     assert not quarantine.is_expected_death(in_quarantine=True, had_begun=False)
     assert not quarantine.is_expected_death(in_quarantine=False, had_begun=True)
+
+
+def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> None:
+    clock = Clock()
+    restarts = Restarts(clock, lambda: 1.0)
+    assert restarts.pause <= 0
+    pauses = []
+    for _ in range(8):
+        restarts.slow_down()
+        pauses.append(restarts.pause)
+        clock.now += restarts.pause
+    assert pauses == [0.5, 1, 2, 4, 8, 15, 15, 15]
+    clock.now += 61
+    restarts.slow_down()
+    assert restarts.pause == 0.5
+
+
+def test_the_first_failures_may_cost_no_pause() -> None:
+    clock = Clock()
+    restarts = Restarts(clock, lambda: 1.0)
+    pauses = []
+    for _ in range(5):
+        restarts.slow_down(free=3)
+        pauses.append(max(0.0, restarts.pause))
+    assert pauses == [0, 0, 0, 0.5, 1]

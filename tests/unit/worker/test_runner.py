@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -18,12 +19,12 @@ from structlog.testing import capture_logs
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
-from taskyard.settings import Settings
+from taskyard.running.attempt import Services
+from taskyard.running.context import TaskContext
 from taskyard_worker.child.claim_table import Slot
-from taskyard_worker.child.runner import Runner, Services
+from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
-from taskyard_worker.context import TaskContext
 from tests.support.fleet import wait_for
 
 from .making import claim_some, make_claim_table
@@ -48,9 +49,9 @@ class Harness:
         nothing: Any = None
         self.ends: list[End] = []
         self.told: list[str] = []
-        skills = Skills(Catalogue([TYPE]), {TYPE.name: function}, cipher or Cipher([]))
+        skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(Settings(), nothing, nothing, nothing), self.claims, self)
+        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self)
 
     def end(self, end: End) -> None:
         self.ends.append(end)
@@ -101,6 +102,19 @@ def test_a_function_gets_its_parameters_and_its_result_is_handed_over() -> None:
     assert end.outcome == Succeeded({"value": 3})
     assert end.run_seconds is not None
     assert 0 <= end.run_seconds < 5
+
+
+def test_an_attempt_that_awaits_in_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would be a defect of the platform; the claim must end, whatever it does."""
+
+    async def awaiting(*_: object) -> NoReturn:
+        await asyncio.sleep(0)
+        raise AssertionError("never")
+
+    monkeypatch.setattr(Runner, "_outcome", awaiting)
+    outcome = Harness(lambda params, context: Output(value=1)).run().outcome
+    assert isinstance(outcome, RetryIn | Failed)
+    assert "awaited" in outcome.fault.message
 
 
 def test_the_start_and_the_end_of_each_run_are_logged_with_its_ids(caplog: pytest.LogCaptureFixture) -> None:

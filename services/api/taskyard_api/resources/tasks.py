@@ -25,7 +25,7 @@ from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, Operation
 from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
-from ..submission import Intake
+from ..submission import Accepted, Intake
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
 from ..views import TaskViews
 
@@ -64,10 +64,12 @@ class Tasks:
         value, body = await read_json(req)
         key = key_of(req, body)
 
-        async def wanted() -> list[SubmitTask]:
+        async def validate() -> list[SubmitTask]:
             return [validated(SubmitTask, value)]
 
-        await self._intake.take(req, resp, key, wanted, self._answer, sent=[value], body_bytes=len(body))
+        await self._intake.take(
+            req, resp, key, validate=validate, answer=self._answer, as_sent=[value], body_bytes=len(body)
+        )
 
     @Operation(
         summary="List tasks, newest first",
@@ -87,8 +89,8 @@ class Tasks:
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
-    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
-        return self._shown.of_new(tasks[0], written[0]), {"Location": f"{PATH}/{tasks[0].id}"}
+    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
+        return Accepted(self._shown.of_new(tasks[0], written[0]), {"Location": f"{PATH}/{tasks[0].id}"})
 
 
 class TaskBatch:
@@ -105,12 +107,21 @@ class TaskBatch:
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         value, body = await read_json(req, limit=MAX_BATCH_BODY)
-        key, sent = key_of(req, body), _entries(value)
+        key = key_of(req, body)
 
-        async def wanted() -> list[SubmitTask]:
+        async def validate() -> list[SubmitTask]:
             return validated(SubmitBatch, value).tasks
 
-        await self._intake.take(req, resp, key, wanted, _batch_answer, sent=sent, body_bytes=len(body), in_batch=True)
+        await self._intake.take(
+            req,
+            resp,
+            key,
+            validate=validate,
+            answer=_batch_answer,
+            as_sent=_entries(value),
+            body_bytes=len(body),
+            in_batch=True,
+        )
 
 
 def _entries(value: Any) -> list[Any]:
@@ -119,8 +130,8 @@ def _entries(value: Any) -> list[Any]:
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
-def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
-    return {"items": [{"id": task.id, "name": task.name, "state": task.state} for task in written]}, {}
+def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
+    return Accepted({"items": [{"id": task.id, "name": task.name, "state": task.state} for task in written]}, {})
 
 
 class OneTask:

@@ -20,7 +20,7 @@ from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
-from ..submission import Intake
+from ..submission import Accepted, Intake
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
@@ -162,15 +162,21 @@ class Thumbnail:
         params = {"item_id": str(source), "width": size.width, "height": size.height}
         task = SubmitTask(name="files.generate_thumbnail", params=params)
 
-        async def wanted() -> list[SubmitTask]:
+        async def validate() -> list[SubmitTask]:
             await self._files.item(source)
             return [task]
 
         await self._intake.take(
-            req, resp, key, wanted, _thumbnail_answer, sent=[task.model_dump()], body_bytes=len(body)
+            req,
+            resp,
+            key,
+            validate=validate,
+            answer=_thumbnail_answer,
+            as_sent=[task.model_dump()],
+            body_bytes=len(body),
         )
 
 
-def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> tuple[Any, dict[str, str]]:
+def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
     message = "The thumbnail is being made; it will be an item of its own."
-    return {"task_id": written[0].id, "status": "PENDING", "message": message}, {}
+    return Accepted({"task_id": written[0].id, "status": "PENDING", "message": message}, {})

@@ -16,10 +16,10 @@ from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.put_off import put_off
+from taskyard.running import outcomes
 from taskyard.store import ledger
 from taskyard.telemetry.metrics import Dependency
 
-from .. import outcomes
 from ..metrics import WorkerMetrics
 from .claim_table import Holder
 

@@ -12,6 +12,8 @@ from taskyard.broker.connect import make_redis
 from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.running.attempt import Services
+from taskyard.running.submission import maker
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
@@ -27,9 +29,9 @@ from .claim_table import ClaimTable, Holder
 from .claims import LedgerClaims
 from .consumer import TaskConsumer
 from .fetcher import Fetcher
-from .runner import Runner, Services
+from .runner import Runner
 from .skills import Skills
-from .submitter import maker, submit
+from .submitter import submit
 from .writer import Writer
 
 # The threads of the platform that use PostgreSQL, with one connection each. Tasks have a pool of their own: however
@@ -74,11 +76,10 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
     services = Services(
-        settings,
         LocalStorage(settings.storage_dir),
         partial(
             submit,
-            maker(settings, skills.catalogue, skills.cipher),
+            maker(settings, skills.catalogue, skills.cipher, {*skills.queues, *plan.queues}),
             partial(ledger.run_transaction, tasks_engine),
             dispatcher,
         ),

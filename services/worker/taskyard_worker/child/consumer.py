@@ -36,19 +36,12 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _MAX_FETCH = 128
 
 
-class ClaimSource(Protocol):
-    """The ledger's side of claiming: `claims.LedgerClaims`. All methods but `count` raise LedgerUnavailable."""
+class Claims(Protocol):
+    """The ledger's side of claiming, for both consumers: `claims.LedgerClaims`. All methods but `count` raise
+    LedgerUnavailable."""
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         """Returns what was won. Harmless to repeat with the same claim id."""
-        ...
-
-    def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
-        """Why tasks that are still queued were not won."""
-        ...
-
-    def put_off(self, ids: Sequence[UUID]) -> None:
-        """Moves tasks of unknown types into the future."""
         ...
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
@@ -57,6 +50,18 @@ class ClaimSource(Protocol):
 
     def count(self, won: Sequence[Claimed]) -> None:
         """For the metrics."""
+        ...
+
+
+class ClaimSource(Claims, Protocol):
+    """For tasks that were fetched."""
+
+    def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
+        """Why tasks that are still queued were not won."""
+        ...
+
+    def put_off(self, ids: Sequence[UUID]) -> None:
+        """Moves tasks of unknown types into the future."""
         ...
 
 

@@ -18,16 +18,16 @@ from uuid import UUID
 import structlog
 
 from taskyard import failpoints
+from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.environment import InvalidSettings, read_settings
+from taskyard.running import capture
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 
-from .. import implementations
 from ..control import EXIT_MISCONFIGURED, HELD_SIGNALS, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
 from ..slots import SlotTable
-from . import capture
 from .child import Child
 from .composition import compose
 from .skills import Skills
@@ -44,8 +44,8 @@ _LAST_SECONDS = 5.0
 def in_one_line(error: Exception) -> str:
     """What is wrong, for people; with its type, where it is not an error of ours."""
     message = " ".join(str(error).split())
-    known = isinstance(error, InvalidSettings | SecretsUnreadable | implementations.Unimplemented)
-    return message if known else f"TASKYARD_TASK_MODULES: {type(error).__name__}: {message}"
+    known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable)
+    return message if known else f"{type(error).__name__}: {message}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,7 +83,10 @@ def main(argv: Sequence[str]) -> int:
 def _load(plan: Plan) -> tuple[Settings, Skills]:
     settings = read_settings(**plan.overrides)
     set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=plan.label)
-    skills = Skills.load(settings)
+    skills = Skills.load(settings, plan.queues)
+    if plan.index == 0:  # every child finds the same
+        for kit in skills.left_out:
+            kit.log()
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     return settings, skills
 

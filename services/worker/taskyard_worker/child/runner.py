@@ -9,26 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
-from pydantic import ValidationError
-from sqlalchemy import Connection
 
-from taskyard.catalogue.secrets import SecretsUnreadable, revealed
-from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
-from taskyard.settings import Settings
-from taskyard.storage.interface import Storage
+from taskyard.running import outcomes
+from taskyard.running.attempt import Services, prepare
+from taskyard.running.capture import current
+from taskyard.running.context import Sink, trace_id_of
 
-from .. import outcomes
-from ..context import Sink, Submitter, TaskContext, trace_id_of
-from .capture import current
 from .claim_table import ClaimTable, Slot
 from .event_loop import EventLoop, LoopInterrupts
 from .interrupts import ShieldedStorage, ThreadInterrupts
@@ -37,16 +31,6 @@ from .skills import Skills
 from .writer import End
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a `TaskContext` offers beside its words to the writer."""
-
-    settings: Settings
-    storage: Storage
-    submitter: Submitter
-    connect: Callable[[], AbstractContextManager[Connection]]
 
 
 class Records(Sink, Protocol):
@@ -77,8 +61,12 @@ class Runner:
         if isinstance(interrupts, LoopInterrupts):
             self._loop.start(attempt)
             return
-        with suppress(StopIteration):  # in a thread an attempt awaits nothing: this step is all of it
+        try:
             attempt.send(None)
+        except StopIteration:
+            return  # in a thread an attempt awaits nothing: this step was all of it
+        with suppress(StopIteration):
+            attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
         started = time.monotonic()
@@ -95,8 +83,24 @@ class Runner:
     async def _outcome(
         self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
     ) -> Outcome:
-        task_type, function = self._skills.catalogue[work.name], self._skills.functions[work.name]
-        prepared = self._prepare(work, task_type, started + limits.soft_seconds, interrupts)
+        task_type = self._skills.catalogue[work.name]
+        function = task_type.function
+        assert function is not None
+        storage, shield = None, None
+        if isinstance(interrupts, ThreadInterrupts):
+            storage, shield = ShieldedStorage(self._services.storage, interrupts), interrupts.shield
+        prepared = prepare(
+            work,
+            task_type,
+            self._skills.cipher,
+            self._services,
+            self._records,
+            settings=self._skills.settings.get(work.name),
+            soft_deadline=started + limits.soft_seconds,
+            interrupts=interrupts,
+            storage=storage,
+            shield=shield,
+        )
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
@@ -109,43 +113,6 @@ class Runner:
                 return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
             except BaseException as e:  # noqa: BLE001 - SystemExit, CancelledError and interrupts are outcomes too
                 return self._failed(work, limits, e, context.redact)
-
-    def _prepare(
-        self,
-        work: Claimed,
-        task_type: TaskType[Any, Any],
-        soft_deadline: float,
-        interrupts: ThreadInterrupts | LoopInterrupts,
-    ) -> tuple[Any, TaskContext] | Failed:
-        try:
-            params = task_type.read(work.params, self._skills.cipher)
-        except (ValidationError, SecretsUnreadable) as e:
-            return outcomes.unreadable(e)
-        storage = self._services.storage
-        shield: AbstractContextManager[None] = nullcontext()
-        if isinstance(interrupts, ThreadInterrupts):
-            storage, shield = ShieldedStorage(storage, interrupts), interrupts.shield
-        context = TaskContext(
-            task_id=work.id,
-            claim=work.claim,
-            name=work.name,
-            attempt=work.attempt,
-            settings=self._services.settings,
-            storage=storage,
-            sink=self._records,
-            submitter=self._services.submitter,
-            connect=self._services.connect,
-            soft_deadline=soft_deadline,
-            tags=work.tags,
-            request_id=work.request_id,
-            traceparent=work.traceparent,
-            submitted_by=work.submitted_by,
-            allowed_queues=work.allowed_queues,
-            redact=outcomes.strike_out(list(revealed(params))),
-            interrupts=interrupts,
-            shield=shield,
-        )
-        return params, context
 
     def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
         task_type = self._skills.catalogue[work.name]

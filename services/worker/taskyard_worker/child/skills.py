@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from taskyard.catalogue import types as catalogue_types
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import KitsUnusable, LeftOut
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.settings import Settings
 
-from .. import implementations
-from ..implementations import Function
-
 
 @dataclass(frozen=True, slots=True)
 class Skills:
-    """Task types, the function of each by the type's name, and the keys to secret parameters."""
+    """Task types with their functions, the keys to secret parameters, and the settings of each type's kit by the
+    type's name.
+
+    `queues` are those that the installed kits name; `left_out`: kits whose libraries are missing.
+    """
 
     catalogue: Catalogue
-    functions: Mapping[str, Function]
     cipher: Cipher
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    queues: frozenset[str] = frozenset()
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def load(cls, settings: Settings) -> Skills:
-        """Imports the task modules; raises whatever is wrong with them or with the keys."""
-        catalogue = catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-        return cls(
-            catalogue,
-            implementations.collect(catalogue, settings.task_modules),
-            Cipher([key.get_secret_value() for key in settings.secret_keys]),
-        )
+    def load(cls, settings: Settings, queues: Collection[str] | None = None) -> Skills:
+        """Imports the kits for these queues (None: all).
+
+        Raises KitsUnusable and SecretsUnreadable with one line for people.
+        """
+        loaded = kits.load(settings, queues)
+        missing = [name for name in loaded.catalogue.names if loaded.catalogue[name].function is None]
+        if missing:
+            raise KitsUnusable(f"no function implements {', '.join(missing)}")
+        cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+        return cls(loaded.catalogue, cipher, loaded.settings, loaded.queues, loaded.left_out)
 
     @property
     def async_types(self) -> frozenset[str]:
         """The types whose functions are coroutine functions."""
-        return frozenset(name for name, f in self.functions.items() if inspect.iscoroutinefunction(f))
+        return frozenset(task_type.name for task_type in self.catalogue if task_type.is_async)

@@ -27,12 +27,13 @@ from taskyard.domain.tasks import Failed, Outcome, State
 from taskyard.lifecycle.assertion import Assertion
 from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.lifecycle.finish import Finished, Recorded, record
+from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
+from taskyard.lifecycle.record import Recorded, record
+from taskyard.running import outcomes
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
-from .. import outcomes
 from .claim_table import ClaimTable, Holder, Slot
 
 log = structlog.stdlib.get_logger(__name__)

@@ -4,18 +4,18 @@ The story of suspicion, from the crash to the verdict:
 
 1. **A child dies.** Its supervisor sees the exit (`Supervisor._reap`) and reads from the shared slot table which claims
    it held and which of them had begun (`slots.py`).
-2. **Judgement.** `judge` decides for each claim. If one task had begun, it is guilty. If several
-   had begun, each is a suspect: which of them it was cannot be told. Whatever had not begun is innocent, and so is
-   everything in a child that the supervisor killed itself. (A host that dies leaves no slot table: the scheduler judges
-   by its last heartbeat, `lifecycle/rescue.py`, `orphans`.)
+2. **Judgement.** `judge` decides for each claim. If one task had begun, it is guilty. If several had begun, each is a
+   suspect: which of them it was cannot be told. Whatever had not begun is innocent, and so is everything in a child
+   that the supervisor killed itself. (A host that dies leaves no slot table: the scheduler judges by its last
+   heartbeat, `lifecycle/rescue.py`, `orphans`.)
 3. **The record.** `lifecycle/rescue.py`, `lose`: a guilty task pays a crash, and fails with `crash_limit` once its
    crashes reach the limit. A suspect pays nothing yet; its `suspicions` grow by one. All others are queued again.
 4. **Refusal.** Ordinary children refuse a task with suspicions (`lifecycle/claim.py`, `claim` without `alone`). Their
    consumer learns the reason (`refusals`) and tells the supervisor, which looks at once; every heartbeat looks, too
    (`supervisor/claims.py`, `compare`).
 5. **Children in quarantine.** While suspects wait, the child pool starts children with one thread
-   (`supervisor/pool.py`, by the rules below). Their `SuspectConsumer` (`quarantine.consumer`) claims one suspect at a
-   time, from the ledger and not from Redis, and runs it alone.
+   (`supervisor/pool.py`): one a suspect, and at most as many as there may be ordinary children. Their `SuspectConsumer`
+   (`quarantine.consumer`) claims one suspect at a time, from the ledger and not from Redis, and runs it alone.
 6. **The verdict.** A suspect that ends in quarantine is done, like any other task; where it is retried, it runs alone
    again. A suspect whose process dies was the only task that had begun, so step 2 finds it guilty and step 3
    makes it pay. `MAX_SUSPICIONS` suspicions without a verdict count as guilt, so that nothing goes round for ever.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from uuid import uuid4
+from typing import Protocol
+from uuid import UUID, uuid4
 
 import structlog
 from dramatiq import MessageProxy
@@ -18,7 +19,7 @@ from taskyard.lifecycle.claim import Claimed
 
 from ..child.broker import message_of
 from ..child.claim_table import ClaimTable
-from ..child.claims import LedgerClaims
+from ..child.consumer import Claims
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -26,10 +27,18 @@ _IDLE_SECONDS = 2.0
 _LOOK_SECONDS = 0.25
 
 
+class SuspectSource(Claims, Protocol):
+    """For suspects, which nobody fetched."""
+
+    def suspects(self) -> list[UUID]:
+        """Tasks that wait to run alone."""
+        ...
+
+
 class SuspectConsumer:
     """Stands in for `child.consumer.TaskConsumer`."""
 
-    def __init__(self, table: ClaimTable, source: LedgerClaims) -> None:
+    def __init__(self, table: ClaimTable, source: SuspectSource) -> None:
         self._table = table
         self._source = source
         self._draining = threading.Event()

@@ -10,31 +10,61 @@ from outside of their process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import Change, Released
 from taskyard.lifecycle import workers
-from taskyard.lifecycle.assertion import assert_claims
+from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.claim import suspects
-from taskyard.lifecycle.committed import Committed, commit
-from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.rescue import Lost, lose
-from taskyard.lifecycle.workers import Held
+from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
 
-from ..metrics import SupervisorMetrics
-from .children import Children
 from .handle import ForcedEnd
 from .registration import Registration
-from .requests import Key, Requests
+from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+class Holders(Protocol):
+    """The `Children`, as far as the ledger is told of them."""
+
+    def beat(self, worker_id: UUID, state: str) -> Beat: ...
+
+    def claims(self, worker: str) -> Sequence[Assertion]: ...
+
+
+class Wishes(Protocol):
+    """The `Requests` that come from the ledger."""
+
+    @property
+    def is_stopping(self) -> bool: ...
+
+    def give_up(self) -> None: ...
+
+    def cancel(self, keys: Collection[Key]) -> None: ...
+
+    def run_suspects(self, tasks: int) -> None: ...
+
+
+class Counts(Protocol):
+    """The `SupervisorMetrics` of what is recorded."""
+
+    def lost(self, items: Sequence[Lost], changes: Sequence[Change]) -> None: ...
+
+    def recovered(self, cause: str, tasks: int) -> None: ...
+
+    def forced(self, end: ForcedEnd, changes: Sequence[Change]) -> None: ...
 
 
 class WorkerClaims:
@@ -43,16 +73,16 @@ class WorkerClaims:
     def __init__(
         self,
         engine: Engine,
-        dispatcher: Dispatcher,
-        metrics: SupervisorMetrics,
+        announcer: Announcer,
+        metrics: Counts,
         registration: Registration,
-        children: Children,
-        requests: Requests,
+        children: Holders,
+        requests: Wishes,
         *,
         crash_limit: int,
     ) -> None:
         self._run = partial(ledger.run, engine)
-        self._dispatcher = dispatcher
+        self._announcer = announcer
         self._metrics = metrics
         self._registration = registration
         self._children = children
@@ -92,7 +122,7 @@ class WorkerClaims:
         forgotten = [claim for claim in before if (claim.task_id, claim.claim) not in known]
         if forgotten:
             verb = partial(assert_claims, claims=forgotten, worker_id=worker.worker_id)
-            if back := commit(self._run, verb, self._dispatcher):
+            if back := commit(self._run, verb, self._announcer):
                 log.warning("claims_asserted", tasks=len(back))
                 self._metrics.recovered("asserted", len(back))
         if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
@@ -128,4 +158,4 @@ class WorkerClaims:
         self._commit(partial(finish, ends=[Finished(h.task_id, h.claim, Released(cause)) for h in held]))
 
     def _commit(self, verb: Callable[[Connection], Committed[list[Change]]], *, name: str = "") -> list[Change]:
-        return commit(self._run, verb, self._dispatcher, name=name)
+        return commit(self._run, verb, self._announcer, name=name)

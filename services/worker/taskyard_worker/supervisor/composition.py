@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,8 @@ from taskyard.backoff import spread
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import types as catalogue_types
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -58,8 +60,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
-    catalogue = _load_catalogue(settings)
     queues = settings.worker_queues or settings.queues
+    catalogue = _load_catalogue(settings, queues)
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     with ExitStack() as closing:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
@@ -122,11 +124,11 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             log.info("worker_stopped", worker=registration.name)
 
 
-def _load_catalogue(settings: Settings) -> Catalogue:
+def _load_catalogue(settings: Settings, queues: Sequence[str]) -> Catalogue:
     try:
-        return catalogue_types.load(settings.task_modules, diagnostics=settings.diagnostics)
-    except Exception as e:  # a task module may raise anything at its import
-        raise Misconfigured(f"TASKYARD_TASK_MODULES: {type(e).__name__}: {' '.join(str(e).split())}") from e
+        return kits.load(settings, queues).catalogue
+    except KitsUnusable as e:
+        raise Misconfigured(str(e)) from e
 
 
 def _register(registration: Registration, requests: Requests, health: Heartbeat) -> bool:

@@ -22,8 +22,8 @@ from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
+from taskyard.running import outcomes
 
-from .. import outcomes
 from ..slots import Entry, Phase
 from .handle import ForcedEnd, Handle
 from .requests import Key

@@ -181,27 +181,28 @@ class Handle:
     def stuck(self) -> str | None:
         """Why the supervisor has to end it, if one of its loops has stopped for good."""
         now = time.monotonic()
-        loop = self.stopped_loop(now)
+        loop = stopped_loop(self.table, now, ready=self.ready)
         self._stuck_at = (self._stuck_at or now) if loop else None
         if self._stuck_at is None or now - self._stuck_at <= _GRACE_SECONDS:
             return None
         return f"its {loop} had stopped"
 
-    def stopped_loop(self, now: float) -> str | None:
-        """Which of its loops does not turn, if one does not.
-
-        A main thread that does not turn may wait for C code that holds the GIL; the limits of that task end it. Where
-        no task has begun, nothing else would end the child.
-        """
-        header = self.table.header()
-        if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
-            return "writer" if header.wrote < header.polled else "consumer"
-        stands = self.ready and now - header.tick > STUCK_SECONDS
-        return "main thread" if stands and not any(e.phase is Phase.BEGUN for e in self.table.entries()) else None
-
     def close(self) -> None:
         self.line.close()
         self.table.close()
+
+
+def stopped_loop(table: SlotTable, now: float, *, ready: bool) -> str | None:
+    """Which loop of a child does not turn, if one does not.
+
+    A main thread that does not turn may wait for C code that holds the GIL; the limits of that task end it. Where no
+    task has begun, nothing else would end the child.
+    """
+    header = table.header()
+    if header.tick - min(header.wrote, header.polled) >= STUCK_SECONDS:
+        return "writer" if header.wrote < header.polled else "consumer"
+    stands = ready and now - header.tick > STUCK_SECONDS
+    return "main thread" if stands and not any(e.phase is Phase.BEGUN for e in table.entries()) else None
 
 
 def cause_of(code: int) -> str:

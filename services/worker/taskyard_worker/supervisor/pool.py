@@ -125,7 +125,7 @@ class ChildPool:
     def _fill(self, suspects: int) -> None:
         serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]
         missing = min(self._scale.wanted - serving.count(False), self._room)
-        # One a suspect, and no more than there may be ordinary children.
+        # The rule is step 5 of the story that `quarantine` tells.
         alone = min(suspects, self._scale.maximum) - serving.count(True)
         for quarantined in [False] * missing + [True] * alone:
             if self._restarts[quarantined].pause > 0:

@@ -63,6 +63,7 @@ class Supervisor:
         self._oom = OomKills()
         self._liveness = Liveness()
         self._exit_code = 0
+        self._was_ready = False  # whether any child has ever been ready
 
     def run(self) -> int:
         """Until a signal ends it; returns the exit code."""
@@ -101,6 +102,7 @@ class Supervisor:
         for message in child.receive():
             match message.get("event"):
                 case "ready":
+                    self._was_ready = True
                     self._pool.is_ready(child)
                 case "worn":
                     child.worn = str(message.get("why"))
@@ -112,7 +114,11 @@ class Supervisor:
                     self._misconfigured(child, str(message.get("message")))
 
     def _misconfigured(self, child: Handle, message: str) -> None:
-        """Every other child would find the same: the worker stops, and says why once."""
+        """At the first start every other child would find the same: the worker stops, and says why once. Later, as
+        during an update in place, the others go on, and the child is replaced after a pause."""
+        if self._was_ready:
+            log.error("child_misconfigured", child=child.index, pid=child.pid, message=message)
+            return
         child.retiring = True
         if self._exit_code:
             return
@@ -141,8 +147,7 @@ class Supervisor:
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        died = log.bind(child=child.index, pid=child.pid, cause=cause)
-        died.error("child_died", peak_memory_bytes=peak, running=begun)
+        log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
         self._pool.died(child, had_begun=bool(begun))
 
     def _cause(self, child: Handle, code: int) -> str:

@@ -1,0 +1,59 @@
+"""What the types of the files kit take and return."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from taskyard import Params, Result
+from taskyard.catalogue.formats import PatternText
+
+MAX_SIDE = 4096
+MAX_MATCHED_BYTES = 1024**2
+
+
+class ProcessLargeFileParams(Params):
+    item_id: UUID
+    pattern: PatternText | None = Field(
+        default=None,
+        description="A regular expression in RE2's syntax (no backreferences, no lookaround; \\d, \\s and \\w mean"
+        " ASCII, \\pL any letter) that is looked for in every line; anchor it with ^ and $ to match whole lines."
+        " Lines longer than 1 MiB do not match.",
+        examples=[r"^\S+ \d{3} "],
+    )
+
+
+class ProcessLargeFileResult(Result):
+    """Lines end with a line feed; a last line without one counts, too.
+
+    `wc -l` counts line feeds: it shows `processed_lines`, or one less where `last_line_unterminated`.
+    """
+
+    processed_lines: int
+    blank_lines: int = Field(description="Lines of nothing but white space (ASCII).")
+    bytes: int
+    invalid_lines: int = Field(
+        description="Lines that are not UTF-8, or in which the pattern is not found (longer than 1 MiB: never)."
+    )
+    invalid_line_numbers: list[int] = Field(description="The first ten of them, counted from 1.")
+    last_line_unterminated: bool = False
+
+
+class GenerateThumbnailParams(Params):
+    item_id: UUID
+    width: Annotated[int, Field(ge=1, le=MAX_SIDE)] = 256
+    height: Annotated[int, Field(ge=1, le=MAX_SIDE)] = 256
+
+
+class GenerateThumbnailResult(Result):
+    """The thumbnail fits into width x height, keeps the proportions, and is never larger than its source."""
+
+    item_id: UUID
+    parent_id: UUID
+    name: str
+    content_type: str
+    width: int
+    height: int
+    size: int

@@ -1,0 +1,161 @@
+"""files.*: what is read from storage and what is put there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+from uuid import UUID
+
+from taskyard import TaskContext, task
+from taskyard.domain.errors import TaskError
+from taskyard.domain.ids import new_id
+from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
+from taskyard.store import tree_items
+from taskyard.store.tree_items import TreeItem
+
+from . import thumbnails
+from .declarations import (
+    GenerateThumbnailParams,
+    GenerateThumbnailResult,
+    ProcessLargeFileParams,
+    ProcessLargeFileResult,
+)
+from .lines import LineCounter, blocks
+from .thumbnails import Thumbnail
+from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
+
+
+@task("files.process_large_file", errors=STORED_FILE_ERRORS)
+def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
+    """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
+    item = _find(context, params.item_id)
+    # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
+    # line feeds alone goes at the speed of the disk.
+    context.progress(0, None, "Counting the lines")
+    total = 0
+    with _opened(context, item) as file:
+        for block in blocks(file):
+            context.check_cancelled()
+            total += block.count(b"\n")
+    counter = LineCounter(
+        params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
+    )
+    with _opened(context, item) as file:
+        for block in blocks(file):
+            context.check_cancelled()
+            counter.feed(block)
+    counter.finish()
+    if counter.bytes != item.size:
+        raise TaskError("file_damaged", retryable=False)
+    context.progress(counter.lines, counter.lines, "Done")
+    return ProcessLargeFileResult(
+        processed_lines=counter.lines,
+        blank_lines=counter.blank,
+        bytes=counter.bytes,
+        invalid_lines=counter.invalid,
+        invalid_line_numbers=counter.first_invalid,
+        last_line_unterminated=counter.unterminated,
+    )
+
+
+@task("files.generate_thumbnail", errors={**STORED_FILE_ERRORS, **IMAGE_ERRORS})
+def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
+    """Makes a small upright copy of a stored image, as a new tree item."""
+    source = _find(context, params.item_id)
+    with context.db() as conn:
+        made = tree_items.made_by(conn, context.task_id)
+    if made:
+        context.log("An earlier attempt made the thumbnail already.")
+        with _opened(context, made[0]) as file:
+            return _result(made[0], *thumbnails.size_of(file))
+    context.progress(0, 2, "Reading the image")
+    with _opened(context, source) as file:
+        thumbnail = thumbnails.render(file, params.width, params.height)
+    context.progress(1, 2, "Storing the thumbnail")
+    item = _keep(thumbnail, source, context)
+    context.progress(2, 2, "Done")
+    return _result(item, thumbnail.width, thumbnail.height)
+
+
+def _find(context: TaskContext, item_id: UUID) -> TreeItem:
+    with context.db() as conn:
+        item = tree_items.get(conn, [item_id]).get(item_id)
+    if item is None:
+        raise _not_found()
+    return item
+
+
+def _not_found() -> TaskError:
+    return TaskError("item_not_found", retryable=False)
+
+
+@contextmanager
+def _opened(context: TaskContext, item: TreeItem) -> Iterator[BinaryIO]:
+    with _storage_errors(), context.storage.open(item.storage_key) as file:
+        yield file
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """The storage's errors as the task's."""
+    try:
+        yield
+    except ObjectMissing as e:
+        raise TaskError("file_missing", retryable=False) from e
+    except StorageUnavailable as e:
+        raise TaskError("storage_unavailable", reason={"phrase": e.phrase} if e.phrase else str(e)) from e
+
+
+def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:
+    """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
+    with _storage_errors(), context.storage.writer() as writer:
+        writer.write(thumbnail.content)
+        content = writer.commit()
+    ours = _item(thumbnail, content, source, context)
+    decided = False
+    try:
+        with context.db() as conn:
+            # The lock on the source makes the question and the insert one step.
+            if tree_items.lock(conn, source.id) is None:
+                raise _not_found()
+            kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
+            if kept is None:
+                (kept,) = tree_items.insert(conn, [ours])
+            decided = True
+    except BaseException:
+        # Once the insert was sent its commit may have worked though its answer got lost: then the bytes stay.
+        if not decided:
+            context.storage.delete(content.key)
+        raise
+    if kept.id != ours.id:
+        context.storage.delete(content.key)
+    return kept
+
+
+def _item(thumbnail: Thumbnail, content: Stored, source: TreeItem, context: TaskContext) -> TreeItem:
+    return TreeItem(
+        id=new_id(),
+        name=thumbnails.name_of(source.name, thumbnail),
+        object_type="thumbnail",
+        content_type=thumbnail.content_type,
+        size=content.size,
+        sha256=content.sha256,
+        storage_key=content.key,
+        parent_id=source.id,
+        submitted_by=context.submitted_by,
+        task_id=context.task_id,
+    )
+
+
+def _result(item: TreeItem, width: int, height: int) -> GenerateThumbnailResult:
+    assert item.parent_id is not None
+    return GenerateThumbnailResult(
+        item_id=item.id,
+        parent_id=item.parent_id,
+        name=item.name,
+        content_type=item.content_type,
+        width=width,
+        height=height,
+        size=item.size,
+    )

@@ -1,0 +1,24 @@
+"""What the health check returns."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from taskyard import Result
+
+
+class Check(Result):
+    status: Literal["ok", "failed"]
+    latency_ms: float
+    reason: str | None = None
+
+
+class CheckResult(Result):
+    status: Literal["ok", "degraded"] = Field(description="degraded: at least one check failed.")
+    timestamp: datetime
+    checks: dict[str, Check] = Field(
+        description="By dependency: redis, postgresql, storage, smtp; what is not configured is left out."
+    )

@@ -1,0 +1,25 @@
+"""The settings of the mail kit: `TASKYARD_SMTP_*` and `TASKYARD_MAIL_FROM`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from taskyard.settings_groups import DAY_SECONDS, KitSettings
+
+
+class MailSettings(KitSettings):
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = Field(default=None, repr=False)
+    smtp_security: str = Field(default="starttls", pattern="^(none|starttls|tls)$")
+    smtp_timeout_seconds: float = Field(default=20.0, gt=0, le=DAY_SECONDS)
+    mail_from: str = "Taskyard <taskyard@localhost>"
+
+    @model_validator(mode="after")
+    def _login_is_encrypted(self) -> Self:
+        if self.smtp_user is not None and self.smtp_security == "none":
+            raise ValueError("TASKYARD_SMTP_SECURITY must be starttls or tls where TASKYARD_SMTP_USER is set")
+        return self

@@ -1,0 +1,118 @@
+"""What people are told of the errors of email.*, and the values in them that are phrases."""
+
+from __future__ import annotations
+
+from taskyard.catalogue.words import Words
+
+ERRORS: dict[str, Words] = {
+    "smtp_not_configured": {
+        "en": "This installation has no mail server. Ask its operator to set TASKYARD_SMTP_HOST.",
+        "de": "Diese Installation hat keinen Mailserver. Bitten Sie ihren Betreiber, TASKYARD_SMTP_HOST zu setzen.",
+        "fr": "Cette installation n'a pas de serveur de messagerie. Demandez à son exploitant de définir"
+        " TASKYARD_SMTP_HOST.",
+        "hu": "Ehhez a telepítéshez nem tartozik levelezőkiszolgáló. Kérje meg az üzemeltetőt, hogy állítsa be a"
+        " TASKYARD_SMTP_HOST értékét.",
+    },
+    "smtp_unreachable": {
+        "en": "The mail server does not answer. It is tried again; if that goes on, ask the operator.",
+        "de": "Der Mailserver antwortet nicht. Es wird wieder versucht; bleibt es dabei, fragen Sie den Betreiber.",
+        "fr": "Le serveur de messagerie ne répond pas. Un nouvel essai aura lieu ; si cela persiste, adressez-vous à"
+        " l'exploitant.",
+        "hu": "A levelezőkiszolgáló nem válaszol. Újra próbálkozunk; ha továbbra sem sikerül, forduljon az"
+        " üzemeltetőhöz.",
+    },
+    "smtp_temporary": {
+        "en": "The mail server cannot take the message now ({answer}). It is tried again later.",
+        "de": "Der Mailserver kann die Nachricht jetzt nicht annehmen ({answer}). Es wird später wieder versucht.",
+        "fr": "Le serveur de messagerie ne peut pas accepter le message pour l'instant ({answer}). Un nouvel essai"
+        " aura lieu plus tard.",
+        "hu": "A levelezőkiszolgáló most nem tudja átvenni az üzenetet ({answer}). Később újra próbálkozunk.",
+    },
+    "smtp_refused": {
+        "en": "The mail server refused {what} ({answer}). Check the address and the message, then send it anew.",
+        "de": "Der Mailserver hat {what} abgelehnt ({answer}). Prüfen Sie Adresse und Nachricht und senden Sie sie"
+        " neu.",
+        "fr": "Le serveur de messagerie a refusé {what} ({answer}). Vérifiez l'adresse et le message, puis"
+        " renvoyez-le.",
+        "hu": "A levelezőkiszolgáló elutasította {what} ({answer}). Ellenőrizze a címet és az üzenetet, majd küldje"
+        " el újra.",
+    },
+    "smtp_auth_failed": {
+        "en": "The mail server does not accept this installation's login. Ask its operator to check"
+        " TASKYARD_SMTP_USER and TASKYARD_SMTP_PASSWORD.",
+        "de": "Der Mailserver nimmt die Anmeldung dieser Installation nicht an. Bitten Sie ihren Betreiber,"
+        " TASKYARD_SMTP_USER und TASKYARD_SMTP_PASSWORD zu prüfen.",
+        "fr": "Le serveur de messagerie n'accepte pas l'identification de cette installation. Demandez à son"
+        " exploitant de vérifier TASKYARD_SMTP_USER et TASKYARD_SMTP_PASSWORD.",
+        "hu": "A levelezőkiszolgáló nem fogadja el a telepítés bejelentkezését. Kérje meg az üzemeltetőt, hogy"
+        " ellenőrizze a TASKYARD_SMTP_USER és a TASKYARD_SMTP_PASSWORD értékét.",
+    },
+    "smtp_tls_failed": {
+        "en": "There is no safe connection to the mail server: {answer}. Ask the operator to check its certificate"
+        " and TASKYARD_SMTP_SECURITY.",
+        "de": "Es gibt keine sichere Verbindung zum Mailserver: {answer}. Bitten Sie den Betreiber, das Zertifikat"
+        " des Servers und TASKYARD_SMTP_SECURITY zu prüfen.",
+        "fr": "Aucune connexion sûre avec le serveur de messagerie : {answer}. Demandez à l'exploitant de vérifier"
+        " son certificat et TASKYARD_SMTP_SECURITY.",
+        "hu": "Nincs biztonságos kapcsolat a levelezőkiszolgálóval: {answer}. Kérje meg az üzemeltetőt, hogy"
+        " ellenőrizze a tanúsítványát és a TASKYARD_SMTP_SECURITY értékét.",
+    },
+    "smtp_unsupported": {
+        "en": "The mail server cannot deliver to an address with letters beyond ASCII. Use another address of the"
+        " recipient.",
+        "de": "Der Mailserver kann an eine Adresse mit Zeichen außerhalb von ASCII nicht zustellen. Nehmen Sie eine"
+        " andere Adresse des Empfängers.",
+        "fr": "Le serveur de messagerie ne peut pas distribuer à une adresse contenant des caractères hors ASCII."
+        " Utilisez une autre adresse du destinataire.",
+        "hu": "A levelezőkiszolgáló nem tud olyan címre kézbesíteni, amelyben nem ASCII betűk vannak. Használja a"
+        " címzett egy másik címét.",
+    },
+    "smtp_sender_invalid": {
+        "en": "The sender's address of this installation is not valid. Ask its operator to correct TASKYARD_MAIL_FROM.",
+        "de": "Die Absenderadresse dieser Installation ist nicht gültig. Bitten Sie ihren Betreiber,"
+        " TASKYARD_MAIL_FROM zu berichtigen.",
+        "fr": "L'adresse d'expéditeur de cette installation n'est pas valide. Demandez à son exploitant de corriger"
+        " TASKYARD_MAIL_FROM.",
+        "hu": "A telepítés feladócíme érvénytelen. Kérje meg az üzemeltetőt, hogy javítsa a TASKYARD_MAIL_FROM"
+        " értékét.",
+    },
+    "message_invalid": {
+        "en": "This message cannot be written as a mail. Use plainer words in its subject.",
+        "de": "Diese Nachricht lässt sich nicht als Mail schreiben. Nehmen Sie schlichtere Worte im Betreff.",
+        "fr": "Ce message ne peut pas être écrit comme courriel. Utilisez un objet plus simple.",
+        "hu": "Ez az üzenet nem írható meg levélként. Fogalmazza meg egyszerűbben a tárgyát.",
+    },
+}
+
+PHRASES: dict[str, Words] = {
+    "recipient": {
+        "en": "the recipient",
+        "de": "den Empfänger",
+        "fr": "le destinataire",
+        "hu": "a címzettet",
+    },
+    "sender": {
+        "en": "the sender",
+        "de": "den Absender",
+        "fr": "l'expéditeur",
+        "hu": "a feladót",
+    },
+    "login": {
+        "en": "the login",
+        "de": "die Anmeldung",
+        "fr": "l'identification",
+        "hu": "a bejelentkezést",
+    },
+    "message": {
+        "en": "the message",
+        "de": "die Nachricht",
+        "fr": "le message",
+        "hu": "az üzenetet",
+    },
+    "no_starttls": {
+        "en": "it does not offer STARTTLS",
+        "de": "er bietet kein STARTTLS an",
+        "fr": "il ne propose pas STARTTLS",
+        "hu": "nem kínál STARTTLS-t",
+    },
+}

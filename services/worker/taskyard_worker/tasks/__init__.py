@@ -1,1 +1,0 @@
-"""What the built-in task types do."""

@@ -1,0 +1,223 @@
+"""Kits: packages of task types, and which of them a process loads.
+
+A kit's manifest is found by its entry point (group `taskyard.kits`) and imports no library. Its modules are imported
+only where a worker serves one of its queues. A module in `TASKYARD_TASK_MODULES` is a kit of its own, for all queues.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import structlog
+
+from ..environment import InvalidSettings, read_kit_settings
+from ..settings import Settings
+from .types import Catalogue, TaskType, type_of
+
+log = structlog.stdlib.get_logger(__name__)
+
+ENTRY_POINTS = "taskyard.kits"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """The manifest of a kit.
+
+    `modules` hold its task types. `queues` are those that its tasks are for (None: all). `settings` names a class,
+    `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
+    `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set.
+
+    Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    queues: tuple[str, ...] | None = None
+    settings: str | None = None
+    diagnostic: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name[:80]!r} cannot name a kit: at most 63 lower-case letters, digits, '_' and '-'"
+            )
+
+    def serves(self, queues: Collection[str]) -> bool:
+        """Whether the kit has a queue in common with these."""
+        return self.queues is None or not set(self.queues).isdisjoint(queues)
+
+
+class KitsUnusable(Exception):
+    """The kits cannot be loaded; the message is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A kit that was not loaded because a library is missing. `install` is what would bring it."""
+
+    kit: str
+    module: str
+    error: str
+    install: str
+
+    def log(self) -> None:
+        log.warning("kit_left_out", kit=self.kit, module=self.module, error=self.error, install=self.install)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A kit and its distribution; `is_module`: it is a module of TASKYARD_TASK_MODULES."""
+
+    kit: Kit
+    install: str = ""
+    is_module: bool = False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded. `kits` holds the kit of every task type by the type's name, `queues` every queue that the
+    manifests of all installed kits and the loaded types name."""
+
+    catalogue: Catalogue
+    kits: Mapping[str, Kit]
+    queues: frozenset[str]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings of its kit for every task type, by the type's name; read once.
+
+        Raises KitsUnusable with one line that names the variable.
+        """
+        made = {kit: settings_of(kit) for kit in dict.fromkeys(self.kits.values())}
+        return {name: made[kit] for name, kit in self.kits.items()}
+
+
+def load(settings: Settings, queues: Collection[str] | None = None) -> Loaded:
+    """Imports the kits for a worker of these queues (None: of all), or those that TASKYARD_KITS names.
+
+    A kit whose library is missing is left out. Raises KitsUnusable for everything else that is wrong.
+    """
+    every = installed(settings)
+    types: dict[str, TaskType[Any, Any]] = {}
+    kits: dict[str, Kit] = {}
+    left_out: list[LeftOut] = []
+    for one in _wanted(every, settings, queues):
+        found = _types_of(one)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+            continue
+        for task_type in found:
+            if types.setdefault(task_type.name, task_type) is not task_type:
+                raise KitsUnusable(
+                    f"the task type {task_type.name!r} is declared twice: {kits[task_type.name].name}, {one.kit.name}"
+                )
+            kits[task_type.name] = one.kit
+    try:
+        catalogue = Catalogue(types.values())
+    except ValueError as e:
+        raise KitsUnusable(str(e)) from e
+    named = {queue for one in every for queue in one.kit.queues or ()}
+    return Loaded(catalogue, kits, frozenset(named | {t.queue for t in catalogue}), tuple(left_out))
+
+
+def installed(settings: Settings) -> list[Installed]:
+    """The kits with an entry point, by name, then the modules of TASKYARD_TASK_MODULES. Raises KitsUnusable."""
+    found: dict[str, Installed] = {}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+        kit = _manifest(point)
+        other = found.setdefault(kit.name, Installed(kit, _to_install(point, kit)))
+        if other.kit != kit:
+            raise KitsUnusable(f"two kits have the name {kit.name!r}: {other.kit.modules} and {kit.modules}")
+    return [*found.values(), *(Installed(_unnamed(module), is_module=True) for module in settings.task_modules)]
+
+
+def settings_of(kit: Kit) -> Any:
+    """An object of the kit's settings class, from the environment; None where it has none. Raises KitsUnusable."""
+    if kit.settings is None:
+        return None
+    module, _, name = kit.settings.partition(":")
+    try:
+        return read_kit_settings(getattr(importlib.import_module(module), name))
+    except InvalidSettings as e:
+        raise KitsUnusable(str(e)) from e
+    except Exception as e:  # a class of a kit may raise anything
+        raise KitsUnusable(f"the settings of the kit {kit.name!r}: {_said(e)}") from e
+
+
+def kit_of(module: str, settings: Settings) -> Kit | None:
+    """The installed kit that a module belongs to, if any. Raises KitsUnusable."""
+    return next((one.kit for one in installed(settings) if any(_holds(m, module) for m in one.kit.modules)), None)
+
+
+def _manifest(point: EntryPoint) -> Kit:
+    try:
+        kit = point.load()
+    except Exception as e:  # a package may raise anything at its import
+        raise KitsUnusable(f"the kit {point.name!r} ({point.value}): {_said(e)}") from e
+    if not isinstance(kit, Kit):
+        raise KitsUnusable(f"the kit {point.name!r}: {point.value} is no taskyard.Kit")
+    return kit
+
+
+def _to_install(point: EntryPoint, kit: Kit) -> str:
+    if point.dist is None:
+        return ""
+    extras = point.dist.metadata.get_all("Provides-Extra") or []
+    return f"{point.dist.name}[{kit.name}]" if kit.name in extras else point.dist.name
+
+
+def _unnamed(module: str) -> Kit:
+    name = re.sub(r"[^a-z0-9_-]", "-", module.lower())[:63]
+    return Kit(name if _NAME.fullmatch(name) else f"m{name}"[:63], (module,))
+
+
+def _wanted(every: Iterable[Installed], settings: Settings, queues: Collection[str] | None) -> Iterator[Installed]:
+    every = [one for one in every if settings.diagnostics or not one.kit.diagnostic]
+    unknown = sorted(set(settings.kits) - {one.kit.name for one in every})
+    if unknown:
+        names = ", ".join(one.kit.name for one in every if not one.is_module) or "none"
+        raise KitsUnusable(f"TASKYARD_KITS: there is no kit {', '.join(map(repr, unknown))}; installed: {names}")
+    for one in every:
+        by_name = one.kit.name in settings.kits if settings.kits else queues is None or one.kit.serves(queues)
+        if one.is_module or by_name:
+            yield one
+
+
+def _types_of(one: Installed) -> list[TaskType[Any, Any]] | LeftOut:
+    found: dict[int, TaskType[Any, Any]] = {}
+    for name in one.kit.modules:
+        try:
+            module = importlib.import_module(name)
+        except Exception as e:
+            if one.is_module:
+                raise KitsUnusable(f"TASKYARD_TASK_MODULES: {_said(e)}") from e
+            if isinstance(e, ImportError):
+                return LeftOut(one.kit.name, name, _said(e), one.install)
+            raise KitsUnusable(f"the kit {one.kit.name!r}, {name}: {_said(e)}") from e
+        for value in vars(module).values():
+            task_type = type_of(value)
+            if task_type is not None and _is_own(task_type, name):
+                found[id(task_type)] = task_type
+    return list(found.values())
+
+
+def _is_own(task_type: TaskType[Any, Any], module: str) -> bool:
+    """Whether it is declared by this module's package. What a module imports from elsewhere, to submit it, is not."""
+    return task_type.function is None or _holds(module, task_type.function.__module__)
+
+
+def _holds(module: str, other: str) -> bool:
+    package = module.rpartition(".")[0] or module
+    return other in {module, package} or other.startswith(f"{package}.")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

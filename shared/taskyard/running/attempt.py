@@ -1,0 +1,77 @@
+"""From a claimed task to what its function is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from ..catalogue.secrets import Cipher, SecretsUnreadable, revealed
+from ..catalogue.types import TaskType
+from ..domain.tasks import Failed
+from ..lifecycle.claim import Claimed
+from ..storage.interface import Storage
+from . import outcomes
+from .context import Interrupts, Sink, Submitter, TaskContext
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a `TaskContext` offers beside what the task reports. `connect` opens a transaction for `context.db()`."""
+
+    storage: Storage
+    submitter: Submitter
+    connect: Callable[[], AbstractContextManager[Connection]]
+
+
+def prepare(
+    work: Claimed,
+    task_type: TaskType[Any, Any],
+    cipher: Cipher,
+    services: Services,
+    sink: Sink,
+    *,
+    settings: Any = None,
+    soft_deadline: float = float("inf"),
+    interrupts: Interrupts | None = None,
+    storage: Storage | None = None,
+    shield: AbstractContextManager[None] | None = None,
+) -> tuple[Any, TaskContext] | Failed:
+    """The parameters and the context of an attempt; a failure where the stored parameters cannot be read.
+
+    `settings` are those of the type's kit; `soft_deadline` is on the clock of `time.monotonic()`; `storage` replaces
+    that of the services.
+    """
+    try:
+        stored = task_type.upgraded(work.params, work.version)
+    except Exception as e:  # noqa: BLE001 - the type's own code; another attempt would not help
+        return outcomes.invalid("params_invalid", reason=f"the upgrade from version {work.version} fails: {e}")
+    try:
+        params, secrets = task_type.read_with_secrets(stored, cipher)
+    except (ValidationError, SecretsUnreadable) as e:
+        return outcomes.unreadable(e)
+    context = TaskContext(
+        task_id=work.id,
+        claim=work.claim,
+        name=work.name,
+        attempt=work.attempt,
+        settings=settings,
+        storage=services.storage if storage is None else storage,
+        sink=sink,
+        submitter=services.submitter,
+        connect=services.connect,
+        soft_deadline=soft_deadline,
+        tags=work.tags,
+        request_id=work.request_id,
+        traceparent=work.traceparent,
+        submitted_by=work.submitted_by,
+        allowed_queues=work.allowed_queues,
+        redact=outcomes.strike_out([*secrets, *revealed(params)]),
+        interrupts=interrupts,
+        shield=nullcontext() if shield is None else shield,
+    )
+    return params, context

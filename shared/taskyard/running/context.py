@@ -1,0 +1,173 @@
+"""TaskContext: what the platform offers to a running task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ..catalogue.types import TaskType, type_of
+from ..storage.interface import Storage
+
+MAX_LOG_LINES = 1000
+MAX_LOG_BYTES = 256 * 1024
+MAX_MESSAGE = 1000
+
+
+class Sink(Protocol):
+    """Where progress and log lines go: the child's writer, or a list in a test. No method waits for a server."""
+
+    def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None: ...
+
+    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None: ...
+
+
+class Interrupts(Protocol):
+    """What may be raised into the task from outside: see `child.interrupts` and `child.event_loop`."""
+
+    def check(self) -> None: ...
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """`00-<trace id>-<parent id>-<flags>`: W3C Trace Context."""
+    return traceparent[3:35] if traceparent else None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A task that a running task submits."""
+
+    task_type: TaskType[Any, Any] | str
+    params: Mapping[str, Any]
+    queue: str | None = None
+    delay: timedelta | None = None
+    tags: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its task type."""
+        return self.task_type if isinstance(self.task_type, str) else self.task_type.name
+
+
+# Commits children of a running task; returns their ids.
+Submitter = Callable[["TaskContext", Sequence[Child]], list[UUID]]
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """Given to every task function that has a parameter `context`.
+
+    `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
+    from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` return at once: the newest
+    progress is written a few times a second, and all log lines and changes of the progress message are kept (up to
+    1,000 lines or 256 KiB a task).
+    """
+
+    task_id: UUID
+    claim: UUID
+    name: str
+    attempt: int
+    settings: Any
+    storage: Storage
+    sink: Sink
+    submitter: Submitter
+    connect: Callable[[], AbstractContextManager[Connection]]
+    soft_deadline: float = float("inf")
+    tags: Sequence[str] = ()
+    request_id: str | None = None
+    traceparent: str | None = None
+    submitted_by: str | None = None
+    allowed_queues: Sequence[str] | None = None
+    redact: Callable[[str], str] = str
+    interrupts: Interrupts | None = None
+    shield: AbstractContextManager[None] = field(default_factory=nullcontext)
+    _stage: str = field(default="", repr=False)
+    _lines: int = field(default=0, repr=False)
+    _bytes: int = field(default=0, repr=False)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace that the submit belonged to."""
+        return trace_id_of(self.traceparent)
+
+    def progress(self, current: float, total: float | None = None, message: str = "") -> None:
+        """Reports how far the task is: `current` of `total`, and in `message` what it does now.
+
+        A message that differs from the last one also becomes a line of the timeline.
+        """
+        with self.shield:
+            message = self.redact(message)[:MAX_MESSAGE]
+            of = None if total is None else float(total)
+            self.sink.progress(self.task_id, self.claim, float(current), of, message)
+            if message and message != self._stage:
+                self._stage = message
+                self._note("stage", {"message": message, "current": current, "total": total}, len(message))
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """Writes a line to the task's log."""
+        with self.shield:
+            message = self.redact(message)
+            self._note("log", {"message": message, "level": level}, len(message))
+
+    def _note(self, kind: str, data: dict[str, Any], size: int) -> None:
+        if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
+            return
+        self._lines += 1
+        self._bytes += size
+        if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
+            data = {"message": "further lines of this attempt are not kept", "level": "warning"}
+            kind = "log"
+        self.sink.note(self.task_id, self.claim, kind, data)
+
+    def check_cancelled(self) -> None:
+        """Raises TaskCancelled where the task was cancelled, and SoftTimeLimitExceeded where its time is over.
+
+        Both are raised anyway wherever the task runs Python code of its own. Call this inside `context.db()`, whose end
+        they wait for, and in coroutines that seldom wait.
+        """
+        if self.interrupts is not None:
+            self.interrupts.check()
+
+    def submit(
+        self,
+        task: Callable[..., Any] | TaskType[Any, Any] | str,
+        params: Mapping[str, Any],
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        tags: Sequence[str] = (),
+    ) -> UUID:
+        """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or a name.
+
+        Raises TypeError for another function, TaskError for an unknown name or queue, pydantic.ValidationError where
+        the parameters don't fit, Fenced where this attempt has lost its claim.
+        """
+        task_type = task if isinstance(task, str) else type_of(task)
+        if task_type is None:
+            raise TypeError(f"{task!r:.200} is no task: decorate it with @task")
+        return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
+
+    def submit_many(self, children: Sequence[Child]) -> list[UUID]:
+        """Submits many children, 1,000 a transaction; returns their ids in order."""
+        if not children:
+            return []
+        with self.shield:
+            return self.submitter(self, children)
+
+    @contextmanager
+    def db(self) -> Iterator[Connection]:
+        """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error. A
+        cancellation or a time limit is raised after the block."""
+        with self.shield, self.connect() as conn:
+            yield conn
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the soft limit."""
+        return self.soft_deadline - time.monotonic()

@@ -1,0 +1,97 @@
+"""What every settings class is made of, the platform's and those of kits: a variable `TASKYARD_<NAME>` a field.
+
+Some are also read from the plain names that earlier systems used (`REDIS_URL`, ...). Values come from
+`environment.py`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import AliasChoices, AliasGenerator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from . import addresses
+
+DAY_SECONDS = 86_400.0
+# The setting, and redis-py's name for it.
+_TLS_FILES = {"redis_ca_file": "ssl_ca_certs", "redis_cert_file": "ssl_certfile", "redis_key_file": "ssl_keyfile"}
+
+
+def names(name: str, *older: str) -> Any:
+    """The variables that a setting is read from, the first that is set."""
+    return AliasChoices(f"TASKYARD_{name}", *older)
+
+
+def _own_name(field: str) -> Any:
+    return names(field.upper())
+
+
+secret = partial(Field, repr=False)
+
+
+class KitSettings(BaseSettings):
+    """The base of a kit's settings: each field is read from `TASKYARD_<FIELD>`, or from its file in
+    TASKYARD_SECRETS_DIR."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_own_name),
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+    )
+
+
+class RedisSettings(KitSettings):
+    """Where Redis is."""
+
+    # Before redis_url, whose validator puts them into the address.
+    redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
+    redis_sentinel_password: SecretStr | None = secret(default=None)
+    redis_url: SecretStr = secret(
+        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=names("REDIS_URL", "REDIS_URL")
+    )
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            addresses.check_authority(value)
+        return value
+
+    @field_validator("redis_key_file")
+    @classmethod
+    def _key_fits(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("redis_cert_file")
+        if value is not None and certificate is not None:
+            addresses.check_certificate(certificate, value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        """The address, with the TLS files and the Sentinels' password in its query."""
+        url = addresses.redis_url(value.get_secret_value())
+        query = {name: str(info.data[field]) for field, name in _TLS_FILES.items() if info.data.get(field)}
+        if password := info.data.get("redis_sentinel_password"):
+            query["sentinel_password"] = password.get_secret_value()
+        return SecretStr(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}") if query else value
+
+    @model_validator(mode="after")
+    def _redis_fits_together(self) -> RedisSettings:
+        scheme = self.redis_url.get_secret_value().partition("://")[0]
+        for field in _TLS_FILES:
+            if getattr(self, field) is not None and not scheme.startswith("rediss"):
+                raise ValueError(f"TASKYARD_{field.upper()} needs TLS: TASKYARD_REDIS_URL=rediss://...")
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            raise ValueError("TASKYARD_REDIS_CERT_FILE and TASKYARD_REDIS_KEY_FILE belong together")
+        if self.redis_sentinel_password is not None and scheme not in addresses.SENTINEL_SCHEMES:
+            raise ValueError("TASKYARD_REDIS_SENTINEL_PASSWORD needs TASKYARD_REDIS_URL=redis+sentinel://...")
+        return self

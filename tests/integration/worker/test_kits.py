@@ -1,0 +1,121 @@
+"""Which kits the children of a real worker import, and what happens when they cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker.processes import LedgerFleet, lines
+from tests.support.fleet import children, wait_for
+from tests.support.packages import install
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+TASK = """
+from taskyard import task
+
+@task("own.work")
+def work() -> int:
+    return 1
+"""
+
+
+def modules_of_a_child(workers: LedgerFleet, queue: str) -> set[str]:
+    workers.fleet.environment["TASKYARD_TASK_MODULES"] = "tests.support.module_list"
+    workers.fleet.environment["TASKYARD_DIAGNOSTICS"] = ""
+    workers.fleet.start_worker(queues=queue)
+    (task,) = workers.put("tests.modules", queue=queue)
+    assert workers.wait([task]) == ["succeeded"]
+    return set(workers.row(task).result)
+
+
+def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFleet) -> None:
+    loaded = modules_of_a_child(workers, "geo_processing")
+    assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
+        f"taskyard_kits.{kit}" for kit in ("diagnostics", "files", "health", "mail")
+    }, "of each kit the manifest only"
+    assert loaded.isdisjoint({"jinja2", "PIL", "smtplib"})
+
+
+def test_a_child_imports_the_kits_of_its_queues(workers: LedgerFleet) -> None:
+    loaded = modules_of_a_child(workers, "default")
+    assert {"taskyard_kits.mail.tasks", "taskyard_kits.files.tasks", "jinja2", "PIL"} <= loaded
+    assert "taskyard_kits.diagnostics.tasks" not in loaded
+
+
+def test_a_worker_whose_queues_no_kit_serves_waits_without_an_error(workers: LedgerFleet) -> None:
+    workers.fleet.environment["TASKYARD_TASK_MODULES"] = ""
+    workers.fleet.environment["TASKYARD_DIAGNOSTICS"] = ""
+    worker = workers.fleet.start_worker(queues="geo_processing")
+    (task,) = workers.put("email.send", queue="geo_processing")
+    wait_for(lambda: workers.row(task).state == "scheduled", 20, "it to be put off")
+    assert worker.poll() is None
+    assert lines(workers.fleet.logs(), '"level": "error"') == []
+
+
+def use(workers: LedgerFleet, tmp_path: Path) -> Path:
+    """A directory of packages that the workers import from."""
+    place = tmp_path / "packages"
+    place.mkdir()
+    workers.fleet.environment["PYTHONPATH"] += f"{os.pathsep}{place}"
+    workers.fleet.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return place
+
+
+def test_a_kit_whose_library_is_missing_is_named_once_and_stops_nothing(workers: LedgerFleet, tmp_path: Path) -> None:
+    modules = {
+        "billing_kit.manifest": "from taskyard import Kit\nKIT = Kit('billing', ('billing_kit.tasks',))\n",
+        "billing_kit.tasks": "import no_such_library\n",
+    }
+    kits = {"billing": "billing_kit.manifest:KIT"}
+    install(use(workers, tmp_path), "acme-billing", modules, kits=kits, extras="billing")
+    workers.fleet.start_worker(processes=3)
+    assert set(workers.wait(workers.put("tests.effect", 6))) == {"succeeded"}
+    (line,) = lines(workers.fleet.logs(), "no_such_library")
+    said = json.loads(line)
+    assert (said["event"], said["level"]) == ("kit_left_out", "warning")
+    assert (said["kit"], said["module"], said["install"]) == (
+        "billing",
+        "billing_kit.tasks",
+        "acme-billing[billing]",
+    )
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def start_with(workers: LedgerFleet, place: Path) -> subprocess.Popen[bytes]:
+    (place / "own_work.py").write_text(TASK)
+    workers.fleet.environment["TASKYARD_TASK_MODULES"] = "own_work"
+    worker = workers.fleet.start_worker(processes=2)
+    assert workers.wait(workers.put("own.work")) == ["succeeded"]
+    wait_for(lambda: len(children(worker.pid)) == 2)
+    return worker
+
+
+def test_a_child_that_cannot_import_after_an_update_stops_no_sibling_and_is_tried_again(
+    workers: LedgerFleet, tmp_path: Path
+) -> None:
+    place = use(workers, tmp_path)
+    worker = start_with(workers, place)
+    lost, sibling = children(worker.pid)
+    (place / "own_work.py").write_text("import half_installed\n")
+    kill(lost)
+    wait_for(lambda: len(lines(workers.fleet.logs(), "child_misconfigured", "half_installed")) >= 2, 30, "two tries")
+    assert worker.poll() is None
+    assert sibling in children(worker.pid)
+    assert set(workers.wait(workers.put("own.work", 5))) == {"succeeded"}
+    failures = len(lines(workers.fleet.logs(), "child_misconfigured"))
+    assert failures < 8, "it is tried again after a pause that grows"
+    (place / "own_work.py").write_text(TASK)
+    kill(sibling)
+    assert set(workers.wait(workers.put("own.work", 5), 60)) == {"succeeded"}
+    wait_for(lambda: len(children(worker.pid)) == 2, 30, "both children")
+    worker.terminate()
+    assert worker.wait(40) == 0

@@ -1,0 +1,59 @@
+"""A database, a storage, and a way to put files into both."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard.domain.ids import new_id
+from taskyard.running.trial import TaskRun, run_task
+from taskyard.storage.local import LocalStorage
+from taskyard.store import ledger, tree_items
+from taskyard.store.tree_items import TreeItem
+
+Upload = Callable[..., TreeItem]
+Run = Callable[..., TaskRun]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "storage")
+
+
+@pytest.fixture
+def upload(engine: Engine, storage: LocalStorage) -> Upload:
+    """Stores bytes, or what a file holds, as the API does."""
+    return partial(put, engine, storage)
+
+
+@pytest.fixture
+def run(engine: Engine, storage: LocalStorage) -> Run:
+    return partial(run_task, engine=engine, storage=storage)
+
+
+def put(
+    engine: Engine, storage: LocalStorage, content: bytes | Path, name: str = "file", parent_id: UUID | None = None
+) -> TreeItem:
+    with storage.writer() as writer:
+        if isinstance(content, Path):
+            with content.open("rb") as file:
+                while block := file.read(1 << 20):
+                    writer.write(block)
+        else:
+            writer.write(content)
+        stored = writer.commit()
+    item = TreeItem(
+        id=new_id(),
+        name=name,
+        content_type="application/octet-stream",
+        size=stored.size,
+        sha256=stored.sha256,
+        storage_key=stored.key,
+        parent_id=parent_id,
+    )
+    with ledger.transaction(engine) as conn:
+        (item,) = tree_items.insert(conn, [item])
+    return item

@@ -1,0 +1,68 @@
+"""health.check against the real servers, and against none."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard.running.trial import run_task
+from taskyard.storage.local import LocalStorage
+from taskyard.store.ledger import make_engine
+from taskyard_dev.smtp_sink import smtp_sink
+from taskyard_kits.health import tasks as health
+from taskyard_kits.health.settings import HealthSettings
+
+
+def settings(**values: Any) -> HealthSettings:
+    return HealthSettings.model_validate({"smtp_host": None, "smtp_security": "none", **values})
+
+
+def test_all_is_well(engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:
+    with smtp_sink(tmp_path / "sink") as port:
+        given = settings(redis_url=redis_url, smtp_host="127.0.0.1", smtp_port=port)
+        result = run_task("health.check", {}, settings=given, engine=engine, storage=storage).result
+    assert result["status"] == "ok"
+    assert set(result["checks"]) == {"redis", "postgresql", "storage", "smtp"}
+    for check in result["checks"].values():
+        assert check["status"] == "ok"
+        assert check["reason"] is None
+        assert 0 < check["latency_ms"] < 5000
+
+
+def test_mail_is_left_out_where_it_is_not_set(engine: Engine, redis_url: str, storage: LocalStorage) -> None:
+    run = run_task("health.check", {}, settings=settings(redis_url=redis_url), engine=engine, storage=storage)
+    assert set(run.result["checks"]) == {"redis", "postgresql", "storage"}
+
+
+def test_each_failure_is_named_in_words_without_addresses(tmp_path: Path) -> None:
+    (tmp_path / "storage").write_text("not a directory")
+    given = settings(redis_url="redis://:pass@127.0.0.1:1/0", smtp_host="127.0.0.1", smtp_port=1)
+    away = make_engine("postgresql+psycopg://someone:pass@127.0.0.1:1/none")
+    run = run_task("health.check", {}, settings=given, engine=away, storage=LocalStorage(tmp_path / "storage"))
+    assert run.result["status"] == "degraded"
+    reasons = {name: check["reason"] for name, check in run.result["checks"].items()}
+    assert reasons["redis"] == "Redis does not answer"
+    assert reasons["postgresql"] == "PostgreSQL does not answer"
+    assert reasons["storage"] == "the storage directory is not a directory"
+    assert "mail server" in reasons["smtp"]
+    assert "pass" not in str(run.result)
+    assert "127.0.0.1" not in str(run.result)
+
+
+def test_a_server_that_is_silent_holds_nobody_up(
+    engine: Engine, redis_url: str, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE", health.PATIENCE / 5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        given = settings(
+            redis_url=redis_url,
+            smtp_host="127.0.0.1",
+            smtp_port=silent.getsockname()[1],
+            smtp_timeout_seconds=4.0,
+        )
+        result = run_task("health.check", {}, settings=given, engine=engine, storage=storage).result
+    assert result["checks"]["smtp"]["status"] == "failed"
+    assert result["checks"]["smtp"]["latency_ms"] < 3500
+    assert result["checks"]["redis"]["status"] == "ok"

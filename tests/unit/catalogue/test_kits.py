@@ -1,0 +1,228 @@
+"""Kits: found by their entry points, imported for the queues of a worker, with settings of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from taskyard.catalogue import kits
+from taskyard.catalogue.kits import Kit, KitsUnusable, Loaded
+from taskyard.running.trial import run_task
+from taskyard.settings import Settings
+from tests.support.packages import install
+
+TASKS = """
+from taskyard import task
+
+@task("{name}", queue="reports")
+def work(*, context) -> dict:
+    return {{"settings": repr(context.settings)}}
+"""
+SETTINGS = """
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+class BillingSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="BILLING_")
+    url: str = "https://billing.example"
+    pages: int = 3
+"""
+
+
+def manifest(rest: str, name: str = "billing") -> str:
+    return f"from taskyard import Kit\nKIT = Kit('{name}', ('{name}_kit.tasks',), {rest})\n"
+
+
+Installs = Callable[..., None]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installs]:
+    """Installs the kit `billing`: its tasks' module, and more of its manifest."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def put(tasks: str = TASKS.format(name="billing.work"), rest: str = "queues=('reports',)", **more: str) -> None:
+        modules = {"billing_kit.manifest": manifest(rest), "billing_kit.tasks": tasks, **more}
+        install(tmp_path, "acme-billing", modules, kits={"billing": "billing_kit.manifest:KIT"}, extras="billing pdf")
+
+    yield put
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0].endswith("_kit"):
+            del sys.modules[name]
+
+
+def load(queues: list[str] | None = None, **settings: object) -> Loaded:
+    return kits.load(Settings.model_validate(settings), queues)
+
+
+def test_a_user_s_kit_is_found_as_ours_are(installed: Installs) -> None:
+    installed()
+    loaded = load()
+    assert loaded.kits["billing.work"].name == "billing"
+    assert loaded.kits["email.send"].name == "mail"
+    assert "reports" in loaded.queues
+
+
+@pytest.mark.parametrize(
+    ("queues", "expected"),
+    [
+        (["reports"], {"billing.work"}),
+        (["reports", "high_priority"], {"billing.work", "health.check", "email.send"}),
+        (["default"], {"health.check", "email.send"}),
+        (["geo_processing", "selection"], set()),
+    ],
+)
+def test_a_kit_is_loaded_where_it_has_a_queue_in_common_with_the_worker(
+    installed: Installs, queues: list[str], expected: set[str]
+) -> None:
+    installed()
+    found = set(load(queues).catalogue.names)
+    assert found & {"billing.work", "health.check", "email.send"} == expected
+    assert {"reports", "default"} <= load(queues).queues, "a manifest is known though its kit is not loaded"
+
+
+def test_a_kit_of_all_queues_is_loaded_everywhere(installed: Installs) -> None:
+    installed(rest="queues=None")
+    assert load(["geo_processing"]).catalogue.names == ("billing.work",)
+
+
+def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> None:
+    installed()
+    assert load(["default"], kits=("billing", "files")).catalogue.names == (
+        "billing.work",
+        "files.generate_thumbnail",
+        "files.process_large_file",
+    )
+
+
+def test_a_kit_that_is_not_installed_is_refused_by_the_name_of_the_setting() -> None:
+    with pytest.raises(KitsUnusable, match=r"^TASKYARD_KITS: there is no kit 'geoo'; installed: .*mail"):
+        load(kits=("geoo",))
+
+
+def test_drills_are_loaded_only_where_the_setting_allows_them() -> None:
+    assert "diagnostics.echo" not in load(["default"]).catalogue
+    assert "diagnostics.echo" in load(["default"], diagnostics=True).catalogue
+    with pytest.raises(KitsUnusable, match="TASKYARD_KITS"):
+        load(kits=("diagnostics",))
+
+
+def test_a_module_of_the_setting_is_loaded_for_all_queues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_one.py").write_text(TASKS.format(name="own.work"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = load(["selection"], task_modules=("own_one",))
+    assert loaded.catalogue.names == ("own.work",)
+    assert loaded.settings == {"own.work": None}
+    assert load(["selection"], task_modules=("own_one",), kits=("mail",)).catalogue.names == (
+        "email.send",
+        "email.send_welcome",
+        "own.work",
+    )
+
+
+def test_a_kit_whose_library_is_missing_is_left_out_with_one_line_that_says_what_to_install(
+    installed: Installs,
+) -> None:
+    installed(tasks="import no_such_library\n")
+    with capture_logs() as lines:
+        loaded = load()
+        for kit in loaded.left_out:
+            kit.log()
+    assert "email.send" in loaded.catalogue
+    assert lines == [
+        {
+            "event": "kit_left_out",
+            "log_level": "warning",
+            "kit": "billing",
+            "module": "billing_kit.tasks",
+            "error": "ModuleNotFoundError: No module named 'no_such_library'",
+            "install": "acme-billing[billing]",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tasks": "1 / 0"}, "the kit 'billing', billing_kit.tasks: ZeroDivisionError: division by zero"),
+        ({"tasks": TASKS.format(name="email.send")}, "'email.send' is declared twice: billing, mail"),
+        ({"rest": "queues='x' / 2"}, "the kit 'billing' (billing_kit.manifest:KIT): TypeError: "),
+        ({"rest": "settings='billing_kit.settings:Nothing'"}, "the settings of the kit 'billing': "),
+        ({"rest": "settings='billing_kit.nowhere:Settings'"}, "the settings of the kit 'billing': "),
+    ],
+)
+def test_whatever_else_is_wrong_with_a_kit_is_one_line_that_names_it(
+    installed: Installs, given: dict[str, str], said: str
+) -> None:
+    installed(**given)
+    with pytest.raises(KitsUnusable) as caught:
+        load().settings  # noqa: B018
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import no_such_library", "TASKYARD_TASK_MODULES: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("def", "TASKYARD_TASK_MODULES: SyntaxError: "),
+    ],
+)
+def test_a_module_of_the_setting_that_cannot_be_imported_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    name = f"own_wrong_{len(text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(KitsUnusable, match=f"^{said}"):
+        load(task_modules=(name,))
+
+
+def test_what_a_kit_imports_to_submit_it_stays_the_other_kit_s(installed: Installs) -> None:
+    installed(tasks="from taskyard_kits.mail.tasks import send\n" + TASKS.format(name="billing.work"))
+    assert load(["reports"]).catalogue.names == ("billing.work",)
+
+
+def test_a_kit_may_gather_its_types_in_one_module(installed: Installs) -> None:
+    installed(tasks="from .work import work\n", **{"billing_kit.work": TASKS.format(name="billing.work")})
+    assert load(["reports"]).catalogue.names == ("billing.work",)
+
+
+def test_a_task_gets_the_settings_of_its_kit(installed: Installs, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(rest="settings='billing_kit.settings:BillingSettings'", **{"billing_kit.settings": SETTINGS})
+    monkeypatch.setenv("BILLING_PAGES", "7")
+    assert run_task("billing.work", {}).result == {
+        "settings": "BillingSettings(url='https://billing.example', pages=7)",
+    }
+    monkeypatch.setenv("BILLING_PAGES", "many")
+    with pytest.raises(KitsUnusable, match=r"^BILLING_PAGES: "):
+        load().settings  # noqa: B018
+
+
+def test_no_kit_of_ours_gets_the_database_or_the_secret_keys() -> None:
+    platform_s_own = {"database_url", "secret_keys", "bootstrap_key", "api_key"}
+    assert platform_s_own <= set(Settings.model_fields)
+    for name, settings in load(diagnostics=True).settings.items():
+        assert settings is None or platform_s_own.isdisjoint(type(settings).model_fields), name
+
+
+@pytest.mark.parametrize("name", ["", "Mail", "a b", "x" * 64, "1st"])
+def test_a_kit_s_name_has_a_form(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a kit"):
+        Kit(name, ())
+
+
+@pytest.mark.parametrize("kit", ["mail", "files", "health", "diagnostics"])
+def test_a_manifest_imports_no_library(kit: str) -> None:
+    program = (
+        "import sys, taskyard.catalogue.kits; before = set(sys.modules);"
+        f"import taskyard_kits.{kit}; print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert set(done.stdout.split()) == {"taskyard_kits", f"taskyard_kits.{kit}"}
