@@ -398,9 +398,10 @@ def test_any_model_of_pydantic_will_do() -> None:
 
 
 def test_the_examples_of_the_documents_are_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, model, _, test = code_blocks("tasks.md")
+    function, model, _, errors, test = code_blocks("tasks.md")
     (tmp_path / "billing.py").write_text(function)
     (tmp_path / "billing_by_model.py").write_text(model)
+    (tmp_path / "billing_errors.py").write_text(errors)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert set(declared(importlib.import_module("billing").invoice).params.model_fields) == {"customer", "amount"}
     names: dict[str, Any] = {}
@@ -408,3 +409,6 @@ def test_the_examples_of_the_documents_are_true(tmp_path: Path, monkeypatch: pyt
     names["test_invoice"]()
     by_model = importlib.import_module("billing_by_model").invoice
     assert run_task(by_model, {"customer": "ada", "token": "t"}).result == {"number": "2026-17"}
+    refused = run_task(importlib.import_module("billing_errors").remind, {"customer": "ada"}).outcome
+    assert isinstance(refused, Failed)
+    assert refused.fault.message == "There is no customer ada. Check the number."
