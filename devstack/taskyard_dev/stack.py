@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +19,7 @@ from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
 from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
 from taskyard_dev.layout import Plan
+from taskyard_dev.registered import NewWorkers
 from taskyard_dev.server import Server
 from taskyard_dev.servers import Postgres, Valkey
 from taskyard_dev.service import Restarts, Service
@@ -72,17 +73,26 @@ class Stack:
         for service in services:
             service.start()
 
-    def wait_ready(self, url: str) -> bool:
-        """Wait for the API; `False` where a signal came first. Raises `ServiceFailed` after a minute."""
+    def wait_ready(self, url: str, workers: NewWorkers) -> bool:
+        """Wait for the API, and until the workers have registered their task types: before, a submit would be refused.
+
+        `False` where a signal came first. Raises `ServiceFailed` after a minute.
+        """
+        count = sum(service.name.startswith("worker") for service in self.services)
+        return self._wait_until(lambda: _is_ready(url), "the API isn't ready") and self._wait_until(
+            lambda: workers.are_there(count), "the workers haven't registered their task types"
+        )
+
+    def _wait_until(self, condition: Callable[[], bool], otherwise: str) -> bool:
         deadline = time.monotonic() + READY_WITHIN.total_seconds()
         while not self.stop.asked.wait(0.05):
             self._tend()
-            if _is_ready(url):
+            if condition():
                 return True
             if time.monotonic() > deadline:
                 ended = ", ".join(service.name for service in self.services if service.ends)
                 hint = f"; ended on their own: {ended}" if ended else ""
-                raise ServiceFailed(f"the API isn't ready after {READY_WITHIN.total_seconds():g} s{hint}")
+                raise ServiceFailed(f"{otherwise} after {READY_WITHIN.total_seconds():g} s{hint}")
         return False
 
     def tend_until_stopped(self) -> None:
@@ -131,9 +141,10 @@ def run(plan: Plan, console: Console) -> None:
         common = layout.environment(plan, database_url, redis_url)
         mail = layout.mail_environment(sink)
         exits.callback(stack.shut_down)
+        workers = NewWorkers(database_url)
         stack.start(layout.services(plan, common, mail, free, console=console, api=api_port))
         url = f"http://{ports.LOOPBACK}:{api_port}"
-        if stack.wait_ready(url):
+        if stack.wait_ready(url, workers):
             metrics = {service.name: layout.metrics_url(service) for service in stack.services}
             env = {
                 "TASKYARD_URL": url,

@@ -32,6 +32,9 @@ DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", 
 # As browsers send it: no path, no capitals, no default port.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
+# No colon: a child's name is that of its worker, a colon, and a number.
+_WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
 
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -87,6 +90,7 @@ class Settings(RedisSettings):
     bootstrap_key: SecretStr | None = secret(default=None)
 
     # Worker
+    worker_name: str | None = Field(default=None, description="As /workers, logs and tasks show it.")
     worker_queues: _CommaSeparated = ()
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
@@ -132,6 +136,13 @@ class Settings(RedisSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("worker_name")
+    @classmethod
+    def _worker_name(cls, value: str | None) -> str | None:
+        if value is not None and not _WORKER_NAME.fullmatch(value):
+            raise ValueError("must be 1 to 64 letters, digits, and . _ - @ after the first: mail@production")
+        return value
 
     @field_validator("worker_processes", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from taskyard.environment import read_env_file
+from taskyard.store import ledger
 from tests.support.fleet import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -113,6 +114,7 @@ def start(server_home: Path) -> Iterator[Callable[..., Up]]:
 
 def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Callable[..., Up]) -> None:
     up = start().wait_up()
+    assert without_types(up) == [], "it says that it is up before a submit can be checked"
     match = re.search(r"^  (curl .*?\n.*?)$", up.said(), re.MULTILINE)
     assert match is not None, up.said()
     submitted = subprocess.run(shlex.split(match[1].replace("\\\n", "")), capture_output=True, check=True)
@@ -145,9 +147,22 @@ def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Cal
     assert not left(family)
 
     again = start().wait_up()
+    assert without_types(again) == []
     assert time.monotonic() - again.begun < 30, "a second start takes seconds"
     assert again.env["TASKYARD_API_KEY"] == key
     assert again.get(task).json()["state"] == "succeeded"
+
+
+def without_types(up: Up) -> list[str]:
+    """The live workers that have registered no task types yet; there is one at least that has."""
+    engine = ledger.make_engine(up.env["TASKYARD_DATABASE_URL"], pool_size=1)
+    query = """
+        SELECT w.name, EXISTS (SELECT FROM worker_type t WHERE t.worker_id = w.id) AS has_types FROM worker w
+        WHERE w.stopped_at IS NULL AND w.lost_at IS NULL"""
+    rows = ledger.run(engine, lambda conn: conn.exec_driver_sql(query).all())
+    engine.dispose()
+    assert rows
+    return [row.name for row in rows if not row.has_types]
 
 
 def types_in_a_shell_that_sourced(dev_env: Path) -> set[str]:

@@ -77,13 +77,14 @@ class Fleet:
         self, *more: str, queues: str = "default", processes: int | str = 1, threads: int = 4
     ) -> subprocess.Popen[bytes]:
         """`processes`: a number, or MIN:MAX."""
-        before = self.workers()
+        before, types_before = self.workers(), self.workers_with_types()
         process = self.start(
             "taskyard-worker", "run", "--queues", queues, "--processes", str(processes),
             "--threads", str(threads), *more,
             TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
         )  # fmt: skip
         wait_for(lambda: self.workers() > before, 60, "the worker to register")
+        wait_for(lambda: self.workers_with_types() > types_before, 60, "the worker's task types")
         first = int(str(processes).partition(":")[0])
         wait_for(lambda: len(children(process.pid)) == first, 30, "the worker's children")
         return process
@@ -160,6 +161,10 @@ class Fleet:
     def workers(self) -> int:
         """How many have ever registered."""
         return int(self.query("SELECT count(*) AS n FROM worker")[0].n)
+
+    def workers_with_types(self) -> int:
+        """How many have ever registered their task types."""
+        return int(self.query("SELECT count(DISTINCT worker_id) AS n FROM worker_type")[0].n)
 
     def quick_from_now_on(self) -> None:
         """What runs now takes as long as it was told to; its next attempts take no time."""

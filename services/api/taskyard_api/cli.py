@@ -20,10 +20,11 @@ from taskyard.commands import (
     typer_app,
 )
 
-from . import keys_cli, program
+from . import keys_cli, program, types_cli
 
 app = typer_app(program.NAME, "Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(types_cli.app, name="types")
 
 
 def main() -> None:

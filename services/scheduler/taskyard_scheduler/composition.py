@@ -134,7 +134,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
-    throughput, retention = Throughput(leadership, database), Retention(leadership)
+    throughput, retention = Throughput(leadership, database), Retention(leadership, lease=worker_lease)
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,

@@ -1,9 +1,13 @@
-"""Retention: deletes old rows of small tables that would otherwise grow for ever."""
+"""Retention: deletes old rows of small tables that would otherwise grow for ever, and retires old task types."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 import structlog
+
+from taskyard.store import task_types
 
 from .leader import Leadership
 
@@ -26,16 +30,22 @@ DELETE FROM worker WHERE id IN (
 
 
 class Retention:
-    """Deletes idempotency keys after 24 h, and workers seven days after their end."""
+    """Deletes idempotency keys after 24 h, and workers seven days after their end. Retires task types that no worker
+    has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
 
-    def __init__(self, leadership: Leadership) -> None:
+    def __init__(self, leadership: Leadership, *, lease: timedelta) -> None:
         self._leadership = leadership
+        self._lease = lease
 
     def turn(self) -> None:
         for what, statement in (("idempotency_keys", _IDEMPOTENCY_KEYS), ("workers", _WORKERS)):
             deleted = self._delete(statement)
             if deleted:
                 log.info("retention_pass", what=what, deleted=deleted)
+        if not self._leadership.leading:
+            return
+        for name, version in self._leadership.write(lambda conn: task_types.retire(conn, lease=self._lease)):
+            log.warning("task_type_retired", task_name=name, version=version)
 
     def _delete(self, statement: sa.TextClause) -> int:
         """In batches, each in its own transaction, so that no lock is held for long."""

@@ -44,6 +44,14 @@ def main() -> None:
 @app.command()
 def run(
     queues: Queues = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="As /workers, logs and tasks show it: up to 64 letters, digits, and . _ - @.",
+            envvar="TASKYARD_WORKER_NAME",
+        ),
+    ] = None,
     processes: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +99,11 @@ def run(
       taskyard-worker run --queues geo_processing,selection --processes 1 --threads 1
 
       taskyard-worker run --processes 1:6
+
+      taskyard-worker run --name mail@production
     """
     overrides = {
+        "worker_name": name,
         "worker_queues": queues,
         "worker_processes": processes,
         "worker_threads": threads,
@@ -105,13 +116,11 @@ def run(
     settings = settings_or_exit(PROGRAM, **overrides)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
-    from .supervisor.composition import Misconfigured, serve
+    from .supervisor.composition import serve
 
     try:
         with postgresql_or_exit(PROGRAM):
             code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
-    except Misconfigured as e:
-        fail(PROGRAM, str(e), USAGE)
     except MetricsPortTaken as e:
         fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
@@ -132,13 +141,14 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     rows = [
         {
             "name": name,
+            "version": catalogue[name].version,
             "queue": catalogue[name].queue,
             "description": catalogue[name].description,
             "function": _place(catalogue[name].function),
         }
         for name in catalogue.names
     ]
-    print_rows(["name", "queue", "description"], rows, as_json)
+    print_rows(["name", "version", "queue", "description"], rows, as_json)
 
 
 @app.command("run-task")

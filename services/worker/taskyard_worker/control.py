@@ -1,8 +1,12 @@
 """The control line: one socket between the supervisor and each child, JSON objects, one a line.
 
 The supervisor sends the `Plan` first, then `{"do": "drain"}`, `{"do": "cancel", "task": …, "claim": …}` and
-`{"do": "abandon", "task": …, "claim": …}`. A child sends events: `ready`, `worn`, `retiring` (with `why`), `suspects`,
-`misconfigured` (with `message`). The supervisor's end is `supervisor.handle.Handle`; the child's end is here.
+`{"do": "abandon", "task": …, "claim": …}`. A child sends events: `types`, `ready`, `worn`, `retiring` (with `why`),
+`suspects`, `misconfigured` (with `message`). The supervisor's end is `supervisor.handle.Handle`, the child's is here.
+
+Before it is ready, a child reports its task types, some in each `types` event: `{"specs": [spec, …], "refused":
+{name: why, …}, "last": true}`. The supervisor checks them and answers the last event with
+`{"do": "types", "refused": [name, …]}`. A child claims no tasks of refused types.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +26,10 @@ from typing import Any
 HELD_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 # The exit code of a worker or child whose settings or task modules are wrong.
 EXIT_MISCONFIGURED = 2
+# Task types that a child may report, and the length of one line. A spec has 64 KiB at most, and three times as many
+# where JSON escapes its characters.
+MAX_TYPES = 1_000
+MAX_LINE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Control:
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._buffer = b""
+        self._kept: deque[dict[str, Any]] = deque()
 
     def send(self, **message: Any) -> None:
         """Ends the process where the supervisor is gone."""
@@ -59,6 +70,20 @@ class Control:
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
         """The next message; None after `timeout` seconds. Ends the process where the supervisor is gone."""
+        return self._kept.popleft() if self._kept else self._read(timeout)
+
+    def expect(self, do: str, timeout: float) -> dict[str, Any] | None:
+        """The message that says to do this; None after `timeout` seconds. `receive` returns what comes before it."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            message = self._read(left)
+            if message is not None and message.get("do") == do:
+                return message
+            if message is not None:
+                self._kept.append(message)
+        return None
+
+    def _read(self, timeout: float) -> dict[str, Any] | None:
         while b"\n" not in self._buffer:
             self._socket.settimeout(max(timeout, 0.001))
             try:

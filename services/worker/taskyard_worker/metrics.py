@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Count
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import Change, Failed, FailureKind, Outcome, Released, RetryIn, State
 from taskyard.lifecycle.claim import Claimed
 from taskyard.lifecycle.rescue import Guilt, Lost
@@ -17,6 +16,7 @@ from taskyard.settings import Settings
 from taskyard.telemetry.metrics import (
     QUEUE_WAIT_SECONDS,
     RUN_SECONDS,
+    GrowingLabel,
     Metrics,
     SharedFiles,
     remove_directory,
@@ -46,33 +46,43 @@ _OUTCOME = {
 }
 
 
+class NamedType(Protocol):
+    """A task type, or its spec."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+
+
 class AttemptMetrics:
     """Attempts that ended: in a child by themselves, or recorded by the supervisor."""
 
-    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
-        # A task may be sent to another queue than its type's: that series is made when it happens.
-        pairs = [(t.queue, t.name) for t in catalogue if t.queue in queues]
-        both = {"queue": queues, "task": catalogue.names}
-        kinds = tuple(FailureKind)
+    def __init__(self, metrics: Metrics, queues: Sequence[str]) -> None:
+        self._queues = frozenset(queues)
+        self._names = GrowingLabel()
+        both = {"queue": queues, "task": self._names}
         self._attempts = metrics.counters(
-            "task_attempts_total",
-            "Attempts that ended, by their outcome.",
-            {**both, "outcome": OUTCOMES},
-            known=[(*pair, outcome) for pair in pairs for outcome in OUTCOMES],
+            "task_attempts_total", "Attempts that ended, by their outcome.", {**both, "outcome": OUTCOMES}
         )
         self._failures = metrics.counters(
-            "task_failures_total",
-            "Attempts that did not succeed, by why.",
-            {**both, "kind": kinds},
-            known=[(*pair, kind) for pair in pairs for kind in kinds],
+            "task_failures_total", "Attempts that did not succeed, by why.", {**both, "kind": tuple(FailureKind)}
         )
-        self._run_seconds = metrics.histograms(
-            "task_run_seconds", "How long attempts ran.", both, buckets=RUN_SECONDS, known=pairs
-        )
+        self._run_seconds = metrics.histograms("task_run_seconds", "How long attempts ran.", both, buckets=RUN_SECONDS)
         self._retried = metrics.counter("tasks_retried_total", "Attempts that will be followed by another.")
         self._dead = metrics.counters(
             "tasks_dead_lettered_total", "Tasks that failed for good.", {"reason": DEAD_LETTER_REASONS}
         )
+
+    def know(self, types: Iterable[NamedType]) -> None:
+        """These types have series of their own, which begin at 0, up to the ceiling of `GrowingLabel`."""
+        for named in sorted(types, key=lambda t: t.name):
+            # A task may be sent to another queue than its type's: that series is made when it happens.
+            if self._names.add(named.name) and named.queue in self._queues:
+                pair = (named.queue, named.name)
+                self._attempts.know((*pair, outcome) for outcome in OUTCOMES)
+                self._failures.know((*pair, kind) for kind in FailureKind)
+                self._run_seconds.know([pair])
 
     def ended(self, queue: str, name: str, outcome: Outcome, state: State, run_seconds: float) -> None:
         """`state` is the state of the task now."""
@@ -114,9 +124,10 @@ class WorkerMetrics:
     `claimed` is called by one thread (the consumer's), `recorded` and `fenced` by one (the writer's).
     """
 
-    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str]) -> None:
+    def __init__(self, metrics: Metrics, types: Iterable[NamedType], queues: Sequence[str]) -> None:
         self.metrics = metrics
-        self.attempts = AttemptMetrics(metrics, catalogue, queues)
+        self.attempts = AttemptMetrics(metrics, queues)
+        self.attempts.know(types)
         one = {"queue": queues}
         self._waits = metrics.histograms(
             "task_queue_wait_seconds",
@@ -149,11 +160,11 @@ class WorkerMetrics:
         self._ends: Count[str] = Count()
 
     @classmethod
-    def of_child(cls, catalogue: Catalogue, queues: Sequence[str]) -> WorkerMetrics:
+    def of_child(cls, types: Iterable[NamedType], queues: Sequence[str]) -> WorkerMetrics:
         """Counts in the files that the supervisor named; without a supervisor in this process only."""
         directory, process = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(PROCESS_VARIABLE)
         shared = SharedFiles(Path(directory), process) if directory and process else None
-        return cls(Metrics("worker", shared=shared), catalogue, queues)
+        return cls(Metrics("worker", shared=shared), types, queues)
 
     # For the consumer
 
@@ -199,11 +210,11 @@ class SupervisorMetrics:
     """Serves what the children count, and counts what only the supervisor sees. Raises MetricsPortTaken with one line
     for people."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, queues: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
         self._directory = shared_directory()
         try:
             self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
-            attempts = WorkerMetrics(self.metrics, catalogue, queues).attempts  # all series exist before a child counts
+            attempts = WorkerMetrics(self.metrics, (), queues).attempts
             self._recovered = self.metrics.counters(
                 "tasks_recovered_total",
                 "Running tasks that were taken back from a worker or child that could not finish them.",
@@ -218,6 +229,7 @@ class SupervisorMetrics:
         except BaseException:
             remove_directory(self._directory)
             raise
+        self.know = attempts.know
         self.lost = attempts.lost
         self.forced = attempts.forced
 

@@ -48,6 +48,11 @@ class Names:
         return f"{self.namespace}:events"
 
     @property
+    def types(self) -> str:
+        """The channel that says that workers have registered task types: API and scheduler read the ledger then."""
+        return f"{self.namespace}:types"
+
+    @property
     def control(self) -> str:
         """The channel of commands to workers: pause, resume, cancel."""
         return f"{self.namespace}:control"

@@ -76,6 +76,17 @@ class Publisher:
             raise BrokerUnavailable(str(e)) from e
         return sum(len(wanted) for wanted in by_queue.values())
 
+    def announce_types(self) -> None:
+        """Says that the registry of task types has changed. A lost message costs some seconds: its readers look by
+        themselves, too.
+
+        Raises BrokerUnavailable.
+        """
+        try:
+            self.client.publish(self.names.types, "1")
+        except redis.RedisError as e:
+            raise BrokerUnavailable(str(e)) from e
+
 
 def make_publisher(url: str, names: Names) -> Publisher:
     """A publisher with its own client, which gives up soon: a slow Redis must not hold up its callers."""

@@ -34,6 +34,8 @@ class Action(StrEnum):
     DEAD_LETTERS_DISCARD = "dead_letters.discard"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    TASK_TYPE_CHANGED = "task_type.changed"
+    TASK_TYPE_FORGET = "task_type.forget"
 
 
 @dataclass(frozen=True, slots=True)

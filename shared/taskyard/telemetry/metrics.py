@@ -39,7 +39,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import GaugeMetricFamily
 
 from ..version import __version__
-from .metrics_families import OTHER, Dependency, Family, Labels, M
+from .metrics_families import MAX_TASK_NAMES, OTHER, Dependency, Family, GrowingLabel, Labels, M
 from .metrics_files import SharedCollector, SharedFiles, remove_directory, shared_directory
 from .metrics_server import MetricsPortTaken, MetricsServer
 
@@ -48,11 +48,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HTTP_SECONDS",
+    "MAX_TASK_NAMES",
     "OTHER",
     "QUEUE_WAIT_SECONDS",
     "RUN_SECONDS",
     "Dependency",
     "Family",
+    "GrowingLabel",
     "Metrics",
     "MetricsPortTaken",
     "MetricsServer",

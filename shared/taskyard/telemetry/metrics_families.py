@@ -20,6 +20,34 @@ Labels = Mapping[str, Collection[str]]
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
+# Each name of a task type costs some thirty series in each queue.
+MAX_TASK_NAMES = 200
+
+
+class GrowingLabel(Collection[str]):
+    """A registry of label values that grows, as workers register task types, up to `ceiling`; later values count as
+    `_other`. Values stay: a series that vanished would look like a counter that was reset."""
+
+    def __init__(self, ceiling: int = MAX_TASK_NAMES) -> None:
+        self._ceiling = ceiling
+        self._values: set[str] = set()
+
+    def add(self, value: str) -> bool:
+        """Whether it is in the registry now."""
+        if len(self._values) < self._ceiling:
+            self._values.add(value)
+        return value in self._values
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class Family(dict[Any, M], Generic[M]):
     """The children of a labelled metric: `family["default"]`, or `family["default", "email.send"]`.
 
@@ -32,8 +60,12 @@ class Family(dict[Any, M], Generic[M]):
     ) -> None:
         super().__init__()
         self._make: Callable[[tuple[str, ...]], M] = make
-        self._registries = [frozenset(registry) for registry in labels.values()]
-        for values in known if known is not None else itertools.product(*labels.values()):
+        self._registries = [r if isinstance(r, GrowingLabel) else frozenset(r) for r in labels.values()]
+        self.know(known if known is not None else itertools.product(*labels.values()))
+
+    def know(self, label_sets: Iterable[Sequence[str]]) -> None:
+        """These series exist from now on."""
+        for values in label_sets:
             self[values[0] if len(values) == 1 else tuple(values)]
 
     def key(self, given: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -19,12 +19,12 @@ from tests.integration.api.conftest import Api
 from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
 
+EMAIL = load(Settings()).catalogue["email.send"]
 GERMAN = {"Accept-Language": "de-CH, en;q=0.7"}
 REFUSED = TaskError("smtp_refused", retryable=False, what={"phrase": "recipient"}, answer="550 nobody here")
 IN_ENGLISH = (
     "The mail server refused the recipient (550 nobody here). Check the address and the message, then send it anew."
 )
-EMAIL = load(Settings()).catalogue["email.send"]
 IN_GERMAN = (
     "Der Mailserver hat den Empfänger abgelehnt (550 nobody here)."
     " Prüfen Sie Adresse und Nachricht und senden Sie sie neu."

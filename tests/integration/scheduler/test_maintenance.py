@@ -1,6 +1,7 @@
 """Leftovers are removed from Redis and from small tables, and nothing that is still needed."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from sqlalchemy import Engine
 
 from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
+from taskyard.store import task_types
+from taskyard.store.audit import Actor
 from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
 from tests.support.scheduling import LeaderParts, execute, make_worker, put_in, scalar
+from tests.support.specs import spec_named
 
 
 @pytest.fixture
@@ -147,7 +151,7 @@ def test_idempotency_keys_are_kept_for_a_day(leader: LeaderParts, engine: Engine
         " SELECT gen_random_uuid(), n::text, '', now() - n * interval '1 second'"
         " FROM generate_series(24 * 3600 - 300, 24 * 3600 + 126000, 120) n",
     )
-    Retention(leader.leadership).turn()
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     kept = "SELECT count(*), bool_and(created_at > now() - interval '24 hours') FROM idempotency_key"
     with engine.connect() as conn:
         assert tuple(conn.exec_driver_sql(kept).one()) == (3, True)
@@ -158,5 +162,21 @@ def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine:
     make_worker(engine)
     gone = make_worker(engine)
     execute(engine, "UPDATE worker SET lost_at = now() - interval '8 days' WHERE id = :id", id=gone)
-    Retention(leader.leadership).turn()
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     assert scalar(engine, "SELECT count(*) FROM worker") == 2
+
+
+def test_types_that_no_worker_has_had_for_30_days_are_retired_by_the_leader_only(
+    leader: LeaderParts, engine: Engine
+) -> None:
+    with engine.begin() as conn:
+        task_types.write(conn, [spec_named("a.gone"), spec_named("b.lately")], Actor("worker:w"))
+    execute(engine, "UPDATE task_type SET seen_at = now() - interval '31 days' WHERE name = 'a.gone'")
+    retention = Retention(leader.leadership, lease=timedelta(seconds=20))
+    retired = "SELECT string_agg(name, ',') FROM task_type WHERE retired_at IS NOT NULL"
+    leader.leadership.resign()
+    retention.turn()
+    assert scalar(engine, retired) is None
+    leader.leadership.campaign()
+    retention.turn()
+    assert scalar(engine, retired) == "a.gone"

@@ -26,6 +26,7 @@ from taskyard_worker.supervisor.recorder import Recorder
 from taskyard_worker.supervisor.registration import Registration
 from tests.integration.worker.harness import NAME, QUEUES, Harness, Kept
 from tests.support.fleet import wait_for
+from tests.support.specs import spec_named
 
 BEAT_SECONDS = 0.1
 
@@ -48,7 +49,8 @@ class RecorderHarness:
         self.requeued: list[str] = []
         self.kept = Kept()
         settings = Settings(heartbeat_seconds=BEAT_SECONDS, worker_lease_seconds=1.0)
-        self.registration = Registration(harness.engine, settings, queues=QUEUES, task_types=[NAME])
+        self.registration = Registration(harness.engine, settings, queues=QUEUES, announce=lambda: None)
+        self.registration.take({NAME: spec_named(NAME)})
         claims = WorkerClaims(
             harness.engine, self.kept, self, self.registration, self, self, crash_limit=settings.crash_limit
         )

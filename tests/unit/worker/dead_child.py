@@ -34,6 +34,7 @@ class DeadChild:
     why_killed: str | None = None
     code: int = -signal.SIGSEGV
     state: str = "running"
+    types: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.line, other = socket.socketpair()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
+from taskyard.catalogue.spec import TaskSpec, spec_of
+from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, RetryIn
 from taskyard_worker.child.claim_table import ClaimTable, Slot
@@ -49,6 +50,7 @@ class Child:
     is_enforced: bool = False
     kill_at: float | None = None
     why_killed: str | None = None
+    types: dict[str, TaskSpec] = field(default_factory=lambda: {NAME: spec_of(TYPE)})
 
     def __post_init__(self) -> None:
         self.claims: ClaimTable = make_claim_table(table=self.table)
@@ -74,7 +76,7 @@ class Harness:
     def __init__(self, grace_seconds: float = 10.0) -> None:
         self.recorded: list[ForcedEnd] = []
         self.child = Child()
-        self.enforcer = Enforcer(Catalogue([TYPE]), grace_seconds=grace_seconds, record=self.recorded.append)
+        self.enforcer = Enforcer(grace_seconds=grace_seconds, record=self.recorded.append)
 
     def turn(self) -> None:
         self.enforcer.turn([self.child])  # type: ignore[list-item]

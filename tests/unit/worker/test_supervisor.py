@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
@@ -40,8 +39,9 @@ class Harness:
             self.requests,
             self.children,
             recorder,
-            Enforcer(Catalogue([]), grace_seconds=10.0, record=lambda end: None),
+            Enforcer(grace_seconds=10.0, record=lambda end: None),
             self.pool,
+            nothing,
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
             on_turn=lambda alive, unready: None,

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
+from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.tasks import (
     Change,
     Failed,
@@ -20,7 +20,7 @@ from taskyard.domain.tasks import (
 )
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard.settings import DEFAULT_QUEUES
-from taskyard.telemetry.metrics import Metrics
+from taskyard.telemetry.metrics import MAX_TASK_NAMES, Metrics
 from taskyard_worker.metrics import WorkerMetrics
 
 FAULT = Fault("code", "message", "Type", retryable=True)
@@ -33,7 +33,7 @@ def make_type(name: str, queue: str = "default") -> TaskType[Any, Any]:
 @pytest.fixture
 def worker() -> WorkerMetrics:
     types = [make_type("a.one"), make_type("b.two", "selection")]
-    return WorkerMetrics(Metrics("worker"), Catalogue(types), DEFAULT_QUEUES)
+    return WorkerMetrics(Metrics("worker"), types, DEFAULT_QUEUES)
 
 
 def value(worker: WorkerMetrics, name: str, **labels: str) -> float | None:
@@ -118,7 +118,7 @@ def series(worker: WorkerMetrics) -> int:
 def test_the_number_of_series_has_a_ceiling() -> None:
     """35 task types: what each costs is bounded, and no caller can add any."""
     types = [make_type(f"type.n{n}", DEFAULT_QUEUES[n % 5]) for n in range(35)]
-    worker = WorkerMetrics(Metrics("worker"), Catalogue(types), DEFAULT_QUEUES)
+    worker = WorkerMetrics(Metrics("worker"), types, DEFAULT_QUEUES)
     assert series(worker) < 35 * 27 + 5 * 25 + 50
     # Every type, real and invented, in every queue, real and invented: the product of the registries at most.
     for queue in (*DEFAULT_QUEUES, "x", "y", "z"):
@@ -127,3 +127,30 @@ def test_the_number_of_series_has_a_ceiling() -> None:
             one.slot.work.name = name
             worker.recorded(one, State.FAILED)
     assert series(worker) < (35 + 1) * (5 + 1) * 27 + 6 * 25 + 50
+
+
+def test_series_grow_as_types_are_registered_up_to_the_ceiling_and_then_count_as_other() -> None:
+    worker = WorkerMetrics(Metrics("worker"), (), DEFAULT_QUEUES)
+    assert series(worker) < 5 * 25 + 50
+    for n in range(MAX_TASK_NAMES + 50):
+        worker.attempts.know([make_type(f"type.n{n:03}")])
+    assert series(worker) < MAX_TASK_NAMES * 27 + 5 * 25 + 50
+    for n in (0, MAX_TASK_NAMES - 1, MAX_TASK_NAMES, MAX_TASK_NAMES + 49):
+        one = end(Succeeded({}))
+        one.slot.work.name = f"type.n{n:03}"
+        worker.recorded(one, State.SUCCEEDED)
+
+    def counted(name: str) -> float | None:
+        return value(worker, "task_attempts_total", queue="default", task=name, outcome="succeeded")
+
+    last = f"type.n{MAX_TASK_NAMES - 1:03}"
+    assert [counted("type.n000"), counted(last), counted("_other")] == [1, 1, 2]
+
+
+def test_a_type_that_was_counted_as_other_before_it_was_registered_has_its_own_series_from_then_on() -> None:
+    worker = WorkerMetrics(Metrics("worker"), (), DEFAULT_QUEUES)
+    worker.recorded(end(Succeeded({})), State.SUCCEEDED)
+    worker.attempts.know([make_type("a.one")])
+    worker.recorded(end(Succeeded({})), State.SUCCEEDED)
+    for name in ("_other", "a.one"):
+        assert value(worker, "task_attempts_total", queue="default", task=name, outcome="succeeded") == 1

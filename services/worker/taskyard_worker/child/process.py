@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from ..memory import prefer_this_process
 from ..slots import SlotTable
 from .child import Child
 from .composition import compose
+from .report import report
 from .skills import Skills
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
+    skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
     capture.install()
     child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
     child.start()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskyard.catalogue import kits
-from taskyard.catalogue.kits import KitsUnusable, LeftOut
+from taskyard.catalogue.kits import Kit, KitsUnusable, LeftOut
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.settings import Settings
@@ -15,8 +15,8 @@ from taskyard.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Skills:
-    """Task types with their functions, the keys to secret parameters, and the settings of each type's kit by the
-    type's name.
+    """Task types with their functions, the keys to secret parameters, and each type's kit and its
+    settings by the type's name.
 
     `queues` are those that the installed kits name; `left_out`: kits whose libraries are missing.
     """
@@ -24,6 +24,7 @@ class Skills:
     catalogue: Catalogue
     cipher: Cipher
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kits: Mapping[str, Kit] = field(default_factory=dict)
     queues: frozenset[str] = frozenset()
     left_out: tuple[LeftOut, ...] = ()
 
@@ -38,7 +39,7 @@ class Skills:
         if missing:
             raise KitsUnusable(f"no function implements {', '.join(missing)}")
         cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
-        return cls(loaded.catalogue, cipher, loaded.settings, loaded.queues, loaded.left_out)
+        return cls(loaded.catalogue, cipher, loaded.settings, loaded.kits, loaded.queues, loaded.left_out)
 
     @property
     def async_types(self) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -17,9 +16,6 @@ from taskyard.backoff import spread
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import kits
-from taskyard.catalogue.kits import KitsUnusable
-from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings
@@ -40,6 +36,7 @@ from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
 from .supervisor import Supervisor
+from .types import TypeReports
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,33 +46,29 @@ _REGISTER_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 
 
-class Misconfigured(Exception):
-    """The worker cannot start with these settings; the message is one line for people."""
-
-
 def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     """Runs the worker in this process until a signal ends it; returns the exit code.
 
-    Raises Misconfigured and MetricsPortTaken.
+    Imports no task code: children do, and report what they found. Raises MetricsPortTaken.
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     queues = settings.worker_queues or settings.queues
-    catalogue = _load_catalogue(settings, queues)
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     with ExitStack() as closing:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
         engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
-        metrics = SupervisorMetrics(settings, catalogue, queues)
+        metrics = SupervisorMetrics(settings, queues)
         closing.callback(metrics.stop)
         metrics.metrics.watch_pool(engine)
         health = Heartbeat("worker", settings.health_file)
         closing.callback(health.remove)
-        dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
+        publisher = make_publisher(redis_url, names)
+        dispatcher = Dispatcher(engine, publisher)
         requests = Requests()
         children = Children()
-        registration = Registration(engine, settings, queues=queues, task_types=catalogue.names)
+        registration = Registration(engine, settings, queues=queues, announce=publisher.announce_types)
         recorder = Recorder(
             registration,
             WorkerClaims(
@@ -102,8 +95,9 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             requests,
             children,
             recorder,
-            Enforcer(catalogue, grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
+            Enforcer(grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
             pool,
+            TypeReports(registration, recorder, metrics),
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
             on_turn=health.beat,
@@ -122,13 +116,6 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             recorder.stop(_STOP_SECONDS)
             dispatcher.stop()
             log.info("worker_stopped", worker=registration.name)
-
-
-def _load_catalogue(settings: Settings, queues: Sequence[str]) -> Catalogue:
-    try:
-        return kits.load(settings, queues).catalogue
-    except KitsUnusable as e:
-        raise Misconfigured(str(e)) from e
 
 
 def _register(registration: Registration, requests: Requests, health: Heartbeat) -> bool:

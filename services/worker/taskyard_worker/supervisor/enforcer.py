@@ -18,7 +18,6 @@ from datetime import timedelta
 
 import structlog
 
-from taskyard.catalogue.types import Catalogue
 from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
@@ -27,6 +26,7 @@ from taskyard.running import outcomes
 from ..slots import Entry, Phase
 from .handle import ForcedEnd, Handle
 from .requests import Key
+from .types import hard_limit_policy
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,8 +39,7 @@ _UNRESPONSIVE_SECONDS = 2.0
 class Enforcer:
     """`record` has the end recorded. Belongs to the supervisor's main thread."""
 
-    def __init__(self, catalogue: Catalogue, *, grace_seconds: float, record: Callable[[ForcedEnd], None]) -> None:
-        self._catalogue = catalogue
+    def __init__(self, *, grace_seconds: float, record: Callable[[ForcedEnd], None]) -> None:
         self._grace = grace_seconds
         self._record = record
         self._cancel_by: dict[Key, float] = {}
@@ -88,7 +87,7 @@ class Enforcer:
         begun = [e for e in entries if e.phase is Phase.BEGUN and e.begun_at]
         # Tasks whose outcome is not recorded yet would have to run again.
         unrecorded = any(e.phase is Phase.FINISHED for e in entries)
-        over = [end for e in begun if (e.task_id, e.claim) not in self._fenced and (end := self._over(e, now))]
+        over = [end for e in begun if (e.task_id, e.claim) not in self._fenced and (end := self._over(child, e, now))]
         if over and (unresponsive or (len(begun) == 1 and not unrecorded)):
             # Recorded once the child has ended, so that two runs never overlap.
             child.forced_ends.update({(end.task_id, end.claim): end for end in over})
@@ -99,31 +98,19 @@ class Enforcer:
         if child.kill_at is not None and (unresponsive or (now >= child.kill_at and not unrecorded)):
             self._kill(child, "a task beside it did not end")
 
-    def _over(self, entry: Entry, now: float) -> ForcedEnd | None:
+    def _over(self, child: Handle, entry: Entry, now: float) -> ForcedEnd | None:
         """How the attempt ends, where its time is over."""
         ran = now - entry.begun_at
         outcome: Outcome
         if entry.hard_seconds and ran > entry.hard_seconds:
             why = f"{entry.name} ran longer than its hard limit"
-            outcome = outcomes.expired() if entry.expires else self._timed_out(entry)
+            outcome = outcomes.expired() if entry.expires else _timed_out(child, entry)
         elif now > self._cancel_by.get((entry.task_id, entry.claim), now):
             why = f"{entry.name} did not stop within {self._grace:g} s of being cancelled"
             outcome = Cancelled(f"it did not stop within {self._grace:g} s", forced=True)
         else:
             return None
         return ForcedEnd(entry.task_id, entry.claim, entry.name, outcome, ran, why)
-
-    def _timed_out(self, entry: Entry) -> Outcome:
-        # A child reads the task modules when it starts: after an update in place it may know types that the supervisor
-        # does not.
-        policy = self._catalogue[entry.name].retry if entry.name in self._catalogue else RetryPolicy()
-        return outcomes.of_error(
-            HardTimeLimitExceeded(),
-            policy,
-            failures=entry.failures + 1,
-            max_attempts=entry.max_attempts,
-            limit_seconds=entry.hard_seconds,
-        )
 
     def _fence(self, child: Handle, end: ForcedEnd) -> None:
         """Records the attempt as over while it runs on; a retry begins after the child has ended."""
@@ -142,3 +129,15 @@ class Enforcer:
         log.warning("child_killed", child=child.index, pid=child.pid, why=why)
         child.is_enforced = True
         child.kill(why)
+
+
+def _timed_out(child: Handle, entry: Entry) -> Outcome:
+    # It claims no other types: a name that is not there does not cost the attempt all the same.
+    spec = child.types.get(entry.name)
+    return outcomes.of_error(
+        HardTimeLimitExceeded(),
+        RetryPolicy() if spec is None else hard_limit_policy(spec.retry),
+        failures=entry.failures + 1,
+        max_attempts=entry.max_attempts,
+        limit_seconds=entry.hard_seconds,
+    )

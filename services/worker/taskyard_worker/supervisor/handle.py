@@ -18,9 +18,10 @@ from uuid import UUID
 
 import structlog
 
+from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.tasks import Outcome
 
-from ..control import HELD_SIGNALS, Plan
+from ..control import HELD_SIGNALS, MAX_LINE_BYTES, Plan
 from ..slots import Phase, SlotTable, table_size
 from .requests import Key
 
@@ -45,6 +46,14 @@ class ForcedEnd:
     why: str
 
 
+@dataclass(slots=True)
+class Report:
+    """What a child has reported of its task types so far, by name; `refused` says why."""
+
+    types: dict[str, TaskSpec] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class Handle:
     """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`.
@@ -55,6 +64,7 @@ class Handle:
     - `retiring`: it takes no more tasks.
     - `why_killed`: why the supervisor killed it, if so; its tasks are not to blame for its death then.
     - `is_enforced`: it was killed to enforce a limit; `forced_ends` are recorded once it has ended.
+    - `types`: the task types that it runs, by name, once its `report` is complete.
     - `kill_at`: an attempt in it was fenced and may run on; it is killed at this time at the latest.
     """
 
@@ -73,6 +83,8 @@ class Handle:
     is_enforced: bool = False
     kill_at: float | None = None
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
+    report: Report = field(default_factory=Report, repr=False)
+    types: Mapping[str, TaskSpec] = field(default_factory=dict, repr=False)
     _received: bytes = field(default=b"", repr=False)
     _stuck_at: float | None = None
 
@@ -121,8 +133,11 @@ class Handle:
         self.send({"do": "drain"})
 
     def receive(self) -> list[dict[str, Any]]:
-        """The messages since the last call; `line_closed` once the child's end of the line is closed."""
-        while not self.line_closed:
+        """The messages since the last call; `line_closed` once the child's end of the line is closed.
+
+        Kills a child that sends no end of a line.
+        """
+        while not self.line_closed and len(self._received) <= MAX_LINE_BYTES:
             try:
                 data = self.line.recv(65536)
             except BlockingIOError:
@@ -132,11 +147,14 @@ class Handle:
             self.line_closed = not data
             self._received += data
         *lines, self._received = self._received.split(b"\n")
+        if len(self._received) > MAX_LINE_BYTES:
+            self._received = b""
+            self.kill("it sent a line without an end")
         messages = []
         for line in lines:
             try:
                 messages.append(dict(json.loads(line)))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 log.warning("child_unintelligible", child=self.index)
         return messages
 

@@ -1,8 +1,8 @@
 """The recorder: the supervisor's thread for the ledger. The main thread hands jobs to it and never waits for a server.
 
 It beats, and between the beats it does its jobs in order: it records what died with a child or was ended by force, has
-fetched messages put back, and registers the worker anew. A job that fails is tried again, after a pause and behind the
-others: what fails it may not concern them.
+fetched messages put back, and registers the worker anew, or its task types. A job that fails is tried again, after a
+pause and behind the others: what fails it may not concern them.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ class Recorder:
         """Registers another identity, as soon as the ledger answers."""
         self._registration.renew()
         self._given.put(self._registration.register)
+
+    def register_types(self) -> None:
+        """Writes the task types of the worker, which have changed."""
+        self._given.put(self._registration.register_types)
 
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child."""

@@ -27,6 +27,7 @@ from .pool import ChildPool
 from .recorder import Recorder
 from .registration import Registration
 from .requests import Requests
+from .types import TypeReports
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Supervisor:
         recorder: Recorder,
         enforcer: Enforcer,
         pool: ChildPool,
+        types: TypeReports,
         *,
         drain_seconds: float,
         on_exit: Callable[[int, str | None], None],
@@ -57,6 +59,7 @@ class Supervisor:
         self._recorder = recorder
         self._enforcer = enforcer
         self._pool = pool
+        self._types = types
         self._drain_seconds = drain_seconds
         self._on_exit = on_exit
         self._on_turn = on_turn
@@ -101,6 +104,8 @@ class Supervisor:
     def _read(self, child: Handle) -> None:
         for message in child.receive():
             match message.get("event"):
+                case "types":
+                    self._types.receive(child, message)
                 case "ready":
                     self._was_ready = True
                     self._pool.is_ready(child)

@@ -1,0 +1,112 @@
+"""What children report of their task types, checked: the supervisor imports no task code.
+
+The types of the worker are those of the newest report. After an update in place the children that were started before
+it may run others, so each handle keeps its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import structlog
+
+from taskyard.catalogue.spec import RetrySpec, SpecRefused, TaskSpec
+from taskyard.domain.errors import HardTimeLimitExceeded
+from taskyard.domain.retry import RetryPolicy
+
+from ..control import MAX_TYPES
+from ..metrics import SupervisorMetrics
+from .handle import Handle, Report
+from .recorder import Recorder
+from .registration import Registration
+
+log = structlog.stdlib.get_logger(__name__)
+
+_SHOWN = 128  # characters of a name that was refused; no name of a type is longer
+_TOO_MANY = f"a worker registers at most {MAX_TYPES} task types"
+
+
+class TypeReports:
+    """Takes the reports of children; registers the types of a new one. Belongs to the supervisor's main thread."""
+
+    def __init__(self, registration: Registration, recorder: Recorder, metrics: SupervisorMetrics) -> None:
+        self._registration = registration
+        self._recorder = recorder
+        self._metrics = metrics
+        # Checking a spec takes milliseconds, and every new child reports the same ones.
+        self._checked: dict[bytes, TaskSpec | SpecRefused] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def receive(self, child: Handle, message: Mapping[str, Any]) -> None:
+        """A `types` event. The last one of a child is answered, and its types are registered where they are new."""
+        report = child.report
+        specs, refused = message.get("specs"), message.get("refused")
+        for data in specs if isinstance(specs, list) else ():
+            self._add(report, data)
+        for name, why in refused.items() if isinstance(refused, dict) else ():
+            self._refuse(report, str(name), str(why))
+        if message.get("last") is not True:
+            return
+        child.types = {name: spec for name, spec in report.types.items() if name not in report.refused}
+        child.send({"do": "types", "refused": sorted(report.refused)})
+        if self._registration.take(child.types):
+            self._metrics.know(child.types.values())
+            self._recorder.register_types()
+
+    def _add(self, report: Report, data: object) -> None:
+        name = str(data["name"] if isinstance(data, dict) and "name" in data else "?")
+        try:
+            if len(report.types) >= MAX_TYPES:
+                raise SpecRefused(_TOO_MANY)
+            spec = self._check(data)
+        except SpecRefused as e:
+            self._refuse(report, name, e.reason)
+        else:
+            report.types[spec.name] = spec
+
+    def _check(self, data: object) -> TaskSpec:
+        try:
+            key = hashlib.sha256(orjson.dumps(data)).digest()
+        except TypeError:  # nested too deeply, and so on
+            return TaskSpec.parse(data)
+        if key not in self._checked:
+            if len(self._checked) >= 2 * MAX_TYPES:
+                self._checked.clear()
+            try:
+                self._checked[key] = TaskSpec.parse(data)
+            except SpecRefused as e:
+                self._checked[key] = e
+        found = self._checked[key]
+        if isinstance(found, SpecRefused):
+            raise found
+        return found
+
+    def _refuse(self, report: Report, name: str, why: str) -> None:
+        if len(report.refused) >= MAX_TYPES:
+            return
+        shown = (name[:_SHOWN], why[:500])
+        report.refused[shown[0]] = shown[1]
+        # Once: every child reports the same.
+        if shown not in self._told and len(self._told) < MAX_TYPES:
+            self._told.add(shown)
+            log.error("task_type_refused", task_name=shown[0], reason=shown[1])
+
+
+def hard_limit_policy(retry: RetrySpec) -> RetryPolicy:
+    """The policy of a type as it decides about a hard time limit, which is the only error that a supervisor decides
+    about."""
+    names = {kind.__name__ for kind in HardTimeLimitExceeded.__mro__}
+    own: Sequence[timedelta] = [timedelta(seconds=d.seconds) for d in retry.delays if d.error in names]
+    return RetryPolicy(
+        retries=retry.max_attempts - 1,
+        first_delay=timedelta(seconds=retry.first_delay_seconds),
+        max_delay=timedelta(seconds=retry.max_delay_seconds),
+        factor=retry.factor,
+        jitter=retry.jitter,
+        give_up_on=() if retry.retries_hard_limit else (HardTimeLimitExceeded,),
+        delays=tuple((HardTimeLimitExceeded, delay) for delay in own[:1]),
+    )
