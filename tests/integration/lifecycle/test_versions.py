@@ -58,7 +58,7 @@ def test_what_a_live_worker_on_the_queue_runs_is_refused_as_elsewhere(
 ) -> None:
     task_types.write_worker(conn, register(conn), {NAME: 2})
     if change:
-        conn.execute(sa.text(f"UPDATE worker SET {change} WHERE id <> :id"), {"id": worker.id})  # noqa: S608
+        conn.execute(sa.text(f"UPDATE worker SET {change} WHERE id <> :id"), {"id": worker.id})
     elsewhere = "unknown" if change else "elsewhere"
     assert reasons(conn, versions(conn, 1, 2, 3), {NAME: 1}) == ["open", elsewhere, "unknown"]
     assert reasons(conn, versions(conn, 1), {}) == [elsewhere], "a type that only the other one has"
@@ -100,6 +100,7 @@ def test_the_largest_version_is_stored_and_claimed(conn: Connection, worker: Wor
 
 
 def test_a_replay_keeps_the_version(conn: Connection) -> None:
+    register(conn)
     failed = put(conn, State.FAILED, version=3)
     replay_dead_letters(conn, Wanted(ids=[failed]), by=Actor("ops"), life=timedelta(days=1), per_second=50)
     assert (state_of(conn, failed), read(conn, failed).version) == (State.SCHEDULED, 3)

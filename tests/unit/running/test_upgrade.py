@@ -55,7 +55,7 @@ def prepared(
 ) -> Any:
     nothing: Any = None
     kind = TaskType(name="tests.task", description="", params=Now, result=Nothing, version=3, upgrade=upgrade)
-    stored = {"to": "Ada", "key": CIPHER.seal(TOKEN)} if params is None else params
+    stored: dict[str, Any] = {"to": "Ada", "key": CIPHER.seal(TOKEN)} if params is None else params
     work = Claimed(
         id=new_id(), claim=new_id(), name=kind.name, queue="default", params=stored, version=version, attempt=1,
         failures=0, max_attempts=4, soft_timeout_seconds=1, hard_timeout_seconds=2, waited_seconds=0, tags=[],
@@ -124,7 +124,7 @@ def test_what_an_upgrade_prints_is_in_the_log_of_the_task_without_secrets(capsys
     from taskyard.running.trial import _captured
 
     def upgrade(params: dict[str, Any], version: int) -> dict[str, Any]:
-        print("before:", params)
+        print("before:", params)  # noqa: T201 - that is what it is about
         return renamed(params, version)
 
     told = Told()
