@@ -114,12 +114,12 @@ class TaskType(Generic[P, R]):
                 raise e.__cause__ from None
             raise
 
-    def upgraded(self, stored: dict[str, Any], version: int) -> Mapping[str, Any]:
-        """The parameters of a task that was submitted for `version`, as this version of the type takes them.
+    def upgraded(self, params: dict[str, Any], version: int) -> Mapping[str, Any]:
+        """The opened parameters of a task that was submitted for `version`, as this version of the type takes them.
 
         Raises whatever the type's upgrade function raises.
         """
-        return stored if self.upgrade is None or version >= self.version else self.upgrade(stored, version)
+        return params if self.upgrade is None or version >= self.version else self.upgrade(params, version)
 
     def read(self, stored: Mapping[str, Any], cipher: Cipher) -> P:
         """The parameters of a stored task, secrets decrypted.
@@ -127,16 +127,13 @@ class TaskType(Generic[P, R]):
         Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the
         right key.
         """
-        return self.read_with_secrets(stored, cipher)[0]
+        # All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
+        # secret in a part of the schema that the model does not choose.
+        return self.validated(opened(stored, cipher)[0], cipher)
 
-    def read_with_secrets(self, stored: Mapping[str, Any], cipher: Cipher) -> tuple[P, list[str]]:
-        """As `read`, with every secret text, which must be removed from logs and errors.
-
-        All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
-        secret in a part of the schema that the model does not choose.
-        """
-        plain, texts = opened(stored, cipher)
-        return self.params.model_validate(plain, context={"cipher": cipher}), texts
+    def validated(self, params: Mapping[str, Any], cipher: Cipher) -> P:
+        """The model of opened parameters. Raises pydantic.ValidationError."""
+        return self.params.model_validate(params, context={"cipher": cipher})
 
 
 def _check_words(key: str, words: Words) -> None:
@@ -202,6 +199,11 @@ class Catalogue:
         """The words of a type; none where it is unknown. All versions share those of the one that is declared."""
         task_type = self._types.get(name)
         return Vocabulary() if task_type is None else task_type.vocabulary
+
+    @cached_property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each type, by name."""
+        return {task_type.name: task_type.version for task_type in self}
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         metrics.metrics.dependency("database"),
         holder,
         plan.queues,
-        skills.catalogue.names,
+        skills.catalogue.versions,
+        settings.worker_lease,
         is_alone=plan.quarantine,
     )
     consumer: TaskConsumer | SuspectConsumer
