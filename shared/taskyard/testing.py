@@ -83,7 +83,7 @@ class Stack:
             client.close()
 
 
-StartWorker = Callable[..., None]
+StartWorker = Callable[..., "Process"]
 
 
 @pytest.fixture(name="run_task")
@@ -141,34 +141,47 @@ def taskyard_stack(taskyard_environment: Mapping[str, str]) -> Iterator[Stack]:
 @pytest.fixture
 def taskyard_worker(taskyard_stack: Stack) -> Iterator[StartWorker]:
     """`taskyard_worker(queues="reports", TASKYARD_TASK_MODULES="billing.tasks")` starts a worker and waits until it has
-    registered; it is stopped at the end of the test."""
+    registered; it is stopped at the end of the test, or by `stop()` of what is returned."""
     with ExitStack() as stack:
         home = stack.enter_context(_directory())
 
-        def start(*, queues: str = "default", processes: int = 1, **variables: str) -> None:
+        def start(*, queues: str = "default", processes: int = 1, **variables: str) -> Process:
             alive = home / f"{len(list(home.iterdir()))}.alive"
             command = [_command("taskyard-worker"), "run", "--queues", queues, "--processes", str(processes)]
             own = {**taskyard_stack.environment, "TASKYARD_HEALTH_FILE": str(alive), **variables}
             worker = stack.enter_context(_process(command, own))
             healthy = [_command("taskyard-worker"), "healthcheck", "--ready"]
             worker.wait_for(lambda: _succeeds(healthy, own), "the worker is not ready")
+            return worker
 
         yield start
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class Process:
+    """A running service."""
+
     process: subprocess.Popen[bytes]
     output: Path
 
     def log(self) -> str:
-        return self.output.read_text(errors="replace")[-4000:]
+        """What it has written."""
+        return self.output.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Asks it to finish its work and end, and waits for that."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
     def wait_for(self, condition: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + _UP_SECONDS
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{otherwise}:\n{self.log()}")
+                pytest.fail(f"{otherwise}:\n{self.log()[-4000:]}")
             time.sleep(0.1)
 
 
@@ -186,7 +199,7 @@ def _directory() -> Iterator[Path]:
 
 
 @contextmanager
-def _process(command: list[str], variables: Mapping[str, str] | None = None) -> Iterator[_Running]:
+def _process(command: list[str], variables: Mapping[str, str] | None = None) -> Iterator[Process]:
     """A process that ends with the block."""
     with (
         tempfile.NamedTemporaryFile(prefix="taskyard-testing-") as log,
@@ -199,18 +212,14 @@ def _process(command: list[str], variables: Mapping[str, str] | None = None) -> 
             start_new_session=True,
         ) as process,
     ):
+        running = Process(process, Path(log.name))
         try:
-            yield _Running(process, Path(log.name))
+            yield running
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            running.stop()
 
 
-def _wait_up(up: _Running, data: Path) -> dict[str, str]:
+def _wait_up(up: Process, data: Path) -> dict[str, str]:
     """`taskyard up` writes its addresses once everything is ready."""
     up.wait_for((data / "dev.env").exists, "the stack does not start")
     return _read(data / "dev.env")
@@ -235,4 +244,4 @@ def _command(name: str) -> str:
     return str(Path(sysconfig.get_path("scripts")) / name)
 
 
-__all__ = ["Stack", "StartWorker", "TaskRun", "run_task", "run_task_async"]
+__all__ = ["Process", "Stack", "StartWorker", "TaskRun", "run_task", "run_task_async"]

@@ -31,7 +31,7 @@ class Bank(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps([{"amount": "9.50"}, {"amount": "1.00"}]).encode())
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 

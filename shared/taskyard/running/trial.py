@@ -115,7 +115,7 @@ def run_task(task: Task, params: Mapping[str, Any] | BaseModel | None = None, **
 async def run_task_async(
     task: Task, params: Mapping[str, Any] | BaseModel | None = None, **given: Unpack[Options]
 ) -> TaskRun:
-    """As `run_task`, on the running event loop, whose objects a coroutine function may use. A plain one has a thread."""
+    """As `run_task`, on the running event loop: a coroutine function may use its objects. A plain one has a thread."""
     with trial(task, params, **given) as ready:
         if ready.task_type.is_async:
             return await ready.run_async()
