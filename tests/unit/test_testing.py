@@ -1,4 +1,4 @@
-"""taskyard.testing: light until it is used, on a running loop as well, and clear where the development stack is missing."""
+"""taskyard.testing: light until used, also on a running loop, and clear where the development stack is missing."""
 
 from __future__ import annotations
 
@@ -65,9 +65,13 @@ def test_stack(taskyard_stack): pass
 def test_worker(taskyard_worker): pass
 def test_none(run_task): pass
 """
-HIDDEN = "import sys; sys.modules['taskyard_dev'] = None; import importlib.util as u; f = u.find_spec\n" + (
-    "u.find_spec = lambda name, *a: None if name == 'taskyard_dev' else f(name, *a)\n"
-)
+# As in an environment without the distribution.
+HIDDEN = """
+import importlib.util
+
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "taskyard_dev" else find(name, *more)
+"""
 
 
 def test_without_the_development_stack_tests_are_skipped_and_told_what_to_install(tmp_path: Path) -> None:
