@@ -26,7 +26,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Install:
         shutil.copytree(EXAMPLES / name, place / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         command = [
             sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-            "--no-build-isolation", "--target", place / "site", place / "source",
+            "--no-build-isolation", "--target", str(place / "site"), str(place / "source"),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
         assert done.returncode == 0, done.stderr
