@@ -14,6 +14,7 @@ from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskError
 from taskyard.running.context import Child, TaskContext
+from taskyard.running.hooks import Hook, Hooks, Submit
 from taskyard.running.submission import maker
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
@@ -31,18 +32,33 @@ REPORT = TaskType(name="test.report", description="", params=ReportParams, resul
 CIPHER = Cipher([Fernet.generate_key().decode()])
 
 
+class Heard(Hook):
+    """Keeps what it hears of, and what the ledger has at that moment."""
+
+    def __init__(self) -> None:
+        self.moments: list[tuple[str, Submit]] = []
+
+    def before_submit(self, task: Submit) -> None:
+        self.moments.append(("before", task))
+
+    def after_submit(self, task: Submit) -> None:
+        self.moments.append(("after", task))
+
+
 class Submitting:
     """A running task that submits."""
 
     def __init__(self, harness: Harness, storage: LocalStorage) -> None:
         self.harness = harness
         self.told = Kept()
+        self.heard = Heard()
         settings = Settings(task_timeout_hours=1)
         self._submit = partial(
             submit,
             maker(settings, Catalogue([REPORT]), CIPHER),
             partial(ledger.run_transaction, harness.engine),
             self.told,
+            Hooks([self.heard]),
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 

@@ -1,0 +1,294 @@
+"""Hooks: a package's own code around runs and submits.
+
+    class Spans(Hook):
+        def before_run(self, run): ...
+        def after_run(self, run, outcome): ...
+
+They watch and change nothing: whatever a hook raises, the outcome of the run stays the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from ..catalogue.secrets import masked
+from ..domain.errors import Interrupt
+from ..domain.tasks import Failed, Fault, Outcome, RetryIn
+from ..lifecycle.claim import Claimed
+from ..lifecycle.submit import NewTask
+from .context import trace_id_of
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+    from ..telemetry.metrics import Family, Metrics
+
+log = structlog.stdlib.get_logger(__name__)
+
+SLOW_SECONDS = 1.0
+# Between two log lines about errors of one hook at one moment: a broken hook fails in every run.
+QUIET_SECONDS = 60.0
+_MAX_NAME = 200
+
+
+class View:
+    """A task as hooks see it; read-only. `params` are as the ledger stores them, with `***` for each secret: they are
+    masked when they are read. `traceparent` is that of W3C Trace Context, as the submit brought it."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Claimed | NewTask) -> None:
+        self._task = task
+
+    @property
+    def task_id(self) -> UUID:
+        return self._task.id
+
+    @property
+    def name(self) -> str:
+        """The name of the task type."""
+        return self._task.name
+
+    @property
+    def version(self) -> int:
+        """The version of the type that the task was submitted for."""
+        return self._task.version
+
+    @property
+    def queue(self) -> str:
+        return self._task.queue
+
+    @property
+    def max_attempts(self) -> int:
+        return self._task.max_attempts
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(self._task.tags)
+
+    @property
+    def request_id(self) -> str | None:
+        return self._task.request_id
+
+    @property
+    def traceparent(self) -> str | None:
+        return self._task.traceparent
+
+    @property
+    def trace_id(self) -> str | None:
+        return trace_id_of(self._task.traceparent)
+
+    @property
+    def submitted_by(self) -> str | None:
+        return self._task.submitted_by
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A copy, made at each call."""
+        shown: dict[str, Any] = masked(self._task.params)
+        return shown
+
+
+class Run(View):
+    """One attempt. `seconds` is how long it ran; None before it has ended."""
+
+    __slots__ = ("_seconds",)
+    _task: Claimed
+
+    def __init__(self, work: Claimed, seconds: float | None = None) -> None:
+        super().__init__(work)
+        self._seconds = seconds
+
+    @property
+    def seconds(self) -> float | None:
+        return self._seconds
+
+    @property
+    def attempt(self) -> int:
+        """Counts from 1."""
+        return self._task.attempt
+
+
+class Submit(View):
+    """A new task, before and after it is stored."""
+
+    __slots__ = ()
+    _task: NewTask
+
+    @property
+    def parent_id(self) -> UUID | None:
+        """The task that submits it, if one does."""
+        return self._task.parent_id
+
+
+class Hook:
+    """The base of all hooks. Override what you need; the methods are plain functions, and do nothing here.
+
+    | method          | Celery's signal                              |
+    | --------------- | -------------------------------------------- |
+    | `before_run`    | `task_prerun`                                |
+    | `after_run`     | `task_postrun`; `task_success` where the     |
+    |                 | outcome is `Succeeded`                       |
+    | `on_retry`      | `task_retry`                                 |
+    | `on_failure`    | `task_failure`                               |
+    | `before_submit` | `before_task_publish`                        |
+    | `after_submit`  | `after_task_publish`                         |
+
+    The methods around a run are called in its thread, or on the event loop of `async def` tasks. No time limit and no
+    cancellation is raised into them. One object serves all runs of a process, so it must be safe in several threads.
+
+    An attempt that ends with its process (a crash, the hard time limit) has no `on_failure` and no `after_run`.
+    """
+
+    def before_run(self, run: Run) -> None:
+        """Before the parameters are read and the function is called."""
+
+    def after_run(self, run: Run, outcome: Outcome) -> None:
+        """After every run, and after `on_retry` or `on_failure`; the outcome is on its way into the ledger."""
+
+    def on_retry(self, run: Run, fault: Fault, delay: timedelta) -> None:
+        """The attempt failed; another one follows after `delay`."""
+
+    def on_failure(self, run: Run, fault: Fault) -> None:
+        """The attempt failed, and none follows."""
+
+    def before_submit(self, task: Submit) -> None:
+        """The task was admitted and is about to be stored."""
+
+    def after_submit(self, task: Submit) -> None:
+        """The task is stored."""
+
+
+MOMENTS = ("before_run", "after_run", "on_retry", "on_failure", "before_submit", "after_submit")
+
+# The hook's name, the moment, and the method that was overridden.
+_Call = tuple[str, str, Callable[..., None]]
+
+
+class Hooks:
+    """All hooks of a process. They nest: what comes first before a run or submit comes last after it.
+
+    Raises TypeError for a hook that is no `Hook`, or has a method that is a coroutine function.
+    """
+
+    def __init__(self, hooks: Iterable[Hook] = (), metrics: Metrics | None = None) -> None:
+        hooks = tuple(hooks)
+        before = {moment: tuple(_calls(hooks, moment)) for moment in MOMENTS}
+        after = {moment: tuple(reversed(calls)) for moment, calls in before.items()}
+        self._before_run, self._after_run = before["before_run"], after["after_run"]
+        self._on_retry, self._on_failure = after["on_retry"], after["on_failure"]
+        self._before_submit, self._after_submit = before["before_submit"], after["after_submit"]
+        self.watch_runs = bool(self._before_run or self._after_run or self._on_retry or self._on_failure)
+        """Whether any hook wants to hear of runs."""
+        self.watch_submits = bool(self._before_submit or self._after_submit)
+        self._errors = _Errors([call for calls in before.values() for call in calls], metrics)
+
+    def before_run(self, run: Run) -> None:
+        self._call(self._before_run, run)
+
+    def after_run(self, run: Run, outcome: Outcome) -> None:
+        """Also `on_retry` and `on_failure`, before it."""
+        match outcome:
+            case RetryIn(fault, delay):
+                self._call(self._on_retry, run, fault, delay)
+            case Failed(fault):
+                self._call(self._on_failure, run, fault)
+        self._call(self._after_run, run, outcome)
+
+    # An interrupt that arrives in a submit is the running task's, not the hook's.
+
+    def before_submit(self, tasks: Iterable[NewTask]) -> None:
+        if self._before_submit:
+            for task in tasks:
+                self._call(self._before_submit, Submit(task), lets_through=Interrupt)
+
+    def after_submit(self, tasks: Iterable[NewTask]) -> None:
+        if self._after_submit:
+            for task in tasks:
+                self._call(self._after_submit, Submit(task), lets_through=Interrupt)
+
+    def _call(
+        self,
+        calls: Sequence[_Call],
+        view: View,
+        *more: Any,
+        lets_through: type[BaseException] | tuple[()] = (),
+    ) -> None:
+        for hook, moment, method in calls:
+            began = time.monotonic()
+            try:
+                method(view, *more)
+            except lets_through:
+                raise
+            except BaseException as e:  # noqa: BLE001 - a hook changes no outcome, whatever it raises
+                self._errors.met(hook, moment, view, e)
+            if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+                log.warning("hook_slow", hook=hook, moment=moment, task_id=str(view.task_id), seconds=round(seconds, 3))
+
+
+class _Errors:
+    """Counts the errors of hooks, and logs the first one of a hook and moment in a minute."""
+
+    def __init__(self, calls: Sequence[_Call], metrics: Metrics | None) -> None:
+        pairs = [(hook, moment) for hook, moment, _ in calls]
+        self._logged_at = dict.fromkeys(pairs, float("-inf"))
+        self._counts: Family[Counter] | None = None
+        if metrics is not None:
+            self._counts = metrics.counters(
+                "hook_errors_total",
+                "Errors that hooks raised; they changed no outcome.",
+                {"hook": {hook for hook, _ in pairs}, "moment": MOMENTS},
+                known=pairs,
+            )
+
+    def met(self, hook: str, moment: str, view: View, error: BaseException) -> None:
+        if self._counts is not None:
+            self._counts[hook, moment].inc()
+        now = time.monotonic()
+        if now - self._logged_at[hook, moment] < QUIET_SECONDS:
+            return
+        self._logged_at[hook, moment] = now
+        said = {"hook": hook, "moment": moment, "task_id": str(view.task_id), "task_name": view.name}
+        log.error("hook_failed", **said, error=type(error).__name__, exc_info=error)
+
+
+def name_of(hook: Hook) -> str:
+    """`module:Class`, as settings and manifests name it."""
+    return f"{type(hook).__module__}:{type(hook).__qualname__}"[:_MAX_NAME]
+
+
+def make(found: Iterable[tuple[str, object]]) -> tuple[Hook, ...]:
+    """Hooks from what was found under these names: classes, which are called without arguments, or objects.
+
+    Raises ValueError with one line that names the hook.
+    """
+    return tuple(_made(name, value) for name, value in found)
+
+
+def _made(name: str, value: object) -> Hook:
+    try:
+        hook: Any = value() if isinstance(value, type) else value
+        Hooks([hook])  # it is checked there
+    except Exception as e:  # a class of a user's package may raise anything
+        raise ValueError(f"the hook {name}: {type(e).__name__}: {' '.join(str(e).split())}") from e
+    made: Hook = hook
+    return made
+
+
+def _calls(hooks: Iterable[Hook], moment: str) -> Iterable[_Call]:
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise TypeError(f"{hook!r:.100} does not derive from taskyard.Hook")
+        method = getattr(hook, moment)
+        if getattr(method, "__func__", method) is getattr(Hook, moment):
+            continue
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"{moment} is `async def`; the methods of a hook are plain functions")
+        yield name_of(hook), moment, method
