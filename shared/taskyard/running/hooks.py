@@ -9,6 +9,7 @@ They watch and change nothing: whatever a hook raises, the outcome of the run st
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -270,6 +271,25 @@ def make(found: Iterable[tuple[str, object]]) -> tuple[Hook, ...]:
     Raises ValueError with one line that names the hook.
     """
     return tuple(_made(name, value) for name, value in found)
+
+
+def named(places: Iterable[str]) -> tuple[Hook, ...]:
+    """The hooks that TASKYARD_SUBMIT_HOOKS names, `module:Class` each.
+
+    Raises ValueError with one line that names the setting.
+    """
+    try:
+        return make((place, _found(place)) for place in places)
+    except ValueError as e:
+        raise ValueError(f"TASKYARD_SUBMIT_HOOKS: {e}") from e
+
+
+def _found(place: str) -> object:
+    module, _, name = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as e:  # a user's package may raise anything at its import
+        raise ValueError(f"the hook {place}: {type(e).__name__}: {' '.join(str(e).split())}") from e
 
 
 def _made(name: str, value: object) -> Hook:
