@@ -23,24 +23,23 @@ class RunLog(Hook):
             log.info("task_started", **_names(run))
 
     def after_run(self, run: Run, outcome: Outcome) -> None:
-        say = log.info
+        level = logging.INFO
         extra: dict[str, Any] = {}
         match outcome:
             case Succeeded():
                 event = "task_succeeded"
             case RetryIn(fault, delay):
-                event, say = "task_retrying", log.warning
+                event, level = "task_retrying", logging.WARNING
                 extra = {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)}
             case Failed(fault):
-                event, say = "task_failed", log.error
+                event, level = "task_failed", logging.ERROR
                 extra = {"code": fault.code, "traceback": fault.traceback}
             case Cancelled():
                 event = "task_cancelled"
             case Released(cause):
                 event, extra = "task_released", {"cause": cause}
-        if say is log.info and not _is_enabled_for(logging.INFO):
-            return
-        say(event, **_names(run), seconds=round(run.seconds or 0.0, 6), **extra)
+        if _is_enabled_for(level):
+            log.log(level, event, **_names(run), seconds=round(run.seconds or 0.0, 6), **extra)
 
 
 def _names(run: Run) -> dict[str, Any]:
