@@ -39,7 +39,7 @@ def nothing_heard() -> Iterator[None]:
     errors.clear()
 
 
-@pytest.mark.parametrize("more", [{}, {"unique": {"key": "k", "hold": "active"}}])
+@pytest.mark.parametrize("more", [{}, {"unique": {"key": "k", "while": "active"}}])
 def test_hooks_hear_of_a_task_before_and_after_its_submit(start_api: Callable[..., Api], more: dict[str, Any]) -> None:
     api = start_api(submit_hooks=SETTING)
     task = api.submit(**more)
@@ -50,7 +50,7 @@ def test_a_batch_is_heard_of_task_by_task(start_api: Callable[..., Api]) -> None
     api = start_api(submit_hooks=SETTING)
     answer = api.http.post("/api/v1/tasks/batch", json={"tasks": [ECHO, ECHO]})
     assert answer.status_code == 202
-    ids = [task["id"] for task in answer.json()["tasks"]]
+    ids = [item["id"] for item in answer.json()["items"]]
     assert heard == [*(("before", i) for i in ids), *(("after", i) for i in ids)]
 
 
