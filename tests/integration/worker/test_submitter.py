@@ -47,6 +47,8 @@ class Heard(Hook):
         self._keep("after", task)
 
     def _keep(self, moment: str, task: Submit) -> None:
+        if len(self.moments) >= 20:
+            return  # each look reads the whole table
         self.moments.append((moment, task, task.task_id in self._harness.rows()))
         if self.error is not None:
             raise self.error
