@@ -19,6 +19,7 @@ from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store.ledger import engine_of
@@ -99,7 +100,7 @@ def build(settings: Settings) -> Service:
     requests = RequestMeters(metrics, routes=routes_of(), scopes=list(Scope))
     submitted = SubmitMeters(metrics, usual_queues=usual_queues, queues=queues.configured)
 
-    submission = Submission(engine, submits, dispatcher, submitted)
+    submission = Submission(engine, submits, dispatcher, submitted, Hooks(named(settings.submit_hooks), metrics))
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     dependencies = Health(
