@@ -20,7 +20,6 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import Publisher
-from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.claim import claim
 from taskyard.lifecycle.committed import Committed
@@ -105,7 +104,7 @@ class LeaderParts:
         self.telemetry = Metrics("scheduler")
         self.metrics = SchedulerMetrics(self.telemetry, self.leadership)
         self.broker_metrics = BrokerMetrics(self.telemetry, self.leadership)
-        self.depth_metrics = DepthMetrics(self.telemetry, Catalogue([]), DEFAULT_QUEUES, self.leadership)
+        self.depth_metrics = DepthMetrics(self.telemetry, DEFAULT_QUEUES, self.leadership)
         self.dependencies = Dependencies(self.telemetry.dependency("database"), self.telemetry.dependency("redis"))
         self.tasks = QueuedTasks(self.client, self.names)
         with ledger.connection(self.engine) as conn:

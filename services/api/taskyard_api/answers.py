@@ -95,6 +95,17 @@ class Task(Shown):
     parent_id: UUID | None
 
 
+class Warned(Shown):
+    code: Literal["no_live_worker"]
+    message: str
+
+
+class AcceptedTask(Task):
+    warnings: list[Warned] = Field(
+        default=[], description="What the caller may not have meant; left out where there is nothing."
+    )
+
+
 class TaskPage(Page[Task]):
     pass
 
@@ -113,6 +124,7 @@ class BatchItem(Shown):
 
 class Batch(Shown):
     items: list[BatchItem]
+    warnings: list[Warned] = Field(default=[], description="One for each type and queue; left out where there is none.")
 
 
 class TaskStatus(Shown):
@@ -167,8 +179,25 @@ class ErrorShown(Shown):
     )
 
 
+class TypeWorker(Shown):
+    worker: str = Field(description="The name of a live worker that runs this version.")
+    queues: list[str]
+    since: datetime
+
+
+class TypeVersion(Shown):
+    version: int
+    admits: bool = Field(description="Whether new tasks get this version: the newest one that a live worker runs.")
+    registered_at: datetime
+    changed_at: datetime
+    workers: list[TypeWorker]
+
+
 class TaskTypeShown(Shown):
+    """The type as its version that admits new tasks has it, and all versions."""
+
     name: str
+    kit: str
     queue: str
     description: str
     version: int
@@ -178,6 +207,7 @@ class TaskTypeShown(Shown):
     soft_timeout_seconds: float
     hard_timeout_seconds: float
     errors: dict[str, ErrorShown] = Field(description="The type's own error codes, with their words.")
+    versions: list[TypeVersion]
 
 
 class TaskTypePage(Page[TaskTypeShown]):

@@ -14,10 +14,8 @@ from taskyard import failpoints
 from taskyard.broker.connect import make_async_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import kits
-from taskyard.catalogue.kits import KitsUnusable
+from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
-from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
@@ -31,8 +29,9 @@ from .auth import Keys, Scope
 from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
+from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
-from .lifespan import Lifespan
+from .lifespan import Lifespan, WakeUps
 from .limits import RateLimit
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
@@ -58,17 +57,6 @@ class Service:
     metrics: Metrics
 
 
-def catalogue_of(settings: Settings) -> Catalogue:
-    """Raises ValueError with one line that names the variable."""
-    try:
-        loaded = kits.load(settings)
-    except KitsUnusable as e:
-        raise ValueError(str(e)) from e
-    for kit in loaded.left_out:
-        kit.log()
-    return loaded.catalogue
-
-
 def cipher_of(settings: Settings) -> Cipher:
     """Raises SecretsUnreadable."""
     return Cipher([key.get_secret_value() for key in settings.secret_keys])
@@ -86,19 +74,19 @@ def engines_of(settings: Settings) -> tuple[Engine, Engine]:
 def build(settings: Settings) -> Service:
     """Raises SecretsUnreadable and ValueError for a wrong setting."""
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
-    catalogue, cipher = catalogue_of(settings), cipher_of(settings)
-    usual_queues = {task_type.name: task_type.queue for task_type in catalogue}
+    cipher = cipher_of(settings)
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     submits, engine = engines_of(settings)
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     ledger = LedgerPool(engine, settings.db_pool_size, dispatcher)
-    queues = KnownQueues(ledger, {*settings.queues, *usual_queues.values()})
+    queues = KnownQueues(ledger, settings.queues)
 
     metrics = Metrics("api")
     metrics.watch_pool(engine, submits)
     requests = RequestMeters(metrics, routes=routes_of(), scopes=list(Scope))
-    submitted = SubmitMeters(metrics, usual_queues=usual_queues, queues=queues.configured)
+    submitted = SubmitMeters(metrics, queues=settings.queues)
+    types = KnownTypes(ledger, lease=settings.worker_lease, learn=partial(_learn, queues, submitted))
 
     submission = Submission(engine, submits, dispatcher, submitted, Hooks(named(settings.submit_hooks), metrics))
     live = Live(client, names.events, ledger)
@@ -111,11 +99,11 @@ def build(settings: Settings) -> Service:
         broker=metrics.dependency("redis"),
     )
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
-    intake = Intake(Admission(catalogue, cipher, queues, life=settings.task_life), submission, ledger)
+    intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(
         settings,
-        catalogue=catalogue,
+        types=types,
         intake=intake,
         ledger=ledger,
         live=live,
@@ -132,15 +120,23 @@ def build(settings: Settings) -> Service:
         live=live,
         health=dependencies,
         queues=queues,
+        types=types,
+        wake_ups=WakeUps(client, names.types),
         files=files,
     )
     return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics)
 
 
+def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:
+    usual_queues = {name: spec.queue for name in registry.names if (spec := registry.admitting(name)) is not None}
+    queues.learn(usual_queues.values())
+    submitted.know(usual_queues)
+
+
 def resources_of(
     settings: Settings,
     *,
-    catalogue: Catalogue,
+    types: KnownTypes,
     intake: Intake,
     ledger: LedgerPool,
     live: Live,
@@ -149,8 +145,8 @@ def resources_of(
     files: Files,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`."""
-    shown, translations = TaskViews(settings.support_url), Translations(catalogue)
-    types = task_types.TaskTypes(catalogue)
+    shown, translations = TaskViews(settings.support_url), Translations(types)
+    shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
@@ -163,8 +159,8 @@ def resources_of(
         task_actions.TaskCancel(ledger),
         task_actions.TaskRetry(ledger, shown, life=settings.task_life),
         events.Events(live, streams),
-        types,
-        task_types.OneTaskType(types),
+        shown_types,
+        task_types.OneTaskType(shown_types),
         dead_letters.DeadLetters(ledger, shown, translations),
         dead_letters.Retry(handling, life=settings.task_life, per_second=settings.replay_per_second),
         dead_letters.Discard(handling),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import redis.asyncio
 import structlog
 from sqlalchemy import Engine
 
 from taskyard.lifecycle.dispatch import Dispatcher
 
 from .health import Health
+from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
 from .live import Live
 from .queues import KnownQueues
@@ -19,6 +22,13 @@ from .submission import Submission
 from .uploads import Files
 
 log = structlog.get_logger(__name__)
+
+
+class WakeUps(NamedTuple):
+    """Where Redis says that workers have registered task types."""
+
+    client: redis.asyncio.Redis
+    channel: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,8 @@ class Lifespan:
     live: Live
     health: Health
     queues: KnownQueues
+    types: KnownTypes
+    wake_ups: WakeUps
     files: Files
     _background: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
@@ -39,6 +51,8 @@ class Lifespan:
         self.dispatcher.start()
         self.live.start()
         self._background.append(asyncio.create_task(self.queues.ensure()))
+        self._background.append(asyncio.create_task(self.types.keep_fresh()))
+        self._background.append(asyncio.create_task(self.types.listen(*self.wake_ups)))
         self._background.append(asyncio.create_task(self.health.watch()))
 
     async def process_shutdown(self, scope: object, event: object) -> None:

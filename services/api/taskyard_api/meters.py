@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, Metrics
+from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, GrowingLabel, Metrics
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CODES = tuple(map(str, (200, 201, 202, 204, 206, 400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422, 429, 500, 503)))
 AUTH_FAILURES = ("missing_key", "invalid_key", "revoked_key", "expired_key")
 RESULTS = ("accepted", "refused", "unavailable")
+_MAX_QUEUES = 100
 
 
 class RequestMeters:
@@ -53,17 +54,29 @@ class RequestMeters:
 
 
 class SubmitMeters:
-    """Metrics of submits. `usual_queues` are the queues of the task types by name; the series of a type exist from the
-    start, at 0."""
+    """Metrics of submits. Task types and their queues get series of their own, at 0, as they are registered
+    (`GrowingLabel`)."""
 
-    def __init__(self, metrics: Metrics, *, usual_queues: Mapping[str, str], queues: Collection[str]) -> None:
-        self._usual_queues = usual_queues
+    def __init__(self, metrics: Metrics, *, queues: Iterable[str]) -> None:
+        self._usual_queues: dict[str, str] = {}
+        self._names = GrowingLabel()
+        self._queues = GrowingLabel(_MAX_QUEUES)
+        for queue in queues:
+            self._queues.add(queue)
         self._submitted = metrics.counters(
             "tasks_submitted_total",
             "Tasks callers asked for, by what came of it.",
-            {"queue": queues, "task": usual_queues, "result": RESULTS},
-            known=[(queue, name, result) for name, queue in usual_queues.items() for result in RESULTS],
+            {"queue": self._queues, "task": self._names, "result": RESULTS},
+            known=(),
         )
+
+    def know(self, usual_queues: Mapping[str, str]) -> None:
+        """The registered types with their queues. Those that are unknown here keep counting as `_other` once the
+        ceiling is reached."""
+        for name, queue in sorted(usual_queues.items()):
+            if self._names.add(name) and self._queues.add(queue) and self._usual_queues.get(name) != queue:
+                self._usual_queues[name] = queue
+                self._submitted.know((queue, name, result) for result in RESULTS)
 
     def count(self, queue: str, name: str, result: str) -> None:
         """One submit; `result` is one of RESULTS."""

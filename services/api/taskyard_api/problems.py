@@ -12,7 +12,6 @@ import orjson
 import structlog
 
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.catalogue.types import UnknownTaskType
 from taskyard.domain.errors import (
     Conflict,
     KeyReused,
@@ -32,10 +31,12 @@ from .refusals import (
     Malformed,
     MissingScope,
     NotAcceptable,
+    NoTaskTypes,
     QueueNotAllowed,
     RangeNotSatisfiable,
     RateLimited,
     TooLarge,
+    TypeNotRegistered,
     Unauthenticated,
     UnsupportedMedia,
 )
@@ -102,10 +103,11 @@ _STATUS: dict[type[Refused], int] = {
     UnsupportedMedia: 415,
     RangeNotSatisfiable: 416,
     Invalid: 422,
-    UnknownTaskType: 422,
     KeyReused: 422,
     RateLimited: 429,
     Overloaded: 503,
+    NoTaskTypes: 503,
+    TypeNotRegistered: 503,
 }
 
 
@@ -152,6 +154,8 @@ def _of_refusal(error: Refused) -> Problem:
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
         case Overloaded() | AnswerPending():
             headers = _RETRY_SOON
+        case NoTaskTypes() | TypeNotRegistered():
+            headers = _RETRY_LATER
     return Problem(status, error.code, str(error), headers, extra)
 
 

@@ -28,6 +28,7 @@ class KnownQueues:
         self._clock = clock
         self._names: frozenset[str] = self.configured
         self._asked_at = float("-inf")
+        self._unmade = asyncio.Event()
 
     async def has(self, name: str) -> bool:
         """Raises LedgerUnavailable where a look-up is due and PostgreSQL is away."""
@@ -38,13 +39,21 @@ class KnownQueues:
             self._asked_at = self._clock()
         return name in self._names
 
+    def learn(self, names: Iterable[str]) -> None:
+        """Queues of registered task types, which may have no row in the table yet."""
+        if not self.configured.issuperset(names):
+            self.configured = self.configured.union(names)
+            self._names |= self.configured
+            self._unmade.set()
+
     async def ensure(self) -> None:
-        """Makes the rows of the configured queues, through which lists find live tasks; keeps trying while PostgreSQL
-        is away."""
+        """Makes the rows of the configured queues and of those that are learnt, through which lists find live tasks;
+        keeps trying while PostgreSQL is away."""
         while True:
+            self._unmade.clear()
             try:
                 await self._ledger.run(lambda conn: ensure_queues(conn, sorted(self.configured)))
             except LedgerUnavailable:
                 await asyncio.sleep(spread(_ENSURE_AGAIN_SECONDS))
             else:
-                return
+                await self._unmade.wait()

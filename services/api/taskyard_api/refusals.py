@@ -12,11 +12,13 @@ __all__ = [
     "Invalid",
     "Malformed",
     "MissingScope",
+    "NoTaskTypes",
     "NotAcceptable",
     "QueueNotAllowed",
     "RangeNotSatisfiable",
     "RateLimited",
     "TooLarge",
+    "TypeNotRegistered",
     "Unauthenticated",
     "UnsupportedMedia",
 ]
@@ -39,6 +41,24 @@ class Invalid(Refused):
         self.faults = list(faults)
         codes = {fault.code for fault in faults}
         self.code = codes.pop() if len(codes) == 1 else Invalid.code
+
+
+class NoTaskTypes(Refused):
+    """Submits come before the first worker: a cold start."""
+
+    code = "no_task_types"
+
+    def __init__(self) -> None:
+        super().__init__("No worker has registered its task types yet.")
+
+
+class TypeNotRegistered(Refused):
+    """A call of the platform's own needs a task type that no worker has brought."""
+
+    code = "type_not_registered"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No worker has registered the task type {name}, which this call needs.")
 
 
 class Unauthenticated(Refused):

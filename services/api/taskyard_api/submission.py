@@ -21,7 +21,7 @@ from taskyard.running.hooks import Hooks
 from taskyard.store import ledger
 
 from . import views
-from .admission import Admission
+from .admission import Admission, Admitted
 from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
@@ -131,6 +131,10 @@ class Intake:
         self._submission = submission
         self._ledger = ledger
 
+    async def require_type(self, name: str) -> None:
+        """Raises TypeNotRegistered."""
+        await self._admission.require_type(name)
+
     async def take(
         self,
         req: Request,
@@ -138,7 +142,7 @@ class Intake:
         key: IdempotencyKey | None,
         *,
         validate: Callable[[], Awaitable[Sequence[SubmitTask]]],
-        answer: Callable[[Sequence[NewTask], Sequence[SubmittedTask]], Accepted],
+        answer: Callable[[Admitted, Sequence[SubmittedTask]], Accepted],
         as_sent: Sequence[object],
         body_bytes: int,
         in_batch: bool = False,
@@ -147,22 +151,23 @@ class Intake:
         answer; otherwise the refusal is counted for `as_sent` and raised."""
         try:
             submits = await validate()
-            tasks = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
+            admitted = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
         except Refused:
             if await answered_before(self._ledger, key, resp):
                 return
             self._submission.count_refused(as_sent)
             raise
+        tasks = admitted.tasks
         uniques = [task.unique for task in tasks if task.unique is not None]
         if key is None and not uniques:
-            accepted = answer(tasks, await self._submission.submit(tasks))
+            accepted = answer(admitted, await self._submission.submit(tasks))
             views.send(resp, 202, accepted.value)
             for name, content in accepted.headers.items():
                 resp.set_header(name, content)
             return
 
         def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            accepted = answer(tasks, written)
+            accepted = answer(admitted, written)
             return StoredAnswer(202, accepted.headers, views.encode(accepted.value))
 
         replay(resp, await self._submission.submit_keyed(tasks, key, stored))

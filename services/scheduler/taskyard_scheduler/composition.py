@@ -14,9 +14,6 @@ from taskyard import failpoints
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
-from taskyard.catalogue import kits
-from taskyard.catalogue.kits import KitsUnusable
-from taskyard.catalogue.types import Catalogue
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
@@ -114,7 +111,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     name = f"{socket.gethostname()}:{os.getpid()}"
     leadership = Leadership(lease_engine, engine, database, name=name, lease=lease)
     metrics = SchedulerMetrics(telemetry, leadership)
-    depth_metrics = DepthMetrics(telemetry, load_catalogue(settings), settings.queues, leadership)
+    depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
     dispatcher = Dispatcher(engine, publisher)
     loops = LoopWatch((JOBS, PROMOTION))
@@ -151,13 +148,3 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
 def _tick(loops: LoopWatch, metrics: SchedulerMetrics) -> None:
     loops.turned(JOBS)
     metrics.last_tick.set_to_current_time()
-
-
-def load_catalogue(settings: Settings) -> Catalogue:
-    """Only for names in metrics: task types of packages that are not installed here count as `_other`."""
-    try:
-        return kits.load(settings).catalogue
-    except KitsUnusable as e:
-        say = log.info if isinstance(e.__cause__, ImportError) else log.warning
-        say("task_modules_not_here", error=str(e))
-        return kits.load(settings.model_copy(update={"task_modules": ()})).catalogue

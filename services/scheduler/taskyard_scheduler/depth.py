@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 from sqlalchemy import Connection, Row
 
 from taskyard.domain.tasks import State
+from taskyard.store.task_types import usual_queues
 from taskyard.telemetry.metrics import Family
 
 from .leader import Leadership
@@ -86,7 +87,8 @@ class Depth:
         self._export(rows, workers)
         if not self._metrics.is_known() or self._clock() >= self._count_dead_letters_at:
             # Dead letters are not in the small index of live rows: counting them costs more and is not urgent.
-            dead = self._leadership.read(lambda conn: conn.execute(_DEAD_LETTERS).all())
+            dead, types = self._leadership.read(lambda conn: (conn.execute(_DEAD_LETTERS).all(), usual_queues(conn)))
+            self._metrics.know(types)
             _set(self._metrics.dead_letters, [((row.queue, row.name), row.tasks) for row in dead])
             self._count_dead_letters_at = self._clock() + _DEAD_LETTERS_EVERY_SECONDS
         self._metrics.taken_in(term)

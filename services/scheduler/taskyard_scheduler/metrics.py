@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from taskyard.catalogue.types import Catalogue
 from taskyard.domain.tasks import LIVE
-from taskyard.telemetry.metrics import Metrics
+from taskyard.telemetry.metrics import GrowingLabel, Metrics
 
 from .leader import Leadership, Term
 
@@ -65,9 +64,11 @@ class DepthMetrics:
     """How many tasks wait; exported after the first snapshot of a term, because 0 would tell an autoscaler that no task
     waits."""
 
-    def __init__(self, metrics: Metrics, catalogue: Catalogue, queues: Sequence[str], leadership: Leadership) -> None:
+    def __init__(self, metrics: Metrics, queues: Sequence[str], leadership: Leadership) -> None:
         self._leadership = leadership
         self._epoch: int | None = None
+        self._queues = frozenset(queues)
+        self._names = GrowingLabel()
         depth = metrics.shown_while(self.is_known)
         self.tasks = depth.gauges(
             "queue_tasks", "Tasks in the ledger that are not final.", {"queue": queues, "state": STATES}, mode="livesum"
@@ -84,10 +85,16 @@ class DepthMetrics:
         self.dead_letters = depth.gauges(
             "dead_letters",
             "Failed tasks that were neither retried nor discarded.",
-            {"queue": queues, "task": catalogue.names},
+            {"queue": queues, "task": self._names},
             mode="livesum",
-            known=[(t.queue, t.name) for t in catalogue if t.queue in queues],
+            known=(),
         )
+
+    def know(self, usual_queues: Mapping[str, str]) -> None:
+        """The registered types with their queues have series of their own, up to the ceiling of `GrowingLabel`."""
+        for name, queue in sorted(usual_queues.items()):
+            if self._names.add(name) and queue in self._queues:
+                self.dead_letters.know([(queue, name)])
 
     def is_known(self) -> bool:
         """Whether there is a snapshot of the current term."""

@@ -133,6 +133,17 @@ def read(conn: Connection, *, lease: timedelta, known: Mapping[str, TaskSpec] | 
     return Snapshot(specs, live)
 
 
+_USUAL_QUEUES = sa.text("""
+SELECT DISTINCT ON (name) name, spec ->> 'queue' AS queue FROM task_type
+WHERE retired_at IS NULL ORDER BY name, version DESC
+""")
+
+
+def usual_queues(conn: Connection) -> dict[str, str]:
+    """The queue of each registered type, of its newest version."""
+    return {row.name: row.queue for row in conn.execute(_USUAL_QUEUES)}
+
+
 _LIST = sa.text(f"""
 SELECT t.*, l.workers FROM task_type t LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('worker', w.name, 'queues', w.queues, 'since', r.since) ORDER BY w.name, w.id)

@@ -1,53 +1,66 @@
-"""Task types: what may be submitted."""
+"""Task types: what may be submitted, as workers have registered it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import falcon.asgi
 
-from taskyard.catalogue.types import Catalogue, TaskType
 from taskyard.domain.errors import NotFound
+from taskyard.store.task_types import listed
 
 from .. import answers, views
 from ..auth import Scope
+from ..known_types import KnownTypes
+from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
 from ..requests import Request
 
-
-def _shown(kind: TaskType[Any, Any]) -> dict[str, Any]:
-    return {
-        "name": kind.name,
-        "queue": kind.queue,
-        "description": kind.description,
-        "version": kind.version,
-        "params": kind.params.model_json_schema(),
-        "result": kind.result.model_json_schema(mode="serialization"),
-        "retry": {
-            "max_attempts": kind.retry.max_attempts,
-            "first_delay_seconds": kind.retry.first_delay.total_seconds(),
-            "max_delay_seconds": kind.retry.max_delay.total_seconds(),
-            "factor": kind.retry.factor,
-            "jitter": kind.retry.jitter,
-        },
-        "soft_timeout_seconds": kind.soft_limit.total_seconds(),
-        "hard_timeout_seconds": kind.hard_limit.total_seconds(),
-        "errors": {code: {"words": dict(words)} for code, words in kind.errors.items()},
-    }
+_OF_SPEC = (
+    "name",
+    "kit",
+    "queue",
+    "description",
+    "version",
+    "params",
+    "result",
+    "soft_timeout_seconds",
+    "hard_timeout_seconds",
+    "errors",
+)
 
 
 class TaskTypes:
-    def __init__(self, catalogue: Catalogue) -> None:
-        # A type may be submitted to any queue, so every key sees all types.
-        self.by_name = {name: _shown(catalogue[name]) for name in catalogue.names}
+    def __init__(self, ledger: LedgerPool, types: KnownTypes, *, lease: timedelta) -> None:
+        self._ledger = ledger
+        self._types = types
+        self._lease = lease
 
     @Operation(
-        summary="All task types with their schemas and the words of their errors",
+        summary="All task types with their versions, schemas, the words of their errors, and the workers that run them",
         scope=Scope.READ,
         answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        views.send(resp, 200, {"items": list(self.by_name.values()), "next_cursor": None})
+        # A type may be submitted to any queue, so every key sees all types.
+        views.send(resp, 200, {"items": await self.shown(), "next_cursor": None})
+
+    async def shown(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The types that may be submitted, or the one of this name."""
+        rows = await self._ledger.run(partial(listed, lease=self._lease, name=name))
+        usable = [row for row in rows if row["retired_at"] is None]
+        return [
+            _shown(list(versions), self._version(name_))
+            for name_, versions in groupby(usable, key=lambda row: str(row["name"]))
+        ]
+
+    def _version(self, name: str) -> int | None:
+        spec = self._types.registry.admitting(name)
+        return None if spec is None else spec.version
 
 
 class OneTaskType:
@@ -55,12 +68,36 @@ class OneTaskType:
         self._types = types
 
     @Operation(
-        summary="A task type with its schemas and the words of its errors",
+        summary="A task type with its versions, schemas, the words of its errors, and the workers that run it",
         scope=Scope.READ,
         answers={200: Answer(description="The type.", model=answers.TaskTypeShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        if name not in self._types.by_name:
+        found = await self._types.shown(name) if "\x00" not in name else []
+        if not found:
             raise NotFound("There is no such task type.")
-        views.send(resp, 200, self._types.by_name[name])
+        views.send(resp, 200, found[0])
+
+
+def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None) -> dict[str, Any]:
+    chosen = _chosen(rows, admitting)
+    spec = chosen["spec"]
+    shown = {name: spec[name] for name in _OF_SPEC}
+    shown["retry"] = {name: spec["retry"][name] for name in answers.RetryRules.model_fields}
+    shown["versions"] = [
+        {
+            "version": row["version"],
+            "admits": row is chosen,
+            "registered_at": row["registered_at"],
+            "changed_at": row["changed_at"],
+            "workers": row["workers"],
+        }
+        for row in rows
+    ]
+    return shown
+
+
+def _chosen(rows: Iterable[Mapping[str, Any]], admitting: int | None) -> Mapping[str, Any]:
+    """The version that admits. Rows may be newer than the snapshot that admission uses, which then follows them."""
+    return max(rows, key=lambda row: (row["version"] == admitting, bool(row["workers"]), row["version"]))

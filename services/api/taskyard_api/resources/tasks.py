@@ -12,10 +12,11 @@ from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import NotFound
 from taskyard.domain.tasks import FINAL
-from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 
 from .. import answers, views
+from ..admission import Admitted
 from ..auth import Caller, Scope
 from ..bodies import MAX_BATCH_BODY, read_json, validated
 from ..idempotency import key_of
@@ -56,7 +57,7 @@ class Tasks:
         summary="Submit a task",
         scope=Scope.SUBMIT,
         body=SubmitTask,
-        answers={202: Answer(description="Accepted and durable.", model=answers.Task, headers=("Location",))},
+        answers={202: Answer(description="Accepted and durable.", model=answers.AcceptedTask, headers=("Location",))},
         refusals=(409,),
         keyed=True,
     )
@@ -89,8 +90,10 @@ class Tasks:
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
 
-    def _answer(self, tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
-        return Accepted(self._shown.of_new(tasks[0], written[0]), {"Location": f"{PATH}/{tasks[0].id}"})
+    def _answer(self, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
+        task = admitted.tasks[0]
+        shown = self._shown.of_new(task, written[0])
+        return Accepted(_with_warnings(shown, admitted), {"Location": f"{PATH}/{task.id}"})
 
 
 class TaskBatch:
@@ -130,8 +133,15 @@ def _entries(value: Any) -> list[Any]:
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
-def _batch_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
-    return Accepted({"items": [{"id": task.id, "name": task.name, "state": task.state} for task in written]}, {})
+def _batch_answer(admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
+    items = [{"id": task.id, "name": task.name, "state": task.state} for task in written]
+    return Accepted(_with_warnings({"items": items}, admitted), {})
+
+
+def _with_warnings(shown: dict[str, Any], admitted: Admitted) -> dict[str, Any]:
+    if admitted.warnings:
+        shown["warnings"] = [{"code": w.code, "message": w.message} for w in admitted.warnings]
+    return shown
 
 
 class OneTask:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import falcon.asgi
 
-from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.tree_items import TreeItem, page
 
 from .. import answers, views
+from ..admission import Admitted
 from ..auth import Scope
 from ..bodies import read_json, validated
 from ..idempotency import key_of, once
@@ -24,6 +25,7 @@ from ..submission import Accepted, Intake
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
+THUMBNAIL = "files.generate_thumbnail"
 
 
 def _item_id(text: str) -> UUID:
@@ -160,10 +162,11 @@ class Thumbnail:
         size = validated(ThumbnailBody, value)
         key, source = key_of(req, body), _item_id(item_id)
         params = {"item_id": str(source), "width": size.width, "height": size.height}
-        task = SubmitTask(name="files.generate_thumbnail", params=params)
+        task = SubmitTask(name=THUMBNAIL, params=params)
 
         async def validate() -> list[SubmitTask]:
             await self._files.item(source)
+            await self._intake.require_type(THUMBNAIL)
             return [task]
 
         await self._intake.take(
@@ -177,6 +180,6 @@ class Thumbnail:
         )
 
 
-def _thumbnail_answer(_tasks: Sequence[NewTask], written: Sequence[SubmittedTask]) -> Accepted:
+def _thumbnail_answer(_admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
     message = "The thumbnail is being made; it will be an item of its own."
     return Accepted({"task_id": written[0].id, "status": "PENDING", "message": message}, {})

@@ -1,0 +1,134 @@
+"""The task types that workers have registered, as this process last read them from the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+import redis
+import redis.asyncio
+import structlog
+
+from taskyard.backoff import Backoff, spread
+from taskyard.catalogue.registry import TypeRegistry
+from taskyard.catalogue.words import Vocabulary
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.store.task_types import Snapshot, read
+
+from .ledger_pool import LedgerPool
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Wake-ups may get lost, and the lease of a dead worker ends without one.
+_READ_SECONDS = 5.0
+_FRESH_SECONDS = 1.0
+# An unanswered ping shows that the server has vanished.
+_PING_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+
+
+class KnownTypes:
+    """A snapshot of the registry, read again at each wake-up and every few seconds. While PostgreSQL is away, the last
+    one stands.
+
+    `learn` is called on the event loop with each snapshot that has changed.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerPool,
+        *,
+        lease: timedelta,
+        learn: Callable[[TypeRegistry], None] = lambda registry: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registry = TypeRegistry()
+        self._ledger = ledger
+        self._lease = lease
+        self._learn = learn
+        self._clock = clock
+        self._snapshot = Snapshot({}, [])
+        self._read_at = float("-inf")
+        self._due = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def look(self) -> TypeRegistry:
+        """Reads the registry. Raises LedgerUnavailable, Overloaded."""
+        async with self._one_at_a_time:
+            return await self._look()
+
+    async def fresh(self) -> TypeRegistry:
+        """The registry, read at most a second ago. Raises LedgerUnavailable and Overloaded where a look is due and
+        PostgreSQL is away."""
+        async with self._one_at_a_time:  # callers that come together share one look
+            if self._clock() - self._read_at < _FRESH_SECONDS:
+                return self.registry
+            return await self._look()
+
+    def words_of(self, name: str, version: int) -> Vocabulary:
+        """Those of a type as that version has them; none where nothing is known of it."""
+        spec = self.registry.specs.get((name, version))
+        return Vocabulary() if spec is None else spec.vocabulary
+
+    async def _look(self) -> TypeRegistry:
+        began = self._clock()
+        before = self._snapshot
+        snapshot = await self._ledger.run(partial(read, lease=self._lease, known=before.specs))
+        if snapshot != before:
+            # Compiling may take seconds.
+            compile_ = partial(TypeRegistry.compile, before=self.registry)
+            registry = await asyncio.to_thread(compile_, snapshot.specs.values(), snapshot.live)
+            for (name, version), reason in registry.refused.items():
+                if (name, version) not in self.registry.refused:
+                    log.warning("task_type_unusable", task_name=name, version=version, reason=reason)
+            self.registry, self._snapshot = registry, snapshot
+            self._learn(registry)
+        self._read_at = began
+        return self.registry
+
+    async def keep_fresh(self) -> None:
+        """Reads at the start, at each wake-up, and every few seconds, until it is cancelled."""
+        while True:
+            self._due.clear()
+            try:
+                await self.look()
+            except (LedgerUnavailable, Overloaded):
+                pass  # told by the parts that serve requests
+            except Exception:
+                log.exception("task_types_unread")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(spread(_READ_SECONDS)):
+                    await self._due.wait()
+
+    async def listen(self, client: redis.asyncio.Redis, channel: str) -> None:
+        """Takes wake-ups from Redis, until it is cancelled."""
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        while True:
+            try:
+                async with client.pubsub() as pubsub:
+                    await pubsub.subscribe(channel)
+                    await self._take_wake_ups(pubsub, backoff)
+            except (redis.RedisError, OSError):
+                pass  # told by the parts that need Redis
+            except Exception:
+                log.exception("task_types_unheard")
+            await asyncio.sleep(backoff.next())
+
+    async def _take_wake_ups(self, pubsub: redis.asyncio.client.PubSub, backoff: Backoff) -> None:
+        unanswered = False
+        while True:
+            message = await pubsub.get_message(timeout=_PING_SECONDS)
+            if message is None:
+                if unanswered:
+                    raise redis.ConnectionError("no answer to a ping")
+                unanswered = True
+                await pubsub.ping()
+                continue
+            unanswered = False
+            if message["type"] in {"message", "subscribe"}:  # what was said before the subscription is not sent
+                backoff.reset()
+                self._due.set()
