@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from taskyard.catalogue.spec import TaskSpec
+from taskyard.catalogue.kits import load
+from taskyard.catalogue.spec import TaskSpec, spec_of
 from taskyard.lifecycle import workers
+from taskyard.settings import DEFAULT_QUEUES, Settings
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
 from tests.support.ledger import worker_info
@@ -51,3 +54,14 @@ def register_worker(engine: Engine, *specs: TaskSpec, name: str = "w", queues: S
 
     ledger.run_transaction(engine, write)
     return info.id
+
+
+def register_kits(engine: Engine, *modules: str) -> UUID:
+    """A worker of all default queues with the types of the installed kits and of these modules, which lives for the
+    whole test."""
+    loaded = load(Settings(diagnostics=True, task_modules=modules))
+    specs = [spec_of(task_type, kit=loaded.kits[task_type.name].name) for task_type in loaded.catalogue]
+    worker = register_worker(engine, *specs, name="with-all-kits", queues=DEFAULT_QUEUES)
+    stay = sa.text("UPDATE worker SET beat_at = now() + interval '1 day' WHERE id = :id")
+    ledger.run(engine, lambda conn: conn.execute(stay, {"id": worker}))
+    return worker

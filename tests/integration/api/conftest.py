@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from taskyard.settings import Settings
 from taskyard.store import api_keys, ledger
 from taskyard_api.composition import Service, build
 from taskyard_api.server import Server, config, listen
+from tests.support.specs import register_kits
 
 SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -81,15 +82,17 @@ def new_key(engine: Engine, *scopes: str, name: str | None = None, **more: Any) 
 
 @pytest.fixture
 def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
-    """Starts an API; keyword arguments are settings."""
+    """Starts an API, with a worker that has registered the installed kits and `modules`, unless `registered` is False;
+    keyword arguments are settings."""
     running: list[tuple[Server, threading.Thread, Api]] = []
 
-    def start(**more: Any) -> Api:
+    def start(*, modules: Sequence[str] = (), registered: bool = True, **more: Any) -> Api:
+        if registered:
+            register_kits(engine, *modules)
         values = {
             "database_url": database_url,
             "redis_url": redis_url,
             "storage_dir": tmp_path / "storage",
-            "diagnostics": True,
             "secret_keys": SECRET_KEY,
             "support_url": "https://support.example.org",
             "db_pool_size": 4,

@@ -255,7 +255,7 @@ def test_secrets_are_encrypted_at_rest_and_masked_in_answers(
         "LOGIN = TaskType(name='own.login', description='', params=LoginParams, result=LoginResult)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    api = start_api(task_modules="own_tasks")
+    api = start_api(modules=["own_tasks"])
     task = api.submit("own.login", params={"token": "hunter2", "times": 1})
     assert task["params"] == {"token": "***", "times": 1}
     assert api.http.get(f"/api/v1/tasks/{task['id']}").json()["params"]["token"] == "***"

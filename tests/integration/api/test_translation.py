@@ -150,7 +150,7 @@ DEAR = TaskError("voucher_expired", voucher="A-7", days=3)
 def test_a_users_type_is_told_in_the_readers_language_where_it_has_words(
     start_api: Callable[..., Api], language: str, sentence: str, told_in: str
 ) -> None:
-    api = start_api(task_modules="tests.integration.api.voucher")
+    api = start_api(modules=["tests.integration.api.voucher"])
     task = failed(api, DEAR, VOUCHER)
     headers = {"Accept-Language": language}
     answer = api.http.get(f"/api/v1/tasks/{task}", headers=headers)
@@ -161,14 +161,14 @@ def test_a_users_type_is_told_in_the_readers_language_where_it_has_words(
 
 
 def test_after_the_type_is_gone_its_failures_keep_their_english_sentence(start_api: Callable[..., Api]) -> None:
-    task = failed(start_api(task_modules="tests.integration.api.voucher"), DEAR, VOUCHER)
+    task = failed(start_api(modules=["tests.integration.api.voucher"]), DEAR, VOUCHER)
     answer = start_api().http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": "nl"})
     assert answer.json()["error"]["message"] == "The voucher A-7 expired 3 days ago."
     assert "Content-Language" not in answer.headers
 
 
 def test_a_message_given_with_values_serves_languages_without_words(start_api: Callable[..., Api]) -> None:
-    api = start_api(task_modules="tests.integration.api.voucher")
+    api = start_api(modules=["tests.integration.api.voucher"])
     for error, dutch in (
         (TaskError("voucher_expired", "Too late.", voucher="A-7", days=3), "Bon A-7 is 3 dagen verlopen."),
         (TaskError("voucher_expired", "Too late."), "Too late."),
@@ -210,7 +210,7 @@ def test_values_stay_out_of_what_callers_see(api: Api, refused: str) -> None:
 
 
 def test_task_types_are_shown_with_their_error_codes_and_words(start_api: Callable[..., Api]) -> None:
-    api = start_api(task_modules="tests.integration.api.voucher")
+    api = start_api(modules=["tests.integration.api.voucher"])
     shown = api.http.get("/api/v1/task-types/tests.voucher").json()["errors"]
     assert shown == {"voucher_expired": {"words": dict(VOUCHER.errors["voucher_expired"])}}
     listed = {item["name"]: item["errors"] for item in api.http.get("/api/v1/task-types").json()["items"]}

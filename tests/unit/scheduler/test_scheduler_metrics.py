@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.settings import DEFAULT_QUEUES
-from taskyard.telemetry.metrics import Metrics
+from taskyard.telemetry.metrics import MAX_TASK_NAMES, Metrics
 from taskyard_scheduler.leader import Term
 from taskyard_scheduler.metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
 
@@ -16,15 +15,12 @@ class Candidate:
 
 
 def make(leads: bool) -> tuple[Metrics, DepthMetrics]:
-    types: list[TaskType[Any, Any]] = [
-        TaskType(name=f"type.n{n}", description="", params=Params, result=Result, queue=DEFAULT_QUEUES[n % 5])
-        for n in range(35)
-    ]
     metrics, term = Metrics("scheduler"), Term(1, until=0.0)
     candidate: Any = Candidate(term if leads else None)
     SchedulerMetrics(metrics, candidate)
     BrokerMetrics(metrics, candidate)
-    depth = DepthMetrics(metrics, Catalogue(types), DEFAULT_QUEUES, candidate)
+    depth = DepthMetrics(metrics, DEFAULT_QUEUES, candidate)
+    depth.know({f"type.n{n}": DEFAULT_QUEUES[n % 5] for n in range(35)})
     depth.taken_in(term)
     return metrics, depth
 
@@ -36,6 +32,18 @@ def test_the_number_of_series_has_a_ceiling() -> None:
         for name in (f"type.n{n}" for n in range(200)):
             depth.dead_letters[queue, name].set(1)
     assert sum(len(metric.samples) for metric in metrics.exposed.collect()) < 120 + 6 * 36
+
+
+def test_names_of_types_get_series_as_they_are_registered_up_to_the_ceiling() -> None:
+    _, depth = make(leads=True)
+    assert ("default", "type.late") not in depth.dead_letters
+    depth.know({"type.late": "default"})
+    assert ("default", "type.late") in depth.dead_letters
+    depth.know({f"type.x{n:04}": "default" for n in range(2 * MAX_TASK_NAMES)})
+    names = {name for _, name in depth.dead_letters}
+    assert len(names) == MAX_TASK_NAMES
+    assert depth.dead_letters.key(("default", "type.x0399")) == ("default", "_other")
+    assert "type.late" in names
 
 
 def test_a_standby_exports_none_of_the_leaders_metrics() -> None:
