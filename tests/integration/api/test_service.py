@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store.ledger import make_engine
@@ -30,6 +32,7 @@ from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
+from tests.support.specs import register_kits
 from tests.support.unheard import Unheard
 
 BIN = Path(sys.executable).parent
@@ -225,10 +228,14 @@ def test_the_service_imports_no_task_code_whatever_modules_are_named(database_ur
     assert not [name for name in modules if name.startswith(task_code)]
 
 
-def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str) -> None:
+def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str, engine: Engine) -> None:
+    register_kits(engine)
     env = environment(database_url, redis_url)
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
-    with subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
+        killed(process),
+    ):
         assert process.stderr is not None
         port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
         threading.Thread(target=process.stderr.read, daemon=True).start()
@@ -250,6 +257,15 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
                 assert "submitted" in "".join(stream.iter_text())
             waiter.join()
             assert waited == ["queued"]
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends it where the test fails: its `with` would wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
 
 
 def _first_task(http: httpx.Client) -> str:
