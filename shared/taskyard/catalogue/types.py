@@ -23,7 +23,8 @@ SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
 # In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
-MAX_VERSION = 2**31 - 1
+# What the column `task.version` holds.
+MAX_VERSION = 2**15 - 1
 # On a decorated function: its TaskType.
 _MARK = "__taskyard_type__"
 

@@ -92,7 +92,7 @@ _SUBMIT = compose(
 incoming AS (
     SELECT x.*, {_DUE} AS due, CASE WHEN {_DUE} > now() THEN 'postpone' ELSE 'submit' END AS event
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
-        id uuid, name text, queue text, params jsonb, version int4, max_attempts int4,
+        id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
         expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],

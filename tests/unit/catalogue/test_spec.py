@@ -101,7 +101,7 @@ BAD: dict[str, Any] = {
     "no name": {**GOOD, "name": ""},
     "long name": {**GOOD, "name": "ü" * 65},
     "version 0": {**GOOD, "version": 0},
-    "version 2**31": {**GOOD, "version": 2**31},
+    "version 2**15": {**GOOD, "version": 2**15},
     "version true": {**GOOD, "version": True},
     "version text": {**GOOD, "version": "1"},
     "queue": {**GOOD, "queue": "lanes"},
