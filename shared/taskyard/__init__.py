@@ -1,6 +1,6 @@
 """Taskyard's common package. What a package with tasks needs is here:
 
-    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit
+    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit, Hook
 
 Each name is imported when it is used first, so that importing `taskyard` alone costs nothing.
 """
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from .catalogue.types import Params, Result
     from .domain.errors import Retry, TaskError
     from .running.context import TaskContext
+    from .running.hooks import Hook
 
 _HOMES = {
+    "Hook": "running.hooks",
     "Kit": "catalogue.kits",
     "Params": "catalogue.types",
     "Result": "catalogue.types",
@@ -29,7 +31,7 @@ _HOMES = {
     "task": "catalogue.declare",
 }
 
-__all__ = ["Kit", "Params", "Result", "Retry", "Secret", "TaskContext", "TaskError", "task"]
+__all__ = ["Hook", "Kit", "Params", "Result", "Retry", "Secret", "TaskContext", "TaskError", "task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -87,6 +87,9 @@ class Settings(RedisSettings):
     cors_origins: _CommaSeparated = ()
     trusted_proxies: _CommaSeparated = ()
     support_url: str | None = None
+    submit_hooks: _CommaSeparated = Field(
+        default=(), description="Classes that watch submits, as module:Class (taskyard.Hook)."
+    )
     bootstrap_key: SecretStr | None = secret(default=None)
 
     # Worker

@@ -79,7 +79,7 @@ def make_worker(engine: Engine, *, queues: tuple[str, ...] = DEFAULT_QUEUES) -> 
 def claim_all(engine: Engine, worker_id: UUID, ids: list[UUID], *, begun: bool = True) -> UUID:
     token = uuid4()
     with ledger.connection(engine) as conn:
-        won = claim(conn, ids, claim=token, worker_id=worker_id, worker="test:0", types=[TYPE]).answer
+        won = claim(conn, ids, claim=token, worker_id=worker_id, worker="test:0", types={TYPE: 1}).answer
         assert len(won) == len(ids)
         workers.beat(conn, workers.Beat(worker_id=worker_id, begun=ids if begun else ()))
     return token

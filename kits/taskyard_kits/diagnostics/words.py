@@ -1,4 +1,4 @@
-"""What people are told of the drills' failures."""
+"""What people are told of the errors of diagnostics.fail."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What people are told of failures with files."""
+"""What people are told of the errors of files.*. The reasons of `storage_unavailable` are phrases of the platform."""
 
 from __future__ import annotations
 
 from taskyard.catalogue.words import Words
 
-# The reasons of `storage_unavailable` are phrases of the platform.
 STORED_FILE_ERRORS: dict[str, Words] = {
     "item_not_found": {
         "en": "There is no stored file with this id. It may have been deleted: upload it again.",

@@ -25,6 +25,7 @@ from .declarations import Check, CheckResult
 from .settings import HealthSettings
 
 PATIENCE = timedelta(seconds=10)
+_MAIL = Vocabulary(words.ERRORS, words.PHRASES)
 
 _REASONS = {
     "slow": "no answer within {seconds:.0f} s",
@@ -79,7 +80,7 @@ def _why_not(probe: Callable[[], None]) -> str | None:
     except StorageUnavailable as e:
         return str(e)
     except TaskError as e:
-        return e.message or sentence_to_store(e.code, e.values, Vocabulary(words.ERRORS, words.PHRASES))
+        return e.message or sentence_to_store(e.code, e.values, _MAIL)
     except Exception as e:  # noqa: BLE001 - whatever is wrong with one dependency is this check's result
         return _REASONS["unexpected"].format(error=type(e).__name__)
     return None

@@ -1,4 +1,4 @@
-"""What people are told of failures with mail, and the values in these sentences that are phrases."""
+"""What people are told of the errors of email.*, and the values in them that are phrases."""
 
 from __future__ import annotations
 

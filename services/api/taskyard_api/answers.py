@@ -189,7 +189,7 @@ class TypeVersion(Shown):
     version: int
     admits: bool = Field(description="Whether new tasks get this version: the newest one that a live worker runs.")
     registered_at: datetime
-    changed_at: datetime
+    changed_at: datetime | None = Field(description="When it was last registered with other content.")
     workers: list[TypeWorker]
 
 

@@ -17,6 +17,7 @@ from taskyard.broker.publisher import make_publisher
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store.ledger import engine_of
@@ -54,6 +55,7 @@ class Service:
     app: falcon.asgi.App[Any, Any]
     live: Live
     metrics: Metrics
+    types: KnownTypes
 
 
 def cipher_of(settings: Settings) -> Cipher:
@@ -87,7 +89,7 @@ def build(settings: Settings) -> Service:
     submitted = SubmitMeters(metrics, queues=settings.queues)
     types = KnownTypes(ledger, lease=settings.worker_lease, learn=partial(_learn, queues, submitted))
 
-    submission = Submission(engine, submits, dispatcher, submitted)
+    submission = Submission(engine, submits, dispatcher, submitted, Hooks(named(settings.submit_hooks), metrics))
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     dependencies = Health(
@@ -123,7 +125,7 @@ def build(settings: Settings) -> Service:
         wake_ups=WakeUps(client, names.types),
         files=files,
     )
-    return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics)
+    return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics, types)
 
 
 def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:

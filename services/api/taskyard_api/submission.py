@@ -17,6 +17,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
 from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
+from taskyard.running.hooks import Hooks
 from taskyard.store import ledger
 
 from . import views
@@ -36,11 +37,14 @@ class Submission:
     """Commits tasks together with those of other callers, then dispatches them. `submits` is the engine of plain
     submits, with one connection for each flight."""
 
-    def __init__(self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: SubmitMeters) -> None:
+    def __init__(
+        self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: SubmitMeters, hooks: Hooks
+    ) -> None:
         self._engine = engine
         self._submits = submits
         self._dispatcher = dispatcher
         self._meters = meters
+        self._hooks = hooks
         # Their own threads, one for each flight: a flood of slow reads must not keep submits waiting.
         self._threads = ThreadPoolExecutor(len(_COLLECTORS) * MAX_FLIGHTS, thread_name_prefix="collector")
         self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
@@ -50,12 +54,14 @@ class Submission:
 
     async def submit(self, tasks: Sequence[NewTask]) -> Sequence[SubmittedTask]:
         """All of the tasks or none. Raises Overloaded, LedgerUnavailable."""
+        self._hooks.before_submit(tasks)
         try:
             written = await self._plain.submit(tasks, len(tasks))
         except Exception as e:
             self._count(tasks, e)
             raise
         self._count(tasks, None)
+        self._hooks.after_submit(tasks)
         return written
 
     async def submit_keyed(self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer) -> StoredAnswer:
@@ -63,6 +69,7 @@ class Submission:
 
         Raises NotUnique, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.
         """
+        self._hooks.before_submit(tasks)
         try:
             given = await self._keyed.submit(KeyedRequest(tasks, answer, key), len(tasks))
         except Exception as e:
@@ -70,6 +77,7 @@ class Submission:
             raise
         if not given.replayed:
             self._count(tasks, None)
+            self._hooks.after_submit(tasks)
         return given
 
     async def close(self) -> None:

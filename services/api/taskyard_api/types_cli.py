@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import Connection
 
+from taskyard.catalogue.types import MAX_VERSION
 from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.settings import Settings
 from taskyard.store import ledger, task_types
@@ -113,8 +114,8 @@ def forget(
 
     Without --yes, nothing is changed.
     """
-    if version is not None and not 1 <= version < 2**31:
-        program.fail("--version must be from 1 to 2147483647.", USAGE)
+    if version is not None and not 1 <= version <= MAX_VERSION:
+        program.fail(f"--version must be from 1 to {MAX_VERSION}.", USAGE)
     settings = program.begin(database_url=database_url, log_level=log_level)
     found = _in_ledger(
         settings,

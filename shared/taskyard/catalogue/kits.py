@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
 
 import structlog
@@ -32,7 +33,8 @@ class Kit:
 
     `modules` hold its task types. `queues` are those that its tasks are for (None: all). `settings` names a class,
     `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
-    `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set.
+    `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set. `hooks` name classes, `module:Class`, that watch every
+    run of a process that loads the kit (`taskyard.Hook`).
 
     Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
     """
@@ -42,6 +44,7 @@ class Kit:
     queues: tuple[str, ...] | None = None
     settings: str | None = None
     diagnostic: bool = False
+    hooks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -83,12 +86,14 @@ class Installed:
 @dataclass(frozen=True)
 class Loaded:
     """What was loaded. `kits` holds the kit of every task type by the type's name, `queues` every queue that the
-    manifests of all installed kits and the loaded types name."""
+    manifests of all installed kits and the loaded types name. `hooks` are classes or objects, by where they were found;
+    `taskyard.running.hooks` makes hooks of them."""
 
     catalogue: Catalogue
     kits: Mapping[str, Kit]
     queues: frozenset[str]
     left_out: tuple[LeftOut, ...] = ()
+    hooks: tuple[tuple[str, object], ...] = ()
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -108,12 +113,15 @@ def load(settings: Settings, queues: Collection[str] | None = None) -> Loaded:
     every = installed(settings)
     types: dict[str, TaskType[Any, Any]] = {}
     kits: dict[str, Kit] = {}
+    hooks: list[tuple[str, object]] = []
     left_out: list[LeftOut] = []
     for one in _wanted(every, settings, queues):
-        found = _types_of(one)
-        if isinstance(found, LeftOut):
-            left_out.append(found)
+        try:
+            found, its_hooks = _types_of(one), list(_hooks_of(one))
+        except _Missing as e:
+            left_out.append(e.left_out)
             continue
+        hooks += its_hooks
         for task_type in found:
             if types.setdefault(task_type.name, task_type) is not task_type:
                 raise KitsUnusable(
@@ -125,7 +133,7 @@ def load(settings: Settings, queues: Collection[str] | None = None) -> Loaded:
     except ValueError as e:
         raise KitsUnusable(str(e)) from e
     named = {queue for one in every for queue in one.kit.queues or ()}
-    return Loaded(catalogue, kits, frozenset(named | {t.queue for t in catalogue}), tuple(left_out))
+    return Loaded(catalogue, kits, frozenset(named | {t.queue for t in catalogue}), tuple(left_out), tuple(hooks))
 
 
 def installed(settings: Settings) -> list[Installed]:
@@ -191,22 +199,48 @@ def _wanted(every: Iterable[Installed], settings: Settings, queues: Collection[s
             yield one
 
 
-def _types_of(one: Installed) -> list[TaskType[Any, Any]] | LeftOut:
+class _Missing(Exception):
+    """A library of a kit is missing."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        super().__init__(left_out.error)
+        self.left_out = left_out
+
+
+def _import(one: Installed, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as e:
+        if one.is_module:
+            raise KitsUnusable(f"TASKYARD_TASK_MODULES: {_said(e)}") from e
+        if isinstance(e, ImportError):
+            raise _Missing(LeftOut(one.kit.name, name, _said(e), one.install)) from e
+        raise KitsUnusable(f"the kit {one.kit.name!r}, {name}: {_said(e)}") from e
+
+
+def _types_of(one: Installed) -> list[TaskType[Any, Any]]:
     found: dict[int, TaskType[Any, Any]] = {}
     for name in one.kit.modules:
-        try:
-            module = importlib.import_module(name)
-        except Exception as e:
-            if one.is_module:
-                raise KitsUnusable(f"TASKYARD_TASK_MODULES: {_said(e)}") from e
-            if isinstance(e, ImportError):
-                return LeftOut(one.kit.name, name, _said(e), one.install)
-            raise KitsUnusable(f"the kit {one.kit.name!r}, {name}: {_said(e)}") from e
-        for value in vars(module).values():
+        for value in vars(_import(one, name)).values():
             task_type = type_of(value)
             if task_type is not None and _is_own(task_type, name):
                 found[id(task_type)] = task_type
     return list(found.values())
+
+
+def _hooks_of(one: Installed) -> Iterator[tuple[str, object]]:
+    """Those that the manifest names, or `HOOKS` of a module that has no manifest."""
+    for place in one.kit.hooks:
+        module, _, name = place.partition(":")
+        value = getattr(_import(one, module), name, None)
+        if value is None:
+            raise KitsUnusable(f"the kit {one.kit.name!r}: there is no hook {place!r}")
+        yield place, value
+    for module in one.kit.modules if one.is_module else ():
+        hooks = getattr(_import(one, module), "HOOKS", ())
+        if not isinstance(hooks, tuple | list):
+            raise KitsUnusable(f"TASKYARD_TASK_MODULES: {module}.HOOKS must be a list or a tuple of hooks")
+        yield from ((f"{module}:HOOKS[{n}]", hook) for n, hook in enumerate(hooks))
 
 
 def _is_own(task_type: TaskType[Any, Any], module: str) -> bool:

@@ -61,7 +61,7 @@ class FirstDelay:
 class RetrySpec:
     """The retry policy (domain/retry.py) as data. `retries_hard_limit`: a hard time limit is tried again, too."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=MAX_VERSION)]
+    max_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)]
     first_delay_seconds: Seconds
     max_delay_seconds: Seconds
     factor: Annotated[float, Field(ge=0, le=1_000)]

@@ -17,13 +17,14 @@ from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from .secrets import Cipher, Secret, SecretsUnreadable, opened
-from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
+from .words import Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
 # In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
-MAX_VERSION = 2**31 - 1
+# What the column `task.version` holds.
+MAX_VERSION = 2**15 - 1
 # On a decorated function: its TaskType.
 _MARK = "__taskyard_type__"
 
@@ -55,8 +56,7 @@ class TaskType(Generic[P, R]):
     """A task type. `name` is `domain.verb`, of at most 128 bytes; GET /task-types shows the description.
 
     `errors` are the words of the codes that the task raises with TaskError, by language: `{"too_dear": {"en": "It costs
-    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them. Raises ValueError for words
-    that hold more than text and plain `{name}`.
+    {amount}.", "de": ...}}`. `phrases` are the words of values `{"phrase": name}` in them.
     """
 
     name: str
@@ -72,21 +72,6 @@ class TaskType(Generic[P, R]):
     upgrade: Upgrade | None = field(default=None, repr=False)
     errors: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
     phrases: Mapping[str, Words] = field(default_factory=dict, repr=False, hash=False)
-
-    def __post_init__(self) -> None:
-        for key, words in (*self.errors.items(), *self.phrases.items()):
-            try:
-                if not _CODE.fullmatch(key):
-                    raise ValueError("a code is lower-case letters, digits and _, at most 100")
-                for language, template in words.items():
-                    check_language(language)
-                    check_template(template)
-            except (TemplateRefused, ValueError) as e:
-                raise ValueError(f"the task type {self.name!r}, words of {key[:100]!r}: {e}") from None
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.errors, self.phrases)
 
     @property
     def is_async(self) -> bool:
@@ -105,6 +90,15 @@ class TaskType(Generic[P, R]):
             raise ValueError(f"the task type {self.name!r}: its version must be 1 to {MAX_VERSION}")
         if not timedelta(0) < self.soft_limit < self.hard_limit:
             raise ValueError(f"the task type {self.name!r}: its soft limit must be shorter than its hard limit")
+        for key, words in (*self.errors.items(), *self.phrases.items()):
+            try:
+                _check_words(key, words)
+            except ValueError as e:
+                raise ValueError(f"the task type {self.name!r}, words of {key[:100]!r}: {e}") from None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.errors, self.phrases)
 
     def accept(self, params: Mapping[str, Any], cipher: Cipher) -> dict[str, Any]:
         """Checks a caller's parameters and returns them as they are stored, secrets encrypted.
@@ -121,12 +115,12 @@ class TaskType(Generic[P, R]):
                 raise e.__cause__ from None
             raise
 
-    def upgraded(self, stored: dict[str, Any], version: int) -> Mapping[str, Any]:
-        """The parameters of a task that was submitted for `version`, as this version of the type takes them.
+    def upgraded(self, params: dict[str, Any], version: int) -> Mapping[str, Any]:
+        """The opened parameters of a task that was submitted for `version`, as this version of the type takes them.
 
         Raises whatever the type's upgrade function raises.
         """
-        return stored if self.upgrade is None or version >= self.version else self.upgrade(stored, version)
+        return params if self.upgrade is None or version >= self.version else self.upgrade(params, version)
 
     def read(self, stored: Mapping[str, Any], cipher: Cipher) -> P:
         """The parameters of a stored task, secrets decrypted.
@@ -134,16 +128,21 @@ class TaskType(Generic[P, R]):
         Raises pydantic.ValidationError where they no longer fit the type, SecretsUnreadable without the
         right key.
         """
-        return self.read_with_secrets(stored, cipher)[0]
+        # All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
+        # secret in a part of the schema that the model does not choose.
+        return self.validated(opened(stored, cipher)[0], cipher)
 
-    def read_with_secrets(self, stored: Mapping[str, Any], cipher: Cipher) -> tuple[P, list[str]]:
-        """As `read`, with every secret text, which must be removed from logs and errors.
+    def validated(self, params: Mapping[str, Any], cipher: Cipher) -> P:
+        """The model of opened parameters. Raises pydantic.ValidationError."""
+        return self.params.model_validate(params, context={"cipher": cipher})
 
-        All sealed values are opened before the model reads them: admission seals by schema, and seals what may be
-        secret in a part of the schema that the model does not choose.
-        """
-        plain, texts = opened(stored, cipher)
-        return self.params.model_validate(plain, context={"cipher": cipher}), texts
+
+def _check_words(key: str, words: Words) -> None:
+    if not _CODE.fullmatch(key):
+        raise ValueError("a code is lower-case letters, digits and _, at most 100")
+    for language, template in words.items():
+        check_language(language)
+        check_template(template)
 
 
 def _plain(value: Any) -> Any:
@@ -201,6 +200,11 @@ class Catalogue:
         """The words of a type; none where it is unknown. All versions share those of the one that is declared."""
         task_type = self._types.get(name)
         return Vocabulary() if task_type is None else task_type.vocabulary
+
+    @cached_property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each type, by name."""
+        return {task_type.name: task_type.version for task_type in self}
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -44,8 +45,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A queued task that was not claimed; `reason` is one of `CONDITIONS`, or `open` where nothing speaks against it
-    any more: its queue was resumed at this moment.
+    """A queued task that was not claimed; `reason` is one of `CONDITIONS`, `elsewhere` where another worker can run it
+    now and this one cannot, or `open` where nothing speaks against it any more: its queue was resumed at this moment.
     """
 
     id: UUID
@@ -59,13 +60,17 @@ WORKER_LIVES = (
     "(CAST(:worker_id AS uuid) IS NULL OR EXISTS ("
     "SELECT FROM worker w WHERE w.id = :worker_id AND w.lost_at IS NULL AND w.stopped_at IS NULL))"
 )
+# A lower version is upgraded when it runs. A higher one may have parameters that this worker does not know. Never NULL,
+# because `refusals` negates it.
+RUNS = "coalesce(t.version <= (CAST(:versions AS int4[]))[array_position(CAST(:types AS text[]), t.name)], false)"
 # What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
-# stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` (the
-# names of the types that the worker runs) and `:alone` (whether what is claimed runs alone in its process).
+# stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` and
+# `:versions` (the names of the types that the worker runs, and its version of each) and `:alone` (whether what is
+# claimed runs alone in its process).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
-    "unknown": "t.name = ANY(:types)",
+    "unknown": RUNS,
     # A task that may have ended a process runs next alone (see taskyard_worker.quarantine).
     "suspect": "(t.suspicions = 0 OR :alone)",
     "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
@@ -104,6 +109,11 @@ _CLAIM = compose(
 )
 
 
+def known(types: Mapping[str, int]) -> dict[str, list[Any]]:
+    """What `RUNS` binds."""
+    return {"types": list(types), "versions": list(types.values())}
+
+
 def claim(
     conn: Connection,
     ids: Sequence[UUID],
@@ -111,10 +121,12 @@ def claim(
     claim: UUID,
     worker_id: UUID,
     worker: str,
-    types: Sequence[str],
+    types: Mapping[str, int],
     alone: bool = False,
 ) -> Committed[list[Claimed]]:
     """Claims those of the tasks that are claimable (see `CONDITIONS`). A suspect is claimed only where it runs `alone`.
+
+    `types` are the versions of the types that the worker runs, by their names.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -123,7 +135,7 @@ def claim(
         "claim": claim,
         "worker_id": worker_id,
         "worker": worker,
-        "types": list(types),
+        **known(types),
         "alone": alone,
     }
     rows = conn.execute(_CLAIM, values).all()
@@ -131,21 +143,34 @@ def claim(
     return Committed.of_rows(rows, won)
 
 
+# A worker that drains fetches nothing more. The lease is that of `store/fleet.py`.
+_RUNS_ELSEWHERE = """EXISTS (
+    SELECT FROM worker w JOIN worker_type r ON r.worker_id = w.id
+    WHERE r.name = t.name AND r.version >= t.version AND t.queue = ANY(w.queues) AND w.state <> 'draining'
+        AND w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)
+)"""
+
 _REFUSED = sa.text(f"""
-SELECT * FROM (
-    SELECT t.id, t.queue, CASE {_REASONS} ELSE 'open' END AS reason
+SELECT id, queue, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
+    SELECT t.id, t.queue, CASE {_REASONS} ELSE 'open' END AS reason,
+        NOT {RUNS} AND {_RUNS_ELSEWHERE} AS is_elsewhere
     FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
 ) refused WHERE reason <> 'expired'
 """)  # noqa: S608 constants only
 
 
 def refusals(
-    conn: Connection, ids: Sequence[UUID], *, types: Sequence[str], worker_id: UUID | None = None
+    conn: Connection,
+    ids: Sequence[UUID],
+    *,
+    types: Mapping[str, int],
+    worker_id: UUID | None = None,
+    lease: timedelta = timedelta(0),
 ) -> list[Refusal]:
     """Why queued tasks among `ids` were not won. Not listed are tasks that are not queued (any more), and expired ones,
-    which the scheduler ends.
+    which the scheduler ends. Other workers live for `lease` after their last heartbeat.
     """
-    values = {"ids": list(ids), "types": list(types), "worker_id": worker_id, "alone": False}
+    values = {"ids": list(ids), **known(types), "worker_id": worker_id, "alone": False, "lease": lease}
     return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
 
 
@@ -158,8 +183,8 @@ ORDER BY t.id LIMIT :limit
 
 
 def suspects(
-    conn: Connection, queues: Sequence[str], *, types: Sequence[str], worker_id: UUID | None = None, limit: int = 10
+    conn: Connection, queues: Sequence[str], *, types: Mapping[str, int], worker_id: UUID | None = None, limit: int = 10
 ) -> list[UUID]:
     """Claimable tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
-    values = {"queues": list(queues), "types": list(types), "worker_id": worker_id, "alone": True, "limit": limit}
+    values = {"queues": list(queues), **known(types), "worker_id": worker_id, "alone": True, "limit": limit}
     return list(conn.scalars(_SUSPECTS, values))

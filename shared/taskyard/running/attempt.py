@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from ..catalogue.secrets import Cipher, SecretsUnreadable, revealed
+from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed
 from ..catalogue.types import TaskType
 from ..domain.tasks import Failed
 from ..lifecycle.claim import Claimed
 from ..storage.interface import Storage
 from . import outcomes
+from .capture import current
 from .context import Interrupts, Sink, Submitter, TaskContext
 
 
@@ -47,31 +48,41 @@ def prepare(
     that of the services.
     """
     try:
-        stored = task_type.upgraded(work.params, work.version)
-    except Exception as e:  # noqa: BLE001 - the type's own code; another attempt would not help
-        return outcomes.invalid("params_invalid", reason=f"the upgrade from version {work.version} fails: {e}")
-    try:
-        params, secrets = task_type.read_with_secrets(stored, cipher)
-    except (ValidationError, SecretsUnreadable) as e:
+        plain, secrets = opened(work.params, cipher)
+    except SecretsUnreadable as e:
         return outcomes.unreadable(e)
-    context = TaskContext(
-        task_id=work.id,
-        claim=work.claim,
-        name=work.name,
-        attempt=work.attempt,
-        settings=settings,
-        storage=services.storage if storage is None else storage,
-        sink=sink,
-        submitter=services.submitter,
-        connect=services.connect,
-        soft_deadline=soft_deadline,
-        tags=work.tags,
-        request_id=work.request_id,
-        traceparent=work.traceparent,
-        submitted_by=work.submitted_by,
-        allowed_queues=work.allowed_queues,
-        redact=outcomes.strike_out([*secrets, *revealed(params)]),
-        interrupts=interrupts,
-        shield=nullcontext() if shield is None else shield,
-    )
-    return params, context
+
+    def context(texts: Iterable[str]) -> TaskContext:
+        return TaskContext(
+            task_id=work.id,
+            claim=work.claim,
+            name=work.name,
+            attempt=work.attempt,
+            settings=settings,
+            storage=services.storage if storage is None else storage,
+            sink=sink,
+            submitter=services.submitter,
+            connect=services.connect,
+            soft_deadline=soft_deadline,
+            tags=work.tags,
+            request_id=work.request_id,
+            traceparent=work.traceparent,
+            submitted_by=work.submitted_by,
+            allowed_queues=work.allowed_queues,
+            redact=outcomes.strike_out([*texts]),
+            interrupts=interrupts,
+            shield=nullcontext() if shield is None else shield,
+        )
+
+    if work.version < task_type.version and task_type.upgrade is not None:
+        # What the upgrade prints and logs is the task's, without secrets.
+        with current(context(secrets)):
+            try:
+                plain = task_type.upgraded(plain, work.version)
+            except BaseException as e:  # noqa: BLE001 - the type's own code; another attempt would not help
+                return outcomes.not_upgraded(e, work.version, outcomes.strike_out(secrets))
+    try:
+        params = task_type.validated(plain, cipher)
+    except ValidationError as e:
+        return outcomes.unreadable(e, outcomes.strike_out(secrets))
+    return params, context([*secrets, *revealed(params)])

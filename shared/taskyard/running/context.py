@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from ..catalogue.types import TaskType, type_of
 from ..storage.interface import Storage
+from .views import trace_id_of
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
@@ -32,11 +33,6 @@ class Interrupts(Protocol):
     """What may be raised into the task from outside: see `child.interrupts` and `child.event_loop`."""
 
     def check(self) -> None: ...
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """`00-<trace id>-<parent id>-<flags>`: W3C Trace Context."""
-    return traceparent[3:35] if traceparent else None
 
 
 @dataclass(frozen=True, slots=True)

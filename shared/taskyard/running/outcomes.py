@@ -80,11 +80,21 @@ def expired() -> Failed:
     return Failed(_of_platform("expired", "Expired", FailureKind.TIMEOUT, {"time": time}, retryable=True))
 
 
-def unreadable(error: ValidationError | SecretsUnreadable) -> Failed:
+def unreadable(error: ValidationError | SecretsUnreadable, redact: Redact = str) -> Failed:
     """For stored parameters that do not fit the type any more: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
         return invalid("secret_unreadable", reason={"phrase": error.phrase} if error.phrase else str(error))
-    return invalid("params_invalid", reason=_brief(error))
+    return invalid("params_invalid", reason=redact(_brief(error)))
+
+
+def not_upgraded(error: BaseException, version: int, redact: Redact) -> Failed:
+    """For stored parameters of an older version that the type's upgrade function does not take."""
+    try:
+        why = str(error)
+    except Exception:  # noqa: BLE001 - the error's own code fails
+        why = ""
+    told = f"{type(error).__name__}: {why}" if why else type(error).__name__
+    return invalid("params_invalid", reason=redact(f"the upgrade from version {version} failed with {told}"))
 
 
 def _fault_of(

@@ -14,12 +14,12 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 from uuid import UUID
 
 from cryptography.fernet import Fernet
@@ -31,7 +31,7 @@ from ..catalogue.secrets import Cipher
 from ..catalogue.types import Catalogue, TaskType, type_of
 from ..domain.errors import TaskError
 from ..domain.ids import new_id
-from ..domain.tasks import Failed, Outcome, RetryIn, Succeeded
+from ..domain.tasks import Failed, Fault, Outcome, RetryIn, Succeeded
 from ..lifecycle.batch import check_storable
 from ..lifecycle.claim import Claimed
 from ..settings import Settings
@@ -41,7 +41,22 @@ from ..store import ledger
 from . import capture, outcomes
 from .attempt import Services, prepare
 from .context import Child, TaskContext
-from .submission import Maker, maker
+from .record import Record
+from .submission import maker
+
+Task = str | Callable[..., Any] | TaskType[Any, Any]
+
+
+class Options(TypedDict, total=False):
+    """The options of `trial`, which tells what they are."""
+
+    settings: Any
+    platform: Settings | None
+    storage: Storage | None
+    engine: Engine | None
+    attempt: int
+    task_id: UUID | None
+    submitted_by: str | None
 
 
 @dataclass(slots=True)
@@ -60,6 +75,20 @@ class TaskRun:
     submitted: list[Child] = field(default_factory=list)
 
     @property
+    def fault(self) -> Fault:
+        """What went wrong: its `code`, `values` and `message`. Raises AssertionError where the task did not fail."""
+        match self.outcome:
+            case Failed(fault) | RetryIn(fault):
+                return fault
+            case other:
+                raise AssertionError(f"the task did not fail: {other}")
+
+    @property
+    def will_retry(self) -> bool:
+        """Whether another attempt would follow."""
+        return isinstance(self.outcome, RetryIn)
+
+    @property
     def result(self) -> Any:
         """Raises AssertionError where the task did not succeed, with what went wrong."""
         match self.outcome:
@@ -71,9 +100,32 @@ class TaskRun:
                 raise AssertionError(f"the task did not succeed: {other}")
 
 
-def run_task(
-    task: str | Callable[..., Any] | TaskType[Any, Any],
-    params: Mapping[str, Any] | BaseModel,
+def run_task(task: Task, params: Mapping[str, Any] | BaseModel | None = None, **given: Unpack[Options]) -> TaskRun:
+    """Runs one attempt of `task`: a function decorated with @task, a task type, or the name of a type.
+
+    `params` are those of a submit, secrets as plain values; `given` the options of `trial`. On a running event loop,
+    await `run_task_async` instead.
+
+    Raises UnknownTaskType, pydantic.ValidationError and Unstorable, where a submit would be refused.
+    """
+    with trial(task, params, **given) as ready:
+        return ready.run()
+
+
+async def run_task_async(
+    task: Task, params: Mapping[str, Any] | BaseModel | None = None, **given: Unpack[Options]
+) -> TaskRun:
+    """As `run_task`, on the running event loop: a coroutine function may use its objects. A plain one has a thread."""
+    with trial(task, params, **given) as ready:
+        if ready.task_type.is_async:
+            return await ready.run_async()
+        return await asyncio.to_thread(ready.run)
+
+
+@contextmanager
+def trial(
+    task: Task,
+    params: Mapping[str, Any] | BaseModel | None = None,
     *,
     settings: Any = None,
     platform: Settings | None = None,
@@ -82,15 +134,12 @@ def run_task(
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
-) -> TaskRun:
-    """Runs one attempt of `task`: a function decorated with @task, a task type, or the name of a type.
+) -> Iterator[_Trial]:
+    """An attempt that is ready to run.
 
-    `settings` becomes `context.settings`; without it, the settings of the task's kit are read from the environment.
+    `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
-    in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`. Not to
-    be called on a running event loop: use a thread there.
-
-    Raises UnknownTaskType, pydantic.ValidationError and Unstorable, where a submit would be refused.
+    in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -99,13 +148,14 @@ def run_task(
         settings = _kit_settings(task_type, platform)
     keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
+    params = {} if params is None else params
     if isinstance(params, BaseModel):
         stored = params.model_dump(mode="json", context={"cipher": cipher})
     else:
         stored = task_type.accept(params, cipher)
     check_storable(stored)
     work = _work(task_type, stored, attempt, id=task_id or new_id(), submitted_by=submitted_by)
-    record = _Record(maker(platform, loaded.catalogue, cipher, loaded.queues))
+    record = Record(maker(platform, loaded.catalogue, cipher, loaded.queues))
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
@@ -113,22 +163,49 @@ def run_task(
         connect = partial(ledger.transaction, engine) if engine is not None else _no_database
         services = Services(storage, record.submit, connect)
         prepared = prepare(work, task_type, cipher, services, record, settings=settings)
-        outcome = prepared if isinstance(prepared, Failed) else _run(task_type, work, *prepared)
-    return TaskRun(work.id, outcome, record.told, record.stages, record.lines, record.children)
+        yield _Trial(task_type, work, prepared, record)
 
 
-def _run(task_type: TaskType[Any, Any], work: Claimed, params: Any, context: TaskContext) -> Outcome:
-    function = task_type.function
-    assert function is not None
-    with _captured(), capture.current(context):
-        try:
-            if task_type.is_async:
-                returned = asyncio.run(function(params, context))
-            else:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """`prepared`: the parameters and the context, or why there are none."""
+
+    task_type: TaskType[Any, Any]
+    work: Claimed
+    prepared: tuple[Any, TaskContext] | Failed
+    record: Record
+
+    def run(self) -> TaskRun:
+        return asyncio.run(self.run_async()) if self.task_type.is_async else _without_loop(self.run_async())
+
+    async def run_async(self) -> TaskRun:
+        if isinstance(self.prepared, Failed):
+            return self._ended(self.prepared)
+        params, context = self.prepared
+        function = self.task_type.function
+        assert function is not None
+        with _captured(), capture.current(context):
+            try:
                 returned = function(params, context)
-            return outcomes.of_return(task_type, returned)
-        except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
-            return _failed(work, task_type, e, context)
+                if self.task_type.is_async:
+                    returned = await returned
+                outcome: Outcome = outcomes.of_return(self.task_type, returned)
+            except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
+                outcome = _failed(self.work, self.task_type, e, context)
+        return self._ended(outcome)
+
+    def _ended(self, outcome: Outcome) -> TaskRun:
+        record = self.record
+        return TaskRun(self.work.id, outcome, record.told, record.stages, record.lines, record.children)
+
+
+def _without_loop(coroutine: Coroutine[Any, Any, TaskRun]) -> TaskRun:
+    """The result of a coroutine that never waits. A plain function runs without an event loop, as in a worker."""
+    try:
+        coroutine.send(None)
+    except StopIteration as e:
+        return cast(TaskRun, e.value)
+    raise AssertionError("it waits")
 
 
 def _failed(work: Claimed, task_type: TaskType[Any, Any], error: BaseException, context: TaskContext) -> Outcome:
@@ -145,30 +222,7 @@ def _failed(work: Claimed, task_type: TaskType[Any, Any], error: BaseException, 
         return outcomes.unspeakable(error)
 
 
-class _Record:
-    """Stands in for a worker's writer and submitter; `check` raises where the submitter would."""
-
-    def __init__(self, check: Maker) -> None:
-        self._check = check
-        self.told: list[tuple[float, float | None, str]] = []
-        self.stages: list[str] = []
-        self.lines: list[str] = []
-        self.children: list[Child] = []
-
-    def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
-        self.told.append((current, total, message))
-
-    def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
-        (self.stages if kind == "stage" else self.lines).append(data["message"])
-
-    def submit(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
-        for child in children:
-            self._check(parent, child)
-        self.children.extend(children)
-        return [new_id() for _ in children]
-
-
-def _find(task: str | Callable[..., Any] | TaskType[Any, Any], catalogue: Catalogue) -> TaskType[Any, Any]:
+def _find(task: Task, catalogue: Catalogue) -> TaskType[Any, Any]:
     task_type = catalogue[task] if isinstance(task, str) else type_of(task)
     if task_type is None or task_type.function is None:
         raise TypeError(f"{task!r} is no function decorated with @task")
@@ -223,4 +277,4 @@ def _captured() -> Iterator[None]:
         root.removeHandler(handler)
 
 
-__all__ = ["TaskRun", "run_task"]
+__all__ = ["TaskRun", "run_task", "run_task_async", "trial"]

@@ -219,7 +219,7 @@ def test_task_types_queues_and_workers(api: Api) -> None:
     queues = api.http.get("/api/v1/queues")
     answers.QueuePage.model_validate_json(queues.content)
     default = api.http.get("/api/v1/queues/default").json()
-    assert (default["workers"], default["depth"]["running"], default["paused"]) == (1, 1, False)
+    assert (default["workers"], default["depth"]["running"], default["paused"]) == (2, 1, False)
     assert default in queues.json()["items"]
     live = {"blocked", "scheduled", "queued", "running", "retrying"}
     assert set(default["depth"]) == live, "what has ended is not counted, so nothing is said of it"

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store.ledger import make_engine
@@ -30,9 +32,11 @@ from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
+from tests.support.specs import register_kits
 from tests.support.unheard import Unheard
 
 BIN = Path(sys.executable).parent
+ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
 
 
 def environment(database_url: str, redis_url: str, **more: str) -> dict[str, str]:
@@ -66,7 +70,7 @@ def test_health(api: Api) -> None:
     parts = detailed.json()["components"]
     assert detailed.json()["status"] == "degraded"
     assert (parts["database"]["status"], parts["redis"]["status"]) == ("healthy", "healthy")
-    assert parts["workers"]["workers_count"] == 1
+    assert parts["workers"]["workers_count"] == 2, "this one, and that with all kits"
     assert parts["scheduler"]["reason"] == "no scheduler leads"
 
 
@@ -91,7 +95,10 @@ def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], p
     env = environment(url, api.settings.redis_url.get_secret_value(), TASKYARD_BOOTSTRAP_KEY=key)
     assert command(env, "migrate").returncode == 0
     assert command(env, "keys", "bootstrap").returncode == 0
-    api.submit()
+    migrated = make_engine(url)
+    register_kits(migrated)
+    migrated.dispose()
+    wait_for(lambda: api.http.post("/api/v1/tasks", json=ECHO).status_code == 202, 10, "a submit", every=0.2)
 
 
 def test_migrating_without_the_right_to_create_tables_fails_with_one_line(postgres: Postgres, redis_url: str) -> None:
@@ -141,7 +148,8 @@ def test_postgresql_goes_and_comes_back(
 ) -> None:
     engine = make_engine(own_postgres.url())
     key = new_key(engine, "admin")
-    api = start_api(database_url=own_postgres.url(), redis_url=own_valkey.url)
+    register_kits(engine)
+    api = start_api(registered=False, database_url=own_postgres.url(), redis_url=own_valkey.url)
     client = api.client(key)
     body = {"name": "diagnostics.echo", "params": {"value": 1}}
     assert client.post("/api/v1/tasks", json=body).status_code == 202
@@ -221,14 +229,21 @@ def test_the_service_imports_no_task_code_whatever_modules_are_named(database_ur
     )
     found = subprocess.run([sys.executable, "-c", build], env=env, capture_output=True, text=True, check=True)
     modules = found.stdout.split()
-    task_code = ("taskyard_kits", "taskyard.catalogue.kits", "taskyard.catalogue.declare", "taskyard.running", "PIL")
+    task_code = (
+        *("taskyard_kits", "taskyard.catalogue.kits", "taskyard.catalogue.declare", "PIL"),
+        *("taskyard.running.context", "taskyard.running.attempt", "taskyard.running.trial"),
+    )
     assert not [name for name in modules if name.startswith(task_code)]
 
 
-def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str) -> None:
+def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str, engine: Engine) -> None:
+    register_kits(engine)
     env = environment(database_url, redis_url)
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
-    with subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
+        killed(process),
+    ):
         assert process.stderr is not None
         port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
         threading.Thread(target=process.stderr.read, daemon=True).start()
@@ -250,6 +265,15 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
                 assert "submitted" in "".join(stream.iter_text())
             waiter.join()
             assert waited == ["queued"]
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends it where the test fails: its `with` would wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
 
 
 def _first_task(http: httpx.Client) -> str:
@@ -311,12 +335,16 @@ def test_health_shows_a_key_with_queues_only_their_tasks(api: Api) -> None:
     worker.begin(task)
     with api.engine.connect() as conn:
         conn.execute(
-            sa.text("UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)], queues = '{default,selection}'"), {"id": task}
+            sa.text(
+                "UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)], queues = '{default,selection}' WHERE id = :worker"
+            ),
+            {"id": task, "worker": worker.id},
         )
     for queues, running in ((None, 1), (["default"], 1), (["selection"], 0)):
         client = api.client(api.key("read", queues=queues))
         parts = client.get("/health/detailed").json()["components"]["workers"]
-        assert (parts["active_tasks"], [w["running_tasks"] for w in parts["workers"]]) == (running, [running])
+        by_worker = sorted(w["running_tasks"] for w in parts["workers"])
+        assert (parts["active_tasks"], by_worker) == (running, [0, running]), "this one, and that with all kits"
         assert client.get(f"/api/v1/workers/{worker.id}").json()["running_tasks"] == running
 
 

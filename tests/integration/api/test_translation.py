@@ -15,9 +15,12 @@ from taskyard.domain.retry import RetryPolicy
 from taskyard.lifecycle import promote
 from taskyard.running.outcomes import of_error
 from taskyard.settings import Settings
+from taskyard.store import task_types
+from taskyard.store.audit import Actor
 from tests.integration.api.conftest import Api
 from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
+from tests.support.fleet import wait_for
 
 EMAIL = load(Settings()).catalogue["email.send"]
 GERMAN = {"Accept-Language": "de-CH, en;q=0.7"}
@@ -162,7 +165,12 @@ def test_a_users_type_is_told_in_the_readers_language_where_it_has_words(
 
 def test_after_the_type_is_gone_its_failures_keep_their_english_sentence(start_api: Callable[..., Api]) -> None:
     task = failed(start_api(modules=["tests.integration.api.voucher"]), DEAR, VOUCHER)
-    answer = start_api().http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": "nl"})
+    api = start_api(registered=False)
+    with api.engine.begin() as conn:
+        conn.execute(sa.text("UPDATE worker SET stopped_at = now()"))
+        assert task_types.forget(conn, VOUCHER.name, None, Actor("test"), lease=api.settings.worker_lease).versions
+    wait_for(lambda: api.http.post("/api/v1/tasks", json={"name": VOUCHER.name}).status_code == 422, 10, "the news")
+    answer = api.http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": "nl"})
     assert answer.json()["error"]["message"] == "The voucher A-7 expired 3 days ago."
     assert "Content-Language" not in answer.headers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -81,10 +81,12 @@ class Worker:
     id: UUID
 
     def claim(
-        self, ids: Sequence[UUID], claim_id: UUID | None = None, *, types: Sequence[str] = (NAME,)
+        self, ids: Sequence[UUID], claim_id: UUID | None = None, *, types: Mapping[str, int] | None = None
     ) -> list[claim.Claimed]:
         claim_id = claim_id or uuid4()
-        return claim.claim(self.conn, ids, claim=claim_id, worker_id=self.id, worker="w:1", types=types).answer
+        return claim.claim(
+            self.conn, ids, claim=claim_id, worker_id=self.id, worker="w:1", types={NAME: 1} if types is None else types
+        ).answer
 
 
 def outbox(conn: Connection) -> dict[int, set[UUID]]:

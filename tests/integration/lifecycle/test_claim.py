@@ -62,7 +62,7 @@ def test_a_repeated_claim_finds_its_rows_though_the_queue_was_paused_or_the_task
     worker.claim(ids, claim_id)
     pause(conn)
     conn.execute(sa.text("UPDATE task SET expires_at = now() - interval '1 second'"))
-    assert len(worker.claim(ids, claim_id, types=[])) == 2
+    assert len(worker.claim(ids, claim_id, types={})) == 2
 
 
 def test_another_claim_never_wins_a_running_task(conn: Connection, worker: Worker) -> None:
@@ -105,30 +105,30 @@ def test_a_paused_queue_an_unknown_type_and_an_expired_task_are_not_won(conn: Co
     fine = put(conn, State.QUEUED, queue="nobody_configured_this")
     ids = [paused, unknown, expired, fine]
     assert [w.id for w in worker.claim(ids)] == [fine]
-    refused = {r.id: r.reason for r in claim.refusals(conn, ids, types=[NAME])}
+    refused = {r.id: r.reason for r in claim.refusals(conn, ids, types={NAME: 1})}
     assert refused == {paused: "paused", unknown: "unknown"}, "what expired is the scheduler's to end"
 
 
 def test_a_paused_queue_of_an_unknown_type_counts_as_paused(conn: Connection, worker: Worker) -> None:
     pause(conn)
     task_id = put(conn, State.QUEUED, name="other.type")
-    assert [r.reason for r in claim.refusals(conn, [task_id], types=[NAME])] == ["paused"]
+    assert [r.reason for r in claim.refusals(conn, [task_id], types={NAME: 1})] == ["paused"]
 
 
 def test_a_worker_that_was_given_up_is_told_so_whatever_else_is_wrong(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.QUEUED)
-    (refusal,) = claim.refusals(conn, [task_id], types=[NAME], worker_id=worker.id)
+    (refusal,) = claim.refusals(conn, [task_id], types={NAME: 1}, worker_id=worker.id)
     assert refusal.reason == "open", "nothing speaks against it"
     pause(conn)
     workers.retire(conn, worker.id)
     for gone in (worker.id, new_id()):
-        (refusal,) = claim.refusals(conn, [task_id], types=[], worker_id=gone)
+        (refusal,) = claim.refusals(conn, [task_id], types={}, worker_id=gone)
         assert refusal.reason == "worker_lost"
 
 
 def test_what_is_not_queued_any_more_is_not_refused_but_forgotten(conn: Connection, worker: Worker) -> None:
     ids = [put(conn, state, worker_id=worker.id) for state in State if state is not State.QUEUED]
-    assert not claim.refusals(conn, [*ids, uuid4()], types=[])
+    assert not claim.refusals(conn, [*ids, uuid4()], types={})
 
 
 def test_the_attempt_never_decreases_and_a_release_does_not_give_one_back(conn: Connection, worker: Worker) -> None:

@@ -56,6 +56,7 @@ def test_a_failure_keeps_its_fault_and_its_traceback_apart(worker: Worker) -> No
         "code": "smtp_refused",
         "message": "The mail server refused.",
         "type": "SMTPError",
+        "kind": "exception",
         "retryable": True,
         "attempt": 1,
     }

@@ -68,7 +68,7 @@ def test_two_claims_over_the_same_ids_in_other_orders_share_them_out(engine: Eng
             part = shuffled[start : start + 20]
 
             def verb(conn: Connection, part: list[UUID] = part, claim_id: UUID = uuid4()) -> list[claim.Claimed]:  # noqa: B008
-                return claim.claim(conn, part, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME]).answer
+                return claim.claim(conn, part, claim=claim_id, worker_id=worker.id, worker="w", types={NAME: 1}).answer
 
             won += [c.id for c in ledger.run(engine, verb)]
         return won
@@ -83,7 +83,7 @@ def test_the_same_claim_asked_from_two_threads_wins_each_task_once(engine: Engin
     ids, claim_id = [put(worker.conn, State.QUEUED) for _ in range(TASKS)], uuid4()
 
     def ask(conn: Connection) -> list[claim.Claimed]:
-        return claim.claim(conn, ids, claim=claim_id, worker_id=worker.id, worker="w", types=[NAME]).answer
+        return claim.claim(conn, ids, claim=claim_id, worker_id=worker.id, worker="w", types={NAME: 1}).answer
 
     answers = together([lambda: ledger.run(engine, ask) for _ in range(THREADS)])
     assert all(len(won) == TASKS for won in answers)
@@ -99,7 +99,7 @@ def test_every_verb_at_once_on_the_same_rows_ends_without_a_deadlock(engine: Eng
         return seed.sample(ids, 25)
 
     def claims(conn: Connection, seed: random.Random) -> None:
-        claim.claim(conn, pick(seed), claim=mine, worker_id=worker.id, worker="w", types=[NAME])
+        claim.claim(conn, pick(seed), claim=mine, worker_id=worker.id, worker="w", types={NAME: 1})
 
     def finishes(conn: Connection, seed: random.Random) -> None:
         outcomes: list[Outcome] = [Released("x"), RetryIn(FAULT, timedelta(seconds=-1)), Failed(FAULT)]
@@ -162,7 +162,9 @@ def test_a_cancel_that_meets_a_claim_becomes_a_request(engine: Engine, worker: W
     task_id = put(worker.conn, State.QUEUED)
     (said,) = behind(
         engine,
-        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]).answer,
+        lambda conn: (
+            claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types={NAME: 1}).answer
+        ),
         lambda conn: cancel.cancel(conn, [task_id]).answer,
     )
     assert (said.before, said.change.state, said.change.attempt) == (State.RUNNING, State.RUNNING, 1)
@@ -203,7 +205,9 @@ def test_a_claim_that_meets_a_cancel_wins_nothing(engine: Engine, worker: Worker
     won = behind(
         engine,
         lambda conn: cancel.cancel(conn, [task_id]).answer,
-        lambda conn: claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types=[NAME]).answer,
+        lambda conn: (
+            claim.claim(conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w", types={NAME: 1}).answer
+        ),
     )
     assert not won
     assert read(worker.conn, task_id).state == "cancelled"

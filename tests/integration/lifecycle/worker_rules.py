@@ -104,7 +104,7 @@ class WorkerRules(Machine):
 
     def _claim_suspect(self, child: Child, how: str) -> bool:
         types = child.worker.types
-        found = claim.suspects(self.conn, [QUEUE], types=types)
+        found = claim.suspects(self.conn, [QUEUE], types=dict.fromkeys(types, 1))
         assert found == self.model.suspects(types)
         if not found:
             return False
@@ -116,7 +116,13 @@ class WorkerRules(Machine):
         worker, keys = child.worker, {holder: key for key, holder in self.model.keys.items()}
         known = {h.task.id for h in self.holds if h.claim == token}
         won = claim.claim(
-            self.conn, ids, claim=token, worker_id=worker.id, worker="w:1", types=worker.types, alone=is_alone
+            self.conn,
+            ids,
+            claim=token,
+            worker_id=worker.id,
+            worker="w:1",
+            types=dict.fromkeys(worker.types, 1),
+            alone=is_alone,
         ).answer
         expected = self.model.claim(ids, token, worker, alone=is_alone)
         assert {w.id for w in won} == expected
@@ -140,7 +146,8 @@ class WorkerRules(Machine):
     def _acknowledge(self, child: Child, won: set[UUID]) -> None:
         """As the consumer does it: what is refused because of its type is put off, because of its queue goes back."""
         missed = [i for i in child.fetched if i not in won]
-        refused = claim.refusals(self.conn, missed, types=child.worker.types, worker_id=child.worker.id)
+        types = dict.fromkeys(child.worker.types, 1)
+        refused = claim.refusals(self.conn, missed, types=types, worker_id=child.worker.id)
         queued = [t for i in missed if (t := self.model.tasks[i]).state is State.QUEUED]
         expected = {t.id: self.model.refusal(t, child.worker, alone=False) for t in queued}
         told = {r.id: r.reason for r in refused}

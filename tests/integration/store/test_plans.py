@@ -51,7 +51,7 @@ class Seeded:
         return new_task(seeding.NAMES[0], params={"value": 1})
 
     def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
-        types = [*seeding.NAMES, seeding.RARE_NAME]
+        types = dict.fromkeys([*seeding.NAMES, seeding.RARE_NAME], 1)
         return claim.claim(
             conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types
         ).answer
@@ -110,7 +110,7 @@ def test_claim_is_flat(seeded: Seeded) -> None:
 
 
 def test_explaining_and_putting_off_lost_claims_is_flat(seeded: Seeded) -> None:
-    seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types=["other"]), pages=N * 10)
+    seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types={"other": 1}), pages=N * 10)
     seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
 
 

@@ -108,14 +108,16 @@ class Harness:
         works: list[Claimed] = self.run(
             lambda conn: (
                 claims.claim(
-                    conn, ids, claim=claim or uuid4(), worker_id=self.worker_id, worker="w:0", types=[NAME]
+                    conn, ids, claim=claim or uuid4(), worker_id=self.worker_id, worker="w:0", types={NAME: 1}
                 ).answer
             )
         )
         return works
 
     def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
-        found: list[Refusal] = self.run(lambda conn: claims.refusals(conn, ids, types=[NAME], worker_id=self.worker_id))
+        found: list[Refusal] = self.run(
+            lambda conn: claims.refusals(conn, ids, types={NAME: 1}, worker_id=self.worker_id)
+        )
         return found
 
     # Redis

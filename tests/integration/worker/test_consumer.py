@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from taskyard.lifecycle.claim import Claimed
+from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard_worker.child import fetcher as fetcher_module
 from taskyard_worker.child.broker import ChildBroker
 from taskyard_worker.child.fetcher import requeue_fetched
@@ -200,6 +200,50 @@ def test_tasks_of_an_unknown_type_are_put_off(harness: Harness) -> None:
     assert [slot.task_id for slot in child.take()] == known
     assert sorted(child.were_put_off) == unknown
     assert (harness.waiting(), child.unacknowledged()) == (0, 0)
+
+
+def _for_others(ids: Sequence[UUID]) -> list[Refusal]:
+    return [Refusal(i, "default", "elsewhere") for i in ids]
+
+
+def test_what_other_workers_run_goes_back_to_redis_for_them_and_a_child_that_waits_is_woken(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = harness.put(2, name="tests.unknown")
+    child = harness.child(refusals=_for_others)
+    harness.client.delete(harness.names.wake("default"))
+    child.consumer._step()
+    assert (harness.waiting(), child.unacknowledged(), child.were_put_off) == (2, 0, [])
+    assert harness.states(ids) == ["queued"] * 2
+    assert harness.client.llen(harness.names.wake("default")) == 1
+    monkeypatch.setattr(fetcher_module, "IDLE_SECONDS", 0.02)
+    child.fetcher.close("default", 5.0)
+    child.take()
+    assert harness.client.llen(harness.names.wake("default")) == 1, "it does not take the wake-up of those others"
+
+
+def test_a_queue_with_nothing_but_work_for_others_is_asked_less_and_less(harness: Harness) -> None:
+    harness.put(3, name="tests.unknown")
+    asked: list[float] = []
+
+    def refusals(ids: Sequence[UUID]) -> list[Refusal]:
+        asked.append(time.monotonic())
+        return _for_others(ids)
+
+    child = harness.child(refusals=refusals)
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until:
+        child.take()
+    assert 3 <= len(asked) <= 8, "0.1 s at first, up to 2 s"
+    assert asked[-1] - asked[-2] > 2 * (asked[1] - asked[0])
+    assert harness.waiting() == 3
+    # What it can run is taken all the same, and ends that.
+    known = harness.put(1)
+    taken: list[UUID] = []
+    while not taken and time.monotonic() < until + 10:
+        taken += [slot.task_id for slot in child.take()]
+    assert taken == known
+    assert not child.consumer._rests
 
 
 def test_the_first_queue_leads_most_often_and_the_last_one_does_not_starve(harness: Harness) -> None:

@@ -134,7 +134,9 @@ def test_a_claim_that_waits_too_long_for_a_row_is_tried_again_and_its_message_is
         tries.append(token)
         won = ledger.run(
             hasty,
-            lambda conn: claims.claim(conn, some, claim=token, worker_id=harness.worker_id, worker="w:0", types=[NAME]),
+            lambda conn: claims.claim(
+                conn, some, claim=token, worker_id=harness.worker_id, worker="w:0", types={NAME: 1}
+            ),
         )
         return won.answer
 

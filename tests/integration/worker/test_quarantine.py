@@ -36,7 +36,7 @@ class SuspectHarness:
         return ids
 
     def suspects(self) -> list[UUID]:
-        found: list[UUID] = self.harness.run(lambda conn: claims.suspects(conn, QUEUES, types=[NAME]))
+        found: list[UUID] = self.harness.run(lambda conn: claims.suspects(conn, QUEUES, types={NAME: 1}))
         return found
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
@@ -51,7 +51,7 @@ class SuspectHarness:
         works: list[Claimed] = self.harness.run(
             lambda conn: (
                 claims.claim(
-                    conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types=[NAME], alone=True
+                    conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types={NAME: 1}, alone=True
                 ).answer
             )
         )

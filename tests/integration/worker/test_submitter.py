@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
-from taskyard.domain.errors import Fenced, TaskError
+from taskyard.domain.errors import Fenced, TaskCancelled, TaskError
 from taskyard.running.context import Child, TaskContext
+from taskyard.running.hooks import Hook, Hooks, Submit
 from taskyard.running.submission import maker
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
@@ -31,18 +32,42 @@ REPORT = TaskType(name="test.report", description="", params=ReportParams, resul
 CIPHER = Cipher([Fernet.generate_key().decode()])
 
 
+class Heard(Hook):
+    """Keeps what it hears of, and whether the ledger had it by then."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+        self.moments: list[tuple[str, Submit, bool]] = []
+        self.error: BaseException | None = None
+
+    def before_submit(self, task: Submit) -> None:
+        self._keep("before", task)
+
+    def after_submit(self, task: Submit) -> None:
+        self._keep("after", task)
+
+    def _keep(self, moment: str, task: Submit) -> None:
+        if len(self.moments) >= 20:
+            return  # each look reads the whole table
+        self.moments.append((moment, task, task.task_id in self._harness.rows()))
+        if self.error is not None:
+            raise self.error
+
+
 class Submitting:
     """A running task that submits."""
 
     def __init__(self, harness: Harness, storage: LocalStorage) -> None:
         self.harness = harness
         self.told = Kept()
+        self.heard = Heard(harness)
         settings = Settings(task_timeout_hours=1)
         self._submit = partial(
             submit,
             maker(settings, Catalogue([REPORT]), CIPHER),
             partial(ledger.run_transaction, harness.engine),
             self.told,
+            Hooks([self.heard]),
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
 
@@ -134,3 +159,44 @@ def test_an_attempt_that_was_given_up_leaves_no_children(submitting: Submitting)
     with pytest.raises(Fenced):
         submitting.parent.submit_many([Child(REPORT, {})])
     assert len(submitting.harness.query("SELECT FROM task WHERE parent_id = :id", id=submitting.parent.task_id)) == 1
+
+
+def test_hooks_hear_of_a_child_before_and_after_it_is_stored_and_see_no_secret(submitting: Submitting) -> None:
+    ids = submitting.submit(Child(REPORT, {"page": 2, "token": Secret("s3cr3t")}, tags=["a"]), Child(REPORT, {}))
+    heard = [(moment, task.task_id, is_stored) for moment, task, is_stored in submitting.heard.moments]
+    assert heard == [*(("before", i, False) for i in ids), *(("after", i, True) for i in ids)]
+    task = submitting.heard.moments[0][1]
+    assert (task.name, task.queue, task.tags, task.request_id, task.submitted_by) == (
+        *("test.report", "reports", ("a",)),
+        *("r-1", "ci"),
+    )
+    assert task.parent_id == submitting.parent.task_id
+    assert task.params == {"page": 2, "token": "***"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of the hook"), SystemExit(3)])
+def test_a_hook_that_raises_keeps_no_child_from_being_submitted(submitting: Submitting, error: BaseException) -> None:
+    submitting.heard.error = error
+    (child,) = submitting.submit(Child(REPORT, {}))
+    assert submitting.harness.states([child]) == ["queued"]
+    assert [moment for moment, *_ in submitting.heard.moments] == ["before", "after"]
+
+
+def test_an_interrupt_that_arrives_in_a_hook_of_a_submit_is_the_task_s(submitting: Submitting) -> None:
+    submitting.heard.error = TaskCancelled()
+    with pytest.raises(TaskCancelled):
+        submitting.submit(Child(REPORT, {}))
+
+
+def test_hooks_hear_nothing_of_a_child_that_is_refused_and_no_after_where_it_is_not_stored(
+    submitting: Submitting,
+) -> None:
+    with pytest.raises(ValidationError):
+        submitting.submit(Child(REPORT, {"page": "1"}))
+    assert submitting.heard.moments == []
+    submitting.submit(Child(REPORT, {}))
+    submitting.heard.moments.clear()
+    submitting.harness.execute("UPDATE task SET claim = gen_random_uuid() WHERE id = :id", id=submitting.parent.task_id)
+    with pytest.raises(Fenced):
+        submitting.parent.submit_many([Child(REPORT, {})])
+    assert [moment for moment, *_ in submitting.heard.moments] == ["before"]

@@ -32,8 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 LEASE = timedelta(seconds=4)
 _MODULE = """
 import os
-from taskyard.catalogue.types import Params, Result, TaskType
-from taskyard_worker.implementations import implements
+from taskyard import Params, Result, task
 
 with open(os.environ["IMPORTED"], "a") as imported:
     imported.write(f"{os.getpid()}\\n")
@@ -45,12 +44,10 @@ class Output(Result):
     pass
 
 def declare(name, version, description):
-    task_type = TaskType(name=name, version=version, description=description, params=Nothing, result=Output)
-    @implements(task_type)
-    def run(params, context):
+    def run(params: Nothing, *, context) -> Output:
         return Output()
-    globals()[name.replace(".", "_")] = run
-    return task_type
+    run.__name__ = run.__qualname__ = name.replace(".", "_")
+    globals()[run.__name__] = task(name, version=version, description=description)(run)
 
 """
 
@@ -148,15 +145,14 @@ def test_the_supervisor_is_made_of_modules_without_task_code() -> None:
     listed = "import sys, taskyard_worker.supervisor.composition; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True).stdout.split()
     task_code = (
-        "taskyard_worker.tasks",
-        "taskyard_worker.implementations",
+        "taskyard_worker.child.skills",
+        "taskyard.catalogue.kits",
         "taskyard_kits",
         "PIL",
         "jinja2",
         "smtplib",
     )
-    ours = tuple(f"taskyard.catalogue.{kit}" for kit in ("diagnostics", "email", "files", "health"))
-    assert [name for name in modules if name.startswith(task_code) or name in ours] == []
+    assert [name for name in modules if name.startswith(task_code)] == []
     assert "taskyard.catalogue.spec" in modules
 
 

@@ -25,7 +25,6 @@ from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed
 from taskyard.running.trial import run_task
-from tests.support.docs import code_blocks
 
 if TYPE_CHECKING:
     from taskyard.nowhere import Unknown  # type: ignore[import-not-found]
@@ -339,7 +338,7 @@ def test_what_cannot_be_declared_is_refused_in_a_sentence_that_names_the_type(fu
         {"name": "x" * 129},
         {"queue": "a b"},
         {"version": 0},
-        {"version": 2**31},
+        {"version": 2**15},
         {"max_attempts": 0},
         {"soft_limit": timedelta(seconds=9), "hard_limit": timedelta(seconds=9)},
     ],
@@ -395,16 +394,3 @@ def test_any_model_of_pydantic_will_do() -> None:
         return given
 
     assert run_task(plain, {"value": 1}).result == {"value": 1}
-
-
-def test_the_examples_of_the_documents_are_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, model, _, test = code_blocks("tasks.md")
-    (tmp_path / "billing.py").write_text(function)
-    (tmp_path / "billing_by_model.py").write_text(model)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert set(declared(importlib.import_module("billing").invoice).params.model_fields) == {"customer", "amount"}
-    names: dict[str, Any] = {}
-    exec(test, names)
-    names["test_invoice"]()
-    by_model = importlib.import_module("billing_by_model").invoice
-    assert run_task(by_model, {"customer": "ada", "token": "t"}).result == {"number": "2026-17"}

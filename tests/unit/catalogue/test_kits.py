@@ -12,8 +12,10 @@ from structlog.testing import capture_logs
 
 from taskyard.catalogue import kits
 from taskyard.catalogue.kits import Kit, KitsUnusable, Loaded
+from taskyard.running import hooks
 from taskyard.running.trial import run_task
 from taskyard.settings import Settings
+from taskyard_worker.child.skills import Skills
 from tests.support.packages import install
 
 TASKS = """
@@ -226,3 +228,72 @@ def test_a_manifest_imports_no_library(kit: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert set(done.stdout.split()) == {"taskyard_kits", f"taskyard_kits.{kit}"}
+
+
+HOOK = """
+from taskyard import Hook
+
+class Billed(Hook):
+    def before_run(self, run):
+        pass
+"""
+
+
+def names_of_hooks(loaded: Loaded) -> list[str]:
+    return [hooks.name_of(hook) for hook in hooks.make(loaded.hooks)]
+
+
+def test_a_kit_s_hooks_are_loaded_with_it(installed: Installs) -> None:
+    installed(rest="queues=('reports',), hooks=('billing_kit.hooks:Billed',)", **{"billing_kit.hooks": HOOK})
+    assert names_of_hooks(load(["reports"])) == ["billing_kit.hooks:Billed"]
+    assert names_of_hooks(load(["default"])) == []
+    assert names_of_hooks(load(kits=["mail"])) == []
+
+
+def test_a_kit_may_hold_hooks_alone(installed: Installs) -> None:
+    alone = "from taskyard import Kit\nKIT = Kit('billing', (), hooks=('billing_kit.hooks:Billed',))\n"
+    installed(**{"billing_kit.manifest": alone, "billing_kit.hooks": HOOK})
+    assert names_of_hooks(load(["default"])) == ["billing_kit.hooks:Billed"]
+
+
+def test_a_module_of_the_setting_brings_the_hooks_of_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_hooks_kit.py").write_text(f"{HOOK}\nHOOKS = [Billed(), Billed]\n")
+    assert names_of_hooks(load(task_modules=["own_hooks_kit"])) == ["own_hooks_kit:Billed"] * 2
+    sys.modules.pop("own_hooks_kit")
+    (tmp_path / "own_hooks_kit.py").write_text(f"{HOOK}\nHOOKS = Billed()   # forgot the brackets\n")
+    with pytest.raises(KitsUnusable, match=r"own_hooks_kit\.HOOKS must be a list or a tuple"):
+        load(task_modules=["own_hooks_kit"])
+    sys.modules.pop("own_hooks_kit")
+
+
+def test_a_kit_whose_hook_misses_a_library_is_left_out(installed: Installs) -> None:
+    installed(rest="hooks=('billing_kit.hooks:Billed',)", **{"billing_kit.hooks": "import no_such_library"})
+    loaded = load()
+    assert [(one.kit, one.module) for one in loaded.left_out] == [("billing", "billing_kit.hooks")]
+    assert "billing.work" not in loaded.catalogue
+    assert loaded.hooks == ()
+
+
+def test_a_hook_that_is_not_there_is_one_line_that_names_it(installed: Installs) -> None:
+    installed(rest="hooks=('billing_kit.hooks:Gone',)", **{"billing_kit.hooks": HOOK})
+    with pytest.raises(KitsUnusable, match=r"^the kit 'billing': there is no hook 'billing_kit\.hooks:Gone'$"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("class Billed: pass", "does not derive from taskyard.Hook"),
+        ("Billed = 7", "7 does not derive from taskyard.Hook"),
+        (f"{HOOK}\n    def __init__(self, url): pass", "missing 1 required positional argument: 'url'"),
+        (f"{HOOK}\n    async def after_run(self, run, outcome): pass", "after_run is `async def`"),
+    ],
+)
+def test_what_is_wrong_with_a_hook_is_one_line_that_names_it(installed: Installs, body: str, said: str) -> None:
+    installed(rest="hooks=('billing_kit.hooks:Billed',)", **{"billing_kit.hooks": body})
+    with pytest.raises(KitsUnusable) as refused:
+        Skills.load(Settings(), ["reports"])
+    assert str(refused.value).startswith("the hook billing_kit.hooks:Billed: TypeError: ")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -112,8 +112,8 @@ def test_a_value_that_may_be_secret_is_sealed_read_and_struck_out() -> None:
     kind = TaskType(name="test.ambiguous", description="", params=Ambiguous, result=Nothing)
     stored = places.sealed({"value": 7654321}, CIPHER.seal)
     assert stored["value"].keys() == {"$secret"}
-    params, texts = kind.read_with_secrets(stored, CIPHER)
-    assert params.value == 7654321
+    plain, texts = opened(stored, CIPHER)
+    assert kind.read(stored, CIPHER) == kind.validated(plain, CIPHER) == Ambiguous(value=7654321)
     assert texts == ["7654321"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -49,11 +50,11 @@ def nested(levels: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_type_becomes_a_spec_and_is_read_back_as_it_was(name: str) -> None:
-    spec = spec_of(BUILT_IN[name], kit="ours")
+    spec = spec_of(replace(BUILT_IN[name], errors={"x": {"en": "{a}"}}), kit="ours")
     assert TaskSpec.parse(json.loads(json.dumps(spec.as_json()))) == spec
     assert (spec.name, spec.kit, spec.queue) == (name, "ours", BUILT_IN[name].queue)
     assert spec.retry.max_attempts == BUILT_IN[name].retry.max_attempts
-    assert spec.vocabulary == BUILT_IN[name].vocabulary
+    assert (spec.vocabulary.errors, spec.vocabulary.phrases) == ({"x": {"en": "{a}"}}, BUILT_IN[name].phrases)
 
 
 def test_a_retry_policy_is_kept_as_data() -> None:
@@ -100,7 +101,7 @@ BAD: dict[str, Any] = {
     "no name": {**GOOD, "name": ""},
     "long name": {**GOOD, "name": "ü" * 65},
     "version 0": {**GOOD, "version": 0},
-    "version 2**31": {**GOOD, "version": 2**31},
+    "version 2**15": {**GOOD, "version": 2**15},
     "version true": {**GOOD, "version": True},
     "version text": {**GOOD, "version": "1"},
     "queue": {**GOOD, "queue": "lanes"},
@@ -151,3 +152,19 @@ def test_a_spec_may_be_as_large_as_64_kib_and_not_a_byte_larger() -> None:
     assert TaskSpec.parse(of_size(MAX_SPEC_BYTES)).version == 3
     with pytest.raises(SpecRefused, match="65536"):
         TaskSpec.parse(of_size(MAX_SPEC_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("errors", "phrases"),
+    [
+        ({"x": {"en": "{a.b}"}}, {}),
+        ({"x": {"en": "{a!r}"}}, {}),
+        ({"Not A Code": {"en": "a"}}, {}),
+        ({"x": {"no language!": "a"}}, {}),
+        ({}, {"x": {"en": "{0}"}}),
+    ],
+)
+def test_words_with_more_than_plain_names_are_refused_where_they_are_declared(errors: Any, phrases: Any) -> None:
+    echo = replace(BUILT_IN["diagnostics.echo"], errors=errors, phrases=phrases)
+    with pytest.raises(ValueError, match=r"diagnostics\.echo.*words of"):
+        echo.check()

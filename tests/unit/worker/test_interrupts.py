@@ -26,13 +26,15 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn, Succeeded
-from taskyard.running import attempt, capture, context
+from taskyard.running import attempt, capture, context, hooks
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
+from taskyard.running.hooks import Hooks
 from taskyard.storage.local import LocalStorage
-from taskyard_worker.child import interrupts, runner
+from taskyard_worker.child import interrupts, run_log, runner
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
+from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
@@ -40,7 +42,8 @@ from taskyard_worker.slots import Phase
 
 from .making import claim_some, make_claim_table
 
-PLATFORM = {Path(module.__file__).name for module in (attempt, capture, context, interrupts, runner) if module.__file__}
+MODULES = (attempt, capture, context, hooks, interrupts, run_log, runner)
+PLATFORM = {Path(module.__file__).name for module in MODULES if module.__file__}
 
 
 class Input(Params):
@@ -65,7 +68,7 @@ class Harness:
         self.transactions: list[str] = []
         skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(storage, self.submit, self.connect), self.claims, self)
+        self.runner = Runner(skills, Services(storage, self.submit, self.connect), self.claims, self, Hooks([RunLog()]))
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, text: str) -> None:
         self.inside += 1

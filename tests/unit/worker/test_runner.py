@@ -21,7 +21,9 @@ from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
+from taskyard.running.hooks import Hooks
 from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
@@ -51,7 +53,7 @@ class Harness:
         self.told: list[str] = []
         skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self)
+        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self, Hooks([RunLog()]))
 
     def end(self, end: End) -> None:
         self.ends.append(end)

@@ -166,6 +166,13 @@ class ClaimTable:
                 self._wake_consumer()
         return True
 
+    def begin_again(self, slot: Slot) -> None:
+        """Its limits count from now."""
+        with self._lock:
+            if slot.phase is Phase.BEGUN:
+                slot.begun_at = time.monotonic()
+                self._table.begin(slot.index)
+
     def finished(self, slot: Slot, run_seconds: float) -> None:
         """The function has ended; the slot stays until the outcome is recorded."""
         assert slot.work is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -26,7 +27,10 @@ from .claim_table import Holder
 
 @dataclass(frozen=True, slots=True)
 class LedgerClaims:
-    """The claim source of both consumers. `is_alone`: the child runs one task at a time, so it may claim suspects."""
+    """The claim source of both consumers. `is_alone`: the child runs one task at a time, so it may claim suspects.
+
+    `types` are the versions that it runs, by name; other workers live for `lease` after a heartbeat.
+    """
 
     engine: Engine
     dispatcher: Dispatcher
@@ -34,7 +38,8 @@ class LedgerClaims:
     database: Dependency
     holder: Holder
     queues: Sequence[str]
-    types: Sequence[str]
+    types: Mapping[str, int]
+    lease: timedelta
     is_alone: bool
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
@@ -56,7 +61,7 @@ class LedgerClaims:
         return ledger.run(self.engine, verb)
 
     def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
-        verb = partial(claims.refusals, ids=ids, types=self.types, worker_id=self.holder.worker_id)
+        verb = partial(claims.refusals, ids=ids, types=self.types, worker_id=self.holder.worker_id, lease=self.lease)
         return ledger.run(self.engine, verb)
 
     def put_off(self, ids: Sequence[UUID]) -> None:

@@ -13,6 +13,7 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.attempt import Services
+from taskyard.running.hooks import Hooks
 from taskyard.running.submission import maker
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
@@ -29,6 +30,7 @@ from .claim_table import ClaimTable, Holder
 from .claims import LedgerClaims
 from .consumer import TaskConsumer
 from .fetcher import Fetcher
+from .run_log import RunLog
 from .runner import Runner
 from .skills import Skills
 from .submitter import submit
@@ -66,7 +68,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         metrics.metrics.dependency("database"),
         holder,
         plan.queues,
-        skills.catalogue.names,
+        skills.catalogue.versions,
+        settings.worker_lease,
         is_alone=plan.quarantine,
     )
     consumer: TaskConsumer | SuspectConsumer
@@ -75,6 +78,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     else:
         fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
+    hooks = Hooks([RunLog(), *skills.hooks], metrics.metrics)
     services = Services(
         LocalStorage(settings.storage_dir),
         partial(
@@ -82,10 +86,11 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
             maker(settings, skills.catalogue, skills.cipher, {*skills.queues, *plan.queues}),
             partial(ledger.run_transaction, tasks_engine),
             dispatcher,
+            hooks,
         ),
         partial(ledger.transaction, tasks_engine),
     )
-    runner = Runner(skills, services, table, writer)
+    runner = Runner(skills, services, table, writer, hooks)
     broker = ChildBroker(consumer.next_message)
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 from uuid import UUID, uuid4
 
@@ -32,6 +34,8 @@ from .fetcher import Fetcher, Message, Messages
 log = structlog.stdlib.get_logger(__name__)
 
 PAUSED_SECONDS = 5.0
+# Of a queue that had nothing but what other workers run, so that they take it.
+_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.1, 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _MAX_FETCH = 128
 
@@ -61,7 +65,7 @@ class ClaimSource(Claims, Protocol):
         ...
 
     def put_off(self, ids: Sequence[UUID]) -> None:
-        """Moves tasks of unknown types into the future."""
+        """Moves tasks that no live worker runs into the future."""
         ...
 
 
@@ -82,6 +86,7 @@ class TaskConsumer:
         self._broker = broker
         self._ready: deque[MessageProxy] = deque()
         self._backoff = Backoff(0.1, _LONGEST_PAUSE_SECONDS)
+        self._rests: dict[str, Backoff] = defaultdict(partial(Backoff, _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS))
         self._suspected = threading.Event()
         self._draining = threading.Event()
         self._drained = threading.Event()
@@ -153,7 +158,7 @@ class TaskConsumer:
         self._fetcher.acknowledge(_all({i: messages for i, messages in fetched.items() if i not in kept}))
         failpoint("acknowledge.after")
         if kept:
-            self._fetcher.requeue(_all({i: fetched[i] for i in kept}))
+            self._fetcher.hand_on(_all({i: fetched[i] for i in kept}))
 
     def _claim_patiently(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed] | None:
         """Claims until PostgreSQL answers; None where the child stops first. The claim id stays the same, so that a
@@ -190,19 +195,28 @@ class TaskConsumer:
 
     def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed]) -> set[UUID]:
         """Asks why tasks were not won, and acts on it. Returns those whose messages go back into Redis: their queue is
-        paused or was resumed at this moment, or this worker was given up. The others are done, cancelled or delivered
-        twice; their messages are simply acknowledged."""
+        paused or was resumed at this moment, another worker runs their type or version, or this one was given up. The
+        others are done, cancelled or delivered twice; their messages are simply acknowledged."""
         have = {w.id for w in won}
         refusals = self._source.refusals([i for i in ids if i not in have])
-        kept = [r for r in refusals if r.reason in {"paused", "worker_lost", "open"}]
-        for queue in {r.queue for r in kept if r.reason != "open"}:
+        kept = [r for r in refusals if r.reason in {"paused", "worker_lost", "open", "elsewhere"}]
+        for queue in {r.queue for r in kept if r.reason in {"paused", "worker_lost"}}:
             self._fetcher.close(queue, PAUSED_SECONDS)
+        self._rest_from({r.queue for r in kept if r.reason == "elsewhere"}, {w.queue for w in won})
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
             self._source.put_off(unknown)
         if any(r.reason == "suspect" for r in refusals):
             self._suspected.set()
         return {r.id for r in kept}
+
+    def _rest_from(self, refusing: AbstractSet[str], useful: AbstractSet[str]) -> None:
+        """Leaves queues to the workers that run what is in them. One that also had work for this child goes on: its
+        fetches are paid for by that work."""
+        for queue in useful:
+            self._rests.pop(queue, None)
+        for queue in refusing - useful:
+            self._fetcher.close(queue, self._rests[queue].next())
 
     def _rest(self, event: str, error: Exception) -> None:
         self._fetcher.doubt()

@@ -21,6 +21,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from taskyard.broker.messages import decode
 from taskyard.broker.names import Names
+from taskyard.broker.publisher import WAKE_TOKENS
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -67,9 +68,9 @@ class Fetcher:
         self._client = client
         self._take = client.register_script(_TAKE)
         self._wake_key = names.wake_child(uuid4())
-        self._wake_keys = [self._wake_key, *(names.wake(q) for q in queues)]
         self._queue_of_key = {names.wake(q).encode(): q for q in queues}
-        self._closed_until: dict[str, float] = {}  # empty, or paused
+        self._empty_until: dict[str, float] = {}
+        self._closed_until: dict[str, float] = {}  # paused, or left to others
         self._swept = time.monotonic()
 
     def open_queues(self) -> list[str]:
@@ -79,7 +80,7 @@ class Fetcher:
         drawn = [
             (random.random() ** (1.0 / 3.0 ** (len(self.queues) - n)), q)
             for n, q in enumerate(self.queues)
-            if self._closed_until.get(q, 0.0) <= now
+            if not self._is_shut(q, now)
         ]
         return [q for _, q in sorted(drawn, reverse=True)]
 
@@ -88,7 +89,7 @@ class Fetcher:
         found: dict[UUID, list[Message]] = defaultdict(list)
         now = time.monotonic()
         for queue in queues:
-            if self._closed_until.get(queue, 0.0) > now:
+            if self._is_shut(queue, now):
                 continue
             # Fetched again where some messages were useless: more may wait behind them.
             while (wanted := room - len(found)) > 0:
@@ -104,7 +105,7 @@ class Fetcher:
                         continue
                     found[task_id].append((queue, message_id))
                 if len(payloads) < wanted:
-                    self.close(queue, _EMPTY_SECONDS)
+                    self._empty_until[queue] = time.monotonic() + _EMPTY_SECONDS
                     break
         return found
 
@@ -117,16 +118,22 @@ class Fetcher:
                 log.warning("taken_from_a_full_broker", queue=queue, messages=len(payloads))
         return list(payloads)
 
+    def _is_shut(self, queue: str, now: float) -> bool:
+        return max(self._empty_until.get(queue, 0.0), self._closed_until.get(queue, 0.0)) > now
+
     def close(self, queue: str, seconds: float) -> None:
-        """Does not ask the queue for so long: it is empty or paused."""
+        """Does not ask the queue for so long, nor take its wake-ups: it is paused, or has work for others."""
         self._closed_until[queue] = time.monotonic() + seconds
 
     def wait(self) -> str | None:
-        """Waits for a wake-up, two seconds at most; returns the queue it was for. Empty queues are open again
-        afterwards, paused ones are not."""
-        answer: Any = self._client.blpop(self._wake_keys, timeout=IDLE_SECONDS)
-        soon = time.monotonic() + _EMPTY_SECONDS
-        self._closed_until = {q: t for q, t in self._closed_until.items() if t > soon}
+        """Waits for a wake-up, two seconds at most, or until a queue is no longer closed; returns the queue it was for.
+        Empty queues are open again afterwards, closed ones are not."""
+        now = time.monotonic()
+        closed = {q: until - now for q, until in self._closed_until.items() if until > now}
+        keys = [self._wake_key, *(self._names.wake(q) for q in self.queues if q not in closed)]
+        # 0 would make BLPOP wait for ever.
+        answer: Any = self._client.blpop(keys, timeout=max(0.01, min([IDLE_SECONDS, *closed.values()])))
+        self._empty_until.clear()
         return self._queue_of_key.get(answer[0]) if answer else None
 
     def wake(self) -> None:
@@ -148,6 +155,16 @@ class Fetcher:
         """Puts messages back at the end of their queues."""
         for queue, ids in _by_queue(messages).items():
             self._broker.do_requeue(queue, *ids)
+
+    def hand_on(self, messages: Iterable[Message]) -> None:
+        """Requeues messages, with a wake-up for a child that waits."""
+        kept = list(messages)
+        self.requeue(kept)
+        for queue in {queue for queue, _ in kept}:
+            pipe = self._client.pipeline(transaction=False)
+            pipe.lpush(self._names.wake(queue), "1")
+            pipe.ltrim(self._names.wake(queue), 0, WAKE_TOKENS - 1)
+            pipe.execute()
 
     def doubt(self) -> None:
         """After an error, which may have stranded messages: the next `sweep` looks."""

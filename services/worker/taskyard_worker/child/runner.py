@@ -6,22 +6,22 @@ exception and acknowledge all the same.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from taskyard.domain.errors import SoftTimeLimitExceeded
-from taskyard.domain.tasks import Cancelled, Failed, Outcome, Released, RetryIn, Succeeded
+from taskyard.domain.tasks import Failed, Outcome
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
 from taskyard.running import outcomes
 from taskyard.running.attempt import Services, prepare
 from taskyard.running.capture import current
-from taskyard.running.context import Sink, trace_id_of
+from taskyard.running.context import Sink
+from taskyard.running.hooks import Hooks, Run
 
 from .claim_table import ClaimTable, Slot
 from .event_loop import EventLoop, LoopInterrupts
@@ -31,6 +31,9 @@ from .skills import Skills
 from .writer import End
 
 log = structlog.stdlib.get_logger(__name__)
+
+# To move the beginning of a run costs a lock and a write to memory that the supervisor reads.
+_NOTICEABLE_SECONDS = 0.01
 
 
 class Records(Sink, Protocol):
@@ -42,11 +45,12 @@ class Records(Sink, Protocol):
 class Runner:
     """One a child; `run` is called from all of its threads."""
 
-    def __init__(self, skills: Skills, services: Services, table: ClaimTable, records: Records) -> None:
+    def __init__(self, skills: Skills, services: Services, table: ClaimTable, records: Records, hooks: Hooks) -> None:
         self._skills = skills
         self._services = services
         self._table = table
         self._records = records
+        self._hooks = hooks
         self._loop = EventLoop()
 
     def run(self, slot: Slot) -> None:
@@ -55,8 +59,6 @@ class Runner:
         if not self._table.begin(slot, interrupts):
             return
         assert slot.work is not None
-        _log_start(slot.work)
-        failpoint("effect.before")
         attempt = self._attempt(slot, slot.work, interrupts)
         if isinstance(interrupts, LoopInterrupts):
             self._loop.start(attempt)
@@ -69,6 +71,8 @@ class Runner:
             attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
+        self._before(slot, work)
+        failpoint("effect.before")
         started = time.monotonic()
         try:
             outcome = await self._outcome(work, slot.limits, started, interrupts)
@@ -78,7 +82,18 @@ class Runner:
         ended = time.monotonic()
         self._table.finished(slot, ended - started)
         self._records.end(End(slot, outcome, ended - started, ended))
-        _log_outcome(work, outcome, ended - started)
+        # The outcome is in the writer's hands: a hook that takes long delays nothing but its own thread.
+        if self._hooks.watch_runs:
+            self._hooks.after_run(Run(work, ended - started), outcome)
+
+    def _before(self, slot: Slot, work: Claimed) -> None:
+        """Outside of `interrupts.call`, so that nothing is raised into a hook."""
+        if not self._hooks.watch_runs:
+            return
+        began = time.monotonic()
+        self._hooks.before_run(Run(work))
+        if time.monotonic() - began > _NOTICEABLE_SECONDS:
+            self._table.begin_again(slot)  # the time of hooks counts against no limit of the task
 
     async def _outcome(
         self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
@@ -133,42 +148,3 @@ class Runner:
         except Exception:  # the error's own code fails
             log.exception("outcome_undecided", task_id=str(work.id))
             return outcomes.unspeakable(error)
-
-
-def _names(work: Claimed) -> dict[str, Any]:
-    """What every log line about a run carries; lines from within the run get the same from `capture.current`."""
-    return {
-        "task_id": str(work.id),
-        "task_name": work.name,
-        "attempt": work.attempt,
-        "request_id": work.request_id,
-        "trace_id": trace_id_of(work.traceparent),
-    }
-
-
-def _log_start(work: Claimed) -> None:
-    # There are thousands a second, so a line that the level drops is not even built.
-    if logging.getLogger(__name__).isEnabledFor(logging.INFO):
-        log.info("task_started", **_names(work))
-
-
-def _log_outcome(work: Claimed, outcome: Outcome, seconds: float) -> None:
-    """One line a run."""
-    say = log.info
-    extra: dict[str, Any] = {}
-    match outcome:
-        case Succeeded():
-            event = "task_succeeded"
-        case RetryIn(fault, delay):
-            event, say = "task_retrying", log.warning
-            extra = {"code": fault.code, "retry_in_seconds": round(delay.total_seconds(), 3)}
-        case Failed(fault):
-            event, say = "task_failed", log.error
-            extra = {"code": fault.code, "traceback": fault.traceback}
-        case Cancelled():
-            event = "task_cancelled"
-        case Released(cause):
-            event, extra = "task_released", {"cause": cause}
-    if say is log.info and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
-        return
-    say(event, **_names(work), seconds=round(seconds, 6), **extra)

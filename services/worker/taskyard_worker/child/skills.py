@@ -10,6 +10,8 @@ from taskyard.catalogue import kits
 from taskyard.catalogue.kits import Kit, KitsUnusable, LeftOut
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
+from taskyard.running import hooks
+from taskyard.running.hooks import Hook
 from taskyard.settings import Settings
 
 
@@ -18,7 +20,8 @@ class Skills:
     """Task types with their functions, the keys to secret parameters, and each type's kit and its
     settings by the type's name.
 
-    `queues` are those that the installed kits name; `left_out`: kits whose libraries are missing.
+    `queues` are those that the installed kits name; `left_out`: kits whose libraries are missing; `hooks`: those of the
+    loaded kits.
     """
 
     catalogue: Catalogue
@@ -27,6 +30,7 @@ class Skills:
     kits: Mapping[str, Kit] = field(default_factory=dict)
     queues: frozenset[str] = frozenset()
     left_out: tuple[LeftOut, ...] = ()
+    hooks: tuple[Hook, ...] = ()
 
     @classmethod
     def load(cls, settings: Settings, queues: Collection[str] | None = None) -> Skills:
@@ -39,7 +43,11 @@ class Skills:
         if missing:
             raise KitsUnusable(f"no function implements {', '.join(missing)}")
         cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
-        return cls(loaded.catalogue, cipher, loaded.settings, loaded.kits, loaded.queues, loaded.left_out)
+        try:
+            made = hooks.make(loaded.hooks)
+        except ValueError as e:
+            raise KitsUnusable(str(e)) from e
+        return cls(loaded.catalogue, cipher, loaded.settings, loaded.kits, loaded.queues, loaded.left_out, made)
 
     @property
     def async_types(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.submit import SubmittedTask, submit_children
 from taskyard.running.context import Child, TaskContext
+from taskyard.running.hooks import Hooks
 from taskyard.running.submission import Maker
 
 # One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
@@ -24,6 +25,7 @@ def submit(
     make: Maker,
     run: Callable[[Callable[[Connection], Written]], Written],
     announcer: Announcer,
+    hooks: Hooks,
     parent: TaskContext,
     children: Sequence[Child],
 ) -> list[UUID]:
@@ -36,5 +38,7 @@ def submit(
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]
         write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+        hooks.before_submit(page)
         commit(run, write, announcer)
+        hooks.after_submit(page)
     return [t.id for t in tasks]

@@ -25,6 +25,7 @@ from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.claim import suspects
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.put_off import take_up
 from taskyard.lifecycle.rescue import Lost, lose
 from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
@@ -34,6 +35,9 @@ from .registration import Registration
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+_BATCH = 1000
 
 
 class Holders(Protocol):
@@ -89,6 +93,7 @@ class WorkerClaims:
         self._requests = requests
         self._crash_limit = crash_limit
         self._unheld: AbstractSet[Key] = frozenset()
+        self._takes_up_again = False
 
     def beat(self, being_recorded: AbstractSet[Key]) -> None:
         """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
@@ -101,6 +106,9 @@ class WorkerClaims:
             self._registration.given_up()
             self._requests.give_up()
             return
+        if self._takes_up_again:
+            self.take_up()
+            self._takes_up_again = False
         held = self.compare()
         claims = self._children.claims(self._registration.name)
         unheld = {(h.task_id, h.claim) for h in held} - {(c.task_id, c.claim) for c in claims}
@@ -127,9 +135,22 @@ class WorkerClaims:
                 self._metrics.recovered("asserted", len(back))
         if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
             self._requests.cancel(wanted)
-        ask = partial(suspects, queues=worker.queues, types=worker.task_types, worker_id=worker.worker_id)
+        ask = partial(suspects, queues=worker.queues, types=worker.versions, worker_id=worker.worker_id)
         self._requests.run_suspects(len(self._run(ask)))
         return held
+
+    def take_up(self) -> None:
+        """Queues what other workers put off and this one runs, now that its types are registered; once more at the next
+        beat, because another worker may have looked just before that."""
+        worker = self._registration
+        verb = partial(take_up, queues=worker.queues, types=worker.versions, limit=_BATCH)
+        taken, total = _BATCH, 0
+        while taken == _BATCH:
+            taken = commit(self._run, verb, self._announcer, name="take_up")
+            total += taken
+        if total:
+            log.info("tasks_taken_up", tasks=total)
+        self._takes_up_again = True
 
     def lose(self, cause: str, items: Sequence[Lost]) -> None:
         """Records what died with a child."""

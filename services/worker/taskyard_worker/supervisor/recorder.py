@@ -68,11 +68,11 @@ class Recorder:
     def renew(self) -> None:
         """Registers another identity, as soon as the ledger answers."""
         self._registration.renew()
-        self._given.put(self._registration.register)
+        self._given.put(self._register)
 
     def register_types(self) -> None:
         """Writes the task types of the worker, which have changed."""
-        self._given.put(self._registration.register_types)
+        self._given.put(self._register_types)
 
     def lost(self, cause: str, items: list[Lost]) -> None:
         """Records what died with a child."""
@@ -157,6 +157,14 @@ class Recorder:
 
     def _beat(self) -> None:
         self._claims.beat(self._being_recorded)
+
+    def _register(self) -> None:
+        self._registration.register()
+        self._claims.take_up()
+
+    def _register_types(self) -> None:
+        self._registration.register_types()
+        self._claims.take_up()
 
     def _look(self) -> None:
         self._looking.clear()

@@ -49,6 +49,11 @@ class Registration:
         """The names of the types that it runs; none until its first child has reported."""
         return sorted(self._types)
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """Its version of each of them."""
+        return {spec.name: spec.version for spec in self._types.values()}
+
     def take(self, types: Mapping[str, TaskSpec]) -> bool:
         """These are its types from now on, to be registered; False where they were so before."""
         digests = {spec.digest for spec in types.values()}

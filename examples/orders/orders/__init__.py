@@ -1,0 +1,5 @@
+"""The manifest of the kit."""
+
+from taskyard import Kit
+
+KIT = Kit("orders", modules=("orders.tasks",), queues=("orders",), settings="orders.settings:OrderSettings")

@@ -1,0 +1,223 @@
+"""Hooks: a package's own code around runs and submits.
+
+    class Spans(Hook):
+        def before_run(self, run): ...
+        def after_run(self, run, outcome): ...
+
+They watch and change nothing: whatever a hook raises, the outcome of the run stays the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ..domain.errors import Interrupt
+from ..domain.tasks import Failed, Fault, Outcome, RetryIn
+from ..lifecycle.submit import NewTask
+from .views import Run, Submit, View
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+    from ..telemetry.metrics import Family, Metrics
+
+__all__ = ["MOMENTS", "Hook", "Hooks", "Run", "Submit", "make", "name_of", "named"]
+
+log = structlog.stdlib.get_logger(__name__)
+
+SLOW_SECONDS = 1.0
+# Between two log lines about errors of one hook at one moment: a broken hook fails in every run.
+QUIET_SECONDS = 60.0
+_MAX_NAME = 200
+
+
+class Hook:
+    """The base of all hooks. Override what you need; the methods are plain functions, and do nothing here.
+
+    | method          | Celery's signal                              |
+    | --------------- | -------------------------------------------- |
+    | `before_run`    | `task_prerun`                                |
+    | `after_run`     | `task_postrun`; `task_success` where the     |
+    |                 | outcome is `Succeeded`                       |
+    | `on_retry`      | `task_retry`                                 |
+    | `on_failure`    | `task_failure`                               |
+    | `before_submit` | `before_task_publish`                        |
+    | `after_submit`  | `after_task_publish`                         |
+
+    The methods around a run are called in its thread, or on the event loop of `async def` tasks. No time limit and no
+    cancellation is raised into them. One object serves all runs of a process, so it must be safe in several threads.
+
+    An attempt that ends with its process (a crash, the hard time limit) has no `on_failure` and no `after_run`.
+    """
+
+    def before_run(self, run: Run) -> None:
+        """Before the parameters are read and the function is called."""
+
+    def after_run(self, run: Run, outcome: Outcome) -> None:
+        """After every run, and after `on_retry` or `on_failure`; the outcome is on its way into the ledger."""
+
+    def on_retry(self, run: Run, fault: Fault, delay: timedelta) -> None:
+        """The attempt failed; another one follows after `delay`."""
+
+    def on_failure(self, run: Run, fault: Fault) -> None:
+        """The attempt failed, and none follows."""
+
+    def before_submit(self, task: Submit) -> None:
+        """The task was admitted and is about to be stored."""
+
+    def after_submit(self, task: Submit) -> None:
+        """The task is stored."""
+
+
+MOMENTS = ("before_run", "after_run", "on_retry", "on_failure", "before_submit", "after_submit")
+
+# The hook's name, the moment, and the method that was overridden.
+_Call = tuple[str, str, Callable[..., None]]
+
+
+class Hooks:
+    """All hooks of a process. They nest: what comes first before a run or submit comes last after it.
+
+    Raises TypeError for a hook that is no `Hook`, or has a method that is a coroutine function.
+    """
+
+    def __init__(self, hooks: Iterable[Hook] = (), metrics: Metrics | None = None) -> None:
+        hooks = tuple(hooks)
+        before = {moment: tuple(_calls(hooks, moment)) for moment in MOMENTS}
+        after = {moment: tuple(reversed(calls)) for moment, calls in before.items()}
+        self._before_run, self._after_run = before["before_run"], after["after_run"]
+        self._on_retry, self._on_failure = after["on_retry"], after["on_failure"]
+        self._before_submit, self._after_submit = before["before_submit"], after["after_submit"]
+        self.watch_runs = bool(self._before_run or self._after_run or self._on_retry or self._on_failure)
+        """Whether any hook wants to hear of runs."""
+        self.watch_submits = bool(self._before_submit or self._after_submit)
+        self._errors = _Errors([call for calls in before.values() for call in calls], metrics)
+
+    def before_run(self, run: Run) -> None:
+        self._call(self._before_run, run)
+
+    def after_run(self, run: Run, outcome: Outcome) -> None:
+        """Also `on_retry` and `on_failure`, before it."""
+        match outcome:
+            case RetryIn(fault, delay):
+                self._call(self._on_retry, run, fault, delay)
+            case Failed(fault):
+                self._call(self._on_failure, run, fault)
+        self._call(self._after_run, run, outcome)
+
+    # An interrupt that arrives in a submit is the running task's, not the hook's.
+
+    def before_submit(self, tasks: Iterable[NewTask]) -> None:
+        if self._before_submit:
+            for task in tasks:
+                self._call(self._before_submit, Submit(task), lets_through=Interrupt)
+
+    def after_submit(self, tasks: Iterable[NewTask]) -> None:
+        if self._after_submit:
+            for task in tasks:
+                self._call(self._after_submit, Submit(task), lets_through=Interrupt)
+
+    def _call(
+        self,
+        calls: Sequence[_Call],
+        view: View,
+        *more: Any,
+        lets_through: type[BaseException] | tuple[()] = (),
+    ) -> None:
+        for hook, moment, method in calls:
+            began = time.monotonic()
+            try:
+                method(view, *more)
+            except lets_through:
+                raise
+            except BaseException as e:  # noqa: BLE001 - a hook changes no outcome, whatever it raises
+                self._errors.met(hook, moment, view, e)
+            if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+                log.warning("hook_slow", hook=hook, moment=moment, task_id=str(view.task_id), seconds=round(seconds, 3))
+
+
+class _Errors:
+    """Counts the errors of hooks, and logs the first one of a hook and moment in a minute."""
+
+    def __init__(self, calls: Sequence[_Call], metrics: Metrics | None) -> None:
+        pairs = [(hook, moment) for hook, moment, _ in calls]
+        self._logged_at = dict.fromkeys(pairs, float("-inf"))
+        self._counts: Family[Counter] | None = None
+        if metrics is not None:
+            self._counts = metrics.counters(
+                "hook_errors_total",
+                "Errors that hooks raised; they changed no outcome.",
+                {"hook": {hook for hook, _ in pairs}, "moment": MOMENTS},
+                known=pairs,
+            )
+
+    def met(self, hook: str, moment: str, view: View, error: BaseException) -> None:
+        if self._counts is not None:
+            self._counts[hook, moment].inc()
+        now = time.monotonic()
+        if now - self._logged_at[hook, moment] < QUIET_SECONDS:
+            return
+        self._logged_at[hook, moment] = now
+        said = {"hook": hook, "moment": moment, "task_id": str(view.task_id), "task_name": view.name}
+        log.error("hook_failed", **said, error=type(error).__name__, exc_info=error)
+
+
+def name_of(hook: Hook) -> str:
+    """`module:Class`, as settings and manifests name it."""
+    return f"{type(hook).__module__}:{type(hook).__qualname__}"[:_MAX_NAME]
+
+
+def make(found: Iterable[tuple[str, object]]) -> tuple[Hook, ...]:
+    """Hooks from what was found under these names: classes, which are called without arguments, or objects.
+
+    Raises ValueError with one line that names the hook.
+    """
+    return tuple(_made(name, value) for name, value in found)
+
+
+def named(places: Iterable[str]) -> tuple[Hook, ...]:
+    """The hooks that TASKYARD_SUBMIT_HOOKS names, `module:Class` each.
+
+    Raises ValueError with one line that names the setting.
+    """
+    try:
+        return make((place, _found(place)) for place in places)
+    except ValueError as e:
+        raise ValueError(f"TASKYARD_SUBMIT_HOOKS: {e}") from e
+
+
+def _found(place: str) -> object:
+    module, _, name = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as e:  # a user's package may raise anything at its import
+        raise ValueError(f"the hook {place}: {type(e).__name__}: {' '.join(str(e).split())}") from e
+
+
+def _made(name: str, value: object) -> Hook:
+    try:
+        hook: Any = value() if isinstance(value, type) else value
+        Hooks([hook])  # it is checked there
+    except Exception as e:  # a class of a user's package may raise anything
+        raise ValueError(f"the hook {name}: {type(e).__name__}: {' '.join(str(e).split())}") from e
+    made: Hook = hook
+    return made
+
+
+def _calls(hooks: Iterable[Hook], moment: str) -> Iterable[_Call]:
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise TypeError(f"{hook!r:.100} does not derive from taskyard.Hook")
+        method = getattr(hook, moment)
+        if getattr(method, "__func__", method) is getattr(Hook, moment):
+            continue
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"{moment} is `async def`; the methods of a hook are plain functions")
+        yield name_of(hook), moment, method

@@ -1,0 +1,130 @@
+"""The API knows the task types that workers have registered, and nothing else."""
+
+import time
+from collections.abc import Callable
+
+import redis
+import sqlalchemy as sa
+
+from taskyard.broker.names import Names
+from taskyard.catalogue.spec import TaskSpec
+from taskyard.store import ledger, task_types
+from taskyard.store.audit import Actor
+from taskyard_api import answers
+from tests.integration.api.conftest import Api
+from tests.support.fleet import wait_for
+from tests.support.specs import register_worker, spec_named
+
+REPORT = {"name": "own.report"}
+
+
+def submit(api: Api, **more: object) -> tuple[int, dict[str, object]]:
+    answer = api.http.post("/api/v1/tasks", json={**REPORT, **more})
+    return answer.status_code, answer.json()
+
+
+def test_before_any_worker_has_registered_a_submit_is_told_to_come_again(start_api: Callable[..., Api]) -> None:
+    api = start_api(registered=False)
+    answer = api.http.post("/api/v1/tasks", json=REPORT)
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_task_types")
+    assert int(answer.headers["Retry-After"]) >= 1
+    register_worker(api.engine, spec_named("own.report"))
+    wait_for(lambda: submit(api)[0] == 202, 10, "a submit", every=0.2)
+
+
+def test_a_type_that_was_registered_a_moment_ago_is_found(api: Api) -> None:
+    status, told = submit(api)
+    assert (status, told["code"]) == (422, "unknown_task_type")
+    register_worker(api.engine, spec_named("own.report"))
+    time.sleep(1.0)  # a fresh look is taken once a second
+    assert submit(api)[0] == 202
+
+
+def test_unknown_names_cost_one_look_a_second(api: Api) -> None:
+    submit(api)
+    looks: list[float] = []
+
+    def count(conn: sa.Connection, cursor: object, statement: str, *_: object) -> None:
+        if "FROM task_type" in statement:
+            looks.append(time.monotonic())
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+    try:
+        began = time.monotonic()
+        for n in range(50):
+            assert submit(api, name=f"no.such{n}")[0] == 422
+        seconds = time.monotonic() - began
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", count)
+    assert len(looks) <= seconds + 2 + seconds / 4, "with those that are taken every few seconds anyway"
+
+
+def test_a_wake_up_brings_new_types_at_once(api: Api, shared_redis: redis.Redis) -> None:
+    known = api.service.types
+    register_worker(api.engine, spec_named("own.report"))
+    began = time.monotonic()
+    while known.registry.admitting("own.report") is None:
+        shared_redis.publish(Names(api.settings.namespace).types, b"1")
+        time.sleep(0.05)
+    assert time.monotonic() - began < 3, "the look that is taken every few seconds would come later"
+
+
+def test_a_type_that_no_live_worker_runs_is_accepted_with_a_warning(api: Api) -> None:
+    ledger.run_transaction(
+        api.engine, lambda conn: task_types.write(conn, [spec_named("own.report")], Actor("worker:gone"))
+    )
+    wait_for(lambda: submit(api)[0] == 202, 10, "the type", every=0.2)
+    answer = api.http.post("/api/v1/tasks", json=REPORT)
+    answers.AcceptedTask.model_validate_json(answer.content)
+    assert [warned["code"] for warned in answer.json()["warnings"]] == ["no_live_worker"]
+    batch = api.http.post("/api/v1/tasks/batch", json={"tasks": [REPORT, REPORT]})
+    answers.Batch.model_validate_json(batch.content)
+    assert [warned["code"] for warned in batch.json()["warnings"]] == ["no_live_worker"]
+    assert "warnings" not in api.submit()
+
+
+def test_a_queue_that_no_worker_of_the_type_serves_is_refused_with_those_that_do(api: Api) -> None:
+    register_worker(api.engine, spec_named("own.report"), queues=["default", "low_priority"])
+    wait_for(lambda: submit(api)[0] == 202, 10, "the type", every=0.2)
+    status, told = submit(api, queue="geo_processing")
+    assert (status, told["code"]) == (422, "queue_not_served")
+    assert "default, low_priority" in str(told["errors"])
+    assert submit(api, queue="low_priority")[0] == 202
+
+
+def test_versions_and_the_workers_that_run_them_are_shown(api: Api) -> None:
+    def spec(version: int) -> TaskSpec:
+        return spec_named("own.report", version=version, description=f"v{version}", kit="own")
+
+    register_worker(api.engine, spec(1), name="old")
+    gone = register_worker(api.engine, spec(2), name="new")
+    shown = api.http.get("/api/v1/task-types/own.report")
+    answers.TaskTypeShown.model_validate_json(shown.content)
+    assert (shown.json()["kit"], shown.json()["version"], shown.json()["description"]) == ("own", 2, "v2")
+    found = [(v["version"], v["admits"], [w["worker"] for w in v["workers"]]) for v in shown.json()["versions"]]
+    assert found == [(1, False, ["old"]), (2, True, ["new"])]
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE worker SET stopped_at = now() WHERE id = :id"), {"id": gone})
+    wait_for(lambda: api.http.get("/api/v1/task-types/own.report").json()["version"] == 1, 10, "the older", every=0.2)
+
+
+def test_a_thumbnail_needs_a_worker_that_has_brought_its_type(start_api: Callable[..., Api]) -> None:
+    api = start_api(registered=False)
+    register_worker(api.engine, spec_named("own.report"))
+    item = api.http.post("/api/v1/tree-items", content=b"x", headers={"X-Filename": "a.png"}).json()["item_id"]
+    answer = api.http.post(f"/api/v1/tree-items/{item}/thumbnail", json={"width": 10, "height": 10})
+    assert (answer.status_code, answer.json()["code"]) == (503, "type_not_registered")
+    assert "Retry-After" in answer.headers
+
+
+def test_series_of_types_appear_as_they_are_registered(api: Api) -> None:
+    labels = {"queue": "default", "task": "own.report", "result": "accepted"}
+
+    def value() -> float | None:
+        return api.service.metrics.registry.get_sample_value("taskyard_tasks_submitted_total", labels)
+
+    assert value() is None
+    register_worker(api.engine, spec_named("own.report"))
+    wait_for(lambda: value() == 0.0, 10, "the series", every=0.2)
+    assert submit(api)[0] == 202
+    assert value() == 1.0
