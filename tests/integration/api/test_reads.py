@@ -206,7 +206,7 @@ def test_no_waiting_request_is_refused_when_all_waits_end_at_once(
 
 def test_task_types_queues_and_workers(api: Api) -> None:
     types = api.http.get("/api/v1/task-types")
-    answers.TaskTypePage.model_validate_json(types.content)
+    type_answers.TaskTypePage.model_validate_json(types.content)
     echo = api.http.get("/api/v1/task-types/diagnostics.echo").json()
     assert echo["params"]["required"] == ["value"]
     assert echo in types.json()["items"]

@@ -10,7 +10,7 @@ from taskyard.broker.names import Names
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
-from taskyard_api import answers
+from taskyard_api import answers, type_answers
 from tests.integration.api.conftest import Api
 from tests.support.fleet import wait_for
 from tests.support.specs import register_worker, spec_named
@@ -99,7 +99,7 @@ def test_versions_and_the_workers_that_run_them_are_shown(api: Api) -> None:
     register_worker(api.engine, spec(1), name="old")
     gone = register_worker(api.engine, spec(2), name="new")
     shown = api.http.get("/api/v1/task-types/own.report")
-    answers.TaskTypeShown.model_validate_json(shown.content)
+    type_answers.TaskTypeShown.model_validate_json(shown.content)
     assert (shown.json()["kit"], shown.json()["version"], shown.json()["description"]) == ("own", 2, "v2")
     found = [(v["version"], v["admits"], [w["worker"] for w in v["workers"]]) for v in shown.json()["versions"]]
     assert found == [(1, False, ["old"]), (2, True, ["new"])]

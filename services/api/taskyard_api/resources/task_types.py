@@ -13,7 +13,7 @@ import falcon.asgi
 from taskyard.domain.errors import NotFound
 from taskyard.store.task_types import listed
 
-from .. import answers, views
+from .. import type_answers, views
 from ..auth import Scope
 from ..known_types import KnownTypes
 from ..ledger_pool import LedgerPool
@@ -43,7 +43,7 @@ class TaskTypes:
     @Operation(
         summary="All task types with their versions, schemas, the words of their errors, and the workers that run them",
         scope=Scope.READ,
-        answers={200: Answer(description="The types, by name.", model=answers.TaskTypePage)},
+        answers={200: Answer(description="The types, by name.", model=type_answers.TaskTypePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         # A type may be submitted to any queue, so every key sees all types.
@@ -70,7 +70,7 @@ class OneTaskType:
     @Operation(
         summary="A task type with its versions, schemas, the words of its errors, and the workers that run it",
         scope=Scope.READ,
-        answers={200: Answer(description="The type.", model=answers.TaskTypeShown)},
+        answers={200: Answer(description="The type.", model=type_answers.TaskTypeShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -84,7 +84,7 @@ def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None) -> dict[str
     chosen = _chosen(rows, admitting)
     spec = chosen["spec"]
     shown = {name: spec[name] for name in _OF_SPEC}
-    shown["retry"] = {name: spec["retry"][name] for name in answers.RetryRules.model_fields}
+    shown["retry"] = {name: spec["retry"][name] for name in type_answers.RetryRules.model_fields}
     shown["versions"] = [
         {
             "version": row["version"],
