@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
-from taskyard_api import answers, ledger_pool
+from taskyard_api import answers, ledger_pool, type_answers
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
