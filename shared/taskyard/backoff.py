@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 # The share of a wait that jitter leaves: a second try that follows at once would meet the same outage.
 JITTER_FLOOR = 0.5
+# Not the global generator: task code may seed that, and processes would then wait in step.
+_RANDOM = random.SystemRandom().random
 
 
 def backoff_seconds(
@@ -25,7 +27,7 @@ def backoff_seconds(
     longest: float,
     factor: float = 2.0,
     floor: float = JITTER_FLOOR,
-    rand: Callable[[], float] = random.random,
+    rand: Callable[[], float] = _RANDOM,
 ) -> float:
     """Seconds to wait after the `failures`-th failure in a row (1 is the first): `first * factor ** (failures - 1)`,
     at most `longest`, then a random share of it between `floor` and 1. `floor=1` means no jitter.
@@ -52,7 +54,7 @@ class Backoff:
 
     first: float
     longest: float
-    rand: Callable[[], float] = random.random
+    rand: Callable[[], float] = _RANDOM
     failures: int = field(default=0, init=False)
 
     def next(self) -> float:
@@ -66,6 +68,6 @@ class Backoff:
         return had_failed
 
 
-def spread(seconds: float, *, floor: float = JITTER_FLOOR, rand: Callable[[], float] = random.random) -> float:
+def spread(seconds: float, *, floor: float = JITTER_FLOOR, rand: Callable[[], float] = _RANDOM) -> float:
     """A regular wait, with jitter and without growth: between `floor` times `seconds` and `seconds`."""
     return seconds * (floor + (1 - floor) * rand())
