@@ -41,9 +41,8 @@ def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: 
         print_json([_shown(row) for row in rows])
         return
     for shown in map(_shown, rows):
-        typer.echo(
-            f"{shown['name'][:128]:36} {shown['version']:4}  {shown['queue']:16} {shown['kit'] or '-':12} {_in_words(shown)}"
-        )
+        columns = f"{shown['name'][:128]:36} {shown['version']:4}  {shown['queue']:16} {shown['kit'] or '-':12}"
+        typer.echo(f"{columns} {_in_words(shown)}")
 
 
 @app.command(
