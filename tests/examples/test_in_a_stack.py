@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ class Outside:
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
+
+    def was_put_off(self, task_id: str) -> bool:
+        """Whether a worker has met it that cannot run it."""
+        return '"put_off"' in self.http.get(f"tasks/{task_id}/events").text
 
     def row(self, task_id: str) -> tuple[Any, ...]:
         """State, attempt and parameters in the ledger."""
@@ -197,8 +202,7 @@ def test_when_it_is_uninstalled_its_tasks_wait_and_callers_are_told(
     assert outside.submit("invoices.write", {"customer": "ada"})[0] == 422, "it is checked as before"
 
     for task_id in waiting:
-        met = f"tasks/{task_id}/events"
-        wait_for(lambda met=met: '"put_off"' in outside.http.get(met).text, 30, "the worker to meet it", every=0.2)
+        wait_for(partial(outside.was_put_off, task_id), 30, "the worker to meet it", every=0.2)
     assert without.process.poll() is None
     assert all(outside.row(i)[0] in {"scheduled", "queued"} for i in waiting)
     assert [outside.row(i)[1] for i in waiting] == [0] * 4, "no attempt is spent"

@@ -160,3 +160,31 @@ def test_a_hostile_row_is_read_and_logged_once(api: Api) -> None:
     assert [(log["task_name"], log["reason"]) for log in unusable] == [
         ("hostile", "a spec has at most 65536 bytes as JSON")
     ]
+
+
+def test_an_exponential_pattern_costs_a_submit_no_time(api: Api) -> None:
+    params = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a+)+$"}}}
+    register_worker(api.engine, spec_named("own.slow", params=params))
+    wait_for(lambda: submit(api, name="own.slow")[0] == 202, 10, "the type", every=0.2)
+    began = time.monotonic()
+    status, told = submit(api, name="own.slow", params={"text": "a" * 200_000 + "!"})
+    assert time.monotonic() - began < 2
+    assert (status, told["code"]) == (422, "invalid_request")
+    assert submit(api, name="own.slow", params={"text": "a" * 1_000})[0] == 202
+
+
+def test_a_secret_under_any_of_is_encrypted_where_either_branch_may_mean_it(api: Api) -> None:
+    secret = {"type": "string", "writeOnly": True, "format": "password"}
+    params = {
+        "type": "object",
+        "properties": {"token": {"anyOf": [{"type": "string", "maxLength": 3}, secret]}, "plain": {"type": "string"}},
+    }
+    register_worker(api.engine, spec_named("own.secretive", params=params))
+    wait_for(lambda: submit(api, name="own.secretive")[0] == 202, 10, "the type", every=0.2)
+    for token in ("abc", "longer than three"):
+        _, task = submit(api, name="own.secretive", params={"token": token, "plain": "shown"})
+        assert task["params"] == {"token": "***", "plain": "shown"}
+        with api.engine.connect() as conn:
+            row = conn.execute(sa.text("SELECT params FROM task WHERE id = :id"), {"id": task["id"]}).scalar_one()
+        assert set(row["token"]) == {"$secret"}
+        assert token not in str(row)
