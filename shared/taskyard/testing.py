@@ -141,16 +141,20 @@ def taskyard_stack(taskyard_environment: Mapping[str, str]) -> Iterator[Stack]:
 @pytest.fixture
 def taskyard_worker(taskyard_stack: Stack) -> Iterator[StartWorker]:
     """`taskyard_worker(queues="reports", TASKYARD_TASK_MODULES="billing.tasks")` starts a worker and waits until it has
-    registered; it is stopped at the end of the test, or by `stop()` of what is returned."""
+    registered; it is stopped at the end of the test, or by `stop()` of what is returned. `program`: the taskyard-worker
+    of another environment."""
     with ExitStack() as stack:
         home = stack.enter_context(_directory())
 
-        def start(*, queues: str = "default", processes: int = 1, **variables: str) -> Process:
+        def start(
+            *, queues: str = "default", processes: int = 1, program: Path | str | None = None, **variables: str
+        ) -> Process:
             alive = home / f"{len(list(home.iterdir()))}.alive"
-            command = [_command("taskyard-worker"), "run", "--queues", queues, "--processes", str(processes)]
+            worker_program = str(program or _command("taskyard-worker"))
+            command = [worker_program, "run", "--queues", queues, "--processes", str(processes)]
             own = {**taskyard_stack.environment, "TASKYARD_HEALTH_FILE": str(alive), **variables}
             worker = stack.enter_context(_process(command, own))
-            healthy = [_command("taskyard-worker"), "healthcheck", "--ready"]
+            healthy = [worker_program, "healthcheck", "--ready"]
             worker.wait_for(lambda: _succeeds(healthy, own), "the worker is not ready")
             return worker
 

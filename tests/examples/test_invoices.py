@@ -17,7 +17,7 @@ def site(install: Install) -> Path:
 
 
 def test_its_own_tests_pass_without_servers(site: Path, run_tests: RunTests) -> None:
-    assert "9 passed" in run_tests(site)
+    assert "10 passed" in run_tests(site)
 
 
 def test_it_is_not_in_the_environment_of_the_repository() -> None:

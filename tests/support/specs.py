@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -65,3 +66,46 @@ def register_kits(engine: Engine, *modules: str) -> UUID:
     stay = sa.text("UPDATE worker SET beat_at = now() + interval '1 day' WHERE id = :id")
     ledger.run(engine, lambda conn: conn.execute(stay, {"id": worker}))
     return worker
+
+
+def _nested(levels: int) -> str:
+    return '{"items": ' * levels + "{}" + "}" * levels
+
+
+# By SQL, as an account of a worker can write them: past every check of ours.
+HOSTILE_ROWS = {
+    "null": "null",
+    "a list": "[]",
+    "a text": '"spec"',
+    "nothing": "{}",
+    "1 MiB": json.dumps(spec_values("hostile", description="x" * 2**20)),
+    "5 MiB": json.dumps(spec_values("hostile", description="x" * 5 * 2**20)),
+    "queue": json.dumps(spec_values("hostile", queue={"a": "b"})),
+    "deep": f'{{"name": "hostile", "params": {_nested(2_000)}}}',
+    "large number": f'{{"name": "hostile", "version": {"9" * 20_000}}}',
+    "remote ref": json.dumps(spec_values("hostile", params={"$ref": "http://127.0.0.1:1/x"})),
+    "lookaround": json.dumps(spec_values("hostile", params={"properties": {"a": {"pattern": "(?=a)b"}}})),
+    "template": json.dumps(spec_values("hostile", errors={"a": {"words": {"en": "{0.__class__}"}}})),
+    "secret as a whole": json.dumps(
+        spec_values("hostile", params={"anyOf": [{"writeOnly": True, "format": "password"}]})
+    ),
+    "another type's name": json.dumps(spec_values("diagnostics.echo", version=99)),
+}
+
+
+def plant(engine: Engine, spec: str, *, name: str = "hostile", worker: UUID | None = None) -> None:
+    """Writes a row of the registry by SQL; `worker` says that it runs the type."""
+    row = {"name": name, "spec": spec, "worker": worker}
+
+    def write(conn: Connection) -> None:
+        conn.execute(
+            sa.text(
+                "INSERT INTO task_type (name, version, digest, spec, kit)"
+                " VALUES (:name, 1, md5(:spec), CAST(:spec AS jsonb), '')"
+            ),
+            row,
+        )
+        if worker is not None:
+            conn.execute(sa.text("INSERT INTO worker_type (worker_id, name, version) VALUES (:worker, :name, 1)"), row)
+
+    ledger.run_transaction(engine, write)

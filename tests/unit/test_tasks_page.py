@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from taskyard.catalogue.declare import task
 from taskyard.catalogue.kits import Kit
 from taskyard.catalogue.types import TaskType, type_of
+from taskyard.domain.retry import RetryPolicy
+from taskyard.running.hooks import MOMENTS
+from taskyard.running.trial import Options
 from taskyard.testing import run_task
-from tests.support.docs import code_blocks
+from tests.support.docs import DOCS, code_blocks
 
 # Parameters for each task of the page, and its result.
 RUNS: dict[str, tuple[dict[str, Any], Any]] = {
@@ -93,3 +99,20 @@ def test_parameters_of_the_lower_version_are_upgraded(page: dict[str, ModuleType
 def test_the_readme_shows_the_first_task_of_the_page() -> None:
     readme = code_blocks("../README.md")
     assert [block.strip() for block in readme] == [files()["billing/first.py"].partition("\n")[2].strip()]
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("@task", list(inspect.signature(task).parameters)[1:]),
+        ("Kit", [field.name for field in fields(Kit)][2:]),
+        ("RetryPolicy", [field.name for field in fields(RetryPolicy)]),
+        ("Hook", MOMENTS),
+        ("run_task", list(Options.__annotations__)),
+    ],
+)
+def test_the_page_names_every_option(what: str, names: Sequence[str]) -> None:
+    """In the first column of a table."""
+    columns = [line.split("|")[1] for line in (DOCS / "tasks.md").read_text("utf-8").splitlines() if line[:1] == "|"]
+    named = {name for column in columns for name in re.findall(r"`(\w+)[`(]", column)}
+    assert set(names) - named == set(), what

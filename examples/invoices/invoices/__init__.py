@@ -7,4 +7,5 @@ KIT = Kit(
     modules=("invoices.tasks",),
     queues=("invoices",),
     settings="invoices.settings:InvoiceSettings",
+    hooks=("invoices.hooks:Failures",),
 )

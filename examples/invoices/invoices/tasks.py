@@ -13,6 +13,7 @@ from .settings import InvoiceSettings
 from .words import ERRORS, PHRASES
 
 _BANK_SECONDS = 20.0
+_CENT = Decimal("0.01")
 
 
 @task("invoices.number", queue="invoices")
@@ -23,7 +24,7 @@ def number(year: Annotated[int, Field(ge=2000, le=9999)], count: Annotated[int, 
 
 class Line(Params):
     text: Annotated[str, Field(min_length=1, max_length=200)]
-    # Money is a Decimal: a float has no exact cents.
+    # Money is a Decimal: a float has no exact cents. In JSON it is a number, whose digits are taken as written.
     price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
 
@@ -50,7 +51,7 @@ def write(params: WriteParams, *, context: TaskContext) -> Invoice:
     if not total:
         # Another attempt would find the same: no retry.
         raise TaskError("nothing_to_bill", retryable=False, customer=params.customer)
-    return Invoice(customer=params.customer, total=total, currency=settings.currency)
+    return Invoice(customer=params.customer, total=total.quantize(_CENT), currency=settings.currency)
 
 
 @task("invoices.payments", queue="invoices", max_attempts=5, errors=ERRORS, phrases=PHRASES)

@@ -6,9 +6,11 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from invoices import KIT
+from invoices.hooks import Failures
 from invoices.settings import InvoiceSettings
 from invoices.tasks import number, payments, write
 from pydantic import ValidationError
@@ -56,7 +58,7 @@ def test_parameters_are_checked_as_at_a_submit() -> None:
 
 
 def test_an_invoice_is_added_up_in_the_currency_of_the_settings() -> None:
-    lines = [{"text": "paper", "price": "0.10", "count": 3}, {"text": "ink", "price": "9.20"}]
+    lines = [{"text": "paper", "price": 0.10, "count": 3}, {"text": "ink", "price": 9.20}]
     run = run_task(write, {"customer": "ada", "lines": lines}, settings=SETTINGS)
     assert run.result == {"customer": "ada", "total": "9.50", "currency": "CHF"}
     assert run.progress == [(1, 2, "Adding up"), (2, 2, "Adding up")]
@@ -96,6 +98,13 @@ def test_a_bank_that_does_not_answer_is_asked_again() -> None:
 
 def test_the_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOICES_CURRENCY", "HUF")
-    run = run_task("invoices.write", {"customer": "ada", "lines": [{"text": "ink", "price": "1"}]})
+    run = run_task("invoices.write", {"customer": "ada", "lines": [{"text": "ink", "price": 1}]})
     assert run.result["currency"] == "HUF"
     assert KIT.queues == ("invoices",)
+
+
+def test_the_hook_logs_failures_of_this_kit_and_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    fault = run_task(write, {"customer": "ada", "lines": []}, settings=SETTINGS).fault
+    for name in ("invoices.write", "email.send"):
+        Failures().on_failure(SimpleNamespace(name=name, task_id=7), fault)
+    assert caplog.messages == ["invoices.write 7 failed: nothing_to_bill"]

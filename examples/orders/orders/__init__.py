@@ -2,4 +2,10 @@
 
 from taskyard import Kit
 
-KIT = Kit("orders", modules=("orders.tasks",), queues=("orders",), settings="orders.settings:OrderSettings")
+KIT = Kit(
+    "orders",
+    modules=("orders.tasks",),
+    queues=("orders",),
+    settings="orders.settings:OrderSettings",
+    hooks=("orders.hooks:Engines",),
+)

@@ -1,14 +1,13 @@
 """The session of the application's database: one engine a process, made by the first task that needs it.
 
 A worker forks no engine and opens no connection at import. All coroutine functions of a process share one event loop,
-and the engine belongs to it. At the end of the process it is disposed, so that PostgreSQL sees its connections closed
-and not lost.
+and the engine belongs to it. At the end of the process `hooks.py` disposes it, so that PostgreSQL sees its connections
+closed and not lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +19,7 @@ from .settings import OrderSettings
 
 log = logging.getLogger(__name__)
 
-_DISPOSE_SECONDS = 3.0
+_DISPOSE_SECONDS = 2.0
 _given: ContextVar[AsyncSession | None] = ContextVar("orders_session", default=None)
 _engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
 
@@ -55,16 +54,16 @@ def _engine(settings: OrderSettings) -> AsyncEngine:
         address = settings.database_url.get_secret_value()
         options = {"application_name": "orders"}
         _engines[loop] = create_async_engine(address, pool_size=settings.pool_size, connect_args=options)
-        atexit.register(_dispose, loop)
     return _engines[loop]
 
 
-def _dispose(loop: asyncio.AbstractEventLoop) -> None:
-    """The worker's loop still turns in its thread when the exit handlers run."""
-    engine = _engines.pop(loop, None)
-    if engine is not None and loop.is_running():
-        asyncio.run_coroutine_threadsafe(engine.dispose(), loop).result(_DISPOSE_SECONDS)
-        log.info("the engine of the orders is disposed")
+def dispose_all() -> None:
+    """Disposes the engines of all loops that turn in other threads. Raises TimeoutError."""
+    for loop in list(_engines):
+        engine = _engines.pop(loop)
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(engine.dispose(), loop).result(_DISPOSE_SECONDS)
+            log.info("the engine of the orders is disposed")
 
 
 async def dispose() -> None:

@@ -96,7 +96,9 @@ class Task(Shown):
 
 
 class Warned(Shown):
-    code: Literal["no_live_worker"]
+    code: Literal["no_live_worker"] = Field(
+        description="`no_live_worker`: no live worker runs the type on the task's queue; the task waits for one."
+    )
     message: str
 
 

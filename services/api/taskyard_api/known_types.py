@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -15,6 +15,7 @@ import structlog
 
 from taskyard.backoff import Backoff, spread
 from taskyard.catalogue.registry import TypeRegistry
+from taskyard.catalogue.spec import TaskSpec
 from taskyard.catalogue.words import Vocabulary
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store.task_types import Snapshot, read
@@ -74,10 +75,18 @@ class KnownTypes:
         spec = self.registry.specs.get((name, version))
         return Vocabulary() if spec is None else spec.vocabulary
 
+    async def specs_of(self, digests: Collection[str]) -> Mapping[str, TaskSpec]:
+        """The specs that stand beside these digests in the ledger, without those that are refused. Raises
+        LedgerUnavailable, Overloaded."""
+        if not self._snapshot.specs.keys() | self._snapshot.refused >= set(digests):
+            await self.look()  # some were registered a moment ago
+        return self._snapshot.specs
+
     async def _look(self) -> TypeRegistry:
         began = self._clock()
         before = self._snapshot
-        snapshot = await self._ledger.run(partial(read, lease=self._lease, known=before.specs))
+        ask = partial(read, lease=self._lease, known=before.specs, refused=before.refused)
+        snapshot = await self._ledger.run(ask)
         if snapshot != before:
             # Compiling may take seconds.
             compile_ = partial(TypeRegistry.compile, before=self.registry)

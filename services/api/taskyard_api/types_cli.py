@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import Connection
 
+from taskyard.catalogue.spec import SpecRefused, TaskSpec
 from taskyard.catalogue.types import MAX_VERSION
 from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.settings import Settings
@@ -35,15 +36,13 @@ def _in_ledger(settings: Settings, verb: Callable[[Connection], T]) -> T:
 def list_(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """List all versions of all task types, and how many live workers run each."""
     settings = program.begin(database_url=database_url, log_level=log_level)
-    rows = _in_ledger(settings, lambda conn: task_types.listed(conn, lease=settings.worker_lease))
+    rows = _in_ledger(settings, lambda conn: task_types.listed(conn, lease=settings.worker_lease, specs=True))
     if as_json:
         print_json([_shown(row) for row in rows])
         return
-    for row in rows:
-        shown = _shown(row)
-        typer.echo(
-            f"{shown['name']:36} {shown['version']:4}  {shown['queue']:16} {shown['kit'] or '-':12} {_in_words(shown)}"
-        )
+    for shown in map(_shown, rows):
+        columns = f"{shown['name'][:128]:36} {shown['version']:4}  {shown['queue']:16} {shown['kit'] or '-':12}"
+        typer.echo(f"{columns} {_in_words(shown)}")
 
 
 @app.command(
@@ -61,9 +60,9 @@ def show(
     settings = program.begin(database_url=database_url, log_level=log_level)
 
     def read(conn: Connection) -> list[dict[str, Any]]:
-        rows = task_types.listed(conn, lease=settings.worker_lease, name=name)
+        rows = task_types.listed(conn, lease=settings.worker_lease, name=name, specs=True)
         return [
-            {**_shown(row), "waiting_tasks": task_types.waiting_tasks(conn, name, row["version"]), "spec": row["spec"]}
+            {**_shown(row, full=True), "waiting_tasks": task_types.waiting_tasks(conn, name, row["version"])}
             for row in rows
             if version in {None, row["version"]}
         ]
@@ -83,10 +82,13 @@ def _print_one(one: dict[str, Any]) -> None:
     for worker in one["workers"]:
         typer.echo(f"  {worker['worker']} since {worker['since']}, queues {','.join(worker['queues'])}")
     spec = one["spec"]
-    values = {
-        **{name: one[name] for name in ("queue", "kit", "description")},
+    of_spec = {} if spec is None else {
         "parameters": ", ".join(spec["params"].get("properties", {})) or "none",
         "max attempts": spec["retry"]["max_attempts"],
+    }  # fmt: skip
+    values = {
+        **{name: one[name] for name in ("queue", "kit", "description")},
+        **of_spec,
         "waiting tasks": _count(one["waiting_tasks"]),
         "registered at": one["registered_at"],
         "changed at": one["changed_at"],
@@ -148,16 +150,26 @@ def _count(tasks: int) -> str:
     return f"{tasks} or more" if tasks >= task_types.COUNTED else str(tasks)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    state = "live" if row["workers"] else "retired" if row["retired_at"] is not None else "no_live_worker"
-    spec = row["spec"]
+def _shown(row: dict[str, Any], *, full: bool = False) -> dict[str, Any]:
+    """`full`: with its spec."""
     names = ("name", "version", "digest", "kit", "registered_at", "changed_at", "seen_at", "retired_at", "workers")
     told = {name: row[name] for name in names}
-    return {**told, "queue": spec["queue"], "description": spec.get("description", ""), "state": state}
+    state = "live" if row["workers"] else "retired" if row["retired_at"] is not None else "no_live_worker"
+    spec: TaskSpec | None = None
+    try:
+        spec = task_types.spec_in(row["name"], row["version"], row["spec"])
+        told |= {"queue": spec.queue, "description": spec.description, "state": state, "refused": None}
+    except SpecRefused as e:
+        told |= {"queue": "", "description": "", "state": "refused", "refused": e.reason}
+    if full:
+        told["spec"] = None if spec is None else spec.as_json()
+    return told
 
 
 def _in_words(shown: dict[str, Any]) -> str:
     workers = len(shown["workers"])
+    if shown["refused"] is not None:
+        return f"refused: {shown['refused']}"
     if workers:
         return f"{workers} live worker{'s' if workers > 1 else ''}"
     if shown["retired_at"] is not None:

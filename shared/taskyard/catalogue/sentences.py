@@ -81,6 +81,8 @@ def of_leaf(keyword: str, node: Mapping[str, Any]) -> str:
         case "not":
             return "Has a form that is not allowed here."
         case _:
+            if isinstance(limit, float) and limit.is_integer() and abs(limit) < 1e15:
+                limit = int(limit)  # people write 0, not 0.0
             sentence = _BOUNDS.get(keyword, UNSAID).format(limit=limit)
             return _ONE.sub(r"1 \1.", sentence) if limit == 1 else sentence
 

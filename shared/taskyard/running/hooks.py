@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -35,6 +36,7 @@ log = structlog.stdlib.get_logger(__name__)
 SLOW_SECONDS = 1.0
 # Between two log lines about errors of one hook at one moment: a broken hook fails in every run.
 QUIET_SECONDS = 60.0
+CHILD_ENDING_SECONDS = 3.0
 _MAX_NAME = 200
 
 
@@ -50,9 +52,12 @@ class Hook:
     | `on_failure`    | `task_failure`                               |
     | `before_submit` | `before_task_publish`                        |
     | `after_submit`  | `after_task_publish`                         |
+    | `child_ending`  | `worker_process_shutdown`                    |
 
     The methods around a run are called in its thread, or on the event loop of `async def` tasks. No time limit and no
     cancellation is raised into them. One object serves all runs of a process, so it must be safe in several threads.
+
+    There is no `child_starting`: the hook is made in each child, so that its constructor is called then.
 
     An attempt that ends with its process (a crash, the hard time limit) has no `on_failure` and no `after_run`.
     """
@@ -75,8 +80,13 @@ class Hook:
     def after_submit(self, task: Submit) -> None:
         """The task is stored."""
 
+    def child_ending(self) -> None:
+        """A child process of a worker has finished its last task, and ends: close here what the kit's tasks opened. The
+        event loop of `async def` tasks still turns, in another thread. All hooks together have three seconds. A process
+        that is killed does not call it."""
 
-MOMENTS = ("before_run", "after_run", "on_retry", "on_failure", "before_submit", "after_submit")
+
+MOMENTS = ("before_run", "after_run", "on_retry", "on_failure", "before_submit", "after_submit", "child_ending")
 
 # The hook's name, the moment, and the method that was overridden.
 _Call = tuple[str, str, Callable[..., None]]
@@ -95,6 +105,7 @@ class Hooks:
         self._before_run, self._after_run = before["before_run"], after["after_run"]
         self._on_retry, self._on_failure = after["on_retry"], after["on_failure"]
         self._before_submit, self._after_submit = before["before_submit"], after["after_submit"]
+        self._child_ending = after["child_ending"]
         self.watch_runs = bool(self._before_run or self._after_run or self._on_retry or self._on_failure)
         """Whether any hook wants to hear of runs."""
         self.watch_submits = bool(self._before_submit or self._after_submit)
@@ -112,6 +123,16 @@ class Hooks:
                 self._call(self._on_failure, run, fault)
         self._call(self._after_run, run, outcome)
 
+    def child_ending(self, seconds: float = CHILD_ENDING_SECONDS) -> None:
+        """Returns after so long at the latest: nothing keeps a process for ever."""
+        if not self._child_ending:
+            return
+        thread = threading.Thread(target=self._call, args=[self._child_ending, None], name="child-ending", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            log.warning("hook_unfinished", moment="child_ending", seconds=seconds)
+
     # An interrupt that arrives in a submit is the running task's, not the hook's.
 
     def before_submit(self, tasks: Iterable[NewTask]) -> None:
@@ -127,20 +148,21 @@ class Hooks:
     def _call(
         self,
         calls: Sequence[_Call],
-        view: View,
+        view: View | None,
         *more: Any,
         lets_through: type[BaseException] | tuple[()] = (),
     ) -> None:
+        arguments = () if view is None else (view, *more)
         for hook, moment, method in calls:
             began = time.monotonic()
             try:
-                method(view, *more)
+                method(*arguments)
             except lets_through:
                 raise
             except BaseException as e:  # noqa: BLE001 - a hook changes no outcome, whatever it raises
                 self._errors.met(hook, moment, view, e)
             if (seconds := time.monotonic() - began) > SLOW_SECONDS:
-                log.warning("hook_slow", hook=hook, moment=moment, task_id=str(view.task_id), seconds=round(seconds, 3))
+                log.warning("hook_slow", hook=hook, moment=moment, seconds=round(seconds, 3), **_told(view))
 
 
 class _Errors:
@@ -158,15 +180,18 @@ class _Errors:
                 known=pairs,
             )
 
-    def met(self, hook: str, moment: str, view: View, error: BaseException) -> None:
+    def met(self, hook: str, moment: str, view: View | None, error: BaseException) -> None:
         if self._counts is not None:
             self._counts[hook, moment].inc()
         now = time.monotonic()
         if now - self._logged_at[hook, moment] < QUIET_SECONDS:
             return
         self._logged_at[hook, moment] = now
-        said = {"hook": hook, "moment": moment, "task_id": str(view.task_id), "task_name": view.name}
-        log.error("hook_failed", **said, error=type(error).__name__, exc_info=error)
+        log.error("hook_failed", hook=hook, moment=moment, **_told(view), error=type(error).__name__, exc_info=error)
+
+
+def _told(view: View | None) -> dict[str, str]:
+    return {} if view is None else {"task_id": str(view.task_id), "task_name": view.name}
 
 
 def name_of(hook: Hook) -> str:

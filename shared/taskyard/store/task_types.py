@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from ..catalogue.registry import Live
-from ..catalogue.spec import SpecRefused, TaskSpec
+from ..catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec
+from ..catalogue.types import MAX_NAME_BYTES
 from . import audit
 from .audit import Action, Actor
 
@@ -26,6 +27,8 @@ log = structlog.stdlib.get_logger(__name__)
 RETIRED_AFTER = timedelta(days=30)
 # Waiting tasks are counted up to here: a person waits for the answer.
 COUNTED = 100_000
+# jsonb writes 1e308 in full, so the text of a spec may be longer than what was registered.
+_MAX_STORED_BYTES = 64 * MAX_SPEC_BYTES
 
 # The live workers, as `fleet.py` tells them: `:lease` after the last heartbeat.
 _IS_LIVE = "w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)"
@@ -94,11 +97,16 @@ def write_worker(conn: Connection, worker_id: UUID, types: Mapping[str, int]) ->
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The registry as `catalogue.registry.TypeRegistry` compiles it. `specs` are by the digest that stands beside each
-    in the ledger: the next `read` fetches only the others."""
+    in the ledger, `refused` are the digests of what is no spec: the next `read` fetches only the others."""
 
     specs: Mapping[str, TaskSpec]
     live: Sequence[Live]
+    refused: frozenset[str] = frozenset()
 
+
+# A row may hold whatever a worker's account can write. Its spec comes as text: one that the driver cannot decode
+# would hide all others.
+_SPEC = f"CASE WHEN octet_length(t.spec::text) <= {_MAX_STORED_BYTES} THEN t.spec::text END"
 
 _READ = sa.text(f"""
 WITH live AS (
@@ -107,36 +115,61 @@ WITH live AS (
     WHERE {_IS_LIVE}
     GROUP BY t.name, t.version
 )
-SELECT t.name, t.version, t.digest, CASE WHEN t.digest = ANY(:known) THEN NULL ELSE t.spec END AS spec, l.queues
+SELECT t.name, t.version, t.digest, CASE WHEN t.digest = ANY(:known) THEN NULL ELSE {_SPEC} END AS spec, l.queues
 FROM task_type t LEFT JOIN live l USING (name, version)
 WHERE t.retired_at IS NULL ORDER BY t.name, t.version
 """)  # noqa: S608 constants only
 
 
-def read(conn: Connection, *, lease: timedelta, known: Mapping[str, TaskSpec] | None = None) -> Snapshot:
-    """All types that are not retired, and the live workers' queues, in one round trip. `known`: the specs of the
-    snapshot before.
+def read(
+    conn: Connection,
+    *,
+    lease: timedelta,
+    known: Mapping[str, TaskSpec] | None = None,
+    refused: Collection[str] = (),
+) -> Snapshot:
+    """All types that are not retired, and the live workers' queues, in one round trip. `known` and `refused`: those of
+    the snapshot before.
 
     Checking new specs takes milliseconds of processor time each: keep it off event loops.
     """
     known = known or {}
     specs: dict[str, TaskSpec] = {}
     live: list[Live] = []
-    for row in conn.execute(_READ, {"lease": lease, "known": sorted(known)}):
+    unusable: set[str] = set()
+    for row in conn.execute(_READ, {"lease": lease, "known": sorted({*known, *refused})}):
+        if row.digest in refused:
+            unusable.add(row.digest)
+            continue
         try:
-            specs[row.digest] = known[row.digest] if row.spec is None else TaskSpec.parse(row.spec)
-        except SpecRefused as e:  # registered under the rules of another release
-            log.warning("task_type_unusable", task_name=row.name, version=row.version, reason=e.reason)
+            specs[row.digest] = known.get(row.digest) or spec_in(row.name, row.version, row.spec)
+        except SpecRefused as e:
+            unusable.add(row.digest)
+            log.warning("task_type_unusable", task_name=row.name[:200], version=row.version, reason=e.reason)
             continue
         if row.queues:
             live.append(Live(row.name, row.version, row.queues))
-    return Snapshot(specs, live)
+    return Snapshot(specs, live, frozenset(unusable))
 
 
-_USUAL_QUEUES = sa.text("""
-SELECT DISTINCT ON (name) name, spec ->> 'queue' AS queue FROM task_type
-WHERE retired_at IS NULL ORDER BY name, version DESC
-""")
+def spec_in(name: str, version: int, stored: str | None) -> TaskSpec:
+    """The spec of a row. Raises SpecRefused for what another release or no worker of ours wrote."""
+    if stored is None:
+        raise SpecRefused(f"it has more than {_MAX_STORED_BYTES} bytes")
+    try:
+        spec = TaskSpec.parse(orjson.loads(stored))
+    except orjson.JSONDecodeError as e:  # jsonb may be nested more deeply, and its numbers be larger
+        raise SpecRefused(f"it cannot be decoded: {e}") from None
+    if (spec.name, spec.version) != (name, version):
+        raise SpecRefused("it is the spec of another type or version")
+    return spec
+
+
+_USUAL_QUEUES = sa.text(f"""
+SELECT DISTINCT ON (name) name, left(spec ->> 'queue', 100) AS queue FROM task_type
+WHERE retired_at IS NULL AND octet_length(name) <= {MAX_NAME_BYTES} AND jsonb_typeof(spec -> 'queue') = 'string'
+ORDER BY name, version DESC
+""")  # noqa: S608 constants only
 
 
 def usual_queues(conn: Connection) -> dict[str, str]:
@@ -145,7 +178,9 @@ def usual_queues(conn: Connection) -> dict[str, str]:
 
 
 _LIST = sa.text(f"""
-SELECT t.*, l.workers FROM task_type t LEFT JOIN LATERAL (
+SELECT t.name, t.version, t.digest, t.kit, t.registered_at, t.changed_at, t.seen_at, t.retired_at, l.workers,
+    CASE WHEN :specs THEN {_SPEC} END AS spec
+FROM task_type t LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('worker', w.name, 'queues', w.queues, 'since', r.since) ORDER BY w.name, w.id)
         AS workers
     FROM worker_type r JOIN worker w ON w.id = r.worker_id
@@ -155,9 +190,10 @@ WHERE CAST(:name AS text) IS NULL OR t.name = :name ORDER BY t.name, t.version
 """)  # noqa: S608 constants only
 
 
-def listed(conn: Connection, *, lease: timedelta, name: str | None = None) -> list[dict[str, Any]]:
-    """The versions of all types, or of one name, retired ones too; `workers` are the live ones that run each."""
-    rows = conn.execute(_LIST, {"lease": lease, "name": name}).mappings()
+def listed(conn: Connection, *, lease: timedelta, name: str | None = None, specs: bool = False) -> list[dict[str, Any]]:
+    """The versions of all types, or of one name, retired ones too; `workers` are the live ones that run each. `spec` is
+    the stored text, for `spec_in`; None without `specs`."""
+    rows = conn.execute(_LIST, {"lease": lease, "name": name, "specs": specs}).mappings()
     return [{**row, "workers": row["workers"] or []} for row in rows]
 
 

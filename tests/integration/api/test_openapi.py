@@ -76,3 +76,13 @@ def test_the_document_is_served_and_every_answer_is_described(api: Api) -> None:
         for method, operation in methods.items():
             assert operation["summary"], (path, method)
             assert {"400", "406", "500", "503"} <= set(operation["responses"]), (path, method)
+
+
+def test_the_codes_about_task_types_are_described_where_they_are_answered() -> None:
+    paths = document(ROUTES)["paths"]
+    for path in ("/api/v1/tasks", "/api/v1/tasks/batch"):
+        told = paths[path]["post"]["description"]
+        for code in ("no_task_types", "unknown_task_type", "queue_not_served", "no_live_worker"):
+            assert f"`{code}`" in told, (path, code)
+    thumbnail = next(methods["post"] for path, methods in paths.items() if path.endswith("/thumbnail"))
+    assert "`type_not_registered`" in thumbnail["description"]

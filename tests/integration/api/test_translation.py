@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from taskyard.catalogue.kits import load
+from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
@@ -21,8 +23,10 @@ from tests.integration.api.conftest import Api
 from tests.integration.api.voucher import VOUCHER
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
+from tests.support.specs import register_worker
 
 EMAIL = load(Settings()).catalogue["email.send"]
+MAIL = {"to_email": "a@example.org", "subject": "s", "text": "t"}
 GERMAN = {"Accept-Language": "de-CH, en;q=0.7"}
 REFUSED = TaskError("smtp_refused", retryable=False, what={"phrase": "recipient"}, answer="550 nobody here")
 IN_ENGLISH = (
@@ -37,7 +41,7 @@ IN_GERMAN = (
 @pytest.fixture
 def refused(api: Api) -> str:
     """The id of a task that failed with a message of the platform."""
-    return failed(api, REFUSED, EMAIL, to_email="a@example.org", subject="s", text="t")
+    return failed(api, REFUSED, EMAIL, **MAIL)
 
 
 def failed(api: Api, error: Exception, kind: TaskType[Any, Any], **params: Any) -> str:
@@ -173,6 +177,54 @@ def test_after_the_type_is_gone_its_failures_keep_their_english_sentence(start_a
     answer = api.http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": "nl"})
     assert answer.json()["error"]["message"] == "The voucher A-7 expired 3 days ago."
     assert "Content-Language" not in answer.headers
+
+
+@pytest.mark.parametrize("of_a_user", [False, True])
+def test_rewording_an_english_sentence_leaves_translations_and_stored_failures_working(
+    start_api: Callable[..., Api], of_a_user: bool
+) -> None:
+    """For the words of a kit of ours, and of a user's type."""
+    api = start_api(modules=["tests.integration.api.voucher"])
+    kind, code, error, params, languages = (
+        (VOUCHER, "voucher_expired", DEAR, {}, ["nl"])
+        if of_a_user
+        else (EMAIL, "smtp_refused", REFUSED, MAIL, ["de", "fr", "hu"])
+    )
+    stored = failed(api, error, kind, **params)
+
+    def told(task: str, language: str) -> str:
+        return _task(api.http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": language}).json())
+
+    def row() -> Any:
+        with api.engine.connect() as conn:
+            return conn.execute(sa.text("SELECT error FROM task WHERE id = :id"), {"id": stored}).scalar_one()
+
+    before, translated = row(), {language: told(stored, language) for language in languages}
+    assert before["message"] not in translated.values()
+    words = {**kind.errors[code], "en": "Reworded: {answer}." if kind is EMAIL else "Reworded: {voucher}."}
+    reworded = replace(kind, errors={**kind.errors, code: words})
+    register_worker(api.engine, spec_of(reworded))
+    wait_for(lambda: told(stored, "en").startswith("Reworded: "), 10, "the new words", every=0.2)
+    assert {language: told(stored, language) for language in languages} == translated
+    assert row() == before, "its English sentence outlives the spec"
+    later = failed(api, error, reworded, **params)
+    assert {language: told(later, language) for language in languages} == translated
+    assert told(later, "en").startswith("Reworded: ")
+
+
+def test_a_platforms_failure_is_told_in_todays_words_whatever_sentence_was_stored(api: Api) -> None:
+    worker, task = Worker(api.engine), str(api.submit()["id"])
+    worker.begin(task)
+    worker.crash(task, limit=1)
+    with api.engine.connect() as conn:
+        reword = 'UPDATE task SET error = error || \'{"message": "It was said otherwise then."}\' WHERE id = :id'
+        conn.execute(sa.text(reword), {"id": task})
+    told = {
+        language: _task(api.http.get(f"/api/v1/tasks/{task}", headers={"Accept-Language": language}).json())
+        for language in ("en", "de", "fr", "hu")
+    }
+    assert len(set(told.values())) == 4
+    assert all("killed by signal 9 (SIGKILL)" in sentence for sentence in told.values())
 
 
 def test_a_message_given_with_values_serves_languages_without_words(start_api: Callable[..., Api]) -> None:

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+import pytest
 import redis
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from taskyard.broker.names import Names
 from taskyard.catalogue.spec import TaskSpec
@@ -13,7 +15,7 @@ from taskyard.store.audit import Actor
 from taskyard_api import answers, type_answers
 from tests.integration.api.conftest import Api
 from tests.support.fleet import wait_for
-from tests.support.specs import register_worker, spec_named
+from tests.support.specs import HOSTILE_ROWS, plant, register_worker, spec_named
 
 REPORT = {"name": "own.report"}
 
@@ -128,3 +130,61 @@ def test_series_of_types_appear_as_they_are_registered(api: Api) -> None:
     wait_for(lambda: value() == 0.0, 10, "the series", every=0.2)
     assert submit(api)[0] == 202
     assert value() == 1.0
+
+
+@pytest.mark.parametrize("what", HOSTILE_ROWS)
+def test_a_hostile_row_harms_no_other_type(api: Api, what: str) -> None:
+    worker = register_worker(api.engine, spec_named("own.report"), name="compromised")
+    plant(api.engine, HOSTILE_ROWS[what], worker=worker)
+    wait_for(lambda: submit(api)[0] == 202, 10, "a type that was registered with it", every=0.2)
+    register_worker(api.engine, spec_named("own.later"))
+    wait_for(lambda: submit(api, name="own.later")[0] == 202, 10, "a type that was registered after it", every=0.2)
+    listed = api.http.get("/api/v1/task-types")
+    assert listed.status_code == 200
+    type_answers.TaskTypePage.model_validate_json(listed.content)
+    names = {item["name"] for item in listed.json()["items"]}
+    assert {"diagnostics.echo", "email.send", "own.report", "own.later"} <= names
+    assert "hostile" not in names
+    assert api.http.get("/api/v1/task-types/hostile").status_code == 404
+    assert submit(api, name="hostile")[1]["code"] == "unknown_task_type"
+    assert submit(api, name="diagnostics.echo", params={"value": 1})[1]["version"] == 1
+    assert api.http.get("/api/v1/queues").status_code == 200
+
+
+def test_a_hostile_row_is_read_and_logged_once(api: Api) -> None:
+    with capture_logs() as logs:
+        plant(api.engine, HOSTILE_ROWS["1 MiB"])
+        for _ in range(3):
+            api.http.get("/api/v1/task-types")
+    unusable = [log for log in logs if log["event"] == "task_type_unusable"]
+    assert [(log["task_name"], log["reason"]) for log in unusable] == [
+        ("hostile", "a spec has at most 65536 bytes as JSON")
+    ]
+
+
+def test_an_exponential_pattern_costs_a_submit_no_time(api: Api) -> None:
+    params = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a+)+$"}}}
+    register_worker(api.engine, spec_named("own.slow", params=params))
+    wait_for(lambda: submit(api, name="own.slow")[0] == 202, 10, "the type", every=0.2)
+    began = time.monotonic()
+    status, told = submit(api, name="own.slow", params={"text": "a" * 200_000 + "!"})
+    assert time.monotonic() - began < 2
+    assert (status, told["code"]) == (422, "invalid_request")
+    assert submit(api, name="own.slow", params={"text": "a" * 1_000})[0] == 202
+
+
+def test_a_secret_under_any_of_is_encrypted_where_either_branch_may_mean_it(api: Api) -> None:
+    secret = {"type": "string", "writeOnly": True, "format": "password"}
+    params = {
+        "type": "object",
+        "properties": {"token": {"anyOf": [{"type": "string", "maxLength": 3}, secret]}, "plain": {"type": "string"}},
+    }
+    register_worker(api.engine, spec_named("own.secretive", params=params))
+    wait_for(lambda: submit(api, name="own.secretive")[0] == 202, 10, "the type", every=0.2)
+    for token in ("abc", "longer than three"):
+        _, task = submit(api, name="own.secretive", params={"token": token, "plain": "shown"})
+        assert task["params"] == {"token": "***", "plain": "shown"}
+        with api.engine.connect() as conn:
+            row = conn.execute(sa.text("SELECT params FROM task WHERE id = :id"), {"id": task["id"]}).scalar_one()
+        assert set(row["token"]) == {"$secret"}
+        assert token not in str(row)

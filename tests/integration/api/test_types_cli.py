@@ -17,7 +17,7 @@ from taskyard.lifecycle import submit
 from taskyard.store import ledger
 from taskyard_dev.postgres import Postgres
 from tests.support.ledger import new_task
-from tests.support.specs import register_worker, spec_named
+from tests.support.specs import HOSTILE_ROWS, plant, register_worker, spec_named
 
 BIN = Path(sys.executable).parent / "taskyard-api"
 
@@ -117,6 +117,19 @@ def test_a_type_that_a_live_worker_has_is_not_forgotten(cli: Cli) -> None:
     assert "mail@production" in cli.refused("forget", "mail.send", "--yes")
     assert len(cli.json("list")) == 3
     assert cli.json("forget", "mail.send", "--version", "1", "--yes")["versions"] == [1]
+
+
+@pytest.mark.parametrize("what", HOSTILE_ROWS)
+def test_a_row_that_is_no_spec_is_shown_with_the_reason_and_can_be_forgotten(cli: Cli, what: str) -> None:
+    plant(cli.engine, HOSTILE_ROWS[what])
+    listed = {(row["name"], row["state"]) for row in cli.json("list")}
+    assert listed >= {("hostile", "refused"), ("mail.send", "live")}
+    (shown,) = cli.json("show", "hostile")
+    assert shown["spec"] is None
+    assert 0 < len(shown["refused"]) < 500
+    assert f"refused: {shown['refused']}" in cli.run("show", "hostile").stdout
+    assert cli.json("forget", "hostile", "--yes")["versions"] == [1]
+    assert len(cli.json("list")) == 3
 
 
 def test_exit_codes_are_those_of_the_other_commands(cli: Cli, postgres: Postgres) -> None:

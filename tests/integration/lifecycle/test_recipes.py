@@ -115,7 +115,7 @@ def test_a_verb_is_one_file(engine: Engine, copy: Path) -> None:
     assert run(_UNBLOCK, engine, copy) == [["blocked"], "queued", 1, True, 1]
 
 
-def test_a_task_type_is_one_entry_in_two_files_of_its_kit_and_a_test(engine: Engine, copy: Path) -> None:
+def test_a_task_type_is_one_entry_in_two_files_of_its_kit_and_tests(engine: Engine, copy: Path) -> None:
     shutil.copytree(ROOT / "kits/taskyard_kits", copy / "taskyard_kits", ignore=shutil.ignore_patterns("__pycache__"))
     declarations, tasks, test = code_blocks("contributing/task-types.md")
     for module, block in (("declarations", declarations), ("tasks", tasks)):
@@ -123,3 +123,25 @@ def test_a_task_type_is_one_entry_in_two_files_of_its_kit_and_a_test(engine: Eng
         path.write_text(f"{path.read_text('utf-8')}\n\n{block}", "utf-8")
     (copy / "test_digest.py").write_text(test, "utf-8")
     assert run(_DIGEST, engine, copy) == ["Computes the SHA-256 of a stored file.", "default", ["item_id"]]
+
+    (row,) = code_blocks("contributing/task-types.md", "text")
+    table = copy / "test_agreement.py"
+    shutil.copy(ROOT / "tests/unit/catalogue/test_agreement.py", table)
+    missing = agree(copy)
+    assert missing.returncode == 1, missing.stdout
+    assert "test_every_type_has_its_table" in missing.stdout
+    text, first = table.read_text("utf-8"), '    "diagnostics.echo": (\n'
+    assert text.count(first) == 1
+    table.write_text(text.replace(first, row + first), "utf-8")
+    agreed = agree(copy)
+    assert agreed.returncode == 0, agreed.stdout
+    # Its table, two kinds of rows (one accepted, three refused), and the odd values.
+    assert "6 passed" in agreed.stdout
+
+
+def agree(copy: Path) -> subprocess.CompletedProcess[str]:
+    """The tests of the table of values for the new type, on the copy."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_agreement.py", "-k", "table or digest"],
+        cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip

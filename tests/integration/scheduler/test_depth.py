@@ -1,15 +1,19 @@
 """The depth of the queues, from one snapshot of the ledger."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy import Engine
 
 from taskyard.lifecycle.cancel import cancel
 from taskyard.store import ledger
 from taskyard_scheduler.depth import Depth
+from taskyard_scheduler.retention import Retention
 from taskyard_scheduler.throughput import Throughput, first_before
 from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
+from tests.support.specs import HOSTILE_ROWS, plant, register_worker, spec_named, spec_values
 
 ATTEMPT = """
 INSERT INTO task_attempt (task_id, attempt, outcome, queue, finished_at)
@@ -98,6 +102,22 @@ def test_dead_letters_are_counted_until_they_are_discarded(leader: LeaderParts, 
     depth._count_dead_letters_at = 0
     depth.turn()
     assert leader.value("dead_letters", queue="default", task="_other") == 0
+
+
+def test_a_hostile_row_of_the_registry_harms_no_figure(leader: LeaderParts, depth: Depth, engine: Engine) -> None:
+    for n, spec in enumerate(HOSTILE_ROWS.values()):
+        plant(engine, spec, name=f"hostile{n}", worker=make_worker(engine))
+    plant(engine, json.dumps(spec_values("n" * 2_000)), name="n" * 2_000)
+    register_worker(engine, spec_named("own.report"))
+    put_in(engine, 2, name="own.report")
+    execute(engine, "UPDATE task SET state = 'failed', finished_at = now()")
+    depth.turn()
+    assert leader.value("dead_letters", queue="default", task="own.report") == 2
+    assert max(map(len, generate_latest(leader.telemetry.exposed).splitlines())) < 500, "no label is without bounds"
+    execute(engine, "UPDATE worker SET stopped_at = now()")
+    execute(engine, "UPDATE task_type SET seen_at = now() - interval '31 days'")
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
+    assert scalar(engine, "SELECT count(*) FROM task_type WHERE retired_at IS NULL") == 0
 
 
 def test_a_standby_exports_no_depth(leader: LeaderParts, depth: Depth) -> None:

@@ -61,7 +61,13 @@ class Told(Hook):
     def after_submit(self, task):
         self._tell("after_submit", task)
 
+    def child_ending(self):
+        self._file.write(json.dumps(["child_ending", str(os.getpid()), "", {}]) + "\\n")
+
 class Broken(Hook):
+    def child_ending(self):
+        raise SystemExit(3)
+
     def before_run(self, run):
         raise SystemExit(3)
 
@@ -70,7 +76,8 @@ class Broken(Hook):
 """
 
 
-def test_a_user_s_hooks_hear_of_every_run_and_a_broken_one_changes_none(workers: LedgerFleet, tmp_path: Path) -> None:
+def with_hooks(workers: LedgerFleet, tmp_path: Path) -> Path:
+    """Workers that start from now on have the kit. Returns the file in which its hook keeps what it hears."""
     place, heard = tmp_path / "packages", tmp_path / "heard"
     place.mkdir()
     modules = {"billing_kit.manifest": MANIFEST, "billing_kit.tasks": TASKS, "billing_kit.hooks": HOOKS}
@@ -79,6 +86,12 @@ def test_a_user_s_hooks_hear_of_every_run_and_a_broken_one_changes_none(workers:
     environment["PYTHONPATH"] += f"{os.pathsep}{place}"
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     environment["BILLING_HEARD"] = str(heard)
+    return heard
+
+
+def test_a_user_s_hooks_hear_of_every_run_and_a_broken_one_changes_none(workers: LedgerFleet, tmp_path: Path) -> None:
+    heard = with_hooks(workers, tmp_path)
+    environment = workers.fleet.environment
     port = environment["TASKYARD_METRICS_PORT"] = str(free_port())
     workers.fleet.start_worker(processes=1)
 
@@ -115,3 +128,16 @@ def test_a_user_s_hooks_hear_of_every_run_and_a_broken_one_changes_none(workers:
     for moment in ("before_run", "after_run"):
         labels = f'hook="billing_kit.hooks:Broken",moment="{moment}"'
         assert counted[f"taskyard_hook_errors_total{{{labels}}}"] == 8, "the supervisor serves what its children count"
+
+
+def test_hooks_hear_of_the_end_of_each_child_after_its_last_task(workers: LedgerFleet, tmp_path: Path) -> None:
+    heard = with_hooks(workers, tmp_path)
+    worker = workers.fleet.start_worker(processes=2)
+    assert workers.wait(workers.put("billing.good", 4)) == ["succeeded"] * 4
+    worker.terminate()
+    assert worker.wait(60) == 0
+    told = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert len({pid for moment, pid, *_ in told if moment == "child_ending"}) == 2
+    assert [moment for moment, *_ in told].count("child_ending") == 2
+    failed = [json.loads(line) for line in lines(workers.fleet.logs(), '"child_ending"')]
+    assert [(line["event"], line["error"]) for line in failed] == [("hook_failed", "SystemExit")] * 2

@@ -129,6 +129,8 @@ FAULTS: list[tuple[Any, Any, list[tuple[str, str]]]] = [
     ({"enum": [str(n) for n in range(11)]}, "b", [("", "Must be one of the allowed values.")]),
     ({"const": "a"}, "b", [("", 'Must be "a".')]),
     ({"minimum": 3}, 2, [("", "Must be 3 or more.")]),
+    ({"minimum": 0.0}, -1, [("", "Must be 0 or more.")]),
+    ({"minimum": 0.5}, 0, [("", "Must be 0.5 or more.")]),
     ({"exclusiveMaximum": 3}, 3, [("", "Must be less than 3.")]),
     ({"multipleOf": 5}, 3, [("", "Must be a multiple of 5.")]),
     ({"minLength": 1}, "", [("", "Must have at least 1 character.")]),

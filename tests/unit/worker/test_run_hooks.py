@@ -429,3 +429,40 @@ def test_a_context_variable_that_a_hook_sets_holds_in_the_function() -> None:
         harness = Harness(function, Tracing())
         harness.run()
         assert seen.pop() == str(harness.ends[0].slot.task_id)
+
+
+class Ending(Hook):
+    def __init__(self, heard: list[str], name: str, does: Callable[[], Any]) -> None:
+        self._heard, self._name, self._does = heard, name, does
+
+    def child_ending(self) -> None:
+        self._heard.append(self._name)
+        self._does()
+
+
+def no_reason() -> None:
+    raise SystemExit(3)
+
+
+def test_at_the_end_of_a_child_each_hook_has_its_turn_and_an_error_is_logged_and_counted() -> None:
+    heard: list[str] = []
+    metrics = Metrics("worker")
+    hooks = Hooks([Ending(heard, "first", lambda: None), Ending(heard, "second", no_reason)], metrics)
+    with capture_logs() as logs:
+        hooks.child_ending()
+    assert heard == ["second", "first"]
+    name = f"{__name__}:Ending"
+    told = [(log["event"], log["hook"], log["moment"], log["error"]) for log in logs]
+    assert told == [("hook_failed", name, "child_ending", "SystemExit")]
+    labels = {"hook": name, "moment": "child_ending"}
+    assert metrics.registry.get_sample_value("taskyard_hook_errors_total", labels) == 1.0
+
+
+def test_a_hook_that_never_returns_does_not_keep_a_child() -> None:
+    may_end = threading.Event()
+    with capture_logs() as logs:
+        began = time.monotonic()
+        Hooks([Ending([], "stuck", may_end.wait)]).child_ending(seconds=0.1)
+        assert time.monotonic() - began < 5
+    may_end.set()
+    assert [(log["event"], log["moment"]) for log in logs] == [("hook_unfinished", "child_ending")]

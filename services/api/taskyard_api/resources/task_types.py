@@ -10,6 +10,7 @@ from typing import Any
 
 import falcon.asgi
 
+from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.errors import NotFound
 from taskyard.store.task_types import listed
 
@@ -52,9 +53,12 @@ class TaskTypes:
     async def shown(self, name: str | None = None) -> list[dict[str, Any]]:
         """The types that may be submitted, or the one of this name."""
         rows = await self._ledger.run(partial(listed, lease=self._lease, name=name))
-        usable = [row for row in rows if row["retired_at"] is None]
+        current = [row for row in rows if row["retired_at"] is None]
+        specs = await self._types.specs_of({row["digest"] for row in current})
+        # What is no spec is left out: any account of a worker can write it.
+        usable = [row for row in current if _is_of(row, specs.get(row["digest"]))]
         return [
-            _shown(list(versions), self._version(name_))
+            _shown(list(versions), self._version(name_), specs)
             for name_, versions in groupby(usable, key=lambda row: str(row["name"]))
         ]
 
@@ -80,9 +84,13 @@ class OneTaskType:
         views.send(resp, 200, found[0])
 
 
-def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None) -> dict[str, Any]:
+def _is_of(row: Mapping[str, Any], spec: TaskSpec | None) -> bool:
+    return spec is not None and (spec.name, spec.version) == (row["name"], row["version"])
+
+
+def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None, specs: Mapping[str, TaskSpec]) -> dict[str, Any]:
     chosen = _chosen(rows, admitting)
-    spec = chosen["spec"]
+    spec = specs[chosen["digest"]].as_json()
     shown = {name: spec[name] for name in _OF_SPEC}
     shown["retry"] = {name: spec["retry"][name] for name in type_answers.RetryRules.model_fields}
     shown["versions"] = [

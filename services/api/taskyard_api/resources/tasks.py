@@ -32,6 +32,13 @@ from ..views import TaskViews
 
 PATH = "/api/v1/tasks"
 
+_OF_TYPES = (
+    "Types are those that workers have registered. 503 `no_task_types`: none has registered yet, come again."
+    " 422 `unknown_task_type`: no worker has registered this one."
+    " 422 `queue_not_served`: live workers run the type, but not on the queue that the task names."
+    " 202 with the warning `no_live_worker`: accepted, and waits for a worker."
+)
+
 
 def task_id_of(text: str) -> UUID:
     """Raises NotFound."""
@@ -55,6 +62,7 @@ class Tasks:
 
     @Operation(
         summary="Submit a task",
+        description=_OF_TYPES,
         scope=Scope.SUBMIT,
         body=SubmitTask,
         answers={202: Answer(description="Accepted and durable.", model=answers.AcceptedTask, headers=("Location",))},
@@ -102,6 +110,7 @@ class TaskBatch:
 
     @Operation(
         summary="Submit up to 1,000 tasks: all of them or none",
+        description=_OF_TYPES,
         scope=Scope.SUBMIT,
         body=SubmitBatch,
         answers={202: Answer(description="All accepted and durable.", model=answers.Batch)},

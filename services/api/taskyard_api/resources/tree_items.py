@@ -151,6 +151,7 @@ class Thumbnail:
 
     @Operation(
         summary="Make a thumbnail of an image",
+        description="503 `type_not_registered`: no worker has brought the task type that makes it.",
         scope=Scope.SUBMIT,
         body=ThumbnailBody,
         answers={202: Answer(description="The task that makes it.", model=answers.TaskStarted)},

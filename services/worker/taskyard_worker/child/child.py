@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from taskyard.domain.errors import SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Released
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.running.hooks import Hooks
 
 from ..memory import resident_bytes
 from ..metrics import WorkerMetrics
@@ -41,6 +42,7 @@ class Parts:
     consumer: TaskConsumer | SuspectConsumer
     threads: Worker
     metrics: WorkerMetrics
+    hooks: Hooks
     engines: Sequence[Engine]
 
 
@@ -169,6 +171,7 @@ class Child:
         self._parts.threads.stop(timeout=100 if self.has_abandoned else 5_000)
         self._parts.writer.stop(timeout=10.0)
         self._parts.dispatcher.stop()
+        self._parts.hooks.child_ending()  # whatever it does, all outcomes are recorded
         for engine in self._parts.engines:
             engine.dispose()
 

@@ -95,7 +95,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, [engine, tasks_engine]),
+        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, [engine, tasks_engine]),
         max_memory_mb=settings.max_memory_per_child_mb,
         max_tasks=settings.max_tasks_per_child,
     )
