@@ -109,20 +109,22 @@ WITH live AS (
 )
 SELECT t.name, t.version, t.digest, CASE WHEN t.digest = ANY(:known) THEN NULL ELSE t.spec END AS spec, l.queues
 FROM task_type t LEFT JOIN live l USING (name, version)
-WHERE t.retired_at IS NULL ORDER BY t.name, t.version
+WHERE t.retired_at IS NULL AND (CAST(:name AS text) IS NULL OR t.name = :name) ORDER BY t.name, t.version
 """)  # noqa: S608 constants only
 
 
-def read(conn: Connection, *, lease: timedelta, known: Mapping[str, TaskSpec] | None = None) -> Snapshot:
-    """All types that are not retired, and the live workers' queues, in one round trip. `known`: the specs of the
-    snapshot before.
+def read(
+    conn: Connection, *, lease: timedelta, known: Mapping[str, TaskSpec] | None = None, name: str | None = None
+) -> Snapshot:
+    """The types that are not retired (all, or the versions of one name), and the live workers' queues, in one round
+    trip. `known`: the specs of the snapshot before.
 
     Checking new specs takes milliseconds of processor time each: keep it off event loops.
     """
     known = known or {}
     specs: dict[str, TaskSpec] = {}
     live: list[Live] = []
-    for row in conn.execute(_READ, {"lease": lease, "known": sorted(known)}):
+    for row in conn.execute(_READ, {"lease": lease, "known": sorted(known), "name": name}):
         try:
             specs[row.digest] = known[row.digest] if row.spec is None else TaskSpec.parse(row.spec)
         except SpecRefused as e:  # registered under the rules of another release
@@ -131,6 +133,11 @@ def read(conn: Connection, *, lease: timedelta, known: Mapping[str, TaskSpec] | 
         if row.queues:
             live.append(Live(row.name, row.version, row.queues))
     return Snapshot(specs, live)
+
+
+def names(conn: Connection) -> list[str]:
+    """Those of the types that are not retired."""
+    return list(conn.scalars(sa.text("SELECT DISTINCT name FROM task_type WHERE retired_at IS NULL ORDER BY name")))
 
 
 _USUAL_QUEUES = sa.text("""
