@@ -41,8 +41,8 @@ def accepted(
             return [Fault(place + e.pointer, f"{e.message[:1].upper()}{e.message[1:]}.")]
         except TooMany:
             return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
-        if read.has_decimals and not spec.params.is_valid(plain) and spec.params.is_valid(read.with_numbers()):
-            plain = read.with_numbers()
+        if read.has_decimals:
+            plain = _with_numbers(read, spec)
     if measure and len(orjson.dumps(plain)) > MAX_PARAMS_BYTES:
         return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
     if not spec.params.is_valid(plain):
@@ -59,3 +59,12 @@ def accepted(
     if not spec.secrets.is_empty:
         made = spec.secrets.sealed(made, cipher.seal)
     return sealed_at(made, secret_places, cipher.seal) if secret_places else made
+
+
+def _with_numbers(read: Plain, spec: CompiledSpec) -> Any:
+    """With numbers in place of those decimals that the schema does not take as text."""
+    faults = spec.params.faults(read.value)
+    if not faults:
+        return read.value
+    numbers = read.with_numbers({fault.pointer for fault in faults})
+    return numbers if spec.params.is_valid(numbers) else read.value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, ValuesView
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,10 +22,10 @@ from ..lifecycle.batch import MAX_DEPTH, Unstorable
 
 Place = tuple[str | int, ...]
 
-# More values do not fit into the largest parameters. It also bounds generators.
+# More values do not fit into the largest parameters. It also bounds iterators.
 _MAX_VALUES = 128 * 1024
 _SECRETS = (Secret, SecretStr, SecretBytes, pydantic.Secret)
-_LISTS = (list, tuple, set, frozenset, deque, Generator)
+_LISTS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, Iterator)
 
 
 class TooMany(ValueError):
@@ -50,11 +50,13 @@ class Plain:
     def has_decimals(self) -> bool:
         return bool(self._decimals)
 
-    def with_numbers(self) -> Any:
-        """The value with decimals as numbers, for a schema that takes no text there."""
+    def with_numbers(self, pointers: Collection[str]) -> Any:
+        """The value with the decimals at these places, and below them, as numbers: for a schema that takes no text."""
         made = self.value
         for place, decimal in self._decimals:
-            made = _replaced(made, place, float(decimal))
+            above = (_pointer(place[:n]) for n in range(len(place) + 1))
+            if any(pointer in pointers for pointer in above):
+                made = _replaced(made, place, float(decimal))
         return made
 
     def _walk(self, value: Any, place: Place) -> Any:
