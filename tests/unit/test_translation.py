@@ -71,7 +71,8 @@ def test_every_code_in_the_code_base_has_words_in_four_languages() -> None:
         assert known.get(code, set()) >= set(AVAILABLE), code
     # The search finds what each of the places does.
     assert found >= {"crash", "crash_limit", "expired", "result_invalid", "smtp_unreachable", "smtp_refused",
-                     "image_damaged", "unknown_queue", "unknown_task_type", "queue_not_served", "task_unreadable"}  # fmt: skip
+                     "image_damaged", "unknown_queue", "unknown_task_type", "queue_not_served",
+                     "task_unreadable"}  # fmt: skip
     assert set(SENTENCES) <= known.keys()
 
 

@@ -90,7 +90,7 @@ class Plain:
 
 def _dumped(model: BaseModel, place: Place) -> Any:
     try:
-        return model.model_dump(by_alias=True)
+        return model.model_dump(by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError) as e:
         raise Unstorable(f"{type(model).__name__} is not JSON", _pointer(place)) from e
 

@@ -236,7 +236,7 @@ def _parts(plain: Any) -> Iterator[str]:
             return
         case BaseModel():
             yield from revealed(plain)
-            plain = plain.model_dump(mode="json")
+            plain = plain.model_dump(mode="json", warnings=False, fallback=str)
         case _ if not isinstance(plain, _JSON):  # a date, a decimal: as it is printed, and as JSON has it
             yield str(plain)
             plain = to_jsonable_python(plain, fallback=str)

@@ -37,7 +37,7 @@ def admitted(
 ) -> NewTask:
     """The task as it would be stored. Raises NotAdmitted, and SpecRefused where the platform does not take the type."""
     # As Python values: in JSON a model shows its secrets as stars.
-    given = params.model_dump(by_alias=True) if isinstance(params, BaseModel) else params or {}
+    given = params.model_dump(by_alias=True, warnings=False) if isinstance(params, BaseModel) else params or {}
     wish, caller = PlainWish(name=task_type.name, params=given), PlainCaller(submitted_by)
     spec = compile_spec(spec_of(task_type))
     made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC))

@@ -160,7 +160,8 @@ def trial(
             storage = LocalStorage(Path(directory))
         connect = partial(ledger.transaction, engine) if engine is not None else _no_database
         services = Services(storage, record.submit, connect)
-        prepared = prepare(work, task_type, cipher, services, record, settings=settings)
+        with _captured():
+            prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
 
 

@@ -43,7 +43,9 @@ MAX_SUSPICIONS = 1
 LEASE_SECONDS = 90.0
 LIFE_SECONDS = 120.0
 EVERY_TYPE, SOME_TYPE = "email.send", "other.type"
-NEWEST = 2
+NEWEST = 3
+# The first worker runs most of what is submitted, and the last one everything.
+USUAL = {EVERY_TYPE: 2, SOME_TYPE: 2}
 EVERYTHING = {EVERY_TYPE: NEWEST, SOME_TYPE: NEWEST}
 
 _ROWS = sa.text("""

@@ -185,8 +185,8 @@ class WorkerRules(Machine):
                 hold.attempt, hold.failures = work.attempt, work.failures
 
     def _acknowledge(self, child: Child, won: set[UUID]) -> None:
-        """As the consumer does it: what no live worker runs is put off; what another one runs, and what is refused because
-        of its queue, goes back."""
+        """As the consumer does it: what no live worker runs is put off. What another one runs goes back, and so does
+        what is refused because of its queue."""
         missed = [i for i in child.fetched if i not in won]
         refused = claim.refusals(
             self.conn,
