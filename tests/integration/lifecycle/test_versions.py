@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -101,7 +102,11 @@ def test_the_largest_version_is_stored_and_claimed(conn: Connection, worker: Wor
 
 
 def test_a_retry_keeps_version_parameters_and_rights_as_they_were_admitted(conn: Connection) -> None:
-    given = {"version": 3, "params": {"token": {"$secret": "x"}, "filled_in": 1}, "allowed_queues": [QUEUE]}
+    given: dict[str, Any] = {
+        "version": 3,
+        "params": {"token": {"$secret": "x"}, "filled_in": 1},
+        "allowed_queues": [QUEUE],
+    }
     failed = put(conn, State.FAILED, **given)
     assert retry_task(conn, failed, by=Actor("ops"), life=timedelta(days=1)).answer
     row = read(conn, failed)

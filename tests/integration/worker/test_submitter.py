@@ -183,7 +183,7 @@ def test_a_secret_handed_on_is_sealed_again(submitting: Submitting) -> None:
 def test_what_json_cannot_say_is_passed_on_as_pydantic_writes_it_and_secrets_in_it_are_sealed(
     submitting: Submitting,
 ) -> None:
-    given = {
+    given: dict[str, Any] = {
         "number": UUID(int=7),
         "day": date(2026, 1, 31),
         "at": datetime(2026, 1, 31, 12, tzinfo=UTC),
