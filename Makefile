@@ -73,16 +73,19 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 PACKAGE_NAMES := taskyard taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
 
-# Whose libraries a worker's image carries.
-KITS := mail files health
+# The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
+# argument LOCK of deploy/docker/worker.Dockerfile. A new line is a new lock.
+KITS_worker := mail files health diagnostics
+WORKER_LOCKS = $(patsubst KITS_%,%,$(filter KITS_%,$(.VARIABLES)))
+LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
+	kits/pyproject.toml -o requirements/$(1).txt
 
 .PHONY: lock
 lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@test -x "$(UV)" || $(MAKE) install
 	$(LOCK) requirements/build.in -o requirements/build.txt
 	$(LOCK) requirements/api.in services/api/pyproject.toml -o requirements/api.txt
-	$(LOCK) $(KITS:%=--extra %) requirements/worker.in services/worker/pyproject.toml kits/pyproject.toml \
-		-o requirements/worker.txt
+	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
 	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
 	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt

@@ -108,6 +108,13 @@ class Stack:
         """Over HTTP, 32 connections, every task durable before its 202. Returns requests a second."""
         return uvloop.run(run(int(self.env["TASKYARD_API_PORT"]), request, count))
 
+    def accepts(self, request: bytes) -> bool:
+        try:
+            self.submit(request, 1)
+        except RuntimeError:
+            return False
+        return True
+
     def unfinished(self) -> int:
         return int(self.query("SELECT count(*) FROM task WHERE finished_at IS NULL"))
 

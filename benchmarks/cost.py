@@ -78,6 +78,9 @@ class Run:
             stack.conn.execute("ALTER SYSTEM SET autovacuum = off")
             stack.conn.execute("SELECT pg_reload_conf()")
             with stack.api() as api:
+                # The API knows what workers have registered, and the submits are measured without a worker.
+                with stack.worker():
+                    wait_for(lambda: stack.accepts(SINGLE), 30, "the task types to be known", every=0.1)
                 yield cls(stack, api)
 
     @property

@@ -216,6 +216,56 @@ check_confined() {
     line "confined" "user 10001, read-only root, no compiler: every container of ours"
 }
 
+# Of the image that runs it: kits by their entry points, folders of taskyard_kits, and which of these can be imported.
+CARRIED='
+from importlib import metadata, util
+from pathlib import Path
+
+kits = sorted(point.name for point in metadata.entry_points(group="taskyard.kits"))
+spec = util.find_spec("taskyard_kits")
+folders = sorted(path.parent.name for path in Path(spec.origin).parent.glob("*/__init__.py")) if spec else []
+modules = [name for name in ("taskyard_kits", "jinja2", "PIL") if util.find_spec(name)]
+print("; ".join(" ".join(names) or "none" for names in (kits, folders, modules)))
+'
+
+check_kits() {
+    local id service found every
+    for service in api scheduler; do
+        for id in $(of_service $service); do
+            found=$(docker exec "$id" python -c "$CARRIED")
+            [ "$found" = "none; none; none" ] || fail "$service carries task code: $found"
+        done
+        line "kits of $service" "none; no taskyard_kits, Jinja2 or Pillow"
+    done
+    every=$(cd "$ROOT/kits/taskyard_kits" && printf '%s\n' */__init__.py | sort | xargs dirname | xargs)
+    for service in worker worker-geo; do
+        for id in $(of_service $service); do
+            found=$(docker exec "$id" python -c "$CARRIED")
+            [ "$found" = "$every; $every; taskyard_kits jinja2 PIL" ] || fail "$service carries $found, not $every"
+        done
+        line "kits of $service" "$every"
+    done
+}
+
+build_worker() { # KITS IMAGE
+    DOCKER_BUILDKIT=1 docker build --build-arg "KITS=$1" -t "$2" -f "$ROOT/deploy/docker/worker.Dockerfile" "$ROOT" \
+        >"$WORK/build.log" 2>&1
+}
+
+check_one_kit() {
+    local image="taskyard/worker-mail:$TAG" found types
+    build_worker mail "$image" || { tail -80 "$WORK/build.log" >&2; fail "a worker with one kit does not build"; }
+    found=$(docker run --rm --entrypoint python "$image" -c "$CARRIED")
+    [ "${found%;*}" = "mail; mail" ] || fail "built with KITS=mail, the image carries $found"
+    types=$(docker run --rm -e TASKYARD_DIAGNOSTICS=true "$image" types --strict --json |
+        python3 -c 'import json, sys; print(*("{name} ({kit})".format(**t) for t in json.load(sys.stdin)), sep=", ")')
+    [ "$types" = "email.send (mail), email.send_welcome (mail)" ] || fail "built with KITS=mail, it runs $types"
+    line "built with KITS=mail" "only mail: $types"
+    ! build_worker mail,postage "$image" || fail "an image with a kit that does not exist was built"
+    grep -qF "there is no kit 'postage'" "$WORK/build.log" || { tail -80 "$WORK/build.log" >&2; fail "not told why"; }
+    line "built with KITS=mail,postage" "refused: $(grep -oE -m1 "KITS: there is no kit 'postage'; .*" "$WORK/build.log")"
+}
+
 memory() {
     local id used=
     for id in $(of_service worker); do
@@ -404,6 +454,9 @@ main() {
     is_ready || fail "every container is healthy, and $SMOKE_URL/health/ready is not"
     line "healthy and ready after" "$((SECONDS - began)) s, $(containers --filter status=running | wc -l) containers"
     check_confined
+    step "Kits"
+    check_kits
+    check_one_kit
     step "Work"
     send_echoes
     process_file

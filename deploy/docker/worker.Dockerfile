@@ -1,5 +1,8 @@
 # A worker. Built from the root of the repository:
 #   DOCKER_BUILDKIT=1 docker build -f deploy/docker/worker.Dockerfile -t taskyard/worker .
+#
+# --build-arg KITS=mail,files: the kits that the image carries, folders of kits/taskyard_kits; empty for none.
+# --build-arg LOCK=worker: the libraries that it carries, those of requirements/worker.txt.
 
 FROM python:3.11-slim AS build
 
@@ -8,20 +11,32 @@ WORKDIR /src
 
 # The environment, without pip; it is moved to the final stage as it is. The requirements come before the
 # sources, so that a change of code builds without the index.
-COPY requirements/build.txt requirements/worker.txt requirements/
+ARG LOCK=worker
+COPY requirements/build.txt requirements/${LOCK}.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/taskyard \
     && pip install --quiet --require-hashes -r requirements/build.txt \
-    && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/worker.txt
+    && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/${LOCK}.txt
 
 COPY shared shared
 COPY kits kits
 COPY services/worker services/worker
+# The folders of the other kits go, and their entry points with them.
+ARG KITS=mail,files,health,diagnostics
+RUN set -eu; \
+    wanted=" $(echo "$KITS" | tr , ' ') "; \
+    present=$(cd kits/taskyard_kits && echo */ | tr -d /); \
+    for kit in $wanted; do case " $present " in *" $kit "*) ;; *) \
+        echo "KITS: there is no kit '$kit'; there are: $present" >&2; exit 1 ;; esac; done; \
+    for kit in $present; do case "$wanted" in *" $kit "*) ;; *) \
+        rm -r "kits/taskyard_kits/$kit"; sed -i "/^$kit = \"taskyard_kits\./d" kits/pyproject.toml ;; esac; done
 # Nobody may write bytecode later on, so all of it is made now; the sources never change, so nobody needs
 # to compare times at start.
 RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./shared ./kits ./services/worker \
     && pip --python /opt/taskyard/bin/python install --quiet --no-deps --no-index wheels/*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/taskyard/lib
+# A kit whose library is not in the lock, or that needs another kit, ends the build.
+RUN TASKYARD_KITS="$KITS" TASKYARD_DIAGNOSTICS=true /opt/taskyard/bin/taskyard-worker types --strict
 
 
 FROM python:3.11-slim

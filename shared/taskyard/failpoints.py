@@ -22,7 +22,9 @@ _STEPS = (
     "acknowledge",
     "effect",
     "finish",
-    "lose",  # a worker's supervisor
+    # a worker's supervisor
+    "lose",
+    "take_up",
     # scheduler
     "promote",
     "rescue",

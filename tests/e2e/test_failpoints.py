@@ -34,6 +34,7 @@ CHILD = [
     *("finish.before", "finish.after", "publish.before", "publish.after"),
 ]
 SUPERVISOR = ["lose.before", "lose.after"]
+NEW_SUPERVISOR = ["take_up.before", "take_up.after"]
 API = ["submit.before", "submit.after", "publish.before", "publish.after", "outbox.before", "outbox.after"]
 RELAY = ["relay.before", "relay.published", "relay.after"]
 LEADER = ["promote.before", "promote.after", "rescue.before", "rescue.after"]
@@ -113,7 +114,7 @@ def services(
 
 
 def test_every_failpoint_has_its_case() -> None:
-    assert {*CHILD, *SUPERVISOR, *API, *RELAY, *LEADER} == PLACES
+    assert {*CHILD, *SUPERVISOR, *NEW_SUPERVISOR, *API, *RELAY, *LEADER} == PLACES
 
 
 @pytest.mark.parametrize("place", CHILD)
@@ -150,6 +151,26 @@ def test_a_supervisor_dies_there(services: LongLivedServices, place: str) -> Non
     with services.worker(threads=1):
         services.age_outbox()
         services.check([task_id], at_most=2)
+
+
+@pytest.mark.parametrize("place", NEW_SUPERVISOR)
+def test_a_supervisor_dies_as_it_takes_up_what_others_put_off(services: LongLivedServices, place: str) -> None:
+    fleet = services.fleet
+    with services.worker(threads=1):
+        pass  # it registers the types and leaves
+    task_id = fleet.submit("tests.effect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(fleet.environment, "TASKYARD_TASK_MODULES", "")
+        with services.worker(threads=1):
+            wait_for(lambda: fleet.task(task_id).put_offs > 0, 30, "it to be put off")
+        patch.undo()
+        with services.armed(place) as reached:
+            newer = fleet.start("taskyard-worker", "run", "--queues", "default", "--processes", "1")
+            wait_for(reached.exists, 30, f"a death at {place}")
+        assert newer.wait(30) == -signal.SIGKILL
+    with services.worker(threads=1):
+        services.age_outbox()
+        services.check([task_id])
 
 
 @pytest.mark.parametrize("place", API)

@@ -13,12 +13,14 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
+from tests.support.specs import register_kits
 
 pytestmark = pytest.mark.e2e
 
 
 def test_flushall_with_a_thousand_tasks_waiting_loses_none(own_fleet: Fleet, own_valkey: Valkey) -> None:
     fleet, valkey = own_fleet, own_valkey
+    register_kits(fleet.engine, "tests.support.effects")
     fleet.start_api()
     fleet.start_scheduler()
     ids = fleet.submit_many(1000, "tests.effect")
@@ -80,6 +82,7 @@ def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_pos
 
 
 def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: redis.Redis) -> None:
+    register_kits(fleet.engine, "tests.support.effects")
     fleet.start_api()
     fleet.start_scheduler()
     ids = [fleet.submit("tests.effect") for _ in range(5)]

@@ -74,9 +74,9 @@ class Fleet:
         return process
 
     def start_worker(
-        self, *more: str, queues: str = "default", processes: int | str = 1, threads: int = 4
+        self, *more: str, queues: str = "default", processes: int | str = 1, threads: int = 4, has_types: bool = True
     ) -> subprocess.Popen[bytes]:
-        """`processes`: a number, or MIN:MAX."""
+        """`processes`: a number, or MIN:MAX. `has_types`: it registers task types, which is waited for."""
         before, types_before = self.workers(), self.workers_with_types()
         process = self.start(
             "taskyard-worker", "run", "--queues", queues, "--processes", str(processes),
@@ -84,7 +84,8 @@ class Fleet:
             TASKYARD_HEALTH_FILE=str(self.home / f"worker-{len(self.processes)}.alive"),
         )  # fmt: skip
         wait_for(lambda: self.workers() > before, 60, "the worker to register")
-        wait_for(lambda: self.workers_with_types() > types_before, 60, "the worker's task types")
+        if has_types:
+            wait_for(lambda: self.workers_with_types() > types_before, 60, "the worker's task types")
         first = int(str(processes).partition(":")[0])
         wait_for(lambda: len(children(process.pid)) == first, 30, "the worker's children")
         return process

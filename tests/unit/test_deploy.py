@@ -2,7 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILES = sorted((ROOT / "deploy/docker").glob("*.Dockerfile"))
+WORKER = (ROOT / "deploy/docker/worker.Dockerfile").read_text("utf-8")
 OURS = {name for name, service in SERVICES.items() if "build" in service}
 EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 
@@ -40,6 +45,12 @@ def names_of_settings() -> set[str]:
 def dockerfile_of(service: dict[str, Any]) -> str:
     path: str = service["build"]["dockerfile"]
     return (ROOT / path).read_text("utf-8")
+
+
+def default_of(argument: str) -> str:
+    """Of a build argument of the worker's Dockerfile."""
+    [value] = re.findall(rf"^ARG {argument}=(\S+)$", WORKER, re.MULTILINE)
+    return str(value)
 
 
 def final_stage(dockerfile: str) -> str:
@@ -238,7 +249,8 @@ def test_dockerfiles(path: Path) -> None:
     # Packages come from the build stage, by their hashes, and only those of this service.
     assert "pip" not in final
     assert text.count("--require-hashes") == text.count(" -r requirements/") == 2
-    assert set(re.findall(r"-r requirements/(\S+)\.txt", text)) == {"build", path.stem}
+    locks = set(re.findall(r"-r requirements/(\S+)\.txt", text))
+    assert {default_of("LOCK") if lock == "${LOCK}" else lock for lock in locks} == {"build", path.stem}
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
@@ -248,6 +260,49 @@ def test_requirements_are_locked_and_name_no_place(path: Path) -> None:
     assert wanted
     assert all(re.match(r"[A-Za-z0-9._-]+==\S+ ", line) for line in wanted)
     assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def select_kits(wanted: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the worker's step that selects kits, in a copy of what it works on."""
+    shutil.copytree(ROOT / "kits", directory / "kits", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    [step] = re.findall(r"^RUN (set -eu; .*?[^\\])\n", WORKER, re.MULTILINE | re.DOTALL)
+    return subprocess.run(
+        ["sh", "-c", step],
+        cwd=directory,
+        env={"KITS": wanted, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+
+@pytest.mark.parametrize("wanted", [["mail"], ["files", "mail"], []])
+def test_a_worker_s_image_holds_the_kits_that_it_is_built_with_and_no_other(wanted: list[str], tmp_path: Path) -> None:
+    assert select_kits(",".join(wanted), tmp_path).stderr == ""
+    command = "pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./kits"
+    subprocess.run([sys.executable, "-m", *command.split()], cwd=tmp_path, check=True, timeout=60)
+    [wheel] = (tmp_path / "wheels").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        points = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
+    folders = {parts[1] for name in names if (parts := name.split("/"))[0] == "taskyard_kits" and len(parts) > 2}
+    assert sorted(folders) == wanted
+    assert re.findall(r"^(\w+) = ", "".join(points), re.MULTILINE) == wanted
+
+
+def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_path: Path) -> None:
+    ended = select_kits("mail,postage", tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr == "KITS: there is no kit 'postage'; there are: diagnostics files health mail\n"
+
+
+def test_a_worker_s_image_holds_all_kits_by_default_and_its_lock_their_libraries() -> None:
+    kits = {path.parent.name for path in (ROOT / "kits/taskyard_kits").glob("*/__init__.py")}
+    project = tomllib.loads((ROOT / "kits/pyproject.toml").read_text("utf-8"))["project"]
+    [locked] = re.findall(r"^KITS_worker := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert set(default_of("KITS").split(",")) == set(locked.split()) == kits
+    assert set(project["optional-dependencies"]) == set(project["entry-points"]["taskyard.kits"]) == kits
 
 
 def test_smoke_says_what_to_do_where_there_is_no_engine() -> None:

@@ -127,11 +127,21 @@ def run(
 
 
 @app.command()
-def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
+def types(
+    as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where a kit is left out, as when an image is built.")
+    ] = False,
+    log_level: LogLevel = None,
+) -> None:
     """List the task types that a worker of TASKYARD_WORKER_QUEUES can run; diagnostics.* where TASKYARD_DIAGNOSTICS is
     set.
 
-    Example: taskyard-worker types --json
+    Examples:
+
+      taskyard-worker types --json
+
+      TASKYARD_KITS=mail,files taskyard-worker types --strict
     """
     settings = prepared(log_level)
     skills = _skills(settings, settings.worker_queues or settings.queues)
@@ -143,12 +153,15 @@ def types(as_json: AsJson = False, log_level: LogLevel = None) -> None:
             "name": name,
             "version": catalogue[name].version,
             "queue": catalogue[name].queue,
+            "kit": skills.kits[name].name,
             "description": catalogue[name].description,
             "function": _place(catalogue[name].function),
         }
         for name in catalogue.names
     ]
-    print_rows(["name", "version", "queue", "description"], rows, as_json)
+    print_rows(["name", "version", "queue", "kit", "description"], rows, as_json)
+    if strict and skills.left_out:
+        raise typer.Exit(FAILED)
 
 
 @app.command("run-task")

@@ -15,8 +15,15 @@ SELECT t.id, t.name, t.queue, t.worker, t.attempt, t.started_at FROM queue q CRO
     SELECT * FROM task WHERE queue = q.name AND state = 'running' AND finished_at IS NULL
 ) t ORDER BY t.started_at LIMIT 1000
 """
+# `worker.task_types` is all that workers of releases before the registry wrote.
 _REGISTERED = """
-SELECT name AS worker, task_types FROM worker WHERE lost_at IS NULL AND stopped_at IS NULL ORDER BY name
+SELECT w.name AS worker, n.name, r.version, t.kit
+FROM worker w
+LEFT JOIN LATERAL unnest(w.task_types) AS n(name) ON true
+LEFT JOIN worker_type r ON r.worker_id = w.id AND r.name = n.name
+LEFT JOIN task_type t ON t.name = r.name AND t.version = r.version
+WHERE w.lost_at IS NULL AND w.stopped_at IS NULL
+ORDER BY w.name, w.id, n.name
 """
 _STATS = """
 SELECT name AS worker, state, processes, threads,
@@ -51,8 +58,8 @@ def inspect_active(as_json: AsJson = False, log_level: LogLevel = None) -> None:
 
 @inspect_app.command("registered")
 def inspect_registered(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """The task types each worker knows. Example: taskyard-worker inspect registered --json"""
-    _show(_REGISTERED, ["worker", "task_types"], as_json, log_level)
+    """The task types that each worker runs. Example: taskyard-worker inspect registered --json"""
+    _show(_REGISTERED, ["worker", "name", "version", "kit"], as_json, log_level)
 
 
 @inspect_app.command("stats")
@@ -104,6 +111,5 @@ def print_rows(columns: list[str], rows: list[dict[str, Any]], as_json: bool) ->
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        values = (row[c] for c in columns)
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values))
+        table.add_row(*("-" if row[c] is None else str(row[c]) for c in columns))
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -13,7 +13,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-_DECIMAL_BOUNDS = ("le", "ge", "lt", "gt", "multiple_of", "max_digits", "decimal_places")
 
 
 class SpecSchema(GenerateJsonSchema):
@@ -34,14 +33,11 @@ class SpecSchema(GenerateJsonSchema):
         return {key: value for key, value in made.items() if not (isinstance(value, float) and math.isnan(value))}
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
-        """A number, or a decimal number as text where no bounds are set: the schema could not hold text to them."""
-        text: dict[str, Any] = {"type": "string", "format": "decimal"}
+        """A number, or a decimal number as text where a pattern can hold text to the bounds."""
         if self.mode != "validation":
-            return text
+            return {"type": "string", "format": "decimal"}
         made = super().decimal_schema(schema)
         number: dict[str, Any] = made["anyOf"][0] if "anyOf" in made else {"type": "number"}
-        if all(schema.get(bound) is None for bound in _DECIMAL_BOUNDS):
-            return {"anyOf": [number, text]}
         places, digits = schema.get("decimal_places"), schema.get("max_digits")
         if places is not None and "multipleOf" not in number:
             number["multipleOf"] = 10.0**-places if places else 1
@@ -51,7 +47,8 @@ class SpecSchema(GenerateJsonSchema):
                 number["exclusiveMaximum"] = min(limit, number.get("exclusiveMaximum", limit))
             if -limit >= number.get("minimum", -math.inf):
                 number["exclusiveMinimum"] = max(-limit, number.get("exclusiveMinimum", -limit))
-        return number
+        text = _decimal_text(schema)
+        return number if text is None else {"anyOf": [number, text]}
 
     def url_schema(self, schema: core_schema.UrlSchema) -> JsonSchemaValue:
         """`http-url` where only http and https are allowed; other schemes by pattern."""
@@ -64,3 +61,25 @@ class SpecSchema(GenerateJsonSchema):
         elif schemes:
             made["pattern"] = f"^({'|'.join(sorted(schemes))}):"
         return made
+
+
+def _decimal_text(schema: core_schema.DecimalSchema) -> dict[str, Any] | None:
+    """Decimal numbers as text that the bounds allow; None where a pattern cannot say the bounds."""
+    if any(schema.get(bound) is not None for bound in ("le", "lt", "multiple_of")):
+        return None
+    places, digits = schema.get("decimal_places"), schema.get("max_digits")
+    lowest, above = schema.get("ge"), schema.get("gt")
+    if lowest not in {None, 0} or above not in {None, 0} or (digits is not None and digits == places):
+        return None
+    made: dict[str, Any] = {"type": "string", "format": "decimal"}
+    sign = "[+-]?" if lowest is None and above is None else "[+]?"
+    if digits is not None and places is None:
+        made["maxLength"] = digits
+    whole = f"[0-9]{{1,{digits - places}}}" if digits is not None and places is not None else "[0-9]+"
+    if places is not None:
+        made["pattern"] = f"^{sign}{whole}(\\.[0-9]{{0,{places}}})?$"
+    elif sign == "[+]?":
+        made["pattern"] = "^[^-]"
+    if above is not None:
+        made["allOf"] = [{"pattern": "[1-9]"}]
+    return made

@@ -15,6 +15,7 @@ from taskyard.lifecycle.workers import Beat, beat, ensure_queues
 from taskyard_dev.postgres import Postgres
 from tests.integration.api.worker import Worker
 from tests.support.scheduling import put_in
+from tests.support.specs import register_worker, spec_named
 
 
 def inspect(what: str, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +51,30 @@ def test_it_shows_workers_and_what_runs(engine: Engine, database_url: str) -> No
 
     assert [(row["id"], row["worker"], row["attempt"]) for row in shown("active")] == [(running, "w:0", 1)]
     assert waiting not in inspect("active", database_url).stdout
-    assert shown("registered") == [{"worker": "w", "task_types": ["diagnostics.echo"]}]
     [stats] = shown("stats")
     assert [stats[name] for name in ("worker", "state", "memory_mb", "runs", "running")] == ["w", "running", 3, 7, 1]
     assert shown("queues") == [{"queue": "default", "workers": 1, "queued": 1, "running": 1, "paused": False}]
+
+
+def test_registered_shows_name_version_and_kit_of_the_types_of_each_worker(engine: Engine, database_url: str) -> None:
+    echo, report = spec_named("diagnostics.echo", kit="diagnostics"), spec_named("own.report", version=3)
+    register_worker(engine, echo, report, name="a")
+    register_worker(engine, spec_named("own.report", version=2, kit="own"), name="b@production")
+    register_worker(engine, name="c")  # its first child has not reported yet
+    Worker(engine)  # of a release that wrote names alone
+    ended = inspect("registered", database_url, "--json")
+    assert [list(row.values()) for row in json.loads(ended.stdout)] == [
+        ["a", "diagnostics.echo", 1, "diagnostics"],
+        ["a", "own.report", 3, ""],
+        ["b@production", "own.report", 2, "own"],
+        ["c", None, None, None],
+        ["w", "diagnostics.echo", None, None],
+    ]
+    table = inspect("registered", database_url).stdout.splitlines()
+    assert [line.split() for line in table[:2]] == [
+        ["worker", "name", "version", "kit"],
+        ["a", "diagnostics.echo", "1", "diagnostics"],
+    ]
 
 
 @pytest.mark.parametrize("what", ["active", "registered", "stats", "queues"])

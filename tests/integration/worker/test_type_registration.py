@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -240,6 +242,26 @@ def test_a_worker_has_the_name_that_it_is_given(workers: Workers) -> None:
     assert attempt.worker == "mail@production:0"
     assert [r.name for r in workers.harness.query("SELECT name FROM worker WHERE name <> 'w'")] == ["mail@production"]
     assert workers.lines("worker_started", '"worker": "mail@production"')
+    workers.fleet.start_api()
+    shown = {row["name"] for row in workers.fleet.http.get("/workers").json()["items"]}
+    assert "mail@production" in shown
+    for what in ("registered", "stats"):
+        assert "mail@production" in {row["worker"] for row in inspect(workers, what)}
+
+
+def test_a_worker_without_a_name_is_called_after_its_host(workers: Workers) -> None:
+    workers.install(("mine.a",))
+    workers.fleet.start_worker()
+    (row,) = [row for row in inspect(workers, "registered") if row["name"] == "mine.a"]
+    assert re.fullmatch(rf"{re.escape(socket.gethostname())}-[0-9a-f]{{4}}", row["worker"])
+    assert (row["version"], row["kit"]) == (1, "mine")
+
+
+def inspect(workers: Workers, what: str) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "taskyard_worker.cli", "inspect", what, "--json"]
+    shown = subprocess.run(command, env=workers.fleet.environment, capture_output=True, check=True, timeout=60)
+    rows: list[dict[str, Any]] = json.loads(shown.stdout)
+    return rows
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:0", "-a", "x" * 65, "ü", "a\n"])

@@ -47,6 +47,8 @@ class EverythingParams(Params):
     clock: time | None = None
     span: timedelta | None = None
     bounded: Annotated[Decimal, Field(gt=0, max_digits=6, decimal_places=2)] = Decimal("0.5")
+    digits: Annotated[Decimal, Field(ge=0, max_digits=3)] = Decimal(0)
+    share: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(0)
     plain: Decimal = Decimal(1)
     count: int = 1
     ratio: float = 0.5
@@ -156,12 +158,16 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
     "test.everything": (
-        [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"plain": 1e300}, {"plain": ".5"}, {"count": 1e15},
+        [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
+         {"bounded": "0.01"}, {"digits": "1.2"}, {"digits": "123"}, {"digits": ".01"}, {"share": 0.5},
+         {"plain": 1e300}, {"plain": ".5"}, {"count": 1e15},
          {"count": 2**63 - 1}, {"either": "a"}, {"inner": {}}, {"by_name": {"": {}}}],
         [{"day": "2026-02-30"}, {"day": "2026-01-31T00:00:00"}, {"at": "2026-01-31"}, {"at": "2026-01-31T12:00:00"},
          {"at": 1_800_000_000}, {"at": "2026-01-31T12:00:60Z"}, {"at": "0000-01-01T00:00:00Z"}, {"clock": "25:00:00"},
          {"span": "1 day"}, {"span": "P"}, {"span": "P99999999999D"}, {"span": 5}, {"bounded": 0}, {"bounded": 12.345},
-         {"bounded": 10_000}, {"bounded": "1.5"}, {"bounded": -1}, {"plain": "NaN"}, {"plain": "1e400"}, {"plain": "x"},
+         {"bounded": 10_000}, {"bounded": "0.00"}, {"bounded": "1.234"}, {"bounded": "10000"}, {"bounded": "-1"},
+         {"bounded": "1e2"}, {"bounded": "\u0661"}, {"bounded": -1}, {"digits": "1.25"}, {"digits": "-12"},
+         {"digits": "1234"}, {"share": 1.5}, {"share": "0.5"}, {"plain": "NaN"}, {"plain": "1e400"}, {"plain": "x"},
          {"count": 1e308}, {"count": 2.0**63}, {"ratio": "1"}, {"ratio": True}, {"flag": 1}, {"flag": "yes"},
          {"colour": "blue"}, {"one": 3}, {"one": True}, {"url": "no url"}, {"web": "mailto:a@b.org"}, {"ip": "1.2.3"},
          {"net": "10.0.0.1/8"}, {"tags": ["a", "a"]}, {"pair": [1]}, {"pair": [1, "a", 2]}, {"inner": {"amount": []}},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.packages import install
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +54,25 @@ def test_a_wrong_setting_is_one_line_that_names_the_variable(
     assert word in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
+
+
+def test_types_shows_the_kit_of_each(tmp_path: Path) -> None:
+    listed = run("types", "--json", cwd=tmp_path, TASKYARD_KITS="mail,health")
+    assert {row["name"]: row["kit"] for row in json.loads(listed.stdout)} == {
+        "email.send": "mail",
+        "email.send_welcome": "mail",
+        "health.check": "health",
+    }
+    assert re.search(r"^health\.check +1 +high_priority +health ", run("types", cwd=tmp_path).stdout, re.MULTILINE)
+
+
+def test_strict_types_fails_where_a_kit_is_left_out(tmp_path: Path) -> None:
+    install(tmp_path, "acme", {"acme": "from taskyard import Kit\nKIT = Kit('acme', ('no_such_library',))\n"},
+            kits={"acme": "acme:KIT"})  # fmt: skip
+    place = {"PYTHONPATH": f"{tmp_path}"}
+    for arguments, kits, code in (("types", "acme", 0), ("types --strict", "acme", 1), ("types --strict", "mail", 0)):
+        ended = run(*arguments.split(), cwd=tmp_path, TASKYARD_KITS=kits, **place)
+        assert (ended.returncode, "kit_left_out" in ended.stderr) == (code, kits == "acme"), ended.stderr
 
 
 def test_a_task_that_logs_a_secret_shows_it_nowhere(tmp_path: Path) -> None:
