@@ -36,9 +36,9 @@ from uuid import UUID
 import pytest
 
 if TYPE_CHECKING:
-    from .running.trial import TaskRun, run_task, run_task_async
+    from .running.trial import NotAdmitted, TaskRun, run_task, run_task_async
 
-_OF_TRIAL = ("TaskRun", "run_task", "run_task_async")
+_OF_TRIAL = ("NotAdmitted", "TaskRun", "run_task", "run_task_async")
 _DEVELOPMENT_STACK = "taskyard_dev"
 _UP_SECONDS = 120.0
 _STOP_SECONDS = 60.0
@@ -248,4 +248,4 @@ def _command(name: str) -> str:
     return str(Path(sysconfig.get_path("scripts")) / name)
 
 
-__all__ = ["Process", "Stack", "StartWorker", "TaskRun", "run_task", "run_task_async"]
+__all__ = ["NotAdmitted", "Process", "Stack", "StartWorker", "TaskRun", "run_task", "run_task_async"]

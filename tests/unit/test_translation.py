@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 
 from taskyard.catalogue.kits import load
 from taskyard.catalogue.words import ENGLISH, PLATFORM, Vocabulary, check_template, told
-from taskyard.domain.failures import PHRASES, SENTENCES
+from taskyard.domain.errors import TaskError
+from taskyard.domain.failures import PHRASES, SENTENCES, Cause
+from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.tasks import Failed
 from taskyard.lifecycle import promote, rescue
+from taskyard.running.outcomes import of_error
 from taskyard.settings import Settings
 from taskyard.storage import local
 from taskyard_api.translation import TypeName, Words, best_of, platform_words, preferences, read_catalogues
@@ -67,7 +71,8 @@ def test_every_code_in_the_code_base_has_words_in_four_languages() -> None:
         assert known.get(code, set()) >= set(AVAILABLE), code
     # The search finds what each of the places does.
     assert found >= {"crash", "crash_limit", "expired", "result_invalid", "smtp_unreachable", "smtp_refused",
-                     "image_damaged", "unknown_queue", "task_unreadable"}  # fmt: skip
+                     "image_damaged", "unknown_queue", "unknown_task_type", "queue_not_served",
+                     "task_unreadable"}  # fmt: skip
     assert set(SENTENCES) <= known.keys()
 
 
@@ -192,3 +197,34 @@ def test_the_readers_preferred_available_language_is_used(header: str | None, la
 @given(st.text())
 def test_malformed_headers_still_give_an_available_language(header: str) -> None:
     assert best_of(preferences(header), AVAILABLE) in AVAILABLE
+
+
+def test_a_refused_child_is_told_in_the_readers_language() -> None:
+    words = platform_words(PLATFORM)
+    fault = of_error(
+        TaskError("unknown_task_type", retryable=False, name="'a'", near={"phrase": "none"}),
+        RetryPolicy(),
+        failures=1,
+        max_attempts=5,
+    )
+    assert isinstance(fault, Failed)
+    assert fault.fault.message == "There is no task type 'a'. Similar names: none."
+    made = told(fault.fault.code, fault.fault.values or {}, [words], "de")
+    assert made is not None
+    assert made.sentence == "Es gibt keinen Aufgabentyp 'a'. Ähnliche Namen: keine."
+
+
+@pytest.mark.parametrize("language", AVAILABLE)
+def test_the_cause_of_a_crash_is_told_in_the_readers_language(language: str) -> None:
+    causes = [Cause("exit_code", {"code": 3}), Cause("signal", {"signal": "11 (SIGSEGV)"}),
+              Cause("out_of_memory", {"signal": "9 (SIGKILL)"}), Cause("worker_lost")]  # fmt: skip
+    assert {cause.phrase for cause in causes} < set(PHRASES)
+    for cause in causes:
+        made = told("crash", {"cause": cause.value}, [VOCABULARIES["platform"]], language)
+        assert made is not None
+        assert (str(cause) in made.sentence) == (language == ENGLISH), made
+        assert all(str(value) in made.sentence for value in cause.values.values())
+
+
+def test_a_phrase_whose_value_is_missing_leaves_the_stored_sentence() -> None:
+    assert told("crash", {"cause": {"phrase": "signal", "signl": "9"}}, [PLATFORM], ENGLISH) is None

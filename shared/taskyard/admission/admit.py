@@ -49,7 +49,7 @@ def admit(
     they may be larger than 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
     a parameter is secret and there is no key.
     """
-    queue = wish.queue or spec.queue
+    queue = spec.queue if wish.queue is None else wish.queue
     allowed = caller.queues
     forbidden = allowed is not None and queue not in allowed
     if forbidden and wish.queue is not None:

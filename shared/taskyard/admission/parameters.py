@@ -9,11 +9,13 @@ import orjson
 
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
-from ..catalogue.secrets import Cipher, reserved_place, sealed_at, unwrapped
+from ..catalogue.secrets import Cipher, reserved_place, sealed_at
 from ..lifecycle.batch import Unstorable, check_storable
 from .faults import Fault
+from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024
+PARAMS_TOO_LARGE = "params_too_large"
 _TOO_LARGE = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
 _RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
 
@@ -25,21 +27,24 @@ def accepted(
 
     Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
     model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
-    body. `measure`: they may be larger than 256 KiB. Raises SecretsUnreadable where there is a secret
-    and no key.
+    body; otherwise they may hold what `plain.Plain` takes. `measure`: they may be larger than 256 KiB. Raises
+    SecretsUnreadable where there is a secret and no key.
     """
     plain: Any = params
-    secret_places: list[tuple[str | int, ...]] = []
+    secret_places: list[Place] = []
     if not parsed:
         try:
-            plain, secret_places = unwrapped(params)
+            read = Plain(params)
+            plain, secret_places = read.value, read.secrets
             check_storable(plain)
         except Unstorable as e:
             return [Fault(place + e.pointer, f"{e.message[:1].upper()}{e.message[1:]}.")]
-        except RecursionError:
-            return [Fault(place, "Is nested too deeply.")]
+        except TooMany:
+            return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
+        if read.has_decimals:
+            plain = _with_numbers(read, spec)
     if measure and len(orjson.dumps(plain)) > MAX_PARAMS_BYTES:
-        return [Fault(place, _TOO_LARGE, "params_too_large")]
+        return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
     if not spec.params.is_valid(plain):
         return spec.params.faults(plain, place)
     reserved = reserved_place(plain)
@@ -50,7 +55,16 @@ def accepted(
         if not spec.defaults.is_empty:
             made = spec.defaults.filled(made)
     except TooMuchAdded:
-        return [Fault(place, _TOO_LARGE, "params_too_large")]
+        return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
     if not spec.secrets.is_empty:
         made = spec.secrets.sealed(made, cipher.seal)
     return sealed_at(made, secret_places, cipher.seal) if secret_places else made
+
+
+def _with_numbers(read: Plain, spec: CompiledSpec) -> Any:
+    """With numbers in place of those decimals that the schema does not take as text."""
+    faults = spec.params.faults(read.value)
+    if not faults:
+        return read.value
+    numbers = read.with_numbers({fault.pointer for fault in faults})
+    return numbers if spec.params.is_valid(numbers) else read.value

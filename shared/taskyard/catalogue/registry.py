@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .compiled import CompiledSpec, compile_spec
 from .schemas import SchemaRefused
 from .spec import TaskSpec
+from .types import advice
 
 _NOWHERE: frozenset[str] = frozenset()
 
@@ -32,6 +32,7 @@ class TypeRegistry:
 
     specs: Mapping[tuple[str, int], TaskSpec] = field(default_factory=dict)
     refused: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    _live: Mapping[str, Sequence[Live]] = field(default_factory=dict, repr=False)
     _admitting: Mapping[str, CompiledSpec] = field(default_factory=dict, repr=False)
     _serving: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _by_digest: Mapping[str, CompiledSpec] = field(default_factory=dict, repr=False)
@@ -52,20 +53,20 @@ class TypeRegistry:
         # A version that runs comes before one that does not, then the newest.
         for _, name, version in sorted((key in running, *key) for key in known if key not in refused):
             admitting[name] = compiled[known[name, version].digest]
-        serving: dict[str, frozenset[str]] = {}
+        by_name: dict[str, list[Live]] = {}
         for worker in workers:
-            # An older worker gives tasks of a newer version back.
-            if worker.name in admitting and worker.version >= admitting[worker.name].version:
-                serving[worker.name] = serving.get(worker.name, _NOWHERE).union(worker.queues)
-        return cls(known, refused, admitting, serving, compiled)
+            by_name.setdefault(worker.name, []).append(worker)
+        serving = {n: _serving(by_name.get(n, ()), admitting[n].version) for n in admitting}
+        return cls(known, refused, by_name, admitting, serving, compiled)
 
     def admitting(self, name: str) -> CompiledSpec | None:
         """The version that admits new tasks: the newest that a live worker runs, else the newest registered."""
         return self._admitting.get(name)
 
-    def queues_serving(self, name: str) -> frozenset[str]:
-        """The queues on which live workers run the version that admits; none where nothing live runs it."""
-        return self._serving.get(name, _NOWHERE)
+    def queues_serving(self, name: str, version: int | None = None) -> frozenset[str]:
+        """The queues on which live workers run this version (None: the one that admits); none where nothing live runs
+        it."""
+        return self._serving.get(name, _NOWHERE) if version is None else _serving(self._live.get(name, ()), version)
 
     @property
     def is_empty(self) -> bool:
@@ -78,10 +79,7 @@ class TypeRegistry:
 
     def advice(self, name: str) -> str:
         """The sentence for a name that is not registered, with the nearest names."""
-        # Comparing is slow for long names, and a task type's name has 128 bytes at most.
-        near = difflib.get_close_matches(name[:128], self.names[:500], n=3)
-        hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
-        return f"There is no task type {name[:100]!r}.{hint}"
+        return advice(name, self.names)
 
 
 def _compiled(
@@ -96,3 +94,8 @@ def _compiled(
         except SchemaRefused as e:  # registered under the rules of another release
             refused[key] = str(e)
     return compiled, refused
+
+
+def _serving(live: Iterable[Live], version: int) -> frozenset[str]:
+    # An older worker gives tasks of a newer version back.
+    return _NOWHERE.union(*(worker.queues for worker in live if worker.version >= version))

@@ -7,12 +7,15 @@ rotated by putting the new one in front (cryptography's MultiFernet).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+import pydantic
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretBytes, SecretStr
+from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from ..domain.failures import PHRASES
 
@@ -20,6 +23,7 @@ MASK = "***"
 MARK = "$secret"
 # `dict | list` would be put together anew at each call, and every submit passes here.
 _NESTED = (dict, list, tuple)
+_JSON = (*_NESTED, str, int, float, bool, type(None))
 
 T = TypeVar("T")
 
@@ -177,25 +181,6 @@ def opened(value: Any, cipher: Cipher) -> tuple[Any, list[str]]:
     return walk(value), texts
 
 
-def unwrapped(value: Any) -> tuple[Any, list[tuple[str | int, ...]]]:
-    """The value with `Secret` objects replaced by what they hold, and the places where they stood."""
-    places: list[tuple[str | int, ...]] = []
-
-    def walk(inner: Any, place: tuple[str | int, ...]) -> Any:
-        match inner:
-            case Secret():
-                places.append(place)
-                return walk(inner.reveal(), place)
-            case dict():
-                return {key: walk(part, (*place, key)) for key, part in inner.items()}
-            case list() | tuple():
-                return [walk(part, (*place, n)) for n, part in enumerate(inner)]
-            case _:
-                return inner
-
-    return walk(value, ()), places
-
-
 def sealed_at(value: Any, places: Iterable[Sequence[str | int]], seal: Callable[[Any], Any]) -> Any:
     """The value sealed at these places, unless it is sealed there, or above, or null."""
     for place in places:
@@ -214,32 +199,52 @@ def _sealed_at(value: Any, place: Sequence[str | int], seal: Callable[[Any], Any
 
 
 def revealed(model: BaseModel) -> Iterator[str]:
-    """The secret texts in a parameters model, to be removed from logs and errors."""
+    """The secret texts in a parameters model, to be removed from logs and errors: also those that only the model makes
+    secret."""
     for name in type(model).model_fields:
         yield from _texts(getattr(model, name))
+    yield from _texts(model.model_extra)
 
 
 def _texts(value: Any) -> Iterator[str]:
     match value:
         case Secret():
             yield from _parts(value.reveal())
+        case SecretStr() | SecretBytes() | pydantic.Secret():
+            yield from _parts(value.get_secret_value())
         case BaseModel():
             yield from revealed(value)
-        case dict():
+        case Mapping():
             for inner in value.values():
                 yield from _texts(inner)
-        case list() | tuple() | set():
+        case list() | tuple() | set() | frozenset() | deque():
             for inner in value:
                 yield from _texts(inner)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            for field in dataclasses.fields(value):
+                yield from _texts(getattr(value, field.name))
 
 
 def _parts(plain: Any) -> Iterator[str]:
     """A secret value as text: a structure as a whole and part by part."""
-    if isinstance(plain, str):
-        yield plain
-        return
-    yield orjson.dumps(plain, default=str).decode()
-    if isinstance(plain, dict | list):
+    match plain:
+        case str():
+            yield plain
+            return
+        case bytes():
+            yield plain.decode(errors="replace")
+            return
+        case BaseModel():
+            yield from revealed(plain)
+            plain = plain.model_dump(mode="json", warnings=False, fallback=str)
+        case _ if not isinstance(plain, _JSON):  # a date, a decimal: as it is printed, and as JSON has it
+            yield str(plain)
+            plain = to_jsonable_python(plain, fallback=str)
+            if isinstance(plain, str):
+                yield plain
+                return
+    yield orjson.dumps(plain, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    if isinstance(plain, _NESTED):
         for inner in plain.values() if isinstance(plain, dict) else plain:
             if inner is not None and not isinstance(inner, bool):
                 yield from _parts(inner)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticSerializationError, to_json
 
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
-from .secrets import Cipher, Secret, SecretsUnreadable, opened
+from .secrets import Cipher, opened
 from .words import Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
@@ -100,21 +99,6 @@ class TaskType(Generic[P, R]):
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(self.errors, self.phrases)
 
-    def accept(self, params: Mapping[str, Any], cipher: Cipher) -> dict[str, Any]:
-        """Checks a caller's parameters and returns them as they are stored, secrets encrypted.
-
-        Raises pydantic.ValidationError, and SecretsUnreadable where a secret cannot be encrypted.
-        """
-        # As JSON: there, Pydantic's strict mode still accepts ids and times as text, and nothing else.
-        text = to_json(params, inf_nan_mode="constants", fallback=_plain)
-        model = self.params.model_validate_json(text, strict=True)
-        try:
-            return model.model_dump(mode="json", context={"cipher": cipher})
-        except PydanticSerializationError as e:
-            if isinstance(e.__cause__, SecretsUnreadable):
-                raise e.__cause__ from None
-            raise
-
     def upgraded(self, params: dict[str, Any], version: int) -> Mapping[str, Any]:
         """The opened parameters of a task that was submitted for `version`, as this version of the type takes them.
 
@@ -143,13 +127,6 @@ def _check_words(key: str, words: Words) -> None:
     for language, template in words.items():
         check_language(language)
         check_template(template)
-
-
-def _plain(value: Any) -> Any:
-    """A secret that a task passes to a task that it submits; it is encrypted again before it is stored."""
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise TypeError(f"{type(value).__name__} cannot be a parameter")
 
 
 def mark(function: Callable[..., Any], task_type: TaskType[Any, Any]) -> None:
@@ -185,7 +162,7 @@ class Catalogue:
         try:
             return self._types[name]
         except KeyError:
-            raise UnknownTaskType(self._advice(name)) from None
+            raise UnknownTaskType(advice(name, self.names)) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._types
@@ -210,9 +187,17 @@ class Catalogue:
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._types))
 
-    def _advice(self, name: str) -> str:
-        import difflib
 
-        near = difflib.get_close_matches(name, self.names, n=3)
-        hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
-        return f"There is no task type {name[:100]!r}.{hint}"
+def near_names(name: str, names: Sequence[str]) -> list[str]:
+    """The names that are most like `name`, which none of them is; at most three."""
+    import difflib
+
+    # Comparing is slow for long names, and a task type's name has 128 bytes at most.
+    return difflib.get_close_matches(name[:MAX_NAME_BYTES], names[:500], n=3)
+
+
+def advice(name: str, names: Sequence[str]) -> str:
+    """The sentence for a name that is not among these, with the nearest ones."""
+    near = near_names(name, names)
+    hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
+    return f"There is no task type {name[:100]!r}.{hint}"

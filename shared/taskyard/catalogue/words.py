@@ -86,8 +86,9 @@ def render(template: str, values: Mapping[str, Value]) -> str | None:
 def told(code: str, values: Mapping[str, Any], vocabularies: Sequence[Vocabulary], language: str) -> Told | None:
     """The sentence of an error in a language, from the first of the vocabularies that can say it.
 
-    A value `{"phrase": name}` stands for a phrase of any of them. `de-AT` falls back to `de`. None where words, a value
-    or a translation is missing: the sentence that was stored with the error is shown then.
+    A value `{"phrase": name}` stands for a phrase of any of them; what else is in it are values of the phrase.
+    `de-AT` falls back to `de`. None where words, a value or a translation is missing: the sentence that was stored with
+    the error is shown then.
     """
     plain = {name: _plain(value, vocabularies, language) for name, value in values.items()}
     for vocabulary in vocabularies:
@@ -111,13 +112,21 @@ def sentence_to_store(code: str, values: Mapping[str, Any], vocabulary: Vocabula
 
 def _plain(value: Any, vocabularies: Sequence[Vocabulary], language: str) -> Value:
     match value:
-        case {"phrase": str(name), **others} if not others:
+        case {"phrase": str(name), **own}:
             found = (v.phrases.get(name, {}) for v in vocabularies)
-            return next((words[tag] for words in found if (tag := _matching(words, language)) is not None), None)
+            text = next((words[tag] for words in found if (tag := _matching(words, language)) is not None), None)
+            return text if text is None or not own else _with_values(text, {str(n): own[n] for n in own})
         case str() | int() | float():
             return value
         case _:
             return None
+
+
+def _with_values(text: str, own: Mapping[str, Any]) -> str | None:
+    try:
+        return render(text, {name: value for name, value in own.items() if isinstance(value, str | int | float)})
+    except TemplateRefused:
+        return None
 
 
 def _matching(words: Words, language: str) -> str | None:

@@ -7,6 +7,10 @@ task type's own codes in the type's declaration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 # `lifecycle/failures.py` makes the SQL of the ends of attempts from these.
 SENTENCES = {
     # Ends of attempts
@@ -20,20 +24,30 @@ SENTENCES = {
     "hard_time_limit": "It ran longer than its hard limit of {seconds} s and was ended."
     " Give it a higher limit, or less to do.",
     "retry_requested": "The task asked to be tried again.",
-    # Parameters and results, checked by the worker
-    "params_invalid": "The stored parameters do not fit the task type: {reason}",
+    # Parameters and results, checked by the worker; also the parameters of a task that a task submits
+    "params_invalid": "The parameters do not fit the task type: {reason}",
     "secret_unreadable": "A secret parameter of this task cannot be read here: {reason}."
     " Ask the operator to check TASKYARD_SECRET_KEYS.",
     "task_unreadable": "The stored task cannot be read: {reason}",
     "result_invalid": "What the task returned does not fit its declared result: {reason}",
     "result_too_large": "The result is larger than 256 KiB: keep it in storage and return its id.",
     "result_not_storable": "What the task returned cannot be stored: {reason}",
+    # Submits by running tasks
+    "unknown_task_type": "There is no task type {name}. Similar names: {near}.",
+    "params_too_large": "The parameters for {name} are larger than 256 KiB. Put them into a file and submit its id.",
     "unknown_queue": "There is no queue {queue}.",
-    "queue_not_allowed": "Whoever submitted this task may not use the queue {queue}.",
+    "queue_not_allowed": "The submitter of this task may not use the queue {queue}.",
+    "queue_not_served": "No worker runs {name} on the queue {queue}. These queues serve it: {queues}.",
 }
 
-# Values that are phrases, by the name that stands in their place: {"phrase": "storage_full"}.
+# Values that are phrases, by the name that stands in their place: {"phrase": "storage_full"}. A phrase of the platform
+# may have values of its own beside its name: {"phrase": "exit_code", "code": 1}.
 PHRASES = {
+    "none": "none",
+    "exit_code": "exit code {code}",
+    "signal": "killed by signal {signal}",
+    "out_of_memory": "killed by signal {signal}: out of memory",
+    "worker_lost": "its worker stopped answering",
     "secret_keys_unset": "TASKYARD_SECRET_KEYS is not set: secret parameters cannot be read",
     "secret_keys_wrong": "none of TASKYARD_SECRET_KEYS opens a secret parameter",
     "storage_full": "the storage is full",
@@ -45,3 +59,19 @@ PHRASES = {
     "storage_not_a_directory": "the storage directory is not a directory",
     "storage_link": "a link stands where the storage has a directory or file of its own",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a process ended; `str()` tells it in English."""
+
+    phrase: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return PHRASES[self.phrase].format_map(self.values)
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """As the value of a failure."""
+        return {"phrase": self.phrase, **self.values}

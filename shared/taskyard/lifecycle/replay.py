@@ -4,6 +4,8 @@
 A replay is a retry in single file: the ledger gives each task its own due time, `1 / per_second` apart, behind those of
 replays that came before, and promotion does the rest. So the rate holds for all callers together, outlives every
 restart, and keeps no process waiting. The audit log records both, in the same transaction.
+
+It is the same task: version, parameters and the submitter's queues stay as they were admitted.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.failures import Cause
 from ..domain.tasks import Change, Event, FailureKind, State
 from .batch import encode
 from .committed import Committed
@@ -46,12 +47,12 @@ class Guilt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A claim whose holder is gone. `cause` is for people: `killed by signal 9 (SIGKILL)`, `host lost`."""
+    """A claim whose holder is gone. `cause` is for people; text is shown as it is in every language."""
 
     task_id: UUID
     claim: UUID
     guilt: Guilt
-    cause: str
+    cause: Cause | str
     peak_memory_bytes: int | None = None
 
 
@@ -59,13 +60,19 @@ _IS_GUILTY = "(i.guilt = 'guilty' OR i.guilt = 'suspect' AND t.suspicions >= :ma
 _IS_SUSPECT = "(i.guilt = 'suspect' AND t.suspicions < :max_suspicions)"
 
 
-def _crash(code: str, *, retryable: bool = True, **values: str) -> str:
+def _crash(code: str, row: str, *, retryable: bool = True, **values: str) -> str:
     return failure_sql(
-        code, error_type="Crash", kind=FailureKind.CRASH, retryable=retryable, values=values, attempt="t.attempt"
+        code,
+        error_type="Crash",
+        kind=FailureKind.CRASH,
+        retryable=retryable,
+        values={**values, "cause": f"coalesce({row}.phrase, to_jsonb(left({row}.cause, 500)))"},
+        english={"cause": f"left({row}.cause, 500)"},
+        attempt="t.attempt",
     )
 
 
-_LIMIT = _crash("crash_limit", retryable=False, crashes="t.crashes + 1", cause="left(l.cause, 500)")
+_LIMIT = _crash("crash_limit", "l", retryable=False, crashes="t.crashes + 1")
 
 # A lost task is queued again, unless its crashes reached the limit, or its end was asked for.
 _LOSE = compose(
@@ -74,20 +81,21 @@ _LOSE = compose(
         edges=along(Event.LOSE, Event.FAIL) + along(Event.CANCEL, out_of={State.RUNNING}),
         event="CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancel'"
         f" WHEN {_IS_GUILTY} AND t.crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
-        given=incoming("task_id uuid, claim uuid, guilt text, cause text, peak_memory_bytes int8"),
+        given=incoming("task_id uuid, claim uuid, guilt text, cause text, phrase jsonb, peak_memory_bytes int8"),
         source="task t JOIN incoming i ON i.task_id = t.id",
         where="t.claim = i.claim",
         locks={
             "is_guilty": _IS_GUILTY,
             "is_suspect": _IS_SUSPECT,
             "cause": "i.cause",
+            "phrase": "i.phrase",
             "peak_memory_bytes": "i.peak_memory_bytes",
             "began_at": "t.started_at",
             "ended_at": "now()",
             "attempt_outcome": f"CASE WHEN {_IS_GUILTY} THEN 'crashed' WHEN {_IS_SUSPECT} THEN 'suspected'"
             " ELSE 'released' END",
-            "attempt_error": f"CASE WHEN {_IS_GUILTY} THEN {_crash('crash', cause='left(i.cause, 500)')}"
-            f" WHEN {_IS_SUSPECT} THEN {_crash('crash_suspect', cause='left(i.cause, 500)')} END",
+            "attempt_error": f"CASE WHEN {_IS_GUILTY} THEN {_crash('crash', 'i')}"
+            f" WHEN {_IS_SUSPECT} THEN {_crash('crash_suspect', 'i')} END",
         },
         sets={
             "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
@@ -104,8 +112,24 @@ def lose(conn: Connection, lost: Sequence[Lost], *, crash_limit: int = 3) -> Com
     """
     if not lost:
         return Committed([])
-    values = {"batch": encode(lost), "crash_limit": crash_limit, "max_suspicions": MAX_SUSPICIONS}
+    values = {
+        "batch": encode([_row(one) for one in lost]),
+        "crash_limit": crash_limit,
+        "max_suspicions": MAX_SUSPICIONS,
+    }
     return Committed.of_moves(conn.execute(_LOSE, values).all())
+
+
+def _row(lost: Lost) -> dict[str, Any]:
+    cause = lost.cause
+    return {
+        "task_id": lost.task_id,
+        "claim": lost.claim,
+        "guilt": lost.guilt,
+        "cause": str(cause),
+        "phrase": cause.value if isinstance(cause, Cause) else None,
+        "peak_memory_bytes": lost.peak_memory_bytes,
+    }
 
 
 _LOST_WORKERS = sa.text("""
@@ -150,7 +174,7 @@ def orphans(conn: Connection, *, limit: int = 1000) -> list[Lost]:
     at once.)
     """
     rows = conn.execute(_ORPHANS, {"limit": limit, "unlisted_for": UNLISTED_FOR})
-    return [Lost(r.id, r.claim, _guilt_of(r), "its worker stopped answering") for r in rows]
+    return [Lost(r.id, r.claim, _guilt_of(r), Cause("worker_lost")) for r in rows]
 
 
 def _guilt_of(orphan: sa.Row[Any]) -> Guilt:

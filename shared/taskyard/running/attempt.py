@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed
@@ -82,7 +81,8 @@ def prepare(
             except BaseException as e:  # noqa: BLE001 - the type's own code; another attempt would not help
                 return outcomes.not_upgraded(e, work.version, outcomes.strike_out(secrets))
     try:
-        params = task_type.validated(plain, cipher)
-    except ValidationError as e:
+        with current(context(secrets)) if secrets else nullcontext():
+            params = task_type.validated(plain, cipher)
+    except BaseException as e:  # noqa: BLE001 - the model's own code runs here, and its error may quote a secret
         return outcomes.unreadable(e, outcomes.strike_out(secrets))
     return params, context([*secrets, *revealed(params)])

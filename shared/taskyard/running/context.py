@@ -139,10 +139,12 @@ class TaskContext:
         delay: timedelta | None = None,
         tags: Sequence[str] = (),
     ) -> UUID:
-        """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or a name.
+        """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or the name
+        of a type, which any live worker may run. `params` may hold what Pydantic can write as JSON, and secrets.
 
-        Raises TypeError for another function, TaskError for an unknown name or queue, pydantic.ValidationError where
-        the parameters don't fit, Fenced where this attempt has lost its claim.
+        Raises TypeError for another function, TaskError where the API would refuse the submit (an unknown name or
+        queue, a queue that is not allowed or that no worker serves for the type, parameters that don't fit), and
+        Fenced where this attempt has lost its claim.
         """
         task_type = task if isinstance(task, str) else type_of(task)
         if task_type is None:

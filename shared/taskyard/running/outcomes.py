@@ -39,9 +39,9 @@ _TELLING = 8
 Redact = Callable[[str], str]
 
 
-def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = False) -> Outcome:
+def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = False, redact: Redact = str) -> Outcome:
     """The result, checked against the type's model, storable and at most 256 KiB; otherwise a failure. `partial`: the
-    function met its soft limit and returned what it had."""
+    function met its soft limit and returned what it had. `redact` replaces secret values in the failure."""
     try:
         fits = isinstance(returned, task_type.result)
         model = returned if fits else task_type.result.model_validate(returned)
@@ -49,7 +49,7 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         check_storable(value)
         size = len(orjson.dumps(value))
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
-        return invalid("result_invalid", reason=_brief(e))
+        return invalid("result_invalid", reason=redact(_brief(e)))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
     return Succeeded(value, partial)
@@ -80,8 +80,8 @@ def expired() -> Failed:
     return Failed(_of_platform("expired", "Expired", FailureKind.TIMEOUT, {"time": time}, retryable=True))
 
 
-def unreadable(error: ValidationError | SecretsUnreadable, redact: Redact = str) -> Failed:
-    """For stored parameters that do not fit the type any more: another attempt would not help."""
+def unreadable(error: BaseException, redact: Redact = str) -> Failed:
+    """For stored parameters that the type's model does not take: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
         return invalid("secret_unreadable", reason={"phrase": error.phrase} if error.phrase else str(error))
     return invalid("params_invalid", reason=redact(_brief(error)))
@@ -207,8 +207,8 @@ def invalid(code: str, *, error_type: str = "Invalid", **values: Any) -> Failed:
     return Failed(_of_platform(code, error_type, FailureKind.INVALID, values))
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     if not isinstance(error, ValidationError):
-        return str(error)
+        return str(error) or type(error).__name__
     details: list[Mapping[str, Any]] = error.errors(include_input=False, include_url=False, include_context=False)  # type: ignore[assignment]
     return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg']}" for d in details[:5])

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from ..domain.ids import new_id
+from .children import Admit
 from .context import Child, TaskContext
-from .submission import Maker
 
 
 class Record:
-    """Stands in for a worker's writer and submitter; `check` raises where the submitter would."""
+    """Stands in for a worker's writer and submitter; `admit` raises where the submitter would."""
 
-    def __init__(self, check: Maker) -> None:
-        self._check = check
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
         self.told: list[tuple[float, float | None, str]] = []
         self.stages: list[str] = []
         self.lines: list[str] = []
@@ -29,6 +29,6 @@ class Record:
 
     def submit(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
         for child in children:
-            self._check(parent, child)
+            self._admit(parent, child)
         self.children.extend(children)
         return [new_id() for _ in children]

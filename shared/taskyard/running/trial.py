@@ -3,9 +3,9 @@
     run = run_task("diagnostics.echo", {"value": 1})
     assert run.result == {"value": 1}
 
-The parameters go the way they go in production (checked, secrets encrypted and decrypted again), and the context and
-the outcome are made by the worker's own code. Only the progress, the log lines, the children and the outcome are kept
-here instead of in the ledger. No time limit is enforced.
+The parameters go the way they go in production (admitted by the spec of the type, secrets encrypted and decrypted
+again), and the context and the outcome are made by the worker's own code. Only the progress, the log lines, the
+children and the outcome are kept here instead of in the ledger. No time limit is enforced.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from ..catalogue.types import Catalogue, TaskType, type_of
 from ..domain.errors import TaskError
 from ..domain.ids import new_id
 from ..domain.tasks import Failed, Fault, Outcome, RetryIn, Succeeded
-from ..lifecycle.batch import check_storable
 from ..lifecycle.claim import Claimed
+from ..lifecycle.submit import NewTask
 from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
 from ..store import ledger
 from . import capture, outcomes
+from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
+from .children import Children
 from .context import Child, TaskContext
 from .record import Record
-from .submission import maker
 
 Task = str | Callable[..., Any] | TaskType[Any, Any]
 
@@ -106,7 +107,8 @@ def run_task(task: Task, params: Mapping[str, Any] | BaseModel | None = None, **
     `params` are those of a submit, secrets as plain values; `given` the options of `trial`. On a running event loop,
     await `run_task_async` instead.
 
-    Raises UnknownTaskType, pydantic.ValidationError and Unstorable, where a submit would be refused.
+    Raises UnknownTaskType and NotAdmitted where a submit would be refused, and SpecRefused where the platform does not
+    take the type.
     """
     with trial(task, params, **given) as ready:
         return ready.run()
@@ -148,21 +150,18 @@ def trial(
         settings = _kit_settings(task_type, platform)
     keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
-    params = {} if params is None else params
-    if isinstance(params, BaseModel):
-        stored = params.model_dump(mode="json", context={"cipher": cipher})
-    else:
-        stored = task_type.accept(params, cipher)
-    check_storable(stored)
-    work = _work(task_type, stored, attempt, id=task_id or new_id(), submitted_by=submitted_by)
-    record = Record(maker(platform, loaded.catalogue, cipher, loaded.queues))
+    new = admitted(task_type, params, cipher, life=platform.task_life, submitted_by=submitted_by)
+    work = _work(new, attempt, task_id or new.id)
+    known = {*platform.queues, *loaded.queues}
+    record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
     with ExitStack() as stack:
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
         connect = partial(ledger.transaction, engine) if engine is not None else _no_database
         services = Services(storage, record.submit, connect)
-        prepared = prepare(work, task_type, cipher, services, record, settings=settings)
+        with _captured():
+            prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
 
 
@@ -189,7 +188,7 @@ class _Trial:
                 returned = function(params, context)
                 if self.task_type.is_async:
                     returned = await returned
-                outcome: Outcome = outcomes.of_return(self.task_type, returned)
+                outcome: Outcome = outcomes.of_return(self.task_type, returned, redact=context.redact)
             except BaseException as e:  # noqa: BLE001 - SystemExit and interrupts are outcomes too
                 outcome = _failed(self.work, self.task_type, e, context)
         return self._ended(outcome)
@@ -235,25 +234,26 @@ def _kit_settings(task_type: TaskType[Any, Any], platform: Settings) -> Any:
     return None if kit is None else kits.settings_of(kit)
 
 
-def _work(task_type: TaskType[Any, Any], params: dict[str, Any], attempt: int, **given: Any) -> Claimed:
+def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
     return Claimed(
+        id=task_id,
         claim=new_id(),
-        name=task_type.name,
-        queue=task_type.queue,
-        params=params,
-        version=task_type.version,
+        name=new.name,
+        queue=new.queue,
+        params=new.params,
+        version=new.version,
         attempt=attempt,
         failures=attempt - 1,
-        max_attempts=task_type.retry.max_attempts,
-        soft_timeout_seconds=task_type.soft_limit.total_seconds(),
-        hard_timeout_seconds=task_type.hard_limit.total_seconds(),
+        max_attempts=new.max_attempts,
+        soft_timeout_seconds=new.soft_timeout_seconds,
+        hard_timeout_seconds=new.hard_timeout_seconds,
         waited_seconds=0.0,
         tags=[],
         request_id=None,
         traceparent=None,
+        submitted_by=new.submitted_by,
         allowed_queues=None,
         workflow_id=None,
-        **given,
     )
 
 
@@ -277,4 +277,4 @@ def _captured() -> Iterator[None]:
         root.removeHandler(handler)
 
 
-__all__ = ["TaskRun", "run_task", "run_task_async", "trial"]
+__all__ = ["NotAdmitted", "TaskRun", "run_task", "run_task_async", "trial"]

@@ -117,7 +117,7 @@ WITH live AS (
 )
 SELECT t.name, t.version, t.digest, CASE WHEN t.digest = ANY(:known) THEN NULL ELSE {_SPEC} END AS spec, l.queues
 FROM task_type t LEFT JOIN live l USING (name, version)
-WHERE t.retired_at IS NULL ORDER BY t.name, t.version
+WHERE t.retired_at IS NULL AND (CAST(:name AS text) IS NULL OR t.name = :name) ORDER BY t.name, t.version
 """)  # noqa: S608 constants only
 
 
@@ -127,9 +127,10 @@ def read(
     lease: timedelta,
     known: Mapping[str, TaskSpec] | None = None,
     refused: Collection[str] = (),
+    name: str | None = None,
 ) -> Snapshot:
-    """All types that are not retired, and the live workers' queues, in one round trip. `known` and `refused`: those of
-    the snapshot before.
+    """The types that are not retired (all, or the versions of one name), and the live workers' queues, in one round
+    trip. `known` and `refused`: those of the snapshot before.
 
     Checking new specs takes milliseconds of processor time each: keep it off event loops.
     """
@@ -137,7 +138,7 @@ def read(
     specs: dict[str, TaskSpec] = {}
     live: list[Live] = []
     unusable: set[str] = set()
-    for row in conn.execute(_READ, {"lease": lease, "known": sorted({*known, *refused})}):
+    for row in conn.execute(_READ, {"lease": lease, "known": sorted({*known, *refused}), "name": name}):
         if row.digest in refused:
             unusable.add(row.digest)
             continue
@@ -164,6 +165,15 @@ def spec_in(name: str, version: int, stored: str | None) -> TaskSpec:
         raise SpecRefused("it is the spec of another type or version")
     return spec
 
+
+def names(conn: Connection) -> list[str]:
+    """Those of the types that are not retired."""
+    return list(conn.scalars(_NAMES))
+
+
+_NAMES = sa.text(f"""
+SELECT DISTINCT name FROM task_type WHERE retired_at IS NULL AND octet_length(name) <= {MAX_NAME_BYTES} ORDER BY name
+""")  # noqa: S608 constants only
 
 _USUAL_QUEUES = sa.text(f"""
 SELECT DISTINCT ON (name) name, left(spec ->> 'queue', 100) AS queue FROM task_type

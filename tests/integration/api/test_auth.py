@@ -68,6 +68,21 @@ def test_a_key_with_queues_sees_and_submits_only_those(api: Api) -> None:
     client = api.client(api.key("admin", queues=["low_priority"]))
     assert client.post("/api/v1/tasks", json=ECHO).json()["code"] == "queue_not_allowed"
     assert client.post("/api/v1/tasks", json={**ECHO, "queue": "no_such"}).status_code == 403
+    submitted = len(api.http.get("/api/v1/tasks").json()["items"])
+    wrong, own = {**ECHO, "params": {"no": 1}}, {**ECHO, "queue": "low_priority"}
+    for path, body in (
+        ("", ECHO),
+        ("", {**ECHO, "queue": "default"}),
+        ("/batch", {"tasks": [own, ECHO]}),
+        ("/batch", {"tasks": [wrong | {"queue": "low_priority"}, {**ECHO, "queue": "default"}]}),
+        ("", {**ECHO, "unique": {"key": "k", "while": "active"}}),
+    ):
+        for _ in range(2):  # a repeat under the same key is refused like the first
+            refused = client.post(f"/api/v1/tasks{path}", json=body, headers={"Idempotency-Key": f"k{path}"})
+            assert refused.status_code == 403, body
+            problem = refused.json()
+            assert (problem["type"], problem["code"]) == ("urn:taskyard:problem:queue_not_allowed", "queue_not_allowed")
+    assert len(api.http.get("/api/v1/tasks").json()["items"]) == submitted
     mine = client.post("/api/v1/tasks", json={**ECHO, "queue": "low_priority"})
     assert mine.status_code == 202
     for method, path in (

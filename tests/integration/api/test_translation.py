@@ -132,13 +132,13 @@ def test_messages_composed_in_sql_are_translated(api: Api) -> None:
         for task in (crashed, old)
     }
     assert told == {
-        crashed: "La tâche a mis fin à son processus 1 fois, la dernière fois ainsi : killed by signal 9 (SIGKILL)."
+        crashed: "La tâche a mis fin à son processus 1 fois, la dernière fois ainsi : arrêté par le signal 9 (SIGKILL)."
         " Cherchez-en la raison dans ses paramètres et son journal, puis relancez-la.",
         old: "La tâche n'était pas terminée le 2026-01-01T00:00:00Z. Relancez-la si elle est encore utile.",
     }
     timeline = api.http.get(f"/api/v1/tasks/{crashed}/events", headers={"Accept-Language": "fr"}).json()["items"]
     messages = [event["data"]["error"]["message"] for event in timeline if event["kind"] == "crashed"]
-    assert messages == ["Le processus qui exécutait la tâche s'est terminé : killed by signal 9 (SIGKILL)."]
+    assert messages == ["Le processus qui exécutait la tâche s'est terminé : arrêté par le signal 9 (SIGKILL)."]
 
 
 DEAR = TaskError("voucher_expired", voucher="A-7", days=3)

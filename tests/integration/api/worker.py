@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 
+from taskyard.domain.failures import Cause
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Outcome, Succeeded
 from taskyard.lifecycle import claim as claiming
@@ -60,6 +61,5 @@ class Worker:
     def crash(self, task_id: str, *, limit: int = 3) -> None:
         found = UUID(task_id)
         with self.engine.connect() as conn:
-            lose(
-                conn, [Lost(found, self.claims[found], Guilt.GUILTY, "killed by signal 9 (SIGKILL)")], crash_limit=limit
-            )
+            cause = Cause("signal", {"signal": "9 (SIGKILL)"})
+            lose(conn, [Lost(found, self.claims[found], Guilt.GUILTY, cause)], crash_limit=limit)

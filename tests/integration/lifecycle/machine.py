@@ -43,6 +43,10 @@ MAX_SUSPICIONS = 1
 LEASE_SECONDS = 90.0
 LIFE_SECONDS = 120.0
 EVERY_TYPE, SOME_TYPE = "email.send", "other.type"
+NEWEST = 3
+# The first worker runs most of what is submitted, and the last one everything.
+USUAL = {EVERY_TYPE: 2, SOME_TYPE: 2}
+EVERYTHING = {EVERY_TYPE: NEWEST, SOME_TYPE: NEWEST}
 
 _ROWS = sa.text("""
 SELECT t.id, t.state, t.attempt, t.claim, t.worker_id, t.failures, t.crashes, t.suspicions, t.put_offs, t.publication,
@@ -165,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         self.servers, self.leader, self.conn = servers, servers.leader, servers.conn
         self.conn.execute(_CLEAR)
         self.leader.client.flushdb()
-        self.model = Model(crash_limit=2, max_suspicions=MAX_SUSPICIONS)
+        self.model = Model(crash_limit=2, max_suspicions=MAX_SUSPICIONS, lease=LEASE_SECONDS)
         self.committed: list[Committed[Any]] = []
         servers.kept.waiting = self.committed
         self.children: list[Child] = []

@@ -7,7 +7,7 @@ that a test really takes never decide anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from taskyard.lifecycle.rescue import Guilt
 class Task:
     id: UUID
     name: str
+    version: int
     max_attempts: int
     state: State
     publication: int
@@ -49,10 +50,16 @@ class Task:
         )
 
 
+def runs(types: Mapping[str, int], task: Task) -> bool:
+    """A lower version is upgraded, a higher one is not understood."""
+    return task.version <= types.get(task.name, 0)
+
+
 @dataclass
 class Worker:
     id: UUID
-    types: tuple[str, ...]
+    types: Mapping[str, int]
+    """The version that it runs of each."""
     beat_at: float
     begun: frozenset[UUID] = frozenset()
     is_over: bool = False
@@ -64,6 +71,7 @@ class Worker:
 class Model:
     crash_limit: int
     max_suspicions: int
+    lease: float
     now: float = 0.0
     is_paused: bool = False
     tasks: dict[UUID, Task] = field(default_factory=dict)
@@ -100,8 +108,9 @@ class Model:
             return "worker_lost"
         if self.is_paused:
             return "paused"
-        if task.name not in worker.types:
-            return "unknown"
+        if not runs(worker.types, task):
+            lives = (w for w in self.workers.values() if not w.is_over and w.beat_at > self.now - self.lease)
+            return "elsewhere" if any(runs(w.types, task) for w in lives) else "unknown"
         if task.suspicions and not alone:
             return "suspect"
         return "expired" if self.is_expired(task) else None
@@ -185,6 +194,14 @@ class Model:
         task.due = due
         self._leave(task, State.SCHEDULED)
 
+    def take_up(self, types: Mapping[str, int]) -> int:
+        """Whoever put it off, and however long its wait would still be."""
+        found = [t for t in self.tasks.values() if t.state is State.SCHEDULED and t.put_offs and runs(types, t)]
+        for task in found:
+            self._queue(task)
+            task.promoted_from = State.SCHEDULED
+        return len(found)
+
     def promote_and_expire(self) -> None:
         for task in self.tasks.values():
             if (before := task.state) in {State.SCHEDULED, State.RETRYING} and task.due <= self.now:
@@ -198,9 +215,9 @@ class Model:
         for task in self.tasks.values():
             task.is_fresh &= task.worker != worker.id
 
-    def rescue(self, lease: float) -> None:
+    def rescue(self) -> None:
         for worker in self.workers.values():
-            worker.is_over |= worker.beat_at < self.now - lease
+            worker.is_over |= worker.beat_at < self.now - self.lease
         lost = [t for t in self.tasks.values() if t.worker and self.workers[t.worker].is_over]
         for task, guilt in [(task, self.guilt(task)) for task in lost]:
             assert task.claim
@@ -237,9 +254,9 @@ class Model:
     def free(self, task: Task) -> None:
         self.keys = {key: holder for key, holder in self.keys.items() if holder != task.id}
 
-    def suspects(self, types: Sequence[str]) -> list[UUID]:
+    def suspects(self, types: Mapping[str, int]) -> list[UUID]:
         """In the order of submission, which is that of the ids here."""
-        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.suspicions and t.name in types]
+        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.suspicions and runs(types, t)]
         return [] if self.is_paused else [t.id for t in found if not self.is_expired(t)]
 
     def _queue(self, task: Task) -> None:

@@ -45,10 +45,13 @@ from tests.support.scheduling import LeaderParts
 
 from .machine import (
     EVERY_TYPE,
+    EVERYTHING,
     LEASE_SECONDS,
     LIFE_SECONDS,
     MAX_SUSPICIONS,
+    NEWEST,
     SOME_TYPE,
+    USUAL,
     Child,
     HeldDispatcher,
     Hold,
@@ -96,9 +99,9 @@ class Lifecycle(WorkerRules):
         self.is_sound = False
         self.model.crash_limit = crash_limit
         self._start_the_leader()
-        child = self._start_worker((EVERY_TYPE, SOME_TYPE))
+        child = self._start_worker(USUAL)
         for n in range(tasks):
-            self.submits(None if n else key, "waiting", False, False, EVERY_TYPE, 2, None, False)
+            self.submits(None if n else key, "waiting", False, False, EVERY_TYPE, 1 + n, 2, None, False)
         self._work(child, 2, begins=is_begun)
 
     @may_happen(
@@ -109,6 +112,7 @@ class Lifecycle(WorkerRules):
         is_late=yes_or_no,
         ends=yes_or_no,
         name=st.sampled_from([EVERY_TYPE, EVERY_TYPE, SOME_TYPE]),
+        version=st.sampled_from([1, 2, 2, NEWEST]),
         max_attempts=st.integers(1, 3),
         parent=st.none() | one_of_them,
         leaves_children=yes_or_no,
@@ -120,6 +124,7 @@ class Lifecycle(WorkerRules):
         is_late: bool,
         ends: bool,
         name: str,
+        version: int,
         max_attempts: int,
         parent: int | None,
         leaves_children: bool,
@@ -128,6 +133,7 @@ class Lifecycle(WorkerRules):
         task = new(
             id=self._id(1),
             name=name,
+            version=version,
             max_attempts=max_attempts,
             delay_seconds=60.0 if is_late else None,
             life_seconds=LIFE_SECONDS if ends else None,
@@ -181,6 +187,7 @@ class Lifecycle(WorkerRules):
         return Task(
             task.id,
             task.name,
+            task.version,
             task.max_attempts,
             State.SCHEDULED if task.delay_seconds else State.QUEUED,
             publication=0 if task.delay_seconds else 1,
@@ -303,7 +310,7 @@ class Lifecycle(WorkerRules):
                 self.model.promote_and_expire()
             case "rescue":
                 self.rescuer.turn()
-                self.model.rescue(LEASE_SECONDS)
+                self.model.rescue()
             case "relay":
                 self.relay.turn()
             case "rebuild":
@@ -335,7 +342,7 @@ class Lifecycle(WorkerRules):
         self._pause(False)
         for child in list(self.children):
             self._end(child)
-        child = self._start_worker((EVERY_TYPE, SOME_TYPE))
+        child = self._start_worker(EVERYTHING)
         for _ in range(8):
             if all(t.state in FINAL for t in self.model.tasks.values()):
                 break

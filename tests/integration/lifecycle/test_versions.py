@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from taskyard.domain.tasks import State
 from taskyard.lifecycle import claim, submit
 from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.replay import replay_dead_letters
+from taskyard.lifecycle.retry import retry_task
 from taskyard.store import task_types
 from taskyard.store.audit import Actor
 from taskyard.store.dead_letters import Wanted
@@ -99,10 +101,25 @@ def test_the_largest_version_is_stored_and_claimed(conn: Connection, worker: Wor
     assert won.version == MAX_VERSION
 
 
+def test_a_retry_keeps_version_parameters_and_rights_as_they_were_admitted(conn: Connection) -> None:
+    given: dict[str, Any] = {
+        "version": 3,
+        "params": {"token": {"$secret": "x"}, "filled_in": 1},
+        "allowed_queues": [QUEUE],
+    }
+    failed = put(conn, State.FAILED, **given)
+    assert retry_task(conn, failed, by=Actor("ops"), life=timedelta(days=1)).answer
+    row = read(conn, failed)
+    assert (row.state, {name: getattr(row, name) for name in given}) == (State.QUEUED, given)
+    assert reasons(conn, [failed], {NAME: 2}) == ["unknown"], "nor does an older worker run it for that"
+
+
 def test_a_replay_keeps_the_version(conn: Connection) -> None:
     register(conn)
-    failed = put(conn, State.FAILED, version=3)
+    params = {"token": {"$secret": "x"}, "filled_in": 1}
+    failed = put(conn, State.FAILED, version=3, params=params)
     replay_dead_letters(conn, Wanted(ids=[failed]), by=Actor("ops"), life=timedelta(days=1), per_second=50)
     assert (state_of(conn, failed), read(conn, failed).version) == (State.SCHEDULED, 3)
+    assert read(conn, failed).params == params, "as they were admitted"
     assert events(conn, failed) == ["retried"]
     assert take_up(conn, [QUEUE], types={NAME: 3}).answer == 0, "its turn has not come"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,11 +21,23 @@ from taskyard.domain.tasks import (
 from taskyard.lifecycle import claim, finish, progress, rescue, workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.finish import Finished
-from taskyard.lifecycle.put_off import put_off
+from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard.store import task_types
 from tests.support.ledger import worker_info
 
-from .machine import EVERY_TYPE, SOME_TYPE, Child, Hold, Machine, may_happen, one_of_them, yes_or_no
+from .machine import (
+    EVERY_TYPE,
+    LEASE_SECONDS,
+    NEWEST,
+    SOME_TYPE,
+    Child,
+    Hold,
+    Machine,
+    may_happen,
+    one_of_them,
+    yes_or_no,
+)
 from .model import Task, Worker
 from .rows import FAULT, QUEUE
 
@@ -40,13 +52,42 @@ UPDATE task SET state = :state, publication = publication - 1, due_at = run_at, 
 
 
 class WorkerRules(Machine):
-    @may_happen(when=lambda self: len(self.children) < 3, knows_all=yes_or_no)
-    def a_worker_starts(self, knows_all: bool) -> None:
-        self._start_worker((EVERY_TYPE, SOME_TYPE) if knows_all else (EVERY_TYPE,))
+    @may_happen(
+        weight=2,
+        when=lambda self: len(self.children) < 3,
+        knows_all=yes_or_no,
+        version=st.integers(1, NEWEST),
+        takes_up=yes_or_no,
+    )
+    def a_worker_starts(self, knows_all: bool, version: int, takes_up: bool) -> None:
+        types = (EVERY_TYPE, SOME_TYPE) if knows_all else (EVERY_TYPE,)
+        child = self._start_worker(dict.fromkeys(types, version))
+        if takes_up:
+            self._take_up(child)
 
-    def _start_worker(self, types: tuple[str, ...]) -> Child:
+    @may_happen(
+        weight=3,
+        when=lambda self: self.children and any(t.put_offs for t in self.model.tasks.values()),
+        n=one_of_them,
+        version=st.sampled_from([None, *range(1, NEWEST + 1)]),
+    )
+    def a_worker_takes_up_what_was_put_off(self, n: int, version: int | None) -> None:
+        """Once more at a heartbeat, or after an update in place."""
+        child = self._child(n)
+        if version is not None:
+            child.worker.types = dict.fromkeys(child.worker.types, version)
+            task_types.write_worker(self.conn, child.worker.id, child.worker.types)
+        self._take_up(child)
+
+    def _take_up(self, child: Child) -> None:
+        done = take_up(self.conn, [QUEUE], types=child.worker.types)
+        assert done.answer == self.model.take_up(child.worker.types)
+        self._announce(done)
+
+    def _start_worker(self, types: Mapping[str, int]) -> Child:
         worker = Worker(self._id(2), types, self.model.now)
-        workers.register(self.conn, worker_info(id=worker.id, task_types=types))
+        workers.register(self.conn, worker_info(id=worker.id, task_types=list(types)))
+        task_types.write_worker(self.conn, worker.id, types)
         self.model.workers[worker.id] = worker
         self.children.append(Child(worker, self.servers.broker()))
         return self.children[-1]
@@ -104,7 +145,7 @@ class WorkerRules(Machine):
 
     def _claim_suspect(self, child: Child, how: str) -> bool:
         types = child.worker.types
-        found = claim.suspects(self.conn, [QUEUE], types=dict.fromkeys(types, 1))
+        found = claim.suspects(self.conn, [QUEUE], types=types)
         assert found == self.model.suspects(types)
         if not found:
             return False
@@ -121,7 +162,7 @@ class WorkerRules(Machine):
             claim=token,
             worker_id=worker.id,
             worker="w:1",
-            types=dict.fromkeys(worker.types, 1),
+            types=worker.types,
             alone=is_alone,
         ).answer
         expected = self.model.claim(ids, token, worker, alone=is_alone)
@@ -144,15 +185,21 @@ class WorkerRules(Machine):
                 hold.attempt, hold.failures = work.attempt, work.failures
 
     def _acknowledge(self, child: Child, won: set[UUID]) -> None:
-        """As the consumer does it: what is refused because of its type is put off, because of its queue goes back."""
+        """As the consumer does it: what no live worker runs is put off. What another one runs goes back, and so does
+        what is refused because of its queue."""
         missed = [i for i in child.fetched if i not in won]
-        types = dict.fromkeys(child.worker.types, 1)
-        refused = claim.refusals(self.conn, missed, types=types, worker_id=child.worker.id)
+        refused = claim.refusals(
+            self.conn,
+            missed,
+            types=child.worker.types,
+            worker_id=child.worker.id,
+            lease=timedelta(seconds=LEASE_SECONDS),
+        )
         queued = [t for i in missed if (t := self.model.tasks[i]).state is State.QUEUED]
         expected = {t.id: self.model.refusal(t, child.worker, alone=False) for t in queued}
         told = {r.id: r.reason for r in refused}
         assert told == {i: reason for i, reason in expected.items() if reason != "expired"}
-        back = {i for i, reason in told.items() if reason in {"paused", "worker_lost"}}
+        back = {i for i, reason in told.items() if reason in {"paused", "worker_lost", "elsewhere"}}
         if unknown := [i for i, reason in told.items() if reason == "unknown"]:
             off = put_off(self.conn, unknown, reason="unknown")
             assert sorted(c.task_id for c in off.changes) == sorted(unknown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,10 +20,10 @@ from sqlalchemy import Connection
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
 from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
-from taskyard.lifecycle.put_off import put_off
+from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.replay import discard_dead_letters as discard
 from taskyard.lifecycle.replay import replay_dead_letters as replay
-from taskyard.store import audit, dead_letters, fleet, ledger, reads
+from taskyard.store import audit, dead_letters, fleet, ledger, reads, task_types
 from taskyard.store.audit import Actor
 from taskyard_scheduler import depth, queued_tasks
 from taskyard_scheduler.queued_tasks import PAGE, Position, QueuedTasks
@@ -34,6 +35,7 @@ from .plans import Plan, plans_of
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plans"), pytest.mark.timeout(300)]
 
 N = 16
+TYPES = dict.fromkeys([*seeding.NAMES, seeding.RARE_NAME], 1)
 FAULT = Fault("smtp_refused", "The mail server refused.", "SMTPError", True)
 
 
@@ -51,9 +53,8 @@ class Seeded:
         return new_task(seeding.NAMES[0], params={"value": 1})
 
     def claim(self, conn: Connection, claim_id: UUID) -> list[claim.Claimed]:
-        types = dict.fromkeys([*seeding.NAMES, seeding.RARE_NAME], 1)
         return claim.claim(
-            conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=types
+            conn, self.queued, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES
         ).answer
 
     def measure(self, verb: Callable[[Connection], object], *, pages: int) -> list[Plan]:
@@ -111,7 +112,23 @@ def test_claim_is_flat(seeded: Seeded) -> None:
 
 def test_explaining_and_putting_off_lost_claims_is_flat(seeded: Seeded) -> None:
     seeded.measure(lambda conn: claim.refusals(conn, seeded.queued, types={"other": 1}), pages=N * 10)
+    # Another worker lives and runs all of them.
+    elsewhere = partial(claim.refusals, ids=seeded.queued, types=dict.fromkeys(TYPES, 0), lease=timedelta(days=1))
+    with seeded.conn.begin_nested() as undone:
+        task_types.write_worker(seeded.conn, seeding.LIVE_WORKER, TYPES)
+        assert {refusal.reason for refusal in elsewhere(seeded.conn)} == {"elsewhere"}
+        seeded.measure(elsewhere, pages=N * 30)
+        undone.rollback()
     seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
+
+
+def test_taking_up_what_was_put_off_reads_the_beginning_of_an_index(seeded: Seeded) -> None:
+    take = partial(take_up, queues=seeding.QUEUES, types=TYPES, limit=100)
+    with seeded.conn.begin_nested() as undone:
+        put_off(seeded.conn, seeded.queued, reason="unknown")
+        seeded.measure(take, pages=100 * 40)
+        assert take(seeded.conn).answer > 0
+        undone.rollback()
 
 
 def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:

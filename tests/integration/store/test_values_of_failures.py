@@ -169,7 +169,7 @@ def test_every_sentence_of_the_release_before_gives_its_values_back(code: str) -
 def test_the_phrases_are_known_by_their_names() -> None:
     known = {name: words["en"] for t in CATALOGUE for name, words in t.phrases.items()}
     known |= {name: words["en"] for name, words in PLATFORM.phrases.items()}
-    assert {name: text for text, name in MIGRATION.PHRASES.items()} == known
+    assert {name: text for text, name in MIGRATION.PHRASES.items()}.items() <= known.items()
 
 
 def test_a_sentence_that_fits_no_template_is_left_alone_and_so_is_what_has_values(old: Engine) -> None:

@@ -1,25 +1,33 @@
 """What a running task submits is committed, published, and bound to what its submitter may do."""
 
+import itertools
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, SecretStr
 
 from taskyard.catalogue.secrets import Cipher, Secret
+from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskCancelled, TaskError
+from taskyard.running.children import Children
 from taskyard.running.context import Child, TaskContext
 from taskyard.running.hooks import Hook, Hooks, Submit
-from taskyard.running.submission import maker
+from taskyard.running.registered import AGAIN_SECONDS, KNOWN_SECONDS, Registered
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
-from taskyard.store import ledger
+from taskyard.store import ledger, task_types
+from taskyard.store.audit import Actor
 from taskyard_worker.child.submitter import submit
+from tests.integration.lifecycle.rows import register
 from tests.integration.worker.harness import Harness, Kept
 
 
@@ -28,7 +36,36 @@ class ReportParams(Params):
     token: Secret[str] | None = None
 
 
+class OtherParams(Params):
+    n: int
+    token: Secret[str] | None = None
+
+
 REPORT = TaskType(name="test.report", description="", params=ReportParams, result=Result, queue="reports")
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Line(BaseModel):
+    text: str
+    token: Secret[str] | None = None
+    password: SecretStr | None = None
+
+
+class BillParams(Params):
+    number: UUID
+    day: date
+    at: datetime
+    price: Decimal
+    exact: Annotated[Decimal, Field(max_digits=10, decimal_places=2)]
+    colour: Colour
+    lines: list[Line]
+    note: str = ""
+
+
+BILL = TaskType(name="test.bill", description="", params=BillParams, result=Result)
 CIPHER = Cipher([Fernet.generate_key().decode()])
 
 
@@ -62,9 +99,15 @@ class Submitting:
         self.told = Kept()
         self.heard = Heard(harness)
         settings = Settings(task_timeout_hours=1)
+        self.now = 0.0
+        self.looks = 0
+        self.ledger = Registered(harness.engine, lease=timedelta(seconds=30), clock=lambda: self.now)
+        sa.event.listen(harness.engine, "before_cursor_execute", self._count)
         self._submit = partial(
             submit,
-            maker(settings, Catalogue([REPORT]), CIPHER),
+            Children(
+                Catalogue([REPORT, BILL]), CIPHER, queues=settings.queues, life=settings.task_life, ledger=self.ledger
+            ).admit,
             partial(ledger.run_transaction, harness.engine),
             self.told,
             Hooks([self.heard]),
@@ -80,6 +123,21 @@ class Submitting:
         )  # fmt: skip
         return self.parent.submit_many(children)
 
+    def _count(self, *executed: Any) -> None:
+        self.looks += "FROM task_type t LEFT JOIN live" in executed[2]
+
+    def run(self, version: int, *queues: str, name: str = "other.type", queue: str = "gpu") -> UUID:
+        """A live worker, of another image, that runs this type in this version on these queues."""
+        declared = TaskType(name=name, description="", params=OtherParams, result=Result, queue=queue, version=version)
+
+        def write(conn: sa.Connection) -> UUID:
+            task_types.write(conn, [spec_of(declared)], Actor("worker:other"))
+            worker = register(conn, queues=queues)
+            task_types.write_worker(conn, worker, {name: version})
+            return worker
+
+        return UUID(str(ledger.run_transaction(self.harness.engine, write)))
+
     def children(self) -> dict[UUID, Any]:
         return {i: row for i, row in self.harness.rows().items() if row.parent_id is not None}
 
@@ -91,7 +149,7 @@ def submitting(harness: Harness, tmp_path: Any) -> Submitting:
 
 def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(submitting: Submitting) -> None:
     ids = submitting.submit(
-        Child(REPORT, {"page": 2}), Child(REPORT, {}, "default", tags=["a"]), allowed=["reports", "default"]
+        Child(REPORT, {"page": 2}), Child(REPORT, {}, "default", tags=["a"]), allowed=["default", "reports"]
     )
     rows = submitting.children()
     assert [(rows[i].queue, rows[i].state, rows[i].tags) for i in ids] == [
@@ -100,7 +158,7 @@ def test_children_are_committed_with_an_outbox_row_and_inherit_whose_they_are(su
     ]
     for row in rows.values():
         assert (row.parent_id, row.request_id, row.submitted_by) == (submitting.parent.task_id, "r-1", "ci")
-        assert row.allowed_queues == ["reports", "default"]
+        assert row.allowed_queues == ["default", "reports"]
         assert 3500 < (row.expires_at - row.created_at).total_seconds() <= 3600
     (committed,) = submitting.told.committed
     assert [p.task_id for p in committed.publications] == ids
@@ -120,6 +178,46 @@ def test_a_secret_handed_on_is_sealed_again(submitting: Submitting) -> None:
     stored = submitting.harness.rows()[child].params
     assert "s3cr3t" not in str(stored)
     assert REPORT.read(stored, CIPHER).token == Secret("s3cr3t")
+
+
+def test_what_json_cannot_say_is_passed_on_as_pydantic_writes_it_and_secrets_in_it_are_sealed(
+    submitting: Submitting,
+) -> None:
+    given: dict[str, Any] = {
+        "number": UUID(int=7),
+        "day": date(2026, 1, 31),
+        "at": datetime(2026, 1, 31, 12, tzinfo=UTC),
+        "price": Decimal("1.50"),
+        "exact": Decimal("19.99"),
+        "colour": Colour.RED,
+        "lines": (Line(text="a", token=Secret("t0k3n"), password=SecretStr("hunter2")),),
+        "note": SecretStr("to be kept"),
+    }
+    (child,) = submitting.submit(Child(BILL, given))
+    stored = submitting.harness.rows()[child].params
+    assert not any(secret in str(stored) for secret in ("t0k3n", "hunter2", "to be kept"))
+    read = BILL.read(stored, CIPHER)
+    assert read == BillParams(**{**given, "note": "to be kept"})
+    assert str(read.price) == "1.50", "text loses nothing"
+    assert read.lines[0].token == Secret("t0k3n")
+
+
+@pytest.mark.parametrize("value", [object(), {b"\xff": 1}, b"\xff", float("nan"), 2**64, "\x00"])
+def test_what_has_no_form_in_json_is_refused_with_its_place(submitting: Submitting, value: object) -> None:
+    with pytest.raises(TaskError) as refused:
+        submitting.submit(Child(REPORT, {"page": [value]}))
+    assert refused.value.code == "params_invalid"
+    assert "/params/page/0" in refused.value.values["reason"]
+
+
+def test_parameters_have_the_bounds_that_they_have_over_http(submitting: Submitting) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for value, code in [("x" * 300_000, "params_too_large"), (itertools.count(), "params_too_large"),
+                        ((n for n in itertools.count()), "params_too_large"), (endless, "params_invalid")]:  # fmt: skip
+        with pytest.raises(TaskError) as refused:
+            submitting.submit(Child(REPORT, {"page": value}))
+        assert refused.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -142,8 +240,10 @@ def test_a_child_in_a_queue_that_is_unknown_or_not_allowed_is_refused(
 
 def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(submitting: Submitting) -> None:
     for params in ({"page": "1"}, {"page": True}, {"pages": 1}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(TaskError) as refused:
             submitting.submit(Child(REPORT, params))
+        assert (refused.value.code, refused.value.retryable) == ("params_invalid", False)
+        assert refused.value.values["reason"].startswith(f"test.report: /params/{next(iter(params))}: ")
     assert submitting.children() == {}
 
 
@@ -191,7 +291,7 @@ def test_an_interrupt_that_arrives_in_a_hook_of_a_submit_is_the_task_s(submittin
 def test_hooks_hear_nothing_of_a_child_that_is_refused_and_no_after_where_it_is_not_stored(
     submitting: Submitting,
 ) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(TaskError):
         submitting.submit(Child(REPORT, {"page": "1"}))
     assert submitting.heard.moments == []
     submitting.submit(Child(REPORT, {}))
@@ -200,3 +300,77 @@ def test_hooks_hear_nothing_of_a_child_that_is_refused_and_no_after_where_it_is_
     with pytest.raises(Fenced):
         submitting.parent.submit_many([Child(REPORT, {})])
     assert [moment for moment, *_ in submitting.heard.moments] == ["before"]
+
+
+def refused(submitting: Submitting, child: Child, **more: Any) -> TaskError:
+    with pytest.raises(TaskError) as caught:
+        submitting.submit(child, **more)
+    assert not caught.value.retryable
+    return caught.value
+
+
+def test_a_type_that_this_process_has_not_loaded_is_admitted_as_live_workers_register_it(
+    submitting: Submitting,
+) -> None:
+    submitting.run(2, "gpu")
+    stopped = submitting.run(3, "gpu")
+    submitting.harness.execute("UPDATE worker SET stopped_at = now() WHERE id = :id", id=stopped)
+    (child,) = submitting.submit(Child("other.type", {"n": 1, "token": "s3cr3t"}))
+    row = submitting.harness.rows()[child]
+    assert (row.name, row.queue, row.version, row.params["n"]) == ("other.type", "gpu", 2, 1)
+    assert "s3cr3t" not in str(row.params)
+    assert "/params/n: " in refused(submitting, Child("other.type", {"n": "1"})).values["reason"]
+
+
+def test_a_registered_name_is_read_again_after_a_while_and_not_before(submitting: Submitting) -> None:
+    submitting.run(1, "gpu")
+    submitting.submit(*[Child("other.type", {"n": n}) for n in range(20)])
+    assert submitting.looks == 1
+    submitting.run(2, "gpu")
+    (before,) = submitting.submit(Child("other.type", {"n": 1}))
+    submitting.now += KNOWN_SECONDS
+    (after,) = submitting.submit(Child("other.type", {"n": 1}))
+    rows = submitting.harness.rows()
+    assert [rows[i].version for i in (before, after)] == [1, 2]
+
+
+def test_an_unknown_name_gets_a_fresh_look_at_most_once_a_second(submitting: Submitting) -> None:
+    submitting.run(1, "gpu")
+    error = refused(submitting, Child("other.typ", {}))
+    assert (error.code, error.values) == ("unknown_task_type", {"name": "'other.typ'", "near": "other.type"})
+    for name in ("other.typ", "another", "new.type"):
+        assert refused(submitting, Child(name, {})).code == "unknown_task_type"
+    assert submitting.looks == 1
+    submitting.run(1, "gpu", name="new.type")
+    submitting.now += AGAIN_SECONDS
+    (child,) = submitting.submit(Child("new.type", {"n": 1}))
+    assert submitting.harness.rows()[child].name == "new.type"
+
+
+def test_a_loaded_type_goes_by_the_loaded_code_whatever_is_registered(submitting: Submitting) -> None:
+    submitting.run(7, "reports", name="test.report", queue="gpu")
+    for task_type in ("test.report", REPORT):
+        (child,) = submitting.submit(Child(task_type, {"page": 1}))
+        row = submitting.harness.rows()[child]
+        assert (row.version, row.queue) == (1, "reports")
+
+
+def test_a_queue_on_which_no_live_worker_runs_the_type_is_refused_with_those_that_do(submitting: Submitting) -> None:
+    submitting.run(1, "gpu", "gpu2")
+    error = refused(submitting, Child("other.type", {"n": 1}, "default"))
+    assert error.code == "queue_not_served"
+    assert error.values == {"name": "other.type", "queue": "'default'", "queues": "gpu, gpu2"}
+    (child,) = submitting.submit(Child("other.type", {"n": 1}, "gpu2"))  # a queue that only the ledger has
+    assert submitting.harness.rows()[child].queue == "gpu2"
+    submitting.run(1, "default")
+    submitting.now += AGAIN_SECONDS  # a worker that registered a moment ago counts
+    submitting.submit(Child("other.type", {"n": 1}, "default"))
+
+
+def test_in_a_rolling_update_an_older_workers_child_may_go_where_older_workers_run_its_version(
+    submitting: Submitting,
+) -> None:
+    submitting.run(1, "reports", "default", name="test.report", queue="reports")
+    submitting.run(2, "reports", name="test.report", queue="reports")
+    (child,) = submitting.submit(Child(REPORT, {}, "default"))
+    assert submitting.harness.rows()[child].queue == "default"

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from taskyard import Params, Result, Secret, task
@@ -24,7 +24,8 @@ from taskyard.catalogue.types import TaskType, type_of
 from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed
-from taskyard.running.trial import run_task
+from taskyard.running.trial import NotAdmitted, run_task
+from tests.support.admission import stored
 
 if TYPE_CHECKING:
     from taskyard.nowhere import Unknown  # type: ignore[import-not-found]
@@ -98,13 +99,13 @@ def test_each_parameter_is_passed_by_its_name() -> None:
     "params", [{}, {"customer": 1}, {"customer": "ada", "amount": 0}, {"customer": "a", "more": 1}]
 )
 def test_parameters_that_do_not_fit_the_annotations_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(NotAdmitted):
         run_task(invoice, params)
 
 
 def test_a_secret_parameter_is_sealed_in_the_ledger() -> None:
-    stored = declared(invoice).accept({"customer": "ada", "token": "hunter2"}, Cipher(["x" * 43 + "="]))
-    assert set(stored["token"]) == {"$secret"}
+    kept = stored(declared(invoice), {"customer": "ada", "token": "hunter2"}, Cipher(["x" * 43 + "="]))
+    assert set(kept["token"]) == {"$secret"}
 
 
 def test_the_function_stays_callable_as_it_is() -> None:

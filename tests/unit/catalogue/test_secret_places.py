@@ -6,8 +6,9 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import BaseModel
 
+from taskyard.admission.plain import Plain
 from taskyard.catalogue.secret_places import SecretPlaces
-from taskyard.catalogue.secrets import Cipher, Secret, opened, reserved_place, revealed, sealed_at, unwrapped
+from taskyard.catalogue.secrets import Cipher, Secret, opened, reserved_place, revealed, sealed_at
 from taskyard.catalogue.subschemas import subschemas
 from taskyard.catalogue.types import Params, Result, TaskType
 
@@ -119,7 +120,8 @@ def test_a_value_that_may_be_secret_is_sealed_read_and_struck_out() -> None:
 
 def test_secrets_that_a_task_passes_on_are_unwrapped_and_sealed_again() -> None:
     given = {"a": Secret("one"), "b": [Secret(None), {"c": Secret("two")}], "d": 1}
-    plain, places = unwrapped(given)
+    read = Plain(given)
+    plain, places = read.value, read.secrets
     assert plain == {"a": "one", "b": [None, {"c": "two"}], "d": 1}
     again = sealed_at(plain, places, CIPHER.seal)
     assert again["b"][0] is None

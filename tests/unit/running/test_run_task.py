@@ -6,16 +6,14 @@ import threading
 
 import pytest
 import structlog
-from pydantic import ValidationError
 
 from taskyard import Params, Result, Retry, Secret, TaskContext, task
 from taskyard.catalogue.kits import KitsUnusable, load
 from taskyard.catalogue.types import Catalogue, TaskType, UnknownTaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
-from taskyard.lifecycle.batch import Unstorable
 from taskyard.running.context import Child
-from taskyard.running.trial import run_task
+from taskyard.running.trial import NotAdmitted, run_task
 from taskyard.settings import Settings
 from taskyard_kits.diagnostics.tasks import echo
 from taskyard_worker.child.skills import Skills
@@ -109,7 +107,7 @@ def test_children_are_checked_and_kept() -> None:
 @pytest.mark.parametrize(
     ("then", "code"),
     [
-        ("submit loosely", "task_exception"),
+        ("submit loosely", "params_invalid"),
         ("submit nowhere", "unknown_queue"),
         ("submit the unknown", "unknown_task_type"),
         ("submit a NUL", "params_invalid"),
@@ -145,9 +143,13 @@ def test_everything_is_put_back_afterwards() -> None:
 def test_what_a_submit_would_refuse_is_refused() -> None:
     with pytest.raises(UnknownTaskType, match=r"diagnostics\.echo"):
         run_task("diagnostics.ecko", {})
-    with pytest.raises(ValidationError):
-        run_task("diagnostics.sleep", {"seconds": -1})
-    with pytest.raises(Unstorable):
+    with pytest.raises(NotAdmitted) as refused:
+        run_task("diagnostics.sleep", {"seconds": -1, "second": 1})
+    assert [fault.pointer for fault in refused.value.faults] == ["/params/seconds", "/params/second"]
+    first, *lines = str(refused.value).splitlines()
+    assert "diagnostics.sleep" in first
+    assert lines == [f"{fault.pointer}: {fault.message}" for fault in refused.value.faults]
+    with pytest.raises(NotAdmitted, match=r"/params/value: .*NUL"):
         run_task("diagnostics.echo", {"value": "\x00"})
     with pytest.raises(TypeError, match="@task"):
         run_task(lambda params, context: None, {})

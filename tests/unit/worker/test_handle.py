@@ -54,7 +54,7 @@ def start() -> Iterator[Start]:
     ],
 )
 def test_an_exit_code_is_described_in_words(code: int, text: str) -> None:
-    assert cause_of(code) == text
+    assert str(cause_of(code)) == text
 
 
 def test_messages_of_a_child_are_read_whole_however_they_arrive(start: Start) -> None:

@@ -67,7 +67,7 @@ def harness() -> Iterator[Harness]:
 @pytest.mark.parametrize(("begun", "guilt"), [(1, Guilt.GUILTY), (2, Guilt.SUSPECT)])
 def test_what_a_dead_child_held_is_judged_and_recorded(harness: Harness, begun: int, guilt: Guilt) -> None:
     assert harness.reap(DeadChild(begun)) == [guilt] * begun
-    assert {item.cause for item in harness.lost} == {"killed by signal 11 (SIGSEGV)"}
+    assert {str(item.cause) for item in harness.lost} == {"killed by signal 11 (SIGSEGV)"}
     assert harness.requeued == ["its fetcher"]
 
 

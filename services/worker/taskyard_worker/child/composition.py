@@ -13,8 +13,9 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.attempt import Services
+from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
-from taskyard.running.submission import maker
+from taskyard.running.registered import Registered
 from taskyard.settings import Settings
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
@@ -79,11 +80,18 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
     hooks = Hooks([RunLog(), *skills.hooks], metrics.metrics)
+    children = Children(
+        skills.catalogue,
+        skills.cipher,
+        queues={*settings.queues, *skills.queues, *plan.queues},
+        life=settings.task_life,
+        ledger=Registered(tasks_engine, lease=settings.worker_lease),
+    )
     services = Services(
         LocalStorage(settings.storage_dir),
         partial(
             submit,
-            maker(settings, skills.catalogue, skills.cipher, {*skills.queues, *plan.queues}),
+            children.admit,
             partial(ledger.run_transaction, tasks_engine),
             dispatcher,
             hooks,

@@ -125,7 +125,8 @@ class Runner:
                     returned = await interrupts.call(function(params, context))
                 else:
                     returned = interrupts.call(function, params, context)
-                return outcomes.of_return(task_type, returned, partial=interrupts.met_soft_limit)
+                is_partial = interrupts.met_soft_limit
+                return outcomes.of_return(task_type, returned, partial=is_partial, redact=context.redact)
             except BaseException as e:  # noqa: BLE001 - SystemExit, CancelledError and interrupts are outcomes too
                 return self._failed(work, limits, e, context.redact)
 

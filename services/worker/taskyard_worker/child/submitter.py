@@ -1,4 +1,4 @@
-"""Children of running tasks: validated, committed with their outbox row, published by this process."""
+"""Children of running tasks: admitted, committed with their outbox row, published by this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.submit import SubmittedTask, submit_children
+from taskyard.running.children import Admit
 from taskyard.running.context import Child, TaskContext
 from taskyard.running.hooks import Hooks
-from taskyard.running.submission import Maker
 
 # One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
 _PAGE = 1000
@@ -22,7 +22,7 @@ Written = Committed[list[SubmittedTask]]
 
 
 def submit(
-    make: Maker,
+    admit: Admit,
     run: Callable[[Callable[[Connection], Written]], Written],
     announcer: Announcer,
     hooks: Hooks,
@@ -31,10 +31,10 @@ def submit(
 ) -> list[UUID]:
     """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
-    Raises what `make` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
+    Raises what `admit` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
     PostgreSQL is away.
     """
-    tasks = [make(parent, child) for child in children]
+    tasks = [admit(parent, child) for child in children]
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]
         write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)

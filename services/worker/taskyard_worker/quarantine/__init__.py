@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from taskyard.domain.failures import Cause
 from taskyard.lifecycle.rescue import Guilt, Lost
 
 from ..slots import Entry, Phase
@@ -44,7 +45,7 @@ def is_expected_death(*, in_quarantine: bool, had_begun: bool) -> bool:
 
 def judge(
     held: Sequence[Entry],
-    cause: str,
+    cause: Cause | str,
     peak_memory_bytes: int,
     *,
     was_killed_by_us: bool = False,

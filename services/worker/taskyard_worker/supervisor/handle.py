@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 
 from taskyard.catalogue.spec import TaskSpec
+from taskyard.domain.failures import Cause
 from taskyard.domain.tasks import Outcome
 
 from ..control import HELD_SIGNALS, MAX_LINE_BYTES, Plan
@@ -223,11 +224,12 @@ def stopped_loop(table: SlotTable, now: float, *, ready: bool) -> str | None:
     return "main thread" if stands and not any(e.phase is Phase.BEGUN for e in table.entries()) else None
 
 
-def cause_of(code: int) -> str:
-    """An exit code in words."""
+def cause_of(code: int, *, out_of_memory: bool = False) -> Cause:
+    """Why a process ended with this exit code (negative: a signal)."""
     if code >= 0:
-        return f"exit code {code}"
+        return Cause("exit_code", {"code": code})
     try:
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+        told = f"{-code} ({signal.Signals(-code).name})"
     except ValueError:
-        return f"killed by signal {-code}"
+        told = f"{-code}"
+    return Cause("out_of_memory" if out_of_memory else "signal", {"signal": told})

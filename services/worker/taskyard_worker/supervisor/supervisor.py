@@ -15,6 +15,8 @@ from multiprocessing.connection import wait
 
 import structlog
 
+from taskyard.domain.failures import Cause
+
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
 from ..quarantine import judge
@@ -142,7 +144,7 @@ class Supervisor:
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         by_us, fenced = child.why_killed is not None, child.kill_at is not None
         if lost := judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced):
-            self._recorder.lost(cause, lost)
+            self._recorder.lost(str(cause), lost)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
@@ -152,14 +154,16 @@ class Supervisor:
             log.info("child_ended", child=child.index, pid=child.pid)
             return
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
-        log.error("child_died", child=child.index, pid=child.pid, cause=cause, peak_memory_bytes=peak, running=begun)
+        log.error(
+            "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
+        )
         self._pool.died(child, had_begun=bool(begun))
 
-    def _cause(self, child: Handle, code: int) -> str:
-        cause = child.why_killed or cause_of(code)
-        if code == -signal.SIGKILL and child.why_killed is None and self._oom.happened_lately():
-            return f"{cause}: out of memory"
-        return cause
+    def _cause(self, child: Handle, code: int) -> Cause | str:
+        # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.
+        if child.why_killed is not None:
+            return child.why_killed
+        return cause_of(code, out_of_memory=code == -signal.SIGKILL and self._oom.happened_lately())
 
     def _why_replaced(self, child: Handle, code: int) -> str | None:
         # A child in quarantine exits with 0 when no suspect is left, and none follows it.

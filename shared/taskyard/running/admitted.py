@@ -1,0 +1,46 @@
+"""The parameters of a trial, admitted as those of a submit are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from ..admission.admit import admit
+from ..admission.faults import Fault
+from ..admission.wishes import PlainCaller, PlainWish
+from ..catalogue.compiled import compile_spec
+from ..catalogue.secrets import Cipher
+from ..catalogue.spec import spec_of
+from ..catalogue.types import TaskType
+from ..lifecycle.submit import NewTask
+
+
+class NotAdmitted(ValueError):
+    """A submit would be refused. The message has a line for each of `faults`: a JSON pointer, and what is wrong."""
+
+    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+        lines = (f"{fault.pointer or '/'}: {fault.message}" for fault in faults)
+        super().__init__("\n".join((f"{name} would not be admitted:", *lines)))
+        self.faults = tuple(faults)
+
+
+def admitted(
+    task_type: TaskType[Any, Any],
+    params: Mapping[str, Any] | BaseModel | None,
+    cipher: Cipher,
+    *,
+    life: timedelta,
+    submitted_by: str | None,
+) -> NewTask:
+    """The task as it would be stored. Raises NotAdmitted, and SpecRefused where the platform does not take the type."""
+    # As Python values: in JSON a model shows its secrets as stars.
+    given = params.model_dump(by_alias=True, warnings=False) if isinstance(params, BaseModel) else params or {}
+    wish, caller = PlainWish(name=task_type.name, params=given), PlainCaller(submitted_by)
+    spec = compile_spec(spec_of(task_type))
+    made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC))
+    if isinstance(made, NewTask):
+        return made
+    raise NotAdmitted(task_type.name, made)
