@@ -1,4 +1,4 @@
-"""The role of tasks: what PostgreSQL refuses it, which roles are refused, and what `taskyard-api migrate` does for it."""
+"""The role of tasks: what PostgreSQL refuses it, which roles are refused, what `taskyard-api migrate` does for it."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_migrate_says_what_to_run_where_it_may_not_make_roles(server: Server) ->
     ended = run_migrate(url, login(url, role))
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
-    assert f'CREATE ROLE "{role}" LOGIN PASSWORD \'...\';' in ended.stderr
+    assert f"CREATE ROLE \"{role}\" LOGIN PASSWORD '...';" in ended.stderr
     assert "pw" not in ended.stderr
     # An administrator runs exactly that.
     statements = ended.stderr.partition(f"in the database {sa.make_url(url).database}: ")[2]
