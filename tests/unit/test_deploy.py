@@ -27,6 +27,7 @@ EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 SECRETS = {
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
+    "TASKYARD_TASK_DATABASE_URL": {"worker", "worker-geo", "migrate"},
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
 }
@@ -184,6 +185,7 @@ def test_values_that_everybody_knows_are_refused_in_production(
 ) -> None:
     assert migrate({**defaults_of("migrate"), **changed}, tmp_path).returncode == code
     secret = {"TASKYARD_SECRET_KEYS": "k", "TASKYARD_BOOTSTRAP_KEY": "b", "TASKYARD_DATABASE_URL": "d"}
+    secret |= {"TASKYARD_TASK_DATABASE_URL": "t"}
     done = migrate({**defaults_of("migrate"), **changed, **secret}, tmp_path)
     assert (done.returncode, done.stdout) == (0, "migrate\nkeys bootstrap\n")
     # One known value is one too many.

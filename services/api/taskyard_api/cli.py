@@ -130,7 +130,10 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
 
 @app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")
 def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Check the settings, PostgreSQL, its schema, and Redis. Exits with 3 where one of them is away."""
+    """Check the settings, PostgreSQL, its schema, the role of tasks where it is set, and Redis.
+
+    Exits with 3 where one of them is away.
+    """
     from .checks import check as run_checks
 
     settings = program.begin(log_level=log_level)

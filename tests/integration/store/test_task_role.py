@@ -69,7 +69,7 @@ class Server:
     def run(self, statement: str, url: str | None = None) -> None:
         database = "postgres" if url is None else str(sa.make_url(url).database)
         with self.postgres.connect(database) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement.encode())
 
     def clear(self) -> None:
         for database in self.databases:
