@@ -148,6 +148,7 @@ with socket.socket() as probe:
     port = probe.getsockname()[1]
 print(f"API_PORT={port}")
 print(f"POSTGRES_PASSWORD={secrets.token_hex(16)}")
+print(f"POSTGRES_TASK_PASSWORD={secrets.token_hex(16)}")
 print(f"REDIS_PASSWORD={secrets.token_hex(16)}")
 print(f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}")
 print(f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")

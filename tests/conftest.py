@@ -3,6 +3,7 @@
 postgres, valkey    the shared pair: make databases there, but never stop it or FLUSHALL it
 database_url        a migrated database, as the migrations left it when the test starts
 engine              an engine on it
+task_url            its address for tasks, under their role
 redis_url           an empty numbered database of the shared Valkey
 new_database        call it for one more migrated database
 own_servers         a migrated pair for this test alone, to stop, kill and flush at will;
@@ -26,6 +27,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey, servers
 from tests.support.databases import CleanDatabase
 from tests.support.shared_servers import SharedServers
+from tests.support.task_role import as_tasks, prepare
 
 # How long an example takes says something of the machine only. The examples are the same in every run;
 # `--hypothesis-profile explore` draws others (`--hypothesis-seed` repeats those).
@@ -117,6 +119,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def task_url(database_url: str) -> str:
+    return as_tasks(database_url)
+
+
+@pytest.fixture
 def redis_url(valkey: Valkey) -> str:
     """Channels of pub/sub have no numbers: what another test process publishes is heard here too."""
     number = 1 if WORKER == "main" else 2 + int(WORKER.removeprefix("gw"))
@@ -144,6 +151,7 @@ def own_servers(server_home: Path) -> Iterator[tuple[Postgres, Valkey]]:
 
     with servers(server_home, port=0) as pair:
         migrate.upgrade(pair[0].url())
+        prepare(pair[0].url())
         yield pair
 
 

@@ -20,7 +20,9 @@ STOPS_WITHIN = timedelta(seconds=15)
 DRAIN = timedelta(seconds=30)
 
 # Each service gets only the secrets that it needs; these go to one service or none.
-PRIVATE = frozenset({"TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD"})
+PRIVATE = frozenset(
+    {"TASKYARD_API_KEY", "TASKYARD_BOOTSTRAP_KEY", "TASKYARD_SMTP_PASSWORD", "TASKYARD_TASK_DATABASE_URL"}
+)
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,9 @@ def mail_environment(sink_port: int) -> dict[str, str]:
 
 
 def services(
-    plan: Plan, common: Mapping[str, str], mail: Mapping[str, str], free: Ports, *, console: Console, api: int
+    plan: Plan, common: Mapping[str, str], of_workers: Mapping[str, str], free: Ports, *, console: Console, api: int
 ) -> list[Service]:
-    """The services in the order in which they start."""
+    """The services in the order in which they start. `of_workers`: variables that only workers get."""
 
     def make(name: str, metrics: int, program: str, *arguments: str, **more: str) -> Service:
         own = {
@@ -150,11 +152,11 @@ def services(
 
     made = [make(name, 9110 + number, "taskyard-scheduler", "run") for number, name in enumerate(plan.scheduler_names)]
     made += [
-        make(name, 9120 + number, "taskyard-worker", "run", "--queues", GENERAL_QUEUES, **mail)
+        make(name, 9120 + number, "taskyard-worker", "run", "--queues", GENERAL_QUEUES, **of_workers)
         for number, name in enumerate(plan.worker_names)
     ]
     heavy = ["--queues", HEAVY_QUEUES, "--processes", "1", "--threads", "1"]
-    made.append(make("worker-geo", 9140, "taskyard-worker", "run", *heavy, **mail))
+    made.append(make("worker-geo", 9140, "taskyard-worker", "run", *heavy, **of_workers))
     made.append(make("api", 9100, "taskyard-api", "serve", TASKYARD_API_PORT=str(api)))
     return made
 

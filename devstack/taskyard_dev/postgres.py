@@ -17,6 +17,7 @@ from taskyard_dev.errors import ServerFailed
 from taskyard_dev.server import PATIENCE, Server
 
 NAME = "taskyard"
+TASK_ROLE = "taskyard_task"
 
 # For a machine that runs other programs, too. The settings that make commits durable (fsync, synchronous_commit,
 # full_page_writes) are those of production, because the tests rely on them.
@@ -58,6 +59,11 @@ class Postgres(Server):
     def url(self, database: str = NAME) -> str:
         """The database's address in SQLAlchemy's form."""
         return f"postgresql+psycopg://{NAME}:{self._password}@{ports.LOOPBACK}:{self.port}/{database}"
+
+    def task_url(self, database: str = NAME) -> str:
+        """The database's address for tasks: `taskyard-api migrate` and the stack make its role."""
+        password = home.secret(self.directory / "task-password")
+        return f"postgresql+psycopg://{TASK_ROLE}:{password}@{ports.LOOPBACK}:{self.port}/{database}"
 
     def connect(self, database: str = NAME) -> psycopg.Connection:
         """A connection in autocommit mode, for administration."""

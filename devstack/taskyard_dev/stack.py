@@ -130,19 +130,20 @@ def run(plan: Plan, console: Console) -> None:
     before = read_env_file(plan.dev_env)
     with _signals() as stop, ExitStack() as exits:
         stack = Stack(console, stop)
-        database_url, redis_url = _servers(plan, stack, exits)
+        database_url, task_url, redis_url = _servers(plan, stack, exits)
         # Mails may be confidential.
         plan.mails.mkdir(mode=0o700, exist_ok=True)
         sink = exits.enter_context(smtp_sink(plan.mails, port=ports.first_free(1025)))
-        _migrate(database_url)
+        _migrate(database_url, task_url)
 
         free = layout.Ports({sink})
         api_port = layout.api_port(plan, before, free)
         common = layout.environment(plan, database_url, redis_url)
-        mail = layout.mail_environment(sink)
+        tasks = {"TASKYARD_TASK_DATABASE_URL": task_url} if task_url else {}
+        of_workers = {**layout.mail_environment(sink), **tasks}
         exits.callback(stack.shut_down)
         workers = NewWorkers(database_url)
-        stack.start(layout.services(plan, common, mail, free, console=console, api=api_port))
+        stack.start(layout.services(plan, common, of_workers, free, console=console, api=api_port))
         url = f"http://{ports.LOOPBACK}:{api_port}"
         if stack.wait_ready(url, workers):
             metrics = {service.name: layout.metrics_url(service) for service in stack.services}
@@ -157,7 +158,7 @@ def run(plan: Plan, console: Console) -> None:
                 "TASKYARD_SMTP_SINK_DIR": str(plan.mails),
             }
             # In files for their owner only: they hold passwords and an admin key.
-            home.write_private(plan.services_env, env_file(layout.shared_with_commands(common)))
+            home.write_private(plan.services_env, env_file({**layout.shared_with_commands(common), **tasks}))
             home.write_private(plan.dev_env, env_file(env))
             _introduce(url, env["TASKYARD_API_KEY"], plan, stack, time.monotonic() - begun)
         stack.tend_until_stopped()
@@ -165,8 +166,12 @@ def run(plan: Plan, console: Console) -> None:
     console.say(f"stopped; the data stays in {plan.data_dir}")
 
 
-def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str]:
-    """Start the embedded servers, except where the environment names another server."""
+def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str | None, str]:
+    """Start the embedded servers, except where the environment names another server.
+
+    The addresses of PostgreSQL, of PostgreSQL for tasks, and of Redis. A user's own server has a role for tasks where
+    the environment names one.
+    """
     postgres, valkey = Postgres(plan.data_dir / "postgres"), Valkey(plan.data_dir / "valkey")
     database_url = elsewhere("TASKYARD_DATABASE_URL", postgres.directory)
     redis_url = elsewhere("TASKYARD_REDIS_URL", valkey.directory)
@@ -177,8 +182,8 @@ def _servers(plan: Plan, stack: Stack, exits: ExitStack) -> tuple[str, str]:
     if database_url is None:
         exits.enter_context(postgres)
         stack.servers.append(ServerWatch("postgres", postgres, stack.console))
-        database_url = postgres.url()
-    return addresses.database_url(database_url), redis_url
+        return postgres.url(), postgres.task_url(), redis_url
+    return addresses.database_url(database_url), os.environ.get("TASKYARD_TASK_DATABASE_URL") or None, redis_url
 
 
 def elsewhere(variable: str, directory: Path) -> str | None:
@@ -196,15 +201,19 @@ def elsewhere(variable: str, directory: Path) -> str | None:
     return None if not value or password in value else value
 
 
-def _migrate(database_url: str) -> None:
-    """Raises `ServerAway`."""
+def _migrate(database_url: str, task_url: str | None) -> None:
+    """Raises `ServerAway`, and `StackError` where tasks cannot have their role."""
     # Late: Alembic takes a third of a second to import, and `--help` should not wait for it.
     from sqlalchemy.exc import DBAPIError
 
-    from taskyard.store import migrate
+    from taskyard.store import migrate, task_role_grants
 
     try:
         migrate.upgrade(database_url)
+        if task_url:
+            task_role_grants.prepare(database_url, addresses.database_url(task_url))
+    except task_role_grants.RoleUnusable as error:
+        raise StackError(str(error)) from error
     except DBAPIError as error:
         said = str(error.orig).splitlines()[0]
         if os.environ.get("TASKYARD_DATABASE_URL"):

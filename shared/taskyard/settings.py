@@ -49,6 +49,10 @@ class Settings(RedisSettings):
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
         validation_alias=names("DATABASE_URL", "DATABASE_URL"),
     )
+    task_database_url: SecretStr | None = secret(
+        default=None,
+        description="PostgreSQL as tasks have it, in context.db(): under a role that cannot touch the ledger's tables.",
+    )
     db_pool_size: int = Field(default=10, ge=1, le=200)
     db_statement_timeout_seconds: float = Field(default=30.0, ge=0.001, le=DAY_SECONDS)
     redis_max_connections: int = Field(default=50, ge=2)
@@ -182,10 +186,10 @@ class Settings(RedisSettings):
             raise ValueError("must be one of debug, info, warning, error, critical")
         return value.lower()
 
-    @field_validator("database_url")
+    @field_validator("database_url", "task_database_url")
     @classmethod
-    def _driver(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(addresses.database_url(value.get_secret_value()))
+    def _driver(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(addresses.database_url(value.get_secret_value()))
 
     @field_validator("url")
     @classmethod

@@ -30,6 +30,7 @@ COMPOSITION_ROOTS = {"composition.py", "service.py", "jobs.py", "server.py"}
 STATE = {
     "taskyard/catalogue/patterns.py": {"options.max_mem", "options.log_errors"},  # RE2's constructor takes no options
     "taskyard/lifecycle/committed.py": {"done.wakes_scheduler"},  # a result that a loop collects
+    "taskyard/store/async_engine.py": {"connection.patience_seconds"},
     "taskyard/store/ledger.py": {"connection.patience_seconds"},  # psycopg makes the connection
     "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
     "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset

@@ -18,6 +18,7 @@ from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
 from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy
+from tests.support.task_role import prepare
 
 QUEUES = "default"
 PROCESSES, THREADS = 2, 4
@@ -48,6 +49,7 @@ class Plant:
         self.to_redis.__enter__()
         self.fleet.environment |= {
             "TASKYARD_DATABASE_URL": self.to_postgres.through(self.postgres.url()),
+            "TASKYARD_TASK_DATABASE_URL": self.to_postgres.through(prepare(self.postgres.url())),
             "TASKYARD_REDIS_URL": self.to_redis.through(self.valkey.url),
             "TASKYARD_STORAGE_DIR": str(self.storage),
             "TASKYARD_TEMP_DIR": str(self.home / "temp"),

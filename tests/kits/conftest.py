@@ -1,6 +1,6 @@
 """A database, a storage, and a way to put files into both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -12,6 +12,7 @@ from taskyard.domain.ids import new_id
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
+from taskyard.store.task_role import refuse_powerful
 from taskyard.store.tree_items import TreeItem
 
 Upload = Callable[..., TreeItem]
@@ -30,8 +31,17 @@ def upload(engine: Engine, storage: LocalStorage) -> Upload:
 
 
 @pytest.fixture
-def run(engine: Engine, storage: LocalStorage) -> Run:
-    return partial(run_task, engine=engine, storage=storage)
+def task_engine(task_url: str) -> Iterator[Engine]:
+    """As a worker's tasks have it: under a role that cannot touch the ledger."""
+    made = ledger.make_engine(task_url)
+    refuse_powerful(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def run(task_engine: Engine, storage: LocalStorage) -> Run:
+    return partial(run_task, engine=task_engine, storage=storage)
 
 
 def put(

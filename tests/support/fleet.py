@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 
 from taskyard.store import ledger
 from tests.support.effects import FILE_VARIABLE
+from tests.support.task_role import as_tasks
 
 KEY = "ty_e2etests_" + "k" * 43
 FINAL = {"succeeded", "failed", "cancelled"}
@@ -39,6 +40,7 @@ class Fleet:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")},
             "TASKYARD_DATABASE_URL": database_url,
+            "TASKYARD_TASK_DATABASE_URL": as_tasks(database_url),
             "TASKYARD_REDIS_URL": redis_url,
             "TASKYARD_DIAGNOSTICS": "1",
             "TASKYARD_TASK_MODULES": "tests.support.effects",

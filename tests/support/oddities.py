@@ -7,6 +7,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ProgrammingError
 
 from taskyard import Params, Result, TaskContext, task
 from taskyard.domain.retry import RetryPolicy
@@ -67,3 +71,41 @@ async def sleep(params: AsyncParams, context: TaskContext) -> OddResult:
     if params.fail:
         raise RuntimeError("as asked")
     return OddResult(attempt=context.attempt)
+
+
+class DatabaseResult(Result):
+    role: str
+    refused: bool
+    child: UUID
+
+
+_LEDGER = sa.text("SELECT FROM task")
+_ROLE = sa.text("SELECT current_user")
+
+
+@task("tests.database", retry=RetryPolicy(retries=0))
+def use_database(context: TaskContext) -> DatabaseResult:
+    """Says who it is to PostgreSQL, and whether the ledger is closed to it."""
+    with context.db() as conn:
+        role = conn.execute(_ROLE).scalar_one()
+        child = context.submit(sleep, {})
+    try:
+        with context.db() as conn:
+            conn.execute(_LEDGER)
+    except ProgrammingError:
+        return DatabaseResult(role=role, refused=True, child=child)
+    return DatabaseResult(role=role, refused=False, child=child)
+
+
+@task("tests.async_database", retry=RetryPolicy(retries=0))
+async def use_database_on_the_loop(context: TaskContext) -> DatabaseResult:
+    """The same in a coroutine."""
+    async with context.db() as conn:
+        role = (await conn.execute(_ROLE)).scalar_one()
+        child = context.submit(sleep, {})
+    try:
+        async with context.db() as conn:
+            await conn.execute(_LEDGER)
+    except ProgrammingError:
+        return DatabaseResult(role=role, refused=True, child=child)
+    return DatabaseResult(role=role, refused=False, child=child)

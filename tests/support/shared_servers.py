@@ -14,6 +14,7 @@ import psycopg
 from taskyard_dev.home import write_private
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey
+from tests.support.task_role import prepare
 
 TEMPLATE = "taskyard_template"
 
@@ -68,7 +69,9 @@ class SharedServers:
                 from taskyard.store import migrate
 
                 self.postgres.drop_database(TEMPLATE)
-                migrate.upgrade(self.postgres.create_database(TEMPLATE))
+                url = self.postgres.create_database(TEMPLATE)
+                migrate.upgrade(url)
+                prepare(url)  # copies of the database have its grants
                 self._close_to_connections(TEMPLATE)
                 made.touch()
         yield TEMPLATE

@@ -32,6 +32,7 @@ EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 SECRETS = {
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
+    "TASKYARD_TASK_DATABASE_URL": {"worker", "worker-geo", "migrate"},
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
 }
@@ -139,14 +140,13 @@ def test_the_servers_start_before_the_services_and_stop_after_them(name: str) ->
 def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
     """As many as the pools of its supervisor and of its two children of four threads."""
     worker = ROOT / "services/worker/taskyard_worker"
-    pools = [
-        serves
-        for process in ("supervisor", "child")
-        for serves in re.findall(r"serves=(\w+(?:\(.*?\))?)", (worker / process / "composition.py").read_text())
-    ]
-    assert pools == ["LEDGER_THREADS", "LEDGER_THREADS", "task_connections(plan.threads)"]
-    assert (len(supervisor.LEDGER_THREADS), len(child.LEDGER_THREADS), len(child.task_connections(4))) == (2, 3, 8)
-    expected = 2 + 2 * (3 + 8)
+    texts = [(worker / process / "composition.py").read_text() for process in ("supervisor", "child")]
+    pools = [serves for text in texts for serves in re.findall(r"serves=(\w+)", text)]
+    assert pools == ["LEDGER_THREADS", "LEDGER_THREADS", "SUBMITS"]
+    assert "threads=plan.threads,\n        coroutines=COROUTINES,\n" in texts[1]  # of the database of tasks
+    sizes = (len(supervisor.LEDGER_THREADS), len(child.LEDGER_THREADS), len(child.SUBMITS), child.COROUTINES)
+    assert sizes == (2, 3, 3, 4)
+    expected = 2 + 2 * (3 + 3 + 4 + 4)
     assert f"holds up to {expected} connections" in COMPOSE_TEXT
     assert f"({expected} as shipped)" in (ROOT / "docs/operations.md").read_text()
 
@@ -196,6 +196,7 @@ def test_values_that_everybody_knows_are_refused_in_production(
 ) -> None:
     assert migrate({**defaults_of("migrate"), **changed}, tmp_path).returncode == code
     secret = {"TASKYARD_SECRET_KEYS": "k", "TASKYARD_BOOTSTRAP_KEY": "b", "TASKYARD_DATABASE_URL": "d"}
+    secret |= {"TASKYARD_TASK_DATABASE_URL": "t"}
     done = migrate({**defaults_of("migrate"), **changed, **secret}, tmp_path)
     assert (done.returncode, done.stdout) == (0, "migrate\nkeys bootstrap\n")
     # One known value is one too many.

@@ -11,6 +11,7 @@ from taskyard.commands import typer_app
 from taskyard.environment import env_file
 from taskyard_dev import layout
 from taskyard_dev.cli import up
+from taskyard_dev.console import Console
 from taskyard_dev.layout import Plan
 from taskyard_dev.stack import elsewhere
 
@@ -30,6 +31,16 @@ def test_mail_goes_to_the_sink_or_to_the_server_that_the_user_names(
     own = {"TASKYARD_SMTP_HOST": "mail.example", "TASKYARD_SMTP_USER": "yard"}
     monkeypatch.setattr("os.environ", own)
     assert layout.mail_environment(1025) == own
+
+
+def test_workers_alone_get_the_role_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {"TASKYARD_TASK_DATABASE_URL": "inherited"})
+    plan = Plan(tmp_path)
+    common = layout.environment(plan, "d", "r")
+    of_workers = {"TASKYARD_TASK_DATABASE_URL": "own"}
+    services = layout.services(plan, common, of_workers, layout.Ports(), console=Console(), api=1)
+    given = {service.name: service.environment.get("TASKYARD_TASK_DATABASE_URL") for service in services}
+    assert given == {"worker": "own", "worker-geo": "own", "scheduler": None, "api": None}
 
 
 def test_the_log_level_asked_for_is_that_of_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

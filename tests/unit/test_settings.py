@@ -38,6 +38,7 @@ WRONG = [
     ("TASKYARD_DATABASE_URL", "hunter2"),
     ("TASKYARD_DATABASE_URL", "postgresql://u:hunter2@h:port/db"),
     ("TASKYARD_DATABASE_URL", "postgresql://u:hunter2@h:70000/db"),
+    ("TASKYARD_TASK_DATABASE_URL", "mysql://u:hunter2@h/db"),
     ("TASKYARD_REDIS_URL", "http://:hunter2@h"),
     ("TASKYARD_REDIS_URL", "redis:hunter2"),
     ("TASKYARD_REDIS_URL", "redis://:hunter2@h:x/0"),

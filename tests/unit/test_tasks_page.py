@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from taskyard.catalogue.declare import task
 from taskyard.catalogue.kits import Kit
@@ -20,6 +22,7 @@ from taskyard.catalogue.types import TaskType, type_of
 from taskyard.domain.retry import RetryPolicy
 from taskyard.running.hooks import MOMENTS
 from taskyard.running.trial import Options
+from taskyard.store import ledger
 from taskyard.testing import run_task
 from tests.support.docs import DOCS, code_blocks
 
@@ -27,6 +30,8 @@ from tests.support.docs import DOCS, code_blocks
 RUNS: dict[str, tuple[dict[str, Any], Any]] = {
     "billing.address": ({"first": "Ada", "last": "Lovelace"}, "Lovelace, Ada"),
     "billing.ask": ({"answers": ["yes"]}, "yes"),
+    "billing.book": ({"amount": 3}, None),
+    "billing.booked": ({}, 3),
     "billing.charge": ({"customer": "ada", "amount": 1, "card": "1"}, None),
     "billing.greet": ({"customer": "ada"}, "Hello ada"),
     "billing.greet_all": ({"customers": ["ada"]}, 1),
@@ -62,12 +67,24 @@ def declared(page: dict[str, ModuleType]) -> dict[str, TaskType[Any, Any]]:
     return {found.name: found for found in types if found is not None}
 
 
-def test_every_task_of_the_page_runs(page: dict[str, ModuleType]) -> None:
+@pytest.fixture
+def task_engine(task_url: str) -> Iterator[Engine]:
+    """With the table that the page's tasks use, which the role of tasks has made."""
+    engine = ledger.make_engine(task_url)
+    with ledger.transaction(engine) as conn:
+        conn.execute(sa.text("CREATE TABLE booking (task uuid PRIMARY KEY, amount int NOT NULL)"))
+    yield engine
+    with ledger.transaction(engine) as conn:
+        conn.execute(sa.text("DROP TABLE booking"))
+    engine.dispose()
+
+
+def test_every_task_of_the_page_runs(page: dict[str, ModuleType], task_engine: Engine) -> None:
     types = declared(page)
     assert types.keys() == RUNS.keys()
     for name, (params, result) in RUNS.items():
         settings = page["billing.settings"].BillingSettings()
-        assert run_task(types[name], params, settings=settings).result == result, name
+        assert run_task(types[name], params, settings=settings, engine=task_engine).result == result, name
 
 
 def test_every_test_of_the_page_passes(page: dict[str, ModuleType]) -> None:

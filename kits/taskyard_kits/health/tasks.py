@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import redis
 import sqlalchemy as sa
@@ -45,34 +46,34 @@ _REASONS = {
 async def check(*, context: TaskContext) -> CheckResult:
     """Checks that everything the platform depends on answers, and how fast."""
     settings: HealthSettings = context.settings
-    probes: dict[str, Callable[[], None]] = {
-        "redis": lambda: _redis(settings),
-        "postgresql": lambda: _postgresql(context),
-        "storage": context.storage.check,
+    # A thread that is given up on ends by its own time-outs.
+    probes: dict[str, Callable[[], Awaitable[None]]] = {
+        "redis": partial(asyncio.to_thread, _redis, settings),
+        "postgresql": partial(_postgresql, context),
+        "storage": partial(asyncio.to_thread, context.storage.check),
     }
     if settings.smtp_host is not None:
-        probes["smtp"] = lambda: smtp.greet(settings)
+        probes["smtp"] = partial(asyncio.to_thread, smtp.greet, settings)
     found = await asyncio.gather(*map(_timed, probes.values()))
     checks = dict(zip(probes, found, strict=True))
     healthy = all(c.status == "ok" for c in found)
     return CheckResult(status="ok" if healthy else "degraded", timestamp=datetime.now(UTC), checks=checks)
 
 
-async def _timed(probe: Callable[[], None]) -> Check:
+async def _timed(probe: Callable[[], Awaitable[None]]) -> Check:
     started = time.perf_counter()
-    # A thread that is given up on ends by its own time-outs.
     try:
-        reason = await asyncio.wait_for(asyncio.to_thread(_why_not, probe), PATIENCE.total_seconds())
+        reason = await asyncio.wait_for(_why_not(probe), PATIENCE.total_seconds())
     except TimeoutError:
         reason = _REASONS["slow"].format(seconds=PATIENCE.total_seconds())
     milliseconds = round((time.perf_counter() - started) * 1000, 3)
     return Check(status="failed" if reason else "ok", latency_ms=milliseconds, reason=reason)
 
 
-def _why_not(probe: Callable[[], None]) -> str | None:
+async def _why_not(probe: Callable[[], Awaitable[None]]) -> str | None:
     """Why it cannot be used; None where it can. In our own words: the errors of clients hold addresses."""
     try:
-        probe()
+        await probe()
     except redis.RedisError:
         return _REASONS["redis"]
     except (LedgerUnavailable, sa.exc.DBAPIError, sa.exc.TimeoutError):
@@ -92,6 +93,6 @@ def _redis(settings: HealthSettings) -> None:
         client.ping()
 
 
-def _postgresql(context: TaskContext) -> None:
-    with context.db() as conn:
-        conn.execute(sa.text("SELECT 1"))
+async def _postgresql(context: TaskContext) -> None:
+    async with context.db() as conn:
+        await conn.execute(sa.text("SELECT 1"))

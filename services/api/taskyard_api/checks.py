@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.domain.errors import LedgerUnavailable
+from taskyard.catalogue.words import PLATFORM, sentence_to_store
+from taskyard.domain.errors import LedgerUnavailable, TaskError
 from taskyard.settings import Settings
 from taskyard.store import ledger, migrate
 from taskyard.store.ledger import engine_of
+from taskyard.store.task_role import refuse_powerful
 
 from .composition import cipher_of
 
@@ -29,7 +32,7 @@ class Check:
 
 
 def check(settings: Settings) -> list[Check]:
-    return [_settings(settings), _database(settings), _redis(settings)]
+    return [_settings(settings), _database(settings), _tasks(settings), _redis(settings)]
 
 
 def _settings(settings: Settings) -> Check:
@@ -55,6 +58,27 @@ def _database(settings: Settings) -> Check:
         says = f"at revision {found}, needs {migrate.head()}: taskyard-api migrate"
         return Check("database", ok=False, says=says)
     return Check("database", ok=True, says=f"at revision {found}")
+
+
+def _tasks(settings: Settings) -> Check:
+    """The database as tasks have it. Only workers need it, so it may be unset here."""
+    if settings.task_database_url is None:
+        return Check("tasks", ok=True, says="TASKYARD_TASK_DATABASE_URL is not set here: workers need it")
+    url = settings.task_database_url.get_secret_value()
+    engine = ledger.make_engine(url, pool_size=1, connect_timeout=_PATIENCE, application_name="taskyard-api check")
+    refuse_powerful(engine)
+    try:
+        with ledger.transaction(engine) as conn:
+            role = conn.execute(sa.text("SELECT current_user")).scalar()
+    except TaskError as e:
+        return Check("tasks", ok=False, says=sentence_to_store(e.code, e.values, PLATFORM))
+    except LedgerUnavailable as e:
+        return Check("tasks", ok=False, says=str(e), away=True)
+    except DBAPIError as e:
+        return Check("tasks", ok=False, says=f"PostgreSQL refuses: {str(e.orig).splitlines()[0]}")
+    finally:
+        engine.dispose()
+    return Check("tasks", ok=True, says=f"use PostgreSQL as {role}, which cannot touch the ledger")
 
 
 def _redis(settings: Settings) -> Check:

@@ -103,15 +103,25 @@ def openapi(log_level: LogLevel = None) -> None:
 
 @app.command(epilog="Examples:\n\n  taskyard-api migrate\n\n  taskyard-api migrate --json")
 def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Bring the database to the newest schema; harmless when repeated or run twice at a time."""
+    """Bring the database to the newest schema; harmless when repeated or run twice at a time.
+
+    Where TASKYARD_TASK_DATABASE_URL is set, its role is made and granted what tasks need, and nothing of the ledger.
+    """
     from taskyard.lifecycle.workers import ensure_queues
-    from taskyard.store import ledger
+    from taskyard.store import ledger, task_role_grants
     from taskyard.store import migrate as migrations
 
     settings = program.begin(database_url=database_url, log_level=log_level)
     with command_engine(program.NAME, settings) as engine:
         revision = migrations.upgrade(settings.database_url.get_secret_value())
         ledger.run(engine, lambda conn: ensure_queues(conn, settings.queues))
+        if settings.task_database_url is not None:
+            try:
+                task_role_grants.prepare(
+                    settings.database_url.get_secret_value(), settings.task_database_url.get_secret_value()
+                )
+            except task_role_grants.RoleUnusable as e:
+                program.fail(str(e), FAILED)
     if as_json:
         print_json({"revision": revision})
     else:
@@ -120,7 +130,10 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
 
 @app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")
 def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
-    """Check the settings, PostgreSQL, its schema, and Redis. Exits with 3 where one of them is away."""
+    """Check the settings, PostgreSQL, its schema, the role of tasks where it is set, and Redis.
+
+    Exits with 3 where one of them is away.
+    """
     from .checks import check as run_checks
 
     settings = program.begin(log_level=log_level)

@@ -32,6 +32,11 @@ SENTENCES = {
     "result_invalid": "What the task returned does not fit its declared result: {reason}",
     "result_too_large": "The result is larger than 256 KiB: keep it in storage and return its id.",
     "result_not_storable": "What the task returned cannot be stored: {reason}",
+    # The database of tasks
+    "no_task_database": "This task needs PostgreSQL, and its worker has no address for tasks."
+    " Ask the operator to set TASKYARD_TASK_DATABASE_URL.",
+    "task_role_too_powerful": "Tasks may not use PostgreSQL as {role}, which could touch the platform's own tables"
+    " ({right}). Ask the operator to name another role in TASKYARD_TASK_DATABASE_URL: `taskyard-api migrate` makes it.",
     # Submits by running tasks
     "unknown_task_type": "There is no task type {name}. Similar names: {near}.",
     "params_too_large": "The parameters for {name} are larger than 256 KiB. Put them into a file and submit its id.",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy import Connection
 
 from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed
 from ..catalogue.types import TaskType
@@ -17,15 +15,16 @@ from ..storage.interface import Storage
 from . import outcomes
 from .capture import current
 from .context import Interrupts, Sink, Submitter, TaskContext
+from .database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a `TaskContext` offers beside what the task reports. `connect` opens a transaction for `context.db()`."""
+    """What a `TaskContext` offers beside what the task reports. `database` is that of `context.db()`."""
 
     storage: Storage
     submitter: Submitter
-    connect: Callable[[], AbstractContextManager[Connection]]
+    database: Database
 
 
 def prepare(
@@ -61,7 +60,7 @@ def prepare(
             storage=services.storage if storage is None else storage,
             sink=sink,
             submitter=services.submitter,
-            connect=services.connect,
+            database=services.database,
             soft_deadline=soft_deadline,
             tags=work.tags,
             request_id=work.request_id,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from ..catalogue.types import TaskType, type_of
 from ..storage.interface import Storage
+from .database import Database, Transaction
 from .views import trace_id_of
 
 MAX_LOG_LINES = 1000
@@ -73,7 +74,7 @@ class TaskContext:
     storage: Storage
     sink: Sink
     submitter: Submitter
-    connect: Callable[[], AbstractContextManager[Connection]]
+    database: Database
     soft_deadline: float = float("inf")
     tags: Sequence[str] = ()
     request_id: str | None = None
@@ -158,11 +159,21 @@ class TaskContext:
         with self.shield:
             return self.submitter(self, children)
 
+    def db(self) -> Transaction:
+        """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error.
+
+        `with context.db() as conn` in a function: a cancellation or a time limit is raised after the block.
+        `async with context.db() as conn` in a coroutine, with an AsyncConnection: either is raised where the coroutine
+        waits, and undoes the transaction.
+
+        The role of the connection cannot touch the platform's own tables. Raises TaskError where the worker has no such
+        role, and LedgerUnavailable where PostgreSQL does not answer.
+        """
+        return Transaction(self._shielded_transaction(), self.database.async_transaction())
+
     @contextmanager
-    def db(self) -> Iterator[Connection]:
-        """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error. A
-        cancellation or a time limit is raised after the block."""
-        with self.shield, self.connect() as conn:
+    def _shielded_transaction(self) -> Iterator[Connection]:
+        with self.shield, self.database.transaction() as conn:
             yield conn
 
     @property

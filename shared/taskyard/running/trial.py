@@ -14,12 +14,11 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from uuid import UUID
 
 from cryptography.fernet import Fernet
@@ -29,7 +28,6 @@ from sqlalchemy import Connection, Engine
 from ..catalogue import kits
 from ..catalogue.secrets import Cipher
 from ..catalogue.types import Catalogue, TaskType, type_of
-from ..domain.errors import TaskError
 from ..domain.ids import new_id
 from ..domain.tasks import Failed, Fault, Outcome, RetryIn, Succeeded
 from ..lifecycle.claim import Claimed
@@ -43,7 +41,11 @@ from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
 from .children import Children
 from .context import Child, TaskContext
+from .database import NoDatabase
 from .record import Record
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 Task = str | Callable[..., Any] | TaskType[Any, Any]
 
@@ -158,8 +160,7 @@ def trial(
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
-        connect = partial(ledger.transaction, engine) if engine is not None else _no_database
-        services = Services(storage, record.submit, connect)
+        services = Services(storage, record.submit, _NO_DATABASE if engine is None else _Database(engine))
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
@@ -257,8 +258,24 @@ def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
     )
 
 
-def _no_database() -> AbstractContextManager[Connection]:
-    raise TaskError("no_database", "This task needs PostgreSQL, and this run has none.", retryable=False)
+_NO_DATABASE = NoDatabase("no_database", "This task needs PostgreSQL, and this run has none.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """Transactions on the engine; those of coroutines have connections of their own to the same server."""
+
+    engine: Engine
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        return ledger.transaction(self.engine)
+
+    @asynccontextmanager
+    async def async_transaction(self) -> AsyncIterator[AsyncConnection]:
+        from ..store.async_engine import async_transaction, make_async_engine
+
+        async with async_transaction(make_async_engine(self.engine.url, pool_size=None)) as conn:
+            yield conn
 
 
 @contextmanager

@@ -26,7 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 # How long after its own time-out a server's answer is waited for.
-_SERVER_IS_LATE = timedelta(seconds=5)
+SERVER_IS_LATE = timedelta(seconds=5)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 
@@ -47,21 +47,40 @@ def make_engine(
     five seconds how long one that is there and says nothing. `plan_anew=False` is for
     connections that only insert: what searches no table has no plan that can grow wrong.
     """
-    seconds = max(1, round(connect_timeout.total_seconds()))
-    statement_ms = int(statement_timeout.total_seconds() * 1000)
     engine = sa.create_engine(
         database_url,
-        isolation_level="AUTOCOMMIT",
-        # An error's text goes into logs; the parameters of tasks do not belong there.
-        hide_parameters=True,
-        # jsonb keeps 1e30 as a 1 with thirty zeros: it has to come back as the float it was, for as an integer it
-        # is one that JSON's writers refuse. Integers beyond 64 bits are never stored (lifecycle/batch.py).
-        json_deserializer=orjson.loads,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout.total_seconds(),
-        pool_recycle=1800,
-        connect_args={
+        **engine_options(statement_timeout, connect_timeout, application_name, plan_anew=plan_anew),
+    )
+    patience = statement_timeout + SERVER_IS_LATE
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.patience_seconds = patience.total_seconds()
+        return connection
+
+    sa.event.listen(engine, "handle_error", leave_standby)
+    return engine
+
+
+def engine_options(
+    statement_timeout: timedelta, connect_timeout: timedelta, application_name: str, *, plan_anew: bool
+) -> dict[str, Any]:
+    """What every engine has, of whatever kind: SQLAlchemy's options and, in `connect_args`, libpq's."""
+    seconds = max(1, round(connect_timeout.total_seconds()))
+    statement_ms = int(statement_timeout.total_seconds() * 1000)
+    return {
+        "isolation_level": "AUTOCOMMIT",
+        # An error's text goes into logs; the parameters of tasks do not belong there.
+        "hide_parameters": True,
+        # jsonb keeps 1e30 as a 1 with thirty zeros: it has to come back as the float it was, for as an integer it
+        # is one that JSON's writers refuse. Integers beyond 64 bits are never stored (lifecycle/batch.py).
+        "json_deserializer": orjson.loads,
+        "pool_recycle": 1800,
+        "connect_args": {
             "connect_timeout": seconds,
             "application_name": application_name,
             "options": f"-c statement_timeout={statement_ms} -c lock_timeout={min(statement_ms, 10_000)}"
@@ -75,17 +94,7 @@ def make_engine(
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
         },
-    )
-    patience = statement_timeout + _SERVER_IS_LATE
-
-    @sa.event.listens_for(engine, "do_connect")
-    def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        connection = BoundedConnection.connect(*arguments, **options)
-        connection.patience_seconds = patience.total_seconds()
-        return connection
-
-    sa.event.listen(engine, "handle_error", _leave_standby)
-    return engine
+    }
 
 
 class Options(TypedDict, total=False):
@@ -135,7 +144,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             raise
 
 
-def _leave_standby(context: sa.ExceptionContext) -> None:
+def leave_standby(context: sa.ExceptionContext) -> None:
     """A server that refuses to write is no primary any more: the next connection asks for the one that is."""
     if sqlstate(context.original_exception) == READ_ONLY:
         context.is_disconnect = True

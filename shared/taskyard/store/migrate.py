@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # An arbitrary constant: two containers that start together must not migrate at the same time.
-_LOCK = 0x7A5C_4A2D
+LOCK = 0x7A5C_4A2D
 
 
 def config(database_url: str) -> Config:
@@ -33,7 +33,7 @@ def upgrade(database_url: str) -> str:
         # The lock has its own connection, whose transaction stays open and empty while the other one commits.
         with engine.begin() as turn, engine.connect() as conn:
             turn.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            turn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            turn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             at = current(conn)
             conn.rollback()  # the reading began a transaction, and Alembic begins its own
             if at is None or is_known(at):

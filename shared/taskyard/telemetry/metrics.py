@@ -163,8 +163,9 @@ class Metrics:
     def dependency(self, name: Literal["database", "redis"]) -> Dependency:
         return Dependency(name, self._dependencies[name])
 
-    def watch_pool(self, *engines: Engine) -> None:
-        """Exports `db_pool_connections{state}` of these engines together, computed at each refresh."""
+    def watch_pool(self, *engines: Engine, more: Callable[[], Iterable[Engine]] = tuple) -> None:
+        """Exports `db_pool_connections{state}` of these engines together, computed at each refresh. `more`: asked each
+        time, for engines that are made later."""
         states = self.gauges(
             "db_pool_connections",
             "Connections to PostgreSQL in the pool.",
@@ -173,7 +174,7 @@ class Metrics:
         )
 
         def look() -> None:
-            pools: list[Any] = [engine.pool for engine in engines]
+            pools: list[Any] = [engine.pool for engine in (*engines, *more())]
             states["in_use"].set(sum(pool.checkedout() for pool in pools))
             states["idle"].set(sum(pool.checkedin() for pool in pools))
 

@@ -219,6 +219,18 @@ def test_the_exit_code_of_commands_shows_that_a_dependency_is_away(database_url:
     assert command(env, "serve", "--nope").returncode == 2
 
 
+def test_check_says_whether_the_role_of_tasks_is_fit(database_url: str, task_url: str, redis_url: str) -> None:
+    def check(url: str) -> tuple[int, str]:
+        ended = command({**environment(database_url, redis_url), "TASKYARD_TASK_DATABASE_URL": url}, "check", "--json")
+        return ended.returncode, json.loads(ended.stdout)["tasks"]["says"]
+
+    assert check("") == (0, "TASKYARD_TASK_DATABASE_URL is not set here: workers need it")
+    assert check(task_url) == (0, "use PostgreSQL as taskyard_task, which cannot touch the ledger")
+    code, says = check(database_url)
+    assert (code, "SUPERUSER" in says) == (1, True)
+    assert check("postgresql://u@127.0.0.1:1/x")[0] == 3
+
+
 def test_the_service_imports_no_task_code_whatever_modules_are_named(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url, TASKYARD_TASK_MODULES="no.such")
     checked = command(env, "check", "--json")

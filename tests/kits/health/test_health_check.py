@@ -19,10 +19,10 @@ def settings(**values: Any) -> HealthSettings:
     return HealthSettings.model_validate({"smtp_host": None, "smtp_security": "none", **values})
 
 
-def test_all_is_well(engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:
+def test_all_is_well(task_engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:
     with smtp_sink(tmp_path / "sink") as port:
         given = settings(redis_url=redis_url, smtp_host="127.0.0.1", smtp_port=port)
-        result = run_task("health.check", {}, settings=given, engine=engine, storage=storage).result
+        result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
     assert result["status"] == "ok"
     assert set(result["checks"]) == {"redis", "postgresql", "storage", "smtp"}
     for check in result["checks"].values():
@@ -31,8 +31,8 @@ def test_all_is_well(engine: Engine, redis_url: str, storage: LocalStorage, tmp_
         assert 0 < check["latency_ms"] < 5000
 
 
-def test_mail_is_left_out_where_it_is_not_set(engine: Engine, redis_url: str, storage: LocalStorage) -> None:
-    run = run_task("health.check", {}, settings=settings(redis_url=redis_url), engine=engine, storage=storage)
+def test_mail_is_left_out_where_it_is_not_set(task_engine: Engine, redis_url: str, storage: LocalStorage) -> None:
+    run = run_task("health.check", {}, settings=settings(redis_url=redis_url), engine=task_engine, storage=storage)
     assert set(run.result["checks"]) == {"redis", "postgresql", "storage"}
 
 
@@ -52,7 +52,7 @@ def test_each_failure_is_named_in_words_without_addresses(tmp_path: Path) -> Non
 
 
 def test_a_server_that_is_silent_holds_nobody_up(
-    engine: Engine, redis_url: str, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    task_engine: Engine, redis_url: str, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE", health.PATIENCE / 5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -62,7 +62,7 @@ def test_a_server_that_is_silent_holds_nobody_up(
             smtp_port=silent.getsockname()[1],
             smtp_timeout_seconds=4.0,
         )
-        result = run_task("health.check", {}, settings=given, engine=engine, storage=storage).result
+        result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
     assert result["checks"]["smtp"]["status"] == "failed"
     assert result["checks"]["smtp"]["latency_ms"] < 3500
     assert result["checks"]["redis"]["status"] == "ok"

@@ -40,7 +40,7 @@ def context_of(sink: Lines, number: int = 1, **more: Any) -> TaskContext:
     nothing: Any = None
     task_id = UUID(int=number)
     return TaskContext(
-        task_id, task_id, "a.b", 1, Settings(), storage=nothing, sink=sink, submitter=nothing, connect=nothing, **more
+        task_id, task_id, "a.b", 1, Settings(), storage=nothing, sink=sink, submitter=nothing, database=nothing, **more
     )
 
 

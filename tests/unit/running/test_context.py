@@ -40,7 +40,7 @@ def sink() -> Sink:
 
 def context_of(sink: Sink, **more: Any) -> TaskContext:
     nothing: Any = None
-    parts: dict[str, Any] = {"storage": nothing, "sink": sink, "submitter": nothing, "connect": nothing, **more}
+    parts: dict[str, Any] = {"storage": nothing, "sink": sink, "submitter": nothing, "database": nothing, **more}
     return TaskContext(uuid4(), uuid4(), "a.b", 1, None, **parts)
 
 

@@ -33,6 +33,7 @@ from taskyard.running.hooks import Hooks
 from taskyard.storage.local import LocalStorage
 from taskyard_worker.child import interrupts, run_log, runner
 from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
@@ -68,7 +69,9 @@ class Harness:
         self.transactions: list[str] = []
         skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(storage, self.submit, self.connect), self.claims, self, Hooks([RunLog()]))
+        self.runner = Runner(
+            skills, Services(storage, self.submit, self), self.claims, self, Hooks([RunLog()]), EventLoop()
+        )
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, text: str) -> None:
         self.inside += 1
@@ -87,7 +90,7 @@ class Harness:
         return ids
 
     @contextmanager
-    def connect(self) -> Iterator[Any]:
+    def transaction(self) -> Iterator[Any]:
         self.transactions.append("began")
         try:
             yield None
@@ -95,6 +98,9 @@ class Harness:
             self.transactions.append("rolled back" if not isinstance(e, Interrupt) else "interrupted")
             raise
         self.transactions.append("committed")
+
+    def async_transaction(self) -> Any:
+        return None  # no test is a coroutine
 
     def end(self, end: End) -> None:
         self.ends.append(end)

@@ -25,6 +25,7 @@ from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hook, Hooks, Run
 from taskyard.telemetry.metrics import Metrics
 from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
@@ -105,7 +106,7 @@ class Harness:
         skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([KEY]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
         services = Services(nothing, nothing, nothing)
-        self.runner = Runner(skills, services, self.claims, self, Hooks(hooks, metrics))
+        self.runner = Runner(skills, services, self.claims, self, Hooks(hooks, metrics), EventLoop())
 
     def end(self, end: End) -> None:
         self.ends.append(end)

@@ -23,6 +23,7 @@ from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
 from taskyard_worker.child.claim_table import Slot
+from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
@@ -53,7 +54,9 @@ class Harness:
         self.told: list[str] = []
         skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
-        self.runner = Runner(skills, Services(nothing, nothing, nothing), self.claims, self, Hooks([RunLog()]))
+        self.runner = Runner(
+            skills, Services(nothing, nothing, nothing), self.claims, self, Hooks([RunLog()]), EventLoop()
+        )
 
     def end(self, end: End) -> None:
         self.ends.append(end)

@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 import structlog
 from dramatiq import Worker
-from sqlalchemy import Engine
 
 from taskyard.domain.errors import SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Released
@@ -33,6 +33,12 @@ _MEMORY_CHECK_SECONDS = 1.0
 _STOPPING = "the worker is stopping"
 
 
+class Disposable(Protocol):
+    """What has connections to PostgreSQL: an engine, or the database of tasks."""
+
+    def dispose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     slots: SlotTable
@@ -43,7 +49,7 @@ class Parts:
     threads: Worker
     metrics: WorkerMetrics
     hooks: Hooks
-    engines: Sequence[Engine]
+    engines: Sequence[Disposable]
 
 
 class Interrupter:

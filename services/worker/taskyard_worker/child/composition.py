@@ -30,24 +30,24 @@ from .child import Child, Parts
 from .claim_table import ClaimTable, Holder
 from .claims import LedgerClaims
 from .consumer import TaskConsumer
+from .event_loop import EventLoop
 from .fetcher import Fetcher
 from .run_log import RunLog
 from .runner import Runner
 from .skills import Skills
 from .submitter import submit
+from .task_database import NoTaskDatabase, TaskDatabase
 from .writer import Writer
 
-# The threads of the platform that use PostgreSQL, with one connection each. Tasks have a pool of their own: however
-# many connections they take, outcomes are recorded.
+# The threads of the platform that use PostgreSQL, with one connection each. Submits of tasks have a pool of their own:
+# however many connections they take, outcomes are recorded. Three at a time are enough: they are short, and the others
+# wait.
 LEDGER_THREADS = ("consumer", "writer", "dispatcher")
-# What tasks use beside one connection for each thread: `context.db()` in coroutines, and submits inside of it. Three of
-# those at a time are enough: they are short, and the others wait.
-BESIDE_THREADS = ("coroutines", *("context.submit() inside of context.db()",) * 3)
+SUBMITS = ("context.submit()",) * 3
+# `context.db()` of tasks, under a role of their own: one connection for each thread, and four that all coroutines
+# share. Those wait for one on the event loop, which costs nothing.
+COROUTINES = 4
 _IDLE_MILLISECONDS = 500
-
-
-def task_connections(threads: int) -> list[str]:
-    return [*(["a thread of tasks"] * threads), *BESIDE_THREADS]
 
 
 def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) -> Child:
@@ -55,9 +55,11 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     names = Names(settings.namespace)
     redis_url = settings.redis_url.get_secret_value()
     engine = engine_of(settings, f"taskyard-worker {plan.label}", serves=LEDGER_THREADS)
-    tasks_engine = engine_of(settings, f"taskyard-task {plan.label}", serves=task_connections(plan.threads))
+    submits = engine_of(settings, f"taskyard-task {plan.label} submits", serves=SUBMITS)
+    loop = EventLoop()
+    database = _task_database(settings, plan, loop)
     metrics = WorkerMetrics.of_child(skills.catalogue, plan.queues)
-    metrics.metrics.watch_pool(engine, tasks_engine)
+    metrics.metrics.watch_pool(engine, submits, more=database.engines)
     table = ClaimTable(slots, threads=plan.threads, async_types=skills.async_types)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     holder = Holder(UUID(plan.worker_id), plan.label)
@@ -85,25 +87,38 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         skills.cipher,
         queues={*settings.queues, *skills.queues, *plan.queues},
         life=settings.task_life,
-        ledger=Registered(tasks_engine, lease=settings.worker_lease),
+        ledger=Registered(submits, lease=settings.worker_lease),
     )
     services = Services(
         LocalStorage(settings.storage_dir),
         partial(
             submit,
             children.admit,
-            partial(ledger.run_transaction, tasks_engine),
+            partial(ledger.run_transaction, submits),
             dispatcher,
             hooks,
         ),
-        partial(ledger.transaction, tasks_engine),
+        database,
     )
-    runner = Runner(skills, services, table, writer, hooks)
+    runner = Runner(skills, services, table, writer, hooks, loop)
     broker = ChildBroker(consumer.next_message)
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, [engine, tasks_engine]),
+        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, [engine, submits, database]),
         max_memory_mb=settings.max_memory_per_child_mb,
         max_tasks=settings.max_tasks_per_child,
+    )
+
+
+def _task_database(settings: Settings, plan: Plan, loop: EventLoop) -> TaskDatabase | NoTaskDatabase:
+    if settings.task_database_url is None:
+        return NoTaskDatabase()
+    return TaskDatabase(
+        settings.task_database_url.get_secret_value(),
+        f"taskyard-task {plan.label}",
+        settings.db_statement_timeout,
+        loop,
+        threads=plan.threads,
+        coroutines=COROUTINES,
     )

@@ -44,6 +44,14 @@ class EventLoop:
     def interrupts(self) -> LoopInterrupts:
         return LoopInterrupts(self._running())
 
+    def is_here(self) -> bool:
+        """Whether this code runs on it."""
+        return self._loop is not None and self._loop is asyncio.get_running_loop()
+
+    def finish(self, coroutine: Coroutine[Any, Any, None], *, seconds: float) -> None:
+        """Runs the coroutine from another thread. Raises TimeoutError after `seconds`."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._running()).result(seconds)
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:

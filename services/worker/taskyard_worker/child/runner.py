@@ -45,13 +45,15 @@ class Records(Sink, Protocol):
 class Runner:
     """One a child; `run` is called from all of its threads."""
 
-    def __init__(self, skills: Skills, services: Services, table: ClaimTable, records: Records, hooks: Hooks) -> None:
+    def __init__(
+        self, skills: Skills, services: Services, table: ClaimTable, records: Records, hooks: Hooks, loop: EventLoop
+    ) -> None:
         self._skills = skills
         self._services = services
         self._table = table
         self._records = records
         self._hooks = hooks
-        self._loop = EventLoop()
+        self._loop = loop
 
     def run(self, slot: Slot) -> None:
         """Runs the claim, unless it was given back while it waited for a thread."""

@@ -10,4 +10,8 @@ from __future__ import annotations
 from . import access, fleet, task_types, tasks, tree_items  # noqa: F401
 from .schema import metadata
 
-__all__ = ["metadata"]
+# Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.
+KIT_TABLES = ("tree_item",)
+LEDGER_TABLES = ("alembic_version", *sorted(metadata.tables.keys() - set(KIT_TABLES)))
+
+__all__ = ["KIT_TABLES", "LEDGER_TABLES", "metadata"]
