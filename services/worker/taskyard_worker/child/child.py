@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -24,6 +24,7 @@ from ..slots import Phase, SlotTable
 from .claim_table import ClaimTable, Slot
 from .consumer import TaskConsumer
 from .runner import Records
+from .slowed import Slowed
 from .writer import End, Writer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -46,6 +47,7 @@ class Parts:
     dispatcher: Dispatcher
     writer: Writer
     consumer: TaskConsumer | SuspectConsumer
+    slowed: Slowed
     threads: Worker
     metrics: WorkerMetrics
     hooks: Hooks
@@ -139,8 +141,12 @@ class Child:
             self.has_abandoned = True
             self._parts.table.forget([slot])
 
+    def slow(self, until: Mapping[str, float]) -> None:
+        """Leaves these tasks alone until these times (`Slowed`)."""
+        self._parts.slowed.replace(until)
+
     def met_suspects(self) -> bool:
-        """Whether a task came by since the last call that has to run alone."""
+        """Whether a task came by since the last call that has to run apart."""
         return self._parts.consumer.met_suspects()
 
     def why_retire(self) -> str | None:

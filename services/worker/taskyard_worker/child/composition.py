@@ -35,6 +35,7 @@ from .fetcher import Fetcher
 from .run_log import RunLog
 from .runner import Runner
 from .skills import Skills
+from .slowed import Slowed
 from .submitter import submit
 from .task_database import NoTaskDatabase, TaskDatabase
 from .writer import Writer
@@ -64,6 +65,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     holder = Holder(UUID(plan.worker_id), plan.label)
     writer = Writer(engine, dispatcher, table, metrics, holder)
+    slowed = Slowed()
     claims = LedgerClaims(
         engine,
         dispatcher,
@@ -73,7 +75,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         plan.queues,
         skills.catalogue.versions,
         settings.worker_lease,
-        is_alone=plan.quarantine,
+        slowed,
+        is_apart=plan.quarantine,
     )
     consumer: TaskConsumer | SuspectConsumer
     if plan.quarantine:
@@ -105,7 +108,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, [engine, submits, database]),
+        Parts(slots, table, dispatcher, writer, consumer, slowed, threads, metrics, hooks, [engine, submits, database]),
         max_memory_mb=settings.max_memory_per_child_mb,
         max_tasks=settings.max_tasks_per_child,
     )

@@ -140,6 +140,8 @@ class _Keeper:
             case {"do": "abandon", "task": task, "claim": claim}:
                 self._child.abandon(UUID(task), UUID(claim))
                 return "abandoned"
+            case {"do": "slow", "until": dict(until)}:
+                self._child.slow(until)
         return None
 
     def _report_wear(self) -> None:

@@ -27,6 +27,7 @@ from taskyard.telemetry.logging import set_up_logging
 from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
 from .autoscale import Autoscale
+from .brakes import Brakes
 from .children import Children
 from .claims import WorkerClaims
 from .enforcer import Enforcer
@@ -90,14 +91,18 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
                 environment=metrics.environment,
             ),
         )
+        brakes = Brakes(children, metrics.ended_by_task)
         supervisor = Supervisor(
             registration,
             requests,
             children,
             recorder,
-            Enforcer(grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
+            Enforcer(
+                grace_seconds=settings.cancel_grace_seconds, record=recorder.forced, blame=brakes.ended_its_process
+            ),
             pool,
             TypeReports(registration, recorder, metrics),
+            brakes,
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
             on_turn=health.beat,

@@ -23,7 +23,7 @@ from taskyard.domain.failures import Cause
 from taskyard.domain.tasks import Outcome
 
 from ..control import HELD_SIGNALS, MAX_LINE_BYTES, Plan
-from ..slots import Phase, SlotTable, table_size
+from ..slots import Kind, Phase, SlotTable, table_size
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,10 +41,14 @@ class ForcedEnd:
 
     task_id: UUID
     claim: UUID
-    name: str
+    kind: Kind
     outcome: Outcome
     run_seconds: float
     why: str
+
+    @property
+    def name(self) -> str:
+        return self.kind[0]
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Handle:
     - `why_killed`: why the supervisor killed it, if so; its tasks are not to blame for its death then.
     - `is_enforced`: it was killed to enforce a limit; `forced_ends` are recorded once it has ended.
     - `types`: the task types that it runs, by name, once its `report` is complete.
+    - `blamed`: the kinds of the tasks for whose sake it has to end.
     - `kill_at`: an attempt in it was fenced and may run on; it is killed at this time at the latest.
     """
 
@@ -82,6 +87,7 @@ class Handle:
     why_killed: str | None = None
     line_closed: bool = False
     is_enforced: bool = False
+    blamed: set[Kind] = field(default_factory=set)
     kill_at: float | None = None
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
     report: Report = field(default_factory=Report, repr=False)

@@ -16,11 +16,13 @@ from multiprocessing.connection import wait
 import structlog
 
 from taskyard.domain.failures import Cause
+from taskyard.lifecycle.rescue import Guilt
 
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
 from ..quarantine import judge
 from ..slots import Phase
+from .brakes import Brakes
 from .children import Children
 from .enforcer import Enforcer
 from .handle import Handle, cause_of
@@ -50,6 +52,7 @@ class Supervisor:
         enforcer: Enforcer,
         pool: ChildPool,
         types: TypeReports,
+        brakes: Brakes,
         *,
         drain_seconds: float,
         on_exit: Callable[[int, str | None], None],
@@ -62,6 +65,7 @@ class Supervisor:
         self._enforcer = enforcer
         self._pool = pool
         self._types = types
+        self._brakes = brakes
         self._drain_seconds = drain_seconds
         self._on_exit = on_exit
         self._on_turn = on_turn
@@ -74,7 +78,7 @@ class Supervisor:
         """Until a signal ends it; returns the exit code."""
         while not self._requests.is_stopping:
             if self._registration.is_registered:  # children of an unregistered worker win no claim
-                self._pool.turn(self._requests.suspects)
+                self._pool.turn(self._requests.apart)
             self._turn()
             if self._requests.take_given_up():
                 self._kill_all(_GIVEN_UP)
@@ -110,6 +114,7 @@ class Supervisor:
                     self._types.receive(child, message)
                 case "ready":
                     self._was_ready = True
+                    self._brakes.tell(child)
                     self._pool.is_ready(child)
                 case "worn":
                     child.worn = str(message.get("why"))
@@ -139,12 +144,17 @@ class Supervisor:
         if ended is None:
             return
         code, usage = ended
+        runs = child.table.header().runs
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         by_us, fenced = child.why_killed is not None, child.kill_at is not None
-        if lost := judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced):
-            self._recorder.lost(str(cause), lost)
+        judged = judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced, blamed=child.blamed)
+        if judged:
+            self._recorder.lost(str(cause), list(judged.values()))
+        for entry, item in judged.items():
+            if item.guilt is Guilt.GUILTY:
+                self._brakes.ended_its_process(entry.kind)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
@@ -157,7 +167,7 @@ class Supervisor:
         log.error(
             "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
         )
-        self._pool.died(child, had_begun=bool(begun))
+        self._pool.died(child, ran_tasks=bool(begun) or runs > 0)
 
     def _cause(self, child: Handle, code: int) -> Cause | str:
         # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.
@@ -166,7 +176,7 @@ class Supervisor:
         return cause_of(code, out_of_memory=code == -signal.SIGKILL and self._oom.happened_lately())
 
     def _why_replaced(self, child: Handle, code: int) -> str | None:
-        # A child in quarantine exits with 0 when no suspect is left, and none follows it.
+        # A child in quarantine exits with 0 when nothing waits for it, and none follows it.
         closed = child.quarantine and code == 0
         return None if self._requests.is_stopping or closed else child.why_replaced(code)
 
