@@ -43,7 +43,7 @@ _SUCCESSOR_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """What is wrong, for people; with its type, where it is not an error of ours."""
     message = " ".join(str(error).split())
     known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     plan = Plan(**first)
     try:
         settings, skills = _load(plan)
-    except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
     skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))

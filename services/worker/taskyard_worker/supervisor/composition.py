@@ -89,6 +89,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
                 threads=settings.worker_threads,
                 overrides=overrides,
                 environment=metrics.environment,
+                start_seconds=settings.child_start_seconds,
             ),
         )
         brakes = Brakes(children, metrics.ended_by_task)

@@ -61,7 +61,8 @@ class Report:
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`.
+    """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`. `start_seconds`: within
+    these it has to be ready.
 
     The supervisor's parts keep the state of the child here:
 
@@ -80,6 +81,7 @@ class Handle:
     table: SlotTable
     started: float
     fetcher_id: str
+    start_seconds: float
     quarantine: bool = False
     ready: bool = False
     worn: str | None = None
@@ -96,7 +98,7 @@ class Handle:
     _stuck_at: float | None = None
 
     @classmethod
-    def spawn(cls, plan: Plan, *, environment: Mapping[str, str]) -> Handle:
+    def spawn(cls, plan: Plan, *, environment: Mapping[str, str], start_seconds: float) -> Handle:
         """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that started a
         process ends. Raises OSError."""
         table = SlotTable.create(table_size(plan.threads))
@@ -122,7 +124,8 @@ class Handle:
             theirs.close()
             table.hand_down()
         ours.setblocking(False)
-        child = cls(plan.index, process, ours, table, time.monotonic(), plan.fetcher_id, plan.quarantine)
+        started = time.monotonic()
+        child = cls(plan.index, process, ours, table, started, plan.fetcher_id, start_seconds, plan.quarantine)
         child.send(asdict(plan))
         return child
 
@@ -204,8 +207,10 @@ class Handle:
         return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
-        """Why the supervisor has to end it, if one of its loops has stopped for good."""
+        """Why the supervisor has to end it, if one of its loops has stopped for good, or it does not become ready."""
         now = time.monotonic()
+        if not self.ready and now - self.started > self.start_seconds:
+            return f"it was not ready within {self.start_seconds:g} s"
         loop = stopped_loop(self.table, now, ready=self.ready)
         self._stuck_at = (self._stuck_at or now) if loop else None
         if self._stuck_at is None or now - self._stuck_at <= _GRACE_SECONDS:

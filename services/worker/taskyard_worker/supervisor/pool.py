@@ -39,8 +39,10 @@ def start_child(
     threads: int,
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
+    start_seconds: float,
 ) -> Handle:
-    """`overrides` are settings from the command line; `environment` makes a child's environment for its index.
+    """`overrides` are settings from the command line; `environment` makes a child's environment for its index. It has
+    to be ready within `start_seconds`.
 
     Only from the main thread. Raises OSError.
     """
@@ -54,7 +56,7 @@ def start_child(
         fetcher_id=str(uuid4()),
         quarantine=quarantined,
     )
-    return Handle.spawn(plan, environment=environment(index))
+    return Handle.spawn(plan, environment=environment(index), start_seconds=start_seconds)
 
 
 class Restarts:
@@ -113,9 +115,10 @@ class ChildPool:
 
     def died(self, child: Handle, *, ran_tasks: bool) -> None:
         """A child died; `ran_tasks` says whether a task had begun in it. If so, the task may have ended it, and the
-        other tasks do not wait for that: the tasks' own limits and `Brakes` bound it. Others that die young are
-        followed more slowly."""
-        if not ran_tasks and time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
+        other tasks do not wait for that: the tasks' own limits and `Brakes` bound it. Others that die young, or
+        before they are ready, are followed more slowly."""
+        is_young = not child.ready or time.monotonic() - child.started < _SHORT_LIFE_SECONDS
+        if is_young and not ran_tasks:
             self._restarts[child.quarantine].slow_down()
 
     def _fill(self, apart: int) -> None:
