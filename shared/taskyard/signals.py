@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object]
@@ -25,11 +24,6 @@ ENDING = frozenset(
 )
 # Python ignores these itself, so that a write fails with an error instead.
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-
-_PYTHON: dict[int, signal.Handlers | Handler] = {
-    signal.SIGINT: signal.default_int_handler,
-    **dict.fromkeys(OF_PYTHON, signal.SIG_IGN),
-}
 
 _taken: dict[int, Handler] = {}
 
@@ -53,9 +47,9 @@ def take(handlers: Mapping[int, Handler], *, otherwise: Handler = nothing) -> No
 
 
 def give_up() -> None:
-    """Python's own handling again, for what `take` installed: in a copy that `os.fork()` made of the process."""
+    """The default again, for what `take` installed: in a copy that `os.fork()` made of the process."""
     for number, handler in _taken.items():
-        if signal.getsignal(number) is handler:
-            with suppress(ValueError):  # it is not the main thread of the main interpreter
-                signal.signal(number, _PYTHON.get(number, signal.SIG_DFL))
+        # Those of Python stay with a handler that does nothing: the copy may start a program.
+        if number not in OF_PYTHON and signal.getsignal(number) is handler:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     _taken.clear()

@@ -142,9 +142,13 @@ def _lack(error: BaseException) -> str | None:
     for _ in range(_MAX_CAUSES):
         if cause is None:
             break
-        if getattr(cause, "errno", None) == errno.EMFILE or _TOO_MANY_FILES in str(cause):
+        try:
+            said = str(cause)
+        except Exception:  # noqa: BLE001 - the error's own code fails
+            said = ""
+        if getattr(cause, "errno", None) == errno.EMFILE or _TOO_MANY_FILES in said:
             return "out_of_descriptors"
-        if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
+        if isinstance(cause, RuntimeError) and "can't start new thread" in said:
             return "out_of_threads"
         cause = cause.__cause__ or cause.__context__
     return None

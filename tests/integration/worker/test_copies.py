@@ -14,6 +14,7 @@ from tests.integration.worker.processes import LedgerFleet, lines
 from tests.integration.worker.test_processes import metric, runs
 from tests.support.effects import effects
 from tests.support.fleet import children, free_port, wait_for
+from tests.support.sick import FORK_VARIABLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -62,6 +63,22 @@ def test_a_copy_that_waits_on_the_event_loop_runs_none_of_the_other_coroutines(s
     (task,) = sick.put(name, copy_does="wait") if name == "tests.async_fork" else sick.put(name)
     assert sick.wait([task, *neighbours]) == ["succeeded"] * 11
     assert told(sick, task) == 1
+
+
+@pytest.mark.parametrize("where", ["at import", "in a hook"])
+def test_a_copy_ends_wherever_the_code_that_made_it_comes_back_to_the_worker(sick: LedgerFleet, where: str) -> None:
+    sick.fleet.environment[FORK_VARIABLE] = where
+    worker = sick.fleet.start_worker(threads=1)
+    ids = sick.put("tests.effect", 5)
+    assert sick.wait(ids) == ["succeeded"] * 5
+    assert sorted(effects(sick.fleet.effects)) == sorted(map(str, ids)), "no copy runs a task"
+    (child,) = children(worker.pid)
+    threads = [int(thread.name) for thread in Path(f"/proc/{child}/task").iterdir()]
+    copies = [int(p) for t in threads for p in Path(f"/proc/{child}/task/{t}/children").read_text().split()]
+    assert copies
+    wait_for(lambda: not any(map(runs, copies)), 10, "the copies to end")
+    worker.terminate()
+    assert worker.wait(20) == 0
 
 
 @pytest.mark.parametrize("copy_does", COPY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ __all__ = ["sick"]
 
 IGNORED = [
     *("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGPIPE", "SIGXFSZ"),
-    *("SIGTTIN", "SIGTTOU", "SIGTSTP", "SIGRTMIN", "SIGRTMAX"),
+    *("SIGRTMIN", "SIGRTMAX"),
 ]
 
 
@@ -47,6 +48,25 @@ def test_sighup_replaces_all_children_one_after_the_other_and_loses_nothing(sick
     order = [e for line in lines(sick.fleet.logs(), '"child_') for e in ("child_ready", "child_retiring") if e in line]
     assert order[:2] == ["child_ready"] * 2
     assert order[2:6] == ["child_ready", "child_retiring"] * 2, "ready before the next one retires"
+    worker.terminate()
+    assert worker.wait(20) == 0
+
+
+def test_children_that_sighup_cannot_replace_work_on(sick: LedgerFleet, tmp_path: Path) -> None:
+    module = tmp_path / "own_module.py"
+    module.write_text("")
+    sick.fleet.environment["TASKYARD_TASK_MODULES"] += ",own_module"
+    sick.fleet.environment["PYTHONPATH"] += f":{tmp_path}"
+    worker = sick.fleet.start_worker(processes=2, threads=1)
+    wait_for(lambda: len(lines(sick.fleet.logs(), '"child_ready"')) == 2, 30, "both to be ready")
+    before = set(children(worker.pid))
+    module.write_text("import half_installed\n")
+    worker.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(lines(sick.fleet.logs(), '"child_misconfigured"')) >= 2, 30, "two tries")
+    assert sick.wait(sick.put("tests.effect", 5)) == ["succeeded"] * 5
+    assert before <= set(children(worker.pid))
+    module.write_text("")
+    wait_for(lambda: len(children(worker.pid)) == 2 and not before & set(children(worker.pid)), 60, "two others")
     worker.terminate()
     assert worker.wait(20) == 0
 

@@ -36,8 +36,8 @@ class Orphan:
 
 
 class Orphans:
-    """Belongs to the main thread of a process that adopts orphans (`programs.adopt_orphans`). `count` is called with the
-    kind of each one that a living child has left."""
+    """Belongs to the main thread of a process that adopts orphans (`programs.adopt_orphans`). `count` is called with
+    the kind of each one that a living child has left."""
 
     def __init__(self, count: Callable[[str], None]) -> None:
         self._count = count
