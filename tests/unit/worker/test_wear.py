@@ -74,11 +74,11 @@ def test_a_child_that_has_hardly_any_descriptor_left_is_exhausted_for_good(
 ) -> None:
     enough, scarce = make(most=1024), make(most=52)
     for made in (enough, scarce):
-        made.look_after_task()
+        made.look_after_task(1.0)
     assert enough.exhausted is None
     assert scarce.exhausted is not None
     monkeypatch.setattr(wear, "descriptors_in_use", lambda: 1)
-    scarce.look_after_task()
+    scarce.look_after_task(1.0)
     assert scarce.exhausted is not None
 
 

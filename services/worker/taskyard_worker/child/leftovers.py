@@ -5,6 +5,7 @@ They are told, not ended: a later task may use them, as with a pool of processes
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -18,8 +19,11 @@ from ..programs import COPY, name_of, started_by
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Only children of the calling thread, and the same as of old for all the others (linux/wait.h).
+# Only children of the calling thread (linux/wait.h).
 _OF_THIS_THREAD = 0x20000000
+# PyDLL keeps the interpreter for the call.
+_waitid = ctypes.PyDLL(None).waitid if sys.platform == "linux" else None
+_LOOK_ONLY = os.WEXITED | os.WNOHANG | os.WNOWAIT | _OF_THIS_THREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,9 @@ class Leftovers:
 
 
 def _has_started() -> bool:
-    """Whether this thread has started anything that is still known to the kernel: a fifth of the cost of a look at its
-    list, and nearly always the answer is no."""
-    if sys.platform != "linux":
-        return False
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _OF_THIS_THREAD)
-    except ChildProcessError:
-        return False
-    return True
+    """Whether this thread has started anything that the kernel still knows; nearly always it has not. Not `os.waitid`,
+    which lets another thread take the interpreter: after each quick task, that costs more than the task."""
+    return _waitid is not None and _waitid(os.P_ALL, 0, None, _LOOK_ONLY) == 0
 
 
 def _threads() -> list[int]:

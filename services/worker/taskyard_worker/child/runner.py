@@ -104,7 +104,7 @@ class Runner:
         leave_copy()
         failpoint("effect.after")
         ended = time.monotonic()
-        self._wear.look_after_task()
+        self._wear.look_after_task(ended - started)
         if not slot.is_async or self._table.running == 1:
             self._tell_leftovers(slot, work)
         self._table.finished(slot, ended - started)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ RESERVE = 32
 _FEW = 8 * RESERVE
 # More than any tasks of one process use: some have limits of a million.
 _MANY = 10_000
+_QUICK_SECONDS = 0.005
 
 
 RESOURCES = frozenset({"max_memory", "max_descriptors", "max_threads"})
@@ -47,6 +49,7 @@ class Wear:
             "max_descriptors": min(most // 2, _MANY) if descriptors is None else min(descriptors, most),
             "max_threads": threads,
         }
+        self._look_at = 0.0
         self.exhausted: Worn | None = None
 
     def look(self) -> Worn | None:
@@ -61,9 +64,14 @@ class Wear:
                 return Worn(why, used[why], limit)
         return None
 
-    def look_after_task(self) -> None:
-        """Whether the next task could still open what it needs. Called after each task: it costs some microseconds."""
-        if self.exhausted is None and (used := descriptors_in_use()) > self._most * 7 // 8:
+    def look_after_task(self, ran_seconds: float) -> None:
+        """Whether the next task could still open what it needs. Quick tasks, of which there are thousands a second,
+        share a look: it lets another thread take the interpreter, and to leak takes its time as well."""
+        now = time.monotonic()
+        if self.exhausted is not None or (ran_seconds < _QUICK_SECONDS and now < self._look_at):
+            return
+        self._look_at = now + 2 * _QUICK_SECONDS
+        if (used := descriptors_in_use()) > self._most * 7 // 8:
             self.exhausted = Worn("max_descriptors", used, self._most)
 
     def give_reserve(self) -> None:
