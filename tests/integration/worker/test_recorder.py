@@ -155,9 +155,12 @@ def test_beats_go_on_while_what_others_put_off_is_taken_up(harness: Harness, mon
     monkeypatch.setattr(claims_module, "_BATCH", 1)
     monkeypatch.setattr(claims_module, "take_up", take_one)
     recording = RecorderHarness(harness)
-    monkeypatch.setattr(
-        recording, "beat", lambda *given: done.append("beat") or RecorderHarness.beat(recording, *given)
-    )
+
+    def beat(worker_id: UUID, state: str) -> Beat:
+        done.append("beat")
+        return RecorderHarness.beat(recording, worker_id, state)
+
+    monkeypatch.setattr(recording, "beat", beat)
     recording.recorder.start()
     recording.recorder.register_types()
     try:
