@@ -95,6 +95,7 @@ def test_a_kit_whose_library_is_missing_is_named_once_and_stops_nothing(workers:
     install(use(workers, tmp_path), "acme-billing", modules, kits=kits, extras="billing")
     workers.fleet.start_worker(processes=3)
     assert set(workers.wait(workers.put("tests.effect", 6))) == {"succeeded"}
+    wait_for(lambda: lines(workers.fleet.logs(), "no_such_library"), 20, "the line about the kit")
     (line,) = lines(workers.fleet.logs(), "no_such_library")
     said = json.loads(line)
     assert (said["event"], said["level"]) == ("kit_left_out", "warning")
