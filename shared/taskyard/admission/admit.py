@@ -9,9 +9,9 @@ from uuid import UUID
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
+from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
-from .faults import Fault
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
 
@@ -46,8 +46,8 @@ def admit(
     """The task, or at least one fault; pointers begin with `prefix`.
 
     `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `measure`:
-    they may be larger than 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
-    a parameter is secret and there is no key.
+    their size is not known to be below 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises
+    SecretsUnreadable where a parameter is secret and there is no key.
     """
     queue = spec.queue if wish.queue is None else wish.queue
     allowed = caller.queues

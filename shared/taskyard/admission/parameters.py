@@ -10,8 +10,8 @@ import orjson
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
 from ..catalogue.secrets import Cipher, reserved_place, sealed_at
+from ..domain.faults import Fault
 from ..lifecycle.batch import Unstorable, check_storable
-from .faults import Fault
 from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024
@@ -27,8 +27,8 @@ def accepted(
 
     Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
     model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
-    body; otherwise they may hold what `plain.Plain` takes. `measure`: they may be larger than 256 KiB. Raises
-    SecretsUnreadable where there is a secret and no key.
+    body; otherwise they may hold what `plain.Plain` takes. `measure`: their size is not known to be below 256 KiB.
+    Raises SecretsUnreadable where there is a secret and no key.
     """
     plain: Any = params
     secret_places: list[Place] = []
