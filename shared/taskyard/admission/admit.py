@@ -9,6 +9,7 @@ from uuid import UUID
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
+from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
 from .faults import Fault
@@ -21,6 +22,7 @@ QUEUE_NOT_ALLOWED = "queue_not_allowed"
 QUEUE_NOT_SERVED = "queue_not_served"
 
 _YEAR = timedelta(days=365)
+_SHORTEST = SHORTEST_LIMIT.total_seconds()
 _EVERYWHERE = Served()
 
 
@@ -143,7 +145,10 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
 
 
 def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:
-    hard = wish.hard_timeout_seconds or spec.hard_seconds
+    for name, given in (("soft", wish.soft_timeout_seconds), ("hard", wish.hard_timeout_seconds)):
+        if given is not None and given < _SHORTEST:
+            faults.append(Fault(f"{prefix}/{name}_timeout_seconds", f"Must be {_SHORTEST:g} second or more."))
+    hard = spec.hard_seconds if wish.hard_timeout_seconds is None else wish.hard_timeout_seconds
     soft = wish.soft_timeout_seconds
     if soft is None:
         return min(spec.soft_seconds, hard), hard

@@ -113,6 +113,10 @@ def later(**times: float) -> datetime:
         ({"expires_at": later(days=731)}, "/expires_at"),
         ({"soft_timeout_seconds": 601.0}, "/soft_timeout_seconds"),
         ({"soft_timeout_seconds": 6.0, "hard_timeout_seconds": 5.0}, "/soft_timeout_seconds"),
+        ({"soft_timeout_seconds": 0.99}, "/soft_timeout_seconds"),
+        ({"soft_timeout_seconds": 0.0}, "/soft_timeout_seconds"),
+        ({"hard_timeout_seconds": 0.99}, "/hard_timeout_seconds"),
+        ({"hard_timeout_seconds": 0.0}, "/hard_timeout_seconds"),
         ({"params": {}}, "/params/n"),
         ({"params": {"n": "1"}}, "/params/n"),
         ({"params": {"n": 1, "m": 1}}, "/params/m"),
@@ -124,6 +128,12 @@ def later(**times: float) -> datetime:
 )
 def test_every_wrong_part_is_named(changes: dict[str, Any], pointer: str) -> None:
     assert faults(replace(WISH, **changes), prefix="/tasks/3") == [(f"/tasks/3{pointer}", "invalid_request")]
+
+
+def test_limits_of_a_second_are_taken() -> None:
+    made = admitted(replace(WISH, soft_timeout_seconds=1.0, hard_timeout_seconds=1.0))
+    assert isinstance(made, NewTask)
+    assert (made.soft_timeout_seconds, made.hard_timeout_seconds) == (1, 1)
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
