@@ -1,11 +1,11 @@
 """Named formats: bounded by length before anything else, told in their own words, never quoting the text."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from taskyard.catalogue import formats
 from taskyard.catalogue.formats import FORMATS, EmailAddress, OneLine, PatternText
 from taskyard.catalogue.generate import SpecSchema
 from taskyard.catalogue.schemas import compile_schema
@@ -43,9 +43,13 @@ def test_each_format_takes_its_example_and_refuses_another_text(name: str) -> No
 def test_the_length_is_looked_at_before_the_check_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = FORMATS[name]
     called: list[int] = []
-    bounded = formats.Format(lambda text: called.append(len(text)), known.sentence, known.max_length, known.tells)
+    bounded = replace(known, check=lambda text: called.append(len(text)))
+    most_bytes = known.max_bytes or known.max_length
     assert bounded.fault("x" * (known.max_length + 1)) == f"must have at most {known.max_length} characters"
-    assert called == []
+    assert bounded.fault("中" * known.max_length) in {
+        f"must have at most {most_bytes} bytes", *([None] if known.max_bytes else ())
+    }
+    assert max([0, *called]) * 3 <= most_bytes
     assert bounded.fits("x" * known.max_length)
     assert known.max_length <= 10_000
 
