@@ -9,6 +9,7 @@ from uuid import UUID
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
+from ..catalogue.sizes import Size
 from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
@@ -38,7 +39,7 @@ def admit(
     served: Served = _EVERYWHERE,
     prefix: str = "",
     parsed: bool = False,
-    measure: bool = True,
+    size: Size | None = None,
     request_id: str | None = None,
     traceparent: str | None = None,
     parent_id: UUID | None = None,
@@ -47,8 +48,8 @@ def admit(
 ) -> NewTask | list[Fault]:
     """The task, or at least one fault; pointers begin with `prefix`.
 
-    `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `measure`:
-    they may be larger than 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
+    `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `size`: they
+    are known to be no larger. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
     a parameter is secret and there is no key.
     """
     queue = spec.queue if wish.queue is None else wish.queue
@@ -62,7 +63,7 @@ def admit(
     if wish.run_at is not None or wish.expires_at is not None:
         _check_times(wish, prefix, faults, now)
     soft, hard = _limits(wish, spec, prefix, faults)
-    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, measure=measure)
+    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, size=size)
     if isinstance(params, list):
         return faults + params
     if faults:

@@ -127,7 +127,9 @@ _HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=208
 FORMATS = {
     "email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
     "idn-email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
-    "line": Format(checked_line, "must be one line without control characters", _MAX_LINE, tells=True, max_bytes=4 * _MAX_LINE),
+    "line": Format(
+        checked_line, "must be one line without control characters", _MAX_LINE, tells=True, max_bytes=4 * _MAX_LINE
+    ),
     "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True, max_bytes=4 * MAX_LENGTH),
     "uuid": _uuid(),
     **{f"uuid{version}": _uuid(version) for version in range(1, 9)},

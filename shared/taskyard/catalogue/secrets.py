@@ -21,6 +21,7 @@ from ..domain.failures import PHRASES
 
 MASK = "***"
 MARK = "$secret"
+_MARK_IN_JSON = orjson.dumps(MARK)
 # `dict | list` would be put together anew at each call, and every submit passes here.
 _NESTED = (dict, list, tuple)
 _JSON = (*_NESTED, str, int, float, bool, type(None))
@@ -135,17 +136,26 @@ def is_sealed(value: Any) -> bool:
 
 def masked(value: Any) -> Any:
     """A stored JSON value with its secrets shown as `***`."""
+    # Nearly all hold none, and C finds that out a hundred times sooner than a walk does.
+    return _masked(value) if _MARK_IN_JSON in orjson.dumps(value) else value
+
+
+def _masked(value: Any) -> Any:
     if is_sealed(value):
         return MASK
     if isinstance(value, dict):
-        return {key: masked(inner) for key, inner in value.items()}
+        return {key: _masked(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [masked(inner) for inner in value]
+        return [_masked(inner) for inner in value]
     return value
 
 
 def reserved_place(value: Any) -> str | None:
     """The pointer of the first `{"$secret": ...}` in a JSON value; None without any. Only the platform writes these."""
+    return _reserved_place(value) if _MARK_IN_JSON in orjson.dumps(value) else None
+
+
+def _reserved_place(value: Any) -> str | None:
     if is_sealed(value):
         return ""
     if isinstance(value, dict):
@@ -155,7 +165,7 @@ def reserved_place(value: Any) -> str | None:
     else:
         return None
     for key, inner in inside:
-        if isinstance(inner, _NESTED) and (found := reserved_place(inner)) is not None:
+        if isinstance(inner, _NESTED) and (found := _reserved_place(inner)) is not None:
             return f"/{str(key).replace('~', '~0').replace('/', '~1')}{found}"
     return None
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
+from .near import near_names
 from .secrets import Cipher, opened
 from .words import Vocabulary, Words, check_language, check_template
 
@@ -191,14 +192,6 @@ class Catalogue:
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._types))
-
-
-def near_names(name: str, names: Sequence[str]) -> list[str]:
-    """The names that are most like `name`, which none of them is; at most three."""
-    import difflib
-
-    # Comparing is slow for long names, and a task type's name has 128 bytes at most.
-    return difflib.get_close_matches(name[:MAX_NAME_BYTES], names[:500], n=3)
 
 
 def advice(name: str, names: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from ..admission.faults import Fault
 from ..admission.parameters import PARAMS_TOO_LARGE
 from ..admission.wishes import PlainCaller, PlainWish, Served
 from ..catalogue.compiled import CompiledSpec, compile_spec
+from ..catalogue.near import near_names
 from ..catalogue.secrets import Cipher
 from ..catalogue.spec import spec_of
-from ..catalogue.types import Catalogue, TaskType, near_names
+from ..catalogue.types import Catalogue, TaskType
 from ..domain.errors import TaskError
 from ..lifecycle.submit import NewTask
 from .context import Child, TaskContext
