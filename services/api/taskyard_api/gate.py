@@ -8,6 +8,8 @@ from typing import Any
 import falcon.asgi
 import structlog
 
+from taskyard.admission.faults import MAX_FAULTS
+
 from .auth import Keys, Scope
 from .limits import RateLimit
 from .meters import RequestMeters
@@ -74,6 +76,7 @@ class Gate:
         self, req: Request, resp: falcon.asgi.Response, resource: object, succeeded: bool
     ) -> None:
         context = req.context
+        context.leave()
         resp.set_header("X-Request-ID", context.request_id)
         resp.set_header("traceparent", context.traceparent)
         self._meters.in_progress.dec()
@@ -88,7 +91,8 @@ class Gate:
 def _refuse_query(req: Request) -> None:
     """An unknown parameter is a mistake, not something to ignore. Raises Invalid."""
     if req.params:
-        raise Invalid([Fault(f"?{name}", "This call takes no query parameters.") for name in req.params])
+        names = list(req.params)[:MAX_FAULTS]
+        raise Invalid([Fault(f"?{name}", "This call takes no query parameters.") for name in names])
 
 
 def _check_accept(req: Request, declared: Operation) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from taskyard.admission.faults import MAX_FAULTS
 from taskyard.catalogue.types import SHORTEST_LIMIT
 from taskyard.domain.tasks import State
 from taskyard.store.audit import Action
@@ -74,6 +75,14 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        # Each unknown name becomes an error, which takes a kilobyte.
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_FAULTS:
+            raise ValueError(f"Must have at most {len(cls.model_fields)} names.")
+        return value
+
 
 class UniqueBody(Body):
     """At most one task of this type has `key`, while it waits or until it ends."""
@@ -97,6 +106,12 @@ class SubmitTask(Body):
     tags: list[Tag] = Field(default_factory=list, max_length=20)
     unique: UniqueBody | None = None
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
+
+
+class BatchFrame(Body):
+    """A batch whose tasks are still to be validated."""
+
+    tasks: list[Any] = Field(min_length=1, max_length=MAX_TASKS)
 
 
 class SubmitBatch(Body):

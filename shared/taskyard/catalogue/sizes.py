@@ -28,13 +28,11 @@ def size_of(text: bytes | bytearray) -> Size:
 
 def values_in(value: Any) -> int:
     """The values in a JSON value, with the names of objects."""
-    count, waiting = 1, [value] if isinstance(value, _NESTED) else []
+    count = 1
+    waiting: list[Any] = [value] if isinstance(value, _NESTED) else []
     while waiting:
         nested = waiting.pop()
-        count += len(nested)
-        inside = nested
-        if isinstance(nested, dict):
-            count += len(nested)
-            inside = nested.values()
-        waiting += [inner for inner in inside if isinstance(inner, _NESTED)]
+        is_object = isinstance(nested, dict)
+        count += 2 * len(nested) if is_object else len(nested)
+        waiting += [inner for inner in (nested.values() if is_object else nested) if isinstance(inner, _NESTED)]
     return count

@@ -355,9 +355,10 @@ def test_what_the_platform_could_not_store_is_refused(given: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("limit", ["soft_limit", "hard_limit"])
 def test_limits_below_a_second_are_refused_in_a_sentence(limit: str) -> None:
+    given: dict[str, Any] = {limit: timedelta(milliseconds=999)}
     with pytest.raises(NotDeclarable, match=r"'test\.short'.*limits must be 1 s at least"):
 
-        @task("test.short", **{limit: timedelta(milliseconds=999)})
+        @task("test.short", **given)
         def short() -> None: ...
 
 

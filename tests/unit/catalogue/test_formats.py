@@ -47,7 +47,8 @@ def test_the_length_is_looked_at_before_the_check_runs(name: str, monkeypatch: p
     most_bytes = known.max_bytes or known.max_length
     assert bounded.fault("x" * (known.max_length + 1)) == f"must have at most {known.max_length} characters"
     assert bounded.fault("中" * known.max_length) in {
-        f"must have at most {most_bytes} bytes", *([None] if known.max_bytes else ())
+        f"must have at most {most_bytes} bytes",
+        *([None] if known.max_bytes else ()),
     }
     assert max([0, *called]) * 3 <= most_bytes
     assert bounded.fits("x" * known.max_length)

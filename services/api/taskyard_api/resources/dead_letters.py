@@ -18,7 +18,7 @@ from taskyard.store.dead_letters import Wanted
 
 from .. import answers, views
 from ..auth import Caller, Scope
-from ..bodies import read_json, validated
+from ..bodies import Bodies, validated
 from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
@@ -61,13 +61,14 @@ class DeadLetters:
 class Handling:
     """What retrying and discarding share: ids or a filter, a dry run or the change."""
 
-    def __init__(self, ledger: LedgerPool, shown: TaskViews) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews) -> None:
+        self._bodies = bodies
         self._ledger = ledger
         self._shown = shown
 
     async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
-        value, body = await read_json(req)
-        asked = validated(DeadLettersBody, value)
+        body = await self._bodies.read(req)
+        asked = validated(DeadLettersBody, body.value)
         wanted, actor = _wanted(asked, req.context.caller), req.actor()
 
         def look(conn: Connection) -> Committed[StoredAnswer]:
@@ -81,7 +82,7 @@ class Handling:
             done = verb(conn, wanted, actor)
             return done.answering(_answer({"matched": done.answer.matched, "changed": len(done.answer.changed)}))
 
-        await once_with_the_change(self._ledger, key_of(req, body), resp, look if asked.dry_run else change)
+        await once_with_the_change(self._ledger, key_of(req, body.raw), resp, look if asked.dry_run else change)
 
 
 class Retry:

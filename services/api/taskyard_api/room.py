@@ -1,0 +1,96 @@
+"""Room: the memory that bodies in flight may need together, taken before it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from uuid import UUID
+
+from taskyard.domain.errors import Overloaded
+
+PATIENCE_SECONDS = 5.0
+# Those who wait have the beginnings of their bodies in memory, too.
+MAX_WAITING = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """So many bytes of a room, until it is left."""
+
+    room: Room
+    caller: UUID
+    size: int
+
+    def leave(self) -> None:
+        self.room.leave(self)
+
+
+class Room:
+    """`size` bytes. One caller has at most half of them, or a single larger place; so another caller's request finds
+    room beside it. Who finds none waits: first come first served, and nobody waits behind a caller that has its share.
+    """
+
+    def __init__(
+        self, size: int, *, patience_seconds: float = PATIENCE_SECONDS, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._size = size
+        self._patience_seconds = patience_seconds
+        self._max_waiting = max_waiting
+        self._taken = 0
+        self._by_caller: defaultdict[UUID, int] = defaultdict(int)
+        self._waiting: dict[Place, asyncio.Future[None]] = {}
+
+    async def take(self, caller: UUID, size: int) -> Place:
+        """A place of `size` bytes, or of the whole room where that is less. Raises Overloaded where too many wait
+        already, and after five seconds."""
+        place = Place(self, caller, min(size, self._size))
+        if self._has_place(place) and not any(self._is_due(other) for other in self._waiting):
+            self._enter(place)
+            return place
+        mine = sum(other.caller == caller for other in self._waiting)
+        if len(self._waiting) >= self._max_waiting or mine >= self._max_waiting // 2:
+            raise Overloaded("Too many large requests are under way.")
+        entered = self._waiting[place] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await entered
+        except BaseException as e:
+            if self._waiting.pop(place, None) is None:  # it was let in at the same moment
+                self.leave(place)
+            else:
+                self._let_in()
+            if isinstance(e, TimeoutError):
+                raise Overloaded("Too many large requests are under way.") from None
+            raise
+        return place
+
+    def leave(self, place: Place) -> None:
+        self._taken -= place.size
+        self._by_caller[place.caller] -= place.size
+        if not self._by_caller[place.caller]:
+            del self._by_caller[place.caller]
+        self._let_in()
+
+    def _enter(self, place: Place) -> None:
+        self._taken += place.size
+        self._by_caller[place.caller] += place.size
+
+    def _let_in(self) -> None:
+        for place, entered in list(self._waiting.items()):
+            if entered.done():  # its caller has just given up
+                continue
+            if self._has_place(place):
+                del self._waiting[place]
+                self._enter(place)
+                entered.set_result(None)
+            elif self._is_due(place):
+                return
+
+    def _has_place(self, place: Place) -> bool:
+        return self._taken + place.size <= self._size and self._is_due(place)
+
+    def _is_due(self, place: Place) -> bool:
+        """Whether it may enter as far as its caller's share is concerned."""
+        taken = self._by_caller.get(place.caller, 0)
+        return not taken or taken + place.size <= self._size // 2
