@@ -80,7 +80,7 @@ class Body(BaseModel):
     def _few_names(cls, value: Any) -> Any:
         # Each unknown name becomes an error, which takes a kilobyte.
         if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_FAULTS:
-            raise ValueError(f"Must have at most {len(cls.model_fields)} names.")
+            raise ValueError(f"Has more than {MAX_FAULTS} names that are not known.")
         return value
 
 
