@@ -63,7 +63,10 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "wide text", tasks(1, lambda n: echo("😀" + "a" * (LIMIT - 200)))
     yield "parameters that are too large", tasks(60, lambda n: echo("a" * 270_000))
     yield "addresses", tasks(1000, lambda n: mail(to_email=f"a@{_letters(n, 310)}.com"))
-    yield "addresses that are short enough", tasks(1000, lambda n: mail(to_email=f"a@{_letters(n, 60)}.{_letters(n, 20)}"))
+    yield (
+        "addresses that are short enough",
+        tasks(1000, lambda n: mail(to_email=f"a@{_letters(n, 60)}.{_letters(n, 20)}")),
+    )
     yield "addresses at the end", tasks(1000, lambda n: mail(reply_to=f"a@{_letters(n, 310 * (n > 990))}.com"))
     yield "patterns", tasks(1000, lambda n: {"name": "files.process_large_file",
                             "params": {"item_id": ITEM, "pattern": rf"(?i){n}\pL\PL\pL\PL\pL[^\w]{{9}}", "x": 1}})  # fmt: skip
@@ -79,4 +82,4 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "plain 200 x 1000 accepted", tasks(1000, lambda n: echo({f"p{k}": f"value {k}" for k in range(200)}))
     yield "wide accepted", tasks(64, lambda n: echo("😀" + "a" * 260_000))
     yield "text accepted", tasks(64, lambda n: echo("a" * 260_000))
-    yield "1000 lists accepted", tasks(1000, lambda n: echo([[]]*220))
+    yield "1000 lists accepted", tasks(1000, lambda n: echo([[]] * 220))

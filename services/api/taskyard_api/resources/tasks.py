@@ -25,7 +25,7 @@ from ..ledger_pool import LedgerPool
 from ..live import Live
 from ..models import MAX_TASKS, BatchFrame, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, Operation
-from ..parameters import id_in_path, next_cursor, query_of, read_cursor
+from ..parameters import PAGE_BYTES, id_in_path, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
 from ..submission import Accepted, Intake
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
@@ -95,10 +95,11 @@ class Tasks:
         states = tuple(dict.fromkeys(filters.pop("state") or ()))
         wanted = TaskFilter(**filters, states=states, queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
-        rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
+        page = partial(tasks_page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
+        rows = await self._ledger.run(page)
         words = self._translations.for_reader(req)
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
-        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
     def _answer(self, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
         task = admitted.tasks[0]
