@@ -46,6 +46,12 @@ _DEFAULT_TYPE = "application/octet-stream"
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+class _FormOptions(MultipartParseOptions):
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_body_part_headers_size = _MAX_PART_HEADERS
+
+
 class Files:
     def __init__(self, storage: Storage, ledger: LedgerPool, *, max_bytes: int, threads: int = 4) -> None:
         self._storage = storage
@@ -69,9 +75,7 @@ class Files:
         if not 1 <= len(boundary) <= 70 or not boundary.isascii():
             raise Malformed("The form has no boundary, or not a good one.")
         chunks: Any = req.chunks(self._max_bytes + _FORM_ROOM)
-        options = MultipartParseOptions()
-        options.max_body_part_headers_size = _MAX_PART_HEADERS
-        form = MultipartForm(chunks, boundary.encode(), None, options)
+        form = MultipartForm(chunks, boundary.encode(), None, _FormOptions())
         received: TreeItem | None = None
         try:
             async for part in form:
