@@ -77,10 +77,11 @@ class Admission:
             if registry.is_empty:
                 raise NoTaskTypes
         missing: set[str] = set()
-        for queue in {item.queue for item in wanted if item.queue is not None}:
-            context.caller.require_queue(queue)
-            if not await self._queues.has(queue):
-                missing.add(queue)
+        for item in wanted:
+            if (queue := item.queue) is not None:
+                context.caller.require_queue(queue)
+                if queue not in missing and not await self._queues.has(queue):
+                    missing.add(queue)
         return await body.work(partial(self._admit, wanted, registry, missing, context, body.size, in_batch))
 
     def _admit(
@@ -94,11 +95,13 @@ class Admission:
     ) -> Admitted:
         faults: list[Fault] = []
         tasks: list[NewTask] = []
-        now, until = self._now(), time.thread_time() + _EXPLAINING_SECONDS
+        now, until = self._now(), 0.0
         for n, item in enumerate(wanted):
             # There is enough to tell: a caller may have a thousand tasks explained, each in a quarter of a second.
-            if len(faults) >= MAX_FAULTS or (faults and time.thread_time() > until):
-                break
+            if faults:
+                until = until or time.thread_time() + _EXPLAINING_SECONDS
+                if len(faults) >= MAX_FAULTS or time.thread_time() > until:
+                    break
             prefix = f"/tasks/{n}" if in_batch else ""
             served = _ANYWHERE if item.queue is None else _served(item, registry, missing)
             spec = registry.admitting(item.name)

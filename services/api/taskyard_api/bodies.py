@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
@@ -49,19 +48,18 @@ _TOKENS = re.compile(rb'"[^"]*"\s*(:)?|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]+')
 _NAME, _INTEGER = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A body that was parsed. `size` is at least its true size."""
 
     value: Any
     raw: bytes | bytearray
     size: Size
-    _caller: UUID
-    _heavy: HeavyWork
+    caller: UUID
+    heavy: HeavyWork
 
     async def work(self, call: Callable[[], T]) -> T:
         """The result of `call`, whose time depends on this body: off the event loop where the body is large."""
-        return await _work(self._heavy, self._caller, self.size, call)
+        return call() if self.size.fits(_ON_THE_LOOP) else await self.heavy.run(self.caller, call)
 
 
 class Bodies:
@@ -80,34 +78,34 @@ class Bodies:
         hold.
         """
         _require_json(req)
-        return await self._parsed(req, await self._raw(req, limit))
+        raw = req.whole_body(limit)
+        return await self._parsed(req, await self._pieces(req, limit) if raw is None else raw)
 
     async def read_nothing(self, req: Request) -> bytes | bytearray:
         """For calls that take no body: none, or an empty object. Raises Invalid, Malformed, TooLarge, Overloaded."""
-        raw = await self._raw(req, MAX_BODY)
+        whole = req.whole_body(MAX_BODY)
+        raw = await self._pieces(req, MAX_BODY) if whole is None else whole
         if raw and not raw.isspace() and (await self._parsed(req, raw)).value != {}:
             raise Invalid([Fault("", "This call takes no body.")])
         return raw
 
-    async def _raw(self, req: Request, limit: int) -> bytes | bytearray:
-        whole = req.whole_body(limit)
-        if whole is not None:
-            return whole
-        await req.context.enter(self._being_read, req.expected_bytes(limit))
+    async def _pieces(self, req: Request, limit: int) -> bytearray:
+        context = req.context
+        context.places.append(await self._being_read.take(context.caller.key_id, req.expected_bytes(limit)))
         return await req.body(limit)
 
     async def _parsed(self, req: Request, raw: bytes | bytearray) -> Body:
-        size, caller = size_of(raw), req.context.caller.key_id
+        size, context = size_of(raw), req.context
         if size.values > MAX_VALUES:
             raise Invalid([Fault("", _TOO_MANY_VALUES, "too_many_values")])
-        needed = _memory_of(raw, size)
-        await req.context.enter(self._small if needed <= _SMALL_PLACE else self._large, needed)
-        value = await _work(self._heavy, caller, size, partial(parse_json, raw))
+        caller, needed = context.caller.key_id, _memory_of(raw, size)
+        room = self._small if needed <= _SMALL_PLACE else self._large
+        context.places.append(room.take_at_once(caller, needed) or await room.take(caller, needed))
+        if size.fits(_ON_THE_LOOP):
+            value = parse_json(raw)
+        else:
+            value = await self._heavy.run(caller, partial(parse_json, raw))
         return Body(value, raw, size, caller, self._heavy)
-
-
-async def _work(heavy: HeavyWork, caller: UUID, size: Size, call: Callable[[], T]) -> T:
-    return call() if size.fits(_ON_THE_LOOP) else await heavy.run(caller, call)
 
 
 def _memory_of(raw: bytes | bytearray, size: Size) -> int:

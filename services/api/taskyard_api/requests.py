@@ -16,7 +16,7 @@ from taskyard.store.audit import Actor
 
 from .auth import Caller
 from .refusals import Malformed, TooLarge
-from .room import Place, Room
+from .room import Place
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,10 +35,6 @@ class RequestContext:
     request_id: str
     traceparent: str
     started: float
-
-    async def enter(self, room: Room, size: int) -> None:
-        """Raises Overloaded."""
-        self.places.append(await room.take(self.caller.key_id, size))
 
     def leave(self) -> None:
         while self.places:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
 from uuid import UUID
 
 from taskyard.domain.errors import Overloaded
@@ -14,13 +13,15 @@ PATIENCE_SECONDS = 5.0
 MAX_WAITING = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """So many bytes of a room, until it is left."""
 
-    room: Room
-    caller: UUID
-    size: int
+    __slots__ = ("caller", "room", "size")
+
+    def __init__(self, room: Room, caller: UUID, size: int) -> None:
+        self.room = room
+        self.caller = caller
+        self.size = size
 
     def leave(self) -> None:
         self.room.leave(self)
@@ -41,13 +42,21 @@ class Room:
         self._by_caller: defaultdict[UUID, int] = defaultdict(int)
         self._waiting: dict[Place, asyncio.Future[None]] = {}
 
+    def take_at_once(self, caller: UUID, size: int) -> Place | None:
+        """A place as `take` gives it, or None where it would have to be waited for."""
+        place = Place(self, caller, min(size, self._size))
+        if self._has_place(place) and not (self._waiting and any(map(self._is_due, self._waiting))):
+            self._enter(place)
+            return place
+        return None
+
     async def take(self, caller: UUID, size: int) -> Place:
         """A place of `size` bytes, or of the whole room where that is less. Raises Overloaded where too many wait
         already, and after five seconds."""
+        entered_at_once = self.take_at_once(caller, size)
+        if entered_at_once is not None:
+            return entered_at_once
         place = Place(self, caller, min(size, self._size))
-        if self._has_place(place) and not any(self._is_due(other) for other in self._waiting):
-            self._enter(place)
-            return place
         mine = sum(other.caller == caller for other in self._waiting)
         if len(self._waiting) >= self._max_waiting or mine >= self._max_waiting // 2:
             raise Overloaded("Too many large requests are under way.")

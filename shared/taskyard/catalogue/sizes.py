@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # 64 bits hold any integer of 18 digits.
 _MANY_DIGITS = b"0" * 19
@@ -11,8 +10,7 @@ _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _NESTED = (dict, list, tuple)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """`bytes` of text; `values` in it, with the names of objects."""
 
     bytes: int
