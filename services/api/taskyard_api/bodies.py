@@ -38,6 +38,9 @@ _BYTES_TO_WRITE = 4
 # Parsing and checking more may take the event loop's time for more than a few milliseconds.
 _ON_THE_LOOP = Size(bytes=32 * KIB, values=2_000)
 
+# An error of pydantic takes a kilobyte once it is told.
+_MAX_ERRORS = 2_000
+
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -207,6 +210,8 @@ def each_validated(model: type[M], values: Sequence[Any], prefix: str) -> list[M
 
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     """The errors, without the values that caused them: those may be secrets."""
+    if error.error_count() > _MAX_ERRORS:
+        return [Fault(prefix, f"More than {MAX_FAULTS} things are wrong here.")]
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"])) for e in found[:MAX_FAULTS]]
 

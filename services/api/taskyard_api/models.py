@@ -18,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from taskyard.admission.faults import MAX_FAULTS
 from taskyard.catalogue.types import SHORTEST_LIMIT
 from taskyard.domain.tasks import State
 from taskyard.store.audit import Action
@@ -74,14 +73,6 @@ class Body(BaseModel):
     """Unknown names are refused, and errors never quote a value."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_names(cls, value: Any) -> Any:
-        # Each unknown name becomes an error, which takes a kilobyte.
-        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_FAULTS:
-            raise ValueError(f"Has more than {MAX_FAULTS} names that are not known.")
-        return value
 
 
 class UniqueBody(Body):

@@ -20,7 +20,7 @@ class Place:
 
     def __init__(self, room: Room, caller: UUID, size: int) -> None:
         self.room = room
-        self.caller = caller
+        self.caller = caller.int  # whose hash is C's, and not Python's
         self.size = size
 
     def leave(self) -> None:
@@ -39,7 +39,7 @@ class Room:
         self._patience_seconds = patience_seconds
         self._max_waiting = max_waiting
         self._taken = 0
-        self._by_caller: defaultdict[UUID, int] = defaultdict(int)
+        self._by_caller: defaultdict[int, int] = defaultdict(int)
         self._waiting: dict[Place, asyncio.Future[None]] = {}
 
     def take_at_once(self, caller: UUID, size: int) -> Place | None:
@@ -57,7 +57,7 @@ class Room:
         if entered_at_once is not None:
             return entered_at_once
         place = Place(self, caller, min(size, self._size))
-        mine = sum(other.caller == caller for other in self._waiting)
+        mine = sum(other.caller == place.caller for other in self._waiting)
         if len(self._waiting) >= self._max_waiting or mine >= self._max_waiting // 2:
             raise Overloaded("Too many large requests are under way.")
         entered = self._waiting[place] = asyncio.get_running_loop().create_future()
@@ -76,10 +76,13 @@ class Room:
 
     def leave(self, place: Place) -> None:
         self._taken -= place.size
-        self._by_caller[place.caller] -= place.size
-        if not self._by_caller[place.caller]:
+        left = self._by_caller[place.caller] - place.size
+        if left:
+            self._by_caller[place.caller] = left
+        else:
             del self._by_caller[place.caller]
-        self._let_in()
+        if self._waiting:
+            self._let_in()
 
     def _enter(self, place: Place) -> None:
         self._taken += place.size
