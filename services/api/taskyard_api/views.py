@@ -70,7 +70,7 @@ class TaskViews:
         shown["name"] = new.name
         shown["queue"] = new.queue
         shown["state"] = written.state
-        shown["params"] = masked(new.params)
+        shown["params"] = masked(new.params) if has_mark(orjson.dumps(new.params)) else new.params
         shown["max_attempts"] = new.max_attempts
         shown["soft_timeout_seconds"] = new.soft_timeout_seconds
         shown["hard_timeout_seconds"] = new.hard_timeout_seconds

@@ -135,23 +135,19 @@ def is_sealed(value: Any) -> bool:
 
 
 def has_mark(text: bytes) -> bool:
-    """Whether JSON that orjson or PostgreSQL has written may hold something sealed."""
+    """Whether JSON that orjson or PostgreSQL has written may hold something sealed. Nearly none does, and C finds that
+    out a hundred times sooner than a walk through the values."""
     return _MARK_IN_JSON in text
 
 
 def masked(value: Any) -> Any:
-    """A stored JSON value with its secrets shown as `***`."""
-    # Nearly all hold none, and C finds that out a hundred times sooner than a walk does.
-    return _masked(value) if has_mark(orjson.dumps(value)) else value
-
-
-def _masked(value: Any) -> Any:
+    """A copy of a stored JSON value with its secrets shown as `***`."""
     if is_sealed(value):
         return MASK
     if isinstance(value, dict):
-        return {key: _masked(inner) for key, inner in value.items()}
+        return {key: masked(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_masked(inner) for inner in value]
+        return [masked(inner) for inner in value]
     return value
 
 
