@@ -10,11 +10,11 @@ from functools import partial
 from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_type
-from taskyard.admission.faults import MAX_FAULTS
 from taskyard.admission.wishes import Served
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.sizes import Size
+from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask
 

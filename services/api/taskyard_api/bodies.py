@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from taskyard.admission.faults import MAX_FAULTS
 from taskyard.catalogue.sizes import Size, has_many_digits, size_of
+from taskyard.domain.faults import MAX_FAULTS
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
 from .heavy import HeavyWork

@@ -8,7 +8,7 @@ from typing import Any
 import falcon.asgi
 import structlog
 
-from taskyard.admission.faults import MAX_FAULTS
+from taskyard.domain.faults import MAX_FAULTS
 
 from .auth import Keys, Scope
 from .limits import RateLimit

@@ -11,9 +11,9 @@ from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
 from ..catalogue.sizes import Size
 from ..catalogue.types import SHORTEST_LIMIT
+from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
-from .faults import Fault
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
 

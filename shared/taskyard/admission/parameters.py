@@ -11,8 +11,8 @@ from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
 from ..catalogue.secrets import Cipher, reserved_place, sealed_at
 from ..catalogue.sizes import Size, size_of, values_in
+from ..domain.faults import Fault
 from ..lifecycle.batch import Unstorable, check_storable
-from .faults import Fault
 from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024

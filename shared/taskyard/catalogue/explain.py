@@ -27,7 +27,7 @@ _MAX_FRAMES = 150
 _MAX_BRANCHES = 50
 _NEAR_NAMES = 5  # unknown names that near names are looked for: comparing texts is slow
 
-# Told on their own; where the type is wrong, nothing else is.
+# Each is a fault of its own. Where the type is wrong, the other keywords say nothing.
 _LEAVES = (
     *("enum", "const", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "uniqueItems"),

@@ -45,7 +45,7 @@ class Cipher:
     """Encrypts with the first key, decrypts with any of them. Without keys, it does neither."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        # Imported late: a supervisor loads the task types, too, and never decrypts a secret.
+        # Imported late: declaring task types needs no cipher.
         from cryptography.fernet import Fernet, MultiFernet
 
         try:

@@ -38,9 +38,12 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
 
 class Params(BaseModel):
-    """The base of parameter models. Unknown names are refused, and submits are strict: "1" and true are not numbers."""
+    """The base of parameter models. Unknown names are refused, and submits are strict: "1" and true are not numbers.
+    Defaults are validated, so that the default of a secret is a secret, too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=True
+    )
 
 
 class Result(BaseModel):

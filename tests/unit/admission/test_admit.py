@@ -9,13 +9,13 @@ import pytest
 from cryptography.fernet import Fernet
 
 from taskyard.admission.admit import admit, repeated_keys, unknown_type
-from taskyard.admission.faults import Fault
 from taskyard.admission.wishes import Caller, PlainCaller, PlainWish, Served, Wish
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher, Secret, SecretsUnreadable
 from taskyard.catalogue.sizes import Size
 from taskyard.catalogue.spec import TaskSpec
+from taskyard.domain.faults import Fault
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard_api.auth import Caller as KeyHolder
 from taskyard_api.models import SubmitTask

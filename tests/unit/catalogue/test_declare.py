@@ -406,3 +406,15 @@ def test_any_model_of_pydantic_will_do() -> None:
         return given
 
     assert run_task(plain, {"value": 1}).result == {"value": 1}
+
+
+def test_the_default_of_a_secret_is_a_secret() -> None:
+    @task("test.default_secret")
+    def connect(token: Secret[str] = "the-default") -> str:  # type: ignore[assignment]
+        return token.reveal()
+
+    declared = type_of(connect)
+    assert declared is not None
+    params = declared.params()
+    assert "the-default" not in repr(params)
+    assert params.token.reveal() == "the-default"
