@@ -150,8 +150,8 @@ def test_a_new_version_rolls_forward_and_back_under_load_and_nothing_is_lost_or_
         rolling.wait_ran(1, "1 Ada")
     assert not rolling.errors
     # What only the new release can run waits, whether the last of its workers had fetched it or not ...
-    stranded = rolling.submit(2, 30)
-    wait_for(lambda: fleet.states(stranded) == {"scheduled": 30}, 20, "tasks of the other release to be put off")
+    newest_ones = rolling.submit(2, 30)
+    wait_for(lambda: fleet.states(newest_ones) == {"scheduled": 30}, 20, "tasks of the other release to be put off")
     rolling.worker(2)
     # ... and runs as soon as that is back, though it was put off for longer and longer.
     states = fleet.wait_final(rolling.ids, 20)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskyard.admission.admit import admit
-from taskyard.admission.faults import Fault
 from taskyard.admission.wishes import PlainCaller, PlainWish
 from taskyard.catalogue.compiled import compile_spec
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import TaskType
+from taskyard.domain.faults import Fault
 from taskyard.lifecycle.submit import NewTask
 
 

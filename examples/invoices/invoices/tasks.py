@@ -24,7 +24,7 @@ def number(year: Annotated[int, Field(ge=2000, le=9999)], count: Annotated[int, 
 
 class Line(Params):
     text: Annotated[str, Field(min_length=1, max_length=200)]
-    # Money is a Decimal: a float has no exact cents. In JSON it is a number, whose digits are taken as written.
+    # Money is a Decimal: a float has no exact cents. In JSON it is a number or text.
     price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
 

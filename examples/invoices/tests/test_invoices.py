@@ -57,7 +57,7 @@ def test_parameters_are_checked_as_at_a_submit() -> None:
 
 
 def test_an_invoice_is_added_up_in_the_currency_of_the_settings() -> None:
-    lines = [{"text": "paper", "price": 0.10, "count": 3}, {"text": "ink", "price": 9.20}]
+    lines = [{"text": "paper", "price": 0.10, "count": 3}, {"text": "ink", "price": "9.20"}]
     run = run_task(write, {"customer": "ada", "lines": lines}, settings=SETTINGS)
     assert run.result == {"customer": "ada", "total": "9.50", "currency": "CHF"}
     assert run.progress == [(1, 2, "Adding up"), (2, 2, "Adding up")]

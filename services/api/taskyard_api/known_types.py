@@ -54,6 +54,7 @@ class KnownTypes:
         self._clock = clock
         self._snapshot = Snapshot({}, [])
         self._read_at = float("-inf")
+        self._failure: tuple[float, LedgerUnavailable | Overloaded] | None = None
         self._due = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
 
@@ -63,12 +64,18 @@ class KnownTypes:
             return await self._look()
 
     async def fresh(self) -> TypeRegistry:
-        """The registry, read at most a second ago. Raises LedgerUnavailable and Overloaded where a look is due and
-        PostgreSQL is away."""
-        async with self._one_at_a_time:  # callers that come together share one look
+        """The registry, read at most a second ago. Raises LedgerUnavailable and Overloaded where a look is due, or
+        failed less than a second ago."""
+        async with self._one_at_a_time:  # callers that come together share one look, and its failure
             if self._clock() - self._read_at < _FRESH_SECONDS:
                 return self.registry
-            return await self._look()
+            if self._failure is not None and self._clock() - self._failure[0] < _FRESH_SECONDS:
+                raise self._failure[1]
+            try:
+                return await self._look()
+            except (LedgerUnavailable, Overloaded) as e:
+                self._failure = self._clock(), e
+                raise
 
     def words_of(self, name: str, version: int) -> Vocabulary:
         """Those of a type as that version has them; none where nothing is known of it."""

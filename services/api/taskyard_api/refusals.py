@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskyard.admission.faults import Fault
 from taskyard.domain.errors import Refused
+from taskyard.domain.faults import Fault
 
 __all__ = [
     "Fault",

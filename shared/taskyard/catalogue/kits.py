@@ -117,6 +117,8 @@ def load(settings: Settings, queues: Collection[str] | None = None) -> Loaded:
     left_out: list[LeftOut] = []
     for one in _wanted(every, settings, queues):
         try:
+            if one.kit.settings is not None:
+                _import(one, one.kit.settings.partition(":")[0])
             found, its_hooks = _types_of(one), list(_hooks_of(one))
         except _Missing as e:
             left_out.append(e.left_out)
@@ -213,9 +215,14 @@ def _import(one: Installed, name: str) -> ModuleType:
     except Exception as e:
         if one.is_module:
             raise KitsUnusable(f"TASKYARD_TASK_MODULES: {_said(e)}") from e
-        if isinstance(e, ImportError):
+        if isinstance(e, ImportError) and not _is_of(one.kit, e.name or ""):
             raise _Missing(LeftOut(one.kit.name, name, _said(e), one.install)) from e
         raise KitsUnusable(f"the kit {one.kit.name!r}, {name}: {_said(e)}") from e
+
+
+def _is_of(kit: Kit, module: str) -> bool:
+    """Whether the module that an import wanted is the kit's own: then no library is missing."""
+    return any(_holds(own, module) for own in kit.modules)
 
 
 def _types_of(one: Installed) -> list[TaskType[Any, Any]]:

@@ -70,7 +70,7 @@ class TypeRegistry:
 
     @property
     def is_empty(self) -> bool:
-        """No worker has ever registered a type."""
+        """No type is registered, or all are retired."""
         return not self.specs
 
     @property

@@ -1,4 +1,4 @@
-"""Which places of parameters are secret, by their schema: those marked `writeOnly` and `format: password`.
+"""Which places of parameters are secret, by their schema: those marked `writeOnly` or `format: password`.
 
 A value is followed along the schema through every combinator, whether it matches or not: a place is secret as soon as
 any subschema that may apply to it is marked. Too much sealed does no harm, because the worker opens every sealed value
@@ -54,6 +54,14 @@ class SecretPlaces:
     def holds_secret(self, pointer: str) -> bool:
         """Whether the subschema, or one that it leads to, is marked."""
         return pointer in self._leading
+
+    def forget_values(self) -> None:
+        """Takes defaults and examples out of the schema where they may hold a secret: the worker's model has them."""
+        for pointer in self._leading:
+            node = self._parts.by_pointer[pointer]
+            if isinstance(node, dict):
+                node.pop("default", None)
+                node.pop("examples", None)
 
     def sealed(self, value: Any, seal: Seal) -> Any:
         """The value with what is secret replaced by `seal` of it; null stays null. The value itself is not changed."""
@@ -162,7 +170,9 @@ def _leading(parts: Subschemas) -> frozenset[str]:
 def _is_marked(node: Any) -> bool:
     if isinstance(node, bool):
         return False
-    if node.get("writeOnly") is True and node.get("format") == "password":
+    if node.get("writeOnly") is True or node.get("format") == "password":
         return True
     # JSON within a text: what is secret in it is known to the worker only.
-    return "contentSchema" in node and '"password"' in json.dumps(node["contentSchema"])
+    return "contentSchema" in node and any(
+        mark in json.dumps(node["contentSchema"]) for mark in ('"password"', '"writeOnly"')
+    )

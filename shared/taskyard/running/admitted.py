@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..admission.admit import admit
-from ..admission.faults import Fault
 from ..admission.wishes import PlainCaller, PlainWish
 from ..catalogue.compiled import compile_spec
 from ..catalogue.secrets import Cipher
 from ..catalogue.spec import spec_of
 from ..catalogue.types import TaskType
+from ..domain.faults import Fault
 from ..lifecycle.submit import NewTask
 
 

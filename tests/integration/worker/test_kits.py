@@ -42,6 +42,25 @@ def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFlee
     assert loaded.isdisjoint({"jinja2", "PIL", "smtplib"})
 
 
+def test_a_child_that_serves_default_imports_nothing_of_a_kit_that_only_other_queues_use(
+    workers: LedgerFleet, tmp_path: Path
+) -> None:
+    install(
+        use(workers, tmp_path), "acme-maps",
+        {
+            "acme_maps.manifest": "from taskyard import Kit\n"
+            "KIT = Kit('maps', ('acme_maps.tasks',), queues=('maps',))\n",
+            "acme_maps.tasks": "import acme_maps.library\n" + TASK,
+            "acme_maps.library": "",
+        },
+        kits={"maps": "acme_maps.manifest:KIT"},
+    )  # fmt: skip
+    ours = {name for name in modules_of_a_child(workers, "default") if name.startswith("acme_maps")}
+    assert ours == {"acme_maps", "acme_maps.manifest"}
+    theirs = {name for name in modules_of_a_child(workers, "maps") if name.startswith("acme_maps")}
+    assert theirs == ours | {"acme_maps.tasks", "acme_maps.library"}
+
+
 def test_a_child_imports_the_kits_of_its_queues(workers: LedgerFleet) -> None:
     loaded = modules_of_a_child(workers, "default")
     assert {"taskyard_kits.mail.tasks", "taskyard_kits.files.tasks", "jinja2", "PIL"} <= loaded
@@ -76,6 +95,7 @@ def test_a_kit_whose_library_is_missing_is_named_once_and_stops_nothing(workers:
     install(use(workers, tmp_path), "acme-billing", modules, kits=kits, extras="billing")
     workers.fleet.start_worker(processes=3)
     assert set(workers.wait(workers.put("tests.effect", 6))) == {"succeeded"}
+    wait_for(lambda: lines(workers.fleet.logs(), "no_such_library"), 20, "the line about the kit")
     (line,) = lines(workers.fleet.logs(), "no_such_library")
     said = json.loads(line)
     assert (said["event"], said["level"]) == ("kit_left_out", "warning")
@@ -100,7 +120,9 @@ def start_with(workers: LedgerFleet, place: Path) -> subprocess.Popen[bytes]:
 
 
 KIT = {
-    "own_kit.manifest": "from taskyard import Kit\nKIT = Kit('own', ('own_kit.tasks',), settings='own_kit.settings:Own')\n",
+    "own_kit.manifest": (
+        "from taskyard import Kit\nKIT = Kit('own', ('own_kit.tasks',), settings='own_kit.settings:Own')\n"
+    ),
     "own_kit.settings": "from pydantic_settings import BaseSettings\nclass Own(BaseSettings):\n    pass\n",
     "own_kit.tasks": TASK,
 }

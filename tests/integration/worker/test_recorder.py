@@ -10,13 +10,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Connection
 
 from taskyard.domain.tasks import Cancelled, Change
 from taskyard.lifecycle.assertion import Assertion
+from taskyard.lifecycle.committed import Committed
+from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import Beat
 from taskyard.settings import Settings
-from taskyard.store import fleet
+from taskyard.store import fleet, ledger
 from taskyard.telemetry.metrics import Metrics
 from taskyard_dev.postgres import Postgres
 from taskyard_worker.supervisor import claims as claims_module
@@ -137,6 +140,35 @@ def test_each_beat_says_what_runs(recording: RecorderHarness) -> None:
     (held,) = recording.claim(held=1)
     recording.beats(2)
     assert recording.row().begun == [held[0]]
+
+
+def test_beats_go_on_while_what_others_put_off_is_taken_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = harness.submit(30)
+    ledger.run_transaction(harness.engine, lambda conn: put_off(conn, ids, reason="unknown_task_type"))
+    done: list[str] = []
+
+    def take_one(conn: Connection, *given: Any, **more: Any) -> Committed[int]:
+        done.append("take_up")
+        time.sleep(BEAT_SECONDS / 2)
+        return take_up(conn, *given, **more)
+
+    monkeypatch.setattr(claims_module, "_BATCH", 1)
+    monkeypatch.setattr(claims_module, "take_up", take_one)
+    recording = RecorderHarness(harness)
+
+    def beat(worker_id: UUID, state: str) -> Beat:
+        done.append("beat")
+        return RecorderHarness.beat(recording, worker_id, state)
+
+    monkeypatch.setattr(recording, "beat", beat)
+    recording.recorder.start()
+    recording.recorder.register_types()
+    try:
+        wait_for(lambda: set(harness.states(ids)) == {"queued"}, 30, "all to be taken up")
+    finally:
+        recording.recorder.stop(5.0)
+    last = len(done) - 1 - done[::-1].index("take_up")
+    assert done[done.index("take_up") : last].count("beat") >= 5
 
 
 def test_a_claim_that_no_child_holds_is_released_after_two_beats_and_held_claims_stay(

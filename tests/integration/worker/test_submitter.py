@@ -112,7 +112,7 @@ class Submitting:
             self.told,
             Hooks([self.heard]),
         )
-        self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "connect": None}
+        self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "database": None}
 
     def submit(self, *children: Child, allowed: Sequence[str] | None = None) -> list[UUID]:
         (work,) = self.harness.claim(self.harness.submit())

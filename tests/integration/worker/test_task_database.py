@@ -17,10 +17,12 @@ from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable, TaskCancelled, TaskError
 from taskyard.running.database import Transaction
+from taskyard_dev.postgres import Postgres
 from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.task_database import NoTaskDatabase, TaskDatabase
 from tests.integration.worker.processes import LedgerFleet
 from tests.support.fleet import wait_for
+from tests.support.proxy import Proxy
 
 COROUTINES, AT_ONCE, NAP = 4, 100, 0.2
 SLEEP = sa.text("SELECT pg_sleep(:seconds)")
@@ -183,9 +185,27 @@ def test_time_outs_reach_coroutines(task_url: str, engine: Engine) -> None:
     tasks.database.dispose()
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://u:p@127.0.0.1:1/none"])
-def test_a_server_that_is_away_is_told_to_coroutines_and_functions_alike(url: str, engine: Engine) -> None:
-    tasks = Tasks(url, engine)
+def test_coroutines_give_up_a_silent_server_and_find_it_again(
+    task_url: str, postgres: Postgres, engine: Engine
+) -> None:
+    with Proxy(("127.0.0.1", postgres.port)) as proxy:
+        tasks = Tasks(proxy.through(task_url), engine, statement_timeout=timedelta(seconds=1), coroutines=1)
+
+        async def ask() -> Any:
+            async with tasks.db() as conn:
+                return (await conn.execute(sa.text("SELECT 1"))).scalar()
+
+        assert tasks.run(ask) == 1
+        proxy.stall()
+        with pytest.raises(LedgerUnavailable):
+            tasks.run(ask, seconds=20)
+        proxy.restore()
+        assert tasks.run(ask) == 1, "a late answer was taken for the answer to another statement"
+        tasks.database.dispose()
+
+
+def test_a_server_that_is_away_is_told_to_coroutines_and_functions_alike(engine: Engine) -> None:
+    tasks = Tasks("postgresql+psycopg://u:p@127.0.0.1:1/none", engine)
     with pytest.raises(LedgerUnavailable):
         tasks.run(lambda: write(tasks))
     with pytest.raises(LedgerUnavailable), tasks.db():

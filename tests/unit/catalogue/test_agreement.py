@@ -16,7 +16,6 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import AnyUrl, Field, HttpUrl, ValidationError
 
-from taskyard.admission.faults import Fault
 from taskyard.admission.parameters import accepted
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.formats import EmailAddress, OneLine, PatternText
@@ -24,6 +23,7 @@ from taskyard.catalogue.kits import load
 from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard.domain.faults import Fault
 from taskyard.settings import Settings
 
 CIPHER = Cipher([Fernet.generate_key().decode()])
@@ -188,7 +188,7 @@ ODD: list[Any] = [
 
 
 def admitted(spec: CompiledSpec, params: Any) -> dict[str, Any] | list[Fault]:
-    return accepted(params, spec, CIPHER, "/params", parsed=False, measure=True)
+    return accepted(params, spec, CIPHER, "/params", parsed=False, size=None)
 
 
 def rows(which: int) -> Iterator[Any]:

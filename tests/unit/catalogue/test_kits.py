@@ -149,14 +149,28 @@ def test_a_kit_whose_library_is_missing_is_left_out_with_one_line_that_says_what
     ]
 
 
+def test_a_kit_whose_settings_need_a_missing_library_is_left_out(installed: Installs) -> None:
+    installed(rest="settings='billing_kit.settings:Settings'", **{"billing_kit.settings": "import no_such_library"})
+    (left_out,) = load().left_out
+    assert (left_out.kit, left_out.module) == ("billing", "billing_kit.settings")
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"tasks": "1 / 0"}, "the kit 'billing', billing_kit.tasks: ZeroDivisionError: division by zero"),
         ({"tasks": TASKS.format(name="email.send")}, "'email.send' is declared twice: billing, mail"),
         ({"rest": "queues='x' / 2"}, "the kit 'billing' (billing_kit.manifest:KIT): TypeError: "),
-        ({"rest": "settings='billing_kit.settings:Nothing'"}, "the settings of the kit 'billing': "),
-        ({"rest": "settings='billing_kit.nowhere:Settings'"}, "the settings of the kit 'billing': "),
+        (
+            {"tasks": "from .manifest import KITT"},
+            "the kit 'billing', billing_kit.tasks: ImportError: ",
+        ),
+        (
+            {"tasks": "from . import word"},
+            "the kit 'billing', billing_kit.tasks: ImportError: ",
+        ),
+        ({"rest": "settings='billing_kit.manifest:Nothing'"}, "the settings of the kit 'billing': "),
+        ({"rest": "settings='billing_kit.nowhere:Settings'"}, "the kit 'billing', billing_kit.nowhere: "),
     ],
 )
 def test_whatever_else_is_wrong_with_a_kit_is_one_line_that_names_it(

@@ -4,11 +4,13 @@ import json
 import math
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import pytest
+from pydantic import Field, SecretStr
 
+from taskyard import Params, Result, Secret
 from taskyard.catalogue.kits import load
 from taskyard.catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec, spec_of
 from taskyard.catalogue.types import TaskType
@@ -108,6 +110,8 @@ BAD: dict[str, Any] = {
     "params no schema": {**GOOD, "params": []},
     "params false type": {**GOOD, "params": {"type": "text"}},
     "negative time": {**GOOD, "hard_timeout_seconds": -1},
+    "short soft limit": {**GOOD, "soft_timeout_seconds": 0.5},
+    "short hard limit": {**GOOD, "hard_timeout_seconds": 0.5},
     "error code": {**GOOD, "errors": {"Not Snake": {"words": {}}}},
     "long error code": {**GOOD, "errors": {"a" * 101: {"words": {}}}},
     "template": {**GOOD, "errors": {"a": {"words": {"en": "{0.__class__}"}}}},
@@ -168,3 +172,25 @@ def test_words_with_more_than_plain_names_are_refused_where_they_are_declared(er
     echo = replace(BUILT_IN["diagnostics.echo"], errors=errors, phrases=phrases)
     with pytest.raises(ValueError, match=r"diagnostics\.echo.*words of"):
         echo.check()
+
+
+class Account(Params):
+    token: Annotated[Secret[str], Field(examples=["an-example-token"])] = Secret("the-default-token")
+    keys: dict[str, SecretStr] = Field(default={"a": SecretStr("the-default-key")})
+    page: int = 3
+
+
+def test_no_default_and_no_example_of_a_secret_leaves_the_worker() -> None:
+    declared = TaskType(name="test.account", description="", params=Account, result=Result)
+    text = orjson.dumps(spec_of(declared).as_json())
+    assert b"default-token" not in text
+    assert b"default-key" not in text
+    assert b"example-token" not in text
+    assert b'"default":3' in text
+
+
+def test_what_a_worker_registers_of_secret_values_is_not_kept() -> None:
+    data = spec_of(BUILT_IN["email.send"]).as_json()
+    secret = {"type": "string", "format": "password", "default": "by-another-worker"}
+    data["params"]["properties"]["token"] = secret
+    assert b"by-another-worker" not in orjson.dumps(TaskSpec.parse(data).as_json())

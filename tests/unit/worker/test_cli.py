@@ -67,8 +67,8 @@ def test_types_shows_the_kit_of_each(tmp_path: Path) -> None:
 
 
 def test_strict_types_fails_where_a_kit_is_left_out(tmp_path: Path) -> None:
-    install(tmp_path, "acme", {"acme": "from taskyard import Kit\nKIT = Kit('acme', ('no_such_library',))\n"},
-            kits={"acme": "acme:KIT"})  # fmt: skip
+    manifest = "from taskyard import Kit\nKIT = Kit('acme', ('acme_tasks',))\n"
+    install(tmp_path, "acme", {"acme": manifest, "acme_tasks": "import no_such_library\n"}, kits={"acme": "acme:KIT"})
     place = {"PYTHONPATH": f"{tmp_path}"}
     for arguments, kits, code in (("types", "acme", 0), ("types --strict", "acme", 1), ("types --strict", "mail", 0)):
         ended = run(*arguments.split(), cwd=tmp_path, TASKYARD_KITS=kits, **place)

@@ -44,9 +44,11 @@ class Harness:
             Enforcer(grace_seconds=10.0, record=lambda end: None, blame=self.blamed.append),
             self.pool,
             nothing,
-            SimpleNamespace(ended_its_process=self.blamed.append),  # type: ignore[arg-type]
+            SimpleNamespace(ended_its_process=self.blamed.append, tell=lambda child: None),  # type: ignore[arg-type]
+            SimpleNamespace(turn=lambda children: None),  # type: ignore[arg-type]
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
+            on_retired=lambda why: None,
             on_turn=lambda alive, unready: None,
         )
 

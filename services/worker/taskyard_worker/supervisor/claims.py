@@ -94,7 +94,6 @@ class WorkerClaims:
         self._requests = requests
         self._crash_limit = crash_limit
         self._unheld: AbstractSet[Key] = frozenset()
-        self._takes_up_again = False
 
     def beat(self, being_recorded: AbstractSet[Key]) -> None:
         """`being_recorded` are claims that no child holds any more and whose end is on its way to the ledger. The main
@@ -107,9 +106,6 @@ class WorkerClaims:
             self._registration.given_up()
             self._requests.give_up()
             return
-        if self._takes_up_again:
-            self.take_up()
-            self._takes_up_again = False
         held = self.compare()
         claims = self._children.claims(self._registration.name)
         unheld = {(h.task_id, h.claim) for h in held} - {(c.task_id, c.claim) for c in claims}
@@ -140,18 +136,16 @@ class WorkerClaims:
         self._requests.run_apart(children_for(self._run(ask).values(), worker.threads))
         return held
 
-    def take_up(self) -> None:
-        """Queues what other workers put off and this one runs, now that its types are registered; once more at the next
-        beat, because another worker may have looked just before that."""
+    def take_up(self) -> bool:
+        """Queues what other workers put off and this one runs, now that its types are registered: a batch of it. Says
+        whether there may be more. Once more at the next beat, because another worker may have looked just before that.
+        """
         worker = self._registration
         verb = partial(take_up, queues=worker.queues, types=worker.versions, limit=_BATCH)
-        taken, total = _BATCH, 0
-        while taken == _BATCH:
-            taken = commit(self._run, verb, self._announcer, name="take_up")
-            total += taken
-        if total:
-            log.info("tasks_taken_up", tasks=total)
-        self._takes_up_again = True
+        taken: int = commit(self._run, verb, self._announcer, name="take_up")
+        if taken:
+            log.info("tasks_taken_up", tasks=taken)
+        return taken == _BATCH
 
     def lose(self, cause: str, items: Sequence[Lost]) -> None:
         """Records what died with a child."""

@@ -93,10 +93,12 @@ class ChildPool:
         self._children = children
         self._start = start
         self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
+        self._outdated: set[int] = set()  # pids of children to be replaced
 
     def turn(self, apart: int) -> None:
         """`apart` is the number of children in quarantine that there is work for."""
         self._rescale()
+        self._replace_next()
         self._retire_interrupted()
         self._fill(apart)
 
@@ -120,6 +122,23 @@ class ChildPool:
         is_young = not child.ready or time.monotonic() - child.started < _SHORT_LIFE_SECONDS
         if is_young and not ran_tasks:
             self._restarts[child.quarantine].slow_down()
+
+    def replace_all(self) -> None:
+        """Replaces all children that there are now, one after the other."""
+        self._outdated = {child.pid for child in self._children if not (child.retiring or child.quarantine)}
+        for child in self._children:
+            if child.quarantine and not child.retiring:
+                child.retire()  # it is followed where suspects wait
+
+    def _replace_next(self) -> None:
+        outdated = [c for c in self._children if c.pid in self._outdated and not c.retiring]
+        self._outdated = {child.pid for child in outdated}
+        if any(child.worn for child in outdated):
+            return  # its successor is on the way
+        for child in outdated:
+            if child.ready:
+                child.worn = "reload"
+                return
 
     def _fill(self, apart: int) -> None:
         serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]

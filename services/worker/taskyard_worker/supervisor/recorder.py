@@ -55,6 +55,7 @@ class Recorder:
         self._jobs: deque[Job] = deque()
         self._being_recorded: set[Key] = set()
         self._looking = threading.Event()
+        self._takes_up_again = False
         self._backoff = Backoff(0.1, 2.0)
         self._again_at = self._beat_at = 0.0
         self._stop_by = math.inf
@@ -157,14 +158,28 @@ class Recorder:
 
     def _beat(self) -> None:
         self._claims.beat(self._being_recorded)
+        if self._takes_up_again:
+            self._takes_up_again = False
+            self._jobs.append(self._take_up)
 
     def _register(self) -> None:
         self._registration.register()
-        self._claims.take_up()
+        self._take_up_twice()
 
     def _register_types(self) -> None:
         self._registration.register_types()
-        self._claims.take_up()
+        self._take_up_twice()
+
+    def _take_up_twice(self) -> None:
+        """Now, and after the next beat: another worker may put tasks off that looked just before these types came."""
+        self._jobs.append(self._take_up)
+        self._takes_up_again = True
+
+    def _take_up(self) -> None:
+        """A batch at a time: beats and other jobs come between them. A worker that stops leaves it to the others."""
+        is_stopping = self._stop_by < math.inf
+        if self._registration.is_registered and not is_stopping and self._claims.take_up():
+            self._jobs.append(self._take_up)
 
     def _look(self) -> None:
         self._looking.clear()

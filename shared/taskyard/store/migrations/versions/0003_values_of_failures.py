@@ -8,7 +8,7 @@ No schema changes, so both releases run on it. The rows are visited in the order
 what was cut off is repeated from the start, and passes over what has its values.
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 """
 
 from __future__ import annotations
