@@ -120,7 +120,9 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     detach_copies(slots.detach, writer.detach, loop.detach)
     engines = [engine, submits, database]
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, slowed, threads, metrics, hooks, wear, leftovers, engines),
+        Parts(
+            slots, table, dispatcher, writer, consumer, slowed, threads, loop, metrics, hooks, wear, leftovers, engines
+        ),
         max_tasks=settings.max_tasks_per_child,
     )
 

@@ -146,7 +146,11 @@ class TaskConsumer:
         ids = list(fetched)
         claim = uuid4()
         slots = self._table.enter(ids, claim)
-        won = self._claim_patiently(ids, claim)
+        try:
+            won = self._claim_patiently(ids, claim)
+        except BaseException:  # from outside
+            self._table.settle(slots, [])
+            raise
         if won is None:
             # The child stops while PostgreSQL is away. If a claim did get through, the heartbeat releases the rows,
             # because no child holds them.

@@ -74,6 +74,7 @@ class Handle:
     - `is_enforced`: it was killed to enforce a limit; `forced_ends` are recorded once it has ended.
     - `types`: the task types that it runs, by name, once its `report` is complete.
     - `blamed`: the kinds of the tasks for whose sake it has to end.
+    - `broken`: the thread that a task ended in it, if one did; `ended_lately`: the kinds of tasks that had just ended.
     - `kill_at`: an attempt in it was fenced and may run on; it is killed at this time at the latest.
     """
 
@@ -92,6 +93,8 @@ class Handle:
     line_closed: bool = False
     is_enforced: bool = False
     blamed: set[Kind] = field(default_factory=set)
+    broken: str | None = None
+    ended_lately: set[Kind] = field(default_factory=set)
     kill_at: float | None = None
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
     report: Report = field(default_factory=Report, repr=False)
@@ -171,6 +174,14 @@ class Handle:
                 log.warning("child_unintelligible", child=self.index)
         return messages
 
+    def broke(self, message: dict[str, Any]) -> None:
+        """Takes the child's last message. Tasks can write to its line, so it may be any JSON."""
+        kinds = message.get("kinds")
+        self.broken = str(message.get("thread"))
+        self.ended_lately = {
+            (kind[0], kind[1]) for kind in (kinds if isinstance(kinds, list) else ()) if _is_kind(kind)
+        }
+
     @property
     def state(self) -> str:
         """In a word, for people."""
@@ -223,6 +234,10 @@ class Handle:
     def close(self) -> None:
         self.line.close()
         self.table.close()
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def stopped_loop(table: SlotTable, now: float, *, ready: bool) -> str | None:

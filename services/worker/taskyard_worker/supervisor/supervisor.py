@@ -137,6 +137,8 @@ class Supervisor:
                     self._recorder.look()
                 case "misconfigured":
                     self._misconfigured(child, str(message.get("message")))
+                case "broken":
+                    child.broke(message)
 
     def _retired(self, child: Handle, why: str) -> None:
         child.retiring = True
@@ -169,11 +171,14 @@ class Supervisor:
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         by_us, fenced = child.why_killed is not None, child.kill_at is not None
         judged = judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced, blamed=child.blamed)
+        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         if judged:
             self._recorder.lost(str(cause), list(judged.values()))
-        for entry, item in judged.items():
-            if item.guilt is Guilt.GUILTY:
-                self._brakes.ended_its_process(entry.kind)
+        guilty = {entry.kind for entry, item in judged.items() if item.guilt is Guilt.GUILTY}
+        if child.broken and not begun:
+            guilty = child.ended_lately if len(child.ended_lately) == 1 else set()
+        for kind in guilty:
+            self._brakes.ended_its_process(kind)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
@@ -182,7 +187,6 @@ class Supervisor:
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
             return
-        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         log.error(
             "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
         )
@@ -192,6 +196,8 @@ class Supervisor:
         # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.
         if child.why_killed is not None:
             return child.why_killed
+        if child.broken is not None:
+            return Cause("thread_ended", {"thread": child.broken})
         return cause_of(code, out_of_memory=code == -signal.SIGKILL and self._oom.happened_lately())
 
     def _why_replaced(self, child: Handle, code: int) -> str | None:
