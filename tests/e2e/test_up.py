@@ -123,9 +123,10 @@ def start_beside(server_home: Path) -> Iterator[Callable[[int], Up]]:
         return started[-1]
 
     yield make
-    for up in started:
+    running = [up for up in started if up.process.is_running()]
+    for up in running:
         up.process.terminate()
-    for up in started:
+    for up in running:
         up.process.wait(60)
 
 
