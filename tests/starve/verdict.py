@@ -83,7 +83,8 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 def table(alone: Phase, phases: Sequence[Phase]) -> Iterator[str]:
     yield ""
-    yield "| beside | its answers | tasks | p50, ms | p99, ms | p50, ratio | p99, ratio | slowest answer, ms | released | most | |"
+    columns = ["beside", "its answers", "tasks", "p50, ms", "p99, ms", "p50, ratio", "p99, ratio", "slowest answer, ms"]
+    yield "| " + " | ".join([*columns, "released", "most often", ""]) + " |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for phase in (alone, *phases):
         figures = [phase.p50 * 1000, phase.p99 * 1000]
