@@ -42,7 +42,7 @@ def hostiles(image: str) -> Iterator[Hostile]:
     batch, task = "/tasks/batch", "/tasks"
     yield Hostile("shortest limits", task, one("email.send", mail("<a " * 5_300), **shortest), 2)
     yield Hostile("C code past its limit", task, one("diagnostics.sleep", {"seconds": 30, "in_c": True}, **shortest), 1)
-    yield Hostile("crashes", task, one("diagnostics.crash", {"times": 99}, max_attempts=3), 0.5)
+    yield Hostile("crashes", task, one("diagnostics.crash", {"times": 99}, max_attempts=3), 0.25)
     addresses = [hostile_bodies.mail(to_email=f"a@{hostile_bodies.letters(n, 1_000)}.com") for n in range(30)]
     yield Hostile("addresses of a thousand letters", batch, orjson.dumps({"tasks": addresses}), 4)
     patterns = [hostile_bodies.lines(f"(?i){n}" + r"\pL" * 98) for n in range(40)]
