@@ -153,10 +153,12 @@ class Server(ABC):
 
         The port is held from its choice until the server is stopped, also while a server that ended is started again.
         """
-        self._release()
         last = self._port or home.number_in(self.directory / "port")
         failure: Exception | None = None
-        for hold in ports.to_try(self._port or self._wanted_port, last=last, usual=self.usual_port):
+        wanted = self._port or self._wanted_port
+        holds = [self._hold] if self._hold else ports.to_try(wanted, last=last, usual=self.usual_port)
+        self._hold = None
+        for hold in holds:
             try:
                 self._start_on(hold.port, command(hold.port), lock, account)
             except PortLost as lost:

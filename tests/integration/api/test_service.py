@@ -255,7 +255,7 @@ def test_it_answers_on_a_socket_that_it_inherits_also_what_came_before_it(databa
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/health/live"
         asked = threads.submit(httpx.get, url, timeout=60)
         serve = [str(BIN / "taskyard-api"), "serve", "--fd", str(listener.fileno())]
-        with subprocess.Popen(serve, env=env, pass_fds=[listener.fileno()]) as process, killed(process):
+        with subprocess.Popen(serve, env=env, pass_fds=[listener.fileno()], text=True) as process, killed(process):
             assert asked.result().status_code == 200
 
 
