@@ -1,0 +1,57 @@
+"""Effort: what looking at one request may cost beyond its length. The parts of the catalogue spend it.
+
+It stands in a context variable, for jsonschema-rs calls formats without any argument of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+class NotNow(Exception):
+    """The request needs more effort than is granted so far. Nothing was changed."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """`patterns`: what compiling them may cost, in the units of `patterns.check_pattern`; below 0 once it was not
+    enough. `added`: bytes that defaults may add, with 16 for each of their values; where it is not the most that a
+    request may add (`is_most`), NotNow is raised for more. Where it does not `explain`, NotNow is raised instead of
+    looking for what is wrong."""
+
+    patterns: int
+    added: int
+    is_most: bool = True
+    explain: bool = True
+    verdicts: dict[str, str | None] = field(default_factory=dict)
+    """What was found out about each pattern."""
+
+
+_current: ContextVar[Effort | None] = ContextVar("effort", default=None)
+current = _current.get
+
+
+def patterns_are_spent() -> bool:
+    """Whether a pattern was refused unseen."""
+    spent = current()
+    return spent is not None and spent.patterns < 0
+
+
+def before_explaining() -> None:
+    """Raises NotNow where the effort does not reach for looking for what is wrong."""
+    spent = current()
+    if spent is not None and not spent.explain:
+        raise NotNow
+
+
+@contextmanager
+def spending(effort: Effort) -> Iterator[Effort]:
+    """What is looked at inside spends this effort; outside of any, there is no bound for a whole request."""
+    token = _current.set(effort)
+    try:
+        yield effort
+    finally:
+        _current.reset(token)
