@@ -12,7 +12,7 @@ from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_type
 from taskyard.admission.wishes import Served
-from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spending
+from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.sizes import Size
@@ -89,15 +89,17 @@ class Admission:
                 context.caller.require_queue(queue)
                 if queue not in missing and not await self._queues.has(queue):
                     missing.add(queue)
-        call = partial(_within, partial(self._admit, wanted, registry, missing, context, body.size, in_batch))
+        call = partial(self._admit, wanted, registry, missing, context, body.size, in_batch)
         # What is wrong, or costly beyond its length, or grows, is found out on the way: nearly nothing is.
         if body.is_small:
-            with suppress(NotNow):
-                return call(Effort(_PATTERNS_ON_THE_LOOP, ADDED_AT_REST, is_most=False, explain=False))
+            try:
+                return spend(Effort(_PATTERNS_ON_THE_LOOP, ADDED_AT_REST, is_most=False, explain=False), call)
+            except NotNow:
+                pass
         with suppress(NotNow):
-            return await body.aside(partial(call, Effort(_MAX_PATTERNS, ADDED_AT_REST, is_most=False)))
+            return await body.aside(partial(spend, Effort(_MAX_PATTERNS, ADDED_AT_REST, is_most=False), call))
         await body.reserve(min(MAX_ADDED, len(wanted) * _MAX_ADDED_A_TASK))
-        return await body.aside(partial(call, Effort(_MAX_PATTERNS, MAX_ADDED)))
+        return await body.aside(partial(spend, Effort(_MAX_PATTERNS, MAX_ADDED), call))
 
     def _admit(
         self,
@@ -158,11 +160,6 @@ class Admission:
         if faults:
             raise Invalid(faults[:MAX_FAULTS])
         return Admitted(tasks, _warnings(registry, tasks))
-
-
-def _within(admit_all: Callable[[], Admitted], effort: Effort) -> Admitted:
-    with spending(effort):
-        return admit_all()
 
 
 def _served(item: SubmitTask, registry: TypeRegistry, missing: Collection[str]) -> Served:

@@ -5,10 +5,12 @@ It stands in a context variable, for jsonschema-rs calls formats without any arg
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class NotNow(Exception):
@@ -47,11 +49,10 @@ def before_explaining() -> None:
         raise NotNow
 
 
-@contextmanager
-def spending(effort: Effort) -> Iterator[Effort]:
-    """What is looked at inside spends this effort; outside of any, there is no bound for a whole request."""
+def spend(effort: Effort, call: Callable[[], T]) -> T:
+    """The result of `call`, which spends this effort; outside of any, there is no bound for a whole request."""
     token = _current.set(effort)
     try:
-        yield effort
+        return call()
     finally:
         _current.reset(token)
