@@ -149,3 +149,20 @@ def test_a_thousand_tasks_with_200_defaults_each_pass() -> None:
     made = looked.admit([{}] * 1000, schema)
     assert {len(task.params) for task in made} == {200}
     assert looked.reserved == [bodies.MAX_ADDED]
+
+
+def test_checks_of_a_batch_are_bounded_together_where_a_schema_is_costly() -> None:
+    costly = {"properties": {"a": {"items": {"multipleOf": 0.01}}}}
+    one = {"a": [1.25] * 20_000}
+    looked = Looked()
+    assert len(looked.admit([one] * 5, costly)) == 5
+    with pytest.raises(Invalid) as caught:
+        looked.admit([one] * 22, costly)
+    assert "send them in parts" in caught.value.faults[0].message
+    assert len(looked.admit([{"a": [1.25]}] * 1000, costly)) == 1000
+
+
+def test_costly_checks_of_a_small_body_leave_the_event_loop() -> None:
+    looked = Looked()
+    assert looked.admit([{"a": "a" * 10_000}] * 2, {"properties": {"a": {"pattern": "a[ab]{3000}c|a$"}}})
+    assert looked.aside > 0

@@ -19,11 +19,13 @@ class NotNow(Exception):
 
 @dataclass(slots=True)
 class Effort:
-    """`patterns`: what compiling them may cost, in the units of `patterns.check_pattern`; below 0 once it was not
-    enough. `added`: bytes that defaults may add, with 16 for each of their values; where it is not the most that a
-    request may add (`is_most`), NotNow is raised for more. Where it does not `explain`, NotNow is raised instead of
-    looking for what is wrong."""
+    """`checks`: how often validating may take as long as the schema's `most` allows for one task. `patterns`: what
+    compiling them may cost, in the units of `patterns.check_pattern`; below 0 once it was not enough. `added`:
+    bytes that defaults may add, with 16 for each of their values; where it is not the most that a request may add
+    (`is_most`), NotNow is raised for more. Where it does not `explain`, NotNow is raised instead of looking for
+    what is wrong."""
 
+    checks: float
     patterns: int
     added: int
     is_most: bool = True
@@ -34,6 +36,15 @@ class Effort:
 
 _current: ContextVar[Effort | None] = ContextVar("effort", default=None)
 current = _current.get
+
+
+def take_check(share: float) -> bool:
+    """Whether there is effort left for validating, which takes this share of what one task may take."""
+    spent = current()
+    if spent is None:
+        return True
+    spent.checks -= share
+    return spent.checks >= 0
 
 
 def patterns_are_spent() -> bool:
