@@ -61,7 +61,8 @@ def _schemas(operations: list[Operation]) -> tuple[_Schemas, dict[str, Any]]:
             wanted.append((op.body, "validation"))
         if op.query is not None:
             wanted.append((op.query, "validation"))
-        wanted.extend((a.model, "serialization") for a in op.answers.values() if a.model is not None)
+        models = (model for a in op.answers.values() for model in (a.model, a.without_read))
+        wanted.extend((model, "serialization") for model in models if model is not None)
     made, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     return cast("_Schemas", made), definitions["$defs"]
 
@@ -163,7 +164,11 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         if op.keyed:
             response["headers"]["Idempotency-Replayed"] = _REPLAYED
         if answer.model is not None:
-            response["content"] = {answer.media_type: {"schema": schemas[answer.model, "serialization"]}}
+            schema = schemas[answer.model, "serialization"]
+            if answer.without_read is not None:
+                response["description"] += " Keys without the scope `read` get the shorter form."
+                schema = {"oneOf": [schema, schemas[answer.without_read, "serialization"]]}
+            response["content"] = {answer.media_type: {"schema": schema}}
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
         elif status != 204:
