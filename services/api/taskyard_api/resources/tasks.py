@@ -48,8 +48,8 @@ def task_id_of(text: str) -> UUID:
 
 async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
     """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
-    row = await ledger.run(lambda conn: task_by_id(conn, task_id), admitted=admitted)
-    if row is None or not caller.sees(row["queue"]):
+    row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues), admitted=admitted)
+    if row is None:
         raise NotFound("There is no such task.")
     return row
 
