@@ -22,6 +22,11 @@ PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SECURITY = "key"
+_ABOUT = """Background tasks: submitted, watched, cancelled, retried.
+
+Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
+stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
+what is in them, and its own tree items: all else is 404."""
 _RETRY_AFTER = frozenset({429, 503})
 
 
@@ -39,7 +44,7 @@ def document(routes: Mapping[str, type]) -> dict[str, Any]:
         "info": {
             "title": "Taskyard",
             "version": __version__,
-            "description": "Background tasks: submitted, watched, cancelled, retried.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
