@@ -283,26 +283,3 @@ class AuditRow(Shown):
 
 class AuditPage(Page[AuditRow]):
     pass
-
-
-class Alive(Shown):
-    status: Literal["alive"]
-
-
-class Ready(Shown):
-    status: Literal["ready", "degraded"]
-    database: str
-    redis: str
-
-
-class Component(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    status: Literal["healthy", "degraded", "unhealthy"]
-    latency_ms: float
-    reason: str | None = None
-
-
-class Health(Shown):
-    status: Literal["healthy", "degraded", "unhealthy"]
-    components: dict[str, Component]

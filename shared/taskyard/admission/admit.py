@@ -121,8 +121,7 @@ def _check_queue(
     if served.known is not None and queue not in served.known:
         faults.append(Fault(f"{prefix}/queue", "There is no such queue.", UNKNOWN_QUEUE))
     elif served.by_type and queue != spec.queue and queue not in served.by_type:
-        allowed = caller.queues
-        on = ", ".join(sorted(name for name in served.by_type if allowed is None or name in allowed)[:20])
+        on = ", ".join(served.told_to(caller.queues))
         message = f"No worker runs this task type on this queue. These queues serve it: {on or 'none of yours'}."
         faults.append(Fault(f"{prefix}/queue", message, QUEUE_NOT_SERVED))
 

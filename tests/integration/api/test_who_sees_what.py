@@ -240,6 +240,10 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
         conn.execute(
             sa.text("UPDATE task SET parent_id = :parent WHERE id = :id"), {"parent": parent, "id": seen["id"]}
         )
+    api.http.post(f"/api/v1/tasks/{parent}/cancel")
+    api.http.get(f"/api/v1/tasks/{seen['id']}/events").text.index(
+        parent
+    )  # the cancellation of one followed the other's
     register_worker(api.engine, spec_named("own.report", queue="low_priority"), queues=["default", "low_priority"])
     register_worker(api.engine, spec_named("own.report", queue="low_priority"), queues=["default"], name="elsewhere")
     known = {
