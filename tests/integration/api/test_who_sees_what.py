@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import falcon.inspect
 import httpx
+import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -17,6 +18,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Outcome, Succeeded
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
+from taskyard_api import answers
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -147,6 +149,18 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
         ("POST", ITEMS),
         ("GET", f"{ITEMS}/{{item_id}}/content"),
     } <= shown
+
+
+def test_the_shorter_answers_are_those_of_the_document(api: Api) -> None:
+    stock, client = Stock(api), api.client(api.key("submit", "manage"))
+    new = client.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": STORED})
+    answers.ToldAcceptedTask.model_validate_json(new.content)
+    retried = client.post(f"/api/v1/tasks/{stock.dead[0]}/retry")
+    answers.ToldTask.model_validate_json(retried.content)
+    sample = client.post("/api/v1/dead-letters/retry", json={"filter": {}, "dry_run": True}).json()["sample"]
+    assert {answers.ToldTask.model_validate_json(orjson.dumps(task)).state for task in sample} == {"failed"}
+    item = client.post(ITEMS, content=b"x", headers={"X-Filename": "a"})
+    answers.ToldTreeItem.model_validate_json(item.content)
 
 
 # Keys that are restricted to queues
