@@ -45,7 +45,12 @@ def run(task_engine: Engine, storage: LocalStorage) -> Run:
 
 
 def put(
-    engine: Engine, storage: LocalStorage, content: bytes | Path, name: str = "file", parent_id: UUID | None = None
+    engine: Engine,
+    storage: LocalStorage,
+    content: bytes | Path,
+    name: str = "file",
+    parent_id: UUID | None = None,
+    submitted_by: str | None = None,
 ) -> TreeItem:
     with storage.writer() as writer:
         if isinstance(content, Path):
@@ -63,6 +68,7 @@ def put(
         sha256=stored.sha256,
         storage_key=stored.key,
         parent_id=parent_id,
+        submitted_by=submitted_by,
     )
     with ledger.transaction(engine) as conn:
         (item,) = tree_items.insert(conn, [item])

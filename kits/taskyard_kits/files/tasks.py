@@ -79,8 +79,10 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
 
 
 def _find(context: TaskContext, item_id: UUID) -> TreeItem:
+    """The item, where the key that submitted the task may see it."""
+    owner = tree_items.owner_seen(context.submitted_by, context.allowed_queues)
     with context.db() as conn:
-        item = tree_items.get(conn, [item_id]).get(item_id)
+        item = tree_items.get(conn, [item_id], owner=owner).get(item_id)
     if item is None:
         raise _not_found()
     return item

@@ -95,6 +95,18 @@ class Task(Shown):
     parent_id: UUID | None
 
 
+class ToldTask(Shown):
+    """A task as it is shown to a key without the scope `read`: nothing of what is stored in it."""
+
+    id: UUID
+    name: str
+    queue: str
+    state: State
+    created_at: datetime
+    run_at: datetime
+    expires_at: datetime | None
+
+
 class Warned(Shown):
     code: Literal["no_live_worker"] = Field(
         description="`no_live_worker`: no live worker runs the type on the task's queue; the task waits for one."
@@ -102,10 +114,18 @@ class Warned(Shown):
     message: str
 
 
-class AcceptedTask(Task):
+class WithWarnings(Shown):
     warnings: list[Warned] = Field(
         default=[], description="What the caller may not have meant; left out where there is nothing."
     )
+
+
+class AcceptedTask(WithWarnings, Task):
+    pass
+
+
+class ToldAcceptedTask(WithWarnings, ToldTask):
+    pass
 
 
 class TaskPage(Page[Task]):
@@ -115,7 +135,9 @@ class TaskPage(Page[Task]):
 class Handled(Shown):
     matched: int = Field(description="All that fit, with those beyond the first 1,000.")
     changed: int
-    sample: list[Task] = Field(default=[], description="With `dry_run`: the first of them, in the order they would go.")
+    sample: list[Task] | list[ToldTask] = Field(
+        default=[], description="With `dry_run`: the first of them, in the order they would go."
+    )
 
 
 class BatchItem(Shown):
@@ -229,6 +251,15 @@ class TreeItem(Shown):
     created_at: datetime
 
 
+class ToldTreeItem(Shown):
+    """An item as it is shown to a key without the scope `read`."""
+
+    item_id: UUID
+    size: int
+    sha256: str
+    created_at: datetime
+
+
 class TreeItemPage(Page[TreeItem]):
     pass
 
@@ -252,26 +283,3 @@ class AuditRow(Shown):
 
 class AuditPage(Page[AuditRow]):
     pass
-
-
-class Alive(Shown):
-    status: Literal["alive"]
-
-
-class Ready(Shown):
-    status: Literal["ready", "degraded"]
-    database: str
-    redis: str
-
-
-class Component(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    status: Literal["healthy", "degraded", "unhealthy"]
-    latency_ms: float
-    reason: str | None = None
-
-
-class Health(Shown):
-    status: Literal["healthy", "degraded", "unhealthy"]
-    components: dict[str, Component]

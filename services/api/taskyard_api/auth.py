@@ -16,6 +16,7 @@ from sqlalchemy import RowMapping
 from taskyard.domain.api_keys import digest_of, prefix_of
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store import api_keys
+from taskyard.store.tree_items import owner_seen
 
 from .ledger_pool import LedgerPool
 from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
@@ -58,6 +59,11 @@ class Caller:
 
     def sees(self, queue: str) -> bool:
         return self.queues is None or queue in self.queues
+
+    @property
+    def owner_seen(self) -> str | None:
+        """Whose tree items it sees (None: everybody's)."""
+        return owner_seen(self.name, self.queues)
 
     def require_queue(self, queue: str) -> None:
         """Raises QueueNotAllowed."""

@@ -22,6 +22,11 @@ PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SECURITY = "key"
+_ABOUT = """Background tasks: submitted, watched, cancelled, retried.
+
+Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
+stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
+what is in them, and its own tree items: all else is 404."""
 _RETRY_AFTER = frozenset({429, 503})
 
 
@@ -39,7 +44,7 @@ def document(routes: Mapping[str, type]) -> dict[str, Any]:
         "info": {
             "title": "Taskyard",
             "version": __version__,
-            "description": "Background tasks: submitted, watched, cancelled, retried.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -61,7 +66,8 @@ def _schemas(operations: list[Operation]) -> tuple[_Schemas, dict[str, Any]]:
             wanted.append((op.body, "validation"))
         if op.query is not None:
             wanted.append((op.query, "validation"))
-        wanted.extend((a.model, "serialization") for a in op.answers.values() if a.model is not None)
+        models = (model for a in op.answers.values() for model in (a.model, a.without_read))
+        wanted.extend((model, "serialization") for model in models if model is not None)
     made, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     return cast("_Schemas", made), definitions["$defs"]
 
@@ -163,7 +169,11 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         if op.keyed:
             response["headers"]["Idempotency-Replayed"] = _REPLAYED
         if answer.model is not None:
-            response["content"] = {answer.media_type: {"schema": schemas[answer.model, "serialization"]}}
+            schema = schemas[answer.model, "serialization"]
+            if answer.without_read is not None:
+                response["description"] += " Keys without the scope `read` get the shorter form."
+                schema = {"oneOf": [schema, schemas[answer.without_read, "serialization"]]}
+            response["content"] = {answer.media_type: {"schema": schema}}
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
         elif status != 204:

@@ -22,10 +22,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A successful answer: its model (None: no body, or bytes), and its media type where that is not JSON."""
+    """A successful answer: its model (None: no body, or bytes), and its media type where that is not JSON.
+
+    `without_read`: the model for keys without the scope `read`, where the call needs another one.
+    """
 
     description: str
     model: type[BaseModel] | None = None
+    without_read: type[BaseModel] | None = None
     media_type: str = JSON
     also: str | None = None
     headers: tuple[str, ...] = ()

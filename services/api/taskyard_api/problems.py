@@ -144,8 +144,8 @@ def _of_refusal(error: Refused) -> Problem:
             extra = {"state": error.state}
         case KeyReused():
             extra = {"errors": [{"pointer": "Idempotency-Key", "message": str(error)}]}
-        case NotUnique():
-            extra = {"task_id": str(error.holder)}
+        case NotUnique(holder=holder) if holder is not None:
+            extra = {"task_id": str(holder)}
         case Invalid():
             extra = {"errors": [{"pointer": f.pointer, "message": f.message} for f in error.faults]}
         case RangeNotSatisfiable():

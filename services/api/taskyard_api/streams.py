@@ -69,7 +69,8 @@ class Streams:
             yield SSEvent(retry=1000, comment="taskyard")
             while not watch.closed and await self._is_still_valid(authorization):
                 try:
-                    page = await self._ledger.run(partial(timeline, task_id=task_id, after=after, limit=_PAGE))
+                    read = partial(timeline, task_id=task_id, after=after, limit=_PAGE, queues=caller.queues)
+                    page = await self._ledger.run(read)
                 except (LedgerUnavailable, Overloaded):
                     yield SSEvent(comment="waiting for the database")
                     await asyncio.sleep(spread(_AWAY_SECONDS))

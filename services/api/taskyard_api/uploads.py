@@ -6,6 +6,7 @@ import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -24,6 +25,7 @@ from taskyard.store import audit, tree_items
 from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
 
+from .auth import Caller
 from .ledger_pool import LedgerPool
 from .refusals import Fault, Invalid, Malformed, TooLarge
 from .requests import Request
@@ -139,18 +141,23 @@ class Files:
         except StorageUnavailable:
             log.warning("object_left", key=item.storage_key)
 
-    async def item(self, item_id: UUID) -> TreeItem:
-        """Raises NotFound."""
-        found = await self.ledger.run(lambda conn: tree_items.get(conn, [item_id]))
+    async def page(self, caller: Caller, *, limit: int, before: UUID | None) -> list[TreeItem]:
+        """The items that the caller may see, newest first."""
+        page = partial(tree_items.page, limit=limit, before=before, owner=caller.owner_seen)
+        return await self.ledger.run(page)
+
+    async def item(self, item_id: UUID, caller: Caller) -> TreeItem:
+        """Raises NotFound, also where the caller may not see it."""
+        found = await self.ledger.run(lambda conn: tree_items.get(conn, [item_id], owner=caller.owner_seen))
         if item_id not in found:
             raise NotFound("There is no such item.")
         return found[item_id]
 
-    async def delete(self, item_id: UUID, actor: Actor) -> None:
-        """Raises NotFound."""
+    async def delete(self, item_id: UUID, caller: Caller, actor: Actor) -> None:
+        """Raises NotFound, also where the caller may not see it."""
 
         def change(conn: Connection) -> list[TreeItem]:
-            gone = tree_items.delete(conn, [item_id])
+            gone = tree_items.delete(conn, [item_id], owner=caller.owner_seen)
             for item in gone:
                 details = {"name": item.name, "size": item.size, "sha256": item.sha256}
                 audit.record(conn, actor, Action.TREE_ITEM_DELETE, item_id, **details)

@@ -13,8 +13,10 @@ from taskyard.catalogue.sizes import has_many_digits
 from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
+from taskyard.store.tree_items import TreeItem
 
 from . import answers
+from .auth import Caller, Scope
 from .translation import TypeName, Words
 
 # In the order in which a task is shown.
@@ -36,34 +38,59 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
-def _as_stored(text: str | None) -> orjson.Fragment | None:
-    """Stored JSON with its secrets masked. Read only where it has to be: its values need much more memory than text."""
-    if text is None:
-        return None
+def _params(text: str) -> orjson.Fragment:
+    """Stored parameters with their secrets masked. Read only where they have to be: values need much more memory than
+    text."""
+    raw = text.encode()
+    return orjson.Fragment(orjson.dumps(masked(orjson.loads(raw)))) if has_mark(raw) else _stored(text)
+
+
+def _stored(text: str) -> orjson.Fragment:
+    """Stored JSON as it is. Results have no sealed values, so `{"$secret": ...}` in one is the task's own."""
     raw = text.encode()
     # PostgreSQL writes 1e30 as a 1 with thirty zeros.
-    if has_mark(raw) or has_many_digits(raw):
-        raw = orjson.dumps(masked(orjson.loads(raw)))
-    return orjson.Fragment(raw)
+    return orjson.Fragment(orjson.dumps(orjson.loads(raw)) if has_many_digits(raw) else raw)
+
+
+def _result(row: Mapping[Any, Any]) -> orjson.Fragment | None:
+    return None if row["result"] is None else _stored(row["result"])
+
+
+def told(caller: Caller, shown: dict[str, Any], without_read: type[answers.Shown]) -> dict[str, Any]:
+    """What an answer shows to this caller: all of it with the scope `read`, else what `without_read` names. Every
+    answer of a call that does not need `read` passes here."""
+    if caller.has(Scope.READ):
+        return shown
+    return {name: shown[name] for name in without_read.model_fields if name in shown}
+
+
+def item(caller: Caller, found: TreeItem) -> dict[str, Any]:
+    shown = {name: found.id if name == "item_id" else getattr(found, name) for name in answers.TreeItem.model_fields}
+    return told(caller, shown, answers.ToldTreeItem)
 
 
 class TaskViews:
+    """Each task as the caller may see it."""
+
     def __init__(self, support_url: str | None = None) -> None:
         self._support_url = support_url
 
-    def of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
+    def of_row(self, row: Mapping[Any, Any], caller: Caller, words: Words) -> dict[str, Any]:
         """A task as `store.reads` returns it."""
+        return told(caller, self._of_row(row, words), answers.ToldTask)
+
+    def _of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         shown = _BLANK.copy()
         for name in _AS_STORED:
             shown[name] = row[name]
-        shown["params"] = _as_stored(row["params"])
-        shown["result"] = _as_stored(row["result"])
+        shown["params"] = _params(row["params"])
+        shown["result"] = _result(row)
         shown["error"] = self._error(row, words)
         shown["progress"] = progress(row)
         shown["trace_id"] = row["traceparent"][3:35] if row["traceparent"] else None
         return shown
 
-    def of_new(self, new: NewTask, written: SubmittedTask) -> dict[str, Any]:
+    def of_new(self, new: NewTask, written: SubmittedTask, caller: Caller) -> dict[str, Any]:
         """A task that has just been committed, without reading it."""
         shown = _UNTOUCHED.copy()
         shown["id"] = new.id
@@ -83,7 +110,7 @@ class TaskViews:
         shown["version"] = new.version
         shown["submitted_by"] = new.submitted_by
         shown["parent_id"] = new.parent_id
-        return shown
+        return told(caller, shown, answers.ToldTask)
 
     def _error(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any] | None:
         if row["error"] is None:
@@ -135,7 +162,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     at = progress(row)
     word = celery_word(state, has_progress=at is not None)
     error = words.failure(row["error"], type_of(row))["message"] if row["error"] else None
-    result = _as_stored(row["result"])
+    result = _result(row)
     is_final = state in FINAL
     done = 100.0 if state is State.SUCCEEDED else 0.0
     info: Any = None

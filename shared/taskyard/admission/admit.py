@@ -59,7 +59,7 @@ def admit(
         return [_not_allowed(queue, prefix)]
     faults: list[Fault] = []
     if wish.queue is not None:
-        _check_queue(queue, spec, served, prefix, faults)
+        _check_queue(queue, spec, caller, served, prefix, faults)
     if wish.run_at is not None or wish.expires_at is not None:
         _check_times(wish, prefix, faults, now)
     soft, hard = _limits(wish, spec, prefix, faults)
@@ -115,12 +115,14 @@ def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
     return faults
 
 
-def _check_queue(queue: str, spec: CompiledSpec, served: Served, prefix: str, faults: list[Fault]) -> None:
+def _check_queue(
+    queue: str, spec: CompiledSpec, caller: Caller, served: Served, prefix: str, faults: list[Fault]
+) -> None:
     if served.known is not None and queue not in served.known:
         faults.append(Fault(f"{prefix}/queue", "There is no such queue.", UNKNOWN_QUEUE))
     elif served.by_type and queue != spec.queue and queue not in served.by_type:
-        on = ", ".join(sorted(served.by_type)[:20])
-        message = f"No worker runs this task type on this queue. These queues serve it: {on}."
+        on = ", ".join(served.told_to(caller.queues))
+        message = f"No worker runs this task type on this queue. These queues serve it: {on or 'none of yours'}."
         faults.append(Fault(f"{prefix}/queue", message, QUEUE_NOT_SERVED))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+_MAX_TOLD = 20
+
 
 class UniqueWish(Protocol):
     """At most one task of the type has `key`, while it is `waiting` or `active`."""
@@ -89,3 +91,7 @@ class Served:
 
     known: Collection[str] | None = None
     by_type: Collection[str] = ()
+
+    def told_to(self, allowed: Collection[str] | None) -> list[str]:
+        """Those of `by_type` that a caller is told of: of its own queues (None: of all), twenty at most."""
+        return sorted(queue for queue in self.by_type if allowed is None or queue in allowed)[:_MAX_TOLD]

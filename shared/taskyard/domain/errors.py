@@ -6,7 +6,7 @@ TaskyardError
 ├── Refused                the platform refuses a call; each has a code and maps to one HTTP status
 │   ├── NotFound
 │   ├── Conflict           the task's `state` does not allow it
-│   ├── NotUnique          another task, the `holder`, has the unique key
+│   ├── NotUnique          another task has the unique key: the `holder`, None where the caller may not know it
 │   ├── KeyReused          the idempotency key was used with another body
 │   └── Overloaded         too many requests wait; try again later
 ├── Fenced                 a write by an attempt that no longer holds its task
@@ -88,7 +88,7 @@ class Conflict(Refused):
 class NotUnique(Refused):
     code = "not_unique"
 
-    def __init__(self, message: str, *, holder: UUID) -> None:
+    def __init__(self, message: str, *, holder: UUID | None) -> None:
         super().__init__(message)
         self.holder = holder
 

@@ -2,7 +2,7 @@
 
 Keys are taken in their order, so that two processes never wait for each other in a circle; where they do all the same,
 the deadlock is noticed and the whole call repeated. A request that loses its idempotency key gets the winner's stored
-answer. One that loses a unique key is told which task holds it, and takes nothing.
+answer. One that loses a unique key is told which task holds it, unless it may not see that one, and takes nothing.
 
 Unique keys: at most one task of a type with a key, while it waits or until it ends. A key is a row of its own, freed by
 the consequences `freed_waiting_keys` and `freed_keys`; a requeue never takes it again.
@@ -34,10 +34,12 @@ ORDER BY x.name, x.key
 ON CONFLICT (name, key) DO NOTHING
 """)
 
+# Without a row, the holder is of this very transaction.
 _HOLDERS = sa.text("""
-SELECT x.task_id, u.task_id AS holder
+SELECT x.task_id, u.task_id AS holder, h.queue
 FROM json_to_recordset(CAST(:batch AS json)) AS x(name text, key text, task_id uuid)
 JOIN unique_key u ON u.name = x.name AND u.key = x.key AND u.task_id <> x.task_id
+LEFT JOIN task h ON h.id = u.task_id
 WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
 """)
 
@@ -117,16 +119,28 @@ def _take_unique_keys(
         return entered
     batch = {"batch": encode(list(wanted.values()))}
     conn.execute(_TAKE_UNIQUE, batch)
-    holders: dict[UUID, UUID] = {r.task_id: r.holder for r in conn.execute(_HOLDERS, batch)}
+    holders = {r.task_id: r for r in conn.execute(_HOLDERS, batch)}
     refused: list[UUID] = []
     for n in entered:
-        holder = next((holders[t.id] for t in requests[n].tasks if t.id in holders), None)
-        if holder is not None:
-            answers[n] = NotUnique("Another task holds this unique key.", holder=holder)
+        loser = next((t for t in requests[n].tasks if t.id in holders), None)
+        if loser is not None:
+            held = holders[loser.id]
+            answers[n] = _not_unique(loser, held.holder, held.queue or _queue_of(held.holder, requests))
             refused += [t.id for t in requests[n].tasks if t.unique]
     if refused:
         conn.execute(_DROP_UNIQUE, {"ids": refused})
     return [n for n in entered if n not in answers]
+
+
+def _queue_of(task_id: UUID, requests: Sequence[KeyedRequest]) -> str | None:
+    return next((t.queue for request in requests for t in request.tasks if t.id == task_id), None)
+
+
+def _not_unique(loser: NewTask, holder: UUID, queue: str | None) -> NotUnique:
+    """A key that is restricted to queues is told nothing of the tasks in others."""
+    if loser.allowed_queues is None or queue in loser.allowed_queues:
+        return NotUnique("Another task holds this unique key.", holder=holder)
+    return NotUnique("A task in a queue that this API key may not see holds this unique key.", holder=None)
 
 
 def _settle(conn: Connection, requests: Sequence[KeyedRequest], answers: dict[int, StoredAnswer | Refused]) -> None:

@@ -31,14 +31,14 @@ def admitted(
     task_type: TaskType[Any, Any],
     params: Mapping[str, Any] | BaseModel | None,
     cipher: Cipher,
+    caller: PlainCaller,
     *,
     life: timedelta,
-    submitted_by: str | None,
 ) -> NewTask:
     """The task as it would be stored. Raises NotAdmitted, and SpecRefused where the platform does not take the type."""
     # As Python values: in JSON a model shows its secrets as stars.
     given = params.model_dump(by_alias=True, warnings=False) if isinstance(params, BaseModel) else params or {}
-    wish, caller = PlainWish(name=task_type.name, params=given), PlainCaller(submitted_by)
+    wish = PlainWish(name=task_type.name, params=given)
     spec = compile_spec(spec_of(task_type))
     made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC))
     if isinstance(made, NewTask):

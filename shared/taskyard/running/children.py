@@ -78,7 +78,9 @@ class Children:
         )
         if isinstance(made, NewTask):
             return made
-        raise refusal(made, spec, spec.queue if child.queue is None else child.queue, served)
+        raise refusal(
+            made, spec, spec.queue if child.queue is None else child.queue, served.told_to(parent.allowed_queues)
+        )
 
     def _spec(self, child: Child) -> CompiledSpec:
         kind = child.task_type
@@ -112,16 +114,17 @@ class Children:
         return Served(by_type=serving)
 
 
-def refusal(faults: Sequence[Fault], spec: CompiledSpec, queue: str, served: Served) -> TaskError:
-    """The error of the first fault, or of all that is wrong with the parameters."""
+def refusal(faults: Sequence[Fault], spec: CompiledSpec, queue: str, serving: Sequence[str]) -> TaskError:
+    """The error of the first fault, or of all that is wrong with the parameters. `serving`: the queues that the caller
+    is told of."""
     code, named = faults[0].code, repr(queue[:100])
     if code == UNKNOWN_QUEUE:
         return TaskError("unknown_queue", retryable=False, queue=named)
     if code == QUEUE_NOT_ALLOWED:
         return TaskError("queue_not_allowed", retryable=False, queue=named)
     if code == QUEUE_NOT_SERVED:
-        serving = ", ".join(sorted(served.by_type)[:_MAX_TOLD])
-        return TaskError("queue_not_served", retryable=False, name=spec.name, queue=named, queues=serving)
+        queues = ", ".join(serving) or "-"
+        return TaskError("queue_not_served", retryable=False, name=spec.name, queue=named, queues=queues)
     if code == PARAMS_TOO_LARGE:
         return TaskError("params_too_large", retryable=False, name=spec.name)
     told = " ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults[:_MAX_TOLD])

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 
+from ..admission.wishes import PlainCaller
 from ..catalogue import kits
 from ..catalogue.secrets import Cipher
 from ..catalogue.types import Catalogue, TaskType, type_of
@@ -60,6 +61,7 @@ class Options(TypedDict, total=False):
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
+    allowed_queues: Sequence[str] | None
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ def trial(
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
+    allowed_queues: Sequence[str] | None = None,
 ) -> Iterator[_Trial]:
     """An attempt that is ready to run.
 
@@ -152,7 +155,7 @@ def trial(
         settings = _kit_settings(task_type, platform)
     keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
-    new = admitted(task_type, params, cipher, life=platform.task_life, submitted_by=submitted_by)
+    new = admitted(task_type, params, cipher, PlainCaller(submitted_by, allowed_queues), life=platform.task_life)
     work = _work(new, attempt, task_id or new.id)
     known = {*platform.queues, *loaded.queues}
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
@@ -253,7 +256,7 @@ def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
         request_id=None,
         traceparent=None,
         submitted_by=new.submitted_by,
-        allowed_queues=None,
+        allowed_queues=None if new.allowed_queues is None else list(new.allowed_queues),
         workflow_id=None,
     )
 

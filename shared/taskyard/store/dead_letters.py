@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from .reads import COLUMNS, UNBOUNDED, Selection, bounded
+from .reads import COLUMNS, UNBOUNDED, Selection, bounded, seen
 
 # The predicate of the indexes; a query has to repeat it.
 IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
@@ -66,7 +66,7 @@ def page(
     most_bytes: int = UNBOUNDED,
 ) -> list[RowMapping]:
     """Up to `limit` dead letters, as `reads.tasks_page` returns tasks, newest first, with ids below `before`."""
-    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes}
+    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes, "seen": seen(wanted.queues)}
     conditions = wanted.conditions(values)
     if before is not None:
         conditions += ("t.id < :before",)

@@ -27,8 +27,13 @@ COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.atte
     t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,
     t.cancel_requested_at, t.worker, t.tags, t.request_id, t.traceparent, t.version, t.submitted_by, t.partial,
     t.limits, t.discarded_at, t.workflow_id, t.schedule_id, t.parent_id"""
+# A reader that sees only the queues `:seen` (NULL: all) is told no id of a task in another one.
+_PARENT = """CASE WHEN CAST(:seen AS text[]) IS NULL THEN t.parent_id ELSE
+    (SELECT p.id FROM task p WHERE p.id = t.parent_id AND p.queue = ANY(CAST(:seen AS text[]))) END AS parent_id"""
 # As readers get them: parameters and results stay text. As objects they would need up to sixty times the memory.
-SHOWN = COLUMNS.replace("t.params, t.result", "t.params::text AS params, t.result::text AS result")
+SHOWN = COLUMNS.replace("t.params, t.result", "t.params::text AS params, t.result::text AS result").replace(
+    "t.parent_id", _PARENT
+)
 PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
     p.updated_at AS progress_at"""
 
@@ -40,9 +45,16 @@ UNBOUNDED = 2**62
 _BY_IDS = sa.text(f"SELECT {SHOWN}, {PROGRESS} FROM task t {AND_PROGRESS} WHERE t.id = ANY(:ids) ORDER BY t.id")
 
 
-def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
-    """A task with its progress (`progress_*`), or None. Its `params` and `result` are JSON text."""
-    return conn.execute(_BY_IDS, {"ids": [task_id]}).mappings().first()
+def task_by_id(conn: Connection, task_id: UUID, *, queues: Collection[str] | None = None) -> RowMapping | None:
+    """A task with its progress (`progress_*`), or None; `queues` are those that the caller may see (None: all). Its
+    `params` and `result` are JSON text."""
+    row = conn.execute(_BY_IDS, {"ids": [task_id], "seen": seen(queues)}).mappings().first()
+    return row if row is None or queues is None or row["queue"] in queues else None
+
+
+def seen(queues: Collection[str] | None) -> list[str] | None:
+    """As statements that show tasks bind the queues that the caller may see."""
+    return None if queues is None else sorted(queues)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +101,7 @@ def tasks_page(
 ) -> list[RowMapping]:
     """Up to `limit` tasks, newest first, with ids below `before`. Fewer, but one at least, where their parameters and
     results have more than `most_bytes`. `has_more`: whether there is another behind it."""
-    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes}
+    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes, "seen": seen(wanted.queues)}
     conditions = wanted.common_conditions(values, queue="t.queue")
     if before is not None:
         conditions.append("t.id < :before")
@@ -151,7 +163,7 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
 
 
 def bounded(page: str, order: str) -> str:
-    """The tasks of a page, of which `:most_bytes` of parameters and results are taken."""
+    """The tasks of a page, of which `:most_bytes` of parameters and results are taken; `:seen` as in `_PARENT`."""
     return f"""
     WITH page AS MATERIALIZED ({page}),
     shown AS (SELECT {SHOWN} FROM page t),

@@ -15,6 +15,7 @@ attempt) is shown by a derived event after the last row, `a.4.<last seq>`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from ..domain.tasks import FINAL, State
+from .reads import seen
 
 
 class EventId(NamedTuple):
@@ -90,8 +92,14 @@ SELECT id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, e
     peak_memory_bytes
 FROM task_attempt WHERE task_id = :id AND id > :sequence AND attempt >= :attempt ORDER BY id LIMIT :limit
 """)
+# A cancellation may follow that of a task in a queue that the caller may not see (`:seen`, NULL: all).
 _NOTES = sa.text("""
-SELECT id, attempt, at, kind, data FROM task_event
+SELECT id, attempt, at, kind, CASE
+    WHEN CAST(:seen AS text[]) IS NULL THEN data
+    WHEN EXISTS (SELECT FROM task t WHERE t.id = CAST(data ->> 'follows' AS uuid)
+        AND t.queue = ANY(CAST(:seen AS text[]))) THEN data
+    ELSE data - 'follows' END AS data
+FROM task_event
 WHERE task_id = :id AND id > :sequence AND attempt >= :attempt ORDER BY id LIMIT :limit
 """)
 # Later notes must not move the derived event of a final state, so they do not count as its last row.
@@ -102,8 +110,16 @@ ORDER BY id DESC LIMIT 1
 """)
 
 
-def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, limit: int = 200) -> Timeline | None:
-    """Up to `limit` events after `after`; None where there is no such task.
+def timeline(
+    conn: Connection,
+    task_id: UUID,
+    *,
+    after: EventId = BEGINNING,
+    limit: int = 200,
+    queues: Collection[str] | None = None,
+) -> Timeline | None:
+    """Up to `limit` events after `after`; None where there is no such task. `queues` are those that the caller may see
+    (None: all).
 
     READ COMMITTED is enough: followers read again, and compare ids. The task is read before its rows, so where its
     state is final, all rows are found.
@@ -117,6 +133,7 @@ def timeline(conn: Connection, task_id: UUID, *, after: EventId = BEGINNING, lim
         "attempt": max(0, after.attempt),
         # One for `submitted`, and one to know whether there are more.
         "limit": limit + 1,
+        "seen": seen(queues),
     }
     attempts = conn.execute(_ATTEMPTS, values).all()
     notes = conn.execute(_NOTES, values).all()

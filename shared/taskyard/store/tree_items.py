@@ -48,11 +48,17 @@ def insert(conn: Connection, items: Sequence[TreeItem]) -> list[TreeItem]:
     return [written[item.id] for item in items if item.id in written]
 
 
-def get(conn: Connection, ids: Collection[UUID]) -> dict[UUID, TreeItem]:
-    """The items with these ids; those that don't exist are missing in the answer."""
+def owner_seen(key: str | None, queues: Collection[str] | None) -> str | None:
+    """Whose items the key of that name may see: its own where it is restricted to `queues`, else everybody's (None). An
+    item belongs to the key that made it, or that submitted the task that made it."""
+    return None if queues is None else key or ""
+
+
+def get(conn: Connection, ids: Collection[UUID], *, owner: str | None = None) -> dict[UUID, TreeItem]:
+    """The items with these ids (of the `owner`; None: of all); those that don't exist are missing in the answer."""
     if not ids:
         return {}
-    statement = sa.select(tree_item).where(tree_item.c.id == sa.any_(_uuids(ids)))
+    statement = sa.select(tree_item).where(tree_item.c.id == sa.any_(_uuids(ids)), _belongs_to(owner))
     return {item.id: item for item in map(_item, conn.execute(statement))}
 
 
@@ -62,9 +68,16 @@ def lock(conn: Connection, item_id: UUID) -> TreeItem | None:
     return None if row is None else _item(row)
 
 
-def page(conn: Connection, *, limit: int, before: UUID | None = None, parent_id: UUID | None = None) -> list[TreeItem]:
-    """Up to `limit` items, newest first, with ids below `before`; those of one parent where that is given."""
-    statement = sa.select(tree_item).order_by(tree_item.c.id.desc()).limit(limit)
+def page(
+    conn: Connection,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    parent_id: UUID | None = None,
+    owner: str | None = None,
+) -> list[TreeItem]:
+    """Up to `limit` items, newest first, with ids below `before`; of one parent, or one owner, where that is given."""
+    statement = sa.select(tree_item).where(_belongs_to(owner)).order_by(tree_item.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(tree_item.c.id < before)
     if parent_id is not None:
@@ -78,19 +91,24 @@ def made_by(conn: Connection, task_id: UUID) -> list[TreeItem]:
     return [_item(row) for row in conn.execute(statement)]
 
 
-def delete(conn: Connection, ids: Collection[UUID]) -> list[TreeItem]:
-    """Removes the rows and returns them. The caller deletes their bytes after the commit."""
+def delete(conn: Connection, ids: Collection[UUID], *, owner: str | None = None) -> list[TreeItem]:
+    """Removes the rows (of the `owner`; None: of all) and returns them. The caller deletes their bytes after the
+    commit."""
     if not ids:
         return []
     locked = (
         sa.select(tree_item.c.id)
-        .where(tree_item.c.id == sa.any_(_uuids(ids)))
+        .where(tree_item.c.id == sa.any_(_uuids(ids)), _belongs_to(owner))
         .order_by(tree_item.c.id)
         .with_for_update()
         .cte("locked")
     )
     statement = sa.delete(tree_item).where(tree_item.c.id == locked.c.id).returning(tree_item)
     return [_item(row) for row in conn.execute(statement)]
+
+
+def _belongs_to(owner: str | None) -> sa.ColumnElement[bool]:
+    return sa.true() if owner is None else tree_item.c.submitted_by == owner
 
 
 def _uuids(ids: Collection[UUID]) -> sa.ColumnElement[Any]:

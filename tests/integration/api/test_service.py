@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store.ledger import make_engine
-from taskyard_api import answers
+from taskyard_api import health_answers
 from taskyard_api.auth import Keys
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.refusals import Unauthenticated
@@ -67,7 +67,7 @@ def test_health(api: Api) -> None:
     assert anonymous.get("/health/detailed").status_code == 401
     Worker(api.engine)
     detailed = api.http.get("/health/detailed")
-    answers.Health.model_validate_json(detailed.content)
+    health_answers.Health.model_validate_json(detailed.content)
     parts = detailed.json()["components"]
     assert detailed.json()["status"] == "degraded"
     assert (parts["database"]["status"], parts["redis"]["status"]) == ("healthy", "healthy")
@@ -351,7 +351,7 @@ def test_the_last_check_is_shown_to_keys_that_may_see_its_queue(api: Api) -> Non
             {"r": result},
         )
     detailed = api.http.get("/health/detailed")
-    answers.Health.model_validate_json(detailed.content)
+    health_answers.Health.model_validate_json(detailed.content)
     shown = detailed.json()["components"]["last_check"]
     assert (shown["task_id"], shown["checks"], shown["status"]) == (task, checks, "degraded")
     assert "smtp" in shown["reason"]

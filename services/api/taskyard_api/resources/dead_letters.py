@@ -48,13 +48,13 @@ class DeadLetters:
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        query = query_of(DeadLettersQuery, req)
-        wanted = Wanted(**query.filters(), queues=req.context.caller.queues)
+        query, caller = query_of(DeadLettersQuery, req), req.context.caller
+        wanted = Wanted(**query.filters(), queues=caller.queues)
         before = read_cursor(query.cursor)
         page = partial(dead_letters.page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
         rows = await self._ledger.run(page)
         words = self._translations.for_reader(req)
-        items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
+        items = [self._shown.of_row(row, caller, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
 
@@ -69,13 +69,14 @@ class Handling:
     async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
         body = await self._bodies.read(req)
         asked = validated(DeadLettersBody, body.value)
-        wanted, actor = _wanted(asked, req.context.caller), req.actor()
+        caller, actor = req.context.caller, req.actor()
+        wanted = _wanted(asked, caller)
 
         def look(conn: Connection) -> Committed[StoredAnswer]:
             sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True, most_bytes=PAGE_BYTES)
             matched = dead_letters.count(conn, wanted)
             # In English: the stored answer is also sent to repeats in other languages.
-            shown = [self._shown.of_row(row, Words()) for row in sample]
+            shown = [self._shown.of_row(row, caller, Words()) for row in sample]
             return Committed(_answer({"matched": matched, "changed": 0, "sample": shown}))
 
         def change(conn: Connection) -> Committed[StoredAnswer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import falcon.asgi
@@ -69,7 +70,8 @@ class TaskEvents:
             words.tell(resp)
             _stream(resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
             return
-        found = await self._ledger.run(lambda conn: timeline(conn, row["id"], after=after, limit=query.limit))
+        page = partial(timeline, task_id=row["id"], after=after, limit=query.limit, queues=caller.queues)
+        found = await self._ledger.run(page)
         if found is None:
             raise NotFound("There is no such task.")
         items = [views.event(e, words, of, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]

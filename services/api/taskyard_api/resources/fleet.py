@@ -135,17 +135,29 @@ class OneWorker:
 
 
 def workers_shown(conn: Connection, rows: Sequence[RowMapping], caller: Caller) -> list[dict[str, Any]]:
-    """Each with those of its tasks that the caller may see."""
+    """Each with those of its tasks and queues that the caller may see."""
     begun = [task_id for row in rows for task_id in row["begun"]]
     seen = set(begun) if caller.queues is None else fleet.those_in_queues(conn, begun, caller.queues)
-    return [_worker(row, seen) for row in rows]
+    return [_worker(row, seen, caller) for row in rows]
 
 
-def _worker(row: Mapping[Any, Any], seen: set[UUID]) -> dict[str, Any]:
+def _worker(row: Mapping[Any, Any], seen: set[UUID], caller: Caller) -> dict[str, Any]:
     """A worker whose heartbeat is overdue is shown as lost at once."""
     running = [task_id for task_id in row["begun"] if task_id in seen]
+    known = set(map(str, seen))
+    children = [
+        {**child, "running": [task_id for task_id in child.get("running", ()) if task_id in known]}
+        for child in row["children"]
+    ]
     state = row["state"]
     if not row["is_alive"] and state not in {"stopped", "lost"}:
         state = "lost"
-    shown = {"state": state, "running_tasks": len(running), "running": running, "last_beat_at": row["beat_at"]}
+    shown = {
+        "state": state,
+        "queues": [queue for queue in row["queues"] if caller.sees(queue)],
+        "children": children,
+        "running_tasks": len(running),
+        "running": running,
+        "last_beat_at": row["beat_at"],
+    }
     return {name: shown[name] if name in shown else row[name] for name in answers.WorkerShown.model_fields}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import falcon.asgi
 
-from .. import answers, views
+from .. import health_answers, views
 from ..auth import Scope
 from ..health import Health
 from ..operations import Answer, Operation
@@ -15,7 +15,7 @@ class Live:
     @Operation(
         summary="The loop turns; nothing else is touched",
         scope=None,
-        answers={200: Answer(description="Alive.", model=answers.Alive)},
+        answers={200: Answer(description="Alive.", model=health_answers.Alive)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         views.send(resp, 200, {"status": "alive"})
@@ -28,7 +28,7 @@ class Ready:
     @Operation(
         summary="PostgreSQL answers and is migrated; Redis being away only degrades",
         scope=None,
-        answers={200: Answer(description="Ready.", model=answers.Ready)},
+        answers={200: Answer(description="Ready.", model=health_answers.Ready)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         views.send(resp, 200, await self._health.ready())
@@ -41,7 +41,7 @@ class Detailed:
     @Operation(
         summary="Every part, with its latency and what is wrong with it",
         scope=Scope.READ,
-        answers={200: Answer(description="The parts.", model=answers.Health)},
+        answers={200: Answer(description="The parts.", model=health_answers.Health)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         views.send(resp, 200, await self._health.detailed(req.context.caller))

@@ -78,7 +78,7 @@ class TaskRetry:
         summary="Run a failed or cancelled task again",
         scope=Scope.MANAGE,
         description="Same id, fresh retry and crash budgets; the history is kept.",
-        answers={202: Answer(description="Queued again.", model=answers.Task)},
+        answers={202: Answer(description="Queued again.", model=answers.Task, without_read=answers.ToldTask)},
         refusals=(404, 409),
         keyed=True,
     )
@@ -86,7 +86,7 @@ class TaskRetry:
         async def work() -> None:
             row = await self._retry(task_id_of(task_id), req)
             # A queued task has no error, so the stored answer needs no reader's language.
-            views.send(resp, 202, self._shown.of_row(row, Words()))
+            views.send(resp, 202, self._shown.of_row(row, req.context.caller, Words()))
 
         await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
 

@@ -15,7 +15,7 @@ from taskyard.domain.errors import NotFound
 from taskyard.store.task_types import listed
 
 from .. import type_answers, views
-from ..auth import Scope
+from ..auth import Caller, Scope
 from ..known_types import KnownTypes
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
@@ -48,17 +48,18 @@ class TaskTypes:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         # A type may be submitted to any queue, so every key sees all types.
-        views.send(resp, 200, {"items": await self.shown(), "next_cursor": None})
+        views.send(resp, 200, {"items": await self.shown(req.context.caller), "next_cursor": None})
 
-    async def shown(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The types that may be submitted, or the one of this name."""
+    async def shown(self, caller: Caller, name: str | None = None) -> list[dict[str, Any]]:
+        """The types that may be submitted, or the one of this name; of their workers and of those workers' queues, what
+        the caller may see."""
         rows = await self._ledger.run(partial(listed, lease=self._lease, name=name))
         current = [row for row in rows if row["retired_at"] is None]
         specs = await self._types.specs_of({row["digest"] for row in current})
         # What is no spec is left out: any account of a worker can write it.
         usable = [row for row in current if _is_of(row, specs.get(row["digest"]))]
         return [
-            _shown(list(versions), self._version(name_), specs)
+            _shown(list(versions), self._version(name_), specs, caller)
             for name_, versions in groupby(usable, key=lambda row: str(row["name"]))
         ]
 
@@ -78,7 +79,7 @@ class OneTaskType:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
-        found = await self._types.shown(name) if "\x00" not in name else []
+        found = await self._types.shown(req.context.caller, name) if "\x00" not in name else []
         if not found:
             raise NotFound("There is no such task type.")
         views.send(resp, 200, found[0])
@@ -88,7 +89,9 @@ def _is_of(row: Mapping[str, Any], spec: TaskSpec | None) -> bool:
     return spec is not None and (spec.name, spec.version) == (row["name"], row["version"])
 
 
-def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None, specs: Mapping[str, TaskSpec]) -> dict[str, Any]:
+def _shown(
+    rows: Sequence[Mapping[str, Any]], admitting: int | None, specs: Mapping[str, TaskSpec], caller: Caller
+) -> dict[str, Any]:
     chosen = _chosen(rows, admitting)
     spec = specs[chosen["digest"]].as_json()
     shown = {name: spec[name] for name in _OF_SPEC}
@@ -99,7 +102,11 @@ def _shown(rows: Sequence[Mapping[str, Any]], admitting: int | None, specs: Mapp
             "admits": row is chosen,
             "registered_at": row["registered_at"],
             "changed_at": row["changed_at"],
-            "workers": row["workers"],
+            "workers": [
+                {**worker, "queues": queues}
+                for worker in row["workers"]
+                if (queues := [queue for queue in worker["queues"] if caller.sees(queue)])
+            ],
         }
         for row in rows
     ]

@@ -48,8 +48,8 @@ def task_id_of(text: str) -> UUID:
 
 async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
     """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
-    row = await ledger.run(lambda conn: task_by_id(conn, task_id), admitted=admitted)
-    if row is None or not caller.sees(row["queue"]):
+    row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues), admitted=admitted)
+    if row is None:
         raise NotFound("There is no such task.")
     return row
 
@@ -69,7 +69,14 @@ class Tasks:
         description=_OF_TYPES,
         scope=Scope.SUBMIT,
         body=SubmitTask,
-        answers={202: Answer(description="Accepted and durable.", model=answers.AcceptedTask, headers=("Location",))},
+        answers={
+            202: Answer(
+                description="Accepted and durable.",
+                model=answers.AcceptedTask,
+                without_read=answers.ToldAcceptedTask,
+                headers=("Location",),
+            )
+        },
         refusals=(409,),
         keyed=True,
     )
@@ -80,7 +87,15 @@ class Tasks:
         async def validate() -> list[SubmitTask]:
             return [validated(SubmitTask, body.value)]
 
-        await self._intake.take(req, resp, key, validate=validate, answer=self._answer, as_sent=[body.value], body=body)
+        await self._intake.take(
+            req,
+            resp,
+            key,
+            validate=validate,
+            answer=partial(self._answer, req.context.caller),
+            as_sent=[body.value],
+            body=body,
+        )
 
     @Operation(
         summary="List tasks, newest first",
@@ -90,20 +105,20 @@ class Tasks:
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        query = query_of(TasksQuery, req)
+        query, caller = query_of(TasksQuery, req), req.context.caller
         filters = query.filters()
         states = tuple(dict.fromkeys(filters.pop("state") or ()))
-        wanted = TaskFilter(**filters, states=states, queues=req.context.caller.queues)
+        wanted = TaskFilter(**filters, states=states, queues=caller.queues)
         before = read_cursor(query.cursor)
         page = partial(tasks_page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
         rows = await self._ledger.run(page)
         words = self._translations.for_reader(req)
-        items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
+        items = [self._shown.of_row(row, caller, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
-    def _answer(self, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
+    def _answer(self, caller: Caller, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
         task = admitted.tasks[0]
-        shown = self._shown.of_new(task, written[0])
+        shown = self._shown.of_new(task, written[0], caller)
         return Accepted(_with_warnings(shown, admitted), {"Location": f"{PATH}/{task.id}"})
 
 
@@ -177,12 +192,12 @@ class OneTask:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
-        wait = query_of(TaskQuery, req).wait
-        row = await visible_task(self._ledger, task_id_of(task_id), req.context.caller)
+        wait, caller = query_of(TaskQuery, req).wait, req.context.caller
+        row = await visible_task(self._ledger, task_id_of(task_id), caller)
         if wait > 0 and row["state"] not in FINAL:
-            row = await self._when_final(row["id"], wait, req.context.caller)
+            row = await self._when_final(row["id"], wait, caller)
         words = self._translations.for_reader(req)
-        views.send(resp, 200, self._shown.of_row(row, words), words)
+        views.send(resp, 200, self._shown.of_row(row, caller, words), words)
 
     async def _when_final(self, task_id: UUID, seconds: float, caller: Caller) -> RowMapping:
         loop = asyncio.get_running_loop()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import falcon.asgi
 
 from taskyard.lifecycle.submit import SubmittedTask
-from taskyard.store.tree_items import TreeItem, page
 
 from .. import answers, views
 from ..admission import Admitted
@@ -32,10 +30,6 @@ def _item_id(text: str) -> UUID:
     return id_in_path(text, "There is no such item.")
 
 
-def item_shown(item: TreeItem) -> dict[str, Any]:
-    return {name: item.id if name == "item_id" else getattr(item, name) for name in answers.TreeItem.model_fields}
-
-
 class TreeItems:
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -46,7 +40,11 @@ class TreeItems:
         scope=Scope.SUBMIT,
         files=True,
         headers={"X-Filename": "For a raw body: the file's name, in percent-encoded UTF-8."},
-        answers={201: Answer(description="Kept.", model=answers.TreeItem, headers=("Location",))},
+        answers={
+            201: Answer(
+                description="Kept.", model=answers.TreeItem, without_read=answers.ToldTreeItem, headers=("Location",)
+            )
+        },
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
@@ -60,7 +58,7 @@ class TreeItems:
             nonlocal kept
             item = await self._files.keep(received)
             kept = True
-            views.send(resp, 201, item_shown(item))
+            views.send(resp, 201, views.item(req.context.caller, item))
             resp.set_header("Location", f"{PATH}/{item.id}")
 
         try:
@@ -76,12 +74,12 @@ class TreeItems:
         answers={200: Answer(description="A page of items.", model=answers.TreeItemPage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        query = query_of(PageQuery, req)
+        query, caller = query_of(PageQuery, req), req.context.caller
         before = read_cursor(query.cursor)
-        found = await self._files.ledger.run(lambda conn: page(conn, limit=query.limit + 1, before=before))
+        found = await self._files.page(caller, limit=query.limit + 1, before=before)
         items = found[: query.limit]
         more = cursor_at(items[-1].id) if len(found) > query.limit else None
-        views.send(resp, 200, {"items": [item_shown(item) for item in items], "next_cursor": more})
+        views.send(resp, 200, {"items": [views.item(caller, item) for item in items], "next_cursor": more})
 
 
 class OneTreeItem:
@@ -95,7 +93,8 @@ class OneTreeItem:
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        views.send(resp, 200, item_shown(await self._files.item(_item_id(item_id))))
+        caller = req.context.caller
+        views.send(resp, 200, views.item(caller, await self._files.item(_item_id(item_id), caller)))
 
     @Operation(
         summary="Delete an item and its content",
@@ -104,7 +103,7 @@ class OneTreeItem:
         refusals=(404,),
     )
     async def on_delete(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        await self._files.delete(_item_id(item_id), req.actor())
+        await self._files.delete(_item_id(item_id), req.context.caller, req.actor())
         resp.status = 204
 
 
@@ -123,7 +122,7 @@ class Content:
         refusals=(404, 416),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        item = await self._files.item(_item_id(item_id))
+        item = await self._files.item(_item_id(item_id), req.context.caller)
         etag = f'"{item.sha256}"'
         condition = req.get_header("If-Range")
         ranged = req.get_header("Range") if condition in {None, etag} else None
@@ -167,7 +166,7 @@ class Thumbnail:
         task = SubmitTask(name=THUMBNAIL, params=params)
 
         async def validate() -> list[SubmitTask]:
-            await self._files.item(source)
+            await self._files.item(source, req.context.caller)
             await self._intake.require_type(THUMBNAIL)
             return [task]
 

@@ -17,9 +17,10 @@ tree_item = Table(
     Column("sha256", Text, nullable=False),
     Column("parent_id", Uuid),
     Column("storage_key", Text, nullable=False),
-    Column("submitted_by", Text),
+    Column("submitted_by", Text, comment="the name of the API key it belongs to; null: none"),
     Column("task_id", Uuid, comment="the task that made it"),
     created_at(),
+    Index("ix_tree_item_owner", "submitted_by", "id", postgresql_where=text("submitted_by IS NOT NULL")),
     Index("ix_tree_item_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_tree_item_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
 )
