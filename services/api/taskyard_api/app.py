@@ -7,6 +7,7 @@ from typing import Any
 
 import falcon
 import falcon.asgi
+from falcon.routing import CompiledRouter
 
 from . import openapi, problems
 from .gate import Gate
@@ -24,6 +25,14 @@ class _Cors(falcon.CORSMiddleware[Any, Any]):
         resp.append_header("Vary", "Origin")
 
 
+class _Router(CompiledRouter):
+    """HEAD is answered wherever GET is, by the same handler; Falcon leaves the body out."""
+
+    def map_http_methods(self, resource: object, **options: Any) -> Any:
+        found = super().map_http_methods(resource, **options)
+        return {**found, "HEAD": found["GET"]} if "GET" in found else found
+
+
 def create_app(
     resources: Iterable[object], gate: Gate, lifespan: Lifespan, *, cors_origins: Sequence[str]
 ) -> falcon.asgi.App[Request, falcon.asgi.Response]:
@@ -31,7 +40,7 @@ def create_app(
     if cors_origins:
         exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
         middleware.append(_Cors(allow_origins=cors_origins, expose_headers=exposed))
-    app = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app = falcon.asgi.App(request_type=Request, middleware=middleware, router=_Router())
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(falcon.HTTPError, problems.answer)
     app.add_error_handler(Exception, problems.answer)

@@ -22,6 +22,7 @@ PATH = "/openapi.json"
 _REF = "#/components/schemas/{model}"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SECURITY = "key"
+_WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
 
 
@@ -166,7 +167,7 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
             response["content"] = {answer.media_type: {"schema": schemas[answer.model, "serialization"]}}
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
-        elif status != 204:
+        elif status not in _WITHOUT_BODY:
             response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
         if answer.also:
             response["content"][answer.also] = {"schema": {"type": "string"}}
