@@ -14,7 +14,7 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
+from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
@@ -47,6 +47,9 @@ def create_app(
     by_kind = {type(resource): resource for resource in resources}
     for path, kind in ROUTES.items():
         app.add_route(path, by_kind[kind])
+    for path, kind in PAGES.items():
+        if kind in by_kind:  # the page of the document may be switched off
+            app.add_route(path, by_kind[kind])
     app.add_route(openapi.PATH, openapi.OpenApi(ROUTES))
     return app
 
@@ -80,11 +83,15 @@ ROUTES: dict[str, type] = {
 }
 
 
+# For people; they are no part of the document.
+PAGES: dict[str, type] = {"/": pages.Home, pages.DOCS: pages.Docs, f"{pages.DOCS}/{{name}}": pages.DocsFile}
+
+
 def routes_of() -> dict[tuple[str, str], frozenset[int]]:
-    """The statuses of every operation, and of the OpenAPI document, by method and path template."""
+    """The statuses of every operation, page, and of the OpenAPI document, by method and path template."""
     found = {
         (method, path): declared.statuses
-        for path, kind in ROUTES.items()
+        for path, kind in (ROUTES | PAGES).items()
         for method, declared in operations_of(kind).items()
     }
     return {**found, ("GET", openapi.PATH): frozenset({200})}

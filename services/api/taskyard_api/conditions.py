@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
+import falcon.asgi
 from falcon import ETag
 
 from .refusals import PreconditionFailed
@@ -19,12 +20,20 @@ class Validators:
         self._tag = ETag(tag)
         self._modified = modified.astimezone(UTC).replace(microsecond=0)
 
-    @property
-    def last_modified(self) -> str:
-        return format_datetime(self._modified, usegmt=True)
+    def answer_from_cache(self, req: Request, resp: falcon.asgi.Response) -> bool:
+        """Tells the validators; where the caller has this representation, the answer is 304, and True.
 
-    def is_unchanged(self, req: Request) -> bool:
-        """Whether the answer is 304, in the order of section 13.2.2. Raises PreconditionFailed."""
+        Raises PreconditionFailed.
+        """
+        resp.set_header("ETag", self.etag)
+        resp.set_header("Last-Modified", format_datetime(self._modified, usegmt=True))
+        if not self._is_unchanged(req):
+            return False
+        resp.status = 304
+        return True
+
+    def _is_unchanged(self, req: Request) -> bool:
+        """In the order of section 13.2.2."""
         if (wanted := req.if_match) is not None:
             if not any(tag == "*" or (isinstance(tag, ETag) and tag.strong_compare(self._tag)) for tag in wanted):
                 raise PreconditionFailed("If-Match names another version.")
@@ -37,7 +46,8 @@ class Validators:
 
     def allow_a_range(self, req: Request) -> bool:
         """If-Range (section 13.1.5): a strong tag, or exactly the date that was sent."""
-        return req.get_header("If-Range") in {None, self.etag, self.last_modified}
+        given = req.get_header("If-Range")
+        return given in {None, self.etag, format_datetime(self._modified, usegmt=True)}
 
 
 def _date(req: Request, name: str) -> datetime | None:

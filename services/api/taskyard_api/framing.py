@@ -33,7 +33,7 @@ class FramedProtocol(Protocol):
             super().data_received(data)
             self._segment = b""
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes; asyncio takes a bool
         """A client may close its side behind a request and still read the answer."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.chunked_encoding:

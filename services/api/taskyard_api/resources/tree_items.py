@@ -133,11 +133,9 @@ class Content:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         item = await self._files.item(_item_id(item_id))
+        assert item.created_at is not None
         validators = Validators(item.sha256, item.created_at)
-        resp.set_header("ETag", validators.etag)
-        resp.set_header("Last-Modified", validators.last_modified)
-        if validators.is_unchanged(req):
-            resp.status = 304
+        if validators.answer_from_cache(req, resp):
             return
         part = wanted_range(req.get_header("Range") if validators.allow_a_range(req) else None, item.size)
         first, last = part or (0, item.size - 1)
