@@ -86,6 +86,7 @@ class Settings(RedisSettings):
     # API
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
+    api_docs: bool = Field(default=True, description="Whether /docs shows openapi.json as a page.")
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1)
     rate_limit_per_second: float = Field(default=0.0, ge=0, description="Requests per second and key; 0: no limit.")
     cors_origins: _CommaSeparated = ()

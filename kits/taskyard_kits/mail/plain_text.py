@@ -45,10 +45,17 @@ class _Text(HTMLParser):
             self.parts.append(re.sub(r"\s+", " ", data))
 
 
+class Unreadable(ValueError):
+    """Python's parser cannot read this HTML."""
+
+
 def of_html(html: str) -> str:
-    """What the HTML says: blocks on lines of their own, links with their addresses behind them."""
+    """What the HTML says: blocks on lines of their own, links with their addresses behind them. Raises Unreadable."""
     reader = _Text()
-    reader.feed(html)
-    reader.close()
+    try:
+        reader.feed(html)
+        reader.close()
+    except (ValueError, AssertionError) as e:  # a character reference of thousands of digits; <![x[
+        raise Unreadable(str(e)) from e
     lines = (line.strip() for line in "".join(reader.parts).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

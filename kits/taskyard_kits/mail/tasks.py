@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from taskyard import TaskContext, task
+from taskyard import TaskContext, TaskError, task
 
 from . import messages, plain_text, smtp, templates
 from .declarations import SendParams, SendWelcomeParams, Sent
@@ -20,7 +20,10 @@ _MAX_ATTEMPTS = 6
 def send(params: SendParams, *, context: TaskContext) -> Sent:
     """Sends one message, as text and HTML, to one recipient over SMTP."""
     html = params.html_content if (params.html_content or "").strip() else None
-    text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
+    try:
+        text = params.text if (params.text or "").strip() else plain_text.of_html(html or "")
+    except plain_text.Unreadable:
+        raise TaskError("html_unreadable", retryable=False) from None
     return _deliver(context, params.to_email, subject=params.subject, text=text, html=html, reply_to=params.reply_to)
 
 

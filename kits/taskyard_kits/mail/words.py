@@ -76,6 +76,15 @@ ERRORS: dict[str, Words] = {
         "hu": "A telepítés feladócíme érvénytelen. Kérje meg az üzemeltetőt, hogy javítsa a TASKYARD_MAIL_FROM"
         " értékét.",
     },
+    "html_unreadable": {
+        "en": "No text can be made of html_content, which is not valid HTML. Correct it, or give the text as well.",
+        "de": "Aus html_content, das kein gültiges HTML ist, lässt sich kein Text machen. Berichtigen Sie es, oder"
+        " geben Sie den Text dazu.",
+        "fr": "Aucun texte ne peut être tiré de html_content, qui n'est pas du HTML valide. Corrigez-le, ou donnez"
+        " aussi le texte.",
+        "hu": "A html_content nem érvényes HTML, ezért nem készíthető belőle szöveg. Javítsa ki, vagy adja meg a"
+        " szöveget is.",
+    },
     "message_invalid": {
         "en": "This message cannot be written as a mail. Use plainer words in its subject.",
         "de": "Diese Nachricht lässt sich nicht als Mail schreiben. Nehmen Sie schlichtere Worte im Betreff.",

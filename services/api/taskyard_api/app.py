@@ -7,13 +7,14 @@ from typing import Any
 
 import falcon
 import falcon.asgi
+from falcon.routing import CompiledRouter
 
 from . import openapi, problems
 from .gate import Gate
 from .lifespan import Lifespan
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
+from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
@@ -24,6 +25,14 @@ class _Cors(falcon.CORSMiddleware[Any, Any]):
         resp.append_header("Vary", "Origin")
 
 
+class _Router(CompiledRouter):
+    """HEAD is answered wherever GET is, by the same handler; Falcon leaves the body out."""
+
+    def map_http_methods(self, resource: object, **options: Any) -> Any:
+        found = super().map_http_methods(resource, **options)
+        return {**found, "HEAD": found["GET"]} if "GET" in found else found
+
+
 def create_app(
     resources: Iterable[object], gate: Gate, lifespan: Lifespan, *, cors_origins: Sequence[str]
 ) -> falcon.asgi.App[Request, falcon.asgi.Response]:
@@ -31,13 +40,16 @@ def create_app(
     if cors_origins:
         exposed = ("X-Request-ID", "Location", "Retry-After", "Idempotency-Replayed", "traceparent")
         middleware.append(_Cors(allow_origins=cors_origins, expose_headers=exposed))
-    app = falcon.asgi.App(request_type=Request, middleware=middleware)
+    app = falcon.asgi.App(request_type=Request, middleware=middleware, router=_Router())
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(falcon.HTTPError, problems.answer)
     app.add_error_handler(Exception, problems.answer)
     by_kind = {type(resource): resource for resource in resources}
     for path, kind in ROUTES.items():
         app.add_route(path, by_kind[kind])
+    for path, kind in PAGES.items():
+        if kind in by_kind:  # the page of the document may be switched off
+            app.add_route(path, by_kind[kind])
     app.add_route(openapi.PATH, openapi.OpenApi(ROUTES))
     return app
 
@@ -71,11 +83,15 @@ ROUTES: dict[str, type] = {
 }
 
 
+# For people; they are no part of the document.
+PAGES: dict[str, type] = {"/": pages.Home, pages.DOCS: pages.Docs, f"{pages.DOCS}/{{name}}": pages.DocsFile}
+
+
 def routes_of() -> dict[tuple[str, str], frozenset[int]]:
-    """The statuses of every operation, and of the OpenAPI document, by method and path template."""
+    """The statuses of every operation, page, and of the OpenAPI document, by method and path template."""
     found = {
         (method, path): declared.statuses
-        for path, kind in ROUTES.items()
+        for path, kind in (ROUTES | PAGES).items()
         for method, declared in operations_of(kind).items()
     }
     return {**found, ("GET", openapi.PATH): frozenset({200})}

@@ -163,4 +163,4 @@ def _bearer(authorization: bytes | None) -> str:
     scheme, _, text = authorization.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated("missing_key", "Send the API key as: Authorization: Bearer ty_...")
-    return text.strip()
+    return text.strip(" \t")

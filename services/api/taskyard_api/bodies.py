@@ -50,6 +50,8 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 _IMPOSSIBLE = 1 << 40
+# orjson on 1e400, which is JSON.
+_BEYOND_64_BITS = "number is infinity"
 # More digits than 64 bits hold: orjson would silently make a float of them.
 # A text, with the colon behind it where it is a name; an integer of many digits; another number.
 _TOKENS = re.compile(rb'"[^"]*"\s*(:)?|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]+')
@@ -143,7 +145,10 @@ def parse_json(body: bytes | bytearray) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
         # Without the text around the error: it may be a secret.
-        raise Malformed(f"The body is not JSON: line {e.lineno}, column {e.colno}.") from None
+        place = f"line {e.lineno}, column {e.colno}"
+        if e.msg.startswith(_BEYOND_64_BITS):
+            raise Malformed(f"The body has a number that is out of range, beyond 64 bits: {place}.") from None
+        raise Malformed(f"The body is not JSON: {place}.") from None
     # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
     # string, or a name occurs twice in an object.
     names = _count_names(value, MAX_DEPTH)
@@ -182,11 +187,14 @@ def _check_thoroughly(value: Any, body: bytes | bytearray, names: int) -> None:
         if found != names:
             raise Malformed("An object of the body has a name twice.")
         if too_large:
-            check_storable(json.loads(body))  # finds the place
+            check_storable(json.loads(body, parse_int=_integer))  # finds the place
     except Unstorable as e:
         raise Invalid([Fault(e.pointer, e.message)]) from None
-    except ValueError:  # an integer of thousands of digits
-        raise Malformed("The body has a number that is out of range.") from None
+
+
+def _integer(digits: str) -> int:
+    """Python reads no more than 4,300 digits; whatever is that long is out of range."""
+    return int(digits[:40])
 
 
 def _is_storable(integer: bytes) -> bool:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
 
 import structlog
 import uvicorn
 
 from taskyard.domain.errors import Overloaded
 
-from .problems import MEDIA_TYPE, TITLES, Problem, problem_of
-from .wire import Protocol
+from .framing import FramedProtocol, refuse
+from .heads import size_of
+from .problems import problem_of
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +30,15 @@ _LOOKS = 3
 _IDLE_LOOKS = 8
 
 
-class BoundedProtocol(Protocol):
+_TOO_LARGE = (431, "head_too_large", f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+
+
+class BoundedProtocol(FramedProtocol):
     """Refuses heads that are too large and requests on too many connections (uvicorn's `limit_concurrency`), and closes
     connections on which a request stalls."""
 
     _unanswered_bytes = 0
+    _head_at_most = 0
     _heard = False
     _owed: object = None
     _looks = 0
@@ -56,43 +60,36 @@ class BoundedProtocol(Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        before: Any = self.cycle
+        in_body = before is not None and before.more_body
+        self._head_at_most = self._unanswered_bytes + len(data)
         super().data_received(data)
         cycle: Any = self.cycle
-        if cycle is None or cycle.scope is not self.scope:  # the head is not complete
-            self._unanswered_bytes += len(data)
+        if self._ended:
+            self._drop(data)
+        elif cycle is None or cycle.scope is not self.scope:  # the head is not complete
+            if cycle is before and not in_body:  # else most of it belongs to the request before
+                self._unanswered_bytes += len(data)
             if self._unanswered_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "head_too_large", f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+                self._give_up(*_TOO_LARGE)
         elif cycle.response_complete and cycle.more_body:
-            self._unanswered_bytes += len(data)
-            if self._unanswered_bytes > MAX_LEFTOVER_BYTES:
-                self.transport.close()
+            self._drop(data)
         else:
             self._unanswered_bytes = 0
 
+    def _drop(self, data: bytes) -> None:
+        self._unanswered_bytes += len(data)
+        if self._unanswered_bytes > MAX_LEFTOVER_BYTES:
+            self.transport.close()
+
     def on_headers_complete(self) -> None:
+        if self._head_at_most > MAX_HEAD_BYTES and size_of(self.url, self.headers) > MAX_HEAD_BYTES:
+            self._give_up(*_TOO_LARGE)
+            raise ValueError(_TOO_LARGE[2])  # stops the parser
         limit = self.config.limit_concurrency
         has_room = limit is None or len(self.connections) < limit
         self.app = self._serves if has_room else _overloaded
         super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "malformed_request", "This is not HTTP as it should be.")
-
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        if self.transport.is_closing():
-            return
-        cycle: Any = self.cycle
-        if (
-            cycle is None or cycle.response_complete
-        ):  # else an earlier answer is being sent, and this would be written into it
-            request_id = str(uuid4())
-            body = Problem(status, code, detail).document(request_id)
-            head = (
-                f"HTTP/1.1 {status} {TITLES[status]}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
-        self.transport.close()
 
     def _look(self) -> None:
         self._timer = None
@@ -114,8 +111,10 @@ class BoundedProtocol(Protocol):
         scope: Any = self.scope
         if scope is None:
             return self
+        if self._ended:
+            return None
         if cycle is None or cycle.scope is not scope:
-            return scope
+            return scope if cycle is None or cycle.response_complete else None
         return cycle if cycle.more_body and not self.flow.read_paused else None
 
     def _reads_a_body(self) -> bool:
@@ -125,17 +124,5 @@ class BoundedProtocol(Protocol):
 
 async def _overloaded(scope: Any, receive: Any, send: Any) -> None:
     """The application for requests beyond the limit of connections."""
-    request_id = str(uuid4())
+    request_id = await refuse(problem_of(Overloaded("There are too many connections.")), send)
     log.warning("too_many_connections", request_id=request_id)
-    problem = problem_of(Overloaded("There are too many connections."))
-    body = problem.document(request_id)
-    headers = {
-        "content-type": MEDIA_TYPE,
-        "content-length": str(len(body)),
-        "x-request-id": request_id,
-        "connection": "close",
-        **problem.headers,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})

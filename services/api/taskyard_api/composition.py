@@ -39,7 +39,7 @@ from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
-from .resources import audit, dead_letters, events, fleet, health, task_actions, task_types, tasks, tree_items
+from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
 from .streams import Streams
 from .submission import Intake, Submission
 from .translation import Translations
@@ -151,7 +151,7 @@ def resources_of(
     dependencies: Health,
     files: Files,
 ) -> list[object]:
-    """One of each kind of `app.ROUTES`."""
+    """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown, translations = TaskViews(settings.support_url), Translations(types)
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown)
@@ -183,4 +183,6 @@ def resources_of(
         health.Live(),
         health.Ready(dependencies),
         health.Detailed(dependencies),
+        pages.Home(has_docs=settings.api_docs),
+        *((pages.Docs(), pages.DocsFile()) if settings.api_docs else ()),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import falcon
 import falcon.asgi
 import structlog
 
@@ -40,6 +41,8 @@ class Gate:
         context = req.context
         structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.traceparent[3:35])
         self._meters.in_progress.inc()
+        if _has_two_spellings(req.scope["raw_path"]):
+            raise falcon.HTTPNotFound
 
     async def process_resource(
         self, req: Request, resp: falcon.asgi.Response, resource: object, params: dict[str, Any]
@@ -47,7 +50,7 @@ class Gate:
         kind = type(resource)
         if kind not in self._operations:
             self._operations[kind] = operations_of(kind)
-        declared = self._operations[kind].get(req.method)
+        declared = self._operations[kind].get("GET" if req.method == "HEAD" else req.method)
         if declared is None:
             return
         if declared.scope is not None:
@@ -88,6 +91,11 @@ class Gate:
             resp.status_code,
             time.perf_counter() - context.started,
         )
+
+
+def _has_two_spellings(raw_path: bytes) -> bool:
+    """Whether a proxy's rules may take this for another address: Falcon drops slashes in front, and decodes %2F."""
+    return raw_path.startswith(b"//") or (b"%" in raw_path and b"%2f" in raw_path.lower())
 
 
 def _refuse_query(req: Request) -> None:

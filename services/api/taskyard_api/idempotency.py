@@ -28,7 +28,7 @@ def key_of(req: Request, body: bytes | bytearray) -> IdempotencyKey | None:
     given = req.header(b"idempotency-key")
     if given is None:
         return None
-    key = given.decode("latin-1").strip()
+    key = given.decode("latin-1").strip(" \t")
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise Invalid([Fault(HEADER, "Must be 1 to 255 printable ASCII characters.")])
     fingerprint = hashlib.sha256()

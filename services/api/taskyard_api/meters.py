@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, GrowingLabel, Metrics
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CODES = tuple(map(str, (200, 201, 202, 204, 206, 400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422, 429, 500, 503)))
+_SUCCESSES = (200, 201, 202, 204, 206, 304)
+_REFUSALS = (400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 416, 422, 429, 500, 503)
+CODES = tuple(map(str, (*_SUCCESSES, *_REFUSALS)))
 AUTH_FAILURES = ("missing_key", "invalid_key", "revoked_key", "expired_key")
 RESULTS = ("accepted", "refused", "unavailable")
 _MAX_QUEUES = 100

@@ -27,7 +27,12 @@ MAX_TIMEOUT_SECONDS = 7 * 86_400
 MAX_TASKS = 1000
 MAX_PARAMS_BYTES = 256 * 1024
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# UUID() also reads braces, URNs, ids without hyphens or with underscores, and the digits of other scripts.
+ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# As they are read from text: Pydantic and Python would also take 1_0, blanks, + and the digits of other scripts.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 def _rfc3339(value: object) -> object:
@@ -40,7 +45,7 @@ def _rfc3339(value: object) -> object:
 
 def _id(value: object) -> object:
     """Only the usual form with hyphens, as ids are shown."""
-    if isinstance(value, str) and len(value) != 36:
+    if isinstance(value, str) and not ID.fullmatch(value):
         raise ValueError("must be the id of a task")
     return value
 
@@ -60,6 +65,20 @@ def _number(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
+        raise ValueError("must be a whole number in digits")
+    return value
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise ValueError("must be a number in digits, with a point where it has decimals")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Decimal = Annotated[float, BeforeValidator(_decimal)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)]
 Id = Annotated[UUID, BeforeValidator(_id, json_schema_input_type=UUID)]
 Timeout = Annotated[float, Strict(), Field(ge=SHORTEST_LIMIT.total_seconds(), le=MAX_TIMEOUT_SECONDS)]
@@ -152,7 +171,7 @@ States = Annotated[list[State], BeforeValidator(_states), Field(min_length=1, ma
 
 
 class PageQuery(Query):
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(
         default=None, pattern="^[A-Za-z0-9_-]{22}$", description="`next_cursor` of the page before."
     )
@@ -184,11 +203,11 @@ class AuditQuery(PageQuery):
 
 
 class TaskQuery(Query):
-    wait: float = Field(default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most.")
+    wait: Decimal = Field(default=0, ge=0, le=60, description="Seconds to wait until the task is final, at most.")
 
 
 class TimelineQuery(Query):
-    limit: int = Field(default=200, ge=1, le=1000)
+    limit: Whole = Field(default=200, ge=1, le=1000)
     cursor: str | None = Field(
         default=None,
         pattern=r"^[0-9]{1,9}\.[0-4]\.[0-9]{1,18}$",

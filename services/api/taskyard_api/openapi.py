@@ -27,6 +27,7 @@ _ABOUT = """Background tasks: submitted, watched, cancelled, retried.
 Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
 stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
 what is in them, and its own tree items: all else is 404."""
+_WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
 
 
@@ -176,7 +177,7 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
             response["content"] = {answer.media_type: {"schema": schema}}
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
-        elif status != 204:
+        elif status not in _WITHOUT_BODY:
             response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
         if answer.also:
             response["content"][answer.also] = {"schema": {"type": "string"}}

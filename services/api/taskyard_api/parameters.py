@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from taskyard.domain.errors import NotFound
 
 from .bodies import faults_of
-from .models import Query
+from .models import ID, Query
 from .refusals import Fault, Invalid, RangeNotSatisfiable
 from .requests import Request
 
@@ -27,12 +27,9 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 def id_in_path(text: str, missing: str) -> UUID:
     """Raises NotFound with the text `missing` where this is not an id."""
-    try:
-        if len(text) == 36:  # UUID() also reads braces, URNs and ids without hyphens
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound(missing)
+    if ID.fullmatch(text) is None:
+        raise NotFound(missing)
+    return UUID(text)
 
 
 def query_of(model: type[Q], req: Request) -> Q:

@@ -14,6 +14,7 @@ __all__ = [
     "MissingScope",
     "NoTaskTypes",
     "NotAcceptable",
+    "PreconditionFailed",
     "QueueNotAllowed",
     "RangeNotSatisfiable",
     "RateLimited",
@@ -102,6 +103,12 @@ class UnsupportedMedia(Refused):
 
 class NotAcceptable(Refused):
     code = "not_acceptable"
+
+
+class PreconditionFailed(Refused):
+    """A condition in the request's head does not hold."""
+
+    code = "precondition_failed"
 
 
 class RangeNotSatisfiable(Refused):

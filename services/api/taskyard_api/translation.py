@@ -7,6 +7,7 @@ at the start, and need no compilation. Those of a task type's codes come with th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ LANGUAGE = ("Content-Language", "Vary")
 # Of the stored failure: what the words are made of.
 _INTERNAL = frozenset({"values", "kind"})
 _MAX_LANGUAGES = 20
+_QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _LOCALE = Path(__file__).parent / "locale"
 
 
@@ -158,8 +160,5 @@ def _quality(parameter: str) -> float:
     name, _, value = parameter.partition("=")
     if not name.strip():
         return 1.0
-    try:
-        quality = float(value) if name.strip().lower() == "q" else 0.0
-    except ValueError:
-        return 0.0
-    return quality if 0 <= quality <= 1 else 0.0
+    is_quality = name.strip().lower() == "q" and _QUALITY.fullmatch(value.strip())
+    return float(value) if is_quality else 0.0

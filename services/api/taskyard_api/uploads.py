@@ -176,6 +176,10 @@ class Files:
         except ObjectMissing:
             raise NotFound("The content of this item is gone.") from None
 
+    async def shut(self, file: BinaryIO) -> None:
+        """Closes a file that was opened and is not sent."""
+        await self._run(file.close)
+
     async def pieces(self, req: Request, file: BinaryIO, length: int) -> AsyncIterator[bytes]:
         """`length` bytes of the file, or fewer where the client disconnects."""
         leaving = asyncio.create_task(req.disconnected())
@@ -189,7 +193,7 @@ class Files:
                 yield piece
         finally:
             leaving.cancel()
-            await self._run(file.close)
+            await self.shut(file)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from ..domain.errors import HardTimeLimitExceeded
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
+from ..domain.type_names import check_type_name
 from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
@@ -207,6 +208,10 @@ def _check(spec: TaskSpec) -> None:
     """What the fields' own types do not say. Raises SpecRefused."""
     if len(spec.name.encode()) > MAX_NAME_BYTES:
         raise SpecRefused(f"/name: a task type's name has 1 to {MAX_NAME_BYTES} bytes")
+    try:
+        check_type_name(spec.name)
+    except ValueError as e:
+        raise SpecRefused(f"/name: {e}") from None
     try:
         check_queue_name(spec.queue)
     except ValueError as e:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
+from ..domain.type_names import check_type_name
 from .near import near_names
 from .secrets import Cipher, opened
 from .words import Vocabulary, Words, check_language, check_template
@@ -87,6 +88,7 @@ class TaskType(Generic[P, R]):
         """Raises ValueError where the platform could not store or run tasks of this type."""
         if not 0 < len(self.name.encode()) <= MAX_NAME_BYTES:
             raise ValueError(f"a task type's name has 1 to {MAX_NAME_BYTES} bytes: {self.name[:80]!r} does not")
+        check_type_name(self.name)
         try:
             check_queue_name(self.queue)
         except ValueError as e:

@@ -115,3 +115,29 @@ def test_stalled_requests_are_given_up_and_slow_ones_are_not(api: Api, monkeypat
         time.sleep(1.5)
         wire.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert wire.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_beginning_of_a_next_request_does_not_end_the_wait_for_an_answer(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "LOOK_SECONDS", 0.2)
+    task = api.submit()["id"]
+    key = f"Authorization: {api.http.headers['Authorization']}\r\n\r\n".encode()
+    with connect(api) as wire:
+        wire.sendall(f"GET /api/v1/tasks/{task}?wait=2 HTTP/1.1\r\nHost: x\r\n".encode() + key + b"GET /health/live HT")
+        assert read_all(wire).startswith(b"HTTP/1.1 200 "), "and then the rest of that head is waited for as long"
+
+
+def test_garbage_behind_a_request_is_dropped_up_to_a_bound(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_LEFTOVER_BYTES", 1_000_000)
+    task = api.submit()["id"]
+    key = f"Authorization: {api.http.headers['Authorization']}\r\n\r\n".encode()
+    with connect(api) as wire:
+        wire.sendall(f"GET /api/v1/tasks/{task}?wait=30 HTTP/1.1\r\nHost: x\r\n".encode() + key + b"garbage\r\n\r\n")
+        sent = 0
+        try:
+            while sent < 60_000_000:
+                sent += wire.send(b"x" * 65536)
+        except ConnectionError:
+            pass
+    assert sent < 20_000_000, "the kernel's buffers hold some of it, the service none"

@@ -93,6 +93,9 @@ def test_every_event_can_be_resumed_from(api: Api) -> None:
         assert events(api, task, f"?cursor={event['id']}") == found[n + 1 :]
         headers = {**STREAM, "Last-Event-ID": event["id"]}
         with api.http.stream("GET", f"/api/v1/tasks/{task}/events", headers=headers) as answer:
+            if event is found[-1]:
+                assert (answer.status_code, answer.read()) == (204, b""), "EventSource reconnects after anything else"
+                continue
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             streamed = [e.id for e in parse_events(answer.iter_lines())]
         assert streamed == [e["id"] for e in found[n + 1 :]]

@@ -33,7 +33,15 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def test_unknown_paths_and_ids_are_404(api: Api) -> None:
-    for path in ("/", "/nope", "/api/v1", "/api/v1/tasks/", "/api/v1/tasks/x/y/z", "/api/v1/%00", "/api/v1/tasks/%ff"):
+    for path in (
+        "/nope",
+        "/docs/nope",
+        "/api/v1",
+        "/api/v1/tasks/",
+        "/api/v1/tasks/x/y/z",
+        "/api/v1/%00",
+        "/api/v1/tasks/%ff",
+    ):
         problem(api.http.get(path), 404, "not_found")
     for path in (
         "tasks/not-an-id",
@@ -53,10 +61,10 @@ def test_unknown_paths_and_ids_are_404(api: Api) -> None:
 
 def test_unknown_methods_are_405(api: Api) -> None:
     for method, path, allowed in (
-        ("DELETE", "/api/v1/tasks", {"GET", "POST", "OPTIONS"}),
+        ("DELETE", "/api/v1/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
         ("PUT", "/api/v1/tasks/batch", {"POST", "OPTIONS"}),
-        ("PATCH", "/health/live", {"GET", "OPTIONS"}),
-        ("TRACE", "/api/v1/queues", {"GET", "OPTIONS"}),
+        ("PATCH", "/health/live", {"GET", "HEAD", "OPTIONS"}),
+        ("TRACE", "/api/v1/queues", {"GET", "HEAD", "OPTIONS"}),
     ):
         answer = api.http.request(method, path)
         problem(answer, 405, "method_not_allowed")

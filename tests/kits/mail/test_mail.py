@@ -208,6 +208,19 @@ def test_a_text_is_made_of_any_html(html: str) -> None:
 # What goes wrong
 
 
+@pytest.mark.parametrize(
+    "html", ["&#" + "9" * 100_000, '<a href="&#' + "9" * 5_000 + ';">x</a>', "<![x[ y"], ids=["text", "href", "section"]
+)
+def test_html_of_which_no_text_can_be_made_is_a_final_error_that_says_so(tmp_path: Path, html: str) -> None:
+    with smtp_sink(tmp_path) as port:
+        params = {"to_email": "e@example.org", "subject": "s", "html_content": html}
+        fault = failed(send(port, params))
+        assert (fault.code, fault.retryable) == ("html_unreadable", False)
+        assert "html_content" in fault.message
+        send(port, params | {"text": "t"})
+    assert len(kept(tmp_path)) == 1, "with a text of its own it is sent as it is"
+
+
 def test_a_refused_recipient_is_not_tried_again(tmp_path: Path) -> None:
     with smtp_sink(tmp_path, faults=Faults(refuse="nobody")) as port:
         fault = failed(send(port, MAIL | {"to_email": "nobody@example.org"}))

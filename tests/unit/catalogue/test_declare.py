@@ -362,6 +362,15 @@ def test_limits_below_a_second_are_refused_in_a_sentence(limit: str) -> None:
         def short() -> None: ...
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "a%2Fb", "a b", " a", "a\n", "a?b", "a#b", "a\\b", "..", ".", ".a", "é", "a;b", "a\u00a0b", "\u0661"],
+)
+def test_a_name_that_would_need_an_escape_in_an_address_is_refused_when_it_is_declared(name: str) -> None:
+    with pytest.raises(NotDeclarable, match="cannot name a task type: a letter or digit, then"):
+        task(name)(invoice)
+
+
 def test_a_decorator_without_a_name_says_how_it_is_written() -> None:
     with pytest.raises(NotDeclarable, match=r'@task\("billing\.invoice"\)'):
         task(invoice)  # type: ignore[arg-type]

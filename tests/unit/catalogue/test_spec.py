@@ -101,6 +101,8 @@ BAD: dict[str, Any] = {
     "deep": {**GOOD, "params": nested(40)},
     "very deep": {**GOOD, "params": nested(100_000)},
     "no name": {**GOOD, "name": ""},
+    "name with a slash": {**GOOD, "name": "a/b"},
+    "name with an escape": {**GOOD, "name": "a%20b"},
     "long name": {**GOOD, "name": "ü" * 65},
     "version 0": {**GOOD, "version": 0},
     "version 2**15": {**GOOD, "version": 2**15},

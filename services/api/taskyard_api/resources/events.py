@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import falcon.asgi
 
@@ -31,12 +32,15 @@ def _event_id(text: str, where: str) -> EventId:
         raise Invalid([Fault(where, "This is not the id of an event.")]) from None
 
 
-def _stream(resp: falcon.asgi.Response, events: Any) -> None:
+def _stream(req: Request, resp: falcon.asgi.Response, events: Any) -> None:
     resp.content_type = EVENT_STREAM
     # Proxies must not buffer events.
     resp.set_header("Cache-Control", "no-store")
     resp.set_header("X-Accel-Buffering", "no")
-    resp.sse = events
+    if req.method == "HEAD":
+        resp.stream = events  # not read, and of no length that could be told
+    else:
+        resp.sse = events
 
 
 class TaskEvents:
@@ -53,7 +57,8 @@ class TaskEvents:
         query=TimelineQuery,
         headers={"Last-Event-ID": "Live only: the id of the last event that was received.", **READERS_LANGUAGE},
         answers={
-            200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM, headers=LANGUAGE)
+            200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM, headers=LANGUAGE),
+            204: Answer(description="Live only: nothing comes behind this Last-Event-ID, the final event's."),
         },
         refusals=(404,),
     )
@@ -66,9 +71,12 @@ class TaskEvents:
         if wants_stream(req):
             last = req.get_header("Last-Event-ID")
             after = after if not last else _event_id(last, "Last-Event-ID")
+            if after != BEGINNING and await self._is_over(row["id"], after):
+                resp.status = 204
+                return
             words.expect(of)  # the head is sent before the events
             words.tell(resp)
-            _stream(resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
+            _stream(req, resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
             return
         page = partial(timeline, task_id=row["id"], after=after, limit=query.limit, queues=caller.queues)
         found = await self._ledger.run(page)
@@ -77,6 +85,11 @@ class TaskEvents:
         items = [views.event(e, words, of, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
         more = items[-1]["id"] if items and not found.complete else None
         views.send(resp, 200, {"items": items, "next_cursor": more}, words)
+
+    async def _is_over(self, task_id: UUID, after: EventId) -> bool:
+        """Whether a client of EventSource, which reconnects until it is answered with 204, has seen the final event."""
+        page = await self._ledger.run(lambda conn: timeline(conn, task_id, after=after, limit=1))
+        return page is not None and page.is_final and page.complete and not page.events
 
 
 def wants_stream(req: Request) -> bool:
@@ -108,4 +121,4 @@ class Events:
                 and (query.queue is None or change["queue"] == query.queue)
             )
 
-        _stream(resp, self._streams.of_all(wanted, req.header(b"authorization")))
+        _stream(req, resp, self._streams.of_all(wanted, req.header(b"authorization")))

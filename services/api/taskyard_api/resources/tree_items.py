@@ -14,6 +14,7 @@ from .. import answers, views
 from ..admission import Admitted
 from ..auth import Scope
 from ..bodies import Bodies, validated
+from ..conditions import Validators
 from ..idempotency import key_of, once
 from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
@@ -114,24 +115,33 @@ class Content:
     @Operation(
         summary="Download an item's content, or one range of it",
         scope=Scope.READ,
-        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        headers={
+            "Range": "bytes=first-last",
+            "If-Range": "The ETag or the Last-Modified that the range belongs to.",
+            "If-None-Match": "304 where one of these is the ETag.",
+            "If-Modified-Since": "304 where Last-Modified is no later; without If-None-Match.",
+            "If-Match": "412 where none of these is the ETag.",
+            "If-Unmodified-Since": "412 where Last-Modified is later; without If-Match.",
+        },
         answers={
             200: Answer(description="All of it.", media_type=ANYTHING),
             206: Answer(description="The range.", media_type=ANYTHING),
+            304: Answer(description="The caller has it already."),
         },
-        refusals=(404, 416),
+        refusals=(404, 412, 416),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         item = await self._files.item(_item_id(item_id), req.context.caller)
-        etag = f'"{item.sha256}"'
-        condition = req.get_header("If-Range")
-        ranged = req.get_header("Range") if condition in {None, etag} else None
-        part = wanted_range(ranged, item.size)
+        assert item.created_at is not None
+        validators = Validators(item.sha256, item.created_at)
+        if validators.answer_from_cache(req, resp):
+            return
+        part = wanted_range(req.get_header("Range") if validators.allow_a_range(req) else None, item.size)
         first, last = part or (0, item.size - 1)
+        length = last - first + 1
         file = await self._files.open(item, first)
         resp.status = 200 if part is None else 206
         resp.content_type = item.content_type
-        resp.set_header("ETag", etag)
         resp.set_header("Accept-Ranges", "bytes")
         resp.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(item.name, safe='')}")
         # An uploaded file must not run as a page of this origin.
@@ -139,7 +149,10 @@ class Content:
         resp.set_header("Content-Security-Policy", "sandbox")
         if part is not None:
             resp.set_header("Content-Range", f"bytes {first}-{last}/{item.size}")
-        length = last - first + 1
+        if req.method == "HEAD":
+            await self._files.shut(file)
+            resp.content_length = length
+            return
         resp.set_stream(self._files.pieces(req, file, length), length)
 
 

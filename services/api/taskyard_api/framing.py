@@ -1,0 +1,140 @@
+"""Where a request ends, and what becomes of the answers where the rest is not HTTP.
+
+uvicorn closes a connection at once where its parser gives up, and forgets what was asked before and is being answered;
+it takes the trailers behind a body for headers; and it loses the body of a request that would like to upgrade.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from uuid import uuid4
+
+import httptools
+
+from . import heads
+from .problems import MEDIA_TYPE, TITLES, Problem
+from .wire import Protocol
+
+# What asks for another protocol: this one is spoken all the same (RFC 9110, 7.8).
+_OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+class FramedProtocol(Protocol):
+    """Answers all that was asked before it closes a connection on which something else follows."""
+
+    _ended = False
+    _segment = b""
+    _fault: str | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if not self._ended:
+            self._segment = data
+            super().data_received(data)
+            self._segment = b""
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes; asyncio takes a bool
+        """A client may close its side behind a request and still read the answer."""
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete or cycle.chunked_encoding:
+            self.transport.close()  # also an endless stream: who closes its side of one has left
+        elif cycle.more_body:
+            self._give_up(400, "malformed_request", "The body ended before it was complete.")
+        else:
+            self._close_behind(cycle)
+        return not self.transport.is_closing()
+
+    def on_headers_complete(self) -> None:
+        self._fault = heads.fault_of(self.parser.get_http_version(), self.headers)
+        if self._fault is not None:
+            raise ValueError(self._fault)  # stops the parser, which leads to `send_400_response`
+        if self.parser.should_upgrade() and self._get_upgrade() is not None:
+            return
+        super().on_headers_complete()
+        self.headers = []  # the scope keeps those of the head; trailers are dropped with this list
+
+    def on_message_complete(self) -> None:
+        cycle: Any = self.cycle
+        if cycle is not None and cycle.scope is self.scope:  # else the request comes once more, as below
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The parser has left the body out: once more, as if the request did not ask for another protocol."""
+        stopped: Any = sys.exception()
+        rest = self._segment[stopped.args[0] :]
+        version = self.parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        head += [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADES]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        super().data_received(b"\r\n".join([*head, b"", rest]))
+
+    def send_400_response(self, msg: str) -> None:
+        self._give_up(400, "malformed_request", self._fault or "This is not HTTP as it should be.")
+
+    def _give_up(self, status: int, code: str, detail: str) -> None:
+        """What was asked before is answered, and then the connection is closed; what was not is refused."""
+        if self._ended or self.transport.is_closing():
+            return
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._ended = True
+            # The rest of a body whose request was answered already gets no second answer.
+            if cycle is None or not cycle.more_body:
+                self.transport.write(_refusal(status, code, detail))
+            self.transport.close()
+        elif not cycle.more_body:
+            self._close_behind(cycle)
+        elif self.pipeline:  # its turn has not come
+            self._close_behind(cycle)
+            cycle.more_body = False
+            self.pipeline[0] = (cycle, _Refused(Problem(status, code, detail)))
+        else:
+            self._ended = True
+            has_begun, cycle.disconnected = cycle.response_started, True
+            cycle.message_event.set()
+            if not has_begun:
+                self.transport.write(_refusal(status, code, detail))
+            self.transport.close()
+
+    def _close_behind(self, cycle: Any) -> None:
+        """Ends reading; uvicorn closes the connection behind the answer to the last request."""
+        self._ended = True
+        cycle.keep_alive = False
+
+
+class _Refused:
+    """The application for a request that cannot be read."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await refuse(self._problem, send)
+
+
+async def refuse(problem: Problem, send: Any) -> str:
+    """Answers before the application is reached; returns the request's id."""
+    request_id = str(uuid4())
+    body = problem.document(request_id)
+    raw = [(name.lower().encode(), value.encode()) for name, value in _head(problem, body, request_id).items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+    return request_id
+
+
+def _refusal(status: int, code: str, detail: str) -> bytes:
+    problem, request_id = Problem(status, code, detail), str(uuid4())
+    body = problem.document(request_id)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in _head(problem, body, request_id).items())
+    return f"HTTP/1.1 {status} {TITLES[status]}\r\n{lines}\r\n".encode() + body
+
+
+def _head(problem: Problem, body: bytes, request_id: str) -> dict[str, str]:
+    return {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "x-request-id": request_id,
+        "connection": "close",
+        **problem.headers,
+    }
