@@ -33,7 +33,7 @@ WITHOUT_READ = (("submit",), ("manage",), ("submit", "manage"))
 
 def routes_of(api: Api) -> Iterator[tuple[str, str]]:
     """From the router itself: a new route is walked without a change here."""
-    routes = falcon.inspect.inspect_app(api.service.app).routes
+    routes = falcon.inspect.inspect_compiled_router(api.service.app._router)
     found = [(method.method, route.path) for route in routes for method in route.methods if not method.internal]
     yield from sorted(found, key=lambda route: route[0] == "DELETE")  # last, so that there is something to read
 
