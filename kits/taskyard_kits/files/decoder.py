@@ -1,0 +1,120 @@
+"""Makes one thumbnail, in a process of its own that `decoding.py` starts: `decoder FD WIDTH HEIGHT`.
+
+Nothing is decoded before its needs are reckoned from the header and granted. The kernel holds the process to them
+(RLIMIT_DATA), whatever a file makes the libraries do: metadata that unpack to more than they are, directories that name
+the same bytes a thousand times, comments of a gigabyte.
+
+On standard output, JSON objects, one a line: `{"needs": bytes}`, after which it waits for a line on standard input;
+`{"kind": …, "width": …, "height": …}`, and behind it the thumbnail. At any time instead: `{"error": code}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import warnings
+from typing import Any, BinaryIO
+
+# The plug-ins by name: Image.open would otherwise import all forty of them.
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from . import needs, picture
+
+FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+)
+
+
+def main(fd: int, width: int, height: int) -> None:
+    # Pillow looks at the size too, before we can: it raises above twice this number.
+    Image.MAX_IMAGE_PIXELS = needs.MAX_PIXELS
+    warnings.simplefilter("ignore")
+    _limit(needs.HEADER_BYTES)
+    try:
+        with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+            image, kind = _made(file, (width, height))
+            content = picture.encoded(image, kind)
+    except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways
+        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        _say(**_error(e))
+    else:
+        _say(kind=kind, width=image.width, height=image.height)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+def _made(file: BinaryIO, box: tuple[int, int]) -> tuple[Image.Image, str]:
+    known = needs.of_head(file, box)
+    if known is not None:
+        _ask_for(known)
+    image = Image.open(file, formats=FORMATS)
+    orientation = picture.orientation_of(image)
+    if orientation >= picture.FIRST_SIDEWAYS:
+        box = box[::-1]
+    if known is None:
+        _ask_for(needs.of_image(image, file, box, turned=orientation > 1))
+    else:
+        needs.checked(image.size)
+    kind = needs.KEPT.get(image.format or "", "PNG")
+    profile = image.info.get("icc_profile")
+    if image.format == "TIFF":
+        # It turns itself upright while it is loaded.
+        image.load()
+        box, orientation = (box[::-1] if orientation >= picture.FIRST_SIDEWAYS else box), 1
+    small = picture.reduced(image, box)
+    del image
+    return picture.finished(small, box, orientation, profile), kind
+
+
+def _ask_for(needed: int) -> None:
+    _say(needs=needed + needs.OWN_BYTES)
+    if not sys.stdin.readline():
+        raise SystemExit
+    _limit(max(needed, needs.HEADER_BYTES))
+
+
+def _limit(more: int) -> None:
+    """Private memory: what there is now, and so much more."""
+    with open("/proc/self/statm") as file:  # noqa: PTH123 - no object for one read
+        now = int(file.read().split()[5]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (now + more, hard))
+
+
+def _say(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    match error:
+        case needs.TooLarge() | Image.DecompressionBombError():
+            return {"error": "image_too_large"}
+        case MemoryError():
+            return {"error": "image_needs_memory"}
+        case UnidentifiedImageError():
+            return {"error": "image_unsupported"}
+        case OSError() if error.errno is not None:
+            return {"error": "unreadable", "errno": error.errno, "reason": os.strerror(error.errno)}
+        case _:
+            return {"error": "image_damaged"}
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
