@@ -1,4 +1,4 @@
-"""Makes one thumbnail, in a process of its own that `decoding.py` starts: `decoder FD WIDTH HEIGHT`.
+"""Makes one thumbnail, in a process of its own that `thumbnails.py` starts: `decoder FD WIDTH HEIGHT`.
 
 Nothing is decoded before its needs are reckoned from the header and granted. The kernel holds the process to them
 (RLIMIT_DATA), whatever a file makes the libraries do: metadata that unpack to more than they are, directories that name
@@ -30,6 +30,7 @@ from PIL import (
 )
 
 from . import needs, picture
+from .needs import Sizes
 
 FORMATS = (
     JpegImagePlugin.JpegImageFile.format,
@@ -64,29 +65,33 @@ def _made(file: BinaryIO, box: tuple[int, int]) -> tuple[Image.Image, str]:
     if known is not None:
         _ask_for(known)
     image = Image.open(file, formats=FORMATS)
-    orientation = picture.orientation_of(image)
-    if orientation >= picture.FIRST_SIDEWAYS:
-        box = box[::-1]
+    # Of other formats Pillow reads the metadata behind the pixels before it tells.
+    orientation = picture.orientation_of(image) if image.format in {"JPEG", "MPO", "TIFF"} else None
     if known is None:
-        _ask_for(needs.of_image(image, file, box, turned=orientation > 1))
+        if orientation in picture.SIDEWAYS and image.format != "TIFF":
+            box = box[::-1]
+        _ask_for(needs.of_image(image, file, box, turned=orientation != 1))
     else:
         needs.checked(image.size)
-    kind = needs.KEPT.get(image.format or "", "PNG")
-    profile = image.info.get("icc_profile")
-    if image.format == "TIFF":
-        # It turns itself upright while it is loaded.
-        image.load()
-        box, orientation = (box[::-1] if orientation >= picture.FIRST_SIDEWAYS else box), 1
-    small = picture.reduced(image, box)
+    image.load()
+    if orientation is None:
+        orientation = picture.orientation_of(image)
+        if orientation in picture.SIDEWAYS:
+            box = box[::-1]
+    elif image.format == "TIFF":
+        orientation = 1  # Pillow has turned it
+    kind, profile = needs.KEPT.get(image.format or "", "PNG"), image.info.get("icc_profile")
+    sizes = Sizes.of(image.size, box)
+    small = picture.reduced(image, sizes.factors)
     del image
-    return picture.finished(small, box, orientation, profile), kind
+    return picture.finished(small, sizes, orientation, profile), kind
 
 
 def _ask_for(needed: int) -> None:
     _say(needs=needed + needs.OWN_BYTES)
     if not sys.stdin.readline():
         raise SystemExit
-    _limit(max(needed, needs.HEADER_BYTES))
+    _limit(max(needed, needs.HEADER_BYTES) + needs.SPARE_BYTES)
 
 
 def _limit(more: int) -> None:

@@ -17,8 +17,9 @@ from PIL import Image, TiffImagePlugin
 # A picture of a 64-megapixel camera.
 MAX_PIXELS = 64_000_000
 MIB = 1024**2
-# The decoder's process with Pillow loaded, and what it takes for any image at all.
-OWN_BYTES = 40 * MIB
+# What the decoder takes for any image at all, and its process with Pillow loaded (18 MiB).
+SPARE_BYTES = 14 * MIB
+OWN_BYTES = SPARE_BYTES + 18 * MIB
 # For reading a header, with all metadata that stand before the image.
 HEADER_BYTES = 24 * MIB
 # In squares of this side an image is converted and reduced: 4 MiB at most.
@@ -42,11 +43,10 @@ class Sizes:
 
     @classmethod
     def of(cls, decoded: tuple[int, int], box: tuple[int, int]) -> Sizes:
-        scale = min(1.0, *(b / n for b, n in zip(box, decoded, strict=True)))
-        final = tuple(max(1, math.ceil(n * scale)) for n in decoded)
+        final = _fitted(decoded, box)
         # What is left for the last step is twice as large as the result at least, so that it stays sharp.
         fx, fy = (max(1, min(SQUARE, n // (2 * f))) for n, f in zip(decoded, final, strict=True))
-        return cls(decoded, (fx, fy), (final[0], final[1]))
+        return cls(decoded, (fx, fy), final)
 
     @property
     def reduced(self) -> tuple[int, int]:
@@ -63,23 +63,37 @@ class Sizes:
         return max(image + decoder, image + kept + reduced, reduced + halfway + final * 4, encoding)
 
 
+def _fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The largest size in the box with these proportions, or the size itself."""
+    (w, h), (bw, bh) = size, box
+    if w <= bw and h <= bh:
+        return size
+    if bw * h >= bh * w:
+        return min(bw, max(1, math.ceil(bh * w / h - 0.5))), bh
+    return bw, min(bh, max(1, math.ceil(bw * h / w - 0.5)))
+
+
 def of_head(file: BinaryIO, box: tuple[int, int]) -> int | None:
     """For the formats whose canvas is allocated as soon as Pillow opens them; None for others. Raises TooLarge."""
     head = file.read(30).ljust(30, b"\0")
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
-    # They may be shown sideways, which is seen too late: the worse of both.
-    boxes = (box, box[::-1])
     if head[:3] == b"GIF":
         size = struct.unpack_from("<HH", head, 6)
-        pixels = checked((size[0], size[1]))  # of the first frame, which may be allocated a second time
-        return max(Sizes.of((max(1, size[0]), max(1, size[1])), b).bytes("P", "PNG", kept=pixels) for b in boxes)
+        # The first frame may be allocated a second time.
+        return _most(size, box, "P", "PNG", kept=checked((size[0], size[1])))
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        w, h = _webp_size(head)
+        size = _webp_size(head)
         # Two canvases and the frame of libwebp, two copies of the file and one of the pixels of Pillow.
-        held = 2 * length + 13 * checked((w, h))
-        return max(Sizes.of((max(1, w), max(1, h)), b).bytes("RGBA", "WEBP", decoder=held, kept=held) for b in boxes)
+        held = 2 * length + 13 * checked(size)
+        return _most(size, box, "RGBA", "WEBP", decoder=held, kept=held)
     return None
+
+
+def _most(size: tuple[int, int], box: tuple[int, int], mode: str, kind: str, **more: int) -> int:
+    """The worse of both boxes: that an image is shown sideways may be seen too late."""
+    size = max(1, size[0]), max(1, size[1])
+    return max(Sizes.of(size, b).bytes(mode, kind, **more) for b in (box, box[::-1]))
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
@@ -111,7 +125,7 @@ def of_image(image: Any, file: BinaryIO, box: tuple[int, int], *, turned: bool) 
             decoder = max(_tiff_buffers(image, file), 4 * pixels if turned else 0)
         case "BMP":
             decoder = 2 * pixels  # where it is run-length encoded
-    return Sizes.of(image.size, box).bytes(image.mode, KEPT.get(image.format, "PNG"), decoder=decoder)
+    return _most(image.size, box, image.mode, KEPT.get(image.format, "PNG"), decoder=decoder)
 
 
 def checked(size: tuple[int, int]) -> int:
@@ -146,10 +160,10 @@ def _tiff_buffers(image: Any, file: BinaryIO) -> int:
     """A strip or tile, which may be larger than the image, is read as a whole and unpacked as a whole. Where it is
     compressed, libtiff maps the file."""
     tags = image.tag_v2
-    w, h = image.size
     if TiffImagePlugin.TILEWIDTH in tags:
         w, h = tags[TiffImagePlugin.TILEWIDTH], tags[TiffImagePlugin.TILELENGTH]
     else:
+        w, h = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
         h = min(h, tags.get(TiffImagePlugin.ROWSPERSTRIP, h))
     if image.info.get("compression") == "raw":
         starts = sorted(tile[2] for tile in image.tile)

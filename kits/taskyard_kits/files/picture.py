@@ -21,7 +21,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FIRST_SIDEWAYS = 5
+SIDEWAYS = frozenset({5, 6, 7, 8})
 _STRAIGHT = {"La": "LA", "RGBa": "RGBA"}
 
 
@@ -37,17 +37,17 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else 1
 
 
-def reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
+def reduced(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
     """Smaller by whole factors, in a mode that can be resized without steps and saved as what we save. Square by
     square: a second image of the full size is never made."""
     low, high = image.getextrema() if image.mode in {"I", "F"} else (0, 0)
-    (w, h), (fx, fy) = image.size, Sizes.of(image.size, box).factors
+    (w, h), (fx, fy) = image.size, factors
     x_step, y_step = (f * (SQUARE // f) for f in (fx, fy))
     small: Image.Image | None = None
     for y in range(0, h, y_step):
         for x in range(0, w, x_step):
             square = image.crop((x, y, min(w, x + x_step), min(h, y + y_step)))
-            square = _smooth(square, low, high).reduce((fx, fy))  # type: ignore[arg-type]
+            square = _smooth(square, low, high).reduce(factors)  # type: ignore[arg-type]
             if small is None:
                 small = Image.new(square.mode, (math.ceil(w / fx), math.ceil(h / fy)))
             small.paste(square, (x // fx, y // fy))
@@ -55,9 +55,12 @@ def reduced(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     return small
 
 
-def finished(image: Image.Image, box: tuple[int, int], orientation: int, profile: bytes | None) -> Image.Image:
-    """What fits into the box, upright and in sRGB, without metadata."""
-    image.thumbnail(box)
+def finished(image: Image.Image, sizes: Sizes, orientation: int, profile: bytes | None) -> Image.Image:
+    """From what is reduced: of the final size, upright, in sRGB, without metadata."""
+    if image.size != sizes.final:
+        # A last row or column may stand for fewer than the others.
+        edges = (n / f for n, f in zip(sizes.decoded, sizes.factors, strict=True))
+        image = image.resize(sizes.final, Image.Resampling.BICUBIC, box=(0, 0, *edges))
     image = image.convert(_STRAIGHT.get(image.mode, image.mode))
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
