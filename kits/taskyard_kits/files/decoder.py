@@ -50,7 +50,7 @@ def main(fd: int, width: int, height: int) -> None:
     try:
         with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
             image, kind = _made(file, (width, height))
-            content = picture.encoded(image, kind)
+            content = _encoded(image, kind)
     except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         _say(**_error(e))
@@ -87,11 +87,19 @@ def _made(file: BinaryIO, box: tuple[int, int]) -> tuple[Image.Image, str]:
     return picture.finished(small, sizes, orientation, profile), kind
 
 
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    try:
+        return picture.encoded(image, kind)
+    except Exception as e:
+        raise MemoryError from e  # WebP's encoder says so in other words, and the image is one of ours
+
+
 def _ask_for(needed: int) -> None:
+    needed = max(needed, needs.HEADER_BYTES)
     _say(needs=needed + needs.OWN_BYTES)
     if not sys.stdin.readline():
         raise SystemExit
-    _limit(max(needed, needs.HEADER_BYTES) + needs.SPARE_BYTES)
+    _limit(needed + needs.SPARE_BYTES)
 
 
 def _limit(more: int) -> None:

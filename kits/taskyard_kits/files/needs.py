@@ -17,9 +17,9 @@ from PIL import Image, TiffImagePlugin
 # A picture of a 64-megapixel camera.
 MAX_PIXELS = 64_000_000
 MIB = 1024**2
-# What the decoder takes for any image at all, and its process with Pillow loaded (18 MiB).
+# What the decoder takes for any image at all, and its process with Pillow loaded.
 SPARE_BYTES = 14 * MIB
-OWN_BYTES = SPARE_BYTES + 18 * MIB
+OWN_BYTES = SPARE_BYTES + 20 * MIB
 # For reading a header, with all metadata that stand before the image.
 HEADER_BYTES = 24 * MIB
 # In squares of this side an image is converted and reduced: 4 MiB at most.
@@ -27,6 +27,7 @@ SQUARE = 512
 
 KEPT = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # what else there is becomes PNG
 _NARROW = {"1", "L", "P"}
+_YCBCR = 6
 
 
 class TooLarge(Exception):
@@ -56,11 +57,13 @@ class Sizes:
     def bytes(self, mode: str, kind: str, *, decoder: int = 0, kept: int = 0) -> int:
         """The most that is needed at one time. `decoder`: beside the image while it is decoded; `kept`: of that, until
         it is reduced."""
-        image = _area(self.decoded) * (1 if mode in _NARROW else 2 if mode.startswith("I;16") else 4)
+        (w, h), pixel = self.decoded, 1 if mode in _NARROW else 2 if mode.startswith("I;16") else 4
+        image = w * h * pixel + 8 * h  # with the table of its rows
+        rows = 4 * 8 * w  # what decoders keep of a row, with 16 bits a sample
         reduced, final = _area(self.reduced) * 4, _area(self.final)
         halfway = self.final[0] * self.reduced[1] * 4  # resizing goes by rows, then by columns
-        encoding = final * (20 if kind == "WEBP" else 16)  # copies of the picture, and the file
-        return max(image + decoder, image + kept + reduced, reduced + halfway + final * 4, encoding)
+        encoding = final * (44 if kind == "WEBP" else 16)  # copies of the picture, and the file
+        return max(image + rows + decoder, image + kept + reduced, reduced + halfway + final * 4, encoding)
 
 
 def _fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
@@ -123,8 +126,8 @@ def of_image(image: Any, file: BinaryIO, box: tuple[int, int], *, turned: bool) 
         case "TIFF":
             # Pillow turns it while it is loaded.
             decoder = max(_tiff_buffers(image, file), 4 * pixels if turned else 0)
-        case "BMP":
-            decoder = 2 * pixels  # where it is run-length encoded
+        case "BMP" if image.tile[0][0] == "bmp_rle":
+            decoder = 2 * pixels  # as bytes, twice
     return _most(image.size, box, image.mode, KEPT.get(image.format, "PNG"), decoder=decoder)
 
 
@@ -170,4 +173,6 @@ def _tiff_buffers(image: Any, file: BinaryIO) -> int:
         return 2 * max((b - a for a, b in zip(starts, starts[1:], strict=False)), default=0)
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    return int(w * h * max(4, samples * math.ceil(max(bits) / 8))) + file.seek(0, io.SEEK_END)
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _YCBCR:
+        samples = max(4, samples)  # libtiff makes RGBA of it
+    return int(w * h * samples * math.ceil(max(bits) / 8)) + file.seek(0, io.SEEK_END)

@@ -105,7 +105,7 @@ def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check
                 needed = _checked(decoder.answer(), memory)["needs"]
                 if needed > memory.total:
                     raise _needs_memory(memory)
-                taken += memory.take(max(0, needed - taken), check)
+                taken += memory.take(needed - taken, check)
             decoder.go_on()
             made = _checked(decoder.answer(), memory)
             content = decoder.rest()
