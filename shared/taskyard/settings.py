@@ -115,6 +115,12 @@ class Settings(RedisSettings):
         validation_alias=names("MAX_TASKS_PER_CHILD", "CELERY_WORKER_MAX_TASKS_PER_CHILD"),
     )
     max_memory_per_child_mb: int = Field(default=0, ge=0, description="0: no limit.")
+    max_descriptors_per_child: int | None = Field(
+        default=None,
+        ge=0,
+        description="By default half of what the process may have, and 10,000 at most; 0: no limit.",
+    )
+    max_threads_per_child: int = Field(default=500, ge=0, description="0: no limit.")
     cancel_grace_seconds: float = Field(default=10.0, gt=0, le=DAY_SECONDS)
     drain_seconds: float = Field(default=30.0, gt=0, le=DAY_SECONDS)
 

@@ -63,8 +63,8 @@ KINDS = [
         lambda rng: {
             "name": "tests.stubborn",
             "params": {"seconds": 15, "holds_gil": rng.random() < 0.3},
-            "soft_timeout_seconds": 0.5,
-            "hard_timeout_seconds": 1.0,
+            "soft_timeout_seconds": 1.0,
+            "hard_timeout_seconds": 2.0,
             "max_attempts": 1,
         },
         frozenset({("failed", "hard_time_limit"), ("failed", "soft_time_limit"), CRASHED}),

@@ -53,8 +53,8 @@ def test_what_runs_too_long_is_told_and_then_ended_and_its_neighbours_pay_nothin
     worker = start(fleet)
     (first,) = children(worker.pid)
     neighbour = fleet.submit("tests.effect", {"seconds": 6.0})
-    soft = fleet.submit("diagnostics.sleep", {"seconds": 60}, **limits(0.5, 30))
-    hard = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(0.5, 1.5))
+    soft = fleet.submit("diagnostics.sleep", {"seconds": 60}, **limits(1, 30))
+    hard = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(1, 2))
     life = fleet.submit(
         "diagnostics.sleep",
         {"seconds": 60},
@@ -86,7 +86,7 @@ def test_a_task_that_holds_the_gil_past_its_limit_is_killed_and_the_innocent_run
     innocent = fleet.submit("tests.effect", {"seconds": 30.0})
     begun(fleet, innocent)
     fleet.quick_from_now_on()
-    deaf = fleet.submit("diagnostics.sleep", {"seconds": 100, "in_c": True}, **limits(0.5, 1.0))
+    deaf = fleet.submit("diagnostics.sleep", {"seconds": 100, "in_c": True}, **limits(1, 1.5))
     assert fleet.wait_final([deaf], 30) == {"failed": 1}
     assert fleet.task(deaf).error["code"] == "hard_time_limit"
     assert fleet.wait_final([innocent], 20) == {"succeeded": 1}
@@ -98,7 +98,7 @@ def test_a_task_that_holds_the_gil_past_its_limit_is_killed_and_the_innocent_run
 def test_with_one_thread_the_child_is_ended_at_once(fleet: Fleet) -> None:
     worker = start(fleet, threads=1)
     (first,) = children(worker.pid)
-    task_id = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(0.5, 1.0))
+    task_id = fleet.submit("tests.stubborn", {"seconds": 60}, **limits(1, 1.5))
     fleet.wait_final([task_id], 20)
     assert first not in children(worker.pid)
     assert fleet.wait_final([fleet.submit("tests.effect")], 20) == {"succeeded": 1}

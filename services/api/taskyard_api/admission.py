@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_type
-from taskyard.admission.parameters import MAX_PARAMS_BYTES
 from taskyard.admission.wishes import Served
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
+from taskyard.catalogue.sizes import Size
+from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask
 
+from .bodies import Body
 from .known_types import KnownTypes
 from .models import SubmitTask
 from .queues import KnownQueues
@@ -22,6 +26,7 @@ from .refusals import Fault, Invalid, NoTaskTypes, TypeNotRegistered
 from .requests import RequestContext
 
 _ANYWHERE = Served()
+_EXPLAINING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +67,43 @@ class Admission:
             raise TypeNotRegistered(name)
 
     async def admit(
-        self, wanted: Sequence[SubmitTask], context: RequestContext, *, body_bytes: int, in_batch: bool = False
+        self, wanted: Sequence[SubmitTask], context: RequestContext, body: Body, *, in_batch: bool = False
     ) -> Admitted:
-        """All of them as tasks. Raises Invalid with everything that is wrong with any of them, QueueNotAllowed, and
-        NoTaskTypes before any worker has registered."""
+        """All of them as tasks. Raises Invalid with what is wrong with any of them, QueueNotAllowed, and NoTaskTypes
+        before any worker has registered."""
         registry = self._types.registry
         if not all(_is_settled(registry, item) for item in wanted):
             registry = await self._types.fresh()
             if registry.is_empty:
                 raise NoTaskTypes
+        missing: set[str] = set()
+        for item in wanted:
+            if (queue := item.queue) is not None:
+                context.caller.require_queue(queue)
+                if queue not in missing and not await self._queues.has(queue):
+                    missing.add(queue)
+        return await body.work(partial(self._admit, wanted, registry, missing, context, body.size, in_batch))
+
+    def _admit(
+        self,
+        wanted: Sequence[SubmitTask],
+        registry: TypeRegistry,
+        missing: Collection[str],
+        context: RequestContext,
+        size: Size,
+        in_batch: bool,
+    ) -> Admitted:
         faults: list[Fault] = []
         tasks: list[NewTask] = []
-        now, measure = self._now(), body_bytes > MAX_PARAMS_BYTES
+        now, until = self._now(), 0.0
         for n, item in enumerate(wanted):
+            # There is enough to tell: a caller may have a thousand tasks explained, each in a quarter of a second.
+            if faults:
+                until = until or time.thread_time() + _EXPLAINING_SECONDS
+                if len(faults) >= MAX_FAULTS or time.thread_time() > until:
+                    break
             prefix = f"/tasks/{n}" if in_batch else ""
-            served = _ANYWHERE if item.queue is None else await self._served(item, item.queue, registry, context)
+            served = _ANYWHERE if item.queue is None else _served(item, registry, missing)
             spec = registry.admitting(item.name)
             if spec is None:
                 if served.known is not None:
@@ -94,7 +121,7 @@ class Admission:
                 served=served,
                 prefix=prefix,
                 parsed=True,
-                measure=measure,
+                size=size,
                 request_id=context.request_id,
                 traceparent=context.traceparent,
             )
@@ -107,13 +134,12 @@ class Admission:
         if in_batch:
             faults.extend(repeated_keys(wanted))
         if faults:
-            raise Invalid(faults)
+            raise Invalid(faults[:MAX_FAULTS])
         return Admitted(tasks, _warnings(registry, tasks))
 
-    async def _served(self, item: SubmitTask, queue: str, registry: TypeRegistry, context: RequestContext) -> Served:
-        context.caller.require_queue(queue)
-        known = None if await self._queues.has(queue) else ()
-        return Served(known=known, by_type=registry.queues_serving(item.name))
+
+def _served(item: SubmitTask, registry: TypeRegistry, missing: Collection[str]) -> Served:
+    return Served(known=() if item.queue in missing else None, by_type=registry.queues_serving(item.name))
 
 
 def _is_settled(registry: TypeRegistry, item: SubmitTask) -> bool:

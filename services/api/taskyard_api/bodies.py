@@ -4,47 +4,121 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from taskyard.catalogue.sizes import Size, has_many_digits, size_of
+from taskyard.domain.faults import MAX_FAULTS
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
+from .heavy import HeavyWork
 from .refusals import Fault, Invalid, Malformed, UnsupportedMedia
 from .requests import Request
+from .room import Room
 
 KIB, MIB = 1024, 1024**2
 MAX_BODY = MIB
 MAX_BATCH_BODY = 16 * MIB
-MAX_FAULTS = 100
+
+# The memory that bodies may need together, beside that of the service at rest: what is stated in docs/operations.md.
+READ_BYTES, SMALL_BYTES, LARGE_BYTES = 48 * MIB, 48 * MIB, 160 * MIB
+_SMALL_PLACE = MIB
+# Brackets, braces, commas and colons, wherever they stand: a batch of 1,000 tasks with 200 parameters each has 409,000.
+MAX_VALUES = 500_000
+_TOO_MANY_VALUES = f"The body may have {MAX_VALUES} brackets, braces, commas and colons at most: send it in parts."
+# Measured with orjson 3.11 in CPython 3.11: objects of one name need 111 bytes for each brace, colon and comma.
+_BYTES_A_VALUE = 128
+# The statement's parameter: as JSON, as text, and as what is sent.
+_BYTES_TO_WRITE = 4
+# Parsing and checking more may take the event loop's time for more than a few milliseconds.
+_ON_THE_LOOP = Size(bytes=32 * KIB, values=2_000)
+
+# An error of pydantic takes a kilobyte once it is told.
+_MAX_ERRORS = 2_000
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 _IMPOSSIBLE = 1 << 40
 # More digits than 64 bits hold: orjson would silently make a float of them.
-_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+# A text, with the colon behind it where it is a name; an integer of many digits; another number.
+_TOKENS = re.compile(rb'"[^"]*"\s*(:)?|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]+')
+_NAME, _INTEGER = 1, 2
 
 
-async def read_json(req: Request, *, limit: int = MAX_BODY) -> tuple[Any, bytes]:
-    """The body as JSON, and its bytes.
+class Body(NamedTuple):
+    """A body that was parsed. `size` is at least its true size."""
 
-    Raises UnsupportedMedia, TooLarge, Malformed, and Invalid for what JSON allows and the ledger cannot hold.
-    """
-    _require_json(req)
-    body = await req.body(limit)
-    return parse_json(body), body
+    value: Any
+    raw: bytes | bytearray
+    size: Size
+    caller: UUID
+    heavy: HeavyWork
 
-
-async def read_nothing(req: Request) -> bytes:
-    """For calls that take no body: none, or an empty object. Raises Invalid, Malformed, TooLarge."""
-    body = await req.body(MAX_BODY)
-    if body.strip() and parse_json(body) != {}:
-        raise Invalid([Fault("", "This call takes no body.")])
-    return body
+    async def work(self, call: Callable[[], T]) -> T:
+        """The result of `call`, whose time depends on this body: off the event loop where the body is large."""
+        return call() if self.size.fits(_ON_THE_LOOP) else await self.heavy.run(self.caller, call)
 
 
-def parse_json(body: bytes) -> Any:
+class Bodies:
+    """Reads bodies within the memory and the time that they may take."""
+
+    def __init__(self, heavy: HeavyWork) -> None:
+        self._heavy = heavy
+        self._being_read = Room(READ_BYTES)
+        self._small = Room(SMALL_BYTES)
+        self._large = Room(LARGE_BYTES)
+
+    async def read(self, req: Request, *, limit: int = MAX_BODY) -> Body:
+        """The body as JSON.
+
+        Raises UnsupportedMedia, TooLarge, Malformed, Overloaded, and Invalid for what JSON allows and the ledger cannot
+        hold.
+        """
+        _require_json(req)
+        raw = req.whole_body(limit)
+        return await self._parsed(req, await self._pieces(req, limit) if raw is None else raw)
+
+    async def read_nothing(self, req: Request) -> bytes | bytearray:
+        """For calls that take no body: none, or an empty object. Raises Invalid, Malformed, TooLarge, Overloaded."""
+        whole = req.whole_body(MAX_BODY)
+        raw = await self._pieces(req, MAX_BODY) if whole is None else whole
+        if raw and not raw.isspace() and (await self._parsed(req, raw)).value != {}:
+            raise Invalid([Fault("", "This call takes no body.")])
+        return raw
+
+    async def _pieces(self, req: Request, limit: int) -> bytearray:
+        context = req.context
+        context.places.append(await self._being_read.take(context.caller.key_id, req.expected_bytes(limit)))
+        return await req.body(limit)
+
+    async def _parsed(self, req: Request, raw: bytes | bytearray) -> Body:
+        size, context = size_of(raw), req.context
+        if size.values > MAX_VALUES:
+            raise Invalid([Fault("", _TOO_MANY_VALUES, "too_many_values")])
+        caller, needed = context.caller.key_id, _memory_of(raw, size)
+        room = self._small if needed <= _SMALL_PLACE else self._large
+        context.places.append(room.take_at_once(caller, needed) or await room.take(caller, needed))
+        if size.fits(_ON_THE_LOOP):
+            value = parse_json(raw)
+        else:
+            value = await self._heavy.run(caller, partial(parse_json, raw))
+        return Body(value, raw, size, caller, self._heavy)
+
+
+def _memory_of(raw: bytes | bytearray, size: Size) -> int:
+    """What the values of a body need at most, with the statement that writes them."""
+    # One character beyond the 16-bit plane makes four bytes of each character of its text.
+    a_character = 1 if raw.isascii() and b"\\u" not in raw else 4
+    return (a_character + _BYTES_TO_WRITE) * size.bytes + _BYTES_A_VALUE * size.values
+
+
+def parse_json(body: bytes | bytearray) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
@@ -52,12 +126,9 @@ def parse_json(body: bytes) -> Any:
         raise Malformed(f"The body is not JSON: line {e.lineno}, column {e.colno}.") from None
     # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
     # string, or a name occurs twice in an object.
-    if (
-        b"\\u0000" in body
-        or _MANY_DIGITS.search(body) is not None
-        or body.count(b":") != _count_names(value, MAX_DEPTH)
-    ):
-        _check_thoroughly(value, body)
+    names = _count_names(value, MAX_DEPTH)
+    if b"\\u0000" in body or has_many_digits(body) or body.count(b":") != names:
+        _check_thoroughly(value, body, names)
     return value
 
 
@@ -79,27 +150,27 @@ def _count_names(value: Any, depth: int) -> int:
     return count
 
 
-class _Twice(ValueError):
-    pass
-
-
-def _check_thoroughly(value: Any, body: bytes) -> None:
+def _check_thoroughly(value: Any, body: bytes | bytearray, names: int) -> None:
     try:
         check_storable(value)  # first: the standard library's parser follows deep nesting down the C stack
-        check_storable(json.loads(body, object_pairs_hook=_object))
+        # Without escapes, each text ends at the next quotation mark.
+        plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+        found, too_large = 0, False
+        for token in _TOKENS.finditer(plain):
+            found += token.lastindex == _NAME
+            too_large = too_large or (token.lastindex == _INTEGER and not _is_storable(token[_INTEGER]))
+        if found != names:
+            raise Malformed("An object of the body has a name twice.")
+        if too_large:
+            check_storable(json.loads(body))  # finds the place
     except Unstorable as e:
         raise Invalid([Fault(e.pointer, e.message)]) from None
-    except _Twice as e:
-        raise Malformed(f"An object of the body has a name twice{e}.") from None
     except ValueError:  # an integer of thousands of digits
         raise Malformed("The body has a number that is out of range.") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise _Twice("")
-    return made
+def _is_storable(integer: bytes) -> bool:
+    return len(integer) <= 20 and -(2**63) <= int(integer) < 2**64
 
 
 def _require_json(req: Request) -> None:
@@ -121,8 +192,26 @@ def validated(model: type[M], value: Any) -> M:
         raise Invalid(faults_of(e)) from None
 
 
+def each_validated(model: type[M], values: Sequence[Any], prefix: str) -> list[M]:
+    """One after the other: of a list of models, pydantic would gather the faults of all. Raises Invalid."""
+    made: list[M] = []
+    faults: list[Fault] = []
+    for n, value in enumerate(values):
+        try:
+            made.append(model.model_validate(value))
+        except ValidationError as e:
+            faults += faults_of(e, f"{prefix}/{n}")
+            if len(faults) >= MAX_FAULTS:
+                break
+    if faults:
+        raise Invalid(faults[:MAX_FAULTS])
+    return made
+
+
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     """The errors, without the values that caused them: those may be secrets."""
+    if error.error_count() > _MAX_ERRORS:
+        return [Fault(prefix, f"More than {MAX_FAULTS} things are wrong here.")]
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"])) for e in found[:MAX_FAULTS]]
 

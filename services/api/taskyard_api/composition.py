@@ -26,9 +26,11 @@ from taskyard.telemetry.metrics import Metrics
 from .admission import Admission
 from .app import create_app, routes_of
 from .auth import Keys, Scope
+from .bodies import Bodies
 from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
+from .heavy import HeavyWork
 from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
 from .lifespan import Lifespan, WakeUps
@@ -99,11 +101,13 @@ def build(settings: Settings) -> Service:
         database=metrics.dependency("database"),
         broker=metrics.dependency("redis"),
     )
+    heavy = HeavyWork()
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
     intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(
         settings,
+        bodies=Bodies(heavy),
         types=types,
         intake=intake,
         ledger=ledger,
@@ -124,6 +128,7 @@ def build(settings: Settings) -> Service:
         types=types,
         wake_ups=WakeUps(client, names.types),
         files=files,
+        heavy=heavy,
     )
     return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics, types)
 
@@ -137,6 +142,7 @@ def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry)
 def resources_of(
     settings: Settings,
     *,
+    bodies: Bodies,
     types: KnownTypes,
     intake: Intake,
     ledger: LedgerPool,
@@ -148,17 +154,17 @@ def resources_of(
     """One of each kind of `app.ROUTES`."""
     shown, translations = TaskViews(settings.support_url), Translations(types)
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
-    handling = dead_letters.Handling(ledger, shown)
+    handling = dead_letters.Handling(bodies, ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
     return [
-        tasks.Tasks(intake, ledger, shown, translations),
-        tasks.TaskBatch(intake),
+        tasks.Tasks(bodies, intake, ledger, shown, translations),
+        tasks.TaskBatch(bodies, intake),
         tasks.OneTask(ledger, live, shown, translations),
         tasks.TaskStatus(ledger, translations),
         events.TaskEvents(ledger, streams, translations),
-        task_actions.TaskCancel(ledger),
-        task_actions.TaskRetry(ledger, shown, life=settings.task_life),
+        task_actions.TaskCancel(bodies, ledger),
+        task_actions.TaskRetry(bodies, ledger, shown, life=settings.task_life),
         events.Events(live, streams),
         shown_types,
         task_types.OneTaskType(shown_types),
@@ -172,7 +178,7 @@ def resources_of(
         tree_items.TreeItems(files),
         tree_items.OneTreeItem(files),
         tree_items.Content(files),
-        tree_items.Thumbnail(files, intake),
+        tree_items.Thumbnail(bodies, files, intake),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

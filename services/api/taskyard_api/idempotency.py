@@ -23,7 +23,7 @@ HEADER = "Idempotency-Key"
 _KEPT_HEADERS = ("location",)
 
 
-def key_of(req: Request, body: bytes) -> IdempotencyKey | None:
+def key_of(req: Request, body: bytes | bytearray) -> IdempotencyKey | None:
     """The request's key with its fingerprint, or None. Raises Invalid."""
     given = req.header(b"idempotency-key")
     if given is None:

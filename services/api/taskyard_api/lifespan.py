@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from taskyard.lifecycle.dispatch import Dispatcher
 
 from .health import Health
+from .heavy import HeavyWork
 from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
 from .live import Live
@@ -45,6 +46,7 @@ class Lifespan:
     types: KnownTypes
     wake_ups: WakeUps
     files: Files
+    heavy: HeavyWork
     _background: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def process_startup(self, scope: object, event: object) -> None:
@@ -65,6 +67,7 @@ class Lifespan:
         await asyncio.to_thread(self.dispatcher.stop)
         await asyncio.to_thread(self.ledger.close)
         await asyncio.to_thread(self.files.close)
+        await asyncio.to_thread(self.heavy.close)
         for engine in self.engines:
             engine.dispose()
         log.info("stopped")

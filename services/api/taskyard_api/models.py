@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from taskyard.catalogue.types import SHORTEST_LIMIT
 from taskyard.domain.tasks import State
 from taskyard.store.audit import Action
 
@@ -61,6 +62,7 @@ def _number(value: object) -> object:
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)]
 Id = Annotated[UUID, BeforeValidator(_id, json_schema_input_type=UUID)]
+Timeout = Annotated[float, Strict(), Field(ge=SHORTEST_LIMIT.total_seconds(), le=MAX_TIMEOUT_SECONDS)]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -90,11 +92,17 @@ class SubmitTask(Body):
     run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
     expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within two years.")
     max_attempts: Annotated[int, Field(ge=1, le=100), BeforeValidator(_number)] | None = None
-    soft_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
-    hard_timeout_seconds: Annotated[float, Strict(), Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
+    soft_timeout_seconds: Timeout | None = None
+    hard_timeout_seconds: Timeout | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=20)
     unique: UniqueBody | None = None
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
+
+
+class BatchFrame(Body):
+    """A batch whose tasks are still to be validated."""
+
+    tasks: list[Any] = Field(min_length=1, max_length=MAX_TASKS)
 
 
 class SubmitBatch(Body):

@@ -17,6 +17,9 @@ from .models import Query
 from .refusals import Fault, Invalid, RangeNotSatisfiable
 from .requests import Request
 
+# Of parameters and results, in a page of tasks; a single task may have more.
+PAGE_BYTES = 1024 * 1024
+
 Q = TypeVar("Q", bound=Query)
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -67,6 +70,12 @@ def cursor_at(item_id: UUID) -> str:
 def next_cursor(rows: Sequence[Mapping[Any, Any]], limit: int) -> str | None:
     """`rows` has one row more than `limit` where there is another page."""
     return cursor_at(rows[limit - 1]["id"]) if len(rows) > limit else None
+
+
+def next_cursor_of_tasks(rows: Sequence[Mapping[Any, Any]], limit: int) -> str | None:
+    """The same for tasks, of which a page may hold fewer than `limit`: they are bounded by bytes, too."""
+    last = rows[min(limit, len(rows)) - 1] if rows else None
+    return cursor_at(last["id"]) if last is not None and last["has_more"] else None
 
 
 def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:

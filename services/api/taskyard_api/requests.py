@@ -16,6 +16,7 @@ from taskyard.store.audit import Actor
 
 from .auth import Caller
 from .refusals import Malformed, TooLarge
+from .room import Place
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -23,16 +24,21 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 
 class RequestContext:
     """What belongs to one request. `caller` is set once the key has been checked, `address` in calls that the audit log
-    may record.
+    may record. `places` are held until the request is answered.
     """
 
-    __slots__ = ("address", "caller", "request_id", "started", "traceparent")
+    __slots__ = ("address", "caller", "places", "request_id", "started", "traceparent")
 
     address: str
     caller: Caller
+    places: list[Place]
     request_id: str
     traceparent: str
     started: float
+
+    def leave(self) -> None:
+        while self.places:
+            self.places.pop().leave()
 
 
 class Request(falcon.asgi.Request):
@@ -47,7 +53,7 @@ class Request(falcon.asgi.Request):
     def identify(self) -> None:
         """Takes the request id and the trace from the headers, or makes them."""
         context, headers = self.context, self._asgi_headers
-        context.started = time.perf_counter()
+        context.started, context.places = time.perf_counter(), []
         given = headers.get(b"x-request-id")
         context.request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid7())
         trace = headers.get(b"traceparent")
@@ -66,22 +72,34 @@ class Request(falcon.asgi.Request):
         """A header by its name in lower case, as it was sent."""
         return self._asgi_headers.get(name)
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. Raises TooLarge beyond `limit` bytes, Malformed where it ends too early."""
+    def whole_body(self, limit: int) -> bytes | None:
+        """The body where it has arrived in one piece, as almost always. Raises TooLarge, Malformed."""
         event = self._first
-        if event is not None and not event.get("more_body"):  # in one piece, as almost always
-            whole: bytes = event.get("body", b"")
-            if len(whole) > limit:
-                raise TooLarge(limit)
-            self._check_length(len(whole))
-            return whole
-        return b"".join([chunk async for chunk in self.chunks(limit)])
+        if event is None or event.get("more_body"):
+            return None
+        whole: bytes = event.get("body", b"")
+        if len(whole) > limit:
+            raise TooLarge(limit)
+        self._check_length(len(whole))
+        return whole
 
-    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The body in pieces, counted while it is read: Content-Length may be wrong or missing."""
+    def expected_bytes(self, limit: int) -> int:
+        """How long the body is at most. Raises TooLarge where it says that it is longer than `limit`."""
         declared = self.content_length
         if declared is not None and declared > limit:
             raise TooLarge(limit)
+        return limit if declared is None else declared
+
+    async def body(self, limit: int) -> bytearray:
+        """The whole body. Raises TooLarge beyond `limit` bytes, Malformed where it ends too early."""
+        whole = bytearray()  # joining pieces would hold them twice
+        async for chunk in self.chunks(limit):
+            whole += chunk
+        return whole
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The body in pieces, counted while it is read: Content-Length may be wrong or missing."""
+        self.expected_bytes(limit)
         event, read = self._first or await self._events(), 0
         while True:
             if event["type"] == "http.disconnect":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from types import FrameType
 from typing import Any
 
 import uvicorn
+
+from taskyard import signals
 
 from .bounds import BoundedProtocol
 from .live import MAX_WATCHES, Live
@@ -51,17 +52,17 @@ def config(app: Any) -> uvicorn.Config:
 
 
 def serve(app: Any, live: Live, listener: socket.socket) -> bool:
-    """Serves until SIGTERM or SIGINT; then answers the requests in flight, and writes and publishes the waiting tasks.
+    """Serves until a signal stops it; then answers the requests in flight, and writes and publishes the waiting tasks.
     Returns whether it had started."""
     server = Server(config(app), live)
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        # uvicorn raises the signal again when it is done; a clean stop ends with 0 instead.
+    def stop(number: int, frame: FrameType | None) -> None:
+        # uvicorn raises a signal again when it is done; a clean stop ends with 0 instead.
         if not server.started:
             raise SystemExit(128 + number)
+        server.handle_exit(number, frame)  # it has no handler of its own for SIGQUIT
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    signals.take(dict.fromkeys(signals.STOPPING, stop))
     server.run(sockets=[listener])
     return server.started
 

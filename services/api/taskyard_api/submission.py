@@ -22,6 +22,7 @@ from taskyard.store import ledger
 
 from . import views
 from .admission import Admission, Admitted
+from .bodies import Body
 from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
@@ -144,14 +145,14 @@ class Intake:
         validate: Callable[[], Awaitable[Sequence[SubmitTask]]],
         answer: Callable[[Admitted, Sequence[SubmittedTask]], Accepted],
         as_sent: Sequence[object],
-        body_bytes: int,
+        body: Body,
         in_batch: bool = False,
     ) -> None:
         """Validates, admits, commits and answers. A refused request whose key was answered before gets the first
         answer; otherwise the refusal is counted for `as_sent` and raised."""
         try:
             submits = await validate()
-            admitted = await self._admission.admit(submits, req.context, body_bytes=body_bytes, in_batch=in_batch)
+            admitted = await self._admission.admit(submits, req.context, body, in_batch=in_batch)
         except Refused:
             if await answered_before(self._ledger, key, resp):
                 return

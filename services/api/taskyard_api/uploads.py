@@ -36,9 +36,20 @@ MAX_NAME_BYTES = 255
 _CHUNK = 1024 * 1024
 # The parts of a form around the file: headers, boundaries, small fields.
 _FORM_ROOM = 64 * 1024
+# Of one part: its name, the file's name in percent-encoding, its type.
+_MAX_PART_HEADERS = 2048
+_MAX_TYPE = 255
+_NO_TYPE = "The content type is not one."
+_LONG_NAME = f"The file's name may be {MAX_NAME_BYTES} bytes at most."
 _DEFAULT_TYPE = "application/octet-stream"
 # They reverse the direction of text: a name could look like `x.jpg` and be something else.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class _FormOptions(MultipartParseOptions):
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_body_part_headers_size = _MAX_PART_HEADERS
 
 
 class Files:
@@ -53,7 +64,7 @@ class Files:
 
         Raises Invalid for its name, TooLarge, Malformed, StorageUnavailable.
         """
-        media, options = falcon.parse_header(req.content_type or _DEFAULT_TYPE)
+        media, options = falcon.parse_header(_bounded_type(req.content_type, "Content-Type"))
         if media.lower() == "multipart/form-data":
             return await self._from_form(req, options.get("boundary", ""))
         name = checked_name(_header_name(req.header(b"x-filename")), "X-Filename")
@@ -64,7 +75,7 @@ class Files:
         if not 1 <= len(boundary) <= 70 or not boundary.isascii():
             raise Malformed("The form has no boundary, or not a good one.")
         chunks: Any = req.chunks(self._max_bytes + _FORM_ROOM)
-        form = MultipartForm(chunks, boundary.encode(), None, MultipartParseOptions())
+        form = MultipartForm(chunks, boundary.encode(), None, _FormOptions())
         received: TreeItem | None = None
         try:
             async for part in form:
@@ -196,6 +207,9 @@ def checked_name(name: str, where: str) -> str:
         return Invalid([Fault(where, message)])
 
     try:
+        # Sorting combining characters takes more than linear time, and makes names three times shorter at most.
+        if len(name.encode()) > 4 * MAX_NAME_BYTES:
+            raise refuse(_LONG_NAME)
         name = unicodedata.normalize("NFC", name)
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -203,7 +217,7 @@ def checked_name(name: str, where: str) -> str:
     if not name.strip() or name in {".", ".."}:
         raise refuse("The file needs a name.")
     if size > MAX_NAME_BYTES:
-        raise refuse(f"The file's name may be {MAX_NAME_BYTES} bytes at most.")
+        raise refuse(_LONG_NAME)
     if "/" in name or "\\" in name:
         raise refuse("The file's name must not be a path.")
     if any(unicodedata.category(c) in {"Cc", "Cs"} or c in _BIDI_CONTROLS for c in name):
@@ -213,9 +227,17 @@ def checked_name(name: str, where: str) -> str:
 
 def checked_type(content_type: str | None, where: str) -> str:
     """Raises Invalid."""
-    found = (content_type or _DEFAULT_TYPE).strip()
+    found = _bounded_type(content_type, where)
     media, _ = falcon.parse_header(found)
     kind, slash, subtype = media.partition("/")
-    if not (slash and kind and subtype) or len(found) > 255 or not found.isascii() or not found.isprintable():
-        raise Invalid([Fault(where, "The content type is not one.")])
+    if not (slash and kind and subtype) or not found.isascii() or not found.isprintable():
+        raise Invalid([Fault(where, _NO_TYPE)])
+    return found
+
+
+def _bounded_type(content_type: str | None, where: str) -> str:
+    """Before it is parsed, which takes more than linear time where there are many quotation marks."""
+    found = (content_type or _DEFAULT_TYPE).strip()
+    if len(found) > _MAX_TYPE:
+        raise Invalid([Fault(where, _NO_TYPE)])
     return found

@@ -8,7 +8,8 @@ from typing import Any
 import falcon.asgi
 import orjson
 
-from taskyard.catalogue.secrets import masked
+from taskyard.catalogue.secrets import has_mark, masked
+from taskyard.catalogue.sizes import has_many_digits
 from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
@@ -19,7 +20,7 @@ from .translation import TypeName, Words
 # In the order in which a task is shown.
 _BLANK: dict[str, Any] = dict.fromkeys(answers.Task.model_fields)
 _UNTOUCHED = {**_BLANK, "attempt": 0, "crashes": 0, "partial": False}
-_AS_STORED = tuple(_BLANK.keys() - {"params", "error", "progress", "trace_id"})
+_AS_STORED = tuple(_BLANK.keys() - {"params", "result", "error", "progress", "trace_id"})
 
 
 def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | None = None) -> None:
@@ -35,6 +36,17 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
+def _as_stored(text: str | None) -> orjson.Fragment | None:
+    """Stored JSON with its secrets masked. Read only where it has to be: its values need much more memory than text."""
+    if text is None:
+        return None
+    raw = text.encode()
+    # PostgreSQL writes 1e30 as a 1 with thirty zeros.
+    if has_mark(raw) or has_many_digits(raw):
+        raw = orjson.dumps(masked(orjson.loads(raw)))
+    return orjson.Fragment(raw)
+
+
 class TaskViews:
     def __init__(self, support_url: str | None = None) -> None:
         self._support_url = support_url
@@ -44,7 +56,8 @@ class TaskViews:
         shown = _BLANK.copy()
         for name in _AS_STORED:
             shown[name] = row[name]
-        shown["params"] = masked(row["params"])
+        shown["params"] = _as_stored(row["params"])
+        shown["result"] = _as_stored(row["result"])
         shown["error"] = self._error(row, words)
         shown["progress"] = progress(row)
         shown["trace_id"] = row["traceparent"][3:35] if row["traceparent"] else None
@@ -57,7 +70,7 @@ class TaskViews:
         shown["name"] = new.name
         shown["queue"] = new.queue
         shown["state"] = written.state
-        shown["params"] = masked(new.params)
+        shown["params"] = masked(new.params) if has_mark(orjson.dumps(new.params)) else new.params
         shown["max_attempts"] = new.max_attempts
         shown["soft_timeout_seconds"] = new.soft_timeout_seconds
         shown["hard_timeout_seconds"] = new.hard_timeout_seconds
@@ -122,12 +135,13 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     at = progress(row)
     word = celery_word(state, has_progress=at is not None)
     error = words.failure(row["error"], type_of(row))["message"] if row["error"] else None
+    result = _as_stored(row["result"])
     is_final = state in FINAL
     done = 100.0 if state is State.SUCCEEDED else 0.0
     info: Any = None
     match state:
         case State.SUCCEEDED:
-            info = row["result"]
+            info = result
         case State.FAILED | State.RETRYING:
             info = error
         case State.RUNNING:
@@ -137,7 +151,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         "state": word,
         "status": (at["message"] if at and not is_final else "") or _WORDS[state],
         "progress": done if is_final or at is None else (at["percent"] or 0.0),
-        "result": row["result"],
+        "result": result,
         "error": error,
         "info": info,
         "ready": is_final,

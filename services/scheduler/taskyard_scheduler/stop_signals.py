@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as something to wait for."""
+"""The signals that stop a scheduler, as something to wait for; others are ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import select
 import signal
 import socket
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+from taskyard import signals
 
 
 class StopSignals:
@@ -21,19 +21,18 @@ class StopSignals:
         self._receiver, self._sender = socket.socketpair()
         self._sender.setblocking(False)
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: None)
+        signals.take(dict.fromkeys(signals.STOPPING, signals.nothing))
 
     def wait(self, seconds: float) -> str | None:
         """The name of the signal that arrived, or None after `seconds`."""
         ready, _, _ = select.select([self._receiver], [], [], max(0.0, seconds))
         arrived = self._receiver.recv(64) if ready else b""
-        return next((signal.Signals(number).name for number in arrived if number in _SIGNALS), None)
+        return next((signal.Signals(number).name for number in arrived if number in signals.STOPPING), None)
 
     def close(self) -> None:
-        """From now on a signal ends the process at once."""
+        """From now on a signal to stop ends the process at once."""
         signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
+        for number in signals.STOPPING:
             signal.signal(number, signal.SIG_DFL)
         self._receiver.close()
         self._sender.close()

@@ -22,8 +22,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-# Blocked while a child starts, until it has its handlers.
-HELD_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 # The exit code of a worker or child whose settings or task modules are wrong.
 EXIT_MISCONFIGURED = 2
 # Task types that a child may report, and the length of one line. A spec has 64 KiB at most, and three times as many
@@ -57,6 +55,7 @@ class Control:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self._socket.set_inheritable(False)  # programs of tasks
         self._buffer = b""
         self._kept: deque[dict[str, Any]] = deque()
 
@@ -82,6 +81,10 @@ class Control:
             if message is not None:
                 self._kept.append(message)
         return None
+
+    def detach(self) -> None:
+        """In a copy of the child: the supervisor hears of this process only."""
+        self._socket.close()
 
     def _read(self, timeout: float) -> dict[str, Any] | None:
         while b"\n" not in self._buffer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Count
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +35,11 @@ OUTCOMES = ("succeeded", "failed", "retrying", "cancelled", "released", "crashed
 DEAD_LETTER_REASONS = ("max_attempts", "not_retryable", "crash_limit")
 RECOVERY_CAUSES = ("child", "unheld", "asserted")
 RESTART_CAUSES = ("retired", "exit", "signal", "limit")
+RETIREMENTS = (
+    *("max_tasks", "max_memory", "max_descriptors", "max_threads", "interrupted", "abandoned"),
+    *("terminated", "reload", "rescaled", "no_suspects", "other"),
+)
+LEFT = ("program", "copy", "daemon")
 
 # The outcome of an attempt, by the state it left its task in.
 _OUTCOME = {
@@ -155,6 +160,10 @@ class WorkerMetrics:
             "fenced_writes_total", "Ends that were not recorded, because the claim was lost by then."
         )
         self._queues = tuple(queues)
+        left = metrics.counters(
+            "task_programs_left_total", "Programs and copies of their process that tasks left running.", {"kind": LEFT}
+        )
+        self.program_left: Callable[[str], None] = lambda kind: left[kind].inc()
         # Two counts instead of one, so that each is written by a single thread.
         self._claims: Count[str] = Count()
         self._ends: Count[str] = Count()
@@ -214,7 +223,7 @@ class SupervisorMetrics:
         self._directory = shared_directory()
         try:
             self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
-            attempts = WorkerMetrics(self.metrics, (), queues).attempts
+            of_children = WorkerMetrics(self.metrics, (), queues)
             self._recovered = self.metrics.counters(
                 "tasks_recovered_total",
                 "Running tasks that were taken back from a worker or child that could not finish them.",
@@ -225,13 +234,19 @@ class SupervisorMetrics:
                 "Children that ended and were replaced.",
                 {"cause": RESTART_CAUSES},
             )
+            self._retired = self.metrics.counters(
+                "worker_children_retired_total",
+                "Children that took no more tasks while the worker went on, by why.",
+                {"why": RETIREMENTS},
+            )
             self.server = self.metrics.serve(settings.metrics_host, settings.metrics_port)
         except BaseException:
             remove_directory(self._directory)
             raise
-        self.know = attempts.know
-        self.lost = attempts.lost
-        self.forced = attempts.forced
+        self.know = of_children.attempts.know
+        self.lost = of_children.attempts.lost
+        self.forced = of_children.attempts.forced
+        self.program_left = of_children.program_left
 
     def environment(self, index: int) -> dict[str, str]:
         """A child's environment: where it counts. `index` is its slot, used again by the next child."""
@@ -243,6 +258,9 @@ class SupervisorMetrics:
         self.metrics.forget(_name(index))
         if cause is not None:
             self._restarted[cause].inc()
+
+    def child_retired(self, why: str) -> None:
+        self._retired[why if why in RETIREMENTS else "other"].inc()
 
     def recovered(self, cause: str, tasks: int) -> None:
         """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""

@@ -107,11 +107,16 @@ class SlotTable:
         return cls(fd, size)
 
     def hand_down(self) -> None:
-        """Closes the descriptor, once the child has inherited it: the mapping needs none."""
+        """Closes the descriptor, once the child has inherited or mapped it: the mapping needs none."""
         os.close(self.fd)
 
     def close(self) -> None:
         self._map.close()
+
+    def detach(self) -> None:
+        """In a copy of the child: what it writes is for itself."""
+        self._map.close()
+        self._map = mmap.mmap(-1, _HEADER.size + self.size * _ENTRY.size)
 
     # The child's side. Entries are packed first and copied then: `pack_into` would zero the entry for a moment, and a
     # supervisor that reads in that moment, or a child that dies in it, would lose a claim.

@@ -9,6 +9,8 @@ from uuid import UUID
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
+from ..catalogue.sizes import Size
+from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
@@ -21,6 +23,7 @@ QUEUE_NOT_ALLOWED = "queue_not_allowed"
 QUEUE_NOT_SERVED = "queue_not_served"
 
 _YEAR = timedelta(days=365)
+_SHORTEST = SHORTEST_LIMIT.total_seconds()
 _EVERYWHERE = Served()
 
 
@@ -36,7 +39,7 @@ def admit(
     served: Served = _EVERYWHERE,
     prefix: str = "",
     parsed: bool = False,
-    measure: bool = True,
+    size: Size | None = None,
     request_id: str | None = None,
     traceparent: str | None = None,
     parent_id: UUID | None = None,
@@ -45,9 +48,9 @@ def admit(
 ) -> NewTask | list[Fault]:
     """The task, or at least one fault; pointers begin with `prefix`.
 
-    `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `measure`:
-    their size is not known to be below 256 KiB. A fault of the code `queue_not_allowed` comes alone. Raises
-    SecretsUnreadable where a parameter is secret and there is no key.
+    `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `size`: they
+    are known to be no larger. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
+    a parameter is secret and there is no key.
     """
     queue = spec.queue if wish.queue is None else wish.queue
     allowed = caller.queues
@@ -60,7 +63,7 @@ def admit(
     if wish.run_at is not None or wish.expires_at is not None:
         _check_times(wish, prefix, faults, now)
     soft, hard = _limits(wish, spec, prefix, faults)
-    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, measure=measure)
+    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, size=size)
     if isinstance(params, list):
         return faults + params
     if faults:
@@ -143,7 +146,10 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
 
 
 def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:
-    hard = wish.hard_timeout_seconds or spec.hard_seconds
+    for name, given in (("soft", wish.soft_timeout_seconds), ("hard", wish.hard_timeout_seconds)):
+        if given is not None and given < _SHORTEST:
+            faults.append(Fault(f"{prefix}/{name}_timeout_seconds", f"Must be {_SHORTEST:g} second or more."))
+    hard = spec.hard_seconds if wish.hard_timeout_seconds is None else wish.hard_timeout_seconds
     soft = wish.soft_timeout_seconds
     if soft is None:
         return min(spec.soft_seconds, hard), hard

@@ -10,6 +10,7 @@ import orjson
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
 from ..catalogue.secrets import Cipher, reserved_place, sealed_at
+from ..catalogue.sizes import Size, size_of, values_in
 from ..domain.faults import Fault
 from ..lifecycle.batch import Unstorable, check_storable
 from .plain import Place, Plain, TooMany
@@ -21,13 +22,13 @@ _RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
 
 
 def accepted(
-    params: Mapping[str, Any], spec: CompiledSpec, cipher: Cipher, place: str, *, parsed: bool, measure: bool
+    params: Mapping[str, Any], spec: CompiledSpec, cipher: Cipher, place: str, *, parsed: bool, size: Size | None
 ) -> dict[str, Any] | list[Fault]:
     """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them.
 
     Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
     model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
-    body; otherwise they may hold what `plain.Plain` takes. `measure`: their size is not known to be below 256 KiB.
+    body; otherwise they may hold what `plain.Plain` takes. `size`: they are known to be no larger.
     Raises SecretsUnreadable where there is a secret and no key.
     """
     plain: Any = params
@@ -41,10 +42,12 @@ def accepted(
             return [Fault(place + e.pointer, f"{e.message[:1].upper()}{e.message[1:]}.")]
         except TooMany:
             return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
-        if read.has_decimals:
-            plain = _with_numbers(read, spec)
-    if measure and len(orjson.dumps(plain)) > MAX_PARAMS_BYTES:
-        return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
+    if size is None or size.bytes > MAX_PARAMS_BYTES or not size.fits(spec.params.most):
+        too_large = _too_large(plain, spec.params.most, place)
+        if too_large is not None:
+            return [too_large]
+    if not parsed and read.has_decimals:
+        plain = _with_numbers(read, spec)
     if not spec.params.is_valid(plain):
         return spec.params.faults(plain, place)
     reserved = reserved_place(plain)
@@ -59,6 +62,18 @@ def accepted(
     if not spec.secrets.is_empty:
         made = spec.secrets.sealed(made, cipher.seal)
     return sealed_at(made, secret_places, cipher.seal) if secret_places else made
+
+
+def _too_large(plain: Any, most: Size, place: str) -> Fault | None:
+    """Looked at before anything looks at the values, which takes time that depends on the type's schema."""
+    text = orjson.dumps(plain)
+    if len(text) > MAX_PARAMS_BYTES:
+        return Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)
+    if len(text) > most.bytes:
+        return Fault(place, f"Parameters of this type may be {most.bytes} bytes at most: it has large patterns.")
+    if size_of(text).values > most.values and values_in(plain) > most.values:
+        return Fault(place, f"Parameters of this type may have {most.values} values and names at most.")
+    return None
 
 
 def _with_numbers(read: Plain, spec: CompiledSpec) -> Any:

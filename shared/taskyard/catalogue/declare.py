@@ -26,7 +26,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from ..domain.retry import RetryPolicy
-from .types import HARD_LIMIT, SOFT_LIMIT, Function, Params, TaskType, Upgrade, mark, type_of
+from .types import HARD_LIMIT, SHORTEST_LIMIT, SOFT_LIMIT, Function, Params, TaskType, Upgrade, mark, type_of
 from .words import Words
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def task(
     """Declares the decorated function, sync or async, as the task type `name`.
 
     `params` and `result` replace what the annotations say. `max_attempts`, `retry_on` and `give_up_on` change the retry
-    policy. Where only `hard_limit` is given, the soft limit is 90 % of it.
+    policy. Where only `hard_limit` is given, the soft limit is 90 % of it. Limits are a second at least.
     `upgrade(params, version)` changes stored parameters of a lower version.
 
     Raises NotDeclarable.
@@ -274,4 +274,4 @@ def _limits(soft: timedelta | None, hard: timedelta | None) -> tuple[timedelta, 
     share = SOFT_LIMIT / HARD_LIMIT
     if hard is None:
         hard = HARD_LIMIT if soft is None else max(HARD_LIMIT, soft / share)
-    return hard * share if soft is None else soft, hard
+    return max(hard * share, SHORTEST_LIMIT) if soft is None else soft, hard

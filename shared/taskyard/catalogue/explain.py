@@ -19,9 +19,10 @@ from .subschemas import IN_PLACE_LIST, Subschemas, escaped, target
 
 Check = Callable[[Any], bool]
 _DOCUMENT = "urn:taskyard:schema#"
-# Of this thread's processor time, so that a busy machine changes no answer. Looked at every so many calls.
+# Of this thread's processor time, so that a busy machine changes no answer. Asking for it is a system call, so the
+# clock on the wall says first whether it is worth asking: a single call may take long.
 _SECONDS = 0.25
-_CALLS = 32
+_ASK_AFTER_SECONDS = 0.01
 _MAX_FRAMES = 150
 _MAX_BRANCHES = 50
 _NEAR_NAMES = 5  # unknown names that near names are looked for: comparing texts is slow
@@ -69,9 +70,9 @@ class _Search:
         self._parts = parts
         self._compiler = compiler
         self._checks: dict[tuple[str, str], Check] = {}
-        self._calls = 0
         self._compared = 0
         self._until = time.thread_time() + _SECONDS
+        self._ask_at = time.perf_counter() + _ASK_AFTER_SECONDS
 
     def at(self, pointer: str, value: Any, place: str, frames: int) -> Iterator[_Found]:
         """What is wrong with a value by the subschema at `pointer`; nothing where it is valid."""
@@ -220,9 +221,11 @@ class _Search:
 
     def _check(self, key: tuple[str, str], schema: dict[str, Any] | str) -> Check:
         """The validator of a schema, or of the subschema at a pointer."""
-        self._calls += 1
-        if self._calls % _CALLS == 0 and time.thread_time() > self._until:
-            raise _TimeIsOver
+        now = time.perf_counter()
+        if now > self._ask_at:
+            self._ask_at = now + _ASK_AFTER_SECONDS
+            if time.thread_time() > self._until:
+                raise _TimeIsOver
         check = self._checks.get(key)
         if check is None:
             check = self._checks[key] = self._compiler(_reference(schema) if isinstance(schema, str) else schema)

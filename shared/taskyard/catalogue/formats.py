@@ -19,7 +19,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from .addresses import checked_address, checked_line
-from .patterns import MAX_LENGTH, Pattern, PatternRefused
+from .patterns import MAX_LENGTH, PatternRefused, check_pattern
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OFFSET = r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -30,12 +30,14 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`check` raises ValueError. `sentence` is told where the check has no sentence of its own."""
+    """`check` raises ValueError. `sentence` is told where the check has no sentence of its own. `max_bytes` is for
+    formats of texts beyond ASCII; the others have as many bytes as characters."""
 
     check: Callable[[str], object]
     sentence: str
     max_length: int
     tells: bool = False
+    max_bytes: int | None = None
 
     def fits(self, text: str) -> bool:
         return self.fault(text) is None
@@ -44,6 +46,9 @@ class Format:
         """Why the text does not have the format, without quoting it; None where it has."""
         if len(text) > self.max_length:
             return f"must have at most {self.max_length} characters"
+        most = self.max_bytes or self.max_length
+        if not text.isascii() and len(text.encode(errors="surrogatepass")) > most:
+            return f"must have at most {most} bytes"
         try:
             self.check(text)
         except ValueError as e:
@@ -54,7 +59,7 @@ class Format:
 def checked_pattern(text: str) -> str:
     """The text, where it is a regular expression that RE2 takes. Raises ValueError, which does not quote it."""
     try:
-        Pattern(text)
+        check_pattern(text)
     except PatternRefused as e:
         # RE2 says what is wrong, then quotes: `missing ): a(b`.
         raise ValueError(": ".join(str(e).split(": ")[:2])) from None
@@ -122,8 +127,10 @@ _HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=208
 FORMATS = {
     "email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
     "idn-email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
-    "line": Format(checked_line, "must be one line without control characters", _MAX_LINE, tells=True),
-    "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True),
+    "line": Format(
+        checked_line, "must be one line without control characters", _MAX_LINE, tells=True, max_bytes=4 * _MAX_LINE
+    ),
+    "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True, max_bytes=4 * MAX_LENGTH),
     "uuid": _uuid(),
     **{f"uuid{version}": _uuid(version) for version in range(1, 9)},
     "date-time": Format(

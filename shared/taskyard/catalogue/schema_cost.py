@@ -11,7 +11,7 @@ Plain recursion costs the same at every depth and is accepted. References that m
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,9 @@ _PATTERN = 10
 _FORMAT = 50  # a call of a Python function
 _FRACTION = 300  # multipleOf 0.01 at 1e308
 _UNIQUE = 10
-_STRUCTURE = 20  # comparing with an array or an object
-_MIXED = 2  # options of several types are looked at one by one
+# Comparing with one option; a fraction is compared exactly.
+_COMPARING: dict[type, int] = {dict: 20, list: 20, float: 40, int: 8}
+_PLAIN = 2
 
 
 @dataclass(slots=True)
@@ -48,8 +49,14 @@ class _Members:
         return _sum(self.rest, cost) + max(0, 0, *changes)
 
 
-def check_cost(found: Subschemas) -> None:
-    """Raises SchemaRefused where one value could need more than 500 evaluations, or where that cannot be told soon."""
+def check_cost(found: Subschemas) -> int:
+    """How many evaluations one value can need. Raises SchemaRefused above 500, and where that cannot be told soon."""
+    return heaviest(found, _local, MAX_EVALUATIONS)
+
+
+def heaviest(found: Subschemas, local: Callable[[Mapping[str, Any] | bool], int], limit: int) -> int:
+    """The largest sum of `local` over the subschemas that apply to one value. Raises SchemaRefused above `limit`, and
+    where that cannot be told soon."""
     steps = 0
     closures: dict[str, Counter[str]] = {}
     cost: dict[str, int] = {}
@@ -63,8 +70,8 @@ def check_cost(found: Subschemas) -> None:
         if closure.total() > MAX_EVALUATIONS or steps > _MAX_STEPS:
             raise SchemaRefused(_TOO_COSTLY)
         closures[pointer] = closure
-        cost[pointer] = sum(_local(found.by_pointer[inner]) * count for inner, count in closure.items())
-    _check(cost[""])
+        cost[pointer] = sum(local(found.by_pointer[inner]) * count for inner, count in closure.items())
+    most = cost[""]
     for pointer in _entries(found):
         members[pointer] = _members(found, closures[pointer])
         steps += sum(part.size for part in members[pointer]) + len(closures[pointer])
@@ -73,17 +80,15 @@ def check_cost(found: Subschemas) -> None:
     a_level = sum(sum(part.size for part in parts) + 1 for parts in members.values())
     for _ in range(_INSTANCE_DEPTH):
         below = {pointer: max(part.most(cost) for part in parts) for pointer, parts in members.items()}
-        _check(below[""])
-        if all(below[pointer] == cost[pointer] for pointer in below) or not any(below.values()):
-            return
+        most = max(most, below[""])
+        if most > limit or all(below[pointer] == cost[pointer] for pointer in below) or not any(below.values()):
+            break
         cost, steps = below, steps + a_level
         if steps > _MAX_STEPS:
             raise SchemaRefused(_TOO_COSTLY)
-
-
-def _check(evaluations: int) -> None:
-    if evaluations > MAX_EVALUATIONS:
+    if most > limit:
         raise SchemaRefused(_TOO_COSTLY)
+    return most
 
 
 def _entries(found: Subschemas) -> Iterator[str]:
@@ -144,8 +149,7 @@ def _local(node: Mapping[str, Any] | bool) -> int:
 
 
 def _comparing(options: list[Any]) -> int:
-    structures = sum(isinstance(option, dict | list) for option in options)
     kinds = {type(option) for option in options}
-    if not structures and (kinds <= {str} or kinds <= {int}):
+    if kinds <= {str} or (kinds <= {int} and len(options) > 1):
         return 1  # looked up by hash
-    return _STRUCTURE * structures + _MIXED * len(options)
+    return sum(_COMPARING.get(type(option), _PLAIN) for option in options)

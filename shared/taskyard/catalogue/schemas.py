@@ -7,9 +7,11 @@ parameters, and its messages quote values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jsonschema_rs
@@ -18,27 +20,38 @@ import orjson
 from ..domain.faults import Fault
 from .explain import explain
 from .formats import FORMATS
-from .schema_cost import check_cost
+from .schema_cost import check_cost, heaviest
+from .sizes import Size
 from .subschemas import SchemaRefused, Subschemas, subschemas
 
 __all__ = ["MAX_SCHEMA_BYTES", "Schema", "SchemaRefused", "check_schema", "compile_schema"]
 
 MAX_SCHEMA_BYTES = 64 * 1024
-# Of one compiled pattern. The engine is linear in the text and in this.
-_MAX_PATTERN_BYTES = 256 * 1024
+# Of one compiled pattern. The engine's time is the product of this and the text, at worst: `a[ab]{3000}c` took 5 s for
+# 256 KiB. So types with patterns above 16 KiB take shorter parameters. Classes of Unicode are large, but only one of
+# their ranges is followed at a time; they are not counted.
+_PATTERN_BYTES = (512, 2048, 8192, 16 * 1024, 64 * 1024, 256 * 1024)
+_UNICODE_CLASS = re.compile(r"\\[pP](?:\{[^{}]*\}|.)")
+_MAX_PATTERN_WORK = 256 * 1024 * 16 * 1024  # bytes of text times bytes of the patterns that apply to it
+# Evaluations for all values of the parameters together (`schema_cost`): some 0.15 s at the very worst.
+_MAX_EVALUATIONS = 8_000_000
 _FORMATS = {name: known.fits for name, known in FORMATS.items()}
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=_MAX_PATTERN_BYTES, dfa_size_limit=4 * 1024**2)
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES[-1], dfa_size_limit=4 * 1024**2)
 _DOCUMENT = "urn:taskyard:schema"
 _UNREAD = "Cannot be read as JSON."
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A compiled schema. Values are JSON as orjson reads it."""
+    """A compiled schema. Values are JSON as orjson reads it.
+
+    `most` is the size up to which every value is validated soon; `is_valid` and `faults` expect no larger one.
+    """
 
     source: Any
     parts: Subschemas
     is_valid: Callable[[Any], bool]
+    most: Size
 
     def faults(self, value: Any, prefix: str = "") -> list[Fault]:
         """What is wrong with the value, at most 100 faults; their pointers begin with `prefix`.
@@ -68,17 +81,11 @@ class Schema:
 
 def check_schema(schema: Any) -> Subschemas:
     """The parts of a schema. Raises SchemaRefused for one that the platform does not take."""
-    parts, _ = _checked(schema)
-    return parts
+    return compile_schema(schema).parts
 
 
 def compile_schema(schema: Any) -> Schema:
     """Takes up to some tenths of a second: keep it off event loops. Raises SchemaRefused."""
-    parts, is_valid = _checked(schema)
-    return Schema(schema, parts, is_valid)
-
-
-def _checked(schema: Any) -> tuple[Subschemas, Callable[[Any], bool]]:
     try:
         text = orjson.dumps(schema)
     except (TypeError, ValueError):
@@ -92,15 +99,42 @@ def _checked(schema: Any) -> tuple[Subschemas, Callable[[Any], bool]]:
     except ValueError as e:
         place = "/".join(map(str, getattr(e, "instance_path", ())))
         raise SchemaRefused(f"/{place[:100]}: not as JSON Schema 2020-12 has it") from None
-    check_cost(parts)
+    evaluations = check_cost(parts)
     try:
-        return parts, _compiled(schema, None)
+        is_valid = _compiled(schema, None)
     except ValueError as e:
         place = "/".join(map(str, getattr(e, "instance_path", ())))
         raise SchemaRefused(
             f"/{place[:100]}: cannot be compiled; patterns run in linear time, so they have no lookaround and no"
             " backreferences, and are small"
         ) from None
+    most = Size(bytes=_MAX_PATTERN_WORK // _patterns_at_a_value(parts), values=_MAX_EVALUATIONS // evaluations)
+    return Schema(schema, parts, is_valid, most)
+
+
+def _patterns_at_a_value(parts: Subschemas) -> int:
+    """The bytes of the compiled patterns that apply to one text, at most; 1 where there are none."""
+
+    def local(node: Mapping[str, Any] | bool) -> int:
+        if isinstance(node, bool):
+            return 0
+        own = [node["pattern"]] if "pattern" in node else []
+        return sum(map(_pattern_bytes, (*own, *node.get("patternProperties", ()))))
+
+    return max(1, heaviest(parts, local, sys.maxsize)) if any(map(local, parts.by_pointer.values())) else 1
+
+
+@lru_cache(maxsize=4096)
+def _pattern_bytes(pattern: str) -> int:
+    """The size of the compiled pattern without its classes of Unicode, rounded up."""
+    for size in _PATTERN_BYTES[:-1]:
+        options = jsonschema_rs.RegexOptions(size_limit=size)
+        try:
+            jsonschema_rs.Draft202012Validator({"pattern": _UNICODE_CLASS.sub("x", pattern)}, pattern_options=options)
+        except ValueError:
+            continue
+        return size
+    return _PATTERN_BYTES[-1]
 
 
 def _compiled(schema: Any, registry: jsonschema_rs.Registry | None) -> Callable[[Any], bool]:

@@ -21,6 +21,7 @@ from ..domain.failures import PHRASES
 
 MASK = "***"
 MARK = "$secret"
+_MARK_IN_JSON = orjson.dumps(MARK)
 # `dict | list` would be put together anew at each call, and every submit passes here.
 _NESTED = (dict, list, tuple)
 _JSON = (*_NESTED, str, int, float, bool, type(None))
@@ -133,8 +134,14 @@ def is_sealed(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {MARK}
 
 
+def has_mark(text: bytes) -> bool:
+    """Whether JSON that orjson or PostgreSQL has written may hold something sealed. Nearly none does, and C finds that
+    out a hundred times sooner than a walk through the values."""
+    return _MARK_IN_JSON in text
+
+
 def masked(value: Any) -> Any:
-    """A stored JSON value with its secrets shown as `***`."""
+    """A copy of a stored JSON value with its secrets shown as `***`."""
     if is_sealed(value):
         return MASK
     if isinstance(value, dict):
@@ -146,6 +153,10 @@ def masked(value: Any) -> Any:
 
 def reserved_place(value: Any) -> str | None:
     """The pointer of the first `{"$secret": ...}` in a JSON value; None without any. Only the platform writes these."""
+    return _reserved_place(value) if has_mark(orjson.dumps(value)) else None
+
+
+def _reserved_place(value: Any) -> str | None:
     if is_sealed(value):
         return ""
     if isinstance(value, dict):
@@ -155,7 +166,7 @@ def reserved_place(value: Any) -> str | None:
     else:
         return None
     for key, inner in inside:
-        if isinstance(inner, _NESTED) and (found := reserved_place(inner)) is not None:
+        if isinstance(inner, _NESTED) and (found := _reserved_place(inner)) is not None:
             return f"/{str(key).replace('~', '~0').replace('/', '~1')}{found}"
     return None
 

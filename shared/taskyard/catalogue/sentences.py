@@ -6,13 +6,13 @@ it nobody finds the typing error.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .formats import FORMATS
+from .near import near_names
 
 GENERAL = "Fits none of the forms that are allowed here."
 UNSAID = "Does not fit its schema."
@@ -44,7 +44,7 @@ def of_unknown(name: str, known: Sequence[str], *, compare: bool = True) -> str:
     """`known`: the names there are. With `compare`, the nearest of them are told."""
     if not _quotable(name):
         return "There is no parameter of this name."
-    near = difflib.get_close_matches(name, [k for k in known[:_MAX_COMPARED] if _quotable(k)], 3) if compare else []
+    near = near_names(name, [k for k in known[:_MAX_COMPARED] if _quotable(k)]) if compare else []
     hint = f" Did you mean {_either([f'`{other}`' for other in near])}?" if near else ""
     return f"There is no parameter `{name}`.{hint}"
 

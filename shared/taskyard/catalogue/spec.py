@@ -22,7 +22,7 @@ from ..domain.retry import RetryPolicy
 from .generate import SpecSchema
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
-from .types import MAX_NAME_BYTES, MAX_VERSION, TaskType
+from .types import MAX_NAME_BYTES, MAX_VERSION, SHORTEST_LIMIT, TaskType
 from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 MAX_SPEC_BYTES = 64 * 1024
@@ -35,7 +35,7 @@ _MAX_SECONDS = 365 * 86_400
 _STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS)]
-Timeout = Annotated[float, Field(gt=0, le=_MAX_SECONDS)]
+Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=_MAX_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Text = Annotated[str, Field(max_length=10_000)]
 Code = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=100)]

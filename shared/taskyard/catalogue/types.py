@@ -15,11 +15,14 @@ from pydantic import BaseModel, ConfigDict
 from ..domain.errors import Refused
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
+from .near import near_names
 from .secrets import Cipher, opened
 from .words import Vocabulary, Words, check_language, check_template
 
 SOFT_LIMIT = timedelta(seconds=540)
 HARD_LIMIT = timedelta(seconds=600)
+# Of soft and hard limits. Below it, starting the process anew takes longer than the task was given.
+SHORTEST_LIMIT = timedelta(seconds=1)
 # In UTF-8: the size of its field in the memory that a worker's processes share.
 MAX_NAME_BYTES = 128
 # What the column `task.version` holds.
@@ -90,7 +93,10 @@ class TaskType(Generic[P, R]):
             raise ValueError(f"the task type {self.name!r}: {e}") from None
         if not 1 <= self.version <= MAX_VERSION:
             raise ValueError(f"the task type {self.name!r}: its version must be 1 to {MAX_VERSION}")
-        if not timedelta(0) < self.soft_limit < self.hard_limit:
+        if min(self.soft_limit, self.hard_limit) < SHORTEST_LIMIT:
+            raise ValueError(f"the task type {self.name!r}: its limits must be {SHORTEST_LIMIT.seconds} s at least")
+        # At the floor there is no room for a shorter one.
+        if self.soft_limit >= self.hard_limit > SHORTEST_LIMIT or self.soft_limit > self.hard_limit:
             raise ValueError(f"the task type {self.name!r}: its soft limit must be shorter than its hard limit")
         for key, words in (*self.errors.items(), *self.phrases.items()):
             try:
@@ -189,14 +195,6 @@ class Catalogue:
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._types))
-
-
-def near_names(name: str, names: Sequence[str]) -> list[str]:
-    """The names that are most like `name`, which none of them is; at most three."""
-    import difflib
-
-    # Comparing is slow for long names, and a task type's name has 128 bytes at most.
-    return difflib.get_close_matches(name[:MAX_NAME_BYTES], names[:500], n=3)
 
 
 def advice(name: str, names: Sequence[str]) -> str:

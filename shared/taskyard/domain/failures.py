@@ -24,6 +24,9 @@ SENTENCES = {
     "hard_time_limit": "It ran longer than its hard limit of {seconds} s and was ended."
     " Give it a higher limit, or less to do.",
     "retry_requested": "The task asked to be tried again.",
+    "out_of_descriptors": "Its process had no file descriptors left: {reason}. A task that ran in it leaves files or"
+    " connections open. Another process replaces it.",
+    "out_of_threads": "Its process could start no more threads: {reason}. Look for a task that leaves threads running.",
     # Parameters and results, checked by the worker; also the parameters of a task that a task submits
     "params_invalid": "The parameters do not fit the task type: {reason}",
     "secret_unreadable": "A secret parameter of this task cannot be read here: {reason}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -31,31 +31,47 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "")
     Raises Unstorable for a NUL character, a lone surrogate, a number that is not finite, an integer beyond
     64 bits, a key that is not a string, too deep nesting, and types JSON does not know.
     """
-    stack: list[tuple[Any, str, int]] = [(value, pointer, 1)]
-    while stack:
-        item, where, depth = stack.pop()
-        if depth > max_depth:
-            raise Unstorable(f"nested deeper than {max_depth} levels", where)
-        match item:
-            case None | bool():
-                pass
-            case str():
-                _check_text(item, where)
-            case int():
-                if not -(2**63) <= item < 2**64:
-                    raise Unstorable("the number is out of range", where)
-            case dict():
-                stack.extend((inner, place, depth + 1) for place, inner in _members(item, where))
-            case list():
-                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
-            # Not subclasses of tuple and float: orjson refuses named tuples and other libraries' floats.
-            case tuple() if type(item) is tuple:
-                stack.extend((inner, f"{where}/{n}", depth + 1) for n, inner in enumerate(item))
-            case float() if type(item) is float:
-                if not math.isfinite(item):
-                    raise Unstorable("the number is not finite", where)
-            case _:
-                raise Unstorable(f"{type(item).__name__} is not JSON", where)
+    try:
+        _check(value, max_depth, max_depth)
+    except Unstorable as e:
+        raise Unstorable(e.message, pointer + e.pointer) from None
+
+
+def _check(item: Any, left: int, max_depth: int) -> None:
+    """Pointers are put together on the way back from a fault: making one for each item would take hundreds of bytes."""
+    if left == 0:
+        raise Unstorable(f"nested deeper than {max_depth} levels", "")
+    match item:
+        case None | bool():
+            pass
+        case str():
+            _check_text(item)
+        case int():
+            if not -(2**63) <= item < 2**64:
+                raise Unstorable("the number is out of range", "")
+        case dict():
+            for key in item:
+                if type(key) is not str:
+                    raise Unstorable("keys must be text", "")
+                _check_text(key)
+            _check_inside(item.items(), left, max_depth)
+        # Not subclasses of tuple and float: orjson refuses named tuples and other libraries' floats.
+        case list() | tuple() if isinstance(item, list) or type(item) is tuple:
+            _check_inside(enumerate(item), left, max_depth)
+        case float() if type(item) is float:
+            if not math.isfinite(item):
+                raise Unstorable("the number is not finite", "")
+        case _:
+            raise Unstorable(f"{type(item).__name__} is not JSON", "")
+
+
+def _check_inside(members: Iterable[tuple[object, Any]], left: int, max_depth: int) -> None:
+    for place, inner in members:
+        try:
+            _check(inner, left - 1, max_depth)
+        except Unstorable as e:
+            part = str(place).replace("~", "~0").replace("/", "~1")
+            raise Unstorable(e.message, f"/{part}{e.pointer}") from None
 
 
 def storable_text(text: str) -> str:
@@ -86,18 +102,10 @@ def storable(value: Any, *, max_depth: int = MAX_DEPTH) -> Any:
             return value
 
 
-def _members(item: dict[Any, Any], where: str) -> Iterator[tuple[str, Any]]:
-    for key, inner in item.items():
-        if type(key) is not str:
-            raise Unstorable("keys must be text", where)
-        _check_text(key, where)
-        yield f"{where}/{key.replace('~', '~0').replace('/', '~1')}", inner
-
-
-def _check_text(text: str, where: str) -> None:
+def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise Unstorable("the NUL character cannot be stored", where)
+        raise Unstorable("the NUL character cannot be stored", "")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Unstorable("a lone surrogate is not text", where) from None
+        raise Unstorable("a lone surrogate is not text", "") from None

@@ -10,9 +10,10 @@ from ..admission.admit import QUEUE_NOT_ALLOWED, QUEUE_NOT_SERVED, UNKNOWN_QUEUE
 from ..admission.parameters import PARAMS_TOO_LARGE
 from ..admission.wishes import PlainCaller, PlainWish, Served
 from ..catalogue.compiled import CompiledSpec, compile_spec
+from ..catalogue.near import near_names
 from ..catalogue.secrets import Cipher
 from ..catalogue.spec import spec_of
-from ..catalogue.types import Catalogue, TaskType, near_names
+from ..catalogue.types import Catalogue, TaskType
 from ..domain.errors import TaskError
 from ..domain.faults import Fault
 from ..lifecycle.submit import NewTask

@@ -128,7 +128,11 @@ class Hooks:
         if not self._child_ending:
             return
         thread = threading.Thread(target=self._call, args=[self._child_ending, None], name="child-ending", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as e:  # no thread is left
+            log.warning("hook_unfinished", moment="child_ending", error=str(e))
+            return
         thread.join(seconds)
         if thread.is_alive():
             log.warning("hook_unfinished", moment="child_ending", seconds=seconds)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -35,6 +37,9 @@ _MAX_NAME = 64  # characters: what a template can name
 _SILENT = Vocabulary()  # the platform's own words are always there
 # Shorter lines of a longer secret (`}`, `-----`) give nothing away, and occur in other texts, too.
 _TELLING = 8
+
+_MAX_CAUSES = 10
+_TOO_MANY_FILES = os.strerror(errno.EMFILE)
 
 Redact = Callable[[str], str]
 
@@ -121,11 +126,32 @@ def _fault_of(
                 name = SoftTimeLimitExceeded.__name__
         case _:
             code, message = "task_exception", str(error) or name
+            if (lack := _lack(error)) is not None:
+                code, message, given = lack, "", {"reason": f"{name}: {message}"}
     code = _clean(code)[:100]
     values = None if given is None else _storable(given, redact)
     message = _clean(redact(message)) or sentence_to_store(code, values or {}, vocabulary)
     trace = _clean(redact(lines))[-_MAX_TRACEBACK:] or None
     return Fault(code, message[:_MAX_MESSAGE], name, retryable, kind, trace, values)
+
+
+def _lack(error: BaseException) -> str | None:
+    """The code of what the process had no more of, where that is behind the error: libraries wrap it in errors of their
+    own, some of them as text only."""
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if cause is None:
+            break
+        try:
+            said = str(cause)
+        except Exception:  # noqa: BLE001 - the error's own code fails
+            said = ""
+        if getattr(cause, "errno", None) == errno.EMFILE or _TOO_MANY_FILES in said:
+            return "out_of_descriptors"
+        if isinstance(cause, RuntimeError) and "can't start new thread" in said:
+            return "out_of_threads"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _of_platform(

@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from .reads import AND_PROGRESS, COLUMNS, PROGRESS, Selection
+from .reads import COLUMNS, UNBOUNDED, Selection, bounded
 
 # The predicate of the indexes; a query has to repeat it.
 IS_DEAD = "t.state = 'failed' AND t.discarded_at IS NULL"
@@ -57,10 +57,16 @@ def tally(conditions: Sequence[str]) -> str:
 
 
 def page(
-    conn: Connection, wanted: Wanted, *, before: UUID | None = None, limit: int = 50, oldest_first: bool = False
+    conn: Connection,
+    wanted: Wanted,
+    *,
+    before: UUID | None = None,
+    limit: int = 50,
+    oldest_first: bool = False,
+    most_bytes: int = UNBOUNDED,
 ) -> list[RowMapping]:
-    """Up to `limit` dead letters, as `reads.task_by_id` returns them, newest first, with ids below `before`."""
-    values: dict[str, Any] = {"limit": limit}
+    """Up to `limit` dead letters, as `reads.tasks_page` returns tasks, newest first, with ids below `before`."""
+    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes}
     conditions = wanted.conditions(values)
     if before is not None:
         conditions += ("t.id < :before",)
@@ -70,11 +76,8 @@ def page(
 
 @lru_cache(maxsize=256)
 def _page(conditions: tuple[str, ...], order: str) -> sa.TextClause:
-    return sa.text(
-        f"WITH page AS MATERIALIZED ({walk(conditions, order)})"
-        f" SELECT {COLUMNS}, {PROGRESS} FROM page JOIN task t ON t.id = page.id"
-        f" {AND_PROGRESS} ORDER BY t.id {order}"
-    )
+    ids = walk(conditions, order)
+    return sa.text(bounded(f"SELECT {COLUMNS} FROM ({ids}) dead JOIN task t ON t.id = dead.id", order))
 
 
 def count(conn: Connection, wanted: Wanted) -> int:

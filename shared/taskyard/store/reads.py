@@ -27,17 +27,21 @@ COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.atte
     t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,
     t.cancel_requested_at, t.worker, t.tags, t.request_id, t.traceparent, t.version, t.submitted_by, t.partial,
     t.limits, t.discarded_at, t.workflow_id, t.schedule_id, t.parent_id"""
+# As readers get them: parameters and results stay text. As objects they would need up to sixty times the memory.
+SHOWN = COLUMNS.replace("t.params, t.result", "t.params::text AS params, t.result::text AS result")
 PROGRESS = """p.current AS progress_current, p.total AS progress_total, p.message AS progress_message,
     p.updated_at AS progress_at"""
 
 # The progress of an earlier attempt does not count for the current one.
 AND_PROGRESS = "LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt"
 
-_BY_IDS = sa.text(f"SELECT {COLUMNS}, {PROGRESS} FROM task t {AND_PROGRESS} WHERE t.id = ANY(:ids) ORDER BY t.id")
+UNBOUNDED = 2**62
+
+_BY_IDS = sa.text(f"SELECT {SHOWN}, {PROGRESS} FROM task t {AND_PROGRESS} WHERE t.id = ANY(:ids) ORDER BY t.id")
 
 
 def task_by_id(conn: Connection, task_id: UUID) -> RowMapping | None:
-    """A task with its progress (`progress_*`), or None."""
+    """A task with its progress (`progress_*`), or None. Its `params` and `result` are JSON text."""
     return conn.execute(_BY_IDS, {"ids": [task_id]}).mappings().first()
 
 
@@ -81,10 +85,11 @@ class TaskFilter(Selection):
 
 
 def tasks_page(
-    conn: Connection, wanted: TaskFilter, *, before: UUID | None = None, limit: int = 50
+    conn: Connection, wanted: TaskFilter, *, before: UUID | None = None, limit: int = 50, most_bytes: int = UNBOUNDED
 ) -> list[RowMapping]:
-    """Up to `limit` tasks, newest first, with ids below `before`."""
-    values: dict[str, Any] = {"limit": limit}
+    """Up to `limit` tasks, newest first, with ids below `before`. Fewer, but one at least, where their parameters and
+    results have more than `most_bytes`. `has_more`: whether there is another behind it."""
+    values: dict[str, Any] = {"limit": limit, "most_bytes": most_bytes}
     conditions = wanted.common_conditions(values, queue="t.queue")
     if before is not None:
         conditions.append("t.id < :before")
@@ -142,10 +147,21 @@ def _page(conditions: tuple[str, ...], way: str) -> sa.TextClause:
         case _:
             # The primary key backwards, or ix_task_tags.
             inner, where = "task t", f"WHERE {both}" if both else ""
-    return sa.text(
-        f"WITH page AS MATERIALIZED (SELECT {COLUMNS} FROM {inner} {where} {tail})"
-        f" SELECT t.*, {PROGRESS} FROM page t {AND_PROGRESS} ORDER BY t.id DESC"
+    return sa.text(bounded(f"SELECT {COLUMNS} FROM {inner} {where} {tail}", "DESC"))
+
+
+def bounded(page: str, order: str) -> str:
+    """The tasks of a page, of which `:most_bytes` of parameters and results are taken."""
+    return f"""
+    WITH page AS MATERIALIZED ({page}),
+    shown AS (SELECT {SHOWN} FROM page t),
+    sized AS (
+        SELECT t.*, lead(t.id) OVER (ORDER BY t.id {order}) IS NOT NULL AS has_more,
+            coalesce(sum(octet_length(t.params) + coalesce(octet_length(t.result), 0)) OVER (
+                ORDER BY t.id {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+        FROM shown t
     )
+    SELECT t.*, {PROGRESS} FROM sized t {AND_PROGRESS} WHERE t.bytes_before < :most_bytes ORDER BY t.id {order}"""
 
 
 _STANDINGS = sa.text("""

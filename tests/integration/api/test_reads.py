@@ -241,3 +241,31 @@ def test_large_numbers_are_shown_as_they_were_sent(api: Api) -> None:
     assert found.status_code == 200, found.text
     assert found.json()["params"] == task["params"] == {"value": {"large": 1e30, "huge": -1.7976931348623157e308}}
     assert [item["id"] for item in api.http.get("/api/v1/tasks").json()["items"]] == [task["id"]]
+
+
+def test_a_page_ends_early_where_its_tasks_are_large(api: Api) -> None:
+    ids = [api.submit(params={"value": [[]] * 80_000})["id"] for _ in range(9)][::-1]
+    found: list[str] = []
+    sizes: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = api.http.get("/api/v1/tasks?limit=200" + (f"&cursor={cursor}" if cursor else "")).json()
+        sizes.append(len(page["items"]))
+        found += [task["id"] for task in page["items"]]
+        assert all(task["params"] == {"value": [[]] * 80_000} for task in page["items"])
+        cursor = page["next_cursor"]
+    assert found == ids, "nothing is left out, and nothing comes twice"
+    assert len(sizes) > 1
+    assert max(sizes) < 6, "a mebibyte of parameters, and the task that goes beyond it"
+
+
+def test_a_task_that_is_larger_than_a_page_is_shown(api: Api) -> None:
+    # PostgreSQL writes each of these numbers with 309 digits.
+    params = {"value": [1.7976931348623157e308] * 8_000}
+    ids = [api.submit(params=params)["id"] for _ in range(2)][::-1]
+    first = api.http.get("/api/v1/tasks").json()
+    assert [task["id"] for task in first["items"]] == ids[:1]
+    second = api.http.get(f"/api/v1/tasks?cursor={first['next_cursor']}").json()
+    assert [task["id"] for task in second["items"]] == ids[1:]
+    assert second["next_cursor"] is None
+    assert second["items"][0]["params"] == params

@@ -121,6 +121,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"max_attempts": "3"}, "/max_attempts"),
     ({"max_attempts": True}, "/max_attempts"),
     ({"soft_timeout_seconds": 0}, "/soft_timeout_seconds"),
+    ({"soft_timeout_seconds": 0.999}, "/soft_timeout_seconds"),
+    ({"hard_timeout_seconds": 0.05}, "/hard_timeout_seconds"),
     ({"soft_timeout_seconds": 601}, "/soft_timeout_seconds"),
     ({"hard_timeout_seconds": -5}, "/hard_timeout_seconds"),
     ({"hard_timeout_seconds": 604_801}, "/hard_timeout_seconds"),

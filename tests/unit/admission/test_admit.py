@@ -13,6 +13,7 @@ from taskyard.admission.wishes import Caller, PlainCaller, PlainWish, Served, Wi
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher, Secret, SecretsUnreadable
+from taskyard.catalogue.sizes import Size
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.faults import Fault
 from taskyard.lifecycle.submit import NewTask, Unique
@@ -113,6 +114,10 @@ def later(**times: float) -> datetime:
         ({"expires_at": later(days=731)}, "/expires_at"),
         ({"soft_timeout_seconds": 601.0}, "/soft_timeout_seconds"),
         ({"soft_timeout_seconds": 6.0, "hard_timeout_seconds": 5.0}, "/soft_timeout_seconds"),
+        ({"soft_timeout_seconds": 0.99}, "/soft_timeout_seconds"),
+        ({"soft_timeout_seconds": 0.0}, "/soft_timeout_seconds"),
+        ({"hard_timeout_seconds": 0.99}, "/hard_timeout_seconds"),
+        ({"hard_timeout_seconds": 0.0}, "/hard_timeout_seconds"),
         ({"params": {}}, "/params/n"),
         ({"params": {"n": "1"}}, "/params/n"),
         ({"params": {"n": 1, "m": 1}}, "/params/m"),
@@ -126,6 +131,12 @@ def test_every_wrong_part_is_named(changes: dict[str, Any], pointer: str) -> Non
     assert faults(replace(WISH, **changes), prefix="/tasks/3") == [(f"/tasks/3{pointer}", "invalid_request")]
 
 
+def test_limits_of_a_second_are_taken() -> None:
+    made = admitted(replace(WISH, soft_timeout_seconds=1.0, hard_timeout_seconds=1.0))
+    assert isinstance(made, NewTask)
+    assert (made.soft_timeout_seconds, made.hard_timeout_seconds) == (1, 1)
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     wish = replace(WISH, params={}, expires_at=NOW, soft_timeout_seconds=601.0, queue="other")
     found = faults(wish, served=Served(known=["reports"]))
@@ -137,7 +148,7 @@ def test_parameters_have_256_kib_at_most_with_their_defaults() -> None:
     assert faults(replace(WISH, params={"n": 1, "note": "x" * 262_144})) == [("/params", "params_too_large")]
     # What is known to be smaller is not measured.
     large = replace(WISH, params={"n": 1, "note": "x" * 262_144})
-    assert isinstance(admitted(large, measure=False), NewTask)
+    assert isinstance(admitted(large, size=Size(bytes=10, values=10)), NewTask)
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,8 @@ def test_the_retry_policy_is_changed_by_what_is_given() -> None:
         ({"soft_limit": timedelta(seconds=30)}, 30, 600),
         ({"soft_limit": timedelta(hours=2)}, 7200, 8000),
         ({"soft_limit": timedelta(seconds=1), "hard_limit": timedelta(seconds=9)}, 1, 9),
+        ({"hard_limit": timedelta(seconds=1)}, 1, 1),
+        ({"hard_limit": timedelta(seconds=1.05)}, 1, 1.05),
     ],
 )
 def test_one_limit_gives_the_other(given: dict[str, Any], soft: float, hard: float) -> None:
@@ -349,6 +351,15 @@ def test_what_the_platform_could_not_store_is_refused(given: dict[str, Any]) -> 
 
         @task(**{"name": "test.given", **given})
         def refused() -> None: ...
+
+
+@pytest.mark.parametrize("limit", ["soft_limit", "hard_limit"])
+def test_limits_below_a_second_are_refused_in_a_sentence(limit: str) -> None:
+    given: dict[str, Any] = {limit: timedelta(milliseconds=999)}
+    with pytest.raises(NotDeclarable, match=r"'test\.short'.*limits must be 1 s at least"):
+
+        @task("test.short", **given)
+        def short() -> None: ...
 
 
 def test_a_decorator_without_a_name_says_how_it_is_written() -> None:

@@ -1,11 +1,14 @@
 """Named formats: bounded by length before anything else, told in their own words, never quoting the text."""
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from taskyard.catalogue import formats
+from taskyard.catalogue.addresses import checked_address
 from taskyard.catalogue.formats import FORMATS, EmailAddress, OneLine, PatternText
 from taskyard.catalogue.generate import SpecSchema
 from taskyard.catalogue.schemas import compile_schema
@@ -43,9 +46,14 @@ def test_each_format_takes_its_example_and_refuses_another_text(name: str) -> No
 def test_the_length_is_looked_at_before_the_check_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = FORMATS[name]
     called: list[int] = []
-    bounded = formats.Format(lambda text: called.append(len(text)), known.sentence, known.max_length, known.tells)
+    bounded = replace(known, check=lambda text: called.append(len(text)))
+    most_bytes = known.max_bytes or known.max_length
     assert bounded.fault("x" * (known.max_length + 1)) == f"must have at most {known.max_length} characters"
-    assert called == []
+    assert bounded.fault("中" * known.max_length) in {
+        f"must have at most {most_bytes} bytes",
+        *([None] if known.max_bytes else ()),
+    }
+    assert max([0, *called]) * 3 <= most_bytes
     assert bounded.fits("x" * known.max_length)
     assert known.max_length <= 10_000
 
@@ -90,3 +98,45 @@ def test_urls_tell_their_schemes() -> None:
     schema = compile_schema(Links.model_json_schema(schema_generator=SpecSchema))
     assert schema.faults({"link": "ftp://example.org/a"}) == []
     assert [fault.pointer for fault in schema.faults({"link": "http://example.org"})] == ["/link"]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.thread_time()
+    call()
+    return time.thread_time() - began
+
+
+def different_letters(count: int) -> str:
+    return "".join(chr(0x4E00 + 7 * n) for n in range(count))
+
+
+@pytest.mark.parametrize("text", [f"a@{different_letters(310)}.com", f"a@{different_letters(80)}.com", "é" * 320])
+def test_an_address_beyond_ascii_costs_no_more_than_one_of_ascii_of_the_same_length(text: str) -> None:
+    plain = "a@" + "a" * (len(text) - 6) + ".com"
+    usual = min(seconds(lambda: [FORMATS["email"].fits(plain) for _ in range(200)]) for _ in range(3))
+    assert min(seconds(lambda: [FORMATS["email"].fits(text) for _ in range(200)]) for _ in range(3)) < 50 * usual
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("eva@EXÄMPLE.org", "eva@xn--exmple-cua.org"),
+        ("eva@straße.de", "eva@xn--strae-oqa.de"),
+        ("eva@日本語。jp", "eva@xn--wgv71a119e.jp"),
+        ("eva@e\u0301.com", "eva@xn--9ca.com"),
+    ],
+)
+def test_domains_are_written_in_ascii_as_browsers_do(text: str, address: str) -> None:
+    assert checked_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("é/b.c", "é?b.c", "é#b.c", "é@b.c", "é:80.c", "é%41.com", "é\tb.c", "é b.c", "[é].c", "é\\b.c", "é.0x7f"),
+        *("\uff11\uff12.\uff13", "a..é.com", "é.com.", "é" * 64 + ".com", "\u200dé.com", "é_b.com", "é\ud800.com"),
+    ],
+)
+def test_what_a_url_would_read_as_something_else_is_no_domain(domain: str) -> None:
+    with pytest.raises(ValueError, match="not a mail address"):
+        checked_address(f"eva@{domain}")

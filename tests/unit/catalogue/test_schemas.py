@@ -1,13 +1,16 @@
 """Compiled schemas: validating stays cheap whatever the schema, and faults are plain sentences without values."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskyard.catalogue.schema_cost import check_cost
 from taskyard.catalogue.schemas import SchemaRefused, check_schema, compile_schema
+from taskyard.catalogue.sizes import size_of
 
 SECRET = "hunter2-in-the-clear"
 
@@ -262,3 +265,56 @@ def test_whatever_is_invalid_has_a_fault_that_says_where(schema: Any, value: Any
     faults = compiled.faults(value)
     assert bool(faults) is not compiled.is_valid(value)
     assert "Does not fit its schema." not in {fault.message for fault in faults}, "the search found nothing"
+
+
+LISTS: dict[str, Any] = {
+    "alternatives": {"anyOf": [{"const": n} for n in range(50)]},
+    "many evaluations": {"anyOf": [{"minimum": n} for n in range(450)]},
+    "fractions": {"multipleOf": 0.01},
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_the_evaluations_of_all_values_together_are_bounded(what: str) -> None:
+    schema = compile_schema({"type": "object", "properties": {"a": {"type": "array", "items": LISTS[what]}}})
+    cost, most = check_cost(schema.parts), schema.most.values
+    assert most * cost <= 8_000_000
+    assert most < 131_072, "not as many as the parameters hold"
+
+
+def test_plain_schemas_take_as_many_values_as_the_parameters_hold() -> None:
+    schema = compile_schema({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}})
+    assert size_of(b'{"a":[' + b"1," * 131_000 + b"1]}").fits(schema.most)
+
+
+@pytest.mark.parametrize(
+    ("schema", "most"),
+    [
+        ({"pattern": "a[ab]{3000}c"}, 16 * 1024),
+        ({"allOf": [{"pattern": f"a[ab]{{100}}{n}"} for n in range(10)]}, 52_428),
+        ({"patternProperties": {"a[ab]{3000}c": {}}}, 16 * 1024),
+        ({"items": {"$ref": "#/$defs/p"}, "$defs": {"p": {"pattern": "a[ab]{3000}c"}}}, 16 * 1024),
+    ],
+)
+def test_a_type_with_large_patterns_takes_shorter_parameters(schema: Any, most: int) -> None:
+    assert compile_schema(schema).most.bytes == most
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", r"[^\s]", r"^\p{Lu}\p{L}+ \p{Lu}\p{L}+$", r"^\w{1,64}$", "^(a+)+$"],
+)
+def test_a_type_with_usual_patterns_takes_parameters_of_any_size(pattern: str) -> None:
+    assert compile_schema({"pattern": pattern}).most.bytes >= 256 * 1024
+
+
+def test_a_single_costly_look_ends_the_search_for_faults() -> None:
+    # Each look at the text takes long, so that the time must not be counted in looks.
+    schema = compile_schema({"anyOf": [{"pattern": f"a[ab]{{3000}}c{n}"} for n in range(8)]})
+    text = "ab" * (schema.most.bytes // 2)
+    began = time.thread_time()
+    schema.is_valid(text)
+    once = time.thread_time() - began
+    began = time.thread_time()
+    assert schema.faults(text)
+    assert time.thread_time() - began < 0.25 + 6 * once

@@ -110,6 +110,8 @@ BAD: dict[str, Any] = {
     "params no schema": {**GOOD, "params": []},
     "params false type": {**GOOD, "params": {"type": "text"}},
     "negative time": {**GOOD, "hard_timeout_seconds": -1},
+    "short soft limit": {**GOOD, "soft_timeout_seconds": 0.5},
+    "short hard limit": {**GOOD, "hard_timeout_seconds": 0.5},
     "error code": {**GOOD, "errors": {"Not Snake": {"words": {}}}},
     "long error code": {**GOOD, "errors": {"a" * 101: {"words": {}}}},
     "template": {**GOOD, "errors": {"a": {"words": {"en": "{0.__class__}"}}}},

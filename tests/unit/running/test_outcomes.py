@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from datetime import timedelta
@@ -132,6 +133,45 @@ def test_a_task_s_own_error_keeps_its_code_and_its_word_on_retries() -> None:
     outcome = of_error(TaskError("smtp_refused", "No.", retryable=False))
     assert isinstance(outcome, Failed)
     assert (outcome.fault.code, outcome.fault.message) == ("smtp_refused", "No.")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError("boom")
+
+
+def wrapped(cause: BaseException) -> BaseException:
+    """As libraries raise it."""
+    try:
+        try:
+            raise cause
+        except type(cause) as e:
+            raise ConnectionError("the server does not answer") from e
+    except ConnectionError as e:
+        return e
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "words of another language"), "out_of_descriptors"),
+        (wrapped(OSError(errno.EMFILE, "…")), "out_of_descriptors"),
+        (ImportError("libc.so: cannot open shared object file: Too many open files"), "out_of_descriptors"),
+        (RuntimeError("can't start new thread"), "out_of_threads"),
+        (wrapped(RuntimeError("can't start new thread")), "out_of_threads"),
+        (wrapped(Unspeakable()), "task_exception"),
+        (OSError(errno.ENOENT, "No such file"), "task_exception"),
+        (TaskError("own_code", "Too many open files"), "own_code"),
+    ],
+)
+def test_an_error_for_want_of_descriptors_or_threads_says_so_whatever_it_is_wrapped_in(
+    error: BaseException, code: str
+) -> None:
+    fault = of_error(error).fault
+    assert fault.code == code
+    assert type(error).__name__ == fault.type
+    if code.startswith("out_of"):
+        assert str(error) in fault.message
 
 
 def test_a_cancelled_task_is_cancelled() -> None:

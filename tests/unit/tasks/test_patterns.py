@@ -8,7 +8,7 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskyard.catalogue.patterns import Pattern, PatternRefused
+from taskyard.catalogue.patterns import Pattern, PatternRefused, check_pattern
 
 ATOMS = ["a", "b", "é", "[ab]", "[^a]", r"[\d-]", ".", r"\d", r"\W", r"\s", "^", "$", r"\b", r"\A", r"\Z",
          "(a|b)", "(?:ab)", "x", "(?i:A)", "(a*)", "()", "(|a)", "(?:a|ab)(?:c|bcd)"]  # fmt: skip
@@ -62,6 +62,34 @@ def test_what_is_wrong_is_named(source: str, word: str) -> None:
     with pytest.raises(PatternRefused, match="not a regular expression as RE2 takes them") as caught:
         Pattern(source)
     assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["(?i)" + r"\pL" * 98, r"\p{L}{3}" * 30, r"[^\PL]" * 50, ".{1000}", r"\pL{300}", "(?i)" + r"\p{So}" * 42]
+)
+def test_patterns_that_are_large_once_they_are_compiled_are_refused(source: str) -> None:
+    with pytest.raises(PatternRefused, match=r"too large|classes of Unicode"):
+        check_pattern(source)
+
+
+@pytest.mark.parametrize(
+    "source", [r"^\p{Lu}\pL+ \p{Lu}\pL+$", "^.{1,200}$", r"^\S+ \d{3} ", "a" * 300, "a|" * 149 + "b", r"(?i)[\pL\pN]+"]
+)
+def test_usual_patterns_are_not_too_large(source: str) -> None:
+    check_pattern(source)
+    assert Pattern(source)
+
+
+def test_a_pattern_that_was_checked_is_not_compiled_again() -> None:
+    source = r"(?i)checked before\pL\PL\pL\PL\pL"
+    first, again = (_seconds_to_check(source) for _ in range(2))
+    assert again < first / 10
+
+
+def _seconds_to_check(source: str) -> float:
+    began = time.thread_time()
+    check_pattern(source)
+    return time.thread_time() - began
 
 
 def test_deep_nesting_is_no_matter() -> None:

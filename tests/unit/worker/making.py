@@ -9,6 +9,8 @@ from uuid import uuid4
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.claim import Claimed
 from taskyard_worker.child.claim_table import ClaimTable
+from taskyard_worker.child.leftovers import Leftovers
+from taskyard_worker.child.wear import Wear
 from taskyard_worker.slots import ASYNC_LIMIT, SlotTable, table_size
 
 
@@ -61,6 +63,11 @@ def make_claim_table(
     return ClaimTable(
         table or make_slot_table(threads), threads=threads, async_limit=async_limit, async_types=async_types
     )
+
+
+def make_watch() -> tuple[Wear, Leftovers]:
+    """What a runner watches of its process, without limits."""
+    return Wear(memory_mb=0, descriptors=0, threads=0, most=2**30), Leftovers(lambda kind: None)
 
 
 def claim_some(claims: ClaimTable, count: int = 1, **changes: Any) -> list[Any]:

@@ -31,7 +31,7 @@ from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
 from taskyard.storage.local import LocalStorage
-from taskyard_worker.child import interrupts, run_log, runner
+from taskyard_worker.child import copies, interrupts, run_log, runner
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.child.event_loop import EventLoop
 from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
@@ -41,9 +41,9 @@ from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
 from taskyard_worker.slots import Phase
 
-from .making import claim_some, make_claim_table
+from .making import claim_some, make_claim_table, make_watch
 
-MODULES = (attempt, capture, context, hooks, interrupts, run_log, runner)
+MODULES = (attempt, capture, context, copies, hooks, interrupts, run_log, runner)
 PLATFORM = {Path(module.__file__).name for module in MODULES if module.__file__}
 
 
@@ -70,7 +70,13 @@ class Harness:
         skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
         self.runner = Runner(
-            skills, Services(storage, self.submit, self), self.claims, self, Hooks([RunLog()]), EventLoop()
+            skills,
+            Services(storage, self.submit, self),
+            self.claims,
+            self,
+            Hooks([RunLog()]),
+            EventLoop(),
+            *make_watch(),
         )
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, text: str) -> None:

@@ -80,6 +80,28 @@ def test_a_child_that_is_ready_replaces_one_worn_child_of_its_kind() -> None:
     harness.turn()
 
 
+def test_children_that_are_to_be_replaced_are_so_one_after_the_other_and_each_by_one_that_is_ready() -> None:
+    old = [DeadChild(0), DeadChild(0, ready=False), DeadChild(0)]
+    alone = DeadChild(0, quarantine=True)
+    harness = Harness(*old, alone, wanted=3)
+    harness.pool.replace_all()
+    assert alone.retiring, "one in quarantine is followed where suspects wait"
+    replaced = []
+    for _ in range(4):
+        harness.pool.turn(0)
+        serving = [child for child in harness.children if not child.retiring and not child.quarantine]
+        replaced.append(sum(child.retiring for child in old))
+        assert sum(child.worn is not None for child in serving) <= 1, "one at a time"
+        assert len(serving) >= 3, "each works on until its successor is there"
+        for child in serving:
+            if not child.ready:
+                harness.pool.is_ready(child)
+    assert replaced == [0, 1, 2, 3]
+    assert {child.worn for child in old} == {"reload"}
+    assert sum(not child.retiring and not child.quarantine for child in harness.children) == 3
+    harness.turn()
+
+
 @pytest.mark.parametrize(("suspects", "expected"), [(0, 0), (1, 1), (2, 2), (10, 2)])
 def test_while_suspects_wait_children_in_quarantine_run_beside_the_ordinary_ones(suspects: int, expected: int) -> None:
     harness = Harness(maximum=2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from uuid import uuid4
 
 import pytest
+import structlog.testing
 
 from taskyard_worker.supervisor.requests import Requests
 
@@ -60,6 +62,21 @@ def test_more_requests_than_the_socket_holds_block_nothing(requests: Requests) -
         requests.give_up()
     assert is_awake(requests)
     assert not is_awake(requests)
+
+
+def test_being_told_to_replace_the_children_is_taken_once(requests: Requests) -> None:
+    for _ in range(2):
+        requests.reload()
+    assert [requests.take_reload() for _ in range(2)] == [True, False]
+
+
+def test_an_ignored_signal_is_told_once(requests: Requests) -> None:
+    with structlog.testing.capture_logs() as said:
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1, 40):
+            requests.ignore(number, None)
+            requests.tell_ignored()
+    assert [line["signal"] for line in said] == ["SIGUSR1", "SIGUSR2", "40"]
+    assert not requests.is_stopping
 
 
 def test_every_signal_to_stop_counts(requests: Requests) -> None:

@@ -31,7 +31,7 @@ from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
 from tests.support.fleet import wait_for
 
-from .making import claim_some, make_claim_table
+from .making import claim_some, make_claim_table, make_watch
 
 MOMENTS = ["before_run", "after_run", "on_retry", "on_failure"]
 
@@ -106,7 +106,7 @@ class Harness:
         skills = Skills(Catalogue([replace(TYPE, function=function)]), Cipher([KEY]))
         self.claims = make_claim_table(4, async_types=skills.async_types)
         services = Services(nothing, nothing, nothing)
-        self.runner = Runner(skills, services, self.claims, self, Hooks(hooks, metrics), EventLoop())
+        self.runner = Runner(skills, services, self.claims, self, Hooks(hooks, metrics), EventLoop(), *make_watch())
 
     def end(self, end: End) -> None:
         self.ends.append(end)

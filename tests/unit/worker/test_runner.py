@@ -30,7 +30,7 @@ from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
 from tests.support.fleet import wait_for
 
-from .making import claim_some, make_claim_table
+from .making import claim_some, make_claim_table, make_watch
 
 
 class Input(Params):
@@ -55,7 +55,13 @@ class Harness:
         skills = Skills(Catalogue([replace(TYPE, function=function)]), cipher or Cipher([]))
         self.claims = make_claim_table(threads, async_types=skills.async_types)
         self.runner = Runner(
-            skills, Services(nothing, nothing, nothing), self.claims, self, Hooks([RunLog()]), EventLoop()
+            skills,
+            Services(nothing, nothing, nothing),
+            self.claims,
+            self,
+            Hooks([RunLog()]),
+            EventLoop(),
+            *make_watch(),
         )
 
     def end(self, end: End) -> None:

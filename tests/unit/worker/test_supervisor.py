@@ -42,8 +42,10 @@ class Harness:
             Enforcer(grace_seconds=10.0, record=lambda end: None),
             self.pool,
             nothing,
+            SimpleNamespace(turn=lambda children: None),  # type: ignore[arg-type]
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
+            on_retired=lambda why: None,
             on_turn=lambda alive, unready: None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import falcon.asgi
 from sqlalchemy import Connection
@@ -18,12 +19,12 @@ from taskyard.store.dead_letters import Wanted
 
 from .. import answers, views
 from ..auth import Caller, Scope
-from ..bodies import read_json, validated
+from ..bodies import Bodies, validated
 from ..idempotency import key_of, once_with_the_change
 from ..ledger_pool import LedgerPool
 from ..models import DeadLettersBody, DeadLettersQuery
 from ..operations import Answer, Operation
-from ..parameters import next_cursor, query_of, read_cursor
+from ..parameters import PAGE_BYTES, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
 from ..views import TaskViews
@@ -50,28 +51,28 @@ class DeadLetters:
         query = query_of(DeadLettersQuery, req)
         wanted = Wanted(**query.filters(), queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
-        rows = await self._ledger.run(
-            lambda conn: dead_letters.page(conn, wanted, before=before, limit=query.limit + 1)
-        )
+        page = partial(dead_letters.page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
+        rows = await self._ledger.run(page)
         words = self._translations.for_reader(req)
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
-        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
 
 class Handling:
     """What retrying and discarding share: ids or a filter, a dry run or the change."""
 
-    def __init__(self, ledger: LedgerPool, shown: TaskViews) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews) -> None:
+        self._bodies = bodies
         self._ledger = ledger
         self._shown = shown
 
     async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
-        value, body = await read_json(req)
-        asked = validated(DeadLettersBody, value)
+        body = await self._bodies.read(req)
+        asked = validated(DeadLettersBody, body.value)
         wanted, actor = _wanted(asked, req.context.caller), req.actor()
 
         def look(conn: Connection) -> Committed[StoredAnswer]:
-            sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True)
+            sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True, most_bytes=PAGE_BYTES)
             matched = dead_letters.count(conn, wanted)
             # In English: the stored answer is also sent to repeats in other languages.
             shown = [self._shown.of_row(row, Words()) for row in sample]
@@ -81,7 +82,7 @@ class Handling:
             done = verb(conn, wanted, actor)
             return done.answering(_answer({"matched": done.answer.matched, "changed": len(done.answer.changed)}))
 
-        await once_with_the_change(self._ledger, key_of(req, body), resp, look if asked.dry_run else change)
+        await once_with_the_change(self._ledger, key_of(req, body.raw), resp, look if asked.dry_run else change)
 
 
 class Retry:

@@ -17,7 +17,7 @@ from taskyard.lifecycle.retry import retry_task
 
 from .. import answers, views
 from ..auth import Scope
-from ..bodies import read_nothing
+from ..bodies import Bodies
 from ..idempotency import key_of, once
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
@@ -28,7 +28,8 @@ from .tasks import task_id_of, visible_task
 
 
 class TaskCancel:
-    def __init__(self, ledger: LedgerPool) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool) -> None:
+        self._bodies = bodies
         self._ledger = ledger
 
     @Operation(
@@ -46,7 +47,7 @@ class TaskCancel:
         async def work() -> None:
             views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
 
-        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
+        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
 
     async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
         await visible_task(self._ledger, task_id, req.context.caller)
@@ -67,7 +68,8 @@ def _cancel_status(found: Cancellation) -> dict[str, str]:
 
 
 class TaskRetry:
-    def __init__(self, ledger: LedgerPool, shown: TaskViews, *, life: timedelta) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews, *, life: timedelta) -> None:
+        self._bodies = bodies
         self._ledger = ledger
         self._shown = shown
         self._life = life
@@ -86,7 +88,7 @@ class TaskRetry:
             # A queued task has no error, so the stored answer needs no reader's language.
             views.send(resp, 202, self._shown.of_row(row, Words()))
 
-        await once(self._ledger, key_of(req, await read_nothing(req)), resp, work)
+        await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
 
     async def _retry(self, task_id: UUID, req: Request) -> RowMapping:
         caller = req.context.caller

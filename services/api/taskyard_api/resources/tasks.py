@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +19,13 @@ from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
 from .. import answers, views
 from ..admission import Admitted
 from ..auth import Caller, Scope
-from ..bodies import MAX_BATCH_BODY, read_json, validated
+from ..bodies import MAX_BATCH_BODY, Bodies, each_validated, validated
 from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
 from ..live import Live
-from ..models import MAX_TASKS, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
+from ..models import MAX_TASKS, BatchFrame, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
 from ..operations import Answer, Operation
-from ..parameters import id_in_path, next_cursor, query_of, read_cursor
+from ..parameters import PAGE_BYTES, id_in_path, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
 from ..submission import Accepted, Intake
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
@@ -54,7 +55,10 @@ async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, adm
 
 
 class Tasks:
-    def __init__(self, intake: Intake, ledger: LedgerPool, shown: TaskViews, translations: Translations) -> None:
+    def __init__(
+        self, bodies: Bodies, intake: Intake, ledger: LedgerPool, shown: TaskViews, translations: Translations
+    ) -> None:
+        self._bodies = bodies
         self._intake = intake
         self._ledger = ledger
         self._shown = shown
@@ -70,15 +74,13 @@ class Tasks:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
-        value, body = await read_json(req)
-        key = key_of(req, body)
+        body = await self._bodies.read(req)
+        key = key_of(req, body.raw)
 
         async def validate() -> list[SubmitTask]:
-            return [validated(SubmitTask, value)]
+            return [validated(SubmitTask, body.value)]
 
-        await self._intake.take(
-            req, resp, key, validate=validate, answer=self._answer, as_sent=[value], body_bytes=len(body)
-        )
+        await self._intake.take(req, resp, key, validate=validate, answer=self._answer, as_sent=[body.value], body=body)
 
     @Operation(
         summary="List tasks, newest first",
@@ -93,10 +95,11 @@ class Tasks:
         states = tuple(dict.fromkeys(filters.pop("state") or ()))
         wanted = TaskFilter(**filters, states=states, queues=req.context.caller.queues)
         before = read_cursor(query.cursor)
-        rows = await self._ledger.run(lambda conn: tasks_page(conn, wanted, before=before, limit=query.limit + 1))
+        page = partial(tasks_page, wanted=wanted, before=before, limit=query.limit + 1, most_bytes=PAGE_BYTES)
+        rows = await self._ledger.run(page)
         words = self._translations.for_reader(req)
         items = [self._shown.of_row(row, words) for row in rows[: query.limit]]
-        views.send(resp, 200, {"items": items, "next_cursor": next_cursor(rows, query.limit)}, words)
+        views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
     def _answer(self, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
         task = admitted.tasks[0]
@@ -105,7 +108,8 @@ class Tasks:
 
 
 class TaskBatch:
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, bodies: Bodies, intake: Intake) -> None:
+        self._bodies = bodies
         self._intake = intake
 
     @Operation(
@@ -118,11 +122,11 @@ class TaskBatch:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
-        value, body = await read_json(req, limit=MAX_BATCH_BODY)
-        key = key_of(req, body)
+        body = await self._bodies.read(req, limit=MAX_BATCH_BODY)
+        key = await body.work(partial(key_of, req, body.raw))
 
         async def validate() -> list[SubmitTask]:
-            return validated(SubmitBatch, value).tasks
+            return await body.work(partial(_tasks_of, body.value))
 
         await self._intake.take(
             req,
@@ -130,10 +134,14 @@ class TaskBatch:
             key,
             validate=validate,
             answer=_batch_answer,
-            as_sent=_entries(value),
-            body_bytes=len(body),
+            as_sent=_entries(body.value),
+            body=body,
             in_batch=True,
         )
+
+
+def _tasks_of(value: Any) -> list[SubmitTask]:
+    return each_validated(SubmitTask, validated(BatchFrame, value).tasks, "/tasks")
 
 
 def _entries(value: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from taskyard.store.tree_items import TreeItem, page
 from .. import answers, views
 from ..admission import Admitted
 from ..auth import Scope
-from ..bodies import read_json, validated
+from ..bodies import Bodies, validated
 from ..idempotency import key_of, once
 from ..models import PageQuery, SubmitTask, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
@@ -145,7 +145,8 @@ class Content:
 
 
 class Thumbnail:
-    def __init__(self, files: Files, intake: Intake) -> None:
+    def __init__(self, bodies: Bodies, files: Files, intake: Intake) -> None:
+        self._bodies = bodies
         self._files = files
         self._intake = intake
 
@@ -159,9 +160,9 @@ class Thumbnail:
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
-        value, body = await read_json(req)
-        size = validated(ThumbnailBody, value)
-        key, source = key_of(req, body), _item_id(item_id)
+        body = await self._bodies.read(req)
+        size = validated(ThumbnailBody, body.value)
+        key, source = key_of(req, body.raw), _item_id(item_id)
         params = {"item_id": str(source), "width": size.width, "height": size.height}
         task = SubmitTask(name=THUMBNAIL, params=params)
 
@@ -177,7 +178,7 @@ class Thumbnail:
             validate=validate,
             answer=_thumbnail_answer,
             as_sent=[task.model_dump()],
-            body_bytes=len(body),
+            body=body,
         )
 
 

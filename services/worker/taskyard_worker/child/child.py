@@ -17,19 +17,20 @@ from taskyard.domain.tasks import Cancelled, Released
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.hooks import Hooks
 
-from ..memory import resident_bytes
 from ..metrics import WorkerMetrics
 from ..quarantine.consumer import SuspectConsumer
 from ..slots import Phase, SlotTable
 from .claim_table import ClaimTable, Slot
 from .consumer import TaskConsumer
+from .leftovers import Leftovers
 from .runner import Records
+from .wear import Wear, Worn
 from .writer import End, Writer
 
 log = structlog.stdlib.get_logger(__name__)
 
 _UNBEGUN_SECONDS = 1.0
-_MEMORY_CHECK_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 _STOPPING = "the worker is stopping"
 
 
@@ -49,6 +50,8 @@ class Parts:
     threads: Worker
     metrics: WorkerMetrics
     hooks: Hooks
+    wear: Wear
+    leftovers: Leftovers
     engines: Sequence[Disposable]
 
 
@@ -93,13 +96,12 @@ class Interrupter:
 class Child:
     """Belongs to the main thread. `start`, then `turn` until `is_done`, then `stop`; `retire` once in between."""
 
-    def __init__(self, parts: Parts, *, max_memory_mb: int, max_tasks: int) -> None:
+    def __init__(self, parts: Parts, *, max_tasks: int) -> None:
         self._parts = parts
-        self._max_memory_bytes = max_memory_mb * 1024**2
         self._max_tasks = max_tasks
         self._interrupter = Interrupter(parts.table, parts.writer)
         self._retired = False
-        self._memory_checked_at = 0.0
+        self._look_at = 0.0
         self.has_abandoned = False
         """Whether an attempt that was recorded as over may still run here."""
 
@@ -124,6 +126,9 @@ class Child:
         else:
             self._release(older_than=_UNBEGUN_SECONDS, cause="no thread was free within a second")
         self._interrupter.turn()
+        if not parts.table.running:
+            for left in parts.leftovers.of_all_threads():
+                log.warning("program_left", pid=left.pid, command=left.name)
         try:
             parts.metrics.update_gauges(parts.table, parts.consumer.polled)
         except Exception:  # figures are not worth a child with all its tasks
@@ -145,24 +150,29 @@ class Child:
 
     def why_retire(self) -> str | None:
         """Why it should take no more tasks, now."""
-        return self._parts.consumer.why_retire()
+        exhausted = self._parts.wear.exhausted
+        return self._parts.consumer.why_retire() if exhausted is None else exhausted.why
 
-    def why_worn(self) -> str | None:
-        """Why another child should replace it. It works on until that one is ready."""
-        now = time.monotonic()
-        if self._max_memory_bytes and now - self._memory_checked_at > _MEMORY_CHECK_SECONDS:
-            self._memory_checked_at = now
-            if resident_bytes(os.getpid()) > self._max_memory_bytes:
-                return "max_memory"
-        if self._parts.table.interrupted_thread:
-            return "interrupted"  # the exception may have left shared state half changed
-        if self._max_tasks and self._parts.table.runs >= self._max_tasks:
-            return "max_tasks"
+    def why_worn(self) -> Worn | None:
+        """Why another child should replace it. It works on until that one is ready, where it can."""
+        table, wear, now = self._parts.table, self._parts.wear, time.monotonic()
+        if wear.exhausted is not None:
+            return wear.exhausted
+        # Not before its first task: where a limit is too low for any child, an idle one would be replaced for ever.
+        if now >= self._look_at and (table.runs or table.running):
+            self._look_at = now + _LOOK_SECONDS
+            if (worn := wear.look()) is not None:
+                return worn
+        if table.interrupted_thread:
+            return Worn("interrupted")  # the exception may have left shared state half changed
+        if self._max_tasks and table.runs >= self._max_tasks:
+            return Worn("max_tasks", table.runs, self._max_tasks)
         return None
 
     def retire(self) -> None:
         """Takes no more; what has begun goes on."""
         self._retired = True
+        self._parts.wear.give_reserve()
         self._parts.consumer.drain()
         self._release(older_than=0.0, cause=_STOPPING)
 

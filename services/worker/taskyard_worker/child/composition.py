@@ -31,13 +31,16 @@ from .child import Child, Parts
 from .claim_table import ClaimTable, Holder
 from .claims import LedgerClaims
 from .consumer import TaskConsumer
+from .copies import detach_copies
 from .event_loop import EventLoop
 from .fetcher import Fetcher
+from .leftovers import Leftovers
 from .run_log import RunLog
 from .runner import Runner
 from .skills import Skills
 from .submitter import submit
 from .task_database import NoTaskDatabase, TaskDatabase
+from .wear import Wear, keep_reserve
 from .writer import Writer
 
 # The threads of the platform that use PostgreSQL, with one connection each. Submits of tasks have a pool of their own:
@@ -102,13 +105,21 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         database,
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
     )
-    runner = Runner(skills, services, table, writer, hooks, loop)
+    wear = Wear(
+        memory_mb=settings.max_memory_per_child_mb,
+        descriptors=settings.max_descriptors_per_child,
+        threads=settings.max_threads_per_child,
+        most=keep_reserve(),
+    )
+    leftovers = Leftovers(metrics.program_left)
+    runner = Runner(skills, services, table, writer, hooks, loop, wear, leftovers)
     broker = ChildBroker(consumer.next_message)
     dramatiq.actor(actor_name=ACTOR, queue_name=LANES, broker=broker)(runner.run)
     threads = Worker(broker, worker_threads=plan.threads, worker_timeout=_IDLE_MILLISECONDS)
+    detach_copies(slots.detach, writer.detach, loop.detach)
+    engines = [engine, submits, database]
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, [engine, submits, database]),
-        max_memory_mb=settings.max_memory_per_child_mb,
+        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, wear, leftovers, engines),
         max_tasks=settings.max_tasks_per_child,
     )
 

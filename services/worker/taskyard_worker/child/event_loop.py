@@ -13,6 +13,8 @@ import structlog
 
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 
+from .copies import leave_copy
+
 log = structlog.stdlib.get_logger(__name__)
 
 # Between two interrupts: the first one may have been swallowed by what the coroutine awaited.
@@ -36,6 +38,7 @@ class EventLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -52,11 +55,20 @@ class EventLoop:
         """Runs the coroutine from another thread. Raises TimeoutError after `seconds`."""
         asyncio.run_coroutine_threadsafe(coroutine, self._running()).result(seconds)
 
+    def detach(self) -> None:
+        """In a copy of the child that a coroutine has made: the others belong to the process that was copied. The loop
+        takes no further step here, and waits for nothing: what it would change in the selector is shared."""
+        if self._loop is not None and self._thread is threading.current_thread():
+            self._loop._ready.clear()  # type: ignore[attr-defined]
+            self._loop.stop()
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_turn, args=[self._loop], name="async-tasks", daemon=True).start()
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_turn, args=[loop], name="async-tasks", daemon=True)
+                self._thread.start()
+                self._loop = loop
             return self._loop
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -72,7 +84,9 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except BaseException as e:  # noqa: BLE001 - see above
+            leave_copy()
             log.warning("event_loop_left", error=type(e).__name__)
+        leave_copy()
 
 
 class LoopInterrupts:
@@ -133,6 +147,8 @@ class LoopInterrupts:
                 waits_for = coroutine.throw(error) if error is not None else coroutine.send(None)
             except StopIteration as e:
                 return e.value
+            finally:
+                leave_copy()
             error = None
             try:
                 yield waits_for

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded
 from taskyard.storage.interface import Storage, Stored, Writer
 
+from .copies import leave_copy
+
 T = TypeVar("T")
 
 # Between two exceptions for one task: the first has arrived, and has been handled here, before the second is raised.
@@ -79,8 +81,10 @@ class ThreadInterrupts:
         finally:
             # One may arrive here, and no other after it. It came too late: the function's result counts.
             try:
+                leave_copy()
                 self._disarm()
             except Interrupt:
+                leave_copy()
                 self._raised.pop()
                 self._disarm()
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from taskyard import failpoints
+from taskyard import failpoints, signals
 from taskyard.catalogue.kits import KitsUnusable
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.environment import InvalidSettings, read_settings
@@ -26,19 +26,21 @@ from taskyard.running import capture
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 
-from ..control import EXIT_MISCONFIGURED, HELD_SIGNALS, Control, Plan, die_with_parent
+from ..control import EXIT_MISCONFIGURED, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
 from ..slots import SlotTable
 from .child import Child
 from .composition import compose
+from .copies import detach_copies
 from .report import report
 from .skills import Skills
+from .wear import RESOURCES
 
 log = structlog.stdlib.get_logger(__name__)
 
 _TICK_SECONDS = 0.25
 _RETIRING_TICK_SECONDS = 0.03
-# A child above its memory limit retires after so long, even where no other child has replaced it.
+# A child above a limit of its resources retires after so long, even where no other child has replaced it.
 _SUCCESSOR_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 
@@ -54,11 +56,12 @@ def main(argv: Sequence[str]) -> int:
     control_fd, slots_fd, slots_size, parent = (int(a) for a in argv)
     die_with_parent(parent)
     prefer_this_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which tells its children
     terminated: list[int] = []  # not an Event: its lock would not survive a second signal during the first
-    signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+    # A terminal's Ctrl-C, Ctrl-\ and hang-up are for the supervisor, which tells its children.
+    handlers: dict[int, signals.Handler] = {signal.SIGTERM: lambda number, _: terminated.append(number)}
+    signals.take(handlers | dict.fromkeys(signals.OF_PYTHON, signals.nothing))
     control = Control(control_fd)
+    detach_copies(control.detach)  # before task modules are imported
     first = control.receive(30.0)
     if first is None:
         return 1
@@ -70,7 +73,9 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_MISCONFIGURED
     skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
     capture.install()
-    child = compose(plan, settings, skills, SlotTable(slots_fd, slots_size))
+    slots = SlotTable(slots_fd, slots_size)
+    slots.hand_down()
+    child = compose(plan, settings, skills, slots)
     child.start()
     child.turn()
     control.send(event="ready", pid=os.getpid())
@@ -99,7 +104,11 @@ def _end_soon() -> None:
     ever."""
     timer = threading.Timer(_LAST_SECONDS, os._exit, [0])
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError:  # no thread is left
+        logging.shutdown()
+        os._exit(0)
 
 
 class _Keeper:
@@ -143,13 +152,13 @@ class _Keeper:
         return None
 
     def _report_wear(self) -> None:
-        if self._worn != "max_memory" and (reason := self._child.why_worn()) not in {None, self._worn}:
-            self._worn, self._worn_at = reason, time.monotonic()
-            log.info("child_worn", why=self._worn)
-            self._control.send(event="worn", why=self._worn)
+        if self._worn not in RESOURCES and (worn := self._child.why_worn()) and worn.why != self._worn:
+            self._worn, self._worn_at = worn.why, time.monotonic()
+            log.info("child_worn", why=worn.why, used=worn.used, limit=worn.limit)
+            self._control.send(event="worn", why=worn.why)
 
     def _waited_for_successor(self) -> str | None:
-        if self._worn == "max_memory" and time.monotonic() - self._worn_at > _SUCCESSOR_SECONDS:
+        if self._worn in RESOURCES and time.monotonic() - self._worn_at > _SUCCESSOR_SECONDS:
             return self._worn
         return None
 

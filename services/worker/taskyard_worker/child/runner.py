@@ -24,10 +24,13 @@ from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
 
 from .claim_table import ClaimTable, Slot
+from .copies import leave_copy
 from .event_loop import EventLoop, LoopInterrupts
 from .interrupts import ShieldedStorage, ThreadInterrupts
+from .leftovers import Leftovers
 from .limits import Limits
 from .skills import Skills
+from .wear import Wear
 from .writer import End
 
 log = structlog.stdlib.get_logger(__name__)
@@ -46,7 +49,15 @@ class Runner:
     """One a child; `run` is called from all of its threads."""
 
     def __init__(
-        self, skills: Skills, services: Services, table: ClaimTable, records: Records, hooks: Hooks, loop: EventLoop
+        self,
+        skills: Skills,
+        services: Services,
+        table: ClaimTable,
+        records: Records,
+        hooks: Hooks,
+        loop: EventLoop,
+        wear: Wear,
+        leftovers: Leftovers,
     ) -> None:
         self._skills = skills
         self._services = services
@@ -54,10 +65,19 @@ class Runner:
         self._records = records
         self._hooks = hooks
         self._loop = loop
+        self._wear = wear
+        self._leftovers = leftovers
 
     def run(self, slot: Slot) -> None:
-        """Runs the claim, unless it was given back while it waited for a thread."""
-        interrupts = self._loop.interrupts() if slot.is_async else ThreadInterrupts()
+        """Runs the claim, unless it was given back while it waited for a thread, or will be because this child lacks
+        what it may need."""
+        if self._wear.exhausted is not None:
+            return
+        try:
+            interrupts = self._loop.interrupts() if slot.is_async else ThreadInterrupts()
+        except (OSError, RuntimeError):
+            log.exception("event_loop_not_started")
+            return
         if not self._table.begin(slot, interrupts):
             return
         assert slot.work is not None
@@ -74,19 +94,32 @@ class Runner:
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
         self._before(slot, work)
+        leave_copy()
         failpoint("effect.before")
         started = time.monotonic()
         try:
             outcome = await self._outcome(work, slot.limits, started, interrupts)
         except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
             outcome = self._failed(work, slot.limits, e, str)
+        leave_copy()
         failpoint("effect.after")
         ended = time.monotonic()
+        self._wear.look_after_task(ended - started)
+        if not slot.is_async or self._table.running == 1:
+            self._tell_leftovers(slot, work)
         self._table.finished(slot, ended - started)
         self._records.end(End(slot, outcome, ended - started, ended))
         # The outcome is in the writer's hands: a hook that takes long delays nothing but its own thread.
         if self._hooks.watch_runs:
             self._hooks.after_run(Run(work, ended - started), outcome)
+            leave_copy()
+
+    def _tell_leftovers(self, slot: Slot, work: Claimed) -> None:
+        """Of coroutines only where no other one runs: theirs start in the same thread."""
+        for left in self._leftovers.of_this_thread():
+            log.warning("program_left", task_id=str(work.id), task_name=work.name, pid=left.pid, command=left.name)
+            message = f"The task has ended, and left behind {left}, which ends with its process."
+            self._records.note(slot.task_id, slot.claim, "log", {"message": message, "level": "warning"})
 
     def _before(self, slot: Slot, work: Claimed) -> None:
         """Outside of `interrupts.call`, so that nothing is raised into a hook."""
@@ -121,6 +154,7 @@ class Runner:
         if isinstance(prepared, Failed):
             return prepared
         params, context = prepared
+        leave_copy()
         with current(context):
             try:
                 if isinstance(interrupts, LoopInterrupts):

@@ -14,6 +14,8 @@ from taskyard.running.children import Admit
 from taskyard.running.context import Child, TaskContext
 from taskyard.running.hooks import Hooks
 
+from .copies import refuse_in_copy
+
 # One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
 _PAGE = 1000
 
@@ -31,9 +33,10 @@ def submit(
 ) -> list[UUID]:
     """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
-    Raises what `admit` raises, Fenced where the parent has lost its claim or was cancelled, and LedgerUnavailable where
-    PostgreSQL is away.
+    Raises what `admit` raises, Fenced where the parent has lost its claim or was cancelled, LedgerUnavailable where
+    PostgreSQL is away, and RuntimeError in a copy of the process.
     """
+    refuse_in_copy()
     tasks = [admit(parent, child) for child in children]
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]

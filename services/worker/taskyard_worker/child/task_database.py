@@ -16,6 +16,7 @@ from taskyard.running.database import NoDatabase
 from taskyard.store import ledger
 from taskyard.store.task_role import refuse_powerful
 
+from .copies import refuse_in_copy
 from .event_loop import EventLoop
 
 if TYPE_CHECKING:
@@ -60,12 +61,14 @@ class TaskDatabase:
         refuse_powerful(self._engine)
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """For plain functions."""
+        """For plain functions. Raises RuntimeError in a copy of the process, as the next one does."""
+        refuse_in_copy()
         return ledger.transaction(self._engine)
 
     @asynccontextmanager
     async def async_transaction(self) -> AsyncIterator[AsyncConnection]:
         """For coroutines."""
+        refuse_in_copy()
         from taskyard.store.async_engine import async_transaction
 
         async with async_transaction(self._pooled if self._loop.is_here() else self._unpooled) as conn:

@@ -95,6 +95,11 @@ class Writer:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def detach(self) -> None:
+        """In a copy of the child, which has no thread that writes. The locks may have been held when it was made."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
     # For the threads of tasks: nothing here waits for a server
 
     def end(self, end: End) -> None:

@@ -26,11 +26,13 @@ from taskyard.telemetry.logging import set_up_logging
 
 from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
+from ..programs import adopt_orphans
 from .autoscale import Autoscale
 from .children import Children
 from .claims import WorkerClaims
 from .enforcer import Enforcer
 from .listener import Listener
+from .orphans import Orphans
 from .pool import ChildPool, start_child
 from .recorder import Recorder
 from .registration import Registration
@@ -98,12 +100,15 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             Enforcer(grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
             pool,
             TypeReports(registration, recorder, metrics),
+            Orphans(metrics.program_left),
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
+            on_retired=metrics.child_retired,
             on_turn=health.beat,
         )
         listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look)
         requests.handle_signals()
+        adopt_orphans()
         if not _register(registration, requests, health):
             return 0
         for part in (dispatcher, recorder, listener):

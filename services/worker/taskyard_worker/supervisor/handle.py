@@ -18,11 +18,13 @@ from uuid import UUID
 
 import structlog
 
+from taskyard import signals
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.failures import Cause
 from taskyard.domain.tasks import Outcome
 
-from ..control import HELD_SIGNALS, MAX_LINE_BYTES, Plan
+from ..control import MAX_LINE_BYTES, Plan
+from ..programs import CHILD_VARIABLE
 from ..slots import Phase, SlotTable, table_size
 from .requests import Key
 
@@ -93,9 +95,10 @@ class Handle:
     def spawn(cls, plan: Plan, *, environment: Mapping[str, str]) -> Handle:
         """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that started a
         process ends. Raises OSError."""
-        table = SlotTable.create(table_size(plan.threads))
         ours, theirs = socket.socketpair()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        table = SlotTable.create(table_size(plan.threads))
+        # Until the child has its handlers. It unblocks them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
         try:
             process = subprocess.Popen(
                 [
@@ -103,7 +106,7 @@ class Handle:
                     str(theirs.fileno()), str(table.fd), str(table.size), str(os.getpid()),
                 ],
                 pass_fds=(theirs.fileno(), table.fd),
-                env=environment,
+                env={**environment, CHILD_VARIABLE: plan.fetcher_id},
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # together with the programs that its tasks start: see `reap`
             )  # fmt: skip
@@ -182,7 +185,7 @@ class Handle:
         """Its exit code (negative: a signal) and what it used, once it has ended; answers once.
 
         The programs that its tasks started end with it: one that a task waited for would run on beside the next
-        attempt.
+        attempt. `Orphans` ends those that have left its process group.
         """
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if not pid:

@@ -93,10 +93,12 @@ class ChildPool:
         self._children = children
         self._start = start
         self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
+        self._outdated: set[int] = set()  # pids of children to be replaced
 
     def turn(self, suspects: int) -> None:
         """`suspects` is the number of tasks that wait to run alone."""
         self._rescale()
+        self._replace_next()
         self._retire_interrupted()
         self._fill(suspects)
 
@@ -111,6 +113,23 @@ class ChildPool:
         for other in self._children:
             if other.worn and not other.retiring and other.quarantine == child.quarantine:
                 other.retire()
+                return
+
+    def replace_all(self) -> None:
+        """Replaces all children that there are now, one after the other."""
+        self._outdated = {child.pid for child in self._children if not (child.retiring or child.quarantine)}
+        for child in self._children:
+            if child.quarantine and not child.retiring:
+                child.retire()  # it is followed where suspects wait
+
+    def _replace_next(self) -> None:
+        outdated = [c for c in self._children if c.pid in self._outdated and not c.retiring]
+        self._outdated = {child.pid for child in outdated}
+        if any(child.worn for child in outdated):
+            return  # its successor is on the way
+        for child in outdated:
+            if child.ready:
+                child.worn = "reload"
                 return
 
     def died(self, child: Handle, *, had_begun: bool) -> None:

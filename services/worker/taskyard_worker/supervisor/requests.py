@@ -10,7 +10,14 @@ import signal
 import socket
 from collections.abc import Collection
 from contextlib import suppress
+from types import FrameType
 from uuid import UUID
+
+import structlog
+
+from taskyard import signals
+
+log = structlog.stdlib.get_logger(__name__)
 
 Key = tuple[UUID, UUID]  # task, claim
 
@@ -22,6 +29,9 @@ class Requests:
         self._waker.setblocking(False)
         self._cancellations: queue.SimpleQueue[Key] = queue.SimpleQueue()
         self.stop_signals = 0
+        self._reloads = 0
+        self._ignored: set[int] = set()
+        self._told: set[int] = set()
         self.is_given_up = False
         """The ledger took this worker for lost: others have its claims by now."""
         self.suspects = 0
@@ -34,14 +44,21 @@ class Requests:
     # From signals and other threads
 
     def handle_signals(self) -> None:
-        """Takes SIGTERM and SIGINT as requests to stop; SIGCHLD only wakes the main thread."""
+        """Stops at the signals that stop a service, replaces the children at SIGHUP; SIGCHLD only wakes the main
+        thread. Others are ignored."""
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.stop)
+        stopping: dict[int, signals.Handler] = dict.fromkeys(signals.STOPPING, self.stop)
+        signals.take({signal.SIGCHLD: signals.nothing, signal.SIGHUP: self.reload, **stopping}, otherwise=self.ignore)
 
     def stop(self, *_: object) -> None:
         self.stop_signals += 1
+
+    def reload(self, *_: object) -> None:
+        self._reloads += 1
+
+    def ignore(self, number: int, _frame: FrameType | None) -> None:
+        # Told by the main thread: this may have interrupted it while it writes to the log.
+        self._ignored.add(number)
 
     def give_up(self) -> None:
         self.is_given_up = True
@@ -72,6 +89,18 @@ class Requests:
 
     def take_cancellations(self) -> list[Key]:
         return [self._cancellations.get() for _ in range(self._cancellations.qsize())]
+
+    def take_reload(self) -> bool:
+        """Whether the children were to be replaced since the last call."""
+        reloads, self._reloads = self._reloads, 0
+        return reloads > 0
+
+    def tell_ignored(self) -> None:
+        """Logs each signal that was ignored, once."""
+        for number in self._ignored - self._told:
+            self._told.add(number)
+            known = number in set(signal.Signals)
+            log.warning("signal_ignored", signal=signal.Signals(number).name if known else str(number))
 
     def take_given_up(self) -> bool:
         """Whether the worker was given up since the last call."""

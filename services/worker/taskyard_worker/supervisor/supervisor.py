@@ -1,6 +1,6 @@
 """The supervisor's main thread: it starts children, enforces limits, and sees at once when a child ends.
 
-The lost attempts of a dead child are recorded with their cause, and another child is started. On SIGTERM or SIGINT the
+The lost attempts of a dead child are recorded with their cause, and another child is started. On a signal to stop the
 worker drains: children take no more, finish, record and exit. A child that has not finished within the drain time is
 killed; its tasks are given back only after its exit, so that two runs never overlap.
 """
@@ -25,6 +25,7 @@ from .children import Children
 from .enforcer import Enforcer
 from .handle import Handle, cause_of
 from .liveness import Liveness
+from .orphans import Orphans
 from .pool import ChildPool
 from .recorder import Recorder
 from .registration import Registration
@@ -34,11 +35,13 @@ from .types import TypeReports
 log = structlog.stdlib.get_logger(__name__)
 
 _TURN_SECONDS = 0.25  # a limit may be enforced so much too late
+_LAST_SECONDS = 2.0
 _GIVEN_UP = "the ledger had given this worker up"
 
 
 class Supervisor:
     """`on_exit` is called for each child that ended: its index, and why another replaces it (None where none does).
+    `on_retired` is called with why a child takes no more tasks, while the worker goes on.
     `on_turn` is called with each turn: whether the worker is alive, and why it takes no tasks, if so."""
 
     def __init__(
@@ -50,9 +53,11 @@ class Supervisor:
         enforcer: Enforcer,
         pool: ChildPool,
         types: TypeReports,
+        orphans: Orphans,
         *,
         drain_seconds: float,
         on_exit: Callable[[int, str | None], None],
+        on_retired: Callable[[str], None],
         on_turn: Callable[[bool, str | None], None],
     ) -> None:
         self._registration = registration
@@ -62,8 +67,10 @@ class Supervisor:
         self._enforcer = enforcer
         self._pool = pool
         self._types = types
+        self._orphans = orphans
         self._drain_seconds = drain_seconds
         self._on_exit = on_exit
+        self._on_retired = on_retired
         self._on_turn = on_turn
         self._oom = OomKills()
         self._liveness = Liveness()
@@ -73,6 +80,9 @@ class Supervisor:
     def run(self) -> int:
         """Until a signal ends it; returns the exit code."""
         while not self._requests.is_stopping:
+            if self._requests.take_reload():
+                log.info("worker_reloading", children=len(self._children))
+                self._pool.replace_all()
             if self._registration.is_registered:  # children of an unregistered worker win no claim
                 self._pool.turn(self._requests.suspects)
             self._turn()
@@ -91,6 +101,7 @@ class Supervisor:
             if readable in lines:
                 self._read(lines[readable])
         self._requests.clear_wake_up()
+        self._requests.tell_ignored()
         self._enforcer.cancel(self._requests.take_cancellations(), self._children)
         self._enforcer.turn(self._children)
         for child in self._children:
@@ -98,6 +109,7 @@ class Supervisor:
                 log.error("child_stuck", child=child.index, pid=child.pid, cause=why)
                 child.kill(why)
             self._reap(child)
+        self._orphans.turn(self._children)
         registered, stopping = self._registration.is_registered, self._requests.is_stopping
         alive = self._liveness.look(self._children, is_registered=registered, is_stopping=stopping)
         self._on_turn(alive, self._liveness.unready)
@@ -110,15 +122,22 @@ class Supervisor:
                     self._types.receive(child, message)
                 case "ready":
                     self._was_ready = True
+                    log.info("child_ready", child=child.index, pid=child.pid)
                     self._pool.is_ready(child)
                 case "worn":
                     child.worn = str(message.get("why"))
                 case "retiring":
-                    child.retiring = True
+                    self._retired(child, str(message.get("why")))
                 case "suspects":
                     self._recorder.look()
                 case "misconfigured":
                     self._misconfigured(child, str(message.get("message")))
+
+    def _retired(self, child: Handle, why: str) -> None:
+        child.retiring = True
+        if not self._requests.is_stopping:
+            # One that is told to drain and was not worn is one too many.
+            self._on_retired(child.worn or ("rescaled" if why == "drain" else why))
 
     def _misconfigured(self, child: Handle, message: str) -> None:
         """At the first start every other child would find the same: the worker stops, and says why once. Later, as
@@ -183,6 +202,7 @@ class Supervisor:
         if self._children:
             log.warning("drain_time_over", children=len(self._children))
             self._kill_all("the worker stopped before it was finished")
+        self._orphans.end(_LAST_SECONDS)
 
     def _kill_all(self, why: str) -> None:
         for child in self._children:

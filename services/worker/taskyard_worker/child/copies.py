@@ -1,0 +1,51 @@
+"""Copies of a child: what `os.fork()` in a task makes, until it starts a program or ends.
+
+A copy has the task's thread and no other, and shares its memory for claims, its sockets and its event loop with the
+process that it was copied from. It may do what the task wants of it (`multiprocessing` works so), but it must not go on
+in the worker: where the task's code ends in it, the copy ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from taskyard import signals
+
+from ..programs import name_this_copy
+
+_is_copy = False
+
+
+def leave_copy() -> None:
+    """Ends a copy, as the code of a task ends in it: with the code of its `sys.exit()`, or with 1. Nothing is flushed
+    and no exit handler runs: all of that belongs to the process that was copied."""
+    if _is_copy:
+        error = sys.exc_info()[1]
+        code = error.code if isinstance(error, SystemExit) else 1
+        os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
+
+
+def refuse_in_copy() -> None:
+    """Before a connection is used: two processes on one connection read each other's answers. Raises RuntimeError."""
+    if _is_copy:
+        raise RuntimeError(
+            "a copy of the process (os.fork, multiprocessing) cannot use the connections of its task's context:"
+            " open one of its own, or pass the result back"
+        )
+
+
+def detach_copies(*steps: Callable[[], object]) -> None:
+    """From now on each copy gives up, first of all, what it shares with this process."""
+    os.register_at_fork(after_in_child=partial(_detach, steps))
+
+
+def _detach(steps: Iterable[Callable[[], object]]) -> None:
+    global _is_copy  # noqa: PLW0603 - it is what this process is
+    _is_copy = True
+    name_this_copy()
+    signals.give_up()
+    for step in steps:
+        step()

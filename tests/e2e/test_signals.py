@@ -1,0 +1,38 @@
+"""Signals stop API and scheduler in order, or do nothing to them."""
+
+import signal
+
+import httpx
+import pytest
+
+from tests.support.fleet import Fleet, wait_for
+
+pytestmark = pytest.mark.e2e
+
+IGNORED = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGRTMIN")
+
+
+def test_sigquit_stops_an_api_in_order_and_signals_that_are_not_for_it_do_nothing(fleet: Fleet) -> None:
+    api = fleet.start_api()
+    with httpx.stream("GET", f"http://127.0.0.1:{fleet.port}/health/live", timeout=30.0) as answer:
+        for name in IGNORED:
+            api.send_signal(getattr(signal, name))
+        assert answer.read()
+    assert fleet.http.get(f"http://127.0.0.1:{fleet.port}/health/ready").status_code == 200
+    api.send_signal(signal.SIGQUIT)
+    assert api.wait(20) == 0
+
+
+def test_sigquit_stops_a_scheduler_in_order_and_signals_that_are_not_for_it_do_nothing(fleet: Fleet) -> None:
+    def leaders() -> list[tuple[object, int]]:
+        return [(row.holder, row.epoch) for row in fleet.query("SELECT * FROM leader WHERE expires_at > now()")]
+
+    scheduler = fleet.start_scheduler()
+    (before,) = wait_for(leaders, 20, "it to lead")
+    for name in IGNORED:
+        scheduler.send_signal(getattr(signal, name))
+    with pytest.raises(AssertionError):
+        wait_for(lambda: leaders() != [before], 4, "its lease to end")
+    scheduler.send_signal(signal.SIGQUIT)
+    assert scheduler.wait(20) == 0
+    assert leaders() == [], "it has resigned"
