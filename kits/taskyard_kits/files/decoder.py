@@ -1,8 +1,8 @@
 """Makes one thumbnail, in a process of its own that `thumbnails.py` starts: `decoder FD WIDTH HEIGHT`.
 
 Nothing is decoded before its needs are reckoned from the header and granted. The kernel holds the process to them
-(RLIMIT_DATA), whatever a file makes the libraries do: metadata that unpack to more than they are, directories that name
-the same bytes a thousand times, comments of a gigabyte.
+(RLIMIT_DATA), and to a time of the processor (RLIMIT_CPU), whatever a file makes the libraries do: metadata that unpack
+to more than they are, directories that name the same bytes a thousand times, comments of a gigabyte, scans without end.
 
 On standard output, JSON objects, one a line: `{"needs": bytes}`, after which it waits for a line on standard input;
 `{"kind": …, "width": …, "height": …}`, and behind it the thumbnail. At any time instead: `{"error": code}`.
@@ -15,6 +15,8 @@ import os
 import resource
 import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 # The plug-ins by name: Image.open would otherwise import all forty of them.
@@ -42,17 +44,25 @@ FORMATS = (
 )
 
 
+# Of the processor: no sound image takes so long. While a header is read, others wait for their turn.
+_HEADER_SECONDS = 10
+_SECONDS = 120
+
+
 def main(fd: int, width: int, height: int) -> None:
+    # Where the memory of all runs out: this process first, and not the worker with its other tasks.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     # Pillow looks at the size too, before we can: it raises above twice this number.
     Image.MAX_IMAGE_PIXELS = needs.MAX_PIXELS
     warnings.simplefilter("ignore")
-    _limit(needs.HEADER_BYTES)
+    _limit(needs.HEADER_BYTES, _HEADER_SECONDS)
     try:
         with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
             image, kind = _made(file, (width, height))
             content = _encoded(image, kind)
     except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways
-        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        _limit(needs.SPARE_BYTES, _SECONDS)  # for its last words
         _say(**_error(e))
     else:
         _say(kind=kind, width=image.width, height=image.height)
@@ -99,15 +109,15 @@ def _ask_for(needed: int) -> None:
     _say(needs=needed + needs.OWN_BYTES)
     if not sys.stdin.readline():
         raise SystemExit
-    _limit(needed + needs.SPARE_BYTES)
+    _limit(needed + needs.SPARE_BYTES, _SECONDS)
 
 
-def _limit(more: int) -> None:
+def _limit(more: int, seconds: int) -> None:
     """Private memory: what there is now, and so much more."""
-    with open("/proc/self/statm") as file:  # noqa: PTH123 - no object for one read
-        now = int(file.read().split()[5]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (now + more, hard))
+    now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    for what, wanted in ((resource.RLIMIT_DATA, now + more), (resource.RLIMIT_CPU, seconds)):
+        _, hard = resource.getrlimit(what)
+        resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _say(**values: Any) -> None:

@@ -23,11 +23,11 @@ from taskyard.domain.errors import TaskError
 from .decoder import FORMATS
 from .needs import HEADER_BYTES, MAX_PIXELS, MIB, OWN_BYTES
 
-# What all decoders of a worker's process may have together where nothing limits its memory.
-UNLIMITED_BYTES = 512 * MIB
-# Of a process whose memory is limited, this is its own; and it may decode small images in any case.
-_WORKER_BYTES = 160 * MIB
-LEAST_BYTES = 128 * MIB
+# What all decoders of a worker's process may have together where nothing limits its memory: the most that one image
+# needs, a WebP of MAX_PIXELS.
+UNLIMITED_BYTES = 1200 * MIB
+# Of a process whose memory is limited, this is its own: 95 MiB were seen.
+WORKER_BYTES = 128 * MIB
 _LOOK_SECONDS = 0.2
 _PIECE_BYTES = 64 * 1024
 _SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -48,7 +48,7 @@ class Memory:
     """So many bytes for all decoders of a process."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
+        self._total = total
         self._free = total
         self._turn = threading.Lock()
         self._changed = threading.Condition()
@@ -64,7 +64,10 @@ class Memory:
         finally:
             self._turn.release()
 
-    def take(self, size: int, check: Check) -> int:
+    def take(self, size: int, check: Check, *, beside: int = 0) -> int:
+        """In one's turn; `beside`: what one has already. Raises TaskError where there is not as much in all."""
+        if beside + size > self._total:
+            raise self.refusal()
         with self._changed:
             while self._free < size:
                 self._changed.wait(_LOOK_SECONDS)
@@ -77,13 +80,18 @@ class Memory:
             self._free += size
             self._changed.notify_all()
 
+    def refusal(self) -> TaskError:
+        return TaskError("image_needs_memory", retryable=False, limit=self._total // MIB)
 
-@cache
+
 def memory_of(process_bytes: int | None) -> Memory:
     """The one of this process, which may have `process_bytes` of memory in all (None: as much as there is)."""
-    if process_bytes is None:
-        return Memory(UNLIMITED_BYTES)
-    return Memory(max(LEAST_BYTES, process_bytes - _WORKER_BYTES))
+    with _making:
+        return _memory(UNLIMITED_BYTES if process_bytes is None else max(0, process_bytes - WORKER_BYTES))
+
+
+_making = threading.Lock()  # two threads that asked at once would get one each
+_memory = cache(Memory)
 
 
 def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check = lambda: None) -> Thumbnail:
@@ -100,12 +108,10 @@ def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check
     try:
         with ExitStack() as process:
             with memory.turn(check):
-                taken = memory.take(OWN_BYTES + HEADER_BYTES, check)
+                taken += memory.take(OWN_BYTES + HEADER_BYTES, check)
                 decoder = process.enter_context(_started(file, width, height, check))
                 needed = _checked(decoder.answer(), memory)["needs"]
-                if needed > memory.total:
-                    raise _needs_memory(memory)
-                taken += memory.take(needed - taken, check)
+                taken += memory.take(needed - taken, check, beside=taken)
             decoder.go_on()
             made = _checked(decoder.answer(), memory)
             content = decoder.rest()
@@ -135,14 +141,10 @@ def _checked(answer: dict[str, Any], memory: Memory) -> dict[str, Any]:
         case {"error": "image_too_large"}:
             raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
         case {"error": "image_needs_memory"}:
-            raise _needs_memory(memory)
+            raise memory.refusal()
         case {"error": code}:
             raise TaskError(code, retryable=False)
     return answer
-
-
-def _needs_memory(memory: Memory) -> TaskError:
-    return TaskError("image_needs_memory", retryable=False, limit=memory.total // MIB)
 
 
 @contextmanager

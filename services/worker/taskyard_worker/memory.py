@@ -30,9 +30,7 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
-def allowance(
-    max_memory_mb: int, processes: int, root: Path = _ROOT, membership: Path = _MEMBERSHIP
-) -> int | None:
+def allowance(max_memory_mb: int, processes: int, root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> int | None:
     """What one of a worker's child processes may have, in bytes: its limit, and its part of the container's. None where
     there is neither."""
     group = [int(text) for file in _candidates(root, membership, *_LIMIT) if (text := _text(file).strip()).isdecimal()]
