@@ -58,7 +58,7 @@ def main(fd: int, width: int, height: int) -> None:
     warnings.simplefilter("ignore")
     _limit(needs.HEADER_BYTES, _HEADER_SECONDS)
     try:
-        with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        with open(fd, "rb") as file:
             image, kind = _made(file, (width, height))
             content = _encoded(image, kind)
     except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways

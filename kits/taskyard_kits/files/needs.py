@@ -10,9 +10,10 @@ import io
 import math
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import TiffImagePlugin
 
 # A picture of a 64-megapixel camera.
 MAX_PIXELS = 64_000_000
@@ -170,7 +171,7 @@ def _tiff_buffers(image: Any, file: BinaryIO) -> int:
         h = min(h, tags.get(TiffImagePlugin.ROWSPERSTRIP, h))
     if image.info.get("compression") == "raw":
         starts = sorted(tile[2] for tile in image.tile)
-        return 2 * max((b - a for a, b in zip(starts, starts[1:], strict=False)), default=0)
+        return 2 * max((b - a for a, b in pairwise(starts)), default=0)
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _YCBCR:
