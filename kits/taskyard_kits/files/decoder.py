@@ -56,13 +56,15 @@ def main(fd: int, width: int, height: int) -> None:
     # Pillow looks at the size too, before we can: it raises above twice this number.
     Image.MAX_IMAGE_PIXELS = needs.MAX_PIXELS
     warnings.simplefilter("ignore")
+    unlimited = (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2
     _limit(needs.HEADER_BYTES, _HEADER_SECONDS)
     try:
         with open(fd, "rb") as file:
             image, kind = _made(file, (width, height))
             content = _encoded(image, kind)
     except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways
-        _limit(needs.SPARE_BYTES, _SECONDS)  # for its last words
+        # For its last words. Nothing comes before: there may be no memory for it.
+        resource.setrlimit(resource.RLIMIT_DATA, unlimited)
         _say(**_error(e))
     else:
         _say(kind=kind, width=image.width, height=image.height)

@@ -37,12 +37,9 @@ def grows_linearly(call: Callable[[str], object], make: Callable[[int], str]) ->
     least = [float("inf")] * len(texts)
     # Another process can make it slower, and nothing can make it faster: what counts is the best of several.
     for _ in range(6):
-        # A quadratic one is not waited for.
         least = [min(old, seconds(call, text)) for old, text in zip(least, texts, strict=True)]
         if least[2] < max(SECONDS, TIMES * least[0]) and least[1] < max(SECONDS, TIMES / 2 * least[0]):
             return True
-        if least[2] > 5:
-            return False
     return False
 
 
@@ -77,7 +74,7 @@ def test_so_does_html_that_repeats_nothing(make: Callable[[int], str]) -> None:
     assert grows_linearly(plain_text.of_html, make)
 
 
-@pytest.mark.parametrize("piece", ["a", " ", "\n", "\r", "=", "é", "😀", ".\n", "From \n", "x \n", "\u2028", "=?utf-8?q?="])
+@pytest.mark.parametrize("piece", ["a", " ", "\n", "\r", "=", "é", "😀", ".\n", "From \n", "x \n", "\u2028", "=?u?q?="])
 def test_so_does_the_message_with_the_text_in_it(piece: str) -> None:
     def compose(text: str) -> bytes:
         message = messages.compose(

@@ -80,7 +80,7 @@ def test_a_child_asks_to_be_ended_first_where_memory_runs_out(tmp_path: Path) ->
         ("0::/a/b\n", {"memory.max": f"{2048 << 20}\n", "a/b/memory.max": f"{512 << 20}\n"}, 0, 256),
         ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": f"{512 << 20}\n"}, 0, 256),
         ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": "9223372036854771712\n"}, 0, None),
-        ("nonsense", {"memory.max": "nonsense"}, 0, None),
+        ("0::/\n", {"memory.max": "nonsense"}, 0, None),
     ],
 )
 def test_a_child_may_have_its_limit_and_its_part_of_the_container(
