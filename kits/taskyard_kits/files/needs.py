@@ -150,7 +150,7 @@ def _is_one_scan(image: Any, file: BinaryIO) -> bool:
     file.seek(here - length - 2)
     header = file.read(4)
     file.seek(here)
-    return header == b"\xff\xda" + length.to_bytes(2, "big")
+    return bool(header == b"\xff\xda" + length.to_bytes(2, "big"))
 
 
 def _coefficients(layers: list[tuple[int, int, int, int]], size: tuple[int, int]) -> int:

@@ -47,7 +47,7 @@ def reduced(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
     for y in range(0, h, y_step):
         for x in range(0, w, x_step):
             square = image.crop((x, y, min(w, x + x_step), min(h, y + y_step)))
-            square = _smooth(square, low, high).reduce(factors)  # type: ignore[arg-type]
+            square = _smooth(square, low, high).reduce(factors)
             if small is None:
                 small = Image.new(square.mode, (math.ceil(w / fx), math.ceil(h / fy)))
             small.paste(square, (x // fx, y // fy))
@@ -59,8 +59,8 @@ def finished(image: Image.Image, sizes: Sizes, orientation: int, profile: bytes 
     """From what is reduced: of the final size, upright, in sRGB, without metadata."""
     if image.size != sizes.final:
         # A last row or column may stand for fewer than the others.
-        edges = (n / f for n, f in zip(sizes.decoded, sizes.factors, strict=True))
-        image = image.resize(sizes.final, Image.Resampling.BICUBIC, box=(0, 0, *edges))
+        right, lower = (n / f for n, f in zip(sizes.decoded, sizes.factors, strict=True))
+        image = image.resize(sizes.final, Image.Resampling.BICUBIC, box=(0, 0, right, lower))
     image = image.convert(_STRAIGHT.get(image.mode, image.mode))
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
