@@ -97,6 +97,10 @@ MINUTES ?= 2
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
+.PHONY: starve
+starve: $(STAMP) ## Hostile callers and tasks beside ordinary ones, whose waiting time is compared (MINUTES=5, ARGS="--only fork")
+	$(BIN)/python -m tests.starve --minutes $(MINUTES) $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
 	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 from cryptography.fernet import Fernet
 
 from taskyard_dev import home, ports
 from taskyard_dev.console import Console
+from taskyard_dev.ports import Hold
 from taskyard_dev.service import Service, installed
 
 GENERAL_QUEUES = "high_priority,default,low_priority"
@@ -66,22 +68,27 @@ class Plan:
 
 @dataclass
 class Ports:
-    """Gives out free ports, each once: the services do not listen on them yet."""
+    """Gives out free ports and holds them until it is closed: also while a service is started again."""
 
-    given: set[int] = field(default_factory=set)
+    _holds: list[Hold] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hold in self._holds:
+            hold.close()
 
     def one_of(self, *usual: int) -> int:
-        port = ports.first_free(*(port for port in usual if port not in self.given))
-        while port in self.given:
-            port = ports.any_free()
-        self.given.add(port)
-        return port
+        return self._keep(ports.hold_first(*usual))
 
     def exactly(self, port: int) -> int:
         """Raises `PortTaken`."""
-        ports.check_free(port)
-        self.given.add(port)
-        return port
+        return self._keep(Hold(port))
+
+    def _keep(self, hold: Hold) -> int:
+        self._holds.append(hold)
+        return hold.port
 
 
 def api_port(plan: Plan, before: Mapping[str, str], free: Ports) -> int:
@@ -138,7 +145,8 @@ def mail_environment(sink_port: int) -> dict[str, str]:
 def services(
     plan: Plan, common: Mapping[str, str], of_workers: Mapping[str, str], free: Ports, *, console: Console, api: int
 ) -> list[Service]:
-    """The services in the order in which they start. `of_workers`: variables that only workers get."""
+    """The services in the order in which they start. `of_workers`: variables that only workers get. `api`: the
+    descriptor of the socket that the API answers on."""
 
     def make(name: str, metrics: int, program: str, *arguments: str, **more: str) -> Service:
         own = {
@@ -157,7 +165,7 @@ def services(
     ]
     heavy = ["--queues", HEAVY_QUEUES, "--processes", "1", "--threads", "1"]
     made.append(make("worker-geo", 9140, "taskyard-worker", "run", *heavy, **of_workers))
-    made.append(make("api", 9100, "taskyard-api", "serve", TASKYARD_API_PORT=str(api)))
+    made.append(replace(make("api", 9100, "taskyard-api", "serve", "--fd", str(api)), keep_open=[api]))
     return made
 
 

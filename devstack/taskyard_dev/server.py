@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 from taskyard_dev import home, ports, processes
 from taskyard_dev.account import Account
 from taskyard_dev.errors import ServerFailed, StackError
+from taskyard_dev.ports import Hold
 
 READY_WITHIN_SECONDS = 60
 STOPS_WITHIN = timedelta(seconds=30)
@@ -22,7 +23,7 @@ PATIENCE = timedelta(seconds=5)
 
 
 class PortLost(ServerFailed):
-    """Another program took the port after it was found free and before the server bound it."""
+    """Another program that asked for exactly this port listens on it already."""
 
 
 class Server(ABC):
@@ -47,6 +48,7 @@ class Server(ABC):
         self._settings = {**self.defaults, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
+        self._hold: Hold | None = None
         self._password = ""
 
     @classmethod
@@ -109,6 +111,7 @@ class Server(ABC):
             self._process.kill()
             self._process.wait()
             self._process = None
+        self._release()
 
     @abstractmethod
     def _pid_of_another(self) -> int | None:
@@ -126,6 +129,12 @@ class Server(ABC):
         if self._process is not None:
             processes.end(self._process, by=by, within=STOPS_WITHIN)
             self._process = None
+        self._release()
+
+    def _release(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def _spawn(
         self, command: Sequence[str | Path], by: signal.Signals, account: Account | None, *keep_open: int
@@ -140,15 +149,27 @@ class Server(ABC):
     def _start_on_a_port(
         self, command: Callable[[int], Sequence[str | Path]], lock: int, account: Account | None = None
     ) -> None:
-        """Start the `command` for one port after the other, while another program takes each first."""
+        """Start the `command` for one port after the other, while another program takes each first.
+
+        The port is held from its choice until the server is stopped, also while a server that ended is started again.
+        """
         last = self._port or home.number_in(self.directory / "port")
         failure: Exception | None = None
-        for port in ports.to_try(self._port or self._wanted_port, last=last, usual=self.usual_port):
+        wanted = self._port or self._wanted_port
+        holds = [self._hold] if self._hold else ports.to_try(wanted, last=last, usual=self.usual_port)
+        self._hold = None
+        for hold in holds:
             try:
-                self._start_on(port, command(port), lock, account)
-                return
+                self._start_on(hold.port, command(hold.port), lock, account)
             except PortLost as lost:
+                hold.close()
                 failure = lost
+            except BaseException:
+                hold.close()
+                raise
+            else:
+                self._hold = hold
+                return
         raise ServerFailed(f"{self.title} found no free port\n{failure}")
 
     def _start_on(self, port: int, command: Sequence[str | Path], lock: int, account: Account | None) -> None:

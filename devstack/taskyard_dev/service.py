@@ -59,6 +59,8 @@ class Service:
     environment: Mapping[str, str]
     console: Console
     stop_within: timedelta
+    keep_open: Sequence[int] = ()
+    """File descriptors that it inherits."""
     ends: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _listener: threading.Thread | None = None
@@ -80,6 +82,7 @@ class Service:
             output=subprocess.PIPE,
             environment=self.environment,
             directory=Path.cwd(),
+            keep_open=self.keep_open,
         )
         self._process = process
         self._listener = threading.Thread(target=self._listen, args=[process], daemon=True)

@@ -11,7 +11,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from taskyard_dev.ports import LOOPBACK, any_free
+from taskyard_dev.ports import LOOPBACK, hold_any
 
 
 @dataclass(frozen=True)
@@ -95,23 +95,25 @@ def smtp_sink(directory: Path, *, host: str = LOOPBACK, port: int = 0, faults: F
     faults = faults or Faults()
     directory.mkdir(parents=True, exist_ok=True)
     sink = Sink(directory, faults)
-    listening = port or any_free()
-    controller = Controller(
-        sink,
-        hostname=host,
-        port=listening,
-        authenticator=sink.authenticate if faults.login else None,
-        # A login without encryption is acceptable, because this server is for tests only.
-        auth_require_tls=False,
-        tls_context=faults.tls,
-        enable_SMTPUTF8=True,
-        data_size_limit=100_000_000,
-    )
-    controller.start()
-    try:
-        yield listening
-    finally:
-        controller.stop()
+    # The sink of a container listens on another address; its port is given.
+    with nullcontext() if port else hold_any() as hold:
+        listening = hold.port if hold else port
+        controller = Controller(
+            sink,
+            hostname=host,
+            port=listening,
+            authenticator=sink.authenticate if faults.login else None,
+            # A login without encryption is acceptable, because this server is for tests only.
+            auth_require_tls=False,
+            tls_context=faults.tls,
+            enable_SMTPUTF8=True,
+            data_size_limit=100_000_000,
+        )
+        controller.start()
+        try:
+            yield listening
+        finally:
+            controller.stop()
 
 
 def main() -> None:

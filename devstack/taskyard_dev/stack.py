@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from taskyard import addresses
 from taskyard.environment import env_file, read_env_file
 from taskyard_dev import home, keys, layout, ports
 from taskyard_dev.console import Console
-from taskyard_dev.errors import ServerAway, ServiceFailed, StackError
+from taskyard_dev.errors import PortTaken, ServerAway, ServiceFailed, StackError
 from taskyard_dev.layout import Plan
 from taskyard_dev.registered import NewWorkers
 from taskyard_dev.server import Server
@@ -100,9 +101,9 @@ class Stack:
         while not self.stop.asked.wait(0.2):
             self._tend()
 
-    def shut_down(self) -> None:
-        """First the API, which accepts work; then the schedulers, which hand it out; then the workers."""
-        for kind in ("api", "scheduler", "worker"):
+    def shut_down(self, *kinds: str) -> None:
+        """Those of each kind at once, one kind after the other."""
+        for kind in kinds:
             group = [service for service in self.services if service.name.startswith(kind)]
             for service in group:
                 service.ask_to_stop()
@@ -133,17 +134,24 @@ def run(plan: Plan, console: Console) -> None:
         database_url, task_url, redis_url = _servers(plan, stack, exits)
         # Mails may be confidential.
         plan.mails.mkdir(mode=0o700, exist_ok=True)
-        sink = exits.enter_context(smtp_sink(plan.mails, port=ports.first_free(1025)))
+        free = exits.enter_context(layout.Ports())
+        sink = exits.enter_context(smtp_sink(plan.mails, port=free.one_of(1025)))
         _migrate(database_url, task_url)
 
-        free = layout.Ports({sink})
-        api_port = layout.api_port(plan, before, free)
+        # It listens from now on, and the API inherits it: nothing else can answer at this address, not even while
+        # the API is started again.
+        listener = _listening(layout.api_port(plan, before, free))
+        api_port = listener.getsockname()[1]
+        # The other way round: first the API, which accepts work; then the schedulers, which hand it out; then the
+        # workers.
+        exits.callback(stack.shut_down, "scheduler", "worker")
+        exits.enter_context(listener)
+        exits.callback(stack.shut_down, "api")
         common = layout.environment(plan, database_url, redis_url)
         tasks = {"TASKYARD_TASK_DATABASE_URL": task_url} if task_url else {}
         of_workers = {**layout.mail_environment(sink), **tasks}
-        exits.callback(stack.shut_down)
         workers = NewWorkers(database_url)
-        stack.start(layout.services(plan, common, of_workers, free, console=console, api=api_port))
+        stack.start(layout.services(plan, common, of_workers, free, console=console, api=listener.fileno()))
         url = f"http://{ports.LOOPBACK}:{api_port}"
         if stack.wait_ready(url, workers):
             metrics = {service.name: layout.metrics_url(service) for service in stack.services}
@@ -227,6 +235,14 @@ def _is_ready(url: str) -> bool:
         return httpx.get(f"{url}/health/ready", timeout=2, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
+
+
+def _listening(port: int) -> socket.socket:
+    """Raises `PortTaken`."""
+    try:
+        return socket.create_server((ports.LOOPBACK, port), backlog=2048)
+    except OSError as error:
+        raise PortTaken(f"port {port} on {ports.LOOPBACK} is taken") from error
 
 
 @contextmanager

@@ -115,6 +115,9 @@ class Settings(RedisSettings):
         validation_alias=names("MAX_TASKS_PER_CHILD", "CELERY_WORKER_MAX_TASKS_PER_CHILD"),
     )
     max_memory_per_child_mb: int = Field(default=0, ge=0, description="0: no limit.")
+    child_start_seconds: float = Field(
+        default=120.0, gt=0, le=DAY_SECONDS, description="A child that is not ready by then is replaced."
+    )
     max_descriptors_per_child: int | None = Field(
         default=None,
         ge=0,

@@ -32,3 +32,22 @@ def test_a_step_of_a_way_is_where_the_page_says(name: str, path: Path) -> None:
     if owner and owner != path.stem:
         assert re.search(rf"^class {owner}\b", text, re.MULTILINE)
     assert re.search(rf"^ *(async )?def {function}\b", text, re.MULTILINE)
+
+
+_NAMED_TEST = re.compile(r"`(test_\w+?)(\.py)?`")
+_TEST_FILE = re.compile(r"`((?:e2e|integration|unit|kits|architecture)/[\w/]+\.py)`")
+TESTS = DOCS.parent / "tests"
+
+
+@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    text = (DOCS / page).read_text("utf-8")
+    files = {file.name: file for file in TESTS.rglob("test_*.py")}
+    functions = {name for file in files.values() for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))}
+    named = _NAMED_TEST.findall(text)
+    missing = [
+        name + suffix for name, suffix in named if (f"{name}.py" not in files if suffix else name not in functions)
+    ]
+    missing += [path for path in _TEST_FILE.findall(text) if not (TESTS / path).exists()]
+    assert missing == []
+    assert named or _TEST_FILE.search(text)

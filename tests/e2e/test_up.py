@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sysconfig
 import time
@@ -112,6 +113,23 @@ def start(server_home: Path) -> Iterator[Callable[..., Up]]:
             assert not left(family)
 
 
+@pytest.fixture
+def start_beside(server_home: Path) -> Iterator[Callable[[int], Up]]:
+    """Starts one with a data directory of its own, on ports that it chooses."""
+    started: list[Up] = []
+
+    def make(number: int) -> Up:
+        started.append(Up(server_home / f"data-{number}", server_home / f"beside-{number}.log"))
+        return started[-1]
+
+    yield make
+    running = [up for up in started if up.process.is_running()]
+    for up in running:
+        up.process.terminate()
+    for up in running:
+        up.process.wait(60)
+
+
 def test_the_printed_line_submits_a_task_and_the_data_outlives_ctrl_c(start: Callable[..., Up]) -> None:
     up = start().wait_up()
     assert without_types(up) == [], "it says that it is up before a submit can be checked"
@@ -207,6 +225,35 @@ def test_a_second_one_on_the_same_data_says_so(start: Callable[..., Up]) -> None
     second = start()
     assert second.process.wait(30) == 1
     assert "another stack is running" in second.said()
+
+
+def test_four_that_start_together_come_up_each_on_ports_of_its_own(
+    start_beside: Callable[[int], Up],
+) -> None:
+    ups = [start_beside(number) for number in range(4)]
+    for up in ups:
+        up.wait_up(within=200)
+    urls = [value for up in ups for name, value in up.env.items() if name.endswith("_URL")]
+    ports = [httpx.URL(url).port for url in urls]
+    assert len(ports) == len(set(ports)) == 4 * 6
+    assert all("ended with status" not in up.said() for up in ups), "no service lost its port"
+    # Each has asked its own API: the others do not know its key.
+    keys = [up.env["TASKYARD_API_KEY"] for up in ups]
+    for up in ups:
+        bearers = [{"Authorization": f"Bearer {key}"} for key in keys]
+        said = [httpx.get(f"{up.env['TASKYARD_URL']}/api/v1/tasks", headers=bearer, timeout=20) for bearer in bearers]
+        assert [answer.status_code == 200 for answer in said] == [key == up.env["TASKYARD_API_KEY"] for key in keys]
+
+
+def test_nothing_else_can_answer_at_its_address_while_the_api_is_started_again(start: Callable[..., Up]) -> None:
+    up = start().wait_up()
+    address = ("127.0.0.1", httpx.URL(up.env["TASKYARD_URL"]).port)
+    victim = next(pid for pid, line in up.services().items() if "taskyard-api serve" in line)
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(OSError, match="Address already in use"):
+        socket.create_server(address)
+    # A request waits in the queue of the socket instead of being refused.
+    assert up.get("/health/live").status_code == 200
 
 
 def _replaced(up: Up, command: str, pid: int) -> bool:

@@ -84,9 +84,14 @@ def _contents() -> Iterator[tuple[str, bytes]]:
     yield "patterns of many classes", tasks(1000, lambda n: lines(f"(?i){n}" + r"\pL" * 98))
 
 
-def costly_patterns() -> bytes:
+def costly_patterns(count: int = 1000) -> bytes:
     """RE2 compiles each of them, and the last task is wrong."""
-    return tasks(1000, lambda n: lines(rf"(?i){n}\pL\PL\pL\PL\pL", **({"x": 1} if n == 999 else {})))
+    return tasks(count, lambda n: lines(costly_pattern(n), **({"x": 1} if n == count - 1 else {})))
+
+
+def costly_pattern(n: int) -> str:
+    """Takes RE2 as long as one can that is accepted."""
+    return rf"(?i){n}\pL\PL\pL\PL\pL"
 
 
 def _repeated(unit: bytes, size: int, values: int) -> bytes:

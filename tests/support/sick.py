@@ -40,6 +40,7 @@ class SickParams(Params):
     do: str
     number: int = 0
     seconds: float = 0.0
+    thread: str = ""
 
 
 class ForkParams(Params):
@@ -253,3 +254,23 @@ def _fork_and_exec(command: list[str], out: int) -> int:
         os.dup2(out, 1)
         os.execv(command[0], command)
     return pid
+
+
+def end_thread(params: SickParams, _: TaskContext) -> str:
+    """Raises SystemExit into a thread of the platform, as far as Python lets it."""
+    found = [thread for thread in threading.enumerate() if params.thread in {thread.name, type(thread).__name__}]
+    if params.thread == "WorkerThread":  # one that waits for a task
+        frames = sys._current_frames()
+        found = [t for t in found if frames[t.ident or 0].f_code.co_filename == threading.__file__]
+    victim = found[0]
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
+    _wait(params.seconds)
+    return victim.name
+
+
+def _wait(seconds: float) -> None:
+    """Deaf to interrupts."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(BaseException):
+            time.sleep(0.1)

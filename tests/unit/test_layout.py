@@ -38,7 +38,8 @@ def test_workers_alone_get_the_role_of_tasks(tmp_path: Path, monkeypatch: pytest
     plan = Plan(tmp_path)
     common = layout.environment(plan, "d", "r")
     of_workers = {"TASKYARD_TASK_DATABASE_URL": "own"}
-    services = layout.services(plan, common, of_workers, layout.Ports(), console=Console(), api=1)
+    with layout.Ports() as free:
+        services = layout.services(plan, common, of_workers, free, console=Console(), api=1)
     given = {service.name: service.environment.get("TASKYARD_TASK_DATABASE_URL") for service in services}
     assert given == {"worker": "own", "worker-geo": "own", "scheduler": None, "api": None}
 

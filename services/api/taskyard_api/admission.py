@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_type
 from taskyard.admission.wishes import Served
+from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.sizes import Size
@@ -18,7 +20,7 @@ from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask
 
-from .bodies import Body
+from .bodies import ADDED_AT_REST, MAX_ADDED, Body
 from .known_types import KnownTypes
 from .models import SubmitTask
 from .queues import KnownQueues
@@ -27,6 +29,14 @@ from .requests import RequestContext
 
 _ANYWHERE = Served()
 _EXPLAINING_SECONDS = 1.0
+# Validating the parameters of one task takes 0.3 s at the worst: 30 ms on the event loop.
+_CHECKS_ON_THE_LOOP = 0.1
+_MAX_CHECKS = 8
+# In units of `patterns.check_pattern`: a few milliseconds on the event loop, and three quarters of a second off it.
+_PATTERNS_ON_THE_LOOP = 25
+_MAX_PATTERNS = 5_000
+_TOO_MANY_PATTERNS = "The patterns of this request take too long to check together: send fewer at once."
+_MAX_ADDED_A_TASK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,19 @@ class Admission:
                 context.caller.require_queue(queue)
                 if queue not in missing and not await self._queues.has(queue):
                     missing.add(queue)
-        return await body.work(partial(self._admit, wanted, registry, missing, context, body.size, in_batch))
+        call = partial(self._admit, wanted, registry, missing, context, body.size, in_batch)
+        # What is wrong, or costly beyond its length, or grows, is found out on the way: nearly nothing is.
+        if body.is_small:
+            try:
+                effort = Effort(_CHECKS_ON_THE_LOOP, _PATTERNS_ON_THE_LOOP, ADDED_AT_REST, is_most=False, explain=False)
+                return spend(effort, call)
+            except NotNow:
+                pass
+        with suppress(NotNow):
+            effort = Effort(_MAX_CHECKS, _MAX_PATTERNS, ADDED_AT_REST, is_most=False)
+            return await body.aside(partial(spend, effort, call))
+        await body.reserve(min(MAX_ADDED, len(wanted) * _MAX_ADDED_A_TASK))
+        return await body.aside(partial(spend, Effort(_MAX_CHECKS, _MAX_PATTERNS, MAX_ADDED), call))
 
     def _admit(
         self,
@@ -93,6 +115,7 @@ class Admission:
         size: Size,
         in_batch: bool,
     ) -> Admitted:
+        """Raises NotNow where the effort that is spent does not reach for it."""
         faults: list[Fault] = []
         tasks: list[NewTask] = []
         now, until = self._now(), 0.0
@@ -106,6 +129,7 @@ class Admission:
             served = _ANYWHERE if item.queue is None else _served(item, registry, missing)
             spec = registry.admitting(item.name)
             if spec is None:
+                before_explaining()  # looking for the nearest names takes milliseconds
                 if served.known is not None:
                     faults.append(Fault(f"{prefix}/queue", "There is no such queue.", "unknown_queue"))
                 faults.append(unknown_type(registry, item.name, prefix))
@@ -131,6 +155,11 @@ class Admission:
                 context.caller.require_queue(item.queue or spec.queue)
             else:
                 faults.extend(made)
+            if patterns_are_spent():
+                before_explaining()
+                # An alternative, or `not`, may have made a valid value of one with a pattern that was not looked at.
+                faults = faults or [Fault(f"{prefix}/params", _TOO_MANY_PATTERNS)]
+                break
         if in_batch:
             faults.extend(repeated_keys(wanted))
         if faults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -31,6 +31,11 @@ _SMALL_PLACE = MIB
 # Brackets, braces, commas and colons, wherever they stand: a batch of 1,000 tasks with 200 parameters each has 409,000.
 MAX_VALUES = 500_000
 _TOO_MANY_VALUES = f"The body may have {MAX_VALUES} brackets, braces, commas and colons at most: send it in parts."
+# What defaults add to a body's tasks: bytes, with 16 for each value. What is added to a small body needs no place.
+ADDED_BYTES = 48 * MIB
+ADDED_AT_REST = 64 * KIB
+MAX_ADDED = 8 * MIB  # 1,000 tasks with 200 defaults each
+_BYTES_AN_ADDED = 6
 # Measured with orjson 3.11 in CPython 3.11: objects of one name need 111 bytes for each brace, colon and comma.
 _BYTES_A_VALUE = 128
 # The statement's parameter: as JSON, as text, and as what is sent.
@@ -59,10 +64,20 @@ class Body(NamedTuple):
     size: Size
     caller: UUID
     heavy: HeavyWork
+    reserve: Callable[[int], Awaitable[None]]
+    """Takes memory for so many bytes that defaults add. Raises Overloaded."""
+
+    @property
+    def is_small(self) -> bool:
+        return self.size.fits(_ON_THE_LOOP)
 
     async def work(self, call: Callable[[], T]) -> T:
         """The result of `call`, whose time depends on this body: off the event loop where the body is large."""
-        return call() if self.size.fits(_ON_THE_LOOP) else await self.heavy.run(self.caller, call)
+        return call() if self.is_small else await self.aside(call)
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """The result of `call`, off the event loop."""
+        return await self.heavy.run(self.caller, call)
 
 
 class Bodies:
@@ -73,6 +88,7 @@ class Bodies:
         self._being_read = Room(READ_BYTES)
         self._small = Room(SMALL_BYTES)
         self._large = Room(LARGE_BYTES)
+        self._added = Room(ADDED_BYTES)
 
     async def read(self, req: Request, *, limit: int = MAX_BODY) -> Body:
         """The body as JSON.
@@ -108,7 +124,11 @@ class Bodies:
             value = parse_json(raw)
         else:
             value = await self._heavy.run(caller, partial(parse_json, raw))
-        return Body(value, raw, size, caller, self._heavy)
+        return Body(value, raw, size, caller, self._heavy, partial(self._reserve, req))
+
+    async def _reserve(self, req: Request, added: int) -> None:
+        context = req.context
+        context.places.append(await self._added.take(context.caller.key_id, _BYTES_AN_ADDED * added))
 
 
 def _memory_of(raw: bytes | bytearray, size: Size) -> int:

@@ -39,6 +39,9 @@ def serve(
         str | None, typer.Option("--host", envvar="TASKYARD_API_HOST", help="Address to listen on.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", envvar="TASKYARD_API_PORT", help="0: a free one.")] = None,
+    fd: Annotated[
+        int | None, typer.Option("--fd", min=3, help="Listen on this inherited socket instead, bound by the parent.")
+    ] = None,
     metrics_host: Annotated[
         str | None, typer.Option("--metrics-host", envvar="TASKYARD_METRICS_HOST", help="For /metrics.")
     ] = None,
@@ -68,14 +71,15 @@ def serve(
     sys.setswitchinterval(0.001)
     try:
         service = build(settings)
-        listener = server.listen(settings.api_host, settings.api_port)
+        listener = server.listen(settings.api_host, settings.api_port) if fd is None else server.inherited(fd)
         metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
     except (ValueError, SecretsUnreadable) as e:
         program.fail(str(e), USAGE)
     except MetricsPortTaken as e:
         program.fail(str(e), FAILED)
     except OSError as e:
-        program.fail(f"cannot listen on {settings.api_host}:{settings.api_port}: {e.strerror}", FAILED)
+        where = f"{settings.api_host}:{settings.api_port}" if fd is None else f"descriptor {fd}"
+        program.fail(f"cannot listen on {where}: {e.strerror}", FAILED)
     # All objects so far are permanent. Requests leave few cycles, and collecting at every 700 allocations would cost a
     # batch of a hundred tasks several passes.
     gc.collect()

@@ -79,3 +79,15 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """The socket that the parent process bound. Raises OSError where it is none, or none that can listen."""
+    listener = socket.socket(fileno=descriptor)
+    try:
+        # Of a socket that listens already, this changes the length of its queue.
+        listener.listen(2048)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

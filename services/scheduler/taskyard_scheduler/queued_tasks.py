@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.broker.names import Names
 from taskyard.domain.tasks import Publication
 from taskyard.lifecycle import publish
+from taskyard.lifecycle.claim import IS_APART
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.store import ledger
 
@@ -30,17 +31,17 @@ PAGE = 1000
 QUEUED_FOR_SECONDS = 30.0
 _FIRST = UUID(int=0)
 
-# The page is cut before the age is checked, or one page could read through a whole queue of young rows. Suspects are
-# claimed from the ledger, so they need no message.
-_QUEUED = sa.text("""
+# The page is cut before the age is checked, or one page could read through a whole queue of young rows. What runs
+# apart is claimed from the ledger, so it needs no message.
+_QUEUED = sa.text(f"""
 SELECT id, queue, publication,
-    suspicions = 0 AND queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
+    NOT {IS_APART} AND queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
 FROM (
-    SELECT id, queue, publication, queued_at, suspicions FROM task
+    SELECT id, queue, publication, queued_at, suspicions, crashes, displacements FROM task
     WHERE queue = :queue AND state = 'queued' AND finished_at IS NULL AND id > :after
     ORDER BY id LIMIT :limit
-) page ORDER BY id
-""")
+) t ORDER BY id
+""")  # noqa: S608 constants only
 
 # One step in ix_task_live. The queues come from the ledger, not from the settings: a task type may bring its own.
 _NEXT_QUEUE = sa.text("SELECT queue FROM task WHERE finished_at IS NULL AND queue > :queue ORDER BY queue LIMIT 1")

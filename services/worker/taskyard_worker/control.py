@@ -1,8 +1,9 @@
 """The control line: one socket between the supervisor and each child, JSON objects, one a line.
 
-The supervisor sends the `Plan` first, then `{"do": "drain"}`, `{"do": "cancel", "task": …, "claim": …}` and
-`{"do": "abandon", "task": …, "claim": …}`. A child sends events: `types`, `ready`, `worn`, `retiring` (with `why`),
-`suspects`, `misconfigured` (with `message`). The supervisor's end is `supervisor.handle.Handle`, the child's is here.
+The supervisor sends the `Plan` first, then `{"do": "drain"}`, `{"do": "cancel", "task": …, "claim": …}`,
+`{"do": "abandon", "task": …, "claim": …}` and `{"do": "slow", "until": {slowed name: time, …}}`. A child sends events:
+`types`, `ready`, `worn`, `retiring` (with `why`), `suspects`, `misconfigured` (with `message`), `broken` (with `thread`
+and `kinds`). The supervisor's end is `supervisor.handle.Handle`, the child's is here.
 
 Before it is ready, a child reports its task types, some in each `types` event: `{"specs": [spec, …], "refused":
 {name: why, …}, "last": true}`. The supervisor checks them and answers the last event with
@@ -24,6 +25,8 @@ from typing import Any
 
 # The exit code of a worker or child whose settings or task modules are wrong.
 EXIT_MISCONFIGURED = 2
+# That of a child whose task has ended a thread of the platform.
+EXIT_BROKEN = 3
 # Task types that a child may report, and the length of one line. A spec has 64 KiB at most, and three times as many
 # where JSON escapes its characters.
 MAX_TYPES = 1_000

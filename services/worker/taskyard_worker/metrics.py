@@ -65,8 +65,8 @@ class AttemptMetrics:
 
     def __init__(self, metrics: Metrics, queues: Sequence[str]) -> None:
         self._queues = frozenset(queues)
-        self._names = GrowingLabel()
-        both = {"queue": queues, "task": self._names}
+        self.names = GrowingLabel()
+        both = {"queue": queues, "task": self.names}
         self._attempts = metrics.counters(
             "task_attempts_total", "Attempts that ended, by their outcome.", {**both, "outcome": OUTCOMES}
         )
@@ -83,7 +83,7 @@ class AttemptMetrics:
         """These types have series of their own, which begin at 0, up to the ceiling of `GrowingLabel`."""
         for named in sorted(types, key=lambda t: t.name):
             # A task may be sent to another queue than its type's: that series is made when it happens.
-            if self._names.add(named.name) and named.queue in self._queues:
+            if self.names.add(named.name) and named.queue in self._queues:
                 pair = (named.queue, named.name)
                 self._attempts.know((*pair, outcome) for outcome in OUTCOMES)
                 self._failures.know((*pair, kind) for kind in FailureKind)
@@ -234,6 +234,16 @@ class SupervisorMetrics:
                 "Children that ended and were replaced.",
                 {"cause": RESTART_CAUSES},
             )
+            self._by_tasks = self.metrics.counters(
+                "worker_children_ended_by_tasks_total",
+                "Children that had to end because of a task: past its limit, not stopping, or crashing alone.",
+                {"task": of_children.attempts.names},
+            )
+            self._slowed = self.metrics.counters(
+                "tasks_slowed_total",
+                "Times that a task type was left alone for a while, because it keeps ending children.",
+                {"task": of_children.attempts.names},
+            )
             self._retired = self.metrics.counters(
                 "worker_children_retired_total",
                 "Children that took no more tasks while the worker went on, by why.",
@@ -258,6 +268,12 @@ class SupervisorMetrics:
         self.metrics.forget(_name(index))
         if cause is not None:
             self._restarted[cause].inc()
+
+    def ended_by_task(self, name: str, is_slowed: bool) -> None:
+        """A child had to end because of a task of this type, which is slowed, if so."""
+        self._by_tasks[name].inc()
+        if is_slowed:
+            self._slowed[name].inc()
 
     def child_retired(self, why: str) -> None:
         self._retired[why if why in RETIREMENTS else "other"].inc()

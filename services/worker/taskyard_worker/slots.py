@@ -33,18 +33,25 @@ AHEAD_PER_THREAD = 4
 # Finished tasks that wait for the writer. More would only pile up while PostgreSQL is away.
 BACKLOG = 256
 
+# Of the name of an API key: 100 characters.
+_KEY_BYTES = 400
+
 # pid, tick, polled, fetched, wrote (CLOCK_MONOTONIC seconds, which all processes of a host share), runs
 _HEADER = struct.Struct("<QddddI4x")
-# phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name
-_ENTRY = struct.Struct(f"<BBxxIII16s16sddd{MAX_NAME_BYTES}s")
+# phase, expires, attempt, failures, max_attempts, task, claim, claimed, begun, hard, name, submitter
+_ENTRY = struct.Struct(f"<BBxxIII16s16sddd{MAX_NAME_BYTES}s{_KEY_BYTES}s")
 _BUDGET, _BUDGET_AT = struct.Struct("<BxxIII"), 1
 _BEGUN, _BEGUN_AT = struct.Struct("<d"), 4 + 3 * 4 + 16 + 16 + 8
-_LIMIT, _LIMIT_AT = struct.Struct(f"<d{MAX_NAME_BYTES}s"), _BEGUN_AT + 8
+_LIMIT, _LIMIT_AT = struct.Struct(f"<d{MAX_NAME_BYTES}s{_KEY_BYTES}s"), _BEGUN_AT + 8
 
 
 def table_size(threads: int, async_limit: int = ASYNC_LIMIT) -> int:
     """How many claims a child with so many threads can hold."""
     return threads * (1 + AHEAD_PER_THREAD) + async_limit + BACKLOG
+
+
+Kind = tuple[str, str]
+"""A task type, and the name of the API key that submitted it ("" where none did)."""
 
 
 class Phase(IntEnum):
@@ -71,6 +78,11 @@ class Entry:
     begun_at: float
     hard_seconds: float
     name: str
+    submitted_by: str
+
+    @property
+    def kind(self) -> Kind:
+        return self.name, self.submitted_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +136,14 @@ class SlotTable:
     def enter(self, index: int, task_id: UUID, claim: UUID) -> None:
         """A claim that the child is about to ask for. The entry counts from the moment its phase is written."""
         at = self._at(index)
-        self._put(at, _ENTRY, Phase.FREE, 0, 0, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, b"")
+        self._put(at, _ENTRY, Phase.FREE, 0, 0, 0, 0, task_id.bytes, claim.bytes, time.monotonic(), 0, 0, b"", b"")
         self._map[at] = Phase.CLAIMING
 
     def describe(self, index: int, work: Claimed, *, hard_seconds: float, expires: bool) -> None:
         """What is known once the claim is won: what the supervisor needs to enforce its limit."""
         at = self._at(index)
-        self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, work.name.encode()[:MAX_NAME_BYTES])
+        name, key = work.name.encode()[:MAX_NAME_BYTES], (work.submitted_by or "").encode()[:_KEY_BYTES]
+        self._put(at + _LIMIT_AT, _LIMIT, hard_seconds, name, key)
         self._put(at + _BUDGET_AT, _BUDGET, expires, work.attempt, work.failures, work.max_attempts)
 
     def begin(self, index: int) -> None:
@@ -160,11 +173,11 @@ class SlotTable:
                 continue
             # Copied at once: read field by field, the entry could mix two claims.
             entry = _ENTRY.unpack(self._map[at : at + _ENTRY.size])
-            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, name = entry
+            phase, expires, attempt, failures, attempts, task, claim, claimed, begun, hard, *words = entry
             if phase != Phase.FREE:
                 ids = UUID(bytes=task), UUID(bytes=claim)
-                text = name.rstrip(b"\x00").decode(errors="replace")
-                yield Entry(Phase(phase), bool(expires), attempt, failures, attempts, *ids, claimed, begun, hard, text)
+                told = (word.rstrip(b"\x00").decode(errors="replace") for word in words)
+                yield Entry(Phase(phase), bool(expires), attempt, failures, attempts, *ids, claimed, begun, hard, *told)
 
     @staticmethod
     def _at(index: int) -> int:

@@ -9,6 +9,7 @@ import orjson
 
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
+from ..catalogue.effort import before_explaining, take_check
 from ..catalogue.secrets import Cipher, reserved_place, sealed_at
 from ..catalogue.sizes import Size, size_of, values_in
 from ..domain.faults import Fault
@@ -18,6 +19,7 @@ from .plain import Place, Plain, TooMany
 MAX_PARAMS_BYTES = 256 * 1024
 PARAMS_TOO_LARGE = "params_too_large"
 _TOO_LARGE = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
+_TOO_MUCH_TOGETHER = "The tasks of this request take too long to check together: send them in parts."
 _RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
 
 
@@ -71,8 +73,12 @@ def _too_large(plain: Any, most: Size, place: str) -> Fault | None:
         return Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)
     if len(text) > most.bytes:
         return Fault(place, f"Parameters of this type may be {most.bytes} bytes at most: it has large patterns.")
-    if size_of(text).values > most.values and values_in(plain) > most.values:
+    values = size_of(text).values
+    if values > most.values and (values := values_in(plain)) > most.values:
         return Fault(place, f"Parameters of this type may have {most.values} values and names at most.")
+    if not take_check(max(len(text) / most.bytes, values / most.values)):
+        before_explaining()
+        return Fault(place, _TOO_MUCH_TOGETHER, PARAMS_TOO_LARGE)
     return None
 
 

@@ -23,7 +23,7 @@ WAKE_TOKENS = 64
 
 class Publisher:
     """Writes what Dramatiq's `enqueue` writes (HSET of the payload, RPUSH of its id; a contract test compares the two),
-    for many messages at once.
+    for many messages at once. What was given back does not wait a second time: its id goes to the head (LPUSH).
 
     All or nothing: a payload without its id, after a broken connection or from a truncated append-only file, would look
     like a waiting message.
@@ -60,7 +60,11 @@ class Publisher:
                 message_id: encoded(p, message_id, now_ms) for p in wanted if (message_id := p.message_id)
             }
             pipe.hset(self.names.messages(queue), mapping=payloads)
-            pipe.rpush(self.names.queue(queue), *payloads)
+            first = [p.message_id for p in wanted if p.is_first]
+            if first:
+                pipe.lpush(self.names.queue(queue), *reversed(first))
+            if last := [i for i in payloads if i not in first] if first else payloads:
+                pipe.rpush(self.names.queue(queue), *last)
             pipe.lpush(self.names.wake(queue), *("1" * min(len(wanted), WAKE_TOKENS)))
             pipe.ltrim(self.names.wake(queue), 0, WAKE_TOKENS - 1)
         if changes:

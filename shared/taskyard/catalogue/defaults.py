@@ -14,22 +14,26 @@ from typing import Any, Literal
 
 import orjson
 
+from . import effort
+from .effort import NotNow
+from .sizes import size_of
 from .subschemas import Subschemas, escaped, target
 
 MAX_ADDED_BYTES = 256 * 1024
+_BYTES_A_VALUE = 16
 _NESTED = (dict, list)  # made once: every submit of a type with defaults passes here
 Kind = Literal["object", "array"]
 
 
 class TooMuchAdded(ValueError):
-    """The defaults of all items together would be larger than 256 KiB."""
+    """The defaults of all items together would be larger than 256 KiB, or those of the whole request too large."""
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What is done with one object or array. `fill` is (name, default, bytes)."""
+    """What is done with one object or array. `fill` is (name, default, bytes, effort)."""
 
-    fill: list[tuple[str, Any, int]] = field(default_factory=list)
+    fill: list[tuple[str, Any, int, int]] = field(default_factory=list)
     members: dict[str, list[str]] = field(default_factory=dict)
     rest: list[str] = field(default_factory=list)
 
@@ -66,10 +70,20 @@ class Defaults:
         return "" not in self._objects and "" not in self._arrays
 
     def filled(self, value: Any) -> Any:
-        """The value with defaults where names are missing; the value itself where none are. Raises TooMuchAdded."""
+        """The value with defaults where names are missing; the value itself where none are.
+
+        Raises TooMuchAdded, and NotNow where the effort of the request does not reach for them.
+        """
         if self.is_empty:
             return value
-        return _Filling(self._objects, self._arrays).at("", value)
+        filling = _Filling(self._objects, self._arrays)
+        made = filling.at("", value)
+        spent = effort.current()
+        if spent is not None:
+            spent.added -= filling.effort
+            if spent.added < 0:
+                raise TooMuchAdded("the defaults of all tasks together are too large") if spent.is_most else NotNow
+        return made
 
     def _object_plan(self, pointer: str) -> _Plan:
         plan = _Plan()
@@ -79,7 +93,9 @@ class Defaults:
                 at = f"{place}/properties/{escaped(name)}"
                 plan.members.setdefault(name, []).append(at)
                 if isinstance(inner, dict) and "default" in inner and not self._holds_secret(at):
-                    plan.fill.append((name, inner["default"], len(name) + len(orjson.dumps(inner["default"])) + 4))
+                    size = size_of(orjson.dumps(inner["default"]))
+                    added = len(name) + size.bytes + 4
+                    plan.fill.append((name, inner["default"], added, added + _BYTES_A_VALUE * size.values))
             if isinstance(node.get("additionalProperties"), dict):
                 plan.rest.append(f"{place}/additionalProperties")
         return plan
@@ -147,6 +163,7 @@ class _Filling:
         self._objects = objects
         self._arrays = arrays
         self._room = MAX_ADDED_BYTES
+        self.effort = 0
 
     def at(self, pointer: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -163,9 +180,10 @@ class _Filling:
             for name, inner in value.items():
                 if isinstance(inner, _NESTED):
                     made[name] = self._all(plan.members.get(name, plan.rest), inner)
-        for name, default, size in plan.fill:
+        for name, default, size, cost in plan.fill:
             if name not in made:
                 self._room -= size
+                self.effort += cost
                 if self._room < 0:
                     raise TooMuchAdded("the defaults of all items together are larger than 256 KiB")
                 made[name] = copy.deepcopy(default) if isinstance(default, _NESTED) else default

@@ -18,6 +18,7 @@ import jsonschema_rs
 import orjson
 
 from ..domain.faults import Fault
+from .effort import before_explaining
 from .explain import explain
 from .formats import FORMATS
 from .schema_cost import check_cost, heaviest
@@ -56,7 +57,8 @@ class Schema:
     def faults(self, value: Any, prefix: str = "") -> list[Fault]:
         """What is wrong with the value, at most 100 faults; their pointers begin with `prefix`.
 
-        Microseconds where the value is valid, at most about half a second where it is not.
+        Microseconds where the value is valid, at most about half a second where it is not. Raises NotNow where the
+        effort of the request does not reach for that.
         """
         try:
             if self.is_valid(value):
@@ -67,6 +69,7 @@ class Schema:
             RecursionError,
         ):  # a lone surrogate, a key that is no text, nesting of 255 levels
             return [Fault(prefix, _UNREAD)]
+        before_explaining()
         return explain(self.parts, self.checker, value, prefix)
 
     def checker(self, schema: Any) -> Callable[[Any], bool]:

@@ -55,6 +55,7 @@ PHRASES = {
     "exit_code": "exit code {code}",
     "signal": "killed by signal {signal}",
     "out_of_memory": "killed by signal {signal}: out of memory",
+    "thread_ended": "a task ended a thread of the worker in it ({thread})",
     "worker_lost": "its worker stopped answering",
     "secret_keys_unset": "TASKYARD_SECRET_KEYS is not set: secret parameters cannot be read",
     "secret_keys_wrong": "none of TASKYARD_SECRET_KEYS opens a secret parameter",

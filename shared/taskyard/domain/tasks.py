@@ -48,7 +48,7 @@ class Event(StrEnum):
     PROMOTE = "promote"  # the due time has come
     CLAIM = "claim"
     ASSERT = "assert"  # a claim that PostgreSQL lost in a failover and that a child still holds
-    PUT_OFF = "put_off"  # no worker here knows the type: look again later
+    PUT_OFF = "put_off"  # no worker here knows the type, or the worker leaves it for now: look again later
     RELEASE = "release"  # given back: it costs the task nothing
     LOSE = "lose"  # the process that ran it died
     SUCCEED = "succeed"
@@ -187,12 +187,13 @@ def celery_word(state: State, *, has_progress: bool) -> str:
 @dataclass(slots=True, unsafe_hash=True)
 class Publication:
     """A queued task as Redis is to know it: `number` grows with each entry to `queued`, so that two
-    messages for one task are never taken for each other.
+    messages for one task are never taken for each other. `is_first`: it was given back, and goes before the others.
     """
 
     task_id: UUID
     queue: str
     number: int
+    is_first: bool = False
 
     @property
     def message_id(self) -> str:

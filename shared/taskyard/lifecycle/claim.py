@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -63,16 +63,21 @@ WORKER_LIVES = (
 # A lower version is upgraded when it runs. A higher one may have parameters that this worker does not know. Never NULL,
 # because `refusals` negates it.
 RUNS = "coalesce(t.version <= (CAST(:versions AS int4[]))[array_position(CAST(:types AS text[]), t.name)], false)"
+# What has to run apart from other tasks, because its process ended before its own end: it may be the cause, it was the
+# cause, or it was displaced by another task. (`taskyard_worker.quarantine` tells how it runs.)
+IS_APART = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 0)"
+# A task that was displaced once may run beside others like it.
+_IS_ALONE = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 1)"
 # What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
 # stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` and
-# `:versions` (the names of the types that the worker runs, and its version of each) and `:alone` (whether what is
-# claimed runs alone in its process).
+# `:versions` (the names of the types that the worker runs, and its version of each), `:apart` (whether what is claimed
+# runs apart from what ordinary children run) and `:slowed` (`slowed_name` of what ordinary children leave for now).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
     "unknown": RUNS,
-    # A task that may have ended a process runs next alone (see taskyard_worker.quarantine).
-    "suspect": "(t.suspicions = 0 OR :alone)",
+    "apart": f"(NOT {IS_APART} OR :apart)",
+    "slowed": "(:apart OR t.name || ' ' || coalesce(t.submitted_by, '') <> ALL(CAST(:slowed AS text[])))",
     "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
 }
 _FIRST_TIME = " AND ".join(sql for reason, sql in CONDITIONS.items() if reason != "worker_lost")
@@ -109,6 +114,11 @@ _CLAIM = compose(
 )
 
 
+def slowed_name(name: str, submitted_by: str | None) -> str:
+    """How `slowed` names the tasks of a type that one submitter sent. No name of a type has a space."""
+    return f"{name} {submitted_by or ''}"
+
+
 def known(types: Mapping[str, int]) -> dict[str, list[Any]]:
     """What `RUNS` binds."""
     return {"types": list(types), "versions": list(types.values())}
@@ -122,11 +132,13 @@ def claim(
     worker_id: UUID,
     worker: str,
     types: Mapping[str, int],
-    alone: bool = False,
+    apart: bool = False,
+    slowed: Collection[str] = (),
 ) -> Committed[list[Claimed]]:
-    """Claims those of the tasks that are claimable (see `CONDITIONS`). A suspect is claimed only where it runs `alone`.
+    """Claims those of the tasks that are claimable (see `CONDITIONS`). Some are claimed only where they run `apart`
+    from the others.
 
-    `types` are the versions of the types that the worker runs, by their names.
+    `types` are the versions of the types that the worker runs, by their names; `slowed`: see `slowed_name`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -136,7 +148,8 @@ def claim(
         "worker_id": worker_id,
         "worker": worker,
         **known(types),
-        "alone": alone,
+        "apart": apart,
+        "slowed": list(slowed),
     }
     rows = conn.execute(_CLAIM, values).all()
     won = [Claimed(claim=claim, **{column: getattr(r, column) for column in _FIELDS}) for r in rows]
@@ -166,25 +179,42 @@ def refusals(
     types: Mapping[str, int],
     worker_id: UUID | None = None,
     lease: timedelta = timedelta(0),
+    slowed: Collection[str] = (),
 ) -> list[Refusal]:
     """Why queued tasks among `ids` were not won. Not listed are tasks that are not queued (any more), and expired ones,
     which the scheduler ends. Other workers live for `lease` after their last heartbeat.
     """
-    values = {"ids": list(ids), **known(types), "worker_id": worker_id, "alone": False, "lease": lease}
+    values = {
+        "ids": list(ids),
+        **known(types),
+        "worker_id": worker_id,
+        "apart": False,
+        "slowed": list(slowed),
+        "lease": lease,
+    }
     return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
 
 
-_SUSPECTS = sa.text(f"""
-SELECT t.id FROM task t
-WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND t.suspicions > 0 AND t.finished_at IS NULL
+_SET_APART = sa.text(f"""
+SELECT t.id, {_IS_ALONE} AS is_alone FROM task t
+WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND {IS_APART} AND t.finished_at IS NULL
   AND {" AND ".join(CONDITIONS.values())}
-ORDER BY t.id LIMIT :limit
+ORDER BY is_alone, t.crashes > 0, t.suspicions = 0, t.id LIMIT :limit
 """)  # noqa: S608 constants only
 
 
-def suspects(
+def set_apart(
     conn: Connection, queues: Sequence[str], *, types: Mapping[str, int], worker_id: UUID | None = None, limit: int = 10
-) -> list[UUID]:
-    """Claimable tasks that have to run alone, the oldest first: the ledger is asked for them, not Redis."""
-    values = {"queues": list(queues), **known(types), "worker_id": worker_id, "alone": True, "limit": limit}
-    return list(conn.scalars(_SUSPECTS, values))
+) -> dict[UUID, bool]:
+    """Claimable tasks that have to run apart from the others: the ledger is asked for them, not Redis. The value says
+    whether the task has to run alone, or may run beside others that need not. Those come first that are the least
+    likely to be at fault, and of those the oldest."""
+    values = {
+        "queues": list(queues),
+        **known(types),
+        "worker_id": worker_id,
+        "apart": True,
+        "slowed": [],
+        "limit": limit,
+    }
+    return {r.id: r.is_alone for r in conn.execute(_SET_APART, values)}

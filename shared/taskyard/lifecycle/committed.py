@@ -19,7 +19,7 @@ B = TypeVar("B")
 STATES = {str(state): state for state in State}
 _QUEUED = str(State.QUEUED)
 _DUE_LATER = (str(State.SCHEDULED), str(State.RETRYING))
-_REQUEST_CANCEL = str(Event.REQUEST_CANCEL)
+_REQUEST_CANCEL, _RELEASE = str(Event.REQUEST_CANCEL), str(Event.RELEASE)
 
 
 # Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price.
@@ -50,7 +50,7 @@ class Committed(Generic[A]):
             task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
             done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
             if state == _QUEUED:
-                done.publications.append(Publication(task_id, queue, publication))
+                done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
                 outbox_id = outbox_id or row_outbox_id
             elif state in _DUE_LATER:
                 done.wakes_scheduler = True

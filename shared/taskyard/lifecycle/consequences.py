@@ -57,7 +57,7 @@ CONSEQUENCES = (
         name="starts_afresh",
         edges=out_of(*FINAL),
         columns={
-            **dict.fromkeys(("failures", "crashes", "suspicions", "put_offs"), "0"),
+            **dict.fromkeys(("failures", "crashes", "suspicions", "displacements", "put_offs"), "0"),
             **dict.fromkeys(("finished_at", "cancel_requested_at", "discarded_at", "error", "result"), "NULL"),
             "partial": "false",
         },

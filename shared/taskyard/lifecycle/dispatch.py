@@ -64,10 +64,10 @@ class Dispatcher:
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)  # while Redis does not answer
         self._closed_until = 0.0
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def dispatch(self, committed: Committed[Any]) -> None:
         """Hands over what was committed; never waits. What doesn't fit is left to the relay."""
@@ -81,7 +81,7 @@ class Dispatcher:
         self._stopping = True
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
-        self._thread.join(timeout.total_seconds())
+        self.thread.join(timeout.total_seconds())
 
     def _run(self) -> None:
         while True:

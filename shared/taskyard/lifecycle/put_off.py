@@ -1,4 +1,5 @@
-"""put_off: queued -> scheduled, for tasks whose type no live worker runs in that version: they would spin in Redis.
+"""put_off: queued -> scheduled, for tasks whose type no live worker runs in that version, and for those that the worker
+leaves for now: they would spin in Redis.
 take_up: scheduled -> queued, for those of them that a worker which has just registered can run.
 """
 
@@ -25,7 +26,9 @@ _PUT_OFF = compose(
         name="put_off",
         edges=along(Event.PUT_OFF),
         source=f"""task t
-    CROSS JOIN LATERAL (SELECT now() + {backoff_sql("t.put_offs", first=5, longest=_LONGEST_SECONDS)} AS due) d""",
+    CROSS JOIN LATERAL (SELECT now() + coalesce(
+        CAST(:seconds AS float8) * interval '1 second', {backoff_sql("t.put_offs", first=5, longest=_LONGEST_SECONDS)}
+    ) AS due) d""",
         where="t.id = ANY(:ids)",
         locks={"due": "d.due", "note": f"jsonb_build_object('reason', CAST(:reason AS text), 'until', {_UNTIL})"},
         sets={"put_offs": "t.put_offs + 1", "queued_at": "NULL"},
@@ -33,9 +36,10 @@ _PUT_OFF = compose(
 )
 
 
-def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str) -> Committed[None]:
-    """Queued tasks become due after a back-off of 5 to 300 s."""
-    return Committed.of_rows(conn.execute(_PUT_OFF, {"ids": list(ids), "reason": reason}).all(), None)
+def put_off(conn: Connection, ids: Sequence[UUID], *, reason: str, seconds: float | None = None) -> Committed[None]:
+    """Queued tasks become due after so many seconds, or after a back-off of 5 to 300 s."""
+    values = {"ids": list(ids), "reason": reason, "seconds": seconds}
+    return Committed.of_rows(conn.execute(_PUT_OFF, values).all(), None)
 
 
 # No other scheduled task counts put-offs: a task for later has none yet, and a replay begins without. The due time

@@ -2,8 +2,9 @@
 
 A supervisor calls `lose` for a child that ended; the leader calls `lost_workers` and `orphans` for whole hosts. The
 only task that had begun in what died is guilty and pays one crash. Where several had begun, or where it is not known
-whether one had, each is a suspect: it pays nothing yet and runs next alone in a process. One that had not begun is
-innocent. (`taskyard_worker.quarantine` tells the whole story.)
+whether one had, each is a suspect: it pays nothing yet and runs next alone in a process. What was ended for another
+task's fault is displaced: it pays nothing and runs next apart from the queue. The others are innocent, and keep their
+place in the queue. (`taskyard_worker.quarantine` tells the whole story.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ UNLISTED_FOR = timedelta(seconds=2)
 
 
 class Guilt(StrEnum):
-    INNOCENT = "innocent"  # it had not begun, or its process was ended for another's sake
+    INNOCENT = "innocent"  # it was ended for no task's fault: its worker stopped, or its process died idle
+    DISPLACED = "displaced"  # its process was ended for another task's fault
+    ALIKE = "alike"  # the same, and the task at fault had its type and its submitter: it runs next alone
     SUSPECT = "suspect"  # one of several that ran in what died, or that may have
     GUILTY = "guilty"  # the only one that ran in what died
 
@@ -78,15 +81,17 @@ _LIMIT = _crash("crash_limit", "l", retryable=False, crashes="t.crashes + 1")
 _LOSE = compose(
     Verb(
         name="lose",
-        edges=along(Event.LOSE, Event.FAIL) + along(Event.CANCEL, out_of={State.RUNNING}),
+        edges=along(Event.LOSE, Event.FAIL, Event.RELEASE) + along(Event.CANCEL, out_of={State.RUNNING}),
         event="CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'cancel'"
-        f" WHEN {_IS_GUILTY} AND t.crashes + 1 >= :crash_limit THEN 'fail' ELSE 'lose' END",
+        f" WHEN {_IS_GUILTY} AND t.crashes + 1 >= :crash_limit THEN 'fail'"
+        " WHEN i.guilt = 'innocent' THEN 'release' ELSE 'lose' END",
         given=incoming("task_id uuid, claim uuid, guilt text, cause text, phrase jsonb, peak_memory_bytes int8"),
         source="task t JOIN incoming i ON i.task_id = t.id",
         where="t.claim = i.claim",
         locks={
             "is_guilty": _IS_GUILTY,
             "is_suspect": _IS_SUSPECT,
+            "displaced_by": "CASE i.guilt WHEN 'displaced' THEN 1 WHEN 'alike' THEN 2 ELSE 0 END",
             "cause": "i.cause",
             "phrase": "i.phrase",
             "peak_memory_bytes": "i.peak_memory_bytes",
@@ -100,6 +105,7 @@ _LOSE = compose(
         sets={
             "crashes": "t.crashes + CASE WHEN l.is_guilty THEN 1 ELSE 0 END",
             "suspicions": "t.suspicions + CASE WHEN l.is_suspect THEN 1 ELSE 0 END",
+            "displacements": "t.displacements + l.displaced_by",
             "error": f"CASE WHEN l.event = 'fail' THEN {_LIMIT} ELSE t.error END",
         },
     )

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from taskyard.domain.tasks import Change, State
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_service import environment
 from tests.integration.api.worker import Worker
+from tests.support.fleet import free_port
 
 BIN = Path(sys.executable).parent / "taskyard"
 
@@ -158,9 +158,7 @@ def test_following_a_task_outlives_a_restart_of_the_api(
     ahead = 0.0
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
     monkeypatch.setattr(client, "time", clock)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = environment(database_url, redis_url, TASKYARD_API_PORT=str(port), TASKYARD_NAMESPACE="test")
     command = [str(BIN.with_name("taskyard-api")), "serve"]
     worker, task = Worker(api.engine), api.submit()["id"]

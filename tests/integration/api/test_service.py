@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -246,6 +247,24 @@ def test_the_service_imports_no_task_code_whatever_modules_are_named(database_ur
         *("taskyard.running.context", "taskyard.running.attempt", "taskyard.running.trial"),
     )
     assert not [name for name in modules if name.startswith(task_code)]
+
+
+def test_it_answers_on_a_socket_that_it_inherits_also_what_came_before_it(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/health/live"
+        asked = threads.submit(httpx.get, url, timeout=60)
+        serve = [str(BIN / "taskyard-api"), "serve", "--fd", str(listener.fileno())]
+        with subprocess.Popen(serve, env=env, pass_fds=[listener.fileno()], text=True) as process, killed(process):
+            assert asked.result().status_code == 200
+
+
+def test_a_descriptor_that_is_no_socket_is_one_line(database_url: str, redis_url: str) -> None:
+    ended = command(environment(database_url, redis_url), "serve", "--fd", "99")
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
+        1,
+        "taskyard-api: cannot listen on descriptor 99: Bad file descriptor",
+    )
 
 
 def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str, engine: Engine) -> None:

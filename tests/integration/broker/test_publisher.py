@@ -43,6 +43,19 @@ def test_each_queue_gets_its_own_messages(client: redis.Redis, names: Names, pub
         assert payloads == set(ids)
 
 
+def test_what_was_given_back_comes_before_what_waits_and_in_its_order(
+    client: redis.Redis, names: Names, publisher: Publisher
+) -> None:
+    waiting, back, new = publications(2), publications(2), publications(1)
+    publisher.publish(waiting)
+    for publication in back:
+        publication.is_first = True
+    publisher.publish([back[0], *new, back[1]])
+    ids, payloads = ids_and_payloads(client, names, "default")
+    assert ids == [p.message_id.encode() for p in [*back, *waiting, *new]]
+    assert payloads == set(ids)
+
+
 def test_publishing_nothing_makes_no_round_trip(names: Names) -> None:
     with make_redis("redis://127.0.0.1:1/0") as nowhere:
         assert Publisher(nowhere, names).publish([]) == 0

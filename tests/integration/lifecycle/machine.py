@@ -49,7 +49,8 @@ USUAL = {EVERY_TYPE: 2, SOME_TYPE: 2}
 EVERYTHING = {EVERY_TYPE: NEWEST, SOME_TYPE: NEWEST}
 
 _ROWS = sa.text("""
-SELECT t.id, t.state, t.attempt, t.claim, t.worker_id, t.failures, t.crashes, t.suspicions, t.put_offs, t.publication,
+SELECT t.id, t.state, t.attempt, t.claim, t.worker_id, t.failures, t.crashes, t.suspicions, t.displacements,
+    t.put_offs, t.publication,
     t.cancel_requested_at IS NOT NULL AS is_cancel_requested, t.max_attempts, t.due_at, t.finished_at,
     -- What time moves in this test is left out.
     CASE WHEN t.finished_at IS NOT NULL THEN to_jsonb(t) - '{run_at,queued_at,expires_at}'::text[] END AS whole,
@@ -85,7 +86,7 @@ class Hold:
     task: Task
     claim: UUID
     worker: Worker
-    is_alone: bool
+    is_apart: bool
     freed_key: str | None
     attempt: int | None = None
     failures: int = 0
@@ -223,7 +224,7 @@ class Machine(RuleBasedStateMachine):
         tasks = self.model.tasks
         assert rows.keys() == tasks.keys(), "every accepted task exists, and no other"
         for task_id, row in rows.items():
-            assert tuple(row)[1:11] == tasks[task_id].row()
+            assert tuple(row)[1:12] == tasks[task_id].row()
             self._check(row, self.before.get(task_id))
         assert {key: i for i, row in rows.items() for key in row.held_keys} == self.model.keys
         self.before = rows

@@ -38,6 +38,7 @@ class Task:
     failures: int = 0
     crashes: int = 0
     suspicions: int = 0
+    displacements: int = 0
     put_offs: int = 0
     is_cancel_requested: bool = False
     successes: int = 0
@@ -46,8 +47,16 @@ class Task:
         """What the ledger must hold of it."""
         return (
             *(self.state, self.attempt, self.claim, self.worker, self.failures, self.crashes),
-            *(self.suspicions, self.put_offs, self.publication, self.is_cancel_requested),
+            *(self.suspicions, self.displacements, self.put_offs, self.publication, self.is_cancel_requested),
         )
+
+    @property
+    def is_apart(self) -> bool:
+        return bool(self.suspicions or self.crashes or self.displacements)
+
+    @property
+    def is_alone(self) -> bool:
+        return bool(self.suspicions or self.crashes or self.displacements > 1)
 
 
 def runs(types: Mapping[str, int], task: Task) -> bool:
@@ -89,7 +98,7 @@ class Model:
         self.tasks[task.id] = task
         return True
 
-    def claim(self, ids: Iterable[UUID], claim: UUID, worker: Worker, *, alone: bool) -> set[UUID]:
+    def claim(self, ids: Iterable[UUID], claim: UUID, worker: Worker, *, apart: bool) -> set[UUID]:
         won = set()
         for task in map(self.tasks.__getitem__, ids):
             if worker.is_over:
@@ -97,12 +106,12 @@ class Model:
             if task.claim == claim:
                 task.is_fresh = True
                 won.add(task.id)
-            elif task.state is State.QUEUED and not self.refusal(task, worker, alone=alone):
+            elif task.state is State.QUEUED and not self.refusal(task, worker, apart=apart):
                 self.begin(task, claim, worker)
                 won.add(task.id)
         return won
 
-    def refusal(self, task: Task, worker: Worker, *, alone: bool) -> str | None:
+    def refusal(self, task: Task, worker: Worker, *, apart: bool) -> str | None:
         """Why this worker does not get a queued task."""
         if worker.is_over:
             return "worker_lost"
@@ -111,8 +120,8 @@ class Model:
         if not runs(worker.types, task):
             lives = (w for w in self.workers.values() if not w.is_over and w.beat_at > self.now - self.lease)
             return "elsewhere" if any(runs(w.types, task) for w in lives) else "unknown"
-        if task.suspicions and not alone:
-            return "suspect"
+        if task.is_apart and not apart:
+            return "apart"
         return "expired" if self.is_expired(task) else None
 
     def begin(self, task: Task, claim: UUID, worker: Worker) -> None:
@@ -155,7 +164,8 @@ class Model:
         if not self.holds(task, claim):
             return False
         is_suspect = guilt is Guilt.SUSPECT and task.suspicions < self.max_suspicions
-        is_guilty = guilt is not Guilt.INNOCENT and not is_suspect
+        is_guilty = guilt is Guilt.GUILTY or (guilt is Guilt.SUSPECT and not is_suspect)
+        task.displacements += {Guilt.DISPLACED: 1, Guilt.ALIKE: 2}.get(guilt, 0)
         task.suspicions += is_suspect
         task.crashes += is_guilty
         if task.is_cancel_requested:
@@ -182,7 +192,7 @@ class Model:
     def retry(self, task: Task, life: float) -> bool:
         if task.state not in {State.FAILED, State.CANCELLED}:
             return False
-        task.failures = task.crashes = task.suspicions = task.put_offs = 0
+        task.failures = task.crashes = task.suspicions = task.displacements = task.put_offs = 0
         task.is_cancel_requested = False
         if self.is_expired(task):
             task.expires = self.now + life
@@ -254,10 +264,11 @@ class Model:
     def free(self, task: Task) -> None:
         self.keys = {key: holder for key, holder in self.keys.items() if holder != task.id}
 
-    def suspects(self, types: Mapping[str, int]) -> list[UUID]:
-        """In the order of submission, which is that of the ids here."""
-        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.suspicions and runs(types, t)]
-        return [] if self.is_paused else [t.id for t in found if not self.is_expired(t)]
+    def set_apart(self, types: Mapping[str, int]) -> list[tuple[UUID, bool]]:
+        """The least suspicious first, and of those in the order of submission, which is that of the ids here."""
+        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.is_apart and runs(types, t)]
+        found.sort(key=lambda t: (t.is_alone, t.crashes > 0, t.suspicions == 0))
+        return [] if self.is_paused else [(t.id, t.is_alone) for t in found if not self.is_expired(t)]
 
     def _queue(self, task: Task) -> None:
         self._leave(task, State.QUEUED)

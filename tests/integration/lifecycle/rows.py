@@ -81,11 +81,23 @@ class Worker:
     id: UUID
 
     def claim(
-        self, ids: Sequence[UUID], claim_id: UUID | None = None, *, types: Mapping[str, int] | None = None
+        self,
+        ids: Sequence[UUID],
+        claim_id: UUID | None = None,
+        *,
+        types: Mapping[str, int] | None = None,
+        apart: bool = False,
+        slowed: Sequence[str] = (),
     ) -> list[claim.Claimed]:
-        claim_id = claim_id or uuid4()
         return claim.claim(
-            self.conn, ids, claim=claim_id, worker_id=self.id, worker="w:1", types={NAME: 1} if types is None else types
+            self.conn,
+            ids,
+            claim=claim_id or uuid4(),
+            worker_id=self.id,
+            worker="w:1",
+            types={NAME: 1} if types is None else types,
+            apart=apart,
+            slowed=slowed,
         ).answer
 
 

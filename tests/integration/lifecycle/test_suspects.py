@@ -22,7 +22,7 @@ A_MINUTE_AGO = sa.func.now() - timedelta(minutes=1)
 
 def claim_alone(worker: Worker, task_id: UUID) -> list[claim.Claimed]:
     return claim.claim(
-        worker.conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w:9", types={NAME: 1}, alone=True
+        worker.conn, [task_id], claim=uuid4(), worker_id=worker.id, worker="w:9", types={NAME: 1}, apart=True
     ).answer
 
 
@@ -43,10 +43,10 @@ def test_a_suspect_is_claimed_only_where_it_runs_alone(conn: Connection, worker:
     suspect, other = put(conn, State.QUEUED, suspicions=1), put(conn, State.QUEUED)
     assert [w.id for w in worker.claim([suspect, other])] == [other]
     (refusal,) = claim.refusals(conn, [suspect, other], types={NAME: 1})
-    assert (refusal.id, refusal.reason) == (suspect, "suspect")
-    assert claim.suspects(conn, [QUEUE], types={NAME: 1}) == [suspect]
+    assert (refusal.id, refusal.reason) == (suspect, "apart")
+    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {suspect: True}
     assert [w.id for w in claim_alone(worker, suspect)] == [suspect]
-    assert not claim.suspects(conn, [QUEUE], types={NAME: 1})
+    assert not claim.set_apart(conn, [QUEUE], types={NAME: 1})
 
 
 def test_only_suspects_that_can_run_here_and_now_are_looked_for(conn: Connection, worker: Worker) -> None:
@@ -56,9 +56,9 @@ def test_only_suspects_that_can_run_here_and_now_are_looked_for(conn: Connection
     put(conn, State.QUEUED, suspicions=1, expires_at=sa.func.now() - timedelta(seconds=1))
     put(conn, State.RETRYING, suspicions=1)
     put(conn, State.FAILED, suspicions=1)
-    assert claim.suspects(conn, [QUEUE], types={NAME: 1}) == [found]
+    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {found: True}
     conn.execute(sa.text("UPDATE queue SET paused_at = now() WHERE name = :q"), {"q": QUEUE})
-    assert not claim.suspects(conn, [QUEUE], types={NAME: 1})
+    assert not claim.set_apart(conn, [QUEUE], types={NAME: 1})
 
 
 def test_the_one_that_dies_alone_is_guilty(conn: Connection, worker: Worker) -> None:

@@ -130,13 +130,13 @@ class WorkerRules(Machine):
             hold.has_begun |= begins and hold.worker is child.worker and hold.attempt is not None
 
     def _claim(self, child: Child, how: str) -> None:
-        token, ids, is_alone = child.unanswered or (self._id(3), sorted(child.fetched), False)
-        child.unanswered = (token, ids, is_alone)
-        won = self._ask_for(child, token, ids, is_alone=is_alone)
+        token, ids, is_apart = child.unanswered or (self._id(3), sorted(child.fetched), False)
+        child.unanswered = (token, ids, is_apart)
+        won = self._ask_for(child, token, ids, is_apart=is_apart)
         if how == "answer_lost":
             return
         if how == "repeated":
-            won = self._ask_for(child, token, ids, is_alone=is_alone)
+            won = self._ask_for(child, token, ids, is_apart=is_apart)
         child.unanswered = None
         self._settle(token, won)
         if how != "not_acknowledged":
@@ -145,15 +145,15 @@ class WorkerRules(Machine):
 
     def _claim_suspect(self, child: Child, how: str) -> bool:
         types = child.worker.types
-        found = claim.suspects(self.conn, [QUEUE], types=types)
-        assert found == self.model.suspects(types)
+        found = claim.set_apart(self.conn, [QUEUE], types=types)
+        assert list(found.items()) == self.model.set_apart(types)[:10]
         if not found:
             return False
-        child.unanswered = (self._id(3), found[:1], True)
+        child.unanswered = (self._id(3), list(found)[:1], True)
         self._claim(child, how)
         return True
 
-    def _ask_for(self, child: Child, token: UUID, ids: Sequence[UUID], *, is_alone: bool) -> list[claim.Claimed]:
+    def _ask_for(self, child: Child, token: UUID, ids: Sequence[UUID], *, is_apart: bool) -> list[claim.Claimed]:
         worker, keys = child.worker, {holder: key for key, holder in self.model.keys.items()}
         known = {h.task.id for h in self.holds if h.claim == token}
         won = claim.claim(
@@ -163,16 +163,16 @@ class WorkerRules(Machine):
             worker_id=worker.id,
             worker="w:1",
             types=worker.types,
-            alone=is_alone,
+            apart=is_apart,
         ).answer
-        expected = self.model.claim(ids, token, worker, alone=is_alone)
+        expected = self.model.claim(ids, token, worker, apart=is_apart)
         assert {w.id for w in won} == expected
         for work in won:
             task = self.model.tasks[work.id]
             assert (work.attempt, work.failures) == (task.attempt, task.failures)
             if work.id not in known:
                 freed = keys.get(work.id) if task.hold == "waiting" else None
-                self.holds.append(Hold(task, token, worker, is_alone, freed))
+                self.holds.append(Hold(task, token, worker, is_apart, freed))
         return won
 
     def _settle(self, token: UUID, won: Sequence[claim.Claimed]) -> None:
@@ -196,7 +196,7 @@ class WorkerRules(Machine):
             lease=timedelta(seconds=LEASE_SECONDS),
         )
         queued = [t for i in missed if (t := self.model.tasks[i]).state is State.QUEUED]
-        expected = {t.id: self.model.refusal(t, child.worker, alone=False) for t in queued}
+        expected = {t.id: self.model.refusal(t, child.worker, apart=False) for t in queued}
         told = {r.id: r.reason for r in refused}
         assert told == {i: reason for i, reason in expected.items() if reason != "expired"}
         back = {i for i, reason in told.items() if reason in {"paused", "worker_lost", "elsewhere"}}
@@ -316,20 +316,24 @@ class WorkerRules(Machine):
         weight=8,
         when=lambda self: self.holds and self.children,
         n=one_of_them,
-        is_alone=st.sampled_from([False, False, True]),
+        is_apart=st.sampled_from([False, False, True]),
         times_told=st.sampled_from([1, 1, 2, 0]),
+        displaced=st.sampled_from([None, None, Guilt.DISPLACED, Guilt.ALIKE]),
     )
-    def a_child_dies(self, n: int, is_alone: bool, times_told: int) -> None:
-        """Its supervisor may tell the ledger twice, where an answer got lost, or be kept from telling it."""
+    def a_child_dies(self, n: int, is_apart: bool, times_told: int, displaced: Guilt | None) -> None:
+        """Its supervisor may tell the ledger twice, where an answer got lost, or be kept from telling it; or it killed
+        the child for another task's sake."""
         busy = [c for c in self.children if any(h.worker is c.worker for h in self.holds)] or self.children
         child = busy[n % len(busy)]
-        holds = [h for h in self.holds if h.worker is child.worker and h.is_alone == is_alone]
-        guilt = Guilt.of_begun(sum(h.has_begun for h in holds))
-        lost = [Lost(h.task.id, h.claim, guilt if h.has_begun else Guilt.INNOCENT, "killed") for h in holds]
+        holds = [h for h in self.holds if h.worker is child.worker and h.is_apart == is_apart]
+        begun = sum(h.has_begun for h in holds)
+        guilt = displaced or Guilt.of_begun(begun)
+        others = Guilt.DISPLACED if begun else Guilt.INNOCENT
+        lost = [Lost(h.task.id, h.claim, guilt if h.has_begun else others, "killed") for h in holds]
         for _ in range(times_told):
             self._lose(lost)
         self._forget(child, holds)
-        if child.unanswered is not None and child.unanswered[2] == is_alone:
+        if child.unanswered is not None and child.unanswered[2] == is_apart:
             child.unanswered = None
 
     @may_happen(weight=6, when=lambda self: self._suspects_to_take())
@@ -342,7 +346,7 @@ class WorkerRules(Machine):
 
     def _suspects_to_take(self) -> list[Child]:
         idle = [c for c in self.children if c.is_idle and not c.worker.is_over]
-        return [c for c in idle if self.model.suspects(c.worker.types)]
+        return [c for c in idle if self.model.set_apart(c.worker.types)]
 
     def _lose(self, lost: Sequence[Lost]) -> None:
         recorded = rescue.lose(self.conn, lost, crash_limit=self.model.crash_limit)

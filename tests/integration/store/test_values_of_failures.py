@@ -229,7 +229,7 @@ def test_a_row_that_somebody_holds_does_not_stop_the_migration(old: Engine) -> N
     held, free = store(old, as_before("crash", CRASH)), store(old, as_before("crash", CRASH))
     with old.connect() as other, other.begin():
         other.execute(sa.text("SELECT 1 FROM task WHERE id = :id FOR UPDATE"), {"id": held})
-        upgrade(old)
+        command.upgrade(migrate.config(old.url.render_as_string(hide_password=False)), MIGRATION.revision)
     assert "values" not in errors_of(old, held)[0]
     assert errors_of(old, free)[0]["values"] == {"cause": "killed by signal 9 (SIGKILL)"}
 

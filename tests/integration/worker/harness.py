@@ -163,6 +163,7 @@ class ConsumingChild:
         self.table = table
         self.won: list[Claimed] = []
         self.were_put_off: list[UUID] = []
+        self.were_slowed: list[UUID] = []
         self.unreadable: list[UUID] = []
         self.fetcher = Fetcher(harness.client, harness.names, QUEUES, str(uuid4()))
         self.broker = self.fetcher._broker
@@ -179,6 +180,9 @@ class ConsumingChild:
 
     def put_off(self, ids: Sequence[UUID]) -> None:
         self.were_put_off.extend(ids)
+
+    def leave_slowed(self, ids: Sequence[UUID]) -> None:
+        self.were_slowed.extend(ids)
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         self.unreadable.append(task_id)

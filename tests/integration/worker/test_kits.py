@@ -119,6 +119,60 @@ def start_with(workers: LedgerFleet, place: Path) -> subprocess.Popen[bytes]:
     return worker
 
 
+KIT = {
+    "own_kit.manifest": (
+        "from taskyard import Kit\nKIT = Kit('own', ('own_kit.tasks',), settings='own_kit.settings:Own')\n"
+    ),
+    "own_kit.settings": "from pydantic_settings import BaseSettings\nclass Own(BaseSettings):\n    pass\n",
+    "own_kit.tasks": TASK,
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "broken", "said"),
+    [
+        ("tasks", "import half_installed.library\nraise RuntimeError", "child_misconfigured"),
+        ("tasks", "raise ImportError('half installed')", "child_misconfigured"),
+        ("tasks", "def half(:", "child_misconfigured"),
+        ("tasks", "exit()", "child_misconfigured"),
+        ("tasks", "memory = bytearray(1 << 60)", "child_misconfigured"),
+        ("tasks", "import os\nos._exit(0)", "child_died"),
+        ("tasks", "import os\nos.kill(os.getpid(), 9)", "child_died"),
+        ("tasks", "import time\ntime.sleep(600)", "child_stuck"),
+        (
+            "settings",
+            "from pydantic_settings import BaseSettings\nclass Own(BaseSettings):\n    url: str\n",
+            "misconfigured",
+        ),
+    ],
+    ids=["library", "import", "syntax", "exit", "memory", "os._exit", "signal", "hang", "settings"],
+)
+def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and_it_is_tried_again(
+    workers: LedgerFleet, tmp_path: Path, module: str, broken: str, said: str
+) -> None:
+    place = use(workers, tmp_path)
+    install(place, "own-kit", KIT, kits={"own": "own_kit.manifest:KIT"})
+    workers.fleet.environment |= {"TASKYARD_KITS": "own", "TASKYARD_CHILD_START_SECONDS": "8"}
+    worker = workers.fleet.start_worker(processes=2)
+    assert workers.wait(workers.put("own.work")) == ["succeeded"]
+    wait_for(lambda: len(children(worker.pid)) == 2)
+    lost, sibling = children(worker.pid)
+    file = place / "own_kit" / f"{module}.py"
+    whole = file.read_text()
+    file.write_text(broken)
+    kill(lost)
+    wait_for(lambda: len(lines(workers.fleet.logs(), said)) >= (3 if said == "child_died" else 2), 60, "two tries")
+    assert worker.poll() is None
+    assert sibling in children(worker.pid)
+    assert set(workers.wait(workers.put("own.work", 5))) == {"succeeded"}
+    file.write_text(whole)
+    kill(sibling)
+    assert set(workers.wait(workers.put("own.work", 5), 60)) == {"succeeded"}
+    wait_for(lambda: len(children(worker.pid)) == 2, 30, "both children")
+    worker.terminate()
+    assert worker.wait(40) == 0
+
+
 def test_a_child_that_cannot_import_after_an_update_stops_no_sibling_and_is_tried_again(
     workers: LedgerFleet, tmp_path: Path
 ) -> None:

@@ -35,8 +35,8 @@ class SuspectHarness:
         self.harness.execute("UPDATE task SET suspicions = 1 WHERE id = ANY(:ids)", ids=ids)
         return ids
 
-    def suspects(self) -> list[UUID]:
-        found: list[UUID] = self.harness.run(lambda conn: claims.suspects(conn, QUEUES, types={NAME: 1}))
+    def set_apart(self) -> dict[UUID, bool]:
+        found: dict[UUID, bool] = self.harness.run(lambda conn: claims.set_apart(conn, QUEUES, types={NAME: 1}))
         return found
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
@@ -51,7 +51,7 @@ class SuspectHarness:
         works: list[Claimed] = self.harness.run(
             lambda conn: (
                 claims.claim(
-                    conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types={NAME: 1}, alone=True
+                    conn, ids, claim=claim, worker_id=self.harness.worker_id, worker="w:0", types={NAME: 1}, apart=True
                 ).answer
             )
         )

@@ -44,7 +44,7 @@ class RecorderHarness:
         self.held: set[tuple[UUID, UUID]] = set()
         self.attempt = 1
         self.cancelled: set[tuple[UUID, UUID]] = set()
-        self.waiting_suspects = 0
+        self.wanted_apart = 0
         self.forced_ends: list[tuple[ForcedEnd, list[Change]]] = []
         self.given_up = threading.Event()
         self.counted: list[tuple[str, int]] = []
@@ -83,8 +83,8 @@ class RecorderHarness:
     def cancel(self, keys: Collection[tuple[UUID, UUID]]) -> None:
         self.cancelled.update(keys)
 
-    def run_suspects(self, tasks: int) -> None:
-        self.waiting_suspects = tasks
+    def run_apart(self, children: int) -> None:
+        self.wanted_apart = children
 
     # What it counts
 
@@ -216,7 +216,7 @@ def test_a_claim_whose_end_waits_to_be_recorded_is_not_released_as_unheld(harnes
     # PostgreSQL is back, and a beat comes before the record of what ended meanwhile.
     recording = RecorderHarness(harness)
     ended, died = recording.claim(2)
-    end = ForcedEnd(*ended, NAME, Cancelled("it did not stop", forced=True), 2.0, "it did not stop")
+    end = ForcedEnd(*ended, (NAME, ""), Cancelled("it did not stop", forced=True), 2.0, "it did not stop")
     recording.recorder.forced(end)
     recording.recorder.lost("killed", [lost(died)])
     for _ in range(3):

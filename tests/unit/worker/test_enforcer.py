@@ -15,7 +15,7 @@ from taskyard.catalogue.types import Params, Result, TaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Failed, RetryIn
 from taskyard_worker.child.claim_table import ClaimTable, Slot
-from taskyard_worker.slots import SlotTable
+from taskyard_worker.slots import Kind, SlotTable
 from taskyard_worker.supervisor import enforcer
 from taskyard_worker.supervisor.enforcer import Enforcer
 from taskyard_worker.supervisor.handle import ForcedEnd
@@ -49,6 +49,7 @@ class Child:
     retiring: bool = False
     is_enforced: bool = False
     kill_at: float | None = None
+    blamed: set[Kind] = field(default_factory=set)
     why_killed: str | None = None
     types: dict[str, TaskSpec] = field(default_factory=lambda: {NAME: spec_of(TYPE)})
 
@@ -76,7 +77,8 @@ class Harness:
     def __init__(self, grace_seconds: float = 10.0) -> None:
         self.recorded: list[ForcedEnd] = []
         self.child = Child()
-        self.enforcer = Enforcer(grace_seconds=grace_seconds, record=self.recorded.append)
+        self.blamed: list[Kind] = []
+        self.enforcer = Enforcer(grace_seconds=grace_seconds, record=self.recorded.append, blame=self.blamed.append)
 
     def turn(self) -> None:
         self.enforcer.turn([self.child])  # type: ignore[list-item]
@@ -199,3 +201,14 @@ def test_the_enforcer_keeps_nothing_about_ended_attempts() -> None:
         harness.turn()
     assert not harness.enforcer._cancel_by
     assert not harness.enforcer._fenced
+
+
+def test_what_ends_a_process_is_blamed_once_for_it_by_type_and_submitter() -> None:
+    harness = Harness()
+    for submitter in ("ada", "ada", None):
+        harness.child.begin(**overdue(submitted_by=submitter))
+    harness.child.begin()
+    for _ in range(3):
+        harness.turn()
+    assert sorted(harness.blamed) == [(NAME, ""), (NAME, "ada")]
+    assert harness.child.blamed == set(harness.blamed)

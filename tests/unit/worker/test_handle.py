@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
         ours.setblocking(False)
         table = SlotTable.create(8)
         table.hand_down()
-        started.append(Handle(0, process, ours, table, time.monotonic(), "its fetcher"))
+        started.append(Handle(0, process, ours, table, time.monotonic(), "its fetcher", start_seconds=30))
         return started[-1]
 
     yield make

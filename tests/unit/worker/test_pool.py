@@ -111,10 +111,12 @@ def test_while_suspects_wait_children_in_quarantine_run_beside_the_ordinary_ones
     assert len(harness.started()) == 1 + expected, "no more than are wanted"
 
 
-def test_a_suspect_that_ends_its_child_is_what_quarantine_is_for() -> None:
-    assert quarantine.is_expected_death(in_quarantine=True, had_begun=True)
-    assert not quarantine.is_expected_death(in_quarantine=True, had_begun=False)
-    assert not quarantine.is_expected_death(in_quarantine=False, had_begun=True)
+@pytest.mark.parametrize(
+    ("are_alone", "expected"),
+    [([], 0), ([True, True], 2), ([False], 1), ([False] * 4, 1), ([False] * 5, 2), ([True, False, True], 3)],
+)
+def test_what_may_run_beside_others_shares_children_in_quarantine(are_alone: list[bool], expected: int) -> None:
+    assert quarantine.children_for(are_alone, 4) == expected
 
 
 def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> None:
@@ -130,13 +132,3 @@ def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> Non
     clock.now += 61
     restarts.slow_down()
     assert restarts.pause == 0.5
-
-
-def test_the_first_failures_may_cost_no_pause() -> None:
-    clock = Clock()
-    restarts = Restarts(clock, lambda: 1.0)
-    pauses = []
-    for _ in range(5):
-        restarts.slow_down(free=3)
-        pauses.append(max(0.0, restarts.pause))
-    assert pauses == [0, 0, 0, 0.5, 1]

@@ -33,9 +33,9 @@ def test_each_kind_of_request_wakes_the_main_thread_once(requests: Requests) -> 
     assert is_awake(requests)
     requests.cancel([(uuid4(), uuid4())])
     assert is_awake(requests)
-    requests.run_suspects(2)
+    requests.run_apart(2)
     assert is_awake(requests)
-    requests.run_suspects(2)
+    requests.run_apart(2)
     assert not is_awake(requests), "nothing has changed"
 
 

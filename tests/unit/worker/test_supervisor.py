@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
 from taskyard_worker.supervisor.enforcer import Enforcer
@@ -25,6 +26,7 @@ class Harness:
 
     def __init__(self) -> None:
         self.lost: list[Lost] = []
+        self.blamed: list[Kind] = []
         self.requeued: list[str] = []
         self.replaced: list[str | None] = []
         self.requests = Requests()
@@ -39,9 +41,10 @@ class Harness:
             self.requests,
             self.children,
             recorder,
-            Enforcer(grace_seconds=10.0, record=lambda end: None),
+            Enforcer(grace_seconds=10.0, record=lambda end: None, blame=self.blamed.append),
             self.pool,
             nothing,
+            SimpleNamespace(ended_its_process=self.blamed.append, tell=lambda child: None),  # type: ignore[arg-type]
             SimpleNamespace(turn=lambda children: None),  # type: ignore[arg-type]
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
@@ -82,11 +85,28 @@ def test_tasks_of_a_child_that_the_supervisor_killed_are_innocent(harness: Harne
     assert harness.reap(DeadChild(2, why_killed="a task beside it did not end")) == [Guilt.INNOCENT] * 2
 
 
-def test_suspects_that_end_their_children_delay_no_other_child(harness: Harness) -> None:
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_tasks_that_end_their_children_delay_no_other_child(harness: Harness, quarantine: bool) -> None:
     for _ in range(10):
-        harness.reap(DeadChild(1, quarantine=True))
+        harness.reap(DeadChild(1, quarantine=quarantine))
     assert harness.pause(quarantine=True) <= 0
     assert harness.pause(quarantine=False) <= 0
+
+
+def test_a_child_that_dies_after_its_tasks_have_ended_delays_no_other_child(harness: Harness) -> None:
+    for _ in range(10):
+        child = DeadChild(0)
+        child.table.report(pid=1, tick=0, polled=0, fetched=0, wrote=0, runs=1)
+        harness.reap(child)
+    assert harness.pause(quarantine=False) <= 0
+
+
+def test_only_a_proven_cause_of_a_child_s_end_counts_against_its_type(harness: Harness) -> None:
+    harness.reap(DeadChild(2))
+    harness.reap(DeadChild(1, why_killed="the worker stopped before it was finished"))
+    assert harness.blamed == []
+    harness.reap(DeadChild(1))
+    assert harness.blamed == [("diagnostics.echo", "")]
 
 
 @pytest.mark.parametrize("quarantine", [False, True])

@@ -151,7 +151,7 @@ def test_a_line_without_an_end_costs_the_child_its_life_and_the_supervisor_littl
             kills.append(why)
 
     nothing: Any = None
-    handle = Bounded(0, nothing, ours, nothing, 0.0, "")
+    handle = Bounded(0, nothing, ours, nothing, 0.0, "", start_seconds=30)
 
     def send() -> None:
         with suppress(OSError):
@@ -171,7 +171,7 @@ def test_a_line_that_is_nested_too_deeply_ends_no_supervisor() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     nothing: Any = None
-    handle = Handle(0, nothing, ours, nothing, 0.0, "")
+    handle = Handle(0, nothing, ours, nothing, 0.0, "", start_seconds=30)
     theirs.sendall(b"[" * 100_000 + b'\n{"event": "ready"}\n')
     assert handle.receive() == [{"event": "ready"}]
     theirs.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -19,11 +20,13 @@ from taskyard.running.hooks import Hooks
 
 from ..metrics import WorkerMetrics
 from ..quarantine.consumer import SuspectConsumer
-from ..slots import Phase, SlotTable
+from ..slots import Kind, Phase, SlotTable
 from .claim_table import ClaimTable, Slot
 from .consumer import TaskConsumer
+from .event_loop import EventLoop
 from .leftovers import Leftovers
 from .runner import Records
+from .slowed import Slowed
 from .wear import Wear, Worn
 from .writer import End, Writer
 
@@ -32,6 +35,8 @@ log = structlog.stdlib.get_logger(__name__)
 _UNBEGUN_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 _STOPPING = "the worker is stopping"
+# How long the end of a broken child may take: its tasks are held as long.
+_SAVE_SECONDS = 5.0
 
 
 class Disposable(Protocol):
@@ -47,7 +52,9 @@ class Parts:
     dispatcher: Dispatcher
     writer: Writer
     consumer: TaskConsumer | SuspectConsumer
+    slowed: Slowed
     threads: Worker
+    loop: EventLoop
     metrics: WorkerMetrics
     hooks: Hooks
     wear: Wear
@@ -144,8 +151,12 @@ class Child:
             self.has_abandoned = True
             self._parts.table.forget([slot])
 
+    def slow(self, until: Mapping[str, float]) -> None:
+        """Leaves these tasks alone until these times (`Slowed`)."""
+        self._parts.slowed.replace(until)
+
     def met_suspects(self) -> bool:
-        """Whether a task came by since the last call that has to run alone."""
+        """Whether a task came by since the last call that has to run apart."""
         return self._parts.consumer.met_suspects()
 
     def why_retire(self) -> str | None:
@@ -168,6 +179,26 @@ class Child:
         if self._max_tasks and table.runs >= self._max_tasks:
             return Worn("max_tasks", table.runs, self._max_tasks)
         return None
+
+    def broken_thread(self) -> str | None:
+        """Which thread of the platform has ended, if one has. None does by itself: a task has raised into it."""
+        parts = self._parts
+        vital = {"writer": [parts.writer.thread], "dispatcher": [parts.dispatcher.thread]}
+        vital |= {"consumer": [*parts.threads.consumers.values()], "task thread": [*parts.threads.workers]}
+        if parts.loop.thread is not None:
+            vital["event loop"] = [parts.loop.thread]
+        return next((name for name, threads in vital.items() if not all(t.is_alive() for t in threads)), None)
+
+    def ended_lately(self) -> set[Kind]:
+        """The kinds of the tasks that ran and are not recorded yet."""
+        works = (end.slot.work for end in self._parts.writer.unrecorded)
+        return {(work.name, work.submitted_by or "") for work in works if work is not None}
+
+    def save(self) -> None:
+        """Before a broken child ends: gives back what has not begun, and records what has ended."""
+        self.retire()
+        self._parts.writer.stop(_SAVE_SECONDS)
+        self._parts.dispatcher.stop(timedelta(seconds=1))
 
     def retire(self) -> None:
         """Takes no more; what has begun goes on."""

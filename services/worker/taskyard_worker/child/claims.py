@@ -23,11 +23,12 @@ from taskyard.telemetry.metrics import Dependency
 
 from ..metrics import WorkerMetrics
 from .claim_table import Holder
+from .slowed import Slowed
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerClaims:
-    """The claim source of both consumers. `is_alone`: the child runs one task at a time, so it may claim suspects.
+    """The claim source of both consumers. `is_apart`: the child runs only what has to run apart from other tasks.
 
     `types` are the versions that it runs, by name; other workers live for `lease` after a heartbeat.
     """
@@ -40,7 +41,8 @@ class LedgerClaims:
     queues: Sequence[str]
     types: Mapping[str, int]
     lease: timedelta
-    is_alone: bool
+    slowed: Slowed
+    is_apart: bool
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         verb = partial(
@@ -50,22 +52,36 @@ class LedgerClaims:
             worker_id=self.holder.worker_id,
             worker=self.holder.label,
             types=self.types,
-            alone=self.is_alone,
+            apart=self.is_apart,
+            slowed=self.slowed.names,
         )
         with self.database.watched(LedgerUnavailable):
             return commit(partial(ledger.run, self.engine), verb, self.dispatcher, name="claim")
 
-    def suspects(self) -> list[UUID]:
-        """Tasks that wait to run alone."""
-        verb = partial(claims.suspects, queues=self.queues, types=self.types, worker_id=self.holder.worker_id)
+    def set_apart(self) -> dict[UUID, bool]:
+        """Tasks that wait to run apart, and whether they have to run alone."""
+        verb = partial(claims.set_apart, queues=self.queues, types=self.types, worker_id=self.holder.worker_id)
         return ledger.run(self.engine, verb)
 
     def refusals(self, ids: Sequence[UUID]) -> list[Refusal]:
-        verb = partial(claims.refusals, ids=ids, types=self.types, worker_id=self.holder.worker_id, lease=self.lease)
+        verb = partial(
+            claims.refusals,
+            ids=ids,
+            types=self.types,
+            worker_id=self.holder.worker_id,
+            lease=self.lease,
+            slowed=self.slowed.names,
+        )
         return ledger.run(self.engine, verb)
 
     def put_off(self, ids: Sequence[UUID]) -> None:
-        verb = partial(put_off, ids=ids, reason="unknown_task_type")
+        self._put_off(ids, "unknown_task_type")
+
+    def leave_slowed(self, ids: Sequence[UUID]) -> None:
+        self._put_off(ids, "slowed", self.slowed.seconds)
+
+    def _put_off(self, ids: Sequence[UUID], reason: str, seconds: float | None = None) -> None:
+        verb = partial(put_off, ids=ids, reason=reason, seconds=seconds)
         commit(partial(ledger.run, self.engine), verb, self.dispatcher)
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:

@@ -38,6 +38,7 @@ from .leftovers import Leftovers
 from .run_log import RunLog
 from .runner import Runner
 from .skills import Skills
+from .slowed import Slowed
 from .submitter import submit
 from .task_database import NoTaskDatabase, TaskDatabase
 from .wear import Wear, keep_reserve
@@ -68,6 +69,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     holder = Holder(UUID(plan.worker_id), plan.label)
     writer = Writer(engine, dispatcher, table, metrics, holder)
+    slowed = Slowed()
     claims = LedgerClaims(
         engine,
         dispatcher,
@@ -77,7 +79,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         plan.queues,
         skills.catalogue.versions,
         settings.worker_lease,
-        is_alone=plan.quarantine,
+        slowed,
+        is_apart=plan.quarantine,
     )
     consumer: TaskConsumer | SuspectConsumer
     if plan.quarantine:
@@ -119,7 +122,9 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     detach_copies(slots.detach, writer.detach, loop.detach)
     engines = [engine, submits, database]
     return Child(
-        Parts(slots, table, dispatcher, writer, consumer, threads, metrics, hooks, wear, leftovers, engines),
+        Parts(
+            slots, table, dispatcher, writer, consumer, slowed, threads, loop, metrics, hooks, wear, leftovers, engines
+        ),
         max_tasks=settings.max_tasks_per_child,
     )
 

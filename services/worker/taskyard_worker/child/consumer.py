@@ -68,6 +68,10 @@ class ClaimSource(Claims, Protocol):
         """Moves tasks that no live worker runs into the future."""
         ...
 
+    def leave_slowed(self, ids: Sequence[UUID]) -> None:
+        """Moves tasks to when this worker takes them again."""
+        ...
+
 
 class TaskConsumer:
     """`polled` and `fetched` are what the slot table reports (`slots.Header`)."""
@@ -142,7 +146,11 @@ class TaskConsumer:
         ids = list(fetched)
         claim = uuid4()
         slots = self._table.enter(ids, claim)
-        won = self._claim_patiently(ids, claim)
+        try:
+            won = self._claim_patiently(ids, claim)
+        except BaseException:  # from outside
+            self._table.settle(slots, [])
+            raise
         if won is None:
             # The child stops while PostgreSQL is away. If a claim did get through, the heartbeat releases the rows,
             # because no child holds them.
@@ -206,7 +214,9 @@ class TaskConsumer:
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
             self._source.put_off(unknown)
-        if any(r.reason == "suspect" for r in refusals):
+        if slowed := [r.id for r in refusals if r.reason == "slowed"]:
+            self._source.leave_slowed(slowed)
+        if any(r.reason == "apart" for r in refusals):
             self._suspected.set()
         return {r.id for r in kept}
 
@@ -241,7 +251,7 @@ class TaskConsumer:
         return self._drained.is_set()
 
     def met_suspects(self) -> bool:
-        """Whether it was refused a suspect since the last call: a child in quarantine should run it."""
+        """Whether it was refused a task since the last call that a child in quarantine should run."""
         met = self._suspected.is_set()
         self._suspected.clear()
         return met

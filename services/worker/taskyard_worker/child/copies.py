@@ -8,7 +8,9 @@ in the worker: where the task's code ends in it, the copy ends.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -17,6 +19,14 @@ from taskyard import signals
 from ..programs import name_this_copy
 
 _is_copy = False
+
+
+class _Masks(threading.local):
+    def __init__(self) -> None:
+        self.before: list[set[int]] = []
+
+
+_masks = _Masks()
 
 
 def leave_copy() -> None:
@@ -38,8 +48,18 @@ def refuse_in_copy() -> None:
 
 
 def detach_copies(*steps: Callable[[], object]) -> None:
-    """From now on each copy gives up, first of all, what it shares with this process."""
-    os.register_at_fork(after_in_child=partial(_detach, steps))
+    """From now on each copy gives up, first of all, what it shares with this process. Signals wait until it has: the
+    handlers of this process would take one that is meant to end the copy (`Process.terminate()` right after
+    `start()`)."""
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=partial(_detach, steps))
+
+
+def _hold_signals() -> None:
+    _masks.before.append(signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING))
+
+
+def _let_signals_in() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before.pop())
 
 
 def _detach(steps: Iterable[Callable[[], object]]) -> None:
@@ -49,3 +69,4 @@ def _detach(steps: Iterable[Callable[[], object]]) -> None:
     signals.give_up()
     for step in steps:
         step()
+    _let_signals_in()

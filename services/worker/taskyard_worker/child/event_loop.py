@@ -47,6 +47,11 @@ class EventLoop:
     def interrupts(self) -> LoopInterrupts:
         return LoopInterrupts(self._running())
 
+    @property
+    def thread(self) -> threading.Thread | None:
+        """None before the first task."""
+        return self._thread
+
     def is_here(self) -> bool:
         """Whether this code runs on it."""
         return self._loop is not None and self._loop is asyncio.get_running_loop()

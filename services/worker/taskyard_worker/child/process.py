@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
@@ -26,7 +26,7 @@ from taskyard.running import capture
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 
-from ..control import EXIT_MISCONFIGURED, Control, Plan, die_with_parent
+from ..control import EXIT_BROKEN, EXIT_MISCONFIGURED, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
 from ..slots import SlotTable
 from .child import Child
@@ -45,7 +45,7 @@ _SUCCESSOR_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """What is wrong, for people; with its type, where it is not an error of ours."""
     message = " ".join(str(error).split())
     known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     plan = Plan(**first)
     try:
         settings, skills = _load(plan)
-    except Exception as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once for all children
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
     skills = replace(skills, catalogue=report(control, skills.catalogue, skills.kits))
@@ -79,7 +79,10 @@ def main(argv: Sequence[str]) -> int:
     child.start()
     child.turn()
     control.send(event="ready", pid=os.getpid())
-    _Keeper(child, control, terminated).run()
+    try:
+        _Keeper(child, control, terminated).run()
+    except BaseException as e:  # noqa: BLE001 - a task can raise anything into this thread
+        _end_broken(child, control, e)
     child.stop()
     if child.has_abandoned:
         logging.shutdown()
@@ -97,6 +100,22 @@ def _load(plan: Plan) -> tuple[Settings, Skills]:
             kit.log()
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     return settings, skills
+
+
+class _ThreadEnded(Exception):
+    """A task has ended a thread of the platform."""
+
+
+def _end_broken(child: Child, control: Control, error: BaseException) -> NoReturn:
+    """What the child does is not to be trusted any more. To its supervisor the end is a crash of the tasks that run."""
+    thread = str(error) if isinstance(error, _ThreadEnded) else "main"
+    try:
+        log.error("child_broken", thread=thread, error=type(error).__name__)
+        control.send(event="broken", thread=thread, kinds=sorted(child.ended_lately()))
+        child.save()
+        logging.shutdown()
+    finally:
+        os._exit(EXIT_BROKEN)
 
 
 def _end_soon() -> None:
@@ -124,7 +143,10 @@ class _Keeper:
         self._retiring = False
 
     def run(self) -> None:
+        """Raises _ThreadEnded, and whatever a task raises into the main thread."""
         while not self._child.is_done:
+            if (thread := self._child.broken_thread()) is not None:
+                raise _ThreadEnded(thread)
             why = self._obey(self._control.receive(_RETIRING_TICK_SECONDS if self._retiring else _TICK_SECONDS))
             self._child.turn()
             if self._child.met_suspects():
@@ -149,6 +171,8 @@ class _Keeper:
             case {"do": "abandon", "task": task, "claim": claim}:
                 self._child.abandon(UUID(task), UUID(claim))
                 return "abandoned"
+            case {"do": "slow", "until": dict(until)}:
+                self._child.slow(until)
         return None
 
     def _report_wear(self) -> None:

@@ -1,8 +1,9 @@
 """The writer: one thread a child that records the outcomes, the progress and the log lines of its tasks.
 
-The threads of tasks hand over and go on. The writer commits in one batch all that came together. It never dies and
-never skips: while PostgreSQL is away it waits and tries again. A batch that PostgreSQL cannot hold is bisected, and the
-outcome at fault is recorded as a failure.
+The threads of tasks hand over and go on. The writer commits in one batch all that came together. It never skips: while
+PostgreSQL is away it waits and tries again. A batch that PostgreSQL cannot hold is bisected, and the outcome at fault
+is recorded as a failure. A task can end the thread from outside; the child ends then, and `stop` records in another
+thread what is left.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Writer:
         self._observer = observer
         self._holder = holder
         self._ends: deque[End] = deque()
+        self._taken: list[End] = []  # out of `_ends`, and not recorded yet
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []
         self._progress: dict[UUID, Progress] = {}
@@ -83,17 +85,28 @@ class Writer:
         self._wake = threading.Event()
         self._stopping = False
         self.wrote = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self.thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Writes what is left and ends; False where it could not within `timeout` seconds."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if not self.thread.is_alive() and self._has_more:
+            self.thread = self._new_thread()
+            self.thread.start()
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    @property
+    def unrecorded(self) -> list[End]:
+        """The ends of tasks that ran and are not recorded yet."""
+        return [end for end in (*self._taken, *self._ends) if end.run_seconds is not None]
 
     def detach(self) -> None:
         """In a copy of the child, which has no thread that writes. The locks may have been held when it was made."""
@@ -129,11 +142,19 @@ class Writer:
             except Exception:
                 log.exception("writer_turn_failed")
             self.wrote = time.monotonic()
-            if self._stopping and not (self._ends or self._progress or self._notes):
+            if self._stopping and not self._has_more:
                 return
 
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._taken or self._ends or self._progress or self._notes)
+
     def _turn(self) -> None:
-        ends = [self._ends.popleft() for _ in range(min(len(self._ends), MAX_BATCH))]
+        # A turn may end anywhere, by an exception from outside. To record an end twice does no harm.
+        while self._ends and len(self._taken) < MAX_BATCH:
+            self._taken.append(self._ends[0])
+            self._ends.popleft()
+        ends = self._taken
         if self._ends:
             self._wake.set()
         # A task's progress and lines come before its end, which ends its claim.
@@ -146,6 +167,7 @@ class Writer:
         finally:
             if ends:
                 self._record(ends)
+                self._taken = []
 
     def _tell(self, ending: Collection[UUID] | None = None) -> None:
         """Writes progress and log lines; those of `ending` only, where it is too early for the others. Lines keep their

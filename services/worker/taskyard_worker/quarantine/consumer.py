@@ -1,4 +1,4 @@
-"""The consumer of a child in quarantine: it claims one suspect at a time, from the ledger and not from Redis.
+"""The consumer of a child in quarantine: it claims what has to run apart, from the ledger and not from Redis.
 
 See the package for the whole story.
 """
@@ -28,10 +28,10 @@ _LOOK_SECONDS = 0.25
 
 
 class SuspectSource(Claims, Protocol):
-    """For suspects, which nobody fetched."""
+    """For tasks that nobody fetched."""
 
-    def suspects(self) -> list[UUID]:
-        """Tasks that wait to run alone."""
+    def set_apart(self) -> dict[UUID, bool]:
+        """Tasks that wait to run apart, and whether they have to run alone."""
         ...
 
 
@@ -45,19 +45,22 @@ class SuspectConsumer:
         self._drained = threading.Event()
         self._backoff = Backoff(0.1, 2.0)
         self._busy_at = time.monotonic()
+        self._is_alone = False  # whether what the child holds, if anything, runs alone
         self.polled = self.fetched = time.monotonic()
 
     def next_message(self) -> MessageProxy | None:
-        """The next suspect, once the child holds no other task; None after a while without one. Raises nothing."""
+        """The next task, once the child may run it beside what it holds; None after a while without one. Raises
+        nothing."""
         self.polled = time.monotonic()
         if self._draining.is_set():
             self._drained.set()
             time.sleep(0.2)
             return None
-        if self._table.busy:
+        if busy := self._table.busy:
             self._busy_at = time.monotonic()
-            self._draining.wait(_LOOK_SECONDS / 5)
-            return None
+            if self._is_alone or busy >= self._table.threads:
+                self._draining.wait(_LOOK_SECONDS / 5)
+                return None
         try:
             message = self._take()
         except LedgerUnavailable as e:
@@ -73,7 +76,9 @@ class SuspectConsumer:
         return None
 
     def _take(self) -> MessageProxy | None:
-        for task_id in self._source.suspects():
+        for task_id, is_alone in self._source.set_apart().items():
+            if is_alone and self._table.busy:
+                return None  # in their order, or it would wait for as long as others come
             claim = uuid4()
             slots = self._table.enter([task_id], claim)
             won: list[Claimed] = []
@@ -89,6 +94,7 @@ class SuspectConsumer:
                 kept = self._table.settle(slots, won)
             if kept:
                 self._busy_at = time.monotonic()
+                self._is_alone = is_alone
                 self._source.count(won)
                 return message_of(kept[0])
         return None
@@ -113,7 +119,7 @@ class SuspectConsumer:
         return False
 
     def why_retire(self) -> str | None:
-        """After an interrupt in a thread, or once no suspect has waited for a while."""
+        """After an interrupt in a thread, or once nothing has waited for a while."""
         if self._table.interrupted_thread:
             return "interrupted"
         if not self._table.busy and time.monotonic() - self._busy_at > _IDLE_SECONDS:

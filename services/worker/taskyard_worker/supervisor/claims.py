@@ -4,7 +4,7 @@ from outside of their process.
 - A running row whose claim no child holds at two beats in a row is released: the answer to its claim was lost.
 - A claim that a child holds and PostgreSQL does not know is asserted: a failover forgot it.
 - A cancellation that was requested is handed to the main thread.
-- Suspects that wait are counted, so that the main thread starts children in quarantine for them.
+- Tasks that wait to run apart are counted, so that the main thread starts children in quarantine for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.domain.tasks import Change, Released
 from taskyard.lifecycle import workers
 from taskyard.lifecycle.assertion import Assertion, assert_claims
-from taskyard.lifecycle.claim import suspects
+from taskyard.lifecycle.claim import set_apart
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.put_off import take_up
@@ -30,6 +30,7 @@ from taskyard.lifecycle.rescue import Lost, lose
 from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
 
+from ..quarantine import children_for
 from .handle import ForcedEnd
 from .registration import Registration
 from .requests import Key
@@ -58,7 +59,7 @@ class Wishes(Protocol):
 
     def cancel(self, keys: Collection[Key]) -> None: ...
 
-    def run_suspects(self, tasks: int) -> None: ...
+    def run_apart(self, children: int) -> None: ...
 
 
 class Counts(Protocol):
@@ -131,8 +132,8 @@ class WorkerClaims:
                 self._metrics.recovered("asserted", len(back))
         if wanted := {(h.task_id, h.claim) for h in held if h.cancel_requested}:
             self._requests.cancel(wanted)
-        ask = partial(suspects, queues=worker.queues, types=worker.versions, worker_id=worker.worker_id)
-        self._requests.run_suspects(len(self._run(ask)))
+        ask = partial(set_apart, queues=worker.queues, types=worker.versions, worker_id=worker.worker_id)
+        self._requests.run_apart(children_for(self._run(ask).values(), worker.threads))
         return held
 
     def take_up(self) -> bool:

@@ -28,6 +28,7 @@ from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
 from ..programs import adopt_orphans
 from .autoscale import Autoscale
+from .brakes import Brakes
 from .children import Children
 from .claims import WorkerClaims
 from .enforcer import Enforcer
@@ -90,16 +91,21 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
                 threads=settings.worker_threads,
                 overrides=overrides,
                 environment=metrics.environment,
+                start_seconds=settings.child_start_seconds,
             ),
         )
+        brakes = Brakes(children, metrics.ended_by_task)
         supervisor = Supervisor(
             registration,
             requests,
             children,
             recorder,
-            Enforcer(grace_seconds=settings.cancel_grace_seconds, record=recorder.forced),
+            Enforcer(
+                grace_seconds=settings.cancel_grace_seconds, record=recorder.forced, blame=brakes.ended_its_process
+            ),
             pool,
             TypeReports(registration, recorder, metrics),
+            brakes,
             Orphans(metrics.program_left),
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,

@@ -6,6 +6,8 @@ that nothing it writes later counts. Then its process is ended:
 - at once, where the child runs nothing else, or its main thread does not turn (C code that holds the GIL);
 - otherwise after its other tasks, or after ten seconds; those pay nothing.
 
+Either way the task has ended its process, which is counted (`blame`).
+
 A child with outcomes that wait for PostgreSQL is not killed while it can still record them.
 """
 
@@ -23,7 +25,7 @@ from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn
 from taskyard.running import outcomes
 
-from ..slots import Entry, Phase
+from ..slots import Entry, Kind, Phase
 from .handle import ForcedEnd, Handle
 from .requests import Key
 from .types import hard_limit_policy
@@ -37,11 +39,15 @@ _UNRESPONSIVE_SECONDS = 2.0
 
 
 class Enforcer:
-    """`record` has the end recorded. Belongs to the supervisor's main thread."""
+    """`record` has the end recorded; `blame` is told the kind of a task that ends its process. Belongs to the
+    supervisor's main thread."""
 
-    def __init__(self, *, grace_seconds: float, record: Callable[[ForcedEnd], None]) -> None:
+    def __init__(
+        self, *, grace_seconds: float, record: Callable[[ForcedEnd], None], blame: Callable[[Kind], None]
+    ) -> None:
         self._grace = grace_seconds
         self._record = record
+        self._blame = blame
         self._cancel_by: dict[Key, float] = {}
         self._fenced: set[Key] = set()
 
@@ -87,7 +93,11 @@ class Enforcer:
         begun = [e for e in entries if e.phase is Phase.BEGUN and e.begun_at]
         # Tasks whose outcome is not recorded yet would have to run again.
         unrecorded = any(e.phase is Phase.FINISHED for e in entries)
-        over = [end for e in begun if (e.task_id, e.claim) not in self._fenced and (end := self._over(child, e, now))]
+        watched = [e for e in begun if (e.task_id, e.claim) not in self._fenced]
+        over = [end for e in watched if (end := self._over(child, e, now))]
+        for kind in {end.kind for end in over} - child.blamed:  # once, however many of them end one process
+            child.blamed.add(kind)
+            self._blame(kind)
         if over and (unresponsive or (len(begun) == 1 and not unrecorded)):
             # Recorded once the child has ended, so that two runs never overlap.
             child.forced_ends.update({(end.task_id, end.claim): end for end in over})
@@ -110,7 +120,7 @@ class Enforcer:
             outcome = Cancelled(f"it did not stop within {self._grace:g} s", forced=True)
         else:
             return None
-        return ForcedEnd(entry.task_id, entry.claim, entry.name, outcome, ran, why)
+        return ForcedEnd(entry.task_id, entry.claim, entry.kind, outcome, ran, why)
 
     def _fence(self, child: Handle, end: ForcedEnd) -> None:
         """Records the attempt as over while it runs on; a retry begins after the child has ended."""

@@ -25,7 +25,7 @@ from taskyard.domain.tasks import Outcome
 
 from ..control import MAX_LINE_BYTES, Plan
 from ..programs import CHILD_VARIABLE
-from ..slots import Phase, SlotTable, table_size
+from ..slots import Kind, Phase, SlotTable, table_size
 from .requests import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,10 +43,14 @@ class ForcedEnd:
 
     task_id: UUID
     claim: UUID
-    name: str
+    kind: Kind
     outcome: Outcome
     run_seconds: float
     why: str
+
+    @property
+    def name(self) -> str:
+        return self.kind[0]
 
 
 @dataclass(slots=True)
@@ -59,7 +63,8 @@ class Report:
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`.
+    """`line` is the control line, `table` the shared slot table. `fetcher_id`: see `Plan`. `start_seconds`: within
+    these it has to be ready.
 
     The supervisor's parts keep the state of the child here:
 
@@ -68,6 +73,8 @@ class Handle:
     - `why_killed`: why the supervisor killed it, if so; its tasks are not to blame for its death then.
     - `is_enforced`: it was killed to enforce a limit; `forced_ends` are recorded once it has ended.
     - `types`: the task types that it runs, by name, once its `report` is complete.
+    - `blamed`: the kinds of the tasks for whose sake it has to end.
+    - `broken`: the thread that a task ended in it, if one did; `ended_lately`: the kinds of tasks that had just ended.
     - `kill_at`: an attempt in it was fenced and may run on; it is killed at this time at the latest.
     """
 
@@ -77,6 +84,7 @@ class Handle:
     table: SlotTable
     started: float
     fetcher_id: str
+    start_seconds: float
     quarantine: bool = False
     ready: bool = False
     worn: str | None = None
@@ -84,6 +92,9 @@ class Handle:
     why_killed: str | None = None
     line_closed: bool = False
     is_enforced: bool = False
+    blamed: set[Kind] = field(default_factory=set)
+    broken: str | None = None
+    ended_lately: set[Kind] = field(default_factory=set)
     kill_at: float | None = None
     forced_ends: dict[Key, ForcedEnd] = field(default_factory=dict)
     report: Report = field(default_factory=Report, repr=False)
@@ -92,7 +103,7 @@ class Handle:
     _stuck_at: float | None = None
 
     @classmethod
-    def spawn(cls, plan: Plan, *, environment: Mapping[str, str]) -> Handle:
+    def spawn(cls, plan: Plan, *, environment: Mapping[str, str], start_seconds: float) -> Handle:
         """Starts a child. Only from the main thread: the kernel sends PDEATHSIG when the *thread* that started a
         process ends. Raises OSError."""
         ours, theirs = socket.socketpair()
@@ -119,7 +130,8 @@ class Handle:
             theirs.close()
             table.hand_down()
         ours.setblocking(False)
-        child = cls(plan.index, process, ours, table, time.monotonic(), plan.fetcher_id, plan.quarantine)
+        started = time.monotonic()
+        child = cls(plan.index, process, ours, table, started, plan.fetcher_id, start_seconds, plan.quarantine)
         child.send(asdict(plan))
         return child
 
@@ -162,6 +174,14 @@ class Handle:
                 log.warning("child_unintelligible", child=self.index)
         return messages
 
+    def broke(self, message: dict[str, Any]) -> None:
+        """Takes the child's last message. Tasks can write to its line, so it may be any JSON."""
+        kinds = message.get("kinds")
+        self.broken = str(message.get("thread"))
+        self.ended_lately = {
+            (kind[0], kind[1]) for kind in (kinds if isinstance(kinds, list) else ()) if _is_kind(kind)
+        }
+
     @property
     def state(self) -> str:
         """In a word, for people."""
@@ -201,8 +221,10 @@ class Handle:
         return self.ready and time.monotonic() - self.table.header().tick > seconds
 
     def stuck(self) -> str | None:
-        """Why the supervisor has to end it, if one of its loops has stopped for good."""
+        """Why the supervisor has to end it, if one of its loops has stopped for good, or it does not become ready."""
         now = time.monotonic()
+        if not self.ready and now - self.started > self.start_seconds:
+            return f"it was not ready within {self.start_seconds:g} s"
         loop = stopped_loop(self.table, now, ready=self.ready)
         self._stuck_at = (self._stuck_at or now) if loop else None
         if self._stuck_at is None or now - self._stuck_at <= _GRACE_SECONDS:
@@ -212,6 +234,10 @@ class Handle:
     def close(self) -> None:
         self.line.close()
         self.table.close()
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def stopped_loop(table: SlotTable, now: float, *, ready: bool) -> str | None:

@@ -16,7 +16,6 @@ import structlog
 
 from taskyard.backoff import backoff_seconds
 
-from .. import quarantine
 from ..control import Plan
 from ..slots import Phase
 from .autoscale import Autoscale
@@ -40,8 +39,10 @@ def start_child(
     threads: int,
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
+    start_seconds: float,
 ) -> Handle:
-    """`overrides` are settings from the command line; `environment` makes a child's environment for its index.
+    """`overrides` are settings from the command line; `environment` makes a child's environment for its index. It has
+    to be ready within `start_seconds`.
 
     Only from the main thread. Raises OSError.
     """
@@ -50,12 +51,12 @@ def start_child(
         worker=registration.name,
         index=index,
         queues=registration.queues,
-        threads=quarantine.THREADS if quarantined else threads,
+        threads=threads,
         overrides=overrides,
         fetcher_id=str(uuid4()),
         quarantine=quarantined,
     )
-    return Handle.spawn(plan, environment=environment(index))
+    return Handle.spawn(plan, environment=environment(index), start_seconds=start_seconds)
 
 
 class Restarts:
@@ -74,15 +75,14 @@ class Restarts:
         """Seconds until one may start; 0 or less: now."""
         return self._next_at - self._clock()
 
-    def slow_down(self, *, free: int = 0) -> None:
-        """One has failed. The first `free` ones within a minute cost no pause."""
+    def slow_down(self) -> None:
+        """One has failed."""
         now = self._clock()
         self._failures = self._failures + 1 if now - self._failed_at < _FORGIVEN_SECONDS else 1
         self._failed_at = now
-        if (over := self._failures - free) > 0:
-            self._next_at = now + backoff_seconds(
-                over, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS, rand=self._rand
-            )
+        self._next_at = now + backoff_seconds(
+            self._failures, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS, rand=self._rand
+        )
 
 
 class ChildPool:
@@ -95,12 +95,12 @@ class ChildPool:
         self._restarts = {False: Restarts(), True: Restarts()}  # of ordinary children, and of those in quarantine
         self._outdated: set[int] = set()  # pids of children to be replaced
 
-    def turn(self, suspects: int) -> None:
-        """`suspects` is the number of tasks that wait to run alone."""
+    def turn(self, apart: int) -> None:
+        """`apart` is the number of children in quarantine that there is work for."""
         self._rescale()
         self._replace_next()
         self._retire_interrupted()
-        self._fill(suspects)
+        self._fill(apart)
 
     @property
     def pause(self) -> float | None:
@@ -114,6 +114,14 @@ class ChildPool:
             if other.worn and not other.retiring and other.quarantine == child.quarantine:
                 other.retire()
                 return
+
+    def died(self, child: Handle, *, ran_tasks: bool) -> None:
+        """A child died; `ran_tasks` says whether a task had begun in it. If so, the task may have ended it, and the
+        other tasks do not wait for that: the tasks' own limits and `Brakes` bound it. Others that die young, or
+        before they are ready, are followed more slowly."""
+        is_young = not child.ready or time.monotonic() - child.started < _SHORT_LIFE_SECONDS
+        if is_young and not ran_tasks:
+            self._restarts[child.quarantine].slow_down()
 
     def replace_all(self) -> None:
         """Replaces all children that there are now, one after the other."""
@@ -132,21 +140,12 @@ class ChildPool:
                 child.worn = "reload"
                 return
 
-    def died(self, child: Handle, *, had_begun: bool) -> None:
-        """A child died; `had_begun` says whether a task had begun in it. Those that die young are followed more
-        slowly."""
-        if quarantine.is_expected_death(in_quarantine=child.quarantine, had_begun=had_begun):
-            return
-        if time.monotonic() - child.started < _SHORT_LIFE_SECONDS:
-            # A task most likely killed the first ones that were ready; the other tasks should not wait for that.
-            self._restarts[child.quarantine].slow_down(free=3 if child.ready else 0)
-
-    def _fill(self, suspects: int) -> None:
+    def _fill(self, apart: int) -> None:
         serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]
         missing = min(self._scale.wanted - serving.count(False), self._room)
         # The rule is step 5 of the story that `quarantine` tells.
-        alone = min(suspects, self._scale.maximum) - serving.count(True)
-        for quarantined in [False] * missing + [True] * alone:
+        more = min(apart, self._scale.maximum) - serving.count(True)
+        for quarantined in [False] * missing + [True] * more:
             if self._restarts[quarantined].pause > 0:
                 continue
             try:

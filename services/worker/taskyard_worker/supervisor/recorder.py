@@ -189,8 +189,8 @@ class Recorder:
     def _lose(self, cause: str, items: list[Lost]) -> None:
         self._claims.lose(cause, items)
         self._being_recorded.difference_update((item.task_id, item.claim) for item in items)
-        if any(item.guilt is Guilt.SUSPECT for item in items):
-            self.look()
+        if any(item.guilt is not Guilt.INNOCENT for item in items):
+            self.look()  # they wait to run apart
 
     def _force(self, end: ForcedEnd, since: float) -> None:
         self._claims.force(end, since)

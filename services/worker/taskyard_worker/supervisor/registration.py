@@ -45,6 +45,11 @@ class Registration:
         return self._settings.worker_name or f"{socket.gethostname()}-{self.worker_id.hex[-4:]}"
 
     @property
+    def threads(self) -> int:
+        """Of each child."""
+        return self._settings.worker_threads
+
+    @property
     def task_types(self) -> list[str]:
         """The names of the types that it runs; none until its first child has reported."""
         return sorted(self._types)
@@ -73,7 +78,7 @@ class Registration:
             queues=self.queues,
             task_types=self.task_types,
             processes=self._settings.worker_processes.maximum,
-            threads=self._settings.worker_threads,
+            threads=self.threads,
         )
 
         types = self._types

@@ -34,8 +34,8 @@ class Requests:
         self._told: set[int] = set()
         self.is_given_up = False
         """The ledger took this worker for lost: others have its claims by now."""
-        self.suspects = 0
-        """So many suspects wait to run alone."""
+        self.apart = 0
+        """So many children in quarantine have work that waits."""
 
     @property
     def is_stopping(self) -> bool:
@@ -70,9 +70,9 @@ class Requests:
             self._cancellations.put(key)
         self._wake()
 
-    def run_suspects(self, tasks: int) -> None:
-        if tasks != self.suspects:
-            self.suspects = tasks
+    def run_apart(self, children: int) -> None:
+        if children != self.apart:
+            self.apart = children
             self._wake()
 
     def _wake(self) -> None:

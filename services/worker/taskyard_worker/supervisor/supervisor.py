@@ -16,11 +16,13 @@ from multiprocessing.connection import wait
 import structlog
 
 from taskyard.domain.failures import Cause
+from taskyard.lifecycle.rescue import Guilt
 
 from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
 from ..quarantine import judge
 from ..slots import Phase
+from .brakes import Brakes
 from .children import Children
 from .enforcer import Enforcer
 from .handle import Handle, cause_of
@@ -53,6 +55,7 @@ class Supervisor:
         enforcer: Enforcer,
         pool: ChildPool,
         types: TypeReports,
+        brakes: Brakes,
         orphans: Orphans,
         *,
         drain_seconds: float,
@@ -67,6 +70,7 @@ class Supervisor:
         self._enforcer = enforcer
         self._pool = pool
         self._types = types
+        self._brakes = brakes
         self._orphans = orphans
         self._drain_seconds = drain_seconds
         self._on_exit = on_exit
@@ -84,7 +88,7 @@ class Supervisor:
                 log.info("worker_reloading", children=len(self._children))
                 self._pool.replace_all()
             if self._registration.is_registered:  # children of an unregistered worker win no claim
-                self._pool.turn(self._requests.suspects)
+                self._pool.turn(self._requests.apart)
             self._turn()
             if self._requests.take_given_up():
                 self._kill_all(_GIVEN_UP)
@@ -122,6 +126,7 @@ class Supervisor:
                     self._types.receive(child, message)
                 case "ready":
                     self._was_ready = True
+                    self._brakes.tell(child)
                     log.info("child_ready", child=child.index, pid=child.pid)
                     self._pool.is_ready(child)
                 case "worn":
@@ -132,6 +137,8 @@ class Supervisor:
                     self._recorder.look()
                 case "misconfigured":
                     self._misconfigured(child, str(message.get("message")))
+                case "broken":
+                    child.broke(message)
 
     def _retired(self, child: Handle, why: str) -> None:
         child.retiring = True
@@ -158,12 +165,20 @@ class Supervisor:
         if ended is None:
             return
         code, usage = ended
+        runs = child.table.header().runs
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         by_us, fenced = child.why_killed is not None, child.kill_at is not None
-        if lost := judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced):
-            self._recorder.lost(str(cause), lost)
+        judged = judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced, blamed=child.blamed)
+        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
+        if judged:
+            self._recorder.lost(str(cause), list(judged.values()))
+        guilty = {entry.kind for entry, item in judged.items() if item.guilt is Guilt.GUILTY}
+        if child.broken and not begun:
+            guilty = child.ended_lately if len(child.ended_lately) == 1 else set()
+        for kind in guilty:
+            self._brakes.ended_its_process(kind)
         self._recorder.requeue_fetched(child.fetcher_id)
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
@@ -172,20 +187,21 @@ class Supervisor:
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
             return
-        begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         log.error(
             "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
         )
-        self._pool.died(child, had_begun=bool(begun))
+        self._pool.died(child, ran_tasks=bool(begun) or runs > 0)
 
     def _cause(self, child: Handle, code: int) -> Cause | str:
         # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.
         if child.why_killed is not None:
             return child.why_killed
+        if child.broken is not None:
+            return Cause("thread_ended", {"thread": child.broken})
         return cause_of(code, out_of_memory=code == -signal.SIGKILL and self._oom.happened_lately())
 
     def _why_replaced(self, child: Handle, code: int) -> str | None:
-        # A child in quarantine exits with 0 when no suspect is left, and none follows it.
+        # A child in quarantine exits with 0 when nothing waits for it, and none follows it.
         closed = child.quarantine and code == 0
         return None if self._requests.is_stopping or closed else child.why_replaced(code)
 

@@ -25,6 +25,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from .schema import TIME, created_at, metadata
 
 _DEAD_LETTER = text("state = 'failed' AND discarded_at IS NULL")
+# Tasks that have to run apart from the others: see `taskyard_worker.quarantine`.
+_APART = text("(suspicions > 0 OR crashes > 0 OR displacements > 0) AND finished_at IS NULL")
 
 task = Table(
     "task",
@@ -68,6 +70,13 @@ task = Table(
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     Column("suspicions", Integer, nullable=False, server_default=text("0")),
+    Column(
+        "displacements",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="how often its process was ended for another task's fault",
+    ),
     Column("put_offs", Integer, nullable=False, server_default=text("0")),
     Column("finished_at", TIME),
     Column("result", JSONB),
@@ -91,7 +100,7 @@ task = Table(
     Index("ix_task_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL")),
     Index("ix_task_ended", "queue", "state", "id", postgresql_where=text("finished_at IS NOT NULL")),
     Index("ix_task_dead_letter", "queue", "name", "id", postgresql_where=_DEAD_LETTER),
-    Index("ix_task_suspect", "queue", "id", postgresql_where=text("suspicions > 0 AND finished_at IS NULL")),
+    Index("ix_task_apart", "queue", "id", postgresql_where=_APART),
     Index("ix_task_dead_letter_queue", "queue", "id", postgresql_where=_DEAD_LETTER),
     Index("ix_task_dead_letter_code", "queue", text("(error ->> 'code')"), "id", postgresql_where=_DEAD_LETTER),
     Index(
