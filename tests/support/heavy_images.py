@@ -17,6 +17,18 @@ MOST = 8_000
 MIB = 1024**2
 
 
+# What becomes of those whose metadata are too much; all others are decoded.
+REFUSED = {
+    "PNG, texts that unpack to more": "image_needs_memory",
+    "PNG, a chunk of 60 MiB": "image_needs_memory",
+    "PNG, a profile that unpacks to more": "image_damaged",
+    "TIFF, a profile of 60 MiB": "image_needs_memory",
+    "JPEG, markers of 60 MiB": "image_needs_memory",
+    "WebP, metadata of 60 MiB": "image_needs_memory",
+    "GIF, comments of 60 MiB": "image_needs_memory",
+}
+
+
 def heavy_images() -> Iterator[tuple[str, Callable[[], bytes]]]:
     """A name, and what makes the file."""
     for name, depth, colour, interlaced in [
