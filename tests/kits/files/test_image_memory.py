@@ -43,6 +43,16 @@ def test_decoding_takes_no_more_memory_than_was_reckoned_before_it(
     assert said[-1].get("error") == REFUSED.get(name)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_neither_does_a_thumbnail_that_is_as_large_as_its_image(kind: str, tmp_path: Path) -> None:
+    image = Image.effect_noise((2048, 2048), 90).convert("RGB" if kind == "JPEG" else "RGBA")
+    if kind != "JPEG":
+        image.putalpha(Image.effect_noise(image.size, 90))
+    said, peak = decoded(saved(image, kind, **({"method": 0} if kind == "WEBP" else {})), tmp_path, 4096, 4096)
+    assert said[-1]["width"] == 2048
+    assert peak <= said[0]["needs"]
+
+
 def test_all_threads_together_take_no_more_memory_than_there_is_for_images(tmp_path: Path) -> None:
     file, needed = written(tmp_path, IMAGE), needs(IMAGE, tmp_path)
     memory = Memory(needed + HEADER)  # two of them at once would be more

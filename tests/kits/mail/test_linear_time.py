@@ -1,6 +1,5 @@
 """What a message costs grows no faster than its length, whatever a stranger writes into it."""
 
-import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -10,12 +9,7 @@ from hypothesis import strategies as st
 
 from taskyard_kits.mail import messages, plain_text
 from taskyard_kits.mail.settings import MailSettings
-
-LENGTH = 40_000
-# Of four times the length: 4 where the time is linear, 16 where it is quadratic.
-TIMES = 8
-# Too short to be compared.
-SECONDS = 0.02
+from tests.support.growth import LENGTH, grows_linearly, repeated
 
 PIECES = [
     "<", "</", "<a ", "<a href='", '<a href="', "<a x=1 ", "<a><b>", "<p>", "</p>", "<br>", "<li>", "<table><tr><td>",
@@ -24,27 +18,6 @@ PIECES = [
     "<![CDATA[", "&", "&#", "&#x", "&amp", "&notit;", "'", '"', "=", ">", " ", "\n", "\r\n", "\t", "\0", "a", "é", "😀",
     "<a href=https://x>", "</a>",
 ]  # fmt: skip
-
-
-def seconds(call: Callable[[str], object], text: str) -> float:
-    began = time.thread_time()
-    call(text)
-    return time.thread_time() - began
-
-
-def grows_linearly(call: Callable[[str], object], make: Callable[[int], str]) -> bool:
-    texts = [make(LENGTH), make(2 * LENGTH), make(4 * LENGTH)]
-    least = [float("inf")] * len(texts)
-    # Another process can make it slower, and nothing can make it faster: what counts is the best of several.
-    for _ in range(6):
-        least = [min(old, seconds(call, text)) for old, text in zip(least, texts, strict=True)]
-        if least[2] < max(SECONDS, TIMES * least[0]) and least[1] < max(SECONDS, TIMES / 2 * least[0]):
-            return True
-    return False
-
-
-def repeated(piece: str) -> Callable[[int], str]:
-    return lambda length: (piece * (length // len(piece) + 1))[:length]
 
 
 @settings(max_examples=60, deadline=None)
