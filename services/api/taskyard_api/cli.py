@@ -58,6 +58,7 @@ def serve(
 
     from . import server
     from .composition import build
+    from .room import give_large_memory_back
 
     settings = program.begin(
         api_host=host,
@@ -69,6 +70,7 @@ def serve(
     # How long a thread waits for a busy event loop to yield the interpreter (the default is 5 ms): a flush whose
     # answer has arrived would otherwise wait that long.
     sys.setswitchinterval(0.001)
+    give_large_memory_back()
     try:
         service = build(settings)
         listener = server.listen(settings.api_host, settings.api_port) if fd is None else server.inherited(fd)
