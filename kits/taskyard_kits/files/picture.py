@@ -68,7 +68,7 @@ def finished(image: Image.Image, sizes: Sizes, orientation: int, profile: bytes 
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
-    image.info = {}  # encoders would write profile, comment and resolution from here
+    image.info.clear()  # encoders would write profile, comment and resolution from here
     out = io.BytesIO()
     image.save(out, kind, **_SAVED_WITH[kind])
     return out.getvalue()
