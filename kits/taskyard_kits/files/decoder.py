@@ -115,11 +115,16 @@ def _ask_for(needed: int) -> None:
 
 
 def _limit(more: int, seconds: int) -> None:
-    """Private memory: what there is now, and so much more."""
-    now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-    for what, wanted in ((resource.RLIMIT_DATA, now + more), (resource.RLIMIT_CPU, seconds)):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    """Private memory: what there is now, and so much more. Elsewhere than on Linux no kernel holds it to that."""
+    with suppress(FileNotFoundError):
+        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        _lower(resource.RLIMIT_DATA, now + more)
+    _lower(resource.RLIMIT_CPU, seconds)
+
+
+def _lower(what: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _say(**values: Any) -> None:

@@ -20,7 +20,7 @@ MAX_PIXELS = 64_000_000
 MIB = 1024**2
 # What the decoder takes for any image at all, and its process with Pillow loaded.
 SPARE_BYTES = 14 * MIB
-OWN_BYTES = SPARE_BYTES + 20 * MIB
+OWN_BYTES = SPARE_BYTES + 24 * MIB
 # For reading a header, with all metadata that stand before the image.
 HEADER_BYTES = 24 * MIB
 # In squares of this side an image is converted and reduced: 4 MiB at most.

@@ -88,13 +88,23 @@ def test_an_image_that_does_not_fit_is_refused_before_it_is_decoded(tmp_path: Pa
         assert render(image, 256, 256, Memory(needed)).width == 256
 
 
+class Ended(Exception):
+    pass
+
+
+def end() -> None:
+    raise Ended
+
+
+def test_an_image_is_decoded_no_further_when_its_task_ends(tmp_path: Path) -> None:
+    memory = Memory(UNLIMITED_BYTES)
+    with written(tmp_path, png(8_000, 8_000, 16, 6)).open("rb") as image, pytest.raises(Ended):
+        render(image, 256, 256, memory, end)
+    assert resident_decoders() == 0
+    assert memory.take(UNLIMITED_BYTES, end) == UNLIMITED_BYTES, "all of it was given back"
+
+
 def test_who_waits_for_memory_stops_waiting_when_its_task_ends(tmp_path: Path) -> None:
-    class Ended(Exception):
-        pass
-
-    def end() -> None:
-        raise Ended
-
     memory = Memory(HEADER)
     others = memory.take(HEADER, lambda: None)
     with written(tmp_path, saved(Image.new("L", (9, 9)), "PNG")).open("rb") as image:
