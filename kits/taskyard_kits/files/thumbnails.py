@@ -23,8 +23,8 @@ from taskyard.domain.errors import TaskError
 from .decoder import FORMATS
 from .needs import HEADER_BYTES, MAX_PIXELS, MIB, OWN_BYTES
 
-# What all decoders of a worker's process may have together where nothing limits its memory: the most that one image
-# needs, a WebP of MAX_PIXELS.
+# What all decoders of a worker's process may have together where nothing limits its memory: enough for a WebP of
+# MAX_PIXELS, of all common images the one that needs most.
 UNLIMITED_BYTES = 1200 * MIB
 # Of a process whose memory is limited, this is its own: 95 MiB were seen.
 WORKER_BYTES = 128 * MIB
