@@ -200,7 +200,9 @@ def test_html_in_a_name_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     assert "href" not in body(message, "html")
 
 
-@pytest.mark.parametrize("html", ["", "<p>", "&#0;", "<" * 2000, "<a>" * 2000, "<!--", "<![CDATA[x", "\x00<p>\udcff"])
+@pytest.mark.parametrize(
+    "html", ["", "<p>", "&#0;", "<" * 2000, "<a>" * 2000, "<!--", "<![CDATA[x", "<![x[ y", "\x00<p>\udcff"]
+)
 def test_a_text_is_made_of_any_html(html: str) -> None:
     assert plain_text.of_html(html).endswith("\n")
 
@@ -209,7 +211,9 @@ def test_a_text_is_made_of_any_html(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "html", ["&#" + "9" * 100_000, '<a href="&#' + "9" * 5_000 + ';">x</a>', "<![x[ y"], ids=["text", "href", "section"]
+    "html",
+    ["&#" + "9" * 100_000, '<a href="&#' + "9" * 5_000 + ';">x</a>', "&#x" + "f" * 100],
+    ids=["text", "href", "hexadecimal"],
 )
 def test_html_of_which_no_text_can_be_made_is_a_final_error_that_says_so(tmp_path: Path, html: str) -> None:
     with smtp_sink(tmp_path) as port:
