@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from taskyard.lifecycle.claim import slowed_name
+from taskyard.lifecycle.claim import kind_name
 from taskyard_worker.child.slowed import Slowed
 from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.brakes import FREE, Brakes
@@ -53,7 +53,7 @@ def test_an_accident_slows_nothing_and_what_goes_on_is_slowed_for_ever_longer() 
     pauses = []
     for _ in range(6):
         harness.ends(HOSTILE)
-        assert harness.slowed == [slowed_name(*HOSTILE)]
+        assert harness.slowed == [kind_name(*HOSTILE)]
         pauses.append(harness.child.slowed.seconds)
         harness.clock.now += pauses[-1]
         assert harness.slowed == []
@@ -74,7 +74,7 @@ def test_a_submitter_cannot_escape_with_another_type_nor_a_type_with_another_sub
         harness = Harness()
         harness.ends(HOSTILE, FREE)
         harness.ends(other)
-        assert harness.slowed == [slowed_name(*other)], "and what ends no process goes on"
+        assert harness.slowed == [kind_name(*other)], "and what ends no process goes on"
 
 
 def test_tasks_without_a_submitter_have_only_their_type_in_common() -> None:

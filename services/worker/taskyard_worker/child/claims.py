@@ -58,8 +58,8 @@ class LedgerClaims:
         with self.database.watched(LedgerUnavailable):
             return commit(partial(ledger.run, self.engine), verb, self.dispatcher, name="claim")
 
-    def set_apart(self) -> dict[UUID, bool]:
-        """Tasks that wait to run apart, and whether they have to run alone."""
+    def set_apart(self) -> dict[UUID, str | None]:
+        """Tasks that wait to run apart, and what they may run beside (`lifecycle.claim.set_apart`)."""
         verb = partial(claims.set_apart, queues=self.queues, types=self.types, worker_id=self.holder.worker_id)
         return ledger.run(self.engine, verb)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 
 class Slowed:
-    """Set by the main thread, read by the consumer's. Names are those of `lifecycle.claim.slowed_name`, times are
+    """Set by the main thread, read by the consumer's. Names are those of `lifecycle.claim.kind_name`, times are
     CLOCK_MONOTONIC seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, rand: Callable[[], float] = random.random) -> None:
