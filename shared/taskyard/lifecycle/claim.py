@@ -47,10 +47,12 @@ class Claimed:
 class Refusal:
     """A queued task that was not claimed; `reason` is one of `CONDITIONS`, `elsewhere` where another worker can run it
     now and this one cannot, or `open` where nothing speaks against it any more: its queue was resumed at this moment.
+    `kind`: see `kind_name`.
     """
 
     id: UUID
     queue: str
+    kind: str
     reason: str
 
 
@@ -166,8 +168,8 @@ _RUNS_ELSEWHERE = """EXISTS (
 )"""
 
 _REFUSED = sa.text(f"""
-SELECT id, queue, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
-    SELECT t.id, t.queue, CASE {_REASONS} ELSE 'open' END AS reason,
+SELECT id, queue, kind, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
+    SELECT t.id, t.queue, {_KIND} AS kind, CASE {_REASONS} ELSE 'open' END AS reason,
         NOT {RUNS} AND {_RUNS_ELSEWHERE} AS is_elsewhere
     FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
 ) refused WHERE reason <> 'expired'
@@ -194,7 +196,7 @@ def refusals(
         "slowed": list(slowed),
         "lease": lease,
     }
-    return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
+    return [Refusal(r.id, r.queue, r.kind, r.reason) for r in conn.execute(_REFUSED, values)]
 
 
 # The least likely to be at fault first.

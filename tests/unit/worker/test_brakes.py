@@ -54,11 +54,19 @@ def test_an_accident_slows_nothing_and_what_goes_on_is_slowed_for_ever_longer() 
     for _ in range(6):
         harness.ends(HOSTILE)
         assert harness.slowed == [kind_name(*HOSTILE)]
-        pauses.append(harness.child.slowed.seconds)
+        pauses.append(harness.child.slowed.seconds(kind_name(*HOSTILE)))
         harness.clock.now += pauses[-1]
         assert harness.slowed == []
     assert pauses == [5, 10, 20, 40, 60, 60]
     assert harness.counted == [(HOSTILE[0], False)] * FREE + [(HOSTILE[0], True)] * 6
+
+
+def test_each_kind_is_put_off_for_its_own_time_only() -> None:
+    harness = Harness()
+    harness.ends(HOSTILE, FREE + 4)
+    harness.ends(("other.type", "alice"), FREE + 1)
+    seconds = {name: harness.child.slowed.seconds(name) for name in harness.slowed}
+    assert seconds == {kind_name(*HOSTILE): 40, kind_name("other.type", "alice"): 5}
 
 
 def test_after_two_minutes_without_another_one_it_is_forgiven() -> None:

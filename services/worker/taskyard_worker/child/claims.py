@@ -77,8 +77,9 @@ class LedgerClaims:
     def put_off(self, ids: Sequence[UUID]) -> None:
         self._put_off(ids, "unknown_task_type")
 
-    def leave_slowed(self, ids: Sequence[UUID]) -> None:
-        self._put_off(ids, "slowed", self.slowed.seconds)
+    def leave_slowed(self, refused: Sequence[Refusal]) -> None:
+        for kind in {r.kind for r in refused}:
+            self._put_off([r.id for r in refused if r.kind == kind], "slowed", self.slowed.seconds(kind))
 
     def _put_off(self, ids: Sequence[UUID], reason: str, seconds: float | None = None) -> None:
         verb = partial(put_off, ids=ids, reason=reason, seconds=seconds)
