@@ -36,6 +36,7 @@ def start_child(
     quarantined: bool,
     *,
     registration: Registration,
+    children: Children,
     threads: int,
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
@@ -55,6 +56,7 @@ def start_child(
         overrides=overrides,
         fetcher_id=str(uuid4()),
         quarantine=quarantined,
+        kits=sorted({spec.kit for child in children if child.ready for spec in child.types.values()}),
     )
     return Handle.spawn(plan, environment=environment(index), start_seconds=start_seconds)
 
