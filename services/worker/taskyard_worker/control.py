@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # The exit code of a worker or child whose settings or task modules are wrong.
@@ -46,6 +46,8 @@ class Plan:
     fetcher_id: str
     """The name under which it fetches from Redis: the supervisor finds by it what a dead child left there."""
     quarantine: bool = False
+    kits: list[str] = field(default_factory=list)
+    """Those that its siblings have loaded."""
 
     @property
     def label(self) -> str:

@@ -29,11 +29,14 @@ class Harness:
         self.blamed: list[Kind] = []
         self.requeued: list[str] = []
         self.replaced: list[str | None] = []
+        self.looks = 0
         self.requests = Requests()
         self.children = Children()
         nothing: Any = None
         recorder: Any = SimpleNamespace(
-            lost=lambda cause, items: self.lost.extend(items), requeue_fetched=self.requeued.append
+            lost=lambda cause, items: self.lost.extend(items),
+            requeue_fetched=self.requeued.append,
+            look=self._look,
         )
         self.pool = ChildPool(Autoscale(minimum=1, maximum=1, threads=4), self.children, nothing)
         self.supervisor = Supervisor(
@@ -51,6 +54,9 @@ class Harness:
             on_retired=lambda why: None,
             on_turn=lambda alive, unready: None,
         )
+
+    def _look(self) -> None:
+        self.looks += 1
 
     def reap(self, child: Any) -> list[Guilt]:
         self.children.add(child)
@@ -123,3 +129,11 @@ def test_a_child_in_quarantine_that_is_not_needed_any_more_is_not_counted_as_rep
     harness.reap(DeadChild(0, quarantine=True, retiring=True, code=0))
     harness.reap(DeadChild(0, retiring=True, code=0))
     assert harness.replaced == [None, "signal"]
+
+
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_when_a_child_in_quarantine_ends_the_ledger_is_asked_at_once_who_still_waits(
+    harness: Harness, quarantine: bool
+) -> None:
+    harness.reap(DeadChild(0, quarantine=quarantine))
+    assert harness.looks == quarantine

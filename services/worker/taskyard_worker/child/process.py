@@ -95,6 +95,11 @@ def _load(plan: Plan) -> tuple[Settings, Skills]:
     settings = read_settings(**plan.overrides)
     set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=plan.label)
     skills = Skills.load(settings, plan.queues)
+    # What the newest child reports is what the worker registers: without it the tasks of the others would wait.
+    if lost := next((kit for kit in skills.left_out if kit.kit in plan.kits), None):
+        raise KitsUnusable(
+            f"the kit {lost.kit}, which other children of this worker run, cannot be loaded: {lost.error}"
+        )
     if plan.index == 0:  # every child finds the same
         for kit in skills.left_out:
             kit.log()

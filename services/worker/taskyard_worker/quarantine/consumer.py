@@ -30,8 +30,8 @@ _LOOK_SECONDS = 0.25
 class SuspectSource(Claims, Protocol):
     """For tasks that nobody fetched."""
 
-    def set_apart(self) -> dict[UUID, bool]:
-        """Tasks that wait to run apart, and whether they have to run alone."""
+    def set_apart(self) -> dict[UUID, str | None]:
+        """Tasks that wait to run apart, and what they may run beside (`lifecycle.claim.set_apart`)."""
         ...
 
 
@@ -45,7 +45,7 @@ class SuspectConsumer:
         self._drained = threading.Event()
         self._backoff = Backoff(0.1, 2.0)
         self._busy_at = time.monotonic()
-        self._is_alone = False  # whether what the child holds, if anything, runs alone
+        self._company: str | None = None  # what may run beside that which the child holds, if anything
         self.polled = self.fetched = time.monotonic()
 
     def next_message(self) -> MessageProxy | None:
@@ -58,7 +58,7 @@ class SuspectConsumer:
             return None
         if busy := self._table.busy:
             self._busy_at = time.monotonic()
-            if self._is_alone or busy >= self._table.threads:
+            if self._company is None or busy >= self._table.threads:
                 self._draining.wait(_LOOK_SECONDS / 5)
                 return None
         try:
@@ -76,9 +76,11 @@ class SuspectConsumer:
         return None
 
     def _take(self) -> MessageProxy | None:
-        for task_id, is_alone in self._source.set_apart().items():
-            if is_alone and self._table.busy:
+        for task_id, company in self._source.set_apart().items():
+            if self._table.busy and company is None:
                 return None  # in their order, or it would wait for as long as others come
+            if self._table.busy and company != self._company:
+                continue
             claim = uuid4()
             slots = self._table.enter([task_id], claim)
             won: list[Claimed] = []
@@ -94,7 +96,7 @@ class SuspectConsumer:
                 kept = self._table.settle(slots, won)
             if kept:
                 self._busy_at = time.monotonic()
-                self._is_alone = is_alone
+                self._company = company
                 self._source.count(won)
                 return message_of(kept[0])
         return None

@@ -88,7 +88,7 @@ class Supervisor:
                 log.info("worker_reloading", children=len(self._children))
                 self._pool.replace_all()
             if self._registration.is_registered:  # children of an unregistered worker win no claim
-                self._pool.turn(self._requests.apart)
+                self._pool.turn(self._requests.take_apart())
             self._turn()
             if self._requests.take_given_up():
                 self._kill_all(_GIVEN_UP)
@@ -142,6 +142,7 @@ class Supervisor:
 
     def _retired(self, child: Handle, why: str) -> None:
         child.retiring = True
+        self._look_for(child)
         if not self._requests.is_stopping:
             # One that is told to drain and was not worn is one too many.
             self._on_retired(child.worn or ("rescaled" if why == "drain" else why))
@@ -183,6 +184,7 @@ class Supervisor:
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
         child.close()
+        self._look_for(child)
         self._on_exit(child.index, self._why_replaced(child, code))
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
@@ -191,6 +193,11 @@ class Supervisor:
             "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
         )
         self._pool.died(child, ran_tasks=bool(begun) or runs > 0)
+
+    def _look_for(self, child: Handle) -> None:
+        """Another child may have to go on with the work that waits for this one in quarantine."""
+        if child.quarantine:
+            self._recorder.look()
 
     def _cause(self, child: Handle, code: int) -> Cause | str:
         # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.
