@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard_worker.control import EXIT_BROKEN
 from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
@@ -73,6 +74,11 @@ def harness() -> Iterator[Harness]:
     made = Harness()
     yield made
     made.requests.close()
+
+
+def test_a_task_that_runs_in_a_child_that_another_one_broke_and_left_is_only_suspected(harness: Harness) -> None:
+    child = DeadChild(1, broken="writer", ended_lately={("tests.other", "")}, code=EXIT_BROKEN)
+    assert harness.reap(child) == [Guilt.SUSPECT]
 
 
 @pytest.mark.parametrize(("begun", "guilt"), [(1, Guilt.GUILTY), (2, Guilt.SUSPECT)])

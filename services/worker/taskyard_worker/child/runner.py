@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from taskyard.domain.errors import SoftTimeLimitExceeded
+from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded
 from taskyard.domain.tasks import Failed, Outcome
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
@@ -23,7 +23,7 @@ from taskyard.running.capture import current
 from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
 
-from .claim_table import ClaimTable, Slot
+from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
 from .copies import leave_copy
 from .event_loop import EventLoop, LoopInterrupts
 from .interrupts import ShieldedStorage, ThreadInterrupts
@@ -102,6 +102,8 @@ class Runner:
         except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
             outcome = self._failed(work, slot.limits, e, str)
         leave_copy()
+        if outcome is None:
+            return
         failpoint("effect.after")
         ended = time.monotonic()
         self._wear.look_after_task(ended - started)
@@ -132,7 +134,9 @@ class Runner:
 
     async def _outcome(
         self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
-    ) -> Outcome:
+    ) -> Outcome | None:
+        """None where another task has broken the child, and may have raised into this one: that is no outcome of it,
+        and its claim ends with the child."""
         task_type = self._skills.catalogue[work.name]
         function = task_type.function
         assert function is not None
@@ -164,7 +168,16 @@ class Runner:
                 is_partial = interrupts.met_soft_limit
                 return outcomes.of_return(task_type, returned, partial=is_partial, redact=context.redact)
             except BaseException as e:  # noqa: BLE001 - SystemExit, CancelledError and interrupts are outcomes too
+                if shield is not None and self._may_be_of_another(e):
+                    return None
                 return self._failed(work, limits, e, context.redact)
+
+    def _may_be_of_another(self, error: BaseException) -> bool:
+        """Code that raises such an exception into all threads of its process breaks the child at the same time."""
+        if isinstance(error, Exception | Interrupt):
+            return False
+        leave_copy()
+        return self._table.broken.wait(SHOWS_WITHIN_SECONDS)
 
     def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
         task_type = self._skills.catalogue[work.name]

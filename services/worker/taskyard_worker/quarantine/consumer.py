@@ -18,7 +18,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.claim import Claimed
 
 from ..child.broker import message_of
-from ..child.claim_table import ClaimTable
+from ..child.claim_table import SHOWS_WITHIN_SECONDS, ClaimTable
 from ..child.consumer import Claims
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,7 +77,7 @@ class SuspectConsumer:
 
     def _take(self) -> MessageProxy | None:
         for task_id, company in self._source.set_apart().items():
-            if self._table.busy and company is None:
+            if company is None and (self._table.busy or self._may_be_broken):
                 return None  # in their order, or it would wait for as long as others come
             if self._table.busy and company != self._company:
                 continue
@@ -100,6 +100,11 @@ class SuspectConsumer:
                 self._source.count(won)
                 return message_of(kept[0])
         return None
+
+    @property
+    def _may_be_broken(self) -> bool:
+        """Whether what ran last may have broken the child, which the next task would pay for."""
+        return self._table.runs > 0 and time.monotonic() - self._busy_at < SHOWS_WITHIN_SECONDS
 
     def _rest(self, event: str, error: Exception) -> None:
         self._busy_at = time.monotonic()

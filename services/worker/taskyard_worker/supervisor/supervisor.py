@@ -170,7 +170,8 @@ class Supervisor:
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        by_us, fenced = child.why_killed is not None, child.kill_at is not None
+        # What has ended may be what broke or killed it.
+        by_us, fenced = child.why_killed is not None, child.kill_at is not None or bool(child.ended_lately)
         judged = judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced, blamed=child.blamed)
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         if judged:
