@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from .speech import Redact, longest
 
 BOUND = ("task_id", "task_name", "attempt", "request_id", "trace_id")
 
+# What `print` finds (`streams.py`): put back before each task, because one may have taken it away.
+printed: dict[str, object] = {}
 # Those of running tasks that have secrets: the service's log shows none of them, whoever writes the line.
 _redacts: dict[int, Redact] = {}
 
@@ -57,6 +60,7 @@ class Speaker:
             return shown
 
     def __enter__(self) -> None:
+        vars(sys).update(printed)
         self.token = _speaker.set(self)
         if self.context.redact is not str:
             _redacts[id(self)] = self.context.redact
@@ -79,6 +83,9 @@ class Speaker:
         """What a thread of the task's own does."""
         try:
             run()
+        except BaseException as e:  # noqa: BLE001 - told here: afterwards it would be told outside of the task
+            told = type(e), e, e.__traceback__, threading.current_thread()
+            threading.excepthook(threading.ExceptHookArgs(told))
         finally:
             self._finish_lines([place for place in list(self.open) if place[1] == threading.get_ident()])
 

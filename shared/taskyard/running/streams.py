@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from .speaker import redact_here, speaker
+from .speaker import printed, redact_here, speaker
 
 NAMES = ("stdout", "stderr")
 
@@ -113,8 +113,8 @@ class _Replaceable:
 def separate() -> None:
     """Call once a process: from now on `sys.stdout` and `sys.stderr` belong to tasks."""
     streams = {name: Stream(_of_all(getattr(sys, name))) for name in NAMES}
-    for name in NAMES:
-        setattr(sys, name, _Printed(name))
+    printed.update({name: _Printed(name) for name in NAMES})
+    vars(sys).update(printed)
     sys.__class__ = type("SysOfTasks", (ModuleType,), {n: _Replaceable(n, s) for n, s in streams.items()})
 
 
