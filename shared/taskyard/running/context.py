@@ -245,4 +245,5 @@ def _check_text(name: str, value: Any, most: int | None = None) -> None:
         raise TypeError(f"{name} holds a value of type {name_of(type(value))}, which is no text")
     if said(value) != value or not value or (most is not None and len(value) > most):
         bound = "" if most is None else f" of up to {most} characters"
-        raise ValueError(f"{name} holds {said(repr(value), most=200)}: give text{bound}, without NUL and lone surrogates")
+        given = said(repr(value), most=200)
+        raise ValueError(f"{name} holds {given}: give text{bound}, without NUL and lone surrogates")

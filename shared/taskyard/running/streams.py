@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -120,7 +121,7 @@ def separate() -> None:
 
 def _of_all(inner: Any) -> Any:
     if inner is None:  # the worker was started without it
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        return Path(os.devnull).open("w", encoding="utf-8")
     if isinstance(inner, io.TextIOWrapper):
         inner.reconfigure(errors="backslashreplace")  # any text can be printed, whatever the encoding
     return inner

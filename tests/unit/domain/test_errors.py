@@ -84,11 +84,11 @@ def test_a_retry_is_asked_for_with_a_timedelta_or_seconds() -> None:
 
 @pytest.mark.parametrize("after", [math.nan, math.inf, -1, 2**64, 10**400, "30", True, [30]])
 def test_what_is_no_time_of_a_retry_is_refused_where_it_is_asked_for(after: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="^after is "):
+    with pytest.raises((TypeError, ValueError), match=r"^after is "):
         errors.Retry(after=after)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_number_beyond_its_own_text_is_refused_all_the_same(sign: int) -> None:
-    with pytest.raises(ValueError, match="^after is "):
+    with pytest.raises(ValueError, match=r"^after is "):
         errors.Retry(after=sign * 10**5000)

@@ -113,7 +113,7 @@ class Hostile:
     def __str__(self) -> str:
         raise SystemExit
 
-    __repr__ = __float__ = __iter__ = __bool__ = __str__  # type: ignore[assignment]
+    __repr__ = __float__ = __iter__ = __bool__ = __str__
 
 
 class HostileText(str):
@@ -149,7 +149,8 @@ def test_a_progress_that_cannot_be_shown_is_refused_at_once_with_its_name(sink: 
     with pytest.raises((TypeError, ValueError)) as refused:
         context_of(sink).progress(**given)
     assert name in str(refused.value) or "signaling" in str(refused.value)
-    assert sink.progresses == sink.notes == []
+    assert not sink.progresses
+    assert not sink.notes
 
 
 @pytest.mark.parametrize("value", [0, -7, 2**53, -(2**53), 0.1, -1e-300, Decimal("2.5"), Fraction(1, 4)])
