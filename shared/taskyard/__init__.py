@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .catalogue.declare import task
-    from .catalogue.kits import Kit
+    from .catalogue.kit import Kit
     from .catalogue.secrets import Secret
     from .catalogue.types import Params, Result
     from .domain.errors import Retry, TaskError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Hook": "running.hooks",
-    "Kit": "catalogue.kits",
+    "Kit": "catalogue.kit",
     "Params": "catalogue.types",
     "Result": "catalogue.types",
     "Retry": "domain.errors",

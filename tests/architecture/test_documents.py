@@ -42,11 +42,12 @@ TESTS = DOCS.parent / "tests"
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     text = (DOCS / page).read_text("utf-8")
-    files = {file.name: file for file in TESTS.rglob("test_*.py")}
-    functions = {name for file in files.values() for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))}
+    files = list(TESTS.rglob("test_*.py"))
+    modules = {file.name for file in files}
+    functions = {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))}
     named = _NAMED_TEST.findall(text)
     missing = [
-        name + suffix for name, suffix in named if (f"{name}.py" not in files if suffix else name not in functions)
+        name + suffix for name, suffix in named if (f"{name}.py" not in modules if suffix else name not in functions)
     ]
     missing += [path for path in _TEST_FILE.findall(text) if not (TESTS / path).exists()]
     assert missing == []

@@ -35,7 +35,6 @@ STATE = {
     "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
     "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset
     "taskyard_worker/child/process.py": {"timer.daemon"},  # the constructor of threading.Timer does not take it
-    "taskyard_kits/files/thumbnails.py": {"bare.info"},  # metadata of an image of Pillow's
 }
 # Alembic runs these itself: the one is a script, the others are made by its generator.
 MIGRATIONS = Path("taskyard/store/migrations")

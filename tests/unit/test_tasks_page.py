@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from taskyard.catalogue.declare import task
-from taskyard.catalogue.kits import Kit
+from taskyard.catalogue.kit import Kit
 from taskyard.catalogue.types import TaskType, type_of
 from taskyard.domain.retry import RetryPolicy
 from taskyard.running.hooks import MOMENTS

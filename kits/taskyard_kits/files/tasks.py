@@ -70,8 +70,10 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
         with _opened(context, made[0]) as file:
             return _result(made[0], *thumbnails.size_of(file))
     context.progress(0, 2, "Reading the image")
-    with _opened(context, source) as file:
-        thumbnail = thumbnails.render(file, params.width, params.height)
+    memory = thumbnails.memory_of(context.memory_bytes)
+    # A cancellation or a limit is raised by `check`, and never between starting a process and seeing to its end.
+    with _opened(context, source) as file, context.shield:
+        thumbnail = thumbnails.render(file, params.width, params.height, memory, context.check_cancelled)
     context.progress(1, 2, "Storing the thumbnail")
     item = _keep(thumbnail, source, context)
     context.progress(2, 2, "Done")

@@ -1,54 +1,38 @@
-"""A small, upright copy of an image from a stranger: nothing is decoded before its header was looked at."""
+"""Thumbnails from strangers' images: each is decoded in a process of its own (`decoder.py`), which gets as much memory
+as the image needs, or none."""
 
 from __future__ import annotations
 
-import io
+import json
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-# The plug-ins by name: Image.open would otherwise import all forty of them.
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageCms,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from taskyard.domain.errors import TaskError
 
-FORMATS = (
-    JpegImagePlugin.JpegImageFile.format,
-    PngImagePlugin.PngImageFile.format,
-    WebPImagePlugin.WebPImageFile.format,
-    GifImagePlugin.GifImageFile.format,
-    TiffImagePlugin.TiffImageFile.format,
-    BmpImagePlugin.BmpImageFile.format,
-)
-# A picture of a 64-megapixel camera; some 256 MB while it is decoded, a JPEG much less.
-MAX_PIXELS = 64_000_000
-# Pillow looks at the size too, before we can: it raises above twice this number, and warns above it.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+from .decoder import FORMATS
+from .needs import HEADER_BYTES, MAX_PIXELS, MIB, OWN_BYTES
 
-_KEPT = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # what else there is becomes PNG
+# What all decoders of a worker's process may have together where nothing limits its memory: enough for a WebP of
+# MAX_PIXELS, of all common images the one that needs most.
+UNLIMITED_BYTES = 1200 * MIB
+# Of a process whose memory is limited, this is its own: 95 MiB were seen.
+WORKER_BYTES = 128 * MIB
+_LOOK_SECONDS = 0.2
+_PIECE_BYTES = 64 * 1024
 _SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-_SAVED_WITH: dict[str, dict[str, Any]] = {"JPEG": {"quality": 85}, "WEBP": {"quality": 85}, "PNG": {}}
-_ORIENTATION = 0x0112  # EXIF
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_FIRST_SIDEWAYS = 5
+
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +44,81 @@ class Thumbnail:
     height: int
 
 
-def render(file: BinaryIO, width: int, height: int) -> Thumbnail:
-    """A copy that fits into width x height: upright, in sRGB, without metadata, never enlarged.
+class Memory:
+    """So many bytes for all decoders of a process."""
 
-    JPEG and WebP stay what they are, everything else becomes PNG; transparency is kept. Of an animation or a
-    document of several pages: the first.
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
 
-    Raises TaskError `image_unsupported`, `image_too_large`, `image_damaged`; OSError where the file cannot be
-    read.
+    @contextmanager
+    def turn(self, check: Check) -> Iterator[None]:
+        """One thread at a time takes, first for a look at the header and then for the image. So whoever waits for
+        memory waits for decoders that have all they need."""
+        while not self._turn.acquire(timeout=_LOOK_SECONDS):
+            check()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def take(self, size: int, check: Check, *, beside: int = 0) -> int:
+        """In one's turn; `beside`: what one has already. Raises TaskError where there is not as much in all."""
+        if beside + size > self._total:
+            raise self.refusal()
+        with self._changed:
+            while self._free < size:
+                self._changed.wait(_LOOK_SECONDS)
+                check()
+            self._free -= size
+        return size
+
+    def give_back(self, size: int) -> None:
+        with self._changed:
+            self._free += size
+            self._changed.notify_all()
+
+    def refusal(self) -> TaskError:
+        return TaskError("image_needs_memory", retryable=False, limit=self._total // MIB)
+
+
+def memory_of(process_bytes: int | None) -> Memory:
+    """The one of this process, which may have `process_bytes` of memory in all (None: as much as there is)."""
+    with _making:
+        return _memory(UNLIMITED_BYTES if process_bytes is None else max(0, process_bytes - WORKER_BYTES))
+
+
+_making = threading.Lock()  # two threads that asked at once would get one each
+_memory = cache(Memory)
+
+
+def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check = lambda: None) -> Thumbnail:
+    """A copy of the image in `file`, which has a descriptor, that fits into width x height: upright, in sRGB, without
+    metadata, never enlarged.
+
+    JPEG and WebP stay what they are, everything else becomes PNG; transparency is kept. Of an animation or a document
+    of several pages: the first. `check` is called a few times a second and ends it by what it raises.
+
+    Raises TaskError `image_unsupported`, `image_too_large`, `image_needs_memory`, `image_damaged`; OSError where the
+    file cannot be read.
     """
+    taken = 0
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
-            kind = _KEPT.get(image.format or "", "PNG")
-            return _encoded(_in_srgb(*_shrunk(image, width, height)), kind)
-    except TaskError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000) from e
-    except UnidentifiedImageError as e:
-        raise TaskError("image_unsupported", retryable=False) from e
-    # The decoders tell of damaged data in many ways: OSError, SyntaxError, ValueError, EOFError,
-    # struct.error, ...
-    except Exception as e:
-        if isinstance(e, MemoryError) or (isinstance(e, OSError) and e.errno is not None):
-            raise
-        raise TaskError("image_damaged", retryable=False) from e
+        with ExitStack() as process:
+            with memory.turn(check):
+                taken += memory.take(OWN_BYTES + HEADER_BYTES, check)
+                decoder = process.enter_context(_started(file, width, height, check))
+                needed = _checked(decoder.answer(), memory)["needs"]
+                taken += memory.take(needed - taken, check, beside=taken)
+            decoder.go_on()
+            made = _checked(decoder.answer(), memory)
+            content = decoder.rest()
+    finally:
+        memory.give_back(taken)
+    kind = made["kind"]
+    return Thumbnail(content, Image.MIME[kind], _SUFFIX[kind], made["width"], made["height"])
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
@@ -102,62 +134,68 @@ def name_of(source: str, thumbnail: Thumbnail) -> str:
     return f"{stem or 'image'}_{thumbnail.width}x{thumbnail.height}.{thumbnail.suffix}"
 
 
-def _shrunk(image: Image.Image, width: int, height: int) -> tuple[Image.Image, bytes | None]:
-    """The upright small image and the colour profile of its source."""
-    if image.format not in {"JPEG", "MPO"}:
-        # Only JPEG can be decoded at a fraction of its size; TIFF turns itself upright while it is loaded.
-        image.load()
-    orientation = _orientation(image)
-    profile = image.info.get("icc_profile")
-    small = _smooth(image)
-    small.thumbnail((height, width) if orientation >= _FIRST_SIDEWAYS else (width, height))
-    small.load()  # what was small enough already has not been decoded yet
-    turn = _TURNS.get(orientation)
-    return (small if turn is None else small.transpose(turn)), profile
+def _checked(answer: dict[str, Any], memory: Memory) -> dict[str, Any]:
+    match answer:
+        case {"error": "unreadable", "errno": number, "reason": reason}:
+            raise OSError(number, reason)
+        case {"error": "image_too_large"}:
+            raise TaskError("image_too_large", retryable=False, limit=MAX_PIXELS // 1_000_000)
+        case {"error": "image_needs_memory"}:
+            raise memory.refusal()
+        case {"error": code}:
+            raise TaskError(code, retryable=False)
+    return answer
 
 
-def _orientation(image: Image.Image) -> int:
-    # Damaged EXIF data are no reason to refuse a picture.
-    try:
-        orientation = int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - its parser raises whatever the bytes lead it to
-        return 1
-    return orientation if orientation in _TURNS else 1
-
-
-def _smooth(image: Image.Image) -> Image.Image:
-    """In a mode that can be resized without steps and saved as what we save."""
-    if image.has_transparency_data:
-        return image if image.mode in {"RGBA", "LA"} else image.convert("RGBA")
-    if image.mode.startswith("I;16"):
-        return image.convert("I").point(lambda v: v * (1 / 256)).convert("L")
-    if image.mode in {"I", "F"}:
-        # Measurements, not brightness: from the darkest to the brightest of this image.
-        low, high = image.getextrema()
-        scale = 255 / ((high - low) or 1)  # type: ignore[operator]
-        return image.convert("F").point(lambda v: v * scale - low * scale).convert("L")  # type: ignore[operator]
-    if image.mode in {"L", "RGB", "CMYK"}:
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The colours that the profile means: without the profile, viewers take them for sRGB."""
-    if profile and image.mode in {"L", "RGB", "RGBA", "CMYK"}:
+@contextmanager
+def _started(file: BinaryIO, width: int, height: int, check: Check) -> Iterator[_Decoder]:
+    command = [sys.executable, "-I", "-m", f"{__package__}.decoder", *map(str, (file.fileno(), width, height))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0, pass_fds=[file.fileno()], env={}
+    ) as process:
         try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            wanted = image.mode if image.mode in {"RGB", "RGBA"} else "RGB"
-            made = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=wanted)
-            if made is not None:
-                return made
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # damaged, or made for another mode: the colours as they are
-    return image.convert("RGB") if image.mode == "CMYK" else image
+            yield _Decoder(process, check)
+        finally:
+            process.kill()
 
 
-def _encoded(image: Image.Image, kind: str) -> Thumbnail:
-    bare = image.copy()
-    bare.info = {}  # encoders would write profile, comment and resolution from here
-    out = io.BytesIO()
-    bare.save(out, kind, **_SAVED_WITH[kind])
-    return Thumbnail(out.getvalue(), Image.MIME[kind], _SUFFIX[kind], bare.width, bare.height)
+class _Decoder:
+    def __init__(self, process: subprocess.Popen[bytes], check: Check) -> None:
+        self._process = process
+        self._check = check
+        self._read = bytearray()
+        self._readable = select.poll()
+        assert process.stdout is not None
+        self._readable.register(process.stdout, select.POLLIN)
+
+    def answer(self) -> dict[str, Any]:
+        """Its next line. Raises TaskError where it died of the image, and RuntimeError where it was killed."""
+        while b"\n" not in self._read:
+            if not self._more():
+                code = self._process.wait()
+                if code == -signal.SIGKILL:
+                    raise RuntimeError("the process that decodes the image was killed")
+                raise TaskError("image_damaged", retryable=False)
+        line, _, rest = self._read.partition(b"\n")
+        self._read[:] = rest
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def go_on(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died, which its answer tells
+            self._process.stdin.write(b"\n")
+
+    def rest(self) -> bytes:
+        while self._more():
+            pass
+        return bytes(self._read)
+
+    def _more(self) -> bool:
+        assert self._process.stdout is not None
+        while not self._readable.poll(_LOOK_SECONDS * 1000):
+            self._check()
+        piece = self._process.stdout.read(_PIECE_BYTES)
+        self._read += piece or b""
+        return bool(piece)

@@ -50,6 +50,16 @@ IMAGE_ERRORS: dict[str, Words] = {
         "fr": "L'image compte plus de {limit} millions de pixels. Utilisez-en une plus petite.",
         "hu": "A kép több mint {limit} millió képpontból áll. Használjon kisebbet.",
     },
+    "image_needs_memory": {
+        "en": "Decoding this image takes more memory than there is for it here ({limit} MiB). Use a smaller one, or ask"
+        " the operator.",
+        "de": "Dieses Bild zu dekodieren braucht mehr Speicher, als es hier dafür gibt ({limit} MiB). Nehmen Sie ein"
+        " kleineres, oder fragen Sie den Betreiber.",
+        "fr": "Décoder cette image demande plus de mémoire qu'il n'y en a ici pour cela ({limit} Mio). Utilisez-en une"
+        " plus petite, ou adressez-vous à l'exploitant.",
+        "hu": "A kép dekódolásához több memória kell, mint amennyi itt erre rendelkezésre áll ({limit} MiB). Használjon"
+        " kisebbet, vagy forduljon az üzemeltetőhöz.",
+    },
     "image_damaged": {
         "en": "The image is damaged or not complete. Upload it again.",
         "de": "Das Bild ist beschädigt oder nicht vollständig. Laden Sie es neu hoch.",

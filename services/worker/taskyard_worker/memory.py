@@ -11,9 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# Of a process in a container, whose own group is the root of what it sees, and of one outside (v2, then v1).
-_V2 = "memory.events"
-_V1 = "memory.oom_control"
+# Names in version 2 of control groups, then in version 1.
+_KILLS = "memory.events", "memory.oom_control"
+_LIMIT = "memory.max", "memory.limit_in_bytes"
+_UNLIMITED = 1 << 60  # version 1 writes the largest multiple of a page
+_ROOT, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _RECENT_SECONDS = 2.0
 # From -1,000 to 1,000. A process may always raise its own.
 _CHILD_SCORE = "500"
@@ -28,6 +30,16 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def allowance(max_memory_mb: int, processes: int, root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> int | None:
+    """What one of a worker's child processes may have, in bytes: its limit, and its part of the container's. None where
+    there is neither."""
+    group = [int(text) for file in _candidates(root, membership, *_LIMIT) if (text := _text(file).strip()).isdecimal()]
+    limits = [limit // processes for limit in group if limit < _UNLIMITED]
+    if max_memory_mb:
+        limits.append(max_memory_mb * 1024**2)
+    return min(limits, default=None)
+
+
 def prefer_this_process(file: Path = Path("/proc/self/oom_score_adj")) -> None:
     """Has the kernel end this child rather than its supervisor where memory runs out: the supervisor would take all
     its children along, and could not record what happened."""
@@ -40,13 +52,13 @@ class OomKills:
 
     def __init__(
         self,
-        root: Path = Path("/sys/fs/cgroup"),
-        membership: Path = Path("/proc/self/cgroup"),
+        root: Path = _ROOT,
+        membership: Path = _MEMBERSHIP,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._files = [f for f in _candidates(root, membership) if _count(f) is not None]
+        self._files = [f for f in _candidates(root, membership, *_KILLS) if _count(f) is not None]
         self._before = self._seen = self._read()
         self._look_at = 0.0
 
@@ -68,28 +80,30 @@ class OomKills:
         return max((_count(f) or 0 for f in self._files), default=0)
 
 
-def _candidates(root: Path, membership: Path) -> list[Path]:
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    found = [root / _V2, root / "memory" / _V1]
-    for line in lines:
+def _candidates(root: Path, membership: Path, v2: str, v1: str) -> list[Path]:
+    """Of a process in a container, whose own group is the root of what it sees, and of one outside."""
+    found = [root / v2, root / "memory" / v1]
+    for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            found.insert(0, root / path.lstrip("/") / _V2)
+            found.insert(0, root / path.lstrip("/") / v2)
         elif "memory" in controllers.split(","):
-            found.insert(0, root / "memory" / path.lstrip("/") / _V1)
+            found.insert(0, root / "memory" / path.lstrip("/") / v1)
     return found
 
 
 def _count(file: Path) -> int | None:
     """The line `oom_kill N`."""
-    try:
-        for line in file.read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if name == "oom_kill":
-                return int(value)
-    except (OSError, ValueError):
-        pass
+    for line in _text(file).splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdecimal():
+            return int(value)
     return None
+
+
+def _text(file: Path) -> str:
+    """Nothing where it cannot be read."""
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return ""

@@ -19,42 +19,12 @@ import structlog
 
 from ..environment import InvalidSettings, read_kit_settings
 from ..settings import Settings
+from .kit import NAME, Kit
 from .types import Catalogue, TaskType, type_of
 
 log = structlog.stdlib.get_logger(__name__)
 
 ENTRY_POINTS = "taskyard.kits"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-
-
-@dataclass(frozen=True, slots=True)
-class Kit:
-    """The manifest of a kit.
-
-    `modules` hold its task types. `queues` are those that its tasks are for (None: all). `settings` names a class,
-    `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
-    `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set. `hooks` name classes, `module:Class`, that watch every
-    run of a process that loads the kit (`taskyard.Hook`).
-
-    Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
-    """
-
-    name: str
-    modules: tuple[str, ...]
-    queues: tuple[str, ...] | None = None
-    settings: str | None = None
-    diagnostic: bool = False
-    hooks: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"{self.name[:80]!r} cannot name a kit: at most 63 lower-case letters, digits, '_' and '-'"
-            )
-
-    def serves(self, queues: Collection[str]) -> bool:
-        """Whether the kit has a queue in common with these."""
-        return self.queues is None or not set(self.queues).isdisjoint(queues)
 
 
 class KitsUnusable(Exception):
@@ -186,7 +156,7 @@ def _to_install(point: EntryPoint, kit: Kit) -> str:
 
 def _unnamed(module: str) -> Kit:
     name = re.sub(r"[^a-z0-9_-]", "-", module.lower())[:63]
-    return Kit(name if _NAME.fullmatch(name) else f"m{name}"[:63], (module,))
+    return Kit(name if NAME.fullmatch(name) else f"m{name}"[:63], (module,))
 
 
 def _wanted(every: Iterable[Installed], settings: Settings, queues: Collection[str] | None) -> Iterator[Installed]:

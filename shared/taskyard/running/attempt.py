@@ -21,11 +21,13 @@ from .speech import strike_out
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a `TaskContext` offers beside what the task reports. `database` is that of `context.db()`."""
+    """What a `TaskContext` offers beside what the task reports. `database` is that of `context.db()`, `memory_bytes`
+    what this process may have."""
 
     storage: Storage
     submitter: Submitter
     database: Database
+    memory_bytes: int | None = None
 
 
 def prepare(
@@ -63,6 +65,7 @@ def prepare(
             sink=sink,
             submitter=services.submitter,
             database=services.database,
+            memory_bytes=services.memory_bytes,
             soft_deadline=soft_deadline,
             tags=work.tags,
             request_id=work.request_id,

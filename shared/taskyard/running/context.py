@@ -90,9 +90,9 @@ class TaskContext:
     """Given to every task function that has a parameter `context`.
 
     `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
-    from 1. `soft_deadline` is on the clock of `time.monotonic()`. `progress` and `log` return at once: the newest
-    progress is written a few times a second, and all log lines and changes of the progress message are kept (up to
-    1,000 lines or 256 KiB a task).
+    from 1. `memory_bytes` is what its process may have, None where nothing limits it. `soft_deadline` is on the clock
+    of `time.monotonic()`. `progress` and `log` return at once: the newest progress is written a few times a second, and
+    all log lines and changes of the progress message are kept (up to 1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
@@ -104,6 +104,7 @@ class TaskContext:
     sink: Sink
     submitter: Submitter
     database: Database
+    memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     tags: Sequence[str] = ()
     request_id: str | None = None

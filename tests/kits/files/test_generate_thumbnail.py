@@ -17,7 +17,9 @@ from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
 from taskyard.store.tree_items import TreeItem
 from taskyard_kits.files import thumbnails
+from taskyard_kits.files.needs import HEADER_BYTES, OWN_BYTES
 from tests.kits.conftest import Run, Upload
+from tests.support.decoded import decoded
 
 NAME = "files.generate_thumbnail"
 ORIENTATION = 0x0112
@@ -269,14 +271,11 @@ def gif_header(width: int, height: int) -> bytes:
      bmp_header(30_000, 30_000), gif_header(65_535, 65_535)],
     ids=["png", "png just above", "png enormous", "bmp", "gif"],
 )  # fmt: skip
-def test_a_pixel_bomb_is_refused_before_it_is_decoded(
-    run: Run, upload: Upload, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def decoded(*args: Any) -> None:
-        raise AssertionError("decoded")
-
-    monkeypatch.setattr(thumbnails, "_shrunk", decoded)
+def test_a_pixel_bomb_is_refused_before_it_is_decoded(run: Run, upload: Upload, content: bytes, tmp_path: Path) -> None:
     assert refusal(run, upload(content)) == "image_too_large"
+    said, peak = decoded(content, tmp_path)  # granted whatever it asks for
+    assert said == [{"error": "image_too_large"}]
+    assert peak <= OWN_BYTES + HEADER_BYTES
 
 
 def test_what_is_just_below_the_limit_is_read(made: Any) -> None:

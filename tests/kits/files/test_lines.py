@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from taskyard_kits.files import lines
 from taskyard_kits.files.declarations import MAX_MATCHED_BYTES
 from taskyard_kits.files.lines import LineCounter
+from tests.support.growth import grows_linearly, repeated
 
 
 def counted(pieces: Iterator[bytes] | list[bytes], pattern: str | None = None) -> LineCounter:
@@ -152,3 +153,14 @@ def test_memory_does_not_grow_with_the_line(pattern: str | None) -> None:
     small = peak(line(8), pattern)
     assert peak(line(64), pattern) < small * 1.2 + 200_000
     assert counted(line(64), pattern).lines == 1
+
+
+@pytest.mark.parametrize("pattern", [None, r"[ab]*a[ab]{99}c", r"(?i)(.*x){20}y", r"(\w+\s*)+:$"])
+@pytest.mark.parametrize("piece", [b"a", b"ab", b"a\n", b"\n", b"\r", b"\xff", b"\xff\n", b"\xe2\x82", b" ", b"a:"])
+def test_the_time_grows_with_the_length_of_the_file_however_long_its_lines_are(
+    piece: bytes, pattern: str | None
+) -> None:
+    def count(content: bytes) -> None:
+        counted([content[n : n + 500] for n in range(0, len(content), 500)], pattern)
+
+    assert grows_linearly(count, repeated(piece))

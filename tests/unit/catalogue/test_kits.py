@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from taskyard.catalogue import kits
-from taskyard.catalogue.kits import Kit, KitsUnusable, Loaded
+from taskyard.catalogue.kit import Kit
+from taskyard.catalogue.kits import KitsUnusable, Loaded
 from taskyard.running import hooks
 from taskyard.running.trial import run_task
 from taskyard.settings import Settings

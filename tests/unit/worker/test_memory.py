@@ -1,4 +1,5 @@
-"""A child that the kernel killed for want of memory is told apart, where the kernel counts that."""
+"""A child that the kernel killed for want of memory is told apart, where the kernel counts that; and what a child may
+have is known."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskyard_worker.memory import OomKills, prefer_this_process
+from taskyard_worker.memory import OomKills, allowance, prefer_this_process
 
 
 def group(root: Path, path: str, kills: int) -> Path:
@@ -65,3 +66,31 @@ def test_a_child_asks_to_be_ended_first_where_memory_runs_out(tmp_path: Path) ->
     prefer_this_process(file)
     assert 0 < int(file.read_text()) <= 1000
     prefer_this_process(tmp_path / "no" / "such")  # elsewhere than on Linux
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit_mb", "wanted_mb"),
+    [
+        ("0::/\n", {}, 0, None),
+        ("0::/\n", {"memory.max": "max\n"}, 0, None),
+        ("0::/\n", {"memory.max": "max\n"}, 300, 300),
+        ("0::/\n", {"memory.max": f"{1024 << 20}\n"}, 0, 512),
+        ("0::/\n", {"memory.max": f"{1024 << 20}\n"}, 300, 300),
+        ("0::/\n", {"memory.max": f"{512 << 20}\n"}, 300, 256),
+        ("0::/a/b\n", {"memory.max": f"{2048 << 20}\n", "a/b/memory.max": f"{512 << 20}\n"}, 0, 256),
+        ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": f"{512 << 20}\n"}, 0, 256),
+        ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": "9223372036854771712\n"}, 0, None),
+        ("0::/\n", {"memory.max": "nonsense"}, 0, None),
+    ],
+)
+def test_a_child_may_have_its_limit_and_its_part_of_the_container(
+    tmp_path: Path, membership: str, files: dict[str, str], limit_mb: int, wanted_mb: int | None
+) -> None:
+    own = tmp_path / "self"
+    own.write_text(membership)
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    wanted = None if wanted_mb is None else wanted_mb << 20
+    assert allowance(limit_mb, 2, tmp_path / "cgroup", own) == wanted

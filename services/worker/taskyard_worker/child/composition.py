@@ -22,6 +22,7 @@ from taskyard.store import ledger
 from taskyard.store.ledger import engine_of
 
 from ..control import Plan
+from ..memory import allowance
 from ..metrics import WorkerMetrics
 from ..quarantine.consumer import SuspectConsumer
 from ..slots import SlotTable
@@ -105,6 +106,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
             hooks,
         ),
         database,
+        allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from taskyard.catalogue.kits import Kit
+from taskyard.catalogue.kit import Kit
 from taskyard.catalogue.spec import SpecRefused, TaskSpec, spec_of
 from taskyard.catalogue.types import Catalogue
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskyard.catalogue import kits
-from taskyard.catalogue.kits import Kit, KitsUnusable, LeftOut
+from taskyard.catalogue.kit import Kit
+from taskyard.catalogue.kits import KitsUnusable, LeftOut
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue
 from taskyard.running import hooks
