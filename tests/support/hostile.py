@@ -42,6 +42,8 @@ def be_hostile(params: HostileParams, context: TaskContext) -> Told:
 
 def say_what_is_no_text(_: HostileParams, context: TaskContext) -> None:
     odd: Any = Hostile()
+    context.log("said", level=odd)
+    time.sleep(1.0)  # the line is written by now
     context.log(odd, level=odd)
     context.progress(1, 2, odd)
 

@@ -31,7 +31,7 @@ def test_what_no_text_can_be_made_of_delays_no_outcome(hostile: LedgerFleet) -> 
     hostile.fleet.start_worker(threads=1)
     odd = hostile.put("tests.hostile", do="say_what_is_no_text")
     assert hostile.wait([*odd, *hostile.put("tests.effect", 5)]) == ["succeeded"] * 6
-    assert notes(hostile, odd[0]) == ["<Hostile that cannot be shown>"] * 2
+    assert notes(hostile, odd[0]) == ["said", *["<Hostile that cannot be shown>"] * 2]
 
 
 def test_a_progress_beyond_what_can_be_shown_is_refused_by_name_and_bound(hostile: LedgerFleet) -> None:
