@@ -244,7 +244,7 @@ def _in_short(value: float) -> str:
 def _check_text(name: str, value: Any, most: int | None = None) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} holds a value of type {name_of(type(value))}, which is no text")
-    if said(value) != value or not value or (most is not None and len(value) > most):
-        bound = "" if most is None else f" of up to {most} characters"
+    if said(value) != value or (most is not None and not 0 < len(value) <= most):
+        bound = "" if most is None else f" of 1 to {most} characters"
         given = said(repr(value), most=200)
         raise ValueError(f"{name} holds {given}: give text{bound}, without NUL and lone surrogates")
