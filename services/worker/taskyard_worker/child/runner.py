@@ -7,7 +7,6 @@ exception and acknowledge all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,9 +18,10 @@ from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
 from taskyard.running import outcomes
 from taskyard.running.attempt import Services, prepare
-from taskyard.running.capture import current
 from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
+from taskyard.running.speaker import current
+from taskyard.running.speech import Redact
 
 from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
 from .copies import leave_copy
@@ -174,27 +174,23 @@ class Runner:
 
     def _may_be_of_another(self, error: BaseException) -> bool:
         """Code that raises such an exception into all threads of its process breaks the child at the same time."""
-        if isinstance(error, Exception | Interrupt):
+        if issubclass(type(error), Exception | Interrupt):
             return False
         leave_copy()
         return self._table.broken.wait(SHOWS_WITHIN_SECONDS)
 
-    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Redact) -> Outcome:
         task_type = self._skills.catalogue[work.name]
         error = outcomes.root_of(error)
-        is_late = isinstance(error, SoftTimeLimitExceeded)
+        is_late = issubclass(type(error), SoftTimeLimitExceeded)
         if is_late and limits.soft_expires:
             return outcomes.expired()
-        try:
-            return outcomes.of_error(
-                error,
-                task_type.retry,
-                failures=work.failures + 1,
-                max_attempts=work.max_attempts,
-                redact=redact,
-                limit_seconds=limits.soft_seconds if is_late else None,
-                vocabulary=task_type.vocabulary,
-            )
-        except Exception:  # the error's own code fails
-            log.exception("outcome_undecided", task_id=str(work.id))
-            return outcomes.unspeakable(error)
+        return outcomes.of_error(
+            error,
+            task_type.retry,
+            failures=work.failures + 1,
+            max_attempts=work.max_attempts,
+            redact=redact,
+            limit_seconds=limits.soft_seconds if is_late else None,
+            vocabulary=task_type.vocabulary,
+        )
