@@ -36,8 +36,8 @@ ERRORS: dict[str, Words] = {
         " TASKYARD_SMTP_HOST and TASKYARD_SMTP_PORT.",
         "de": "Was unter der Adresse des Mailservers antwortet, spricht kein SMTP. Bitten Sie den Betreiber,"
         " TASKYARD_SMTP_HOST und TASKYARD_SMTP_PORT zu prüfen.",
-        "fr": "Ce qui répond à l'adresse du serveur de messagerie ne parle pas SMTP. Demandez à l'exploitant de vérifier"
-        " TASKYARD_SMTP_HOST et TASKYARD_SMTP_PORT.",
+        "fr": "Ce qui répond à l'adresse du serveur de messagerie ne parle pas SMTP. Demandez à l'exploitant de"
+        " vérifier TASKYARD_SMTP_HOST et TASKYARD_SMTP_PORT.",
         "hu": "Ami a levelezőkiszolgáló címén válaszol, nem SMTP-t beszél. Kérje meg az üzemeltetőt, hogy ellenőrizze a"
         " TASKYARD_SMTP_HOST és a TASKYARD_SMTP_PORT értékét.",
     },

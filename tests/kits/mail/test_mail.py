@@ -356,7 +356,7 @@ def test_the_waits_of_a_mail_fit_into_its_limits() -> None:
     for name in ("email.send", "email.send_welcome"):
         task_type = load(Settings()).catalogue[name]
         limits = (task_type.soft_limit.total_seconds(), task_type.hard_limit.total_seconds())
-        assert limits == (900, 960)
+        assert limits == (900.0, 960.0)
         # Connection, EHLO, STARTTLS, handshake, EHLO, AUTH (two), MAIL, RCPT, DATA.
         assert 10 * defaults.smtp_timeout_seconds + defaults.smtp_after_data_timeout_seconds <= limits[0]
 
