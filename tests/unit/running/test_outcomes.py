@@ -273,7 +273,9 @@ def test_without_a_message_the_words_of_the_code_are_stored_in_english_with_thei
     fault = of_error(TaskError("too_dear", what={"phrase": "it"}, amount=12), vocabulary=WORDS).fault
     assert (fault.message, fault.values) == ("It costs 12.", {"what": {"phrase": "it"}, "amount": 12})
     assert of_error(TaskError("unheard_of"), vocabulary=WORDS).fault.message == "unheard_of"
-    assert of_error(TaskError("unknown_queue", queue="'x'"), vocabulary=WORDS).fault.message == "There is no queue 'x'."
+    assert of_error(TaskError("unknown_queue", queue="'x'"), vocabulary=WORDS).fault.message == (
+        "There is no queue 'x'. A queue exists once a worker serves it."
+    )
 
 
 def test_a_message_alone_has_no_other_words() -> None:
