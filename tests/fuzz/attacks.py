@@ -23,8 +23,17 @@ from .tasks import PLACES, TELLS, VALUES
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _ITEMS = "/api/v1/tree-items"
 _TASKS = "/api/v1/tasks"
-_CONTENT_TYPES = ("application/json", "application/json; charset=utf-16", "text/plain", "a/b; c", "", "multipart/form-data")
+_CONTENT_TYPES = (
+    "application/json",
+    "application/json; charset=utf-16",
+    "text/plain",
+    "a/b; c",
+    "",
+    "multipart/form-data",
+)
 _LANGUAGES = ("de", "hu;q=0, *", "x" * 500, "\xe9", "fr-CA,fr;q=2", ",;=,")
+# What a key with `read` writes, in all that a caller may write.
+PRIVATE = "jackdaw-7c31"
 _WAIT_SECONDS = 20.0
 
 
@@ -36,6 +45,9 @@ class Attacks:
     def corpus(self, number: int) -> None:
         """Every entry as it is; of those that end their process one, as the type is slowed for it."""
         secret = self._stand.notes.secret
+        for params in ({"place": PRIVATE, "value": PRIVATE}, {"place": "TaskError, message", "value": PRIVATE}):
+            self._submit(Body("private", "it is shown with `read` only", tasks.submit(
+                "tests.fuzz.hand_over", params, tags=[PRIVATE]), 202))  # fmt: skip
         for one in wire.WIRES:
             self._send(one)
         for body in (*bodies.BODIES, *mails.MAILS, *tasks.TASKS, tasks.refused_secret(secret)):
@@ -66,6 +78,7 @@ class Attacks:
                         if ids and name in case.path_parameters:
                             case.path_parameters[name] = ids[self._stand.notes.sent % len(ids)]
                 self._described.attack(case)
+                self._described.attack_as(self._stand.blind, case, PRIVATE)
 
             _draw(attack, operation.as_strategy(generation_mode=mode), number, 5)
 
@@ -125,7 +138,11 @@ class Attacks:
         notes.look(one.name, got.decode("latin-1"), one.segments)
         statuses = tuple(int(status) for status in _STATUS.findall(got))
         is_http = not got or got.startswith(b"HTTP/1.1 ")
-        if not is_http or any(status >= 500 for status in statuses) or (one.name != "changed bytes" and statuses != one.answers):
+        if (
+            not is_http
+            or any(status >= 500 for status in statuses)
+            or (one.name != "changed bytes" and statuses != one.answers)
+        ):
             notes.wrong(f"{one.name} ({one.promise})", f"{statuses} {got[:600]!r}", one.segments)
 
     def _submit(self, one: Body) -> None:
@@ -160,7 +177,10 @@ def _draw(send: Callable[[Any], None], strategy: Any, number: int, most: int) ->
 
     @seed(number)
     @settings(
-        max_examples=most, database=None, deadline=None, phases=[Phase.generate],
+        max_examples=most,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)

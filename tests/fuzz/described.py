@@ -75,6 +75,19 @@ class Described:
         except Exception as e:  # noqa: BLE001 - whatever it is, the API did not answer
             notes.wrong(what, f"no answer: {e!r}", case.as_curl_command())
 
+    def attack_as(self, key: str, case: Any, private: str) -> None:
+        """With a key that may not read: nothing that is stored is told to it."""
+        notes = self._stand.notes
+        notes.sent += 1
+        what = f"a key without `read`, {case.method} {case.path}"
+        try:
+            answer = case.call(headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        except Exception as e:  # noqa: BLE001 - whatever it is, the API did not answer
+            notes.wrong(what, f"no answer: {e!r}", case.as_curl_command())
+            return
+        if answer.status_code >= 500 or private in answer.text:
+            notes.wrong(what, f"{answer.status_code} {answer.text}", case.as_curl_command())
+
 
 def told(failure: Failure | FailureGroup) -> str:
     found = failure.exceptions if isinstance(failure, FailureGroup) else [failure]

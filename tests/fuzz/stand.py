@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.integration.api.conftest import new_key
 from tests.support.fleet import KEY, Fleet
 
 from .corpus import Body
@@ -31,7 +32,9 @@ class Finding:
     sent: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.told[:_MOST_SHOWN]}" + (f"\n    sent: {self.sent[:_MOST_SHOWN]}" if self.sent else "")
+        return f"{self.what}: {self.told[:_MOST_SHOWN]}" + (
+            f"\n    sent: {self.sent[:_MOST_SHOWN]}" if self.sent else ""
+        )
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Stand:
         self.url = f"http://127.0.0.1:{fleet.port}"
         self.key = KEY
         self.api = fleet.start_api()
+        self.blind = new_key(fleet.engine, "submit", "manage")
         fleet.start_scheduler()
         fleet.start_worker(queues=",".join(QUEUES), processes=2, threads=4)
 

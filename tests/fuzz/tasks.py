@@ -111,6 +111,10 @@ def _with_cause(value: Any) -> NoReturn:
         raise RuntimeError("outer") from e
 
 
+def named(value: Any) -> dict[str, Any]:
+    return {value: 1}
+
+
 def _class_named(value: Any) -> BaseException:
     made: BaseException = type(value, (Exception,), {})("named")
     return made
@@ -140,7 +144,7 @@ PLACES: dict[str, Callable[[Any, TaskContext], Any]] = {
     "TaskError, code": lambda value, _: _raise(TaskError(value)),
     "TaskError, message": lambda value, _: _raise(TaskError("fuzz_code", value)),
     "TaskError, value": lambda value, _: _raise(TaskError("fuzz_code", what=value)),
-    "TaskError, name": lambda value, _: _raise(TaskError("fuzz_code", **{value: 1})),
+    "TaskError, name": lambda value, _: _raise(TaskError("fuzz_code", **_named(value))),
     "TaskError, retryable": lambda value, _: _raise(TaskError("fuzz_code", retryable=value)),
     "Retry, after": lambda value, _: _raise(Retry(after=value)),
     "Retry, message": lambda value, _: _raise(Retry(value)),
@@ -202,7 +206,8 @@ def hand_over(params: HandOverParams, context: TaskContext) -> Handed:
 
 @task("tests.fuzz.raise", retry=_ONCE)
 def raise_it(params: RaiseParams) -> None:
-    raise RAISED[params.what]()
+    error = RAISED[params.what]()
+    raise error
 
 
 @task("tests.fuzz.end_process", retry=_ONCE)
