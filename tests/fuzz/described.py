@@ -68,7 +68,7 @@ class Described:
         headers = {"Authorization": f"Bearer {self._stand.key}"}
         try:
             answer = case.call(headers=headers, timeout=60)
-            notes.look(what, answer.text, case.as_curl_command())
+            notes.look(what, answer.content.decode(errors="replace"), case.as_curl_command())
             case.validate_response(answer, headers=headers)
         except (Failure, FailureGroup) as e:
             notes.wrong(what, told(e), case.as_curl_command())
@@ -85,7 +85,7 @@ class Described:
         except Exception as e:  # noqa: BLE001 - whatever it is, the API did not answer
             notes.wrong(what, f"no answer: {e!r}", case.as_curl_command())
             return
-        if answer.status_code >= 500 or private in answer.text:
+        if answer.status_code >= 500 or private.encode() in answer.content:
             notes.wrong(what, f"{answer.status_code} {answer.text}", case.as_curl_command())
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 _TOKENS = (
-    b"\0", b"\r\n", b"\n", b"\r\n\r\n", b" ", b"\t", b":", b",", b"%00", b"%2F", b"%", b"?", b"/", b"//", b"\xff", b"\xc3",
-    b"chunked", b"0\r\n\r\n", b"-1", b"ffffffffffffffff", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n",
-    b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"HTTP/1.0", b"GET ", b"HEAD ", b"OPTIONS * ", b"9" * 400,
-    b"x" * 9_000, b'"', b"{", b"}", b"[", b"]",
+    b"\0", b"\r\n", b"\n", b"\r\n\r\n", b" ", b"\t", b":", b",", b"%00", b"%2F", b"%", b"?", b"/", b"//", b"\xff",
+    b"\xc3", b"chunked", b"0\r\n\r\n", b"-1", b"ffffffffffffffff", b"Content-Length: 0\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"HTTP/1.0", b"GET ",
+    b"HEAD ", b"OPTIONS * ", b"9" * 400, b"x" * 9_000, b'"', b"{", b"}", b"[", b"]",
 )  # fmt: skip
 _MOST_SEGMENTS = 3
 
@@ -20,8 +20,9 @@ _RAW = (
     "1e400", "-1e999", "1e-400", "NaN", "Infinity", "9" * 5_000, "18446744073709551616", "-9223372036854775809", "-0",
     "0x1", "1_0", "1.0", "true", "null", '""', "[]", "{}", r'"\ud800"', r'"\u0000"', r'"\u2028"', r'"a\r\nb"',
     '"\N{GRINNING FACE}"', '"' + "x" * 70_000 + '"', "[" * 40 + "]" * 40, "[[[]], {}]", '{"a": 1, "a": 2}',
-    '{"$secret": "x"}', '"../../etc/passwd"', '"{0.__class__}"', '"%s%n"', '"*"', '"a@b"', '"http://["', '"javascript:x"',
-    '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59Z"', '"2026-12-01"', '"0193aaaa-0000-7000-8000-000000000000"',
+    '{"$secret": "x"}', '"../../etc/passwd"', '"{0.__class__}"', '"%s%n"', '"*"', '"a@b"', '"http://["',
+    '"javascript:x"', '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59Z"', '"2026-12-01"',
+    '"0193aaaa-0000-7000-8000-000000000000"',
 )  # fmt: skip
 
 

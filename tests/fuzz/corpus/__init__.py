@@ -1,4 +1,4 @@
-"""What is sent, one kind a module. A fault that was found becomes an entry with a name and the promise that it broke."""
+"""What is sent, one kind a module. An input that broke a promise becomes an entry with a name and that promise."""
 
 from __future__ import annotations
 

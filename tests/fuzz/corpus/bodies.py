@@ -10,6 +10,7 @@ from .tasks import submit
 _PLACE = "what is wrong with a number is said, with its place"
 _STORED = "what PostgreSQL cannot hold is refused before it is queued"
 _ECHO = "diagnostics.echo"
+_MISSING = "0193aaaa-0000-7000-8000-000000000000"
 _DONE = one_of("succeeded")
 
 
@@ -41,10 +42,10 @@ BODIES = (
     Body("an unknown queue", "who submits is told which queue is not there", submit(_ECHO, {"value": 1}, queue="nope"),
          422),
     Body("a pattern of many classes", "patterns cost a bounded time",
-         submit("files.process_large_file", {"item_id": "0193aaaa-0000-7000-8000-000000000000", "pattern": r"\pL" * 98}),
+         submit("files.process_large_file", {"item_id": _MISSING, "pattern": r"\pL" * 98}),
          422),
     Body("a file that is not there", "a missing file is a final error",
-         submit("files.process_large_file", {"item_id": "0193aaaa-0000-7000-8000-000000000000"}), 202,
+         submit("files.process_large_file", {"item_id": _MISSING}), 202,
          one_of("item_not_found")),
 )  # fmt: skip
 
@@ -62,5 +63,5 @@ FULL = (
         {"filter": {"name": "tests.fuzz.raise", "code": "task_exception", "created_after": "2026-01-01T00:00:00Z"},
          "dry_run": True}
     ).encode()),
-    ("/api/v1/dead-letters/discard", json.dumps({"ids": ["0193aaaa-0000-7000-8000-000000000000"]}).encode()),
+    ("/api/v1/dead-letters/discard", json.dumps({"ids": [_MISSING]}).encode()),
 )  # fmt: skip
