@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from .tasks import SPOKEN
 
 _SETTLES_WITHIN = 90.0
 _CANCELLED_WITHIN = 30.0
+_FOLLOWED = 30
 # Ends of a process, and what cannot be read any more.
 _NEVER = {"crash", "crash_limit", "crash_suspect", "hard_time_limit", "task_unreadable"}
 _TASKS = "SELECT id, state, error FROM task"
@@ -126,5 +128,21 @@ def _read_all(described: Described, notes: Notes) -> None:
             answer = described.ask(f"{what}: {one.name}", "GET", route, f"/api/v1/tasks/{task_id}{rest}")
             if answer is not None and answer.status_code not in {200, 500}:  # that is noted
                 notes.wrong(f"{what}: {one.name}", f"{answer.status_code} {answer.text}", one.body)
+    for task_id in list(notes.expected)[:_FOLLOWED]:
+        _follow(described, notes, task_id)
     for route in ("/api/v1/workers", "/api/v1/queues", "/api/v1/task-types", "/health/ready", "/health/detailed"):
         described.ask(what, "GET", route)
+
+
+def _follow(described: Described, notes: Notes, task_id: str) -> None:
+    """The stream of a final task ends, and who has seen its last event is not to come again."""
+    route, what = "/api/v1/tasks/{task_id}/events", "a stream ends with the final event"
+    address, headers = route.format(task_id=task_id), {"Accept": "text/event-stream"}
+    answer = described.ask(what, "GET", route, address, headers=headers)
+    ids = re.findall("^id: ?(.+)$", answer.text, re.MULTILINE) if answer is not None else []
+    if not ids:
+        notes.wrong(what, f"{task_id} has no event")
+        return
+    again = described.ask(what, "GET", route, address, headers={**headers, "Last-Event-ID": ids[-1]})
+    if again is not None and again.status_code != 204:
+        notes.wrong(what, f"{again.status_code} to who has seen {ids[-1]}: {again.text}")

@@ -39,8 +39,10 @@ MAILS = (
     Body("two addresses", "a mail has one recipient", mail(to_email="a@example.org, b@example.org"), 422),
     Body("an address of a thousand letters", _LINEAR, mail(to_email=f"a@{'x' * 1000}.org"), 422),
     Body("an emoji in the subject", "text is kept", mail(subject="\N{GRINNING FACE}" * 100), 202, _SENT),
+    Body("two texts of 200,000 letters", "parameters are bounded", mail(text="x" * 200_000, html_content="y" * 200_000),
+         422),
     Body("nothing to say", "what is empty is refused", mail(text=" ", html_content="\u3000"), 422),
-)
+)  # fmt: skip
 FULL = (
     ("/api/v1/tasks", mail(html_content="<p>a &amp; <b>b</b></p>", reply_to="b@example.org")),
     ("/api/v1/tasks", submit("email.send_welcome", {
