@@ -130,16 +130,22 @@ class Fleet:
     # Work
 
     def submit(self, name: str, params: dict[str, Any] | None = None, **more: Any) -> str:
-        answer = self.http.post("/tasks", json={"name": name, "params": params or {}, **more})
-        assert answer.status_code == 202, answer.text
+        answer = self._post("/tasks", {"name": name, "params": params or {}, **more})
         return str(answer.json()["id"])
+
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """The API learns within a second of types that have just been registered."""
+        deadline = time.monotonic() + 5.0
+        while "no_task_types" in (answer := self.http.post(path, json=body)).text and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert answer.status_code == 202, answer.text
+        return answer
 
     def submit_many(self, count: int, name: str, params: dict[str, Any] | None = None) -> list[str]:
         ids: list[str] = []
         for start in range(0, count, 500):
             batch = [{"name": name, "params": params or {}}] * min(500, count - start)
-            answer = self.http.post("/tasks/batch", json={"tasks": batch})
-            assert answer.status_code == 202, answer.text
+            answer = self._post("/tasks/batch", {"tasks": batch})
             ids += [item["id"] for item in answer.json()["items"]]
         return ids
 

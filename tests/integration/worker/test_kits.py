@@ -115,7 +115,7 @@ def start_with(workers: LedgerFleet, place: Path) -> subprocess.Popen[bytes]:
     workers.fleet.environment["TASKYARD_TASK_MODULES"] = "own_work"
     worker = workers.fleet.start_worker(processes=2)
     assert workers.wait(workers.put("own.work")) == ["succeeded"]
-    wait_for(lambda: len(children(worker.pid)) == 2)
+    wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both children")
     return worker
 
 
@@ -154,7 +154,7 @@ def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and
     workers.fleet.environment |= {"TASKYARD_KITS": "own", "TASKYARD_CHILD_START_SECONDS": "8"}
     worker = workers.fleet.start_worker(processes=2)
     assert workers.wait(workers.put("own.work")) == ["succeeded"]
-    wait_for(lambda: len(children(worker.pid)) == 2)
+    wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both children")
     lost, sibling = children(worker.pid)
     file = place / "own_kit" / f"{module}.py"
     whole = file.read_text()
@@ -180,7 +180,7 @@ def test_a_child_that_misses_a_library_after_an_update_takes_no_type_from_its_si
     workers.fleet.environment["TASKYARD_KITS"] = "own"
     worker = workers.fleet.start_worker(processes=2)
     assert workers.wait(workers.put("own.work")) == ["succeeded"]
-    wait_for(lambda: len(children(worker.pid)) == 2)
+    wait_for(lambda: len(lines(workers.fleet.logs(), '"child_ready"')) == 2, 30, "both children")
     lost, sibling = children(worker.pid)
     (place / "own_kit" / "tasks.py").write_text("import half_installed.library")
     kill(lost)

@@ -14,6 +14,7 @@ from taskyard.lifecycle.claim import Claimed
 from taskyard_worker.child.claim_table import Slot
 from taskyard_worker.quarantine import consumer as quarantine_module
 from taskyard_worker.quarantine.consumer import SuspectConsumer
+from tests.support.fleet import wait_for
 
 from .harness import NAME, QUEUES, Harness
 
@@ -77,13 +78,16 @@ def quarantine(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> SuspectHarn
 def test_suspects_come_one_at_a_time_in_their_order(quarantine: SuspectHarness) -> None:
     ids = quarantine.put(3)
     came = []
-    while (slot := quarantine.next()) is not None:
+    for _ in ids:
+        slot = wait_for(quarantine.next, 5, "the next one, once the last one cannot have broken the child")
+        assert slot is not None
         came.append(slot.task_id)
         assert quarantine.table.begin(slot)
         assert quarantine.next() is None, "not while another runs"
         quarantine.table.finished(slot, 0.1)
         assert quarantine.next() is None, "nor while its end is not recorded"
         quarantine.table.forget([slot])
+    assert quarantine.next() is None
     assert came == quarantine.won == ids
 
 
