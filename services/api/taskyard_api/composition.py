@@ -19,7 +19,7 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
-from taskyard.storage.local import LocalStorage
+from taskyard.storage.chosen import storage_of
 from taskyard.store.ledger import engine_of
 from taskyard.telemetry.metrics import Metrics
 
@@ -102,7 +102,7 @@ def build(settings: Settings) -> Service:
         broker=metrics.dependency("redis"),
     )
     heavy = HeavyWork()
-    files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
+    files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
     intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(

@@ -17,7 +17,7 @@ from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
 from taskyard.running.registered import Registered
 from taskyard.settings import Settings
-from taskyard.storage.local import LocalStorage
+from taskyard.storage.chosen import storage_of
 from taskyard.store import ledger
 from taskyard.store.ledger import engine_of
 
@@ -97,7 +97,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         ledger=Registered(submits, lease=settings.worker_lease),
     )
     services = Services(
-        LocalStorage(settings.storage_dir),
+        storage_of(settings),
         partial(
             submit,
             children.admit,
