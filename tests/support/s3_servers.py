@@ -23,9 +23,12 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AW
 @contextmanager
 def moto_server(log: Path) -> Iterator[str]:
     """The address of an S3 server that checks no signatures."""
-    with log.open("wb") as out, subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out
-    ) as server:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out
+        ) as server,
+    ):
         try:
             while (told := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())) is None:
                 assert server.poll() is None, log.read_text()
@@ -71,7 +74,7 @@ def answering(answer: Answer) -> Iterator[str]:
             else:
                 self.close_connection = True
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

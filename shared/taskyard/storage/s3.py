@@ -60,9 +60,7 @@ class S3Storage:
     epoch) that decides when interrupted uploads are old.
     """
 
-    def __init__(
-        self, bucket: Bucket, *, timeout_seconds: float = 30.0, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, bucket: Bucket, *, timeout_seconds: float = 30.0, now: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
         self._timeout_seconds = timeout_seconds
         self._now = now

@@ -29,7 +29,8 @@ class Content(io.RawIOBase):
     def __init__(self, client: S3Client, bucket: str, path: str, offset: int) -> None:
         super().__init__()
         self._client = client
-        self._object = {"Bucket": bucket, "Key": path}
+        self._bucket = bucket
+        self._path = path
         self._position = offset
         self._size = 0
         self._tag: str | None = None
@@ -41,7 +42,7 @@ class Content(io.RawIOBase):
             if self._position >= self._size or not len(view):
                 return 0
             try:
-                with translated(missing=self._object["Key"]):
+                with translated(missing=self._path):
                     self._body = self._body or self._request(self._position)
                 data = self._body.read(len(view)) if self._body is not None else b""
                 if data:
@@ -89,7 +90,7 @@ class Content(io.RawIOBase):
         if self._tag is not None:
             wanted["IfMatch"] = self._tag
         try:
-            answer = self._client.get_object(**self._object, **wanted)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._path, **wanted)
         except ClientError as e:
             if code_of(e) in {"InvalidRange", "416"}:
                 self._size = offset

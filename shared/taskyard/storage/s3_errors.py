@@ -15,6 +15,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as NoConnection
 
 from ..domain.failures import PHRASES
 from .interface import ObjectMissing, StorageUnavailable
@@ -66,7 +67,7 @@ def unavailable(error: BotoCoreError | ClientError) -> StorageUnavailable:
         phrase = PHRASE_OF_CODE.get(code) or PHRASE_OF_STATUS.get(status) or (_UNREACHABLE if status >= 500 else None)
     elif isinstance(error, _NO_CREDENTIALS):
         phrase = "storage_forbidden"
-    elif isinstance(error, HTTPClientError):
+    elif isinstance(error, HTTPClientError | NoConnection):
         phrase = _UNREACHABLE
     log.warning("storage_failed", error=str(error))
     words = PHRASES[phrase] if phrase else f"the storage failed: {code or type(error).__name__}"
