@@ -160,10 +160,12 @@ def trial(
     known = {*platform.queues, *loaded.queues}
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
     with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-")))
         if storage is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
-            storage = LocalStorage(Path(directory))
-        services = Services(storage, record.submit, _NO_DATABASE if engine is None else _Database(engine))
+            storage = LocalStorage(directory / "storage")
+        services = Services(
+            storage, record.submit, _NO_DATABASE if engine is None else _Database(engine), temp_dir=directory
+        )
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import dramatiq
@@ -107,6 +108,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         ),
         database,
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
+        Path(plan.temp_dir),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,
