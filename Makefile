@@ -97,6 +97,10 @@ MINUTES ?= 2
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## Hostile bytes, bodies, images, mails and tasks; no promise may break (MINUTES=30, ARGS="--seed 7")
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
 .PHONY: starve
 starve: $(STAMP) ## Hostile callers and tasks beside ordinary ones, whose waiting time is compared (MINUTES=5, ARGS="--only fork")
 	$(BIN)/python -m tests.starve --minutes $(MINUTES) $(ARGS)

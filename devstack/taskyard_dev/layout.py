@@ -142,6 +142,14 @@ def mail_environment(sink_port: int) -> dict[str, str]:
     return {**named, **{f"TASKYARD_SMTP_{name}": value for name, value in sink.items()}}
 
 
+def mails_of(mail: Mapping[str, str], plan: Plan) -> str:
+    """Where mails go, in words; `mail` is the `mail_environment`."""
+    if "TASKYARD_SMTP_HOST" not in os.environ or not os.environ["TASKYARD_SMTP_HOST"]:
+        return str(plan.mails)
+    port = mail.get("TASKYARD_SMTP_PORT", "587")
+    return f"really sent, by {mail['TASKYARD_SMTP_HOST']}:{port} (TASKYARD_SMTP_HOST is set)"
+
+
 def services(
     plan: Plan, common: Mapping[str, str], of_workers: Mapping[str, str], free: Ports, *, console: Console, api: int
 ) -> list[Service]:

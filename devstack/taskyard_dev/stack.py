@@ -149,7 +149,8 @@ def run(plan: Plan, console: Console) -> None:
         exits.callback(stack.shut_down, "api")
         common = layout.environment(plan, database_url, redis_url)
         tasks = {"TASKYARD_TASK_DATABASE_URL": task_url} if task_url else {}
-        of_workers = {**layout.mail_environment(sink), **tasks}
+        mail = layout.mail_environment(sink)
+        of_workers = {**mail, **tasks}
         workers = NewWorkers(database_url)
         stack.start(layout.services(plan, common, of_workers, free, console=console, api=listener.fileno()))
         url = f"http://{ports.LOOPBACK}:{api_port}"
@@ -164,11 +165,17 @@ def run(plan: Plan, console: Console) -> None:
                 "TASKYARD_WORKER_METRICS_URL": metrics[plan.worker_names[0]],
                 "TASKYARD_SCHEDULER_METRICS_URL": metrics[plan.scheduler_names[0]],
                 "TASKYARD_SMTP_SINK_DIR": str(plan.mails),
+                # Where commands find the settings of the services, in whatever directory they are started.
+                "TASKYARD_DATA_DIR": str(plan.data_dir.resolve()),
             }
             # In files for their owner only: they hold passwords and an admin key.
-            home.write_private(plan.services_env, env_file({**layout.shared_with_commands(common), **tasks}))
+            home.write_private(
+                plan.services_env,
+                env_file(layout.shared_with_commands(common) | {n: v for n, v in of_workers.items() if v}),
+            )
             home.write_private(plan.dev_env, env_file(env))
-            _introduce(url, env["TASKYARD_API_KEY"], plan, stack, time.monotonic() - begun)
+            mails = layout.mails_of(mail, plan)
+            _introduce(url, env["TASKYARD_API_KEY"], plan, stack, mails, time.monotonic() - begun)
         stack.tend_until_stopped()
         console.say("\nstopping; once more Ctrl-C kills what is still at work")
     console.say(f"stopped; the data stays in {plan.data_dir}")
@@ -265,14 +272,14 @@ def _signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _introduce(url: str, key: str, plan: Plan, stack: Stack, seconds: float) -> None:
+def _introduce(url: str, key: str, plan: Plan, stack: Stack, mails: str, seconds: float) -> None:
     say, bold = stack.console.say, stack.console.bold
     say()
     say(bold(f"Taskyard is up, after {seconds:.1f} s."))
     say(f"  API      {url}, described in {url}/openapi.json")
     for service in stack.services:
         say(f"  metrics  {layout.metrics_url(service)} of {service.name}")
-    say(f"  mails    {plan.mails}")
+    say(f"  mails    {mails}")
     say(f"  secrets  {plan.dev_env}")
     for server in stack.servers:
         if not server.server.data.is_relative_to(plan.data_dir.resolve()):

@@ -17,6 +17,7 @@ import typer
 
 from .client import ApiAway, ApiRefused, Client
 from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, print_json, settings_or_exit, typer_app
+from .output import run_program
 
 PROGRAM = "taskyard"
 
@@ -32,6 +33,10 @@ TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID"
 
 
 def main() -> None:
+    run_program(PROGRAM, _run)
+
+
+def _run() -> None:
     if not all(map(_is_text, sys.argv)):
         typer.echo(f"{PROGRAM}: an argument is not text in UTF-8", err=True)
         sys.exit(USAGE)

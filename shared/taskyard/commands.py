@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import orjson
@@ -44,7 +44,8 @@ def typer_app(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own 
 
 def fail(program: str, message: str, code: int) -> NoReturn:
     """Ends the program with `code` and one line on standard error."""
-    typer.echo(f"{program}: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # where nothing can be said the exit code still counts
+        typer.echo(f"{program}: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.integration.worker.processes import lines
+from tests.support.effects import effects
 from tests.support.fleet import Fleet, repeating, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -63,3 +66,19 @@ def test_beside_tasks_that_keep_ending_processes_none_loses_two_runs_and_most_do
         "SELECT DISTINCT t.name FROM task_event e JOIN task t ON t.id = e.task_id WHERE e.kind = 'put_off'"
     )
     assert {row.name for row in put_off} <= {hostile["name"]}
+
+
+def test_beside_several_types_at_once_that_end_processes_none_loses_two_runs(fleet: Fleet) -> None:
+    fleet.start_api()
+    fleet.start_scheduler()
+    fleet.start_worker(processes=2)
+    wait_for(lambda: fleet.http.post("/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}}).is_success)
+    innocent = [fleet.submit("tests.effect", {"seconds": 15.0}) for _ in range(2)]
+    with ExitStack() as attacks:
+        for hostile, every in ((IN_C, 1.0), (STUBBORN, 0.5), (CRASHING, 4.0)):
+            attacks.enter_context(repeating(lambda hostile=hostile: fleet.submit(**hostile), every=every))  # type: ignore[misc]
+        attacks.enter_context(repeating(lambda: innocent.append(fleet.submit("tests.effect", {})), every=0.25))
+        time.sleep(_ATTACK_SECONDS)
+    assert fleet.wait_final(innocent, 60) == {"succeeded": len(innocent)}
+    runs = Counter(one for one in effects(fleet.effects) if one in set(innocent))
+    assert max(runs.values()) == 2, "the attack hits them, once"

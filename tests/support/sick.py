@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -266,6 +267,23 @@ def end_thread(params: SickParams, _: TaskContext) -> str:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
     _wait(params.seconds)
     return victim.name
+
+
+def end_all_threads(params: SickParams, _: TaskContext) -> None:
+    """Raises ValueError into all threads but its own, and returns."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(ValueError))
+
+
+def close_descriptors(params: SickParams, _: TaskContext) -> None:
+    """As programs do that become daemons."""
+    os.closerange(3, 400)
+    _wait(params.seconds)
+
+
+def lower_descriptors(_: SickParams, __: TaskContext) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def _wait(seconds: float) -> None:

@@ -23,14 +23,18 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_mail_goes_to_the_sink_or_to_the_server_that_the_user_names(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    plan = Plan(tmp_path)
     ours = layout.mail_environment(1025)
     assert (ours["TASKYARD_SMTP_HOST"], ours["TASKYARD_SMTP_PORT"]) == ("127.0.0.1", "1025")
     assert ours["TASKYARD_SMTP_SECURITY"] == "none"
+    assert layout.mails_of(ours, plan) == str(plan.mails)
     own = {"TASKYARD_SMTP_HOST": "mail.example", "TASKYARD_SMTP_USER": "yard"}
     monkeypatch.setattr("os.environ", own)
     assert layout.mail_environment(1025) == own
+    assert "mail.example" in layout.mails_of(own, plan)
+    assert str(plan.mails) not in layout.mails_of(own, plan)
 
 
 def test_workers_alone_get_the_role_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,9 @@ class SendParams(Params):
     to_email: EmailAddress
     subject: Annotated[OneLine, Field(min_length=1, max_length=500)]
     text: Annotated[str, Field(max_length=_MAX_BODY)] | None = Field(
-        default=None, description="The plain text part; made from html_content where it is missing."
+        default=None,
+        description="The plain text part; made from html_content where it is missing. With html_content and the rest"
+        " of the parameters 256 KiB at most.",
     )
     html_content: Annotated[str, Field(max_length=_MAX_BODY)] | None = None
     reply_to: EmailAddress | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
@@ -45,7 +46,26 @@ def send(
         if international and not server.has_extn("smtputf8"):
             raise TaskError("smtp_unsupported", retryable=False)
         options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
-        server.sendmail(sender, [recipient], content, mail_options=options)
+        if server.has_extn("size"):
+            options.append(f"SIZE={len(content)}")
+        _expect(250, "sender", server.mail(sender, options))
+        _expect(250, "recipient", server.rcpt(recipient))
+        _expect(354, "message", server.docmd("DATA"))
+        _hand_over(server, content, settings.smtp_after_data_timeout_seconds)
+
+
+def _hand_over(server: smtplib.SMTP, content: bytes, seconds: float) -> None:
+    """Sends the data and waits for the verdict: a client that gives up too early makes the server get it twice."""
+    assert server.sock is not None
+    before = server.sock.gettimeout()
+    server.sock.settimeout(seconds)
+    server.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
+    try:
+        answer = server.getreply()
+    except smtplib.SMTPServerDisconnected as e:
+        raise TaskError("smtp_no_verdict") from e
+    server.sock.settimeout(before)
+    _expect(250, "message", answer)
 
 
 def greet(settings: MailSettings, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
@@ -100,18 +120,11 @@ def _meaning() -> Iterator[None]:
     """smtplib's errors and the socket's, as errors of the task."""
     try:
         yield
-    except smtplib.SMTPRecipientsRefused as e:
-        code, answer = next(iter(e.recipients.values()))
-        raise _refusal("recipient", code, answer) from e
-    except smtplib.SMTPSenderRefused as e:
-        raise _refusal("sender", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPAuthenticationError as e:
         raise _refusal("login", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPServerDisconnected as e:
         raise Unreachable from e
     except smtplib.SMTPResponseException as e:
-        if e.smtp_code < 0:  # whatever answered, it does not speak SMTP
-            raise Unreachable from e
         raise _refusal("message", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPNotSupportedError as e:
         # Going on without STARTTLS would lay the message open.
@@ -123,7 +136,16 @@ def _meaning() -> Iterator[None]:
         raise Unreachable from e
 
 
+def _expect(wanted: int, phrase: str, answer: tuple[int, bytes]) -> None:
+    code, said = answer
+    # RFC 5321, 4.2.1 and 4.3.2: what begins with the same digit means the same (251 for a recipient).
+    if code // 100 != wanted // 100:
+        raise _refusal(phrase, code, said)
+
+
 def _refusal(phrase: str, code: int, answer: bytes | str) -> TaskError:
+    if code < 0:  # smtplib's word for an answer that does not begin with a number
+        return TaskError("smtp_not_smtp")
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     said = f"{code} {' '.join(text.split())[:200]}"
     if code in _WANTS_ANOTHER_LOGIN:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskyard import TaskContext, TaskError, task
@@ -14,9 +14,19 @@ from .words import ERRORS, PHRASES
 
 # Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
 _MAX_ATTEMPTS = 6
+# The wait after the data, ten minutes, and the waits before it fit into these.
+_SOFT_LIMIT = timedelta(seconds=900)
+_HARD_LIMIT = timedelta(seconds=960)
 
 
-@task("email.send", max_attempts=_MAX_ATTEMPTS, errors=ERRORS, phrases=PHRASES)
+@task(
+    "email.send",
+    max_attempts=_MAX_ATTEMPTS,
+    soft_limit=_SOFT_LIMIT,
+    hard_limit=_HARD_LIMIT,
+    errors=ERRORS,
+    phrases=PHRASES,
+)
 def send(params: SendParams, *, context: TaskContext) -> Sent:
     """Sends one message, as text and HTML, to one recipient over SMTP."""
     html = params.html_content if (params.html_content or "").strip() else None
@@ -27,7 +37,14 @@ def send(params: SendParams, *, context: TaskContext) -> Sent:
     return _deliver(context, params.to_email, subject=params.subject, text=text, html=html, reply_to=params.reply_to)
 
 
-@task("email.send_welcome", max_attempts=_MAX_ATTEMPTS, errors=ERRORS, phrases=PHRASES)
+@task(
+    "email.send_welcome",
+    max_attempts=_MAX_ATTEMPTS,
+    soft_limit=_SOFT_LIMIT,
+    hard_limit=_HARD_LIMIT,
+    errors=ERRORS,
+    phrases=PHRASES,
+)
 def send_welcome(params: SendWelcomeParams, *, context: TaskContext) -> Sent:
     """Sends the welcome message in the recipient's language, as text and HTML."""
     parts = templates.render(

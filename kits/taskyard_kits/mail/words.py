@@ -21,6 +21,26 @@ ERRORS: dict[str, Words] = {
         "hu": "A levelezőkiszolgáló nem válaszol. Újra próbálkozunk; ha továbbra sem sikerül, forduljon az"
         " üzemeltetőhöz.",
     },
+    "smtp_no_verdict": {
+        "en": "The mail server was sent the whole message and did not answer: whether it arrived is unknown. It is sent"
+        " again with the same Message-ID, so the recipient may get it twice.",
+        "de": "Der Mailserver hat die ganze Nachricht erhalten und nicht geantwortet: Ob sie ankam, ist unbekannt. Sie"
+        " wird mit derselben Message-ID noch einmal gesendet und kann deshalb zweimal ankommen.",
+        "fr": "Le serveur de messagerie a reçu tout le message et n'a pas répondu : on ne sait pas s'il est arrivé. Il"
+        " est renvoyé avec le même Message-ID, et le destinataire peut donc le recevoir deux fois.",
+        "hu": "A levelezőkiszolgáló a teljes üzenetet megkapta, de nem válaszolt: nem tudni, megérkezett-e. Ugyanazzal"
+        " a Message-ID-vel újra elküldjük, ezért a címzett kétszer is megkaphatja.",
+    },
+    "smtp_not_smtp": {
+        "en": "What answers at the address of the mail server does not speak SMTP. Ask the operator to check"
+        " TASKYARD_SMTP_HOST and TASKYARD_SMTP_PORT.",
+        "de": "Was unter der Adresse des Mailservers antwortet, spricht kein SMTP. Bitten Sie den Betreiber,"
+        " TASKYARD_SMTP_HOST und TASKYARD_SMTP_PORT zu prüfen.",
+        "fr": "Ce qui répond à l'adresse du serveur de messagerie ne parle pas SMTP. Demandez à l'exploitant de"
+        " vérifier TASKYARD_SMTP_HOST et TASKYARD_SMTP_PORT.",
+        "hu": "Ami a levelezőkiszolgáló címén válaszol, nem SMTP-t beszél. Kérje meg az üzemeltetőt, hogy ellenőrizze a"
+        " TASKYARD_SMTP_HOST és a TASKYARD_SMTP_PORT értékét.",
+    },
     "smtp_temporary": {
         "en": "The mail server cannot take the message now ({answer}). It is tried again later.",
         "de": "Der Mailserver kann die Nachricht jetzt nicht annehmen ({answer}). Es wird später wieder versucht.",

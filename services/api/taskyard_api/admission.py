@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_type
+from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_queue, unknown_type
 from taskyard.admission.wishes import Served
 from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
@@ -131,7 +131,7 @@ class Admission:
             if spec is None:
                 before_explaining()  # looking for the nearest names takes milliseconds
                 if served.known is not None:
-                    faults.append(Fault(f"{prefix}/queue", "There is no such queue.", "unknown_queue"))
+                    faults.append(unknown_queue(item.queue or "", prefix))
                 faults.append(unknown_type(registry, item.name, prefix))
                 continue
             made = admit(

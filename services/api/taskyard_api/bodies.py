@@ -236,12 +236,15 @@ def each_validated(model: type[M], values: Sequence[Any], prefix: str) -> list[M
     return made
 
 
+_PYDANTICS = re.compile(r"^(Input|String|List|Tuple|Value|Dictionary|Data|Decimal input) should")
+
+
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     """The errors, without the values that caused them: those may be secrets."""
     if error.error_count() > _MAX_ERRORS:
         return [Fault(prefix, f"More than {MAX_FAULTS} things are wrong here.")]
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"])) for e in found[:MAX_FAULTS]]
+    return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"], e["loc"])) for e in found[:MAX_FAULTS]]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -249,7 +252,16 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def _words(kind: str, message: str) -> str:
+def _words(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
+    """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
+    named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else "This"
+    if kind == "missing":
+        return f"{named} is required."
+    if kind == "extra_forbidden":
+        return f"There is no field {named}."
     if kind in {"model_type", "model_attributes_type", "dict_type"}:  # pydantic's message names our classes
         return "Must be a JSON object."
-    return message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ")
+    if message.startswith("must "):
+        return f"{named} {message}"
+    return _PYDANTICS.sub(f"{named} must", message)

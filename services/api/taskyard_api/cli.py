@@ -19,6 +19,7 @@ from taskyard.commands import (
     print_json,
     typer_app,
 )
+from taskyard.output import run_program
 
 from . import keys_cli, program, types_cli
 
@@ -28,7 +29,7 @@ app.add_typer(types_cli.app, name="types")
 
 
 def main() -> None:
-    app()
+    run_program(program.NAME, app)
 
 
 @app.command(

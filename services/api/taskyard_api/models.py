@@ -105,10 +105,15 @@ class SubmitTask(Body):
     name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
     params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")
     queue: QueueName | None = Field(
-        default=None, description="Instead of the type's queue. Where live workers run the type, one of their queues."
+        default=None,
+        description="Instead of the type's queue; a queue exists once a worker serves it. Where live workers run the"
+        " type, one of their queues.",
     )
     delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
-    run_at: Instant | None = Field(default=None, description="Within a year; not with `delay_seconds`.")
+    run_at: Instant | None = Field(
+        default=None,
+        description="A year ahead at most; a time that has passed means at once. Not with `delay_seconds`.",
+    )
     expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within two years.")
     max_attempts: Annotated[int, Field(ge=1, le=100), BeforeValidator(_number)] | None = None
     soft_timeout_seconds: Timeout | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,11 +139,14 @@ def percent(current: float, total: float | None) -> float | None:
     """0 to 100 with one decimal; None where the total is not known."""
     if not total or total < 0:
         return None
-    return _whole(round(min(100.0, max(0.0, current / total * 100)), 1))
+    share = current / total * 100
+    return None if math.isnan(share) else _whole(round(min(100.0, max(0.0, share)), 1))
 
 
 def _whole(number: float | None) -> float | None:
-    return int(number) if number is not None and number == int(number) else number
+    """Without a fraction where it has none. What the column holds beyond what workers take stays a float: JSON has no
+    integer for it that every reader takes."""
+    return int(number) if number is not None and abs(number) <= 2**53 and number == int(number) else number
 
 
 _WORDS = {

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from taskyard.output import run_program
 from taskyard.telemetry.heartbeat import Heartbeat
 
 
@@ -19,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(healthcheck(os.environ.get("TASKYARD_HEALTH_FILE") or None))
     from .commands import app
 
-    app(arguments, prog_name="taskyard-scheduler")
+    run_program("taskyard-scheduler", partial(app, arguments, prog_name="taskyard-scheduler"))
 
 
 def healthcheck(path: str | None) -> int:

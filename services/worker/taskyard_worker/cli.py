@@ -21,6 +21,7 @@ from taskyard.commands import (
     settings_or_exit,
     typer_app,
 )
+from taskyard.output import run_program
 from taskyard.settings import Settings
 
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
@@ -38,7 +39,7 @@ Queues = Annotated[
 
 
 def main() -> None:
-    app()
+    run_program(PROGRAM, app)
 
 
 @app.command()

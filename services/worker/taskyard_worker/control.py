@@ -20,8 +20,8 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 # The exit code of a worker or child whose settings or task modules are wrong.
 EXIT_MISCONFIGURED = 2
@@ -48,6 +48,8 @@ class Plan:
     temp_dir: str
     """Where its attempts get a directory each."""
     quarantine: bool = False
+    kits: list[str] = field(default_factory=list)
+    """Those that its siblings have loaded."""
 
     @property
     def label(self) -> str:
@@ -59,21 +61,22 @@ class Control:
     """The child's end of the line."""
 
     def __init__(self, fd: int) -> None:
+        self._parent = os.getppid()
         self._socket = socket.socket(fileno=fd)
         self._socket.set_inheritable(False)  # programs of tasks
         self._buffer = b""
         self._kept: deque[dict[str, Any]] = deque()
 
     def send(self, **message: Any) -> None:
-        """Ends the process where the supervisor is gone."""
+        """Ends the process where the supervisor is gone. Raises ConnectionError where the line only is."""
         try:
             self._socket.settimeout(None)
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
-            os._exit(1)
+            self._lost()
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
-        """The next message; None after `timeout` seconds. Ends the process where the supervisor is gone."""
+        """The next message; None after `timeout` seconds. As `send` where the supervisor or the line is gone."""
         return self._kept.popleft() if self._kept else self._read(timeout)
 
     def expect(self, do: str, timeout: float) -> dict[str, Any] | None:
@@ -91,6 +94,11 @@ class Control:
         """In a copy of the child: the supervisor hears of this process only."""
         self._socket.close()
 
+    def _lost(self) -> NoReturn:
+        if os.getppid() != self._parent:
+            os._exit(1)
+        raise ConnectionError("a task has closed the control line")
+
     def _read(self, timeout: float) -> dict[str, Any] | None:
         while b"\n" not in self._buffer:
             self._socket.settimeout(max(timeout, 0.001))
@@ -101,7 +109,7 @@ class Control:
             except OSError:
                 data = b""
             if not data:
-                os._exit(1)
+                self._lost()
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)

@@ -102,6 +102,13 @@ def unknown_type(registry: TypeRegistry, name: str, prefix: str = "") -> Fault:
     return Fault(f"{prefix}/name", registry.advice(name), UNKNOWN_TYPE)
 
 
+def unknown_queue(queue: str, prefix: str = "") -> Fault:
+    message = (
+        f"There is no queue {queue[:64]!r}. A queue exists once a worker serves it (`taskyard-worker run --queues`)."
+    )
+    return Fault(f"{prefix}/queue", message, UNKNOWN_QUEUE)
+
+
 def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
     """Faults for unique keys that occur twice in a batch; pointers are `/tasks/N/unique/key`."""
     faults = []
@@ -119,7 +126,7 @@ def _check_queue(
     queue: str, spec: CompiledSpec, caller: Caller, served: Served, prefix: str, faults: list[Fault]
 ) -> None:
     if served.known is not None and queue not in served.known:
-        faults.append(Fault(f"{prefix}/queue", "There is no such queue.", UNKNOWN_QUEUE))
+        faults.append(unknown_queue(queue, prefix))
     elif served.by_type and queue != spec.queue and queue not in served.by_type:
         on = ", ".join(served.told_to(caller.queues))
         message = f"No worker runs this task type on this queue. These queues serve it: {on or 'none of yours'}."
@@ -136,15 +143,18 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
         due = max(now, wish.run_at)
         if wish.delay_seconds is not None:
             faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
-        if abs(wish.run_at - now) > _YEAR:
-            faults.append(Fault(f"{prefix}/run_at", "Must be within a year."))
+        if wish.run_at - now > _YEAR:
+            faults.append(Fault(f"{prefix}/run_at", "Lies more than a year ahead; a year is the most."))
+        elif now - wish.run_at > _YEAR:
+            message = "Lies more than a year in the past. What is to run at once needs no run_at."
+            faults.append(Fault(f"{prefix}/run_at", message))
     elif wish.delay_seconds:
         due = now + timedelta(seconds=wish.delay_seconds)
     if wish.expires_at is not None:
         if wish.expires_at <= due:
             faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
         elif wish.expires_at - now > 2 * _YEAR:
-            faults.append(Fault(f"{prefix}/expires_at", "Must be within two years."))
+            faults.append(Fault(f"{prefix}/expires_at", "Lies more than two years ahead; two years are the most."))
 
 
 def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:

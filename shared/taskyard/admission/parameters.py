@@ -18,7 +18,10 @@ from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024
 PARAMS_TOO_LARGE = "params_too_large"
-_TOO_LARGE = f"Parameters may be {MAX_PARAMS_BYTES} bytes at most; more belongs in a file."
+_TOO_LARGE = (
+    f"All parameters together may be {MAX_PARAMS_BYTES} bytes of JSON at most, whatever each of them may be;"
+    " more belongs in a file."
+)
 _TOO_MUCH_TOGETHER = "The tasks of this request take too long to check together: send them in parts."
 _RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
 

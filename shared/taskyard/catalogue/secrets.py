@@ -181,7 +181,7 @@ def opened(value: Any, cipher: Cipher) -> tuple[Any, list[str]]:
     def walk(inner: Any) -> Any:
         if is_sealed(inner):
             plain = cipher.open(inner)
-            texts.extend(_texts(Secret(plain)))
+            texts.extend(texts_of(Secret(plain)))
             return plain
         if isinstance(inner, dict):
             return {key: walk(part) for key, part in inner.items()}
@@ -213,11 +213,12 @@ def revealed(model: BaseModel) -> Iterator[str]:
     """The secret texts in a parameters model, to be removed from logs and errors: also those that only the model makes
     secret."""
     for name in type(model).model_fields:
-        yield from _texts(getattr(model, name))
-    yield from _texts(model.model_extra)
+        yield from texts_of(getattr(model, name))
+    yield from texts_of(model.model_extra)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_of(value: Any) -> Iterator[str]:
+    """The secret texts in a model, a dataclass, a container, or a secret."""
     match value:
         case Secret():
             yield from _parts(value.reveal())
@@ -227,13 +228,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from revealed(value)
         case Mapping():
             for inner in value.values():
-                yield from _texts(inner)
+                yield from texts_of(inner)
         case list() | tuple() | set() | frozenset() | deque():
             for inner in value:
-                yield from _texts(inner)
+                yield from texts_of(inner)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             for field in dataclasses.fields(value):
-                yield from _texts(getattr(value, field.name))
+                yield from texts_of(getattr(value, field.name))
 
 
 def _parts(plain: Any) -> Iterator[str]:

@@ -28,6 +28,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+# The longest time that a task may ask for: beyond some 290,000 years PostgreSQL has no time for it.
+LONGEST_DELAY = timedelta(days=365)
+
 
 class TaskyardError(Exception):
     """The base of all errors that the platform raises on purpose."""
@@ -58,13 +61,15 @@ class TaskError(TaskyardError):
 class Retry(TaskyardError):
     """Raised by a task that wants another attempt, which counts against the retry budget.
 
-    `after` is the time until then; by default, the back-off of the retry policy.
+    `after` is the time until then, a timedelta or a number of seconds; by default, the back-off of the retry policy.
+    A timedelta below zero is at once, one beyond a year is a year. Raises TypeError and ValueError for seconds that are
+    no such time.
     """
 
-    def __init__(self, message: str = "", *, after: timedelta | None = None) -> None:
+    def __init__(self, message: str = "", *, after: timedelta | float | None = None) -> None:
         super().__init__(message or "The task asked to be tried again.")
         self.message = message
-        self.after = after
+        self.after = after if after is None or isinstance(after, timedelta) else time_until(after, "after")
 
 
 class Refused(TaskyardError):
@@ -135,3 +140,18 @@ class SoftTimeLimitExceeded(TimeLimitExceeded):
 
 class HardTimeLimitExceeded(TimeLimitExceeded):
     """The hard time limit has passed. No task sees this; retry policies take it as the error."""
+
+
+def time_until(value: timedelta | float, name: str) -> timedelta:
+    """A time that a task asks for, as a timedelta or in seconds.
+
+    Raises TypeError for anything else, and ValueError for one below zero or beyond a year.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise TypeError(f"{name} is of type {type(value).__name__}: give a timedelta or a number of seconds")
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    longest = LONGEST_DELAY.total_seconds()
+    if not 0 <= seconds <= longest:  # NaN, too
+        given = "below zero" if seconds < 0 else "longer than a year" if seconds > longest else "not a number"
+        raise ValueError(f"{name} is {given}: give 0 to {longest:.0f} seconds")
+    return timedelta(seconds=float(seconds))

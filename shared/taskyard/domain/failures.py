@@ -43,7 +43,7 @@ SENTENCES = {
     # Submits by running tasks
     "unknown_task_type": "There is no task type {name}. Similar names: {near}.",
     "params_too_large": "The parameters for {name} are larger than 256 KiB. Put them into a file and submit its id.",
-    "unknown_queue": "There is no queue {queue}.",
+    "unknown_queue": "There is no queue {queue}. A queue exists once a worker serves it.",
     "queue_not_allowed": "The submitter of this task may not use the queue {queue}.",
     "queue_not_served": "No worker runs {name} on the queue {queue}. These queues serve it: {queues}.",
 }

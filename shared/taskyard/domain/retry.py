@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ..backoff import backoff_seconds
-from .errors import Retry, TaskError, TimeLimitExceeded
+from .errors import LONGEST_DELAY, Retry, TaskError, TimeLimitExceeded
 
 FULL_JITTER_FLOOR = 0.05
-# What a task may ask for with `Retry(after=...)`: beyond some 290,000 years PostgreSQL has no time for it.
-LONGEST_DELAY = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +63,25 @@ class RetryPolicy:
             return GiveUp("not_retryable")
         if failures >= (self.max_attempts if max_attempts is None else max_attempts):
             return GiveUp("max_attempts")
-        if isinstance(error, Retry) and error.after is not None:
-            return min(max(error.after, timedelta(0)), LONGEST_DELAY)
+        # A subclass may have left `after` unset.
+        if issubclass(type(error), Retry) and isinstance(after := getattr(error, "after", None), timedelta):
+            return min(max(after, timedelta(0)), LONGEST_DELAY)
         return self.delay(failures, error=error, rand=rand)
 
     def is_retryable(self, error: BaseException) -> bool:
-        if isinstance(error, Retry):
+        # By its type: `isinstance` asks the error, too, which may say anything of its `__class__`.
+        kind = type(error)
+        if issubclass(kind, Retry):
             return True
-        if isinstance(error, self.give_up_on) or (isinstance(error, TaskError) and not error.retryable):
+        if issubclass(kind, self.give_up_on) or (issubclass(kind, TaskError) and not getattr(error, "retryable", True)):
             return False
-        return isinstance(error, (*self.retry_on, TaskError))
+        return issubclass(kind, (*self.retry_on, TaskError))
 
     def delay(
         self, failures: int, *, error: BaseException | None = None, rand: Callable[[], float] = random.random
     ) -> timedelta:
         """The backoff after the `failures`-th failure (1 is the first)."""
-        own = (delay for kind, delay in self.delays if isinstance(error, kind))
+        own = (delay for kind, delay in self.delays if issubclass(type(error), kind))
         first = next(own, self.first_delay).total_seconds()
         longest = min(self.max_delay, LONGEST_DELAY).total_seconds()
         floor = FULL_JITTER_FLOOR if self.jitter else 1.0

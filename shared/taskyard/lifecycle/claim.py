@@ -47,10 +47,12 @@ class Claimed:
 class Refusal:
     """A queued task that was not claimed; `reason` is one of `CONDITIONS`, `elsewhere` where another worker can run it
     now and this one cannot, or `open` where nothing speaks against it any more: its queue was resumed at this moment.
+    `kind`: see `kind_name`.
     """
 
     id: UUID
     queue: str
+    kind: str
     reason: str
 
 
@@ -66,18 +68,20 @@ RUNS = "coalesce(t.version <= (CAST(:versions AS int4[]))[array_position(CAST(:t
 # What has to run apart from other tasks, because its process ended before its own end: it may be the cause, it was the
 # cause, or it was displaced by another task. (`taskyard_worker.quarantine` tells how it runs.)
 IS_APART = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 0)"
-# A task that was displaced once may run beside others like it.
+# A task that was displaced once may run beside others of its kind.
 _IS_ALONE = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 1)"
+# `kind_name` of a task.
+_KIND = "t.name || ' ' || coalesce(t.submitted_by, '')"
 # What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
 # stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` and
 # `:versions` (the names of the types that the worker runs, and its version of each), `:apart` (whether what is claimed
-# runs apart from what ordinary children run) and `:slowed` (`slowed_name` of what ordinary children leave for now).
+# runs apart from what ordinary children run) and `:slowed` (`kind_name` of what ordinary children leave for now).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
     "unknown": RUNS,
     "apart": f"(NOT {IS_APART} OR :apart)",
-    "slowed": "(:apart OR t.name || ' ' || coalesce(t.submitted_by, '') <> ALL(CAST(:slowed AS text[])))",
+    "slowed": f"(:apart OR {_KIND} <> ALL(CAST(:slowed AS text[])))",
     "expired": "(t.expires_at IS NULL OR t.expires_at > now())",
 }
 _FIRST_TIME = " AND ".join(sql for reason, sql in CONDITIONS.items() if reason != "worker_lost")
@@ -114,8 +118,8 @@ _CLAIM = compose(
 )
 
 
-def slowed_name(name: str, submitted_by: str | None) -> str:
-    """How `slowed` names the tasks of a type that one submitter sent. No name of a type has a space."""
+def kind_name(name: str, submitted_by: str | None) -> str:
+    """Names the tasks of a type that one submitter sent. No name of a type has a space."""
     return f"{name} {submitted_by or ''}"
 
 
@@ -138,7 +142,7 @@ def claim(
     """Claims those of the tasks that are claimable (see `CONDITIONS`). Some are claimed only where they run `apart`
     from the others.
 
-    `types` are the versions of the types that the worker runs, by their names; `slowed`: see `slowed_name`.
+    `types` are the versions of the types that the worker runs, by their names; `slowed`: see `kind_name`.
 
     Safe to repeat with the same `claim` id. What is missing from the answer was not won (see `refusals`).
     """
@@ -164,8 +168,8 @@ _RUNS_ELSEWHERE = """EXISTS (
 )"""
 
 _REFUSED = sa.text(f"""
-SELECT id, queue, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
-    SELECT t.id, t.queue, CASE {_REASONS} ELSE 'open' END AS reason,
+SELECT id, queue, kind, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
+    SELECT t.id, t.queue, {_KIND} AS kind, CASE {_REASONS} ELSE 'open' END AS reason,
         NOT {RUNS} AND {_RUNS_ELSEWHERE} AS is_elsewhere
     FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
 ) refused WHERE reason <> 'expired'
@@ -192,23 +196,26 @@ def refusals(
         "slowed": list(slowed),
         "lease": lease,
     }
-    return [Refusal(r.id, r.queue, r.reason) for r in conn.execute(_REFUSED, values)]
+    return [Refusal(r.id, r.queue, r.kind, r.reason) for r in conn.execute(_REFUSED, values)]
 
 
+# The least likely to be at fault first.
+_BY_FAULT = f"{_IS_ALONE}, t.crashes > 0, t.suspicions = 0"
 _SET_APART = sa.text(f"""
-SELECT t.id, {_IS_ALONE} AS is_alone FROM task t
+SELECT t.id, CASE WHEN NOT {_IS_ALONE} THEN {_KIND} END AS company FROM task t
 WHERE t.queue = ANY(:queues) AND t.state = 'queued' AND {IS_APART} AND t.finished_at IS NULL
   AND {" AND ".join(CONDITIONS.values())}
-ORDER BY is_alone, t.crashes > 0, t.suspicions = 0, t.id LIMIT :limit
+ORDER BY {_BY_FAULT}, row_number() OVER (PARTITION BY {_BY_FAULT}, {_KIND} ORDER BY t.id), t.id LIMIT :limit
 """)  # noqa: S608 constants only
 
 
 def set_apart(
     conn: Connection, queues: Sequence[str], *, types: Mapping[str, int], worker_id: UUID | None = None, limit: int = 10
-) -> dict[UUID, bool]:
-    """Claimable tasks that have to run apart from the others: the ledger is asked for them, not Redis. The value says
-    whether the task has to run alone, or may run beside others that need not. Those come first that are the least
-    likely to be at fault, and of those the oldest."""
+) -> dict[UUID, str | None]:
+    """Claimable tasks that have to run apart from the others: the ledger is asked for them, not Redis. A task may run
+    beside others with the same value, which is its kind (`kind_name`); None: alone. Those come first that are the least
+    likely to be at fault. Of those the kinds take turns, so that none waits behind all tasks of another; of a kind the
+    oldest is first."""
     values = {
         "queues": list(queues),
         **known(types),
@@ -217,4 +224,4 @@ def set_apart(
         "slowed": [],
         "limit": limit,
     }
-    return {r.id: r.is_alone for r in conn.execute(_SET_APART, values)}
+    return {r.id: r.company for r in conn.execute(_SET_APART, values)}

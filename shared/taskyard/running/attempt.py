@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed
+from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed, texts_of
 from ..catalogue.types import TaskType
 from ..domain.tasks import Failed
 from ..lifecycle.claim import Claimed
 from ..storage.interface import Storage
 from . import outcomes
-from .capture import current
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
 from .scratch import Scratch
+from .speaker import current
+from .speech import strike_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def prepare(
         plain, secrets = opened(work.params, cipher)
     except SecretsUnreadable as e:
         return outcomes.unreadable(e)
+    secrets.extend(texts_of(settings))
 
     def context(texts: Iterable[str]) -> TaskContext:
         return TaskContext(
@@ -75,7 +77,7 @@ def prepare(
             traceparent=work.traceparent,
             submitted_by=work.submitted_by,
             allowed_queues=work.allowed_queues,
-            redact=outcomes.strike_out([*texts]),
+            redact=strike_out([*texts]),
             interrupts=interrupts,
             shield=nullcontext() if shield is None else shield,
         )
@@ -86,10 +88,10 @@ def prepare(
             try:
                 plain = task_type.upgraded(plain, work.version)
             except BaseException as e:  # noqa: BLE001 - the type's own code; another attempt would not help
-                return outcomes.not_upgraded(e, work.version, outcomes.strike_out(secrets))
+                return outcomes.not_upgraded(e, work.version, strike_out(secrets))
     try:
         with current(context(secrets)) if secrets else nullcontext():
             params = task_type.validated(plain, cipher)
     except BaseException as e:  # noqa: BLE001 - the model's own code runs here, and its error may quote a secret
-        return outcomes.unreadable(e, outcomes.strike_out(secrets))
+        return outcomes.unreadable(e, strike_out(secrets))
     return params, context([*secrets, *revealed(params)])

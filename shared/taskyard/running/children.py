@@ -60,7 +60,7 @@ class Children:
             name=spec.name,
             params=child.params,
             queue=child.queue,
-            delay_seconds=(child.delay or timedelta(0)).total_seconds() or None,
+            delay_seconds=child.delay_seconds or None,
             tags=child.tags,
         )
         served = self._served(spec, child.queue, parent.allowed_queues)

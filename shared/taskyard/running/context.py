@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -14,14 +17,22 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ..catalogue.types import TaskType, type_of
+from ..domain.errors import time_until
 from ..storage.interface import Storage
 from .database import Database, Transaction
 from .scratch import Scratch
+from .speech import Redact, name_of, said
 from .views import trace_id_of
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
+MAX_LINE = 8192  # characters of one line
 MAX_MESSAGE = 1000
+_MAX_LEVEL = 20
+# Up to here every reader of JSON takes an integer exactly.
+_MOST = 2**53
+_MAX_TAGS = 20
+_MAX_TAG = 64  # characters
 
 
 class Sink(Protocol):
@@ -40,18 +51,36 @@ class Interrupts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A task that a running task submits."""
+    """A task that a running task submits. `delay` is a timedelta or a number of seconds.
+
+    Raises TypeError and ValueError for a queue, a delay or tags that no task can have.
+    """
 
     task_type: TaskType[Any, Any] | str
     params: Mapping[str, Any]
     queue: str | None = None
-    delay: timedelta | None = None
+    delay: timedelta | float | None = None
     tags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.queue is not None:
+            _check_text("queue", self.queue)
+        _ = self.delay_seconds
+        if not isinstance(self.tags, Collection) or isinstance(self.tags, str | bytes | Mapping):
+            raise TypeError(f"tags is of type {name_of(type(self.tags))}: give a list of texts")
+        if len(self.tags) > _MAX_TAGS:
+            raise ValueError(f"tags has {len(self.tags)} texts; a task has {_MAX_TAGS} at most")
+        for tag in self.tags:
+            _check_text("tags", tag, _MAX_TAG)
 
     @property
     def name(self) -> str:
         """The name of its task type."""
         return self.task_type if isinstance(self.task_type, str) else self.task_type.name
+
+    @property
+    def delay_seconds(self) -> float | None:
+        return None if self.delay is None else time_until(self.delay, "delay").total_seconds()
 
 
 # Commits children of a running task; returns their ids.
@@ -85,7 +114,7 @@ class TaskContext:
     traceparent: str | None = None
     submitted_by: str | None = None
     allowed_queues: Sequence[str] | None = None
-    redact: Callable[[str], str] = str
+    redact: Redact = str
     interrupts: Interrupts | None = None
     shield: AbstractContextManager[None] = field(default_factory=nullcontext)
     _stage: str = field(default="", repr=False)
@@ -108,20 +137,25 @@ class TaskContext:
         """Reports how far the task is: `current` of `total`, and in `message` what it does now.
 
         A message that differs from the last one also becomes a line of the timeline.
+
+        Raises TypeError for what is no number, and ValueError for one that is not finite, or beyond 2**53.
         """
         with self.shield:
-            message = self.redact(message)[:MAX_MESSAGE]
-            of = None if total is None else float(total)
-            self.sink.progress(self.task_id, self.claim, float(current), of, message)
+            at = _number("current", current)
+            of = None if total is None else _number("total", total)
+            message = said(message, self.redact)[:MAX_MESSAGE]
+            self.sink.progress(self.task_id, self.claim, at, of, message)
             if message and message != self._stage:
                 self._stage = message
-                self._note("stage", {"message": message, "current": current, "total": total}, len(message))
+                self._note("stage", {"message": message, "current": at, "total": of}, len(message))
 
     def log(self, message: str, *, level: str = "info") -> None:
-        """Writes a line to the task's log."""
+        """Writes a line to the task's log. Of a line of more than 8,192 characters the rest is left out."""
         with self.shield:
-            message = self.redact(message)
-            self._note("log", {"message": message, "level": level}, len(message))
+            message = said(message, self.redact)
+            if len(message) > MAX_LINE:
+                message = f"{message[:MAX_LINE]}… [cut: the line has {len(message):,} characters]"
+            self._note("log", {"message": message, "level": said(level, self.redact, _MAX_LEVEL)}, len(message))
 
     def _note(self, kind: str, data: dict[str, Any], size: int) -> None:
         if self._lines > MAX_LOG_LINES or self._bytes > MAX_LOG_BYTES:
@@ -148,13 +182,14 @@ class TaskContext:
         params: Mapping[str, Any],
         *,
         queue: str | None = None,
-        delay: timedelta | None = None,
+        delay: timedelta | float | None = None,
         tags: Sequence[str] = (),
     ) -> UUID:
         """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or the name
         of a type, which any live worker may run. `params` may hold what Pydantic can write as JSON, and secrets.
 
-        Raises TypeError for another function, TaskError where the API would refuse the submit (an unknown name or
+        Raises TypeError for another function, TypeError and ValueError for a queue, a delay (a timedelta or seconds) or
+        tags that no task can have, TaskError where the API would refuse the submit (an unknown name or
         queue, a queue that is not allowed or that no worker serves for the type, parameters that don't fit), and
         Fenced where this attempt has lost its claim.
         """
@@ -191,3 +226,35 @@ class TaskContext:
     def seconds_left(self) -> float:
         """Seconds until the soft limit."""
         return self.soft_deadline - time.monotonic()
+
+
+def _number(name: str, value: Any) -> float:
+    """The number as JSON has it. Made plain here, in the task's own thread: its code may do anything."""
+    made: int | float
+    if type(value) is int:
+        made = value
+    else:
+        if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+            raise TypeError(f"progress: {name} is of type {name_of(type(value))}, which is no number")
+        try:
+            made = float(value)
+        except OverflowError:
+            made = math.inf
+    if not -_MOST <= made <= _MOST:
+        raise ValueError(f"progress: {name} is {_in_short(made)}; it may be up to {_MOST} (2**53) either way")
+    return made
+
+
+def _in_short(value: float) -> str:
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    return str(value)
+
+
+def _check_text(name: str, value: Any, most: int | None = None) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} holds a value of type {name_of(type(value))}, which is no text")
+    if said(value) != value or (most is not None and not 0 < len(value) <= most):
+        bound = "" if most is None else f" of 1 to {most} characters"
+        given = said(repr(value), most=200)
+        raise ValueError(f"{name} holds {given}: give text{bound}, without NUL and lone surrogates")

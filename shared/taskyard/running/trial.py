@@ -37,13 +37,16 @@ from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
 from ..store import ledger
-from . import capture, outcomes
+from . import outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
+from .capture import Handler
 from .children import Children
 from .context import Child, TaskContext
 from .database import NoDatabase
 from .record import Record
+from .speaker import current
+from .streams import Stream
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -189,7 +192,7 @@ class _Trial:
         params, context = self.prepared
         function = self.task_type.function
         assert function is not None
-        with _captured(), capture.current(context):
+        with _captured(), current(context):
             try:
                 returned = function(params, context)
                 if self.task_type.is_async:
@@ -214,17 +217,14 @@ def _without_loop(coroutine: Coroutine[Any, Any, TaskRun]) -> TaskRun:
 
 
 def _failed(work: Claimed, task_type: TaskType[Any, Any], error: BaseException, context: TaskContext) -> Outcome:
-    try:
-        return outcomes.of_error(
-            outcomes.root_of(error),
-            task_type.retry,
-            failures=work.failures + 1,
-            max_attempts=work.max_attempts,
-            redact=context.redact,
-            vocabulary=task_type.vocabulary,
-        )
-    except Exception:  # noqa: BLE001 - the error's own code fails
-        return outcomes.unspeakable(error)
+    return outcomes.of_error(
+        outcomes.root_of(error),
+        task_type.retry,
+        failures=work.failures + 1,
+        max_attempts=work.max_attempts,
+        redact=context.redact,
+        vocabulary=task_type.vocabulary,
+    )
 
 
 def _find(task: Task, catalogue: Catalogue) -> TaskType[Any, Any]:
@@ -287,10 +287,10 @@ class _Database:
 def _captured() -> Iterator[None]:
     """What the task prints and logs becomes lines of its log, as in a worker; put back afterwards."""
     root, stdout = logging.getLogger(), sys.stdout
-    handler, level = capture._Handler(logging.INFO), root.level
+    handler, level = Handler(logging.INFO), root.level
     root.addHandler(handler)
     root.setLevel(min(level, logging.INFO))
-    sys.stdout = capture._Stream(stdout)  # type: ignore[arg-type]
+    sys.stdout = Stream(stdout)  # type: ignore[arg-type]
     try:
         yield
     finally:

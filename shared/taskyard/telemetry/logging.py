@@ -10,6 +10,8 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+_NOT_SHOWN = "line_not_shown"
+
 
 def set_up_logging(service: str, *, level: str = "info", style: str = "auto", process: str | None = None) -> None:
     """Routes structlog and the standard library through one pipeline to standard error.
@@ -47,7 +49,11 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    # What a handler fails at is told by `_Output`; `logging` would write a traceback and the arguments, with secrets of
+    # tasks, past the pipeline.
+    logging.raiseExceptions = False
+    logging.setLogRecordFactory(_Record)
+    handler = _Output(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*tail, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -56,6 +62,25 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     logging.getLogger("apscheduler").setLevel(max(root.level, logging.ERROR))
     for noisy in ("dramatiq", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+
+
+class _Record(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        try:
+            return super().getMessage()
+        except Exception:  # noqa: BLE001 - the arguments do not fit, or their own code fails
+            return f"{self.msg if isinstance(self.msg, str) else type(self.msg).__name__} (the message cannot be made)"
+
+
+class _Output(logging.StreamHandler[Any]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Tells that there was a line, instead of one that cannot be rendered."""
+        if record.msg != _NOT_SHOWN:  # else nothing can be written at all
+            told = logging.LogRecord(
+                record.name, record.levelno, record.pathname, record.lineno, _NOT_SHOWN, None, None
+            )
+            told.__dict__["error"] = type(sys.exception()).__name__
+            self.emit(told)
 
 
 def _constants(service: str, process: str) -> Processor:

@@ -179,3 +179,23 @@ def test_following_a_task_outlives_a_restart_of_the_api(
         finally:
             second.terminate()
     caller.close()
+
+
+# Beside ASCII the value has only letters that none of these have: what is printed is UTF-8, too.
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
+def test_a_task_is_shown_where_the_output_lacks_its_letters(api: Api, encoding: str) -> None:
+    worker = Worker(api.engine)
+    value = "tűrő 😀"
+    task = api.submit(params={"value": value})["id"]
+    worker.begin(task)
+    worker.progress(task, 1, 2, value)
+    with_encoding = {"PYTHONIOENCODING": encoding}
+    as_json = taskyard(api, "tasks", "status", task, "--json", more=with_encoding)
+    assert json.loads(as_json.stdout)["params"] == {"value": value}
+    shown = taskyard(api, "tasks", "status", task, more=with_encoding)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    # Typer takes ASCII for a mistake of the environment, and writes UTF-8.
+    assert ("tűrő 😀" if encoding == "ascii" else "t\\u0171r\\u0151 \\ud83d\\ude00") in shown.stdout
+    worker.end(task)
+    watched = taskyard(api, "tasks", "watch", task, more=with_encoding)
+    assert (watched.returncode, watched.stderr) == (0, "")

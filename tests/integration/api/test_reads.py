@@ -1,5 +1,6 @@
 """Reads: a task, its status, stable lists, queues, workers."""
 
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,26 @@ def listed(api: Api, query: str = "") -> list[str]:
     assert answer.status_code == 200, answer.text
     answers.TaskPage.model_validate_json(answer.content)
     return [task["id"] for task in answer.json()["items"]]
+
+
+ODD_NUMBERS = ("18446744073709551616", "1e300", "-1e300", "Infinity", "-Infinity", "NaN", "5e-324", "0")
+
+
+def test_progress_of_an_older_worker_is_shown_as_far_as_json_can(api: Api) -> None:
+    worker = Worker(api.engine)
+    task = api.submit()["id"]
+    worker.begin(task)
+    worker.progress(task, 1, 2, "here")
+    for current, total in itertools.product(ODD_NUMBERS, ODD_NUMBERS):
+        with api.engine.begin() as conn:
+            conn.execute(sa.text(f"UPDATE task_progress SET current = '{current}', total = '{total}'"))
+        shown = api.http.get(f"/api/v1/tasks/{task}")
+        assert shown.status_code == 200, shown.text
+        assert shown.json()["progress"]["message"] == "here"
+        percent = shown.json()["progress"]["percent"]
+        assert percent is None or 0 <= percent <= 100
+        assert api.http.get(f"/api/v1/tasks/{task}/status").json()["status"] == "here"
+        assert task in [item["id"] for item in api.http.get("/api/v1/tasks").json()["items"]]
 
 
 def test_a_list_is_newest_first_and_stable_under_inserts(api: Api) -> None:

@@ -33,7 +33,9 @@ class Worker:
     def begin(self, task_id: str) -> UUID:
         found, claim = UUID(task_id), uuid4()
         with self.engine.connect() as conn:
-            won = claiming.claim(conn, [found], claim=claim, worker_id=self.id, worker="w:0", types=TYPES).answer
+            won = claiming.claim(
+                conn, [found], claim=claim, worker_id=self.id, worker="w:0", types=TYPES, apart=True
+            ).answer
         assert [c.id for c in won] == [found]
         self.claims[found] = claim
         return found

@@ -7,6 +7,7 @@ that a test really takes never decide anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -264,11 +265,17 @@ class Model:
     def free(self, task: Task) -> None:
         self.keys = {key: holder for key, holder in self.keys.items() if holder != task.id}
 
-    def set_apart(self, types: Mapping[str, int]) -> list[tuple[UUID, bool]]:
-        """The least suspicious first, and of those in the order of submission, which is that of the ids here."""
-        found = [t for t in self.tasks.values() if t.state is State.QUEUED and t.is_apart and runs(types, t)]
-        found.sort(key=lambda t: (t.is_alone, t.crashes > 0, t.suspicions == 0))
-        return [] if self.is_paused else [(t.id, t.is_alone) for t in found if not self.is_expired(t)]
+    def set_apart(self, types: Mapping[str, int]) -> list[UUID]:
+        """The least suspicious first; of those the types take turns, each in the order of submission, which is that of
+        the ids here."""
+        turns: Counter[tuple[bool, bool, bool, str]] = Counter()
+        found = []
+        for t in self.tasks.values():
+            if t.state is State.QUEUED and t.is_apart and runs(types, t) and not self.is_expired(t):
+                by_fault = (t.is_alone, t.crashes > 0, t.suspicions == 0)
+                turns[(*by_fault, t.name)] += 1
+                found.append((*by_fault, turns[(*by_fault, t.name)], t.id))
+        return [] if self.is_paused else [task_id for *_, task_id in sorted(found)]
 
     def _queue(self, task: Task) -> None:
         self._leave(task, State.QUEUED)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from taskyard.domain.tasks import Publication, Released, State
 from taskyard.lifecycle import claim, finish, publish, rescue, retry
-from taskyard.lifecycle.claim import slowed_name
+from taskyard.lifecycle.claim import kind_name
 from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.put_off import put_off
 from taskyard.lifecycle.rescue import Guilt, Lost
@@ -26,7 +26,7 @@ def lose(conn: Connection, task_id: UUID, guilt: Guilt) -> None:
     rescue.lose(conn, [Lost(task_id, read(conn, task_id).claim, guilt, CAUSE)])
 
 
-def set_apart(conn: Connection) -> dict[UUID, bool]:
+def set_apart(conn: Connection) -> dict[UUID, str | None]:
     return claim.set_apart(conn, [QUEUE], types={NAME: 1})
 
 
@@ -39,7 +39,7 @@ def test_a_displaced_task_pays_nothing_and_comes_before_the_queue_apart_from_oth
     row = read(conn, displaced)
     assert (row.state, row.failures, row.crashes, row.suspicions, row.error) == ("queued", 0, 0, 0, None)
     assert attempts(conn, displaced)[0].outcome == "released"
-    assert set_apart(conn) == {displaced: False}
+    assert set_apart(conn) == {displaced: kind_name(NAME, None)}
     assert not worker.claim([displaced]), "an ordinary child may run what displaced it"
     (refusal,) = claim.refusals(conn, [displaced], types={NAME: 1})
     assert refusal.reason == "apart"
@@ -54,13 +54,13 @@ def test_what_was_displaced_again_or_is_like_the_task_at_fault_runs_alone(
     for guilt in guilts:
         assert worker.claim([task_id], apart=True)
         lose(conn, task_id, guilt)
-    assert set_apart(conn) == {task_id: True}
+    assert set_apart(conn) == {task_id: None}
 
 
 def test_a_task_that_has_crashed_runs_alone_and_does_not_crash_among_others(conn: Connection, worker: Worker) -> None:
     task_id = put(conn, State.RUNNING, worker_id=worker.id)
     lose(conn, task_id, Guilt.GUILTY)
-    assert set_apart(conn) == {task_id: True}
+    assert set_apart(conn) == {task_id: None}
     assert not worker.claim([task_id])
 
 
@@ -70,6 +70,12 @@ def test_those_come_first_that_are_least_likely_at_fault(conn: Connection) -> No
     suspect = put(conn, State.QUEUED, suspicions=1)
     displaced = put(conn, State.QUEUED, displacements=1)
     assert list(set_apart(conn)) == [displaced, suspect, displaced_twice, crashed]
+
+
+def test_no_kind_waits_behind_all_tasks_of_another(conn: Connection) -> None:
+    many = [put(conn, State.QUEUED, displacements=1, submitted_by="mallory") for _ in range(12)]
+    one = put(conn, State.QUEUED, displacements=1, submitted_by="alice")
+    assert list(set_apart(conn))[:3] == [many[0], one, many[1]]
 
 
 def test_a_person_s_retry_begins_among_the_others_again(conn: Connection, worker: Worker) -> None:
@@ -112,7 +118,7 @@ def test_what_has_crashed_goes_behind_the_others(conn: Connection, worker: Worke
 def test_a_slowed_type_of_one_submitter_is_left_alone_and_runs_where_it_runs_apart(
     conn: Connection, worker: Worker
 ) -> None:
-    slowed = [slowed_name(NAME, "mallory")]
+    slowed = [kind_name(NAME, "mallory")]
     of_mallory = put(conn, State.QUEUED, submitted_by="mallory")
     of_others = [put(conn, State.QUEUED, submitted_by="ada"), put(conn, State.QUEUED)]
     displaced = put(conn, State.QUEUED, submitted_by="mallory", displacements=1)

@@ -44,7 +44,7 @@ def test_a_suspect_is_claimed_only_where_it_runs_alone(conn: Connection, worker:
     assert [w.id for w in worker.claim([suspect, other])] == [other]
     (refusal,) = claim.refusals(conn, [suspect, other], types={NAME: 1})
     assert (refusal.id, refusal.reason) == (suspect, "apart")
-    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {suspect: True}
+    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {suspect: None}
     assert [w.id for w in claim_alone(worker, suspect)] == [suspect]
     assert not claim.set_apart(conn, [QUEUE], types={NAME: 1})
 
@@ -56,7 +56,7 @@ def test_only_suspects_that_can_run_here_and_now_are_looked_for(conn: Connection
     put(conn, State.QUEUED, suspicions=1, expires_at=sa.func.now() - timedelta(seconds=1))
     put(conn, State.RETRYING, suspicions=1)
     put(conn, State.FAILED, suspicions=1)
-    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {found: True}
+    assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {found: None}
     conn.execute(sa.text("UPDATE queue SET paused_at = now() WHERE name = :q"), {"q": QUEUE})
     assert not claim.set_apart(conn, [QUEUE], types={NAME: 1})
 

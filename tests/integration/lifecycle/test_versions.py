@@ -47,7 +47,7 @@ def test_a_worker_claims_its_own_version_and_lower_ones_and_never_a_higher_one(
 def test_a_suspect_of_a_higher_version_is_left_to_a_worker_that_has_it(conn: Connection) -> None:
     suspect = put(conn, State.QUEUED, version=2, suspicions=1)
     assert claim.set_apart(conn, [QUEUE], types={NAME: 1}) == {}
-    assert claim.set_apart(conn, [QUEUE], types={NAME: 2}) == {suspect: True}
+    assert claim.set_apart(conn, [QUEUE], types={NAME: 2}) == {suspect: None}
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ class WorkerRules(Machine):
     def _claim_suspect(self, child: Child, how: str) -> bool:
         types = child.worker.types
         found = claim.set_apart(self.conn, [QUEUE], types=types)
-        assert list(found.items()) == self.model.set_apart(types)[:10]
+        assert list(found) == self.model.set_apart(types)[:10]
         if not found:
             return False
         child.unanswered = (self._id(3), list(found)[:1], True)

@@ -163,7 +163,6 @@ class ConsumingChild:
         self.table = table
         self.won: list[Claimed] = []
         self.were_put_off: list[UUID] = []
-        self.were_slowed: list[UUID] = []
         self.unreadable: list[UUID] = []
         self.fetcher = Fetcher(harness.client, harness.names, QUEUES, str(uuid4()))
         self.broker = self.fetcher._broker
@@ -181,8 +180,8 @@ class ConsumingChild:
     def put_off(self, ids: Sequence[UUID]) -> None:
         self.were_put_off.extend(ids)
 
-    def leave_slowed(self, ids: Sequence[UUID]) -> None:
-        self.were_slowed.extend(ids)
+    def leave_slowed(self, refused: Sequence[Refusal]) -> None:
+        raise AssertionError("nothing is slowed here")
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         self.unreadable.append(task_id)

@@ -53,6 +53,37 @@ def test_what_has_run_in_a_broken_child_is_recorded_and_not_run_again(sick: Ledg
     assert len(effects(sick.fleet.effects)) == 60
 
 
+def test_neighbours_pay_no_crash_for_a_task_that_broke_the_child_and_returned(sick: LedgerFleet) -> None:
+    """The neighbour is all that still runs when the child ends, and is not taken for the cause."""
+    worker = sick.fleet.start_worker(threads=4)
+    (first,) = children(worker.pid)
+    (neighbour,) = sick.put("tests.async", seconds=4.0)
+    wait_for(lambda: sick.row(neighbour).state == "running", 20, "the neighbour to run")
+    (hostile,) = sick.put("tests.sick", do="end_all_threads")
+    wait_for(lambda: first not in children(worker.pid), 20, "the end of the broken child")
+    assert sick.wait([hostile, neighbour], 40) == ["succeeded"] * 2
+    assert (sick.row(neighbour).failures, sick.row(neighbour).crashes) == (0, 0)
+
+
+def test_a_task_that_closes_the_descriptors_of_its_process_pays_and_what_has_ended_is_kept(sick: LedgerFleet) -> None:
+    sick.fleet.start_worker(threads=4)
+    short = sick.put("tests.effect", 40)
+    (neighbour,) = sick.put("tests.effect", seconds=3.0)
+    wait_for(lambda: sick.row(neighbour).state == "running", 20, "the neighbour to run")
+    (hostile,) = sick.put("tests.sick", do="close_descriptors", seconds=100.0)
+    assert sick.wait([*short, neighbour], 40) == ["succeeded"] * 41
+    assert sick.wait([hostile], 60) == ["failed"]
+    assert sick.row(hostile).crashes == 3
+    assert {sick.row(i).failures + sick.row(i).crashes for i in [*short, neighbour]} == {0}
+    assert len(effects(sick.fleet.effects)) <= 42, "only the neighbour has run twice"
+
+
+def test_neighbours_pay_nothing_for_a_task_that_lowers_the_limit_of_descriptors(sick: LedgerFleet) -> None:
+    sick.fleet.start_worker(threads=1)
+    ids = sick.put("tests.sick", do="lower_descriptors") + sick.put("tests.effect", 10)
+    assert sick.wait(ids, 40) == ["succeeded"] * 11
+
+
 def test_a_type_that_breaks_children_and_returns_before_they_end_is_slowed(sick: LedgerFleet) -> None:
     worker = sick.fleet.start_worker(threads=1)
     for _ in range(3):

@@ -203,7 +203,7 @@ def test_tasks_of_an_unknown_type_are_put_off(harness: Harness) -> None:
 
 
 def _for_others(ids: Sequence[UUID]) -> list[Refusal]:
-    return [Refusal(i, "default", "elsewhere") for i in ids]
+    return [Refusal(i, "default", "", "elsewhere") for i in ids]
 
 
 def test_what_other_workers_run_goes_back_to_redis_for_them_and_a_child_that_waits_is_woken(

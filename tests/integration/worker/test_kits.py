@@ -131,8 +131,7 @@ KIT = {
 @pytest.mark.parametrize(
     ("module", "broken", "said"),
     [
-        ("tasks", "import half_installed.library\nraise RuntimeError", "child_misconfigured"),
-        ("tasks", "raise ImportError('half installed')", "child_misconfigured"),
+        ("tasks", "import own_kit.half_installed", "child_misconfigured"),
         ("tasks", "def half(:", "child_misconfigured"),
         ("tasks", "exit()", "child_misconfigured"),
         ("tasks", "memory = bytearray(1 << 60)", "child_misconfigured"),
@@ -145,7 +144,7 @@ KIT = {
             "misconfigured",
         ),
     ],
-    ids=["library", "import", "syntax", "exit", "memory", "os._exit", "signal", "hang", "settings"],
+    ids=["import", "syntax", "exit", "memory", "os._exit", "signal", "hang", "settings"],
 )
 def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and_it_is_tried_again(
     workers: LedgerFleet, tmp_path: Path, module: str, broken: str, said: str
@@ -171,6 +170,23 @@ def test_however_a_child_fails_to_start_after_an_update_its_sibling_works_on_and
     wait_for(lambda: len(children(worker.pid)) == 2, 30, "both children")
     worker.terminate()
     assert worker.wait(40) == 0
+
+
+def test_a_child_that_misses_a_library_after_an_update_takes_no_type_from_its_sibling(
+    workers: LedgerFleet, tmp_path: Path
+) -> None:
+    place = use(workers, tmp_path)
+    install(place, "own-kit", KIT, kits={"own": "own_kit.manifest:KIT"})
+    workers.fleet.environment["TASKYARD_KITS"] = "own"
+    worker = workers.fleet.start_worker(processes=2)
+    assert workers.wait(workers.put("own.work")) == ["succeeded"]
+    wait_for(lambda: len(children(worker.pid)) == 2)
+    lost, sibling = children(worker.pid)
+    (place / "own_kit" / "tasks.py").write_text("import half_installed.library")
+    kill(lost)
+    wait_for(lambda: lines(workers.fleet.logs(), '"child_misconfigured"', "half_installed"), 30, "its successor")
+    assert sibling in children(worker.pid)
+    assert set(workers.wait(workers.put("own.work", 20), 60)) == {"succeeded"}
 
 
 def test_a_child_that_cannot_import_after_an_update_stops_no_sibling_and_is_tried_again(

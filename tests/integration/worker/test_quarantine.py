@@ -23,7 +23,7 @@ class SuspectHarness:
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
-        self.table = harness.claim_table(threads=1)
+        self.table = harness.claim_table(threads=3)
         self.unreadable: set[UUID] = set()
         self.is_away = False
         self.failed: list[UUID] = []
@@ -35,8 +35,8 @@ class SuspectHarness:
         self.harness.execute("UPDATE task SET suspicions = 1 WHERE id = ANY(:ids)", ids=ids)
         return ids
 
-    def set_apart(self) -> dict[UUID, bool]:
-        found: dict[UUID, bool] = self.harness.run(lambda conn: claims.set_apart(conn, QUEUES, types={NAME: 1}))
+    def set_apart(self) -> dict[UUID, str | None]:
+        found: dict[UUID, str | None] = self.harness.run(lambda conn: claims.set_apart(conn, QUEUES, types={NAME: 1}))
         return found
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
@@ -85,6 +85,22 @@ def test_suspects_come_one_at_a_time_in_their_order(quarantine: SuspectHarness) 
         assert quarantine.next() is None, "nor while its end is not recorded"
         quarantine.table.forget([slot])
     assert came == quarantine.won == ids
+
+
+def test_only_what_is_of_one_kind_shares_a_child(quarantine: SuspectHarness) -> None:
+    first, other, second = quarantine.harness.submit(3)
+    quarantine.harness.execute("UPDATE task SET displacements = 1")
+    quarantine.harness.execute("UPDATE task SET submitted_by = 'mallory' WHERE id = :id", id=other)
+    slots = [quarantine.next() for _ in range(3)]
+    assert [slot and slot.task_id for slot in slots] == [first, second, None]
+    for slot in slots[:2]:
+        assert slot is not None
+        assert quarantine.table.begin(slot)
+        quarantine.table.finished(slot, 0.1)
+        quarantine.table.forget([slot])
+    slot = quarantine.next()
+    assert slot is not None
+    assert slot.task_id == other
 
 
 def test_a_suspect_that_cannot_be_read_is_failed_and_the_next_one_runs(quarantine: SuspectHarness) -> None:

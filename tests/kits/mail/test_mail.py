@@ -1,5 +1,6 @@
 """email.* over real SMTP conversations: with the development sink, and with servers that do worse."""
 
+import asyncio
 import datetime as dt
 import email
 import email.policy
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import SecretStr
 
 from taskyard.catalogue.kits import load
@@ -294,11 +296,15 @@ def script(*answers: bytes, then: Callable[[socket.socket], object] = lambda _: 
         ([b"220 hi", b"250 hi", b"530 log in first"], "smtp_auth_failed"),
         ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go", b"552 too large"], "smtp_refused"),
         ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go", b"452 disk full"], "smtp_temporary"),
-        ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go"], "smtp_unreachable"),
+        ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go"], "smtp_no_verdict"),
         ([b"220 hi"], "smtp_unreachable"),
         ([], "smtp_unreachable"),
-        ([b"garbage"], "smtp_unreachable"),
+        ([b"hello this is no smtp"], "smtp_not_smtp"),
         ([b"220 hi", b"\xff\xfe" * 10], "smtp_unreachable"),
+        ([b"220 hi", b"250 hi", b"hello this is no smtp"], "smtp_not_smtp"),
+        ([b"220 hi", b"250 hi", b"250 ok", b"hello this is no smtp"], "smtp_not_smtp"),
+        ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"hello this is no smtp"], "smtp_not_smtp"),
+        ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go", b"hello this is no smtp"], "smtp_not_smtp"),
         ([b"220 hi", b"250-" + b"x" * 100_000], "smtp_refused"),
     ],
 )
@@ -308,6 +314,68 @@ def test_every_answer_of_a_server_has_a_meaning(answers: list[bytes], code: str)
     assert isinstance(run.outcome, Failed | RetryIn)
     assert run.outcome.fault.code == code
     assert isinstance(run.outcome, Failed) == (code in {"smtp_refused", "smtp_auth_failed"})
+    assert "no smtp" not in run.outcome.fault.message
+
+
+class Late(Sink):
+    """Keeps the mail at once, and says so only after `wait` seconds, or not at all."""
+
+    def __init__(self, directory: Path, wait: float | None) -> None:
+        super().__init__(directory, Faults())
+        self.wait = wait
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        answer = await super().handle_DATA(server, session, envelope)
+        if self.wait is None:
+            assert server.transport is not None
+            server.transport.close()
+        else:
+            await asyncio.sleep(self.wait)
+        return answer
+
+
+@contextmanager
+def answering_late(directory: Path, wait: float | None) -> Iterator[int]:
+    controller = Controller(Late(directory, wait), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+def test_a_server_that_answers_the_data_late_gets_the_mail_once(tmp_path: Path) -> None:
+    with answering_late(tmp_path, wait=2.0) as port:
+        run = send(port, smtp_timeout_seconds=0.5, smtp_after_data_timeout_seconds=20.0)
+    assert run.result["status"] == "sent"
+    assert len(kept(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("wait", [None, 5.0], ids=["it closes the connection", "it is too late"])
+def test_without_a_verdict_we_say_that_it_may_have_arrived_and_send_it_again(
+    tmp_path: Path, wait: float | None
+) -> None:
+    task_id = new_id()
+    with answering_late(tmp_path, wait) as port:
+        patience = settings(port, smtp_after_data_timeout_seconds=0.5)
+        runs = [run_task("email.send", MAIL, settings=patience, task_id=task_id) for _ in range(2)]
+    for run in runs:
+        assert put_off(run).code == "smtp_no_verdict"
+        assert "whether it arrived is unknown" in put_off(run).message
+    assert len(kept(tmp_path)) == 2
+    assert len({message["Message-ID"] for message in kept(tmp_path)}) == 1
+
+
+def test_the_waits_of_a_mail_fit_into_its_limits() -> None:
+    """RFC 5321, 4.5.3.2.6: ten minutes for the answer to the data."""
+    defaults = MailSettings()
+    assert defaults.smtp_after_data_timeout_seconds == 600
+    for name in ("email.send", "email.send_welcome"):
+        task_type = load(Settings()).catalogue[name]
+        limits = (task_type.soft_limit.total_seconds(), task_type.hard_limit.total_seconds())
+        assert limits == (900.0, 960.0)
+        # Connection, EHLO, STARTTLS, handshake, EHLO, AUTH (two), MAIL, RCPT, DATA.
+        assert 10 * defaults.smtp_timeout_seconds + defaults.smtp_after_data_timeout_seconds <= limits[0]
 
 
 def test_a_server_that_falls_silent_is_not_waited_for_long() -> None:

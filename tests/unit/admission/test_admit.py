@@ -169,6 +169,9 @@ def test_a_queue_has_to_exist_and_to_be_served_for_the_type(
 ) -> None:
     made = admitted(replace(WISH, queue=queue), served=served)
     assert isinstance(made, NewTask) if code is None else made[0].code == code
+    if code == "unknown_queue":
+        assert "'other'" in made[0].message
+        assert "once a worker serves it" in made[0].message
     if code == "queue_not_served":
         assert "reports, x" in made[0].message
 
@@ -215,3 +218,11 @@ def test_an_unknown_type_is_answered_with_the_nearest_names() -> None:
         "There is no task type 'billing.invoce'. Did you mean billing.invoice?",
         "unknown_task_type",
     )
+
+
+def test_a_time_says_on_which_side_it_lies_too_far() -> None:
+    for days, word in ((366, "ahead"), (-366, "in the past")):
+        (fault,) = [f for f in admitted(replace(WISH, run_at=later(days=days))) if f.pointer == "/run_at"]
+        assert word in fault.message
+    # A time that has passed means at once.
+    assert isinstance(admitted(replace(WISH, run_at=later(hours=-1))), NewTask)

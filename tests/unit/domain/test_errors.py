@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -73,3 +75,20 @@ def test_what_is_away_can_be_caught_as_one() -> None:
 
 def _below(kind: type[errors.Refused]) -> list[type[errors.Refused]]:
     return [found for child in kind.__subclasses__() for found in (child, *_below(child))]
+
+
+def test_a_retry_is_asked_for_with_a_timedelta_or_seconds() -> None:
+    assert errors.Retry(after=30).after == errors.Retry(after=timedelta(seconds=30)).after
+    assert errors.Retry(after=0.5).after == timedelta(seconds=0.5)
+
+
+@pytest.mark.parametrize("after", [math.nan, math.inf, -1, 2**64, 10**400, "30", True, [30]])
+def test_what_is_no_time_of_a_retry_is_refused_where_it_is_asked_for(after: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^after is "):
+        errors.Retry(after=after)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_number_beyond_its_own_text_is_refused_all_the_same(sign: int) -> None:
+    with pytest.raises(ValueError, match=r"^after is "):
+        errors.Retry(after=sign * 10**5000)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskyard.domain.errors import (
+    LONGEST_DELAY,
     HardTimeLimitExceeded,
     Retry,
     SoftTimeLimitExceeded,
@@ -16,7 +17,7 @@ from taskyard.domain.errors import (
     TaskError,
     TimeLimitExceeded,
 )
-from taskyard.domain.retry import FULL_JITTER_FLOOR, LONGEST_DELAY, GiveUp, RetryPolicy
+from taskyard.domain.retry import FULL_JITTER_FLOOR, GiveUp, RetryPolicy
 
 STEADY = RetryPolicy(jitter=False)
 ERROR = ValueError("no")

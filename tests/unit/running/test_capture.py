@@ -8,16 +8,20 @@ import json
 import logging
 import sys
 import threading
+import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import pytest
 import structlog
 
-from taskyard.running import capture
+from taskyard.running import capture, speaker
 from taskyard.running.context import TaskContext
-from taskyard.running.outcomes import strike_out
+from taskyard.running.speaker import current
+from taskyard.running.speech import strike_out
+from taskyard.running.streams import Stream
 from taskyard.settings import Settings
 from taskyard.telemetry.logging import set_up_logging
 
@@ -50,56 +54,70 @@ def lines() -> Lines:
 
 
 @pytest.fixture
-def out() -> Iterator[capture._Stream]:
-    """What a child's `sys.stdout` is (pytest has its own for each phase); all is put back afterwards."""
-    root, stdout, stderr = logging.getLogger(), sys.stdout, sys.stderr
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process as a child is; all is put back afterwards."""
+    root = logging.getLogger()
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
-    sys.stdout = io.StringIO()
+    # Set to what they are, so that they are put back.
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", ThreadPoolExecutor.submit)
+    streams = {name: sys.__dict__[name] for name in ("stdout", "stderr")}
+    sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
     set_up_logging("worker", level="info", style="json")
     capture.install()
-    installed, sys.stdout, sys.stderr = sys.stdout, stdout, stderr
-    assert isinstance(installed, capture._Stream)
-    yield installed
+    yield
+    speaker.printed.clear()
+    sys.__class__ = types.ModuleType
+    sys.__dict__.update(streams)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**config)
 
 
-def test_a_print_is_one_line_whatever_its_arguments(lines: Lines, out: capture._Stream) -> None:
-    with capture.current(context_of(lines)):
+@pytest.fixture
+def out(installed: None) -> Stream:
+    """What a child's `sys.stdout` is."""
+    del installed
+    found = sys.stdout
+    assert isinstance(found, Stream)
+    return found
+
+
+def test_a_print_is_one_line_whatever_its_arguments(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines)):
         print("a", "b", 3, sep=", ", file=out)
         print("first\nsecond\n\n  \nthird", file=out)
     assert lines.of == {UUID(int=1): ["a, b, 3", "first", "second", "third"]}
     assert out._inner.getvalue() == "a, b, 3\nfirst\nsecond\n\n  \nthird\n"  # type: ignore[attr-defined]
 
 
-def test_a_last_line_without_an_end_is_kept(lines: Lines, out: capture._Stream) -> None:
-    with capture.current(context_of(lines)):
+def test_a_last_line_without_an_end_is_kept(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines)):
         out.write("no ")
         out.write("end")
     assert lines.of == {UUID(int=1): ["no end"]}
 
 
-def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: Lines, out: capture._Stream) -> None:
-    with capture.current(context_of(lines)):
+def test_of_a_line_that_is_drawn_again_and_again_the_last_state_is_kept(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines)):
         out.writelines(f"\r{percent} %" for percent in range(101))
         out.write("\n")
         out.write("dos\r\n")
     assert lines.of == {UUID(int=1): ["100 %", "dos"]}
 
 
-def test_a_print_without_end_does_not_pile_up(lines: Lines, out: capture._Stream) -> None:
-    with capture.current(context_of(lines)):
+def test_a_print_without_end_does_not_pile_up(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines)):
         out.writelines("x" * 100 for _ in range(1000))
         assert max(map(len, lines.of[UUID(int=1)])) < 10_000
     assert sum(map(len, lines.of[UUID(int=1)])) == 100_000
 
 
-def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: capture._Stream) -> None:
+def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: Stream) -> None:
     together = threading.Barrier(8)
 
     def task(number: int) -> None:
-        with capture.current(context_of(lines, number)):
+        with current(context_of(lines, number)):
             together.wait()
             for n in range(50):
                 print("task", number, "line", n, file=out)
@@ -112,9 +130,9 @@ def test_each_of_many_threads_speaks_for_its_own_task(lines: Lines, out: capture
     assert lines.of == {UUID(int=t): [f"task {t} line {n}" for n in range(50)] for t in range(8)}
 
 
-def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: capture._Stream) -> None:
+def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: Stream) -> None:
     async def task(number: int) -> None:
-        with capture.current(context_of(lines, number)):
+        with current(context_of(lines, number)):
             for n in range(3):
                 print(number, end="-", file=out)
                 await asyncio.sleep(0)
@@ -127,9 +145,9 @@ def test_each_coroutine_speaks_for_its_own_task(lines: Lines, out: capture._Stre
     assert lines.of == {UUID(int=t): [f"{t}-{n}" for n in range(3)] for t in range(5)}
 
 
-def test_nothing_is_captured_before_and_after_a_task(lines: Lines, out: capture._Stream) -> None:
+def test_nothing_is_captured_before_and_after_a_task(lines: Lines, out: Stream) -> None:
     print("before", file=out)
-    with capture.current(context_of(lines)):
+    with current(context_of(lines)):
         pass
     print("after", file=out)
     logging.getLogger("mine").info("after")
@@ -137,9 +155,9 @@ def test_nothing_is_captured_before_and_after_a_task(lines: Lines, out: capture.
 
 
 def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_platform_are_not(
-    lines: Lines, out: capture._Stream
+    lines: Lines, out: Stream
 ) -> None:
-    with capture.current(context_of(lines)):
+    with current(context_of(lines)):
         logging.getLogger("mine").warning("disk %d %% full", 93)
         logging.getLogger("taskyard_kits.files.tasks").info("counted")
         for platform in ("taskyard.lifecycle", "taskyard_worker.writer", "sqlalchemy.pool", "dramatiq.worker"):
@@ -148,18 +166,18 @@ def test_log_records_of_the_task_are_lines_with_their_level_and_those_of_the_pla
     assert lines.levels == ["warning", "info"]
 
 
-def test_what_a_task_says_through_structlog_is_readable(lines: Lines, out: capture._Stream) -> None:
-    with capture.current(context_of(lines)):
+def test_what_a_task_says_through_structlog_is_readable(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines)):
         structlog.stdlib.get_logger("mine").info("image_read", width=640, name="a b")
     assert lines.of == {UUID(int=1): ["image_read width=640 name=a b"]}
 
 
 def test_the_service_s_own_lines_name_the_task_while_it_runs(
-    lines: Lines, out: capture._Stream, capsys: pytest.CaptureFixture[str]
+    lines: Lines, out: Stream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = io.StringIO()
     logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
-    with capture.current(context_of(lines)):
+    with current(context_of(lines)):
         logging.getLogger("mine").info("inside")
     logging.getLogger("mine").info("outside")
     inside, outside = stream.getvalue().splitlines()
@@ -167,10 +185,10 @@ def test_the_service_s_own_lines_name_the_task_while_it_runs(
     assert "task_id" not in outside
 
 
-def test_the_service_s_lines_carry_the_trace_of_the_submit(lines: Lines, out: capture._Stream) -> None:
+def test_the_service_s_lines_carry_the_trace_of_the_submit(lines: Lines, out: Stream) -> None:
     stream = io.StringIO()
     logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
-    with capture.current(context_of(lines, traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01")):
+    with current(context_of(lines, traceparent=f"00-{'a1' * 16}-{'b2' * 8}-01")):
         logging.getLogger("mine").info("inside")
     logging.getLogger("mine").info("outside")
     inside, outside = map(json.loads, stream.getvalue().splitlines())
@@ -194,7 +212,7 @@ SECRET = 'k3y "é"'
     ],
 )
 def test_what_a_task_logs_reaches_the_service_s_log_without_its_secrets(
-    lines: Lines, out: capture._Stream, style: str, say: Any
+    lines: Lines, out: Stream, style: str, say: Any
 ) -> None:
     del out
     said = logged_by(lines, style, say)
@@ -206,7 +224,7 @@ def test_what_a_task_logs_reaches_the_service_s_log_without_its_secrets(
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_tracebacks_in_the_service_s_log_show_no_secrets(lines: Lines, out: capture._Stream, style: str) -> None:
+def test_tracebacks_in_the_service_s_log_show_no_secrets(lines: Lines, out: Stream, style: str) -> None:
     def say() -> None:
         try:
             raise ValueError(SECRET)
@@ -221,20 +239,16 @@ def test_tracebacks_in_the_service_s_log_show_no_secrets(lines: Lines, out: capt
 
 def logged_by(lines: Lines, style: str, say: Any) -> str:
     set_up_logging("worker", level="info", style=style)
-    stdout, stderr = sys.stdout, sys.stderr
-    capture.install()
-    sys.stdout, sys.stderr = stdout, stderr
+    capture.keep_secrets()
     stream = io.StringIO()
     logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
-    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+    with current(context_of(lines, redact=strike_out([SECRET]))):
         say()
     return stream.getvalue()
 
 
-def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(
-    lines: Lines, out: capture._Stream
-) -> None:
-    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines, redact=strike_out([SECRET]))):
         print("whole", SECRET, file=out)
         for letter in SECRET:
             out.write(letter)
@@ -244,26 +258,20 @@ def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(
     assert lines.of == {UUID(int=1): ["whole ***", "***", "last: ***"]}
 
 
-def test_standard_error_is_captured_without_secrets_like_standard_output(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    monkeypatch.setattr(sys, "stderr", shown)
-    handlers = logging.getLogger().handlers[:]
-    capture.install()
-    logging.getLogger().handlers[:] = handlers
-    with capture.current(context_of(lines, redact=strike_out([SECRET]))):
+def test_standard_error_is_captured_without_secrets_like_standard_output(lines: Lines, out: Stream) -> None:
+    with current(context_of(lines, redact=strike_out([SECRET]))):
+        shown: Any = sys.stderr
         sys.stdout.write("half")
         sys.stderr.write(f"oh {SECRET}\n")
         sys.stdout.write(" done\n")
-    assert shown.getvalue() == "oh ***\n"
+    assert shown._inner.getvalue() == "oh ***\n"
+    assert out._inner.getvalue() == "half done\n"  # type: ignore[attr-defined]
     assert lines.of == {UUID(int=1): ["oh ***", "half done"]}
 
 
 @pytest.mark.parametrize("name", ["encoding", "errors", "buffer"])
 def test_standard_output_still_has_what_libraries_ask_of_it(name: str) -> None:
     with io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace") as inner:
-        stream = capture._Stream(inner)
+        stream = Stream(inner)
         assert getattr(stream, name) == getattr(inner, name)
         assert stream.writable()

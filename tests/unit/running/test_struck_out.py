@@ -12,7 +12,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, SecretBytes, SecretStr, field_validator
 
 from taskyard import Params, Secret, TaskContext, TaskError, task
-from taskyard.domain.tasks import Failed, RetryIn
+from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.running.trial import TaskRun, run_task
 
 WORDS = [f"s3cr3t-{n}" for n in range(11)]
@@ -138,3 +138,28 @@ def test_what_a_results_own_check_says_of_a_secret_is_struck_out() -> None:
     assert run.outcome.fault.code == "result_invalid"
     assert "no ***" in run.outcome.fault.message
     assert "s3cr3t" not in shown(run)
+
+
+class KitSettings(BaseModel):
+    password: SecretStr = SecretStr(WORDS[3])
+    accounts: Mapping[str, Secret[str]] = {"a": Secret(WORDS[4])}
+
+
+@task("test.of_a_kit")
+def of_a_kit(fails: bool, *, context: TaskContext) -> str:
+    settings: KitSettings = context.settings
+    said = f"{settings.password.get_secret_value()} and {settings.accounts['a'].reveal()}"
+    context.progress(1, 2, said)
+    context.log(said, level=said)
+    print(said)  # noqa: T201
+    if fails:
+        raise type(said.replace(" ", "_").replace("-", "_"), (TaskError,), {})(said, said, said=said)
+    return said
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_secrets_of_a_kit_s_settings_are_struck_out(fails: bool) -> None:
+    run = run_task(of_a_kit, {"fails": fails}, settings=KitSettings())
+    assert isinstance(run.outcome, RetryIn if fails else Succeeded)
+    assert "*** and ***" in shown(run)
+    assert "s3cr3t-" not in shown(run)

@@ -33,6 +33,8 @@ class DeadChild:
     line_closed: bool = True
     is_enforced: bool = False
     why_killed: str | None = None
+    broken: str | None = None
+    ended_lately: set[Any] = field(default_factory=set)
     code: int = -signal.SIGSEGV
     state: str = "running"
     types: dict[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from taskyard.lifecycle.claim import slowed_name
+from taskyard.lifecycle.claim import kind_name
 from taskyard_worker.child.slowed import Slowed
 from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.brakes import FREE, Brakes
@@ -53,12 +53,20 @@ def test_an_accident_slows_nothing_and_what_goes_on_is_slowed_for_ever_longer() 
     pauses = []
     for _ in range(6):
         harness.ends(HOSTILE)
-        assert harness.slowed == [slowed_name(*HOSTILE)]
-        pauses.append(harness.child.slowed.seconds)
+        assert harness.slowed == [kind_name(*HOSTILE)]
+        pauses.append(harness.child.slowed.seconds(kind_name(*HOSTILE)))
         harness.clock.now += pauses[-1]
         assert harness.slowed == []
     assert pauses == [5, 10, 20, 40, 60, 60]
     assert harness.counted == [(HOSTILE[0], False)] * FREE + [(HOSTILE[0], True)] * 6
+
+
+def test_each_kind_is_put_off_for_its_own_time_only() -> None:
+    harness = Harness()
+    harness.ends(HOSTILE, FREE + 4)
+    harness.ends(("other.type", "alice"), FREE + 1)
+    seconds = {name: harness.child.slowed.seconds(name) for name in harness.slowed}
+    assert seconds == {kind_name(*HOSTILE): 40, kind_name("other.type", "alice"): 5}
 
 
 def test_after_two_minutes_without_another_one_it_is_forgiven() -> None:
@@ -74,7 +82,7 @@ def test_a_submitter_cannot_escape_with_another_type_nor_a_type_with_another_sub
         harness = Harness()
         harness.ends(HOSTILE, FREE)
         harness.ends(other)
-        assert harness.slowed == [slowed_name(*other)], "and what ends no process goes on"
+        assert harness.slowed == [kind_name(*other)], "and what ends no process goes on"
 
 
 def test_tasks_without_a_submitter_have_only_their_type_in_common() -> None:

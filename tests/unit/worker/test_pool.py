@@ -112,11 +112,27 @@ def test_while_suspects_wait_children_in_quarantine_run_beside_the_ordinary_ones
 
 
 @pytest.mark.parametrize(
-    ("are_alone", "expected"),
-    [([], 0), ([True, True], 2), ([False], 1), ([False] * 4, 1), ([False] * 5, 2), ([True, False, True], 3)],
+    ("companies", "expected"),
+    [
+        ([], 0),
+        ([None, None], 2),
+        (["a"], 1),
+        (["a"] * 4, 1),
+        (["a"] * 5, 2),
+        ([None, "a", None], 3),
+        (["a", "b", "a"], 2),
+    ],
 )
-def test_what_may_run_beside_others_shares_children_in_quarantine(are_alone: list[bool], expected: int) -> None:
-    assert quarantine.children_for(are_alone, 4) == expected
+def test_what_is_of_one_kind_shares_children_in_quarantine(companies: list[str | None], expected: int) -> None:
+    assert quarantine.children_for(companies, 4) == expected
+
+
+@pytest.mark.parametrize(("begun", "expected"), [([1], 1), ([0], 0), ([1, 0], 0), ([1, 1], 0)])
+def test_work_that_waits_does_not_wait_for_a_child_in_quarantine_that_is_busy(begun: list[int], expected: int) -> None:
+    children = [DeadChild(tasks, quarantine=True) for tasks in begun]
+    harness = Harness(DeadChild(0), *children, maximum=2)
+    harness.turn(1)
+    assert harness.started() == [True] * expected
 
 
 def test_the_pause_doubles_up_to_a_bound_and_is_forgiven_after_a_minute() -> None:

@@ -28,6 +28,7 @@ from taskyard_worker.child.run_log import RunLog
 from taskyard_worker.child.runner import Runner
 from taskyard_worker.child.skills import Skills
 from taskyard_worker.child.writer import End
+from taskyard_worker.slots import Phase
 from tests.support.fleet import wait_for
 
 from .making import claim_some, make_claim_table, make_watch
@@ -288,6 +289,15 @@ def test_an_async_task_that_ends_the_loop_holds_up_no_other(leave: Callable[[asy
     harness.wait(2)
     outcomes = {end.slot.work.attempt: end.outcome for end in harness.ends if end.slot.work}
     assert outcomes[2] == Succeeded({"value": 1})
+
+
+def test_what_another_task_raised_into_all_threads_of_a_child_that_it_broke_is_no_outcome_of_its_neighbours() -> None:
+    harness = Harness(lambda params, context: sys.exit(3))
+    (slot,) = harness.claim()
+    threading.Timer(0.1, harness.claims.broken.set).start()
+    harness.runner.run(slot)
+    assert harness.ends == []
+    assert slot.phase is Phase.BEGUN, "to the supervisor it has to run again"
 
 
 def test_a_function_that_raises_system_exit_leaves_its_thread_alive() -> None:

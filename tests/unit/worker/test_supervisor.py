@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskyard.lifecycle.rescue import Guilt, Lost
+from taskyard_worker.control import EXIT_BROKEN
 from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
@@ -29,11 +30,14 @@ class Harness:
         self.blamed: list[Kind] = []
         self.requeued: list[str] = []
         self.replaced: list[str | None] = []
+        self.looks = 0
         self.requests = Requests()
         self.children = Children()
         nothing: Any = None
         recorder: Any = SimpleNamespace(
-            lost=lambda cause, items: self.lost.extend(items), requeue_fetched=self.requeued.append
+            lost=lambda cause, items: self.lost.extend(items),
+            requeue_fetched=self.requeued.append,
+            look=self._look,
         )
         self.pool = ChildPool(Autoscale(minimum=1, maximum=1, threads=4), self.children, nothing)
         self.supervisor = Supervisor(
@@ -53,6 +57,9 @@ class Harness:
             on_turn=lambda alive, unready: None,
         )
 
+    def _look(self) -> None:
+        self.looks += 1
+
     def reap(self, child: Any) -> list[Guilt]:
         self.children.add(child)
         self.supervisor._turn(0.01)
@@ -68,6 +75,11 @@ def harness() -> Iterator[Harness]:
     made = Harness()
     yield made
     made.requests.close()
+
+
+def test_a_task_that_runs_in_a_child_that_another_one_broke_and_left_is_only_suspected(harness: Harness) -> None:
+    child = DeadChild(1, broken="writer", ended_lately={("tests.other", "")}, code=EXIT_BROKEN)
+    assert harness.reap(child) == [Guilt.SUSPECT]
 
 
 @pytest.mark.parametrize(("begun", "guilt"), [(1, Guilt.GUILTY), (2, Guilt.SUSPECT)])
@@ -124,3 +136,11 @@ def test_a_child_in_quarantine_that_is_not_needed_any_more_is_not_counted_as_rep
     harness.reap(DeadChild(0, quarantine=True, retiring=True, code=0))
     harness.reap(DeadChild(0, retiring=True, code=0))
     assert harness.replaced == [None, "signal"]
+
+
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_when_a_child_in_quarantine_ends_the_ledger_is_asked_at_once_who_still_waits(
+    harness: Harness, quarantine: bool
+) -> None:
+    harness.reap(DeadChild(0, quarantine=quarantine))
+    assert harness.looks == quarantine

@@ -28,6 +28,20 @@ def make(*, memory_mb: int = 0, descriptors: int | None = 0, threads: int = 0, m
     return Wear(memory_mb=memory_mb, descriptors=descriptors, threads=threads, most=most)
 
 
+def test_a_child_whose_limit_a_task_has_lowered_begins_nothing_more_and_gets_it_back() -> None:
+    code = (
+        "import resource; from taskyard_worker.child.wear import Wear\n"
+        "most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "made = Wear(memory_mb=0, descriptors=0, threads=0, most=most)\n"
+        "made.look_after_task(1.0); print(made.exhausted)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))\n"
+        "made.look_after_task(1.0); print(made.exhausted.why)\n"
+        "made.give_reserve(); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= most)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["None", "max_descriptors", "True"]
+
+
 def test_each_limit_is_told_with_what_is_used() -> None:
     assert make().look() is None
     for name, changes in {

@@ -21,7 +21,7 @@ from taskyard.running.hooks import Hooks
 from ..metrics import WorkerMetrics
 from ..quarantine.consumer import SuspectConsumer
 from ..slots import Kind, Phase, SlotTable
-from .claim_table import ClaimTable, Slot
+from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
 from .consumer import TaskConsumer
 from .event_loop import EventLoop
 from .leftovers import Leftovers
@@ -190,12 +190,14 @@ class Child:
         return next((name for name, threads in vital.items() if not all(t.is_alive() for t in threads)), None)
 
     def ended_lately(self) -> set[Kind]:
-        """The kinds of the tasks that ran and are not recorded yet."""
-        works = (end.slot.work for end in self._parts.writer.unrecorded)
+        """The kinds of the tasks that ran and may have broken the child before they ended."""
+        ends = self._parts.writer.ended_since(time.monotonic() - SHOWS_WITHIN_SECONDS)
+        works = (end.slot.work for end in ends)
         return {(work.name, work.submitted_by or "") for work in works if work is not None}
 
     def save(self) -> None:
         """Before a broken child ends: gives back what has not begun, and records what has ended."""
+        self._parts.table.broken.set()
         self.retire()
         self._parts.writer.stop(_SAVE_SECONDS)
         self._parts.dispatcher.stop(timedelta(seconds=1))

@@ -18,6 +18,9 @@ from .interrupts import Interruptible
 from .limits import UNLIMITED, Limits
 from .prefetch import Prefetch
 
+# What a task breaks in its child shows at one of the main thread's next turns.
+SHOWS_WITHIN_SECONDS = 0.6
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -74,6 +77,8 @@ class ClaimTable:
         self.runs = 0
         self.interrupted_thread = False
         """Whether an exception was raised into a thread of a task that has ended since."""
+        self.broken = threading.Event()
+        """Set once a task has broken the child, which ends then with all that it runs."""
 
     # For the consumer
 

@@ -58,8 +58,8 @@ class LedgerClaims:
         with self.database.watched(LedgerUnavailable):
             return commit(partial(ledger.run, self.engine), verb, self.dispatcher, name="claim")
 
-    def set_apart(self) -> dict[UUID, bool]:
-        """Tasks that wait to run apart, and whether they have to run alone."""
+    def set_apart(self) -> dict[UUID, str | None]:
+        """Tasks that wait to run apart, and what they may run beside (`lifecycle.claim.set_apart`)."""
         verb = partial(claims.set_apart, queues=self.queues, types=self.types, worker_id=self.holder.worker_id)
         return ledger.run(self.engine, verb)
 
@@ -77,8 +77,9 @@ class LedgerClaims:
     def put_off(self, ids: Sequence[UUID]) -> None:
         self._put_off(ids, "unknown_task_type")
 
-    def leave_slowed(self, ids: Sequence[UUID]) -> None:
-        self._put_off(ids, "slowed", self.slowed.seconds)
+    def leave_slowed(self, refused: Sequence[Refusal]) -> None:
+        for kind in {r.kind for r in refused}:
+            self._put_off([r.id for r in refused if r.kind == kind], "slowed", self.slowed.seconds(kind))
 
     def _put_off(self, ids: Sequence[UUID], reason: str, seconds: float | None = None) -> None:
         verb = partial(put_off, ids=ids, reason=reason, seconds=seconds)

@@ -68,8 +68,8 @@ class ClaimSource(Claims, Protocol):
         """Moves tasks that no live worker runs into the future."""
         ...
 
-    def leave_slowed(self, ids: Sequence[UUID]) -> None:
-        """Moves tasks to when this worker takes them again."""
+    def leave_slowed(self, refused: Sequence[Refusal]) -> None:
+        """Moves tasks to when this worker takes their kind again."""
         ...
 
 
@@ -214,7 +214,7 @@ class TaskConsumer:
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
             self._source.put_off(unknown)
-        if slowed := [r.id for r in refusals if r.reason == "slowed"]:
+        if slowed := [r for r in refusals if r.reason == "slowed"]:
             self._source.leave_slowed(slowed)
         if any(r.reason == "apart" for r in refusals):
             self._suspected.set()

@@ -71,8 +71,10 @@ class EventLoop:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_turn, args=[loop], name="async-tasks", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=_turn, args=[loop], name="async-tasks", daemon=True)
+                thread.start()
+                # Once it runs: one that has not begun looks like one that a task has ended.
+                self._thread = thread
                 self._loop = loop
             return self._loop
 

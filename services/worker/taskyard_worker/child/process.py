@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
@@ -43,6 +44,8 @@ _RETIRING_TICK_SECONDS = 0.03
 # A child above a limit of its resources retires after so long, even where no other child has replaced it.
 _SUCCESSOR_SECONDS = 30.0
 _LAST_SECONDS = 5.0
+# Longer than `Child.save` waits for servers.
+_BROKEN_SECONDS = 10
 
 
 def in_one_line(error: BaseException) -> str:
@@ -95,6 +98,11 @@ def _load(plan: Plan) -> tuple[Settings, Skills]:
     settings = read_settings(**plan.overrides)
     set_up_logging("worker", level=settings.log_level, style=settings.log_format, process=plan.label)
     skills = Skills.load(settings, plan.queues)
+    # What the newest child reports is what the worker registers: without it the tasks of the others would wait.
+    if lost := next((kit for kit in skills.left_out if kit.kit in plan.kits), None):
+        raise KitsUnusable(
+            f"the kit {lost.kit}, which other children of this worker run, cannot be loaded: {lost.error}"
+        )
     if plan.index == 0:  # every child finds the same
         for kit in skills.left_out:
             kit.log()
@@ -108,10 +116,15 @@ class _ThreadEnded(Exception):
 
 def _end_broken(child: Child, control: Control, error: BaseException) -> NoReturn:
     """What the child does is not to be trusted any more. To its supervisor the end is a crash of the tasks that run."""
-    thread = str(error) if isinstance(error, _ThreadEnded) else "main"
     try:
-        log.error("child_broken", thread=thread, error=type(error).__name__)
-        control.send(event="broken", thread=thread, kinds=sorted(child.ended_lately()))
+        # By the kernel: a thread that was ended from outside may have left anything locked that is needed below.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_BROKEN_SECONDS)
+        thread = str(error) if isinstance(error, _ThreadEnded) else "main"
+        with suppress(ConnectionError):
+            control.send(event="broken", thread=thread, kinds=sorted(child.ended_lately()))
+        with suppress(Exception):  # its output may be closed
+            log.error("child_broken", thread=thread, error=type(error).__name__, reason=str(error))
         child.save()
         logging.shutdown()
     finally:

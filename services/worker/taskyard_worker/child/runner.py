@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
-from taskyard.domain.errors import SoftTimeLimitExceeded
+from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded
 from taskyard.domain.tasks import Failed, Outcome
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
 from taskyard.running import outcomes
 from taskyard.running.attempt import Services, prepare
-from taskyard.running.capture import current
 from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
 from taskyard.running.scratch import Scratch
+from taskyard.running.speaker import current
+from taskyard.running.speech import Redact
 
-from .claim_table import ClaimTable, Slot
+from .claim_table import SHOWS_WITHIN_SECONDS, ClaimTable, Slot
 from .copies import leave_copy
 from .event_loop import EventLoop, LoopInterrupts
 from .interrupts import ShieldedStorage, ThreadInterrupts
@@ -105,6 +105,8 @@ class Runner:
         except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
             outcome = self._failed(work, slot.limits, e, str)
         leave_copy()
+        if outcome is None:
+            return
         failpoint("effect.after")
         ended = time.monotonic()
         self._wear.look_after_task(ended - started)
@@ -122,7 +124,8 @@ class Runner:
     async def _remove(self, scratch: Scratch, slot: Slot) -> None:
         """After its outcome is in the writer's hands, which it must not delay. Not on the event loop."""
         if slot.is_async:
-            await asyncio.to_thread(scratch.remove)
+            with suppress(RuntimeError):  # no thread is left: it goes with the child's directory
+                await asyncio.to_thread(scratch.remove)
         else:
             scratch.remove()
         leave_copy()
@@ -150,7 +153,9 @@ class Runner:
         started: float,
         interrupts: ThreadInterrupts | LoopInterrupts,
         scratch: Scratch,
-    ) -> Outcome:
+    ) -> Outcome | None:
+        """None where another task has broken the child, and may have raised into this one: that is no outcome of it,
+        and its claim ends with the child."""
         task_type = self._skills.catalogue[work.name]
         function = task_type.function
         assert function is not None
@@ -183,24 +188,29 @@ class Runner:
                 is_partial = interrupts.met_soft_limit
                 return outcomes.of_return(task_type, returned, partial=is_partial, redact=context.redact)
             except BaseException as e:  # noqa: BLE001 - SystemExit, CancelledError and interrupts are outcomes too
+                if shield is not None and self._may_be_of_another(e):
+                    return None
                 return self._failed(work, limits, e, context.redact)
 
-    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Callable[[str], str]) -> Outcome:
+    def _may_be_of_another(self, error: BaseException) -> bool:
+        """Code that raises such an exception into all threads of its process breaks the child at the same time."""
+        if issubclass(type(error), Exception | Interrupt):
+            return False
+        leave_copy()
+        return self._table.broken.wait(SHOWS_WITHIN_SECONDS)
+
+    def _failed(self, work: Claimed, limits: Limits, error: BaseException, redact: Redact) -> Outcome:
         task_type = self._skills.catalogue[work.name]
         error = outcomes.root_of(error)
-        is_late = isinstance(error, SoftTimeLimitExceeded)
+        is_late = issubclass(type(error), SoftTimeLimitExceeded)
         if is_late and limits.soft_expires:
             return outcomes.expired()
-        try:
-            return outcomes.of_error(
-                error,
-                task_type.retry,
-                failures=work.failures + 1,
-                max_attempts=work.max_attempts,
-                redact=redact,
-                limit_seconds=limits.soft_seconds if is_late else None,
-                vocabulary=task_type.vocabulary,
-            )
-        except Exception:  # the error's own code fails
-            log.exception("outcome_undecided", task_id=str(work.id))
-            return outcomes.unspeakable(error)
+        return outcomes.of_error(
+            error,
+            task_type.retry,
+            failures=work.failures + 1,
+            max_attempts=work.max_attempts,
+            redact=redact,
+            limit_seconds=limits.soft_seconds if is_late else None,
+            vocabulary=task_type.vocabulary,
+        )

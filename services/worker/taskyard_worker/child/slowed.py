@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 
 class Slowed:
-    """Set by the main thread, read by the consumer's. Names are those of `lifecycle.claim.slowed_name`, times are
+    """Set by the main thread, read by the consumer's. Names are those of `lifecycle.claim.kind_name`, times are
     CLOCK_MONOTONIC seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, rand: Callable[[], float] = random.random) -> None:
@@ -25,8 +25,7 @@ class Slowed:
         now = self._clock()
         return [name for name, until in self._until.items() if until > now]
 
-    @property
-    def seconds(self) -> float:
-        """How long to put them off: until none is slowed, and not all to the same moment."""
-        left = max(self._until.values(), default=0.0) - self._clock()
+    def seconds(self, name: str) -> float:
+        """How long to put tasks of this name off: until it is not slowed any more, and not all to the same moment."""
+        left = self._until.get(name, 0.0) - self._clock()
         return max(1.0, left) * (1.0 + self._rand() / 4)

@@ -71,14 +71,16 @@ class Wear:
         if self.exhausted is not None or (ran_seconds < _QUICK_SECONDS and now < self._look_at):
             return
         self._look_at = now + 2 * _QUICK_SECONDS
-        if (used := descriptors_in_use()) > self._most * 7 // 8:
-            self.exhausted = Worn("max_descriptors", used, self._most)
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # a task may have lowered it
+        most = self._most if soft == resource.RLIM_INFINITY else min(self._most, soft)
+        if (used := descriptors_in_use()) > most * 7 // 8:
+            self.exhausted = Worn("max_descriptors", used, most)
 
     def give_reserve(self) -> None:
         """Once nothing begins any more."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft + RESERVE, hard), hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, self._most) + RESERVE, hard), hard))
 
 
 def keep_reserve() -> int:

@@ -78,6 +78,7 @@ class Writer:
         self._holder = holder
         self._ends: deque[End] = deque()
         self._taken: list[End] = []  # out of `_ends`, and not recorded yet
+        self._latest: deque[End] = deque(maxlen=MAX_BATCH)  # of tasks that ran
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []
         self._progress: dict[UUID, Progress] = {}
@@ -103,10 +104,9 @@ class Writer:
         self.thread.join(timeout)
         return not self.thread.is_alive()
 
-    @property
-    def unrecorded(self) -> list[End]:
-        """The ends of tasks that ran and are not recorded yet."""
-        return [end for end in (*self._taken, *self._ends) if end.run_seconds is not None]
+    def ended_since(self, at: float) -> list[End]:
+        """The latest ends of tasks that ran, recorded or not, since `at` (monotonic seconds)."""
+        return [end for end in tuple(self._latest) if end.ended_at >= at]
 
     def detach(self) -> None:
         """In a copy of the child, which has no thread that writes. The locks may have been held when it was made."""
@@ -117,6 +117,8 @@ class Writer:
 
     def end(self, end: End) -> None:
         self._ends.append(end)
+        if end.run_seconds is not None:
+            self._latest.append(end)
         self._wake.set()
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
@@ -198,7 +200,7 @@ class Writer:
 
     def _record(self, ends: Sequence[End]) -> None:
         """Records the ends; one that PostgreSQL cannot hold becomes a failure."""
-        bisect(ends, self._record_together, is_to_blame=_cannot_be_stored, alone=self._record_as_failed)
+        bisect(ends, self._record_together, is_to_blame=_cannot_be_stored, alone=self._record_alone)
 
     def _record_together(self, ends: Sequence[End]) -> None:
         tries = count()
@@ -218,6 +220,15 @@ class Writer:
         label = self._holder.label
         slots = [end.slot for end in ends]
         return {s.task_id: Assertion(s.task_id, s.claim, s.work.attempt, label) for s in slots if s.work is not None}
+
+    def _record_alone(self, end: End, error: Exception) -> None:
+        """Tries once more: a task can raise a TypeError into this thread, and what others have done is not to blame."""
+        try:
+            self._record_together([end])
+        except Exception as e:
+            if not _cannot_be_stored(e):
+                raise
+            self._record_as_failed(end, error)
 
     def _record_as_failed(self, end: End, error: Exception) -> None:
         """Records a failure in place of an outcome that cannot be stored."""

@@ -19,8 +19,9 @@ The story, from the end of a child to the verdict:
    heartbeat looks, too (`supervisor/claims.py`, `compare`).
 5. **Children in quarantine.** While such tasks wait, the child pool starts children for them (`supervisor/pool.py`), at
    most as many as there may be ordinary children. Their `SuspectConsumer` (`quarantine.consumer`) claims from the
-   ledger and not from Redis, so no task waits behind the queue. What was displaced once may run beside others like it:
-   they are known not to be the cause. All else runs alone, and so does what was displaced again.
+   ledger and not from Redis, so no task waits behind the queue. What was displaced once may run beside others of its
+   kind, and of no other: a task of another kind may be about to end its process, too. All else runs alone, and so does
+   what was displaced again.
 6. **The verdict.** A suspect that ends in quarantine is done, like any other task; where it is retried, it runs alone
    again. A suspect whose process dies was the only task that had begun, so step 2 finds it guilty and step 3
    makes it pay. `MAX_SUSPICIONS` suspicions without a verdict count as guilt, so that nothing goes round for ever.
@@ -33,6 +34,7 @@ The rules below are what the supervisor and its child pool have to know.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from taskyard.domain.failures import Cause
@@ -41,11 +43,12 @@ from taskyard.lifecycle.rescue import Guilt, Lost
 from ..slots import Entry, Kind, Phase
 
 
-def children_for(are_alone: Collection[bool], threads: int) -> int:
-    """How many children in quarantine can work: one for each task that has to run alone, and as many as the threads of
-    the others fill."""
-    alone = sum(are_alone)
-    return alone + math.ceil((len(are_alone) - alone) / threads)
+def children_for(companies: Collection[str | None], threads: int) -> int:
+    """How many children in quarantine can work: one for each task that has to run alone (None), and as many as the
+    threads are that the others of one kind fill."""
+    return sum(
+        tasks if company is None else math.ceil(tasks / threads) for company, tasks in Counter(companies).items()
+    )
 
 
 def judge(

@@ -18,7 +18,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.claim import Claimed
 
 from ..child.broker import message_of
-from ..child.claim_table import ClaimTable
+from ..child.claim_table import SHOWS_WITHIN_SECONDS, ClaimTable
 from ..child.consumer import Claims
 
 log = structlog.stdlib.get_logger(__name__)
@@ -30,8 +30,8 @@ _LOOK_SECONDS = 0.25
 class SuspectSource(Claims, Protocol):
     """For tasks that nobody fetched."""
 
-    def set_apart(self) -> dict[UUID, bool]:
-        """Tasks that wait to run apart, and whether they have to run alone."""
+    def set_apart(self) -> dict[UUID, str | None]:
+        """Tasks that wait to run apart, and what they may run beside (`lifecycle.claim.set_apart`)."""
         ...
 
 
@@ -45,7 +45,7 @@ class SuspectConsumer:
         self._drained = threading.Event()
         self._backoff = Backoff(0.1, 2.0)
         self._busy_at = time.monotonic()
-        self._is_alone = False  # whether what the child holds, if anything, runs alone
+        self._company: str | None = None  # what may run beside that which the child holds, if anything
         self.polled = self.fetched = time.monotonic()
 
     def next_message(self) -> MessageProxy | None:
@@ -58,7 +58,7 @@ class SuspectConsumer:
             return None
         if busy := self._table.busy:
             self._busy_at = time.monotonic()
-            if self._is_alone or busy >= self._table.threads:
+            if self._company is None or busy >= self._table.threads:
                 self._draining.wait(_LOOK_SECONDS / 5)
                 return None
         try:
@@ -76,9 +76,11 @@ class SuspectConsumer:
         return None
 
     def _take(self) -> MessageProxy | None:
-        for task_id, is_alone in self._source.set_apart().items():
-            if is_alone and self._table.busy:
+        for task_id, company in self._source.set_apart().items():
+            if company is None and (self._table.busy or self._may_be_broken):
                 return None  # in their order, or it would wait for as long as others come
+            if self._table.busy and company != self._company:
+                continue
             claim = uuid4()
             slots = self._table.enter([task_id], claim)
             won: list[Claimed] = []
@@ -94,10 +96,15 @@ class SuspectConsumer:
                 kept = self._table.settle(slots, won)
             if kept:
                 self._busy_at = time.monotonic()
-                self._is_alone = is_alone
+                self._company = company
                 self._source.count(won)
                 return message_of(kept[0])
         return None
+
+    @property
+    def _may_be_broken(self) -> bool:
+        """Whether what ran last may have broken the child, which the next task would pay for."""
+        return self._table.runs > 0 and time.monotonic() - self._busy_at < SHOWS_WITHIN_SECONDS
 
     def _rest(self, event: str, error: Exception) -> None:
         self._busy_at = time.monotonic()

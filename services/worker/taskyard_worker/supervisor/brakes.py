@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from taskyard.backoff import backoff_seconds
-from taskyard.lifecycle.claim import slowed_name
+from taskyard.lifecycle.claim import kind_name
 
 from ..slots import Kind
 from .handle import Handle
@@ -59,7 +59,7 @@ class Brakes:
         )
         now = self._clock()
         self._until = {n: until for n, until in self._until.items() if until > now}
-        self._until[slowed_name(name, key)] = now + seconds
+        self._until[kind_name(name, key)] = now + seconds
         for child in self._children:
             self.tell(child)
 

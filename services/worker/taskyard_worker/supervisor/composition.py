@@ -91,6 +91,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             partial(
                 start_child,
                 registration=registration,
+                children=children,
                 threads=settings.worker_threads,
                 overrides=overrides,
                 environment=metrics.environment,

@@ -37,6 +37,7 @@ def start_child(
     quarantined: bool,
     *,
     registration: Registration,
+    children: Children,
     threads: int,
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
@@ -59,6 +60,7 @@ def start_child(
         fetcher_id=fetcher_id,
         temp_dir=str(temp_dirs.of_child(fetcher_id)),
         quarantine=quarantined,
+        kits=sorted({spec.kit for child in children if child.ready for spec in child.types.values()}),
     )
     return Handle.spawn(plan, environment=environment(index), start_seconds=start_seconds)
 
@@ -100,7 +102,7 @@ class ChildPool:
         self._outdated: set[int] = set()  # pids of children to be replaced
 
     def turn(self, apart: int) -> None:
-        """`apart` is the number of children in quarantine that there is work for."""
+        """`apart` is the number of children in quarantine that there is work for, beside those that are busy."""
         self._rescale()
         self._replace_next()
         self._retire_interrupted()
@@ -145,10 +147,13 @@ class ChildPool:
                 return
 
     def _fill(self, apart: int) -> None:
-        serving = [c.quarantine for c in self._children if not (c.retiring or c.worn)]
-        missing = min(self._scale.wanted - serving.count(False), self._room)
+        serving = [c for c in self._children if not (c.retiring or c.worn)]
+        ordinary = [c for c in serving if not c.quarantine]
+        missing = min(self._scale.wanted - len(ordinary), self._room)
         # The rule is step 5 of the story that `quarantine` tells.
-        more = min(apart, self._scale.maximum) - serving.count(True)
+        alone = [c for c in serving if c.quarantine]
+        idle = sum(not list(c.table.entries()) for c in alone)
+        more = min(apart - idle, self._scale.maximum - len(alone))
         for quarantined in [False] * missing + [True] * more:
             if self._restarts[quarantined].pause > 0:
                 continue

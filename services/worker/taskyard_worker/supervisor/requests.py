@@ -34,8 +34,7 @@ class Requests:
         self._told: set[int] = set()
         self.is_given_up = False
         """The ledger took this worker for lost: others have its claims by now."""
-        self.apart = 0
-        """So many children in quarantine have work that waits."""
+        self._apart = 0
 
     @property
     def is_stopping(self) -> bool:
@@ -71,8 +70,9 @@ class Requests:
         self._wake()
 
     def run_apart(self, children: int) -> None:
-        if children != self.apart:
-            self.apart = children
+        """There is work that waits for so many children in quarantine."""
+        self._apart = children
+        if children:
             self._wake()
 
     def _wake(self) -> None:
@@ -89,6 +89,12 @@ class Requests:
 
     def take_cancellations(self) -> list[Key]:
         return [self._cancellations.get() for _ in range(self._cancellations.qsize())]
+
+    def take_apart(self) -> int:
+        """How many children in quarantine there is work for; 0 until the ledger is asked again, as those that start
+        meanwhile take that work."""
+        apart, self._apart = self._apart, 0
+        return apart
 
     def take_reload(self) -> bool:
         """Whether the children were to be replaced since the last call."""

@@ -91,7 +91,7 @@ class Supervisor:
                 log.info("worker_reloading", children=len(self._children))
                 self._pool.replace_all()
             if self._registration.is_registered:  # children of an unregistered worker win no claim
-                self._pool.turn(self._requests.apart)
+                self._pool.turn(self._requests.take_apart())
             self._turn()
             if self._requests.take_given_up():
                 self._kill_all(_GIVEN_UP)
@@ -145,6 +145,7 @@ class Supervisor:
 
     def _retired(self, child: Handle, why: str) -> None:
         child.retiring = True
+        self._look_for(child)
         if not self._requests.is_stopping:
             # One that is told to drain and was not worn is one too many.
             self._on_retired(child.worn or ("rescaled" if why == "drain" else why))
@@ -172,7 +173,8 @@ class Supervisor:
         self._read(child)  # its last messages say whether it meant to end
         held = self._enforcer.child_ended(child, child.table.entries())
         cause, peak = self._cause(child, code), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        by_us, fenced = child.why_killed is not None, child.kill_at is not None
+        # What has ended may be what broke or killed it.
+        by_us, fenced = child.why_killed is not None, child.kill_at is not None or bool(child.ended_lately)
         judged = judge(held, cause, peak, was_killed_by_us=by_us, ran_fenced_attempt=fenced, blamed=child.blamed)
         begun = [f"{e.name}:{e.task_id}" for e in held if e.phase is Phase.BEGUN]
         if judged:
@@ -187,6 +189,7 @@ class Supervisor:
         self._children.remove(child)
         child.close()
         self._temp_dirs.child_ended(child.fetcher_id)
+        self._look_for(child)
         self._on_exit(child.index, self._why_replaced(child, code))
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):
             log.info("child_ended", child=child.index, pid=child.pid)
@@ -195,6 +198,11 @@ class Supervisor:
             "child_died", child=child.index, pid=child.pid, cause=str(cause), peak_memory_bytes=peak, running=begun
         )
         self._pool.died(child, ran_tasks=bool(begun) or runs > 0)
+
+    def _look_for(self, child: Handle) -> None:
+        """Another child may have to go on with the work that waits for this one in quarantine."""
+        if child.quarantine:
+            self._recorder.look()
 
     def _cause(self, child: Handle, code: int) -> Cause | str:
         # What the supervisor says of a child that it killed stands in no failure: the tasks in it are innocent.

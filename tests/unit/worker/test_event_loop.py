@@ -1,0 +1,37 @@
+"""The thread of the event loop is seen once it runs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from taskyard_worker.child.event_loop import EventLoop
+
+
+async def nothing() -> None:
+    """A first task."""
+
+
+def test_a_loop_that_is_being_started_never_looks_like_one_whose_thread_has_ended() -> None:
+    seen: list[bool] = []
+    watched, done = [EventLoop()], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            if (thread := watched[-1].thread) is not None:
+                seen.append(thread.is_alive())
+
+    watcher = threading.Thread(target=watch)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        watcher.start()
+        for _ in range(20):
+            watched[-1].finish(nothing(), seconds=10.0)
+            watched.append(EventLoop())
+    finally:
+        sys.setswitchinterval(before)
+        done.set()
+        watcher.join()
+    assert seen
+    assert all(seen)
