@@ -56,12 +56,12 @@ def objects(client: Any, bucket: str) -> list[str]:
     return [found["Key"] for found in client.list_objects_v2(Bucket=bucket).get("Contents", ())]
 
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
 @contextmanager
 def answering(answer: Answer) -> Iterator[str]:
-    """The address of a server that calls `answer` for each request."""
+    """The address of a server that calls `answer` with each request and its body."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -69,8 +69,10 @@ def answering(answer: Answer) -> Iterator[str]:
         def handle_one_request(self) -> None:
             self.raw_requestline = self.rfile.readline(65537)
             if self.raw_requestline and self.parse_request():
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer(self)
+                if self.headers.get("Expect"):
+                    self.send_response_only(100)
+                    self.end_headers()
+                answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
             else:
                 self.close_connection = True
 
@@ -92,7 +94,7 @@ def answering(answer: Answer) -> Iterator[str]:
 def refusing(status: int, code: str) -> Answer:
     body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> None:
         request.send_response(status)
         request.send_header("Content-Length", str(0 if request.command == "HEAD" else len(body)))
         request.end_headers()

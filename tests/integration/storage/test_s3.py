@@ -104,10 +104,10 @@ def test_every_reason_is_a_phrase_of_the_platform() -> None:
 def test_a_server_that_refuses_once_is_asked_again() -> None:
     seen: list[str] = []
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
         seen.append(request.command)
         if request.command != "PUT" or seen.count("PUT") == 1:
-            refusing(503, "SlowDown")(request)
+            refusing(503, "SlowDown")(request, body)
             return
         request.send_response(200)
         request.send_header("ETag", '"e"')
@@ -173,7 +173,7 @@ def test_an_object_that_was_replaced_meanwhile_is_not_mixed(bucket: tuple[Bucket
 
 
 def test_a_server_that_promises_more_than_it_sends_is_not_believed() -> None:
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
         request.send_response(206 if "Range" in request.headers else 200)
         for name, value in (("Content-Length", "1000"), ("ETag", '"e"'), ("Connection", "close")):
             request.send_header(name, value)
