@@ -39,7 +39,19 @@ from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
-from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    conversions,
+    dead_letters,
+    events,
+    fleet,
+    health,
+    pages,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+)
 from .streams import Streams
 from .submission import Intake, Submission
 from .translation import Translations
@@ -179,6 +191,8 @@ def resources_of(
         tree_items.OneTreeItem(files),
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
+        conversions.Convert(bodies, files, intake),
+        conversions.ConversionStatus(files),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),
