@@ -24,10 +24,10 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from . import addresses, failpoints
+from .domain.buckets import read_address
 from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
 from .settings_groups import DAY_SECONDS, RedisSettings, names, secret
-from .storage.address import read_address
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 # As browsers send it: no path, no capitals, no default port.

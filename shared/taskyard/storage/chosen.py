@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..domain.buckets import read_address
 from ..settings import Settings
-from .address import read_address
 from .interface import Storage
 from .local import LocalStorage
 

@@ -27,7 +27,7 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from .address import Bucket
+from ..domain.buckets import Bucket
 from .interface import ObjectMissing, StorageUnavailable, Stored
 from .s3_content import Content
 from .s3_errors import code_of, translated, unavailable

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.storage.address import Bucket, read_address
+from taskyard.domain.buckets import Bucket, read_address
 from taskyard.storage.interface import Storage
 from taskyard.storage.local import LocalStorage
 from taskyard.storage.s3 import S3Storage

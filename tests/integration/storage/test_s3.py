@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from taskyard.domain.buckets import Bucket
 from taskyard.domain.failures import PHRASES
 from taskyard.storage import s3_errors
-from taskyard.storage.address import Bucket
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.storage.s3 import S3Storage
 from tests.integration.storage.test_conformance import MIB, put
@@ -35,7 +35,7 @@ def storage_at(endpoint: str, seconds: float = 5.0) -> S3Storage:
 
 WRITER = """
     import sys, time
-    from taskyard.storage.address import Bucket
+    from taskyard.domain.buckets import Bucket
     from taskyard.storage.s3 import S3Storage
     bucket = Bucket(sys.argv[1], "files/", endpoint=sys.argv[2])
     with S3Storage(bucket).writer() as writer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskyard.storage.address import Bucket, read_address
+from taskyard.domain.buckets import Bucket, read_address
 from taskyard.storage.interface import StorageUnavailable
 from taskyard.storage.s3 import S3Storage
 from tests.integration.storage.conftest import REAL_URL, new_bucket
