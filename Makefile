@@ -121,8 +121,12 @@ bench-cost: $(STAMP) ## Compare what a task costs in two checkouts (BASE=../main
 	$(BIN)/python -m benchmarks.cost $(BASE) $(NEW) $(ARGS)
 
 .PHONY: smoke
-smoke: ## Build the containers, start them, send real work through, stop (needs Docker)
+smoke: smoke-s3 ## Build the containers, start them, send real work through, stop (needs Docker)
 	deploy/smoke.sh
+
+.PHONY: smoke-s3
+smoke-s3: $(STAMP) ## Run the tests of the storage against a real S3 server in a container (needs Docker)
+	deploy/smoke-s3.sh
 
 .PHONY: system-deps
 system-deps: ## Install the parts of Debian that make test-system needs

@@ -47,6 +47,7 @@ LABEL org.opencontainers.image.title="taskyard-worker" \
 
 # A new volume mounted here takes over the owner.
 RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/taskyard/storage
+RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/taskyard/temp
 COPY LICENSE /usr/share/doc/taskyard/
 COPY --from=build /opt/taskyard /opt/taskyard
 ENV PATH=/opt/taskyard/bin:$PATH \
@@ -56,7 +57,7 @@ ENV PATH=/opt/taskyard/bin:$PATH \
     TASKYARD_METRICS_HOST=0.0.0.0 \
     TASKYARD_HEALTH_FILE=/tmp/taskyard-worker.alive \
     TASKYARD_STORAGE_DIR=/var/lib/taskyard/storage \
-    TASKYARD_TEMP_DIR=/tmp
+    TASKYARD_TEMP_DIR=/var/lib/taskyard/temp
 
 USER 10001:10001
 WORKDIR /var/lib/taskyard

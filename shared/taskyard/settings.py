@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from . import addresses, failpoints
+from .domain.buckets import read_address
 from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
 from .settings_groups import DAY_SECONDS, RedisSettings, names, secret
@@ -80,7 +81,17 @@ class Settings(RedisSettings):
         le=10_000,
         description="How many of the dead letters that are retried together are queued per second.",
     )
-    storage_dir: Path = Path(".taskyard/storage")
+    storage_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
+    )
+    storage_dir: Path = Field(
+        default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
+    )
+    storage_timeout_seconds: float = Field(
+        default=30.0, ge=0.1, le=DAY_SECONDS, description="An S3 server that says nothing for so long is given up."
+    )
     temp_dir: Path = Field(default=Path("temp"), validation_alias=names("TEMP_DIR", "TEMP_DIR"))
 
     # API
@@ -153,6 +164,13 @@ class Settings(RedisSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage(cls, value: str | None) -> str | None:
+        if value:
+            read_address(value)  # raises ValueError
+        return value or None
 
     @field_validator("worker_name")
     @classmethod

@@ -287,6 +287,10 @@ print(json.dumps(sorted(said)))
 """
 
 
+# urllib3 asks the kernel whether there is IPv6. The module is imported only where the storage is a bucket.
+_OF_LIBRARIES = {"taskyard.storage.s3: socket.bind"}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_importing_a_module_touches_no_server_no_file_and_no_environment(package: str, tmp_path: Path) -> None:
     names = [
@@ -304,7 +308,7 @@ def test_importing_a_module_touches_no_server_no_file_and_no_environment(package
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    assert set(json.loads(done.stdout.splitlines()[-1])) <= _OF_LIBRARIES
     assert not list(tmp_path.iterdir())
 
 

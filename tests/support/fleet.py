@@ -45,6 +45,7 @@ class Fleet:
             "TASKYARD_DIAGNOSTICS": "1",
             "TASKYARD_TASK_MODULES": "tests.support.effects",
             "TASKYARD_STORAGE_DIR": str(home / "storage"),
+            "TASKYARD_TEMP_DIR": str(home / "temp"),
             "TASKYARD_SECRET_KEYS": Fernet.generate_key().decode(),
             "TASKYARD_BOOTSTRAP_KEY": KEY,
             "TASKYARD_METRICS_PORT": "0",

@@ -153,13 +153,29 @@ def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
 
 def test_api_and_workers_share_the_files() -> None:
     for name in ("api", "worker", "worker-geo"):
-        [volume] = SERVICES[name]["volumes"]
+        volume = SERVICES[name]["volumes"][0]
         source, target = volume.split(":")
         assert source == "storage"
         # A new volume takes over the owner of what the image has in its place.
         dockerfile = dockerfile_of(SERVICES[name])
         assert f"install -d -o 10001 -g 10001 -m 0750 {target}\n" in dockerfile
         assert f"TASKYARD_STORAGE_DIR={target} " in dockerfile
+
+
+def test_files_may_be_in_a_bucket_of_which_api_and_workers_have_the_keys() -> None:
+    for name in ("api", "worker", "worker-geo"):
+        assert {"TASKYARD_STORAGE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(
+            SERVICES[name]["environment"]
+        )
+        assert re.search(r"^boto3==", (ROOT / f"requirements/{name.partition('-')[0]}.txt").read_text(), re.MULTILINE)
+
+
+def test_temporary_files_of_tasks_are_on_a_disk_and_not_in_memory() -> None:
+    for name in ("worker", "worker-geo"):
+        assert "temp:/var/lib/taskyard/temp" in SERVICES[name]["volumes"]
+        dockerfile = dockerfile_of(SERVICES[name])
+        assert "install -d -o 10001 -g 10001 -m 0750 /var/lib/taskyard/temp\n" in dockerfile
+        assert "TASKYARD_TEMP_DIR=/var/lib/taskyard/temp\n" in dockerfile
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -172,8 +188,8 @@ def test_each_service_gets_only_the_secrets_it_needs(secret: str) -> None:
 def test_variables_of_the_services_are_settings(name: str) -> None:
     given = set(SERVICES[name].get("environment", {}))
     given |= set(re.findall(r"\b(TASKYARD_[A-Z_]+)=", final_stage(dockerfile_of(SERVICES[name]))))
-    # API_BIND is read by migrate's own script.
-    assert given - {"API_BIND"} <= names_of_settings()
+    # API_BIND is read by migrate's own script, the credentials of a bucket by boto3.
+    assert given - {"API_BIND", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= names_of_settings()
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from taskyard.domain.buckets import Bucket, read_address
 from taskyard.environment import InvalidSettings, env_file, read_env_file, read_kit_settings, read_settings
 from taskyard.settings import DEFAULT_QUEUES, Settings
 from taskyard_kits.mail.settings import MailSettings
@@ -343,3 +344,35 @@ def test_a_worker_may_have_a_number_of_processes_or_a_range(
     found = read_settings().worker_processes
     assert (found.minimum, found.maximum) == bounds
     assert str(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("file:///var/lib/files", Path("/var/lib/files")),
+        ("s3://bucket", Bucket("bucket", "")),
+        ("s3://bucket/a/b/", Bucket("bucket", "a/b/")),
+        (
+            "s3://bucket/a?endpoint=http://127.0.0.1:9000&region=eu&path_style=false",
+            Bucket("bucket", "a/", endpoint="http://127.0.0.1:9000", region="eu", path_style=False),
+        ),
+    ],
+)
+def test_the_storage_is_a_directory_or_a_bucket(url: str, where: Path | Bucket) -> None:
+    assert read_address(read_settings(storage_url=url).storage_url or "") == where
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "relative", "file://relative", "file://host/path", "s3:///prefix", "s3://bucket/../up", "s3://key:secret@bucket/",
+        "s3://bucket?endpoint=ftp://x", "s3://bucket?other=1", "s3://bucket?path_style=maybe", "gs://bucket",
+        "s3://bucket#part",
+    ],
+)  # fmt: skip
+def test_another_storage_is_refused_in_one_line_without_the_value(url: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings(storage_url=url)
+    assert "TASKYARD_STORAGE_URL" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -177,6 +177,14 @@ class TaskStarted(Shown):
     message: str
 
 
+class Conversion(Shown):
+    item_id: UUID
+    status: Literal["NOT_STARTED", "PENDING", "PROGRESS", "COMPLETED", "FAILED", "CANCELLED"]
+    object_type: str
+    message: str
+    task_id: UUID | None
+
+
 class TaskEvent(Shown):
     id: str
     kind: str

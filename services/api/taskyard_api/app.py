@@ -14,7 +14,19 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    conversions,
+    dead_letters,
+    events,
+    fleet,
+    health,
+    pages,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+)
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
@@ -76,6 +88,8 @@ ROUTES: dict[str, type] = {
     "/api/v1/tree-items/{item_id}": tree_items.OneTreeItem,
     "/api/v1/tree-items/{item_id}/content": tree_items.Content,
     "/api/v1/tree-items/{item_id}/thumbnail": tree_items.Thumbnail,
+    "/api/v1/tree-items/{item_id}/convert-to-geo-raster": conversions.Convert,
+    "/api/v1/tree-items/{item_id}/conversion-status": conversions.ConversionStatus,
     "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,

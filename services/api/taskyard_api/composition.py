@@ -19,7 +19,7 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
-from taskyard.storage.local import LocalStorage
+from taskyard.storage.chosen import storage_of
 from taskyard.store.ledger import engine_of
 from taskyard.telemetry.metrics import Metrics
 
@@ -39,7 +39,19 @@ from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
-from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    conversions,
+    dead_letters,
+    events,
+    fleet,
+    health,
+    pages,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+)
 from .streams import Streams
 from .submission import Intake, Submission
 from .translation import Translations
@@ -102,7 +114,7 @@ def build(settings: Settings) -> Service:
         broker=metrics.dependency("redis"),
     )
     heavy = HeavyWork()
-    files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
+    files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
     intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(
@@ -179,6 +191,8 @@ def resources_of(
         tree_items.OneTreeItem(files),
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
+        conversions.Convert(bodies, files, intake),
+        conversions.ConversionStatus(files),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

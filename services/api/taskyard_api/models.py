@@ -164,6 +164,38 @@ class ThumbnailBody(Body):
     height: Annotated[int, Field(ge=1, le=4096), BeforeValidator(_number)]
 
 
+class ControlPoint(Body):
+    """A point of the image, in pixels, and where it lies."""
+
+    row: float
+    col: float
+    x: float
+    y: float
+
+
+_WAYS: tuple[tuple[str, ...], ...] = (("bounds", "crs"), ("control_points", "crs"), ())
+
+
+class ConversionBody(Body):
+    """By `bounds` or by `control_points`, each with a `crs`; or, without any, by what the file says itself."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [*way], "maxProperties": len(way)} for way in _WAYS]}
+    )
+
+    bounds: list[float] = Field(
+        default_factory=list, min_length=4, max_length=4, description="The least x and y, then the greatest."
+    )
+    control_points: list[ControlPoint] = Field(default_factory=list, min_length=1, max_length=MAX_TASKS)
+    crs: str = Field(default="", pattern="^[A-Z]{2,10}:[0-9]{1,10}$", description="As EPSG:3857.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ConversionBody:
+        if self.model_fields_set not in map(set, _WAYS):
+            raise ValueError("give bounds or control_points, and crs with either")
+        return self
+
+
 class Query(Body):
     """Query parameters arrive as text, so numbers are read from text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import unicodedata
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
 
 from .auth import Caller
+from .content_types import HEAD_BYTES, type_of
 from .ledger_pool import LedgerPool
 from .refusals import Fault, Invalid, Malformed, TooLarge
 from .requests import Request
@@ -55,7 +57,7 @@ class _FormOptions(MultipartParseOptions):
 
 
 class Files:
-    def __init__(self, storage: Storage, ledger: LedgerPool, *, max_bytes: int, threads: int = 4) -> None:
+    def __init__(self, storage: Storage, ledger: LedgerPool, *, max_bytes: int, threads: int = 16) -> None:
         self._storage = storage
         self.ledger = ledger
         self._max_bytes = max_bytes
@@ -98,11 +100,11 @@ class Files:
             raise Invalid([Fault("/file", "The form has no file.")])
         return received
 
-    async def _store(self, req: Request, name: str, content_type: str, chunks: AsyncIterator[bytes]) -> TreeItem:
+    async def _store(self, req: Request, name: str, told_type: str, chunks: AsyncIterator[bytes]) -> TreeItem:
         manager = self._storage.writer()
         writer = await self._run(manager.__enter__)
         try:
-            size, waiting = 0, bytearray()
+            size, waiting, head = 0, bytearray(), b""
             async for chunk in chunks:
                 size += len(chunk)
                 if size > self._max_bytes:
@@ -110,10 +112,12 @@ class Files:
                 waiting += chunk
                 if len(waiting) >= _CHUNK:  # fewer, larger steps from the loop to a thread
                     piece, waiting = bytes(waiting), bytearray()
+                    head = head or piece[:HEAD_BYTES]
                     await self._run(lambda piece=piece: writer.write(piece))  # type: ignore[misc]
             rest = bytes(waiting)
             await self._run(lambda: writer.write(rest))
             stored = await self._run(writer.commit)
+            content_type = await self._run(lambda: type_of(head or rest[:HEAD_BYTES], told_type))
         finally:
             await asyncio.shield(self._run(lambda: manager.__exit__(None, None, None)))
         return TreeItem(
@@ -180,16 +184,29 @@ class Files:
         """Closes a file that was opened and is not sent."""
         await self._run(file.close)
 
-    async def pieces(self, req: Request, file: BinaryIO, length: int) -> AsyncIterator[bytes]:
-        """`length` bytes of the file, or fewer where the client disconnects."""
-        leaving = asyncio.create_task(req.disconnected())
+    async def pieces(
+        self, req: Request, file: BinaryIO, length: int, *, sha256: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """`length` bytes of the file, or fewer where the client disconnects.
+
+        `sha256`: of these bytes. Where it is another one, the last piece is not sent, so that the client sees a
+        download that was cut off and not one that is complete.
+        """
+        leaving, digest = asyncio.create_task(req.disconnected()), hashlib.sha256()
+
+        def read(wanted: int) -> bytes:
+            piece = file.read(wanted)
+            if sha256 is not None:
+                digest.update(piece)
+            return piece
+
         try:
             while length > 0 and not leaving.done():
-                wanted = min(_CHUNK, length)
-                piece = await self._run(lambda wanted=wanted: file.read(wanted))  # type: ignore[misc]
-                if not piece:
-                    raise StorageUnavailable("the object is shorter than its item says")
+                piece = await self._run(partial(read, min(_CHUNK, length)))
                 length -= len(piece)
+                if not piece or (length == 0 and sha256 not in {None, digest.hexdigest()}):
+                    log.error("object_damaged", missing_bytes=length)
+                    raise StorageUnavailable("the object is not what its item says")
                 yield piece
         finally:
             leaving.cancel()

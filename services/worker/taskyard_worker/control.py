@@ -45,6 +45,8 @@ class Plan:
     overrides: dict[str, Any]
     fetcher_id: str
     """The name under which it fetches from Redis: the supervisor finds by it what a dead child left there."""
+    temp_dir: str
+    """Where its attempts get a directory each."""
     quarantine: bool = False
     kits: list[str] = field(default_factory=list)
     """Those that its siblings have loaded."""

@@ -66,6 +66,9 @@ PHRASES = {
     "storage_forbidden": "the storage may not be written or read by this process",
     "storage_missing": "the storage directory is not there",
     "storage_not_a_directory": "the storage directory is not a directory",
+    "storage_no_bucket": "the bucket of the storage is not there",
+    "storage_unreachable": "the storage does not answer",
+    "storage_overloaded": "the storage has too much to do",
     "storage_link": "a link stands where the storage has a directory or file of its own",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..catalogue.secrets import Cipher, SecretsUnreadable, opened, revealed, texts_of
@@ -15,6 +16,7 @@ from ..storage.interface import Storage
 from . import outcomes
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
+from .scratch import Scratch
 from .speaker import current
 from .speech import strike_out
 
@@ -22,12 +24,13 @@ from .speech import strike_out
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a `TaskContext` offers beside what the task reports. `database` is that of `context.db()`, `memory_bytes`
-    what this process may have."""
+    what this process may have, `temp_dir` where attempts get a directory each."""
 
     storage: Storage
     submitter: Submitter
     database: Database
     memory_bytes: int | None = None
+    temp_dir: Path | None = None
 
 
 def prepare(
@@ -42,11 +45,12 @@ def prepare(
     interrupts: Interrupts | None = None,
     storage: Storage | None = None,
     shield: AbstractContextManager[None] | None = None,
+    scratch: Scratch | None = None,
 ) -> tuple[Any, TaskContext] | Failed:
     """The parameters and the context of an attempt; a failure where the stored parameters cannot be read.
 
     `settings` are those of the type's kit; `soft_deadline` is on the clock of `time.monotonic()`; `storage` replaces
-    that of the services.
+    that of the services, `scratch` the directory in theirs.
     """
     try:
         plain, secrets = opened(work.params, cipher)
@@ -62,6 +66,7 @@ def prepare(
             attempt=work.attempt,
             settings=settings,
             storage=services.storage if storage is None else storage,
+            scratch=scratch or Scratch(services.temp_dir, str(work.claim)),
             sink=sink,
             submitter=services.submitter,
             database=services.database,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from numbers import Real
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from ..catalogue.types import TaskType, type_of
 from ..domain.errors import time_until
 from ..storage.interface import Storage
 from .database import Database, Transaction
+from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .views import trace_id_of
 
@@ -104,6 +106,7 @@ class TaskContext:
     sink: Sink
     submitter: Submitter
     database: Database
+    scratch: Scratch = field(default_factory=lambda: Scratch(None, ""))
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     tags: Sequence[str] = ()
@@ -117,6 +120,13 @@ class TaskContext:
     _stage: str = field(default="", repr=False)
     _lines: int = field(default=0, repr=False)
     _bytes: int = field(default=0, repr=False)
+
+    @property
+    def temp_dir(self) -> Path:
+        """A directory for this attempt alone, empty at first, and removed with all that is in it at the attempt's end,
+        also where its process is killed. Raises OSError where it cannot be made."""
+        with self.shield:
+            return self.scratch.path()
 
     @property
     def trace_id(self) -> str | None:

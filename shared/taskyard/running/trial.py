@@ -15,7 +15,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
@@ -162,11 +162,11 @@ def trial(
     work = _work(new, attempt, task_id or new.id)
     known = {*platform.queues, *loaded.queues}
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
-    with ExitStack() as stack:
-        if storage is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
-            storage = LocalStorage(Path(directory))
-        services = Services(storage, record.submit, _NO_DATABASE if engine is None else _Database(engine))
+    with tempfile.TemporaryDirectory(prefix="taskyard-run-") as directory:
+        temporary = Path(directory)
+        database = _NO_DATABASE if engine is None else _Database(engine)
+        kept = LocalStorage(temporary / "storage") if storage is None else storage
+        services = Services(kept, record.submit, database, temp_dir=temporary)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)

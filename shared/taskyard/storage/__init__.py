@@ -1,1 +1,1 @@
-"""Storage of files: a local directory, behind an interface that fits object storage."""
+"""Storage of files: a local directory or an S3 bucket, behind one interface."""

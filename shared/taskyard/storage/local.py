@@ -15,11 +15,9 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +25,7 @@ import structlog
 
 from ..domain.failures import PHRASES
 from .interface import ObjectMissing, StorageUnavailable, Stored
+from .upkeep import LEFTOVER_AGE, Hourly, try_out
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,9 +36,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUFFER_BYTES = 256 * 1024
-_SWEEP_EVERY_SECONDS = 3600.0
-# An active writer's file was modified at its last write, which is never a day ago.
-LEFTOVER_AGE = timedelta(days=1)
 
 # What is wrong, by errno: names of phrases.
 PHRASE_OF = {
@@ -65,12 +61,11 @@ class LocalStorage:
     def __init__(self, root: Path, *, now: Callable[[], float] = time.time) -> None:
         self._root = root
         self._now = now
-        self._swept_at = float("-inf")
-        self._sweeping = threading.Lock()
+        self._hourly = Hourly(self.sweep)
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:
-        self._sweep_now_and_then()
+        self._hourly.turn()
         with self._directory(_PARTIAL, make=True) as partial:
             writer = LocalWriter(self, partial, secrets.token_hex(16))
             try:
@@ -100,19 +95,7 @@ class LocalStorage:
             os.unlink(key, dir_fd=shard)
 
     def check(self) -> None:
-        sample = secrets.token_bytes(32)
-        with self.writer() as writer:
-            writer.write(sample)
-            stored = writer.commit()
-        try:
-            with self.open(stored.key) as file:
-                found = file.read()
-        except ObjectMissing:
-            found = b""
-        finally:
-            self.delete(stored.key)
-        if found != sample:
-            raise StorageUnavailable("the storage does not give back what was written to it")
+        try_out(self)
 
     def sweep(self) -> int:
         """Removes the files of interrupted writers; returns how many. Raises StorageUnavailable."""
@@ -128,16 +111,6 @@ class LocalStorage:
         if removed:
             log.info("storage_swept", files=removed)
         return removed
-
-    def _sweep_now_and_then(self) -> None:
-        if not self._sweeping.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() - self._swept_at >= _SWEEP_EVERY_SECONDS:
-                self._swept_at = time.monotonic()
-                self.sweep()
-        finally:
-            self._sweeping.release()
 
     def _publish(self, partial: int, key: str) -> None:
         with self._shard(key, make=True) as shard:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from taskyard_api import answers
 from tests.integration.api.conftest import Api
@@ -31,7 +32,8 @@ def test_a_file_comes_back_as_it_went_in(api: Api) -> None:
     assert (item["name"], item["size"]) == ("naïve +.bin", len(content))
     assert item["sha256"] == hashlib.sha256(content).hexdigest()
     assert api.http.get(raw.headers["Location"]).json() == item
-    form = api.http.post(PATH, files={"file": ("photo ü.jpg", content, "image/jpeg")})
+    jpeg = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + content
+    form = api.http.post(PATH, files={"file": ("photo ü.jpg", jpeg, "image/jpeg")})
     assert (form.status_code, form.json()["content_type"]) == (201, "image/jpeg")
     assert form.json()["name"] == "photo ü.jpg"
     got = api.http.get(f"{raw.headers['Location']}/content")
@@ -155,3 +157,28 @@ def test_a_thumbnail_can_be_requested(api: Api) -> None:
         assert api.http.post(f"{PATH}/{item}/thumbnail", json=body).status_code == 422
     missing = item[:-4] + "ffff"
     assert api.http.post(f"{PATH}/{missing}/thumbnail", json={"width": 1, "height": 1}).status_code == 404
+
+
+def test_the_type_of_a_file_is_that_of_its_content(api: Api) -> None:
+    page = b"<!DOCTYPE html><html><script>alert(1)</script></html>"
+    for content, told, found in (
+        (page, "image/png", "text/html"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(2_000_000), "text/html", "image/png"),
+        (b"a,b\n1,2\n", "text/csv", "text/csv"),
+        (bytes(range(256)), "image/jpeg", "application/octet-stream"),
+    ):
+        sent = upload(api, content, "photo.jpg", **{"Content-Type": told})
+        assert sent.json()["content_type"] == found
+        assert api.http.get(f"{sent.headers['Location']}/content").headers["Content-Type"] == found
+
+
+def test_a_damaged_object_is_never_a_complete_download(api: Api) -> None:
+    location = upload(api, b"x" * 3_000_000).headers["Location"] + "/content"
+    (path,) = objects(api)
+    with path.open("r+b") as file:
+        file.seek(1_500_000)
+        file.write(b"y")
+    with pytest.raises(httpx.RemoteProtocolError):
+        api.http.get(location)
+    part = api.http.get(location, headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, b"x" * 10)

@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import structlog
@@ -206,3 +207,20 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert catalogue["files.generate_thumbnail"].retry == RetryPolicy()
+
+
+class PathResult(Result):
+    path: str
+
+
+@task("tests.temporary")
+def use_temporary_directory(params: Params, *, context: TaskContext) -> PathResult:
+    (context.temp_dir / "a").write_bytes(b"x")
+    assert context.temp_dir.stat().st_mode & 0o077 == 0
+    return PathResult(path=str(context.temp_dir))
+
+
+def test_an_attempt_has_a_temporary_directory_of_its_own_which_is_gone_afterwards() -> None:
+    paths = {run_task(use_temporary_directory).result["path"] for _ in range(2)}
+    assert len(paths) == 2
+    assert not any(Path(path).exists() for path in paths)

@@ -50,6 +50,7 @@ class Harness:
             nothing,
             SimpleNamespace(ended_its_process=self.blamed.append, tell=lambda child: None),  # type: ignore[arg-type]
             SimpleNamespace(turn=lambda children: None),  # type: ignore[arg-type]
+            SimpleNamespace(child_ended=lambda child: None),  # type: ignore[arg-type]
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
             on_retired=lambda why: None,

@@ -153,7 +153,8 @@ class Content:
             await self._files.shut(file)
             resp.content_length = length
             return
-        resp.set_stream(self._files.pieces(req, file, length), length)
+        checked = item.sha256 if length == item.size else None
+        resp.set_stream(self._files.pieces(req, file, length, sha256=checked), length)
 
 
 class Thumbnail:

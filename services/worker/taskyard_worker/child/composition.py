@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import dramatiq
@@ -17,7 +18,7 @@ from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
 from taskyard.running.registered import Registered
 from taskyard.settings import Settings
-from taskyard.storage.local import LocalStorage
+from taskyard.storage.chosen import storage_of
 from taskyard.store import ledger
 from taskyard.store.ledger import engine_of
 
@@ -97,7 +98,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         ledger=Registered(submits, lease=settings.worker_lease),
     )
     services = Services(
-        LocalStorage(settings.storage_dir),
+        storage_of(settings),
         partial(
             submit,
             children.admit,
@@ -107,6 +108,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         ),
         database,
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
+        Path(plan.temp_dir),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

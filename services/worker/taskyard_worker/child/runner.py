@@ -6,6 +6,7 @@ exception and acknowledge all the same.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import Protocol
@@ -20,6 +21,7 @@ from taskyard.running import outcomes
 from taskyard.running.attempt import Services, prepare
 from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
+from taskyard.running.scratch import Scratch
 from taskyard.running.speaker import current
 from taskyard.running.speech import Redact
 
@@ -93,12 +95,13 @@ class Runner:
             attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
+        scratch = Scratch(self._services.temp_dir, str(work.claim))
         self._before(slot, work)
         leave_copy()
         failpoint("effect.before")
         started = time.monotonic()
         try:
-            outcome = await self._outcome(work, slot.limits, started, interrupts)
+            outcome = await self._outcome(work, slot.limits, started, interrupts, scratch)
         except BaseException as e:  # noqa: BLE001 - the claim must end, whatever happened
             outcome = self._failed(work, slot.limits, e, str)
         leave_copy()
@@ -111,10 +114,21 @@ class Runner:
             self._tell_leftovers(slot, work)
         self._table.finished(slot, ended - started)
         self._records.end(End(slot, outcome, ended - started, ended))
+        if scratch.is_made:
+            await self._remove(scratch, slot)
         # The outcome is in the writer's hands: a hook that takes long delays nothing but its own thread.
         if self._hooks.watch_runs:
             self._hooks.after_run(Run(work, ended - started), outcome)
             leave_copy()
+
+    async def _remove(self, scratch: Scratch, slot: Slot) -> None:
+        """After its outcome is in the writer's hands, which it must not delay. Not on the event loop."""
+        if slot.is_async:
+            with suppress(RuntimeError):  # no thread is left: it goes with the child's directory
+                await asyncio.to_thread(scratch.remove)
+        else:
+            scratch.remove()
+        leave_copy()
 
     def _tell_leftovers(self, slot: Slot, work: Claimed) -> None:
         """Of coroutines only where no other one runs: theirs start in the same thread."""
@@ -133,7 +147,12 @@ class Runner:
             self._table.begin_again(slot)  # the time of hooks counts against no limit of the task
 
     async def _outcome(
-        self, work: Claimed, limits: Limits, started: float, interrupts: ThreadInterrupts | LoopInterrupts
+        self,
+        work: Claimed,
+        limits: Limits,
+        started: float,
+        interrupts: ThreadInterrupts | LoopInterrupts,
+        scratch: Scratch,
     ) -> Outcome | None:
         """None where another task has broken the child, and may have raised into this one: that is no outcome of it,
         and its claim ends with the child."""
@@ -154,6 +173,7 @@ class Runner:
             interrupts=interrupts,
             storage=storage,
             shield=shield,
+            scratch=scratch,
         )
         if isinstance(prepared, Failed):
             return prepared

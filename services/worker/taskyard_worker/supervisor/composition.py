@@ -27,6 +27,7 @@ from taskyard.telemetry.logging import set_up_logging
 from ..child.fetcher import requeue_fetched
 from ..metrics import SupervisorMetrics
 from ..programs import adopt_orphans
+from ..temp_dirs import TempDirs
 from .autoscale import Autoscale
 from .brakes import Brakes
 from .children import Children
@@ -67,6 +68,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         metrics.metrics.watch_pool(engine)
         health = Heartbeat("worker", settings.health_file)
         closing.callback(health.remove)
+        temp_dirs = TempDirs(settings.temp_dir)
+        closing.callback(temp_dirs.close)
         publisher = make_publisher(redis_url, names)
         dispatcher = Dispatcher(engine, publisher)
         requests = Requests()
@@ -93,6 +96,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
                 overrides=overrides,
                 environment=metrics.environment,
                 start_seconds=settings.child_start_seconds,
+                temp_dirs=temp_dirs,
             ),
         )
         brakes = Brakes(children, metrics.ended_by_task)
@@ -108,6 +112,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             TypeReports(registration, recorder, metrics),
             brakes,
             Orphans(metrics.program_left),
+            temp_dirs,
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
             on_retired=metrics.child_retired,
@@ -115,6 +120,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         )
         listener = Listener(redis_url, names, concerns=children.hold_any, look=recorder.look)
         requests.handle_signals()
+        temp_dirs.open()
         adopt_orphans()
         if not _register(registration, requests, health):
             return 0

@@ -18,6 +18,7 @@ from taskyard.backoff import backoff_seconds
 
 from ..control import Plan
 from ..slots import Phase
+from ..temp_dirs import TempDirs
 from .autoscale import Autoscale
 from .children import Children
 from .handle import Handle
@@ -41,12 +42,14 @@ def start_child(
     overrides: dict[str, Any],
     environment: Callable[[int], Mapping[str, str]],
     start_seconds: float,
+    temp_dirs: TempDirs,
 ) -> Handle:
     """`overrides` are settings from the command line; `environment` makes a child's environment for its index. It has
     to be ready within `start_seconds`.
 
     Only from the main thread. Raises OSError.
     """
+    fetcher_id = str(uuid4())
     plan = Plan(
         worker_id=str(registration.worker_id),
         worker=registration.name,
@@ -54,7 +57,8 @@ def start_child(
         queues=registration.queues,
         threads=threads,
         overrides=overrides,
-        fetcher_id=str(uuid4()),
+        fetcher_id=fetcher_id,
+        temp_dir=str(temp_dirs.of_child(fetcher_id)),
         quarantine=quarantined,
         kits=sorted({spec.kit for child in children if child.ready for spec in child.types.values()}),
     )

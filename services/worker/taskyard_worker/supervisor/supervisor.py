@@ -22,6 +22,7 @@ from ..control import EXIT_MISCONFIGURED
 from ..memory import OomKills
 from ..quarantine import judge
 from ..slots import Phase
+from ..temp_dirs import TempDirs
 from .brakes import Brakes
 from .children import Children
 from .enforcer import Enforcer
@@ -57,6 +58,7 @@ class Supervisor:
         types: TypeReports,
         brakes: Brakes,
         orphans: Orphans,
+        temp_dirs: TempDirs,
         *,
         drain_seconds: float,
         on_exit: Callable[[int, str | None], None],
@@ -72,6 +74,7 @@ class Supervisor:
         self._types = types
         self._brakes = brakes
         self._orphans = orphans
+        self._temp_dirs = temp_dirs
         self._drain_seconds = drain_seconds
         self._on_exit = on_exit
         self._on_retired = on_retired
@@ -185,6 +188,7 @@ class Supervisor:
         # After `lost`: a heartbeat in between would find claims that are neither held nor being recorded.
         self._children.remove(child)
         child.close()
+        self._temp_dirs.child_ended(child.fetcher_id)
         self._look_for(child)
         self._on_exit(child.index, self._why_replaced(child, code))
         if child.is_enforced or (child.retiring and code in {0, self._exit_code}):

@@ -1,0 +1,105 @@
+"""The temporary directories of a worker.
+
+    <TEMP_DIR>/attempts/<worker>/<child>/<claim>     one attempt's: context.temp_dir
+    <TEMP_DIR>/attempts/<worker>.lock                held while the supervisor lives
+
+An attempt's is removed at its end by the child, a child's at its end by the supervisor, however it ended. What the end
+of a host or of a supervisor leaves is removed by the next worker that starts with the same TEMP_DIR: the kernel has let
+go of the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from taskyard.running.scratch import remove_tree
+
+log = structlog.stdlib.get_logger(__name__)
+
+_LOCK = ".lock"
+_LAST_SECONDS = 5.0
+
+
+class TempDirs:
+    """Removing goes on in threads of its own: a large tree must not keep the supervisor from its children."""
+
+    def __init__(self, temp_dir: Path) -> None:
+        self._root = temp_dir.absolute() / "attempts"
+        self._own = self._root / str(uuid4())
+        self._lock: int | None = None
+        self._removing: list[threading.Thread] = []
+
+    def open(self) -> None:
+        """Where that fails the worker runs on: only tasks that ask for such a directory need it."""
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _hold(self._own.with_suffix(_LOCK), make=True)
+            self._own.mkdir(mode=0o700)
+        except OSError as e:
+            log.warning("temp_dir_unusable", path=str(self._root), error=str(e))
+            return
+        self._soon(self._sweep)
+
+    def of_child(self, child: str) -> Path:
+        """A new directory for the child's attempts."""
+        path = self._own / child
+        with suppress(OSError):  # said by `open`; a task that needs it will fail with what is wrong
+            path.mkdir(mode=0o700)
+        return path
+
+    def child_ended(self, child: str) -> None:
+        path = self._own / child
+        if path.is_dir():
+            self._soon(lambda: remove_tree(path))
+
+    def close(self) -> None:
+        for thread in self._removing:
+            thread.join(_LAST_SECONDS)
+        if self._lock is not None:
+            remove_tree(self._own)
+            with suppress(OSError):
+                self._own.with_suffix(_LOCK).unlink()
+            os.close(self._lock)
+
+    def _soon(self, remove: Callable[[], None]) -> None:
+        self._removing = [thread for thread in self._removing if thread.is_alive()]
+        thread = threading.Thread(target=remove, name="temp-dirs", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is left: at the worker's end
+            return
+        self._removing.append(thread)
+
+    def _sweep(self) -> None:
+        """Removes what workers left that live no more."""
+        for lock in self._root.glob(f"*{_LOCK}"):
+            if lock.stem == self._own.name:
+                continue
+            with suppress(OSError):  # another worker holds it, or has removed it meanwhile
+                fd = _hold(lock, make=False)
+                try:
+                    remove_tree(lock.with_suffix(""))
+                    lock.unlink()
+                finally:
+                    os.close(fd)
+                log.info("temp_dir_swept", worker=lock.stem)
+
+
+def _hold(path: Path, *, make: bool) -> int:
+    """Programs of tasks do not inherit it. Raises OSError where another process holds it."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if make else 0)
+    fd = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
