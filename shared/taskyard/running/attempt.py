@@ -16,6 +16,7 @@ from . import outcomes
 from .capture import current
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
+from .webhooks import NoWebhooks, Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Services:
     submitter: Submitter
     database: Database
     memory_bytes: int | None = None
+    webhooks: Webhooks | NoWebhooks = NoWebhooks()
 
 
 def prepare(
@@ -63,6 +65,7 @@ def prepare(
             sink=sink,
             submitter=services.submitter,
             database=services.database,
+            webhooks=services.webhooks,
             memory_bytes=services.memory_bytes,
             soft_deadline=soft_deadline,
             tags=work.tags,

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from uuid import UUID
@@ -37,6 +38,7 @@ from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
 from ..store import ledger
+from ..store.ledger import run_transaction
 from . import capture, outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
@@ -44,6 +46,7 @@ from .children import Children
 from .context import Child, TaskContext
 from .database import NoDatabase
 from .record import Record
+from .webhooks import NoWebhooks, Webhooks
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -58,6 +61,7 @@ class Options(TypedDict, total=False):
     platform: Settings | None
     storage: Storage | None
     engine: Engine | None
+    ledger_engine: Engine | None
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
@@ -137,6 +141,7 @@ def trial(
     platform: Settings | None = None,
     storage: Storage | None = None,
     engine: Engine | None = None,
+    ledger_engine: Engine | None = None,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
@@ -147,6 +152,7 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
+    `ledger_engine` is that of the platform itself, which has the endpoints of `context.webhooks`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -163,7 +169,9 @@ def trial(
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
-        services = Services(storage, record.submit, _NO_DATABASE if engine is None else _Database(engine))
+        database = _NO_DATABASE if engine is None else _Database(engine)
+        webhooks = NoWebhooks() if ledger_engine is None else Webhooks(partial(run_transaction, ledger_engine), cipher)
+        services = Services(storage, record.submit, database, webhooks=webhooks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
