@@ -92,8 +92,8 @@ class Settings(RedisSettings, OutboundSettings):
     bootstrap_key: SecretStr | None = secret(default=None)
     webhook_default_endpoint: UUID | None = Field(
         default=None,
-        description="The id of the endpoint whose secret signs callbacks to addresses under no endpoint of their caller;"
-        " unset, these are refused.",
+        description="The id of the endpoint whose secret signs callbacks to addresses under no endpoint; unset,"
+        " these are refused.",
     )
 
     # Worker

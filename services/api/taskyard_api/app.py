@@ -14,7 +14,19 @@ from .gate import Gate
 from .lifespan import Lifespan
 from .operations import operations_of
 from .requests import Request
-from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    dead_letters,
+    events,
+    fleet,
+    health,
+    pages,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+    webhook_endpoints,
+)
 
 
 class _Cors(falcon.CORSMiddleware[Any, Any]):
@@ -76,6 +88,10 @@ ROUTES: dict[str, type] = {
     "/api/v1/tree-items/{item_id}": tree_items.OneTreeItem,
     "/api/v1/tree-items/{item_id}/content": tree_items.Content,
     "/api/v1/tree-items/{item_id}/thumbnail": tree_items.Thumbnail,
+    "/api/v1/webhook-endpoints": webhook_endpoints.WebhookEndpoints,
+    "/api/v1/webhook-endpoints/{endpoint_id}": webhook_endpoints.OneWebhookEndpoint,
+    "/api/v1/webhook-endpoints/{endpoint_id}/rotate": webhook_endpoints.Rotate,
+    "/api/v1/webhook-endpoints/{endpoint_id}/enable": webhook_endpoints.Enable,
     "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,

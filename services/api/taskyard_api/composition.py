@@ -27,6 +27,7 @@ from .admission import Admission
 from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .bodies import Bodies
+from .callbacks import Callbacks
 from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
@@ -39,7 +40,19 @@ from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
 from .requests import trusted_networks
-from .resources import audit, dead_letters, events, fleet, health, pages, task_actions, task_types, tasks, tree_items
+from .resources import (
+    audit,
+    dead_letters,
+    events,
+    fleet,
+    health,
+    pages,
+    task_actions,
+    task_types,
+    tasks,
+    tree_items,
+    webhook_endpoints,
+)
 from .streams import Streams
 from .submission import Intake, Submission
 from .translation import Translations
@@ -103,7 +116,8 @@ def build(settings: Settings) -> Service:
     )
     heavy = HeavyWork()
     files = Files(LocalStorage(settings.storage_dir), ledger, max_bytes=settings.max_upload_bytes)
-    intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
+    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
+    intake = Intake(Admission(types, cipher, queues, callbacks, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(
         settings,
@@ -115,6 +129,8 @@ def build(settings: Settings) -> Service:
         streams=streams,
         dependencies=dependencies,
         files=files,
+        endpoints=webhook_endpoints.Endpoints(ledger, cipher),
+        callbacks=callbacks,
     )
     gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
     lifespan = Lifespan(
@@ -150,6 +166,8 @@ def resources_of(
     streams: Streams,
     dependencies: Health,
     files: Files,
+    endpoints: webhook_endpoints.Endpoints,
+    callbacks: Callbacks,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown, translations = TaskViews(settings.support_url), Translations(types)
@@ -179,6 +197,10 @@ def resources_of(
         tree_items.OneTreeItem(files),
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
+        webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
+        webhook_endpoints.OneWebhookEndpoint(endpoints),
+        webhook_endpoints.Rotate(bodies, endpoints),
+        webhook_endpoints.Enable(bodies, endpoints),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

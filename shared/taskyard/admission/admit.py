@@ -49,14 +49,15 @@ def admit(
     parent_id: UUID | None = None,
     workflow_id: UUID | None = None,
     schedule_id: UUID | None = None,
+    reserved_too: bool = False,
 ) -> NewTask | list[Fault]:
     """The task, or at least one fault; pointers begin with `prefix`.
 
     `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `size`: they
     are known to be no larger. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
-    a parameter is secret and there is no key.
+    a parameter is secret and there is no key. `reserved_too`: also of the type that only the platform submits.
     """
-    if spec.name == DELIVER:
+    if spec.name == DELIVER and not reserved_too:
         return [Fault(f"{prefix}/name", _RESERVED, RESERVED_TYPE)]
     queue = spec.queue if wish.queue is None else wish.queue
     allowed = caller.queues

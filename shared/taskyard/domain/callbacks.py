@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-# The type of the delivery, in the kit `webhooks`; a test of the kit holds it to these figures. It is the platform's own:
-# a caller who could submit it would have anything signed.
+# The type of the delivery, in the kit `webhooks`; a test of the kit holds it to these figures. It is the platform's
+# own: a caller who could submit it would have anything signed.
 DELIVER = "webhooks.deliver"
 QUEUE = "default"
 MAX_ATTEMPTS = 11
@@ -23,8 +23,8 @@ FINAL, PROGRESS = "final", "progress"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """Of what a task tells (`on`: `final`, `progress`), where to, and whose secret signs it. `told`: whether the key that
-    submitted the task may read what is stored in it; only then are result, error and progress told."""
+    """Of what a task tells (`on`: `final`, `progress`), where to, and whose secret signs it. `told`: whether the key
+    that submitted the task may read what is stored in it; only then are result, error and progress told."""
 
     url: str
     endpoint_id: UUID

@@ -18,10 +18,11 @@ READ = (
 )
 WANTS_FINAL = f"(m.callback -> 'on' ? '{FINAL}')"
 
-# A UUIDv7 (RFC 9562) as PostgreSQL 18 will make it: 48 bits of milliseconds over a random UUID, whose version 4 becomes 7.
+# A UUIDv7 (RFC 9562), which PostgreSQL makes from its release 18 on: 48 bits of milliseconds over a random UUID, whose
+# version 4 becomes 7.
 _NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
-    substring(int8send(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS int8)) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
-    'hex')::uuid"""
+    substring(int8send(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS int8)) FROM 3) FROM 1 FOR 6), 52, 1),
+    53, 1), 'hex')::uuid"""
 
 # To keys with the scope `read` only, as the API shows it.
 _STORED = """jsonb_build_object('result', {result}, 'partial', {partial}, 'error', CASE WHEN {error} IS NOT NULL THEN

@@ -50,7 +50,7 @@ _CANCEL = compose(
         answer=f"""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
     NULL AS outbox_id, {WANTS_FINAL} AS calls_back, l.before, l.is_repeated
-FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",
+FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 constants only
     )
 )
 

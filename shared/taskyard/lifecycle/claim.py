@@ -20,8 +20,8 @@ from .consequences import compose
 # Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires. `calls_back`:
-    whether a receiver is told of it."""
+    """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires.
+    `calls_back`: whether a receiver is told of it."""
 
     id: UUID
     claim: UUID

@@ -47,8 +47,8 @@ class Consequence:
     `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
     one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
     what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
-    are columns that the step adds to the answer, over `moved m`. `makes`: new tasks that follow, which enter in the same
-    statement; the verb's `source` reads `moved m`, with the same placeholders.
+    are columns that the step adds to the answer, over `moved m`. `makes`: new tasks that follow, in the same statement;
+    the verb's `source` reads `moved m`, with the same placeholders.
     """
 
     name: str
@@ -120,7 +120,8 @@ def out_of(*states: State) -> frozenset[Edge]:
 
 
 def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
-    """The statement. It answers `ANSWERED`, `event`, `outbox_id`, `calls_back` and what the verb `returns`, a row a move.
+    """The statement. It answers `ANSWERED`, `event`, `outbox_id`, `calls_back` and what the verb `returns`: a row a
+    move.
 
     Raises ValueError where the verb leaves something open that a consequence needs.
     """
@@ -135,9 +136,8 @@ def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
         steps.append(_locked(verb, sets))
         move = _update(verb, sets)
     steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
-    for c in present:
-        if text := c.statement or (c.makes and _entering(c.makes, every)):
-            steps.append(f"{c.name} AS (\n    {_here(c, text, verb, needs)}\n)")
+    following = ((c, c.statement or (c.makes and _entering(c.makes, every))) for c in present)
+    steps += [f"{c.name} AS (\n    {_here(c, step, verb, needs)}\n)" for c, step in following if step]
     text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
     if verb.answer:
         return sa.text(text + verb.answer.strip())

@@ -64,8 +64,8 @@ class ProgressCalls:
         self._due: dict[UUID, float] = {}
 
     def delays(self, ids: Iterable[UUID], now: float) -> dict[UUID, timedelta]:
-        """Those of the tasks, of which there is new progress, that need a delivery, and how long it has to wait. The first
-        goes at once."""
+        """Those of the tasks with new progress that need a delivery, and how long it has to wait. The first goes at
+        once."""
         delays: dict[UUID, timedelta] = {}
         for task_id in ids:
             latest = self._due.get(task_id)

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to on a caller's behalf: public ones, and those of the networks that a setting names.
+"""Which addresses may be connected to on a caller's behalf: public ones, and those that a setting allows.
 
 A caller could otherwise make the platform speak to what only the platform reaches: its own servers, the instance
 metadata of a cloud, other hosts behind the firewall (server-side request forgery).

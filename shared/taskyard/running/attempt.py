@@ -16,7 +16,7 @@ from . import outcomes
 from .capture import current
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
-from .webhooks import NoWebhooks, Webhooks
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Services:
     submitter: Submitter
     database: Database
     memory_bytes: int | None = None
-    webhooks: Webhooks | NoWebhooks = NoWebhooks()
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
 
 
 def prepare(

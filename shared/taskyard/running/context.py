@@ -16,7 +16,7 @@ from ..catalogue.types import TaskType, type_of
 from ..storage.interface import Storage
 from .database import Database, Transaction
 from .views import trace_id_of
-from .webhooks import NoWebhooks, Webhooks
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
@@ -63,8 +63,9 @@ class TaskContext:
 
     `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
     from 1. `memory_bytes` is what its process may have, None where nothing limits it. `soft_deadline` is on the clock
-    of `time.monotonic()`. `webhooks` are registered endpoints, for coroutines. `progress` and `log` return at once: the newest progress is written a few times a second, and
-    all log lines and changes of the progress message are kept (up to 1,000 lines or 256 KiB a task).
+    of `time.monotonic()`. `webhooks` are registered endpoints, for coroutines. `progress` and `log` return at once: the
+    newest progress is written a few times a second, and all log lines and changes of the progress message are kept (up
+    to 1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
@@ -76,7 +77,7 @@ class TaskContext:
     sink: Sink
     submitter: Submitter
     database: Database
-    webhooks: Webhooks | NoWebhooks = NoWebhooks()
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     tags: Sequence[str] = ()

@@ -46,7 +46,7 @@ from .children import Children
 from .context import Child, TaskContext
 from .database import NoDatabase
 from .record import Record
-from .webhooks import NoWebhooks, Webhooks
+from .webhooks import NO_WEBHOOKS, Webhooks
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -170,7 +170,7 @@ def trial(
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
         database = _NO_DATABASE if engine is None else _Database(engine)
-        webhooks = NoWebhooks() if ledger_engine is None else Webhooks(partial(run_transaction, ledger_engine), cipher)
+        webhooks = NO_WEBHOOKS if ledger_engine is None else Webhooks(partial(run_transaction, ledger_engine), cipher)
         services = Services(storage, record.submit, database, webhooks=webhooks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)

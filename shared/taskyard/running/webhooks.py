@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,12 +23,16 @@ T = TypeVar("T")
 Run = Callable[[Callable[[Connection], Any]], Any]
 
 _NEWEST = sa.text("""
-SELECT t.id, t.name, t.queue, t.state, t.attempt, t.workflow_id, t.created_at, t.started_at, t.callback -> 'told' AS told,
-    p.current, p.total, p.message, p.updated_at
+SELECT t.id, t.name, t.queue, t.state, t.attempt, t.workflow_id, t.created_at, t.started_at,
+    t.callback -> 'told' AS told, p.current, p.total, p.message, p.updated_at
 FROM task t JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt
 WHERE t.id = :id AND t.state = 'running'
 """)
 _SHORT = ("id", "name", "queue", "state", "attempt", "workflow_id", "created_at", "started_at")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class Target:
     url: str
     _secrets: tuple[str, ...] = field(repr=False)
 
-    def headers(self, message_id: UUID, body: bytes, *, now: Callable[[], float] = time.time) -> dict[str, str]:
+    def headers(self, message_id: UUID, body: bytes, *, now: Callable[[], datetime] = _now) -> dict[str, str]:
         """What signs the body, as it is sent now."""
-        return signed_headers(str(message_id), int(now()), body, self._secrets)
+        return signed_headers(str(message_id), now(), body, self._secrets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class Unusable:
 
 
 class Webhooks:
-    """`run` runs a verb in a transaction. The methods wait for PostgreSQL: coroutines call them in a thread. Each raises
-    LedgerUnavailable where it does not answer."""
+    """`run` runs a verb in a transaction. The methods wait for PostgreSQL, so coroutines call them in a thread. They
+    raise LedgerUnavailable where it does not answer."""
 
     def __init__(self, run: Run, cipher: Cipher) -> None:
         self._run = run
@@ -99,3 +102,6 @@ class NoWebhooks:
         raise TaskError("no_ledger", "This task needs the ledger, and this run has none.", retryable=False)
 
     target = disable = progress = _none
+
+
+NO_WEBHOOKS = NoWebhooks()

@@ -18,8 +18,8 @@ _GRACE_IS_OVER = sa.or_(table.c.previous_until.is_(None), table.c.previous_until
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """`secret` is sealed, and so is `previous_secret`, which signs as well until `previous_until`. `disabled_at`: nothing
-    is sent there since."""
+    """`secret` is sealed, and so is `previous_secret`, which signs as well until `previous_until`. Since `disabled_at`
+    nothing is sent there."""
 
     id: UUID
     url: str
