@@ -17,13 +17,20 @@ Network = IPv4Network | IPv6Network
 _CARRIERS = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 # All that IANA gives out as global unicast.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# Not for hosts of the Internet, whatever `ipaddress` of this Python knows of them: shared address space (RFC 6598),
-# anycast of 6to4 relays, Azure's metadata; 6to4 and Teredo, which carry an IPv4 address of the sender's choice;
-# documentation (RFC 3849, RFC 9637).
+# Not for hosts of the Internet, whatever `ipaddress` of this Python knows of them.
 _NOT_PUBLIC = tuple(
     map(
         ip_network,
-        ("100.64.0.0/10", "192.88.99.0/24", "168.63.129.16/32", "2002::/16", "2001::/32", "2001:db8::/32", "3fff::/20"),
+        (
+            *("100.64.0.0/10", "192.0.0.0/24"),  # shared (RFC 6598), and protocols of IETF
+            "168.63.129.16/32",  # Azure's metadata
+            *(
+                "192.88.99.0/24",
+                "2002::/16",
+                "2001::/32",
+            ),  # 6to4 and Teredo carry IPv4 addresses of the sender's choice
+            *("2001:db8::/32", "3fff::/20"),  # documentation
+        ),
     )
 )
 

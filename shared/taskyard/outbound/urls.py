@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 MAX_URL = 2_048
 _PORTS = {"http": 80, "https": 443}
 # Printable ASCII without blanks and without what parsers read differently: a backslash, quotes, brackets of markup.
-_TEXT = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
+_TEXT = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _DOT = re.compile("%2e", re.IGNORECASE)
