@@ -48,7 +48,7 @@ def got(other_end: Receiver, fleet: Fleet, count: int, seconds: float = 30) -> l
 
 
 def deliveries(fleet: Fleet) -> list[Any]:
-    return fleet.query("SELECT * FROM task WHERE name = 'webhooks.deliver' ORDER BY id")
+    return [*fleet.query("SELECT * FROM task WHERE name = 'webhooks.deliver' ORDER BY id")]
 
 
 def verified(secret: str, message: Message) -> bool:
@@ -102,7 +102,7 @@ def test_a_refused_message_comes_again_as_the_same_one_and_a_410_disables(fleet:
     submit(fleet, other_end.url)
     both = got(other_end, fleet, 4)[-1]
     assert len(both.headers["webhook-signature"].split()) == 2
-    assert verified(endpoint["secret"], both) and verified(rotated["secret"], both)
+    assert all(verified(secret, both) for secret in (endpoint["secret"], rotated["secret"]))
     withdrawn = post(fleet, f"{at}/rotate", grace_seconds=0)
     submit(fleet, other_end.url)
     one = got(other_end, fleet, 5)[-1]

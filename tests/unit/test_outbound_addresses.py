@@ -45,9 +45,9 @@ def test_every_address_that_is_not_public_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8",
-                "64:ff9b::808:808"]
-)  # fmt: skip
+    "address",
+    ["8.8.8.8", "1.1.1.1", "100.63.255.255", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"],
+)
 def test_a_public_address_is_admitted_also_where_another_one_carries_it(address: str) -> None:
     assert Networks().admit(ip_address(address))
 

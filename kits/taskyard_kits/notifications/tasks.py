@@ -44,7 +44,9 @@ async def _to_endpoint(endpoint_id: UUID, params: SendParams, context: TaskConte
     owner = owner_seen(context.submitted_by, context.allowed_queues)
     target = await asyncio.to_thread(context.webhooks.target, endpoint_id, owner=owner)
     if isinstance(target, Unusable):
-        raise TaskError(f"webhook_endpoint_{target.reason}", retryable=False)
+        if target.reason == "disabled":
+            raise TaskError("webhook_endpoint_disabled", retryable=False)
+        raise TaskError("webhook_endpoint_deleted", retryable=False)
     data = {"subject": params.subject, "message": params.message}
     try:
         await delivery.send(context, target, target.url, delivery.message("notification", data, context))

@@ -26,8 +26,8 @@ ERRORS: dict[str, Words] = {
     },
     "webhook_unanswered": {
         "en": "The receiver did not answer: {reason}. It is tried again; if that goes on, check its address.",
-        "de": "Der Empfänger hat nicht geantwortet: {reason}. Es wird wieder versucht; bleibt es dabei, prüfen Sie seine"
-        " Adresse.",
+        "de": "Der Empfänger hat nicht geantwortet: {reason}. Es wird wieder versucht; bleibt es dabei, prüfen Sie"
+        " seine Adresse.",
         "fr": "Le destinataire n'a pas répondu : {reason}. Un nouvel essai aura lieu ; si cela persiste, vérifiez son"
         " adresse.",
         "hu": "A fogadó nem válaszolt: {reason}. Újra próbálkozunk; ha továbbra sem sikerül, ellenőrizze a címét.",

@@ -266,24 +266,6 @@ class TreeItemPage(Page[TreeItem]):
     pass
 
 
-class WebhookEndpoint(Shown):
-    id: UUID
-    url: str
-    description: str
-    submitted_by: str = Field(description="The key that registered it.")
-    created_at: datetime
-    previous_until: datetime | None = Field(description="Until when the secret before the last rotation signs, too.")
-    disabled_at: datetime | None = Field(description="Since when nothing is sent there: its receiver answered 410.")
-
-
-class NewWebhookEndpoint(WebhookEndpoint):
-    secret: str = Field(description="`whsec_` and 32 bytes in Base64; shown this once.")
-
-
-class WebhookEndpointPage(Page[WebhookEndpoint]):
-    pass
-
-
 class AuditTarget(Shown):
     type: str
     id: str | None = Field(description="Null where many were changed at once: `details` name them.")

@@ -127,8 +127,8 @@ CONSEQUENCES = (
 )
 
 compose = partial(composer.compose, consequences=CONSEQUENCES)
-# For tasks that are known to have no callback: to plan a step that finds nothing to do would make the finish of one task
-# cost PostgreSQL a fifth more (measured: 190 µs of 1.1 ms).
+# For tasks that are known to have no callback: planning a step that finds nothing to do would make the finish of one
+# task cost PostgreSQL a fifth more (measured: 190 µs of 1.1 ms).
 compose_without_callbacks = partial(
     composer.compose, consequences=[c for c in CONSEQUENCES if c.name != "callback_task"]
 )

@@ -14,17 +14,16 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from uuid import UUID
 
 from cryptography.fernet import Fernet
 from pydantic import BaseModel
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ..admission.wishes import PlainCaller
 from ..catalogue import kits
@@ -37,19 +36,17 @@ from ..lifecycle.submit import NewTask
 from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
-from ..store import ledger
-from ..store.ledger import run_transaction
 from . import capture, outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
 from .children import Children
 from .context import Child, TaskContext
-from .database import NoDatabase
+from .database import EngineDatabase, NoDatabase
 from .record import Record
-from .webhooks import NO_WEBHOOKS, Webhooks
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    pass
 
 Task = str | Callable[..., Any] | TaskType[Any, Any]
 
@@ -61,7 +58,7 @@ class Options(TypedDict, total=False):
     platform: Settings | None
     storage: Storage | None
     engine: Engine | None
-    ledger_engine: Engine | None
+    webhooks: Webhooks | NoWebhooks
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
@@ -141,7 +138,7 @@ def trial(
     platform: Settings | None = None,
     storage: Storage | None = None,
     engine: Engine | None = None,
-    ledger_engine: Engine | None = None,
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
@@ -152,7 +149,7 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
-    `ledger_engine` is that of the platform itself, which has the endpoints of `context.webhooks`.
+    `webhooks` become `context.webhooks`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -169,8 +166,7 @@ def trial(
         if storage is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskyard-run-"))
             storage = LocalStorage(Path(directory))
-        database = _NO_DATABASE if engine is None else _Database(engine)
-        webhooks = NO_WEBHOOKS if ledger_engine is None else Webhooks(partial(run_transaction, ledger_engine), cipher)
+        database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         services = Services(storage, record.submit, database, webhooks=webhooks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
@@ -270,23 +266,6 @@ def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
 
 
 _NO_DATABASE = NoDatabase("no_database", "This task needs PostgreSQL, and this run has none.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Database:
-    """Transactions on the engine; those of coroutines have connections of their own to the same server."""
-
-    engine: Engine
-
-    def transaction(self) -> AbstractContextManager[Connection]:
-        return ledger.transaction(self.engine)
-
-    @asynccontextmanager
-    async def async_transaction(self) -> AsyncIterator[AsyncConnection]:
-        from ..store.async_engine import async_transaction, make_async_engine
-
-        async with async_transaction(make_async_engine(self.engine.url, pool_size=None)) as conn:
-            yield conn
 
 
 @contextmanager

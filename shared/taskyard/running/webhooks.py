@@ -99,7 +99,7 @@ class NoWebhooks:
     """In place of endpoints, where there is no ledger."""
 
     def _none(self, *_: Any, **__: Any) -> Any:
-        raise TaskError("no_ledger", "This task needs the ledger, and this run has none.", retryable=False)
+        raise TaskError("no_database", "This task needs PostgreSQL, and this run has none.", retryable=False)
 
     target = disable = progress = _none
 

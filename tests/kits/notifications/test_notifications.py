@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from pydantic import SecretStr
 from sqlalchemy import Engine
 from standardwebhooks import Webhook
 
@@ -18,6 +18,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed
 from taskyard.outbound.signing import make_secret
 from taskyard.running.trial import TaskRun, run_task
+from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.store import ledger, webhook_endpoints
 from taskyard.store.webhook_endpoints import WebhookEndpoint
@@ -37,8 +38,8 @@ def notify(engine: Engine, params: dict[str, Any], *, smtp_port: int = 1, **more
             "outbound_networks": "127.0.0.0/8",
         }
     )
-    platform = Settings(secret_keys=(SecretStr(KEY),))
-    return run_task("notifications.send", params, settings=settings, platform=platform, ledger_engine=engine, **more)
+    webhooks = Webhooks(partial(ledger.run_transaction, engine), Cipher([KEY]))
+    return run_task("notifications.send", params, settings=settings, webhooks=webhooks, **more)
 
 
 def endpoint(engine: Engine, url: str, secret: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from taskyard.catalogue.kits import load
@@ -19,6 +19,7 @@ from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn
 from taskyard.outbound.signing import make_secret
 from taskyard.running.trial import TaskRun, run_task
+from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.store import ledger, webhook_endpoints
 from taskyard.store.webhook_endpoints import WebhookEndpoint
@@ -49,8 +50,8 @@ def endpoint(engine: Engine) -> WebhookEndpoint:
 def deliver(engine: Engine, endpoint: WebhookEndpoint) -> Deliver:
     def run(url: str, settings: WebhookSettings = LOCAL, **more: Any) -> TaskRun:
         params = {"endpoint_id": str(endpoint.id), "url": url, "payload": {"type": "task.succeeded"}, **more}
-        platform = Settings(secret_keys=(SecretStr(KEY),))
-        return run_task("webhooks.deliver", params, settings=settings, platform=platform, ledger_engine=engine)
+        webhooks = Webhooks(partial(ledger.run_transaction, engine), Cipher([KEY]))
+        return run_task("webhooks.deliver", params, settings=settings, webhooks=webhooks)
 
     return run
 

@@ -19,7 +19,7 @@ from taskyard.store import audit, webhook_endpoints
 from taskyard.store.audit import Action, Actor
 from taskyard.store.webhook_endpoints import WebhookEndpoint
 
-from .. import answers, views
+from .. import views, webhook_answers
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..callbacks import Callbacks, sentence
@@ -65,7 +65,7 @@ class Endpoints:
 
 
 def _shown(found: WebhookEndpoint, **more: Any) -> dict[str, Any]:
-    return {**{name: getattr(found, name) for name in answers.WebhookEndpoint.model_fields}, **more}
+    return {**{name: getattr(found, name) for name in webhook_answers.WebhookEndpoint.model_fields}, **more}
 
 
 def _id(text: str) -> UUID:
@@ -83,7 +83,9 @@ class WebhookEndpoints:
         description="The answer has the secret that signs what is sent there (Standard Webhooks), this once.",
         scope=Scope.MANAGE,
         body=WebhookEndpointBody,
-        answers={201: Answer(description="Registered.", model=answers.NewWebhookEndpoint, headers=("Location",))},
+        answers={
+            201: Answer(description="Registered.", model=webhook_answers.NewWebhookEndpoint, headers=("Location",))
+        },
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
         body = await self._bodies.read(req)
@@ -114,7 +116,7 @@ class WebhookEndpoints:
         summary="List endpoints, newest first",
         scope=Scope.MANAGE,
         query=PageQuery,
-        answers={200: Answer(description="A page of endpoints.", model=answers.WebhookEndpointPage)},
+        answers={200: Answer(description="A page of endpoints.", model=webhook_answers.WebhookEndpointPage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(PageQuery, req)
@@ -133,7 +135,7 @@ class OneWebhookEndpoint:
     @Operation(
         summary="Read an endpoint",
         scope=Scope.MANAGE,
-        answers={200: Answer(description="The endpoint.", model=answers.WebhookEndpoint)},
+        answers={200: Answer(description="The endpoint.", model=webhook_answers.WebhookEndpoint)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, endpoint_id: str) -> None:
@@ -167,7 +169,9 @@ class Rotate:
         " message then has two signatures, and a receiver that knows either of the secrets takes it.",
         scope=Scope.MANAGE,
         query=RotateQuery,
-        answers={200: Answer(description="The endpoint with its new secret.", model=answers.NewWebhookEndpoint)},
+        answers={
+            200: Answer(description="The endpoint with its new secret.", model=webhook_answers.NewWebhookEndpoint)
+        },
         refusals=(404,),
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, endpoint_id: str) -> None:
@@ -195,7 +199,7 @@ class Enable:
         summary="Send to an endpoint again",
         description="A receiver that answers 410 disables its endpoint. What was due meanwhile is not sent later.",
         scope=Scope.MANAGE,
-        answers={200: Answer(description="The endpoint.", model=answers.WebhookEndpoint)},
+        answers={200: Answer(description="The endpoint.", model=webhook_answers.WebhookEndpoint)},
         refusals=(404,),
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, endpoint_id: str) -> None:
