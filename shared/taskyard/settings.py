@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import (
     BeforeValidator,
@@ -27,7 +28,7 @@ from . import addresses, failpoints
 from .domain.buckets import read_address
 from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
-from .settings_groups import DAY_SECONDS, RedisSettings, names, secret
+from .settings_groups import DAY_SECONDS, CommaSeparated, OutboundSettings, RedisSettings, names, secret, split
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 # As browsers send it: no path, no capitals, no default port.
@@ -37,14 +38,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-_CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-class Settings(RedisSettings):
+class Settings(RedisSettings, OutboundSettings):
     # Servers
     database_url: SecretStr = secret(
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
@@ -60,17 +54,17 @@ class Settings(RedisSettings):
     namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
 
     # Tasks
-    queues: _CommaSeparated = DEFAULT_QUEUES
-    task_modules: _CommaSeparated = ()
-    kits: _CommaSeparated = Field(
+    queues: CommaSeparated = DEFAULT_QUEUES
+    task_modules: CommaSeparated = ()
+    kits: CommaSeparated = Field(
         default=(), description="The kits that a worker loads; by default those of its queues."
     )
     diagnostics: bool = False
-    failpoints: _CommaSeparated = Field(
+    failpoints: CommaSeparated = Field(
         default=(),
         description="Places where processes kill themselves, for tests; needs TASKYARD_DIAGNOSTICS.",
     )
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = secret(default=())
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)] = secret(default=())
     task_timeout_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, validation_alias=names("TASK_TIMEOUT_HOURS", "TASK_TIMEOUT_HOURS")
     )
@@ -100,17 +94,22 @@ class Settings(RedisSettings):
     api_docs: bool = Field(default=True, description="Whether /docs shows openapi.json as a page.")
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1)
     rate_limit_per_second: float = Field(default=0.0, ge=0, description="Requests per second and key; 0: no limit.")
-    cors_origins: _CommaSeparated = ()
-    trusted_proxies: _CommaSeparated = ()
+    cors_origins: CommaSeparated = ()
+    trusted_proxies: CommaSeparated = ()
     support_url: str | None = None
-    submit_hooks: _CommaSeparated = Field(
+    submit_hooks: CommaSeparated = Field(
         default=(), description="Classes that watch submits, as module:Class (taskyard.Hook)."
     )
     bootstrap_key: SecretStr | None = secret(default=None)
+    webhook_default_endpoint: UUID | None = Field(
+        default=None,
+        description="The id of the endpoint whose secret signs callbacks to addresses under no endpoint; unset,"
+        " these are refused.",
+    )
 
     # Worker
     worker_name: str | None = Field(default=None, description="As /workers, logs and tasks show it.")
-    worker_queues: _CommaSeparated = ()
+    worker_queues: CommaSeparated = ()
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
     )

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import AliasChoices, AliasGenerator, Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import addresses
+from .outbound.networks import Networks
 
 DAY_SECONDS = 86_400.0
 # The setting, and redis-py's name for it.
@@ -33,6 +43,13 @@ def _own_name(field: str) -> Any:
 secret = partial(Field, repr=False)
 
 
+def split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+
+
 class KitSettings(BaseSettings):
     """The base of a kit's settings: each field is read from `TASKYARD_<FIELD>`, or from its file in
     TASKYARD_SECRETS_DIR."""
@@ -45,6 +62,24 @@ class KitSettings(BaseSettings):
         env_ignore_empty=True,
         allow_inf_nan=False,
     )
+
+
+class OutboundSettings(KitSettings):
+    """What requests to addresses that callers give may connect to."""
+
+    outbound_networks: CommaSeparated = Field(
+        default=(), description="Networks that may be called though they are not public, as 10.0.0.0/8."
+    )
+
+    @field_validator("outbound_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Networks.parse(value)  # raises ValueError
+        return value
+
+    @property
+    def reachable(self) -> Networks:
+        return Networks.parse(self.outbound_networks)
 
 
 class RedisSettings(KitSettings):

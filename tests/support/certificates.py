@@ -31,11 +31,14 @@ class Authority:
         made = self._builder(self._name, self._key, ca=True).sign(self._key, hashes.SHA256())
         self.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
-    def sign(self, name: str, *, host: str = "127.0.0.1", life: timedelta = timedelta(days=1)) -> Pair:
-        """For a server on this address, or a client."""
+    def sign(
+        self, name: str, *, host: str = "127.0.0.1", dns: str | None = None, life: timedelta = timedelta(days=1)
+    ) -> Pair:
+        """For a server on this address, or of this name, or a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        local = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+        known = x509.IPAddress(ip_address(host)) if dns is None else x509.DNSName(dns)
+        local = x509.SubjectAlternativeName([known])
         made = self._builder(subject, key, life=life).add_extension(local, critical=False)
         pair = Pair(self._home / f"{name}.pem", self._home / f"{name}.key")
         pair.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))

@@ -29,6 +29,11 @@ class FamilyParams(Params):
     seconds: float
 
 
+class StepsParams(Params):
+    steps: int
+    pause_seconds: float
+
+
 @task("tests.effect", retry=RetryPolicy(retries=3, jitter=False))
 def effect(params: EffectParams, context: TaskContext) -> EffectResult:
     """Appends its task id to a file, then sleeps."""
@@ -49,6 +54,15 @@ def go_on(params: StubbornParams, context: TaskContext) -> EffectResult:
             _sleep(params.seconds)
         except BaseException:  # noqa: BLE001 - that is what it is for
             continue
+    return EffectResult(attempt=context.attempt)
+
+
+@task("tests.steps", retry=RetryPolicy(retries=0))
+def take_steps(params: StepsParams, context: TaskContext) -> EffectResult:
+    """Reports progress, again and again."""
+    for n in range(params.steps):
+        context.progress(n, params.steps)
+        _sleep(params.pause_seconds)
     return EffectResult(attempt=context.attempt)
 
 

@@ -44,7 +44,7 @@ class Looked:
     async def _admit(self, params: Sequence[dict[str, Any]], spec: CompiledSpec) -> list[NewTask]:
         registry = TypeRegistry(_admitting={spec.name: spec})
         types: Any = type("Types", (), {"registry": registry, "fresh": staticmethod(lambda: _answer(registry))})
-        admission = Admission(types, Cipher([]), cast(Any, None), life=timedelta(hours=1))
+        admission = Admission(types, Cipher([]), cast(Any, None), cast(Any, None), life=timedelta(hours=1))
         raw = views.encode({"tasks": [{"name": spec.name, "params": one} for one in params]})
         body = Body(None, raw, size_of(raw), UUID(int=1), Measured(self), self._reserve)
         context: Any = type("Context", (), {"request_id": "r", "traceparent": None})

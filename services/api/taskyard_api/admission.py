@@ -16,11 +16,13 @@ from taskyard.catalogue.effort import Effort, NotNow, before_explaining, pattern
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.sizes import Size
+from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.lifecycle.submit import NewTask
 
 from .bodies import ADDED_AT_REST, MAX_ADDED, Body
+from .callbacks import Callbacks
 from .known_types import KnownTypes
 from .models import SubmitTask
 from .queues import KnownQueues
@@ -59,6 +61,7 @@ class Admission:
         types: KnownTypes,
         cipher: Cipher,
         queues: KnownQueues,
+        callbacks: Callbacks,
         *,
         life: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -67,6 +70,7 @@ class Admission:
         self._types = types
         self._cipher = cipher
         self._queues = queues
+        self._callbacks = callbacks
         self._life = life
         self._now = now
         self._make_id = make_id
@@ -92,7 +96,10 @@ class Admission:
                 context.caller.require_queue(queue)
                 if queue not in missing and not await self._queues.has(queue):
                     missing.add(queue)
-        call = partial(self._admit, wanted, registry, missing, context, body.size, in_batch)
+        callbacks: Sequence[Callback | None] = ()
+        if any(item.callback_url or item.callback_on for item in wanted):
+            callbacks = await self._callbacks.of(wanted, context.caller, in_batch=in_batch)
+        call = partial(self._admit, wanted, registry, missing, callbacks, context, body.size, in_batch)
         # What is wrong, or costly beyond its length, or grows, is found out on the way: nearly nothing is.
         if body.is_small:
             try:
@@ -111,6 +118,7 @@ class Admission:
         wanted: Sequence[SubmitTask],
         registry: TypeRegistry,
         missing: Collection[str],
+        callbacks: Sequence[Callback | None],
         context: RequestContext,
         size: Size,
         in_batch: bool,
@@ -148,6 +156,7 @@ class Admission:
                 size=size,
                 request_id=context.request_id,
                 traceparent=context.traceparent,
+                callback=callbacks[n] if callbacks else None,
             )
             if isinstance(made, NewTask):
                 tasks.append(made)

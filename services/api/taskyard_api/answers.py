@@ -93,6 +93,8 @@ class Task(Shown):
     workflow_id: UUID | None
     schedule_id: UUID | None
     parent_id: UUID | None
+    callback_url: str | None
+    callback_on: list[str] | None
 
 
 class ToldTask(Shown):

@@ -26,6 +26,7 @@ from .resources import (
     task_types,
     tasks,
     tree_items,
+    webhook_endpoints,
 )
 
 
@@ -90,6 +91,10 @@ ROUTES: dict[str, type] = {
     "/api/v1/tree-items/{item_id}/thumbnail": tree_items.Thumbnail,
     "/api/v1/tree-items/{item_id}/convert-to-geo-raster": conversions.Convert,
     "/api/v1/tree-items/{item_id}/conversion-status": conversions.ConversionStatus,
+    "/api/v1/webhook-endpoints": webhook_endpoints.WebhookEndpoints,
+    "/api/v1/webhook-endpoints/{endpoint_id}": webhook_endpoints.OneWebhookEndpoint,
+    "/api/v1/webhook-endpoints/{endpoint_id}/rotate": webhook_endpoints.Rotate,
+    "/api/v1/webhook-endpoints/{endpoint_id}/enable": webhook_endpoints.Enable,
     "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,

@@ -27,6 +27,7 @@ from .admission import Admission
 from .app import create_app, routes_of
 from .auth import Keys, Scope
 from .bodies import Bodies
+from .callbacks import Callbacks
 from .collector import MAX_FLIGHTS
 from .gate import Gate
 from .health import Health
@@ -51,6 +52,7 @@ from .resources import (
     task_types,
     tasks,
     tree_items,
+    webhook_endpoints,
 )
 from .streams import Streams
 from .submission import Intake, Submission
@@ -115,7 +117,8 @@ def build(settings: Settings) -> Service:
     )
     heavy = HeavyWork()
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
-    intake = Intake(Admission(types, cipher, queues, life=settings.task_life), submission, ledger)
+    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
+    intake = Intake(Admission(types, cipher, queues, callbacks, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     resources = resources_of(
         settings,
@@ -127,6 +130,8 @@ def build(settings: Settings) -> Service:
         streams=streams,
         dependencies=dependencies,
         files=files,
+        endpoints=webhook_endpoints.Endpoints(ledger, cipher),
+        callbacks=callbacks,
     )
     gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
     lifespan = Lifespan(
@@ -162,6 +167,8 @@ def resources_of(
     streams: Streams,
     dependencies: Health,
     files: Files,
+    endpoints: webhook_endpoints.Endpoints,
+    callbacks: Callbacks,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown, translations = TaskViews(settings.support_url), Translations(types)
@@ -193,6 +200,10 @@ def resources_of(
         tree_items.Thumbnail(bodies, files, intake),
         conversions.Convert(bodies, files, intake),
         conversions.ConversionStatus(files),
+        webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
+        webhook_endpoints.OneWebhookEndpoint(endpoints),
+        webhook_endpoints.Rotate(bodies, endpoints),
+        webhook_endpoints.Enable(bodies, endpoints),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

@@ -20,6 +20,7 @@ from pydantic import (
 
 from taskyard.catalogue.types import SHORTEST_LIMIT
 from taskyard.domain.tasks import State
+from taskyard.outbound.urls import MAX_URL
 from taskyard.store.audit import Action
 
 MAX_DELAY_SECONDS = 31_536_000
@@ -32,7 +33,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\
 ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # As they are read from text: Pydantic and Python would also take 1_0, blanks, + and the digits of other scripts.
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,3})?")
 
 
 def _rfc3339(value: object) -> object:
@@ -85,6 +86,7 @@ Timeout = Annotated[float, Strict(), Field(ge=SHORTEST_LIMIT.total_seconds(), le
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
+CallbackUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 ErrorCode = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -121,6 +123,15 @@ class SubmitTask(Body):
     tags: list[Tag] = Field(default_factory=list, max_length=20)
     unique: UniqueBody | None = None
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
+    callback_url: CallbackUrl | None = Field(
+        default=None, description="Who is told of the task, signed: under one of your webhook endpoints."
+    )
+    callback_on: list[Literal["progress", "final"]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2,
+        description="By default the end. Progress: the newest, every five seconds at most.",
+    )
 
 
 class BatchFrame(Body):
@@ -157,6 +168,13 @@ class DeadLettersBody(Body):
         if len(self.model_fields_set & {"ids", "filter"}) != 1:
             raise ValueError("say which by `ids` or by `filter`, and not by both")
         return self
+
+
+class WebhookEndpointBody(Body):
+    url: CallbackUrl = Field(
+        description="`https://` or `http://`, without a query. A `callback_url` may be this address or lie below it."
+    )
+    description: str = Field(default="", max_length=200)
 
 
 class ThumbnailBody(Body):
@@ -237,6 +255,12 @@ class AuditQuery(PageQuery):
     target: str | None = Field(default=None, min_length=1, max_length=200, description="The id of what was changed.")
     after: Instant | None = None
     before: Instant | None = None
+
+
+class RotateQuery(Query):
+    grace_seconds: Whole = Field(
+        default=86_400, ge=0, le=30 * 86_400, description="For how long the secret before signs as well."
+    )
 
 
 class TaskQuery(Query):

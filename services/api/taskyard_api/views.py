@@ -23,7 +23,7 @@ from .translation import TypeName, Words
 # In the order in which a task is shown.
 _BLANK: dict[str, Any] = dict.fromkeys(answers.Task.model_fields)
 _UNTOUCHED = {**_BLANK, "attempt": 0, "crashes": 0, "partial": False}
-_AS_STORED = tuple(_BLANK.keys() - {"params", "result", "error", "progress", "trace_id"})
+_AS_STORED = tuple(_BLANK.keys() - {"params", "result", "error", "progress", "trace_id", "callback_url", "callback_on"})
 
 
 def send(resp: falcon.asgi.Response, status: int, value: Any, words: Words | None = None) -> None:
@@ -89,6 +89,8 @@ class TaskViews:
         shown["error"] = self._error(row, words)
         shown["progress"] = progress(row)
         shown["trace_id"] = row["traceparent"][3:35] if row["traceparent"] else None
+        if (callback := row["callback"]) is not None:
+            shown["callback_url"], shown["callback_on"] = callback["url"], callback["on"]
         return shown
 
     def of_new(self, new: NewTask, written: SubmittedTask, caller: Caller) -> dict[str, Any]:
@@ -111,6 +113,8 @@ class TaskViews:
         shown["version"] = new.version
         shown["submitted_by"] = new.submitted_by
         shown["parent_id"] = new.parent_id
+        if new.callback is not None:
+            shown["callback_url"], shown["callback_on"] = new.callback.url, new.callback.on
         return told(caller, shown, answers.ToldTask)
 
     def _error(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any] | None:

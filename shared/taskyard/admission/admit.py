@@ -11,6 +11,7 @@ from ..catalogue.registry import TypeRegistry
 from ..catalogue.secrets import Cipher
 from ..catalogue.sizes import Size
 from ..catalogue.types import SHORTEST_LIMIT
+from ..domain.callbacks import DELIVER, Callback
 from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..lifecycle.submit import NewTask, Unique
@@ -21,6 +22,8 @@ UNKNOWN_TYPE = "unknown_task_type"
 UNKNOWN_QUEUE = "unknown_queue"
 QUEUE_NOT_ALLOWED = "queue_not_allowed"
 QUEUE_NOT_SERVED = "queue_not_served"
+RESERVED_TYPE = "reserved_task_type"
+_RESERVED = "The platform itself submits tasks of this type."
 
 _YEAR = timedelta(days=365)
 _SHORTEST = SHORTEST_LIMIT.total_seconds()
@@ -42,16 +45,20 @@ def admit(
     size: Size | None = None,
     request_id: str | None = None,
     traceparent: str | None = None,
+    callback: Callback | None = None,
     parent_id: UUID | None = None,
     workflow_id: UUID | None = None,
     schedule_id: UUID | None = None,
+    reserved_too: bool = False,
 ) -> NewTask | list[Fault]:
     """The task, or at least one fault; pointers begin with `prefix`.
 
     `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `size`: they
     are known to be no larger. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
-    a parameter is secret and there is no key.
+    a parameter is secret and there is no key. `reserved_too`: also of the type that only the platform submits.
     """
+    if spec.name == DELIVER and not reserved_too:
+        return [Fault(f"{prefix}/name", _RESERVED, RESERVED_TYPE)]
     queue = spec.queue if wish.queue is None else wish.queue
     allowed = caller.queues
     forbidden = allowed is not None and queue not in allowed
@@ -91,6 +98,7 @@ def admit(
         traceparent=traceparent,
         submitted_by=caller.name,
         allowed_queues=None if allowed is None else sorted(allowed),
+        callback=callback,
         workflow_id=workflow_id,
         schedule_id=schedule_id,
         parent_id=parent_id,

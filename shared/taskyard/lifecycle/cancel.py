@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from ..domain.tasks import FINAL, WAITING, Change, Event, State
 from ..store import audit
 from ..store.audit import Action, Actor
+from .callbacks import WANTS_FINAL
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
@@ -46,10 +47,10 @@ _CANCEL = compose(
             "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
         },
         sets={"cancel_requested_at": "coalesce(t.cancel_requested_at, now())"},
-        answer="""
+        answer=f"""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
-    NULL AS outbox_id, l.before, l.is_repeated
-FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",
+    NULL AS outbox_id, {WANTS_FINAL} AS calls_back, l.before, l.is_repeated
+FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 constants only
     )
 )
 

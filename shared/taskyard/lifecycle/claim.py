@@ -20,7 +20,8 @@ from .consequences import compose
 # Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires."""
+    """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires.
+    `calls_back`: whether a receiver is told of it."""
 
     id: UUID
     claim: UUID
@@ -41,6 +42,7 @@ class Claimed:
     allowed_queues: list[str] | None
     workflow_id: UUID | None
     life_left_seconds: float | None = None
+    calls_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ _UNCHANGED = (
 _FOR_THE_RUN = {
     **{column: f"t.{column}" for column in _UNCHANGED},
     "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
+    "calls_back": "t.callback IS NOT NULL",
     "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
 }
 _FIELDS = ("id", "name", "queue", "attempt", "workflow_id", *_FOR_THE_RUN)

@@ -47,7 +47,7 @@ class Committed(Generic[A]):
         done = cls(answer)
         outbox_id = None
         for row in rows:
-            task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id = row[:9]
+            task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id, calls_back = row[:10]
             done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
             if state == _QUEUED:
                 done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
@@ -56,6 +56,8 @@ class Committed(Generic[A]):
                 done.wakes_scheduler = True
             elif event == _REQUEST_CANCEL:
                 done.cancels.append(task_id)
+            elif calls_back:  # its delivery is due now
+                done.wakes_scheduler = True
         if outbox_id is not None:
             done.outbox_ids.append(outbox_id)
         return done

@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from ..domain.tasks import FINAL, TRANSITIONS, Edge, Event, State
 
-# What `lifecycle.committed` reads of each task that moved, followed by `event` and `outbox_id`.
+# What `lifecycle.committed` reads of each task that moved, followed by `event`, `outbox_id` and `calls_back`.
 ANSWERED = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
 # How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
 MARK = "taskyard moves:"
@@ -47,7 +47,8 @@ class Consequence:
     `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
     one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
     what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
-    are columns that the step adds to the answer.
+    are columns that the step adds to the answer, over `moved m`. `makes`: new tasks that follow, in the same statement;
+    the verb's `source` reads `moved m`, with the same placeholders.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Consequence:
     needs: Mapping[str, str | None] = field(default_factory=dict)
     by_edge: Mapping[str, Mapping[Edge, str]] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
+    makes: Verb | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,11 +120,13 @@ def out_of(*states: State) -> frozenset[Edge]:
 
 
 def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
-    """The statement. It answers `ANSWERED`, `event`, `outbox_id` and what the verb `returns`, a row a move.
+    """The statement. It answers `ANSWERED`, `event`, `outbox_id`, `calls_back` and what the verb `returns`: a row a
+    move.
 
     Raises ValueError where the verb leaves something open that a consequence needs.
     """
-    present = [c for c in consequences if not set(verb.edges).isdisjoint(c.edges)]
+    every = list(consequences)
+    present = _along_its_edges(verb, every)
     sets = _sets(verb, present)
     needs = {} if verb.makes_tasks else _needs(verb, present)
     steps = [verb.given] if verb.given else []
@@ -132,16 +136,30 @@ def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
         steps.append(_locked(verb, sets))
         move = _update(verb, sets)
     steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
-    steps += [f"{c.name} AS (\n    {_here(c, verb, needs)}\n)" for c in present if c.statement]
+    following = ((c, c.statement or (c.makes and _entering(c.makes, every))) for c in present)
+    steps += [f"{c.name} AS (\n    {_here(c, step, verb, needs)}\n)" for c, step in following if step]
     text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
     if verb.answer:
         return sa.text(text + verb.answer.strip())
-    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL"}
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
     for consequence in present:
         told |= consequence.answers
     told |= {column: f"m.{column}" for column in verb.returns}
     # Named to SQLAlchemy, or it would find them out anew at each call.
     return sa.text(f"{text}SELECT {_listed(told)} FROM moved m ORDER BY m.id").columns(*map(sa.column, told))
+
+
+def _along_its_edges(verb: Verb, consequences: Iterable[Consequence]) -> list[Consequence]:
+    return [c for c in consequences if not set(verb.edges).isdisjoint(c.edges)]
+
+
+def _entering(verb: Verb, consequences: Iterable[Consequence]) -> str:
+    """The step that makes tasks which follow from a move. What follows from their own entry are columns only: a
+    statement's other steps read the tasks that moved."""
+    present = _along_its_edges(verb, consequences)
+    if any(c.statement or c.makes for c in present):
+        raise ValueError(f"{verb.name}: more follows from this entry than columns of the new tasks")
+    return _insert(verb, _sets(verb, present))
 
 
 def guard(edges: Iterable[Edge], column: str = "t.state") -> str:
@@ -270,13 +288,13 @@ def _listed(columns: Mapping[str, str]) -> str:
     return ", ".join(sql if re.fullmatch(rf"\w+\.{name}", sql) else f"{sql} AS {name}" for name, sql in columns.items())
 
 
-def _here(consequence: Consequence, verb: Verb, needs: Mapping[str, str]) -> str:
-    """The statement with its placeholders filled."""
+def _here(consequence: Consequence, text: str, verb: Verb, needs: Mapping[str, str]) -> str:
+    """The text of a step with its placeholders filled."""
     inside = [edge for edge in verb.edges if edge in consequence.edges]
     values = {name: _case(inside, by_edge, row="m") for name, by_edge in consequence.by_edge.items()}
     values |= {n: f"m.{n}" if needs[n].startswith(("l.", "t.")) else needs[n] for n in consequence.needs if n in needs}
     values["here"] = _condition(verb.edges, inside, "m")
-    text = consequence.statement.strip()
+    text = text.strip()
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value)
     return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..domain.tasks import FINAL, WAITING, Edge, Event, State
-from . import composer
+from . import callbacks, composer
 from .composer import Consequence, along, into, out_of
 
 # SQL of the event's kind in the timeline; NULL: none is written.
@@ -116,6 +116,19 @@ CONSEQUENCES = (
     INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM moved m WHERE {here} HAVING count(*) > 0 RETURNING id""",
         answers={"outbox_id": "(SELECT id FROM outbox_row)"},
     ),
+    # The task that tells a receiver of the end. Scheduled for now, so that promotion gives it its outbox row.
+    Consequence(
+        name="callback_task",
+        edges=into(*FINAL),
+        needs={column: f"t.{column}" for column in callbacks.READ},
+        makes=callbacks.DELIVERY,
+        answers={"calls_back": callbacks.WANTS_FINAL},
+    ),
 )
 
 compose = partial(composer.compose, consequences=CONSEQUENCES)
+# For tasks that are known to have no callback: planning a step that finds nothing to do would make the finish of one
+# task cost PostgreSQL a fifth more (measured: 190 µs of 1.1 ms).
+compose_without_callbacks = partial(
+    composer.compose, consequences=[c for c in CONSEQUENCES if c.name != "callback_task"]
+)

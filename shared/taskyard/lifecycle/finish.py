@@ -13,7 +13,7 @@ from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Rel
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, incoming
-from .consequences import compose
+from .consequences import compose, compose_without_callbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Finished:
     """One attempt's end. `run_seconds` is None for a task that never began: no attempt is recorded then.
 
     `ended_ago_seconds` is how long the outcome waited to be written; times are kept by PostgreSQL's clock.
+    `calls_back`: False where the task is known to have no callback.
     """
 
     task_id: UUID
@@ -29,46 +30,45 @@ class Finished:
     run_seconds: float | None = None
     ended_ago_seconds: float = 0.0
     peak_memory_bytes: int | None = None
+    calls_back: bool = True
 
 
 # A success wins; otherwise a cancel request wins.
 _IS_CANCELLED = "t.cancel_requested_at IS NOT NULL AND i.event <> 'succeed'"
 _ENDED_AT = "now() - i.ended_ago_seconds * interval '1 second'"
 
-_FINISH = compose(
-    Verb(
-        name="finish",
-        edges=along(Event.SUCCEED, Event.FAIL, Event.BACK_OFF, Event.RELEASE)
-        + along(Event.CANCEL, out_of={State.RUNNING}),
-        event=f"CASE WHEN {_IS_CANCELLED} THEN 'cancel' ELSE i.event END",
-        given=incoming(
-            "id uuid, claim uuid, event text, result jsonb, partial bool, error jsonb, traceback text, cause text,"
-            " forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8"
-        ),
-        source="task t JOIN incoming i ON i.id = t.id",
-        where="t.claim = i.claim",
-        locks={
-            "result": "i.result",
-            "partial": "coalesce(i.partial, false)",
-            "due": "now() + i.delay_seconds * interval '1 second'",
-            "began_at": f"{_ENDED_AT} - i.run_seconds * interval '1 second'",
-            "ended_at": _ENDED_AT,
-            "attempt_error": "i.error || jsonb_build_object('attempt', t.attempt)",
-            "traceback": "i.traceback",
-            "cause": "i.cause",
-            "peak_memory_bytes": "i.peak_memory_bytes",
-            "cancel_kind": "CASE WHEN t.cancel_requested_at IS NULL THEN NULL WHEN i.forced THEN 'cancel_forced'"
-            " ELSE 'cancel_acknowledged' END",
-        },
-        sets={
-            "started_at": "coalesce(l.began_at, t.started_at)",
-            "failures": "t.failures + CASE WHEN l.attempt_error IS NOT NULL THEN 1 ELSE 0 END",
-            "result": "l.result",
-            "partial": "l.partial",
-            "error": "CASE WHEN l.event = 'release' THEN t.error ELSE l.attempt_error END",
-        },
-    )
+_FINISH = Verb(
+    name="finish",
+    edges=along(Event.SUCCEED, Event.FAIL, Event.BACK_OFF, Event.RELEASE) + along(Event.CANCEL, out_of={State.RUNNING}),
+    event=f"CASE WHEN {_IS_CANCELLED} THEN 'cancel' ELSE i.event END",
+    given=incoming(
+        "id uuid, claim uuid, event text, result jsonb, partial bool, error jsonb, traceback text, cause text,"
+        " forced bool, delay_seconds float8, run_seconds float8, ended_ago_seconds float8, peak_memory_bytes int8"
+    ),
+    source="task t JOIN incoming i ON i.id = t.id",
+    where="t.claim = i.claim",
+    locks={
+        "result": "i.result",
+        "partial": "coalesce(i.partial, false)",
+        "due": "now() + i.delay_seconds * interval '1 second'",
+        "began_at": f"{_ENDED_AT} - i.run_seconds * interval '1 second'",
+        "ended_at": _ENDED_AT,
+        "attempt_error": "i.error || jsonb_build_object('attempt', t.attempt)",
+        "traceback": "i.traceback",
+        "cause": "i.cause",
+        "peak_memory_bytes": "i.peak_memory_bytes",
+        "cancel_kind": "CASE WHEN t.cancel_requested_at IS NULL THEN NULL WHEN i.forced THEN 'cancel_forced'"
+        " ELSE 'cancel_acknowledged' END",
+    },
+    sets={
+        "started_at": "coalesce(l.began_at, t.started_at)",
+        "failures": "t.failures + CASE WHEN l.attempt_error IS NOT NULL THEN 1 ELSE 0 END",
+        "result": "l.result",
+        "partial": "l.partial",
+        "error": "CASE WHEN l.event = 'release' THEN t.error ELSE l.attempt_error END",
+    },
 )
+_WITH_CALLBACKS, _WITHOUT = compose(_FINISH), compose_without_callbacks(_FINISH)
 
 
 def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]]:
@@ -78,7 +78,8 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
     if not ends:
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    return Committed.of_moves(conn.execute(_FINISH, {"batch": encode([_row(e) for e in first.values()])}).all())
+    statement = _WITH_CALLBACKS if any(e.calls_back for e in ends) else _WITHOUT
+    return Committed.of_moves(conn.execute(statement, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 
 def public_fault(fault: Fault) -> dict[str, Any]:

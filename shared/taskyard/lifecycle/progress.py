@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.callbacks import PROGRESS
 from .batch import encode, storable, storable_text
 from .committed import Committed
 from .composer import ANSWERED
@@ -40,12 +41,12 @@ class Note:
 
 
 # Of the tasks whose claim holds, what live events tell of them.
-_ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id"))
+_ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id", "NULL AS calls_back"))
 _LIVE = ", ".join(f"t.{column}" for column in ANSWERED)
 
 _PROGRESS = sa.text(f"""
 WITH live AS (
-    SELECT {_LIVE}, x.current, x.total, x.message
+    SELECT {_LIVE}, t.callback, x.current, x.total, x.message
     FROM json_to_recordset(CAST(:batch AS json))
         AS x(task_id uuid, claim uuid, current float8, total float8, message text)
     JOIN task t ON t.id = x.task_id AND t.claim = x.claim AND t.state = 'running'
@@ -56,7 +57,7 @@ WITH live AS (
         attempt = excluded.attempt, current = excluded.current, total = excluded.total, message = excluded.message,
         updated_at = now()
 )
-SELECT {_ANSWER} FROM live
+SELECT {_ANSWER}, coalesce(callback -> 'on' ? '{PROGRESS}', false) AS is_called FROM live
 """)  # noqa: S608 constants only
 
 _NOTES = sa.text(f"""
@@ -74,14 +75,15 @@ SELECT DISTINCT {_ANSWER} FROM live
 """)  # noqa: S608 constants only
 
 
-def progress(conn: Connection, items: Sequence[Progress]) -> Committed[set[UUID]]:
-    """Keeps the newest progress of each task (at most one item a task); answers the tasks whose claim holds."""
+def progress(conn: Connection, items: Sequence[Progress]) -> Committed[dict[UUID, bool]]:
+    """Keeps the newest progress of each task (at most one item a task); answers the tasks whose claim holds, and
+    whether a receiver is told of their progress."""
     if not items:
-        return Committed(set())
+        return Committed({})
     # A message that cannot be stored, or a number that is none, would fail the progress of other tasks.
     batch = encode([replace(i, message=storable_text(i.message)) for i in items])
     rows = conn.execute(_PROGRESS, {"batch": batch}).all()
-    return Committed.of_rows(rows, {row.id for row in rows})
+    return Committed.of_rows(rows, {row.id: row.is_called for row in rows})
 
 
 def annotate(conn: Connection, notes: Sequence[Note]) -> Committed[None]:

@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.callbacks import Callback
 from ..domain.errors import Fenced
 from ..domain.tasks import Event, State
 from .batch import encode
@@ -58,6 +59,7 @@ class NewTask:
     traceparent: str | None = None
     submitted_by: str | None = None
     allowed_queues: Sequence[str] | None = None
+    callback: Callback | None = None
     workflow_id: UUID | None = None
     schedule_id: UUID | None = None
     parent_id: UUID | None = None
@@ -78,7 +80,7 @@ class SubmittedTask:
 _GIVEN = (
     *("id", "name", "queue", "params", "version", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds"),
     *("tags", "on_cancel", "request_id", "traceparent", "submitted_by", "allowed_queues", "workflow_id", "schedule_id"),
-    "parent_id",
+    *("parent_id", "callback"),
 )
 
 # Written out twice in the statement: a LATERAL for it would cost PostgreSQL a third more to plan.
@@ -96,7 +98,7 @@ incoming AS (
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
         expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
-        workflow_id uuid, schedule_id uuid, parent_id uuid)
+        workflow_id uuid, schedule_id uuid, parent_id uuid, callback jsonb)
 )""",
         source="incoming",
         sets={
@@ -114,8 +116,8 @@ incoming AS (
 
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
-SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id, created_at, run_at,
-    expires_at
+SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id,
+    NULL AS calls_back, created_at, run_at, expires_at
 FROM task WHERE id = ANY(:ids)
 """)
 
@@ -134,7 +136,7 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     rows = [by_id[task.id] for task in tasks]
     written = []
     for row in rows:
-        task_id, name, queue, state, _, publication, _, _, _, created_at, run_at, expires_at = row
+        task_id, name, queue, state, _, publication, _, _, _, _, created_at, run_at, expires_at = row
         written.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
     return Committed.of_rows(rows, written)
 

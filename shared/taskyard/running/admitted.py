@@ -40,7 +40,7 @@ def admitted(
     given = params.model_dump(by_alias=True, warnings=False) if isinstance(params, BaseModel) else params or {}
     wish = PlainWish(name=task_type.name, params=given)
     spec = compile_spec(spec_of(task_type))
-    made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC))
+    made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC), reserved_too=True)
     if isinstance(made, NewTask):
         return made
     raise NotAdmitted(task_type.name, made)

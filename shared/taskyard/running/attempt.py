@@ -19,6 +19,7 @@ from .database import Database
 from .scratch import Scratch
 from .speaker import current
 from .speech import strike_out
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Services:
     database: Database
     memory_bytes: int | None = None
     temp_dir: Path | None = None
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
 
 
 def prepare(
@@ -70,6 +72,7 @@ def prepare(
             sink=sink,
             submitter=services.submitter,
             database=services.database,
+            webhooks=services.webhooks,
             memory_bytes=services.memory_bytes,
             soft_deadline=soft_deadline,
             tags=work.tags,

@@ -23,6 +23,7 @@ from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .views import trace_id_of
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
@@ -93,8 +94,9 @@ class TaskContext:
 
     `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
     from 1. `memory_bytes` is what its process may have, None where nothing limits it. `soft_deadline` is on the clock
-    of `time.monotonic()`. `progress` and `log` return at once: the newest progress is written a few times a second, and
-    all log lines and changes of the progress message are kept (up to 1,000 lines or 256 KiB a task).
+    of `time.monotonic()`. `webhooks` are registered endpoints, for coroutines. `progress` and `log` return at once: the
+    newest progress is written a few times a second, and all log lines and changes of the progress message are kept (up
+    to 1,000 lines or 256 KiB a task).
     """
 
     task_id: UUID
@@ -107,6 +109,7 @@ class TaskContext:
     submitter: Submitter
     database: Database
     scratch: Scratch = field(default_factory=lambda: Scratch(None, ""))
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     tags: Sequence[str] = ()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from ..domain.errors import TaskError
+from ..store import ledger
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +38,23 @@ class NoDatabase:
 
     def async_transaction(self) -> NoReturn:
         raise TaskError(self.code, self.message, retryable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDatabase:
+    """Transactions on the engine; those of coroutines have connections of their own to the same server."""
+
+    engine: Engine
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        return ledger.transaction(self.engine)
+
+    @asynccontextmanager
+    async def async_transaction(self) -> AsyncIterator[AsyncConnection]:
+        from ..store.async_engine import async_transaction, make_async_engine
+
+        async with async_transaction(make_async_engine(self.engine.url, pool_size=None)) as conn:
+            yield conn
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 from uuid import UUID
 
 from cryptography.fernet import Fernet
 from pydantic import BaseModel
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ..admission.wishes import PlainCaller
 from ..catalogue import kits
@@ -36,20 +36,17 @@ from ..lifecycle.submit import NewTask
 from ..settings import Settings
 from ..storage.interface import Storage
 from ..storage.local import LocalStorage
-from ..store import ledger
 from . import outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
 from .capture import Handler
 from .children import Children
 from .context import Child, TaskContext
-from .database import NoDatabase
+from .database import EngineDatabase, NoDatabase
 from .record import Record
 from .speaker import current
 from .streams import Stream
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 Task = str | Callable[..., Any] | TaskType[Any, Any]
 
@@ -61,6 +58,7 @@ class Options(TypedDict, total=False):
     platform: Settings | None
     storage: Storage | None
     engine: Engine | None
+    webhooks: Webhooks | NoWebhooks
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
@@ -140,6 +138,7 @@ def trial(
     platform: Settings | None = None,
     storage: Storage | None = None,
     engine: Engine | None = None,
+    webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
@@ -150,6 +149,7 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
+    `webhooks` become `context.webhooks`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -164,9 +164,9 @@ def trial(
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
     with tempfile.TemporaryDirectory(prefix="taskyard-run-") as directory:
         temporary = Path(directory)
-        database = _NO_DATABASE if engine is None else _Database(engine)
+        database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         kept = LocalStorage(temporary / "storage") if storage is None else storage
-        services = Services(kept, record.submit, database, temp_dir=temporary)
+        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
@@ -262,23 +262,6 @@ def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
 
 
 _NO_DATABASE = NoDatabase("no_database", "This task needs PostgreSQL, and this run has none.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Database:
-    """Transactions on the engine; those of coroutines have connections of their own to the same server."""
-
-    engine: Engine
-
-    def transaction(self) -> AbstractContextManager[Connection]:
-        return ledger.transaction(self.engine)
-
-    @asynccontextmanager
-    async def async_transaction(self) -> AsyncIterator[AsyncConnection]:
-        from ..store.async_engine import async_transaction, make_async_engine
-
-        async with async_transaction(make_async_engine(self.engine.url, pool_size=None)) as conn:
-            yield conn
 
 
 @contextmanager

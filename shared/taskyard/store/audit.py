@@ -34,6 +34,11 @@ class Action(StrEnum):
     DEAD_LETTERS_DISCARD = "dead_letters.discard"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    WEBHOOK_ENDPOINT_CREATE = "webhook_endpoint.create"
+    WEBHOOK_ENDPOINT_DELETE = "webhook_endpoint.delete"
+    WEBHOOK_ENDPOINT_ROTATE = "webhook_endpoint.rotate"
+    WEBHOOK_ENDPOINT_ENABLE = "webhook_endpoint.enable"
+    WEBHOOK_ENDPOINT_DISABLE = "webhook_endpoint.disable"
     TASK_TYPE_CHANGED = "task_type.changed"
     TASK_TYPE_FORGET = "task_type.forget"
 

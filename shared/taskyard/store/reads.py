@@ -26,7 +26,7 @@ CLOCK_SKEW = timedelta(minutes=1)
 COLUMNS = """t.id, t.name, t.queue, t.state, t.params, t.result, t.error, t.attempt, t.max_attempts, t.crashes,
     t.soft_timeout_seconds, t.hard_timeout_seconds, t.created_at, t.run_at, t.started_at, t.finished_at, t.expires_at,
     t.cancel_requested_at, t.worker, t.tags, t.request_id, t.traceparent, t.version, t.submitted_by, t.partial,
-    t.limits, t.discarded_at, t.workflow_id, t.schedule_id, t.parent_id"""
+    t.limits, t.discarded_at, t.callback, t.workflow_id, t.schedule_id, t.parent_id"""
 # A reader that sees only the queues `:seen` (NULL: all) is told no id of a task in another one.
 _PARENT = """CASE WHEN CAST(:seen AS text[]) IS NULL THEN t.parent_id ELSE
     (SELECT p.id FROM task p WHERE p.id = t.parent_id AND p.queue = ANY(CAST(:seen AS text[]))) END AS parent_id"""

@@ -24,6 +24,7 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
     "/api/v1/tree-items",
+    "/api/v1/webhook-endpoints",
 }
 
 

@@ -28,6 +28,7 @@ MARKER = "jackdaw-7c31"
 STORED = {"value": MARKER}
 FAULT = Fault("boom", f"It hit {MARKER}.", MARKER, retryable=True, traceback=MARKER, values={"what": MARKER})
 ITEMS = "/api/v1/tree-items"
+HOOKS = "https://receiver.example"
 WITHOUT_READ = (("submit",), ("manage",), ("submit", "manage"))
 
 
@@ -44,6 +45,7 @@ class Stock:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._worker = Worker(api.engine)
+        self._endpoint = registered(api.http)
         self.dead = [self._begun(Failed(FAULT)) for _ in range(3)]
         self.tasks = [self._submit(), self._begun(), self._begun(Failed(FAULT)), self._begun(Succeeded(STORED))]
         headers = {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}
@@ -59,7 +61,7 @@ class Stock:
         return task
 
     def _submit(self) -> str:
-        body = {"name": "diagnostics.echo", "params": STORED, "tags": [MARKER]}
+        body = {"name": "diagnostics.echo", "params": STORED, "tags": [MARKER], "callback_url": f"{HOOKS}/{MARKER}"}
         answer = self._api.http.post("/api/v1/tasks", json=body, headers={"X-Request-ID": MARKER})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
@@ -70,6 +72,7 @@ class Stock:
             "task_id": [*self.tasks, str(uuid4())],
             "item_id": [self.item, str(uuid4())],
             "worker_id": [str(self._worker.id)],
+            "endpoint_id": [self._endpoint, str(uuid4())],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -96,6 +99,10 @@ class Stock:
             {"content": MARKER, "headers": {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}},
             {"files": {"file": (MARKER, MARKER.encode(), f"text/{MARKER}")}},
         ]
+
+
+def registered(http: httpx.Client) -> str:
+    return str(http.post("/api/v1/webhook-endpoints", json={"url": HOOKS}).json()["id"])
 
 
 def ask(client: httpx.Client, method: str, address: str, given: dict[str, Any]) -> tuple[int, str]:
@@ -264,6 +271,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
         "task_id": [hidden["id"], seen["id"]],
         "item_id": [uploaded(api.http)],
         "worker_id": [str(worker.id)],
+        "endpoint_id": [registered(api.http)],
         "name": ["default", "low_priority", "own.report"],
     }
     key = api.key("read", "submit", "manage", queues=["low_priority"])

@@ -42,6 +42,15 @@ class Seen:
         return bool(self.conn.execute(found, {"id": self.task_id}).scalar())
 
 
+def deliveries(conn: Connection, task_id: UUID) -> list[str]:
+    """What is to be told of the task."""
+    found = sa.text(
+        "SELECT params #>> '{payload,type}' FROM task WHERE name = 'webhooks.deliver' AND state = 'scheduled'"
+        " AND due_at <= now() AND params #>> '{payload,data,id}' = :id"
+    )
+    return list(conn.scalars(found, {"id": str(task_id)}))
+
+
 # Whether each consequence has happened, seen from outside.
 HAPPENED: Mapping[str, Callable[[Seen], bool]] = {
     "enters_queue": lambda s: s.after.publication == s.before.publication + 1 and s.after.queued_at is not None,
@@ -54,6 +63,7 @@ HAPPENED: Mapping[str, Callable[[Seen], bool]] = {
     "starts_afresh": lambda s: s.before.put_offs == 1 and s.after.put_offs == 0 and not s.has_progress(),
     "attempt_rows": lambda s: len(attempts(s.conn, s.task_id)) == 1,
     "timeline_rows": lambda s: len(events(s.conn, s.task_id)) == s.notes + 1,
+    "callback_task": lambda s: deliveries(s.conn, s.task_id) == [f"task.{s.after.state}"],
     "outbox_row": lambda s: {s.task_id} in outbox(s.conn).values(),
 }
 KEYS = {"freed_waiting_keys", "freed_keys"}

@@ -251,7 +251,7 @@ class WorkerRules(Machine):
 
     def _report(self, hold: Hold) -> None:
         told = progress.progress(self.conn, [progress.Progress(hold.task.id, hold.claim, 1.0)]).answer
-        assert told == ({hold.task.id} if self.model.holds(hold.task, hold.claim) else set())
+        assert told.keys() == ({hold.task.id} if self.model.holds(hold.task, hold.claim) else set())
 
     def _finish(self, hold: Hold, outcome: Outcome) -> None:
         if isinstance(outcome, RetryIn):

@@ -82,6 +82,7 @@ SPECS = {name: compile_spec(spec_of(task_type)) for name, task_type in TYPES.ite
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello."}
 WELCOME = {"to_email": "eva@example.org", "username": "Eva", "language": "de", "action_url": "https://example.org/"}
+NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
     "plain": "12.50", "count": 3, "ratio": 1, "flag": True, "colour": "red", "one": 2, "url": "mailto:a@b.org",
@@ -131,6 +132,21 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**MAIL, "subject": ""}, {**MAIL, "subject": " "}, {**MAIL, "subject": "a\nb"},
          {**MAIL, "subject": "a\u2028b"},
          {**MAIL, "subject": "x" * 501}, {**MAIL, "subject": 1}, {**MAIL, "to_mail": "a@example.org"}, {}],
+    ),
+    "webhooks.deliver": (
+        [{"endpoint_id": ITEM, "url": "https://h/"}, {"endpoint_id": ITEM, "url": "", "payload": {"a": [{}]}},
+         {"endpoint_id": ITEM, "url": "x", "payload": None, "progress_of": ITEM}],
+        [{}, {"endpoint_id": "x", "url": "https://h/"}, {"endpoint_id": ITEM}, {"endpoint_id": ITEM, "url": "x" * 2049},
+         {"endpoint_id": ITEM, "url": "x", "payload": []}, {"endpoint_id": ITEM, "url": "x", "more": 1}],
+    ),
+    "notifications.send": (
+        [NOTE, {**NOTE, "webhook_endpoint_id": None}, {**NOTE, "message": "x" * 1_000}, {**NOTE, "subject": "Hi"},
+         {"channel": "webhook", "message": "Hi", "webhook_endpoint_id": ITEM},
+         {"channel": "webhook", "message": "Hi", "webhook_endpoint_id": ITEM, "to_email": None}],
+        [{}, {**NOTE, "message": "x" * 1_001}, {**NOTE, "message": ""}, {**NOTE, "channel": "webhook"},
+         {**NOTE, "channel": "fax"}, {**NOTE, "webhook_endpoint_id": ITEM}, {**NOTE, "to_email": None},
+         {"channel": "webhook", "message": "Hi", "webhook_endpoint_id": None}, {**NOTE, "subject": "a\nb"},
+         {"channel": "webhook", "message": "Hi"}, {"channel": "webhook", "message": "Hi", "webhook_endpoint_id": 1}],
     ),
     "email.send_welcome": (
         [WELCOME, {k: WELCOME[k] for k in ("to_email", "username")}, {**WELCOME, "action_url": None},

@@ -204,6 +204,8 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "files.process_large_file": ("default", 3),
         "files.generate_thumbnail": ("default", 3),
         "health.check": ("high_priority", 1),
+        "notifications.send": ("default", 5),
+        "webhooks.deliver": ("default", 10),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert catalogue["files.generate_thumbnail"].retry == RetryPolicy()

@@ -17,6 +17,7 @@ from taskyard.running.attempt import Services
 from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
 from taskyard.running.registered import Registered
+from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.storage.chosen import storage_of
 from taskyard.store import ledger
@@ -109,6 +110,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         database,
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
         Path(plan.temp_dir),
+        Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

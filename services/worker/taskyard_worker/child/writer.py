@@ -30,6 +30,7 @@ from taskyard.lifecycle.committed import Committed, commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished
 from taskyard.lifecycle.progress import Note, Progress, annotate, progress
+from taskyard.lifecycle.progress_calls import ProgressCalls, call_progress
 from taskyard.lifecycle.record import Recorded, record
 from taskyard.running import outcomes
 from taskyard.store import ledger
@@ -72,6 +73,7 @@ class Writer:
         self, engine: Engine, dispatcher: Dispatcher, table: ClaimTable, observer: Observer, holder: Holder
     ) -> None:
         self._run_verb = partial(ledger.run, engine)
+        self._run_transaction = partial(ledger.run_transaction, engine)
         self._dispatcher = dispatcher
         self._table = table
         self._observer = observer
@@ -82,6 +84,7 @@ class Writer:
         self._lock = threading.Lock()  # over the two that follow
         self._notes: list[tuple[Note, float]] = []
         self._progress: dict[UUID, Progress] = {}
+        self._calls = ProgressCalls()
         self._told = time.monotonic()
         self._wake = threading.Event()
         self._stopping = False
@@ -183,11 +186,24 @@ class Writer:
             if ending is None or any(note.task_id in ending for note, _ in self._notes):
                 notes, self._notes = self._notes, []
         if newest:
-            self._isolated(list(newest.values()), progress)
+            asking: set[UUID] = set()
+            self._isolated(list(newest.values()), partial(self._keep, asking))
+            if ending is None:  # of what ends now, the end is told
+                self._call_back(asking)
         for start in range(0, len(notes), _MAX_NOTES):
             page = notes[start : start + _MAX_NOTES]
             now = time.monotonic()
             self._isolated([replace(note, ago_seconds=now - at) for note, at in page], annotate)
+
+    def _keep(self, asking: set[UUID], conn: Connection, items: Sequence[Progress]) -> Committed[dict[UUID, bool]]:
+        """`asking` learns of which tasks a receiver is told."""
+        kept = progress(conn, items)
+        asking.update(task_id for task_id, is_called in kept.answer.items() if is_called)
+        return kept
+
+    def _call_back(self, asking: Collection[UUID]) -> None:
+        if delays := self._calls.delays(asking, time.monotonic()):
+            self._patiently(partial(call_progress, delays=delays), run=self._run_transaction)
 
     def _isolated(self, items: Sequence[Any], verb: Callable[[Connection, Any], Committed[Any]]) -> None:
         """Writes them; one that PostgreSQL cannot hold is logged and dropped."""
@@ -207,12 +223,23 @@ class Writer:
         recorded = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish")
         if recorded.asserted:
             log.warning("claims_asserted", tasks=recorded.asserted)
+        self._calls.forget(end.slot.task_id for end in ends)
         self._observe(ends, recorded.states)
         self._table.forget([end.slot for end in ends])
 
     def _finish(self, conn: Connection, ends: Sequence[End], *, is_repeat: bool) -> Committed[Recorded]:
         now = time.monotonic()
-        finished = [Finished(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at) for e in ends]
+        finished = [
+            Finished(
+                e.slot.task_id,
+                e.slot.claim,
+                e.outcome,
+                e.run_seconds,
+                now - e.ended_at,
+                calls_back=e.slot.work is None or e.slot.work.calls_back,
+            )
+            for e in ends
+        ]
         held = partial(self._held, ends)
         return record(conn, finished, held, worker_id=self._holder.worker_id, is_repeat=is_repeat)
 
@@ -253,7 +280,9 @@ class Writer:
         except Exception:  # a slot that is never freed is worse than a wrong figure
             log.exception("observer_failed")
 
-    def _patiently(self, verb: Callable[[Connection], Committed[T]], *, name: str = "") -> T:
+    def _patiently(
+        self, verb: Callable[[Connection], Committed[T]], *, name: str = "", run: Callable[..., Any] | None = None
+    ) -> T:
         """Repeats a write until it is done: what ran must be recorded, however long PostgreSQL is away.
 
         Raises only where the data is at fault (`_cannot_be_stored`).
@@ -261,7 +290,7 @@ class Writer:
         backoff = Backoff(0.05, 2.0)
         while True:
             try:
-                answer: T = commit(self._run_verb, verb, self._dispatcher, name=name)
+                answer: T = commit(run or self._run_verb, verb, self._dispatcher, name=name)
                 return answer
             except LedgerUnavailable as e:
                 log.warning("ledger_unavailable", what="writer", error=str(e))

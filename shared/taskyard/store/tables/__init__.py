@@ -7,7 +7,7 @@ the key and on (name, state, id), the others partial, so that each row is in few
 from __future__ import annotations
 
 # Each import adds its tables to `metadata`.
-from . import access, fleet, task_types, tasks, tree_items  # noqa: F401
+from . import access, fleet, task_types, tasks, tree_items, webhooks  # noqa: F401
 from .schema import metadata
 
 # Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.

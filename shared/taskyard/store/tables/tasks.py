@@ -51,6 +51,7 @@ task = Table(
     Column("workflow_id", Uuid),
     Column("schedule_id", Uuid),
     Column("parent_id", Uuid),
+    Column("callback", JSONB, comment="what is told to whom: domain/callbacks.py"),
     created_at(),
     # The state (written by every verb)
     Column("state", Text, nullable=False),

@@ -1,0 +1,71 @@
+"""notifications.send: one short message to one recipient."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from taskyard import TaskContext, TaskError, task
+from taskyard.domain.retry import RetryPolicy
+from taskyard.running.webhooks import Unusable
+from taskyard.store.tree_items import owner_seen
+from taskyard_kits.mail import messages, smtp
+from taskyard_kits.mail import words as mail
+from taskyard_kits.webhooks import delivery
+from taskyard_kits.webhooks import words as webhooks
+
+from .declarations import Notified, SendParams
+from .settings import NotificationSettings
+from .words import ERRORS
+
+# 2, 4, 8, ... seconds, 300 at most.
+_RETRY = RetryPolicy(retries=5, first_delay=timedelta(seconds=2), max_delay=timedelta(seconds=300), delays=())
+
+
+@task(
+    "notifications.send",
+    retry=_RETRY,
+    soft_limit=timedelta(seconds=60),
+    hard_limit=timedelta(seconds=90),
+    errors={**mail.ERRORS, **webhooks.ERRORS, **ERRORS},
+    phrases={**mail.PHRASES, **webhooks.PHRASES},
+)
+async def send(params: SendParams, *, context: TaskContext) -> Notified:
+    """Sends a short message by mail, or signed to a webhook endpoint."""
+    if params.webhook_endpoint_id is not None:
+        message_id = await _to_endpoint(params.webhook_endpoint_id, params, context)
+    else:
+        message_id = await _to_mailbox(params, context)
+    return Notified(channel=params.channel, sent_at=datetime.now(UTC), message_id=message_id)
+
+
+async def _to_endpoint(endpoint_id: UUID, params: SendParams, context: TaskContext) -> str:
+    owner = owner_seen(context.submitted_by, context.allowed_queues)
+    target = await asyncio.to_thread(context.webhooks.target, endpoint_id, owner=owner)
+    if isinstance(target, Unusable):
+        if target.reason == "disabled":
+            raise TaskError("webhook_endpoint_disabled", retryable=False)
+        raise TaskError("webhook_endpoint_deleted", retryable=False)
+    data = {"subject": params.subject, "message": params.message}
+    try:
+        await delivery.send(context, target, target.url, delivery.message("notification", data, context))
+    except delivery.Gone:
+        await delivery.disable(context, endpoint_id)
+        raise
+    return str(context.task_id)
+
+
+async def _to_mailbox(params: SendParams, context: TaskContext) -> str:
+    settings: NotificationSettings = context.settings
+    assert params.to_email is not None
+    message = messages.compose(
+        settings=settings,
+        task_id=context.task_id,
+        to_email=params.to_email,
+        subject=params.subject,
+        text=params.message,
+        generated=True,
+    )
+    await asyncio.to_thread(smtp.send, message, settings)
+    return str(message["Message-ID"])

@@ -1,0 +1,23 @@
+"""What people are told of the errors that only notifications have."""
+
+from __future__ import annotations
+
+from taskyard.catalogue.words import Words
+
+ERRORS: dict[str, Words] = {
+    "webhook_endpoint_deleted": {
+        "en": "There is no such webhook endpoint for the key that submitted this. Register one, then send it anew.",
+        "de": "Für den Schlüssel, der dies eingereicht hat, gibt es diesen Webhook-Endpunkt nicht. Registrieren Sie"
+        " einen und senden Sie es neu.",
+        "fr": "La clé qui a soumis ceci n'a pas ce point d'accès de webhook. Enregistrez-en un, puis renvoyez-le.",
+        "hu": "A beküldő kulcsnak nincs ilyen webhook-végpontja. Regisztráljon egyet, majd küldje el újra.",
+    },
+    "webhook_endpoint_disabled": {
+        "en": "The webhook endpoint is disabled, because its receiver answered 410. Enable it, then send it anew.",
+        "de": "Der Webhook-Endpunkt ist abgeschaltet, weil sein Empfänger mit 410 geantwortet hat. Schalten Sie ihn ein"
+        " und senden Sie es neu.",
+        "fr": "Le point d'accès de webhook est désactivé, car son destinataire a répondu 410. Réactivez-le, puis"
+        " renvoyez-le.",
+        "hu": "A webhook-végpont le van tiltva, mert a fogadója 410-zel válaszolt. Engedélyezze, majd küldje el újra.",
+    },
+}

@@ -1,0 +1,93 @@
+"""One message to a receiver, and what its answer means for the task."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from taskyard import Retry, TaskContext, TaskError
+from taskyard.outbound import client
+from taskyard.outbound.client import AddressRefused, Bounds, Unanswered
+from taskyard.outbound.urls import read_url
+from taskyard.running.webhooks import Target
+
+from .settings import WebhookSettings
+
+GONE = 410
+# A receiver may ask for patience, not for silence until the message has expired.
+LONGEST_WAIT = timedelta(days=1)
+# Nothing of the body is used.
+_BOUNDS = Bounds(most_bytes=1024)
+
+
+class Later(TaskError, Retry):
+    """The receiver names the time after which it is to be tried again."""
+
+    def __init__(self, after: timedelta, **values: Any) -> None:
+        TaskError.__init__(self, "webhook_refused", **values)
+        self.after = after
+
+
+class Gone(TaskError):
+    """The receiver wants no more messages."""
+
+    def __init__(self) -> None:
+        super().__init__("webhook_gone", retryable=False)
+
+
+async def send(context: TaskContext, target: Target, url: str, payload: Any) -> int:
+    """Sends the payload, signed; returns the receiver's status, a 2xx. The task's id is that of the message, so that a
+    repeat can be recognised.
+
+    Raises Gone, Later, and TaskError: not retryable where the address may not be called.
+    """
+    settings: WebhookSettings = context.settings
+    body = orjson.dumps(payload)
+    headers = {"Content-Type": "application/json", **target.headers(context.task_id, body)}
+    try:
+        answer = await client.request(
+            "POST", read_url(url), networks=settings.reachable, headers=headers, content=body, bounds=_BOUNDS
+        )
+    except AddressRefused:
+        raise TaskError("webhook_address_refused", retryable=False) from None
+    except Unanswered as e:
+        raise TaskError("webhook_unanswered", reason={"phrase": f"webhook_{e.reason}"}) from None
+    if 200 <= answer.status < 300:
+        return answer.status
+    if answer.status == GONE:
+        raise Gone
+    after = retry_after(answer.headers.get("retry-after"))
+    if after is not None:
+        raise Later(after, status=answer.status)
+    raise TaskError("webhook_refused", status=answer.status)
+
+
+def retry_after(header: str | None, *, now: datetime | None = None) -> timedelta | None:
+    """How long the receiver asks to wait (RFC 9110, 10.2.3), a day at most; None where it does not say."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:10])
+    else:
+        try:
+            at = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - (now or datetime.now(UTC))).total_seconds()
+    return timedelta(seconds=min(max(0.0, math.ceil(seconds)), LONGEST_WAIT.total_seconds()))
+
+
+def message(name: str, data: Any, context: TaskContext) -> dict[str, Any]:
+    """As Standard Webhooks recommends it. Without the time: every attempt sends the same bytes."""
+    return {"type": name, "data": {"id": context.task_id, **data}}
+
+
+async def disable(context: TaskContext, endpoint_id: UUID) -> None:
+    """Nothing more is sent to the endpoint; the audit log names this task."""
+    await asyncio.to_thread(context.webhooks.disable, endpoint_id, by=f"task:{context.task_id}")
+    context.log("The receiver answered 410: the endpoint is disabled.", level="warning")
