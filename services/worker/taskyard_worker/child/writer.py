@@ -37,6 +37,7 @@ from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
 from .claim_table import ClaimTable, Holder, Slot
+from .untold import Untold
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -81,12 +82,10 @@ class Writer:
         self._ends: deque[End] = deque()
         self._taken: list[End] = []  # out of `_ends`, and not recorded yet
         self._latest: deque[End] = deque(maxlen=MAX_BATCH)  # of tasks that ran
-        self._lock = threading.Lock()  # over the two that follow
-        self._notes: list[tuple[Note, float]] = []
-        self._progress: dict[UUID, Progress] = {}
+        self._wake = threading.Event()
+        self._untold = Untold(self._wake)
         self._calls = ProgressCalls()
         self._told = time.monotonic()
-        self._wake = threading.Event()
         self._stopping = False
         self.wrote = time.monotonic()
         self.thread = self._new_thread()
@@ -113,8 +112,8 @@ class Writer:
 
     def detach(self) -> None:
         """In a copy of the child, which has no thread that writes. The locks may have been held when it was made."""
-        self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._untold = Untold(self._wake)
 
     # For the threads of tasks: nothing here waits for a server
 
@@ -125,22 +124,16 @@ class Writer:
         self._wake.set()
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
-        with self._lock:
-            if not self._progress:
-                self._wake.set()
-            self._progress[task_id] = Progress(task_id, claim, current, total, message)
+        self._untold.progress(Progress(task_id, claim, current, total, message))
 
     def note(self, task_id: UUID, claim: UUID, kind: str, data: dict[str, Any]) -> None:
-        with self._lock:
-            if not self._notes:
-                self._wake.set()
-            self._notes.append((Note(task_id, claim, kind, data), time.monotonic()))
+        self._untold.note(Note(task_id, claim, kind, data))
 
     # The thread
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(PROGRESS_SECONDS if self._progress or self._notes else 1.0)
+            self._wake.wait(PROGRESS_SECONDS if self._untold else 1.0)
             self._wake.clear()
             try:
                 self._turn()
@@ -152,7 +145,7 @@ class Writer:
 
     @property
     def _has_more(self) -> bool:
-        return bool(self._taken or self._ends or self._progress or self._notes)
+        return bool(self._taken or self._ends or self._untold)
 
     def _turn(self) -> None:
         # A turn may end anywhere, by an exception from outside. To record an end twice does no harm.
@@ -167,7 +160,7 @@ class Writer:
             if self._stopping or time.monotonic() - self._told >= PROGRESS_SECONDS:
                 self._tell()
                 self._told = time.monotonic()
-            elif ends and (self._progress or self._notes):
+            elif ends and self._untold:
                 self._tell({end.slot.task_id for end in ends})
         finally:
             if ends:
@@ -175,19 +168,11 @@ class Writer:
                 self._taken = []
 
     def _tell(self, ending: Collection[UUID] | None = None) -> None:
-        """Writes progress and log lines; those of `ending` only, where it is too early for the others. Lines keep their
-        order, so all go as soon as one has to."""
-        with self._lock:
-            if ending is None:
-                newest, self._progress = self._progress, {}
-            else:
-                newest = {i: p for i in ending if (p := self._progress.pop(i, None))}
-            notes: list[tuple[Note, float]] = []
-            if ending is None or any(note.task_id in ending for note, _ in self._notes):
-                notes, self._notes = self._notes, []
+        """Writes progress and log lines; those of `ending` only, where it is too early for the others."""
+        newest, notes = self._untold.taken(ending)
         if newest:
             asking: set[UUID] = set()
-            self._isolated(list(newest.values()), partial(self._keep, asking))
+            self._isolated(newest, partial(self._keep, asking))
             if ending is None:  # of what ends now, the end is told
                 self._call_back(asking)
         for start in range(0, len(notes), _MAX_NOTES):
