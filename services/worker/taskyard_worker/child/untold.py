@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
-from typing import Any
 from uuid import UUID
 
 from taskyard.lifecycle.progress import Note, Progress
