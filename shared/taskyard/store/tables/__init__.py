@@ -7,11 +7,22 @@ the key and on (name, state, id), the others partial, so that each row is in few
 from __future__ import annotations
 
 # Each import adds its tables to `metadata`.
-from . import access, fleet, task_types, tasks, tree_items, webhooks  # noqa: F401
+from . import access, analytics, fleet, records, task_types, tasks, tree_items, users, webhooks  # noqa: F401
 from .schema import metadata
 
 # Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.
-KIT_TABLES = ("tree_item",)
+KIT_TABLES = (
+    "analytics_hour",
+    "record",
+    "request_count",
+    "request_hour",
+    "tree_item",
+    "usage_event",
+    "usage_hour",
+    "user_activity",
+    "user_profiles",
+    "users",
+)
 LEDGER_TABLES = ("alembic_version", *sorted(metadata.tables.keys() - set(KIT_TABLES)))
 
 __all__ = ["KIT_TABLES", "LEDGER_TABLES", "metadata"]

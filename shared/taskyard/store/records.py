@@ -1,0 +1,68 @@
+"""Records: what imports and synchronisations bring in, under keys of their own.
+
+A restricted API key has collections of its own; those of all other keys are the same. `owner` below: as
+`tree_items.owner_seen` says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+
+class Written(NamedTuple):
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+# In the order of the keys, so that two that write the same ones never wait for each other in a circle.
+_UPSERT = sa.text("""
+WITH given AS (
+    SELECT key, data FROM jsonb_each(CAST(:rows AS jsonb)) AS r(key, data) ORDER BY key
+), written AS (
+    INSERT INTO record AS r (owner, collection, key, data, task_id)
+    SELECT :owner, :collection, key, data, :task_id FROM given ORDER BY key
+    ON CONFLICT (owner, collection, key) DO UPDATE
+    SET data = excluded.data, task_id = excluded.task_id, updated_at = now()
+    WHERE r.data IS DISTINCT FROM excluded.data
+    RETURNING (xmax = 0) AS is_new
+)
+SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written
+""")
+
+_READ = sa.text("""
+SELECT key, data FROM record WHERE owner = :owner AND collection = :collection AND key > :after ORDER BY key LIMIT :limit
+""")
+
+
+def upsert(
+    conn: Connection, collection: str, rows: Mapping[str, Any], *, task_id: UUID, owner: str | None = None
+) -> Written:
+    """Writes the records by their keys, in one statement; the same once more changes nothing. Values are what JSON has,
+    without NUL."""
+    values = {
+        "rows": orjson.dumps(dict(rows)).decode(),
+        "owner": _space_of(owner),
+        "collection": collection,
+        "task_id": task_id,
+    }
+    inserted, updated = conn.execute(_UPSERT, values).one()
+    return Written(inserted, updated, len(rows) - inserted - updated)
+
+
+def page(
+    conn: Connection, collection: str, *, after: str = "", limit: int = 1000, owner: str | None = None
+) -> dict[str, Any]:
+    """Up to `limit` records with keys beyond `after`, in the order of the keys."""
+    values = {"owner": _space_of(owner), "collection": collection, "after": after, "limit": limit}
+    return {row.key: row.data for row in conn.execute(_READ, values)}
+
+
+def _space_of(owner: str | None) -> str:
+    return "" if owner is None else f"key:{owner}"
