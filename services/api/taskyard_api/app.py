@@ -15,6 +15,7 @@ from .lifespan import Lifespan
 from .operations import operations_of
 from .requests import Request
 from .resources import (
+    analytics,
     audit,
     conversions,
     dead_letters,
@@ -26,6 +27,7 @@ from .resources import (
     task_types,
     tasks,
     tree_items,
+    users,
     webhook_endpoints,
 )
 
@@ -95,6 +97,11 @@ ROUTES: dict[str, type] = {
     "/api/v1/webhook-endpoints/{endpoint_id}": webhook_endpoints.OneWebhookEndpoint,
     "/api/v1/webhook-endpoints/{endpoint_id}/rotate": webhook_endpoints.Rotate,
     "/api/v1/webhook-endpoints/{endpoint_id}/enable": webhook_endpoints.Enable,
+    "/api/v1/users/{user_id}": users.OneUser,
+    "/api/v1/send-welcome": users.SendWelcome,
+    "/api/v1/usage-events": analytics.UsageEvents,
+    "/api/v1/analytics": analytics.Analytics,
+    "/api/v1/models": analytics.Models,
     "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,

@@ -39,8 +39,10 @@ from .limits import RateLimit
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
 from .queues import KnownQueues
+from .request_counts import RequestCounts
 from .requests import trusted_networks
 from .resources import (
+    analytics,
     audit,
     conversions,
     dead_letters,
@@ -52,6 +54,7 @@ from .resources import (
     task_types,
     tasks,
     tree_items,
+    users,
     webhook_endpoints,
 )
 from .streams import Streams
@@ -132,12 +135,16 @@ def build(settings: Settings) -> Service:
         files=files,
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
+        models=analytics.Models(client, names),
     )
-    gate = Gate(keys, RateLimit(settings.rate_limit_per_second), requests, trusted_networks(settings.trusted_proxies))
+    counts = RequestCounts(ledger)
+    rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
+    gate = Gate(keys, rate, requests, counts, trusted)
     lifespan = Lifespan(
         engines=(engine, submits),
         dispatcher=dispatcher,
         submission=submission,
+        counts=counts,
         ledger=ledger,
         live=live,
         health=dependencies,
@@ -169,6 +176,7 @@ def resources_of(
     files: Files,
     endpoints: webhook_endpoints.Endpoints,
     callbacks: Callbacks,
+    models: analytics.Models,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown, translations = TaskViews(settings.support_url), Translations(types)
@@ -204,6 +212,11 @@ def resources_of(
         webhook_endpoints.OneWebhookEndpoint(endpoints),
         webhook_endpoints.Rotate(bodies, endpoints),
         webhook_endpoints.Enable(bodies, endpoints),
+        users.OneUser(bodies, ledger),
+        users.SendWelcome(bodies, ledger, intake),
+        analytics.UsageEvents(bodies, ledger),
+        analytics.Analytics(ledger),
+        models,
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

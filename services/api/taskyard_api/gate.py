@@ -16,6 +16,7 @@ from .limits import RateLimit
 from .meters import RequestMeters
 from .operations import Operation, operations_of
 from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticated
+from .request_counts import RequestCounts
 from .requests import Networks, Request, client_address
 
 log = structlog.get_logger(__name__)
@@ -29,10 +30,13 @@ _AUDITED = frozenset({Scope.MANAGE, Scope.ADMIN})
 class Gate:
     """Falcon middleware."""
 
-    def __init__(self, keys: Keys, rate: RateLimit, meters: RequestMeters, trusted: Networks = ()) -> None:
+    def __init__(
+        self, keys: Keys, rate: RateLimit, meters: RequestMeters, counts: RequestCounts, trusted: Networks = ()
+    ) -> None:
         self._keys = keys
         self._rate = rate
         self._meters = meters
+        self._counts = counts
         self._trusted = trusted
         self._operations: dict[type, dict[str, Operation]] = {}
 
@@ -85,12 +89,9 @@ class Gate:
         resp.set_header("X-Request-ID", context.request_id)
         resp.set_header("traceparent", context.traceparent)
         self._meters.in_progress.dec()
-        self._meters.answered(
-            req.method,
-            req.uri_template,
-            resp.status_code,
-            time.perf_counter() - context.started,
-        )
+        seconds = time.perf_counter() - context.started
+        self._meters.answered(req.method, req.uri_template, resp.status_code, seconds)
+        self._counts.count(req.method, req.uri_template, resp.status_code, seconds)
 
 
 def _has_two_spellings(raw_path: bytes) -> bool:

@@ -19,6 +19,7 @@ from .known_types import KnownTypes
 from .ledger_pool import LedgerPool
 from .live import Live
 from .queues import KnownQueues
+from .request_counts import RequestCounts
 from .submission import Submission
 from .uploads import Files
 
@@ -39,6 +40,7 @@ class Lifespan:
     engines: Sequence[Engine]
     dispatcher: Dispatcher
     submission: Submission
+    counts: RequestCounts
     ledger: LedgerPool
     live: Live
     health: Health
@@ -56,6 +58,7 @@ class Lifespan:
         self._background.append(asyncio.create_task(self.types.keep_fresh()))
         self._background.append(asyncio.create_task(self.types.listen(*self.wake_ups)))
         self._background.append(asyncio.create_task(self.health.watch()))
+        self._background.append(asyncio.create_task(self.counts.write_on()))
 
     async def process_shutdown(self, scope: object, event: object) -> None:
         """In the order in which data flows: accepted tasks are written before written ones are published."""
@@ -64,6 +67,7 @@ class Lifespan:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.live.stop()
         await self.submission.close()
+        await self.counts.write()
         await asyncio.to_thread(self.dispatcher.stop)
         await asyncio.to_thread(self.ledger.close)
         await asyncio.to_thread(self.files.close)

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from taskyard.store.users import MAX_USER_ID
 from taskyard.version import __version__
 
 from . import answers
@@ -29,6 +30,7 @@ stored (parameters, results, errors, files) is shown with the scope `read` only.
 what is in them, and its own tree items: all else is 404."""
 _WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
+_USER_ID = {"type": "integer", "minimum": 1, "maximum": MAX_USER_ID}
 
 
 def document(routes: Mapping[str, type]) -> dict[str, Any]:
@@ -116,7 +118,9 @@ def _operation_id(path: str, method: str) -> str:
 
 def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[str, Any]) -> Any:
     for name in _VARIABLE.findall(path):
-        schema = {"type": "string", "format": "uuid"} if name.endswith("_id") else {"type": "string", "minLength": 1}
+        schema: dict[str, Any] = {"type": "string", "minLength": 1}
+        if name.endswith("_id"):
+            schema = _USER_ID if name == "user_id" else {"type": "string", "format": "uuid"}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if op.query is not None:
         reference = schemas[op.query, "validation"]["$ref"].rpartition("/")[2]

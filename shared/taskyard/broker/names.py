@@ -56,3 +56,7 @@ class Names:
     def control(self) -> str:
         """The channel of commands to workers: pause, resume, cancel."""
         return f"{self.namespace}:control"
+
+    def models(self, provider: str) -> str:
+        """The models of a provider: model_lists.py."""
+        return f"{self.namespace}:models:{provider}"

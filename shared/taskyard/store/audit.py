@@ -30,6 +30,8 @@ class Action(StrEnum):
     TASK_CANCEL = "task.cancel"
     TASK_RETRY = "task.retry"
     TREE_ITEM_DELETE = "tree_item.delete"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
     DEAD_LETTERS_RETRY = "dead_letters.retry"
     DEAD_LETTERS_DISCARD = "dead_letters.discard"
     KEY_CREATE = "key.create"

@@ -37,7 +37,8 @@ SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM w
 """)
 
 _READ = sa.text("""
-SELECT key, data FROM record WHERE owner = :owner AND collection = :collection AND key > :after ORDER BY key LIMIT :limit
+SELECT key, data FROM record WHERE owner = :owner AND collection = :collection AND key > :after
+ORDER BY key LIMIT :limit
 """)
 
 

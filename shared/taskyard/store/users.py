@@ -133,7 +133,11 @@ def create_profile(conn: Connection, user_id: int, task_id: UUID, *, owner: str 
     """The user's profile; it is new for the task that made it, however often that runs. None where there is no such
     user."""
     # Key share: the user cannot be deleted meanwhile, and its statistics can be changed.
-    user = sa.select(users.c.id).where(users.c.id == user_id, _belongs_to(owner)).with_for_update(read=True, key_share=True)
+    user = (
+        sa.select(users.c.id)
+        .where(users.c.id == user_id, _belongs_to(owner))
+        .with_for_update(read=True, key_share=True)
+    )
     if conn.execute(user).first() is None:
         return None
     new = postgresql.insert(user_profiles).values(id=new_id(), user_id=user_id, task_id=task_id)

@@ -172,6 +172,14 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [{"item_id": ITEM, "width": "10"}, {"item_id": ITEM, "height": True}, {"item_id": ITEM, "width": 0},
          {"item_id": ITEM, "width": 4097}, {"item_id": ITEM, "width": 1e308}, {"item_id": None}],
     ),
+    **dict.fromkeys(
+        ("users.update_stats", "users.create_profile"),
+        (
+            [{"user_id": 1}, {"user_id": 2**53 - 1}, {"user_id": 7.0}],
+            [{}, {"user_id": 0}, {"user_id": -1}, {"user_id": 2**53}, {"user_id": "1"}, {"user_id": True},
+             {"user_id": 1.5}, {"user_id": None}, {"user_id": 1, "more": 1}],
+        ),
+    ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},

@@ -205,6 +205,8 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "files.generate_thumbnail": ("default", 3),
         "health.check": ("high_priority", 1),
         "notifications.send": ("default", 5),
+        "users.create_profile": ("default", 3),
+        "users.update_stats": ("default", 3),
         "webhooks.deliver": ("default", 10),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60

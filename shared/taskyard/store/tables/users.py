@@ -23,7 +23,9 @@ users = Table(
     Column("login_count", BigInteger, nullable=False, server_default=text("0")),
     Column("last_activity", TIME),
     created_at(),
-    Column("updated_at", TIME, nullable=False, server_default=func.now(), comment="when email, name or endpoint changed"),
+    Column(
+        "updated_at", TIME, nullable=False, server_default=func.now(), comment="when email, name or endpoint changed"
+    ),
     CheckConstraint("id > 0", name="id_positive"),
     Index("ix_users_webhook_endpoint", "webhook_endpoint_id", postgresql_where=text("webhook_endpoint_id IS NOT NULL")),
 )

@@ -73,17 +73,13 @@ def upgrade() -> None:
     _analytics()
     op.create_table(
         "record",
-        sa.Column(
-            "owner", sa.Text(), nullable=False, comment="key:NAME of a restricted API key; empty: all others'"
-        ),
+        sa.Column("owner", sa.Text(), nullable=False, comment="key:NAME of a restricted API key; empty: all others'"),
         sa.Column("collection", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("data", postgresql.JSONB(), nullable=False),
         sa.Column("task_id", sa.Uuid(), nullable=False, comment="the task that wrote it last"),
         sa.Column("created_at", _TIME, server_default=sa.func.now(), nullable=False),
-        sa.Column(
-            "updated_at", _TIME, server_default=sa.func.now(), nullable=False, comment="when its data changed"
-        ),
+        sa.Column("updated_at", _TIME, server_default=sa.func.now(), nullable=False, comment="when its data changed"),
         sa.PrimaryKeyConstraint("owner", "collection", "key", name="pk_record"),
     )
 
@@ -92,9 +88,7 @@ def _analytics() -> None:
     op.create_table(
         "request_count",
         sa.Column("minute", _TIME, nullable=False),
-        sa.Column(
-            "source", sa.Uuid(), nullable=False, comment="the process that counted: its rows are its own totals"
-        ),
+        sa.Column("source", sa.Uuid(), nullable=False, comment="the process that counted: its rows are its own totals"),
         sa.Column("method", sa.Text(), nullable=False),
         sa.Column("route", sa.Text(), nullable=False, comment="the template of the path"),
         sa.Column("status", sa.SmallInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,40 @@
+"""users.*: tasks of one short transaction. A task that runs again finds what it did before, and does it once."""
+
+from __future__ import annotations
+
+from taskyard import TaskContext, TaskError, task
+from taskyard.store import users
+from taskyard.store.tree_items import owner_seen
+
+from .declarations import ProfileCreated, StatsUpdated, UserParams
+from .words import ERRORS
+
+
+@task("users.update_stats", errors=ERRORS)
+def update_stats(params: UserParams, *, context: TaskContext) -> StatsUpdated:
+    """Counts a login of a user, and notes the time."""
+    with context.db() as conn:
+        counted = users.count_activity(conn, params.user_id, context.task_id, owner=_owner(context))
+    if counted is None:
+        raise _not_found()
+    return StatsUpdated(
+        user_id=params.user_id, login_count=counted.login_count, last_activity=counted.at, updated_at=counted.at
+    )
+
+
+@task("users.create_profile", errors=ERRORS)
+def create_profile(params: UserParams, *, context: TaskContext) -> ProfileCreated:
+    """Makes the profile of a user, where there is none yet."""
+    with context.db() as conn:
+        profile = users.create_profile(conn, params.user_id, context.task_id, owner=_owner(context))
+    if profile is None:
+        raise _not_found()
+    return ProfileCreated(status="created" if profile.is_new else "already_exists", profile_id=profile.id)
+
+
+def _owner(context: TaskContext) -> str | None:
+    return owner_seen(context.submitted_by, context.allowed_queues)
+
+
+def _not_found() -> TaskError:
+    return TaskError("user_not_found", retryable=False)
