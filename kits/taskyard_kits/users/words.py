@@ -6,8 +6,8 @@ from taskyard.catalogue.words import Words
 
 ERRORS: dict[str, Words] = {
     "user_not_found": {
-        "en": "There is no such user for the key that submitted this. Write the user with PUT /users/{{id}}, then submit"
-        " it anew.",
+        "en": "There is no such user for the key that submitted this. Write the user with PUT /users/{{id}}, then"
+        " submit it anew.",
         "de": "Für den Schlüssel, der dies eingereicht hat, gibt es diesen Benutzer nicht. Legen Sie ihn mit"
         " PUT /users/{{id}} an und reichen Sie es neu ein.",
         "fr": "La clé qui a soumis ceci n'a pas cet utilisateur. Créez-le avec PUT /users/{{id}}, puis soumettez-le à"

@@ -75,6 +75,7 @@ class Service:
     live: Live
     metrics: Metrics
     types: KnownTypes
+    counts: RequestCounts
 
 
 def cipher_of(settings: Settings) -> Cipher:
@@ -154,7 +155,8 @@ def build(settings: Settings) -> Service:
         files=files,
         heavy=heavy,
     )
-    return Service(create_app(resources, gate, lifespan, cors_origins=settings.cors_origins), live, metrics, types)
+    app = create_app(resources, gate, lifespan, cors_origins=settings.cors_origins)
+    return Service(app, live, metrics, types, counts)
 
 
 def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 import structlog
 
 from taskyard.store import task_types
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
+from taskyard.store.users import ACTIVITY_KEPT_DAYS
 
 from .leader import Leadership
 
@@ -29,8 +31,30 @@ DELETE FROM worker WHERE id IN (
 """)
 
 
+def _older(table: str, column: str, days: int) -> sa.TextClause:
+    """By whole hours, so that what is left can be summed up. By place: the keys of these tables have many columns."""
+    return sa.text(f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM {table} WHERE {column} < date_trunc('hour', now(), 'UTC') - interval '{days} days'
+    LIMIT :limit FOR UPDATE SKIP LOCKED))
+""")  # noqa: S608 - made of constants
+
+
+_PASSES = {
+    "idempotency_keys": _IDEMPOTENCY_KEYS,
+    "workers": _WORKERS,
+    "request_counts": _older("request_count", "minute", KEPT_DAYS),
+    "usage_events": _older("usage_event", "at", KEPT_DAYS),
+    "sums_of_requests": _older("request_hour", "hour", SUMS_KEPT_DAYS),
+    "sums_of_usage": _older("usage_hour", "hour", SUMS_KEPT_DAYS),
+    "hours_of_sums": _older("analytics_hour", "hour", SUMS_KEPT_DAYS),
+    "activity_of_users": _older("user_activity", "at", ACTIVITY_KEPT_DAYS),
+}
+
+
 class Retention:
-    """Deletes idempotency keys after 24 h, and workers seven days after their end. Retires task types that no worker
+    """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics and users do not need
+    any more (`store/analytics.py`, `store/users.py` say after how many days). Retires task types that no worker
     has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
 
     def __init__(self, leadership: Leadership, *, lease: timedelta) -> None:
@@ -38,7 +62,7 @@ class Retention:
         self._lease = lease
 
     def turn(self) -> None:
-        for what, statement in (("idempotency_keys", _IDEMPOTENCY_KEYS), ("workers", _WORKERS)):
+        for what, statement in _PASSES.items():
             deleted = self._delete(statement)
             if deleted:
                 log.info("retention_pass", what=what, deleted=deleted)

@@ -23,11 +23,9 @@ class Written(NamedTuple):
 
 # In the order of the keys, so that two that write the same ones never wait for each other in a circle.
 _UPSERT = sa.text("""
-WITH given AS (
-    SELECT key, data FROM jsonb_each(CAST(:rows AS jsonb)) AS r(key, data) ORDER BY key
-), written AS (
+WITH written AS (
     INSERT INTO record AS r (owner, collection, key, data, task_id)
-    SELECT :owner, :collection, key, data, :task_id FROM given ORDER BY key
+    SELECT :owner, :collection, key, value, :task_id FROM jsonb_each(CAST(:rows AS jsonb)) ORDER BY key
     ON CONFLICT (owner, collection, key) DO UPDATE
     SET data = excluded.data, task_id = excluded.task_id, updated_at = now()
     WHERE r.data IS DISTINCT FROM excluded.data
@@ -37,7 +35,8 @@ SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM w
 """)
 
 _READ = sa.text("""
-SELECT key, data FROM record WHERE owner = :owner AND collection = :collection AND key > :after
+SELECT key, data FROM record
+WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS NULL OR key > :after)
 ORDER BY key LIMIT :limit
 """)
 
@@ -58,9 +57,9 @@ def upsert(
 
 
 def page(
-    conn: Connection, collection: str, *, after: str = "", limit: int = 1000, owner: str | None = None
+    conn: Connection, collection: str, *, after: str | None = None, limit: int = 1000, owner: str | None = None
 ) -> dict[str, Any]:
-    """Up to `limit` records with keys beyond `after`, in the order of the keys."""
+    """Up to `limit` records with keys beyond `after` (None: from the first), in the order of the keys."""
     values = {"owner": _space_of(owner), "collection": collection, "after": after, "limit": limit}
     return {row.key: row.data for row in conn.execute(_READ, values)}
 

@@ -7,7 +7,7 @@ A user belongs to the key that wrote it first. For each `owner` below: the key w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +21,8 @@ from .tables.webhooks import webhook_endpoint
 
 # Every reader of JSON takes an integer exactly up to here.
 MAX_USER_ID = 2**53 - 1
-# For how long a task that runs again finds what it has counted.
-ACTIVITY_KEPT = timedelta(days=30)
+# For so many days, a task that runs again finds what it has counted.
+ACTIVITY_KEPT_DAYS = 30
 
 
 class NoSuchEndpoint(Exception):

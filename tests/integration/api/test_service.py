@@ -298,6 +298,26 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
             assert waited == ["queued"]
 
 
+def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_url: str, engine: Engine) -> None:
+    env = environment(database_url, redis_url)
+    with (
+        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
+        killed(process),
+    ):
+        assert process.stderr is not None
+        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        for _ in range(7):
+            assert httpx.get(f"http://127.0.0.1:{port}/api/v1/users/{os.getpid()}", timeout=20).status_code == 401
+        with engine.connect() as conn:
+            assert conn.exec_driver_sql("SELECT count(*) FROM request_count").scalar_one() == 0, "not a row a request"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with engine.connect() as conn:
+        rows = "SELECT method, route, status, sum(requests) FROM request_count GROUP BY 1, 2, 3"
+        assert [tuple(row) for row in conn.exec_driver_sql(rows)] == [("GET", "/api/v1/users/{user_id}", 401, 7)]
+
+
 @contextmanager
 def killed(process: subprocess.Popen[str]) -> Iterator[None]:
     """Ends it where the test fails: its `with` would wait for it."""

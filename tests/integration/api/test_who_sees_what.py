@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,8 @@ STORED = {"value": MARKER}
 FAULT = Fault("boom", f"It hit {MARKER}.", MARKER, retryable=True, traceback=MARKER, values={"what": MARKER})
 ITEMS = "/api/v1/tree-items"
 HOOKS = "https://receiver.example"
+USER = {"email": f"{MARKER}@example.org", "name": MARKER}
+USAGE = {"events": [{"model": MARKER, "tokens": 1, "at": datetime.now(UTC).isoformat()}]}
 WITHOUT_READ = (("submit",), ("manage",), ("submit", "manage"))
 
 
@@ -49,6 +52,8 @@ class Stock:
         self.dead = [self._begun(Failed(FAULT)) for _ in range(3)]
         self.tasks = [self._submit(), self._begun(), self._begun(Failed(FAULT)), self._begun(Succeeded(STORED))]
         headers = {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}
+        assert api.http.put("/api/v1/users/7", json=USER).status_code == 201
+        assert api.http.post("/api/v1/usage-events", json=USAGE).status_code == 202
         self.item = str(api.http.post(ITEMS, content=MARKER.encode(), headers=headers).json()["item_id"])
 
     def _begun(self, outcome: Outcome | None = None) -> str:
@@ -73,6 +78,7 @@ class Stock:
             "item_id": [self.item, str(uuid4())],
             "worker_id": [str(self._worker.id)],
             "endpoint_id": [self._endpoint, str(uuid4())],
+            "user_id": ["7", "8"],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -96,6 +102,11 @@ class Stock:
             {"json": {"filter": {"code": "boom"}, "dry_run": True}},
             {"json": {"ids": self.dead[:1]}},
             {"json": {"width": 8, "height": 8}},
+            {"json": USER},
+            {"json": {**USER, "email": MARKER, "webhook_endpoint_id": MARKER}},
+            {"json": {"user_id": 7}},
+            {"json": USAGE},
+            {"json": {"events": [{"model": MARKER, "tokens": MARKER, "at": MARKER}]}},
             {"content": MARKER, "headers": {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}},
             {"files": {"file": (MARKER, MARKER.encode(), f"text/{MARKER}")}},
         ]
@@ -119,7 +130,7 @@ def walk(api: Api, client: httpx.Client, stock: Stock) -> dict[tuple[str, str], 
     told: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for method, path in routes_of(api):
         found = told.setdefault((method, path), [])
-        for address, body in product(stock.addresses(path), stock.bodies() if method == "POST" else [{}]):
+        for address, body in product(stock.addresses(path), stock.bodies() if method in {"POST", "PUT"} else [{}]):
             key = {"Idempotency-Key": str(uuid4())}
             for extra in ({}, key, key, {"Accept": "text/event-stream"}) if body else ({}, key, key):
                 given = {**body, "headers": {**body.get("headers", {}), **extra}}
@@ -155,6 +166,9 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
         ("GET", ITEMS),
         ("POST", ITEMS),
         ("GET", f"{ITEMS}/{{item_id}}/content"),
+        ("GET", "/api/v1/users/{user_id}"),
+        ("PUT", "/api/v1/users/{user_id}"),
+        ("GET", "/api/v1/analytics"),
     } <= shown
 
 
@@ -272,8 +286,11 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
         "item_id": [uploaded(api.http)],
         "worker_id": [str(worker.id)],
         "endpoint_id": [registered(api.http)],
+        "user_id": ["7"],
         "name": ["default", "low_priority", "own.report"],
     }
+    api.http.put("/api/v1/users/7", json={"email": "elsewhere@example.org", "name": "elsewhere"})
+    api.http.post("/api/v1/usage-events", json={"events": [{**USAGE["events"][0], "model": "elsewhere"}]})
     key = api.key("read", "submit", "manage", queues=["low_priority"])
     client, told = api.client(key), {}
     for method, path in routes_of(api):

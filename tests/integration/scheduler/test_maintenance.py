@@ -12,7 +12,9 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import task_types
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
 from taskyard.store.audit import Actor
+from taskyard.store.users import ACTIVITY_KEPT_DAYS
 from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
 from tests.support.scheduling import LeaderParts, execute, make_worker, put_in, scalar
@@ -164,6 +166,35 @@ def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine:
     execute(engine, "UPDATE worker SET lost_at = now() - interval '8 days' WHERE id = :id", id=gone)
     Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     assert scalar(engine, "SELECT count(*) FROM worker") == 2
+
+
+def test_what_analytics_and_users_need_no_more_is_deleted(leader: LeaderParts, engine: Engine) -> None:
+    """Rows of every day of the last three years, over several batches for what is told event by event."""
+    for table, column, more, values in (
+        (
+            "request_count",
+            "minute",
+            "source, method, route, status, requests, seconds",
+            "gen_random_uuid(),'','',1,1,1",
+        ),
+        ("usage_event", "at", "id, model, tokens, submitted_by", "gen_random_uuid(), '', 1, ''"),
+        ("request_hour", "hour", "method, route, status, requests, seconds", "'', '', 1, 1, 1"),
+        ("usage_hour", "hour", "submitted_by, model, events, tokens", "'', '', 1, 1"),
+        ("analytics_hour", "hour", "aggregated_at", "now()"),
+        ("user_activity", "at", "task_id, user_id, login_count", "gen_random_uuid(), 1, 1"),
+    ):
+        execute(
+            engine,
+            f"INSERT INTO {table} ({column}, {more})"
+            f" SELECT now() - interval '1 minute' - n * interval '1 day', {values}"
+            " FROM generate_series(0, 1099) n",
+        )
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
+    kept = {"request_count": KEPT_DAYS, "usage_event": KEPT_DAYS, "user_activity": ACTIVITY_KEPT_DAYS}
+    kept |= dict.fromkeys(("request_hour", "usage_hour", "analytics_hour"), SUMS_KEPT_DAYS)
+    for table, days in kept.items():
+        # That of the last day is there as long as its hour is not over.
+        assert scalar(engine, f"SELECT count(*) FROM {table}") in {days, days + 1}, table
 
 
 def test_types_that_no_worker_has_had_for_30_days_are_retired_by_the_leader_only(
