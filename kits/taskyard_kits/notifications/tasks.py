@@ -9,9 +9,12 @@ from uuid import UUID
 from taskyard import TaskContext, TaskError, task
 from taskyard.domain.retry import RetryPolicy
 from taskyard.running.webhooks import Unusable
+from taskyard.store import users
 from taskyard.store.tree_items import owner_seen
+from taskyard.store.users import User
 from taskyard_kits.mail import messages, smtp
 from taskyard_kits.mail import words as mail
+from taskyard_kits.users import words as users_words
 from taskyard_kits.webhooks import delivery
 from taskyard_kits.webhooks import words as webhooks
 
@@ -28,16 +31,32 @@ _RETRY = RetryPolicy(retries=5, first_delay=timedelta(seconds=2), max_delay=time
     retry=_RETRY,
     soft_limit=timedelta(seconds=60),
     hard_limit=timedelta(seconds=90),
-    errors={**mail.ERRORS, **webhooks.ERRORS, **ERRORS},
+    errors={**mail.ERRORS, **webhooks.ERRORS, **users_words.ERRORS, **ERRORS},
     phrases={**mail.PHRASES, **webhooks.PHRASES},
 )
 async def send(params: SendParams, *, context: TaskContext) -> Notified:
     """Sends a short message by mail, or signed to a webhook endpoint."""
-    if params.webhook_endpoint_id is not None:
-        message_id = await _to_endpoint(params.webhook_endpoint_id, params, context)
+    to_email, endpoint_id = params.to_email, params.webhook_endpoint_id
+    if params.user_id is not None:
+        user = await _user(params.user_id, context)
+        to_email, endpoint_id = user.email, user.webhook_endpoint_id
+    if params.channel == "email":
+        assert to_email is not None
+        message_id = await _to_mailbox(to_email, params, context)
+    elif endpoint_id is not None:
+        message_id = await _to_endpoint(endpoint_id, params, context)
     else:
-        message_id = await _to_mailbox(params, context)
+        raise TaskError("user_without_endpoint", retryable=False)
     return Notified(channel=params.channel, sent_at=datetime.now(UTC), message_id=message_id)
+
+
+async def _user(user_id: int, context: TaskContext) -> User:
+    owner = owner_seen(context.submitted_by, context.allowed_queues)
+    async with context.db() as conn:
+        found = await conn.run_sync(users.get, user_id, owner=owner)
+    if found is None:
+        raise TaskError("user_not_found", retryable=False)
+    return found
 
 
 async def _to_endpoint(endpoint_id: UUID, params: SendParams, context: TaskContext) -> str:
@@ -56,13 +75,12 @@ async def _to_endpoint(endpoint_id: UUID, params: SendParams, context: TaskConte
     return str(context.task_id)
 
 
-async def _to_mailbox(params: SendParams, context: TaskContext) -> str:
+async def _to_mailbox(to_email: str, params: SendParams, context: TaskContext) -> str:
     settings: NotificationSettings = context.settings
-    assert params.to_email is not None
     message = messages.compose(
         settings=settings,
         task_id=context.task_id,
-        to_email=params.to_email,
+        to_email=to_email,
         subject=params.subject,
         text=params.message,
         generated=True,

@@ -20,4 +20,13 @@ ERRORS: dict[str, Words] = {
         " renvoyez-le.",
         "hu": "A webhook-végpont le van tiltva, mert a fogadója 410-zel válaszolt. Engedélyezze, majd küldje el újra.",
     },
+    "user_without_endpoint": {
+        "en": "The user has no webhook endpoint. Write one with PUT /users/{{id}}, or send it by email.",
+        "de": "Der Benutzer hat keinen Webhook-Endpunkt. Tragen Sie einen mit PUT /users/{{id}} ein, oder senden Sie es"
+        " per E-Mail.",
+        "fr": "L'utilisateur n'a pas de point d'accès de webhook. Indiquez-en un avec PUT /users/{{id}}, ou envoyez le"
+        " message par e-mail.",
+        "hu": "A felhasználónak nincs webhook-végpontja. Adjon meg egyet a PUT /users/{{id}} hívással, vagy küldje"
+        " e-mailben.",
+    },
 }

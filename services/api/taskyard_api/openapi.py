@@ -27,7 +27,7 @@ _ABOUT = """Background tasks: submitted, watched, cancelled, retried.
 
 Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
 stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
-what is in them, and its own tree items: all else is 404."""
+what is in them, and its own tree items, users and usage: all else is 404."""
 _WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
 _USER_ID = {"type": "integer", "minimum": 1, "maximum": MAX_USER_ID}

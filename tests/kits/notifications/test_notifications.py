@@ -20,7 +20,8 @@ from taskyard.outbound.signing import make_secret
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
-from taskyard.store import ledger, webhook_endpoints
+from taskyard.store import ledger, users, webhook_endpoints
+from taskyard.store.users import UserData
 from taskyard.store.webhook_endpoints import WebhookEndpoint
 from taskyard_dev.smtp_sink import smtp_sink
 from taskyard_kits.notifications.settings import NotificationSettings
@@ -29,7 +30,9 @@ from tests.support.receiver import receiver
 KEY = Fernet.generate_key().decode()
 
 
-def notify(engine: Engine, params: dict[str, Any], *, smtp_port: int = 1, **more: Any) -> TaskRun:
+def notify(
+    engine: Engine, params: dict[str, Any], *, smtp_port: int = 1, tasks: Engine | None = None, **more: Any
+) -> TaskRun:
     settings = NotificationSettings.model_validate(
         {
             "smtp_host": "127.0.0.1",
@@ -39,7 +42,7 @@ def notify(engine: Engine, params: dict[str, Any], *, smtp_port: int = 1, **more
         }
     )
     webhooks = Webhooks(partial(ledger.run_transaction, engine), Cipher([KEY]))
-    return run_task("notifications.send", params, settings=settings, webhooks=webhooks, **more)
+    return run_task("notifications.send", params, settings=settings, webhooks=webhooks, engine=tasks or engine, **more)
 
 
 def endpoint(engine: Engine, url: str, secret: str) -> str:
@@ -84,6 +87,35 @@ def test_a_restricted_key_notifies_its_own_endpoints_only(
     if not sent:
         assert isinstance(run.outcome, Failed)
         assert run.fault.code == "webhook_endpoint_deleted"
+
+
+def written(engine: Engine, **more: Any) -> None:
+    data = UserData(email="eva@example.org", name="Eva", **more)
+    ledger.run_transaction(engine, lambda conn: users.put(conn, 7, data, by="ci"))
+
+
+def test_a_user_is_notified_at_its_address_and_its_endpoint(engine: Engine, task_url: str, tmp_path: Path) -> None:
+    tasks = ledger.make_engine(task_url)
+    with receiver() as other_end, smtp_sink(tmp_path) as port:
+        written(engine, webhook_endpoint_id=endpoint(engine, other_end.url, make_secret()))
+        by_mail = notify(engine, {"message": "Hello", "user_id": 7}, smtp_port=port, tasks=tasks)
+        by_webhook = notify(engine, {"channel": "webhook", "message": "Hello", "user_id": 7}, tasks=tasks)
+    tasks.dispose()
+    (mail,) = tmp_path.glob("*.eml")
+    assert b"eva@example.org" in mail.read_bytes()
+    assert [got.json["data"]["message"] for got in other_end.got] == ["Hello"]
+    assert (by_mail.result["channel"], by_webhook.result["channel"]) == ("email", "webhook")
+
+
+def test_a_user_without_an_endpoint_or_of_another_key_is_a_clear_error(engine: Engine) -> None:
+    written(engine)
+    params = {"channel": "webhook", "message": "Hi", "user_id": 7}
+    restricted: dict[str, Any] = {"submitted_by": "other", "allowed_queues": ["default"]}
+    nothing: dict[str, Any] = {}
+    for code, more in (("user_without_endpoint", nothing), ("user_not_found", restricted)):
+        run = notify(engine, params, **more)
+        assert isinstance(run.outcome, Failed)
+        assert (run.fault.code, run.fault.retryable) == (code, False)
 
 
 def test_it_is_tried_five_times_more_with_doubled_pauses() -> None:
