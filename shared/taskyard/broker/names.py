@@ -58,5 +58,5 @@ class Names:
         return f"{self.namespace}:control"
 
     def models(self, provider: str) -> str:
-        """The models of a provider: model_lists.py."""
+        """The models of a provider: domain/model_lists.py."""
         return f"{self.namespace}:models:{provider}"

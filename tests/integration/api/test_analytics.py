@@ -13,7 +13,7 @@ import redis
 import sqlalchemy as sa
 
 from taskyard.domain.ids import new_id
-from taskyard.model_lists import ModelList
+from taskyard.domain.model_lists import ModelList
 from taskyard.store import analytics, ledger
 from taskyard.store.analytics import KEPT_DAYS, TAKEN_DAYS, TOP_MODELS, RequestCount
 from taskyard_api import analytics_models

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from taskyard.broker.names import Names
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
+from taskyard.domain.model_lists import PROVIDERS, ModelList
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
-from taskyard.model_lists import PROVIDERS, ModelList
 from taskyard.store import analytics
 from taskyard.store.analytics import SUMS_KEPT_DAYS, TAKEN_DAYS, Period, UsageEvent, whole_hours
 
