@@ -10,7 +10,7 @@ from pydantic import Field
 from taskyard.store.analytics import TAKEN_DAYS, TOP_MODELS, By
 
 from .answers import Shown
-from .models import Body, Count, Instant, Query
+from .models import NUMBER, Body, Instant, Query
 
 MAX_EVENTS = 1_000
 MAX_TOKENS = 10**12
@@ -18,7 +18,7 @@ MAX_TOKENS = 10**12
 
 class UsageEventBody(Body):
     model: str = Field(min_length=1, max_length=200)
-    tokens: Annotated[Count, Field(ge=0, le=MAX_TOKENS)]
+    tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS), NUMBER]
     at: Instant = Field(description=f"{TAKEN_DAYS} days ago at most, and not in the future.")
 
 

@@ -78,8 +78,8 @@ def _decimal(value: object) -> object:
     return value
 
 
-# An integer of a body.
-Count = Annotated[int, BeforeValidator(_number)]
+# Behind the bounds of an integer of a body: in front of them it would hide them from the schema.
+NUMBER = BeforeValidator(_number)
 Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)]
@@ -119,7 +119,7 @@ class SubmitTask(Body):
         description="A year ahead at most; a time that has passed means at once. Not with `delay_seconds`.",
     )
     expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within two years.")
-    max_attempts: Annotated[Count, Field(ge=1, le=100)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100), NUMBER] | None = None
     soft_timeout_seconds: Timeout | None = None
     hard_timeout_seconds: Timeout | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=20)
@@ -180,8 +180,8 @@ class WebhookEndpointBody(Body):
 
 
 class ThumbnailBody(Body):
-    width: Annotated[Count, Field(ge=1, le=4096)]
-    height: Annotated[Count, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096), NUMBER]
+    height: Annotated[int, Field(ge=1, le=4096), NUMBER]
 
 
 class ControlPoint(Body):

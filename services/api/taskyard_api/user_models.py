@@ -12,9 +12,9 @@ from taskyard.catalogue.formats import EmailAddress, OneLine
 from taskyard.store.users import MAX_USER_ID
 
 from .answers import Shown
-from .models import Body, Count, Id
+from .models import NUMBER, Body, Id
 
-UserId = Annotated[Count, Field(ge=1, le=MAX_USER_ID)]
+UserId = Annotated[int, Field(ge=1, le=MAX_USER_ID), NUMBER]
 
 
 class UserBody(Body):

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine
@@ -197,12 +198,19 @@ def test_a_head_above_64_kib_is_431_however_it_arrives(api: Served) -> None:
         assert statuses(read_answers(wire)) == [202, 200]
 
 
+EVA = b'{"email": "eva@example.org", "name": "Eva"}'
+
+
 def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
     task = api.send(api.submit(keep=False))[0].json()["id"]
     upload = api.head("POST /api/v1/tree-items", "X-Filename: a", "Content-Length: 5", "Connection: close")
     item = api.send(upload + b"hello")[0].json()["item_id"]
     worker = json.loads(api.get("/api/v1/workers").body)["items"][0]["id"]
-    filled = {"task_id": task, "item_id": item, "worker_id": worker}
+    put = api.head(
+        "PUT /api/v1/users/7", "Content-Type: application/json", f"Content-Length: {len(EVA)}", "Connection: close"
+    )
+    user = api.send(put + EVA)[0].json()["user_id"]
+    filled = {"task_id": task, "item_id": item, "worker_id": worker, "endpoint_id": str(uuid4()), "user_id": user}
     with_get = {path for path, kind in ROUTES.items() if hasattr(kind, "on_get")}
     assert len(with_get) > 15
     for path in (*with_get, "/openapi.json", "/nope", "/api/v1/tasks/x", "/api/v1/tasks?limit=x"):

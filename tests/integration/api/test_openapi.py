@@ -14,9 +14,10 @@ from tests.integration.api.conftest import Api
 # An endless stream; test_events.py tests it.
 ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
-# A schema cannot express which names exist, which years a time may have, and that a raw upload needs X-Filename where a
+# A schema cannot express which names exist, which years a time may have, how old it may be, what a line is, and that a raw upload needs X-Filename where a
 # form does not.
 MAY_REFUSE_WHAT_FITS = {
+    "/api/v1/analytics",
     "/api/v1/audit",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/discard",
@@ -24,6 +25,8 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
     "/api/v1/tree-items",
+    "/api/v1/usage-events",
+    "/api/v1/users/{user_id}",
     "/api/v1/webhook-endpoints",
 }
 
