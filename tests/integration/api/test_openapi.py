@@ -14,8 +14,8 @@ from tests.integration.api.conftest import Api
 # An endless stream; test_events.py tests it.
 ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
-# A schema cannot express which names exist, which years a time may have, how old it may be, what a line is, and that a raw upload needs X-Filename where a
-# form does not.
+# A schema cannot express which names exist, which years a time may have and how old it may be, what a line is, and that
+# a raw upload needs X-Filename where a form does not.
 MAY_REFUSE_WHAT_FITS = {
     "/api/v1/analytics",
     "/api/v1/audit",
