@@ -11,7 +11,7 @@ from . import access, fleet, task_types, tasks, tree_items, webhooks  # noqa: F4
 from .schema import metadata
 
 # Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.
-KIT_TABLES = ("tree_item",)
+KIT_TABLES = ("loose_object", "tree_item")
 LEDGER_TABLES = ("alembic_version", *sorted(metadata.tables.keys() - set(KIT_TABLES)))
 
 __all__ = ["KIT_TABLES", "LEDGER_TABLES", "metadata"]
