@@ -11,7 +11,7 @@ from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
-from taskyard.store import tree_items
+from taskyard.store import loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
 
 from . import thumbnails
@@ -115,25 +115,20 @@ def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeI
     """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
     with _storage_errors(), context.storage.writer() as writer:
         writer.write(thumbnail.content)
+        with context.db() as conn:
+            loose_objects.note(conn, writer.key)
         content = writer.commit()
     ours = _item(thumbnail, content, source, context)
-    decided = False
-    try:
-        with context.db() as conn:
-            # The lock on the source makes the question and the insert one step.
-            if tree_items.lock(conn, source.id) is None:
-                raise _not_found()
-            kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
-            if kept is None:
-                (kept,) = tree_items.insert(conn, [ours])
-            decided = True
-    except BaseException:
-        # Once the insert was sent its commit may have worked though its answer got lost: then the bytes stay.
-        if not decided:
-            context.storage.delete(content.key)
-        raise
-    if kept.id != ours.id:
+    with context.db() as conn:
+        # The lock on the source makes the question and the insert one step.
+        has_source = tree_items.lock(conn, source.id) is not None
+        kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
+        if has_source and kept is None:
+            (kept,) = tree_items.insert(conn, [ours])
+    if kept is None or kept.id != ours.id:
         context.storage.delete(content.key)
+    if not has_source or kept is None:
+        raise _not_found()
     return kept
 
 

@@ -59,6 +59,7 @@ class Lifespan:
         self._background.append(asyncio.create_task(self.types.listen(*self.wake_ups)))
         self._background.append(asyncio.create_task(self.health.watch()))
         self._background.append(asyncio.create_task(self.counts.write_on()))
+        self._background.append(asyncio.create_task(self.files.keep_clean()))
 
     async def process_shutdown(self, scope: object, event: object) -> None:
         """In the order in which data flows: accepted tasks are written before written ones are published."""

@@ -19,10 +19,11 @@ from falcon.asgi.multipart import MultipartForm
 from falcon.media.multipart import MultipartParseError, MultipartParseOptions
 from sqlalchemy import Connection
 
-from taskyard.domain.errors import NotFound
+from taskyard.backoff import spread
+from taskyard.domain.errors import LedgerUnavailable, NotFound
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable
-from taskyard.store import audit, tree_items
+from taskyard.store import audit, loose_objects, tree_items
 from taskyard.store.audit import Action, Actor
 from taskyard.store.tree_items import TreeItem
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 MAX_NAME_BYTES = 255
 _CHUNK = 1024 * 1024
+_SWEEP_SECONDS = 3600.0
+_SWEPT_AT_ONCE = 100
 # The parts of a form around the file: headers, boundaries, small fields.
 _FORM_ROOM = 64 * 1024
 # Of one part: its name, the file's name in percent-encoding, its type.
@@ -116,6 +119,7 @@ class Files:
                     await self._run(lambda piece=piece: writer.write(piece))  # type: ignore[misc]
             rest = bytes(waiting)
             await self._run(lambda: writer.write(rest))
+            await self.ledger.run(lambda conn: loose_objects.note(conn, writer.key))
             stored = await self._run(writer.commit)
             content_type = await self._run(lambda: type_of(head or rest[:HEAD_BYTES], told_type))
         finally:
@@ -131,19 +135,37 @@ class Files:
         )
 
     async def keep(self, item: TreeItem) -> TreeItem:
-        """Inserts the item; where that fails, its bytes are discarded."""
-        try:
-            return (await self.ledger.run(lambda conn: tree_items.insert(conn, [item])))[0]
-        except BaseException:
-            await self.discard(item)
-            raise
+        """Inserts the item. Its bytes are deleted later where that failed, and only then: an answer can get lost."""
+        return (await self.ledger.run(lambda conn: tree_items.insert(conn, [item])))[0]
 
     async def discard(self, item: TreeItem) -> None:
-        """Deletes its bytes."""
+        """Deletes its bytes, now or later."""
         try:
             await self._run(lambda: self._storage.delete(item.storage_key))
         except StorageUnavailable:
             log.warning("object_left", key=item.storage_key)
+
+    async def keep_clean(self) -> None:
+        """Every hour, `sweep`."""
+        while True:
+            try:
+                await self.sweep()
+            except (LedgerUnavailable, StorageUnavailable) as e:
+                log.warning("objects_not_swept", error=str(e))
+            except Exception:
+                log.exception("objects_not_swept")
+            await asyncio.sleep(spread(_SWEEP_SECONDS))
+
+    async def sweep(self) -> None:
+        """Deletes the objects that have belonged to no item for a day: what a kill left between storage and database.
+
+        Raises LedgerUnavailable, StorageUnavailable.
+        """
+        while keys := await self.ledger.run(partial(loose_objects.overdue, limit=_SWEPT_AT_ONCE)):
+            for key in keys:
+                await self._run(partial(self._storage.delete, key))
+            await self.ledger.run(partial(loose_objects.forget, keys=keys))
+            log.info("objects_swept", objects=len(keys))
 
     async def page(self, caller: Caller, *, limit: int, before: UUID | None) -> list[TreeItem]:
         """The items that the caller may see, newest first."""

@@ -32,6 +32,10 @@ class Stored:
 class Writer(Protocol):
     """Takes an object in pieces; it cannot be read before `commit`."""
 
+    @property
+    def key(self) -> str:
+        """Of the object that this will be."""
+
     def write(self, data: bytes) -> int:
         """Takes all of `data`. Raises StorageUnavailable."""
 

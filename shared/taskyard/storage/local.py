@@ -159,7 +159,7 @@ class LocalWriter:
     def __init__(self, storage: LocalStorage, partial: int, key: str) -> None:
         self._storage = storage
         self._partial = partial
-        self._key = key
+        self.key = key
         self._size = 0
         self._digest = hashlib.sha256()
         with _translated():
@@ -179,9 +179,9 @@ class LocalWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            self._storage._publish(self._partial, self._key)
+            self._storage._publish(self._partial, self.key)
         self._committed = True
-        return Stored(self._key, self._size, self._digest.hexdigest())
+        return Stored(self.key, self._size, self._digest.hexdigest())
 
     def discard(self) -> None:
         """Removes the object unless it was committed."""
@@ -191,7 +191,7 @@ class LocalWriter:
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
-            os.unlink(self._key, dir_fd=self._partial)
+            os.unlink(self.key, dir_fd=self._partial)
 
 
 def _enter(above: int, name: str, *, make: bool) -> int:

@@ -159,7 +159,7 @@ class S3Writer:
         self._client = client
         self._bucket = bucket
         self._path = path(key)
-        self._key = key
+        self.key = key
         self._size = 0
         self._digest = hashlib.sha256()
         self._waiting = bytearray()
@@ -188,27 +188,27 @@ class S3Writer:
             self._complete(self._upload)
         self._waiting.clear()
         self._committed = True
-        return Stored(self._key, self._size, self._digest.hexdigest())
+        return Stored(self.key, self._size, self._digest.hexdigest())
 
     def discard(self) -> None:
         """Removes what was sent, unless the object was committed."""
         if self._committed:
             return
         try:
-            with translated(missing=self._key):
+            with translated(missing=self.key):
                 if self._upload is not None:
                     self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._path, UploadId=self._upload)
         except ObjectMissing:
             pass
         except StorageUnavailable:
-            log.warning("parts_left", key=self._key)  # until they are swept
+            log.warning("parts_left", key=self.key)  # until they are swept
         if self._is_sent:
             # The answer of a commit that failed may have got lost: then the object is there.
             try:
                 with translated():
                     self._client.delete_object(Bucket=self._bucket, Key=self._path)
             except StorageUnavailable:
-                log.warning("object_left", key=self._key)
+                log.warning("object_left", key=self.key)
 
     def _send(self, part: bytes) -> None:
         with translated():

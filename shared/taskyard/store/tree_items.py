@@ -1,4 +1,9 @@
-"""Tree items: stored files with a name, a type, the key of their bytes, and the item that they were made from."""
+"""Tree items: stored files with a name, a type, the key of their bytes, and the item that they were made from.
+
+Storage and database have no common transaction. So the key of an object is noted as loose before the object is
+committed, and again in the transaction that deletes its item; the transaction that inserts the item takes the note
+away. What is still loose a day later is left of a process that died between the steps: `sweep` of `loose_objects`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
-from .tables.tree_items import tree_item
+from .tables.tree_items import loose_object, tree_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,9 @@ def insert(conn: Connection, items: Sequence[TreeItem]) -> list[TreeItem]:
     if not items:
         return []
     rows = [{k: v for k, v in asdict(item).items() if k != "created_at"} for item in items]
-    statement = postgresql.insert(tree_item).values(rows).on_conflict_do_nothing().returning(tree_item)
+    keys = sa.bindparam("keys", [item.storage_key for item in items], type_=sa.ARRAY(sa.Text))
+    kept = sa.delete(loose_object).where(loose_object.c.key == sa.any_(keys)).cte("kept")
+    statement = postgresql.insert(tree_item).values(rows).on_conflict_do_nothing().returning(tree_item).add_cte(kept)
     written = {item.id: item for item in map(_item, conn.execute(statement))}
     return [written[item.id] for item in items if item.id in written]
 
@@ -92,8 +99,8 @@ def made_by(conn: Connection, task_id: UUID) -> list[TreeItem]:
 
 
 def delete(conn: Connection, ids: Collection[UUID], *, owner: str | None = None) -> list[TreeItem]:
-    """Removes the rows (of the `owner`; None: of all) and returns them. The caller deletes their bytes after the
-    commit."""
+    """Removes the rows (of the `owner`; None: of all) and returns them. Their bytes are loose then: the caller deletes
+    them after the commit."""
     if not ids:
         return []
     locked = (
@@ -103,8 +110,9 @@ def delete(conn: Connection, ids: Collection[UUID], *, owner: str | None = None)
         .with_for_update()
         .cte("locked")
     )
-    statement = sa.delete(tree_item).where(tree_item.c.id == locked.c.id).returning(tree_item)
-    return [_item(row) for row in conn.execute(statement)]
+    gone = sa.delete(tree_item).where(tree_item.c.id == locked.c.id).returning(tree_item).cte("gone")
+    loose = postgresql.insert(loose_object).from_select(["key"], sa.select(gone.c.storage_key)).on_conflict_do_nothing()
+    return [_item(row) for row in conn.execute(sa.select(gone).add_cte(loose.cte("loose")))]
 
 
 def _belongs_to(owner: str | None) -> sa.ColumnElement[bool]:

@@ -1,13 +1,18 @@
 """Files: streamed in, sent whole or in part; their names are never paths."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from taskyard.storage.interface import StorageUnavailable
+from taskyard.storage.local import LocalStorage
+from taskyard.store import tree_items
 from taskyard_api import answers
 from tests.integration.api.conftest import Api
 
@@ -182,3 +187,30 @@ def test_a_damaged_object_is_never_a_complete_download(api: Api) -> None:
         api.http.get(location)
     part = api.http.get(location, headers={"Range": "bytes=0-9"})
     assert (part.status_code, part.content) == (206, b"x" * 10)
+
+
+def test_what_a_kill_left_between_storage_and_database_is_swept(
+    api: Api, start_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise StorageUnavailable("killed")
+
+    kept, deleted = (upload(api, content).headers["Location"] for content in (b"kept", b"deleted"))
+    with monkeypatch.context() as patch:
+        patch.setattr(tree_items, "insert", die)
+        assert upload(api, b"killed before the insert").status_code == 503
+        patch.setattr(LocalStorage, "delete", die)  # as killed after the commit that deletes the item
+        assert api.http.delete(deleted).status_code == 204
+    for hours, left in ((23, 3), (25, 1)):
+        with api.engine.begin() as conn:
+            conn.execute(
+                text("UPDATE loose_object SET noted_at = now() - make_interval(hours => :hours)"), {"hours": hours}
+            )
+        start_api()  # which sweeps
+        for _ in range(100):
+            if len(objects(api)) == left:
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert len(objects(api)) == left
+    assert api.http.get(f"{kept}/content").content == b"kept"

@@ -18,7 +18,7 @@ from tests.integration.storage.conftest import REAL_URL, new_bucket
 from tests.integration.storage.test_conformance import MIB, put
 from tests.support.s3_servers import answering, objects, uploads
 
-pytestmark = pytest.mark.skipif(not REAL_URL, reason="TASKYARD_TEST_S3_URL names no server")
+pytestmark = pytest.mark.container
 
 
 @pytest.fixture

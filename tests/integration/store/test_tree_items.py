@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
-from taskyard.store import ledger, tree_items
+from taskyard.store import ledger, loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
 
 
@@ -81,3 +81,28 @@ def test_a_locked_item_cannot_be_deleted_meanwhile(engine: Engine, items: list[T
             other.execute(sa.text("SET LOCAL lock_timeout = '100ms'"))
             with pytest.raises(sa.exc.OperationalError):
                 tree_items.delete(other, [items[0].id])
+
+
+def loose(engine: Engine) -> set[str]:
+    with ledger.connection(engine) as conn:
+        return set(conn.scalars(sa.text("SELECT key FROM loose_object")))
+
+
+def test_an_object_is_loose_until_its_item_is_there_and_again_when_that_is_gone(engine: Engine) -> None:
+    made = item()
+    with ledger.transaction(engine) as conn:
+        loose_objects.note(conn, made.storage_key)
+        loose_objects.note(conn, made.storage_key)
+    assert loose(engine) == {made.storage_key}
+    with ledger.transaction(engine) as conn:
+        tree_items.insert(conn, [made])
+    assert loose(engine) == set()
+    with ledger.transaction(engine) as conn:
+        tree_items.delete(conn, [made.id])
+    assert loose(engine) == {made.storage_key}
+    with ledger.transaction(engine) as conn:
+        assert loose_objects.overdue(conn, limit=9) == []
+        conn.execute(sa.text("UPDATE loose_object SET noted_at = now() - interval '25 hours'"))
+        assert loose_objects.overdue(conn, limit=9) == [made.storage_key]
+        loose_objects.forget(conn, [made.storage_key])
+    assert loose(engine) == set()

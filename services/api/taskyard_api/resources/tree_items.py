@@ -53,19 +53,19 @@ class TreeItems:
         received = await self._files.receive(req)
         described = f"{received.name}\x00{received.content_type}\x00{received.sha256}"
         key = key_of(req, described.encode())
-        kept = False
+        is_wanted = False
 
         async def work() -> None:
-            nonlocal kept
+            nonlocal is_wanted
+            is_wanted = True  # even where `keep` fails, the item may be there
             item = await self._files.keep(received)
-            kept = True
             views.send(resp, 201, views.item(req.context.caller, item))
             resp.set_header("Location", f"{PATH}/{item.id}")
 
         try:
             await once(self._files.ledger, key, resp, work)
         finally:
-            if not kept:
+            if not is_wanted:
                 await self._files.discard(received)
 
     @Operation(

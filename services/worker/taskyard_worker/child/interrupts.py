@@ -224,6 +224,10 @@ class _ShieldedWriter:
         self._writer = writer
         self._shield = shield
 
+    @property
+    def key(self) -> str:
+        return self._writer.key
+
     def write(self, data: bytes) -> int:
         with self._shield:
             return self._writer.write(data)

@@ -13,6 +13,7 @@ from .schema import metadata
 # Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.
 KIT_TABLES = (
     "analytics_hour",
+    "loose_object",
     "record",
     "request_count",
     "request_hour",

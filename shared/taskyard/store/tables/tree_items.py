@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Table, Text, Uuid, func, text
 
-from .schema import created_at, metadata
+from .schema import TIME, created_at, metadata
 
 tree_item = Table(
     "tree_item",
@@ -23,4 +23,11 @@ tree_item = Table(
     Index("ix_tree_item_owner", "submitted_by", "id", postgresql_where=text("submitted_by IS NOT NULL")),
     Index("ix_tree_item_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_tree_item_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
+)
+
+loose_object = Table(
+    "loose_object",
+    metadata,
+    Column("key", Text, primary_key=True, comment="of bytes in the storage that belong to no item, not yet or no more"),
+    Column("noted_at", TIME, nullable=False, server_default=func.now()),
 )
