@@ -84,7 +84,7 @@ LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/w
 lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@test -x "$(UV)" || $(MAKE) install
 	$(LOCK) requirements/build.in -o requirements/build.txt
-	$(LOCK) requirements/api.in services/api/pyproject.toml -o requirements/api.txt
+	$(LOCK) --overrides requirements/api-overrides.txt requirements/api.in services/api/pyproject.toml -o requirements/api.txt
 	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
 	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt

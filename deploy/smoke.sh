@@ -204,6 +204,15 @@ wait_healthy() {
 
 is_ready() { curl -fsS --max-time 5 -o /dev/null "$SMOKE_URL/health/ready" 2>/dev/null; }
 
+check_docs() {
+    local page="$SMOKE_URL/docs" file=
+    for file in $(curl -fsS --max-time 5 "$page" | grep -oE '"docs/[^"]+"' | tr -d '"'); do
+        curl -fsS --max-time 5 -o /dev/null "$SMOKE_URL/$file" || fail "$page asks for $file, which is not there"
+        line "documentation" "/$file"
+    done
+    [ -n "$file" ] || fail "$page shows nothing"
+}
+
 check_confined() {
     local id service
     for service in api worker worker-geo scheduler smtp-sink; do
@@ -455,6 +464,7 @@ main() {
     is_ready || fail "every container is healthy, and $SMOKE_URL/health/ready is not"
     line "healthy and ready after" "$((SECONDS - began)) s, $(containers --filter status=running | wc -l) containers"
     check_confined
+    check_docs
     step "Kits"
     check_kits
     check_one_kit

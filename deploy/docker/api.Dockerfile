@@ -7,12 +7,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
 # The environment, without pip; it is moved to the final stage as it is. The requirements come before the
-# sources, so that a change of code builds without the index.
+# sources, so that a change of code builds without the index. --no-deps: the lock is complete, but for what
+# requirements/api-overrides.txt leaves out.
 COPY requirements/build.txt requirements/api.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/taskyard \
     && pip install --quiet --require-hashes -r requirements/build.txt \
-    && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/api.txt
+    && pip --python /opt/taskyard/bin/python install --quiet --no-deps --require-hashes -r requirements/api.txt
 
 COPY shared shared
 COPY services/api services/api

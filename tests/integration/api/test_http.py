@@ -270,9 +270,10 @@ def test_numbers_ids_and_times_are_read_as_they_are_written(api: Served) -> None
         for query in (f"/api/v1/tasks?limit={number}", f"/api/v1/tasks/{task}/events?limit={number}"):
             answer = api.get(query)
             assert (answer.status, answer.json()["errors"][0]["pointer"]) == (422, "?limit"), query
-        if number != "1.0":
+        if number not in {"1.0", "1e1"}:
             assert api.get(f"/api/v1/tasks/{task}?wait={number}").status == 422, number
-    assert api.get(f"/api/v1/tasks/{task}?wait=0.01").status == 200
+    for number in ("0.01", "1e-2", "2.7825657879212885e-183", "0.00012345678901234567"):
+        assert api.get(f"/api/v1/tasks/{task}?wait={number}").status == 200, number
     for wrong in (
         *(task[:-1] + c for c in ("_", "+", "%20", arabic)),
         task[0] + "_" + task[2:],
