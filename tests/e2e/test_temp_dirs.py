@@ -25,14 +25,18 @@ def start(fleet: Fleet) -> None:
 def test_the_directory_of_an_attempt_is_gone_after_its_end_whatever_the_end(fleet: Fleet) -> None:
     start(fleet)
     fleet.start_worker(threads=2)
-    ends = [fleet.submit("tests.scratch"), fleet.submit("tests.scratch_async")]
-    ends += [fleet.submit("tests.scratch", {"end": "raises"})]
-    cancelled = fleet.submit("tests.scratch", {"end": "waits"})
+    returns: list[dict[str, object]] = [
+        {"name": name, "params": {}} for name in ("tests.scratch", "tests.scratch_async")
+    ]
+    others: list[dict[str, object]] = [{"name": "tests.scratch", "params": {"end": end}} for end in ("raises", "waits")]
+    fleet.wait_final([fleet.submit("tests.scratch")], 30)  # the child is ready, and claims all that follow at once
+    sent = fleet.http.post("/tasks/batch", json={"tasks": [*returns, *others]}).raise_for_status().json()
+    *ends, _, cancelled = (item["id"] for item in sent["items"])
     wait_for(lambda: fleet.task(cancelled).state == "running", 20, "the last to run")
     wait_for(lambda: len(directories(fleet)) > 0, 20, "its directory")
     fleet.http.post(f"/tasks/{cancelled}/cancel").raise_for_status()
-    fleet.wait_final([ends[0], ends[1], cancelled], 30)
-    made = {fleet.task(task).result["path"] for task in ends[:2]}
+    fleet.wait_final([*ends, cancelled], 30)
+    made = {fleet.task(task).result["path"] for task in ends}
     assert len(made) == 2
     wait_for(lambda: directories(fleet) == [], 10, "all directories to go")
 

@@ -1,7 +1,7 @@
 """The temporary directories of a worker.
 
-    <TEMP_DIR>/attempts/<worker>/<child>/<claim>     one attempt's: context.temp_dir
-    <TEMP_DIR>/attempts/<worker>.lock                held while the supervisor lives
+    <TEMP_DIR>/attempts/<worker>/<child>/<task>-<attempt>     one attempt's: context.temp_dir
+    <TEMP_DIR>/attempts/<worker>.lock                         held while the supervisor lives
 
 An attempt's is removed at its end by the child, a child's at its end by the supervisor, however it ended. What the end
 of a host or of a supervisor leaves is removed by the next worker that starts with the same TEMP_DIR: the kernel has let

@@ -35,6 +35,11 @@ class Services:
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
 
 
+def scratch_of(work: Claimed, temp_dir: Path | None) -> Scratch:
+    """Named by task and attempt: tasks that were claimed together share the claim's id."""
+    return Scratch(temp_dir, f"{work.id}-{work.attempt}")
+
+
 def prepare(
     work: Claimed,
     task_type: TaskType[Any, Any],
@@ -68,7 +73,7 @@ def prepare(
             attempt=work.attempt,
             settings=settings,
             storage=services.storage if storage is None else storage,
-            scratch=scratch or Scratch(services.temp_dir, str(work.claim)),
+            scratch=scratch or scratch_of(work, services.temp_dir),
             sink=sink,
             submitter=services.submitter,
             database=services.database,

@@ -18,7 +18,7 @@ from taskyard.domain.tasks import Failed, Outcome
 from taskyard.failpoints import failpoint
 from taskyard.lifecycle.claim import Claimed
 from taskyard.running import outcomes
-from taskyard.running.attempt import Services, prepare
+from taskyard.running.attempt import Services, prepare, scratch_of
 from taskyard.running.context import Sink
 from taskyard.running.hooks import Hooks, Run
 from taskyard.running.scratch import Scratch
@@ -95,7 +95,7 @@ class Runner:
             attempt.throw(RuntimeError("an attempt in a thread awaited something"))  # its claim ends all the same
 
     async def _attempt(self, slot: Slot, work: Claimed, interrupts: ThreadInterrupts | LoopInterrupts) -> None:
-        scratch = Scratch(self._services.temp_dir, str(work.claim))
+        scratch = scratch_of(work, self._services.temp_dir)
         self._before(slot, work)
         leave_copy()
         failpoint("effect.before")
