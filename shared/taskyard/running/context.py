@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -19,11 +19,14 @@ from sqlalchemy import Connection
 from ..catalogue.types import TaskType, type_of
 from ..domain.errors import time_until
 from ..storage.interface import Storage
+from .batches import SIZE, Batches, KeptMarks, Marks
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .views import trace_id_of
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
+
+T = TypeVar("T")
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
@@ -34,6 +37,7 @@ _MAX_LEVEL = 20
 _MOST = 2**53
 _MAX_TAGS = 20
 _MAX_TAG = 64  # characters
+_MAX_KEY = 512
 
 
 class Sink(Protocol):
@@ -52,7 +56,8 @@ class Interrupts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A task that a running task submits. `delay` is a timedelta or a number of seconds.
+    """A task that a running task submits. `delay` is a timedelta or a number of seconds. Of the children of a task with
+    the same `key`, there is one: in all attempts, the first that was submitted.
 
     Raises TypeError and ValueError for a queue, a delay or tags that no task can have.
     """
@@ -62,10 +67,13 @@ class Child:
     queue: str | None = None
     delay: timedelta | float | None = None
     tags: Sequence[str] = ()
+    key: str | None = None
 
     def __post_init__(self) -> None:
         if self.queue is not None:
             _check_text("queue", self.queue)
+        if self.key is not None:
+            _check_text("key", self.key, _MAX_KEY)
         _ = self.delay_seconds
         if not isinstance(self.tags, Collection) or isinstance(self.tags, str | bytes | Mapping):
             raise TypeError(f"tags is of type {name_of(type(self.tags))}: give a list of texts")
@@ -112,6 +120,7 @@ class TaskContext:
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
+    marks: Marks = field(default_factory=KeptMarks)
     tags: Sequence[str] = ()
     request_id: str | None = None
     traceparent: str | None = None
@@ -121,6 +130,7 @@ class TaskContext:
     interrupts: Interrupts | None = None
     shield: AbstractContextManager[None] = field(default_factory=nullcontext)
     _stage: str = field(default="", repr=False)
+    _walks: bool = field(default=False, repr=False)
     _lines: int = field(default=0, repr=False)
     _bytes: int = field(default=0, repr=False)
 
@@ -187,9 +197,11 @@ class TaskContext:
         queue: str | None = None,
         delay: timedelta | float | None = None,
         tags: Sequence[str] = (),
+        key: str | None = None,
     ) -> UUID:
         """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or the name
         of a type, which any live worker may run. `params` may hold what Pydantic can write as JSON, and secrets.
+        With the same `key` again, in any attempt, the child is the one that was submitted first.
 
         Raises TypeError for another function, TypeError and ValueError for a queue, a delay (a timedelta or seconds) or
         tags that no task can have, TaskError where the API would refuse the submit (an unknown name or
@@ -199,7 +211,7 @@ class TaskContext:
         task_type = task if isinstance(task, str) else type_of(task)
         if task_type is None:
             raise TypeError(f"{task!r:.200} is no task: decorate it with @task")
-        return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
+        return self.submit_many([Child(task_type, params, queue, delay, tags, key)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
         """Submits many children, 1,000 a transaction; returns their ids in order."""
@@ -207,6 +219,27 @@ class TaskContext:
             return []
         with self.shield:
             return self.submitter(self, children)
+
+    def batches(
+        self, items: Iterable[T], *, total: int | None = None, message: str = "", size: int = SIZE
+    ) -> Batches[T]:
+        """The items in lists of `size`: `for batch in context.batches(items)`, in a coroutine `async for`.
+
+        Behind each batch a mark is stored with the task, the progress is told (of `total`, which a list knows itself),
+        and others get 10 ms. Another attempt begins behind the mark, also after a crash and after a retry that a person
+        asks for: `items` have to be the same, in the same order. A batch that was under way comes again, as a whole.
+        Cancellation ends the walk at once. Where the soft limit is near, the task is given back between two batches,
+        at no cost, and goes on in another attempt.
+
+        Raises RuntimeError for a second walk in an attempt, because a task has one mark, and ValueError for a size
+        below 1; the walk raises Fenced where this attempt has lost its claim, and LedgerUnavailable.
+        """
+        if self._walks:
+            raise RuntimeError("a task has one mark: context.batches() is called once in an attempt")
+        if size < 1:
+            raise ValueError(f"a batch of {size} items: give 1 or more")
+        self._walks = True
+        return Batches(self, items, total=total, message=message, size=size)
 
     def db(self) -> Transaction:
         """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error.
