@@ -74,7 +74,7 @@ def take_steps(params: StepsParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
-@task("tests.walk", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10), delays=()))
+@task("tests.walk", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10)))
 def walk(params: WalkParams, context: TaskContext) -> EffectResult:
     """Appends the number of each item to a file, in batches."""
     for batch in context.batches(range(params.items), message="Walking", size=params.size):
@@ -83,7 +83,7 @@ def walk(params: WalkParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
-@task("tests.walk_async", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10), delays=()))
+@task("tests.walk_async", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10)))
 async def walk_async(params: WalkParams, context: TaskContext) -> EffectResult:
     """The same as a coroutine."""
     async for batch in context.batches(range(params.items), message="Walking", size=params.size):

@@ -19,7 +19,8 @@ from ..domain.errors import TaskError
 from ..domain.faults import Fault
 from ..domain.ids import child_id, new_id
 from ..lifecycle.submit import NewTask
-from .context import Child, TaskContext
+from .child import Child
+from .context import TaskContext
 from .registered import AGAIN_SECONDS, Registered
 
 Admit = Callable[[TaskContext, Child], NewTask]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,10 +16,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ..catalogue.types import TaskType, type_of
-from ..domain.errors import time_until
+from ..catalogue.types import TaskType
 from ..storage.interface import Storage
 from .batches import SIZE, Batches, KeptMarks, Marks
+from .child import Child
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
@@ -35,9 +35,6 @@ MAX_MESSAGE = 1000
 _MAX_LEVEL = 20
 # Up to here every reader of JSON takes an integer exactly.
 _MOST = 2**53
-_MAX_TAGS = 20
-_MAX_TAG = 64  # characters
-_MAX_KEY = 512
 
 
 class Sink(Protocol):
@@ -52,44 +49,6 @@ class Interrupts(Protocol):
     """What may be raised into the task from outside: see `child.interrupts` and `child.event_loop`."""
 
     def check(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A task that a running task submits. `delay` is a timedelta or a number of seconds. Of the children of a task with
-    the same `key`, there is one: in all attempts, the first that was submitted.
-
-    Raises TypeError and ValueError for a queue, a delay or tags that no task can have.
-    """
-
-    task_type: TaskType[Any, Any] | str
-    params: Mapping[str, Any]
-    queue: str | None = None
-    delay: timedelta | float | None = None
-    tags: Sequence[str] = ()
-    key: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.queue is not None:
-            _check_text("queue", self.queue)
-        if self.key is not None:
-            _check_text("key", self.key, _MAX_KEY)
-        _ = self.delay_seconds
-        if not isinstance(self.tags, Collection) or isinstance(self.tags, str | bytes | Mapping):
-            raise TypeError(f"tags is of type {name_of(type(self.tags))}: give a list of texts")
-        if len(self.tags) > _MAX_TAGS:
-            raise ValueError(f"tags has {len(self.tags)} texts; a task has {_MAX_TAGS} at most")
-        for tag in self.tags:
-            _check_text("tags", tag, _MAX_TAG)
-
-    @property
-    def name(self) -> str:
-        """The name of its task type."""
-        return self.task_type if isinstance(self.task_type, str) else self.task_type.name
-
-    @property
-    def delay_seconds(self) -> float | None:
-        return None if self.delay is None else time_until(self.delay, "delay").total_seconds()
 
 
 # Commits children of a running task; returns their ids.
@@ -208,10 +167,7 @@ class TaskContext:
         queue, a queue that is not allowed or that no worker serves for the type, parameters that don't fit), and
         Fenced where this attempt has lost its claim.
         """
-        task_type = task if isinstance(task, str) else type_of(task)
-        if task_type is None:
-            raise TypeError(f"{task!r:.200} is no task: decorate it with @task")
-        return self.submit_many([Child(task_type, params, queue, delay, tags, key)])[0]
+        return self.submit_many([Child(task, params, queue, delay, tags, key)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
         """Submits many children, 1,000 a transaction; returns their ids in order."""
@@ -285,12 +241,3 @@ def _in_short(value: float) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"
     return str(value)
-
-
-def _check_text(name: str, value: Any, most: int | None = None) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} holds a value of type {name_of(type(value))}, which is no text")
-    if said(value) != value or (most is not None and not 0 < len(value) <= most):
-        bound = "" if most is None else f" of 1 to {most} characters"
-        given = said(repr(value), most=200)
-        raise ValueError(f"{name} holds {given}: give text{bound}, without NUL and lone surrogates")

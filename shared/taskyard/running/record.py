@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from .child import Child
 from .children import Admit
-from .context import Child, TaskContext
+from .context import TaskContext
 
 
 class Record:

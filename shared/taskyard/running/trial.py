@@ -41,8 +41,9 @@ from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
 from .batches import KeptMarks, Marks
 from .capture import Handler
+from .child import Child
 from .children import Children
-from .context import Child, TaskContext
+from .context import TaskContext
 from .database import EngineDatabase, NoDatabase
 from .record import Record
 from .speaker import current
@@ -152,8 +153,8 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
-    `webhooks` become `context.webhooks`. `marks` (`taskyard.running.batches.KeptMarks()`) are those of `context.batches`,
-    for several attempts of one `task_id`.
+    `webhooks` become `context.webhooks`. `marks` (`KeptMarks()` of `taskyard.running.batches`) are those of
+    `context.batches`, for several attempts of one `task_id`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -170,7 +171,8 @@ def trial(
         temporary = Path(directory)
         database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         kept = LocalStorage(temporary / "storage") if storage is None else storage
-        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=KeptMarks() if marks is None else marks)
+        walks = KeptMarks() if marks is None else marks
+        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=walks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)

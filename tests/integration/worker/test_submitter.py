@@ -18,8 +18,9 @@ from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskCancelled, TaskError
+from taskyard.running.child import Child
 from taskyard.running.children import Children
-from taskyard.running.context import Child, TaskContext
+from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hook, Hooks, Submit
 from taskyard.running.registered import AGAIN_SECONDS, KNOWN_SECONDS, Registered
 from taskyard.settings import Settings

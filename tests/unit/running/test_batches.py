@@ -14,7 +14,6 @@ from taskyard import Params, Result, TaskContext, TaskError, task
 from taskyard.domain.errors import SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.ids import child_id, new_id
 from taskyard.domain.tasks import Cancelled, Released, RetryIn
-from taskyard.running import batches
 from taskyard.running.batches import KeptMarks
 from taskyard.running.trial import run_task
 
@@ -90,15 +89,15 @@ def test_another_attempt_goes_on_behind_the_last_batch_that_was_done(error: Base
     run = run_task(walk(iter(ITEMS), each=second, total=250), marks=marks, task_id=task_id, attempt=2)
     assert run.result == {"batches": 2}
     assert first.items + second.items == ITEMS
-    assert run.progress[0] == (100, 250, ""), "it is told where it goes on"
+    assert [*run.progress[0]] == [100, 250, ""], "it is told where it goes on"
     assert run_task(walk(ITEMS), marks=marks, task_id=new_id()).result == {"batches": 3}, "of this task alone"
 
 
 def test_a_walk_that_is_done_is_not_done_again() -> None:
     marks, task_id = KeptMarks(), new_id()
-    for batches_of_it in (3, 0):
+    for count in (3, 0):
         run = run_task(walk(ITEMS), marks=marks, task_id=task_id)
-        assert run.result == {"batches": batches_of_it}
+        assert run.result == {"batches": count}
     assert run_task(walk(ITEMS[:10]), marks=marks, task_id=task_id).result == {"batches": 0}
 
 
@@ -118,7 +117,7 @@ def test_a_batch_has_an_item_at_least(size: int) -> None:
 
 def test_the_others_get_a_breath_between_two_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(batches.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     run_task(walk(ITEMS))
     assert slept == [0.01, 0.01], "and none behind the last one"
 
@@ -163,7 +162,8 @@ def test_each_attempt_does_a_batch_also_where_there_is_never_enough_time() -> No
 
 
 def test_a_coroutine_walks_with_async_for() -> None:
-    marks, task_id, seen = KeptMarks(), new_id(), []
+    marks, task_id = KeptMarks(), new_id()
+    seen: list[int] = []
 
     @task("tests.async_walker")
     async def walker(params: WalkParams, context: TaskContext) -> Walked:

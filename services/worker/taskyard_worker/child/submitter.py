@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit_children
+from taskyard.running.child import Child
 from taskyard.running.children import Admit
-from taskyard.running.context import Child, TaskContext
+from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
 
 from .copies import refuse_in_copy
