@@ -145,7 +145,7 @@ class _Handler:
             case "echo":
                 assert isinstance(envelope.content, bytes)
                 content = envelope.content.decode()
-                return f"554 5.6.0 {content.partition('code: ')[2][:40].splitlines()[0]}"
+                return f"554 5.6.0 {content.partition('code: ')[2][:8]}"
             case "slow":
                 await asyncio.sleep(1.5)
             case "lying":

@@ -109,7 +109,7 @@ def test_a_token_stands_in_the_mail_and_nowhere_else(
     name: str,
     word: str,
 ) -> None:
-    """Not even where the server quotes the message, as `echo` does."""
+    """Not even the piece of it that a server quotes, as `echo` does."""
     given = GIVEN | {"to_email": f"{word}@example.org"}
     run = run_task(name, given, settings=of_server(server))
     assert TOKEN not in told(run)
