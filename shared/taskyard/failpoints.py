@@ -21,6 +21,7 @@ _STEPS = (
     "claim",
     "acknowledge",
     "effect",
+    "mark",
     "finish",
     # a worker's supervisor
     "lose",

@@ -1,8 +1,10 @@
 """Task types of the tests' own, with an effect outside of the ledger that can be counted."""
 
+import asyncio
 import ctypes
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from taskyard import Params, Result, TaskContext, task
@@ -32,6 +34,12 @@ class FamilyParams(Params):
 class StepsParams(Params):
     steps: int
     pause_seconds: float
+
+
+class WalkParams(Params):
+    items: int
+    size: int = 100
+    seconds: float = 0.0
 
 
 @task("tests.effect", retry=RetryPolicy(retries=3, jitter=False))
@@ -66,6 +74,24 @@ def take_steps(params: StepsParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
+@task("tests.walk", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10)))
+def walk(params: WalkParams, context: TaskContext) -> EffectResult:
+    """Appends the number of each item to a file, in batches."""
+    for batch in context.batches(range(params.items), message="Walking", size=params.size):
+        append(walked_file(), *batch)
+        _sleep(params.seconds)
+    return EffectResult(attempt=context.attempt)
+
+
+@task("tests.walk_async", retry=RetryPolicy(retries=3, first_delay=timedelta(milliseconds=10)))
+async def walk_async(params: WalkParams, context: TaskContext) -> EffectResult:
+    """The same as a coroutine."""
+    async for batch in context.batches(range(params.items), message="Walking", size=params.size):
+        append(walked_file(), *batch)
+        await asyncio.sleep(params.seconds)
+    return EffectResult(attempt=context.attempt)
+
+
 @task("tests.family", retry=RetryPolicy(retries=0))
 def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
     """Submits children that take their time, and takes its time."""
@@ -77,12 +103,20 @@ def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
 
 def leave_effect(context: TaskContext) -> None:
     """Appends the task's id to the file of effects."""
-    # One write of a short line to a file opened for appending is not interleaved with others.
-    descriptor = os.open(os.environ[FILE_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    append(os.environ[FILE_VARIABLE], context.task_id)
+
+
+def append(file: str, *lines: object) -> None:
+    # One write to a file opened for appending is not interleaved with others.
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, f"{context.task_id}\n".encode())
+        os.write(descriptor, "".join(f"{line}\n" for line in lines).encode())
     finally:
         os.close(descriptor)
+
+
+def walked_file() -> str:
+    return f"{os.environ[FILE_VARIABLE]}.walked"
 
 
 def _sleep(seconds: float) -> None:

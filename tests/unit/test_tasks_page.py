@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[dict[str, Any], Any]] = {
     "billing.invoice": ({"customer": "ada", "amount": 9.5}, {"number": "2026-17"}),
     "billing.invoice_by_model": ({"customer": "ada"}, {"number": "2026-en"}),
     "billing.price": ({"amount": 3}, "3 EUR"),
+    "billing.remind": ({"count": 3}, 3),
     "billing.report": ({"pages": 2}, 2),
 }
 

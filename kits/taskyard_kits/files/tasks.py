@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
-from uuid import UUID
-
 from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
-from taskyard.storage.interface import ObjectMissing, StorageUnavailable, Stored
+from taskyard.storage.interface import Stored
 from taskyard.store import loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
+from taskyard_kits.stored_files import find, not_found, opened, storage_errors
 
 from . import thumbnails
 from .declarations import (
@@ -29,19 +25,19 @@ from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
 @task("files.process_large_file", errors=STORED_FILE_ERRORS)
 def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
     """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
-    item = _find(context, params.item_id)
+    item = find(context, params.item_id)
     # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
     # line feeds alone goes at the speed of the disk.
     context.progress(0, None, "Counting the lines")
     total = 0
-    with _opened(context, item) as file:
+    with opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             total += block.count(b"\n")
     counter = LineCounter(
         params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
     )
-    with _opened(context, item) as file:
+    with opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             counter.feed(block)
@@ -62,17 +58,17 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
 @task("files.generate_thumbnail", errors={**STORED_FILE_ERRORS, **IMAGE_ERRORS})
 def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
     """Makes a small upright copy of a stored image, as a new tree item."""
-    source = _find(context, params.item_id)
+    source = find(context, params.item_id)
     with context.db() as conn:
         made = tree_items.made_by(conn, context.task_id)
     if made:
         context.log("An earlier attempt made the thumbnail already.")
-        with _opened(context, made[0]) as file:
+        with opened(context, made[0]) as file:
             return _result(made[0], *thumbnails.size_of(file))
     context.progress(0, 2, "Reading the image")
     memory = thumbnails.memory_of(context.memory_bytes)
     # A cancellation or a limit is raised by `check`, and never between starting a process and seeing to its end.
-    with _opened(context, source) as file, context.shield:
+    with opened(context, source) as file, context.shield:
         thumbnail = thumbnails.render(file, params.width, params.height, memory, context.check_cancelled)
     context.progress(1, 2, "Storing the thumbnail")
     item = _keep(thumbnail, source, context)
@@ -80,40 +76,9 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
     return _result(item, thumbnail.width, thumbnail.height)
 
 
-def _find(context: TaskContext, item_id: UUID) -> TreeItem:
-    """The item, where the key that submitted the task may see it."""
-    owner = tree_items.owner_seen(context.submitted_by, context.allowed_queues)
-    with context.db() as conn:
-        item = tree_items.get(conn, [item_id], owner=owner).get(item_id)
-    if item is None:
-        raise _not_found()
-    return item
-
-
-def _not_found() -> TaskError:
-    return TaskError("item_not_found", retryable=False)
-
-
-@contextmanager
-def _opened(context: TaskContext, item: TreeItem) -> Iterator[BinaryIO]:
-    with _storage_errors(), context.storage.open(item.storage_key) as file:
-        yield file
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    """The storage's errors as the task's."""
-    try:
-        yield
-    except ObjectMissing as e:
-        raise TaskError("file_missing", retryable=False) from e
-    except StorageUnavailable as e:
-        raise TaskError("storage_unavailable", reason={"phrase": e.phrase} if e.phrase else str(e)) from e
-
-
 def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:
     """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
-    with _storage_errors(), context.storage.writer() as writer:
+    with storage_errors(), context.storage.writer() as writer:
         writer.write(thumbnail.content)
         with context.db() as conn:
             loose_objects.note(conn, writer.key)
@@ -128,7 +93,7 @@ def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeI
     if kept is None or kept.id != ours.id:
         context.storage.delete(content.key)
     if not has_source or kept is None:
-        raise _not_found()
+        raise not_found()
     return kept
 
 

@@ -3,37 +3,9 @@
 from __future__ import annotations
 
 from taskyard.catalogue.words import Words
+from taskyard_kits.stored_files import ERRORS as STORED_FILE_ERRORS
 
-STORED_FILE_ERRORS: dict[str, Words] = {
-    "item_not_found": {
-        "en": "There is no stored file with this id. It may have been deleted: upload it again.",
-        "de": "Es gibt keine gespeicherte Datei mit dieser Id. Vielleicht wurde sie gelöscht: Laden Sie sie neu hoch.",
-        "fr": "Il n'y a pas de fichier enregistré avec cet identifiant. Il a peut-être été supprimé : téléversez-le"
-        " de nouveau.",
-        "hu": "Nincs ilyen azonosítójú tárolt fájl. Lehet, hogy törölték: töltse fel újra.",
-    },
-    "file_missing": {
-        "en": "The content of this file is gone. Upload it again.",
-        "de": "Der Inhalt dieser Datei ist nicht mehr da. Laden Sie sie neu hoch.",
-        "fr": "Le contenu de ce fichier a disparu. Téléversez-le de nouveau.",
-        "hu": "A fájl tartalma már nincs meg. Töltse fel újra.",
-    },
-    "file_damaged": {
-        "en": "The content of this file is not complete. Upload it again.",
-        "de": "Der Inhalt dieser Datei ist nicht vollständig. Laden Sie sie neu hoch.",
-        "fr": "Le contenu de ce fichier n'est pas complet. Téléversez-le de nouveau.",
-        "hu": "A fájl tartalma nem teljes. Töltse fel újra.",
-    },
-    "storage_unavailable": {
-        "en": "The files cannot be reached now: {reason}. It is tried again; if that goes on, ask the operator.",
-        "de": "Die Dateien sind jetzt nicht erreichbar: {reason}. Es wird wieder versucht; bleibt es dabei, fragen"
-        " Sie den Betreiber.",
-        "fr": "Les fichiers ne sont pas accessibles pour l'instant : {reason}. Un nouvel essai aura lieu ; si cela"
-        " persiste, adressez-vous à l'exploitant.",
-        "hu": "A fájlok most nem érhetők el: {reason}. Újra próbálkozunk; ha továbbra sem sikerül, forduljon az"
-        " üzemeltetőhöz.",
-    },
-}
+__all__ = ["IMAGE_ERRORS", "STORED_FILE_ERRORS"]
 
 IMAGE_ERRORS: dict[str, Words] = {
     "image_unsupported": {

@@ -38,8 +38,16 @@ class _Verbatim(UnstructuredHeader):
         return f"{self.name}: {text}{policy.linesep}"
 
 
+class _OneLine(_Verbatim):
+    """As it is, on one line: the standard class would write an address of more than 78 letters as an encoded word."""
+
+    def fold(self, *, policy: Any) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
 _headers = HeaderRegistry()
 _headers.map_to_type("subject", _Verbatim)  # type: ignore[arg-type] # typeshed wants the mixture, not its part
+_headers.map_to_type("list-unsubscribe", _OneLine)  # type: ignore[arg-type]
 _POLICY = policy.SMTP.clone(header_factory=_headers)
 
 
@@ -58,12 +66,14 @@ def compose(
     html: str | None = None,
     reply_to: str | None = None,
     generated: bool = False,
+    unsubscribe_url: str | None = None,
     now: datetime | None = None,
 ) -> EmailMessage:
     """A message of a text part and, where there is HTML, an HTML part beside it.
 
-    `generated` marks it as made by a machine (RFC 3834), so that no holiday notice answers it. The
-    header registry encodes what is given and refuses line breaks.
+    `generated` marks it as made by a machine (RFC 3834), so that no holiday notice answers it. At `unsubscribe_url`, in
+    ASCII, a recipient leaves the list (RFC 2369; with one click where it is HTTPS, RFC 8058). The header registry
+    encodes what is given and refuses line breaks.
     """
     message = EmailMessage(policy=_POLICY)
     message["From"] = _sender(settings)
@@ -75,6 +85,10 @@ def compose(
     message["Message-ID"] = message_id(task_id, settings)
     if generated:
         message["Auto-Submitted"] = "auto-generated"
+    if unsubscribe_url is not None:
+        message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+        if unsubscribe_url.startswith("https:"):
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     # Quoted-printable passes every server: no line is too long, and none needs 8BITMIME.
     message.set_content(text, cte="quoted-printable")
     if html is not None:

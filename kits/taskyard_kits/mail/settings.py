@@ -15,10 +15,13 @@ class MailSettings(KitSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = Field(default=None, repr=False)
     smtp_security: str = Field(default="starttls", pattern="^(none|starttls|tls)$")
-    # For the connection and for each answer. Ten of them and the wait after the data fit into the soft limit.
-    smtp_timeout_seconds: float = Field(default=30.0, gt=0, le=DAY_SECONDS)
+    # For the connection and for each answer. Thirteen of them (one for an idle connection that is gone) and the wait
+    # after the data fit into the soft limit.
+    smtp_timeout_seconds: float = Field(default=20.0, gt=0, le=DAY_SECONDS)
     # RFC 5321, 4.5.3.2.6: who gives up earlier has the server deliver the message more than once.
     smtp_after_data_timeout_seconds: float = Field(default=600.0, gt=0, le=DAY_SECONDS)
+    # A connection is kept for so long for the next message. Servers close idle ones after minutes; 0: none is kept.
+    smtp_idle_seconds: float = Field(default=30.0, ge=0, le=DAY_SECONDS)
     mail_from: str = "Taskyard <taskyard@localhost>"
 
     @model_validator(mode="after")

@@ -111,6 +111,38 @@ ERRORS: dict[str, Words] = {
         "fr": "Ce message ne peut pas être écrit comme courriel. Utilisez un objet plus simple.",
         "hu": "Ez az üzenet nem írható meg levélként. Fogalmazza meg egyszerűbben a tárgyát.",
     },
+    "recipients_unreadable": {
+        "en": "This file is no list of recipients: line {line} has more than {limit} bytes. Give one address, or one"
+        " JSON object, on each line.",
+        "de": "Diese Datei ist keine Liste von Empfängern: Zeile {line} hat mehr als {limit} Bytes. Geben Sie in jeder"
+        " Zeile eine Adresse oder ein JSON-Objekt an.",
+        "fr": "Ce fichier n'est pas une liste de destinataires : la ligne {line} compte plus de {limit} octets. Donnez"
+        " une adresse, ou un objet JSON, par ligne.",
+        "hu": "Ez a fájl nem címzettek listája: a(z) {line}. sor több mint {limit} bájt. Soronként egy címet vagy egy"
+        " JSON-objektumot adjon meg.",
+    },
+    "too_many_recipients": {
+        "en": "This list has {count} recipients; a newsletter takes {limit} at most. Split the list.",
+        "de": "Diese Liste hat {count} Empfänger; ein Newsletter nimmt höchstens {limit}. Teilen Sie die Liste.",
+        "fr": "Cette liste compte {count} destinataires ; une lettre d'information en accepte {limit} au plus. Divisez"
+        " la liste.",
+        "hu": "Ebben a listában {count} címzett van; egy hírlevél legfeljebb {limit} címzettet fogad el. Ossza fel a"
+        " listát.",
+    },
+    "placeholder_unknown": {
+        "en": "The newsletter has the placeholder {name}, which is not known. Use {known}.",
+        "de": "Der Newsletter hat den Platzhalter {name}, den es nicht gibt. Nehmen Sie {known}.",
+        "fr": "La lettre d'information contient le paramètre {name}, qui n'existe pas. Utilisez {known}.",
+        "hu": "A hírlevélben ismeretlen helyőrző van: {name}. Használja ezt: {known}.",
+    },
+    "newsletter_too_large": {
+        "en": "The newsletter is too large for one message. Shorten it, or link to pictures and documents.",
+        "de": "Der Newsletter ist für eine Nachricht zu groß. Kürzen Sie ihn, oder verlinken Sie Bilder und Dokumente.",
+        "fr": "La lettre d'information est trop grande pour un message. Raccourcissez-la, ou mettez des liens vers les"
+        " images et documents.",
+        "hu": "A hírlevél túl nagy egy üzenethez. Rövidítse le, vagy tegyen bele hivatkozást a képekre és"
+        " dokumentumokra.",
+    },
 }
 
 PHRASES: dict[str, Words] = {

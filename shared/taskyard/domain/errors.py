@@ -17,6 +17,7 @@ TaskyardError
 BaseException
 └── Interrupt              raised into a task's thread or loop from outside
     ├── TaskCancelled
+    ├── Unfinished         raised by `context.batches` between two batches, when time is nearly over
     └── TimeLimitExceeded
         ├── SoftTimeLimitExceeded
         └── HardTimeLimitExceeded   never raised in a task: its process is ended
@@ -128,6 +129,11 @@ class Interrupt(BaseException):
 
 class TaskCancelled(Interrupt):
     """The task is to be cancelled."""
+
+
+class Unfinished(Interrupt):
+    """The time of this attempt is nearly over: the task is given back, and goes on where it is in another one. No
+    budget pays for it."""
 
 
 class TimeLimitExceeded(Interrupt):

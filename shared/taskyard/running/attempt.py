@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..domain.tasks import Failed
 from ..lifecycle.claim import Claimed
 from ..storage.interface import Storage
 from . import outcomes
+from .batches import KeptMarks, Marks
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
 from .scratch import Scratch
@@ -33,6 +34,7 @@ class Services:
     memory_bytes: int | None = None
     temp_dir: Path | None = None
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
+    marks: Marks = field(default_factory=KeptMarks)
 
 
 def scratch_of(work: Claimed, temp_dir: Path | None) -> Scratch:
@@ -78,6 +80,7 @@ def prepare(
             submitter=services.submitter,
             database=services.database,
             webhooks=services.webhooks,
+            marks=services.marks,
             memory_bytes=services.memory_bytes,
             soft_deadline=soft_deadline,
             tags=work.tags,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ..admission.admit import QUEUE_NOT_ALLOWED, QUEUE_NOT_SERVED, UNKNOWN_QUEUE, admit
@@ -16,8 +17,10 @@ from ..catalogue.spec import spec_of
 from ..catalogue.types import Catalogue, TaskType
 from ..domain.errors import TaskError
 from ..domain.faults import Fault
+from ..domain.ids import child_id, new_id
 from ..lifecycle.submit import NewTask
-from .context import Child, TaskContext
+from .child import Child
+from .context import TaskContext
 from .registered import AGAIN_SECONDS, Registered
 
 Admit = Callable[[TaskContext, Child], NewTask]
@@ -69,6 +72,7 @@ class Children:
             spec,
             PlainCaller(parent.submitted_by, parent.allowed_queues),
             cipher=self._cipher,
+            make_id=new_id if child.key is None else partial(child_id, parent.task_id, child.key),
             life=self._life,
             now=datetime.now(UTC),
             served=served,

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ..catalogue.types import TaskType, type_of
-from ..domain.errors import time_until
+from ..catalogue.types import TaskType
 from ..storage.interface import Storage
+from .batches import SIZE, Batches, KeptMarks, Marks
+from .child import Child
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .views import trace_id_of
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
+
+T = TypeVar("T")
 
 MAX_LOG_LINES = 1000
 MAX_LOG_BYTES = 256 * 1024
@@ -32,8 +35,6 @@ MAX_MESSAGE = 1000
 _MAX_LEVEL = 20
 # Up to here every reader of JSON takes an integer exactly.
 _MOST = 2**53
-_MAX_TAGS = 20
-_MAX_TAG = 64  # characters
 
 
 class Sink(Protocol):
@@ -48,40 +49,6 @@ class Interrupts(Protocol):
     """What may be raised into the task from outside: see `child.interrupts` and `child.event_loop`."""
 
     def check(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A task that a running task submits. `delay` is a timedelta or a number of seconds.
-
-    Raises TypeError and ValueError for a queue, a delay or tags that no task can have.
-    """
-
-    task_type: TaskType[Any, Any] | str
-    params: Mapping[str, Any]
-    queue: str | None = None
-    delay: timedelta | float | None = None
-    tags: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if self.queue is not None:
-            _check_text("queue", self.queue)
-        _ = self.delay_seconds
-        if not isinstance(self.tags, Collection) or isinstance(self.tags, str | bytes | Mapping):
-            raise TypeError(f"tags is of type {name_of(type(self.tags))}: give a list of texts")
-        if len(self.tags) > _MAX_TAGS:
-            raise ValueError(f"tags has {len(self.tags)} texts; a task has {_MAX_TAGS} at most")
-        for tag in self.tags:
-            _check_text("tags", tag, _MAX_TAG)
-
-    @property
-    def name(self) -> str:
-        """The name of its task type."""
-        return self.task_type if isinstance(self.task_type, str) else self.task_type.name
-
-    @property
-    def delay_seconds(self) -> float | None:
-        return None if self.delay is None else time_until(self.delay, "delay").total_seconds()
 
 
 # Commits children of a running task; returns their ids.
@@ -112,6 +79,7 @@ class TaskContext:
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
+    marks: Marks = field(default_factory=KeptMarks)
     tags: Sequence[str] = ()
     request_id: str | None = None
     traceparent: str | None = None
@@ -121,6 +89,7 @@ class TaskContext:
     interrupts: Interrupts | None = None
     shield: AbstractContextManager[None] = field(default_factory=nullcontext)
     _stage: str = field(default="", repr=False)
+    _walks: bool = field(default=False, repr=False)
     _lines: int = field(default=0, repr=False)
     _bytes: int = field(default=0, repr=False)
 
@@ -187,19 +156,18 @@ class TaskContext:
         queue: str | None = None,
         delay: timedelta | float | None = None,
         tags: Sequence[str] = (),
+        key: str | None = None,
     ) -> UUID:
         """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or the name
         of a type, which any live worker may run. `params` may hold what Pydantic can write as JSON, and secrets.
+        With the same `key` again, in any attempt, the child is the one that was submitted first.
 
         Raises TypeError for another function, TypeError and ValueError for a queue, a delay (a timedelta or seconds) or
         tags that no task can have, TaskError where the API would refuse the submit (an unknown name or
         queue, a queue that is not allowed or that no worker serves for the type, parameters that don't fit), and
         Fenced where this attempt has lost its claim.
         """
-        task_type = task if isinstance(task, str) else type_of(task)
-        if task_type is None:
-            raise TypeError(f"{task!r:.200} is no task: decorate it with @task")
-        return self.submit_many([Child(task_type, params, queue, delay, tags)])[0]
+        return self.submit_many([Child(task, params, queue, delay, tags, key)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
         """Submits many children, 1,000 a transaction; returns their ids in order."""
@@ -207,6 +175,27 @@ class TaskContext:
             return []
         with self.shield:
             return self.submitter(self, children)
+
+    def batches(
+        self, items: Iterable[T], *, total: int | None = None, message: str = "", size: int = SIZE
+    ) -> Batches[T]:
+        """The items in lists of `size`: `for batch in context.batches(items)`, in a coroutine `async for`.
+
+        Behind each batch a mark is stored with the task, the progress is told (of `total`, which a list knows itself),
+        and others get 10 ms. Another attempt begins behind the mark, also after a crash and after a retry that a person
+        asks for: `items` have to be the same, in the same order. A batch that was under way comes again, as a whole.
+        Cancellation ends the walk at once. Where the soft limit is near, the task is given back between two batches,
+        at no cost, and goes on in another attempt.
+
+        Raises RuntimeError for a second walk in an attempt, because a task has one mark, and ValueError for a size
+        below 1; the walk raises Fenced where this attempt has lost its claim, and LedgerUnavailable.
+        """
+        if self._walks:
+            raise RuntimeError("a task has one mark: context.batches() is called once in an attempt")
+        if size < 1:
+            raise ValueError(f"a batch of {size} items: give 1 or more")
+        self._walks = True
+        return Batches(self, items, total=total, message=message, size=size)
 
     def db(self) -> Transaction:
         """A connection to PostgreSQL with one transaction, which is committed where the block ends without an error.
@@ -252,12 +241,3 @@ def _in_short(value: float) -> str:
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"
     return str(value)
-
-
-def _check_text(name: str, value: Any, most: int | None = None) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} holds a value of type {name_of(type(value))}, which is no text")
-    if said(value) != value or (most is not None and not 0 < len(value) <= most):
-        bound = "" if most is None else f" of 1 to {most} characters"
-        given = said(repr(value), most=200)
-        raise ValueError(f"{name} holds {given}: give text{bound}, without NUL and lone surrogates")

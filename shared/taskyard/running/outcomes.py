@@ -24,9 +24,10 @@ from ..domain.errors import (
     TaskCancelled,
     TaskError,
     TimeLimitExceeded,
+    Unfinished,
 )
 from ..domain.retry import GiveUp, RetryPolicy
-from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
+from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
 from .result import stored_form
 from .speech import Redact, name_of, said, text_of
 
@@ -77,6 +78,8 @@ def of_error(
     that ended the attempt; `vocabulary`: the words of the task type."""
     if issubclass(type(error), TaskCancelled):
         return Cancelled()
+    if issubclass(type(error), Unfinished):
+        return Released("its time was nearly over, and it goes on where it is")
     try:
         decision = policy.decide(error, failures=failures, max_attempts=max_attempts)
         retryable = policy.is_retryable(error)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from ..domain.ids import new_id
+from .child import Child
 from .children import Admit
-from .context import Child, TaskContext
+from .context import TaskContext
 
 
 class Record:
@@ -19,7 +19,7 @@ class Record:
         self.told: list[tuple[float, float | None, str]] = []
         self.stages: list[str] = []
         self.lines: list[str] = []
-        self.children: list[Child] = []
+        self._children: dict[UUID, Child] = {}
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
         self.told.append((current, total, message))
@@ -28,7 +28,11 @@ class Record:
         (self.stages if kind == "stage" else self.lines).append(data["message"])
 
     def submit(self, parent: TaskContext, children: Sequence[Child]) -> list[UUID]:
-        for child in children:
-            self._admit(parent, child)
-        self.children.extend(children)
-        return [new_id() for _ in children]
+        ids = [self._admit(parent, child).id for child in children]
+        for child_id, child in zip(ids, children, strict=True):
+            self._children.setdefault(child_id, child)
+        return ids
+
+    @property
+    def children(self) -> list[Child]:
+        return [*self._children.values()]

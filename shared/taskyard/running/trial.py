@@ -39,9 +39,11 @@ from ..storage.local import LocalStorage
 from . import outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
+from .batches import KeptMarks, Marks
 from .capture import Handler
+from .child import Child
 from .children import Children
-from .context import Child, TaskContext
+from .context import TaskContext
 from .database import EngineDatabase, NoDatabase
 from .record import Record
 from .speaker import current
@@ -59,6 +61,7 @@ class Options(TypedDict, total=False):
     storage: Storage | None
     engine: Engine | None
     webhooks: Webhooks | NoWebhooks
+    marks: Marks | None
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
@@ -139,6 +142,7 @@ def trial(
     storage: Storage | None = None,
     engine: Engine | None = None,
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS,
+    marks: Marks | None = None,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
@@ -149,7 +153,8 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
-    `webhooks` become `context.webhooks`.
+    `webhooks` become `context.webhooks`. `marks` (`KeptMarks()` of `taskyard.running.batches`) are those of
+    `context.batches`, for several attempts of one `task_id`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -166,7 +171,8 @@ def trial(
         temporary = Path(directory)
         database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         kept = LocalStorage(temporary / "storage") if storage is None else storage
-        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks)
+        walks = KeptMarks() if marks is None else marks
+        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=walks)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)

@@ -49,4 +49,12 @@ FULL = (
         "to_email": "a@example.org", "username": "Eva", "language": "hu", "app_name": "x",
         "action_url": "https://example.org/x?y=1",
     })),
+    ("/api/v1/tasks", submit("email.send_verification", {
+        "to_email": "a@example.org", "username": "Eva", "token": "abcd1234", "language": "fr",
+        "action_url": "https://example.org/x?y=1", "expires_in_minutes": 30,
+    })),
+    ("/api/v1/tasks", submit("email.send_newsletter", {
+        "subject": "x {{ username }}", "text": "y", "html_content": "<p>y", "unsubscribe_url": "https://example.org/",
+        "recipients": [{"to_email": "a@example.org", "username": "Eva", "language": "de"}],
+    })),
 )  # fmt: skip

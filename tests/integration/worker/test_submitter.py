@@ -18,8 +18,9 @@ from taskyard.catalogue.secrets import Cipher, Secret
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Fenced, TaskCancelled, TaskError
+from taskyard.running.child import Child
 from taskyard.running.children import Children
-from taskyard.running.context import Child, TaskContext
+from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hook, Hooks, Submit
 from taskyard.running.registered import AGAIN_SECONDS, KNOWN_SECONDS, Registered
 from taskyard.settings import Settings
@@ -374,3 +375,22 @@ def test_in_a_rolling_update_an_older_workers_child_may_go_where_older_workers_r
     submitting.run(2, "reports", name="test.report", queue="reports")
     (child,) = submitting.submit(Child(REPORT, {}, "default"))
     assert submitting.harness.rows()[child].queue == "default"
+
+
+def test_children_with_the_same_key_are_stored_and_published_once_in_all_attempts(submitting: Submitting) -> None:
+    first, other, again = submitting.submit(*(Child(REPORT, {"page": n}, key=k) for n, k in enumerate("aba")))
+    assert first == again != other
+    assert {i: row.params["page"] for i, row in submitting.children().items()} == {first: 0, other: 1}
+    submitting.harness.execute("DELETE FROM outbox")
+
+    # As in another attempt, after a crash between the commit and the mark behind it.
+    ids = submitting.parent.submit_many([Child(REPORT, {"page": 9}, key=k) for k in "abc"])
+    assert ids[:2] == [first, other]
+    assert {row.params["page"] for row in submitting.children().values()} == {0, 1, 9}
+    (row,) = submitting.harness.query("SELECT task_ids FROM outbox")
+    assert row.task_ids == [ids[2]], "what was there is not queued again"
+
+
+def test_the_same_key_of_another_parent_is_another_child(submitting: Submitting) -> None:
+    assert submitting.submit(Child(REPORT, {}, key="a")) != submitting.submit(Child(REPORT, {}, key="a"))
+    assert len(submitting.children()) == 2

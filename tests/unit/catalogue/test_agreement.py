@@ -82,6 +82,17 @@ SPECS = {name: compile_spec(spec_of(task_type)) for name, task_type in TYPES.ite
 
 MAIL = {"to_email": "eva@example.org", "subject": "Hello", "text": "Hello."}
 WELCOME = {"to_email": "eva@example.org", "username": "Eva", "language": "de", "action_url": "https://example.org/"}
+TOKEN = {"to_email": "eva@example.org", "username": "Eva", "token": "a1B2-c3_D4.e5~F6"}
+TOKENS: tuple[list[Any], list[Any]] = (
+    [TOKEN, {**TOKEN, "token": "1234"}, {**TOKEN, "language": "de-AT", "app_name": "x", "expires_in_minutes": 2},
+     {**TOKEN, "action_url": "https://example.org/?a=1#b", "expires_in_minutes": 100_000},
+     {**TOKEN, "action_url": None, "expires_in_minutes": None}],
+    [{}, {**TOKEN, "token": "abc"}, {**TOKEN, "token": "a b c"}, {**TOKEN, "token": "x" * 501},
+     {**TOKEN, "token": 123456}, {**TOKEN, "token": None}, {**TOKEN, "token": "abcd\n"}, {**TOKEN, "token": "täken"},
+     {**TOKEN, "expires_in_minutes": 1}, {**TOKEN, "expires_in_minutes": 100_001}, {**TOKEN, "action_url": "ftp://a/"}],
+)  # fmt: skip
+NEWS = {"subject": "News", "text": "News.", "recipients": [{"to_email": "eva@example.org"}]}
+LISTED = {name: value for name, value in NEWS.items() if name != "recipients"}
 NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
@@ -162,6 +173,20 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**WELCOME, "action_url": "http://a/?a b"}, {**WELCOME, "action_url": "/a"}, {**WELCOME, "action_url": ""},
          {**WELCOME, "action_url": "http://a/" + "x" * 2_100}, {**WELCOME, "username": "x" * 101},
          {**WELCOME, "app_name": None}, {**WELCOME, "username": "\x7f"}],
+    ),
+    "email.send_verification": TOKENS,
+    "email.send_password_reset": TOKENS,
+    "email.send_newsletter": (
+        [NEWS, {**LISTED, "item_id": ITEM}, {**NEWS, "item_id": None}, {**LISTED, "item_id": ITEM, "recipients": None},
+         {**NEWS, "recipients": [{"to_email": "a@b.org", "username": "A", "language": "hu",
+                                  "unsubscribe_url": "https://example.org/leave"}]},
+         {**NEWS, "html_content": "<p>News", "language": "fr", "app_name": "x", "reply_to": "a@b.org",
+          "unsubscribe_url": "https://example.org/"}, {**NEWS, "text": "x" * 50_000}],
+        [{}, LISTED, {**NEWS, "item_id": ITEM}, {**NEWS, "recipients": None}, {**NEWS, "recipients": []},
+         {**NEWS, "recipients": ["a@b.org"]}, {**NEWS, "recipients": [{}]}, {**NEWS, "text": ""},
+         {**NEWS, "recipients": [{"to_email": "a@b.org", "username": " "}]}, {**NEWS, "text": "x" * 50_001},
+         {**NEWS, "recipients": [{"to_email": "a@b.org", "more": 1}]}, {**NEWS, "subject": "a\nb"},
+         {**NEWS, "unsubscribe_url": "https://a/" + "x" * 900}, {**NEWS, "unsubscribe_url": "mailto:a@b.org"}],
     ),
     "files.process_large_file": (
         [{"item_id": ITEM}, {"item_id": ITEM.upper()}, {"item_id": ITEM, "pattern": r"^\S+ \d{3} \pL"},

@@ -124,6 +124,9 @@ def test_a_module_of_the_setting_is_loaded_for_all_queues(tmp_path: Path, monkey
     assert loaded.settings == {"own.work": None}
     assert load(["selection"], task_modules=("own_one",), kits=("mail",)).catalogue.names == (
         "email.send",
+        "email.send_newsletter",
+        "email.send_password_reset",
+        "email.send_verification",
         "email.send_welcome",
         "own.work",
     )

@@ -14,7 +14,8 @@ import pytest
 
 from taskyard.catalogue.types import type_of
 from taskyard.lifecycle.batch import check_storable
-from taskyard.running.context import MAX_LINE, MAX_LOG_BYTES, MAX_LOG_LINES, MAX_MESSAGE, Child, TaskContext
+from taskyard.running.child import Child
+from taskyard.running.context import MAX_LINE, MAX_LOG_BYTES, MAX_LOG_LINES, MAX_MESSAGE, TaskContext
 from taskyard_kits.diagnostics.tasks import echo
 
 ECHO: Any = type_of(echo)

@@ -13,7 +13,7 @@ from taskyard.catalogue.kits import KitsUnusable, load
 from taskyard.catalogue.types import Catalogue, TaskType, UnknownTaskType
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
-from taskyard.running.context import Child
+from taskyard.running.child import Child
 from taskyard.running.trial import NotAdmitted, run_task
 from taskyard.settings import Settings
 from taskyard_kits.diagnostics.tasks import echo
@@ -201,6 +201,9 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
     assert {t.name: (t.queue, t.retry.retries) for t in catalogue} == {
         "email.send": ("default", 5),
         "email.send_welcome": ("default", 5),
+        "email.send_verification": ("default", 5),
+        "email.send_password_reset": ("high_priority", 5),
+        "email.send_newsletter": ("low_priority", 5),
         "files.process_large_file": ("default", 3),
         "files.generate_thumbnail": ("default", 3),
         "health.check": ("high_priority", 1),

@@ -61,6 +61,9 @@ def test_types_shows_the_kit_of_each(tmp_path: Path) -> None:
     assert {row["name"]: row["kit"] for row in json.loads(listed.stdout)} == {
         "email.send": "mail",
         "email.send_welcome": "mail",
+        "email.send_verification": "mail",
+        "email.send_password_reset": "mail",
+        "email.send_newsletter": "mail",
         "health.check": "health",
     }
     assert re.search(r"^health\.check +1 +high_priority +health ", run("types", cwd=tmp_path).stdout, re.MULTILINE)

@@ -14,6 +14,7 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.attempt import Services
+from taskyard.running.batches import LedgerMarks
 from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
 from taskyard.running.registered import Registered
@@ -111,6 +112,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
         Path(plan.temp_dir),
         Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
+        LedgerMarks(partial(ledger.run_transaction, submits)),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

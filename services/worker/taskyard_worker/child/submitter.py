@@ -9,9 +9,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from taskyard.lifecycle.committed import Announcer, Committed, commit
-from taskyard.lifecycle.submit import SubmittedTask, submit_children
+from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit_children
+from taskyard.running.child import Child
 from taskyard.running.children import Admit
-from taskyard.running.context import Child, TaskContext
+from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
 
 from .copies import refuse_in_copy
@@ -37,11 +38,15 @@ def submit(
     PostgreSQL is away, and RuntimeError in a copy of the process.
     """
     refuse_in_copy()
-    tasks = [admit(parent, child) for child in children]
+    admitted = [admit(parent, child) for child in children]
+    first: dict[UUID, NewTask] = {}
+    for task in admitted:
+        first.setdefault(task.id, task)  # children with the same key are one
+    tasks = [*first.values()]
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]
         write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
         hooks.before_submit(page)
         commit(run, write, announcer)
         hooks.after_submit(page)
-    return [t.id for t in tasks]
+    return [task.id for task in admitted]

@@ -130,6 +130,16 @@ task_progress = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
+# Of tasks that walk over many items; kept until the task's row goes, also through a retry that a person asks for.
+task_mark = Table(
+    "task_mark",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="items of its walk that are done"),
+    Column("moved_at", TIME, nullable=False, server_default=func.now()),
+    postgresql_with={"fillfactor": "50"},
+)
+
 unique_key = Table(
     "unique_key",
     metadata,
