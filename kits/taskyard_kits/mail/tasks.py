@@ -9,6 +9,7 @@ from taskyard import TaskContext, TaskError, task
 
 from . import messages, plain_text, smtp, templates
 from .declarations import SendParams, SendWelcomeParams, Sent
+from .rules import RULES
 from .settings import MailSettings
 from .words import ERRORS, PHRASES
 
@@ -22,6 +23,7 @@ _HARD_LIMIT = timedelta(seconds=960)
 @task(
     "email.send",
     max_attempts=_MAX_ATTEMPTS,
+    rules=RULES,
     soft_limit=_SOFT_LIMIT,
     hard_limit=_HARD_LIMIT,
     errors=ERRORS,
@@ -40,6 +42,7 @@ def send(params: SendParams, *, context: TaskContext) -> Sent:
 @task(
     "email.send_welcome",
     max_attempts=_MAX_ATTEMPTS,
+    rules=RULES,
     soft_limit=_SOFT_LIMIT,
     hard_limit=_HARD_LIMIT,
     errors=ERRORS,
