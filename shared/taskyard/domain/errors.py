@@ -31,6 +31,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from .messages import Message
+
 # The longest time that a task may ask for: beyond some 290,000 years PostgreSQL has no time for it.
 LONGEST_DELAY = timedelta(days=365)
 
@@ -96,9 +98,13 @@ class Retry(TaskyardError):
 
 
 class Refused(TaskyardError):
-    """The call cannot be carried out as it is."""
+    """The call cannot be carried out as it is; `message` is told in the caller's language."""
 
     code = "refused"
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class NotFound(Refused):
@@ -108,7 +114,7 @@ class NotFound(Refused):
 class Conflict(Refused):
     code = "state_conflict"
 
-    def __init__(self, message: str, *, state: str) -> None:
+    def __init__(self, message: Message, *, state: str) -> None:
         super().__init__(message)
         self.state = state
 
@@ -116,7 +122,7 @@ class Conflict(Refused):
 class NotUnique(Refused):
     code = "not_unique"
 
-    def __init__(self, message: str, *, holder: UUID | None) -> None:
+    def __init__(self, message: Message, *, holder: UUID | None) -> None:
         super().__init__(message)
         self.holder = holder
 
