@@ -1,5 +1,5 @@
-"""Failures and problem documents in the reader's language. The ledger holds code, values and the English sentence of their time;
-Accept-Language chooses the words at each read.
+"""Failures and problem documents in the reader's language. The ledger holds code, values and the English sentence of
+their time; Accept-Language chooses the words at each read.
 
 The words of the platform's codes stand in the catalogues (locale/*.po, gettext's format), by code; they are read once,
 at the start, and need no compilation. Those of a task type's codes come with the type. Messages of problem documents

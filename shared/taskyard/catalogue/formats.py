@@ -31,8 +31,8 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`check` raises ValueError with a message. `sentence` is told where the check has no sentence of its own. `max_bytes` is for
-    formats of texts beyond ASCII; the others have as many bytes as characters."""
+    """`check` raises ValueError with a message. `sentence` is told where the check has none of its own. `max_bytes` is
+    for formats of texts beyond ASCII; the others have as many bytes as characters."""
 
     check: Callable[[str], object]
     sentence: Message
@@ -62,7 +62,11 @@ def checked_pattern(text: str) -> str:
     try:
         check_pattern(text)
     except PatternRefused as e:
-        raise ValueError(e.sentence) from None
+        told = e.sentence
+        if "reason" in told.values:  # RE2 says what is wrong, then quotes: `missing ): a(b`
+            reason = str(told.values["reason"]).partition(": ")[0]
+            told = message("Not a regular expression as RE2 takes them: {reason}.", reason=reason)
+        raise ValueError(told) from None
     return text
 
 

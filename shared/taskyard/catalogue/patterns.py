@@ -31,8 +31,7 @@ _TOO_MANY = message("The patterns of this request take too long to check togethe
 
 
 class PatternRefused(ValueError):
-    """The pattern is not a regular expression, or not one that can be matched safely; `sentence` says why, and does
-    not quote it."""
+    """The pattern is not a regular expression, or not one that can be matched safely; `sentence` says why."""
 
     def __init__(self, sentence: Message) -> None:
         super().__init__(sentence)
@@ -105,5 +104,4 @@ def _compiled(source: str, max_bytes: int) -> Callable[[bytes], object]:
 
 def _said(error: Exception) -> str:
     (said,) = error.args
-    # RE2 says what is wrong, then quotes: `missing ): a(b`.
-    return (said.decode(errors="replace") if isinstance(said, bytes) else str(said)).partition(": ")[0]
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -75,20 +75,26 @@ def of_leaf(keyword: str, node: Mapping[str, Any]) -> Message:
         case "const":
             return of_enum([limit])
         case "pattern":
-            if isinstance(limit, str) and len(limit) <= _MAX_SHOWN:
-                return message("Must match the pattern {pattern}", pattern=limit)
-            return message("Must match the pattern of its schema.")
+            return _of_pattern(limit)
         case "contains":
             return message("Must contain an item of the kind that its schema asks for, in the number it asks for.")
         case "not":
             return message("Has a form that is not allowed here.")
         case _:
-            if keyword not in _BOUNDS:
-                return UNSAID
-            if isinstance(limit, float) and limit.is_integer() and abs(limit) < 1e15:
-                limit = int(limit)  # people write 0, not 0.0
-            template = _OF_ONE.get(keyword) if limit == 1 else None
-            return message(template or _BOUNDS[keyword], limit=limit if isinstance(limit, int | float) else str(limit))
+            return _of_bound(keyword, limit) if keyword in _BOUNDS else UNSAID
+
+
+def _of_pattern(pattern: Any) -> Message:
+    if isinstance(pattern, str) and len(pattern) <= _MAX_SHOWN:
+        return message("Must match the pattern {pattern}", pattern=pattern)
+    return message("Must match the pattern of its schema.")
+
+
+def _of_bound(keyword: str, limit: Any) -> Message:
+    if isinstance(limit, float) and limit.is_integer() and abs(limit) < 1e15:
+        limit = int(limit)  # people write 0, not 0.0
+    template = _OF_ONE.get(keyword) if limit == 1 else None
+    return message(template or _BOUNDS[keyword], limit=limit if isinstance(limit, int | float) else str(limit))
 
 
 _BOUNDS = {

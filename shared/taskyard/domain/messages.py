@@ -7,6 +7,7 @@ translation by the template. `message("...")` takes a literal, so that the templ
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 
 class Message(str):
@@ -17,7 +18,7 @@ class Message(str):
     template: str | None
     values: Mapping[str, str | int | float | Choice]
 
-    def __new__(cls, text: str, template: str | None, values: Mapping[str, str | int | float | Choice]) -> Message:
+    def __new__(cls, text: str, template: str | None, values: Mapping[str, str | int | float | Choice]) -> Self:
         made = super().__new__(cls, text)
         made.template = template
         made.values = values
@@ -33,7 +34,7 @@ class Choice(tuple[str, ...]):
         return " or ".join([", ".join(self[:-1]), self[-1]] if len(self) > 1 else self)
 
 
-def message(template: str, /, **values: str | int | float | Choice) -> Message:
+def message(template: str, /, **values: str | float | Choice) -> Message:
     """A message in our own words; `{name}` in the template is a value."""
     return Message(template.format_map(values) if values else template, template, values)
 
