@@ -163,6 +163,7 @@ class TaskStatus(Shown):
     progress: float
     result: Any
     error: str | None
+    support_url: str | None
     info: Any
     ready: bool
     successful: bool

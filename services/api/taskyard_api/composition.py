@@ -126,7 +126,7 @@ def build(settings: Settings) -> Service:
     problems = Problems(catalogues, settings.support_url)
     resources = resources_of(
         settings,
-        translations=Translations(types, catalogues),
+        translations=Translations(types, catalogues, settings.support_url),
         bodies=Bodies(heavy),
         types=types,
         intake=intake,
@@ -178,7 +178,7 @@ def resources_of(
     callbacks: Callbacks,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
-    shown = TaskViews(settings.support_url)
+    shown = TaskViews()
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)

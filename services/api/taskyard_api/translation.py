@@ -62,12 +62,15 @@ class Words:
     preferred: tuple[str, ...] = ()
     platform: Vocabulary = PLATFORM
     types: TypeWords = field(default_factory=_Silent)
+    support_url: str | None = None
     used: dict[str, None] = field(default_factory=dict)
 
     def failure(self, error: Mapping[str, Any], of: TypeName) -> dict[str, Any]:
         """A stored failure as it is shown. The stored sentence stays where it is the task's own, and where words, a
         value or a translation is missing."""
         shown = {key: value for key, value in error.items() if key not in _INTERNAL}
+        if self.support_url is not None:
+            shown["support_url"] = self.support_url
         code, values = error.get("code"), error.get("values")
         if not isinstance(code, str) or not isinstance(values, dict) or not self.preferred:
             return shown
@@ -100,12 +103,15 @@ class Words:
 
 
 class Translations:
-    def __init__(self, types: TypeWords, catalogues: Mapping[str, Catalogue]) -> None:
+    """`support_url`: where people find help, shown with each failure."""
+
+    def __init__(self, types: TypeWords, catalogues: Mapping[str, Catalogue], support_url: str | None) -> None:
         self._platform = platform_words(PLATFORM, catalogues)
         self._types = types
+        self._support_url = support_url
 
     def for_reader(self, req: falcon.asgi.Request) -> Words:
-        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types)
+        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types, self._support_url)
 
 
 @dataclass(frozen=True, slots=True)
