@@ -1,6 +1,7 @@
 """Taskyard's common package. What a package with tasks needs is here:
 
     from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit, Hook
+    from taskyard import RateLimited, AuthenticationFailed, InputUnusable  # failures of a kind: domain/retry.py
 
 Each name is imported when it is used first, so that importing `taskyard` alone costs nothing.
 """
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
     from .catalogue.kit import Kit
     from .catalogue.secrets import Secret
     from .catalogue.types import Params, Result
-    from .domain.errors import Retry, TaskError
+    from .domain.errors import AuthenticationFailed, InputUnusable, RateLimited, Retry, TaskError
     from .running.context import TaskContext
     from .running.hooks import Hook
 
 _HOMES = {
+    "AuthenticationFailed": "domain.errors",
     "Hook": "running.hooks",
+    "InputUnusable": "domain.errors",
     "Kit": "catalogue.kit",
     "Params": "catalogue.types",
+    "RateLimited": "domain.errors",
     "Result": "catalogue.types",
     "Retry": "domain.errors",
     "Secret": "catalogue.secrets",
@@ -31,7 +35,20 @@ _HOMES = {
     "task": "catalogue.declare",
 }
 
-__all__ = ["Hook", "Kit", "Params", "Result", "Retry", "Secret", "TaskContext", "TaskError", "task"]
+__all__ = [
+    "AuthenticationFailed",
+    "Hook",
+    "InputUnusable",
+    "Kit",
+    "Params",
+    "RateLimited",
+    "Result",
+    "Retry",
+    "Secret",
+    "TaskContext",
+    "TaskError",
+    "task",
+]
 
 
 def __getattr__(name: str) -> Any:

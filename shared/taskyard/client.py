@@ -42,6 +42,8 @@ class ApiRefused(Exception):
         yield f"{self} ({code})" if code else str(self)
         for error in self.problem.get("errors", ()):
             yield f"  {error.get('pointer') or '/'}: {error.get('message')}"
+        if self.problem.get("support_url"):
+            yield f"Help: {self.problem['support_url']}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from tests.support.docs import DOCS, code_blocks
 RUNS: dict[str, tuple[dict[str, Any], Any]] = {
     "billing.address": ({"first": "Ada", "last": "Lovelace"}, "Lovelace, Ada"),
     "billing.ask": ({"answers": ["yes"]}, "yes"),
+    "billing.ask_bank": ({"status": 200, "retry_after": 7}, "fine"),
     "billing.book": ({"amount": 3}, None),
     "billing.booked": ({}, 3),
     "billing.charge": ({"customer": "ada", "amount": 1, "card": "1"}, None),

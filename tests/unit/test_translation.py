@@ -29,7 +29,7 @@ CATALOGUES = read_catalogues()
 LANGUAGES = ("de", "fr", "hu")
 AVAILABLE = (ENGLISH, *LANGUAGES)
 VOCABULARIES: Mapping[str, Vocabulary] = {
-    "platform": platform_words(PLATFORM),
+    "platform": platform_words(PLATFORM, CATALOGUES),
     **{task_type.name: task_type.vocabulary for task_type in load(Settings(diagnostics=True)).catalogue},
 }
 ECHO = TypeName("diagnostics.echo", 1)
@@ -88,8 +88,8 @@ def test_words_of_all_languages_take_the_same_values_and_differ(name: str) -> No
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_catalogue_holds_the_platforms_codes_and_phrases_and_nothing_else(language: str) -> None:
-    assert set(CATALOGUES[language].errors) == set(SENTENCES)
-    assert set(CATALOGUES[language].phrases) == set(PHRASES)
+    assert set(CATALOGUES[language].failures.errors) == set(SENTENCES)
+    assert set(CATALOGUES[language].failures.phrases) == set(PHRASES)
 
 
 def test_the_reasons_of_the_storage_are_phrases_of_the_platform() -> None:
@@ -116,7 +116,9 @@ def test_messages_in_sql_equal_the_templates() -> None:
 
 def test_rewording_an_english_sentence_leaves_every_translation_working() -> None:
     reworded = {**PLATFORM.errors, "expired": {ENGLISH: "Time is up: {time}."}}
-    before, after = (platform_words(vocabulary) for vocabulary in (PLATFORM, replace(PLATFORM, errors=reworded)))
+    before, after = (
+        platform_words(vocabulary, CATALOGUES) for vocabulary in (PLATFORM, replace(PLATFORM, errors=reworded))
+    )
     for language in LANGUAGES:
         translated = told("expired", {"time": "12:00"}, [after], language)
         assert translated is not None
@@ -200,7 +202,7 @@ def test_malformed_headers_still_give_an_available_language(header: str) -> None
 
 
 def test_a_refused_child_is_told_in_the_readers_language() -> None:
-    words = platform_words(PLATFORM)
+    words = platform_words(PLATFORM, CATALOGUES)
     fault = of_error(
         TaskError("unknown_task_type", retryable=False, name="'a'", near={"phrase": "none"}),
         RetryPolicy(),

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 
 from taskyard import TaskContext, TaskError, task
-from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.retry import FINAL_RULES, RetryPolicy, RetryRule
 
 from .declarations import (
     MAX_SECONDS_IN_C,
@@ -31,7 +31,11 @@ _QUICK = RetryPolicy(
     first_delay=timedelta(milliseconds=200),
     max_delay=timedelta(seconds=2),
     jitter=False,
-    delays=(),
+    rules=FINAL_RULES,
+)
+_FAIL_RULES = (
+    RetryRule("transient", codes=("diagnostic_transient",)),
+    RetryRule("permanent", codes=("diagnostic_permanent",), retried=False),
 )
 # An exception that is raised into a thread from outside arrives when the thread runs Python again.
 _SLICE_SECONDS = 0.05
@@ -55,7 +59,7 @@ def sleep(params: SleepParams, *, context: TaskContext) -> SleepResult:
     return SleepResult(slept_seconds=round(time.monotonic() - started, 3))
 
 
-@task("diagnostics.fail", retry=_QUICK, errors=FAIL_ERRORS)
+@task("diagnostics.fail", retry=_QUICK, rules=_FAIL_RULES, errors=FAIL_ERRORS)
 def fail(params: FailParams, *, context: TaskContext) -> AttemptResult:
     """Fails so many attempts, then succeeds; a permanent failure is not tried again."""
     if context.attempt <= params.times:

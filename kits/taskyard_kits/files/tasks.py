@@ -18,11 +18,12 @@ from .declarations import (
     ProcessLargeFileResult,
 )
 from .lines import LineCounter, blocks
+from .rules import IMAGE_RULE, STORED_FILE_RULE
 from .thumbnails import Thumbnail
 from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
 
 
-@task("files.process_large_file", errors=STORED_FILE_ERRORS)
+@task("files.process_large_file", rules=(STORED_FILE_RULE,), errors=STORED_FILE_ERRORS)
 def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
     """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
     item = find(context, params.item_id)
@@ -55,7 +56,7 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
     )
 
 
-@task("files.generate_thumbnail", errors={**STORED_FILE_ERRORS, **IMAGE_ERRORS})
+@task("files.generate_thumbnail", rules=(IMAGE_RULE,), errors={**STORED_FILE_ERRORS, **IMAGE_ERRORS})
 def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
     """Makes a small upright copy of a stored image, as a new tree item."""
     source = find(context, params.item_id)

@@ -18,7 +18,7 @@ from taskyard import TaskContext, TaskError, task
 from taskyard.broker.connect import make_redis
 from taskyard.catalogue.words import Vocabulary, sentence_to_store
 from taskyard.domain.errors import LedgerUnavailable
-from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.retry import FINAL_RULES, RetryPolicy
 from taskyard.storage.interface import StorageUnavailable
 from taskyard_kits.mail import smtp, words
 
@@ -39,7 +39,7 @@ _REASONS = {
 @task(
     "health.check",
     queue="high_priority",
-    retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, delays=()),
+    retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, rules=FINAL_RULES),
     soft_limit=timedelta(seconds=60),
     hard_limit=timedelta(seconds=90),
 )

@@ -24,6 +24,7 @@ from .declarations import (
     SendWelcomeParams,
     Sent,
 )
+from .rules import RULES
 from .settings import MailSettings
 from .words import ERRORS, PHRASES
 
@@ -32,6 +33,7 @@ from .words import ERRORS, PHRASES
 _task = partial(
     task,
     max_attempts=6,
+    rules=RULES,
     soft_limit=timedelta(seconds=900),
     hard_limit=timedelta(seconds=960),
     phrases=PHRASES,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from taskyard import TaskContext, TaskError, task
-from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.retry import CONNECTION, RATE_LIMIT, RetryPolicy, RetryRule
 from taskyard.running.webhooks import Unusable
 from taskyard.store import users
 from taskyard.store.tree_items import owner_seen
 from taskyard.store.users import User
 from taskyard_kits.mail import messages, smtp
+from taskyard_kits.mail import rules as mail_rules
 from taskyard_kits.mail import words as mail
 from taskyard_kits.users import words as users_words
 from taskyard_kits.webhooks import delivery
+from taskyard_kits.webhooks import rules as webhook_rules
 from taskyard_kits.webhooks import words as webhooks
 
 from .declarations import Notified, SendParams
@@ -23,12 +26,20 @@ from .settings import NotificationSettings
 from .words import ERRORS
 
 # 2, 4, 8, ... seconds, 300 at most.
-_RETRY = RetryPolicy(retries=5, first_delay=timedelta(seconds=2), max_delay=timedelta(seconds=300), delays=())
+_RETRY = RetryPolicy(retries=5, first_delay=timedelta(seconds=2), max_delay=timedelta(seconds=300))
+_RULES = (
+    replace(CONNECTION, first_delay=None).of("smtp_unreachable", "webhook_unanswered"),
+    replace(RATE_LIMIT, first_delay=None),
+    *mail_rules.FINAL,
+    *webhook_rules.FINAL,
+    RetryRule("endpoint", codes=("webhook_endpoint_deleted", "webhook_endpoint_disabled"), retried=False),
+)
 
 
 @task(
     "notifications.send",
     retry=_RETRY,
+    rules=_RULES,
     soft_limit=timedelta(seconds=60),
     hard_limit=timedelta(seconds=90),
     errors={**mail.ERRORS, **webhooks.ERRORS, **users_words.ERRORS, **ERRORS},

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from taskyard import Retry, TaskContext, TaskError
+from taskyard import RateLimited, TaskContext, TaskError
 from taskyard.outbound import client
 from taskyard.outbound.client import AddressRefused, Bounds, Unanswered
 from taskyard.outbound.urls import read_url
@@ -26,14 +26,6 @@ LONGEST_WAIT = timedelta(days=1)
 _BOUNDS = Bounds(most_bytes=1024)
 
 
-class Later(TaskError, Retry):
-    """The receiver names the time after which it is to be tried again."""
-
-    def __init__(self, after: timedelta, **values: Any) -> None:
-        TaskError.__init__(self, "webhook_refused", **values)
-        self.after = after
-
-
 class Gone(TaskError):
     """The receiver wants no more messages."""
 
@@ -45,7 +37,8 @@ async def send(context: TaskContext, target: Target, url: str, payload: Any) -> 
     """Sends the payload, signed; returns the receiver's status, a 2xx. The task's id is that of the message, so that a
     repeat can be recognised.
 
-    Raises Gone, Later, and TaskError: not retryable where the address may not be called.
+    Raises Gone, RateLimited where the receiver names a time to wait, and TaskError: not retryable where the address may
+    not be called.
     """
     settings: WebhookSettings = context.settings
     body = orjson.dumps(payload)
@@ -64,7 +57,7 @@ async def send(context: TaskContext, target: Target, url: str, payload: Any) -> 
         raise Gone
     after = retry_after(answer.headers.get("retry-after"))
     if after is not None:
-        raise Later(after, status=answer.status)
+        raise RateLimited("webhook_refused", after=after, status=answer.status)
     raise TaskError("webhook_refused", status=answer.status)
 
 

@@ -13,6 +13,7 @@ from taskyard.running.webhooks import Unusable
 
 from . import delivery
 from .declarations import Delivered, DeliverParams
+from .rules import RULES
 from .words import ERRORS, PHRASES
 
 # 5 s, 20 s, 80 s, ... up to 5 hours: a day or so altogether, by the table of Standard Webhooks.
@@ -21,7 +22,6 @@ _RETRY = RetryPolicy(
     first_delay=timedelta(seconds=5),
     factor=4.0,
     max_delay=timedelta(hours=5),
-    delays=(),
 )
 
 
@@ -29,6 +29,7 @@ _RETRY = RetryPolicy(
     callbacks.DELIVER,
     queue=callbacks.QUEUE,
     retry=_RETRY,
+    rules=RULES,
     soft_limit=callbacks.SOFT_LIMIT,
     hard_limit=callbacks.HARD_LIMIT,
     errors=ERRORS,

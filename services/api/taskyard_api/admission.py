@@ -19,6 +19,7 @@ from taskyard.catalogue.sizes import Size
 from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
+from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import NewTask
 
 from .bodies import ADDED_AT_REST, MAX_ADDED, Body
@@ -37,7 +38,7 @@ _MAX_CHECKS = 8
 # In units of `patterns.check_pattern`: a few milliseconds on the event loop, and three quarters of a second off it.
 _PATTERNS_ON_THE_LOOP = 25
 _MAX_PATTERNS = 5_000
-_TOO_MANY_PATTERNS = "The patterns of this request take too long to check together: send fewer at once."
+_TOO_MANY_PATTERNS = message("The patterns of this request take too long to check together: send fewer at once.")
 _MAX_ADDED_A_TASK = 1024 * 1024
 
 

@@ -41,6 +41,7 @@ class ProblemDocument(BaseModel):
     code: str = Field(description="Stable, in snake_case.")
     request_id: str
     errors: list[ProblemError] = Field(default=[], description="With 422: everything that is wrong.")
+    support_url: str | None = Field(default=None, description="Where people find help, where that is set.")
 
 
 class TaskProgress(Shown):
@@ -162,6 +163,7 @@ class TaskStatus(Shown):
     progress: float
     result: Any
     error: str | None
+    support_url: str | None
     info: Any
     ready: bool
     successful: bool

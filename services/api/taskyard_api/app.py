@@ -9,10 +9,11 @@ import falcon
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from . import openapi, problems
+from . import openapi
 from .gate import Gate
 from .lifespan import Lifespan
 from .operations import operations_of
+from .problems import Problems
 from .requests import Request
 from .resources import (
     analytics,
@@ -49,7 +50,7 @@ class _Router(CompiledRouter):
 
 
 def create_app(
-    resources: Iterable[object], gate: Gate, lifespan: Lifespan, *, cors_origins: Sequence[str]
+    resources: Iterable[object], gate: Gate, lifespan: Lifespan, problems: Problems, *, cors_origins: Sequence[str]
 ) -> falcon.asgi.App[Request, falcon.asgi.Response]:
     middleware: list[Any] = [gate, lifespan]
     if cors_origins:

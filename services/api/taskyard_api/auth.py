@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping
 
 from taskyard.domain.api_keys import digest_of, prefix_of
 from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.messages import message
 from taskyard.store import api_keys
 from taskyard.store.tree_items import owner_seen
 
@@ -68,7 +69,7 @@ class Caller:
     def require_queue(self, queue: str) -> None:
         """Raises QueueNotAllowed."""
         if self.queues is not None and queue not in self.queues:
-            raise QueueNotAllowed(f"This key may not submit to the queue {queue[:64]!r}.")
+            raise QueueNotAllowed(message("This key may not submit to the queue {queue}.", queue=repr(queue[:64])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,17 @@ class Keys:
         text = _bearer(authorization)
         prefix = prefix_of(text)
         if prefix is None:
-            raise Unauthenticated("invalid_key", "This is not an API key.")
+            raise Unauthenticated("invalid_key", message("This is not an API key."))
         known = self._known.get(prefix)
         if known is None or known.until < self._clock():
             known = await self._look_up(prefix)
         key = known.key
         if key is None or not hmac.compare_digest(key.digest, digest_of(text)):
-            raise Unauthenticated("invalid_key", "There is no such API key.")
+            raise Unauthenticated("invalid_key", message("There is no such API key."))
         if key.revoked_at is not None:
-            raise Unauthenticated("revoked_key", "This API key was revoked.")
+            raise Unauthenticated("revoked_key", message("This API key was revoked."))
         if key.expires_at is not None and key.expires_at <= self._now():
-            raise Unauthenticated("expired_key", "This API key has expired.")
+            raise Unauthenticated("expired_key", message("This API key has expired."))
         return key.caller
 
     async def _look_up(self, prefix: str) -> _Known:
@@ -159,8 +160,8 @@ def _key(row: RowMapping) -> _KnownKey:
 
 def _bearer(authorization: bytes | None) -> str:
     if authorization is None:
-        raise Unauthenticated("missing_key", "Send an API key: Authorization: Bearer ty_...")
+        raise Unauthenticated("missing_key", message("Send an API key: Authorization: Bearer ty_..."))
     scheme, _, text = authorization.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
-        raise Unauthenticated("missing_key", "Send the API key as: Authorization: Bearer ty_...")
+        raise Unauthenticated("missing_key", message("Send the API key as: Authorization: Bearer ty_..."))
     return text.strip(" \t")

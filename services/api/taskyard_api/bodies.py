@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from taskyard.catalogue.sizes import Size, has_many_digits, size_of
 from taskyard.domain.faults import MAX_FAULTS
+from taskyard.domain.messages import message
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
+from .field_faults import faults_of
 from .heavy import HeavyWork
 from .refusals import Fault, Invalid, Malformed, UnsupportedMedia
 from .requests import Request
@@ -30,7 +32,9 @@ READ_BYTES, SMALL_BYTES, LARGE_BYTES = 48 * MIB, 48 * MIB, 160 * MIB
 _SMALL_PLACE = MIB
 # Brackets, braces, commas and colons, wherever they stand: a batch of 1,000 tasks with 200 parameters each has 409,000.
 MAX_VALUES = 500_000
-_TOO_MANY_VALUES = f"The body may have {MAX_VALUES} brackets, braces, commas and colons at most: send it in parts."
+_TOO_MANY_VALUES = message(
+    "The body may have {limit} brackets, braces, commas and colons at most: send it in parts.", limit=MAX_VALUES
+)
 # What defaults add to a body's tasks: bytes, with 16 for each value. What is added to a small body needs no place.
 ADDED_BYTES = 48 * MIB
 ADDED_AT_REST = 64 * KIB
@@ -42,9 +46,6 @@ _BYTES_A_VALUE = 128
 _BYTES_TO_WRITE = 4
 # Parsing and checking more may take the event loop's time for more than a few milliseconds.
 _ON_THE_LOOP = Size(bytes=32 * KIB, values=2_000)
-
-# An error of pydantic takes a kilobyte once it is told.
-_MAX_ERRORS = 2_000
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Bodies:
         whole = req.whole_body(MAX_BODY)
         raw = await self._pieces(req, MAX_BODY) if whole is None else whole
         if raw and not raw.isspace() and (await self._parsed(req, raw)).value != {}:
-            raise Invalid([Fault("", "This call takes no body.")])
+            raise Invalid([Fault("", message("This call takes no body."))])
         return raw
 
     async def _pieces(self, req: Request, limit: int) -> bytearray:
@@ -145,10 +146,13 @@ def parse_json(body: bytes | bytearray) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
         # Without the text around the error: it may be a secret.
-        place = f"line {e.lineno}, column {e.colno}"
+        place = {"line": e.lineno, "column": e.colno}
         if e.msg.startswith(_BEYOND_64_BITS):
-            raise Malformed(f"The body has a number that is out of range, beyond 64 bits: {place}.") from None
-        raise Malformed(f"The body is not JSON: {place}.") from None
+            told = message(
+                "The body has a number that is out of range, beyond 64 bits: line {line}, column {column}.", **place
+            )
+            raise Malformed(told) from None
+        raise Malformed(message("The body is not JSON: line {line}, column {column}.", **place)) from None
     # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
     # string, or a name occurs twice in an object.
     names = _count_names(value, MAX_DEPTH)
@@ -185,11 +189,11 @@ def _check_thoroughly(value: Any, body: bytes | bytearray, names: int) -> None:
             found += token.lastindex == _NAME
             too_large = too_large or (token.lastindex == _INTEGER and not _is_storable(token[_INTEGER]))
         if found != names:
-            raise Malformed("An object of the body has a name twice.")
+            raise Malformed(message("An object of the body has a name twice."))
         if too_large:
             check_storable(json.loads(body, parse_int=_integer))  # finds the place
     except Unstorable as e:
-        raise Invalid([Fault(e.pointer, e.message)]) from None
+        raise Invalid([Fault(e.pointer, e.sentence)]) from None
 
 
 def _integer(digits: str) -> int:
@@ -207,9 +211,9 @@ def _require_json(req: Request) -> None:
         media, _, options = (given or b"").decode("latin-1").lower().partition(";")
         charset = options.replace(" ", "").replace('"', "")
         if media.strip() != "application/json" or (charset and charset != "charset=utf-8"):
-            raise UnsupportedMedia("Send the body as application/json, in UTF-8.")
+            raise UnsupportedMedia(message("Send the body as application/json, in UTF-8."))
     if req.header(b"content-encoding") not in {None, b"identity"}:
-        raise UnsupportedMedia("Send the body without a Content-Encoding.")
+        raise UnsupportedMedia(message("Send the body without a Content-Encoding."))
 
 
 def validated(model: type[M], value: Any) -> M:
@@ -234,34 +238,3 @@ def each_validated(model: type[M], values: Sequence[Any], prefix: str) -> list[M
     if faults:
         raise Invalid(faults[:MAX_FAULTS])
     return made
-
-
-_PYDANTICS = re.compile(r"^(Input|String|List|Tuple|Value|Dictionary|Data|Decimal input) should")
-
-
-def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
-    """The errors, without the values that caused them: those may be secrets."""
-    if error.error_count() > _MAX_ERRORS:
-        return [Fault(prefix, f"More than {MAX_FAULTS} things are wrong here.")]
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Fault(prefix + pointer(e["loc"]), _words(e["type"], e["msg"], e["loc"])) for e in found[:MAX_FAULTS]]
-
-
-def pointer(loc: tuple[int | str, ...]) -> str:
-    """RFC 6901."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
-
-
-def _words(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
-    """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
-    named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else "This"
-    if kind == "missing":
-        return f"{named} is required."
-    if kind == "extra_forbidden":
-        return f"There is no field {named}."
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:  # pydantic's message names our classes
-        return "Must be a JSON object."
-    message = message.removeprefix("Value error, ")
-    if message.startswith("must "):
-        return f"{named} {message}"
-    return _PYDANTICS.sub(f"{named} must", message)

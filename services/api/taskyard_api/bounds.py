@@ -13,10 +13,11 @@ import structlog
 import uvicorn
 
 from taskyard.domain.errors import Overloaded
+from taskyard.domain.messages import message
 
-from .framing import FramedProtocol, refuse
+from .framing import FramedProtocol, Refusing
 from .heads import size_of
-from .problems import problem_of
+from .problems import Problem, problem_of
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,9 @@ _LOOKS = 3
 _IDLE_LOOKS = 8
 
 
-_TOO_LARGE = (431, "head_too_large", f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+_TOO_LARGE = Problem(
+    431, "head_too_large", message("The request's head is larger than {limit} bytes.", limit=MAX_HEAD_BYTES)
+)
 
 
 class BoundedProtocol(FramedProtocol):
@@ -48,6 +51,8 @@ class BoundedProtocol(FramedProtocol):
         super().__init__(config, *more, **named)
         self.limit_concurrency = None  # uvicorn's own answer is plain text
         self._serves = self.app
+        overloaded = problem_of(Overloaded(message("There are too many connections.")))
+        self._overloaded = Refusing(overloaded, self._problems)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,7 +76,7 @@ class BoundedProtocol(FramedProtocol):
             if cycle is before and not in_body:  # else most of it belongs to the request before
                 self._unanswered_bytes += len(data)
             if self._unanswered_bytes > MAX_HEAD_BYTES:
-                self._give_up(*_TOO_LARGE)
+                self._give_up(_TOO_LARGE)
         elif cycle.response_complete and cycle.more_body:
             self._drop(data)
         else:
@@ -84,11 +89,13 @@ class BoundedProtocol(FramedProtocol):
 
     def on_headers_complete(self) -> None:
         if self._head_at_most > MAX_HEAD_BYTES and size_of(self.url, self.headers) > MAX_HEAD_BYTES:
-            self._give_up(*_TOO_LARGE)
-            raise ValueError(_TOO_LARGE[2])  # stops the parser
+            self._give_up(_TOO_LARGE)
+            raise ValueError(_TOO_LARGE.detail)  # stops the parser
         limit = self.config.limit_concurrency
         has_room = limit is None or len(self.connections) < limit
-        self.app = self._serves if has_room else _overloaded
+        if not has_room:
+            log.warning("too_many_connections")
+        self.app = self._serves if has_room else self._overloaded
         super().on_headers_complete()
 
     def _look(self) -> None:
@@ -120,9 +127,3 @@ class BoundedProtocol(FramedProtocol):
     def _reads_a_body(self) -> bool:
         cycle: Any = self.cycle
         return cycle is not None and cycle.scope is self.scope and not cycle.response_complete
-
-
-async def _overloaded(scope: Any, receive: Any, send: Any) -> None:
-    """The application for requests beyond the limit of connections."""
-    request_id = await refuse(problem_of(Overloaded("There are too many connections.")), send)
-    log.warning("too_many_connections", request_id=request_id)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
+from taskyard.domain.messages import message, message_of
 from taskyard.outbound.networks import Networks
 from taskyard.outbound.urls import Url, read_url
 from taskyard.store import webhook_endpoints
@@ -17,8 +18,8 @@ from .ledger_pool import LedgerPool
 from .models import SubmitTask
 from .refusals import Fault, Invalid
 
-_NOT_REGISTERED = "Must lie under one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one."
-_NOT_PUBLIC = "this address is not public, and this installation does not allow it."
+_NOT_REGISTERED = message("Must lie under one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")
+_NOT_PUBLIC = message("This address is not public, and this installation does not allow it.")
 
 
 class Callbacks:
@@ -46,9 +47,9 @@ class Callbacks:
                 if item.callback_url is not None:
                     asked[n] = self.checked(item.callback_url)
                 elif item.callback_on is not None:
-                    faults.append(Fault(_pointer(n, "callback_on", in_batch), "Needs a callback_url."))
+                    faults.append(Fault(_pointer(n, "callback_on", in_batch), message("Needs a callback_url.")))
             except ValueError as e:
-                faults.append(Fault(_pointer(n, "callback_url", in_batch), sentence(e)))
+                faults.append(Fault(_pointer(n, "callback_url", in_batch), message_of(e)))
         bases = await self._bases(asked.values(), caller) if asked else []
         found: list[Callback | None] = [None] * len(wanted)
         for n, url in asked.items():
@@ -72,8 +73,3 @@ class Callbacks:
 
 def _pointer(n: int, name: str, in_batch: bool) -> str:
     return f"/tasks/{n}/{name}" if in_batch else f"/{name}"
-
-
-def sentence(error: ValueError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from taskyard.backoff import Backoff
 from taskyard.bisection import bisect
 from taskyard.domain.errors import LedgerUnavailable, Overloaded, TaskyardError
+from taskyard.domain.messages import message
 from taskyard.store.sqlstates import Meaning, meaning, sqlstate
 
 from .refusals import Fault, Invalid
@@ -78,7 +79,7 @@ class Collector(Generic[U, A]):
         Raises Overloaded, LedgerUnavailable, and the exception that `write` returned for this unit.
         """
         if self._closed or (self._weight and self._weight + weight > self._max_waiting):
-            raise Overloaded("Too much waits to be written.")
+            raise Overloaded(message("Too much waits to be written."))
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append(_Waiting(unit, weight, answer))
@@ -183,4 +184,4 @@ def _refusal_of(error: Exception) -> Exception:
     """A value that PostgreSQL cannot store is the caller's error: a 422, not a 500."""
     if meaning(error) is not Meaning.BAD_DATA:
         return error
-    return Invalid([Fault("", "The database cannot hold this.", "not_storable")])
+    return Invalid([Fault("", message("The database cannot hold this."), "not_storable")])

@@ -38,6 +38,7 @@ from .lifespan import Lifespan, WakeUps
 from .limits import RateLimit
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
+from .problems import Problems
 from .queues import KnownQueues
 from .request_counts import RequestCounts
 from .requests import trusted_networks
@@ -59,7 +60,7 @@ from .resources import (
 )
 from .streams import Streams
 from .submission import Intake, Submission
-from .translation import Translations
+from .translation import Translations, read_catalogues
 from .uploads import Files
 from .views import TaskViews
 
@@ -76,6 +77,7 @@ class Service:
     metrics: Metrics
     types: KnownTypes
     counts: RequestCounts
+    problems: Problems
 
 
 def cipher_of(settings: Settings) -> Cipher:
@@ -124,8 +126,11 @@ def build(settings: Settings) -> Service:
     callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
     intake = Intake(Admission(types, cipher, queues, callbacks, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
+    catalogues = read_catalogues()
+    problems = Problems(catalogues, settings.support_url)
     resources = resources_of(
         settings,
+        translations=Translations(types, catalogues, settings.support_url),
         bodies=Bodies(heavy),
         types=types,
         intake=intake,
@@ -155,8 +160,8 @@ def build(settings: Settings) -> Service:
         files=files,
         heavy=heavy,
     )
-    app = create_app(resources, gate, lifespan, cors_origins=settings.cors_origins)
-    return Service(app, live, metrics, types, counts)
+    app = create_app(resources, gate, lifespan, problems, cors_origins=settings.cors_origins)
+    return Service(app, live, metrics, types, counts, problems)
 
 
 def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:
@@ -168,6 +173,7 @@ def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry)
 def resources_of(
     settings: Settings,
     *,
+    translations: Translations,
     bodies: Bodies,
     types: KnownTypes,
     intake: Intake,
@@ -181,7 +187,7 @@ def resources_of(
     models: analytics.Models,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
-    shown, translations = TaskViews(settings.support_url), Translations(types)
+    shown = TaskViews()
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)

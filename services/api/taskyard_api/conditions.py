@@ -8,6 +8,8 @@ from email.utils import format_datetime, parsedate_to_datetime
 import falcon.asgi
 from falcon import ETag
 
+from taskyard.domain.messages import message
+
 from .refusals import PreconditionFailed
 from .requests import Request
 
@@ -36,9 +38,9 @@ class Validators:
         """In the order of section 13.2.2."""
         if (wanted := req.if_match) is not None:
             if not any(tag == "*" or (isinstance(tag, ETag) and tag.strong_compare(self._tag)) for tag in wanted):
-                raise PreconditionFailed("If-Match names another version.")
+                raise PreconditionFailed(message("If-Match names another version."))
         elif (since := _date(req, "If-Unmodified-Since")) is not None and self._modified > since:
-            raise PreconditionFailed("It was made after If-Unmodified-Since.")
+            raise PreconditionFailed(message("It was made after If-Unmodified-Since."))
         if (known := req.if_none_match) is not None:
             return any(tag in ("*", self._tag) for tag in known)
         since = _date(req, "If-Modified-Since")

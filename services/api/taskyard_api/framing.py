@@ -12,10 +12,13 @@ from uuid import uuid4
 
 import httptools
 
+from taskyard.domain.messages import Message, message
+
 from . import heads
-from .problems import MEDIA_TYPE, TITLES, Problem
+from .problems import MEDIA_TYPE, TITLES, Problem, Problems
 from .wire import Protocol
 
+_LANGUAGE = b"accept-language"
 # What asks for another protocol: this one is spoken all the same (RFC 9110, 7.8).
 _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
@@ -25,7 +28,11 @@ class FramedProtocol(Protocol):
 
     _ended = False
     _segment = b""
-    _fault: str | None = None
+    _fault: Message | None = None
+
+    def __init__(self, config: Any, *more: Any, **named: Any) -> None:
+        super().__init__(config, *more, **named)
+        self._problems: Problems = config.problems
 
     def data_received(self, data: bytes) -> None:
         if not self._ended:
@@ -39,7 +46,7 @@ class FramedProtocol(Protocol):
         if cycle is None or cycle.response_complete or cycle.chunked_encoding:
             self.transport.close()  # also an endless stream: who closes its side of one has left
         elif cycle.more_body:
-            self._give_up(400, "malformed_request", "The body ended before it was complete.")
+            self._give_up(Problem(400, "malformed_request", message("The body ended before it was complete.")))
         else:
             self._close_behind(cycle)
         return not self.transport.is_closing()
@@ -70,9 +77,9 @@ class FramedProtocol(Protocol):
         super().data_received(b"\r\n".join([*head, b"", rest]))
 
     def send_400_response(self, msg: str) -> None:
-        self._give_up(400, "malformed_request", self._fault or "This is not HTTP as it should be.")
+        self._give_up(Problem(400, "malformed_request", self._fault or message("This is not HTTP as it should be.")))
 
-    def _give_up(self, status: int, code: str, detail: str) -> None:
+    def _give_up(self, problem: Problem) -> None:
         """What was asked before is answered, and then the connection is closed; what was not is refused."""
         if self._ended or self.transport.is_closing():
             return
@@ -81,20 +88,20 @@ class FramedProtocol(Protocol):
             self._ended = True
             # The rest of a body whose request was answered already gets no second answer.
             if cycle is None or not cycle.more_body:
-                self.transport.write(_refusal(status, code, detail))
+                self.transport.write(_refusal(problem, self._problems))
             self.transport.close()
         elif not cycle.more_body:
             self._close_behind(cycle)
         elif self.pipeline:  # its turn has not come
             self._close_behind(cycle)
             cycle.more_body = False
-            self.pipeline[0] = (cycle, _Refused(Problem(status, code, detail)))
+            self.pipeline[0] = (cycle, Refusing(problem, self._problems))
         else:
             self._ended = True
             has_begun, cycle.disconnected = cycle.response_started, True
             cycle.message_event.set()
             if not has_begun:
-                self.transport.write(_refusal(status, code, detail))
+                self.transport.write(_refusal(problem, self._problems))
             self.transport.close()
 
     def _close_behind(self, cycle: Any) -> None:
@@ -103,38 +110,37 @@ class FramedProtocol(Protocol):
         cycle.keep_alive = False
 
 
-class _Refused:
-    """The application for a request that cannot be read."""
+class Refusing:
+    """The application for a request that is refused before the real one is reached."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, problems: Problems) -> None:
         self._problem = problem
+        self._problems = problems
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await refuse(self._problem, send)
+        language = next((value.decode("latin-1") for name, value in scope["headers"] if name == _LANGUAGE), None)
+        head, body = _answer(self._problem, self._problems, language)
+        raw = [(name.lower().encode(), value.encode()) for name, value in head.items()]
+        await send({"type": "http.response.start", "status": self._problem.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
 
 
-async def refuse(problem: Problem, send: Any) -> str:
-    """Answers before the application is reached; returns the request's id."""
+def _refusal(problem: Problem, problems: Problems) -> bytes:
+    """In English: the head may not have been read."""
+    head, body = _answer(problem, problems, None)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    return f"HTTP/1.1 {problem.status} {TITLES[problem.status]}\r\n{lines}\r\n".encode() + body
+
+
+def _answer(problem: Problem, problems: Problems, accept_language: str | None) -> tuple[dict[str, str], bytes]:
     request_id = str(uuid4())
-    body = problem.document(request_id)
-    raw = [(name.lower().encode(), value.encode()) for name, value in _head(problem, body, request_id).items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
-    return request_id
-
-
-def _refusal(status: int, code: str, detail: str) -> bytes:
-    problem, request_id = Problem(status, code, detail), str(uuid4())
-    body = problem.document(request_id)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in _head(problem, body, request_id).items())
-    return f"HTTP/1.1 {status} {TITLES[status]}\r\n{lines}\r\n".encode() + body
-
-
-def _head(problem: Problem, body: bytes, request_id: str) -> dict[str, str]:
+    body, language = problems.document(problem, request_id, accept_language)
     return {
+        "content-language": language,
+        "vary": "Accept-Language",
         "content-type": MEDIA_TYPE,
         "content-length": str(len(body)),
         "x-request-id": request_id,
         "connection": "close",
         **problem.headers,
-    }
+    }, body

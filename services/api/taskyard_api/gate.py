@@ -10,6 +10,7 @@ import falcon.asgi
 import structlog
 
 from taskyard.domain.faults import MAX_FAULTS
+from taskyard.domain.messages import Choice, message
 
 from .auth import Keys, Scope
 from .limits import RateLimit
@@ -103,7 +104,7 @@ def _refuse_query(req: Request) -> None:
     """An unknown parameter is a mistake, not something to ignore. Raises Invalid."""
     if req.params:
         names = list(req.params)[:MAX_FAULTS]
-        raise Invalid([Fault(f"?{name}", "This call takes no query parameters.") for name in names])
+        raise Invalid([Fault(f"?{name}", message("This call takes no query parameters.")) for name in names])
 
 
 def _check_accept(req: Request, declared: Operation) -> None:
@@ -112,6 +113,6 @@ def _check_accept(req: Request, declared: Operation) -> None:
     if "application/octet-stream" in forms:
         return
     if len(req.accept) > _MAX_ACCEPT:
-        raise NotAcceptable(f"The header Accept is longer than {_MAX_ACCEPT} bytes.")
+        raise NotAcceptable(message("The header Accept is longer than {limit} bytes.", limit=_MAX_ACCEPT))
     if not any(req.client_accepts(form) for form in forms) and not req.client_accepts("application/problem+json"):
-        raise NotAcceptable(f"The answer comes as {' or '.join(sorted(forms))}.")
+        raise NotAcceptable(message("The answer comes as {options}.", options=Choice(sorted(forms))))

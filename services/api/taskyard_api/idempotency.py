@@ -9,6 +9,7 @@ import falcon.asgi
 import structlog
 from sqlalchemy import Connection
 
+from taskyard.domain.messages import message
 from taskyard.lifecycle import idempotency
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
@@ -30,7 +31,7 @@ def key_of(req: Request, body: bytes | bytearray) -> IdempotencyKey | None:
         return None
     key = given.decode("latin-1").strip(" \t")
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
-        raise Invalid([Fault(HEADER, "Must be 1 to 255 printable ASCII characters.")])
+        raise Invalid([Fault(HEADER, message("Must be 1 to 255 printable ASCII characters."))])
     fingerprint = hashlib.sha256()
     for part in (req.method.encode(), req.path.encode(), body):
         fingerprint.update(len(part).to_bytes(8))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.domain.messages import message
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
@@ -58,7 +59,7 @@ class LedgerPool:
 
     async def _call(self, call: Callable[[], T], *, admitted: bool = False) -> T:
         if self._under_way >= self._limit and not admitted:
-            raise Overloaded("Too many requests wait for the database.")
+            raise Overloaded(message("Too many requests wait for the database."))
         self._under_way += 1
         try:
             context = contextvars.copy_context()

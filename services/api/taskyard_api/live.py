@@ -26,6 +26,7 @@ import structlog
 
 from taskyard.backoff import Backoff
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
 from taskyard.store.reads import standings
 
@@ -172,7 +173,7 @@ class Live:
     @contextmanager
     def _following(self, follower: _Follower) -> Iterator[None]:
         if self._count >= MAX_WATCHES:
-            raise Overloaded("Too many clients follow events.")
+            raise Overloaded(message("Too many clients follow events."))
         self._count += 1
         self._followed.set()
         if self.closed:

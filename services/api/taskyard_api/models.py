@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from taskyard.catalogue.types import SHORTEST_LIMIT
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import State
 from taskyard.outbound.urls import MAX_URL
 from taskyard.store.audit import Action
@@ -29,6 +30,7 @@ MAX_TASKS = 1000
 MAX_PARAMS_BYTES = 256 * 1024
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EXAMPLE = "2026-01-31T12:00:00Z"
 # UUID() also reads braces, URNs, ids without hyphens or with underscores, and the digits of other scripts.
 ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # As they are read from text: Pydantic and Python would also take 1_0, blanks, + and the digits of other scripts.
@@ -40,14 +42,16 @@ def _rfc3339(value: object) -> object:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z")
+        raise ValueError(
+            message("{field} must be a time as in RFC 3339, with its offset: {example}", field="", example=_EXAMPLE)
+        )
     return value
 
 
 def _id(value: object) -> object:
     """Only the usual form with hyphens, as ids are shown."""
     if isinstance(value, str) and not ID.fullmatch(value):
-        raise ValueError("must be the id of a task")
+        raise ValueError(message("{field} must be the id of a task", field=""))
     return value
 
 
@@ -55,26 +59,28 @@ def _in_utc(value: datetime) -> datetime:
     """The same instant in UTC. PostgreSQL knows years that Python does not, and rows with such years could not be read;
     the bounds leave room for offsets and sums."""
     if not 1970 <= value.year < 9000:
-        raise ValueError("must lie in the years 1970 to 8999")
+        raise ValueError(message("{field} must lie in the years 1970 to 8999", field=""))
     return value.astimezone(UTC)
 
 
 def _number(value: object) -> object:
     """3 and 3.0 are the same number in JSON; "3" and true are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("Input should be a valid integer")  # noqa: TRY004 - pydantic takes ValueError
+        raise ValueError(  # noqa: TRY004 - pydantic takes ValueError
+            message("{field} must be a valid integer", field="")
+        )
     return value
 
 
 def _whole(value: object) -> object:
     if isinstance(value, str) and not _WHOLE.fullmatch(value):
-        raise ValueError("must be a whole number in digits")
+        raise ValueError(message("{field} must be a whole number in digits", field=""))
     return value
 
 
 def _decimal(value: object) -> object:
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
-        raise ValueError("must be a number in digits, with a point where it has decimals")
+        raise ValueError(message("{field} must be a number in digits, with a point where it has decimals", field=""))
     return value
 
 
@@ -168,7 +174,7 @@ class DeadLettersBody(Body):
     @model_validator(mode="after")
     def _one_way(self) -> DeadLettersBody:
         if len(self.model_fields_set & {"ids", "filter"}) != 1:
-            raise ValueError("say which by `ids` or by `filter`, and not by both")
+            raise ValueError(message("Say which by `ids` or by `filter`, and not by both."))
         return self
 
 
@@ -212,7 +218,7 @@ class ConversionBody(Body):
     @model_validator(mode="after")
     def _one_way(self) -> ConversionBody:
         if self.model_fields_set not in map(set, _WAYS):
-            raise ValueError("give bounds or control_points, and crs with either")
+            raise ValueError(message("Give bounds or control_points, and crs with either."))
         return self
 
 

@@ -11,8 +11,9 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import Message, message
 
-from .bodies import faults_of
+from .field_faults import faults_of
 from .models import ID, Query
 from .refusals import Fault, Invalid, RangeNotSatisfiable
 from .requests import Request
@@ -25,8 +26,8 @@ Q = TypeVar("Q", bound=Query)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
-def id_in_path(text: str, missing: str) -> UUID:
-    """Raises NotFound with the text `missing` where this is not an id."""
+def id_in_path(text: str, missing: Message) -> UUID:
+    """Raises NotFound with `missing` where this is not an id."""
     if ID.fullmatch(text) is None:
         raise NotFound(missing)
     return UUID(text)
@@ -39,9 +40,9 @@ def query_of(model: type[Q], req: Request) -> Q:
     given: dict[str, object] = {}
     for name, value in req.params.items():
         if isinstance(value, list):
-            raise Invalid([Fault(f"?{name}", "Give it once.")])
+            raise Invalid([Fault(f"?{name}", message("Give it once."))])
         if "\x00" in value or "\ufffd" in value:
-            raise Invalid([Fault(f"?{name}", "This is not text in UTF-8 that can be stored.")])
+            raise Invalid([Fault(f"?{name}", message("This is not text in UTF-8 that can be stored."))])
         given[name] = value
     try:
         return model.model_validate(given)
@@ -57,7 +58,7 @@ def read_cursor(cursor: str | None) -> UUID | None:
     try:
         return UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
     except ValueError:
-        raise Invalid([Fault("?cursor", "This is not a cursor of this list.")]) from None
+        raise Invalid([Fault("?cursor", message("This is not a cursor of this list."))]) from None
 
 
 def cursor_at(item_id: UUID) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,13 @@ from taskyard.domain.errors import (
     Refused,
     Unavailable,
 )
+from taskyard.domain.messages import Message, message, verbatim
 from taskyard.lifecycle.idempotency import AnswerPending
 from taskyard.storage.interface import StorageUnavailable
 
 from .ledger_pool import NotMigrated
 from .refusals import (
+    Fault,
     Invalid,
     Malformed,
     MissingScope,
@@ -42,28 +45,31 @@ from .refusals import (
     UnsupportedMedia,
 )
 from .requests import Request
+from .translation import Catalogue, Telling, telling
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
-    400: "The request cannot be understood",
-    401: "An API key is needed",
-    403: "This key may not do that",
-    404: "Not found",
-    405: "This address does not know the method",
-    406: "Not in a form you accept",
-    409: "The present state does not allow it",
-    412: "A condition does not hold",
-    413: "Too large",
-    415: "Not in a form that is understood",
-    416: "No such range",
-    422: "The request is not valid",
-    429: "Too many requests",
-    431: "Too large a head",
-    500: "Something went wrong here",
-    503: "Not available at the moment",
+    400: message("The request cannot be understood"),
+    401: message("An API key is needed"),
+    403: message("This key may not do that"),
+    404: message("Not found"),
+    405: message("This address does not know the method"),
+    406: message("Not in a form you accept"),
+    409: message("The present state does not allow it"),
+    412: message("A condition does not hold"),
+    413: message("Too large"),
+    415: message("Not in a form that is understood"),
+    416: message("No such range"),
+    422: message("The request is not valid"),
+    429: message("Too many requests"),
+    431: message("Too large a head"),
+    500: message("Something went wrong here"),
+    503: message("Not available at the moment"),
 }
+_ERROR = message("Error")
+_IN_ENGLISH = Telling()
 _RETRY_SOON = {"Retry-After": "1"}
 _RETRY_LATER = {"Retry-After": "5"}
 
@@ -72,23 +78,26 @@ _RETRY_LATER = {"Retry-After": "5"}
 class Problem:
     status: int
     code: str
-    detail: str
+    detail: Message
     headers: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    faults: Sequence[Fault] = ()
 
-    def document(self, request_id: str) -> bytes:
-        return orjson.dumps(
-            {
-                "type": f"urn:taskyard:problem:{self.code}",
-                "title": TITLES.get(self.status, "Error"),
-                "status": self.status,
-                "detail": self.detail,
-                "code": self.code,
-                "request_id": request_id,
-                **self.extra,
-            },
-            option=orjson.OPT_UTC_Z,
-        )
+    def document(self, request_id: str, told: Telling = _IN_ENGLISH, support_url: str | None = None) -> bytes:
+        shown = {
+            "type": f"urn:taskyard:problem:{self.code}",
+            "title": told.tell(TITLES.get(self.status, _ERROR)),
+            "status": self.status,
+            "detail": told.tell(self.detail),
+            "code": self.code,
+            "request_id": request_id,
+            **self.extra,
+        }
+        if self.faults:
+            shown["errors"] = [{"pointer": f.pointer, "message": told.tell(f.message)} for f in self.faults]
+        if support_url is not None:
+            shown["support_url"] = support_url
+        return orjson.dumps(shown, option=orjson.OPT_UTC_Z)
 
 
 _STATUS: dict[type[Refused], int] = {
@@ -120,24 +129,25 @@ def problem_of(error: BaseException) -> Problem:
         case falcon.HTTPError():
             return _of_falcon(error)
         case NotMigrated():
-            detail = "The database is not migrated: run `taskyard-api migrate`."
+            detail = message("The database is not migrated: run `taskyard-api migrate`.")
             return Problem(503, "not_migrated", detail, _RETRY_LATER)
         case LedgerUnavailable():
-            return Problem(503, "ledger_unavailable", "The database does not answer.", _RETRY_LATER)
+            return Problem(503, "ledger_unavailable", message("The database does not answer."), _RETRY_LATER)
         case Unavailable() | StorageUnavailable():
-            return Problem(503, "unavailable", "A part this call needs does not answer.", _RETRY_LATER)
+            return Problem(503, "unavailable", message("A part this call needs does not answer."), _RETRY_LATER)
         case SecretsUnreadable():
-            detail = "This installation has no keys for secret parameters."
+            detail = message("This installation has no keys for secret parameters.")
             return Problem(503, "secrets_not_configured", detail, _RETRY_LATER)
         case Refused():
             return _of_refusal(error)
-    return Problem(500, "internal_error", "The error was recorded; the request id leads to it.")
+    return Problem(500, "internal_error", message("The error was recorded; the request id leads to it."))
 
 
 def _of_refusal(error: Refused) -> Problem:
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 400)
     headers: dict[str, str] = {}
     extra: dict[str, Any] = {}
+    faults: Sequence[Fault] = ()
     match error:
         case Unauthenticated():
             headers = {"WWW-Authenticate": 'Bearer realm="taskyard"'}
@@ -146,11 +156,11 @@ def _of_refusal(error: Refused) -> Problem:
         case Conflict():
             extra = {"state": error.state}
         case KeyReused():
-            extra = {"errors": [{"pointer": "Idempotency-Key", "message": str(error)}]}
+            faults = [Fault("Idempotency-Key", error.message)]
         case NotUnique(holder=holder) if holder is not None:
             extra = {"task_id": str(holder)}
         case Invalid():
-            extra = {"errors": [{"pointer": f.pointer, "message": f.message} for f in error.faults]}
+            faults = error.faults
         case RangeNotSatisfiable():
             headers = {"Content-Range": f"bytes */{error.size}"}
         case RateLimited():
@@ -159,38 +169,54 @@ def _of_refusal(error: Refused) -> Problem:
             headers = _RETRY_SOON
         case NoTaskTypes() | TypeNotRegistered():
             headers = _RETRY_LATER
-    return Problem(status, error.code, str(error), headers, extra)
+    return Problem(status, error.code, error.message, headers, extra, faults)
 
 
 def _of_falcon(error: falcon.HTTPError) -> Problem:
     headers = dict(error.headers or {})
     match error:
         case falcon.HTTPNotFound():
-            return Problem(404, "not_found", "There is nothing at this address.", headers)
+            return Problem(404, "not_found", message("There is nothing at this address."), headers)
         case falcon.HTTPMethodNotAllowed():
-            return Problem(405, "method_not_allowed", "Allow lists the methods.", headers)
+            return Problem(405, "method_not_allowed", message("Allow lists the methods."), headers)
         case falcon.HTTPNotAcceptable():
-            return Problem(406, "not_acceptable", "The answer is JSON.", headers)
+            return Problem(406, "not_acceptable", message("The answer is JSON."), headers)
         case falcon.HTTPPayloadTooLarge():
-            return Problem(413, "body_too_large", "The body is too large.", headers)
+            return Problem(413, "body_too_large", message("The body is too large."), headers)
         case falcon.HTTPUnsupportedMediaType():
-            return Problem(415, "unsupported_media_type", error.description or "Unknown media type.", headers)
+            return Problem(415, "unsupported_media_type", message("Unknown media type."), headers)
     if error.status_code < 500:
-        detail = error.description or error.title or "The request cannot be understood."
+        told = error.description or error.title
+        detail = verbatim(told) if told else message("The request cannot be understood.")
         return Problem(error.status_code, "malformed_request", detail, headers)
-    return Problem(error.status_code, "internal_error", "The error was recorded.", headers)
+    return Problem(error.status_code, "internal_error", message("The error was recorded."), headers)
 
 
-async def answer(req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
-    """Falcon's handler for all errors."""
-    problem = problem_of(error)
-    if problem.status == 500:
-        log.error("request_failed", method=req.method, path=req.path, exc_info=error)
-    elif problem.status == 503:
-        log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
-    resp.status = problem.status
-    resp.content_type = MEDIA_TYPE
-    resp.data = problem.document(req.context.request_id)
-    resp.text, resp.media, resp.stream, resp.sse = None, None, None, None
-    for name, value in problem.headers.items():
-        resp.set_header(name, value)
+class Problems:
+    """Answers errors, in the caller's language and with the address where people find help."""
+
+    def __init__(self, catalogues: Mapping[str, Catalogue], support_url: str | None) -> None:
+        self._catalogues = catalogues
+        self._support_url = support_url
+
+    async def answer(self, req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
+        """Falcon's handler for all errors."""
+        problem = problem_of(error)
+        if problem.status == 500:
+            log.error("request_failed", method=req.method, path=req.path, exc_info=error)
+        elif problem.status == 503:
+            log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
+        body, language = self.document(problem, req.context.request_id, req.get_header("Accept-Language"))
+        resp.status = problem.status
+        resp.content_type = MEDIA_TYPE
+        resp.data = body
+        resp.text, resp.media, resp.stream, resp.sse = None, None, None, None
+        resp.set_header("Content-Language", language)
+        resp.append_header("Vary", "Accept-Language")
+        for name, value in problem.headers.items():
+            resp.set_header(name, value)
+
+    def document(self, problem: Problem, request_id: str, accept_language: str | None = None) -> tuple[bytes, str]:
+        """The problem document, and its language."""
+        told = telling(self._catalogues, accept_language)
+        return problem.document(request_id, told, self._support_url), told.language

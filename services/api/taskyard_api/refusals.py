@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from taskyard.domain.errors import Refused
 from taskyard.domain.faults import Fault
+from taskyard.domain.messages import Message, message
 
 __all__ = [
     "Fault",
@@ -38,7 +39,7 @@ class Invalid(Refused):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         first = faults[0]
-        super().__init__(first.message if len(faults) == 1 else f"{len(faults)} things are wrong.")
+        super().__init__(first.message if len(faults) == 1 else message("{count} things are wrong.", count=len(faults)))
         self.faults = list(faults)
         codes = {fault.code for fault in faults}
         self.code = codes.pop() if len(codes) == 1 else Invalid.code
@@ -50,7 +51,7 @@ class NoTaskTypes(Refused):
     code = "no_task_types"
 
     def __init__(self) -> None:
-        super().__init__("No worker has registered its task types yet.")
+        super().__init__(message("No worker has registered its task types yet."))
 
 
 class TypeNotRegistered(Refused):
@@ -59,14 +60,14 @@ class TypeNotRegistered(Refused):
     code = "type_not_registered"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"No worker has registered the task type {name}, which this call needs.")
+        super().__init__(message("No worker has registered the task type {name}, which this call needs.", name=name))
 
 
 class Unauthenticated(Refused):
     """No key, or one that is not valid (any more); `code` says which."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, told: Message) -> None:
+        super().__init__(told)
         self.code = code
 
 
@@ -74,7 +75,7 @@ class MissingScope(Refused):
     code = "missing_scope"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This call needs a key with the scope '{scope}'.")
+        super().__init__(message("This call needs a key with the scope '{scope}'.", scope=scope))
         self.scope = scope
 
 
@@ -86,7 +87,7 @@ class RateLimited(Refused):
     code = "rate_limited"
 
     def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__("This key sends more requests a second than it may.")
+        super().__init__(message("This key sends more requests a second than it may."))
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -94,7 +95,7 @@ class TooLarge(Refused):
     code = "body_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than {limit} bytes.")
+        super().__init__(message("The body is larger than {limit} bytes.", limit=limit))
 
 
 class UnsupportedMedia(Refused):
@@ -115,5 +116,5 @@ class RangeNotSatisfiable(Refused):
     code = "range_not_satisfiable"
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"The range lies outside the {size} bytes there are.")
+        super().__init__(message("The range lies outside the {size} bytes there are.", size=size))
         self.size = size

@@ -12,6 +12,7 @@ from typing import Any
 import falcon.asgi
 from uuid_utils import uuid7
 
+from taskyard.domain.messages import message
 from taskyard.store.audit import Actor
 
 from .auth import Caller
@@ -103,7 +104,7 @@ class Request(falcon.asgi.Request):
         event, read = self._first or await self._events(), 0
         while True:
             if event["type"] == "http.disconnect":
-                raise Malformed("The body ended before it was complete.")
+                raise Malformed(message("The body ended before it was complete."))
             chunk = event.get("body", b"")
             read += len(chunk)
             if read > limit:
@@ -123,7 +124,7 @@ class Request(falcon.asgi.Request):
     def _check_length(self, read: int) -> None:
         declared = self.content_length
         if declared is not None and declared != read:
-            raise Malformed("The body is not as long as Content-Length says.")
+            raise Malformed(message("The body is not as long as Content-Length says."))
 
 
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from taskyard.domain.errors import Overloaded
+from taskyard.domain.messages import message
 
 PATIENCE_SECONDS = 5.0
 # Those who wait have the beginnings of their bodies in memory, too.
@@ -73,7 +74,7 @@ class Room:
         place = Place(self, caller, min(size, self._size))
         mine = sum(other.caller == place.caller for other in self._waiting)
         if len(self._waiting) >= self._max_waiting or mine >= self._max_waiting // 2:
-            raise Overloaded("Too many large requests are under way.")
+            raise Overloaded(message("Too many large requests are under way."))
         entered = self._waiting[place] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._patience_seconds):
@@ -84,7 +85,7 @@ class Room:
             else:
                 self._let_in()
             if isinstance(e, TimeoutError):
-                raise Overloaded("Too many large requests are under way.") from None
+                raise Overloaded(message("Too many large requests are under way.")) from None
             raise
         return place
 

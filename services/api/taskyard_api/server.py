@@ -12,6 +12,7 @@ from taskyard import signals
 
 from .bounds import BoundedProtocol
 from .live import MAX_WATCHES, Live
+from .problems import Problems
 
 # Above the usual idle time of load balancers (60 s), so that they close idle connections first.
 KEEP_ALIVE_SECONDS = 75
@@ -32,9 +33,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(
+class Config(uvicorn.Config):
+    """`problems` answers what is refused before the application is reached."""
+
+    def __init__(self, app: Any, problems: Problems, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.problems = problems
+
+
+def config(app: Any, problems: Problems) -> Config:
+    return Config(
         app,
+        problems,
         http=BoundedProtocol,
         loop="uvloop",
         ws="none",
@@ -51,10 +61,10 @@ def config(app: Any) -> uvicorn.Config:
     )
 
 
-def serve(app: Any, live: Live, listener: socket.socket) -> bool:
+def serve(app: Any, problems: Problems, live: Live, listener: socket.socket) -> bool:
     """Serves until a signal stops it; then answers the requests in flight, and writes and publishes the waiting tasks.
     Returns whether it had started."""
-    server = Server(config(app), live)
+    server = Server(config(app, problems), live)
 
     def stop(number: int, frame: FrameType | None) -> None:
         # uvicorn raises a signal again when it is done; a clean stop ends with 0 instead.

@@ -1,8 +1,9 @@
-"""Failures in the reader's language. The ledger holds code, values and the English sentence of their time;
-Accept-Language chooses the words at each read.
+"""Failures and problem documents in the reader's language. The ledger holds code, values and the English sentence of
+their time; Accept-Language chooses the words at each read.
 
 The words of the platform's codes stand in the catalogues (locale/*.po, gettext's format), by code; they are read once,
-at the start, and need no compilation. Those of a task type's codes come with the type.
+at the start, and need no compilation. Those of a task type's codes come with the type. Messages of problem documents
+(`taskyard.domain.messages`) are found by their English template, as gettext has it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import falcon.asgi
+from babel.lists import format_list
 from babel.messages.pofile import read_po
 
 from taskyard.catalogue.words import ENGLISH, MAX_LANGUAGE, PLATFORM, Vocabulary, told
+from taskyard.domain.messages import Choice, Message
 from taskyard.domain.tasks import FailureKind
 
 # For the declarations of calls whose answers are translated.
@@ -59,12 +62,15 @@ class Words:
     preferred: tuple[str, ...] = ()
     platform: Vocabulary = PLATFORM
     types: TypeWords = field(default_factory=_Silent)
+    support_url: str | None = None
     used: dict[str, None] = field(default_factory=dict)
 
     def failure(self, error: Mapping[str, Any], of: TypeName) -> dict[str, Any]:
         """A stored failure as it is shown. The stored sentence stays where it is the task's own, and where words, a
         value or a translation is missing."""
         shown = {key: value for key, value in error.items() if key not in _INTERNAL}
+        if self.support_url is not None:
+            shown["support_url"] = self.support_url
         code, values = error.get("code"), error.get("values")
         if not isinstance(code, str) or not isinstance(values, dict) or not self.preferred:
             return shown
@@ -97,27 +103,66 @@ class Words:
 
 
 class Translations:
-    def __init__(self, types: TypeWords) -> None:
-        self._platform = platform_words(PLATFORM)
+    """`support_url`: where people find help, shown with each failure."""
+
+    def __init__(self, types: TypeWords, catalogues: Mapping[str, Catalogue], support_url: str | None) -> None:
+        self._platform = platform_words(PLATFORM, catalogues)
         self._types = types
+        self._support_url = support_url
 
     def for_reader(self, req: falcon.asgi.Request) -> Words:
-        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types)
+        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types, self._support_url)
 
 
-def platform_words(english: Vocabulary) -> Vocabulary:
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What is translated into a language: the platform's failures by code, and messages by their English template."""
+
+    failures: Vocabulary
+    messages: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Messages in one language."""
+
+    language: str = ENGLISH
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+    def tell(self, text: str) -> str:
+        """A message that is not ours, and any other text, stands as it is."""
+        if not isinstance(text, Message) or text.template is None or self.language == ENGLISH:
+            return str(text)
+        template = self.messages.get(text.template)
+        if template is None:
+            return str(text)
+        return template.format_map({name: self._value(value) for name, value in text.values.items()})
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, Choice):
+            return format_list([self.tell(one) for one in value], style="or", locale=self.language)
+        return self.tell(value) if isinstance(value, str) else value
+
+
+def telling(catalogues: Mapping[str, Catalogue], accept_language: str | None) -> Telling:
+    """In the language that the reader likes best of those there are."""
+    language = best_of(preferences(accept_language), (ENGLISH, *catalogues))
+    return Telling(language, {} if language == ENGLISH else catalogues[language].messages)
+
+
+def platform_words(english: Vocabulary, catalogues: Mapping[str, Catalogue]) -> Vocabulary:
     """The English words of the platform's codes together with their translations, which are found by code."""
     errors = {code: dict(words) for code, words in english.errors.items()}
     phrases = {name: dict(words) for name, words in english.phrases.items()}
-    for language, catalogue in read_catalogues().items():
-        for code, text in catalogue.errors.items():
+    for language, catalogue in catalogues.items():
+        for code, text in catalogue.failures.errors.items():
             errors.setdefault(code, {}).update({language: text[language]})
-        for name, text in catalogue.phrases.items():
+        for name, text in catalogue.failures.phrases.items():
             phrases.setdefault(name, {}).update({language: text[language]})
     return Vocabulary(errors, phrases)
 
 
-def read_catalogues() -> dict[str, Vocabulary]:
+def read_catalogues() -> dict[str, Catalogue]:
     """All catalogues, by language."""
     found = {}
     for path in sorted(_LOCALE.glob("*.po")):
@@ -125,10 +170,12 @@ def read_catalogues() -> dict[str, Vocabulary]:
         with path.open("rb") as file:
             messages = [m for m in read_po(file, locale=language, abort_invalid=True) if m.string and not m.fuzzy]
         texts = {(m.context, str(m.id)): {language: str(m.string)} for m in messages}
-        found[language] = Vocabulary(
+        failures = Vocabulary(
             {key: text for (context, key), text in texts.items() if context == "failure"},
             {key: text for (context, key), text in texts.items() if context == "phrase"},
         )
+        templates = {key: text[language] for (context, key), text in texts.items() if context == "message"}
+        found[language] = Catalogue(failures, templates)
     return found
 
 

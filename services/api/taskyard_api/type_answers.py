@@ -10,12 +10,26 @@ from pydantic import Field
 from .answers import Page, Shown
 
 
+class RetryRule(Shown):
+    """What becomes of errors of one kind; the first rule that holds for an error counts."""
+
+    kind: str
+    errors: list[str] = Field(description="Names of classes.")
+    codes: list[str] = Field(description="Error codes.")
+    retried: bool = Field(description="Else the first such error is final.")
+    first_delay_seconds: float | None = Field(
+        description="After the first such error, instead of the policy's; growing and bounded as that does. A time that"
+        " the other system names wins."
+    )
+
+
 class RetryRules(Shown):
     max_attempts: int
     first_delay_seconds: float
     max_delay_seconds: float
     factor: float
     jitter: bool
+    rules: list[RetryRule]
 
 
 class ErrorShown(Shown):

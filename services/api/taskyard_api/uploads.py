@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from taskyard.backoff import spread
 from taskyard.domain.errors import LedgerUnavailable, NotFound
 from taskyard.domain.ids import new_id
+from taskyard.domain.messages import Message, message
 from taskyard.storage.interface import ObjectMissing, Storage, StorageUnavailable
 from taskyard.store import audit, loose_objects, tree_items
 from taskyard.store.audit import Action, Actor
@@ -46,8 +47,8 @@ _FORM_ROOM = 64 * 1024
 # Of one part: its name, the file's name in percent-encoding, its type.
 _MAX_PART_HEADERS = 2048
 _MAX_TYPE = 255
-_NO_TYPE = "The content type is not one."
-_LONG_NAME = f"The file's name may be {MAX_NAME_BYTES} bytes at most."
+_NO_TYPE = message("The content type is not one.")
+_LONG_NAME = message("The file's name may be {limit} bytes at most.", limit=MAX_NAME_BYTES)
 _DEFAULT_TYPE = "application/octet-stream"
 # They reverse the direction of text: a name could look like `x.jpg` and be something else.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -80,14 +81,14 @@ class Files:
 
     async def _from_form(self, req: Request, boundary: str) -> TreeItem:
         if not 1 <= len(boundary) <= 70 or not boundary.isascii():
-            raise Malformed("The form has no boundary, or not a good one.")
+            raise Malformed(message("The form has no boundary, or not a good one."))
         chunks: Any = req.chunks(self._max_bytes + _FORM_ROOM)
         form = MultipartForm(chunks, boundary.encode(), None, _FormOptions())
         received: TreeItem | None = None
         try:
             async for part in form:
                 if part.filename is None or received is not None:
-                    raise Invalid([Fault(f"/{part.name or ''}", "A form brings one file and nothing else.")])
+                    raise Invalid([Fault(f"/{part.name or ''}", message("A form brings one file and nothing else."))])
                 where = f"/{part.name or 'file'}"
                 name = checked_name(part.filename, where)
                 content_type = checked_type(part.content_type, where)
@@ -97,10 +98,10 @@ class Files:
                 await self.discard(received)
             if isinstance(e, MultipartParseError | UnicodeError):
                 described = getattr(e, "description", None)
-                raise Malformed(f"The form cannot be read. {described or ''}".strip()) from None
+                raise Malformed(message("The form cannot be read: {reason}", reason=str(described or e))) from None
             raise
         if received is None:
-            raise Invalid([Fault("/file", "The form has no file.")])
+            raise Invalid([Fault("/file", message("The form has no file."))])
         return received
 
     async def _store(self, req: Request, name: str, told_type: str, chunks: AsyncIterator[bytes]) -> TreeItem:
@@ -176,7 +177,7 @@ class Files:
         """Raises NotFound, also where the caller may not see it."""
         found = await self.ledger.run(lambda conn: tree_items.get(conn, [item_id], owner=caller.owner_seen))
         if item_id not in found:
-            raise NotFound("There is no such item.")
+            raise NotFound(message("There is no such item."))
         return found[item_id]
 
     async def delete(self, item_id: UUID, caller: Caller, actor: Actor) -> None:
@@ -191,7 +192,7 @@ class Files:
 
         gone = await self.ledger.run_transaction(change)
         if not gone:
-            raise NotFound("There is no such item.")
+            raise NotFound(message("There is no such item."))
         for item in gone:
             await self.discard(item)
 
@@ -200,7 +201,7 @@ class Files:
         try:
             return await self._run(lambda: self._storage.open(item.storage_key, offset=offset))
         except ObjectMissing:
-            raise NotFound("The content of this item is gone.") from None
+            raise NotFound(message("The content of this item is gone.")) from None
 
     async def shut(self, file: BinaryIO) -> None:
         """Closes a file that was opened and is not sent."""
@@ -243,18 +244,18 @@ class Files:
 
 def _header_name(given: bytes | None) -> str:
     if given is None:
-        raise Invalid([Fault("X-Filename", "Give the file a name, in percent-encoded UTF-8.")])
+        raise Invalid([Fault("X-Filename", message("Give the file a name, in percent-encoded UTF-8."))])
     try:
         return unquote_to_bytes(given).decode()
     except UnicodeDecodeError:
-        raise Invalid([Fault("X-Filename", "Must be UTF-8, percent-encoded.")]) from None
+        raise Invalid([Fault("X-Filename", message("Must be UTF-8, percent-encoded."))]) from None
 
 
 def checked_name(name: str, where: str) -> str:
     """The name to store. Raises Invalid for names that could be a path, or not text, on some system."""
 
-    def refuse(message: str) -> Invalid:
-        return Invalid([Fault(where, message)])
+    def refuse(told: Message) -> Invalid:
+        return Invalid([Fault(where, told)])
 
     try:
         # Sorting combining characters takes more than linear time, and makes names three times shorter at most.
@@ -263,15 +264,15 @@ def checked_name(name: str, where: str) -> str:
         name = unicodedata.normalize("NFC", name)
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise refuse("The file's name is not text.") from None
+        raise refuse(message("The file's name is not text.")) from None
     if not name.strip() or name in {".", ".."}:
-        raise refuse("The file needs a name.")
+        raise refuse(message("The file needs a name."))
     if size > MAX_NAME_BYTES:
         raise refuse(_LONG_NAME)
     if "/" in name or "\\" in name:
-        raise refuse("The file's name must not be a path.")
+        raise refuse(message("The file's name must not be a path."))
     if any(unicodedata.category(c) in {"Cc", "Cs"} or c in _BIDI_CONTROLS for c in name):
-        raise refuse("The file's name has control characters.")
+        raise refuse(message("The file's name has control characters."))
     return name
 
 

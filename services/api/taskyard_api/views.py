@@ -73,9 +73,6 @@ def item(caller: Caller, found: TreeItem) -> dict[str, Any]:
 class TaskViews:
     """Each task as the caller may see it."""
 
-    def __init__(self, support_url: str | None = None) -> None:
-        self._support_url = support_url
-
     def of_row(self, row: Mapping[Any, Any], caller: Caller, words: Words) -> dict[str, Any]:
         """A task as `store.reads` returns it."""
         return told(caller, self._of_row(row, words), answers.ToldTask)
@@ -120,7 +117,7 @@ class TaskViews:
     def _error(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any] | None:
         if row["error"] is None:
             return None
-        return {"attempt": 0, **words.failure(row["error"], type_of(row)), "support_url": self._support_url}
+        return {"attempt": 0, "support_url": None, **words.failure(row["error"], type_of(row))}
 
 
 def type_of(row: Mapping[Any, Any]) -> TypeName:
@@ -188,6 +185,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         "progress": done if is_final or at is None else (at["percent"] or 0.0),
         "result": result,
         "error": error,
+        "support_url": words.support_url if error else None,
         "info": info,
         "ready": is_final,
         "successful": state is State.SUCCEEDED,

@@ -14,6 +14,7 @@ from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.callbacks import DELIVER, Callback
 from ..domain.faults import Fault
 from ..domain.ids import new_id
+from ..domain.messages import message
 from ..lifecycle.submit import NewTask, Unique
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
@@ -23,7 +24,7 @@ UNKNOWN_QUEUE = "unknown_queue"
 QUEUE_NOT_ALLOWED = "queue_not_allowed"
 QUEUE_NOT_SERVED = "queue_not_served"
 RESERVED_TYPE = "reserved_task_type"
-_RESERVED = "The platform itself submits tasks of this type."
+_RESERVED = message("The platform itself submits tasks of this type.")
 
 _YEAR = timedelta(days=365)
 _SHORTEST = SHORTEST_LIMIT.total_seconds()
@@ -111,10 +112,11 @@ def unknown_type(registry: TypeRegistry, name: str, prefix: str = "") -> Fault:
 
 
 def unknown_queue(queue: str, prefix: str = "") -> Fault:
-    message = (
-        f"There is no queue {queue[:64]!r}. A queue exists once a worker serves it (`taskyard-worker run --queues`)."
+    told = message(
+        "There is no queue {queue}. A queue exists once a worker serves it (`taskyard-worker run --queues`).",
+        queue=repr(queue[:64]),
     )
-    return Fault(f"{prefix}/queue", message, UNKNOWN_QUEUE)
+    return Fault(f"{prefix}/queue", told, UNKNOWN_QUEUE)
 
 
 def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
@@ -125,7 +127,9 @@ def repeated_keys(wishes: Sequence[Wish]) -> list[Fault]:
         if wish.unique is not None:
             key = (wish.name, wish.unique.key)
             if key in seen:
-                faults.append(Fault(f"/tasks/{n}/unique/key", "Another task of this batch has the same unique key."))
+                faults.append(
+                    Fault(f"/tasks/{n}/unique/key", message("Another task of this batch has the same unique key."))
+                )
             seen.add(key)
     return faults
 
@@ -136,13 +140,14 @@ def _check_queue(
     if served.known is not None and queue not in served.known:
         faults.append(unknown_queue(queue, prefix))
     elif served.by_type and queue != spec.queue and queue not in served.by_type:
-        on = ", ".join(served.told_to(caller.queues))
-        message = f"No worker runs this task type on this queue. These queues serve it: {on or 'none of yours'}."
-        faults.append(Fault(f"{prefix}/queue", message, QUEUE_NOT_SERVED))
+        on = ", ".join(served.told_to(caller.queues)) or message("none of yours")
+        told = message("No worker runs this task type on this queue. These queues serve it: {queues}.", queues=on)
+        faults.append(Fault(f"{prefix}/queue", told, QUEUE_NOT_SERVED))
 
 
 def _not_allowed(queue: str, prefix: str) -> Fault:
-    return Fault(f"{prefix}/queue", f"This caller may not submit to the queue {queue[:64]!r}.", QUEUE_NOT_ALLOWED)
+    told = message("This caller may not submit to the queue {queue}.", queue=repr(queue[:64]))
+    return Fault(f"{prefix}/queue", told, QUEUE_NOT_ALLOWED)
 
 
 def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) -> None:
@@ -150,30 +155,33 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
     if wish.run_at is not None:
         due = max(now, wish.run_at)
         if wish.delay_seconds is not None:
-            faults.append(Fault(f"{prefix}/run_at", "Give run_at or delay_seconds, not both."))
+            faults.append(Fault(f"{prefix}/run_at", message("Give run_at or delay_seconds, not both.")))
         if wish.run_at - now > _YEAR:
-            faults.append(Fault(f"{prefix}/run_at", "Lies more than a year ahead; a year is the most."))
+            faults.append(Fault(f"{prefix}/run_at", message("Lies more than a year ahead; a year is the most.")))
         elif now - wish.run_at > _YEAR:
-            message = "Lies more than a year in the past. What is to run at once needs no run_at."
-            faults.append(Fault(f"{prefix}/run_at", message))
+            told = message("Lies more than a year in the past. What is to run at once needs no run_at.")
+            faults.append(Fault(f"{prefix}/run_at", told))
     elif wish.delay_seconds:
         due = now + timedelta(seconds=wish.delay_seconds)
     if wish.expires_at is not None:
         if wish.expires_at <= due:
-            faults.append(Fault(f"{prefix}/expires_at", "Must be later than now and than the time it is due."))
+            faults.append(Fault(f"{prefix}/expires_at", message("Must be later than now and than the time it is due.")))
         elif wish.expires_at - now > 2 * _YEAR:
-            faults.append(Fault(f"{prefix}/expires_at", "Lies more than two years ahead; two years are the most."))
+            faults.append(
+                Fault(f"{prefix}/expires_at", message("Lies more than two years ahead; two years are the most."))
+            )
 
 
 def _limits(wish: Wish, spec: CompiledSpec, prefix: str, faults: list[Fault]) -> tuple[float, float]:
     for name, given in (("soft", wish.soft_timeout_seconds), ("hard", wish.hard_timeout_seconds)):
         if given is not None and given < _SHORTEST:
-            faults.append(Fault(f"{prefix}/{name}_timeout_seconds", f"Must be {_SHORTEST:g} second or more."))
+            told = message("Must be {seconds} second or more.", seconds=f"{_SHORTEST:g}")
+            faults.append(Fault(f"{prefix}/{name}_timeout_seconds", told))
     hard = spec.hard_seconds if wish.hard_timeout_seconds is None else wish.hard_timeout_seconds
     soft = wish.soft_timeout_seconds
     if soft is None:
         return min(spec.soft_seconds, hard), hard
     if soft > hard:
-        message = f"Must not be above the hard limit, {hard:g} seconds."
-        faults.append(Fault(f"{prefix}/soft_timeout_seconds", message))
+        told = message("Must not be above the hard limit, {seconds} seconds.", seconds=f"{hard:g}")
+        faults.append(Fault(f"{prefix}/soft_timeout_seconds", told))
     return soft, hard

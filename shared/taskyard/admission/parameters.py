@@ -13,17 +13,19 @@ from ..catalogue.effort import before_explaining, take_check
 from ..catalogue.secrets import Cipher, reserved_place, sealed_at
 from ..catalogue.sizes import Size, size_of, values_in
 from ..domain.faults import Fault
+from ..domain.messages import message
 from ..lifecycle.batch import Unstorable, check_storable
 from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024
 PARAMS_TOO_LARGE = "params_too_large"
-_TOO_LARGE = (
-    f"All parameters together may be {MAX_PARAMS_BYTES} bytes of JSON at most, whatever each of them may be;"
-    " more belongs in a file."
+_TOO_LARGE = message(
+    "All parameters together may be {limit} bytes of JSON at most, whatever each of them may be;"
+    " more belongs in a file.",
+    limit=MAX_PARAMS_BYTES,
 )
-_TOO_MUCH_TOGETHER = "The tasks of this request take too long to check together: send them in parts."
-_RESERVED = "`$secret` is a name of the platform's own: send the secret itself."
+_TOO_MUCH_TOGETHER = message("The tasks of this request take too long to check together: send them in parts.")
+_RESERVED = message("`$secret` is a name of the platform's own: send the secret itself.")
 
 
 def accepted(
@@ -44,7 +46,7 @@ def accepted(
             plain, secret_places = read.value, read.secrets
             check_storable(plain)
         except Unstorable as e:
-            return [Fault(place + e.pointer, f"{e.message[:1].upper()}{e.message[1:]}.")]
+            return [Fault(place + e.pointer, e.sentence)]
         except TooMany:
             return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
     if size is None or size.bytes > MAX_PARAMS_BYTES or not size.fits(spec.params.most):
@@ -75,10 +77,15 @@ def _too_large(plain: Any, most: Size, place: str) -> Fault | None:
     if len(text) > MAX_PARAMS_BYTES:
         return Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)
     if len(text) > most.bytes:
-        return Fault(place, f"Parameters of this type may be {most.bytes} bytes at most: it has large patterns.")
+        return Fault(
+            place,
+            message("Parameters of this type may be {limit} bytes at most: it has large patterns.", limit=most.bytes),
+        )
     values = size_of(text).values
     if values > most.values and (values := values_in(plain)) > most.values:
-        return Fault(place, f"Parameters of this type may have {most.values} values and names at most.")
+        return Fault(
+            place, message("Parameters of this type may have {limit} values and names at most.", limit=most.values)
+        )
     if not take_check(max(len(text) / most.bytes, values / most.values)):
         before_explaining()
         return Fault(place, _TOO_MUCH_TOGETHER, PARAMS_TOO_LARGE)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from ..catalogue.secrets import Secret
+from ..domain.messages import message
 from ..lifecycle.batch import MAX_DEPTH, Unstorable
 
 Place = tuple[str | int, ...]
@@ -66,7 +67,7 @@ class Plain:
         if value is None or type(value) in (str, int, float, bool):
             return value
         if len(place) >= MAX_DEPTH:
-            raise Unstorable(f"nested deeper than {MAX_DEPTH} levels", _pointer(place))
+            raise Unstorable(message("Nested deeper than {levels} levels.", levels=MAX_DEPTH), _pointer(place))
         match value:
             case Mapping():
                 return {(name := _name(key, place)): self._walk(inner, (*place, name)) for key, inner in value.items()}
@@ -92,14 +93,14 @@ def _dumped(model: BaseModel, place: Place) -> Any:
     try:
         return model.model_dump(by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(f"{type(model).__name__} is not JSON", _pointer(place)) from e
+        raise Unstorable(message("{type} is not JSON.", type=type(model).__name__), _pointer(place)) from e
 
 
 def _leaf(value: Any, place: Place) -> Any:
     try:
         return to_jsonable_python(value)
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(f"{type(value).__name__} is not JSON", _pointer(place)) from e
+        raise Unstorable(message("{type} is not JSON.", type=type(value).__name__), _pointer(place)) from e
 
 
 def _name(key: Any, place: Place) -> str:
@@ -108,7 +109,7 @@ def _name(key: Any, place: Place) -> str:
     try:
         return str(next(iter(to_jsonable_python({key: None}))))
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable("keys must be text", _pointer(place)) from e
+        raise Unstorable(message("Keys must be text."), _pointer(place)) from e
 
 
 def _pointer(place: Iterable[str | int]) -> str:

@@ -16,7 +16,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError, create_
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from ..domain.retry import RetryPolicy
+from ..domain.retry import RetryPolicy, RetryRule
 from .types import HARD_LIMIT, SHORTEST_LIMIT, SOFT_LIMIT, Function, Params, TaskType, Upgrade, mark, type_of
 from .words import Words
 
@@ -54,6 +54,7 @@ def task(
     retry: RetryPolicy | None = None,
     retry_on: Errors | None = None,
     give_up_on: Errors | None = None,
+    rules: Sequence[RetryRule] = (),
     soft_limit: timedelta | None = None,
     hard_limit: timedelta | None = None,
     errors: Mapping[str, Words] | None = None,
@@ -63,7 +64,8 @@ def task(
     """Declares the decorated function, sync or async, as the task type `name`.
 
     `params` and `result` replace what the annotations say. `max_attempts`, `retry_on` and `give_up_on` change the retry
-    policy. Where only `hard_limit` is given, the soft limit is 90 % of it. Limits are a second at least.
+    policy; `rules` stand before its own, and in place of those of the same kinds. Where only `hard_limit` is given, the
+    soft limit is 90 % of it. Limits are a second at least.
     `upgrade(params, version)` changes stored parameters of a lower version.
 
     Raises NotDeclarable.
@@ -82,7 +84,7 @@ def task(
             params=signature.params_model(),
             result=signature.result_model(result),
             queue=queue,
-            retry=_policy(name, retry, max_attempts, retry_on, give_up_on),
+            retry=_policy(name, retry, max_attempts, retry_on, give_up_on).with_rules(*rules),
             soft_limit=soft,
             hard_limit=hard,
             version=version,

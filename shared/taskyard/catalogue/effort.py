@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ..domain.messages import Message
+
 T = TypeVar("T")
 
 
@@ -30,7 +32,7 @@ class Effort:
     added: int
     is_most: bool = True
     explain: bool = True
-    verdicts: dict[str, str | None] = field(default_factory=dict)
+    verdicts: dict[str, Message | None] = field(default_factory=dict)
     """What was found out about each pattern."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..domain.faults import MAX_FAULTS, Fault
+from ..domain.messages import Message, message, verbatim
 from . import sentences
 from .subschemas import IN_PLACE_LIST, Subschemas, escaped, target
 
@@ -40,7 +41,7 @@ _AUTHORED = frozenset({"pattern", "contains", "not"})
 class _Found:
     place: str
     keyword: str
-    sentence: str
+    sentence: Message
 
 
 class _TimeIsOver(Exception):
@@ -129,7 +130,7 @@ class _Search:
             if not known and "additionalProperties" in node:
                 yield from self._additional(pointer, node, name, inner, where, frames)
             if "propertyNames" in node and not self._valid(f"{pointer}/propertyNames", name):
-                yield _Found(where, "propertyNames", "This name is not allowed here.")
+                yield _Found(where, "propertyNames", message("This name is not allowed here."))
 
     def _additional(
         self, pointer: str, node: Mapping[str, Any], name: str, inner: Any, where: str, frames: int
@@ -180,7 +181,7 @@ class _Search:
     ) -> Iterator[_Found]:
         """The faults of the alternative that got furthest, or one for all of them."""
         if "x-message" in node:
-            yield _Found(place, keyword, node["x-message"])
+            yield _Found(place, keyword, verbatim(node["x-message"]))
             return
         tried: list[tuple[tuple[int, int], list[_Found]]] = []
         for n, branch in enumerate(node[keyword][:_MAX_BRANCHES]):
@@ -236,8 +237,8 @@ def _reference(pointer: str) -> dict[str, Any]:
     return {"$ref": _DOCUMENT + quote(pointer, safe="/~")}
 
 
-def _authored(node: Mapping[str, Any], keyword: str) -> str | None:
-    return node.get("x-message") if keyword in _AUTHORED else None
+def _authored(node: Mapping[str, Any], keyword: str) -> Message | None:
+    return verbatim(node["x-message"]) if keyword in _AUTHORED and "x-message" in node else None
 
 
 def _first(pair: tuple[tuple[int, int], list[_Found]]) -> tuple[int, int]:
@@ -253,7 +254,7 @@ def _reach(found: Sequence[_Found], place: str) -> tuple[int, int]:
     return (1 if told_apart else 2), -len(found)
 
 
-def _of_alternatives(parts: Subschemas, branches: Sequence[Any]) -> str:
+def _of_alternatives(parts: Subschemas, branches: Sequence[Any]) -> Message:
     """One sentence for alternatives that fail in the same way: all types, or all options."""
     nodes = []
     for branch in branches:

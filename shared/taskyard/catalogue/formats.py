@@ -18,6 +18,7 @@ from uuid import UUID
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
+from ..domain.messages import Message, message, message_of
 from .addresses import checked_address, checked_line
 from .patterns import MAX_LENGTH, PatternRefused, check_pattern
 
@@ -30,11 +31,11 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`check` raises ValueError. `sentence` is told where the check has no sentence of its own. `max_bytes` is for
-    formats of texts beyond ASCII; the others have as many bytes as characters."""
+    """`check` raises ValueError with a message. `sentence` is told where the check has none of its own. `max_bytes` is
+    for formats of texts beyond ASCII; the others have as many bytes as characters."""
 
     check: Callable[[str], object]
-    sentence: str
+    sentence: Message
     max_length: int
     tells: bool = False
     max_bytes: int | None = None
@@ -42,17 +43,17 @@ class Format:
     def fits(self, text: str) -> bool:
         return self.fault(text) is None
 
-    def fault(self, text: str) -> str | None:
+    def fault(self, text: str) -> Message | None:
         """Why the text does not have the format, without quoting it; None where it has."""
         if len(text) > self.max_length:
-            return f"must have at most {self.max_length} characters"
+            return message("Must have at most {limit} characters.", limit=self.max_length)
         most = self.max_bytes or self.max_length
         if not text.isascii() and len(text.encode(errors="surrogatepass")) > most:
-            return f"must have at most {most} bytes"
+            return message("Must have at most {limit} bytes.", limit=most)
         try:
             self.check(text)
         except ValueError as e:
-            return str(e) if self.tells else self.sentence
+            return message_of(e) if self.tells else self.sentence
         return None
 
 
@@ -61,8 +62,11 @@ def checked_pattern(text: str) -> str:
     try:
         check_pattern(text)
     except PatternRefused as e:
-        # RE2 says what is wrong, then quotes: `missing ): a(b`.
-        raise ValueError(": ".join(str(e).split(": ")[:2])) from None
+        told = e.sentence
+        if "reason" in told.values:  # RE2 says what is wrong, then quotes: `missing ): a(b`
+            reason = str(told.values["reason"]).partition(": ")[0]
+            told = message("Not a regular expression as RE2 takes them: {reason}.", reason=reason)
+        raise ValueError(told) from None
     return text
 
 
@@ -105,8 +109,13 @@ def _uuid(version: int | None = None) -> Format:
         if _UUID.fullmatch(text) is None or (version is not None and UUID(text).version != version):
             raise ValueError
 
-    kind = "a UUID" if version is None else f"a UUID of version {version}"
-    return Format(check, f"must be {kind} with its hyphens: 0193aaaa-0000-7000-8000-000000000000", 36)
+    example = "0193aaaa-0000-7000-8000-000000000000"
+    told = message("Must be a UUID with its hyphens: {example}.", example=example)
+    if version is not None:
+        told = message(
+            "Must be a UUID of version {version} with its hyphens: {example}.", version=version, example=example
+        )
+    return Format(check, told, 36)
 
 
 def _decimal(text: str) -> None:
@@ -118,43 +127,49 @@ def _decimal(text: str) -> None:
         raise ValueError from None
 
 
-def _address(read: Callable[[str], object], what: str) -> Format:
-    return Format(read, f"must be {what}", 100)
+def _address(read: Callable[[str], object], told: Message) -> Format:
+    return Format(read, told, 100)
 
 
 _HTTP = core_schema.url_schema(allowed_schemes=["http", "https"], max_length=2083, strict=True)
 
 FORMATS = {
-    "email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
-    "idn-email": Format(checked_address, "not a mail address", _MAX_ADDRESS, tells=True),
+    "email": Format(checked_address, message("Not a mail address."), _MAX_ADDRESS, tells=True),
+    "idn-email": Format(checked_address, message("Not a mail address."), _MAX_ADDRESS, tells=True),
     "line": Format(
-        checked_line, "must be one line without control characters", _MAX_LINE, tells=True, max_bytes=4 * _MAX_LINE
+        checked_line,
+        message("Must be one line without control characters."),
+        _MAX_LINE,
+        tells=True,
+        max_bytes=4 * _MAX_LINE,
     ),
-    "re2": Format(checked_pattern, "not a regular expression", MAX_LENGTH, tells=True, max_bytes=4 * MAX_LENGTH),
+    "re2": Format(
+        checked_pattern, message("Not a regular expression."), MAX_LENGTH, tells=True, max_bytes=4 * MAX_LENGTH
+    ),
     "uuid": _uuid(),
     **{f"uuid{version}": _uuid(version) for version in range(1, 9)},
     "date-time": Format(
         _as_pydantic(core_schema.datetime_schema(), f"{_DATE}[Tt]{_TIME}{_OFFSET}"),
-        "must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z",
+        message("Must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z."),
         40,
     ),
-    "date": Format(_as_pydantic(core_schema.date_schema(), _DATE), "must be a date: 2026-01-31", 10),
+    "date": Format(_as_pydantic(core_schema.date_schema(), _DATE), message("Must be a date: 2026-01-31."), 10),
     "time": Format(
-        _as_pydantic(core_schema.time_schema(), f"{_TIME}{_OFFSET}?"), "must be a time of day: 12:00:00", 40
+        _as_pydantic(core_schema.time_schema(), f"{_TIME}{_OFFSET}?"), message("Must be a time of day: 12:00:00."), 40
     ),
     "duration": Format(
-        _as_pydantic(core_schema.timedelta_schema(), "-?P[0-9YMWDTHS.]+"), "must be a duration: PT1H30M", 50
+        _as_pydantic(core_schema.timedelta_schema(), "-?P[0-9YMWDTHS.]+"), message("Must be a duration: PT1H30M."), 50
     ),
-    "uri": Format(_as_pydantic(core_schema.url_schema(strict=True)), "must be a URL", 8_192),
-    "http-url": Format(_as_pydantic(_HTTP), "must be a URL that begins with http:// or https://", 2_083),
-    "decimal": Format(_decimal, "must be a decimal number: 12.50", 100),
-    "ipv4": _address(ipaddress.IPv4Address, "an IPv4 address"),
-    "ipv6": _address(ipaddress.IPv6Address, "an IPv6 address"),
-    "ipvanyaddress": _address(ipaddress.ip_address, "an IP address"),
-    "ipv4network": _address(ipaddress.IPv4Network, "an IPv4 network"),
-    "ipv6network": _address(ipaddress.IPv6Network, "an IPv6 network"),
-    "ipvanynetwork": _address(ipaddress.ip_network, "an IP network"),
-    "ipv4interface": _address(ipaddress.IPv4Interface, "an IPv4 address with its network"),
-    "ipv6interface": _address(ipaddress.IPv6Interface, "an IPv6 address with its network"),
-    "ipvanyinterface": _address(ipaddress.ip_interface, "an IP address with its network"),
+    "uri": Format(_as_pydantic(core_schema.url_schema(strict=True)), message("Must be a URL."), 8_192),
+    "http-url": Format(_as_pydantic(_HTTP), message("Must be a URL that begins with http:// or https://."), 2_083),
+    "decimal": Format(_decimal, message("Must be a decimal number: 12.50."), 100),
+    "ipv4": _address(ipaddress.IPv4Address, message("Must be an IPv4 address.")),
+    "ipv6": _address(ipaddress.IPv6Address, message("Must be an IPv6 address.")),
+    "ipvanyaddress": _address(ipaddress.ip_address, message("Must be an IP address.")),
+    "ipv4network": _address(ipaddress.IPv4Network, message("Must be an IPv4 network.")),
+    "ipv6network": _address(ipaddress.IPv6Network, message("Must be an IPv6 network.")),
+    "ipvanynetwork": _address(ipaddress.ip_network, message("Must be an IP network.")),
+    "ipv4interface": _address(ipaddress.IPv4Interface, message("Must be an IPv4 address with its network.")),
+    "ipv6interface": _address(ipaddress.IPv6Interface, message("Must be an IPv6 address with its network.")),
+    "ipvanyinterface": _address(ipaddress.ip_interface, message("Must be an IP address with its network.")),
 }

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import re2
 
+from ..domain.messages import Message, message
 from . import effort
 
 MAX_LENGTH = 300
@@ -26,11 +27,15 @@ _MAX_BYTES = 4 * 1024**2
 
 
 _UNICODE_CLASS = re.compile(r"\\[pP]")
-_TOO_MANY = "the patterns of this request take too long to check together: send fewer at once"
+_TOO_MANY = message("The patterns of this request take too long to check together: send fewer at once.")
 
 
 class PatternRefused(ValueError):
-    """The pattern is not a regular expression, or not one that can be matched safely; the message says why."""
+    """The pattern is not a regular expression, or not one that can be matched safely; `sentence` says why."""
+
+    def __init__(self, sentence: Message) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
 class Pattern:
@@ -52,7 +57,7 @@ def check_pattern(source: str) -> None:
     """
     spent = effort.current()
     if len(source) > MAX_LENGTH:
-        fault: str | None = f"the pattern is longer than {MAX_LENGTH} characters"
+        fault: Message | None = message("The pattern is longer than {limit} characters.", limit=MAX_LENGTH)
     elif spent is None:
         fault = _fault(source)
     else:
@@ -61,7 +66,7 @@ def check_pattern(source: str) -> None:
         raise PatternRefused(fault)
 
 
-def _fault_within(spent: effort.Effort, source: str) -> str | None:
+def _fault_within(spent: effort.Effort, source: str) -> Message | None:
     # Verdicts are kept for as long as the request: those of all requests together may be pushed out by its own.
     if source in spent.verdicts:
         return spent.verdicts[source]
@@ -74,15 +79,15 @@ def _fault_within(spent: effort.Effort, source: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _fault(source: str) -> str | None:
+def _fault(source: str) -> Message | None:
     if len(_UNICODE_CLASS.findall(source)) > MAX_UNICODE_CLASSES:
-        return f"the pattern has more than {MAX_UNICODE_CLASSES} classes of Unicode (\\p)"
+        return message("The pattern has more than {limit} classes of Unicode (\\p).", limit=MAX_UNICODE_CLASSES)
     try:
         _compiled(source, _MAX_PROGRAM_BYTES)
     except re2.error as e:
-        return f"not a regular expression as RE2 takes them: {_said(e)}"
+        return message("Not a regular expression as RE2 takes them: {reason}.", reason=_said(e))
     except UnicodeEncodeError:
-        return "the pattern is not text that UTF-8 can hold"
+        return message("The pattern is not text that UTF-8 can hold.")
     return None
 
 
@@ -98,5 +103,5 @@ def _compiled(source: str, max_bytes: int) -> Callable[[bytes], object]:
 
 
 def _said(error: Exception) -> str:
-    (message,) = error.args
-    return message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    (said,) = error.args
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

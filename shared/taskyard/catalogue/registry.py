@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..domain.messages import Message
 from .compiled import CompiledSpec, compile_spec
 from .schemas import SchemaRefused
 from .spec import TaskSpec
@@ -77,7 +78,7 @@ class TypeRegistry:
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._admitting))
 
-    def advice(self, name: str) -> str:
+    def advice(self, name: str) -> Message:
         """The sentence for a name that is not registered, with the nearest names."""
         return advice(name, self.names)
 

@@ -18,6 +18,7 @@ import jsonschema_rs
 import orjson
 
 from ..domain.faults import Fault
+from ..domain.messages import message
 from .effort import before_explaining
 from .explain import explain
 from .formats import FORMATS
@@ -39,7 +40,7 @@ _MAX_EVALUATIONS = 8_000_000
 _FORMATS = {name: known.fits for name, known in FORMATS.items()}
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES[-1], dfa_size_limit=4 * 1024**2)
 _DOCUMENT = "urn:taskyard:schema"
-_UNREAD = "Cannot be read as JSON."
+_UNREAD = message("Cannot be read as JSON.")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS)]
 Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=_MAX_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Text = Annotated[str, Field(max_length=10_000)]
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 Code = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
 
 
@@ -51,11 +52,15 @@ class SpecRefused(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class FirstDelay:
-    """The first delay after errors of one class, whose name is for people to read."""
+class RuleSpec:
+    """What becomes of errors of one kind: of the classes `errors`, whose names are for people to read, and of `codes`.
+    `first_delay_seconds` None: the policy's."""
 
-    error: Annotated[str, Field(min_length=1, max_length=200)]
-    seconds: Seconds
+    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    errors: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
+    codes: Annotated[tuple[Code, ...], Field(max_length=MAX_CODES)] = ()
+    retried: bool = True
+    first_delay_seconds: Seconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -67,7 +72,7 @@ class RetrySpec:
     max_delay_seconds: Seconds
     factor: Annotated[float, Field(ge=0, le=1_000)]
     jitter: bool
-    delays: Annotated[tuple[FirstDelay, ...], Field(max_length=50)] = ()
+    rules: Annotated[tuple[RuleSpec, ...], Field(max_length=50)] = ()
     retries_hard_limit: bool = True
 
 
@@ -158,7 +163,16 @@ def _retry(policy: RetryPolicy) -> dict[str, Any]:
         "max_delay_seconds": _seconds(policy.max_delay),
         "factor": policy.factor,
         "jitter": policy.jitter,
-        "delays": [{"error": kind.__name__, "seconds": _seconds(delay)} for kind, delay in policy.delays],
+        "rules": [
+            {
+                "kind": rule.kind,
+                "errors": [kind.__name__ for kind in rule.errors],
+                "codes": list(rule.codes),
+                "retried": rule.retried,
+                "first_delay_seconds": None if rule.first_delay is None else _seconds(rule.first_delay),
+            }
+            for rule in policy.rules
+        ],
         "retries_hard_limit": policy.is_retryable(HardTimeLimitExceeded()),
     }
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ..domain.errors import Refused
+from ..domain.messages import Message, message
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from ..domain.type_names import check_type_name
@@ -199,8 +200,9 @@ class Catalogue:
         return tuple(sorted(self._types))
 
 
-def advice(name: str, names: Sequence[str]) -> str:
+def advice(name: str, names: Sequence[str]) -> Message:
     """The sentence for a name that is not among these, with the nearest ones."""
-    near = near_names(name, names)
-    hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
-    return f"There is no task type {name[:100]!r}.{hint}"
+    near, named = near_names(name, names), repr(name[:100])
+    if near:
+        return message("There is no task type {name}. Did you mean {near}?", name=named, near=", ".join(near))
+    return message("There is no task type {name}. GET /api/v1/task-types lists all of them.", name=named)

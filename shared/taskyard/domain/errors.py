@@ -2,6 +2,9 @@
 
 TaskyardError
 ├── TaskError              a task's own failure, with a stable code and words for people
+│   ├── RateLimited            another system asks for fewer calls, perhaps `after` a time
+│   ├── AuthenticationFailed   another system does not accept who calls it
+│   └── InputUnusable          what was given to the task cannot be used
 ├── Retry                  a task asks for another attempt
 ├── Refused                the platform refuses a call; each has a code and maps to one HTTP status
 │   ├── NotFound
@@ -28,6 +31,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+from .messages import Message
 
 # The longest time that a task may ask for: beyond some 290,000 years PostgreSQL has no time for it.
 LONGEST_DELAY = timedelta(days=365)
@@ -59,6 +64,26 @@ class TaskError(TaskyardError):
         return f"{self.code} ({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
 
 
+class RateLimited(TaskError):
+    """Another system asks for fewer calls.
+
+    `after` is the time that it names, a timedelta or a number of seconds, and is cut to a year; without one, the retry
+    policy says when. Raises TypeError and ValueError for a time below zero and for what is no time.
+    """
+
+    def __init__(self, code: str, message: str = "", *, after: timedelta | float | None = None, **values: Any) -> None:
+        super().__init__(code, message, **values)
+        self.after = None if after is None else time_until(_at_most_a_year(after), "after")
+
+
+class AuthenticationFailed(TaskError):
+    """Another system does not accept who calls it: not retried, unless the type's rules say otherwise."""
+
+
+class InputUnusable(TaskError):
+    """What was given to the task cannot be used: not retried, unless the type's rules say otherwise."""
+
+
 class Retry(TaskyardError):
     """Raised by a task that wants another attempt, which counts against the retry budget.
 
@@ -74,9 +99,13 @@ class Retry(TaskyardError):
 
 
 class Refused(TaskyardError):
-    """The call cannot be carried out as it is."""
+    """The call cannot be carried out as it is; `message` is told in the caller's language."""
 
     code = "refused"
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class NotFound(Refused):
@@ -86,7 +115,7 @@ class NotFound(Refused):
 class Conflict(Refused):
     code = "state_conflict"
 
-    def __init__(self, message: str, *, state: str) -> None:
+    def __init__(self, message: Message, *, state: str) -> None:
         super().__init__(message)
         self.state = state
 
@@ -94,7 +123,7 @@ class Conflict(Refused):
 class NotUnique(Refused):
     code = "not_unique"
 
-    def __init__(self, message: str, *, holder: UUID | None) -> None:
+    def __init__(self, message: Message, *, holder: UUID | None) -> None:
         super().__init__(message)
         self.holder = holder
 
@@ -146,6 +175,13 @@ class SoftTimeLimitExceeded(TimeLimitExceeded):
 
 class HardTimeLimitExceeded(TimeLimitExceeded):
     """The hard time limit has passed. No task sees this; retry policies take it as the error."""
+
+
+def _at_most_a_year(value: timedelta | float) -> timedelta | float:
+    """Another system chose it: one that is too long is no error of the task's."""
+    if isinstance(value, timedelta):
+        return min(value, LONGEST_DELAY)
+    return min(value, LONGEST_DELAY.total_seconds()) if isinstance(value, int | float) else value
 
 
 def time_until(value: timedelta | float, name: str) -> timedelta:

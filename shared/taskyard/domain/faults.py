@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .messages import Message
+
 MAX_FAULTS = 100
 
 
@@ -13,5 +15,5 @@ class Fault:
     the name of a header."""
 
     pointer: str
-    message: str
+    message: Message
     code: str = "invalid_request"

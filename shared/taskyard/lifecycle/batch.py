@@ -8,15 +8,17 @@ from typing import Any
 
 import orjson
 
+from ..domain.messages import Message, message
+
 MAX_DEPTH = 32
 
 
 class Unstorable(ValueError):
     """A value that JSON or PostgreSQL's jsonb cannot hold; `pointer` (RFC 6901) names the place."""
 
-    def __init__(self, message: str, pointer: str) -> None:
-        super().__init__(f"{message} at {pointer or '/'}")
-        self.message = message
+    def __init__(self, sentence: Message, pointer: str) -> None:
+        super().__init__(f"{sentence.removesuffix('.')} at {pointer or '/'}")
+        self.sentence = sentence
         self.pointer = pointer
 
 
@@ -34,13 +36,13 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH, pointer: str = "")
     try:
         _check(value, max_depth, max_depth)
     except Unstorable as e:
-        raise Unstorable(e.message, pointer + e.pointer) from None
+        raise Unstorable(e.sentence, pointer + e.pointer) from None
 
 
 def _check(item: Any, left: int, max_depth: int) -> None:
     """Pointers are put together on the way back from a fault: making one for each item would take hundreds of bytes."""
     if left == 0:
-        raise Unstorable(f"nested deeper than {max_depth} levels", "")
+        raise Unstorable(message("Nested deeper than {levels} levels.", levels=max_depth), "")
     match item:
         case None | bool():
             pass
@@ -48,11 +50,11 @@ def _check(item: Any, left: int, max_depth: int) -> None:
             _check_text(item)
         case int():
             if not -(2**63) <= item < 2**64:
-                raise Unstorable("the number is out of range", "")
+                raise Unstorable(message("The number is out of range."), "")
         case dict():
             for key in item:
                 if type(key) is not str:
-                    raise Unstorable("keys must be text", "")
+                    raise Unstorable(message("Keys must be text."), "")
                 _check_text(key)
             _check_inside(item.items(), left, max_depth)
         # Not subclasses of tuple and float: orjson refuses named tuples and other libraries' floats.
@@ -60,9 +62,9 @@ def _check(item: Any, left: int, max_depth: int) -> None:
             _check_inside(enumerate(item), left, max_depth)
         case float() if type(item) is float:
             if not math.isfinite(item):
-                raise Unstorable("the number is not finite", "")
+                raise Unstorable(message("The number is not finite."), "")
         case _:
-            raise Unstorable(f"{type(item).__name__} is not JSON", "")
+            raise Unstorable(message("{type} is not JSON.", type=type(item).__name__), "")
 
 
 def _check_inside(members: Iterable[tuple[object, Any]], left: int, max_depth: int) -> None:
@@ -71,7 +73,7 @@ def _check_inside(members: Iterable[tuple[object, Any]], left: int, max_depth: i
             _check(inner, left - 1, max_depth)
         except Unstorable as e:
             part = str(place).replace("~", "~0").replace("/", "~1")
-            raise Unstorable(e.message, f"/{part}{e.pointer}") from None
+            raise Unstorable(e.sentence, f"/{part}{e.pointer}") from None
 
 
 def storable_text(text: str) -> str:
@@ -104,8 +106,8 @@ def storable(value: Any, *, max_depth: int = MAX_DEPTH) -> Any:
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise Unstorable("the NUL character cannot be stored", "")
+        raise Unstorable(message("The NUL character cannot be stored."), "")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Unstorable("a lone surrogate is not text", "") from None
+        raise Unstorable(message("A lone surrogate is not text."), "") from None

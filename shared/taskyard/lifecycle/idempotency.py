@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from ..domain.errors import KeyReused, Refused
+from ..domain.messages import message
 
 KEPT = timedelta(hours=24)
 # A reservation whose answer never came (its process died) may be taken over after this time.
@@ -132,10 +133,10 @@ def _stored(conn: Connection, keys: Sequence[IdempotencyKey]) -> dict[Idempotenc
 
 def _judge(key: IdempotencyKey, row: Row[Any] | None) -> StoredAnswer | Refused:
     if row is not None and bytes(row.fingerprint) != key.fingerprint:
-        return KeyReused("This idempotency key came before, with another request.")
+        return KeyReused(message("This idempotency key came before, with another request."))
     if row is None or row.status is None:
         # None: the request that held it has just been refused; the next try takes it.
-        return AnswerPending("The first request with this idempotency key is still being answered.")
+        return AnswerPending(message("The first request with this idempotency key is still being answered."))
     return StoredAnswer(row.status, row.headers or {}, bytes(row.answer or b""), replayed=True)
 
 

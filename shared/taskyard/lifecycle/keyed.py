@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from ..domain.errors import KeyReused, NotUnique, Refused
+from ..domain.messages import message
 from . import idempotency
 from .batch import encode
 from .committed import Committed
@@ -139,8 +140,8 @@ def _queue_of(task_id: UUID, requests: Sequence[KeyedRequest]) -> str | None:
 def _not_unique(loser: NewTask, holder: UUID, queue: str | None) -> NotUnique:
     """A key that is restricted to queues is told nothing of the tasks in others."""
     if loser.allowed_queues is None or queue in loser.allowed_queues:
-        return NotUnique("Another task holds this unique key.", holder=holder)
-    return NotUnique("A task in a queue that this API key may not see holds this unique key.", holder=None)
+        return NotUnique(message("Another task holds this unique key."), holder=holder)
+    return NotUnique(message("A task in a queue that this API key may not see holds this unique key."), holder=None)
 
 
 def _settle(conn: Connection, requests: Sequence[KeyedRequest], answers: dict[int, StoredAnswer | Refused]) -> None:
@@ -161,5 +162,5 @@ def _as_repeat(answer: StoredAnswer | Refused, *, is_same: bool) -> StoredAnswer
     if is_same:
         return replace(answer, replayed=True) if isinstance(answer, StoredAnswer) else answer
     if isinstance(answer, NotUnique | KeyReused):
-        return AnswerPending("Another request with this idempotency key was just refused: try again.")
-    return KeyReused("This idempotency key came before, with another request.")
+        return AnswerPending(message("Another request with this idempotency key was just refused: try again."))
+    return KeyReused(message("This idempotency key came before, with another request."))

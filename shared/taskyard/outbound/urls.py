@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urljoin, urlsplit
 
+from ..domain.messages import message
+
 MAX_URL = 2_048
 _PORTS = {"http": 80, "https": 443}
 # Printable ASCII without blanks and without what parsers read differently: a backslash, quotes, brackets of markup.
@@ -69,22 +71,27 @@ class Url:
 def read_url(text: str) -> Url:
     """Raises ValueError with what is wrong, for people."""
     if len(text) > MAX_URL:
-        raise ValueError(f"must have {MAX_URL} characters at most")
+        raise ValueError(message("Must have at most {limit} characters.", limit=MAX_URL))
     if not _TEXT.fullmatch(text):
         raise ValueError(
-            "must be printable ASCII without blanks; write other characters percent-encoded, and names of"
-            " hosts in Punycode"
+            message(
+                "Must be printable ASCII without blanks; write other characters percent-encoded, and names of hosts in"
+                " Punycode."
+            )
         )
-    parts = urlsplit(text)  # raises ValueError for unbalanced brackets
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # unbalanced brackets
+        raise ValueError(message("Must name a host.")) from None
     scheme = parts.scheme.lower()
     if scheme not in _PORTS:
-        raise ValueError("must begin with https:// or http://")
+        raise ValueError(message("Must begin with https:// or http://."))
     if "@" in parts.netloc:
-        raise ValueError("must not hold a name or a password")
+        raise ValueError(message("Must not hold a name or a password."))
     host, port = _split(parts.netloc.lower())
     path = parts.path or "/"
     if {".", ".."} & {_DOT.sub(".", segment) for segment in path.split("/")}:
-        raise ValueError("must not have the segments . or .. in its path")
+        raise ValueError(message("Must not have the segments . or .. in its path."))
     target = f"{path}?{parts.query}" if parts.query else path
     return Url(scheme, host, int(port) if port else _PORTS[scheme], target)
 
@@ -93,14 +100,21 @@ def _split(netloc: str) -> tuple[str, str]:
     """Host and port. Raises ValueError."""
     if netloc.startswith("["):
         inner, closed, rest = netloc[1:].partition("]")
-        host, colon, port = str(IPv6Address(inner)) if closed and "%" not in inner else "", rest[:1], rest[1:]
+        host, colon, port = _ipv6(inner) if closed and "%" not in inner else "", rest[:1], rest[1:]
         if colon not in {"", ":"}:
             host = ""
     else:
         host, colon, port = netloc.partition(":")
         host = host if _HOST.fullmatch(host) else ""
     if not host:
-        raise ValueError("must name a host")
+        raise ValueError(message("Must name a host."))
     if colon and not (_PORT.fullmatch(port) and int(port) <= 65_535):
-        raise ValueError("the port must be a number from 1 to 65535")
+        raise ValueError(message("The port must be a number from 1 to 65535."))
     return host, port
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(IPv6Address(text))
+    except ValueError:
+        return ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..domain.messages import message, verbatim
 from ..lifecycle.batch import Unstorable, check_storable
 from .speech import MASK, Redact, said
 
@@ -33,7 +34,7 @@ def stored_form(model: BaseModel, redact: Redact) -> Any:
 def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     """Pydantic writes null for a number that JSON has no form for."""
     if value is None and isinstance(plain, float) and not math.isfinite(plain):
-        raise Unstorable(f"{float(plain)} is no number in JSON", pointer)
+        raise Unstorable(verbatim(f"{float(plain)} is no number in JSON"), pointer)
     if isinstance(plain, dict) and isinstance(value, dict):
         # Keys that became equal are told by _check_keys.
         for inner, (key, written) in zip(plain.values(), value.items(), strict=False):
@@ -52,7 +53,7 @@ def _check_keys(kind: type[BaseModel], plain: Any, value: Any) -> None:
     back = _other_keys(kind.model_validate(value, strict=False).model_dump(mode="python", warnings=False), "")
     for pointer, keys in found.items():
         if back.get(pointer) != keys:
-            raise Unstorable("keys must be text", pointer)
+            raise Unstorable(message("Keys must be text."), pointer)
 
 
 def _other_keys(plain: Any, pointer: str) -> dict[str, list[Any]]:

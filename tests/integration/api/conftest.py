@@ -102,7 +102,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
         settings = read_settings(**values)
         service = build(settings)
         listener = listen("127.0.0.1", 0)
-        server = Server(config(service.app), service.live)
+        server = Server(config(service.app, service.problems), service.live)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -11,6 +11,7 @@ import redis
 import sqlalchemy as sa
 
 from taskyard.domain.errors import Overloaded
+from taskyard.domain.messages import message
 from taskyard_api import answers
 from taskyard_api.app import routes_of
 from taskyard_api.collector import Collector
@@ -330,7 +331,7 @@ def test_refused_submits_are_counted_by_the_requested_type_and_queue(api: Api) -
 
 def test_too_much_to_write_is_counted_as_unavailable(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object) -> None:
-        raise Overloaded("Too much waits to be written.")
+        raise Overloaded(message("Too much waits to be written."))
 
     monkeypatch.setattr(Collector, "submit", full)
     assert api.http.post("/api/v1/tasks", json=ECHO).status_code == 503

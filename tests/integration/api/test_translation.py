@@ -93,6 +93,13 @@ def test_a_failure_is_shown_in_the_requested_language(
     assert (message_of(english.json()), english.headers["Content-Language"]) == (IN_ENGLISH, "en")
 
 
+def test_the_address_of_help_stands_wherever_a_failure_is_shown(api: Api, refused: str) -> None:
+    for path, _ in READS:
+        assert '"support_url":"https://support.example.org"' in api.http.get(path.format(refused)).text, path
+    live = api.http.get(f"/api/v1/tasks/{refused}/events", headers={"Accept": "text/event-stream"}).text
+    assert '"support_url":"https://support.example.org"' in live
+
+
 def test_live_events_are_in_the_requested_language(api: Api, refused: str) -> None:
     headers = {**GERMAN, "Accept": "text/event-stream"}
     answer = api.http.get(f"/api/v1/tasks/{refused}/events", headers=headers)

@@ -19,7 +19,7 @@ from taskyard.domain.tasks import State
 from taskyard.settings import Settings
 from taskyard.store import migrate
 from taskyard.store.timeline import timeline
-from taskyard_api.translation import TypeName, Words, platform_words
+from taskyard_api.translation import TypeName, Words, platform_words, read_catalogues
 from taskyard_dev.postgres import Postgres
 
 _FILE = migrate.MIGRATIONS / "versions" / "0003_values_of_failures.py"
@@ -148,7 +148,7 @@ def test_dead_letters_discarded_or_not_are_told_in_the_readers_language_afterwar
         ): "A fájlok most nem érhetők el: a tároló",
     }
     upgrade(old)
-    words = Words(("hu",), platform_words(PLATFORM), CATALOGUE)
+    words = Words(("hu",), platform_words(PLATFORM, read_catalogues()), CATALOGUE)
     for task, beginning in stored.items():
         with old.connect() as conn:
             name = conn.execute(sa.text("SELECT name FROM task WHERE id = :id"), {"id": task}).scalar_one()
@@ -221,7 +221,7 @@ def test_tasks_that_are_written_meanwhile_neither_stop_it_nor_are_lost(old: Engi
     with old.connect() as conn:
         rest = conn.execute(sa.text("SELECT error FROM task WHERE NOT error ? 'values'")).scalars().all()
     assert len(rest) == 3
-    words = Words(("de",), platform_words(PLATFORM), CATALOGUE)
+    words = Words(("de",), platform_words(PLATFORM, read_catalogues()), CATALOGUE)
     assert {words.failure(error, TypeName("email.send", 1))["message"] for error in rest} == {CRASH}
 
 

@@ -39,7 +39,7 @@ def test_an_address_is_accepted(given: str, kept: str) -> None:
      "eva;x@example.org", "eva(comment)@example.org"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(ValueError, match="not a mail address"):
+    with pytest.raises(ValueError, match="Not a mail address"):
         checked_address(given)
 
 

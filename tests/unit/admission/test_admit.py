@@ -16,6 +16,7 @@ from taskyard.catalogue.secrets import Cipher, Secret, SecretsUnreadable
 from taskyard.catalogue.sizes import Size
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.faults import Fault
+from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard_api.auth import Caller as KeyHolder
 from taskyard_api.models import SubmitTask
@@ -215,7 +216,7 @@ def test_an_unknown_type_is_answered_with_the_nearest_names() -> None:
     fault = unknown_type(TypeRegistry.compile([SPEC.spec]), "billing.invoce", "/tasks/1")
     assert fault == Fault(
         "/tasks/1/name",
-        "There is no task type 'billing.invoce'. Did you mean billing.invoice?",
+        message("There is no task type 'billing.invoce'. Did you mean billing.invoice?"),
         "unknown_task_type",
     )
 

@@ -48,9 +48,9 @@ def test_the_length_is_looked_at_before_the_check_runs(name: str, monkeypatch: p
     called: list[int] = []
     bounded = replace(known, check=lambda text: called.append(len(text)))
     most_bytes = known.max_bytes or known.max_length
-    assert bounded.fault("x" * (known.max_length + 1)) == f"must have at most {known.max_length} characters"
+    assert bounded.fault("x" * (known.max_length + 1)) == f"Must have at most {known.max_length} characters."
     assert bounded.fault("中" * known.max_length) in {
-        f"must have at most {most_bytes} bytes",
+        f"Must have at most {most_bytes} bytes.",
         *([None] if known.max_bytes else ()),
     }
     assert max([0, *called]) * 3 <= most_bytes
@@ -138,5 +138,5 @@ def test_domains_are_written_in_ascii_as_browsers_do(text: str, address: str) ->
     ],
 )
 def test_what_a_url_would_read_as_something_else_is_no_domain(domain: str) -> None:
-    with pytest.raises(ValueError, match="not a mail address"):
+    with pytest.raises(ValueError, match="Not a mail address"):
         checked_address(f"eva@{domain}")

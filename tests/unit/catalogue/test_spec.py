@@ -12,10 +12,10 @@ from pydantic import Field, SecretStr
 
 from taskyard import Params, Result, Secret
 from taskyard.catalogue.kits import load
-from taskyard.catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec, spec_of
+from taskyard.catalogue.spec import MAX_SPEC_BYTES, RuleSpec, SpecRefused, TaskSpec, spec_of
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TimeLimitExceeded
-from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.retry import AUTHENTICATION, RetryPolicy, RetryRule
 from taskyard.settings import Settings
 
 GOOD = {
@@ -32,7 +32,7 @@ GOOD = {
         "max_delay_seconds": 600,
         "factor": 2.0,
         "jitter": True,
-        "delays": [{"error": "ConnectionError", "seconds": 5.0}],
+        "rules": [{"kind": "connection", "errors": ["ConnectionError"], "codes": ["x"], "first_delay_seconds": 5.0}],
         "retries_hard_limit": False,
     },
     "soft_timeout_seconds": 540.0,
@@ -62,11 +62,17 @@ def test_every_built_in_type_becomes_a_spec_and_is_read_back_as_it_was(name: str
 def test_a_retry_policy_is_kept_as_data() -> None:
     echo = BUILT_IN["diagnostics.echo"]
     policy = RetryPolicy(
-        retries=1, give_up_on=(TimeLimitExceeded,), max_delay=timedelta.max, delays=((OSError, timedelta(seconds=2)),)
+        retries=1,
+        give_up_on=(TimeLimitExceeded,),
+        max_delay=timedelta.max,
+        rules=(RetryRule("io", (OSError,), ("disk_full",), first_delay=timedelta(seconds=2)), AUTHENTICATION),
     )
     made = spec_of(TaskType(name="a", description="", params=echo.params, result=echo.result, retry=policy)).retry
     assert (made.max_attempts, made.retries_hard_limit, made.max_delay_seconds) == (2, False, 31_536_000)
-    assert [(delay.error, delay.seconds) for delay in made.delays] == [("OSError", 2.0)]
+    assert made.rules == (
+        RuleSpec(kind="io", errors=("OSError",), codes=("disk_full",), first_delay_seconds=2.0),
+        RuleSpec(kind="authentication", errors=("AuthenticationFailed",), retried=False),
+    )
     assert spec_of(echo).retry.retries_hard_limit
 
 

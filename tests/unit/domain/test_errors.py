@@ -11,6 +11,7 @@ import pytest
 
 from taskyard.domain import errors
 from taskyard.domain.ids import new_id
+from taskyard.domain.messages import message
 
 
 def drawn() -> dict[str, str]:
@@ -62,8 +63,8 @@ def test_a_task_error_without_words_says_its_code() -> None:
 
 def test_refusals_carry_what_a_caller_needs() -> None:
     holder = new_id()
-    assert errors.Conflict("The task is running.", state="running").state == "running"
-    assert errors.NotUnique("taken", holder=holder).holder == holder
+    assert errors.Conflict(message("The task is running."), state="running").state == "running"
+    assert errors.NotUnique(message("taken"), holder=holder).holder == holder
     assert errors.Retry(after=timedelta(seconds=3)).after == timedelta(seconds=3)
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from taskyard.domain.errors import (
     LONGEST_DELAY,
+    AuthenticationFailed,
     HardTimeLimitExceeded,
+    InputUnusable,
+    RateLimited,
     Retry,
     SoftTimeLimitExceeded,
     TaskCancelled,
     TaskError,
     TimeLimitExceeded,
 )
-from taskyard.domain.retry import FULL_JITTER_FLOOR, GiveUp, RetryPolicy
+from taskyard.domain.retry import AUTHENTICATION, CONNECTION, FULL_JITTER_FLOOR, GiveUp, RetryPolicy, RetryRule
 
 STEADY = RetryPolicy(jitter=False)
 ERROR = ValueError("no")
@@ -151,3 +156,46 @@ def test_a_retry_that_a_task_asks_for_counts_against_the_budget() -> None:
 
 def test_a_retry_stays_within_the_times_that_postgresql_knows() -> None:
     assert STEADY.decide(Retry(after=timedelta.max), failures=1) == LONGEST_DELAY
+
+
+def test_a_rate_limit_is_waited_for_as_told_or_for_a_minute_that_doubles() -> None:
+    assert STEADY.decide(RateLimited("busy", after=7), failures=3) == seconds(7)
+    assert STEADY.decide(RateLimited("busy", after=10**12), failures=1) == LONGEST_DELAY
+    policy = RetryPolicy(first_delay=seconds(1), jitter=False)
+    assert [policy.decide(RateLimited("busy"), failures=n) for n in (1, 2, 3)] == [seconds(s) for s in (60, 120, 240)]
+    assert STEADY.decide(RateLimited("busy", after=7), failures=4) == GiveUp("max_attempts")
+    for after in (-1, float("nan"), "7", True):
+        with pytest.raises((TypeError, ValueError)):
+            RateLimited("busy", after=after)  # type: ignore[arg-type]
+
+
+def test_authentication_and_validation_errors_are_never_tried_again() -> None:
+    class Model(BaseModel):
+        number: int
+
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate({"number": "x"})
+    for error in (AuthenticationFailed("bad_token"), InputUnusable("no_such_user"), caught.value):
+        assert STEADY.decide(error, failures=1) == GiveUp("not_retryable")
+        assert RetryPolicy(rules=()).is_retryable(error)
+
+
+def test_a_type_says_of_what_kind_an_error_is_by_code_and_by_class() -> None:
+    policy = STEADY.with_rules(
+        CONNECTION.of("bank_away", TimeoutError),
+        AUTHENTICATION.of("bank_key_refused"),
+        RetryRule("quota", codes=("quota_used",), first_delay=seconds(300)),
+    )
+    assert policy.decide(TaskError("bank_away"), failures=1) == seconds(5)
+    assert policy.decide(TimeoutError(), failures=2) == seconds(10)
+    assert policy.decide(ConnectionResetError(), failures=1) == seconds(5)
+    assert policy.decide(TaskError("bank_key_refused"), failures=1) == GiveUp("not_retryable")
+    assert policy.decide(TaskError("quota_used"), failures=1) == seconds(300)
+    assert policy.decide(TaskError("other"), failures=1) == seconds(60)
+    assert [rule.kind for rule in policy.rules] == ["connection", "authentication", "quota", "rate_limit", "validation"]
+
+
+def test_a_type_may_try_again_what_others_do_not() -> None:
+    policy = STEADY.with_rules(replace(AUTHENTICATION, retried=True, first_delay=seconds(3)))
+    assert policy.decide(AuthenticationFailed("token_being_renewed"), failures=1) == seconds(3)
+    assert not policy.is_retryable(AuthenticationFailed("token_revoked", retryable=False))

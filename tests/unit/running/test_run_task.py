@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import structlog
 from taskyard import Params, Result, Retry, Secret, TaskContext, task
 from taskyard.catalogue.kits import KitsUnusable, load
 from taskyard.catalogue.types import Catalogue, TaskType, UnknownTaskType
-from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.retry import RULES, RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn, Succeeded
 from taskyard.running.child import Child
 from taskyard.running.trial import NotAdmitted, run_task
@@ -213,7 +214,7 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "webhooks.deliver": ("default", 10),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
-    assert catalogue["files.generate_thumbnail"].retry == RetryPolicy()
+    assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()
 
 
 class PathResult(Result):

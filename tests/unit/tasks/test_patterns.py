@@ -59,7 +59,7 @@ def test_what_cannot_be_safe_is_refused_at_once(source: str) -> None:
 
 @pytest.mark.parametrize(("source", "word"), [(r"(a)\1", r"\1"), ("(?=a)b", "(?="), ("a{2,1}", "{2,1}"), ("(", ")")])
 def test_what_is_wrong_is_named(source: str, word: str) -> None:
-    with pytest.raises(PatternRefused, match="not a regular expression as RE2 takes them") as caught:
+    with pytest.raises(PatternRefused, match="Not a regular expression as RE2 takes them") as caught:
         Pattern(source)
     assert word in str(caught.value)
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from taskyard.catalogue.spec import TaskSpec, spec_of
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import HardTimeLimitExceeded, TimeLimitExceeded
-from taskyard.domain.retry import GiveUp, RetryPolicy
+from taskyard.domain.retry import GiveUp, RetryPolicy, RetryRule
 from taskyard.settings import Settings
 from taskyard_worker.child import report as report_module
 from taskyard_worker.child.report import report
@@ -268,7 +268,10 @@ def test_the_policy_after_a_hard_limit_is_the_declared_one() -> None:
         max_delay=timedelta(seconds=100),
         factor=3.0,
         jitter=False,
-        delays=((ConnectionError, timedelta(seconds=1)), (TimeLimitExceeded, timedelta(seconds=11))),
+        rules=(
+            RetryRule("connection", (ConnectionError,), first_delay=timedelta(seconds=1)),
+            RetryRule("time_limit", (TimeLimitExceeded,), first_delay=timedelta(seconds=11)),
+        ),
     )
     made = hard_limit_policy(spec_of(make_type("a.one", retry=policy)).retry)
     error = HardTimeLimitExceeded()
@@ -279,4 +282,4 @@ def test_the_policy_after_a_hard_limit_is_the_declared_one() -> None:
 def test_a_type_that_gives_up_on_time_limits_is_not_tried_again_after_a_hard_one() -> None:
     spec = spec_of(make_type("a.one", retry=RetryPolicy(give_up_on=(HardTimeLimitExceeded,))))
     assert hard_limit_policy(spec.retry).decide(HardTimeLimitExceeded(), failures=1) == GiveUp("not_retryable")
-    assert not spec_named().retry.delays
+    assert not spec_named().retry.rules

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from taskyard.broker.names import Names
 from taskyard.domain.errors import BrokerUnavailable
 from taskyard.domain.ids import new_id
+from taskyard.domain.messages import message
 from taskyard.domain.model_lists import PROVIDERS, ModelList
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
@@ -82,7 +83,9 @@ class UsageEvents:
         now = self._now()
         oldest, newest = now - timedelta(days=TAKEN_DAYS), now + _AHEAD
         faults = [
-            Fault(f"/events/{n}/at", f"Must lie in the last {TAKEN_DAYS} days, and not in the future.")
+            Fault(
+                f"/events/{n}/at", message("Must lie in the last {days} days, and not in the future.", days=TAKEN_DAYS)
+            )
             for n, event in enumerate(given.events)
             if not oldest <= event.at <= newest
         ]
@@ -117,9 +120,10 @@ class Analytics:
         end = query.end or self._now()
         start = query.start or end - _A_DAY
         if start >= end:
-            raise Invalid([Fault("?from", "Must be before `to`, and before now where `to` is missing.")])
+            raise Invalid([Fault("?from", message("Must be before `to`, and before now where `to` is missing."))])
         if end - start > (longest := _LONGEST[query.by]):
-            raise Invalid([Fault("?from", f"By {query.by}, the time may be {longest.days} days long at most.")])
+            told = message("By {by}, the time may be {days} days long at most.", by=query.by, days=longest.days)
+            raise Invalid([Fault("?from", told)])
         return whole_hours(start, end, query.by)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import falcon.asgi
 
+from taskyard.domain.messages import message
 from taskyard.store import audit
 
 from .. import answers, views
@@ -33,7 +34,7 @@ class AuditLog:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         if req.context.caller.queues is not None:
-            raise QueueNotAllowed("The audit log tells of all queues; this key may see only some.")
+            raise QueueNotAllowed(message("The audit log tells of all queues; this key may see only some."))
         query = query_of(AuditQuery, req)
         wanted = audit.AuditFilter(**query.filters())
         before_id = read_cursor(query.cursor)

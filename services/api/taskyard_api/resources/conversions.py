@@ -9,6 +9,7 @@ from uuid import UUID
 import falcon.asgi
 from sqlalchemy import RowMapping
 
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import WAITING, State
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, tasks_page
@@ -44,7 +45,7 @@ _MESSAGES = {
 
 
 def _item_id(text: str) -> UUID:
-    return id_in_path(text, "There is no such item.")
+    return id_in_path(text, message("There is no such item."))
 
 
 def _tag(item_id: UUID) -> str:

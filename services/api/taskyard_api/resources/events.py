@@ -9,6 +9,7 @@ from uuid import UUID
 import falcon.asgi
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.store.timeline import BEGINNING, EventId, timeline
 
 from .. import answers, views
@@ -29,7 +30,7 @@ def _event_id(text: str, where: str) -> EventId:
     try:
         return EventId.parse(text)
     except ValueError:
-        raise Invalid([Fault(where, "This is not the id of an event.")]) from None
+        raise Invalid([Fault(where, message("This is not the id of an event."))]) from None
 
 
 def _stream(req: Request, resp: falcon.asgi.Response, events: Any) -> None:
@@ -81,7 +82,7 @@ class TaskEvents:
         page = partial(timeline, task_id=row["id"], after=after, limit=query.limit, queues=caller.queues)
         found = await self._ledger.run(page)
         if found is None:
-            raise NotFound("There is no such task.")
+            raise NotFound(message("There is no such task."))
         items = [views.event(e, words, of, with_traceback=caller.has(Scope.MANAGE)) for e in found.events]
         more = items[-1]["id"] if items and not found.complete else None
         views.send(resp, 200, {"items": items, "next_cursor": more}, words)

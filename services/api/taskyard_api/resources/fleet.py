@@ -11,6 +11,7 @@ import falcon.asgi
 from sqlalchemy import Connection, RowMapping
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import LIVE, State
 from taskyard.store import fleet
 
@@ -61,7 +62,7 @@ class OneQueue:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
         found = await self._queues.find(req.context.caller, name)
         if not found:
-            raise NotFound("There is no such queue.")
+            raise NotFound(message("There is no such queue."))
         views.send(resp, 200, found[0])
 
 
@@ -127,10 +128,10 @@ class OneWorker:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, worker_id: str) -> None:
         found = await self._workers.find(
-            req.context.caller, worker_id=id_in_path(worker_id, "There is no such worker.")
+            req.context.caller, worker_id=id_in_path(worker_id, message("There is no such worker."))
         )
         if not found:
-            raise NotFound("There is no such worker.")
+            raise NotFound(message("There is no such worker."))
         views.send(resp, 200, found[0])
 
 

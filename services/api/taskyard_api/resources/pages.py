@@ -12,6 +12,7 @@ from string import Template
 import falcon.asgi
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.version import __version__
 
 from .. import openapi, views
@@ -111,7 +112,7 @@ class DocsFile:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
         found = self._files.get(name)
         if found is None:
-            raise NotFound("There is no such file.")
+            raise NotFound(message("There is no such file."))
         if found.validators.answer_from_cache(req, resp):
             return
         resp.set_header("Cache-Control", "no-cache")

@@ -11,6 +11,7 @@ import falcon.asgi
 from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.cancel import Cancellation, cancel_task
 from taskyard.lifecycle.retry import retry_task
@@ -53,9 +54,9 @@ class TaskCancel:
         await visible_task(self._ledger, task_id, req.context.caller)
         found = await self._ledger.commit(partial(cancel_task, task_id=task_id, by=req.actor()))
         if found is None:
-            raise NotFound("There is no such task.")
+            raise NotFound(message("There is no such task."))
         if found.before in FINAL:
-            raise Conflict(f"The task is {found.before} already.", state=found.before)
+            raise Conflict(message("The task is {state} already.", state=found.before), state=found.before)
         return {"task_id": task_id, **_cancel_status(found)}
 
 
@@ -99,5 +100,7 @@ class TaskRetry:
         if not is_retried:
             # The state now: it may have changed between the look and the verb.
             state = row["state"]
-            raise Conflict(f"Only failed and cancelled tasks are retried; this one is {state}.", state=state)
+            raise Conflict(
+                message("Only failed and cancelled tasks are retried; this one is {state}.", state=state), state=state
+            )
         return row

@@ -12,6 +12,7 @@ import falcon.asgi
 
 from taskyard.catalogue.spec import TaskSpec
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.store.task_types import listed
 
 from .. import type_answers, views
@@ -81,7 +82,7 @@ class OneTaskType:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
         found = await self._types.shown(req.context.caller, name) if "\x00" not in name else []
         if not found:
-            raise NotFound("There is no such task type.")
+            raise NotFound(message("There is no such task type."))
         views.send(resp, 200, found[0])
 
 

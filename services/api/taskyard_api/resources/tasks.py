@@ -12,6 +12,7 @@ import falcon.asgi
 from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store.reads import TaskFilter, task_by_id, tasks_page
@@ -43,14 +44,14 @@ _OF_TYPES = (
 
 def task_id_of(text: str) -> UUID:
     """Raises NotFound."""
-    return id_in_path(text, "There is no such task.")
+    return id_in_path(text, message("There is no such task."))
 
 
 async def visible_task(ledger: LedgerPool, task_id: UUID, caller: Caller, *, admitted: bool = False) -> RowMapping:
     """The task, where it exists and the caller may see it; `admitted` as for `LedgerPool.run`. Raises NotFound."""
     row = await ledger.run(partial(task_by_id, task_id=task_id, queues=caller.queues), admitted=admitted)
     if row is None:
-        raise NotFound("There is no such task.")
+        raise NotFound(message("There is no such task."))
     return row
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import falcon.asgi
 
+from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import SubmittedTask
 
 from .. import answers, views
@@ -28,7 +29,7 @@ THUMBNAIL = "files.generate_thumbnail"
 
 
 def _item_id(text: str) -> UUID:
-    return id_in_path(text, "There is no such item.")
+    return id_in_path(text, message("There is no such item."))
 
 
 class TreeItems:

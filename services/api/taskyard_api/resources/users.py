@@ -11,6 +11,7 @@ import falcon.asgi
 from sqlalchemy import Connection
 
 from taskyard.domain.errors import NotFound
+from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import SubmittedTask
 from taskyard.store import audit, users
 from taskyard.store.audit import Action, Actor
@@ -30,15 +31,15 @@ from ..submission import Accepted, Intake
 from ..user_models import SendWelcomeBody, UserBody
 
 WELCOME = "email.send_welcome"
-_MISSING = "There is no such user."
-_NO_ENDPOINT = "Must be one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one."
+_MISSING = message("There is no such user.")
+_NO_ENDPOINT = message("Must be one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")
 _ID = re.compile(r"[1-9][0-9]{0,15}")
 
 
 def _user_id(text: str) -> int:
     """Raises NotFound."""
     if _ID.fullmatch(text) is None or int(text) > MAX_USER_ID:
-        raise NotFound(f"The id of a user is a whole number from 1 to {MAX_USER_ID}, in digits.")
+        raise NotFound(message("The id of a user is a whole number from 1 to {most}, in digits.", most=MAX_USER_ID))
     return int(text)
 
 

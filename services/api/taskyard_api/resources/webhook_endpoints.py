@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from taskyard.catalogue.secrets import Cipher
 from taskyard.domain.errors import NotFound
 from taskyard.domain.ids import new_id
+from taskyard.domain.messages import message, message_of
 from taskyard.outbound.signing import make_secret
 from taskyard.store import audit, webhook_endpoints
 from taskyard.store.audit import Action, Actor
@@ -22,7 +23,7 @@ from taskyard.store.webhook_endpoints import WebhookEndpoint
 from .. import views, webhook_answers
 from ..auth import Scope
 from ..bodies import Bodies, validated
-from ..callbacks import Callbacks, sentence
+from ..callbacks import Callbacks
 from ..ledger_pool import LedgerPool
 from ..models import PageQuery, RotateQuery, WebhookEndpointBody
 from ..operations import Answer, Operation
@@ -31,7 +32,7 @@ from ..refusals import Fault, Invalid
 from ..requests import Request
 
 PATH = "/api/v1/webhook-endpoints"
-_MISSING = "There is no such endpoint."
+_MISSING = message("There is no such endpoint.")
 
 # A change of one endpoint: None where there is none.
 Change = Callable[[Connection], WebhookEndpoint | None]
@@ -107,9 +108,9 @@ class WebhookEndpoints:
         try:
             url = self._callbacks.checked(text)
             if "?" in url.target:
-                raise ValueError("must have no query: callback_url may have one")
+                raise ValueError(message("Must have no query: callback_url may have one."))
         except ValueError as e:
-            raise Invalid([Fault("/url", sentence(e))]) from None
+            raise Invalid([Fault("/url", message_of(e))]) from None
         return str(url)
 
     @Operation(

@@ -7,7 +7,7 @@ it may run others, so each handle keeps its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -100,13 +100,13 @@ def hard_limit_policy(retry: RetrySpec) -> RetryPolicy:
     """The policy of a type as it decides about a hard time limit, which is the only error that a supervisor decides
     about."""
     names = {kind.__name__ for kind in HardTimeLimitExceeded.__mro__}
-    own: Sequence[timedelta] = [timedelta(seconds=d.seconds) for d in retry.delays if d.error in names]
+    own = next((rule.first_delay_seconds for rule in retry.rules if names & set(rule.errors)), None)
     return RetryPolicy(
         retries=retry.max_attempts - 1,
-        first_delay=timedelta(seconds=retry.first_delay_seconds),
+        first_delay=timedelta(seconds=retry.first_delay_seconds if own is None else own),
         max_delay=timedelta(seconds=retry.max_delay_seconds),
         factor=retry.factor,
         jitter=retry.jitter,
         give_up_on=() if retry.retries_hard_limit else (HardTimeLimitExceeded,),
-        delays=tuple((HardTimeLimitExceeded, delay) for delay in own[:1]),
+        rules=(),
     )

@@ -1,0 +1,14 @@
+"""Which errors of mail are tried again, by kind. What is in none is tried again by the type's own delays."""
+
+from __future__ import annotations
+
+from taskyard.domain.retry import AUTHENTICATION, CONNECTION, VALIDATION, RetryRule
+
+UNREACHABLE = CONNECTION.of("smtp_unreachable")
+# A person has to act first.
+FINAL = (
+    AUTHENTICATION.of("smtp_auth_failed"),
+    VALIDATION.of("smtp_refused", "smtp_unsupported", "html_unreadable", "message_invalid"),
+    RetryRule("configuration", codes=("smtp_not_configured", "smtp_sender_invalid", "smtp_tls_failed"), retried=False),
+)
+RULES = (UNREACHABLE, *FINAL)
