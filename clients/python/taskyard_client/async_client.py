@@ -152,7 +152,7 @@ class AsyncClient:
                 if following.is_final:
                     return
                 # A stopping server closes its streams, too. Once the task is final, one more read brings the rest.
-                following.is_final = (await self._api.attempt(calls.task(task_id))).finished_at is not None
+                following.saw(await self._api.attempt(calls.task(task_id)))
             except (ApiAway, RateLimited) as e:
                 error = e
                 following.patience.away(e)

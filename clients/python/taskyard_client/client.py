@@ -150,7 +150,7 @@ class Client:
                 if following.is_final:
                     return
                 # A stopping server closes its streams, too. Once the task is final, one more read brings the rest.
-                following.is_final = self._api.attempt(calls.task(task_id)).finished_at is not None
+                following.saw(self._api.attempt(calls.task(task_id)))
             except (ApiAway, RateLimited) as e:
                 error = e
                 following.patience.away(e)

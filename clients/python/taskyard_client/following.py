@@ -93,6 +93,9 @@ class Following:
             raise ApiAway("The API's stream of events is not JSON.") from None
         return event.model_copy(update={"id": event_id}) if event.id is None and event_id else event
 
+    def saw(self, task: Task) -> None:
+        self.is_final = task.is_final
+
     def pause(self, error: ApiAway | RateLimited | None = None) -> float:
         told = 0.0 if error is None or error.retry_after is None else error.retry_after
         return told + self._retries.jittered(_AGAIN_SECONDS)  # apart from the others that lost their stream
