@@ -35,11 +35,12 @@ _KEPT_SECONDS = 60.0
 _NEEDLESS = frozenset({"retry", "retry_policy", "serializer", "compression", "ignore_result", "connection", "producer"})
 
 Delay = float | timedelta
+Result = AsyncResult  # in classes that have a method of the name
 
 
 def lanes(*, first: int) -> dict[int, str]:
-    """The priorities 0 to 9 on the queues `high_priority`, `default` and `low_priority`. `first` is the most urgent: 0 as
-    Celery has it on Redis, 9 as on RabbitMQ."""
+    """The priorities 0 to 9 on the queues `high_priority`, `default` and `low_priority`. `first` is the most urgent:
+    0 as Celery has it on Redis, 9 as on RabbitMQ."""
     if first not in {0, 9}:
         raise ValueError(f"the most urgent priority is 0 (Redis) or 9 (RabbitMQ), not {first}")
     urgent = range(10) if first == 0 else range(9, -1, -1)
@@ -99,11 +100,11 @@ class Celery:
 
     def send_task(
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> AsyncResult:
+    ) -> Result:
         """A task by its name, with the options of `Task.apply_async`."""
         return Task(self, name).apply_async(args, kwargs, **options)
 
-    def AsyncResult(self, task_id: str | UUID) -> AsyncResult:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str | UUID) -> Result:  # noqa: N802 - Celery's name
         return AsyncResult(task_id, app=self)
 
     def type_of(self, name: str) -> TaskType:
@@ -158,10 +159,10 @@ class Task:
             return Task(self._app, self._name or f"{function.__module__}.{function.__name__}", self._queue, function)
         raise TypeError(f"{self.name} runs in a worker: call its delay or apply_async")
 
-    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    def delay(self, *args: Any, **kwargs: Any) -> Result:
         return self.apply_async(args, kwargs)
 
-    def AsyncResult(self, task_id: str | UUID) -> AsyncResult:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str | UUID) -> Result:  # noqa: N802 - Celery's name
         return AsyncResult(task_id, app=self._app)
 
     def apply_async(
@@ -179,7 +180,7 @@ class Task:
         time_limit: Delay | None = None,
         idempotency_key: str | None = None,
         **more: Any,
-    ) -> AsyncResult:
+    ) -> Result:
         """Submits the task. Positional arguments stand for the type's parameters in the order of their declaration.
 
         `expires`: not ended by then, it fails. Times without a zone are in UTC. `task_id` is a UUID; one that is taken
@@ -218,7 +219,7 @@ class Task:
             raise TypeError(f"{self.name} got multiple values for argument {min(twice)!r}")
         return {**given, **kwargs}
 
-    def _run_eager(self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: UUID) -> AsyncResult:
+    def _run_eager(self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: UUID) -> Result:
         if self._function is None:
             raise TypeError(f"{self.name} has no function here that could run eagerly: decorate one with app.task(...)")
         # What could not be sent fails in a test, too.
@@ -233,8 +234,8 @@ def _uuid(task_id: str | UUID) -> UUID:
         return task_id if isinstance(task_id, UUID) else UUID(task_id)
     except ValueError:
         raise ValueError(
-            f"task_id {task_id!r} is no UUID, as the ids of tasks are. Is it there so that a task is not submitted twice?"
-            f" Then give apply_async an idempotency_key: the same one again gets the first task."
+            f"task_id {task_id!r} is no UUID, as the ids of tasks are. Is it there so that a task is not submitted"
+            " twice? Then give apply_async an idempotency_key: the same one again gets the first task."
         ) from None
 
 

@@ -51,7 +51,9 @@ class AsyncResult:
     def id(self) -> str:
         return str(self._id)
 
-    task_id = id
+    @property
+    def task_id(self) -> str:
+        return self.id
 
     @property
     def state(self) -> str:

@@ -53,7 +53,10 @@ class ApiRefused(ClientError):
 
     def __str__(self) -> str:
         """With everything that is wrong: what a log or a traceback shows."""
-        faults = "; ".join(f"{pointer or '/'}: {said}" for pointer, said in self.errors)
+        said_before = self.args[0]
+        faults = "; ".join(
+            pointer or "/" if said == said_before else f"{pointer or '/'}: {said}" for pointer, said in self.errors
+        )
         return f"{self.args[0]} ({faults})" if faults else str(self.args[0])
 
     @property

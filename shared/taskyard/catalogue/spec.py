@@ -82,8 +82,8 @@ class TaskSpec:
 
     `params` and `result` are JSON Schemas (2020-12) of the accepted parameters and of the stored result. `errors` is
     `{code: {"words": {language: template}}}`, `phrases` is `{name: {language: text}}`. Of a name, the newest version
-    that a live worker runs admits new tasks. `params_order` names the properties of `params` as they were declared: jsonb
-    keeps no order of keys, and positional arguments (the Celery side of the client) need it.
+    that a live worker runs admits new tasks. `params_order` names the properties of `params` as they were declared:
+    jsonb keeps no order of keys, and positional arguments (the Celery side of the client) need it.
     """
 
     name: Name

@@ -133,11 +133,11 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     by_id = {row[0]: row for row in rows}
     if len(rows) < len(tasks):
         missing = {t.id: t.parent_id for t in tasks if t.id not in by_id}
-        for row in conn.execute(_READ_BACK, {"ids": list(missing)}):
+        for kept in conn.execute(_READ_BACK, {"ids": list(missing)}):
             # The ids of children can be foreseen, so a caller of the API may have chosen one.
-            if row.parent_id != missing[row.id]:
-                raise IdTaken(message("A task with this id exists."), task_id=row.id)
-            by_id[row.id] = row[:-1]
+            if kept.parent_id != missing[kept.id]:
+                raise IdTaken(message("A task with this id exists."), task_id=kept.id)
+            by_id[kept.id] = kept[:-1]
     ordered = [by_id[task.id] for task in tasks]
     written = []
     for row in ordered:

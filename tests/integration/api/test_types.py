@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from taskyard import task
 from taskyard.broker.names import Names
 from taskyard.catalogue.spec import TaskSpec, spec_of
+from taskyard.catalogue.types import type_of
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
 from taskyard_api import answers, type_answers
@@ -205,7 +206,9 @@ def test_what_a_worker_registers_names_the_order_of_the_declaration() -> None:
     def ordered(zebra: int, a_much_longer_name: int, b: int) -> int:
         return zebra + a_much_longer_name + b
 
-    spec = spec_of(ordered)
+    declared = type_of(ordered)
+    assert declared is not None
+    spec = spec_of(declared)
     assert list(spec.params_order) == ["zebra", "a_much_longer_name", "b"]
     older = TaskSpec.parse({name: value for name, value in spec.as_json().items() if name != "params_order"})
     assert "params_order" not in older.as_json(), "a spec of the release before keeps its digest"
