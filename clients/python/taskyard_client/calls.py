@@ -101,7 +101,7 @@ def task_type(name: str) -> Call[TaskType]:
 def upload(source: Upload, name: str, content_type: str, key: str | None) -> Call[Item]:
     """An upload of what cannot be read again is not repeated once it has begun."""
     headers = {
-        "Idempotency-Key": uuid4().hex if key is None else key,
+        "Idempotency-Key": _key(key),
         "X-Filename": quote(name, safe=""),
         "Content-Type": content_type,
         **source.headers,
@@ -134,8 +134,17 @@ def events_path(task_id: UUID | str) -> str:
 def _keyed(answer: type[A], path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Call[A]:
     """A change, with a key by which the API knows a repeat of it. The body is encoded once: a repeat has to be the same
     to the byte."""
-    headers = {"Idempotency-Key": uuid4().hex if key is None else key, **({} if body is None else _JSON)}
+    headers = {"Idempotency-Key": _key(key), **({} if body is None else _JSON)}
     return Call(answer, "POST", path, headers=headers, body=None if body is None else encoded(body))
+
+
+def _key(given: str | None) -> str:
+    """The caller's, or one for this call. Raises ValueError for what is no header's value."""
+    if given is None:
+        return uuid4().hex
+    if not (1 <= len(given) <= 255 and given.isascii() and given.isprintable()):
+        raise ValueError("an idempotency key has 1 to 255 printable ASCII characters; of other text, make a uuid5")
+    return given
 
 
 def _taken_apart(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
