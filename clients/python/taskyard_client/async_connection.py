@@ -38,7 +38,7 @@ class AsyncConnection:
 
     async def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
-        attempts = self.attempts(call.seconds)
+        attempts = self.attempts(call.seconds, waits=call.waits)
         while True:
             try:
                 return await self.attempt(call, attempts.left, number=attempts.failures + 1)
@@ -84,8 +84,9 @@ class AsyncConnection:
             async for piece in response.aiter_bytes():
                 download.write(piece)
 
-    def attempts(self, seconds: float | None = None) -> Attempts:
-        return Attempts(self.retries, self.clock, seconds=seconds)
+    def attempts(self, seconds: float | None = None, *, waits: float = 0.0) -> Attempts:
+        """`waits`: seconds beside the usual ones."""
+        return Attempts(self.retries, self.clock, (self.retries.seconds if seconds is None else seconds) + waits)
 
     @asynccontextmanager
     async def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> AsyncIterator[httpx2.Response]:
