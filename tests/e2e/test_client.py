@@ -272,7 +272,13 @@ def test_the_deadline_bounds_all_attempts_together(stack: Fleet) -> None:
     with Proxy(("127.0.0.1", stack.port)) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         with Client(url, KEY, retries=Retries(seconds=3, attempts=1000)) as client:
-            client.submit(ECHO, {"value": 1})
+            task = client.submit(ECHO, {"value": 1}, delay_seconds=3600)
+            proxy.stall()
+            began = time.monotonic()
+            with pytest.raises(WaitTimedOut):
+                client.wait(task.id, timeout=3)
+            assert 0.5 < (time.monotonic() - began) / 3 < 2
+            proxy.restore()
             for trouble in (proxy.refuse, proxy.stall):
                 trouble()
                 began = time.monotonic()

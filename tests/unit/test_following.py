@@ -34,3 +34,27 @@ def test_following_keeps_asking_an_api_that_went_away_at_the_end() -> None:
         list(client.events(TASK))
     assert 60 < now < 62
     assert asked > 60
+
+
+def test_a_wait_goes_back_to_the_stream_once_an_api_that_was_away_is_back() -> None:
+    """Of an API that is away, it is not known whether its streams come through."""
+    now = 0.0
+    streams: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal now
+        if now < 10:
+            raise httpx2.ConnectError("refused", request=request)
+        task = {"id": str(TASK), "name": "a.b", "queue": "default", "state": "succeeded" if streams else "running"}
+        if request.headers["Accept"] == "text/event-stream":
+            streams.append(now)
+            return httpx2.Response(200, text=": taskyard\n\n")
+        return httpx2.Response(200, json=task)
+
+    with Client("http://api.test", transport=httpx2.MockTransport(answer), clock=lambda: now, sleep=sleep) as client:
+        assert client.wait(TASK).succeeded
+    assert len(streams) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -62,7 +62,7 @@ class AsyncConnection:
 
     async def stream(
         self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
-    ) -> AsyncIterator[TaskEvent | None]:
+    ) -> AsyncGenerator[TaskEvent | None, None]:
         """An entry for each line of the task's stream: the event that it ends, else None."""
         timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
         async with self._open(
