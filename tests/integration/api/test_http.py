@@ -1,6 +1,7 @@
 """HTTP as bytes on a connection: where requests end, what a head may be, HEAD, one spelling of each address."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,67 @@ def test_trailers_are_dropped(api: Served) -> None:
         assert statuses(answers) == [202]
         assert (answers[0].headers["x-request-id"], answers[0].json()["request_id"]) == ("mine", "mine")
     assert api.count_tasks() == 2, "the key of a trailer is none"
+
+
+def test_what_stands_around_the_chunks_of_a_body_is_bounded(api: Served) -> None:
+    head, size = api.head("POST /api/v1/tasks", *CHUNKED), b"%x" % len(BODY)
+    small = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY)
+    assert statuses(api.send(head + small + b"0\r\nX: y\r\n\r\n", half_close=True)) == [202]
+    padded = head + b"1\r\n \r\n" * 60_000 + small
+    assert statuses(api.send(padded, b"0\r\n\r\n", half_close=True)) == [202], "five bytes for each are needed"
+    for around in (CHUNKS + b"X: y\r\n" * 12_000, CHUNKS + b"X: " + b"y" * 70_000, size + b";x=" + b"y" * 70_000):
+        for start in (head, head.replace(api.key.encode(), b"none")):
+            with api.wire() as wire:
+                wire.sendall(start + around[:100])
+                time.sleep(0.2)
+                wire.sendall(around[100:])
+                wire.shutdown(socket.SHUT_WR)
+                answers = read_answers(wire)
+            if start is head:
+                assert "around the chunks" in refused(answers)
+            else:
+                assert statuses(answers) == [401]
+    assert api.count_tasks() == 2
+
+
+def test_a_request_is_refused_before_its_body_is_asked_for(api: Served) -> None:
+    length = "Content-Length: 1000000"
+    upload = api.head("POST /api/v1/tree-items", length, "X-Filename: a.txt", "Expect: 100-continue")
+    strange = upload.replace(api.key.encode(), b"ty_none")
+    for head, status in ((strange, 401), (upload.replace(b"tree-items", b"nothing"), 404)):
+        with api.wire() as wire:
+            wire.settimeout(5)
+            wire.sendall(head)
+            assert statuses(read_answers(wire)) == [status], "and the connection ends: the body may come or not"
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(strange.replace(b"Expect: 100-continue\r\n", b""))
+        assert wire.recv(65536).startswith(b"HTTP/1.1 401 ")
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(upload)
+        assert wire.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        wire.sendall(b"x" * 1_000_000 + api.head("GET /health/live", "Connection: close"))
+        assert statuses(read_answers(wire)) == [201, 200], "the connection goes on"
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(api: Served) -> None:
+    task = api.send(api.submit(), half_close=True)[0].json()["id"]
+    api.send(api.head(f"POST /api/v1/tasks/{task}/cancel", "Content-Length: 0"), half_close=True)
+    stream = api.head(f"GET /api/v1/tasks/{task}/events", "Accept: text/event-stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(stream)
+        got = b""
+        while piece := wire.recv(65536):
+            got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert body.startswith(b": taskyard\n") and body.endswith(b"\n\n") and b"event: cancelled" in body
+    for path in ("/health/live", "/api/v1/tasks"):
+        with api.wire() as wire:
+            wire.sendall(api.head(f"GET {path}").replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert statuses(read_answers(wire)) == [200]
 
 
 def test_one_value_where_one_is_meant(api: Served) -> None:
