@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from .environment import InvalidSettings, read_settings
+from .output import visible
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ def typer_app(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own 
 def fail(program: str, message: str, code: int) -> NoReturn:
     """Ends the program with `code` and one line on standard error."""
     with suppress(OSError):  # where nothing can be said the exit code still counts
-        typer.echo(f"{program}: {' '.join(message.split())}", err=True)
+        typer.echo(f"{program}: {visible(' '.join(message.split()))}", err=True)
     raise typer.Exit(code)
 
 
 def print_json(value: Any) -> None:
     """On standard output; times in UTC, with a Z."""
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+    typer.echo(visible(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()))
 
 
 def settings_or_exit(program: str, **overrides: Any) -> Settings:
