@@ -353,6 +353,31 @@ def test_a_number_that_cannot_be_kept_is_named_with_its_place(api: Served) -> No
         assert "not JSON" not in told["detail"]
 
 
+def test_what_is_wrong_with_a_body_is_said_in_its_own_words(api: Served) -> None:
+    wrong = {
+        b"[" * 2_000 + b"]" * 2_000: "The body is nested deeper than 32 levels: line 1, column ",
+        b'"\\ud800"': "The body has half of a surrogate pair",
+        b'"\\ude00\\ud83d"': "The body has half of a surrogate pair",
+        b'"\\ud800\\u0041"': "The body has half of a surrogate pair",
+        b'"\xff"': "The body is not in UTF-8.",
+        b"\xef\xbb\xbf{}": "The body begins with a byte order mark: leave it out",
+        b"": "There is no body: send JSON.",
+        b"[1": "The body is not JSON: line 1, column 3.",
+    }
+    for value, words in wrong.items():
+        fields = ("Content-Type: application/json", f"Content-Length: {len(value)}", "Connection: close")
+        answer = api.send(api.head("POST /api/v1/tasks", *fields) + value)[0]
+        assert answer.status == 400
+        assert answer.json()["detail"].startswith(words), answer.json()["detail"]
+
+
+def test_an_unknown_queue_is_answered_with_where_the_queues_are(api: Served) -> None:
+    answer = api.get("/api/v1/queues/nope")
+    assert answer.status == 404
+    assert "GET /api/v1/queues lists" in answer.json()["detail"]
+    assert "taskyard-worker run --queues" in answer.json()["detail"]
+
+
 def test_a_file_that_the_caller_has_is_not_sent_again(api: Served) -> None:
     upload = api.head("POST /api/v1/tree-items", "X-Filename: a", "Content-Length: 5", "Connection: close")
     path = f"/api/v1/tree-items/{api.send(upload + b'hello')[0].json()['item_id']}/content"
