@@ -113,13 +113,15 @@ def test_whatever_a_task_does_to_standard_output_the_next_one_is_heard(
     assert lines.of[UUID(int=2)] == ["two ű", "and error"]
 
 
+def clear_handlers() -> None:
+    logging.getLogger().handlers.clear()
+
+
 def of_basic_config() -> None:
     logging.basicConfig(force=True, stream=io.StringIO())
 
 
-@pytest.mark.parametrize(
-    "do", [logging.disable, lambda: logging.getLogger().handlers.clear(), of_basic_config, logging.shutdown]
-)
+@pytest.mark.parametrize("do", [logging.disable, clear_handlers, of_basic_config, logging.shutdown])
 def test_whatever_a_task_does_to_logging_the_next_one_is_heard(
     lines: Lines, installed: None, capsys: pytest.CaptureFixture[str], do: Callable[[], None]
 ) -> None:
