@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
@@ -16,7 +15,19 @@ import orjson
 import typer
 
 from .client import ApiAway, ApiRefused, Client
-from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, print_json, settings_or_exit, typer_app
+from .commands import (
+    AWAY,
+    FAILED,
+    USAGE,
+    AsJson,
+    LogLevel,
+    fail,
+    parse_json,
+    parse_params,
+    print_json,
+    settings_or_exit,
+    typer_app,
+)
 from .output import run_program, visible
 
 PROGRAM = "taskyard"
@@ -126,27 +137,18 @@ def submit(
 
 def _params(text: str, pairs: list[str]) -> dict[str, Any]:
     try:
-        found = _parsed(text)
+        found = parse_params(text)
     except ValueError as e:
-        raise typer.BadParameter(f"the parameters are not JSON: {e}") from None
-    if not isinstance(found, dict):
-        raise typer.BadParameter("the parameters must be a JSON object")
+        raise typer.BadParameter(str(e)) from None
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"--param {pair}: write name=value")
         try:
-            found[name] = _parsed(value)
+            found[name] = parse_json(value)
         except ValueError:
             found[name] = value
     return found
-
-
-def _parsed(text: str) -> Any:
-    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of
-    integers beyond 64 bits, which have to be sent as they were given, for the API to refuse."""
-    orjson.loads(text)
-    return json.loads(text)
 
 
 @tasks.command(
