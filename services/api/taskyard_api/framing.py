@@ -46,7 +46,7 @@ class FramedProtocol(Protocol):
         return not self.transport.is_closing()
 
     def on_headers_complete(self) -> None:
-        self._fault = heads.fault_of(self.parser.get_http_version(), self.headers)
+        self._fault = heads.fault_of(self.parser.get_http_version(), self.url, self.headers)
         if self._fault is not None:
             raise ValueError(self._fault)  # stops the parser, which leads to `send_400_response`
         if self.parser.should_upgrade() and self._get_upgrade() is not None:

@@ -65,6 +65,7 @@ WIRES = (
     Wire("two keys", _ONE, (head(b"GET /api/v1/tasks", _KEY[:-2]),), (400,)),
     Wire("two slashes", _ONE_SPELLING, (head(b"GET //api/v1/tasks"),), (404,)),
     Wire("an escaped slash", _ONE_SPELLING, (head(b"GET /api%2Fv1/tasks"),), (404,)),
+    Wire("a fragment", _ONE_SPELLING, (head(b"GET /health/live#x"),), (400,)),
     Wire("a limit with an underscore", "numbers are read as they are written",
          (head(b"GET /api/v1/tasks?limit=1_0"),), (422,)),
     Wire("HEAD", "HEAD answers like GET", (head(b"HEAD /api/v1/tasks") + LIVE,), (200, 200)),

@@ -316,6 +316,7 @@ def test_an_address_has_one_spelling(api: Served) -> None:
         "/./api/v1/tasks",
     ):
         assert api.get(path).status == 404, path
+    assert api.get("/health/live#x").status == api.get("/api/v1/tasks?limit=1#x").status == 400
     assert api.get("/api/v1/tasks").status == 200
 
 

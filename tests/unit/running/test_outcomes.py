@@ -310,6 +310,11 @@ WORDS = Vocabulary(
 )
 
 
+def test_a_task_that_replaces_what_writes_json_spoils_no_striking_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "dumps", None)
+    assert strike_out(['a"b'])('x "a\\"b" a"b') == 'x "***" ***'
+
+
 def test_without_a_message_the_words_of_the_code_are_stored_in_english_with_their_values() -> None:
     fault = of_error(TaskError("too_dear", what={"phrase": "it"}, amount=12), vocabulary=WORDS).fault
     assert (fault.message, fault.values) == ("It costs 12.", {"what": {"phrase": "it"}, "amount": 12})
