@@ -37,7 +37,12 @@ _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if value and not parts:
+        raise ValueError("has nothing between its commas")
+    return parts
 
 
 _CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]

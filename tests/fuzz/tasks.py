@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import os
 import signal
@@ -83,6 +84,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "a mark with more": lambda: {"$secret": "x", "y": 1},
     "a cycle": _cycle,
     "2,000 lists": _deep,
+    "an iterator without an end": itertools.count,
     "a subclass of str": lambda: Text("text"),
     "unspeakable": Unspeakable,
     "a phrase": lambda: {"phrase": "no such phrase"},

@@ -50,8 +50,16 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 _IMPOSSIBLE = 1 << 40
-# orjson on 1e400, which is JSON.
-_BEYOND_64_BITS = "number is infinity"
+# What orjson says of bodies that the grammar of JSON allows, or nearly.
+_WORDS_OF_ORJSON = {
+    "number is infinity": "has a number that is out of range, beyond 64 bits",
+    "depth limit exceeded": f"is nested deeper than {MAX_DEPTH} levels",
+    "no low surrogate": "has half of a surrogate pair (\\ud800 to \\udfff), which is no text",
+    "invalid low surrogate": "has half of a surrogate pair (\\ud800 to \\udfff), which is no text",
+    "invalid high surrogate": "has half of a surrogate pair (\\ud800 to \\udfff), which is no text",
+    "UTF-8 byte order mark": "begins with a byte order mark: leave it out",
+    "str is not valid UTF-8": "is not in UTF-8",
+}
 # More digits than 64 bits hold: orjson would silently make a float of them.
 # A text, with the colon behind it where it is a name; an integer of many digits; another number.
 _TOKENS = re.compile(rb'"[^"]*"\s*(:)?|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]+')
@@ -146,9 +154,12 @@ def parse_json(body: bytes | bytearray) -> Any:
     except orjson.JSONDecodeError as e:
         # Without the text around the error: it may be a secret.
         place = f"line {e.lineno}, column {e.colno}"
-        if e.msg.startswith(_BEYOND_64_BITS):
-            raise Malformed(f"The body has a number that is out of range, beyond 64 bits: {place}.") from None
-        raise Malformed(f"The body is not JSON: {place}.") from None
+        if not body:
+            raise Malformed("There is no body: send JSON.") from None
+        fault = next((words for start, words in _WORDS_OF_ORJSON.items() if e.msg.startswith(start)), "is not JSON")
+        if fault.endswith("UTF-8"):  # orjson looks at the whole text first, and has no place
+            raise Malformed(f"The body {fault}.") from None
+        raise Malformed(f"The body {fault}: {place}.") from None
     # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
     # string, or a name occurs twice in an object.
     names = _count_names(value, MAX_DEPTH)

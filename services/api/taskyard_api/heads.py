@@ -20,10 +20,12 @@ _SINGLE = frozenset(
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
-def fault_of(version: str, headers: Headers) -> str | None:
+def fault_of(version: str, url: bytes, headers: Headers) -> str | None:
     """What is wrong with a head; names are in lower case."""
     if version not in {"1.1", "1.0"}:
         return "This service speaks HTTP/1.1 and HTTP/1.0."
+    if b"#" in url:
+        return "The address has a fragment, which stays with the client."
     names = [name for name, _ in headers]
     if len(set(names)) != len(names):
         for name in sorted(_SINGLE.intersection(names)):

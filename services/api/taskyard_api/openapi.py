@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from taskyard.version import __version__
 
 from . import answers
-from .operations import JSON, Operation, operations_of
+from .operations import EVENT_STREAM, JSON, Answer, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
 
 PATH = "/openapi.json"
@@ -161,6 +161,14 @@ _ALWAYS_SENT = {
 _REPLAYED = _sent("`true` where this is the answer that the first request with this Idempotency-Key got.")
 
 
+def _text(answer: Answer) -> dict[str, Any]:
+    """OpenAPI 3.1 has no form for streams: what their events are is told in words."""
+    if not answer.events:
+        return {"type": "string"}
+    words = f"Server-sent events, and a comment as heartbeat. {answer.events}"
+    return {"type": "string", "contentMediaType": EVENT_STREAM, "description": words}
+
+
 def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for status, answer in op.answers.items():
@@ -178,9 +186,9 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
         elif status not in _WITHOUT_BODY:
-            response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+            response["content"] = {answer.media_type: {"schema": _text(answer)}}
         if answer.also:
-            response["content"][answer.also] = {"schema": {"type": "string"}}
+            response["content"][answer.also] = {"schema": _text(answer)}
         made[str(status)] = response
     problem = schemas[answers.ProblemDocument, "serialization"]
     for status in sorted(op.problems):

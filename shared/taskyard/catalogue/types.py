@@ -157,6 +157,10 @@ class UnknownTaskType(Refused):
     code = "unknown_task_type"
 
 
+# What a sentence lists of those that are loaded.
+_MANY_NAMES = 20
+
+
 class Catalogue:
     """Task types by name."""
 
@@ -173,7 +177,7 @@ class Catalogue:
         try:
             return self._types[name]
         except KeyError:
-            raise UnknownTaskType(advice(name, self.names)) from None
+            raise UnknownTaskType(advice(name, self.names, _those_here(self.names))) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._types
@@ -199,8 +203,18 @@ class Catalogue:
         return tuple(sorted(self._types))
 
 
-def advice(name: str, names: Sequence[str]) -> str:
-    """The sentence for a name that is not among these, with the nearest ones."""
+def advice(name: str, names: Sequence[str], every: str = "GET /api/v1/task-types lists all of them.") -> str:
+    """The sentence for a name that is not among these, with the nearest ones; else with `every`, which says where they
+    all are."""
     near = near_names(name, names)
-    hint = f" Did you mean {', '.join(near)}?" if near else " GET /api/v1/task-types lists all of them."
-    return f"There is no task type {name[:100]!r}.{hint}"
+    hint = f"Did you mean {', '.join(near)}?" if near else every
+    return f"There is no task type {name[:100]!r}. {hint}"
+
+
+def _those_here(names: Sequence[str]) -> str:
+    """Of a process that runs them: no API need be there."""
+    if not names:
+        return "None is loaded here: name its module in TASKYARD_TASK_MODULES."
+    more = len(names) - _MANY_NAMES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"Loaded here: {', '.join(names[:_MANY_NAMES])}{rest}."

@@ -27,10 +27,9 @@ from ..domain.errors import (
 )
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, RetryIn, Succeeded
-from .result import stored_form
+from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
 
-MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
 _MAX_CODE = 100
@@ -53,6 +52,8 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         model = returned if fits else task_type.result.model_validate(returned)
         value = stored_form(model, redact)
         size = len(orjson.dumps(value))
+    except TooManyValues:
+        return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
             name = name_of(task_type.result)

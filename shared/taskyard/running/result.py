@@ -7,20 +7,31 @@ Where anything may stand, nothing is changed without a word: what JSON cannot ho
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
 
-from ..lifecycle.batch import Unstorable, check_storable
+from ..lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from .speech import MASK, Redact, said
 
+MAX_RESULT_BYTES = 256 * 1024
 # A shorter number may be the same by chance.
 _TELLING_DIGITS = 4
 
 
+class TooManyValues(Exception):
+    """A result has more values than it may have bytes."""
+
+
 def stored_form(model: BaseModel, redact: Redact) -> Any:
-    """The JSON value of a result, without secrets. Raises Unstorable for what cannot be stored as it is, and whatever
-    the model's own code raises."""
+    """The JSON value of a result, without secrets. Raises Unstorable for what cannot be stored as it is, TooManyValues,
+    and whatever the model's own code raises."""
+    count = _Count()
+    for fields in (vars(model), model.__pydantic_extra__ or {}):
+        for name, inner in list(fields.items()):
+            fields[name] = count.listed(inner, MAX_DEPTH)
     value = model.model_dump(mode="json")
     check_storable(value)
     plain = model.model_dump(mode="python", warnings=False)
@@ -28,6 +39,32 @@ def stored_form(model: BaseModel, redact: Redact) -> Any:
         _check_numbers(plain, value, "")
         _check_keys(type(model), plain, value)
     return value if redact is str else _struck(value, redact)
+
+
+class _Count:
+    """Counts values before they are written: that cannot be interrupted, and what has no end would take all memory, as
+    would a list that holds the same list many times over, level by level."""
+
+    def __init__(self) -> None:
+        self._left = MAX_RESULT_BYTES
+
+    def listed(self, value: Any, depth: int) -> Any:
+        """The value with lists in the place of iterators, which could be read only once."""
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyValues
+        kind = type(value)
+        if kind in {str, int, float, bool, type(None)} or depth == 0:
+            return value
+        if kind is dict:
+            made = {key: self.listed(inner, depth - 1) for key, inner in value.items()}
+            return made if any(made[key] is not inner for key, inner in value.items()) else value
+        if kind is list or kind is tuple:
+            items = [self.listed(inner, depth - 1) for inner in value]
+            return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+        if issubclass(kind, Iterator):
+            return [self.listed(inner, depth - 1) for inner in islice(value, self._left + 1)]
+        return value
 
 
 def _check_numbers(plain: Any, value: Any, pointer: str) -> None:

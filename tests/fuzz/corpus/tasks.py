@@ -49,6 +49,7 @@ TASKS = (
     _hand_over("result", "10**400", "result_invalid", "result_not_storable"),
     _hand_over("result", "a cycle", "result_invalid", "result_not_storable"),
     _hand_over("result", "a mark of secrets", "succeeded"),
+    _hand_over("result", "an iterator without an end", "result_too_large"),
     _hand_over("instead of the result", "none", "result_invalid"),
     _hand_over("Retry, after", "a delay of seconds", "retry_requested"),
     _hand_over("TaskError, value", "unspeakable"),

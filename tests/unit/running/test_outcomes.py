@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import math
+import tracemalloc
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +24,7 @@ from taskyard.domain.tasks import Cancelled, Failed, FailureKind, RetryIn, Succe
 from taskyard.lifecycle.batch import check_storable
 from taskyard.lifecycle.finish import public_fault
 from taskyard.running import outcomes
+from taskyard.running.result import MAX_RESULT_BYTES
 from taskyard.running.speech import strike_out
 
 
@@ -156,11 +160,48 @@ def test_secrets_are_struck_out_of_results_and_of_what_is_wrong_with_them() -> N
 
 def test_a_result_of_more_than_256_kib_is_refused_and_one_of_just_that_is_not() -> None:
     frame = len(orjson.dumps({"value": "", "number": 0.0}))
-    fits = Answer(value="x" * (outcomes.MAX_RESULT_BYTES - frame))
+    fits = Answer(value="x" * (MAX_RESULT_BYTES - frame))
     assert isinstance(outcomes.of_return(TYPE, fits), Succeeded)
     outcome = outcomes.of_return(TYPE, Answer(value=fits.value + "x"))
     assert isinstance(outcome, Failed)
     assert outcome.fault.code == "result_too_large"
+
+
+def doubled(levels: int) -> Any:
+    value: Any = [1]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(itertools.count, id="no end"),
+        pytest.param(lambda: {"a": [itertools.repeat("x")]}, id="no end, inside"),
+        pytest.param(lambda: doubled(28), id="the same list 2**28 times"),
+        pytest.param(lambda: [itertools.cycle([[1]])], id="no end of lists"),
+    ],
+)
+def test_a_result_without_an_end_is_refused_before_it_takes_memory(value: Callable[[], Any]) -> None:
+    tracemalloc.start()
+    try:
+        outcome = outcomes.of_return(TYPE, Answer(value=value()))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(outcome, Failed)
+    assert outcome.fault.code == "result_too_large"
+    assert most < 64 * 1024**2
+
+
+def test_an_iterator_in_a_result_is_a_list_and_held_to_the_same_rules() -> None:
+    value = {"a": (n for n in range(3)), "b": (map(str, [1]), [zip("a", "b", strict=True)])}
+    stored = {"value": {"a": [0, 1, 2], "b": [["1"], [[["a", "b"]]]]}, "number": 0.0}
+    assert outcomes.of_return(TYPE, Answer(value=value)) == Succeeded(stored)
+    outcome = of_loose(value=(n for n in [math.nan]))
+    assert isinstance(outcome, Failed)
+    assert outcome.fault.message.endswith(" at /value/0")
 
 
 def test_an_error_is_tried_again_until_its_attempts_are_used_up() -> None:
@@ -267,6 +308,11 @@ def test_secrets_are_struck_out_a_line_at_a_time_and_inside_quotes() -> None:
 WORDS = Vocabulary(
     {"too_dear": {"en": "{what} costs {amount}.", "de": "{what} kostet {amount}."}}, {"it": {"en": "It", "de": "Es"}}
 )
+
+
+def test_a_task_that_replaces_what_writes_json_spoils_no_striking_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "dumps", None)
+    assert strike_out(['a"b'])('x "a\\"b" a"b') == 'x "***" ***'
 
 
 def test_without_a_message_the_words_of_the_code_are_stored_in_english_with_their_values() -> None:
