@@ -13,7 +13,8 @@ import orjson
 import pytest
 from pydantic import BaseModel, model_serializer
 
-from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard import task
+from taskyard.catalogue.types import Params, Result, TaskType, type_of
 from taskyard.catalogue.words import Vocabulary
 from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
 from taskyard.domain.retry import RetryPolicy
@@ -136,9 +137,15 @@ def test_a_result_has_the_form_that_its_declared_types_have_in_json() -> None:
 
 
 def test_a_task_that_returns_nothing_where_a_result_is_declared_is_told_so() -> None:
-    outcome = outcomes.of_return(TYPE, None)
-    assert isinstance(outcome, Failed)
-    assert outcome.fault.message.endswith("it returned None, and declares Answer")
+    """By what its author has declared, not by a class that was made around it."""
+
+    @task("tests.listing")
+    def listing() -> dict[str, list[int]]: ...  # type: ignore[empty-body]
+
+    for task_type, declared in ((TYPE, "Answer"), (type_of(listing), "dict[str, list[int]]")):
+        outcome = outcomes.of_return(task_type, None)
+        assert isinstance(outcome, Failed)
+        assert outcome.fault.message.endswith(f"it returned None, and declares {declared}")
 
 
 def test_secrets_are_struck_out_of_results_and_of_what_is_wrong_with_them() -> None:
