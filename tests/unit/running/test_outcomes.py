@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import math
+from collections import deque
 from datetime import date, timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +97,11 @@ def test_a_model_whose_own_code_fails_is_a_wrong_result_and_not_tried_again() ->
     assert outcome.fault.code == "result_invalid"
 
 
+class Odd(Enum):
+    NUMBER = math.nan
+    KEYS = {1: "a"}  # noqa: RUF012
+
+
 class Loose(BaseModel):
     number: float = 0.0
     by_number: dict[int, str] = {}
@@ -113,6 +120,14 @@ def of_loose(**given: Any) -> Any:
         ({"value": [math.nan]}, "/value/0"),
         ({"value": {"a": (1, math.inf)}}, "/value/a/1"),
         ({"number": -math.inf}, "/number"),
+        ({"value": {"a": {math.nan}}}, "/value/a"),
+        ({"value": {(1, frozenset([math.inf]))}}, "/value/1"),
+        ({"value": deque([math.nan])}, "/value/0"),
+        ({"value": [Odd.NUMBER]}, "/value/0"),
+        ({"value": (n for n in [math.nan])}, "/value"),
+        ({"value": deque([{1: "a"}])}, "/value/0"),
+        ({"value": Odd.KEYS}, "/value"),
+        ({"value": ({n: n} for n in [1])}, "/value"),
         ({"value": {1: "a"}}, "/value"),
         ({"value": {1: "a", "1": "b"}}, "/value"),
         ({"value": [{None: 1}]}, "/value/0"),
@@ -134,6 +149,8 @@ def test_a_result_has_the_form_that_its_declared_types_have_in_json() -> None:
     given: dict[str, Any] = {"by_number": {1: "a"}, "when": {key: date(2030, 1, 2)}, "value": {"a": (1, {2})}}
     stored = {"number": 0.0, "by_number": {"1": "a"}, "when": {str(key): "2030-01-02"}, "value": {"a": [1, [2]]}}
     assert of_loose(**given) == Succeeded(stored)
+    once: Any = (n for n in (1, "a"))
+    assert of_loose(value=[once, deque([1]), {(1, 2)}]).result["value"] == [[1, "a"], [1], [[1, 2]]]
 
 
 def test_a_task_that_returns_nothing_where_a_result_is_declared_is_told_so() -> None:
@@ -142,7 +159,9 @@ def test_a_task_that_returns_nothing_where_a_result_is_declared_is_told_so() -> 
     @task("tests.listing")
     def listing() -> dict[str, list[int]]: ...  # type: ignore[empty-body]
 
-    for task_type, declared in ((TYPE, "Answer"), (type_of(listing), "dict[str, list[int]]")):
+    listing_type = type_of(listing)
+    assert listing_type is not None
+    for task_type, declared in ((TYPE, "Answer"), (listing_type, "dict[str, list[int]]")):
         outcome = outcomes.of_return(task_type, None)
         assert isinstance(outcome, Failed)
         assert outcome.fault.message.endswith(f"it returned None, and declares {declared}")
