@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -49,8 +48,6 @@ def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     elif isinstance(plain, set | frozenset):
         for inner in plain:  # in another order than `value`
             _check_numbers(inner, to_jsonable_python(inner, inf_nan_mode="null", fallback=text_of), pointer)
-    elif isinstance(plain, Iterator) and isinstance(value, list) and not all(map(_is_plain, value)):
-        raise Unstorable("what an iterator gave is gone, and cannot be checked: give a list", pointer)
 
 
 def _opened(plain: Any) -> Any:
@@ -58,11 +55,6 @@ def _opened(plain: Any) -> Any:
     if isinstance(plain, Enum):
         return plain.value
     return list(plain) if isinstance(plain, tuple | deque) else plain
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether nothing that Pydantic has changed can be in it."""
-    return value is not None and not isinstance(value, dict | list)
 
 
 def _check_keys(kind: type[BaseModel], plain: Any, value: Any) -> None:

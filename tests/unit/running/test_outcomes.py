@@ -124,10 +124,8 @@ def of_loose(**given: Any) -> Any:
         ({"value": {(1, frozenset([math.inf]))}}, "/value/1"),
         ({"value": deque([math.nan])}, "/value/0"),
         ({"value": [Odd.NUMBER]}, "/value/0"),
-        ({"value": (n for n in [math.nan])}, "/value"),
         ({"value": deque([{1: "a"}])}, "/value/0"),
         ({"value": Odd.KEYS}, "/value"),
-        ({"value": ({n: n} for n in [1])}, "/value"),
         ({"value": {1: "a"}}, "/value"),
         ({"value": {1: "a", "1": "b"}}, "/value"),
         ({"value": [{None: 1}]}, "/value/0"),
@@ -149,8 +147,7 @@ def test_a_result_has_the_form_that_its_declared_types_have_in_json() -> None:
     given: dict[str, Any] = {"by_number": {1: "a"}, "when": {key: date(2030, 1, 2)}, "value": {"a": (1, {2})}}
     stored = {"number": 0.0, "by_number": {"1": "a"}, "when": {str(key): "2030-01-02"}, "value": {"a": [1, [2]]}}
     assert of_loose(**given) == Succeeded(stored)
-    once: Any = (n for n in (1, "a"))
-    assert of_loose(value=[once, deque([1]), {(1, 2)}]).result["value"] == [[1, "a"], [1], [[1, 2]]]
+    assert of_loose(value=[deque([1]), {(1, 2)}]).result["value"] == [[1], [[1, 2]]]
 
 
 def test_a_task_that_returns_nothing_where_a_result_is_declared_is_told_so() -> None:
