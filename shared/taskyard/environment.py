@@ -108,7 +108,10 @@ def _development_env(environ: dict[str, str]) -> dict[str, str]:
         return {}
     # With pointers, dev.env was sourced, and the environment has what this process is meant to have. The rest of the
     # file holds an API key, which services must not get.
-    return read_env_file(directory / "services.env") | ({} if pointed else stack)
+    services = read_env_file(directory / "services.env")
+    # A server that the environment names by its host is named as a whole: the stack's port and password are another's.
+    named = tuple(name.removesuffix("HOST") for name in environ if name.endswith("_HOST"))
+    return {name: value for name, value in services.items() if not name.startswith(named)} | ({} if pointed else stack)
 
 
 def _secret_files(directory: Path) -> dict[str, str]:

@@ -79,6 +79,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "10,000 lines": lambda: "x\n" * 10_000,
     "bytes": lambda: b"\xff",
     "a set": lambda: {1, 2},
+    "a set of NaN": lambda: {float("nan")},
     "keys that are no text": lambda: {1: "a", None: "b", (1, 2): "c", "1": "d"},
     "a mark of secrets": lambda: {"$secret": "x"},
     "a mark with more": lambda: {"$secret": "x", "y": 1},

@@ -265,7 +265,9 @@ def pointer(loc: tuple[int | str, ...]) -> str:
 
 def _words(kind: str, message: str, loc: tuple[int | str, ...]) -> str:
     """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
-    named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else "This"
+    names = [part for part in loc if isinstance(part, str)]
+    field = f"`{names[-1][:100]}`" if names else "This"
+    named = f"An entry of {field}" if names and isinstance(loc[-1], int) else field
     if kind == "missing":
         return f"{named} is required."
     if kind == "extra_forbidden":

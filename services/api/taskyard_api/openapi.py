@@ -26,7 +26,10 @@ _ABOUT = """Background tasks: submitted, watched, cancelled, retried.
 
 Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
 stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
-what is in them, and its own tree items: all else is 404."""
+what is in them, and its own tree items: all else is 404.
+
+Wherever GET is answered, HEAD is, with the same status and headers. Before a call is looked at, bytes that are not HTTP
+are refused with 400, and a head above 64 KiB with 431."""
 _WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
 

@@ -69,7 +69,7 @@ class Plain:
             raise Unstorable(f"nested deeper than {MAX_DEPTH} levels", _pointer(place))
         match value:
             case Mapping():
-                return {(name := _name(key, place)): self._walk(inner, (*place, name)) for key, inner in value.items()}
+                return self._object(value, place)
             case _ if isinstance(value, _LISTS):
                 return [self._walk(inner, (*place, n)) for n, inner in enumerate(value)]
             case _ if isinstance(value, _SECRETS):
@@ -86,6 +86,14 @@ class Plain:
                 fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
                 return self._walk(fields, place)
         return _leaf(value, place)
+
+    def _object(self, value: Mapping[Any, Any], place: Place) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, inner in value.items():
+            if (name := _name(key, place)) in made:
+                raise Unstorable(f"two keys are {name[:80]!r} in JSON", _pointer(place))
+            made[name] = self._walk(inner, (*place, name))
+        return made
 
 
 def _dumped(model: BaseModel, place: Place) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import os
 import traceback
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from ..catalogue.secrets import SecretsUnreadable
 from ..catalogue.types import TaskType
@@ -56,8 +57,8 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
-            name = name_of(task_type.result)
-            return invalid("result_invalid", redact=redact, reason=f"it returned None, and declares {name}")
+            reason = f"it returned None, and declares {_declared(task_type.result)}"
+            return invalid("result_invalid", redact=redact, reason=reason)
         return invalid("result_invalid", redact=redact, reason=_brief(e))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
@@ -219,6 +220,12 @@ def root_of(error: BaseException) -> BaseException:
 def invalid(code: str, *, error_type: str = "Invalid", redact: Redact = str, **values: Any) -> Failed:
     """For data that do not fit: another attempt would not help."""
     return Failed(_of_platform(code, error_type, FailureKind.INVALID, values, redact=redact))
+
+
+def _declared(result: type[BaseModel]) -> str:
+    """As the function's author has written it: a root model was made around what is no model."""
+    root = result.model_fields.get("root") if issubclass(result, RootModel) else None
+    return name_of(result) if root is None else inspect.formatannotation(root.annotation)
 
 
 def _brief(error: BaseException) -> str:

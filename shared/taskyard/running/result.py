@@ -7,14 +7,17 @@ Where anything may stand, nothing is changed without a word: what JSON cannot ho
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from enum import Enum
 from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from ..lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
-from .speech import MASK, Redact, said
+from .speech import MASK, Redact, said, text_of
 
 MAX_RESULT_BYTES = 256 * 1024
 # A shorter number may be the same by chance.
@@ -69,15 +72,26 @@ class _Count:
 
 def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     """Pydantic writes null for a number that JSON has no form for."""
+    plain = _opened(plain)
     if value is None and isinstance(plain, float) and not math.isfinite(plain):
         raise Unstorable(f"{float(plain)} is no number in JSON", pointer)
     if isinstance(plain, dict) and isinstance(value, dict):
         # Keys that became equal are told by _check_keys.
         for inner, (key, written) in zip(plain.values(), value.items(), strict=False):
             _check_numbers(inner, written, f"{pointer}/{key}")
-    elif isinstance(plain, list | tuple) and isinstance(value, list):
+    elif isinstance(plain, list) and isinstance(value, list):
         for place, (inner, written) in enumerate(zip(plain, value, strict=False)):
             _check_numbers(inner, written, f"{pointer}/{place}")
+    elif isinstance(plain, set | frozenset):
+        for inner in plain:  # in another order than `value`
+            _check_numbers(inner, to_jsonable_python(inner, inf_nan_mode="null", fallback=text_of), pointer)
+
+
+def _opened(plain: Any) -> Any:
+    """What Pydantic writes in its place."""
+    if isinstance(plain, Enum):
+        return plain.value
+    return list(plain) if isinstance(plain, tuple | deque) else plain
 
 
 def _check_keys(kind: type[BaseModel], plain: Any, value: Any) -> None:
@@ -95,12 +109,13 @@ def _check_keys(kind: type[BaseModel], plain: Any, value: Any) -> None:
 def _other_keys(plain: Any, pointer: str) -> dict[str, list[Any]]:
     """The keys of the dictionaries that have others than text, by place."""
     found: dict[str, list[Any]] = {}
+    plain = _opened(plain)
     if isinstance(plain, dict):
         if any(not isinstance(key, str) for key in plain):
             found[pointer] = list(plain)
         for key, inner in plain.items():
             found |= _other_keys(inner, f"{pointer}/{key}")
-    elif isinstance(plain, list | tuple):
+    elif isinstance(plain, list):
         for place, inner in enumerate(plain):
             found |= _other_keys(inner, f"{pointer}/{place}")
     return found

@@ -46,6 +46,7 @@ TASKS = (
     _hand_over("result", "NaN", "result_invalid", "result_not_storable"),
     _hand_over("inside the result", "infinity", "result_invalid", "result_not_storable"),
     _hand_over("result", "keys that are no text", "result_invalid", "result_not_storable"),
+    _hand_over("inside the result", "a set of NaN", "result_invalid", "result_not_storable"),
     _hand_over("result", "10**400", "result_invalid", "result_not_storable"),
     _hand_over("result", "a cycle", "result_invalid", "result_not_storable"),
     _hand_over("result", "a mark of secrets", "succeeded"),

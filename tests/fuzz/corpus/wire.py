@@ -68,5 +68,7 @@ WIRES = (
     Wire("a fragment", _ONE_SPELLING, (head(b"GET /health/live#x"),), (400,)),
     Wire("a limit with an underscore", "numbers are read as they are written",
          (head(b"GET /api/v1/tasks?limit=1_0"),), (422,)),
+    Wire("a date that Python has not", "a condition that is no date is ignored",
+         (head(b"GET /docs/start.js", b"If-Modified-Since: Thu, 01 Jan 99999999999 00:00:00 GMT"),), (200,)),
     Wire("HEAD", "HEAD answers like GET", (head(b"HEAD /api/v1/tasks") + LIVE,), (200, 200)),
 )  # fmt: skip

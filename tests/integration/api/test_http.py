@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard_api import bounds
-from taskyard_api.app import ROUTES
+from taskyard_api.app import PAGES, ROUTES
 from tests.support.fleet import wait_for
 from tests.support.served import Answer, Served, read_answers, served
 from tests.support.specs import register_kits
@@ -261,18 +261,21 @@ def test_a_head_above_64_kib_is_431_however_it_arrives(api: Served) -> None:
         assert statuses(read_answers(wire)) == [202, 200]
 
 
+_NAMES = {"/api/v1/task-types/{name}": "diagnostics.echo", "/docs/{name}": "start.js"}
+
+
 def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
     task = api.send(api.submit(keep=False))[0].json()["id"]
     upload = api.head("POST /api/v1/tree-items", "X-Filename: a", "Content-Length: 5", "Connection: close")
     item = api.send(upload + b"hello")[0].json()["item_id"]
     worker = json.loads(api.get("/api/v1/workers").body)["items"][0]["id"]
     filled = {"task_id": task, "item_id": item, "worker_id": worker}
-    with_get = {path for path, kind in ROUTES.items() if hasattr(kind, "on_get")}
+    with_get = {path for path, kind in (ROUTES | PAGES).items() if hasattr(kind, "on_get")}
     assert len(with_get) > 15
     for path in (*with_get, "/openapi.json", "/nope", "/api/v1/tasks/x", "/api/v1/tasks?limit=x"):
-        for missing, name in ((False, "default"), (True, "nope")):
-            names = {"name": "diagnostics.echo" if "task-types" in path and not missing else name}
-            address = path.format(**({k: k for k in filled} if missing else filled), **names)
+        for missing in (False, True):
+            name = "nope" if missing else _NAMES.get(path, "default")
+            address = path.format(**({k: k for k in filled} if missing else filled), name=name)
             key = f"Authorization: Bearer {api.key}\r\n"
             for fields in (key, f"{key}Accept: text/event-stream\r\n", ""):
                 ask = f"{{}} {address} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n"
@@ -398,6 +401,7 @@ def test_a_file_that_the_caller_has_is_not_sent_again(api: Served) -> None:
         ([f"If-Modified-Since: {after}"], 304),
         ([f"If-Modified-Since: {before}"], 200),
         (["If-Modified-Since: yesterday"], 200),
+        (["If-Modified-Since: Thu, 01 Jan 99999999999 00:00:00 GMT"], 200),
         ([f"If-Match: {etag}"], 200),
         (["If-Match: *"], 200),
         ([f"If-Match: {other}"], 412),

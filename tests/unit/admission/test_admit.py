@@ -194,6 +194,13 @@ def test_a_secret_is_sealed_also_where_a_task_passes_it_on_in_a_plain_parameter(
     assert CIPHER.open(made.params["note"]["a"]) == "u"
 
 
+def test_keys_that_are_no_text_have_their_form_in_json_and_none_is_lost() -> None:
+    made = admitted(replace(WISH, params={"n": 1, "note": {1: "a", None: "b"}}))
+    assert made.params["note"] == {"1": "a", "None": "b"}
+    (fault,) = admitted(replace(WISH, params={"n": 1, "note": {"a": {1: "x", "1": "y"}}}))
+    assert (fault.pointer, fault.message) == ("/params/note/a", "Two keys are '1' in JSON.")
+
+
 def test_without_keys_a_secret_is_refused_and_never_stored_as_it_is() -> None:
     with pytest.raises(SecretsUnreadable):
         admitted(replace(WISH, params={"n": 1, "token": "t"}), cipher=Cipher([]))

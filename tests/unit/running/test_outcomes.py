@@ -7,8 +7,10 @@ import itertools
 import json
 import math
 import tracemalloc
+from collections import deque
 from collections.abc import Callable
 from datetime import date, timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,8 @@ import orjson
 import pytest
 from pydantic import BaseModel, model_serializer
 
-from taskyard.catalogue.types import Params, Result, TaskType
+from taskyard import task
+from taskyard.catalogue.types import Params, Result, TaskType, type_of
 from taskyard.catalogue.words import Vocabulary
 from taskyard.domain.errors import Retry, SoftTimeLimitExceeded, TaskCancelled, TaskError
 from taskyard.domain.retry import RetryPolicy
@@ -98,6 +101,11 @@ def test_a_model_whose_own_code_fails_is_a_wrong_result_and_not_tried_again() ->
     assert outcome.fault.code == "result_invalid"
 
 
+class Odd(Enum):
+    NUMBER = math.nan
+    KEYS = {1: "a"}  # noqa: RUF012
+
+
 class Loose(BaseModel):
     number: float = 0.0
     by_number: dict[int, str] = {}
@@ -116,6 +124,12 @@ def of_loose(**given: Any) -> Any:
         ({"value": [math.nan]}, "/value/0"),
         ({"value": {"a": (1, math.inf)}}, "/value/a/1"),
         ({"number": -math.inf}, "/number"),
+        ({"value": {"a": {math.nan}}}, "/value/a"),
+        ({"value": {(1, frozenset([math.inf]))}}, "/value/1"),
+        ({"value": deque([math.nan])}, "/value/0"),
+        ({"value": [Odd.NUMBER]}, "/value/0"),
+        ({"value": deque([{1: "a"}])}, "/value/0"),
+        ({"value": Odd.KEYS}, "/value"),
         ({"value": {1: "a"}}, "/value"),
         ({"value": {1: "a", "1": "b"}}, "/value"),
         ({"value": [{None: 1}]}, "/value/0"),
@@ -137,12 +151,21 @@ def test_a_result_has_the_form_that_its_declared_types_have_in_json() -> None:
     given: dict[str, Any] = {"by_number": {1: "a"}, "when": {key: date(2030, 1, 2)}, "value": {"a": (1, {2})}}
     stored = {"number": 0.0, "by_number": {"1": "a"}, "when": {str(key): "2030-01-02"}, "value": {"a": [1, [2]]}}
     assert of_loose(**given) == Succeeded(stored)
+    assert of_loose(value=[deque([1]), {(1, 2)}]).result["value"] == [[1], [[1, 2]]]
 
 
 def test_a_task_that_returns_nothing_where_a_result_is_declared_is_told_so() -> None:
-    outcome = outcomes.of_return(TYPE, None)
-    assert isinstance(outcome, Failed)
-    assert outcome.fault.message.endswith("it returned None, and declares Answer")
+    """By what its author has declared, not by a class that was made around it."""
+
+    @task("tests.listing")
+    def listing() -> dict[str, list[int]]: ...  # type: ignore[empty-body]
+
+    listing_type = type_of(listing)
+    assert listing_type is not None
+    for task_type, declared in ((TYPE, "Answer"), (listing_type, "dict[str, list[int]]")):
+        outcome = outcomes.of_return(task_type, None)
+        assert isinstance(outcome, Failed)
+        assert outcome.fault.message.endswith(f"it returned None, and declares {declared}")
 
 
 def test_secrets_are_struck_out_of_results_and_of_what_is_wrong_with_them() -> None:
