@@ -6,6 +6,7 @@ Where anything may stand, nothing is changed without a word: what JSON cannot ho
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from ..lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from .speech import MASK, Redact, said, text_of
 
 MAX_RESULT_BYTES = 256 * 1024
+_PLAIN = {str, int, float, bool, type(None)}
+_LISTS = (list, tuple, set, frozenset, deque)
 # A shorter number may be the same by chance.
 _TELLING_DIGITS = 4
 
@@ -32,13 +35,12 @@ def stored_form(model: BaseModel, redact: Redact) -> Any:
     """The JSON value of a result, without secrets. Raises Unstorable for what cannot be stored as it is, TooManyValues,
     and whatever the model's own code raises."""
     count = _Count()
-    for fields in (vars(model), model.__pydantic_extra__ or {}):
-        for name, inner in list(fields.items()):
-            fields[name] = count.listed(inner, MAX_DEPTH)
+    count.list_fields(model, MAX_DEPTH + 1)
     value = model.model_dump(mode="json")
     check_storable(value)
     plain = model.model_dump(mode="python", warnings=False)
     if plain != value:  # nearly all are equal
+        plain = _Count().listed(plain, MAX_DEPTH + 1)
         _check_numbers(plain, value, "")
         _check_keys(type(model), plain, value)
     return value if redact is str else _struck(value, redact)
@@ -57,17 +59,30 @@ class _Count:
         if self._left < 0:
             raise TooManyValues
         kind = type(value)
-        if kind in {str, int, float, bool, type(None)} or depth == 0:
+        if kind in _PLAIN or depth == 0:
             return value
-        if kind is dict:
+        if issubclass(kind, dict):
             made = {key: self.listed(inner, depth - 1) for key, inner in value.items()}
             return made if any(made[key] is not inner for key, inner in value.items()) else value
-        if kind is list or kind is tuple:
+        if issubclass(kind, _LISTS):
             items = [self.listed(inner, depth - 1) for inner in value]
             return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
         if issubclass(kind, Iterator):
             return [self.listed(inner, depth - 1) for inner in islice(value, self._left + 1)]
+        if issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind):
+            self.list_fields(value, depth)
         return value
+
+    def list_fields(self, value: Any, depth: int) -> None:
+        """Puts lists in the place of the iterators among the fields of a model or dataclass, which stays what it is."""
+        if isinstance(value, BaseModel):
+            for fields in (vars(value), value.__pydantic_extra__ or {}):
+                for name, inner in list(fields.items()):
+                    fields[name] = self.listed(inner, depth - 1)
+            return
+        for name in [field.name for field in dataclasses.fields(value)]:
+            if (made := self.listed(inner := getattr(value, name), depth - 1)) is not inner:
+                object.__setattr__(value, name, made)  # also where it is frozen
 
 
 def _check_numbers(plain: Any, value: Any, pointer: str) -> None:

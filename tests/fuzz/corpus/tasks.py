@@ -63,6 +63,7 @@ TASKS = (
     _hand_over("logged as a number", "bytes", "succeeded"),
     _hand_over("standard output", "none", "succeeded"),
     _hand_over("standard output", "a type", "succeeded"),
+    _hand_over("submit, parameter", "keys that are no text", "params_invalid"),
     _hand_over("submit, delay", "the longest delay"),
     _raises("an error that cannot be shown", "task_exception"),
     _raises("SystemExit", "task_exception"),

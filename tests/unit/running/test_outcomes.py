@@ -7,16 +7,17 @@ import itertools
 import json
 import math
 import tracemalloc
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import pytest
-from pydantic import BaseModel, model_serializer
+from pydantic import BaseModel, computed_field, model_serializer
 
 from taskyard import task
 from taskyard.catalogue.types import Params, Result, TaskType, type_of
@@ -204,6 +205,8 @@ def doubled(levels: int) -> Any:
         pytest.param(lambda: {"a": [itertools.repeat("x")]}, id="no end, inside"),
         pytest.param(lambda: doubled(28), id="the same list 2**28 times"),
         pytest.param(lambda: [itertools.cycle([[1]])], id="no end of lists"),
+        pytest.param(lambda: {itertools.repeat(1)}, id="no end, in a set"),
+        pytest.param(lambda: deque([Frozen(itertools.repeat(1))]), id="no end, in a dataclass"),
     ],
 )
 def test_a_result_without_an_end_is_refused_before_it_takes_memory(value: Callable[[], Any]) -> None:
@@ -222,9 +225,60 @@ def test_an_iterator_in_a_result_is_a_list_and_held_to_the_same_rules() -> None:
     value = {"a": (n for n in range(3)), "b": (map(str, [1]), [zip("a", "b", strict=True)])}
     stored = {"value": {"a": [0, 1, 2], "b": [["1"], [[["a", "b"]]]]}, "number": 0.0}
     assert outcomes.of_return(TYPE, Answer(value=value)) == Succeeded(stored)
-    outcome = of_loose(value=(n for n in [math.nan]))
+
+
+@dataclass(frozen=True)
+class Frozen:
+    field: Any
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+class Computing(BaseModel):
+    value: Any = None
+
+    @computed_field
+    def made(self) -> Any:
+        return iter([self.value])
+
+
+@pytest.mark.parametrize("odd", [math.nan, {1: "a"}], ids=["NaN", "key"])
+@pytest.mark.parametrize(
+    ("hold", "place"),
+    [
+        pytest.param(lambda inner: inner, "", id="alone"),
+        pytest.param(lambda inner: {inner}, "/0", id="set"),
+        pytest.param(lambda inner: frozenset([inner]), "/0", id="frozen set"),
+        pytest.param(lambda inner: deque([inner]), "/0", id="deque"),
+        pytest.param(lambda inner: OrderedDict(a=inner), "/a", id="ordered dict"),
+        pytest.param(lambda inner: Pair(1, inner), "/1", id="named tuple"),
+        pytest.param(Frozen, "/field", id="dataclass"),
+        pytest.param(lambda inner: [Frozen([Loose(value={inner})])], "/0/field/0/value/0", id="model in a dataclass"),
+        pytest.param(lambda inner: iter([iter([inner])]), "/0/0", id="iterators"),
+    ],
+)
+def test_an_iterator_anywhere_in_a_result_is_held_to_the_same_rules(
+    hold: Callable[[Any], Any], place: str, odd: Any
+) -> None:
+    outcome = of_loose(value=hold(inner for inner in [odd]))
+    assert isinstance(outcome, Failed), outcome
+    assert outcome.fault.message.endswith(f" at /value{place}/0")
+    fits = of_loose(value=hold(inner for inner in ["fits"]))
+    assert isinstance(fits, Succeeded)
+    assert "fits" in str(fits.result)
+
+
+@pytest.mark.parametrize("odd", [math.nan, {1: "a"}], ids=["NaN", "key"])
+def test_an_iterator_that_a_model_computes_is_held_to_the_same_rules(odd: Any) -> None:
+    outcome = of_loose(value=Computing(value=[odd]))
     assert isinstance(outcome, Failed)
-    assert outcome.fault.message.endswith(" at /value/0")
+    computing = TaskType(name="a.b", description="", params=Params, result=Computing)
+    outcome = outcomes.of_return(computing, Computing(value=odd))
+    assert isinstance(outcome, Failed)
+    assert outcome.fault.code == "result_invalid"
 
 
 def test_an_error_is_tried_again_until_its_attempts_are_used_up() -> None:
