@@ -8,7 +8,14 @@ UNREACHABLE = CONNECTION.of("smtp_unreachable")
 # A person has to act first.
 FINAL = (
     AUTHENTICATION.of("smtp_auth_failed"),
-    VALIDATION.of("smtp_refused", "smtp_unsupported", "html_unreadable", "message_invalid"),
+    VALIDATION.of(
+        "smtp_refused",
+        "smtp_unsupported",
+        "html_unreadable",
+        "message_invalid",
+        "recipients_unreadable",
+        "too_many_recipients",
+    ),
     RetryRule("configuration", codes=("smtp_not_configured", "smtp_sender_invalid", "smtp_tls_failed"), retried=False),
 )
 RULES = (UNREACHABLE, *FINAL)
