@@ -33,7 +33,7 @@ _RULES = (
     replace(RATE_LIMIT, first_delay=None),
     *mail_rules.FINAL,
     *webhook_rules.FINAL,
-    user_rules.UNKNOWN,
+    user_rules.UNKNOWN.of("user_without_endpoint"),
     RetryRule("endpoint", codes=("webhook_endpoint_deleted", "webhook_endpoint_disabled"), retried=False),
 )
 

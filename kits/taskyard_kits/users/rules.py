@@ -1,4 +1,4 @@
-"""Which errors of users are tried again: none of the code's own."""
+"""Which errors of users are tried again, by kind."""
 
 from __future__ import annotations
 
