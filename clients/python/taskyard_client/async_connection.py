@@ -71,8 +71,9 @@ class AsyncConnection:
             if not response.is_success:
                 raise calls.refused(response, await response.aread())
             following.connected()
-            async for line in response.aiter_lines():
-                yield following.heard(line)
+            async for text in response.aiter_text():
+                for event in following.heard(text):
+                    yield event
 
     async def fetch(self, path: str, download: Download) -> None:
         """What is missing of the download, in one request."""

@@ -69,8 +69,8 @@ class Connection:
             if not response.is_success:
                 raise calls.refused(response, response.read())
             following.connected()
-            for line in response.iter_lines():
-                yield following.heard(line)
+            for text in response.iter_text():
+                yield from following.heard(text)
 
     def fetch(self, path: str, download: Download) -> None:
         """What is missing of the download, in one request."""

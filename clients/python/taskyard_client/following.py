@@ -3,6 +3,7 @@ the wait for its end. What is here does no I/O: both clients share it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -24,11 +25,17 @@ _LATE_SECONDS = 1.0
 
 @dataclass
 class Events:
-    """Puts events together out of lines. The event source of httpx2 does not tell comments, the API's heartbeats. The
-    kind of an event stands in its data, too."""
+    """Puts events together out of text as it arrives. The event source of httpx2 does not tell comments, the API's
+    heartbeats; and its lines end at form feeds and at U+2028, too, which may stand in what a task says. The kind of an
+    event stands in its data, too."""
 
     id: str | None = None
     data: list[str] = field(default_factory=list)
+    rest: str = ""
+
+    def lines(self, text: str) -> list[str]:
+        *whole, self.rest = (self.rest + text).split("\n")
+        return [line.removesuffix("\r") for line in whole]
 
     def line(self, line: str) -> tuple[str, str | None] | None:
         """Data and id of the event that ends with this line."""
@@ -82,12 +89,14 @@ class Following:
         self.patience.answered()
         self._events = Events()
 
-    def heard(self, line: str) -> TaskEvent | None:
-        found = self._events.line(line)
-        if found is None:
-            return None
+    def heard(self, text: str) -> Iterator[TaskEvent | None]:
+        """For each line that ends in `text`, the event that it ends, else None."""
+        for line in self._events.lines(text):
+            found = self._events.line(line)
+            yield None if found is None else self._event(*found)
+
+    def _event(self, data: str, event_id: str | None) -> TaskEvent:
         self.patience.answered()
-        data, event_id = found
         self.last = event_id or self.last
         try:
             event = TaskEvent.model_validate_json(data)
