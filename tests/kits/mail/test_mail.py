@@ -372,7 +372,8 @@ def test_the_waits_of_a_mail_fit_into_its_limits() -> None:
     """RFC 5321, 4.5.3.2.6: ten minutes for the answer to the data."""
     defaults = MailSettings()
     assert defaults.smtp_after_data_timeout_seconds == 600
-    for name in (name for name in load(Settings()).catalogue.names if name.startswith("email.")):
+    names = [name for name in load(Settings()).catalogue.names if name.startswith("email.")]
+    for name in (*names, "notifications.send"):
         task_type = load(Settings()).catalogue[name]
         limits = (task_type.soft_limit.total_seconds(), task_type.hard_limit.total_seconds())
         assert limits == (900.0, 960.0)
