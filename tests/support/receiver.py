@@ -60,7 +60,7 @@ def receiver(
             self.end_headers()
             self.wfile.write(body())
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 
