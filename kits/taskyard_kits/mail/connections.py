@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from typing import BinaryIO
 
 from taskyard.domain.errors import TaskError
 
@@ -21,7 +22,42 @@ Tls = Callable[[], ssl.SSLContext]
 _MOST_MESSAGES = 100
 # For the check of a connection that was idle, and for its goodbye: nothing is lost by giving it up.
 _PATIENCE_SECONDS = 5.0
+_MOST_BYTES = 64 * 1024  # of one answer; RFC 5321 has 512 for each line of it
 _CLOSING = 421  # RFC 5321, 4.2.3: the server is about to close the connection
+
+
+class _Lines:
+    """The lines of the server's answers; `room`: so many bytes more of this one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.room = 0
+
+    def readline(self, most: int) -> bytes:
+        line = self._file.readline(most)
+        self.room -= len(line)
+        return line if self.room >= 0 else b"no end"  # which is no line of SMTP
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Bounded(smtplib.SMTP):
+    """smtplib reads an answer to its last line, and keeps all of it: a server that never comes to an end would take the
+    memory of all tasks of the process."""
+
+    file: _Lines | None
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Lines(self.sock.makefile("rb"))
+        if self.file is not None:
+            self.file.room = _MOST_BYTES
+        return super().getreply()
+
+
+class _BoundedOverTls(_Bounded, smtplib.SMTP_SSL):
+    pass
 
 
 class Connection:
@@ -77,9 +113,10 @@ def connect(settings: MailSettings, tls: Tls) -> Connection:
         raise TaskError("smtp_not_configured", retryable=False)
     seconds = settings.smtp_timeout_seconds
     if settings.smtp_security == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(settings.smtp_host, settings.smtp_port, timeout=seconds, context=tls())
+        context = tls()
+        server: _Bounded = _BoundedOverTls(settings.smtp_host, settings.smtp_port, timeout=seconds, context=context)
     else:
-        server = smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=seconds)
+        server = _Bounded(settings.smtp_host, settings.smtp_port, timeout=seconds)
     try:
         server.ehlo_or_helo_if_needed()
         if settings.smtp_security == "starttls":

@@ -96,6 +96,10 @@ class Content(io.RawIOBase):
                 self._size = offset
                 return None
             raise
+        # Some servers, and proxies before them, send the whole object whatever range is asked for.
+        if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+            answer["Body"].close()
+            raise StorageUnavailable("the storage did not send the range that was asked for")
         self._tag = answer["ETag"]
         self._size = offset + answer["ContentLength"]
         return answer["Body"]

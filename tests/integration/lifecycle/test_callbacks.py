@@ -117,5 +117,12 @@ def test_of_much_progress_few_deliveries_come_and_none_is_the_last_one_left_out(
     due = [now + d.total_seconds() for now in map(float, range(21)) for d in calls.delays([task_id], now).values()]
     assert due == [0.0, every, 2 * every, 3 * every, 4 * every, 5 * every][: len(due)]
     assert due[-1] >= 20.0, "the newest progress is told, though nothing follows it"
-    calls.forget([task_id])
-    assert calls.delays([task_id], 21.0) == {task_id: timedelta(0)}
+
+
+def test_the_progress_of_the_next_attempt_waits_its_turn_and_what_is_over_takes_no_memory() -> None:
+    calls, task_id, other = ProgressCalls(), UUID(int=1), UUID(int=2)
+    assert calls.delays([task_id], 0.0) == {task_id: timedelta(0)}
+    assert calls.delays([task_id], 1.0) == {task_id: PROGRESS_EVERY - timedelta(seconds=1)}, "of another attempt, maybe"
+    assert calls.delays([other], 10.5) == {other: timedelta(0)}
+    assert set(calls._due) == {other}
+    assert calls.delays([task_id], 10.5) == {task_id: timedelta(0)}

@@ -208,7 +208,6 @@ class Writer:
         recorded = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish")
         if recorded.asserted:
             log.warning("claims_asserted", tasks=recorded.asserted)
-        self._calls.forget(end.slot.task_id for end in ends)
         self._observe(ends, recorded.states)
         self._table.forget([end.slot for end in ends])
 
