@@ -19,7 +19,7 @@ from babel.lists import format_list
 from babel.messages.pofile import read_po
 
 from taskyard.catalogue.words import ENGLISH, MAX_LANGUAGE, PLATFORM, Vocabulary, told
-from taskyard.domain.messages import Choice, Message
+from taskyard.domain.messages import Choice, Message, Series, in_series, of_json
 from taskyard.domain.tasks import FailureKind
 
 # What every call takes, for its problem documents too; and what calls send whose answers are translated.
@@ -83,12 +83,18 @@ class Words:
             return shown
         vocabularies = self._vocabularies(of, error.get("kind", FailureKind.EXCEPTION))
         for language in self.preferred:
-            if made := told(code, values, vocabularies, language):
+            if made := told(code, self._said(values, language), vocabularies, language):
                 self.used[made.language] = None
                 return {**shown, "message": made.sentence}
             if language.partition("-")[0] == ENGLISH:
                 break  # the stored sentence is English
         return shown
+
+    def _said(self, values: Mapping[str, Any], language: str) -> dict[str, Any]:
+        """The values, with messages among them in that language; in English where it has no catalogue."""
+        telling = telling_of(self.catalogues, (language,))
+        found = {name: of_json(value) for name, value in values.items()}
+        return {name: telling.tell(value) if isinstance(value, Message) else value for name, value in found.items()}
 
     def expect(self, of: TypeName) -> None:
         """Reckons with all failures that a task of the type may have: for answers whose head is sent before them."""
@@ -149,6 +155,8 @@ class Telling:
 
     def tell(self, text: str) -> str:
         """A message that is not ours, and any other text, stands as it is."""
+        if isinstance(text, Series):
+            return in_series(map(self.tell, text.parts))
         if not isinstance(text, Message) or text.template is None or self.language == ENGLISH:
             return str(text)
         template = self.messages.get(text.template)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..domain.messages import message, verbatim
+from ..domain.messages import message
 from ..lifecycle.batch import Unstorable, check_storable
 from .speech import MASK, Redact, said
 
@@ -34,7 +34,7 @@ def stored_form(model: BaseModel, redact: Redact) -> Any:
 def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     """Pydantic writes null for a number that JSON has no form for."""
     if value is None and isinstance(plain, float) and not math.isfinite(plain):
-        raise Unstorable(verbatim(f"{float(plain)} is no number in JSON"), pointer)
+        raise Unstorable(message("{number} is no number in JSON.", number=str(float(plain))), pointer)
     if isinstance(plain, dict) and isinstance(value, dict):
         # Keys that became equal are told by _check_keys.
         for inner, (key, written) in zip(plain.values(), value.items(), strict=False):

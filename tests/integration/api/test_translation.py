@@ -3,19 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import BaseModel, ValidationError
 
 from taskyard.catalogue.kits import load
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.tasks import Failed
 from taskyard.lifecycle import promote
-from taskyard.running.outcomes import of_error
+from taskyard.running.outcomes import not_stored, of_error, of_return, unreadable
 from taskyard.settings import Settings
 from taskyard.store import task_types
 from taskyard.store.audit import Actor
@@ -332,3 +334,55 @@ def test_warnings_of_a_submit_are_told_in_the_readers_language(api: Api, path: s
                 " Die Aufgabe wartet auf einen.",
             }
         ]
+
+
+class Wanted(BaseModel):
+    number: int
+    inner: dict[str, Literal["a", "b"]] = {}
+
+
+def _unfit() -> Exception:
+    with pytest.raises(ValidationError) as caught:
+        Wanted.model_validate({"number": "hunter2", "inner": {"x": "hunter2"}, "more": 1})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("outcome", "language", "sentence"),
+    [
+        (
+            unreadable(_unfit()),
+            "de",
+            (
+                "Die Parameter passen nicht zum Aufgabentyp: "
+                "`number` muss eine ganze Zahl sein; `inner.x` muss 'a' oder 'b' sein"
+            ),
+        ),
+        (
+            unreadable(_unfit()),
+            "en",
+            "The parameters do not fit the task type: `number` must be a valid integer; `inner.x` must be 'a' or 'b'",
+        ),
+        (
+            of_return(VOUCHER, None),
+            "fr",
+            "Ce que la tâche a renvoyé ne correspond pas au résultat déclaré : elle a renvoyé None et déclare Result",
+        ),
+        (
+            not_stored(TypeError("Type is not JSON serializable: X")),
+            "hu",
+            "Amit a feladat visszaadott, nem tárolható: nem JSON: Type is not JSON serializable: X",
+        ),
+    ],
+)
+def test_why_data_do_not_fit_is_told_in_the_readers_language(
+    api: Api, outcome: Failed, language: str, sentence: str
+) -> None:
+    worker, task = Worker(api.engine), str(api.submit()["id"])
+    worker.begin(task)
+    worker.end(task, outcome)
+    for path, message_of in READS:
+        answer = api.http.get(path.format(task), headers={"Accept-Language": language})
+        assert message_of(answer.json()) == sentence
+        assert answer.headers["Content-Language"] == language
+        assert "hunter2" not in answer.text

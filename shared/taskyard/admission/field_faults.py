@@ -1,4 +1,4 @@
-"""What Pydantic finds wrong with a body or a query, in messages that name the field and never quote a value."""
+"""What Pydantic finds wrong with data, in messages that name the field and never quote a value."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from taskyard.domain.faults import MAX_FAULTS
-from taskyard.domain.messages import Choice, Message, marked, message, message_of, verbatim
-
-from .refusals import Fault
+from ..domain.faults import MAX_FAULTS, Fault
+from ..domain.messages import Choice, Message, marked, message, message_of, verbatim
 
 # An error of pydantic takes a kilobyte once it is told.
 _MAX_ERRORS = 2_000
@@ -63,7 +61,8 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     if error.error_count() > _MAX_ERRORS:
         return [Fault(prefix, message("More than {count} things are wrong here.", count=MAX_FAULTS))]
     found = error.errors(include_url=False, include_input=False)
-    return [Fault(prefix + pointer(one["loc"]), _told(one)) for one in found[:MAX_FAULTS]]
+    places = [one["loc"] for one in found[:MAX_FAULTS]]
+    return [Fault(prefix + pointer(place), told_of(one, place[-1:])) for place, one in zip(places, found, strict=False)]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -71,10 +70,11 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def _told(error: Mapping[str, Any]) -> Message:
-    """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
-    kind, loc, about = error["type"], error["loc"], error.get("ctx", {})
-    named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else message("This")
+def told_of(error: Mapping[str, Any], place: tuple[int | str, ...]) -> Message:
+    """An error of pydantic with the name of its field, the end of `place`: it also stands without its pointer."""
+    kind, about = error["type"], error.get("ctx", {})
+    name = ".".join(map(str, place))[:100] if place and isinstance(place[-1], str) else ""
+    named = f"`{name}`" if name else message("This")
     if kind == "missing":
         return message("{field} is required.", field=named)
     if kind == "extra_forbidden":
