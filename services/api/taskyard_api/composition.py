@@ -123,7 +123,7 @@ def build(settings: Settings) -> Service:
     )
     heavy = HeavyWork()
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
-    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
+    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint, settings.support_url)
     catalogues = read_catalogues()
     translations = Translations(types, catalogues, settings.support_url)
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
