@@ -123,14 +123,16 @@ def build(settings: Settings) -> Service:
     )
     heavy = HeavyWork()
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
-    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
-    intake = Intake(Admission(types, cipher, queues, callbacks, life=settings.task_life), submission, ledger)
-    streams = Streams(ledger, live, requests, keys)
+    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint, settings.support_url)
     catalogues = read_catalogues()
+    translations = Translations(types, catalogues, settings.support_url)
+    admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
+    intake = Intake(admission, submission, ledger, translations)
+    streams = Streams(ledger, live, requests, keys)
     problems = Problems(catalogues, settings.support_url)
     resources = resources_of(
         settings,
-        translations=Translations(types, catalogues, settings.support_url),
+        translations=translations,
         bodies=Bodies(heavy),
         types=types,
         intake=intake,
@@ -198,7 +200,7 @@ def resources_of(
         tasks.OneTask(ledger, live, shown, translations),
         tasks.TaskStatus(ledger, translations),
         events.TaskEvents(ledger, streams, translations),
-        task_actions.TaskCancel(bodies, ledger),
+        task_actions.TaskCancel(bodies, ledger, translations),
         task_actions.TaskRetry(bodies, ledger, shown, life=settings.task_life),
         events.Events(live, streams),
         shown_types,
@@ -215,7 +217,7 @@ def resources_of(
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
         conversions.Convert(bodies, files, intake),
-        conversions.ConversionStatus(files),
+        conversions.ConversionStatus(files, translations),
         webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
         webhook_endpoints.OneWebhookEndpoint(endpoints),
         webhook_endpoints.Rotate(bodies, endpoints),
@@ -228,7 +230,7 @@ def resources_of(
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),
-        health.Detailed(dependencies),
+        health.Detailed(dependencies, translations),
         pages.Home(has_docs=settings.api_docs),
         *((pages.Docs(), pages.DocsFile()) if settings.api_docs else ()),
     ]

@@ -17,6 +17,7 @@ from taskyard.version import __version__
 from . import answers
 from .operations import EVENT_STREAM, JSON, Answer, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
+from .translation import READERS_LANGUAGE
 
 PATH = "/openapi.json"
 
@@ -131,6 +132,7 @@ def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[st
             yield _query_parameter(name, schema)
     for name, description in (op.headers or {}).items():
         yield _header(name, description, {"type": "string"})
+    yield _header("Accept-Language", READERS_LANGUAGE, {"type": "string"})
     yield _header("X-Request-ID", "Taken for this request's id; otherwise one is made.", {"type": "string"})
     yield _header("traceparent", "The caller's trace (W3C Trace Context); otherwise one is begun.", {"type": "string"})
     if op.keyed:
@@ -165,6 +167,7 @@ _ALWAYS_SENT = {
     "X-Request-ID": _sent("Also in every log line."),
     "traceparent": _sent("The trace of this request (W3C Trace Context)."),
 }
+_OF_PROBLEMS = {"Content-Language": _sent("The language of its words."), "Vary": _sent("Accept-Language, too.")}
 _REPLAYED = _sent("`true` where this is the answer that the first request with this Idempotency-Key got.")
 
 
@@ -199,7 +202,7 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         made[str(status)] = response
     problem = schemas[answers.ProblemDocument, "serialization"]
     for status in sorted(op.problems):
-        headers = dict(_ALWAYS_SENT)
+        headers = _ALWAYS_SENT | _OF_PROBLEMS
         if status == 401:
             headers["WWW-Authenticate"] = _sent("The scheme: Bearer.")
         if status in _RETRY_AFTER:

@@ -29,6 +29,7 @@ from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
 from .models import SubmitTask
 from .requests import Request
+from .translation import Translations, Words
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 _COLLECTORS = ("plain", "keyed")
@@ -127,10 +128,13 @@ class Accepted:
 class Intake:
     """What every submit over HTTP goes through."""
 
-    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
+    def __init__(
+        self, admission: Admission, submission: Submission, ledger: LedgerPool, translations: Translations
+    ) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
+        self._translations = translations
 
     async def require_type(self, name: str) -> None:
         """Raises TypeNotRegistered."""
@@ -143,7 +147,7 @@ class Intake:
         key: IdempotencyKey | None,
         *,
         validate: Callable[[], Awaitable[Sequence[SubmitTask]]],
-        answer: Callable[[Admitted, Sequence[SubmittedTask]], Accepted],
+        answer: Callable[[Admitted, Sequence[SubmittedTask], Words], Accepted],
         as_sent: Sequence[object],
         body: Body,
         in_batch: bool = False,
@@ -158,17 +162,17 @@ class Intake:
                 return
             self._submission.count_refused(as_sent)
             raise
-        tasks = admitted.tasks
+        tasks, words = admitted.tasks, self._translations.for_reader(req)
         uniques = [task.unique for task in tasks if task.unique is not None]
         if key is None and not uniques:
-            accepted = answer(admitted, await self._submission.submit(tasks))
+            accepted = answer(admitted, await self._submission.submit(tasks), words)
             views.send(resp, 202, accepted.value)
-            for name, content in accepted.headers.items():
+            for name, content in (accepted.headers | words.headers()).items():
                 resp.set_header(name, content)
             return
 
         def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            accepted = answer(admitted, written)
-            return StoredAnswer(202, accepted.headers, views.encode(accepted.value))
+            accepted = answer(admitted, written, words)
+            return StoredAnswer(202, accepted.headers | words.headers(), views.encode(accepted.value))
 
         replay(resp, await self._submission.submit_keyed(tasks, key, stored))

@@ -12,6 +12,7 @@ import orjson
 from taskyard.catalogue.secrets import has_mark, masked
 from taskyard.catalogue.sizes import has_many_digits
 from taskyard.domain.callbacks import DELIVER
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
@@ -161,14 +162,14 @@ def _whole(number: float | None) -> float | None:
 
 
 _WORDS = {
-    State.BLOCKED: "Waiting for other tasks",
-    State.SCHEDULED: "Scheduled for later",
-    State.QUEUED: "Waiting for a worker",
-    State.RUNNING: "Running",
-    State.RETRYING: "Waiting for the next attempt",
-    State.SUCCEEDED: "Done",
-    State.FAILED: "Failed",
-    State.CANCELLED: "Cancelled",
+    State.BLOCKED: message("Waiting for other tasks"),
+    State.SCHEDULED: message("Scheduled for later"),
+    State.QUEUED: message("Waiting for a worker"),
+    State.RUNNING: message("Running"),
+    State.RETRYING: message("Waiting for the next attempt"),
+    State.SUCCEEDED: message("Done"),
+    State.FAILED: message("Failed"),
+    State.CANCELLED: message("Cancelled"),
 }
 
 
@@ -191,7 +192,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     return {
         "task_id": row["id"],
         "state": word,
-        "status": (at["message"] if at and not is_final else "") or _WORDS[state],
+        "status": (at["message"] if at and not is_final else "") or words.say(_WORDS[state]),
         "progress": done if is_final or at is None else (at["percent"] or 0.0),
         "result": result,
         "error": error,

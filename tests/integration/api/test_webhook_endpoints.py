@@ -109,6 +109,7 @@ def test_a_callback_lies_under_an_endpoint_and_the_longest_one_signs_it(api: Api
     assert stored(api, accepted["id"])["endpoint_id"] == inner["id"]
     other = api.http.post(TASKS, json=wish("https://receiver.example/hooks-of-others")).json()
     assert (stored(api, other["id"])["endpoint_id"], other["callback_on"]) == (outer["id"], ["final"])
+    assert stored(api, other["id"])["support_url"] == "https://support.example.org", "to be told with an error"
 
 
 def test_a_callback_under_no_endpoint_is_refused_with_its_place_in_the_batch(api: Api) -> None:

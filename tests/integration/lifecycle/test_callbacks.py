@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.callbacks import PROGRESS_EVERY, Callback
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Succeeded
+from taskyard.domain.tasks import Failed, FailureKind, Fault, Succeeded
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.progress import Progress, progress
 from taskyard.lifecycle.progress_calls import ProgressCalls, call_progress
@@ -23,10 +24,10 @@ from taskyard.store import ledger
 from .rows import Worker, new
 
 
-def begun(worker: Worker, *on: str, told: bool = True) -> Any:
+def begun(worker: Worker, *on: str, told: bool = True, support_url: str | None = None) -> Any:
     """A claimed task with a callback, or without one."""
-    callback = Callback(url="https://h/", endpoint_id=new_id(), on=on, told=told) if on else None
-    task = new(callback=callback)
+    callback = Callback(url="https://h/", endpoint_id=new_id(), on=on, told=told, support_url=support_url)
+    task = new(callback=callback if on else None)
     submit(worker.conn, [task])
     (won,) = worker.claim([task.id], uuid4())
     return won
@@ -92,6 +93,17 @@ def test_who_may_not_read_is_told_that_it_ended_and_no_more(worker: Worker) -> N
     (delivery,) = deliveries(worker.conn)
     assert delivery.params["payload"]["type"] == "task.succeeded"
     assert "result" not in delivery.params["payload"]["data"]
+
+
+@pytest.mark.parametrize("support_url", [None, "https://support.example.org"])
+def test_an_error_is_told_with_the_address_of_help_where_there_is_one(worker: Worker, support_url: str | None) -> None:
+    won = begun(worker, "final", support_url=support_url)
+    fault = Fault("out_of_luck", "It went wrong.", "Error", False, FailureKind.EXCEPTION)
+    finish(worker.conn, [Finished(won.id, won.claim, Failed(fault), 0.1, calls_back=won.calls_back)])
+    (delivery,) = deliveries(worker.conn)
+    help_shown = {} if support_url is None else {"support_url": support_url}
+    told = {"code": "out_of_luck", "message": "It went wrong.", **help_shown}
+    assert delivery.params["payload"]["data"]["error"] == told
 
 
 def test_a_callback_for_progress_only_is_not_told_of_the_end(worker: Worker) -> None:

@@ -26,7 +26,7 @@ from ..models import DeadLettersBody, DeadLettersQuery
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
-from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
+from ..translation import LANGUAGE, Translations, Words
 from ..views import TaskViews
 
 SAMPLE = 10
@@ -44,7 +44,6 @@ class DeadLetters:
         summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
-        headers=READERS_LANGUAGE,
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:

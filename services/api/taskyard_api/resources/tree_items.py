@@ -22,6 +22,7 @@ from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
 from ..submission import Accepted, Intake
+from ..translation import Words
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
@@ -169,7 +170,9 @@ class Thumbnail:
         description="503 `type_not_registered`: no worker has brought the task type that makes it.",
         scope=Scope.SUBMIT,
         body=ThumbnailBody,
-        answers={202: Answer(description="The task that makes it.", model=answers.TaskStarted)},
+        answers={
+            202: Answer(description="The task that makes it.", model=answers.TaskStarted, headers=("Content-Language",))
+        },
         refusals=(404,),
         keyed=True,
     )
@@ -196,6 +199,6 @@ class Thumbnail:
         )
 
 
-def _thumbnail_answer(_admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
-    message = "The thumbnail is being made; it will be an item of its own."
-    return Accepted({"task_id": written[0].id, "status": "PENDING", "message": message}, {})
+def _thumbnail_answer(_admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
+    told = words.say(message("The thumbnail is being made; it will be an item of its own."))
+    return Accepted({"task_id": written[0].id, "status": "PENDING", "message": told}, {})
