@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from taskyard.domain.errors import TaskError
@@ -137,16 +138,21 @@ def key_of(settings: MailSettings, tls: Tls) -> Hashable:
     return settings.smtp_host, settings.smtp_port, settings.smtp_security, login, settings.smtp_timeout_seconds, tls
 
 
+@cache
+def _own_name() -> str:
+    """For EHLO. To find it may take a look-up in the domain name system, which no time-out bounds: once is enough."""
+    return smtplib.SMTP().local_hostname
+
+
 def connect(settings: MailSettings, tls: Tls) -> Connection:
     """Encrypted and logged in. Raises TaskError, and what smtplib raises."""
     if settings.smtp_host is None:
         raise TaskError("smtp_not_configured", retryable=False)
-    seconds = settings.smtp_timeout_seconds
+    at, seconds = (settings.smtp_host, settings.smtp_port, _own_name()), settings.smtp_timeout_seconds
     if settings.smtp_security == "tls":
-        context = tls()
-        server: _Bounded = _BoundedOverTls(settings.smtp_host, settings.smtp_port, timeout=seconds, context=context)
+        server: _Bounded = _BoundedOverTls(*at, timeout=seconds, context=tls())
     else:
-        server = _Bounded(settings.smtp_host, settings.smtp_port, timeout=seconds)
+        server = _Bounded(*at, timeout=seconds)
     try:
         server.ehlo_or_helo_if_needed()
         if settings.smtp_security == "starttls":
