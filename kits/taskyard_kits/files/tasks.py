@@ -8,7 +8,7 @@ from taskyard.domain.ids import new_id
 from taskyard.storage.interface import Stored
 from taskyard.store import loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
-from taskyard_kits.stored_files import find, not_found, opened, storage_errors
+from taskyard_kits.stored_files import find, not_found, opened, storage_errors, with_descriptor
 
 from . import thumbnails
 from .declarations import (
@@ -69,7 +69,7 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
     context.progress(0, 2, "Reading the image")
     memory = thumbnails.memory_of(context.memory_bytes)
     # A cancellation or a limit is raised by `check`, and never between starting a process and seeing to its end.
-    with opened(context, source) as file, context.shield:
+    with opened(context, source) as stored, with_descriptor(context, stored) as file, context.shield:
         thumbnail = thumbnails.render(file, params.width, params.height, memory, context.check_cancelled)
     context.progress(1, 2, "Storing the thumbnail")
     item = _keep(thumbnail, source, context)
