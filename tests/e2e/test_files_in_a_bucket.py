@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +24,13 @@ def picture() -> bytes:
     return file.getvalue()
 
 
+def upload(fleet: Fleet, content: bytes) -> dict[str, Any]:
+    answer = fleet.http.post("/tree-items", content=content, headers={"X-Filename": "a"})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
 def test_a_task_reads_and_writes_the_bucket_and_waits_while_it_is_away(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,13 +47,14 @@ def test_a_task_reads_and_writes_the_bucket_and_waits_while_it_is_away(
         fleet.start_api()
         fleet.start_scheduler()
         fleet.start_worker(threads=1)
-        sent = fleet.http.post("/tree-items", content=picture(), headers={"X-Filename": "a.png"})
-        assert sent.status_code == 201, sent.text
+        sent = upload(fleet, picture())
+        lines = upload(fleet, b"a line of a file that is sent in parts\n" * 300_000)
+        counted = fleet.submit("files.process_large_file", {"item_id": lines["item_id"]})
+        fleet.wait_state(counted, "succeeded", seconds=60)
+        assert fleet.task(counted).result["processed_lines"] == 300_000
 
         proxy.refuse()
-        task_id = fleet.submit(
-            "files.generate_thumbnail", {"item_id": sent.json()["item_id"], "width": 64, "height": 64}
-        )
+        task_id = fleet.submit("files.generate_thumbnail", {"item_id": sent["item_id"], "width": 64, "height": 64})
         fleet.wait_state(task_id, "retrying", seconds=30)
         error = fleet.http.get(f"/tasks/{task_id}").json()["error"]
         assert (error["code"], error["retryable"]) == ("storage_unavailable", True)
@@ -58,8 +67,8 @@ def test_a_task_reads_and_writes_the_bucket_and_waits_while_it_is_away(
         got: httpx.Response = fleet.http.get(f"/tree-items/{item['item_id']}/content")
         assert hashlib.sha256(got.content).hexdigest() == item["sha256"]
         assert max(Image.open(io.BytesIO(got.content)).size) == 64
-        assert (len(objects(client, "yard")), uploads(client, "yard")) == (2, [])
-        for one in (sent.json(), item):
+        assert (len(objects(client, "yard")), uploads(client, "yard")) == (3, [])
+        for one in (sent, lines, item):
             assert fleet.http.delete(f"/tree-items/{one['item_id']}").status_code == 204
         wait_for(lambda: objects(client, "yard") == [], 10, "the objects to go")
     assert not (fleet.home / "storage").exists()
