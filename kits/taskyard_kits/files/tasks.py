@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
@@ -27,14 +29,17 @@ from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
 def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
     """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
     item = find(context, params.item_id)
-    # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
-    # line feeds alone goes at the speed of the disk.
+    # Read twice: how many lines there will be is what makes the progress a share of the whole, and whether these are
+    # the bytes that were stored is known before their lines are reported.
     context.progress(0, None, "Counting the lines")
-    total = 0
+    total, digest = 0, hashlib.sha256()
     with opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             total += block.count(b"\n")
+            digest.update(block)
+    if digest.hexdigest() != item.sha256:
+        raise TaskError("file_damaged", retryable=False)
     counter = LineCounter(
         params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
     )
