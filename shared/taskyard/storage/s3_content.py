@@ -99,7 +99,8 @@ class Content(io.RawIOBase):
         # Some servers, and proxies before them, send the whole object whatever range is asked for.
         if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
             answer["Body"].close()
-            raise StorageUnavailable("the storage did not send the range that was asked for")
+            log.warning("storage_sent_another_range", wanted=offset)
+            raise StorageUnavailable(PHRASES["storage_wrong"], phrase="storage_wrong")
         self._tag = answer["ETag"]
         self._size = offset + answer["ContentLength"]
         return answer["Body"]

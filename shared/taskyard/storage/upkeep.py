@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import structlog
 
+from ..domain.failures import PHRASES
 from .interface import ObjectMissing, Storage, StorageUnavailable
 
 log = structlog.stdlib.get_logger(__name__)
@@ -20,7 +21,7 @@ _SWEEP_EVERY_SECONDS = 3600.0
 
 
 class Hourly:
-    """Calls `sweep` at the first turn and once an hour: whoever writes cleans up. Safe for many threads.
+    """Calls `sweep` at the first turn and once an hour: writers clean up. Safe for many threads.
 
     A sweep that fails is logged, and the writer goes on: credentials may write without being allowed to list, and what
     lies in the place of leftovers may be of another user.
@@ -58,4 +59,4 @@ def try_out(storage: Storage) -> None:
     finally:
         storage.delete(stored.key)
     if found != sample:
-        raise StorageUnavailable("the storage does not give back what was written to it")
+        raise StorageUnavailable(PHRASES["storage_wrong"], phrase="storage_wrong")

@@ -200,8 +200,9 @@ def test_a_server_that_sends_another_range_is_not_believed(told: str | None) -> 
 
     with answering(answer) as endpoint:
         storage = storage_at(endpoint)
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailable) as caught:
             storage.open("0" * 32, offset=10)
+        assert caught.value.phrase == "storage_wrong"
         with storage.open("0" * 32) as file:
             assert file.read() == b"x" * 1000
 

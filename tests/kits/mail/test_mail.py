@@ -321,6 +321,19 @@ def test_every_answer_of_a_server_has_a_meaning(answers: list[bytes], code: str)
     assert "no smtp" not in run.outcome.fault.message
 
 
+@pytest.mark.parametrize("drop", [b"250-going on\r\n", b"2"])
+def test_an_answer_that_comes_in_drops_is_waited_for_as_long_as_any_other(drop: bytes) -> None:
+    def drip(connection: socket.socket) -> None:
+        for _ in range(40):
+            connection.sendall(drop)
+            time.sleep(0.2)
+
+    began = time.monotonic()
+    with scripted(script(b"220 hi", then=drip)) as port:
+        assert put_off(send(port, smtp_timeout_seconds=1.0)).code == "smtp_unreachable"
+        assert time.monotonic() - began < 4
+
+
 def test_an_answer_without_an_end_is_not_kept() -> None:
     sent = 0
 

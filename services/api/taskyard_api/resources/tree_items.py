@@ -141,7 +141,7 @@ class Content:
         part = wanted_range(req.get_header("Range") if validators.allow_a_range(req) else None, item.size)
         first, last = part or (0, item.size - 1)
         length = last - first + 1
-        file = await self._files.open(item, first)
+        file = await (self._files.require_content(item) if req.method == "HEAD" else self._files.open(item, first))
         resp.status = 200 if part is None else 206
         resp.content_type = item.content_type
         resp.set_header("Accept-Ranges", "bytes")
@@ -151,8 +151,7 @@ class Content:
         resp.set_header("Content-Security-Policy", "sandbox")
         if part is not None:
             resp.set_header("Content-Range", f"bytes {first}-{last}/{item.size}")
-        if req.method == "HEAD":
-            await self._files.shut(file)
+        if file is None:
             resp.content_length = length
             return
         checked = item.sha256 if length == item.size else None
