@@ -9,6 +9,7 @@ from uuid import UUID
 
 from taskyard import TaskContext, TaskError
 from taskyard.catalogue.words import Words
+from taskyard.domain.retry import VALIDATION
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
@@ -44,6 +45,8 @@ ERRORS: dict[str, Words] = {
         " üzemeltetőhöz.",
     },
 }
+
+STORED_FILE_RULE = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
 
 
 def find(context: TaskContext, item_id: UUID) -> TreeItem:

@@ -33,6 +33,7 @@ _RULES = (
     *mail_rules.FINAL,
     *webhook_rules.FINAL,
     RetryRule("endpoint", codes=("webhook_endpoint_deleted", "webhook_endpoint_disabled"), retried=False),
+    RetryRule("user", codes=("user_not_found", "user_without_endpoint"), retried=False),
 )
 
 
