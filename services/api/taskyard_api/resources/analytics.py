@@ -42,7 +42,7 @@ Clock = Callable[[], datetime]
 _AHEAD = timedelta(minutes=5)
 _A_DAY = timedelta(days=1)
 # Each may take as long as PostgreSQL lets a statement run.
-_MAX_WAITING = 16
+MAX_WAITING = 16
 _REDIS_SECONDS = 2.0
 _LONGEST = {"hour": timedelta(days=7), "day": timedelta(days=366), "total": timedelta(days=SUMS_KEPT_DAYS)}
 _NONE_CACHED = message("No list is cached: the provider is not configured, or was not asked for a while.")
@@ -119,7 +119,7 @@ class Analytics:
         caller = req.context.caller
         period = self._period(query_of(AnalyticsQuery, req))
         read = partial(_read, period=period, owner=caller.owner_seen, of_all=caller.queues is None)
-        if self._waiting >= _MAX_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise Overloaded(message("Too many analyses wait."))
         self._waiting += 1
         try:
