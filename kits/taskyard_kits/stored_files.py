@@ -14,6 +14,7 @@ from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
+FINAL = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
 # The reasons of `storage_unavailable` are phrases of the platform.
 ERRORS: dict[str, Words] = {
     "item_not_found": {
@@ -45,8 +46,6 @@ ERRORS: dict[str, Words] = {
         " üzemeltetőhöz.",
     },
 }
-
-STORED_FILE_RULE = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
 
 
 def find(context: TaskContext, item_id: UUID) -> TreeItem:

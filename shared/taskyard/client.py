@@ -117,7 +117,7 @@ class Client:
                     response.read()
                     _refuse(response)
                 yield None
-                yield from parse_events(response.iter_lines())
+                yield from parse_events(lines_of(response.iter_text()))
         except httpx.TransportError as e:
             raise ApiAway(_words(self._http, e)) from e
 
@@ -132,6 +132,16 @@ class Client:
         if found is None:
             raise ApiAway(f"{self._http.base_url} does not answer like Taskyard's API")
         return found
+
+
+def lines_of(pieces: Iterator[str]) -> Iterator[str]:
+    """Lines as server-sent events have them. httpx's own end at form feeds and at U+2028, too, which may stand in what
+    a task says."""
+    rest = ""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split("\n")
+        for line in whole:
+            yield line.removesuffix("\r")
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[ServerEvent]:

@@ -1,5 +1,6 @@
 """The HTTP client of the `taskyard` command, against fake answers."""
 
+import json
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 from taskyard import client
-from taskyard.client import ApiAway, Client
+from taskyard.client import ApiAway, Client, ServerEvent
 
 TASK = UUID(int=1)
 
@@ -38,3 +39,20 @@ def test_following_keeps_asking_an_api_that_went_away_at_the_end(monkeypatch: py
     assert 60 < now < 62
     assert asked > 60
     caller.close()
+
+
+def test_events_are_read_whatever_their_texts_hold() -> None:
+    """Ends of lines are those of the format: a task may say others."""
+    said = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g\rh\ni"
+    sent = f"event: log\r\ndata: {json.dumps({'data': said}, ensure_ascii=False)}\r\nid: 1.2.3\r\n\r\n: note\n".encode()
+    for size in (1, 7, len(sent)):
+        pieces = [sent[n : n + size] for n in range(0, len(sent), size)]
+
+        def answer(request: httpx.Request, pieces: list[bytes] = pieces) -> httpx.Response:
+            return httpx.Response(200, content=iter(pieces), headers={"Content-Type": "text/event-stream"})
+
+        caller = Client("http://api.test", "ty_key")
+        caller._http = httpx.Client(base_url="http://api.test/api/v1/", transport=httpx.MockTransport(answer))
+        _, event = caller._stream("tasks/1/events", None)
+        assert event == ServerEvent("log", {"data": said}, "1.2.3")
+        caller.close()

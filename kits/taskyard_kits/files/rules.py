@@ -3,7 +3,7 @@ type's own delays."""
 
 from __future__ import annotations
 
-from taskyard_kits.stored_files import STORED_FILE_RULE
+from taskyard_kits.stored_files import FINAL as STORED_FILE_RULE
 
 __all__ = ["IMAGE_RULE", "STORED_FILE_RULE"]
 

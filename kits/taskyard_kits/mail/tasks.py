@@ -24,7 +24,7 @@ from .declarations import (
     SendWelcomeParams,
     Sent,
 )
-from .rules import NEWSLETTER_RULES, RULES
+from .rules import NEWSLETTER, RULES
 from .settings import MailSettings
 from .words import ERRORS, NEWSLETTER_ERRORS, PHRASES
 
@@ -83,8 +83,9 @@ def send_password_reset(params: SendTokenParams, *, context: TaskContext) -> Sen
 @_task(
     "email.send_newsletter",
     queue=_BEHIND,
-    rules=NEWSLETTER_RULES,
+    rules=(NEWSLETTER,),
     errors={**NEWSLETTER_ERRORS, **stored_files.ERRORS},
+    phrases={},
 )
 def send_newsletter(params: SendNewsletterParams, *, context: TaskContext) -> NewsletterSubmitted:
     """Submits a message to each recipient, and none twice, also where it stops in the middle and goes on."""

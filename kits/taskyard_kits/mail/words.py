@@ -113,7 +113,6 @@ ERRORS: dict[str, Words] = {
     },
 }
 
-# Of email.send_newsletter, which sends nothing itself.
 NEWSLETTER_ERRORS: dict[str, Words] = {
     "recipients_unreadable": {
         "en": "This file is no list of recipients: line {line} has more than {limit} bytes. Give one address, or one"

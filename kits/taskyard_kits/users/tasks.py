@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from taskyard import TaskContext, TaskError, task
-from taskyard.domain.retry import VALIDATION
 from taskyard.store import users
 from taskyard.store.tree_items import owner_seen
 
 from .declarations import ProfileCreated, StatsUpdated, UserParams
+from .rules import UNKNOWN
 from .words import ERRORS
 
-_RULES = (VALIDATION.of("user_not_found"),)
 
-
-@task("users.update_stats", rules=_RULES, errors=ERRORS)
+@task("users.update_stats", rules=(UNKNOWN,), errors=ERRORS)
 def update_stats(params: UserParams, *, context: TaskContext) -> StatsUpdated:
     """Counts a login of a user, and notes the time."""
     with context.db() as conn:
@@ -25,7 +23,7 @@ def update_stats(params: UserParams, *, context: TaskContext) -> StatsUpdated:
     )
 
 
-@task("users.create_profile", rules=_RULES, errors=ERRORS)
+@task("users.create_profile", rules=(UNKNOWN,), errors=ERRORS)
 def create_profile(params: UserParams, *, context: TaskContext) -> ProfileCreated:
     """Makes the profile of a user, where there is none yet."""
     with context.db() as conn:

@@ -62,7 +62,9 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
         return [Fault(prefix, message("More than {count} things are wrong here.", count=MAX_FAULTS))]
     found = error.errors(include_url=False, include_input=False)
     places = [one["loc"] for one in found[:MAX_FAULTS]]
-    return [Fault(prefix + pointer(place), told_of(one, place[-1:])) for place, one in zip(places, found, strict=False)]
+    return [
+        Fault(prefix + pointer(place), told_of(one, _named(place))) for place, one in zip(places, found, strict=False)
+    ]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -70,11 +72,10 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def told_of(error: Mapping[str, Any], place: tuple[int | str, ...]) -> Message:
-    """An error of pydantic with the name of its field, the end of `place`: it also stands without its pointer."""
+def told_of(error: Mapping[str, Any], named: str) -> Message:
+    """An error of pydantic with the name of its field: it also stands without its pointer, as the `detail` of a problem
+    whose only fault it is."""
     kind, about = error["type"], error.get("ctx", {})
-    name = ".".join(map(str, place))[:100] if place and isinstance(place[-1], str) else ""
-    named = f"`{name}`" if name else message("This")
     if kind == "missing":
         return message("{field} is required.", field=named)
     if kind == "extra_forbidden":
@@ -93,6 +94,14 @@ def told_of(error: Mapping[str, Any], place: tuple[int | str, ...]) -> Message:
         return message(template, field=named)
     most = about[limit]
     return message(_ONE.get(template, template) if most == 1 else template, field=named, limit=_plain(most))
+
+
+def _named(loc: tuple[int | str, ...]) -> str:
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return message("This")
+    field = f"`{names[-1][:100]}`"
+    return field if isinstance(loc[-1], str) else message("An entry of {field}", field=field)
 
 
 def _of_validator(told: Message, named: str) -> Message:

@@ -29,11 +29,10 @@ from ..domain.errors import (
 from ..domain.messages import Message, as_json, changed, message
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
-from .reasons import reason_of, why_not_stored
-from .result import stored_form
+from .reasons import reason_of, returned_nothing, why_not_stored
+from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
 
-MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
 _MAX_CODE = 100
@@ -56,11 +55,11 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         model = returned if fits else task_type.result.model_validate(returned)
         value = stored_form(model, redact)
         size = len(orjson.dumps(value))
+    except TooManyValues:
+        return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
-            name = name_of(task_type.result)
-            told = message("it returned None, and declares {name}", name=name)
-            return invalid("result_invalid", redact=redact, reason=told)
+            return invalid("result_invalid", redact=redact, reason=returned_nothing(task_type.result))
         return invalid("result_invalid", redact=redact, reason=reason_of(e))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
