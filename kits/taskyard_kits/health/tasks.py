@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -19,6 +20,7 @@ from taskyard.broker.connect import make_redis
 from taskyard.catalogue.words import sentence_to_store
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.retry import FINAL_RULES, RetryPolicy
+from taskyard_kits.mail import rules as mail_rules
 from taskyard_kits.mail import smtp
 from taskyard_kits.stored_files import storage_errors
 
@@ -35,6 +37,8 @@ PATIENCE = timedelta(seconds=10)
     retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, rules=FINAL_RULES),
     soft_limit=timedelta(seconds=60),
     hard_limit=timedelta(seconds=90),
+    # No finding ends an attempt: they are told as the codes of mail are told elsewhere.
+    rules=tuple(replace(rule, codes=tuple(code for code in rule.codes if code in ERRORS)) for rule in mail_rules.FINAL),
     errors=ERRORS,
     phrases=WORDS.phrases,
 )

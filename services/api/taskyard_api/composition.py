@@ -143,7 +143,7 @@ def build(settings: Settings) -> Service:
         files=files,
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
-        models=analytics.Models(client, names),
+        models=analytics.Models(client, names, translations),
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)

@@ -61,7 +61,10 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     if error.error_count() > _MAX_ERRORS:
         return [Fault(prefix, message("More than {count} things are wrong here.", count=MAX_FAULTS))]
     found = error.errors(include_url=False, include_input=False)
-    return [Fault(prefix + pointer(one["loc"]), told_of(one, _named(one["loc"]))) for one in found[:MAX_FAULTS]]
+    places = [one["loc"] for one in found[:MAX_FAULTS]]
+    return [
+        Fault(prefix + pointer(place), told_of(one, _named(place))) for place, one in zip(places, found, strict=False)
+    ]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -70,7 +73,8 @@ def pointer(loc: tuple[int | str, ...]) -> str:
 
 
 def told_of(error: Mapping[str, Any], named: str) -> Message:
-    """An error of pydantic in our words, with the name of its field: it also stands without its pointer."""
+    """An error of pydantic with the name of its field: it also stands without its pointer, as the `detail` of a problem
+    whose only fault it is."""
     kind, about = error["type"], error.get("ctx", {})
     if kind == "missing":
         return message("{field} is required.", field=named)

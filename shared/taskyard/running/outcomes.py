@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import math
 import os
 import traceback
@@ -13,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, RootModel
 
 from ..catalogue.secrets import SecretsUnreadable
 from ..catalogue.types import TaskType
@@ -31,7 +29,7 @@ from ..domain.errors import (
 from ..domain.messages import Message, as_json, changed, message
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
-from .reasons import reason_of, why_not_stored
+from .reasons import reason_of, returned_nothing, why_not_stored
 from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
 
@@ -61,8 +59,7 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
-            told = message("it returned None, and declares {name}", name=_declared(task_type.result))
-            return invalid("result_invalid", redact=redact, reason=told)
+            return invalid("result_invalid", redact=redact, reason=returned_nothing(task_type.result))
         return invalid("result_invalid", redact=redact, reason=reason_of(e))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
@@ -242,9 +239,3 @@ def root_of(error: BaseException) -> BaseException:
 def invalid(code: str, *, error_type: str = "Invalid", redact: Redact = str, **values: Any) -> Failed:
     """For data that do not fit: another attempt would not help."""
     return Failed(_of_platform(code, error_type, FailureKind.INVALID, values, redact=redact))
-
-
-def _declared(result: type[BaseModel]) -> str:
-    """As the function's author has written it: a root model was made around what is no model."""
-    root = result.model_fields.get("root") if issubclass(result, RootModel) else None
-    return name_of(result) if root is None else inspect.formatannotation(root.annotation)

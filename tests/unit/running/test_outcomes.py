@@ -265,7 +265,7 @@ def test_an_iterator_anywhere_in_a_result_is_held_to_the_same_rules(
 ) -> None:
     outcome = of_loose(value=hold(inner for inner in [odd]))
     assert isinstance(outcome, Failed), outcome
-    assert f": At /value{place}/0: " in outcome.fault.message
+    assert f" At /value{place}/0: " in outcome.fault.message
     fits = of_loose(value=hold(inner for inner in ["fits"]))
     assert isinstance(fits, Succeeded)
     assert "fits" in str(fits.result)
