@@ -191,7 +191,7 @@ def resources_of(
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown = TaskViews()
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
-    handling = dead_letters.Handling(bodies, ledger, shown)
+    handling = dead_letters.Handling(bodies, ledger, shown, translations)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
     return [
