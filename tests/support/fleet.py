@@ -70,11 +70,27 @@ class Fleet:
     # Processes
 
     def start_api(self) -> subprocess.Popen[bytes]:
+        process = self._start_api()
+        self._wait_api_ready()
+        return process
+
+    def start_all(self, *more: str, **options: Any) -> subprocess.Popen[bytes]:
+        """An API, a scheduler and a worker at once, where none is to be there before another; returns the worker, whose
+        options these are. All are ready."""
+        self._start_api()
+        self.start_scheduler()
+        worker = self.start_worker(*more, **options)
+        self._wait_api_ready()
+        return worker
+
+    def _start_api(self) -> subprocess.Popen[bytes]:
         process = self.start("taskyard-api", "serve")
         self._make_first_key()
-        ready = f"http://127.0.0.1:{self.port}/health/ready"
-        wait_for(lambda: answers(ready), 60, "the API to be ready")
         return process
+
+    def _wait_api_ready(self) -> None:
+        ready = f"http://127.0.0.1:{self.port}/health/ready"
+        wait_for(lambda: answers(ready), 60, "the API to be ready", every=0.05)
 
     def _make_first_key(self) -> None:
         """As `taskyard-api keys bootstrap` does it; the command itself is tested in integration/api/test_service.py."""
