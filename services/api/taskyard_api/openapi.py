@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 import falcon.asgi
@@ -215,11 +216,16 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
     return made
 
 
+@cache  # of the same routes there is one
+def _rendered(routes: tuple[tuple[str, type], ...]) -> bytes:
+    return orjson.dumps(document(dict(routes)), option=orjson.OPT_INDENT_2)
+
+
 class OpenApi:
     """GET /openapi.json."""
 
     def __init__(self, routes: Mapping[str, type]) -> None:
-        self._document = orjson.dumps(document(routes), option=orjson.OPT_INDENT_2)
+        self._document = _rendered(tuple(routes.items()))
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.content_type = "application/json"
