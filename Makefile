@@ -16,8 +16,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo $$p; break; fi; done)
 
-# Tests side by side; those marked e2e run one after the other all the same.
-TEST_WORKERS ?= 2
+# Tests side by side; those of tests/e2e that measure run one after the other all the same. One more than continuous
+# integration has processors, because end-to-end tests wait half of their time.
+TEST_WORKERS ?= 3
 ARGS ?=
 
 .PHONY: help

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
+from xdist.workermanage import WorkerController
 
 from taskyard_dev.home import temporary
 from taskyard_dev.postgres import Postgres
@@ -42,16 +43,35 @@ SERVERS = pytest.StashKey[SharedServers]()
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """Deal tests out by file, and all end-to-end tests to one process: two stacks at once on two cores would
-    only measure each other. (`--dist loadgroup` would say it with marks, but xdist 3.8 changes a field for it
+    """Deal tests out by file, and end-to-end tests that measure to one process: two of them at once on two cores
+    would only measure each other. (`--dist loadgroup` would say it with marks, but xdist 3.8 changes a field for it
     that pytest 9.2 no longer has, and so groups nothing.)
     """
     return ByFile(config, log)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    # Wherever a process dies, nothing may be lost: that is true beside other tests as well, and measures nothing.
+    _MEASURES_NOTHING = "tests/e2e/test_failpoints.py"
+    # What takes longest goes first. Of itself xdist begins with the files that have the most tests, and the end-to-end
+    # tests would begin late and be waited for alone at the end.
+    _LONGEST = (
+        "e2e",
+        _MEASURES_NOTHING,
+        "tests/integration/worker/test_copies.py",
+        "tests/integration/api/test_openapi.py",
+        "tests/integration/store/test_plans.py",
+        "tests/integration/api/test_service.py",
+    )
+
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return "e2e" if file.startswith("tests/e2e/") and file != self._MEASURES_NOTHING else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if longest := next((scope for scope in self._LONGEST if scope in self.workqueue), None):
+            self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -15,6 +16,8 @@ from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
 FINAL = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
+_PIECE_BYTES = 1024 * 1024
+
 # The reasons of `storage_unavailable` are phrases of the platform.
 ERRORS: dict[str, Words] = {
     "item_not_found": {
@@ -66,6 +69,29 @@ def not_found() -> TaskError:
 def opened(context: TaskContext, item: TreeItem) -> Iterator[BinaryIO]:
     with storage_errors(), context.storage.open(item.storage_key) as file:
         yield file
+
+
+@contextmanager
+def with_descriptor(context: TaskContext, file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file, for a process that gets its descriptor; of a file in a bucket, which has none, a copy in the attempt's
+    temporary directory."""
+    if _has_descriptor(file):
+        yield file
+        return
+    with tempfile.TemporaryFile(dir=context.temp_dir) as copy:
+        while piece := file.read(_PIECE_BYTES):
+            copy.write(piece)
+            context.check_cancelled()
+        copy.seek(0)
+        yield copy
+
+
+def _has_descriptor(file: BinaryIO) -> bool:
+    try:
+        file.fileno()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

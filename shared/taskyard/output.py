@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from . import garbage
+
 # Of a full disk, a quota, a reader that is gone, a terminal that is gone, a descriptor that is not for writing.
 _OF_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF})
 _ESCAPES = "taskyard-escapes"
@@ -22,6 +24,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u206
 def run_program(name: str, program: Callable[[], Any]) -> None:
     """Runs a program that ends by SystemExit. Where its output cannot be written it ends with 1, and one line says
     why; without the line where nobody reads on (`| head -1`)."""
+    garbage.rarely_until_started()
     _open_what_is_closed()
     codecs.register_error(_ESCAPES, _escaped)
     for stream in (sys.stdout, sys.stderr):

@@ -20,9 +20,7 @@ def walked(fleet: Fleet) -> list[int]:
 
 def start(fleet: Fleet, **environment: str) -> None:
     fleet.environment.update(environment)
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker(threads=1)
+    fleet.start_all(threads=1)
 
 
 @pytest.mark.parametrize("name", ["tests.walk", "tests.walk_async"])

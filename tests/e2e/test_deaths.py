@@ -15,9 +15,7 @@ pytestmark = pytest.mark.e2e
 def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_another_attempt(
     fleet: Fleet,
 ) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker(threads=2)
+    worker = fleet.start_all(threads=2)
     task_id = fleet.submit("tests.effect", {"seconds": 30.0})
     fleet.wait_state(task_id, "running")
     wait_for(lambda: len(effects(fleet.effects)) == 1, 10, "the task to begin")
@@ -39,9 +37,7 @@ def test_a_killed_child_s_task_is_queued_again_within_two_seconds_and_done_by_an
 
 
 def test_a_child_s_death_costs_nothing_to_tasks_that_had_not_begun(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker(threads=1)
+    worker = fleet.start_all(threads=1)
     # Quick ones first, so that the child claims ahead; then one that holds the only thread.
     fleet.wait_final(fleet.submit_many(50, "diagnostics.echo", {"value": 1}), 20)
     ids = [fleet.submit("tests.effect", {"seconds": 30.0}), *fleet.submit_many(10, "tests.effect")]
@@ -57,9 +53,7 @@ def test_a_child_s_death_costs_nothing_to_tasks_that_had_not_begun(fleet: Fleet)
 
 
 def test_a_task_that_kills_its_worker_each_time_fails_with_crash_limit(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker(threads=1)
+    fleet.start_all(threads=1)
     task_id = fleet.submit("diagnostics.crash", {"signal": 11, "times": 99})
     other = fleet.submit("tests.effect")
     fleet.wait_final([task_id, other], 40)
@@ -70,9 +64,7 @@ def test_a_task_that_kills_its_worker_each_time_fails_with_crash_limit(fleet: Fl
 
 
 def test_a_killed_worker_s_tasks_are_rescued_after_the_lease(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker(threads=2)
+    worker = fleet.start_all(threads=2)
     ids = [fleet.submit("tests.effect", {"seconds": 30.0}) for _ in range(2)]
     wait_for(lambda: len(effects(fleet.effects)) == 2, 20, "both to begin")
     fleet.quick_from_now_on()
@@ -96,9 +88,7 @@ def test_a_killed_worker_s_tasks_are_rescued_after_the_lease(fleet: Fleet) -> No
 
 
 def test_a_stopping_worker_finishes_what_runs_and_exits_with_0(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker(threads=2, processes=2)
+    worker = fleet.start_all(threads=2, processes=2)
     ids = [fleet.submit("tests.effect", {"seconds": 1.5}) for _ in range(4)]
     wait_for(lambda: len(effects(fleet.effects)) == 4, 20, "all to begin")
     late = fleet.submit_many(20, "tests.effect")
@@ -115,9 +105,7 @@ def test_a_stopping_worker_finishes_what_runs_and_exits_with_0(fleet: Fleet) -> 
 
 
 def test_what_a_stopping_worker_cannot_finish_in_time_runs_elsewhere_at_no_cost(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker("--drain-seconds", "1", threads=2)
+    worker = fleet.start_all("--drain-seconds", "1", threads=2)
     task_id = fleet.submit("tests.effect", {"seconds": 60.0})
     wait_for(lambda: len(effects(fleet.effects)) == 1, 20, "it to begin")
     fleet.quick_from_now_on()
@@ -133,9 +121,7 @@ def test_what_a_stopping_worker_cannot_finish_in_time_runs_elsewhere_at_no_cost(
 
 
 def test_a_child_is_replaced_after_its_number_of_tasks_and_loses_none(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    worker = fleet.start_worker("--max-tasks-per-child", "20", threads=4)
+    worker = fleet.start_all("--max-tasks-per-child", "20", threads=4)
     first = children(worker.pid)
     ids = fleet.submit_many(100, "tests.effect")
     assert fleet.wait_final(ids, 40) == {"succeeded": 100}

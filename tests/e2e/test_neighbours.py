@@ -68,9 +68,7 @@ def test_beside_tasks_that_keep_ending_processes_none_loses_two_runs_and_most_do
 
 
 def test_beside_several_types_at_once_that_end_processes_none_loses_two_runs(fleet: Fleet) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker(processes=2)
+    fleet.start_all(processes=2)
     wait_for(lambda: fleet.http.post("/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}}).is_success)
     innocent = [fleet.submit("tests.effect", {"seconds": 15.0}) for _ in range(2)]
     with ExitStack() as attacks:

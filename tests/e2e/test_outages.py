@@ -40,9 +40,7 @@ def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
     own_fleet: Fleet, own_valkey: Valkey
 ) -> None:
     fleet, valkey = own_fleet, own_valkey
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker()
+    fleet.start_all()
     ids = [fleet.submit("tests.effect") for _ in range(50)]
 
     valkey.stop()
@@ -57,9 +55,7 @@ def test_submits_are_accepted_while_redis_is_stopped_and_done_once_it_is_back(
 
 def test_postgresql_away_means_503_and_nothing_is_lost(own_fleet: Fleet, own_postgres: Postgres) -> None:
     fleet, postgres = own_fleet, own_postgres
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker(threads=4)
+    fleet.start_all(threads=4)
     running = [fleet.submit("tests.effect", {"seconds": 4.0}) for _ in range(4)]
     wait_for(lambda: len(effects(fleet.effects)) == 4, 20, "all to begin")
     waiting = fleet.submit_many(50, "tests.effect")
@@ -102,9 +98,7 @@ def test_a_message_delivered_three_times_runs_once(fleet: Fleet, redis_client: r
 
 
 def test_messages_that_are_not_ours_do_not_stop_a_worker(fleet: Fleet, redis_client: redis.Redis) -> None:
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker()
+    fleet.start_all()
     for n, junk in enumerate(("", "{", "[]", '{"args": []}', '{"args": ["x"], "options": {}}')):
         redis_client.hset("taskyard:default.msgs", f"junk{n}", junk)
         redis_client.rpush("taskyard:default", f"junk{n}")

@@ -10,7 +10,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ import pytest
 
 from taskyard.environment import read_env_file
 from taskyard.store import ledger
+from taskyard_dev.home import temporary
 from tests.support.fleet import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -100,12 +101,32 @@ def left(family: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.fixture
 def start(server_home: Path) -> Iterator[Callable[..., Up]]:
+    """Starts one after the other on the same data."""
+    with starting_in(server_home) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def start_beside_shared() -> Iterator[Callable[..., Up]]:
+    """The same, on the data of the one that tests share."""
+    with temporary("tests") as home, starting_in(home) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_up(start_beside_shared: Callable[..., Up]) -> Up:
+    """One for tests that end none of it for good. Services may have been killed in it."""
+    return start_beside_shared().wait_up()
+
+
+@contextmanager
+def starting_in(home: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
     port = free_port()
 
     def make(*options: str, **variables: str) -> Up:
-        log = server_home / f"up-{len(started)}.log"
-        up = Up(server_home / "data", log, "--api-port", str(port), *options, **variables)
+        log = home / f"up-{len(started)}.log"
+        up = Up(home / "data", log, "--api-port", str(port), *options, **variables)
         started.append(up)
         return up
 
@@ -209,14 +230,15 @@ def test_more_workers_and_schedulers_can_be_had(start: Callable[..., Up]) -> Non
     assert sum("taskyard-scheduler run" in one for one in commands) == 2
 
 
-def test_a_service_that_is_killed_comes_back(start: Callable[..., Up]) -> None:
-    up = start().wait_up()
+def test_a_service_that_is_killed_comes_back(shared_up: Up) -> None:
+    up, told = shared_up, "was killed by SIGKILL; starting it again"
+    before = up.said().count(told)
     for command in ("taskyard-api serve", "taskyard-scheduler run"):
         victim = next(pid for pid, line in up.services().items() if command in line)
         os.kill(victim, signal.SIGKILL)
         wait_until(partial(_replaced, up, command, victim), otherwise=up.said)
     wait_until(lambda: _answers(up), otherwise=up.said)
-    assert up.said().count("was killed by SIGKILL; starting it again") == 2
+    assert up.said().count(told) == before + 2
 
 
 def test_nothing_is_left_when_it_is_killed_and_it_starts_again(start: Callable[..., Up]) -> None:
@@ -243,9 +265,9 @@ def test_the_mail_server_of_one_run_is_not_that_of_the_next(start: Callable[...,
     assert "hunter2" not in first.said()
 
 
-def test_a_second_one_on_the_same_data_says_so(start: Callable[..., Up]) -> None:
-    start().wait_up()
-    second = start()
+def test_a_second_one_on_the_same_data_says_so(shared_up: Up, start_beside_shared: Callable[..., Up]) -> None:
+    assert shared_up.process.is_running()
+    second = start_beside_shared()
     assert second.process.wait(30) == 1
     assert "another stack is running" in second.said()
 
@@ -268,8 +290,8 @@ def test_four_that_start_together_come_up_each_on_ports_of_its_own(
         assert [answer.status_code == 200 for answer in said] == [key == up.env["TASKYARD_API_KEY"] for key in keys]
 
 
-def test_nothing_else_can_answer_at_its_address_while_the_api_is_started_again(start: Callable[..., Up]) -> None:
-    up = start().wait_up()
+def test_nothing_else_can_answer_at_its_address_while_the_api_is_started_again(shared_up: Up) -> None:
+    up = shared_up
     address = ("127.0.0.1", httpx.URL(up.env["TASKYARD_URL"]).port)
     victim = next(pid for pid, line in up.services().items() if "taskyard-api serve" in line)
     os.kill(victim, signal.SIGKILL)

@@ -18,9 +18,7 @@ EVA = {"email": "eva@example.org", "name": "Eva"}
 
 def start(fleet: Fleet, **more: str) -> None:
     fleet.environment.update(more)
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker()
+    fleet.start_all()
 
 
 def submit(fleet: Fleet, name: str) -> str:

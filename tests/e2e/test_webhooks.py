@@ -23,9 +23,7 @@ def other_end() -> Iterator[Receiver]:
 
 def start(fleet: Fleet, *, allowed: str = "127.0.0.0/8") -> None:
     fleet.environment["TASKYARD_OUTBOUND_NETWORKS"] = allowed
-    fleet.start_api()
-    fleet.start_scheduler()
-    fleet.start_worker()
+    fleet.start_all()
 
 
 def post(fleet: Fleet, path: str, body: object = None, **query: Any) -> Any:

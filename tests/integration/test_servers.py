@@ -80,8 +80,8 @@ class TestPostgres:
             assert second.url() == url
         assert time.monotonic() - started < 20
 
-    def test_is_as_durable_as_production(self, postgres: Postgres) -> None:
-        with postgres.connect() as connection:
+    def test_is_as_durable_as_production(self, server_home: Path) -> None:
+        with Postgres(server_home / "pg", port=0) as server, server.connect() as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
 

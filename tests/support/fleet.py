@@ -20,9 +20,11 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from sqlalchemy import Engine
 
-from taskyard.store import ledger
+from taskyard.domain.api_keys import read_key
+from taskyard.store import api_keys, ledger
 from tests.support.effects import FILE_VARIABLE
 from tests.support.task_role import as_tasks
+from tests.support.tls import TLS
 
 KEY = "ty_e2etests_" + "k" * 43
 FINAL = {"succeeded", "failed", "cancelled"}
@@ -62,19 +64,43 @@ class Fleet:
             base_url=f"http://127.0.0.1:{self.port}/api/v1",
             headers={"Authorization": f"Bearer {KEY}"},
             timeout=30.0,
+            verify=TLS,
         )
 
     # Processes
 
     def start_api(self) -> subprocess.Popen[bytes]:
-        subprocess.run(
-            [_BIN / "taskyard-api", "keys", "bootstrap"],
-            env=self.environment, check=True, timeout=60, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        process = self.start("taskyard-api", "serve")
-        ready = f"http://127.0.0.1:{self.port}/health/ready"
-        wait_for(lambda: answers(ready), 60, "the API to be ready")
+        process = self._start_api()
+        self._wait_api_ready()
         return process
+
+    def start_all(self, *more: str, **options: Any) -> subprocess.Popen[bytes]:
+        """An API, a scheduler and a worker at once, where none is to be there before another; returns the worker, whose
+        options these are. All are ready."""
+        self._start_api()
+        self.start_scheduler()
+        worker = self.start_worker(*more, **options)
+        self._wait_api_ready()
+        return worker
+
+    def _start_api(self) -> subprocess.Popen[bytes]:
+        process = self.start("taskyard-api", "serve")
+        self._make_first_key()
+        return process
+
+    def _wait_api_ready(self) -> None:
+        ready = f"http://127.0.0.1:{self.port}/health/ready"
+        wait_for(lambda: answers(ready), 60, "the API to be ready", every=0.05)
+
+    def _make_first_key(self) -> None:
+        """As `taskyard-api keys bootstrap` does it; the command itself is tested in integration/api/test_service.py."""
+        key = read_key(KEY)
+
+        def make(conn: sa.Connection) -> None:
+            if api_keys.lock_for_bootstrap(conn):
+                api_keys.create(conn, name="bootstrap", prefix=key.prefix, digest=key.digest, scopes=["admin"])
+
+        ledger.run_transaction(self.engine, make)
 
     def start_worker(
         self, *more: str, queues: str = "default", processes: int | str = 1, threads: int = 4, has_types: bool = True
@@ -237,13 +263,13 @@ def repeating(turn: Callable[[], object], *, every: float, threads: int = 1) -> 
 
 def metrics_of(url: str) -> dict[str, float]:
     """Ours, by name and labels."""
-    said = httpx.get(url, timeout=5.0).text
+    said = httpx.get(url, timeout=5.0, verify=TLS).text
     return {name: float(value) for name, value in re.findall(r"^(taskyard_\S+) (\S+)$", said, re.MULTILINE)}
 
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=1.0).status_code == 200
+        return httpx.get(url, timeout=1.0, verify=TLS).status_code == 200
     except httpx.HTTPError:
         return False
 

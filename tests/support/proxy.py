@@ -34,6 +34,8 @@ class Proxy:
         """Where connections made from now on lead."""
         self.accepted = 0
         """How many connections were ever made."""
+        self.answered = 0
+        """How many bytes came back from the server."""
         self._tls = tls
         self._delay = 0.0
         self._port = 0
@@ -146,7 +148,7 @@ class Proxy:
             self._writers.add(beyond)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(reader, beyond))
-                both.create_task(self._pump(answers, writer))
+                both.create_task(self._pump(answers, writer, answers=True))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -158,8 +160,9 @@ class Proxy:
                         await end.wait_closed()
             self._tasks.discard(task)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         while data := await reader.read(_CHUNK):
+            self.answered += len(data) if answers else 0
             if self._delay:
                 await asyncio.sleep(self._delay)
             await self._open.wait()

@@ -17,6 +17,9 @@ from taskyard_dev.servers import Valkey
 from tests.support.task_role import prepare
 
 TEMPLATE = "taskyard_template"
+# Nobody stops or kills the shared server; and processes that die, it among them, lose nothing that the kernel has.
+# Tests of what is durable have servers of their own, with the settings of production.
+_AS_IF_NO_MACHINE_FAILED = {"fsync": "off", "full_page_writes": "off"}
 
 
 class SharedServers:
@@ -42,7 +45,8 @@ class SharedServers:
                 return
             # The first of the session; or whoever started them has crashed, and the data is still there.
             home = self._home()
-            self.postgres, self.valkey = Postgres(home / "postgres", port=0), Valkey(home / "valkey", port=0)
+            self.postgres = Postgres(home / "postgres", port=0, settings=_AS_IF_NO_MACHINE_FAILED)
+            self.valkey = Valkey(home / "valkey", port=0)
             self._started = True
             self.valkey.start()
             self.postgres.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -60,12 +61,17 @@ def register_worker(engine: Engine, *specs: TaskSpec, name: str = "w", queues: S
 def register_kits(engine: Engine, *modules: str) -> UUID:
     """A worker of all default queues with the types of the installed kits and of these modules, which lives for the
     whole test."""
-    loaded = load(Settings(diagnostics=True, task_modules=modules))
-    specs = [spec_of(task_type, kit=loaded.kits[task_type.name].name) for task_type in loaded.catalogue]
-    worker = register_worker(engine, *specs, name="with-all-kits", queues=DEFAULT_QUEUES)
+    worker = register_worker(engine, *_specs_of_kits(modules), name="with-all-kits", queues=DEFAULT_QUEUES)
     stay = sa.text("UPDATE worker SET beat_at = now() + interval '1 day' WHERE id = :id")
     ledger.run(engine, lambda conn: conn.execute(stay, {"id": worker}))
     return worker
+
+
+@cache
+def _specs_of_kits(modules: tuple[str, ...]) -> list[TaskSpec]:
+    """Making their schemas takes longer than most tests."""
+    loaded = load(Settings(diagnostics=True, task_modules=modules))
+    return [spec_of(task_type, kit=loaded.kits[task_type.name].name) for task_type in loaded.catalogue]
 
 
 def _nested(levels: int) -> str:

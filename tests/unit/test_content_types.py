@@ -21,6 +21,7 @@ def zipped(name: str) -> bytes:
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(50)
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(50)
+BMP = b"BM\x3a\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00\x28\x00\x00\x00" + bytes(40)
 HTML = b"<!DOCTYPE html><html><script>alert(1)</script>"
 
 
@@ -41,6 +42,10 @@ HTML = b"<!DOCTYPE html><html><script>alert(1)</script>"
         (b"a,b\n", "application/javascript", "text/plain"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"></svg>', "image/png", "image/svg+xml"),
         (b"BM is a company", "text/plain", "text/plain"),
+        (b"BM is a company", "image/bmp", "text/plain"),
+        (BMP, "image/bmp", "image/bmp"),
+        (BMP, "image/x-ms-bmp", "image/bmp"),
+        (BMP, "image/png", UNKNOWN),
         ("né".encode()[:-1], "text/plain", "text/plain"),
         (gzip.compress(b"x" * 100, mtime=0), "text/plain", "application/gzip"),
         (zipped("a.txt"), "application/octet-stream", "application/zip"),

@@ -80,6 +80,8 @@ def test_an_allowed_network_is_admitted_in_each_form_of_its_addresses_and_no_oth
         "https://[fe80::1%25eth0]/",
         "https://h/a/../b",
         "https://h/a/%2e%2E/b",
+        "https://h/a/..%2fb",
+        "https://h/a%2F%2e%2e%5Cb",
         "https://h/.",
         "https://h/ a",
         "https://h/\r\nX: y",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from taskyard_api.field_faults import faults_of
+from taskyard.admission.field_faults import faults_of
 from taskyard_api.models import SubmitTask
 
 RIGHT: dict[str, Any] = {"name": "diagnostics.echo"}

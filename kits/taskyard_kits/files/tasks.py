@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
 from taskyard.storage.interface import Stored
 from taskyard.store import loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
-from taskyard_kits.stored_files import find, not_found, opened, storage_errors
+from taskyard_kits.stored_files import find, not_found, opened, storage_errors, with_descriptor
 
 from . import thumbnails
 from .declarations import (
@@ -27,14 +29,17 @@ from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
 def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) -> ProcessLargeFileResult:
     """Reads a stored file line by line and counts its lines, blank lines and invalid lines."""
     item = find(context, params.item_id)
-    # Read twice: how many lines there will be is what makes the progress a share of the whole, and counting
-    # line feeds alone goes at the speed of the disk.
+    # Read twice: how many lines there will be is what makes the progress a share of the whole, and whether these are
+    # the bytes that were stored is known before their lines are reported.
     context.progress(0, None, "Counting the lines")
-    total = 0
+    total, digest = 0, hashlib.sha256()
     with opened(context, item) as file:
         for block in blocks(file):
             context.check_cancelled()
             total += block.count(b"\n")
+            digest.update(block)
+    if digest.hexdigest() != item.sha256:
+        raise TaskError("file_damaged", retryable=False)
     counter = LineCounter(
         params.pattern, report=lambda lines: context.progress(lines, max(total, lines), "Reading the lines")
     )
@@ -69,7 +74,7 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
     context.progress(0, 2, "Reading the image")
     memory = thumbnails.memory_of(context.memory_bytes)
     # A cancellation or a limit is raised by `check`, and never between starting a process and seeing to its end.
-    with opened(context, source) as file, context.shield:
+    with opened(context, source) as stored, with_descriptor(context, stored) as file, context.shield:
         thumbnail = thumbnails.render(file, params.width, params.height, memory, context.check_cancelled)
     context.progress(1, 2, "Storing the thumbnail")
     item = _keep(thumbnail, source, context)

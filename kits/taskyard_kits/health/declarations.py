@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,9 @@ from taskyard import Result
 class Check(Result):
     status: Literal["ok", "failed"]
     latency_ms: float
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="In English; `/health/detailed` tells it by the code.")
+    code: str | None = None
+    values: dict[str, Any] = Field(default={}, description="What the words of the code take.")
 
 
 class CheckResult(Result):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -16,24 +17,18 @@ import sqlalchemy as sa
 
 from taskyard import TaskContext, TaskError, task
 from taskyard.broker.connect import make_redis
-from taskyard.catalogue.words import Vocabulary, sentence_to_store
+from taskyard.catalogue.words import sentence_to_store
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.retry import FINAL_RULES, RetryPolicy
-from taskyard.storage.interface import StorageUnavailable
-from taskyard_kits.mail import smtp, words
+from taskyard_kits.mail import rules as mail_rules
+from taskyard_kits.mail import smtp
+from taskyard_kits.stored_files import storage_errors
 
 from .declarations import Check, CheckResult
 from .settings import HealthSettings
+from .words import ERRORS, WORDS
 
 PATIENCE = timedelta(seconds=10)
-_MAIL = Vocabulary(words.ERRORS, words.PHRASES)
-
-_REASONS = {
-    "slow": "no answer within {seconds:.0f} s",
-    "redis": "Redis does not answer",
-    "postgresql": "PostgreSQL does not answer",
-    "unexpected": "failed with {error}",
-}
 
 
 @task(
@@ -42,6 +37,10 @@ _REASONS = {
     retry=RetryPolicy(retries=1, first_delay=timedelta(seconds=60), jitter=False, rules=FINAL_RULES),
     soft_limit=timedelta(seconds=60),
     hard_limit=timedelta(seconds=90),
+    # No finding ends an attempt: they are told as the codes of mail are told elsewhere.
+    rules=tuple(replace(rule, codes=tuple(code for code in rule.codes if code in ERRORS)) for rule in mail_rules.FINAL),
+    errors=ERRORS,
+    phrases=WORDS.phrases,
 )
 async def check(*, context: TaskContext) -> CheckResult:
     """Checks that everything the platform depends on answers, and how fast."""
@@ -63,27 +62,29 @@ async def check(*, context: TaskContext) -> CheckResult:
 async def _timed(probe: Callable[[], Awaitable[None]]) -> Check:
     started = time.perf_counter()
     try:
-        reason = await asyncio.wait_for(_why_not(probe), PATIENCE.total_seconds())
+        fault = await asyncio.wait_for(_fault_of(probe), PATIENCE.total_seconds())
     except TimeoutError:
-        reason = _REASONS["slow"].format(seconds=PATIENCE.total_seconds())
+        fault = TaskError("check_slow", seconds=f"{PATIENCE.total_seconds():g}")
     milliseconds = round((time.perf_counter() - started) * 1000, 3)
-    return Check(status="failed" if reason else "ok", latency_ms=milliseconds, reason=reason)
+    if fault is None:
+        return Check(status="ok", latency_ms=milliseconds)
+    reason = sentence_to_store(fault.code, fault.values, WORDS)
+    return Check(status="failed", latency_ms=milliseconds, reason=reason, code=fault.code, values=fault.values)
 
 
-async def _why_not(probe: Callable[[], Awaitable[None]]) -> str | None:
+async def _fault_of(probe: Callable[[], Awaitable[None]]) -> TaskError | None:
     """Why it cannot be used; None where it can. In our own words: the errors of clients hold addresses."""
     try:
-        await probe()
+        with storage_errors():
+            await probe()
     except redis.RedisError:
-        return _REASONS["redis"]
+        return TaskError("redis_silent")
     except (LedgerUnavailable, sa.exc.DBAPIError, sa.exc.TimeoutError):
-        return _REASONS["postgresql"]
-    except StorageUnavailable as e:
-        return str(e)
+        return TaskError("postgresql_silent")
     except TaskError as e:
-        return e.message or sentence_to_store(e.code, e.values, _MAIL)
+        return e
     except Exception as e:  # noqa: BLE001 - whatever is wrong with one dependency is this check's result
-        return _REASONS["unexpected"].format(error=type(e).__name__)
+        return TaskError("check_failed", error=type(e).__name__)
     return None
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import smtplib
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 from taskyard.domain.errors import TaskError
 
@@ -21,7 +25,70 @@ Tls = Callable[[], ssl.SSLContext]
 _MOST_MESSAGES = 100
 # For the check of a connection that was idle, and for its goodbye: nothing is lost by giving it up.
 _PATIENCE_SECONDS = 5.0
+_MOST_BYTES = 64 * 1024  # of one answer; RFC 5321 has 512 for each line of it
 _CLOSING = 421  # RFC 5321, 4.2.3: the server is about to close the connection
+
+
+class _Patient(io.RawIOBase):
+    """What the server sends, until a time. The time-out of a socket is for every single byte."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.until = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        left, before = self.until - time.monotonic(), self._sock.gettimeout()
+        if left <= 0:
+            raise TimeoutError("the answer is not complete in time")
+        self._sock.settimeout(left)
+        try:
+            return self._sock.recv_into(buffer)
+        finally:
+            self._sock.settimeout(before)
+
+
+class _Answers:
+    """The server's answers, line by line. Each has to be complete before the time-out of the socket, and in so many
+    bytes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = _Patient(sock)
+        self._file = io.BufferedReader(self._raw)
+        self._room = 0
+
+    def begin(self) -> None:
+        self._room = _MOST_BYTES
+        self._raw.until = time.monotonic() + (self._sock.gettimeout() or 0.0)
+
+    def readline(self, most: int) -> bytes:
+        line = self._file.readline(most)
+        self._room -= len(line)
+        return line if self._room >= 0 else b"no end"  # which is no line of SMTP
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Bounded(smtplib.SMTP):
+    """smtplib reads an answer to its last line, and keeps all of it: a server that never comes to an end would take the
+    memory of all tasks of the process."""
+
+    file: _Answers | None
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Answers(self.sock)
+        if self.file is not None:
+            self.file.begin()
+        return super().getreply()
+
+
+class _BoundedOverTls(_Bounded, smtplib.SMTP_SSL):
+    pass
 
 
 class Connection:
@@ -71,15 +138,21 @@ def key_of(settings: MailSettings, tls: Tls) -> Hashable:
     return settings.smtp_host, settings.smtp_port, settings.smtp_security, login, settings.smtp_timeout_seconds, tls
 
 
+@cache
+def _own_name() -> str:
+    """For EHLO. To find it may take a look-up in the domain name system, which no time-out bounds: once is enough."""
+    return smtplib.SMTP().local_hostname
+
+
 def connect(settings: MailSettings, tls: Tls) -> Connection:
     """Encrypted and logged in. Raises TaskError, and what smtplib raises."""
     if settings.smtp_host is None:
         raise TaskError("smtp_not_configured", retryable=False)
-    seconds = settings.smtp_timeout_seconds
+    at, seconds = (settings.smtp_host, settings.smtp_port, _own_name()), settings.smtp_timeout_seconds
     if settings.smtp_security == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(settings.smtp_host, settings.smtp_port, timeout=seconds, context=tls())
+        server: _Bounded = _BoundedOverTls(*at, timeout=seconds, context=tls())
     else:
-        server = smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=seconds)
+        server = _Bounded(*at, timeout=seconds)
     try:
         server.ehlo_or_helo_if_needed()
         if settings.smtp_security == "starttls":

@@ -7,6 +7,7 @@ import smtplib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from email.message import EmailMessage
 
 from taskyard.domain.errors import TaskError
@@ -15,6 +16,10 @@ from . import messages
 from .answers import meaning
 from .connections import POOL, Connection, Pool, Tls, connect, key_of
 from .settings import MailSettings
+
+# Of a task that sends a message: the wait after the data, ten minutes, and the waits before it fit in. One that ends
+# sooner has a slow server deliver the message once for each attempt.
+SOFT_LIMIT, HARD_LIMIT = timedelta(seconds=900), timedelta(seconds=960)
 
 
 def send(

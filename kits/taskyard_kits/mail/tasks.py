@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -28,14 +28,13 @@ from .rules import NEWSLETTER, RULES
 from .settings import MailSettings
 from .words import ERRORS, NEWSLETTER_ERRORS, PHRASES
 
-# Five retries within about half an hour: a greylisting mail server accepts a message after some minutes. The wait after
-# the data, ten minutes, and the waits before it fit into the limits.
+# Five retries within about half an hour: a greylisting mail server accepts a message after some minutes.
 _task = partial(
     task,
     max_attempts=6,
     rules=RULES,
-    soft_limit=timedelta(seconds=900),
-    hard_limit=timedelta(seconds=960),
+    soft_limit=smtp.SOFT_LIMIT,
+    hard_limit=smtp.HARD_LIMIT,
     phrases=PHRASES,
 )
 # Newsletters wait behind everything else, and so do their messages.

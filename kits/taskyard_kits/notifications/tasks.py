@@ -42,8 +42,8 @@ _RULES = (
     "notifications.send",
     retry=_RETRY,
     rules=_RULES,
-    soft_limit=timedelta(seconds=60),
-    hard_limit=timedelta(seconds=90),
+    soft_limit=smtp.SOFT_LIMIT,
+    hard_limit=smtp.HARD_LIMIT,
     errors={**mail.ERRORS, **webhooks.ERRORS, **users_words.ERRORS, **ERRORS},
     phrases={**mail.PHRASES, **webhooks.PHRASES},
 )

@@ -12,5 +12,7 @@ RETRIED = (
     replace(CONNECTION, first_delay=None).of("webhook_unanswered"),
     replace(RATE_LIMIT, first_delay=None),
 )
-FINAL = (RetryRule("receiver", codes=("webhook_gone", "webhook_address_refused"), retried=False),)
+FINAL = (
+    RetryRule("receiver", codes=("webhook_gone", "webhook_address_gone", "webhook_address_refused"), retried=False),
+)
 RULES = (*RETRIED, *FINAL)

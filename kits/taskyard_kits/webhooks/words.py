@@ -24,6 +24,16 @@ ERRORS: dict[str, Words] = {
         "hu": "A fogadó 410-zel válaszolt: nem kér több üzenetet. A végpontja le van tiltva; engedélyezze újra, ha ez"
         " tévedés volt.",
     },
+    "webhook_address_gone": {
+        "en": "The receiver answered 410: it wants no messages at this address. Give another callback_url to the next"
+        " task.",
+        "de": "Der Empfänger hat mit 410 geantwortet: An dieser Adresse will er keine Nachrichten. Geben Sie der"
+        " nächsten Aufgabe eine andere callback_url.",
+        "fr": "Le destinataire a répondu 410 : il ne veut pas de messages à cette adresse. Indiquez une autre"
+        " callback_url à la prochaine tâche.",
+        "hu": "A fogadó 410-zel válaszolt: ezen a címen nem kér üzeneteket. A következő feladatnak adjon meg másik"
+        " callback_url címet.",
+    },
     "webhook_unanswered": {
         "en": "The receiver did not answer: {reason}. It is tried again; if that goes on, check its address.",
         "de": "Der Empfänger hat nicht geantwortet: {reason}. Es wird wieder versucht; bleibt es dabei, prüfen Sie"

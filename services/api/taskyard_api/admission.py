@@ -19,7 +19,7 @@ from taskyard.catalogue.sizes import Size
 from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
-from taskyard.domain.messages import message
+from taskyard.domain.messages import Message, message
 from taskyard.lifecycle.submit import NewTask
 
 from .bodies import ADDED_AT_REST, MAX_ADDED, Body
@@ -47,7 +47,7 @@ class Warned:
     """Something that the caller may not have meant, and that is no reason to refuse the submit."""
 
     code: str
-    message: str
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +209,9 @@ def _warnings(registry: TypeRegistry, tasks: Sequence[NewTask]) -> Sequence[Warn
     """One for each type and queue without a live worker."""
     idle = {(task.name, task.queue): None for task in tasks if task.queue not in registry.queues_serving(task.name)}
     return [
-        Warned("no_live_worker", f"No live worker runs {name} on the queue {queue}: the task waits for one.")
+        Warned(
+            "no_live_worker",
+            message("No live worker runs {name} on the queue {queue}: the task waits for one.", name=name, queue=queue),
+        )
         for name, queue in idle
     ]

@@ -186,6 +186,7 @@ class Conversion(Shown):
     status: Literal["NOT_STARTED", "PENDING", "PROGRESS", "COMPLETED", "FAILED", "CANCELLED"]
     object_type: str
     message: str
+    support_url: str | None = Field(description="Where people find help, for a conversion that has failed.")
     task_id: UUID | None
 
 

@@ -23,12 +23,16 @@ _NOT_PUBLIC = message("This address is not public, and this installation does no
 
 
 class Callbacks:
-    """`default_endpoint` signs for addresses that lie under no endpoint; None: these are refused."""
+    """`default_endpoint` signs for addresses that lie under no endpoint; None: these are refused. `support_url` is
+    told with each error."""
 
-    def __init__(self, ledger: LedgerPool, networks: Networks, default_endpoint: UUID | None) -> None:
+    def __init__(
+        self, ledger: LedgerPool, networks: Networks, default_endpoint: UUID | None, support_url: str | None
+    ) -> None:
         self._ledger = ledger
         self._networks = networks
         self._default_endpoint = default_endpoint
+        self._support_url = support_url
 
     def checked(self, text: str) -> Url:
         """The address. Raises ValueError with what is wrong. Names of hosts are looked up by the delivery only: what
@@ -60,7 +64,13 @@ class Callbacks:
                 faults.append(Fault(_pointer(n, "callback_url", in_batch), _NOT_REGISTERED, "callback_not_registered"))
                 continue
             on = tuple(dict.fromkeys(wanted[n].callback_on or ("final",)))
-            found[n] = Callback(url=str(url), endpoint_id=endpoint_id, on=on, told=caller.has(Scope.READ))
+            found[n] = Callback(
+                url=str(url),
+                endpoint_id=endpoint_id,
+                on=on,
+                told=caller.has(Scope.READ),
+                support_url=self._support_url,
+            )
         if faults:
             raise Invalid(faults[:MAX_FAULTS])
         return found

@@ -123,13 +123,13 @@ def build(settings: Settings) -> Service:
     )
     heavy = HeavyWork()
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
-    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
-    streams = Streams(ledger, live, requests, keys)
+    callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint, settings.support_url)
     catalogues = read_catalogues()
-    problems = Problems(catalogues, settings.support_url)
     translations, shown = Translations(types, catalogues, settings.support_url), TaskViews()
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
     intake = Intake(admission, submission, ledger, shown, translations)
+    streams = Streams(ledger, live, requests, keys)
+    problems = Problems(catalogues, settings.support_url)
     resources = resources_of(
         settings,
         translations=translations,
@@ -144,7 +144,7 @@ def build(settings: Settings) -> Service:
         files=files,
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
-        models=analytics.Models(client, names),
+        models=analytics.Models(client, names, translations),
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
@@ -192,7 +192,7 @@ def resources_of(
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
-    handling = dead_letters.Handling(bodies, ledger, shown)
+    handling = dead_letters.Handling(bodies, ledger, shown, translations)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
     return [
@@ -201,7 +201,7 @@ def resources_of(
         tasks.OneTask(ledger, live, shown, translations),
         tasks.TaskStatus(ledger, translations),
         events.TaskEvents(ledger, streams, translations),
-        task_actions.TaskCancel(bodies, ledger),
+        task_actions.TaskCancel(bodies, ledger, translations),
         task_actions.TaskRetry(bodies, ledger, shown, life=settings.task_life),
         events.Events(live, streams),
         shown_types,
@@ -218,7 +218,7 @@ def resources_of(
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
         conversions.Convert(bodies, files, intake),
-        conversions.ConversionStatus(files),
+        conversions.ConversionStatus(files, translations),
         webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
         webhook_endpoints.OneWebhookEndpoint(endpoints),
         webhook_endpoints.Rotate(bodies, endpoints),
@@ -231,7 +231,7 @@ def resources_of(
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),
-        health.Detailed(dependencies),
+        health.Detailed(dependencies, translations),
         pages.Home(has_docs=settings.api_docs),
         *((pages.Docs(), pages.DocsFile()) if settings.api_docs else ()),
     ]

@@ -13,12 +13,19 @@ import puremagic
 UNKNOWN = "application/octet-stream"
 _TEXT = "text/plain"
 HEAD_BYTES = 4096
-# Shorter signatures are found by chance, and in texts: BM, MZ; ID3.
+# Shorter signatures are found by chance, and in texts: BM, MZ; ID3. Two bytes are enough for what the sender says, too.
 _SIGNATURE_BYTES = 3
 _SIGNATURE_BYTES_IN_TEXT = 4
+_SIGNATURE_BYTES_AS_TOLD = 2
 # Formats that are ZIP files: which one, the first bytes do not tell.
 _ZIP = b"PK\x03\x04"
-_ALIASES = {"application/x-gzip": "application/gzip", "image/jpg": "image/jpeg", "text/xml": "application/xml"}
+_ALIASES = {
+    "application/x-gzip": "application/gzip",
+    "image/jpg": "image/jpeg",
+    "image/x-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+    "text/xml": "application/xml",
+}
 # Beside text/*: types that are text, of which any text may be one.
 _TEXTUAL = frozenset({
     "application/geo+json", "application/json", "application/ld+json", "application/x-ndjson", "application/yaml",
@@ -35,6 +42,8 @@ def type_of(head: bytes, told: str) -> str:
     media = falcon.parse_header(told)[0].lower()
     media = _ALIASES.get(media, media)
     is_text = _is_text(head)
+    if not is_text and media in _candidates(head, _SIGNATURE_BYTES_AS_TOLD):
+        return media
     found = _candidates(head, _SIGNATURE_BYTES_IN_TEXT if is_text else _SIGNATURE_BYTES)
     if media in found:
         return media

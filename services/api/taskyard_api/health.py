@@ -14,12 +14,14 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
+from taskyard.domain.messages import message
 from taskyard.store import fleet, migrate
 from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
 from .ledger_pool import LedgerPool, NotMigrated
 from .resources.fleet import workers_shown
+from .translation import TypeName, Words
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +65,14 @@ class Health:
             await asyncio.gather(self._database(), self._redis())
             await asyncio.sleep(_WATCH_SECONDS)
 
-    async def detailed(self, caller: Caller) -> dict[str, Any]:
+    async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
+        """Every part; reasons are told in the reader's language."""
         database, broker, workers, scheduler, last_check = await asyncio.gather(
-            self._database(), self._redis(), self._workers(caller), self._scheduler(), self._last_check(caller)
+            self._database(), self._redis(), self._workers(caller), self._scheduler(), self._last_check(caller, words)
         )
         components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
+        for component in components.values():
+            component["reason"] = component["reason"] and words.say(component["reason"])
         # Without PostgreSQL nothing works; without another part, some of it.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
@@ -100,7 +105,7 @@ class Health:
         except Exception as e:  # noqa: BLE001 - any error means that this part is unhealthy
             self._dependencies[name].failed(e)
             status = UNHEALTHY
-            reason = "not migrated" if isinstance(e, NotMigrated) else "does not answer"
+            reason = message("not migrated") if isinstance(e, NotMigrated) else message("does not answer")
             return {"status": status, "latency_ms": _since(started), "reason": reason}
         self._dependencies[name].answered()
         return {"status": HEALTHY, "latency_ms": _since(started), "reason": None}
@@ -110,7 +115,7 @@ class Health:
             rows = fleet.workers(conn, lease=self._lease, queues=caller.queues)
             alive = [row for row in rows if row["is_alive"]]
             return {
-                "reason": None if alive else "no worker is alive",
+                "reason": None if alive else message("no worker is alive"),
                 "workers_count": len(alive),
                 "active_tasks": fleet.running_tasks(conn, caller.queues),
                 "workers": workers_shown(conn, alive, caller),
@@ -123,7 +128,7 @@ class Health:
             row = fleet.leader(conn)
             leads = row is not None and row["holds"]
             return {
-                "reason": None if leads else "no scheduler leads",
+                "reason": None if leads else message("no scheduler leads"),
                 "leader": row["holder_name"] if row is not None and leads else None,
                 "last_tick": None if row is None else row["ticked_at"],
             }
@@ -138,11 +143,11 @@ class Health:
         try:
             found = await self._ledger.run(read)
         except Exception as e:  # noqa: BLE001 - see above
-            found = {"reason": "unknown: the database does not answer", **unknown}
+            found = {"reason": message("unknown: the database does not answer"), **unknown}
             log.info("health_unknown", part=part, error=str(e))
         return {"status": UNHEALTHY if found["reason"] else HEALTHY, "latency_ms": _since(started), **found}
 
-    async def _last_check(self, caller: Caller) -> dict[str, Any] | None:
+    async def _last_check(self, caller: Caller, words: Words) -> dict[str, Any] | None:
         """The findings of the newest completed `health.check`; None where the caller can see none."""
         started = time.perf_counter()
         try:
@@ -152,17 +157,29 @@ class Health:
             return None
         if row is None or not caller.sees(row["queue"]):
             return None
-        checks = row["result"].get("checks", {})
+        checks = {
+            name: _finding(check, TypeName("health.check", row["version"]), words)
+            for name, check in row["result"].get("checks", {}).items()
+        }
         failed = sorted(name for name, check in checks.items() if check.get("status") != "ok")
         return {
             "status": DEGRADED if failed else HEALTHY,
             "latency_ms": _since(started),
-            "reason": f"failed then: {', '.join(failed)}" if failed else None,
+            "reason": words.say(message("failed then: {names}", names=", ".join(failed))) if failed else None,
             "task_id": row["id"],
             "finished_at": row["finished_at"],
             "age_seconds": round(row["age"].total_seconds(), 1),
             "checks": checks,
         }
+
+
+def _finding(check: dict[str, Any], of: TypeName, words: Words) -> dict[str, Any]:
+    """What was found, with its reason in the reader's language where its code has words."""
+    shown = {name: value for name, value in check.items() if name != "values"}
+    if check.get("code") is not None:
+        told = words.failure({"code": check["code"], "values": check.get("values"), "message": check["reason"]}, of)
+        shown["reason"] = told["message"]
+    return shown
 
 
 def _since(started: float) -> float:

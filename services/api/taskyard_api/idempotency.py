@@ -21,7 +21,7 @@ from .requests import Request
 log = structlog.get_logger(__name__)
 
 HEADER = "Idempotency-Key"
-_KEPT_HEADERS = ("location",)
+_KEPT_HEADERS = ("location", "content-language")
 
 
 def key_of(req: Request, body: bytes | bytearray) -> IdempotencyKey | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 import falcon.asgi
@@ -17,6 +18,7 @@ from taskyard.version import __version__
 from . import answers
 from .operations import EVENT_STREAM, JSON, Answer, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
+from .translation import READERS_LANGUAGE
 
 PATH = "/openapi.json"
 
@@ -131,6 +133,7 @@ def _parameters(path: str, op: Operation, schemas: _Schemas, components: dict[st
             yield _query_parameter(name, schema)
     for name, description in (op.headers or {}).items():
         yield _header(name, description, {"type": "string"})
+    yield _header("Accept-Language", READERS_LANGUAGE, {"type": "string"})
     yield _header("X-Request-ID", "Taken for this request's id; otherwise one is made.", {"type": "string"})
     yield _header("traceparent", "The caller's trace (W3C Trace Context); otherwise one is begun.", {"type": "string"})
     if op.keyed:
@@ -165,6 +168,7 @@ _ALWAYS_SENT = {
     "X-Request-ID": _sent("Also in every log line."),
     "traceparent": _sent("The trace of this request (W3C Trace Context)."),
 }
+_OF_PROBLEMS = {"Content-Language": _sent("The language of its words."), "Vary": _sent("Accept-Language, too.")}
 _REPLAYED = _sent("`true` where this is the answer that the first request with this Idempotency-Key got.")
 
 
@@ -199,7 +203,7 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         made[str(status)] = response
     problem = schemas[answers.ProblemDocument, "serialization"]
     for status in sorted(op.problems):
-        headers = dict(_ALWAYS_SENT)
+        headers = _ALWAYS_SENT | _OF_PROBLEMS
         if status == 401:
             headers["WWW-Authenticate"] = _sent("The scheme: Bearer.")
         if status in _RETRY_AFTER:
@@ -212,11 +216,16 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
     return made
 
 
+@cache  # of the same routes there is one
+def _rendered(routes: tuple[tuple[str, type], ...]) -> bytes:
+    return orjson.dumps(document(dict(routes)), option=orjson.OPT_INDENT_2)
+
+
 class OpenApi:
     """GET /openapi.json."""
 
     def __init__(self, routes: Mapping[str, type]) -> None:
-        self._document = orjson.dumps(document(routes), option=orjson.OPT_INDENT_2)
+        self._document = _rendered(tuple(routes.items()))
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.content_type = "application/json"

@@ -32,7 +32,7 @@ from .meters import SubmitMeters
 from .models import SubmitTask
 from .refusals import TaskExists
 from .requests import Request
-from .translation import Translations
+from .translation import Translations, Words
 from .views import TaskViews
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
@@ -159,7 +159,7 @@ class Intake:
         key: IdempotencyKey | None,
         *,
         validate: Callable[[], Awaitable[Sequence[SubmitTask]]],
-        answer: Callable[[Admitted, Sequence[SubmittedTask]], Accepted],
+        answer: Callable[[Admitted, Sequence[SubmittedTask], Words], Accepted],
         as_sent: Sequence[object],
         body: Body,
         in_batch: bool = False,
@@ -174,18 +174,18 @@ class Intake:
                 return
             self._submission.count_refused(as_sent)
             raise
-        tasks = admitted.tasks
+        tasks, words = admitted.tasks, self._translations.for_reader(req)
         chosen = [submit.id for submit in submits if submit.id is not None]
         if key is None and not chosen and all(task.unique is None for task in tasks):
-            accepted = answer(admitted, await self._submission.submit(tasks))
+            accepted = answer(admitted, await self._submission.submit(tasks), words)
             views.send(resp, 202, accepted.value)
-            for name, content in accepted.headers.items():
+            for name, content in (accepted.headers | words.headers()).items():
                 resp.set_header(name, content)
             return
 
         def stored(written: Sequence[SubmittedTask]) -> StoredAnswer:
-            accepted = answer(admitted, written)
-            return StoredAnswer(202, accepted.headers, views.encode(accepted.value))
+            accepted = answer(admitted, written, words)
+            return StoredAnswer(202, accepted.headers | words.headers(), views.encode(accepted.value))
 
         # By a key of its own a request with chosen ids knows its tasks after a commit whose answer got lost.
         own = IdempotencyKey(req.context.caller.key_id, f"id:{uuid4()}", b"") if chosen and key is None else key

@@ -19,14 +19,14 @@ from babel.lists import format_list
 from babel.messages.pofile import read_po
 
 from taskyard.catalogue.words import ENGLISH, MAX_LANGUAGE, PLATFORM, Vocabulary, told
-from taskyard.domain.messages import Choice, Message
+from taskyard.domain.messages import Choice, Message, Series, in_series, of_json
 from taskyard.domain.tasks import FailureKind
 
-# For the declarations of calls whose answers are translated.
-READERS_LANGUAGE = {
-    "Accept-Language": "For the messages of failures: en, de, fr, hu for those of the platform, and the languages that"
-    " the task type has words in. In English where there are no others."
-}
+# What every call takes, for its problem documents too; and what calls send whose answers are translated.
+READERS_LANGUAGE = (
+    "For messages: en, de, fr, hu for those of the platform, and the languages that a task type has words in for its"
+    " failures. In English where there are no others."
+)
 LANGUAGE = ("Content-Language", "Vary")
 # Of the stored failure: what the words are made of.
 _INTERNAL = frozenset({"values", "kind"})
@@ -64,6 +64,13 @@ class Words:
     types: TypeWords = field(default_factory=_Silent)
     support_url: str | None = None
     used: dict[str, None] = field(default_factory=dict)
+    catalogues: Mapping[str, Catalogue] = field(default_factory=dict)
+
+    def say(self, text: Message) -> str:
+        """A message of ours in the language that the reader likes best of those there are."""
+        told = telling_of(self.catalogues, self.preferred)
+        self.used[told.language] = None
+        return told.tell(text)
 
     def failure(self, error: Mapping[str, Any], of: TypeName) -> dict[str, Any]:
         """A stored failure as it is shown. The stored sentence stays where it is the task's own, and where words, a
@@ -76,12 +83,18 @@ class Words:
             return shown
         vocabularies = self._vocabularies(of, error.get("kind", FailureKind.EXCEPTION))
         for language in self.preferred:
-            if made := told(code, values, vocabularies, language):
+            if made := told(code, self._said(values, language), vocabularies, language):
                 self.used[made.language] = None
                 return {**shown, "message": made.sentence}
             if language.partition("-")[0] == ENGLISH:
                 break  # the stored sentence is English
         return shown
+
+    def _said(self, values: Mapping[str, Any], language: str) -> dict[str, Any]:
+        """The values, with messages among them in that language; in English where it has no catalogue."""
+        telling = telling_of(self.catalogues, (language,))
+        found = {name: of_json(value) for name, value in values.items()}
+        return {name: telling.tell(value) if isinstance(value, Message) else value for name, value in found.items()}
 
     def expect(self, of: TypeName) -> None:
         """Reckons with all failures that a task of the type may have: for answers whose head is sent before them."""
@@ -92,8 +105,12 @@ class Words:
     def tell(self, resp: falcon.asgi.Response) -> None:
         """Sets Vary, and Content-Language where the answer has a translated message."""
         resp.append_header("Vary", "Accept-Language")
-        if self.used:
-            resp.set_header("Content-Language", ", ".join(self.used))
+        for name, value in self.headers().items():
+            resp.set_header(name, value)
+
+    def headers(self) -> dict[str, str]:
+        """Content-Language where the answer has a translated message: for answers that are kept to be given again."""
+        return {"Content-Language": ", ".join(self.used)} if self.used else {}
 
     def _vocabularies(self, of: TypeName, kind: str) -> tuple[Vocabulary, ...]:
         # A type may have a code that the platform has, too: what the platform recorded is told in its own words.
@@ -107,11 +124,18 @@ class Translations:
 
     def __init__(self, types: TypeWords, catalogues: Mapping[str, Catalogue], support_url: str | None) -> None:
         self._platform = platform_words(PLATFORM, catalogues)
+        self._catalogues = catalogues
         self._types = types
         self._support_url = support_url
 
     def for_reader(self, req: falcon.asgi.Request) -> Words:
-        return Words(preferences(req.get_header("Accept-Language")), self._platform, self._types, self._support_url)
+        return Words(
+            preferences(req.get_header("Accept-Language")),
+            self._platform,
+            self._types,
+            self._support_url,
+            catalogues=self._catalogues,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +155,8 @@ class Telling:
 
     def tell(self, text: str) -> str:
         """A message that is not ours, and any other text, stands as it is."""
+        if isinstance(text, Series):
+            return in_series(map(self.tell, text.parts))
         if not isinstance(text, Message) or text.template is None or self.language == ENGLISH:
             return str(text)
         template = self.messages.get(text.template)
@@ -146,7 +172,11 @@ class Telling:
 
 def telling(catalogues: Mapping[str, Catalogue], accept_language: str | None) -> Telling:
     """In the language that the reader likes best of those there are."""
-    language = best_of(preferences(accept_language), (ENGLISH, *catalogues))
+    return telling_of(catalogues, preferences(accept_language))
+
+
+def telling_of(catalogues: Mapping[str, Catalogue], preferred: Iterable[str]) -> Telling:
+    language = best_of(preferred, (ENGLISH, *catalogues))
     return Telling(language, {} if language == ENGLISH else catalogues[language].messages)
 
 

@@ -29,6 +29,10 @@ class RetryRules(Shown):
     max_delay_seconds: float
     factor: float
     jitter: bool
+    retry_on: list[str] = Field(
+        description="Names of classes: the errors that are tried again, time limits among them. Empty: not known."
+    )
+    give_up_on: list[str] = Field(description="Names of classes: errors that are final, whatever else is said of them.")
     rules: list[RetryRule]
 
 

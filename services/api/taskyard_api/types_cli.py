@@ -85,6 +85,7 @@ def _print_one(one: dict[str, Any]) -> None:
     of_spec = {} if spec is None else {
         "parameters": ", ".join(spec["params"].get("properties", {})) or "none",
         "max attempts": spec["retry"]["max_attempts"],
+        "never again": ", ".join(_final(spec["retry"])),
     }  # fmt: skip
     values = {
         **{name: one[name] for name in ("queue", "kit", "description")},
@@ -98,6 +99,12 @@ def _print_one(one: dict[str, Any]) -> None:
     for label, value in values.items():
         if value not in {None, ""}:
             typer.echo(f"  {label:14} {value}")
+
+
+def _final(retry: dict[str, Any]) -> list[str]:
+    """The errors, by class or code, after which there is no further attempt."""
+    rules = [rule for rule in retry.get("rules", ()) if not rule["retried"]]
+    return [*retry.get("give_up_on", ()), *(name for rule in rules for name in (*rule["errors"], *rule["codes"]))]
 
 
 @app.command(

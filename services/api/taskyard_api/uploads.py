@@ -198,14 +198,17 @@ class Files:
 
     async def open(self, item: TreeItem, offset: int) -> BinaryIO:
         """Raises NotFound where the bytes are gone, StorageUnavailable."""
+        return await self._found(lambda: self._storage.open(item.storage_key, offset=offset))
+
+    async def require_content(self, item: TreeItem) -> None:
+        """Raises like `open`, which makes a bucket begin to send."""
+        await self._found(lambda: self._storage.size(item.storage_key))
+
+    async def _found(self, call: Callable[[], T]) -> T:
         try:
-            return await self._run(lambda: self._storage.open(item.storage_key, offset=offset))
+            return await self._run(call)
         except ObjectMissing:
             raise NotFound(message("The content of this item is gone.")) from None
-
-    async def shut(self, file: BinaryIO) -> None:
-        """Closes a file that was opened and is not sent."""
-        await self._run(file.close)
 
     async def pieces(
         self, req: Request, file: BinaryIO, length: int, *, sha256: str | None = None
@@ -233,7 +236,7 @@ class Files:
                 yield piece
         finally:
             leaving.cancel()
-            await self.shut(file)
+            await self._run(file.close)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)

@@ -11,6 +11,8 @@ import orjson
 
 from taskyard.catalogue.secrets import has_mark, masked
 from taskyard.catalogue.sizes import has_many_digits
+from taskyard.domain.callbacks import DELIVER
+from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
 from taskyard.store.timeline import TimelineEvent
@@ -46,6 +48,15 @@ def _params(text: str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(masked(orjson.loads(raw)))) if has_mark(raw) else _stored(text)
 
 
+def _may_be_told(row: Mapping[Any, Any], caller: Caller) -> bool:
+    """Whether the caller may see the parameters. Those of a delivery hold the result of the task that it tells of,
+    which may be in a queue that is not the caller's."""
+    if row["name"] != DELIVER or caller.queues is None:
+        return True
+    payload = orjson.loads(row["params"]).get("payload")
+    return payload is not None and caller.sees(payload["data"]["queue"])
+
+
 def _stored(text: str) -> orjson.Fragment:
     """Stored JSON as it is. Results have no sealed values, so `{"$secret": ...}` in one is the task's own."""
     raw = text.encode()
@@ -75,13 +86,13 @@ class TaskViews:
 
     def of_row(self, row: Mapping[Any, Any], caller: Caller, words: Words) -> dict[str, Any]:
         """A task as `store.reads` returns it."""
-        return told(caller, self._of_row(row, words), answers.ToldTask)
+        return told(caller, self._of_row(row, caller, words), answers.ToldTask)
 
-    def _of_row(self, row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
+    def _of_row(self, row: Mapping[Any, Any], caller: Caller, words: Words) -> dict[str, Any]:
         shown = _BLANK.copy()
         for name in _AS_STORED:
             shown[name] = row[name]
-        shown["params"] = _params(row["params"])
+        shown["params"] = _params(row["params"]) if _may_be_told(row, caller) else {}
         shown["result"] = _result(row)
         shown["error"] = self._error(row, words)
         shown["progress"] = progress(row)
@@ -151,14 +162,14 @@ def _whole(number: float | None) -> float | None:
 
 
 _WORDS = {
-    State.BLOCKED: "Waiting for other tasks",
-    State.SCHEDULED: "Scheduled for later",
-    State.QUEUED: "Waiting for a worker",
-    State.RUNNING: "Running",
-    State.RETRYING: "Waiting for the next attempt",
-    State.SUCCEEDED: "Done",
-    State.FAILED: "Failed",
-    State.CANCELLED: "Cancelled",
+    State.BLOCKED: message("Waiting for other tasks"),
+    State.SCHEDULED: message("Scheduled for later"),
+    State.QUEUED: message("Waiting for a worker"),
+    State.RUNNING: message("Running"),
+    State.RETRYING: message("Waiting for the next attempt"),
+    State.SUCCEEDED: message("Done"),
+    State.FAILED: message("Failed"),
+    State.CANCELLED: message("Cancelled"),
 }
 
 
@@ -181,7 +192,7 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
     return {
         "task_id": row["id"],
         "state": word,
-        "status": (at["message"] if at and not is_final else "") or _WORDS[state],
+        "status": (at["message"] if at and not is_final else "") or words.say(_WORDS[state]),
         "progress": done if is_final or at is None else (at["percent"] or 0.0),
         "result": result,
         "error": error,

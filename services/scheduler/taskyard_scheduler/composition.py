@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from taskyard import failpoints
+from taskyard import failpoints, garbage
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
@@ -62,6 +62,7 @@ def serve(settings: Settings) -> int:
     leadership = scheduler.leadership
     log.info("scheduler_started", holder=str(leadership.holder), name=leadership.name, metrics=server.url)
     scheduler.start()
+    garbage.started()
     try:
         return scheduler.lead(heartbeat, signals)
     finally:

@@ -24,7 +24,7 @@ from taskyard.running.scratch import remove_tree
 
 log = structlog.stdlib.get_logger(__name__)
 
-_LOCK = ".lock"
+_LOCK, _NEW = ".lock", ".new"
 _LAST_SECONDS = 5.0
 
 
@@ -41,7 +41,10 @@ class TempDirs:
         """Where that fails the worker runs on: only tasks that ask for such a directory need it."""
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _hold(self._own.with_suffix(_LOCK), make=True)
+            # It gets its name when it is held: a sweep would take one that nobody holds for that of a dead worker.
+            new = self._own.with_suffix(_NEW)
+            self._lock = _hold(new, make=True)
+            new.rename(self._own.with_suffix(_LOCK))
             self._own.mkdir(mode=0o700)
         except OSError as e:
             log.warning("temp_dir_unusable", path=str(self._root), error=str(e))
@@ -64,9 +67,7 @@ class TempDirs:
         for thread in self._removing:
             thread.join(_LAST_SECONDS)
         if self._lock is not None:
-            remove_tree(self._own)
-            with suppress(OSError):
-                self._own.with_suffix(_LOCK).unlink()
+            _remove(self._own)
             os.close(self._lock)
 
     def _soon(self, remove: Callable[[], None]) -> None:
@@ -86,11 +87,20 @@ class TempDirs:
             with suppress(OSError):  # another worker holds it, or has removed it meanwhile
                 fd = _hold(lock, make=False)
                 try:
-                    remove_tree(lock.with_suffix(""))
-                    lock.unlink()
+                    is_gone = _remove(lock.with_suffix(""))
                 finally:
                     os.close(fd)
-                log.info("temp_dir_swept", worker=lock.stem)
+                log.info("temp_dir_swept", worker=lock.stem, complete=is_gone)
+
+
+def _remove(worker: Path) -> bool:
+    """A worker's directory, and its lock once the directory is gone: what is left is removed by the next sweep."""
+    remove_tree(worker)
+    is_gone = not worker.exists()
+    if is_gone:
+        with suppress(OSError):
+            worker.with_suffix(_LOCK).unlink()
+    return is_gone
 
 
 def _hold(path: Path, *, make: bool) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any
@@ -65,7 +66,8 @@ class RuleSpec:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetrySpec:
-    """The retry policy (domain/retry.py) as data. `retries_hard_limit`: a hard time limit is tried again, too."""
+    """The retry policy (domain/retry.py) as data. `retry_on` and `give_up_on` are names of classes, for people to read.
+    `retries_hard_limit`: a hard time limit is tried again, too."""
 
     max_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)]
     first_delay_seconds: Seconds
@@ -74,6 +76,8 @@ class RetrySpec:
     jitter: bool
     rules: Annotated[tuple[RuleSpec, ...], Field(max_length=50)] = ()
     retries_hard_limit: bool = True
+    retry_on: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
+    give_up_on: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -179,7 +183,7 @@ def _retry(policy: RetryPolicy) -> dict[str, Any]:
         "rules": [
             {
                 "kind": rule.kind,
-                "errors": [kind.__name__ for kind in rule.errors],
+                "errors": _names(rule.errors),
                 "codes": list(rule.codes),
                 "retried": rule.retried,
                 "first_delay_seconds": None if rule.first_delay is None else _seconds(rule.first_delay),
@@ -187,7 +191,13 @@ def _retry(policy: RetryPolicy) -> dict[str, Any]:
             for rule in policy.rules
         ],
         "retries_hard_limit": policy.is_retryable(HardTimeLimitExceeded()),
+        "retry_on": _names(policy.retry_on),
+        "give_up_on": _names(policy.give_up_on),
     }
+
+
+def _names(kinds: Iterable[type[BaseException]]) -> list[str]:
+    return [kind.__name__ for kind in kinds]
 
 
 def _seconds(delay: timedelta) -> float:

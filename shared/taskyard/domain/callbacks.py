@@ -24,9 +24,11 @@ FINAL, PROGRESS = "final", "progress"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
     """Of what a task tells (`on`: `final`, `progress`), where to, and whose secret signs it. `told`: whether the key
-    that submitted the task may read what is stored in it; only then are result, error and progress told."""
+    that submitted the task may read what is stored in it; only then are result, error and progress told. `support_url`:
+    where people find help, told with an error; part of the callback so that each attempt sends the same bytes."""
 
     url: str
     endpoint_id: UUID
     on: tuple[str, ...]
     told: bool
+    support_url: str | None = None

@@ -69,6 +69,7 @@ PHRASES = {
     "storage_no_bucket": "the bucket of the storage is not there",
     "storage_unreachable": "the storage does not answer",
     "storage_overloaded": "the storage has too much to do",
+    "storage_wrong": "the storage does not give back what was written to it",
     "storage_link": "a link stands where the storage has a directory or file of its own",
 }
 

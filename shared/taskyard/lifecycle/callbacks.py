@@ -26,7 +26,8 @@ _NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
 
 # To keys with the scope `read` only, as the API shows it.
 _STORED = """jsonb_build_object('result', {result}, 'partial', {partial}, 'error', CASE WHEN {error} IS NOT NULL THEN
-    jsonb_build_object('message', {error} -> 'message', 'code', {error} -> 'code') END)"""
+    jsonb_strip_nulls(jsonb_build_object('message', {error} -> 'message', 'code', {error} -> 'code',
+    'support_url', {callback} -> 'support_url')) END)"""
 _PAYLOAD = f"""jsonb_build_object('type', 'task.' || m.state, 'timestamp', now(), 'data', jsonb_build_object(
     'id', m.id, 'name', m.name, 'queue', m.queue, 'state', m.state, 'attempt', m.attempt,
     'workflow_id', m.workflow_id, 'created_at', {{created_at}}, 'started_at', {{started_at}},

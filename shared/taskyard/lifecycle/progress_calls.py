@@ -58,7 +58,10 @@ def _delivery(row: sa.Row[Any], delay: timedelta) -> NewTask:
 
 
 class ProgressCalls:
-    """When the latest delivery of each task's progress is, or was, due (on the clock of `time.monotonic()`)."""
+    """When the latest delivery of each task's progress is, or was, due (on the clock of `time.monotonic()`).
+
+    That is kept through the end of an attempt: the next one may begin at once, and tells of the same task.
+    """
 
     def __init__(self) -> None:
         self._due: dict[UUID, float] = {}
@@ -66,17 +69,14 @@ class ProgressCalls:
     def delays(self, ids: Iterable[UUID], now: float) -> dict[UUID, timedelta]:
         """Those of the tasks with new progress that need a delivery, and how long it has to wait. The first goes at
         once."""
+        every = PROGRESS_EVERY.total_seconds()
+        self._due = {task_id: due for task_id, due in self._due.items() if due + every > now}
         delays: dict[UUID, timedelta] = {}
         for task_id in ids:
             latest = self._due.get(task_id)
             if latest is not None and latest > now:
                 continue  # that one will tell it
-            due = now if latest is None else max(now, latest + PROGRESS_EVERY.total_seconds())
+            due = now if latest is None else latest + every
             self._due[task_id] = due
             delays[task_id] = timedelta(seconds=due - now)
         return delays
-
-    def forget(self, ids: Iterable[UUID]) -> None:
-        """Tasks that do not run here any more."""
-        for task_id in ids:
-            self._due.pop(task_id, None)

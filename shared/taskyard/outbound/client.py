@@ -5,7 +5,8 @@ with the name in Host and in TLS. So a name that changes its address between che
 nothing. Time and size are bounded, redirects are followed within the same rules, and proxies of the environment are
 not used.
 
-It is a coroutine: a receiver that is slow holds no thread. A plain function calls it by `asyncio.run`.
+It is a coroutine: a receiver that is slow holds no thread, beside the one that looks its name up. A plain function
+calls it by `asyncio.run`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Any
 
 import httpx
 
@@ -27,6 +31,7 @@ from .urls import Url
 _MAX_ADDRESSES = 3  # of a name, are tried one after the other
 _ALWAYS_FOLLOWED = {307, 308}  # with the same method and body
 _FOLLOWED_BY_GET = {301, 302, 303}
+_FOR_ONE_ORIGIN = {"authorization", "cookie"}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -75,10 +80,22 @@ class Answer:
 
 
 async def resolved(host: str, port: int) -> Sequence[Address]:
-    """The addresses of a host, in the order in which they should be tried. Raises OSError, UnicodeError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
+    """The addresses of a host, in the order in which they should be tried. Raises OSError, UnicodeError.
+
+    A look-up cannot be broken off. So it has a thread of its own: a name server that never answers would otherwise hold
+    the threads that all coroutines share, and `asyncio.run` would wait for it in the end.
+    """
+    found: Future[list[Any]] = Future()
+    found.set_running_or_notify_cancel()
+
+    def look_up() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP))
+        except BaseException as e:  # noqa: BLE001 - it belongs to the coroutine
+            found.set_exception(e)
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    return list(dict.fromkeys(ip_address(entry[4][0]) for entry in await asyncio.wrap_future(found)))
 
 
 @lru_cache(maxsize=1)
@@ -109,7 +126,10 @@ async def request(
                 answer = await _sent_to_any(addresses, method, url, sent, content, bounds, tls)
                 if not _is_followed(answer.status, method) or "location" not in answer.headers:
                     return answer
-                url = _redirected(url, answer.headers["location"])
+                target = _redirected(url, answer.headers["location"])
+                if target.origin != url.origin:
+                    sent = {name: value for name, value in sent.items() if name.lower() not in _FOR_ONE_ORIGIN}
+                url = target
     except TimeoutError:
         raise Unanswered("slow") from None
     raise Unanswered("redirects")
@@ -158,7 +178,7 @@ async def _sent_to_any(
                 httpx.URL(scheme=url.scheme, host=str(address), port=url.port, raw_path=url.target.encode()),
                 headers={**headers, "Host": url.authority},
                 content=content,
-                extensions={"sni_hostname": url.host},
+                extensions={"sni_hostname": url.host.rstrip(".")},  # certificates have names without the root's dot
             )
             try:
                 answer = await client.send(prepared, stream=True)

@@ -19,6 +19,8 @@ _TEXT = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _DOT = re.compile("%2e", re.IGNORECASE)
+# Servers that decode before they resolve a path find these in it.
+_SEPARATOR = re.compile("/|%2f|%5c", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def read_url(text: str) -> Url:
         raise ValueError(message("Must not hold a name or a password."))
     host, port = _split(parts.netloc.lower())
     path = parts.path or "/"
-    if {".", ".."} & {_DOT.sub(".", segment) for segment in path.split("/")}:
+    if {".", ".."} & {_DOT.sub(".", segment) for segment in _SEPARATOR.split(path)}:
         raise ValueError(message("Must not have the segments . or .. in its path."))
     target = f"{path}?{parts.query}" if parts.query else path
     return Url(scheme, host, int(port) if port else _PORTS[scheme], target)

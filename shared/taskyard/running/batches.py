@@ -78,7 +78,8 @@ class Batches(Generic[T]):
     def _walk(self) -> Iterator[list[T]]:
         context = self._context
         with context.shield:
-            walk = _Walk(self, context.marks.position(context.task_id))
+            position = context.marks.position(context.task_id)
+        walk = _Walk(self, position)  # reads the items before, which may take long: that can be interrupted
         while batch := walk.next_batch():
             yield batch
             with context.shield:

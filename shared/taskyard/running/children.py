@@ -18,9 +18,11 @@ from ..catalogue.types import Catalogue, TaskType
 from ..domain.errors import TaskError
 from ..domain.faults import Fault
 from ..domain.ids import child_id, new_id
+from ..domain.messages import Series, message
 from ..lifecycle.submit import NewTask
 from .child import Child
 from .context import TaskContext
+from .reasons import at_place
 from .registered import AGAIN_SECONDS, Registered
 
 Admit = Callable[[TaskContext, Child], NewTask]
@@ -131,5 +133,6 @@ def refusal(faults: Sequence[Fault], spec: CompiledSpec, queue: str, serving: Se
         return TaskError("queue_not_served", retryable=False, name=spec.name, queue=named, queues=queues)
     if code == PARAMS_TOO_LARGE:
         return TaskError("params_too_large", retryable=False, name=spec.name)
-    told = " ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults[:_MAX_TOLD])
-    return TaskError("params_invalid", retryable=False, reason=f"{spec.name}: {told}")
+    told = Series.of(at_place(fault.pointer, fault.message) for fault in faults[:_MAX_TOLD])
+    reason = message("{name} says: {faults}", name=spec.name, faults=told)
+    return TaskError("params_invalid", retryable=False, reason=reason)

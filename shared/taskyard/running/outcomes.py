@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import math
 import os
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, RootModel, ValidationError
 
 from ..catalogue.secrets import SecretsUnreadable
 from ..catalogue.types import TaskType
@@ -27,8 +26,10 @@ from ..domain.errors import (
     TimeLimitExceeded,
     Unfinished,
 )
+from ..domain.messages import Message, as_json, changed, message
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
+from .reasons import reason_of, returned_nothing, why_not_stored
 from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
 
@@ -58,9 +59,8 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
-            reason = f"it returned None, and declares {_declared(task_type.result)}"
-            return invalid("result_invalid", redact=redact, reason=reason)
-        return invalid("result_invalid", redact=redact, reason=_brief(e))
+            return invalid("result_invalid", redact=redact, reason=returned_nothing(task_type.result))
+        return invalid("result_invalid", redact=redact, reason=reason_of(e))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
     return Succeeded(value, partial)
@@ -102,14 +102,24 @@ def unreadable(error: BaseException, redact: Redact = str) -> Failed:
     """For stored parameters that the type's model does not take: another attempt would not help."""
     if isinstance(error, SecretsUnreadable):
         return invalid("secret_unreadable", reason={"phrase": error.phrase} if error.phrase else str(error))
-    return invalid("params_invalid", redact=redact, reason=_brief(error))
+    return invalid("params_invalid", redact=redact, reason=reason_of(error))
+
+
+def not_stored(error: BaseException) -> Failed:
+    """For an outcome that cannot be stored."""
+    name = name_of(type(error))
+    return invalid("result_not_storable", error_type=name, reason=why_not_stored(error))
 
 
 def not_upgraded(error: BaseException, version: int, redact: Redact) -> Failed:
     """For stored parameters of an older version that the type's upgrade function does not take."""
     why, name = text_of(error), name_of(type(error))
-    told = f"{name}: {why}" if why else name
-    return invalid("params_invalid", redact=redact, reason=f"the upgrade from version {version} failed with {told}")
+    told = message(
+        "the upgrade from version {version} failed with {error}",
+        version=version,
+        error=f"{name}: {why}" if why else name,
+    )
+    return invalid("params_invalid", redact=redact, reason=told)
 
 
 def _fault_of(
@@ -142,7 +152,7 @@ def _fault_of(
     # A hard limit is raised nowhere, so there is no trace to show.
     lines = "" if code == "hard_time_limit" else _trace(error)
     trace = said(lines, redact)[-_MAX_TRACEBACK:] or None
-    return Fault(code, told, said(name, redact, _MAX_TYPE), retryable, kind, trace, values)
+    return Fault(code, told, said(name, redact, _MAX_TYPE), retryable, kind, trace, _stored(values))
 
 
 def _read(error: BaseException, name: str, default: object) -> Any:
@@ -186,12 +196,16 @@ def _of_platform(
     redact: Redact = str,
 ) -> Fault:
     values = _storable(given, redact)
-    message = sentence_to_store(code, values, _SILENT)[:_MAX_MESSAGE]
-    return Fault(code, message, error_type, retryable, kind, values=values)
+    sentence = sentence_to_store(code, values, _SILENT)[:_MAX_MESSAGE]
+    return Fault(code, sentence, error_type, retryable, kind, values=_stored(values))
+
+
+def _stored(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if values is None else {name: as_json(value) for name, value in values.items()}
 
 
 def _storable(values: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
-    """The values as they are stored: at most 20, of 500 characters each, without secrets."""
+    """The values as they can be stored: at most 20, of 500 characters each, without secrets."""
     kept = list(values.items())[:MAX_PLACEHOLDERS]
     return {said(name, redact)[:_MAX_NAME]: _storable_value(value, redact) for name, value in kept}
 
@@ -201,6 +215,8 @@ def _storable_value(value: Any, redact: Redact) -> Any:
         return value
     if type(value) is dict and value.keys() == {"phrase"} and isinstance(value["phrase"], str):
         return {"phrase": said(value["phrase"], redact, MAX_VALUE)}
+    if issubclass(type(value), Message):
+        return changed(value, partial(said, redact=redact, most=MAX_VALUE))
     text = said(value, redact, MAX_VALUE)
     # A number that is no secret stays one: exactly JSON's, so that every reader can take it.
     if type(value) is int and -(2**53) < value < 2**53 and text == str(value):
@@ -223,16 +239,3 @@ def root_of(error: BaseException) -> BaseException:
 def invalid(code: str, *, error_type: str = "Invalid", redact: Redact = str, **values: Any) -> Failed:
     """For data that do not fit: another attempt would not help."""
     return Failed(_of_platform(code, error_type, FailureKind.INVALID, values, redact=redact))
-
-
-def _declared(result: type[BaseModel]) -> str:
-    """As the function's author has written it: a root model was made around what is no model."""
-    root = result.model_fields.get("root") if issubclass(result, RootModel) else None
-    return name_of(result) if root is None else inspect.formatannotation(root.annotation)
-
-
-def _brief(error: BaseException) -> str:
-    if not isinstance(error, ValidationError):
-        return text_of(error) or name_of(type(error))
-    details: list[Mapping[str, Any]] = error.errors(include_input=False, include_url=False, include_context=False)  # type: ignore[assignment]
-    return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg']}" for d in details[:5])

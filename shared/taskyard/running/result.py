@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from ..domain.messages import message, verbatim
+from ..domain.messages import message
 from ..lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from .speech import MASK, Redact, said, text_of
 
@@ -90,7 +90,7 @@ def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     """Pydantic writes null for a number that JSON has no form for."""
     plain = _opened(plain)
     if value is None and isinstance(plain, float) and not math.isfinite(plain):
-        raise Unstorable(verbatim(f"{float(plain)} is no number in JSON"), pointer)
+        raise Unstorable(message("{number} is no number in JSON.", number=str(float(plain))), pointer)
     if isinstance(plain, dict) and isinstance(value, dict):
         # Keys that became equal are told by _check_keys.
         for inner, (key, written) in zip(plain.values(), value.items(), strict=False):

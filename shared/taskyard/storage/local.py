@@ -115,7 +115,11 @@ class LocalStorage:
     def _publish(self, partial: int, key: str) -> None:
         with self._shard(key, make=True) as shard:
             os.rename(key, key, src_dir_fd=partial, dst_dir_fd=shard)
-            os.fsync(shard)  # the name is durable only with its directory
+            try:
+                os.fsync(shard)  # the name is durable only with its directory
+            except BaseException:
+                os.unlink(key, dir_fd=shard)
+                raise
 
     def _open_object(self, key: str) -> int:
         with self._shard(key) as shard, _translated(missing=key):

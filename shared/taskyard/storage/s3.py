@@ -65,7 +65,7 @@ class S3Storage:
         self._timeout_seconds = timeout_seconds
         self._now = now
         self._clients: dict[int, S3Client] = {}
-        self._hourly = Hourly(self._sweep_or_say)
+        self._hourly = Hourly(self.sweep)
 
     @property
     def _client(self) -> S3Client:
@@ -123,7 +123,8 @@ class S3Storage:
         try_out(self)
 
     def sweep(self) -> int:
-        """Removes the parts of interrupted uploads; returns of how many. Raises StorageUnavailable."""
+        """Removes the parts of interrupted uploads, as a rule of the bucket can too; returns of how many. Raises
+        StorageUnavailable."""
         oldest = datetime.fromtimestamp(self._now(), UTC) - LEFTOVER_AGE
         removed = 0
         with translated():
@@ -138,13 +139,6 @@ class S3Storage:
         if removed:
             log.info("storage_swept", uploads=removed)
         return removed
-
-    def _sweep_or_say(self) -> None:
-        """Credentials may write without being allowed to list; a rule of the bucket can remove such parts as well."""
-        try:
-            self.sweep()
-        except StorageUnavailable as e:
-            log.warning("storage_not_swept", error=str(e))
 
     def _path(self, key: str) -> str:
         if not _KEY.fullmatch(key):

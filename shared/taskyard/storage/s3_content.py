@@ -96,6 +96,11 @@ class Content(io.RawIOBase):
                 self._size = offset
                 return None
             raise
+        # Some servers, and proxies before them, send the whole object whatever range is asked for.
+        if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+            answer["Body"].close()
+            log.warning("storage_sent_another_range", wanted=offset)
+            raise StorageUnavailable(PHRASES["storage_wrong"], phrase="storage_wrong")
         self._tag = answer["ETag"]
         self._size = offset + answer["ContentLength"]
         return answer["Body"]

@@ -8,7 +8,12 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import structlog
+
+from ..domain.failures import PHRASES
 from .interface import ObjectMissing, Storage, StorageUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
 
 # An active writer is never a day old.
 LEFTOVER_AGE = timedelta(days=1)
@@ -16,7 +21,11 @@ _SWEEP_EVERY_SECONDS = 3600.0
 
 
 class Hourly:
-    """Calls `sweep` at the first turn and once an hour: whoever writes cleans up. Safe for many threads."""
+    """Calls `sweep` at the first turn and once an hour: writers clean up. Safe for many threads.
+
+    A sweep that fails is logged, and the writer goes on: credentials may write without being allowed to list, and what
+    lies in the place of leftovers may be of another user.
+    """
 
     def __init__(self, sweep: Callable[[], object]) -> None:
         self._sweep = sweep
@@ -30,6 +39,8 @@ class Hourly:
             if time.monotonic() - self._at >= _SWEEP_EVERY_SECONDS:
                 self._at = time.monotonic()
                 self._sweep()
+        except StorageUnavailable as e:
+            log.warning("storage_not_swept", error=str(e))
         finally:
             self._sweeping.release()
 
@@ -48,4 +59,4 @@ def try_out(storage: Storage) -> None:
     finally:
         storage.delete(stored.key)
     if found != sample:
-        raise StorageUnavailable("the storage does not give back what was written to it")
+        raise StorageUnavailable(PHRASES["storage_wrong"], phrase="storage_wrong")

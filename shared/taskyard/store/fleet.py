@@ -91,7 +91,7 @@ def running_tasks(conn: Connection, queues: Collection[str] | None = None) -> in
 
 # ix_task_name, from its end.
 _LAST_CHECK = sa.text("""
-SELECT id, queue, result, finished_at, now() - finished_at AS age FROM task
+SELECT id, queue, version, result, finished_at, now() - finished_at AS age FROM task
 WHERE name = 'health.check' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
 """)
 

@@ -22,6 +22,7 @@ from taskyard.store import api_keys, ledger
 from taskyard_api.composition import Service, build
 from taskyard_api.server import Server, config, listen
 from tests.support.specs import register_kits
+from tests.support.tls import TLS
 
 SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -49,7 +50,7 @@ class Api:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        made = httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=TLS)
         self._clients.append(made)
         return made
 
@@ -106,7 +107,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        http = httpx.Client(base_url=url, timeout=30)
+        http = httpx.Client(base_url=url, timeout=30, verify=TLS)
         try:
             http.headers["Authorization"] = f"Bearer {new_key(engine, 'admin')}"
         except Exception as e:
@@ -139,7 +140,7 @@ def _wait_until_it_answers(url: str) -> None:
 
 def _alive(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health/live", timeout=5).status_code == 200
+        return httpx.get(f"{url}/health/live", timeout=5, verify=TLS).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -126,6 +127,12 @@ def test_a_thousand_events_are_taken_and_not_more(api: Api) -> None:
     assert api.http.post(EVENTS, json={"events": []}).status_code == 422
 
 
+def test_of_a_thousand_wrong_events_a_hundred_are_told(api: Api) -> None:
+    old = event(at=datetime.now(UTC) - timedelta(days=TAKEN_DAYS, hours=1))
+    answer = api.http.post(EVENTS, json={"events": [old] * 1_000})
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
+
+
 # Sums
 
 
@@ -237,6 +244,20 @@ def test_an_analysis_leaves_the_other_threads_to_other_callers(start_api: Callab
         assert all(one.result()["models"] == [] for one in asked)
 
 
+def test_more_analyses_than_can_be_answered_are_refused_and_none_is_forgotten(start_api: Callable[..., Api]) -> None:
+    api = start_api(db_pool_size=2)
+    with ThreadPoolExecutor(40) as pool:
+        with ledger.transaction(api.engine) as conn:
+            conn.exec_driver_sql("LOCK TABLE usage_event IN ACCESS EXCLUSIVE MODE")
+            asked = [pool.submit(api.http.get, ANALYTICS, timeout=30) for _ in range(40)]
+            wait_for(lambda: sum(one.done() for one in asked) == 40 - 16, 10, "the refusals")
+        statuses = [one.result().status_code for one in asked]
+    assert (statuses.count(200), statuses.count(503)) == (16, 24)
+    refused = next(one.result() for one in asked if one.result().status_code == 503)
+    assert (refused.json()["code"], "Retry-After" in refused.headers) == ("overloaded", True)
+    assert api.http.get(ANALYTICS).status_code == 200
+
+
 def test_each_call_needs_its_scope(api: Api) -> None:
     for scope in ("read", "submit", "manage"):
         client = api.client(api.key(scope))
@@ -276,6 +297,9 @@ def test_without_lists_there_is_a_word_why(api: Api) -> None:
     for shown in answer.json().values():
         assert (shown["models"], shown["cached_at"], shown["age_seconds"]) == ([], None, None)
         assert shown["message"].startswith("No list is cached")
+    german = api.http.get(MODELS, headers={"Accept-Language": "de"})
+    assert german.headers["Content-Language"] == "de"
+    assert german.json()["ollama_models"]["message"].startswith("Es ist keine Liste gespeichert")
 
 
 def test_cached_lists_are_shown_with_their_age(api: Api, shared_redis: redis.Redis) -> None:
@@ -303,3 +327,11 @@ def test_without_redis_the_lists_are_503(start_api: Callable[..., Api]) -> None:
     answer = api.http.get(MODELS)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert "Retry-After" in answer.headers
+
+
+def test_a_redis_that_is_silent_is_given_up_on(start_api: Callable[..., Api]) -> None:
+    """Sooner than its socket is, after ten seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        answer = api.http.get(MODELS, timeout=8)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")

@@ -37,6 +37,27 @@ def test_a_conversion_is_asked_for_and_followed_by_its_item(start_api: Callable[
         assert status()["status"] == shown
 
 
+def test_a_conversion_is_told_of_in_the_readers_language_and_a_failed_one_names_the_help(
+    start_api: Callable[..., Api],
+) -> None:
+    api = start_api(modules=["tests.support.geo_type"])
+    item, french = upload(api, b"x").json()["item_id"], {"Accept-Language": "fr"}
+    asked = api.http.post(f"{PATH}/{item}/convert-to-geo-raster", json={}, headers=french)
+    assert asked.json()["message"] == "La conversion a été demandée ; son état indique son avancement."
+    assert asked.headers["Content-Language"] == "fr"
+
+    def status() -> Any:
+        answer = api.http.get(f"{PATH}/{item}/conversion-status", headers=french)
+        assert answer.headers["Content-Language"] == "fr"
+        return answer.json()
+
+    assert (status()["message"], status()["support_url"]) == ("La conversion attend un worker.", None)
+    with api.engine.begin() as conn:
+        conn.execute(sa.text("UPDATE task SET state = 'failed', finished_at = now()"))
+    assert status()["message"] == "La conversion a échoué ; sa tâche dit pourquoi."
+    assert status()["support_url"] == "https://support.example.org"
+
+
 def test_a_conversion_that_cannot_be_is_refused(start_api: Callable[..., Api]) -> None:
     api = start_api(modules=["tests.support.geo_type"])
     item = upload(api, b"x").json()["item_id"]

@@ -98,3 +98,12 @@ def test_the_codes_about_task_types_are_described_where_they_are_answered() -> N
             assert f"`{code}`" in told, (path, code)
     thumbnail = next(methods["post"] for path, methods in paths.items() if path.endswith("/thumbnail"))
     assert "`type_not_registered`" in thumbnail["description"]
+
+
+def test_every_call_takes_a_language_and_every_problem_says_which_it_has() -> None:
+    for path, calls in document(ROUTES)["paths"].items():
+        for method, call in calls.items():
+            assert "Accept-Language" in {parameter["name"] for parameter in call["parameters"]}, (path, method)
+            for status, answer in call["responses"].items():
+                if "application/problem+json" in answer.get("content", {}):
+                    assert {"Content-Language", "Vary"} <= answer["headers"].keys(), (path, method, status)

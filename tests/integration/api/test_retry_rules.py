@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.integration.api.conftest import Api
@@ -26,6 +27,12 @@ def test_a_type_shows_what_is_tried_again_after_which_kind_of_error(api: Api) ->
     assert {rule["kind"]: rule["codes"] for rule in listed["email.send"]["rules"]} == {
         kind: rule["codes"] for kind, rule in shown.items()
     }
+
+
+def test_the_errors_that_a_type_gives_up_on_are_shown(start_api: Callable[..., Api]) -> None:
+    api = start_api(modules=["tests.integration.api.voucher"])
+    shown = api.http.get("/api/v1/task-types/tests.voucher").json()["retry"]
+    assert (shown["retry_on"], shown["give_up_on"]) == (["Exception", "TimeLimitExceeded"], ["KeyError"])
 
 
 def test_a_type_with_a_pace_of_its_own_shows_no_other_first_delay(api: Api) -> None:

@@ -73,6 +73,9 @@ def test_health(api: Api) -> None:
     assert (parts["database"]["status"], parts["redis"]["status"]) == ("healthy", "healthy")
     assert parts["workers"]["workers_count"] == 2, "this one, and that with all kits"
     assert parts["scheduler"]["reason"] == "no scheduler leads"
+    german = api.http.get("/health/detailed", headers={"Accept-Language": "de"})
+    assert german.headers["Content-Language"] == "de"
+    assert german.json()["components"]["scheduler"]["reason"] == "kein Scheduler führt"
 
 
 def test_redis_being_away_degrades_and_submits_go_on(start_api: Callable[..., Api]) -> None:
@@ -353,6 +356,29 @@ def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -
             took.append(time.monotonic() - started)
         # The best of several: other programs on this machine may delay one of them.
         assert min(took) < 1
+
+
+def test_what_the_last_check_found_is_told_in_the_readers_language(api: Api) -> None:
+    api.submit("health.check", params={})
+    silent = {"status": "failed", "latency_ms": 1.0, "reason": "Redis does not answer.", "code": "redis_silent"}
+    stored = {**silent, "reason": "The files ...", "code": "storage_unavailable"}
+    checks = {
+        "redis": {**silent, "values": {}},
+        "storage": {**stored, "values": {"reason": {"phrase": "storage_full"}}},
+        "old": {"status": "failed", "latency_ms": 1.0, "reason": "as it was told"},
+    }
+    result = json.dumps({"status": "degraded", "timestamp": "2026-11-20T00:00:00Z", "checks": checks})
+    with api.engine.connect() as conn:
+        end = "UPDATE task SET state = 'succeeded', finished_at = now(), result = CAST(:r AS jsonb)"
+        conn.execute(sa.text(end), {"r": result})
+    found = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["last_check"]
+    assert {name: check["reason"] for name, check in found["checks"].items()} == {
+        "redis": "Redis antwortet nicht.",
+        "storage": "Die Dateien sind nicht erreichbar: der Dateispeicher ist voll.",
+        "old": "as it was told",
+    }
+    assert found["reason"] == "damals gescheitert: old, redis, storage"
+    assert "values" not in found["checks"]["redis"]
 
 
 def test_the_last_check_is_shown_to_keys_that_may_see_its_queue(api: Api) -> None:

@@ -3,19 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import BaseModel, ValidationError
 
 from taskyard.catalogue.kits import load
 from taskyard.catalogue.spec import spec_of
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TaskError
 from taskyard.domain.retry import RetryPolicy
+from taskyard.domain.tasks import Failed
 from taskyard.lifecycle import promote
-from taskyard.running.outcomes import of_error
+from taskyard.running.outcomes import not_stored, of_error, of_return, unreadable
 from taskyard.settings import Settings
 from taskyard.store import task_types
 from taskyard.store.audit import Actor
@@ -283,3 +285,104 @@ def test_task_types_are_shown_with_their_error_codes_and_words(start_api: Callab
     listed = {item["name"]: item["errors"] for item in api.http.get("/api/v1/task-types").json()["items"]}
     assert listed["tests.voucher"] == shown
     assert set(listed["email.send"]["smtp_refused"]["words"]) == {"en", "de", "fr", "hu"}
+
+
+@pytest.mark.parametrize(
+    ("language", "queued", "running"),
+    [
+        ("en", "The task was cancelled.", "The task was asked to stop."),
+        ("de", "Die Aufgabe wurde abgebrochen.", "Die Aufgabe wurde aufgefordert anzuhalten."),
+        ("fr", "La tâche a été annulée.", "La tâche a reçu l'ordre de s'arrêter."),
+        ("hu", "A feladatot megszakítottuk.", "A feladat leállítási kérést kapott."),
+    ],
+)
+def test_a_cancellation_is_told_in_the_readers_language_and_its_repeat_as_the_first_time(
+    api: Api, language: str, queued: str, running: str
+) -> None:
+    waits, runs = api.submit()["id"], api.submit()["id"]
+    Worker(api.engine).begin(runs)
+    for task, told in ((waits, queued), (runs, running)):
+        headers = {"Accept-Language": language, "Idempotency-Key": f"cancel {task}"}
+        first = api.http.post(f"/api/v1/tasks/{task}/cancel", headers=headers)
+        assert (first.json()["message"], first.headers["Content-Language"]) == (told, language)
+        again = api.http.post(f"/api/v1/tasks/{task}/cancel", headers={**headers, "Accept-Language": "x"})
+        assert (again.json()["message"], again.headers["Content-Language"]) == (told, language)
+    status = api.http.get(f"/api/v1/tasks/{waits}/status", headers={"Accept-Language": language}).json()["status"]
+    assert (status == "Cancelled") == (language == "en")
+
+
+@pytest.mark.parametrize("path", ["", "/batch"])
+@pytest.mark.parametrize("key", [None, "k"])
+def test_warnings_of_a_submit_are_told_in_the_readers_language(api: Api, path: str, key: str | None) -> None:
+    with api.engine.begin() as conn:
+        conn.execute(sa.text("UPDATE worker SET stopped_at = now()"))
+    wanted = {"name": "diagnostics.echo", "params": {"value": 1}}
+
+    def told() -> httpx.Response:
+        headers = {**GERMAN, **({} if key is None else {"Idempotency-Key": key})}
+        body = {"tasks": [wanted]} if path else wanted
+        return api.http.post(f"/api/v1/tasks{path}", json=body, headers=headers)
+
+    wait_for(lambda: "warnings" in api.submit(), 10, "the news that no worker is left", every=0.2)
+    for _ in range(2):
+        answer = told()
+        assert answer.headers["Content-Language"] == "de"
+        assert answer.json()["warnings"] == [
+            {
+                "code": "no_live_worker",
+                "message": "Kein aktiver Worker führt diagnostics.echo in der Warteschlange default aus:"
+                " Die Aufgabe wartet auf einen.",
+            }
+        ]
+
+
+class Wanted(BaseModel):
+    number: int
+    inner: dict[str, Literal["a", "b"]] = {}
+
+
+def _unfit() -> Exception:
+    with pytest.raises(ValidationError) as caught:
+        Wanted.model_validate({"number": "hunter2", "inner": {"x": "hunter2"}, "more": 1})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("outcome", "language", "sentence"),
+    [
+        (
+            unreadable(_unfit()),
+            "de",
+            (
+                "Die Parameter passen nicht zum Aufgabentyp: "
+                "`number` muss eine ganze Zahl sein; `inner.x` muss 'a' oder 'b' sein"
+            ),
+        ),
+        (
+            unreadable(_unfit()),
+            "en",
+            "The parameters do not fit the task type: `number` must be a valid integer; `inner.x` must be 'a' or 'b'",
+        ),
+        (
+            of_return(VOUCHER, None),
+            "fr",
+            "Ce que la tâche a renvoyé ne correspond pas au résultat déclaré : elle a renvoyé None et déclare Result",
+        ),
+        (
+            not_stored(TypeError("Type is not JSON serializable: X")),
+            "hu",
+            "Amit a feladat visszaadott, nem tárolható: nem JSON: Type is not JSON serializable: X",
+        ),
+    ],
+)
+def test_why_data_do_not_fit_is_told_in_the_readers_language(
+    api: Api, outcome: Failed, language: str, sentence: str
+) -> None:
+    worker, task = Worker(api.engine), str(api.submit()["id"])
+    worker.begin(task)
+    worker.end(task, outcome)
+    for path, message_of in READS:
+        answer = api.http.get(path.format(task), headers={"Accept-Language": language})
+        assert message_of(answer.json()) == sentence
+        assert answer.headers["Content-Language"] == language
+        assert "hunter2" not in answer.text

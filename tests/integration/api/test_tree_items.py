@@ -1,6 +1,7 @@
 """Files: streamed in, sent whole or in part; their names are never paths."""
 
 import hashlib
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from taskyard.storage.local import LocalStorage
 from taskyard.store import tree_items
 from taskyard_api import answers
 from tests.integration.api.conftest import Api
+from tests.support.fleet import wait_for
 
 PATH = "/api/v1/tree-items"
 
@@ -137,6 +139,21 @@ def test_uploads_have_a_limit_however_they_are_sent(start_api: Callable[..., Api
     assert api.http.post(PATH, files={"file": ("a", b"x" * 100_001)}).status_code == 413
     assert upload(api, b"x" * 100_000).status_code == 201
     assert len(objects(api)) == 1
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 9000000", "Transfer-Encoding: chunked"])
+def test_an_upload_that_is_cut_off_leaves_nothing(api: Api, framing: str) -> None:
+    """Not even what is being written, which is swept after a day where a process was killed."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nAuthorization: {api.http.headers['Authorization']}\r\n"
+    head += f"X-Filename: a\r\nContent-Type: text/plain\r\n{framing}\r\n\r\n"
+    content = b"x" * 3_000_000
+    if "chunked" in framing:
+        content = f"{len(content):x}\r\n".encode() + content + b"\r\n"
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2]))) as wire:
+        wire.sendall(head.encode() + content)
+        wait_for(lambda: len(objects(api)) == 1, 10, "the file that is being written")
+    wait_for(lambda: objects(api) == [], 10, "it to be gone")
+    assert api.http.get(PATH).json()["items"] == []
 
 
 def test_an_upload_sent_twice_is_kept_once(api: Api) -> None:

@@ -64,6 +64,20 @@ def test_a_file_comes_back_whole_in_part_and_on_condition(
     assert not (tmp_path / "storage").exists()
 
 
+def test_asking_for_the_head_begins_no_download(moto: str, client: Any, start_api: Callable[..., Api]) -> None:
+    with Proxy(("127.0.0.1", int(moto.rpartition(":")[2]))) as proxy:
+        api = start_api(storage_url=url(f"http://127.0.0.1:{proxy.port}"))
+        location = upload(api, os.urandom(20_000_000)).headers["Location"] + "/content"
+        before = proxy.answered
+        head = api.http.head(location, headers={"Range": "bytes=5-"})
+        assert (head.status_code, head.headers["Content-Length"]) == (206, str(20_000_000 - 5))
+        assert proxy.answered - before < 100_000
+        (key,) = objects(client, BUCKET)
+        client.delete_object(Bucket=BUCKET, Key=key)
+        gone = api.http.head(location)
+        assert (gone.status_code, "Content-Disposition" in gone.headers) == (404, False)
+
+
 def test_a_failed_upload_leaves_nothing(moto: str, client: Any, start_api: Callable[..., Api]) -> None:
     api = start_api(storage_url=url(moto), max_upload_bytes=20_000_000)
 

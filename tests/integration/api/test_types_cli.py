@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
+from taskyard.catalogue.spec import spec_of
 from taskyard.lifecycle import submit
 from taskyard.store import ledger
 from taskyard_api.types_cli import app
 from taskyard_dev.postgres import Postgres
+from tests.integration.api.voucher import VOUCHER
 from tests.support.ledger import new_task
 from tests.support.specs import HOSTILE_ROWS, plant, register_worker, spec_named
 
@@ -96,6 +98,12 @@ def test_a_type_is_shown_with_its_spec_and_its_waiting_tasks(cli: Cli) -> None:
     assert "Sends a mail." in text
     assert "no task type 'mail.sent'" in cli.refused("show", "mail.sent")
     assert "no task type 'mail.send', version 9" in cli.refused("show", "mail.send", "--version", "9")
+
+
+def test_a_type_is_shown_with_the_errors_that_are_final(cli: Cli) -> None:
+    register_worker(cli.engine, spec_of(VOUCHER))
+    text = cli.run("show", VOUCHER.name).stdout
+    assert "never again    KeyError, AuthenticationFailed, InputUnusable, ValidationError\n" in text
 
 
 def test_forgetting_says_what_it_would_do_and_does_it_only_with_yes(cli: Cli) -> None:

@@ -109,6 +109,7 @@ def test_a_callback_lies_under_an_endpoint_and_the_longest_one_signs_it(api: Api
     assert stored(api, accepted["id"])["endpoint_id"] == inner["id"]
     other = api.http.post(TASKS, json=wish("https://receiver.example/hooks-of-others")).json()
     assert (stored(api, other["id"])["endpoint_id"], other["callback_on"]) == (outer["id"], ["final"])
+    assert stored(api, other["id"])["support_url"] == "https://support.example.org", "to be told with an error"
 
 
 def test_a_callback_under_no_endpoint_is_refused_with_its_place_in_the_batch(api: Api) -> None:
@@ -141,6 +142,27 @@ def test_results_are_told_on_behalf_of_keys_with_read_only(api: Api) -> None:
     assert stored(api, answer["id"])["told"] is False
     seeing = api.client(api.key("submit", "read"))
     assert stored(api, seeing.post(TASKS, json=wish(HOOKS)).json()["id"])["told"] is True
+
+
+def test_what_is_told_of_a_task_is_shown_to_keys_that_may_see_that_task(api: Api) -> None:
+    """The delivery is in the queue `default`, and holds the parameters and the result of a task in another one."""
+    register(api.http)
+    default = api.client(api.key("read", queues=["default"]))
+    both = api.client(api.key("read", queues=["default", "low_priority"]))
+    about = {}
+    for queue in ("default", "low_priority"):
+        task = api.http.post(TASKS, json=wish(f"{HOOKS}/{queue}?token=x", queue=queue, delay_seconds=60)).json()
+        api.http.post(f"{TASKS}/{task['id']}/cancel")
+        about[task["id"]] = queue
+    listed = api.http.get(TASKS, params={"name": "webhooks.deliver"}).json()["items"]
+    assert {item["params"]["payload"]["data"]["id"] for item in listed} == set(about)
+    for item in listed:
+        at, sees = f"{TASKS}/{item['id']}", about[item["params"]["payload"]["data"]["id"]] == "default"
+        assert both.get(at).json()["params"] == item["params"]
+        assert default.get(at).json()["params"] == (item["params"] if sees else {})
+    assert [
+        bool(item["params"]) for item in default.get(TASKS, params={"name": "webhooks.deliver"}).json()["items"]
+    ] == [about[item["params"]["payload"]["data"]["id"]] == "default" for item in listed]
 
 
 def test_nobody_submits_a_delivery_of_their_own(api: Api) -> None:

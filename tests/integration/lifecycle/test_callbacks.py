@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.callbacks import PROGRESS_EVERY, Callback
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Succeeded
+from taskyard.domain.tasks import Failed, FailureKind, Fault, Succeeded
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.progress import Progress, progress
 from taskyard.lifecycle.progress_calls import ProgressCalls, call_progress
@@ -23,10 +24,10 @@ from taskyard.store import ledger
 from .rows import Worker, new
 
 
-def begun(worker: Worker, *on: str, told: bool = True) -> Any:
+def begun(worker: Worker, *on: str, told: bool = True, support_url: str | None = None) -> Any:
     """A claimed task with a callback, or without one."""
-    callback = Callback(url="https://h/", endpoint_id=new_id(), on=on, told=told) if on else None
-    task = new(callback=callback)
+    callback = Callback(url="https://h/", endpoint_id=new_id(), on=on, told=told, support_url=support_url)
+    task = new(callback=callback if on else None)
     submit(worker.conn, [task])
     (won,) = worker.claim([task.id], uuid4())
     return won
@@ -94,6 +95,17 @@ def test_who_may_not_read_is_told_that_it_ended_and_no_more(worker: Worker) -> N
     assert "result" not in delivery.params["payload"]["data"]
 
 
+@pytest.mark.parametrize("support_url", [None, "https://support.example.org"])
+def test_an_error_is_told_with_the_address_of_help_where_there_is_one(worker: Worker, support_url: str | None) -> None:
+    won = begun(worker, "final", support_url=support_url)
+    fault = Fault("out_of_luck", "It went wrong.", "Error", False, FailureKind.EXCEPTION)
+    finish(worker.conn, [Finished(won.id, won.claim, Failed(fault), 0.1, calls_back=won.calls_back)])
+    (delivery,) = deliveries(worker.conn)
+    help_shown = {} if support_url is None else {"support_url": support_url}
+    told = {"code": "out_of_luck", "message": "It went wrong.", **help_shown}
+    assert delivery.params["payload"]["data"]["error"] == told
+
+
 def test_a_callback_for_progress_only_is_not_told_of_the_end(worker: Worker) -> None:
     won = begun(worker, "progress")
     assert progress(worker.conn, [Progress(won.id, won.claim, 1)]).answer == {won.id: True}
@@ -117,5 +129,12 @@ def test_of_much_progress_few_deliveries_come_and_none_is_the_last_one_left_out(
     due = [now + d.total_seconds() for now in map(float, range(21)) for d in calls.delays([task_id], now).values()]
     assert due == [0.0, every, 2 * every, 3 * every, 4 * every, 5 * every][: len(due)]
     assert due[-1] >= 20.0, "the newest progress is told, though nothing follows it"
-    calls.forget([task_id])
-    assert calls.delays([task_id], 21.0) == {task_id: timedelta(0)}
+
+
+def test_the_progress_of_the_next_attempt_waits_its_turn_and_what_is_over_takes_no_memory() -> None:
+    calls, task_id, other = ProgressCalls(), UUID(int=1), UUID(int=2)
+    assert calls.delays([task_id], 0.0) == {task_id: timedelta(0)}
+    assert calls.delays([task_id], 1.0) == {task_id: PROGRESS_EVERY - timedelta(seconds=1)}, "of another attempt, maybe"
+    assert calls.delays([other], 10.5) == {other: timedelta(0)}
+    assert set(calls._due) == {other}
+    assert calls.delays([task_id], 10.5) == {task_id: timedelta(0)}

@@ -142,6 +142,25 @@ def test_redirects_are_followed_with_their_body_and_bounded() -> None:
         assert len(other_end.got) == SHORT.redirects + 1
 
 
+def test_credentials_are_for_the_origin_that_they_were_given_for() -> None:
+    given = {"Authorization": "Bearer x", "cookie": "y", "X-Trace": "z"}
+    with receiver() as other_end, receiver() as elsewhere:
+        other_end.answers += [(307, {"Location": "/there"}), (307, {"Location": f"{elsewhere.url}/"})]
+        assert post(other_end.url, headers=given).status == 204
+    for message in other_end.got:
+        assert (message.headers["authorization"], message.headers["cookie"]) == ("Bearer x", "y")
+    (stranger,) = elsewhere.got
+    assert not {"authorization", "cookie"} & set(stranger.headers)
+    assert (stranger.headers["x-trace"], stranger.headers["host"]) == ("z", f"127.0.0.1:{elsewhere.port}")
+
+
+def test_a_get_follows_what_a_post_does_not() -> None:
+    with receiver() as other_end:
+        other_end.answers.append((302, {"Location": "/there"}))
+        answer = asyncio.run(request("GET", read_url(other_end.url), networks=HERE, bounds=SHORT))
+    assert (answer.status, [m.path for m in other_end.got]) == (204, ["/", "/there"])
+
+
 @pytest.mark.parametrize("location", ["ftp://h/", "http://u:p@h/", "http://[/"])
 def test_a_redirect_that_is_no_address_is_not_followed(location: str) -> None:
     with receiver() as other_end:
@@ -175,12 +194,14 @@ def test_over_tls_the_name_is_what_the_certificate_has_to_be_for(authority: Auth
         known = {"resolve": names(shop="127.0.0.1", other="127.0.0.1"), "tls": trusting(authority)}
         assert post(at, **known).status == 204
         assert asked == ["shop.test"]
+        assert post(f"https://shop.test.:{other_end.port}/", **known).status == 204, "fully qualified"
+        assert asked.pop() == "shop.test"
         assert reason_of(f"https://other.test:{other_end.port}/", **known) == "tls"
         assert reason_of(f"https://127.0.0.1:{other_end.port}/", **known) == "tls"
         assert reason_of(at, resolve=known["resolve"]) == "tls", "an authority that nobody trusts"
         other_end.answers.append((307, {"Location": f"http://shop.test:{other_end.port}/"}))
         assert reason_of(at, **known) == "redirects", "it would leave TLS"
-        assert len(other_end.got) == 2
+        assert len(other_end.got) == 3
 
 
 def test_the_next_address_of_a_name_is_tried_where_one_takes_no_connection() -> None:
@@ -216,6 +237,31 @@ def test_a_receiver_that_says_nothing_or_drips_for_ever_is_given_up() -> None:
             began = time.monotonic()
             assert reason_of(url) == "slow"
             assert time.monotonic() - began < 4 * SHORT.total_seconds
+
+
+def test_a_name_server_that_never_answers_is_given_up_and_holds_up_no_other_coroutine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, lookup = threading.Event(), socket.getaddrinfo
+
+    def hanging(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "hanging.test":
+            answered.wait(20)
+        return lookup(host, *arguments, **options)
+
+    async def many() -> list[Any]:
+        url = read_url("http://hanging.test/")
+        asked = [asyncio.create_task(request("GET", url, networks=HERE, bounds=SHORT)) for _ in range(64)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(asyncio.to_thread(time.monotonic), 1)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    began = time.monotonic()
+    failures = asyncio.run(many())
+    assert time.monotonic() - began < 4 * SHORT.total_seconds, "nor does the end of the loop wait for it"
+    answered.set()
+    assert {failure.reason for failure in failures} == {"slow"}
 
 
 def test_an_answer_is_read_to_its_bound_and_no_further() -> None:

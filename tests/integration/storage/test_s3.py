@@ -186,6 +186,27 @@ def test_a_server_that_promises_more_than_it_sends_is_not_believed() -> None:
             file.read()
 
 
+@pytest.mark.parametrize("told", [None, "bytes 0-999/1000"])
+def test_a_server_that_sends_another_range_is_not_believed(told: str | None) -> None:
+    """The bytes from the start on would go for those in the middle."""
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        request.send_response(200 if told is None else 206)
+        for name, value in (("Content-Length", "1000"), ("ETag", '"e"'), ("Content-Range", told)):
+            if value is not None:
+                request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(b"x" * 1000)
+
+    with answering(answer) as endpoint:
+        storage = storage_at(endpoint)
+        with pytest.raises(StorageUnavailable) as caught:
+            storage.open("0" * 32, offset=10)
+        assert caught.value.phrase == "storage_wrong"
+        with storage.open("0" * 32) as file:
+            assert file.read() == b"x" * 1000
+
+
 def test_a_commit_whose_answer_was_lost_is_found_out(bucket: tuple[Bucket, Any]) -> None:
     """The server has completed the upload, and knows of none when it is asked again."""
     where, client = bucket

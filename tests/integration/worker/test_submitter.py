@@ -244,7 +244,7 @@ def test_parameters_that_do_not_fit_are_refused_as_strictly_as_over_http(submitt
         with pytest.raises(TaskError) as refused:
             submitting.submit(Child(REPORT, params))
         assert (refused.value.code, refused.value.retryable) == ("params_invalid", False)
-        assert refused.value.values["reason"].startswith(f"test.report: /params/{next(iter(params))}: ")
+        assert refused.value.values["reason"].startswith(f"test.report says: At /params/{next(iter(params))}: ")
     assert submitting.children() == {}
 
 

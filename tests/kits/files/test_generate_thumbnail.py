@@ -2,9 +2,10 @@
 
 import io
 import struct
+import tempfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image, ImageCms, ImageOps
@@ -61,6 +62,26 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+class WithoutDescriptors(LocalStorage):
+    """Its files are as those of a bucket."""
+
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+        with super().open(key, offset=offset) as file:
+            return io.BytesIO(file.read())
+
+
+def test_a_file_that_has_no_descriptor_is_copied_and_the_copy_goes(
+    run: Run, upload: Upload, storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    content = saved(picture(), "PNG")
+    for kept in (storage, WithoutDescriptors(tmp_path / "storage")):
+        result = run(NAME, {"item_id": upload(content).id, "width": 60, "height": 60}, storage=kept).result
+        assert (result["width"], result["height"]) == (60, 40)
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 @pytest.fixture

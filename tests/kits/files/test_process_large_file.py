@@ -98,8 +98,9 @@ def test_an_unknown_item_is_said_to_be_unknown_and_not_tried_again(run: Run) -> 
 def test_lost_and_cut_content_is_told_apart(run: Run, upload: Upload, storage: LocalStorage, tmp_path: Path) -> None:
     item = upload(b"some\nlines\n")
     (path,) = (tmp_path / "storage" / "objects").rglob(item.storage_key)
-    path.write_bytes(b"some\n")
-    assert failure(run, item.id).fault.code == "file_damaged"
+    for damaged in (b"some\n", b"some\nmines\n"):
+        path.write_bytes(damaged)
+        assert failure(run, item.id).fault.code == "file_damaged"
     storage.delete(item.storage_key)
     assert failure(run, item.id).fault.code == "file_missing"
 

@@ -43,10 +43,17 @@ def test_each_failure_is_named_in_words_without_addresses(tmp_path: Path) -> Non
     run = run_task("health.check", {}, settings=given, engine=away, storage=LocalStorage(tmp_path / "storage"))
     assert run.result["status"] == "degraded"
     reasons = {name: check["reason"] for name, check in run.result["checks"].items()}
-    assert reasons["redis"] == "Redis does not answer"
-    assert reasons["postgresql"] == "PostgreSQL does not answer"
-    assert reasons["storage"] == "the storage directory is not a directory"
+    assert reasons["redis"] == "Redis does not answer."
+    assert reasons["postgresql"] == "PostgreSQL does not answer."
+    assert "the storage directory is not a directory" in reasons["storage"]
     assert "mail server" in reasons["smtp"]
+    codes = {name: check["code"] for name, check in run.result["checks"].items()}
+    assert codes == {
+        "redis": "redis_silent",
+        "postgresql": "postgresql_silent",
+        "storage": "storage_unavailable",
+        "smtp": "smtp_unreachable",
+    }
     assert "pass" not in str(run.result)
     assert "127.0.0.1" not in str(run.result)
 

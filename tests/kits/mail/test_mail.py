@@ -309,6 +309,7 @@ def script(*answers: bytes, then: Callable[[socket.socket], object] = lambda _: 
         ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go", b"hello this is no smtp"], "smtp_not_smtp"),
         ([b"220 hi", b"250-" + b"x" * 100_000], "smtp_not_smtp"),
         ([b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go", b"2" * 100_000], "smtp_not_smtp"),
+        ([b"220 hi", b"250-going on\r\n" * 10_000 + b"250 ok"], "smtp_not_smtp"),
     ],
 )
 def test_every_answer_of_a_server_has_a_meaning(answers: list[bytes], code: str) -> None:
@@ -318,6 +319,34 @@ def test_every_answer_of_a_server_has_a_meaning(answers: list[bytes], code: str)
     assert run.outcome.fault.code == code
     assert isinstance(run.outcome, Failed) == (code in {"smtp_refused", "smtp_auth_failed"})
     assert "no smtp" not in run.outcome.fault.message
+
+
+@pytest.mark.parametrize("drop", [b"250-going on\r\n", b"2"])
+def test_an_answer_that_comes_in_drops_is_waited_for_as_long_as_any_other(drop: bytes) -> None:
+    def drip(connection: socket.socket) -> None:
+        for _ in range(40):
+            connection.sendall(drop)
+            time.sleep(0.2)
+
+    began = time.monotonic()
+    with scripted(script(b"220 hi", then=drip)) as port:
+        assert put_off(send(port, smtp_timeout_seconds=1.0)).code == "smtp_unreachable"
+        assert time.monotonic() - began < 4
+
+
+def test_an_answer_without_an_end_is_not_kept() -> None:
+    sent = 0
+
+    def for_ever(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(b"220 hi\r\n")
+        while True:
+            connection.sendall(b"250-going on\r\n" * 5_000)
+            sent += 70_000
+
+    with scripted(for_ever) as port:
+        assert put_off(send(port)).code == "smtp_not_smtp"
+    assert sent < 64 * 1024**2
 
 
 class Late(Sink):
@@ -373,7 +402,8 @@ def test_the_waits_of_a_mail_fit_into_its_limits() -> None:
     """RFC 5321, 4.5.3.2.6: ten minutes for the answer to the data."""
     defaults = MailSettings()
     assert defaults.smtp_after_data_timeout_seconds == 600
-    for name in (name for name in load(Settings()).catalogue.names if name.startswith("email.")):
+    names = [name for name in load(Settings()).catalogue.names if name.startswith("email.")]
+    for name in (*names, "notifications.send"):
         task_type = load(Settings()).catalogue[name]
         limits = (task_type.soft_limit.total_seconds(), task_type.hard_limit.total_seconds())
         assert limits == (900.0, 960.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -235,6 +236,23 @@ def test_a_connection_ends_after_so_many_messages(
         hand_over(server, pool)
     assert server.connections() == 3
     assert len(server.recipients()) == 7
+
+
+def test_the_name_of_this_host_is_looked_up_once(
+    server: MailServer, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def look_up() -> str:
+        asked.append("asked")
+        return "yard.example.com"
+
+    monkeypatch.setattr(socket, "getfqdn", look_up)
+    connections._own_name.cache_clear()
+    for _ in range(3):
+        hand_over(server, pool, smtp_idle_seconds=0.0)
+    connections._own_name.cache_clear()
+    assert (server.connections(), asked) == (3, ["asked"])
 
 
 def test_another_login_never_gets_the_connection_of_the_first(server: MailServer, pool: Pool) -> None:

@@ -39,9 +39,10 @@ def other_end() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def endpoint(engine: Engine) -> WebhookEndpoint:
+def endpoint(engine: Engine, other_end: Receiver) -> WebhookEndpoint:
     sealed = Cipher([KEY]).seal(make_secret())
-    new = WebhookEndpoint(id=new_id(), url="https://h/", description="", submitted_by="ci", secret=sealed)
+    url = f"{other_end.url}/hooks"
+    new = WebhookEndpoint(id=new_id(), url=url, description="", submitted_by="ci", secret=sealed)
     with ledger.transaction(engine) as conn:
         return webhook_endpoints.insert(conn, new)
 
@@ -116,15 +117,31 @@ def test_a_410_disables_the_endpoint_and_nothing_more_is_sent(
     deliver: Deliver, other_end: Receiver, endpoint: WebhookEndpoint, engine: Engine
 ) -> None:
     other_end.answers.append((410, {}))
-    run = deliver(other_end.url)
+    run = deliver(f"{endpoint.url}/a?b=c")
     assert isinstance(run.outcome, Failed)
     assert run.fault.code == "webhook_gone"
+    assert is_disabled(engine, endpoint)
+    assert deliver(endpoint.url).result["reason"] == "endpoint_disabled"
+    assert len(other_end.got) == 1
+
+
+def test_a_410_at_an_address_that_the_default_endpoint_signs_for_disables_it_for_nobody(
+    deliver: Deliver, other_end: Receiver, endpoint: WebhookEndpoint, engine: Engine
+) -> None:
+    """Any caller could otherwise silence the callbacks of all others."""
+    other_end.answers.append((410, {}))
+    run = deliver(f"{other_end.url}/of-somebody-else")
+    assert isinstance(run.outcome, Failed), "this one message is not tried again"
+    assert run.fault.code == "webhook_address_gone"
+    assert not is_disabled(engine, endpoint)
+    assert deliver(endpoint.url).result["status"] == "delivered"
+
+
+def is_disabled(engine: Engine, endpoint: WebhookEndpoint) -> bool:
     with ledger.connection(engine) as conn:
         found = webhook_endpoints.get(conn, endpoint.id)
     assert found is not None
-    assert found.disabled_at is not None
-    assert deliver(other_end.url).result["reason"] == "endpoint_disabled"
-    assert len(other_end.got) == 1
+    return found.disabled_at is not None
 
 
 def test_what_was_to_go_to_a_deleted_endpoint_is_not_sent(deliver: Deliver, other_end: Receiver) -> None:

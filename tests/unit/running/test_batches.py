@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -120,6 +120,37 @@ def test_the_others_get_a_breath_between_two_batches(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "sleep", slept.append)
     run_task(walk(ITEMS))
     assert slept == [0.01, 0.01], "and none behind the last one"
+
+
+class Shield:
+    """Tells whether interrupts are held back."""
+
+    is_up = False
+
+    def __enter__(self) -> None:
+        self.is_up = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_up = False
+
+
+def test_reading_the_items_can_be_interrupted_also_those_that_are_done() -> None:
+    shield, marks, task_id, held_back = Shield(), KeptMarks(), new_id(), []
+    marks[task_id] = 100
+
+    def source() -> Iterator[int]:
+        for item in ITEMS:
+            held_back.append(shield.is_up)
+            yield item
+
+    @task("tests.slow_source")
+    def walker(params: WalkParams, context: TaskContext) -> Walked:
+        context.shield = shield
+        return Walked(batches=sum(1 for _ in context.batches(source())))
+
+    assert run_task(walker, marks=marks, task_id=task_id).result == {"batches": 2}
+    assert len(held_back) == 250
+    assert not any(held_back)
 
 
 class Deadline:

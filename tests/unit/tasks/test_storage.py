@@ -1,5 +1,6 @@
 """LocalStorage, where it is not as every storage is (integration/storage/test_conformance.py)."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -106,6 +107,33 @@ def test_a_writer_that_was_killed_leaves_no_object_and_is_swept_by_age(root: Pat
     later = LocalStorage(root, now=lambda: tomorrow)
     put(later, b"the next writer cleans up")
     assert not left.exists()
+    assert len(files(root)) == 1
+
+
+def test_what_cannot_be_swept_keeps_nobody_from_writing(root: Path) -> None:
+    (root / "partial" / "a directory").mkdir(parents=True)
+    os.utime(root / "partial" / "a directory", (0, 0))
+    storage = LocalStorage(root)
+    assert put(storage, b"x").size == 1
+    with pytest.raises(StorageUnavailable):
+        storage.sweep()
+
+
+def test_an_object_whose_name_did_not_reach_the_disk_is_none(
+    storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(storage, b"x")
+    sync = os.fsync
+
+    def fail_behind_the_rename(fd: int) -> None:
+        if os.fstat(fd).st_ino in {shard.stat().st_ino for shard in (root / "objects").iterdir()}:
+            raise OSError(errno.EIO, "broken disk")
+        sync(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail_behind_the_rename)
+        with pytest.raises(StorageUnavailable):
+            put(storage, b"y")
     assert len(files(root)) == 1
 
 

@@ -1,7 +1,8 @@
-"""The thread of the event loop is seen once it runs."""
+"""The event loop of a child: its thread, and those for what blocks."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 
@@ -35,3 +36,15 @@ def test_a_loop_that_is_being_started_never_looks_like_one_whose_thread_has_ende
         watcher.join()
     assert seen
     assert all(seen)
+
+
+def test_coroutines_with_slow_blocking_calls_keep_no_other_waiting() -> None:
+    together = threading.Barrier(64)  # more than asyncio's own executor has anywhere
+
+    async def blocking() -> None:
+        await asyncio.to_thread(together.wait, 10)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(blocking() for _ in range(together.parties)))
+
+    EventLoop().finish(all_of_them(), seconds=20)

@@ -14,7 +14,8 @@ import redis.asyncio
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
-from taskyard.domain.errors import BrokerUnavailable
+from taskyard.domain.errors import BrokerUnavailable, Overloaded
+from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.domain.messages import message
 from taskyard.domain.model_lists import PROVIDERS, ModelList
@@ -33,13 +34,19 @@ from ..operations import Answer, Operation
 from ..parameters import query_of
 from ..refusals import Fault, Invalid
 from ..requests import Request
+from ..translation import LANGUAGE, Translations, Words
 
 Clock = Callable[[], datetime]
 
 # Clocks differ.
 _AHEAD = timedelta(minutes=5)
 _A_DAY = timedelta(days=1)
+# Each may take as long as PostgreSQL lets a statement run.
+MAX_WAITING = 16
+_REDIS_SECONDS = 2.0
 _LONGEST = {"hour": timedelta(days=7), "day": timedelta(days=366), "total": timedelta(days=SUMS_KEPT_DAYS)}
+_NONE_CACHED = message("No list is cached: the provider is not configured, or was not asked for a while.")
+_NO_LIST = message("What is cached is no list of models; the next refresh replaces it.")
 
 
 def _now() -> datetime:
@@ -90,7 +97,7 @@ class UsageEvents:
             if not oldest <= event.at <= newest
         ]
         if faults:
-            raise Invalid(faults)
+            raise Invalid(faults[:MAX_FAULTS])
         return [UsageEvent(new_id(), event.at, event.model, event.tokens) for event in given.events]
 
 
@@ -100,6 +107,7 @@ class Analytics:
         self._now = now
         # It may read millions of rows: other callers keep the other threads.
         self._one_at_a_time = asyncio.Semaphore(1)
+        self._waiting = 0
 
     @Operation(
         summary="How much the API and the models are used",
@@ -111,8 +119,14 @@ class Analytics:
         caller = req.context.caller
         period = self._period(query_of(AnalyticsQuery, req))
         read = partial(_read, period=period, owner=caller.owner_seen, of_all=caller.queues is None)
-        async with self._one_at_a_time:
-            sums = await self._ledger.run(read)
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded(message("Too many analyses wait."))
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                sums = await self._ledger.run(read)
+        finally:
+            self._waiting -= 1
         views.send(resp, 200, {"from": period.start, "to": period.end, "by": period.by, **sums})
 
     def _period(self, query: AnalyticsQuery) -> Period:
@@ -138,30 +152,34 @@ def _bucket(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Models:
-    def __init__(self, client: redis.asyncio.Redis, names: Names, *, now: Clock = _now) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, names: Names, translations: Translations, *, now: Clock = _now
+    ) -> None:
         self._client = client
         self._names = names
+        self._translations = translations
         self._now = now
 
     @Operation(
         summary="The models that providers offer, as they were last asked",
         description="A provider without a list has an empty one, and a word why.",
         scope=Scope.READ,
-        answers={200: Answer(description="The lists with their age.", model=analytics_models.Models)},
+        answers={200: Answer(description="The lists with their age.", model=analytics_models.Models, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         try:
-            found: list[Any] = await self._client.mget([self._names.models(provider) for provider in PROVIDERS])
+            async with asyncio.timeout(_REDIS_SECONDS):
+                found: list[Any] = await self._client.mget([self._names.models(provider) for provider in PROVIDERS])
         except (redis.RedisError, OSError) as e:
             raise BrokerUnavailable(str(e)) from e
-        views.send(resp, 200, {f"{p}_models": self._shown(stored) for p, stored in zip(PROVIDERS, found, strict=True)})
+        words = self._translations.for_reader(req)
+        lists = {f"{p}_models": self._shown(stored, words) for p, stored in zip(PROVIDERS, found, strict=True)}
+        views.send(resp, 200, lists, words)
 
-    def _shown(self, stored: bytes | None) -> dict[str, Any]:
+    def _shown(self, stored: bytes | None, words: Words) -> dict[str, Any]:
         cached = None if stored is None else ModelList.read(stored)
         if cached is None:
-            why = "No list is cached: the provider is not configured, or was not asked for a while."
-            if stored is not None:
-                why = "What is cached is no list of models; the next refresh replaces it."
+            why = words.say(_NONE_CACHED if stored is None else _NO_LIST)
             return {"models": [], "cached_at": None, "age_seconds": None, "message": why}
         age = cached.age_seconds(self._now())
         return {"models": cached.models, "cached_at": cached.cached_at, "age_seconds": age, "message": None}

@@ -24,6 +24,7 @@ from ..operations import Answer, Operation
 from ..parameters import id_in_path
 from ..requests import Request
 from ..submission import Accepted, Intake
+from ..translation import LANGUAGE, Translations, Words
 from ..uploads import Files
 
 CONVERSION = "geo.convert_to_raster"
@@ -35,12 +36,12 @@ _STATUS = {
     State.CANCELLED: "CANCELLED",
 }
 _MESSAGES = {
-    "NOT_STARTED": "No conversion was asked for.",
-    "PENDING": "The conversion waits for a worker.",
-    "PROGRESS": "The conversion is running.",
-    "COMPLETED": "The conversion is done.",
-    "FAILED": "The conversion has failed; its task says why.",
-    "CANCELLED": "The conversion was cancelled.",
+    "NOT_STARTED": message("No conversion was asked for."),
+    "PENDING": message("The conversion waits for a worker."),
+    "PROGRESS": message("The conversion is running."),
+    "COMPLETED": message("The conversion is done."),
+    "FAILED": message("The conversion has failed; its task says why."),
+    "CANCELLED": message("The conversion was cancelled."),
 }
 
 
@@ -64,7 +65,11 @@ class Convert:
         " worker has brought the task type that does it.",
         scope=Scope.SUBMIT,
         body=ConversionBody,
-        answers={202: Answer(description="The task that converts it.", model=answers.TaskStarted)},
+        answers={
+            202: Answer(
+                description="The task that converts it.", model=answers.TaskStarted, headers=("Content-Language",)
+            )
+        },
         refusals=(404,),
         keyed=True,
     )
@@ -85,13 +90,14 @@ class Convert:
 
 
 class ConversionStatus:
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, translations: Translations) -> None:
         self._files = files
+        self._translations = translations
 
     @Operation(
         summary="Read how far the newest conversion of an item is",
         scope=Scope.READ,
-        answers={200: Answer(description="How far it is.", model=answers.Conversion)},
+        answers={200: Answer(description="How far it is.", model=answers.Conversion, headers=LANGUAGE)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
@@ -99,23 +105,25 @@ class ConversionStatus:
         item = await self._files.item(_item_id(item_id), caller)
         wanted = TaskFilter(name=CONVERSION, tag=_tag(item.id), queues=caller.queues)
         task = next(iter(await self._files.ledger.run(partial(tasks_page, wanted=wanted, limit=1))), None)
+        words = self._translations.for_reader(req)
         status = "NOT_STARTED" if task is None else _STATUS[State(task["state"])]
         shown = {
             "item_id": item.id,
             "status": status,
             "object_type": item.object_type,
-            "message": _message(task, status),
+            "message": _message(task, status, words),
+            "support_url": words.support_url if status == "FAILED" else None,
             "task_id": None if task is None else task["id"],
         }
-        views.send(resp, 200, shown)
+        views.send(resp, 200, shown, words)
 
 
-def _message(task: RowMapping | None, status: str) -> str:
+def _message(task: RowMapping | None, status: str, words: Words) -> str:
     """What the task says that it does, where it says it."""
     told = task["progress_message"] if task is not None and status == "PROGRESS" else None
-    return told or _MESSAGES[status]
+    return told or words.say(_MESSAGES[status])
 
 
-def _started(_admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
-    message = "The conversion has been asked for; its status tells how far it is."
-    return Accepted({"task_id": written[0].id, "status": "STARTED", "message": message}, {})
+def _started(_admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
+    told = words.say(message("The conversion has been asked for; its status tells how far it is."))
+    return Accepted({"task_id": written[0].id, "status": "STARTED", "message": told}, {})

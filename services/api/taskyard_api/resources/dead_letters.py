@@ -26,7 +26,7 @@ from ..models import DeadLettersBody, DeadLettersQuery
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
-from ..translation import LANGUAGE, READERS_LANGUAGE, Translations, Words
+from ..translation import LANGUAGE, Translations
 from ..views import TaskViews
 
 SAMPLE = 10
@@ -44,7 +44,6 @@ class DeadLetters:
         summary="Failed tasks that were neither retried nor discarded, newest first",
         scope=Scope.READ,
         query=DeadLettersQuery,
-        headers=READERS_LANGUAGE,
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
@@ -61,23 +60,23 @@ class DeadLetters:
 class Handling:
     """What retrying and discarding share: ids or a filter, a dry run or the change."""
 
-    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, shown: TaskViews, translations: Translations) -> None:
         self._bodies = bodies
         self._ledger = ledger
         self._shown = shown
+        self._translations = translations
 
     async def handle(self, req: Request, resp: falcon.asgi.Response, verb: Verb) -> None:
         body = await self._bodies.read(req)
         asked = validated(DeadLettersBody, body.value)
         caller, actor = req.context.caller, req.actor()
-        wanted = _wanted(asked, caller)
+        wanted, words = _wanted(asked, caller), self._translations.for_reader(req)
 
         def look(conn: Connection) -> Committed[StoredAnswer]:
             sample = dead_letters.page(conn, wanted, limit=SAMPLE, oldest_first=True, most_bytes=PAGE_BYTES)
             matched = dead_letters.count(conn, wanted)
-            # In English: the stored answer is also sent to repeats in other languages.
-            shown = [self._shown.of_row(row, caller, Words()) for row in sample]
-            return Committed(_answer({"matched": matched, "changed": 0, "sample": shown}))
+            shown = [self._shown.of_row(row, caller, words) for row in sample]
+            return Committed(_answer({"matched": matched, "changed": 0, "sample": shown}, words.headers()))
 
         def change(conn: Connection) -> Committed[StoredAnswer]:
             done = verb(conn, wanted, actor)
@@ -98,7 +97,9 @@ class Retry:
         description="By their ids, or the oldest 1,000 that fit a filter. They become `scheduled`, so many a second"
         " as the platform is set to (50), behind replays that still wait; budgets are fresh, the history is kept.",
         body=DeadLettersBody,
-        answers={202: Answer(description="How many matched, and how many will run.", model=answers.Handled)},
+        answers={
+            202: Answer(description="How many matched, and how many will run.", model=answers.Handled, headers=LANGUAGE)
+        },
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
@@ -118,7 +119,11 @@ class Discard:
         description="By their ids, or the oldest 1,000 that fit a filter. They stay failed tasks, with `discarded_at`;"
         " each can still be retried by its own address.",
         body=DeadLettersBody,
-        answers={202: Answer(description="How many matched, and how many were put away.", model=answers.Handled)},
+        answers={
+            202: Answer(
+                description="How many matched, and how many were put away.", model=answers.Handled, headers=LANGUAGE
+            )
+        },
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response) -> None:
@@ -131,5 +136,5 @@ def _wanted(asked: DeadLettersBody, caller: Caller) -> Wanted:
     return Wanted(**asked.filter.model_dump(), queues=caller.queues)
 
 
-def _answer(body: dict[str, object]) -> StoredAnswer:
-    return StoredAnswer(202, {}, views.encode(body))
+def _answer(body: dict[str, object], headers: dict[str, str] | None = None) -> StoredAnswer:
+    return StoredAnswer(202, headers or {}, views.encode(body))

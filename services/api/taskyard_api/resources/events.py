@@ -22,7 +22,7 @@ from ..parameters import query_of
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..streams import Streams
-from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
+from ..translation import LANGUAGE, Translations
 from .tasks import task_id_of, visible_task
 
 _OF_TASK = (
@@ -66,7 +66,7 @@ class TaskEvents:
         "to keys with the scope `manage`.",
         scope=Scope.READ,
         query=TimelineQuery,
-        headers={"Last-Event-ID": "Live only: the id of the last event that was received.", **READERS_LANGUAGE},
+        headers={"Last-Event-ID": "Live only: the id of the last event that was received."},
         answers={
             200: Answer(
                 description="The events.",

@@ -9,6 +9,7 @@ from ..auth import Scope
 from ..health import Health
 from ..operations import Answer, Operation
 from ..requests import Request
+from ..translation import LANGUAGE, Translations
 
 
 class Live:
@@ -35,13 +36,15 @@ class Ready:
 
 
 class Detailed:
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, translations: Translations) -> None:
         self._health = health
+        self._translations = translations
 
     @Operation(
         summary="Every part, with its latency and what is wrong with it",
         scope=Scope.READ,
-        answers={200: Answer(description="The parts.", model=health_answers.Health)},
+        answers={200: Answer(description="The parts.", model=health_answers.Health, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
-        views.send(resp, 200, await self._health.detailed(req.context.caller))
+        words = self._translations.for_reader(req)
+        views.send(resp, 200, await self._health.detailed(req.context.caller, words), words)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import falcon.asgi
 from sqlalchemy import RowMapping
 
 from taskyard.domain.errors import Conflict, NotFound
-from taskyard.domain.messages import message
+from taskyard.domain.messages import Message, message
 from taskyard.domain.tasks import FINAL, State
 from taskyard.lifecycle.cancel import Cancellation, cancel_task
 from taskyard.lifecycle.retry import retry_task
@@ -23,15 +22,16 @@ from ..idempotency import key_of, once
 from ..ledger_pool import LedgerPool
 from ..operations import Answer, Operation
 from ..requests import Request
-from ..translation import Words
+from ..translation import LANGUAGE, Translations, Words
 from ..views import TaskViews
 from .tasks import task_id_of, visible_task
 
 
 class TaskCancel:
-    def __init__(self, bodies: Bodies, ledger: LedgerPool) -> None:
+    def __init__(self, bodies: Bodies, ledger: LedgerPool, translations: Translations) -> None:
         self._bodies = bodies
         self._ledger = ledger
+        self._translations = translations
 
     @Operation(
         summary="Cancel a task",
@@ -40,32 +40,35 @@ class TaskCancel:
         "is ended. The tasks that it submitted are cancelled too, unless it was submitted with `on_cancel: "
         "leave_children`. The timeline shows each step: requested, delivered, acknowledged or forced. Repeats get the "
         "same answer.",
-        answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled)},
+        answers={202: Answer(description="Cancelled, or on the way to it.", model=answers.Cancelled, headers=LANGUAGE)},
         refusals=(404, 409),
         keyed=True,
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, task_id: str) -> None:
         async def work() -> None:
-            views.send(resp, 202, await self._cancel(task_id_of(task_id), req))
+            wanted, words = task_id_of(task_id), self._translations.for_reader(req)
+            status, told = _told(await self._cancel(wanted, req))
+            views.send(resp, 202, {"task_id": wanted, "status": status, "message": words.say(told)}, words)
 
         await once(self._ledger, key_of(req, await self._bodies.read_nothing(req)), resp, work)
 
-    async def _cancel(self, task_id: UUID, req: Request) -> dict[str, Any]:
+    async def _cancel(self, task_id: UUID, req: Request) -> Cancellation:
         await visible_task(self._ledger, task_id, req.context.caller)
         found = await self._ledger.commit(partial(cancel_task, task_id=task_id, by=req.actor()))
         if found is None:
             raise NotFound(message("There is no such task."))
         if found.before in FINAL:
             raise Conflict(message("The task is {state} already.", state=found.before), state=found.before)
-        return {"task_id": task_id, **_cancel_status(found)}
+        return found
 
 
-def _cancel_status(found: Cancellation) -> dict[str, str]:
+def _told(found: Cancellation) -> tuple[str, Message]:
+    """The status, and what it means."""
     if found.change.state is State.CANCELLED:
-        return {"status": "CANCELLED", "message": "The task was cancelled."}
+        return "CANCELLED", message("The task was cancelled.")
     if found.is_repeated:
-        return {"status": "CANCELLING", "message": "The task had been asked to stop before, and still runs."}
-    return {"status": "CANCELLING", "message": "The task was asked to stop."}
+        return "CANCELLING", message("The task had been asked to stop before, and still runs.")
+    return "CANCELLING", message("The task was asked to stop.")
 
 
 class TaskRetry:

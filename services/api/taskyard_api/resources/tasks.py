@@ -29,7 +29,7 @@ from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES, id_in_path, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request
 from ..submission import Accepted, Intake
-from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
+from ..translation import LANGUAGE, Translations, Words
 from ..views import TaskViews
 
 PATH = "/api/v1/tasks"
@@ -75,7 +75,7 @@ class Tasks:
                 description="Accepted and durable.",
                 model=answers.AcceptedTask,
                 without_read=answers.ToldAcceptedTask,
-                headers=("Location",),
+                headers=("Location", "Content-Language"),
             )
         },
         refusals=(409,),
@@ -102,7 +102,6 @@ class Tasks:
         summary="List tasks, newest first",
         scope=Scope.READ,
         query=TasksQuery,
-        headers=READERS_LANGUAGE,
         answers={200: Answer(description="A page of tasks.", model=answers.TaskPage, headers=LANGUAGE)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
@@ -117,10 +116,10 @@ class Tasks:
         items = [self._shown.of_row(row, caller, words) for row in rows[: query.limit]]
         views.send(resp, 200, {"items": items, "next_cursor": next_cursor_of_tasks(rows, query.limit)}, words)
 
-    def _answer(self, caller: Caller, admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
+    def _answer(self, caller: Caller, admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
         task = admitted.tasks[0]
         shown = self._shown.of_new(task, written[0], caller)
-        return Accepted(_with_warnings(shown, admitted), {"Location": f"{PATH}/{task.id}"})
+        return Accepted(_with_warnings(shown, admitted, words), {"Location": f"{PATH}/{task.id}"})
 
 
 class TaskBatch:
@@ -133,7 +132,9 @@ class TaskBatch:
         description=_OF_TYPES,
         scope=Scope.SUBMIT,
         body=SubmitBatch,
-        answers={202: Answer(description="All accepted and durable.", model=answers.Batch)},
+        answers={
+            202: Answer(description="All accepted and durable.", model=answers.Batch, headers=("Content-Language",))
+        },
         refusals=(409,),
         keyed=True,
     )
@@ -166,14 +167,14 @@ def _entries(value: Any) -> list[Any]:
     return entries[:MAX_TASKS] if isinstance(entries, list) and entries else [None]
 
 
-def _batch_answer(admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
+def _batch_answer(admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
     items = [{"id": task.id, "name": task.name, "state": task.state} for task in written]
-    return Accepted(_with_warnings({"items": items}, admitted), {})
+    return Accepted(_with_warnings({"items": items}, admitted, words), {})
 
 
-def _with_warnings(shown: dict[str, Any], admitted: Admitted) -> dict[str, Any]:
+def _with_warnings(shown: dict[str, Any], admitted: Admitted, words: Words) -> dict[str, Any]:
     if admitted.warnings:
-        shown["warnings"] = [{"code": w.code, "message": w.message} for w in admitted.warnings]
+        shown["warnings"] = [{"code": w.code, "message": words.say(w.message)} for w in admitted.warnings]
     return shown
 
 
@@ -188,7 +189,6 @@ class OneTask:
         summary="Read a task; with `wait`, when it is final or the time is over",
         scope=Scope.READ,
         query=TaskQuery,
-        headers=READERS_LANGUAGE,
         answers={200: Answer(description="The task.", model=answers.Task, headers=LANGUAGE)},
         refusals=(404,),
     )
@@ -223,7 +223,6 @@ class TaskStatus:
     @Operation(
         summary="A task's state in Celery's words",
         scope=Scope.READ,
-        headers=READERS_LANGUAGE,
         answers={200: Answer(description="The status.", model=answers.TaskStatus, headers=LANGUAGE)},
         refusals=(404,),
     )

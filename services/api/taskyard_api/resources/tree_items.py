@@ -22,6 +22,7 @@ from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request
 from ..submission import Accepted, Intake
+from ..translation import Words
 from ..uploads import Files
 
 PATH = "/api/v1/tree-items"
@@ -140,7 +141,7 @@ class Content:
         part = wanted_range(req.get_header("Range") if validators.allow_a_range(req) else None, item.size)
         first, last = part or (0, item.size - 1)
         length = last - first + 1
-        file = await self._files.open(item, first)
+        file = await (self._files.require_content(item) if req.method == "HEAD" else self._files.open(item, first))
         resp.status = 200 if part is None else 206
         resp.content_type = item.content_type
         resp.set_header("Accept-Ranges", "bytes")
@@ -150,8 +151,7 @@ class Content:
         resp.set_header("Content-Security-Policy", "sandbox")
         if part is not None:
             resp.set_header("Content-Range", f"bytes {first}-{last}/{item.size}")
-        if req.method == "HEAD":
-            await self._files.shut(file)
+        if file is None:
             resp.content_length = length
             return
         checked = item.sha256 if length == item.size else None
@@ -169,7 +169,9 @@ class Thumbnail:
         description="503 `type_not_registered`: no worker has brought the task type that makes it.",
         scope=Scope.SUBMIT,
         body=ThumbnailBody,
-        answers={202: Answer(description="The task that makes it.", model=answers.TaskStarted)},
+        answers={
+            202: Answer(description="The task that makes it.", model=answers.TaskStarted, headers=("Content-Language",))
+        },
         refusals=(404,),
         keyed=True,
     )
@@ -196,6 +198,6 @@ class Thumbnail:
         )
 
 
-def _thumbnail_answer(_admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
-    message = "The thumbnail is being made; it will be an item of its own."
-    return Accepted({"task_id": written[0].id, "status": "PENDING", "message": message}, {})
+def _thumbnail_answer(_admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
+    told = words.say(message("The thumbnail is being made; it will be an item of its own."))
+    return Accepted({"task_id": written[0].id, "status": "PENDING", "message": told}, {})

@@ -28,6 +28,7 @@ from ..operations import Answer, Operation
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..submission import Accepted, Intake
+from ..translation import Words
 from ..user_models import SendWelcomeBody, UserBody
 
 WELCOME = "email.send_welcome"
@@ -127,7 +128,11 @@ class SendWelcome:
         description="503 `type_not_registered`: no worker has brought the task type that does it.",
         scope=Scope.SUBMIT,
         body=SendWelcomeBody,
-        answers={202: Answer(description="The task that sends it.", model=user_models.WelcomeQueued)},
+        answers={
+            202: Answer(
+                description="The task that sends it.", model=user_models.WelcomeQueued, headers=("Content-Language",)
+            )
+        },
         refusals=(404,),
         keyed=True,
     )
@@ -154,5 +159,6 @@ class SendWelcome:
         )
 
 
-def _queued(_admitted: Admitted, written: Sequence[SubmittedTask]) -> Accepted:
-    return Accepted({"task_id": written[0].id, "message": "Welcome email queued", "status": "PENDING"}, {})
+def _queued(_admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
+    told = words.say(message("Welcome email queued"))
+    return Accepted({"task_id": written[0].id, "message": told, "status": "PENDING"}, {})

@@ -167,7 +167,8 @@ class Rotate:
     @Operation(
         summary="Give an endpoint another secret",
         description="The answer has the new secret, this once. The one before signs as well for the grace time: each"
-        " message then has two signatures, and a receiver that knows either of the secrets takes it.",
+        " message then has two signatures, and a receiver that knows either of the secrets takes it. A second rotation"
+        " within that time withdraws it.",
         scope=Scope.MANAGE,
         query=RotateQuery,
         answers={

@@ -7,6 +7,7 @@ import threading
 import time
 import types
 from collections.abc import Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -19,6 +20,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Between two interrupts: the first one may have been swallowed by what the coroutine awaited.
 _APART_SECONDS = 1.0
+# For `asyncio.to_thread`: one for each task that a child can run. asyncio's own number goes by the processors, six on
+# two of them, and coroutines whose blocking calls are slow would keep all others waiting.
+_THREADS = 256
 
 
 # Both asyncio's exception and ours: a TaskGroup or `wait_for` cancels its own coroutines for asyncio's only.
@@ -71,6 +75,7 @@ class EventLoop:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
+                loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="asyncio"))
                 thread = threading.Thread(target=_turn, args=[loop], name="async-tasks", daemon=True)
                 thread.start()
                 # Once it runs: one that has not begun looks like one that a task has ended.

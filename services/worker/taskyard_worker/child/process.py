@@ -17,6 +17,11 @@ from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
 
+from taskyard import garbage
+
+if __name__ == "__main__":  # before the imports that take long
+    garbage.rarely_until_started()
+
 import structlog
 
 from taskyard import failpoints, signals
@@ -81,6 +86,7 @@ def main(argv: Sequence[str]) -> int:
     child = compose(plan, settings, skills, slots)
     child.start()
     child.turn()
+    garbage.started()
     control.send(event="ready", pid=os.getpid())
     try:
         _Keeper(child, control, terminated).run()

@@ -208,7 +208,6 @@ class Writer:
         recorded = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish")
         if recorded.asserted:
             log.warning("claims_asserted", tasks=recorded.asserted)
-        self._calls.forget(end.slot.task_id for end in ends)
         self._observe(ends, recorded.states)
         self._table.forget([end.slot for end in ends])
 
@@ -249,8 +248,7 @@ class Writer:
             # Not even the failure can be stored. The heartbeat will release the claim, because no child holds it.
             self._table.forget([end.slot])
             return
-        reason = str(getattr(error, "orig", error)).partition("\n")[0]
-        end.outcome = outcomes.invalid(_NOT_STORABLE, error_type=type(error).__name__, reason=reason)
+        end.outcome = outcomes.not_stored(error)
         self._record([end])
 
     def _observe(self, ends: Sequence[End], states: dict[UUID, State]) -> None:

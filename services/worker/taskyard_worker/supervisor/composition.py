@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from taskyard import failpoints
+from taskyard import failpoints, garbage
 from taskyard.backoff import spread
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
@@ -127,6 +127,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         for part in (dispatcher, recorder, listener):
             part.start()
         log.info("worker_started", worker=registration.name, queues=list(queues), processes=str(processes))
+        garbage.started()
         try:
             return supervisor.run()
         finally:

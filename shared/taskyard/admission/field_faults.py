@@ -1,4 +1,4 @@
-"""What Pydantic finds wrong with a body or a query, in messages that name the field and never quote a value."""
+"""What Pydantic finds wrong with data, in messages that name the field and never quote a value."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from taskyard.domain.faults import MAX_FAULTS
-from taskyard.domain.messages import Choice, Message, marked, message, message_of, verbatim
-
-from .refusals import Fault
+from ..domain.faults import MAX_FAULTS, Fault
+from ..domain.messages import Choice, Message, marked, message, message_of, verbatim
 
 # An error of pydantic takes a kilobyte once it is told.
 _MAX_ERRORS = 2_000
@@ -63,7 +61,10 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     if error.error_count() > _MAX_ERRORS:
         return [Fault(prefix, message("More than {count} things are wrong here.", count=MAX_FAULTS))]
     found = error.errors(include_url=False, include_input=False)
-    return [Fault(prefix + pointer(one["loc"]), _told(one)) for one in found[:MAX_FAULTS]]
+    places = [one["loc"] for one in found[:MAX_FAULTS]]
+    return [
+        Fault(prefix + pointer(place), told_of(one, _named(place))) for place, one in zip(places, found, strict=False)
+    ]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -71,10 +72,10 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def _told(error: Mapping[str, Any]) -> Message:
-    """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
-    kind, loc, about = error["type"], error["loc"], error.get("ctx", {})
-    named = _named(loc)
+def told_of(error: Mapping[str, Any], named: str) -> Message:
+    """An error of pydantic with the name of its field: it also stands without its pointer, as the `detail` of a problem
+    whose only fault it is."""
+    kind, about = error["type"], error.get("ctx", {})
     if kind == "missing":
         return message("{field} is required.", field=named)
     if kind == "extra_forbidden":
