@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 from pydantic_core.core_schema import ErrorType
 
+from taskyard.admission.field_faults import TEMPLATES
 from taskyard.domain.messages import Choice, message, message_of, verbatim
-from taskyard_api.field_faults import TEMPLATES
 from taskyard_api.translation import Telling, read_catalogues, telling
 
 ROOT = Path(__file__).parents[2]

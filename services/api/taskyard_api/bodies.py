@@ -12,12 +12,12 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from taskyard.admission.field_faults import faults_of
 from taskyard.catalogue.sizes import Size, has_many_digits, size_of
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.messages import message
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
-from .field_faults import faults_of
 from .heavy import HeavyWork
 from .refusals import Fault, Invalid, Malformed, UnsupportedMedia
 from .requests import Request

@@ -11,6 +11,7 @@ from typing import Any
 import falcon.asgi
 from sqlalchemy import Engine
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.errors import Overloaded, Refused
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -27,7 +28,6 @@ from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
-from .models import SubmitTask
 from .requests import Request
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]

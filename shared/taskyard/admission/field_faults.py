@@ -8,10 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from taskyard.domain.faults import MAX_FAULTS
-from taskyard.domain.messages import Choice, Message, marked, message, message_of, verbatim
-
-from .refusals import Fault
+from ..domain.faults import MAX_FAULTS, Fault
+from ..domain.messages import Choice, Message, marked, message, message_of, verbatim
 
 # An error of pydantic takes a kilobyte once it is told.
 _MAX_ERRORS = 2_000
