@@ -7,7 +7,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := shared kits services/api services/worker services/scheduler devstack
+PACKAGES := clients/python shared kits services/api services/worker services/scheduler devstack
 PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 
 # The first interpreter that runs, is new enough and can make environments: a version manager's
@@ -57,6 +57,8 @@ check: $(STAMP) ## Lint, format, types, import arrows, and that migrations and t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@# Applications may run on an older Python than the platform.
+	$(BIN)/mypy --python-version 3.10 clients/python/taskyard_client
 	$(BIN)/lint-imports
 	$(BIN)/python -m taskyard_dev.check_migrations
 
@@ -71,7 +73,7 @@ UV ?= $(BIN)/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links $(PACKAGE_NAMES:%=--no-emit-package %) \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-PACKAGE_NAMES := taskyard taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
+PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
 
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
 # argument LOCK of deploy/docker/worker.Dockerfile. A new line is a new lock.

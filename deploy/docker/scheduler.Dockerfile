@@ -14,11 +14,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install --quiet --require-hashes -r requirements/build.txt \
     && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/scheduler.txt
 
+COPY clients/python clients/python
 COPY shared shared
 COPY services/scheduler services/scheduler
 # Nobody may write bytecode later on, so all of it is made now; the sources never change, so nobody needs
 # to compare times at start.
-RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./shared ./services/scheduler \
+RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./clients/python ./shared ./services/scheduler \
     && pip --python /opt/taskyard/bin/python install --quiet --no-deps --no-index wheels/*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/taskyard/lib
 

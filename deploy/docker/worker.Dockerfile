@@ -18,6 +18,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install --quiet --require-hashes -r requirements/build.txt \
     && pip --python /opt/taskyard/bin/python install --quiet --require-hashes -r requirements/${LOCK}.txt
 
+COPY clients/python clients/python
 COPY shared shared
 COPY kits kits
 COPY services/worker services/worker
@@ -32,7 +33,7 @@ RUN set -eu; \
         rm -r "kits/taskyard_kits/$kit"; sed -i "/^$kit = \"taskyard_kits\./d" kits/pyproject.toml ;; esac; done
 # Nobody may write bytecode later on, so all of it is made now; the sources never change, so nobody needs
 # to compare times at start.
-RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./shared ./kits ./services/worker \
+RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels ./clients/python ./shared ./kits ./services/worker \
     && pip --python /opt/taskyard/bin/python install --quiet --no-deps --no-index wheels/*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/taskyard/lib
 # A kit whose library is not in the lock, or that needs another kit, ends the build.

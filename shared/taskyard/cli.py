@@ -15,7 +15,9 @@ from uuid import UUID
 import orjson
 import typer
 
-from .client import ApiAway, ApiRefused, Client
+from taskyard_client import ApiAway, ApiRefused, Client, Retries, Task
+from taskyard_client.models import Progress
+
 from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, print_json, settings_or_exit, typer_app
 from .output import run_program
 
@@ -29,6 +31,8 @@ Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="W
 Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
 WatchIt = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
 # Strictly a UUID: it becomes part of a URL.
+# Someone waits at a terminal.
+_RETRIES = Retries(attempts=3)
 TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
@@ -67,13 +71,14 @@ def _add(entry: EntryPoint) -> None:
 
 
 @contextmanager
-def _client(url: str | None, key: str | None, log_level: str | None) -> Iterator[Client]:
+def _client(url: str | None, api_key: str | None, log_level: str | None) -> Iterator[Client]:
     """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it refuses."""
-    settings = settings_or_exit(PROGRAM, url=url, api_key=key, log_level=log_level)
+    settings = settings_or_exit(PROGRAM, url=url, api_key=api_key, log_level=log_level)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     # The services' level `info` would clutter a terminal, so only an explicit --log-level counts here.
     logging.basicConfig(level=max(level, logging.WARNING) if log_level is None else level)
-    client = Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    client = Client(settings.url, key, retries=_RETRIES)
     try:
         yield client
     except ApiAway as e:
@@ -116,12 +121,10 @@ def submit(
         raise typer.BadParameter("--delay must be a number of seconds")
     if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
         raise typer.BadParameter("--idempotency-key must be printable ASCII")
-    wanted: dict[str, Any] = {"name": name, "params": _params(params, param or [])}
-    given = {"queue": queue, "delay_seconds": delay, "tags": tag}
-    wanted |= {key: value for key, value in given.items() if value is not None}
+    wanted = _params(params, param or [])
     with _client(url, api_key, log_level) as client:
-        task = client.submit(wanted, idempotency_key=idempotency_key)
-        _watch_or_say(client, task, task["id"], watch_it=watch_it, as_json=as_json)
+        task = client.submit(name, wanted, queue=queue, delay_seconds=delay, tags=tag, idempotency_key=idempotency_key)
+        _watch_or_say(client, task, str(task.id), watch_it=watch_it, as_json=as_json)
 
 
 def _params(text: str, pairs: list[str]) -> dict[str, Any]:
@@ -164,27 +167,27 @@ def status(
     with _client(url, api_key, log_level) as client:
         task = client.task(task_id, wait_seconds=wait)
     if as_json:
-        print_json(task)
+        print_json(task.as_sent())
         return
-    typer.echo(f"{task['id']}  {task['name']}  {task['state']}")
-    if task["progress"] is not None:
-        typer.echo(f"  progress  {_percent(task['progress'])}{task['progress']['message']}")
-    typer.echo(f"  attempt   {task['attempt']} of {task['max_attempts']}{_crashes(task)}, queue {task['queue']}")
-    if task["cancel_requested_at"] is not None and task["finished_at"] is None:
-        typer.echo(f"  asked to stop at {task['cancel_requested_at']}")
-    if task["error"] is not None:
-        typer.echo(f"  error     {task['error']['message']} ({task['error']['code']})")
-    if task["result"] is not None:
-        typer.echo(f"  result    {orjson.dumps(task['result']).decode()}")
+    typer.echo(f"{task.id}  {task.name}  {task.state}")
+    if task.progress is not None:
+        typer.echo(f"  progress  {_percent(task.progress)}{task.progress.message}")
+    typer.echo(f"  attempt   {task.attempt} of {task.max_attempts}{_crashes(task)}, queue {task.queue}")
+    if task.cancel_requested_at is not None and task.finished_at is None:
+        typer.echo(f"  asked to stop at {task.as_sent()['cancel_requested_at']}")
+    if task.error is not None:
+        typer.echo(f"  error     {task.error.message} ({task.error.code})")
+    if task.result is not None:
+        typer.echo(f"  result    {orjson.dumps(task.result).decode()}")
 
 
-def _crashes(task: dict[str, Any]) -> str:
+def _crashes(task: Task) -> str:
     # Crashes have their own budget, apart from that of attempts.
-    return f" ({task['crashes']} ended its process)" if task["crashes"] else ""
+    return f" ({task.crashes} ended its process)" if task.crashes else ""
 
 
-def _percent(progress: dict[str, Any]) -> str:
-    return "" if progress["percent"] is None else f"{progress['percent']:g} %  "
+def _percent(progress: Progress) -> str:
+    return "" if progress.percent is None else f"{progress.percent:g} %  "
 
 
 @tasks.command(epilog="Examples:\n\n  taskyard tasks watch 0193...\n\n  taskyard tasks watch 0193... --json")
@@ -201,22 +204,22 @@ def watch(
 
 def _watch(client: Client, task_id: UUID, *, as_json: bool) -> None:
     if as_json:
-        for event in client.follow(task_id):
-            typer.echo(orjson.dumps(event.data).decode())
+        for event in client.events(task_id):
+            typer.echo(orjson.dumps(event.as_sent()).decode())
         task = client.task(task_id)
     else:
         from .watching import watch_task
 
         task = watch_task(client, task_id)
-    if task["state"] != "succeeded":
+    if task.state != "succeeded":
         raise typer.Exit(FAILED)
 
 
-def _watch_or_say(client: Client, task: dict[str, Any], line: str, *, watch_it: bool, as_json: bool) -> None:
+def _watch_or_say(client: Client, task: Task, line: str, *, watch_it: bool, as_json: bool) -> None:
     if watch_it:
-        _watch(client, UUID(task["id"]), as_json=as_json)
+        _watch(client, task.id, as_json=as_json)
     elif as_json:
-        print_json(task)
+        print_json(task.as_sent())
     else:
         typer.echo(line)
 
@@ -229,9 +232,9 @@ def cancel(
     with _client(url, api_key, log_level) as client:
         answer = client.cancel(task_id)
     if as_json:
-        print_json(answer)
+        print_json(answer.as_sent())
     else:
-        typer.echo(answer["message"])
+        typer.echo(answer.message)
 
 
 @tasks.command(epilog="Example:\n\n  taskyard tasks retry 0193... --watch")
@@ -246,7 +249,7 @@ def retry(
     """Run a failed or cancelled task again: same id, fresh budgets."""
     with _client(url, api_key, log_level) as client:
         task = client.retry(task_id)
-        _watch_or_say(client, task, f"{task['id']} is {task['state']} again.", watch_it=watch_it, as_json=as_json)
+        _watch_or_say(client, task, f"{task.id} is {task.state} again.", watch_it=watch_it, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 
@@ -65,22 +64,12 @@ class Stack:
     ) -> dict[str, Any]:
         """Submits a task and returns it as the API shows it once it has ended. `more`: other fields of a submit.
 
-        Raises TimeoutError after `seconds`, and what `taskyard.client.Client` raises.
+        Raises TimeoutError after `seconds`, and what `taskyard_client.Client` raises.
         """
-        from .client import Client
+        from taskyard_client import Client
 
-        client = Client(self.url, self.api_key)
-        deadline = time.monotonic() + seconds
-        try:
-            task = client.submit({"name": name, "params": dict(params or {}), **more})
-            while task["finished_at"] is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"{name} {task['id']} is {task['state']} after {seconds:g} s")
-                task = client.task(UUID(task["id"]), wait_seconds=min(left, 20.0))
-            return task
-        finally:
-            client.close()
+        with Client(self.url, self.api_key) as client:
+            return client.wait(client.submit(name, params, **more).id, seconds).as_sent()
 
 
 StartWorker = Callable[..., "Process"]

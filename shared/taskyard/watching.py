@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from .client import Client
+from taskyard_client import Client, Task, TaskEvent
 
 _COLOURS = {
     "succeeded": "green",
@@ -25,7 +25,7 @@ _COLOURS = {
 }
 
 
-def watch_task(client: Client, task_id: UUID, console: Console | None = None) -> dict[str, Any]:
+def watch_task(client: Client, task_id: UUID, console: Console | None = None) -> Task:
     """Shows the task until it is final; returns it."""
     console = console or Console()
     columns = (
@@ -37,22 +37,22 @@ def watch_task(client: Client, task_id: UUID, console: Console | None = None) ->
     )
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("", total=None, state="waiting")
-        for event in client.follow(task_id):
+        for event in client.events(task_id):
             if event.kind == "progress":
-                _draw(bars, bar, event.data["data"])
+                _draw(bars, bar, event.data)
                 continue
             if event.kind == "started":
                 bars.update(bar, state="running", total=None, completed=0)  # a new attempt has no progress yet
-            console.print(_line(event.kind, event.data))
+            console.print(_line(event))
         task = client.task(task_id)
-        done = task["state"] == "succeeded"
-        bars.update(bar, state=task["state"])
+        done = task.state == "succeeded"
+        bars.update(bar, state=task.state)
         if done:
             bars.update(bar, total=1, completed=1)
-    if task["result"] is not None:
-        console.print_json(data=task["result"])
-    if task["error"] is not None:
-        console.print(f"[red]{escape(task['error']['message'])}[/] ({escape(task['error']['code'])})")
+    if task.result is not None:
+        console.print_json(data=task.result)
+    if task.error is not None:
+        console.print(f"[red]{escape(task.error.message)}[/] ({escape(task.error.code)})")
     return task
 
 
@@ -73,11 +73,11 @@ _WORDS = {
 }
 
 
-def _line(kind: str, event: dict[str, Any]) -> str:
-    words = _words(kind, event.get("attempt") or 0, event.get("data") or {})
-    colour = _COLOURS.get(kind, "cyan")
-    time = escape(str(event.get("at", ""))[11:19])
-    return f"[dim]{time}[/] [{colour}]{escape(kind.replace('_', ' ')):19}[/] {escape(words)}"
+def _line(event: TaskEvent) -> str:
+    words = _words(event.kind, event.attempt or 0, event.data)
+    colour = _COLOURS.get(event.kind, "cyan")
+    time = "" if event.at is None else f"{event.at:%H:%M:%S}"
+    return f"[dim]{time}[/] [{colour}]{escape(event.kind.replace('_', ' ')):19}[/] {escape(words)}"
 
 
 def _words(kind: str, attempt: int, data: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
+    "taskyard_client": ROOT / "clients/python",
     "taskyard": ROOT / "shared",
     "taskyard_kits": ROOT / "kits",
     "taskyard_api": ROOT / "services/api",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from rich.console import Console
 
-from taskyard.client import ServerEvent
 from taskyard.watching import watch_task
+from taskyard_client import Task, TaskEvent
 
 CRASH = {"message": "The process that ran it ended: killed by signal 9 (SIGKILL): out of memory.", "code": "crash"}
 
@@ -19,14 +20,13 @@ class Told:
 
     def __init__(self, *events: tuple[str, int, dict[str, Any]], state: str, error: Any = None) -> None:
         self._events = events
-        self._task = {"state": state, "result": None, "error": error}
+        self._task = Task(id=UUID(int=1), name="a.b", queue="default", state=state, error=error)
 
-    def follow(self, task_id: UUID) -> Any:
+    def events(self, task_id: UUID) -> Any:
         for kind, attempt, data in self._events:
-            body = {"kind": kind, "attempt": attempt, "at": "2026-03-01T12:34:56Z", "data": data}
-            yield ServerEvent(kind, body, None)
+            yield TaskEvent(kind=kind, attempt=attempt, at=datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC), data=data)
 
-    def task(self, task_id: UUID) -> dict[str, Any]:
+    def task(self, task_id: UUID) -> Task:
         return self._task
 
 

@@ -150,7 +150,7 @@ class Admission:
                 cipher=self._cipher,
                 life=self._life,
                 now=now,
-                make_id=self._make_id,
+                make_id=self._make_id if item.id is None else partial(UUID, int=item.id.int),
                 served=served,
                 prefix=prefix,
                 parsed=True,
@@ -172,9 +172,22 @@ class Admission:
                 break
         if in_batch:
             faults.extend(repeated_keys(wanted))
+            faults.extend(_repeated_ids(wanted))
         if faults:
             raise Invalid(faults[:MAX_FAULTS])
         return Admitted(tasks, _warnings(registry, tasks))
+
+
+def _repeated_ids(wanted: Sequence[SubmitTask]) -> list[Fault]:
+    """Faults for chosen ids that occur twice in a batch."""
+    seen: set[UUID] = set()
+    faults = []
+    for n, item in enumerate(wanted):
+        if item.id is not None:
+            if item.id in seen:
+                faults.append(Fault(f"/tasks/{n}/id", message("Another task of this batch has the same id.")))
+            seen.add(item.id)
+    return faults
 
 
 def _served(item: SubmitTask, registry: TypeRegistry, missing: Collection[str]) -> Served:

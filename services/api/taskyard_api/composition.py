@@ -124,13 +124,16 @@ def build(settings: Settings) -> Service:
     heavy = HeavyWork()
     files = Files(storage_of(settings), ledger, max_bytes=settings.max_upload_bytes)
     callbacks = Callbacks(ledger, settings.reachable, settings.webhook_default_endpoint)
-    intake = Intake(Admission(types, cipher, queues, callbacks, life=settings.task_life), submission, ledger)
     streams = Streams(ledger, live, requests, keys)
     catalogues = read_catalogues()
     problems = Problems(catalogues, settings.support_url)
+    translations, shown = Translations(types, catalogues, settings.support_url), TaskViews()
+    admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
+    intake = Intake(admission, submission, ledger, shown, translations)
     resources = resources_of(
         settings,
-        translations=Translations(types, catalogues, settings.support_url),
+        translations=translations,
+        shown=shown,
         bodies=Bodies(heavy),
         types=types,
         intake=intake,
@@ -174,6 +177,7 @@ def resources_of(
     settings: Settings,
     *,
     translations: Translations,
+    shown: TaskViews,
     bodies: Bodies,
     types: KnownTypes,
     intake: Intake,
@@ -187,7 +191,6 @@ def resources_of(
     models: analytics.Models,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
-    shown = TaskViews()
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)

@@ -39,6 +39,7 @@ from .refusals import (
     QueueNotAllowed,
     RangeNotSatisfiable,
     RateLimited,
+    TaskExists,
     TooLarge,
     TypeNotRegistered,
     Unauthenticated,
@@ -109,6 +110,7 @@ _STATUS: dict[type[Refused], int] = {
     NotAcceptable: 406,
     Conflict: 409,
     NotUnique: 409,
+    TaskExists: 409,
     AnswerPending: 409,
     PreconditionFailed: 412,
     TooLarge: 413,
@@ -159,6 +161,8 @@ def _of_refusal(error: Refused) -> Problem:
             faults = [Fault("Idempotency-Key", error.message)]
         case NotUnique(holder=holder) if holder is not None:
             extra = {"task_id": str(holder)}
+        case TaskExists() if error.task is not None:
+            extra = {"task": error.task}
         case Invalid():
             faults = error.faults
         case RangeNotSatisfiable():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from taskyard.domain.errors import Refused
 from taskyard.domain.faults import Fault
@@ -19,6 +20,7 @@ __all__ = [
     "QueueNotAllowed",
     "RangeNotSatisfiable",
     "RateLimited",
+    "TaskExists",
     "TooLarge",
     "TypeNotRegistered",
     "Unauthenticated",
@@ -43,6 +45,16 @@ class Invalid(Refused):
         self.faults = list(faults)
         codes = {fault.code for fault in faults}
         self.code = codes.pop() if len(codes) == 1 else Invalid.code
+
+
+class TaskExists(Refused):
+    """A task has the id that the caller chose; `task` is it as the caller sees it, None where it may not."""
+
+    code = "id_taken"
+
+    def __init__(self, told: Message, task: dict[str, Any] | None) -> None:
+        super().__init__(told)
+        self.task = task
 
 
 class NoTaskTypes(Refused):

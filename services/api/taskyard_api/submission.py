@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import UUID, uuid4
 
 import falcon.asgi
 from sqlalchemy import Engine
 
 from taskyard.admission.bodies import SubmitTask
-from taskyard.domain.errors import Overloaded, Refused
+from taskyard.domain.errors import IdTaken, Overloaded, Refused
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.idempotency import IdempotencyKey, StoredAnswer
@@ -20,6 +21,7 @@ from taskyard.lifecycle.keyed import KeyedRequest, submit_keyed
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.running.hooks import Hooks
 from taskyard.store import ledger
+from taskyard.store.reads import task_by_id
 
 from . import views
 from .admission import Admission, Admitted
@@ -28,7 +30,10 @@ from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
+from .refusals import TaskExists
 from .requests import Request
+from .translation import Translations
+from .views import TaskViews
 
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 _COLLECTORS = ("plain", "keyed")
@@ -65,14 +70,16 @@ class Submission:
         self._hooks.after_submit(tasks)
         return written
 
-    async def submit_keyed(self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer) -> StoredAnswer:
-        """The answer to this request, or the first answer where it is a repeat.
+    async def submit_keyed(
+        self, tasks: Sequence[NewTask], key: IdempotencyKey | None, answer: Answer, chosen: Sequence[UUID] = ()
+    ) -> StoredAnswer:
+        """The answer to this request, or the first answer where it is a repeat. `chosen` as in KeyedRequest.
 
-        Raises NotUnique, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.
+        Raises NotUnique, IdTaken, KeyReused, AnswerPending, Overloaded, LedgerUnavailable.
         """
         self._hooks.before_submit(tasks)
         try:
-            given = await self._keyed.submit(KeyedRequest(tasks, answer, key), len(tasks))
+            given = await self._keyed.submit(KeyedRequest(tasks, answer, key, chosen), len(tasks))
         except Exception as e:
             self._count(tasks, e)
             raise
@@ -127,10 +134,19 @@ class Accepted:
 class Intake:
     """What every submit over HTTP goes through."""
 
-    def __init__(self, admission: Admission, submission: Submission, ledger: LedgerPool) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        submission: Submission,
+        ledger: LedgerPool,
+        shown: TaskViews,
+        translations: Translations,
+    ) -> None:
         self._admission = admission
         self._submission = submission
         self._ledger = ledger
+        self._shown = shown
+        self._translations = translations
 
     async def require_type(self, name: str) -> None:
         """Raises TypeNotRegistered."""
@@ -159,8 +175,8 @@ class Intake:
             self._submission.count_refused(as_sent)
             raise
         tasks = admitted.tasks
-        uniques = [task.unique for task in tasks if task.unique is not None]
-        if key is None and not uniques:
+        chosen = [submit.id for submit in submits if submit.id is not None]
+        if key is None and not chosen and all(task.unique is None for task in tasks):
             accepted = answer(admitted, await self._submission.submit(tasks))
             views.send(resp, 202, accepted.value)
             for name, content in accepted.headers.items():
@@ -171,4 +187,17 @@ class Intake:
             accepted = answer(admitted, written)
             return StoredAnswer(202, accepted.headers, views.encode(accepted.value))
 
-        replay(resp, await self._submission.submit_keyed(tasks, key, stored))
+        # By a key of its own a request with chosen ids knows its tasks after a commit whose answer got lost.
+        own = IdempotencyKey(req.context.caller.key_id, f"id:{uuid4()}", b"") if chosen and key is None else key
+        try:
+            given = await self._submission.submit_keyed(tasks, own, stored, chosen)
+        except IdTaken as e:
+            raise await self._with_the_task(e, req) from e
+        replay(resp, given if own is key else replace(given, replayed=False))
+
+    async def _with_the_task(self, error: IdTaken, req: Request) -> TaskExists:
+        caller = req.context.caller
+        read = partial(task_by_id, task_id=error.task_id, queues=caller.queues)
+        row = await self._ledger.run(read, admitted=True)
+        words = self._translations.for_reader(req)
+        return TaskExists(error.message, None if row is None else self._shown.of_row(row, caller, words))

@@ -100,6 +100,11 @@ class UniqueBody(Body):
 
 
 class SubmitTask(Body):
+    id: Id | None = Field(
+        default=None,
+        description="Of your choice: 409 `id_taken` where a task has it. Lists go by ids; UUIDs of version 7 sort by"
+        " time, and others come before or after all of those. Without one the API makes one.",
+    )
     name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
     params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")
     queue: QueueName | None = Field(

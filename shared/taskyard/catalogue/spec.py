@@ -84,7 +84,8 @@ class TaskSpec:
 
     `params` and `result` are JSON Schemas (2020-12) of the accepted parameters and of the stored result. `errors` is
     `{code: {"words": {language: template}}}`, `phrases` is `{name: {language: text}}`. Of a name, the newest version
-    that a live worker runs admits new tasks.
+    that a live worker runs admits new tasks. `params_order` names the properties of `params` as they were declared:
+    jsonb keeps no order of keys, and positional arguments (the Celery side of the client) need it.
     """
 
     name: Name
@@ -93,6 +94,7 @@ class TaskSpec:
     kit: Annotated[str, Field(max_length=100)] = ""
     queue: str
     params: dict[str, Any]
+    params_order: tuple[str, ...] = ()
     result: dict[str, Any]
     retry: RetrySpec
     soft_timeout_seconds: Timeout
@@ -116,11 +118,20 @@ class TaskSpec:
         except ValidationError as e:
             raise SpecRefused(_first(e)) from None
         _check(spec)
-        return spec
+        return spec._in_order()
+
+    def _in_order(self) -> TaskSpec:
+        properties = self.params.get("properties")
+        if not self.params_order or not isinstance(properties, dict):
+            return self
+        named = {name: properties[name] for name in self.params_order if name in properties}
+        return dataclasses.replace(self, params={**self.params, "properties": {**named, **properties}})
 
     def as_json(self) -> dict[str, Any]:
         """The spec as JSON-able values; `parse` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if not self.params_order:
+            del fields["params_order"]  # as workers of releases before register it: the digest is the same
         made: dict[str, Any] = orjson.loads(orjson.dumps(fields))
         return made
 
@@ -140,6 +151,7 @@ _SPEC = TypeAdapter(TaskSpec)
 
 def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
     """The spec of a declared type. Raises SpecRefused where the platform would not take it."""
+    params = task_type.params.model_json_schema(mode="validation", schema_generator=SpecSchema)
     return TaskSpec.parse(
         {
             "name": task_type.name,
@@ -147,7 +159,8 @@ def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
             "description": task_type.description,
             "kit": kit,
             "queue": task_type.queue,
-            "params": task_type.params.model_json_schema(mode="validation", schema_generator=SpecSchema),
+            "params": params,
+            "params_order": list(params.get("properties", ())),
             "result": task_type.result.model_json_schema(mode="serialization", schema_generator=SpecSchema),
             "retry": _retry(task_type.retry),
             "soft_timeout_seconds": task_type.soft_limit.total_seconds(),

@@ -10,6 +10,7 @@ TaskyardError
 │   ├── NotFound
 │   ├── Conflict           the task's `state` does not allow it
 │   ├── NotUnique          another task has the unique key: the `holder`, None where the caller may not know it
+│   ├── IdTaken            a task with the chosen id exists: `task_id`
 │   ├── KeyReused          the idempotency key was used with another body
 │   └── Overloaded         too many requests wait; try again later
 ├── Fenced                 a write by an attempt that no longer holds its task
@@ -126,6 +127,14 @@ class NotUnique(Refused):
     def __init__(self, message: Message, *, holder: UUID | None) -> None:
         super().__init__(message)
         self.holder = holder
+
+
+class IdTaken(Refused):
+    code = "id_taken"
+
+    def __init__(self, message: Message, *, task_id: UUID) -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class KeyReused(Refused):

@@ -1,4 +1,4 @@
-"""submit_keyed: requests with an idempotency key or unique keys, many in one transaction.
+"""submit_keyed: requests with an idempotency key, unique keys or ids of their callers' choice, many in one transaction.
 
 Keys are taken in their order, so that two processes never wait for each other in a circle; where they do all the same,
 the deadlock is noticed and the whole call repeated. A request that loses its idempotency key gets the winner's stored
@@ -6,6 +6,9 @@ answer. One that loses a unique key is told which task holds it, unless it may n
 
 Unique keys: at most one task of a type with a key, while it waits or until it ends. A key is a row of its own, freed by
 the consequences `freed_waiting_keys` and `freed_keys`; a requeue never takes it again.
+
+Chosen ids: a lock on each is held until the end of the transaction, so that of two requests with the same one the later
+sees the task of the earlier. All other ids are random.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.errors import KeyReused, NotUnique, Refused
+from ..domain.errors import IdTaken, KeyReused, NotUnique, Overloaded, Refused
 from ..domain.messages import message
 from . import idempotency
 from .batch import encode
@@ -44,16 +47,30 @@ LEFT JOIN task h ON h.id = u.task_id
 WHERE NOT EXISTS (SELECT FROM task t WHERE t.id = x.task_id)
 """)
 
+# In one order, as all keys are taken.
+_LOCK_IDS = sa.text("""
+SELECT pg_advisory_xact_lock(x.lock) FROM (
+    SELECT DISTINCT hashtextextended(CAST(id AS text), 0) AS lock FROM unnest(CAST(:ids AS uuid[])) AS c(id) ORDER BY 1
+) x
+""")
+
+_EXISTING = sa.text("SELECT id FROM task WHERE id = ANY(:ids)")
+
 _DROP_UNIQUE = sa.text("DELETE FROM unique_key WHERE task_id = ANY(:ids)")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A caller's submit. `answer` is called once the tasks are written, within the transaction."""
+    """A caller's submit. `answer` is called once the tasks are written, within the transaction.
+
+    `chosen`: the ids that the caller gave. Such a request needs an idempotency key: without it, a repeat after a commit
+    whose answer got lost would be refused for its own task.
+    """
 
     tasks: Sequence[NewTask]
     answer: Callable[[Sequence[SubmittedTask]], StoredAnswer]
     idempotency: IdempotencyKey | None = None
+    chosen: Sequence[UUID] = ()
 
 
 def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> Committed[list[StoredAnswer | Refused]]:
@@ -64,6 +81,8 @@ def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> Committe
     answers: dict[int, StoredAnswer | Refused] = {}
     repeats = _take_idempotency_keys(conn, requests, answers)
     waiting = [n for n in range(len(requests)) if n not in answers and n not in repeats]
+    doubles = _take_ids(conn, requests, waiting, answers)
+    waiting = [n for n in waiting if n not in answers and n not in doubles]
     winners: list[int] = []
     while waiting:
         winners += _take_unique_keys(conn, requests, waiting, answers)
@@ -75,6 +94,14 @@ def submit_keyed(conn: Connection, requests: Sequence[KeyedRequest]) -> Committe
     for n in winners:
         answers[n] = requests[n].answer([next(written) for _ in requests[n].tasks])
     _settle(conn, requests, answers)
+    for n, (first, task_id) in doubles.items():
+        is_written = isinstance(answers[first], StoredAnswer)
+        answers[n] = (
+            _id_taken(task_id)
+            if is_written
+            else Overloaded(message("Another request with this id was just refused: try again."))
+        )
+    _settle(conn, requests, {n: answers[n] for n in doubles})
     for n, (first, is_same) in repeats.items():
         answers[n] = _as_repeat(answers[first], is_same=is_same)
     return submitted.answering([answers[n] for n in range(len(requests))])
@@ -96,6 +123,37 @@ def _take_idempotency_keys(
     for key, answer in idempotency.take(conn, list(first)).items():
         answers[first[key][0]] = answer
     return repeats
+
+
+def _take_ids(
+    conn: Connection,
+    requests: Sequence[KeyedRequest],
+    waiting: Sequence[int],
+    answers: dict[int, StoredAnswer | Refused],
+) -> dict[int, tuple[int, UUID]]:
+    """Answers the requests that chose the id of a task that exists. Returns those that chose one which an earlier
+    request of this batch chose too, with that request and the id.
+    """
+    doubles: dict[int, tuple[int, UUID]] = {}
+    chosen = [task_id for n in waiting for task_id in requests[n].chosen]
+    if not chosen:
+        return doubles
+    conn.execute(_LOCK_IDS, {"ids": chosen})
+    taken = set(conn.execute(_EXISTING, {"ids": chosen}).scalars())
+    first: dict[UUID, int] = {}
+    for n in waiting:
+        mine = requests[n].chosen
+        if (lost := next((i for i in mine if i in taken), None)) is not None:
+            answers[n] = _id_taken(lost)
+        elif (lost := next((i for i in mine if i in first), None)) is not None:
+            doubles[n] = first[lost], lost
+        else:
+            first.update(dict.fromkeys(mine, n))
+    return doubles
+
+
+def _id_taken(task_id: UUID) -> IdTaken:
+    return IdTaken(message("A task with this id exists."), task_id=task_id)
 
 
 def _take_unique_keys(
@@ -151,7 +209,7 @@ def _settle(conn: Connection, requests: Sequence[KeyedRequest], answers: dict[in
         match requests[n].idempotency, answer:
             case IdempotencyKey() as key, StoredAnswer(replayed=False):
                 keep.append((key, answer))
-            case IdempotencyKey() as key, NotUnique():
+            case IdempotencyKey() as key, NotUnique() | IdTaken() | Overloaded():
                 drop.append(key)
     idempotency.keep_answers(conn, keep)
     idempotency.forget(conn, drop)
@@ -161,6 +219,6 @@ def _as_repeat(answer: StoredAnswer | Refused, *, is_same: bool) -> StoredAnswer
     """The answer to a request whose key an earlier one of the batch had, which got `answer`."""
     if is_same:
         return replace(answer, replayed=True) if isinstance(answer, StoredAnswer) else answer
-    if isinstance(answer, NotUnique | KeyReused):
+    if isinstance(answer, NotUnique | IdTaken | Overloaded | KeyReused):
         return AnswerPending(message("Another request with this idempotency key was just refused: try again."))
     return KeyReused(message("This idempotency key came before, with another request."))

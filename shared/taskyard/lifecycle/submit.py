@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.errors import Fenced
+from ..domain.errors import Fenced, IdTaken
+from ..domain.messages import message
 from ..domain.new_tasks import NewTask, Unique
 from ..domain.tasks import Event, State
 from .batch import encode
@@ -78,28 +80,32 @@ incoming AS (
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
 SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id,
-    NULL AS calls_back, created_at, run_at, expires_at
+    NULL AS calls_back, created_at, run_at, expires_at, parent_id
 FROM task WHERE id = ANY(:ids)
 """)
 
 
 def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[SubmittedTask]]:
     """Writes the tasks and one outbox row for those that are due; answers them in the order in which they were given.
-    Harmless when repeated with the same ids.
+    Harmless when repeated with the same ids. Raises IdTaken where one is that of another parent's task.
     """
     if not tasks:
         return Committed([])
-    rows = conn.execute(_SUBMIT, {"batch": encode(tasks)}).all()
+    rows: list[Sequence[Any]] = [*conn.execute(_SUBMIT, {"batch": encode(tasks)})]
     by_id = {row[0]: row for row in rows}
     if len(rows) < len(tasks):
-        missing = [t.id for t in tasks if t.id not in by_id]
-        by_id |= {row[0]: row for row in conn.execute(_READ_BACK, {"ids": missing})}
-    rows = [by_id[task.id] for task in tasks]
+        missing = {t.id: t.parent_id for t in tasks if t.id not in by_id}
+        for kept in conn.execute(_READ_BACK, {"ids": list(missing)}):
+            # The ids of children can be foreseen, so a caller of the API may have chosen one.
+            if kept.parent_id != missing[kept.id]:
+                raise IdTaken(message("A task with this id exists."), task_id=kept.id)
+            by_id[kept.id] = kept[:-1]
+    ordered = [by_id[task.id] for task in tasks]
     written = []
-    for row in rows:
+    for row in ordered:
         task_id, name, queue, state, _, publication, _, _, _, _, created_at, run_at, expires_at = row
         written.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
-    return Committed.of_rows(rows, written)
+    return Committed.of_rows(ordered, written)
 
 
 # FOR SHARE: a cancel of the parent that comes later waits, and finds the children; one that came before is seen here.

@@ -60,7 +60,7 @@ def set_up_logging(service: str, *, level: str = "info", style: str = "auto", pr
     root.setLevel(level.upper())
     # A job that is still busy when it is due again is skipped by design; APScheduler would log that as a warning.
     logging.getLogger("apscheduler").setLevel(max(root.level, logging.ERROR))
-    for noisy in ("dramatiq", "httpx", "httpcore", "uvicorn.access", "alembic", "PIL"):
+    for noisy in ("dramatiq", "httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.access", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 

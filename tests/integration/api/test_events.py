@@ -16,16 +16,17 @@ import redis
 import redis.asyncio
 
 from taskyard.broker.publisher import encode_changes
-from taskyard.client import ApiRefused, Client, ServerEvent, parse_events
 from taskyard.domain.tasks import Change, RetryIn, State
 from taskyard_api import answers, auth, composition, live
 from taskyard_api.auth import CACHE_SECONDS
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.live import Live
 from taskyard_api.streams import Streams
+from taskyard_client import ApiRefused, Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
 from tests.support.fleet import wait_for
+from tests.support.sse import ServerEvent, parse_events
 from tests.support.unheard import Unheard
 
 STREAM = {"Accept": "text/event-stream"}
@@ -274,7 +275,7 @@ def test_waits_for_a_task_that_the_ledger_lost_end(start_api: Any, monkeypatch: 
     waiting = threading.Thread(target=wait)
     waiting.start()
     caller = Client(api.url, api.http.headers["Authorization"].removeprefix("Bearer "))
-    followed = caller.follow(UUID(task))
+    followed = caller.events(UUID(task))
     assert next(followed).kind == "submitted"
     with api.engine.connect() as conn:
         conn.exec_driver_sql(f"DELETE FROM task WHERE id = '{task}'")

@@ -8,8 +8,10 @@ import redis
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from taskyard import task
 from taskyard.broker.names import Names
-from taskyard.catalogue.spec import TaskSpec
+from taskyard.catalogue.spec import TaskSpec, spec_of
+from taskyard.catalogue.types import type_of
 from taskyard.store import ledger, task_types
 from taskyard.store.audit import Actor
 from taskyard_api import answers, type_answers
@@ -188,3 +190,25 @@ def test_a_secret_under_any_of_is_encrypted_where_either_branch_may_mean_it(api:
             row = conn.execute(sa.text("SELECT params FROM task WHERE id = :id"), {"id": task["id"]}).scalar_one()
         assert set(row["token"]) == {"$secret"}
         assert token not in str(row)
+
+
+def test_the_properties_of_parameters_come_in_the_order_of_their_declaration(api: Api) -> None:
+    """jsonb has its own order, and positional arguments need that of the declaration."""
+    names = ["zebra", "a_much_longer_name", "b", "an_apple", "c"]
+    params = {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
+    register_worker(api.engine, spec_named("own.ordered", params=params, params_order=names))
+    wait_for(lambda: api.http.get("/api/v1/task-types/own.ordered").status_code == 200, 10, "the type")
+    assert list(api.http.get("/api/v1/task-types/own.ordered").json()["params"]["properties"]) == names
+
+
+def test_what_a_worker_registers_names_the_order_of_the_declaration() -> None:
+    @task("tests.ordered")
+    def ordered(zebra: int, a_much_longer_name: int, b: int) -> int:
+        return zebra + a_much_longer_name + b
+
+    declared = type_of(ordered)
+    assert declared is not None
+    spec = spec_of(declared)
+    assert list(spec.params_order) == ["zebra", "a_much_longer_name", "b"]
+    older = TaskSpec.parse({name: value for name, value in spec.as_json().items() if name != "params_order"})
+    assert "params_order" not in older.as_json(), "a spec of the release before keeps its digest"

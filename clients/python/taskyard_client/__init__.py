@@ -1,0 +1,59 @@
+"""The Python client of Taskyard: submit tasks, wait for them, follow, cancel and retry them, move files.
+
+    from taskyard_client import Client
+
+    with Client("https://tasks.example.org", "ty_...") as client:
+        task = client.submit("reports.generate", {"report_type": "tasks"}, queue="low_priority")
+        print(client.wait(task.id, timeout=300).value())
+
+`AsyncClient` has the same methods as coroutines. Both raise the errors of `errors.py` and nothing of the HTTP library.
+"""
+
+from __future__ import annotations
+
+from .async_client import AsyncClient
+from .client import Client
+from .errors import (
+    ApiAway,
+    ApiRefused,
+    ClientError,
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    RateLimited,
+    TaskCancelled,
+    TaskFailed,
+    WaitTimedOut,
+)
+from .models import Accepted, Cancellation, Item, Status, Task, TaskEvent, TaskType
+from .options import NewTask, SubmitOptions
+from .retries import Retries
+from .tracing import passing_on
+
+__all__ = [
+    "Accepted",
+    "ApiAway",
+    "ApiRefused",
+    "AsyncClient",
+    "Cancellation",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "Invalid",
+    "Item",
+    "NewTask",
+    "NotAllowed",
+    "NotFound",
+    "RateLimited",
+    "Retries",
+    "Status",
+    "SubmitOptions",
+    "Task",
+    "TaskCancelled",
+    "TaskEvent",
+    "TaskFailed",
+    "TaskType",
+    "WaitTimedOut",
+    "passing_on",
+]

@@ -1,0 +1,30 @@
+"""How the API is reached."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+# A proxy named by the environment does not reach this machine's own addresses.
+_NO_PROXY = ("127.0.0.1", "localhost", "[::1]")
+
+
+def options_of(url: str, key: str | None) -> dict[str, Any]:
+    """What httpx2's two clients take. Raises ValueError for what is no address of a server."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"the address of the API begins with http:// or https://, this one is {url!r}")
+    headers = {"User-Agent": f"taskyard-client/{_version()}", "Accept": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return {
+        "base_url": f"{url.rstrip('/')}/api/v1/",
+        "headers": headers,
+        "mounts": {f"all://{host}": None for host in _NO_PROXY},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("taskyard-client")
+    except PackageNotFoundError:  # run from its sources
+        return "0"

@@ -1,0 +1,160 @@
+"""The client for asyncio: what `client.py` has, as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx2
+
+from . import calls
+from .address import options_of
+from .async_connection import AsyncConnection
+from .errors import ApiAway, ApiRefused, RateLimited
+from .files import AsyncFiles
+from .following import Following, Waiting
+from .models import Accepted, Cancellation, Status, Task, TaskEvent, TaskType
+from .options import NewTask, Params, SubmitOptions
+from .retries import Retries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+_DEFAULT = Retries()
+
+
+class AsyncClient:
+    """Calls of the API at `url`, within one event loop.
+
+    Every method raises ApiAway and ApiRefused, once its repeats have failed too. `retries` bounds these; `transport`
+    is for a proxy, a certificate authority or a client certificate of your own.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        retries: Retries = _DEFAULT,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._url = url
+        self._api = AsyncConnection({**options_of(url, key), "transport": transport}, retries, clock, sleep)
+        self.files = AsyncFiles(self._api)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._url!r})"  # without the key
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def submit(self, name: str, params: Params | None = None, **options: Unpack[SubmitOptions]) -> Task:
+        """Submits a task; it is durable once this returns. A submit whose answer got lost is repeated with the same
+        idempotency key, so the task is there once.
+
+        Raises TypeError for an unknown option, and ValueError for what is no JSON, before anything is sent.
+        """
+        return await self._api.send(calls.submit(name, params, options))
+
+    async def submit_many(self, tasks: Sequence[NewTask], *, idempotency_key: str | None = None) -> list[Accepted]:
+        """Submits up to 1,000 tasks, all of them or none, in their order."""
+        return (await self._api.send(calls.submit_many(tasks, idempotency_key))).items
+
+    async def task(self, task_id: UUID | str, *, wait_seconds: float = 0) -> Task:
+        """The task; with `wait_seconds`, up to 60, once it is final or the time is over."""
+        return await self._api.send(calls.task(task_id, wait_seconds=wait_seconds))
+
+    async def tasks(self, **filters: Any) -> AsyncIterator[Task]:
+        """Tasks, newest first, by the filters of `GET /tasks`: state (one or several), name, queue, tag,
+        created_after, created_before."""
+        cursor: str | None = None
+        while True:
+            page = await self._api.send(calls.tasks(filters, cursor))
+            for task in page.items:
+                yield task
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def status(self, task_id: UUID | str) -> Status:
+        """The task in Celery's words."""
+        return await self._api.send(calls.status(task_id))
+
+    async def task_type(self, name: str) -> TaskType:
+        return await self._api.send(calls.task_type(name))
+
+    async def cancel(self, task_id: UUID | str) -> Cancellation:
+        """Cancels a task that waits; one that runs is asked to stop. Raises Conflict where it is final."""
+        return await self._api.send(calls.cancel(task_id))
+
+    async def retry(self, task_id: UUID | str) -> Task:
+        """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
+        return await self._api.send(calls.retry(task_id))
+
+    async def wait(self, task_id: UUID | str, timeout: float | None = None) -> Task:
+        """The task once it is final, whatever became of it: `.value()` gives the result or raises.
+
+        Raises WaitTimedOut after `timeout` seconds, and ApiAway after a minute without an answer.
+        """
+        waiting = Waiting(timeout, self._api.retries, self._api.clock)
+        following = Following(self._api.retries, self._api.clock)
+        while True:
+            error: ApiAway | RateLimited | None = None
+            try:
+                if waiting.may_stream:
+                    await self._listen(task_id, waiting, following)
+                task = await self._api.attempt(calls.task(task_id, wait_seconds=waiting.ask()))
+                if waiting.saw(task):
+                    return task
+            except (ApiAway, RateLimited) as e:
+                error = e
+                waiting.patience.away(e)
+            await self._api.sleep(waiting.pause(error))
+
+    async def _listen(self, task_id: UUID | str, waiting: Waiting, following: Following) -> None:
+        """Until the stream ends, as it does behind the final event, or breaks, or the time is nearly over."""
+        heard = False
+        # The read that follows tells whether the API is away, or only the stream did not come through.
+        with suppress(ApiAway, ApiRefused):
+            async for _ in self._api.stream(task_id, following, calls.HEARTBEAT_SECONDS):
+                heard = True
+                if not waiting.may_stream:
+                    break
+        waiting.streamed(heard=heard)
+
+    async def events(self, task_id: UUID | str) -> AsyncIterator[TaskEvent]:
+        """The task's timeline until its final event, live; a broken connection is resumed where it ended.
+
+        Raises ApiAway after a minute without an answer.
+        """
+        following = Following(self._api.retries, self._api.clock)
+        while True:
+            error: ApiAway | RateLimited | None = None
+            try:
+                async for event in self._api.stream(task_id, following):
+                    if event is not None:
+                        yield event
+                if following.is_final:
+                    return
+                # A stopping server closes its streams, too. Once the task is final, one more read brings the rest.
+                following.saw(await self._api.attempt(calls.task(task_id)))
+            except (ApiAway, RateLimited) as e:
+                error = e
+                following.patience.away(e)
+            if error is not None or not following.is_final:
+                await self._api.sleep(following.pause(error))

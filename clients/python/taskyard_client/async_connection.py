@@ -1,0 +1,96 @@
+"""One API, reached from an event loop: calls with their repeats, streams, downloads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx2
+from pydantic import BaseModel
+
+from . import calls
+from .calls import Call
+from .errors import ApiAway, ApiRefused
+from .following import Following
+from .models import TaskEvent
+from .retries import Attempts, Clock, Retries
+from .tracing import passed_on
+from .transfers import Download, Upload
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class AsyncConnection:
+    """`options`: what httpx2's client takes."""
+
+    def __init__(
+        self, options: dict[str, Any], retries: Retries, clock: Clock, sleep: Callable[[float], Awaitable[object]]
+    ) -> None:
+        self.retries = retries
+        self.clock = clock
+        self.sleep = sleep
+        self._made = httpx2.AsyncClient(**options)
+
+    async def close(self) -> None:
+        await self._made.aclose()
+
+    async def send(self, call: Call[A]) -> A:
+        """One call with its repeats. Raises ApiAway, ApiRefused."""
+        attempts = self.attempts(call.seconds)
+        while True:
+            try:
+                return await self.attempt(call, attempts.left, number=attempts.failures + 1)
+            except (ApiAway, ApiRefused) as e:
+                pause = attempts.pause_after(e, is_safe=call.is_safe)
+            await self.sleep(pause)
+
+    async def attempt(self, call: Call[A], left: float | None = None, *, number: int = 1) -> A:
+        """One call without repeats, which takes `left` seconds at most."""
+        left = self.retries.seconds + call.waits if left is None else left
+        deadline = self.clock() + left
+        content = call.body.chunks_apart() if isinstance(call.body, Upload) else call.body
+        more = {"params": call.query, "headers": call.headers, "content": content, "timeout": call.timeout(left)}
+        async with self._open(call.method, call.path, **more) as response:
+            pieces = []
+            async for piece in response.aiter_bytes():
+                pieces.append(piece)
+                if self.clock() > deadline:
+                    raise ApiAway("The API did not finish its answer in time.")
+            return calls.read(call, response, b"".join(pieces), number)
+
+    async def stream(
+        self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
+    ) -> AsyncIterator[TaskEvent | None]:
+        """An entry for each line of the task's stream: the event that it ends, else None."""
+        timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
+        async with self._open(
+            "GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout
+        ) as response:
+            if not response.is_success:
+                raise calls.refused(response, await response.aread())
+            following.connected()
+            async for line in response.aiter_lines():
+                yield following.heard(line)
+
+    async def fetch(self, path: str, download: Download) -> None:
+        """What is missing of the download, in one request."""
+        timeout = httpx2.Timeout(calls.READ_SECONDS, connect=calls.CONNECT_SECONDS)
+        async with self._open("GET", path, headers=download.headers(), timeout=timeout) as response:
+            if not response.is_success:
+                raise calls.refused(response, await response.aread())
+            download.begin(resumed=response.status_code == 206)
+            async for piece in response.aiter_bytes():
+                download.write(piece)
+
+    def attempts(self, seconds: float | None = None) -> Attempts:
+        return Attempts(self.retries, self.clock, seconds=seconds)
+
+    @asynccontextmanager
+    async def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> AsyncIterator[httpx2.Response]:
+        try:
+            async with self._made.stream(method, path, headers={**headers, **passed_on()}, **more) as response:
+                yield response
+        except (httpx2.TransportError, httpx2.DecodingError) as e:
+            raise calls.lost(self._made.base_url, e) from e

@@ -1,0 +1,101 @@
+"""One API, reached by threads: calls with their repeats, streams, downloads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx2
+from pydantic import BaseModel
+
+from . import calls
+from .calls import Call
+from .errors import ApiAway, ApiRefused
+from .following import Following
+from .models import TaskEvent
+from .retries import Attempts, Clock, Retries
+from .tracing import passed_on
+from .transfers import Download, Upload
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class Connection:
+    """`options`: what httpx2's client takes. After a fork it opens connections of its own."""
+
+    def __init__(self, options: dict[str, Any], retries: Retries, clock: Clock, sleep: Callable[[float], None]) -> None:
+        self._options = options
+        self.retries = retries
+        self.clock = clock
+        self.sleep = sleep
+        self._pid, self._made = os.getpid(), httpx2.Client(**options)
+
+    def close(self) -> None:
+        self._made.close()
+
+    def send(self, call: Call[A]) -> A:
+        """One call with its repeats. Raises ApiAway, ApiRefused."""
+        attempts = self.attempts(call.seconds)
+        while True:
+            try:
+                return self.attempt(call, attempts.left, number=attempts.failures + 1)
+            except (ApiAway, ApiRefused) as e:
+                pause = attempts.pause_after(e, is_safe=call.is_safe)
+            self.sleep(pause)
+
+    def attempt(self, call: Call[A], left: float | None = None, *, number: int = 1) -> A:
+        """One call without repeats, which takes `left` seconds at most."""
+        left = self.retries.seconds + call.waits if left is None else left
+        deadline = self.clock() + left
+        content = call.body.chunks() if isinstance(call.body, Upload) else call.body
+        more = {"params": call.query, "headers": call.headers, "content": content, "timeout": call.timeout(left)}
+        with self._open(call.method, call.path, **more) as response:
+            pieces = []
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                if self.clock() > deadline:
+                    raise ApiAway("The API did not finish its answer in time.")
+            return calls.read(call, response, b"".join(pieces), number)
+
+    def stream(
+        self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
+    ) -> Iterator[TaskEvent | None]:
+        """An entry for each line of the task's stream: the event that it ends, else None."""
+        timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
+        with self._open("GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout) as response:
+            if not response.is_success:
+                raise calls.refused(response, response.read())
+            following.connected()
+            for line in response.iter_lines():
+                yield following.heard(line)
+
+    def fetch(self, path: str, download: Download) -> None:
+        """What is missing of the download, in one request."""
+        timeout = httpx2.Timeout(calls.READ_SECONDS, connect=calls.CONNECT_SECONDS)
+        with self._open("GET", path, headers=download.headers(), timeout=timeout) as response:
+            if not response.is_success:
+                raise calls.refused(response, response.read())
+            download.begin(resumed=response.status_code == 206)
+            for piece in response.iter_bytes():
+                download.write(piece)
+
+    def attempts(self, seconds: float | None = None) -> Attempts:
+        return Attempts(self.retries, self.clock, seconds=seconds)
+
+    @contextmanager
+    def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> Iterator[httpx2.Response]:
+        http = self._of_this_process()
+        try:
+            with http.stream(method, path, headers={**headers, **passed_on()}, **more) as response:
+                yield response
+        except (httpx2.TransportError, httpx2.DecodingError) as e:
+            raise calls.lost(http.base_url, e) from e
+
+    def _of_this_process(self) -> httpx2.Client:
+        """A process that was forked must not talk on the connections of the other one."""
+        if self._pid != os.getpid():
+            self._pid, self._made = os.getpid(), httpx2.Client(**self._options)
+        return self._made

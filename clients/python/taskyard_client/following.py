@@ -1,0 +1,152 @@
+"""A task's timeline as server-sent events (HTML Living Standard, section 9.2.6), resumed where a connection broke; and
+the wait for its end. What is here does no I/O: both clients share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from .errors import ApiAway, ClientError, RateLimited, WaitTimedOut
+from .models import Task, TaskEvent
+from .retries import Clock, Retries
+
+# How long a follower goes on asking an API that is away.
+_PATIENCE_SECONDS = 60.0
+_AGAIN_SECONDS = 0.75
+# A stream is not left exactly when the time is over: towards the end `wait` asks instead.
+_LAST_SECONDS = 20.0
+# A wait that a proxy between does not cut off.
+_POLL_SECONDS = 20.0
+
+
+@dataclass
+class Events:
+    """Puts events together out of lines. The event source of httpx2 does not tell comments, the API's heartbeats. The
+    kind of an event stands in its data, too."""
+
+    id: str | None = None
+    data: list[str] = field(default_factory=list)
+
+    def line(self, line: str) -> tuple[str, str | None] | None:
+        """Data and id of the event that ends with this line."""
+        if not line:
+            done = ("\n".join(self.data), self.id) if self.data else None
+            self.id, self.data = None, []
+            return done
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self.data.append(value)
+        elif name == "id":
+            self.id = value
+        return None
+
+
+class Patience:
+    """A minute without an answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._away_since: float | None = None
+
+    def answered(self) -> None:
+        self._away_since = None
+
+    def away(self, error: ClientError) -> None:
+        """Raises `error` once the minute is over."""
+        now = self._clock()
+        self._away_since = now if self._away_since is None else self._away_since
+        if now - self._away_since > _PATIENCE_SECONDS:
+            raise error
+
+
+class Following:
+    """Where a follower of a timeline stands. `last`: the id of the last event; `is_final`: the task has ended, so that
+    one more read brings the rest."""
+
+    def __init__(self, retries: Retries, clock: Clock) -> None:
+        self._retries = retries
+        self._events = Events()
+        self.patience = Patience(clock)
+        self.last: str | None = None
+        self.is_final = False
+
+    def headers(self) -> dict[str, str]:
+        last = {} if self.last is None else {"Last-Event-ID": self.last}
+        return {"Accept": "text/event-stream", **last}
+
+    def connected(self) -> None:
+        self.patience.answered()
+        self._events = Events()
+
+    def heard(self, line: str) -> TaskEvent | None:
+        found = self._events.line(line)
+        if found is None:
+            return None
+        self.patience.answered()
+        data, event_id = found
+        self.last = event_id or self.last
+        try:
+            event = TaskEvent.model_validate_json(data)
+        except ValidationError:
+            raise ApiAway("The API's stream of events is not JSON.") from None
+        return event.model_copy(update={"id": event_id}) if event.id is None and event_id else event
+
+    def saw(self, task: Task) -> None:
+        self.is_final = task.is_final
+
+    def pause(self, error: ApiAway | RateLimited | None = None) -> float:
+        told = 0.0 if error is None or error.retry_after is None else error.retry_after
+        return told + self._retries.jittered(_AGAIN_SECONDS)  # apart from the others that lost their stream
+
+
+class Waiting:
+    """The wait for a task's end: on its stream, and by asking where streams do not come through or the time is nearly
+    over. `timeout` None: for as long as it takes."""
+
+    def __init__(self, timeout: float | None, retries: Retries, clock: Clock) -> None:
+        self._retries = retries
+        self._clock = clock
+        self.patience = Patience(clock)
+        self._timeout = timeout
+        self._deadline = None if timeout is None else clock() + timeout
+        self._streams_pass = True
+        self._failures = 0
+        self._asked_at = 0.0
+        self._asked_for = 0.0
+        self._seen: Task | None = None
+
+    @property
+    def left(self) -> float:
+        return _PATIENCE_SECONDS if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    @property
+    def may_stream(self) -> bool:
+        return self._streams_pass and (self._deadline is None or self.left > _LAST_SECONDS)
+
+    def ask(self) -> float:
+        """Seconds for which the next read may wait."""
+        self._asked_at = self._clock()
+        self._asked_for = min(_POLL_SECONDS, self.left)
+        return self._asked_for
+
+    def streamed(self, *, heard: bool) -> None:
+        """A stream has ended. One without a line, not even a heartbeat, did not come through what is between."""
+        self._streams_pass = heard
+
+    def saw(self, task: Task) -> bool:
+        """Whether the task is final."""
+        self._seen = task
+        self.patience.answered()
+        if self._clock() - self._asked_at >= self._asked_for / 2:
+            self._failures = 0
+        return task.is_final
+
+    def pause(self, error: ApiAway | RateLimited | None = None) -> float:
+        """Before the next look; growing where looks come back at once. Raises WaitTimedOut."""
+        if self._deadline is not None and self.left <= 0:
+            raise WaitTimedOut(self._seen, self._timeout or 0.0) from error
+        self._failures += 1
+        told = 0.0 if error is None or error.retry_after is None else error.retry_after
+        return min(told + self._retries.pause(self._failures), self.left)

@@ -1,0 +1,172 @@
+"""What the API answers. A newer API may tell more: what these models do not name is kept as it came."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import TaskCancelled, TaskFailed
+
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def as_sent(self) -> dict[str, Any]:
+        """The JSON of the API, without what it left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Progress(Answer):
+    percent: float | None = None
+    current: float = 0
+    total: float | None = None
+    message: str = ""
+
+
+class Failure(Answer):
+    """Why a task failed, or its last attempt did; `message` is for people."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class Warned(Answer):
+    code: str
+    message: str
+
+
+class Task(Answer):
+    """A task. A key without the scope `read` is told only id, name, queue, state and times."""
+
+    id: UUID
+    name: str
+    queue: str
+    state: str
+    params: dict[str, Any] = {}
+    result: Any = None
+    error: Failure | None = None
+    progress: Progress | None = None
+    attempt: int = 0
+    max_attempts: int = 0
+    crashes: int = 0
+    created_at: datetime | None = None
+    run_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    worker: str | None = None
+    tags: list[str] = []
+    request_id: str | None = None
+    trace_id: str | None = None
+    version: int = 1
+    submitted_by: str | None = None
+    partial: bool = False
+    parent_id: UUID | None = None
+    warnings: list[Warned] = []
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "succeeded"
+
+    def value(self) -> Any:
+        """The result of a task that succeeded. Raises TaskFailed, and TaskCancelled, which is one."""
+        if self.succeeded:
+            return self.result
+        raise (TaskCancelled if self.state == "cancelled" else TaskFailed)(self)
+
+
+class Accepted(Answer):
+    """A task of a batch."""
+
+    id: UUID
+    name: str
+    state: str
+
+
+class Batch(Answer):
+    items: list[Accepted]
+    warnings: list[Warned] = []
+
+
+class Cancellation(Answer):
+    """`status`: CANCELLED, or CANCELLING where the task runs and was asked to stop."""
+
+    task_id: UUID
+    status: str
+    message: str
+
+
+class Status(Answer):
+    """A task in Celery's words."""
+
+    task_id: UUID
+    state: str
+    status: str
+    progress: float
+    result: Any = None
+    error: str | None = None
+    info: Any = None
+    ready: bool
+    successful: bool
+
+
+class TaskEvent(Answer):
+    """An entry of a task's timeline. Progress has no id: the ledger keeps the newest only."""
+
+    kind: str
+    at: datetime | None = None
+    attempt: int | None = None
+    data: dict[str, Any] = {}
+    id: str | None = None
+
+
+class TaskType(Answer):
+    """A task type; the properties of `params`, a JSON Schema, come in the order of the declaration."""
+
+    name: str
+    queue: str
+    version: int = 1
+    description: str = ""
+    params: dict[str, Any]
+    result: dict[str, Any] = {}
+
+
+class Item(Answer):
+    """A stored file. A key without the scope `read` is told no name."""
+
+    item_id: UUID
+    name: str = ""
+    object_type: str = ""
+    content_type: str = ""
+    size: int
+    sha256: str
+    parent_id: UUID | None = None
+    task_id: UUID | None = None
+    created_at: datetime | None = None
+
+
+class TaskPage(Answer):
+    items: list[Task]
+    next_cursor: str | None = None
+
+
+class ItemPage(Answer):
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class Nothing(Answer):
+    """The answer to what has no answer: 204."""
+
+    ignored: None = Field(default=None, exclude=True)
