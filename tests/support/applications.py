@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from taskyard.store.audit import Actor
 
 BY = Actor("cli:tests")
 LIFE = timedelta(hours=24)
+_NUMBER = itertools.count()
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def application(
     engine: Engine, database_url: str, *, queues: Sequence[str] | None = None, grant: bool = True
 ) -> Iterator[str]:
     """The address of a new login role, which has a schema of its name with a table `orders`."""
-    role = f"app_{os.getpid()}"
+    role = f"app_{os.getpid()}_{next(_NUMBER)}"
     with ledger.transaction(engine) as conn:
         for statement in (
             f"CREATE ROLE {role} LOGIN PASSWORD 'of-the-app'",
