@@ -58,7 +58,7 @@ def submit_in(connection: Any, name: str, params: Params | None = None, **option
     It is checked as the API checks it before anything is written. The worker gets it once the transaction commits.
     Raises Invalid and other ApiRefused with the API's words, NotInTransaction, and what the driver raises.
     """
-    run = _run_of(connection)
+    run = run_of(connection)
     steps = _steps(name, params, options)
     rows = None
     try:
@@ -68,10 +68,10 @@ def submit_in(connection: Any, name: str, params: Params | None = None, **option
     except StopIteration as done:
         return UUID(str(done.value))
     except Exception as e:
-        refused = _refused(e)
-        if refused is None:
+        told = refused(e)
+        if told is None:
             raise
-        raise refused from None
+        raise told from None
 
 
 async def submit_in_async(
@@ -96,10 +96,10 @@ async def submit_in_async(
     except StopIteration as done:
         return UUID(str(done.value))
     except Exception as e:
-        refused = _refused(e)
-        if refused is None:
+        told = refused(e)
+        if told is None:
             raise
-        raise refused from None
+        raise told from None
 
 
 @cache
@@ -117,7 +117,7 @@ def _steps(name: str, params: Params | None, options: Mapping[str, Any]) -> Any:
     return _admission().steps(name, params, options, {key: value for key, value in told.items() if value is not None})
 
 
-def _run_of(connection: Any) -> Run:
+def run_of(connection: Any) -> Run:
     """Raises TypeError and NotInTransaction."""
     if _is_a(connection, "sqlalchemy.orm", "Session", "scoped_session"):
         connection = connection.connection()
@@ -192,7 +192,7 @@ def _kind(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _refused(error: BaseException) -> ApiRefused | None:
+def refused(error: BaseException) -> ApiRefused | None:
     """The refusal that an error of the admission or of the function is, in the API's form."""
     if hasattr(error, "faults"):
         faults = [{"pointer": fault.pointer, "message": str(fault.message)} for fault in error.faults]

@@ -22,11 +22,15 @@ from ..catalogue.spec import MAX_STORED_BYTES, SpecRefused, spec_in
 from ..catalogue.types import advice
 from ..domain.errors import Refused
 from ..domain.faults import Fault
-from ..domain.messages import message
+from ..domain.ids import new_id
+from ..domain.messages import Message, message
+from ..lifecycle.batch import Unstorable, check_storable
 from .admit import UNKNOWN_TYPE, admit, unknown_queue
 from .bodies import SubmitTask
 from .field_faults import faults_of
 from .invalid import Invalid, NoTaskTypes
+from .parameters import MAX_PARAMS_BYTES, PARAMS_TOO_LARGE, TOO_LARGE
+from .plain import Plain, TooMany
 from .wishes import PlainCaller, Served
 
 Steps = Generator[tuple[str, dict[str, Any]], Sequence[Sequence[Any]], UUID]
@@ -70,6 +74,7 @@ _SECRET = message(
     " HTTP."
 )
 _NOT_TAKEN = {"unique": _UNIQUE, "id": _ID, "callback_url": _CALLBACK, "callback_on": _CALLBACK}
+_PARAMS_TOO_LARGE = Fault("/params", TOO_LARGE, PARAMS_TOO_LARGE)
 _WRITTEN = (
     *("queue", "delay_seconds", "run_at", "expires_at", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds"),
     *("tags", "on_cancel"),
@@ -146,14 +151,41 @@ class Submits:
         return registry
 
 
-def checked_body(name: str, params: Mapping[str, Any] | BaseModel | None, options: Mapping[str, Any]) -> SubmitTask:
-    """The fields of a submit by themselves, without the type. Raises Invalid."""
+def checked_alone(
+    name: str, params: Mapping[str, Any] | BaseModel | None, options: Mapping[str, Any]
+) -> tuple[UUID, str]:
+    """The id and the JSON body of a submit whose type is not known here. Raises Invalid for what every type refuses."""
+    wish = checked_body(name, params, options, refused={})
+    try:
+        read = Plain(wish.params)
+        check_storable(read.value)
+    except Unstorable as e:
+        raise Invalid([Fault(f"/params{e.pointer}", e.sentence)]) from None
+    except TooMany:
+        raise Invalid([_PARAMS_TOO_LARGE]) from None
+    if read.secrets:
+        raise Invalid([Fault("/params", _SECRET, NOT_IN_TRANSACTION)])
+    if len(orjson.dumps(read.value)) > MAX_PARAMS_BYTES:
+        raise Invalid([_PARAMS_TOO_LARGE])
+    written = wish.model_dump(mode="json", by_alias=True, exclude={"params"}, exclude_unset=True, exclude_none=True)
+    task_id = wish.id or new_id()
+    return task_id, orjson.dumps({**written, "id": task_id, "params": read.value}).decode()
+
+
+def checked_body(
+    name: str,
+    params: Mapping[str, Any] | BaseModel | None,
+    options: Mapping[str, Any],
+    *,
+    refused: Mapping[str, Message] = _NOT_TAKEN,
+) -> SubmitTask:
+    """The fields of a submit by themselves, without the type; `refused`: fields that cannot be. Raises Invalid."""
     given = {
         option: value.total_seconds() if isinstance(value, timedelta) else value
         for option, value in options.items()
         if value is not None
     }
-    faults = [Fault(f"/{option}", told, NOT_IN_TRANSACTION) for option, told in _NOT_TAKEN.items() if option in given]
+    faults = [Fault(f"/{option}", told, NOT_IN_TRANSACTION) for option, told in refused.items() if option in given]
     if faults:
         raise Invalid(faults)
     # Not as JSON, which would show secrets as asterisks: admission reads the values themselves.
