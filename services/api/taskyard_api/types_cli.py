@@ -8,7 +8,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import Connection
 
-from taskyard.catalogue.spec import SpecRefused, TaskSpec, spec_in
+from taskyard.catalogue.spec import SpecRefused, TaskSpec
+from taskyard.catalogue.stored import spec_in
 from taskyard.catalogue.types import MAX_VERSION
 from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.settings import Settings

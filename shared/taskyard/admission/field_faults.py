@@ -69,9 +69,9 @@ def pointer(loc: tuple[int | str, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
-def _told(error: Mapping[str, Any]) -> Message:
+def _told(one: Mapping[str, Any]) -> Message:
     """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
-    kind, loc, about = error["type"], error["loc"], error.get("ctx", {})
+    kind, loc, about = one["type"], one["loc"], one.get("ctx", {})
     named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else message("This")
     if kind == "missing":
         return message("{field} is required.", field=named)
@@ -86,7 +86,7 @@ def _told(error: Mapping[str, Any]) -> Message:
         return _of_validator(message_of(about["error"]), named)
     template, limit = TEMPLATES.get(kind, ("", ""))
     if not template:  # in pydantic's own words
-        return verbatim(_PYDANTICS.sub(f"{named} must", error["msg"]))
+        return verbatim(_PYDANTICS.sub(f"{named} must", one["msg"]))
     if not limit:
         return message(template, field=named)
     most = about[limit]

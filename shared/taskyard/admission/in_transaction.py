@@ -18,12 +18,13 @@ from pydantic import BaseModel, ValidationError
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.registry import Live, TypeRegistry
 from ..catalogue.secrets import Cipher, SecretsUnreadable
-from ..catalogue.spec import MAX_STORED_BYTES, SpecRefused, spec_in
+from ..catalogue.spec import SpecRefused
+from ..catalogue.stored import MAX_STORED_BYTES, spec_in
 from ..catalogue.types import advice
 from ..domain.errors import Refused
 from ..domain.faults import Fault
 from ..domain.ids import new_id
-from ..domain.messages import Message, message
+from ..domain.messages import Message, verbatim
 from ..lifecycle.batch import Unstorable, check_storable
 from .admit import UNKNOWN_TYPE, admit, unknown_queue
 from .bodies import SubmitTask
@@ -58,18 +59,19 @@ NOT_IN_TRANSACTION = "not_in_transaction"
 REFUSED = "TY422"
 """The SQLSTATE of a refusal by the function itself."""
 
-_UNIQUE = message(
+# The function's own words too, which are in English.
+_UNIQUE = verbatim(
     "A submit in a transaction takes no unique key: until its commit it would hold up all other submits with keys."
     " Submit this task over HTTP."
 )
-_ID = message(
+_ID = verbatim(
     "A submit in a transaction takes no id: until its commit it would hold up others with the same one. The answer has"
     " the id."
 )
-_CALLBACK = message(
+_CALLBACK = verbatim(
     "A submit in a transaction takes no callback: webhook endpoints belong to API keys. Submit this task over HTTP."
 )
-_SECRET = message(
+_SECRET = verbatim(
     "Tasks of this type have secret parameters, and an application has no key to encrypt them: submit this task over"
     " HTTP."
 )
@@ -87,7 +89,7 @@ class NotGranted(Refused):
     code = "role_not_granted"
 
     def __init__(self) -> None:
-        super().__init__(message("This role may not submit tasks: `taskyard-api roles grant` lets it."))
+        super().__init__(verbatim("This role may not submit tasks: `taskyard-api roles grant` lets it."))
 
 
 class Submits:

@@ -27,8 +27,6 @@ from .types import MAX_NAME_BYTES, MAX_VERSION, SHORTEST_LIMIT, TaskType
 from .words import TemplateRefused, Vocabulary, Words, check_language, check_template
 
 MAX_SPEC_BYTES = 64 * 1024
-# jsonb writes 1e308 in full, so the text of a spec in the ledger may be longer than what was registered.
-MAX_STORED_BYTES = 64 * MAX_SPEC_BYTES
 MAX_SPEC_DEPTH = 32
 MAX_CODES = 200  # error codes, and phrases, of one type
 MAX_LANGUAGES = 50
@@ -169,19 +167,6 @@ def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
             "phrases": {name: dict(words) for name, words in task_type.phrases.items()},
         }
     )
-
-
-def spec_in(name: str, version: int, stored: str | None) -> TaskSpec:
-    """The spec of a row. Raises SpecRefused for what another release or no worker of ours wrote."""
-    if stored is None:
-        raise SpecRefused(f"it has more than {MAX_STORED_BYTES} bytes")
-    try:
-        spec = TaskSpec.parse(orjson.loads(stored))
-    except orjson.JSONDecodeError as e:  # jsonb may be nested more deeply, and its numbers be larger
-        raise SpecRefused(f"it cannot be decoded: {e}") from None
-    if (spec.name, spec.version) != (name, version):
-        raise SpecRefused("it is the spec of another type or version")
-    return spec
 
 
 def _retry(policy: RetryPolicy) -> dict[str, Any]:

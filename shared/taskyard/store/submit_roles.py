@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import Connection, RowMapping
 
 from ..domain.errors import Refused
-from ..domain.messages import message
+from ..domain.messages import verbatim
 from . import audit
 from .audit import Action, Actor
 
@@ -40,7 +40,7 @@ class NoSuchRole(Refused):
     code = "no_such_role"
 
     def __init__(self, role: str) -> None:
-        super().__init__(message("PostgreSQL has no role {role}.", role=repr(role[:100])))
+        super().__init__(verbatim(f"PostgreSQL has no role {role[:100]!r}."))
 
 
 def grant(conn: Connection, role: str, queues: Sequence[str] | None, by: Actor, *, life: timedelta) -> None:

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from ..catalogue.registry import Live
-from ..catalogue.spec import MAX_STORED_BYTES, SpecRefused, TaskSpec, spec_in
+from ..catalogue.spec import SpecRefused, TaskSpec
+from ..catalogue.stored import MAX_STORED_BYTES, spec_in
 from ..catalogue.types import MAX_NAME_BYTES
 from . import audit
 from .audit import Action, Actor
