@@ -144,7 +144,7 @@ def mail_environment(sink_port: int) -> dict[str, str]:
 
 def mails_of(mail: Mapping[str, str], plan: Plan) -> str:
     """Where mails go, in words; `mail` is the `mail_environment`."""
-    if "TASKYARD_SMTP_HOST" not in os.environ or not os.environ["TASKYARD_SMTP_HOST"]:
+    if not os.environ.get("TASKYARD_SMTP_HOST"):
         return str(plan.mails)
     port = mail.get("TASKYARD_SMTP_PORT", "587")
     return f"really sent, by {mail['TASKYARD_SMTP_HOST']}:{port} (TASKYARD_SMTP_HOST is set)"

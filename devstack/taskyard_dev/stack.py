@@ -151,6 +151,10 @@ def run(plan: Plan, console: Console) -> None:
         tasks = {"TASKYARD_TASK_DATABASE_URL": task_url} if task_url else {}
         mail = layout.mail_environment(sink)
         of_workers = {**mail, **tasks}
+        # In files for their owner only: they hold passwords and an admin key. This one before the services start: they
+        # read it, too, and what a run before was given is not for them.
+        shared = layout.shared_with_commands(common) | {name: value for name, value in of_workers.items() if value}
+        home.write_private(plan.services_env, env_file(shared))
         workers = NewWorkers(database_url)
         stack.start(layout.services(plan, common, of_workers, free, console=console, api=listener.fileno()))
         url = f"http://{ports.LOOPBACK}:{api_port}"
@@ -168,11 +172,6 @@ def run(plan: Plan, console: Console) -> None:
                 # Where commands find the settings of the services, in whatever directory they are started.
                 "TASKYARD_DATA_DIR": str(plan.data_dir.resolve()),
             }
-            # In files for their owner only: they hold passwords and an admin key.
-            home.write_private(
-                plan.services_env,
-                env_file(layout.shared_with_commands(common) | {n: v for n, v in of_workers.items() if v}),
-            )
             home.write_private(plan.dev_env, env_file(env))
             mails = layout.mails_of(mail, plan)
             _introduce(url, env["TASKYARD_API_KEY"], plan, stack, mails, time.monotonic() - begun)

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from taskyard import TaskContext, TaskError
 from taskyard.catalogue.words import Words
+from taskyard.domain.retry import VALIDATION
 from taskyard.storage.interface import ObjectMissing, StorageUnavailable
 from taskyard.store import tree_items
 from taskyard.store.tree_items import TreeItem
 
+FINAL = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
 # The reasons of `storage_unavailable` are phrases of the platform.
 ERRORS: dict[str, Words] = {
     "item_not_found": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
@@ -18,8 +17,20 @@ import typer
 from taskyard_client import ApiAway, ApiRefused, Client, Retries, Task
 from taskyard_client.models import Progress
 
-from .commands import AWAY, FAILED, USAGE, AsJson, LogLevel, fail, print_json, settings_or_exit, typer_app
-from .output import run_program
+from .commands import (
+    AWAY,
+    FAILED,
+    USAGE,
+    AsJson,
+    LogLevel,
+    fail,
+    parse_json,
+    parse_params,
+    print_json,
+    settings_or_exit,
+    typer_app,
+)
+from .output import run_program, visible
 
 PROGRAM = "taskyard"
 
@@ -85,7 +96,7 @@ def _client(url: str | None, api_key: str | None, log_level: str | None) -> Iter
         fail(PROGRAM, str(e), AWAY)
     except ApiRefused as e:
         for line in e.lines():
-            typer.echo(line, err=True)
+            typer.echo(visible(line), err=True)
         raise typer.Exit(FAILED) from None
     finally:
         client.close()
@@ -129,27 +140,18 @@ def submit(
 
 def _params(text: str, pairs: list[str]) -> dict[str, Any]:
     try:
-        found = _parsed(text)
+        found = parse_params(text)
     except ValueError as e:
-        raise typer.BadParameter(f"the parameters are not JSON: {e}") from None
-    if not isinstance(found, dict):
-        raise typer.BadParameter("the parameters must be a JSON object")
+        raise typer.BadParameter(str(e)) from None
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"--param {pair}: write name=value")
         try:
-            found[name] = _parsed(value)
+            found[name] = parse_json(value)
         except ValueError:
             found[name] = value
     return found
-
-
-def _parsed(text: str) -> Any:
-    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of
-    integers beyond 64 bits, which have to be sent as they were given, for the API to refuse."""
-    orjson.loads(text)
-    return json.loads(text)
 
 
 @tasks.command(
@@ -171,14 +173,14 @@ def status(
         return
     typer.echo(f"{task.id}  {task.name}  {task.state}")
     if task.progress is not None:
-        typer.echo(f"  progress  {_percent(task.progress)}{task.progress.message}")
+        typer.echo(f"  progress  {_percent(task.progress)}{visible(task.progress.message)}")
     typer.echo(f"  attempt   {task.attempt} of {task.max_attempts}{_crashes(task)}, queue {task.queue}")
     if task.cancel_requested_at is not None and task.finished_at is None:
         typer.echo(f"  asked to stop at {task.as_sent()['cancel_requested_at']}")
     if task.error is not None:
-        typer.echo(f"  error     {task.error.message} ({task.error.code})")
+        typer.echo(f"  error     {visible(task.error.message)} ({visible(task.error.code)})")
     if task.result is not None:
-        typer.echo(f"  result    {orjson.dumps(task.result).decode()}")
+        typer.echo(f"  result    {visible(orjson.dumps(task.result).decode())}")
 
 
 def _crashes(task: Task) -> str:
@@ -205,7 +207,7 @@ def watch(
 def _watch(client: Client, task_id: UUID, *, as_json: bool) -> None:
     if as_json:
         for event in client.events(task_id):
-            typer.echo(orjson.dumps(event.as_sent()).decode())
+            typer.echo(visible(orjson.dumps(event.as_sent()).decode()))
         task = client.task(task_id)
     else:
         from .watching import watch_task

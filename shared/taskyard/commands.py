@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -10,6 +11,7 @@ import orjson
 import typer
 
 from .environment import InvalidSettings, read_settings
+from .output import visible
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -45,13 +47,39 @@ def typer_app(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own 
 def fail(program: str, message: str, code: int) -> NoReturn:
     """Ends the program with `code` and one line on standard error."""
     with suppress(OSError):  # where nothing can be said the exit code still counts
-        typer.echo(f"{program}: {' '.join(message.split())}", err=True)
+        typer.echo(f"{program}: {visible(' '.join(message.split()))}", err=True)
     raise typer.Exit(code)
+
+
+def parse_params(text: str) -> dict[str, Any]:
+    """The parameters of a task. Raises ValueError with a sentence."""
+    try:
+        found = parse_json(text)
+    except ValueError as e:
+        raise ValueError(f"the parameters are not JSON: {e}") from None
+    if not isinstance(found, dict):
+        raise ValueError("the parameters must be a JSON object")  # noqa: TRY004 - the sentence is all that counts
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """Raises ValueError for invalid JSON, NaN included: orjson is strict about that. But orjson makes floats of
+    integers beyond 64 bits, which have to be sent as they were given, for the API to refuse; and of a name that comes
+    twice it keeps the last value."""
+    orjson.loads(text)
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
 
 
 def print_json(value: Any) -> None:
     """On standard output; times in UTC, with a Z."""
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+    typer.echo(visible(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()))
 
 
 def settings_or_exit(program: str, **overrides: Any) -> Settings:

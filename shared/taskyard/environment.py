@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import quote
 
 from pydantic import AliasChoices, ValidationError
@@ -79,6 +79,11 @@ def _read(cls: type[S], overrides: Mapping[str, Any]) -> S:
         variables[name] = next((str(a) for a in alias.choices if str(a) in environ), str(alias.choices[0]))
         if variables[name] in environ:
             values[name] = environ[variables[name]]
+    for name, text in values.items():
+        annotation = cls.model_fields[name].annotation
+        # Pydantic reads `1_0` as ten.
+        if "_" in text and {int, float}.intersection(get_args(annotation) or (annotation,)):
+            raise InvalidSettings(f"{variables[name]}: must be a number in digits")
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return cls.model_validate(values)
@@ -103,7 +108,10 @@ def _development_env(environ: dict[str, str]) -> dict[str, str]:
         return {}
     # With pointers, dev.env was sourced, and the environment has what this process is meant to have. The rest of the
     # file holds an API key, which services must not get.
-    return read_env_file(directory / "services.env") | ({} if pointed else stack)
+    services = read_env_file(directory / "services.env")
+    # A server that the environment names by its host is named as a whole: the stack's port and password are another's.
+    named = tuple(name.removesuffix("HOST") for name in environ if name.endswith("_HOST"))
+    return {name: value for name, value in services.items() if not name.startswith(named)} | ({} if pointed else stack)
 
 
 def _secret_files(directory: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import codecs
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any
 # Of a full disk, a quota, a reader that is gone, a terminal that is gone, a descriptor that is not for writing.
 _OF_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EBADF})
 _ESCAPES = "taskyard-escapes"
+# What a terminal obeys instead of showing it: control characters but tabs and ends of lines, and changes of direction.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def run_program(name: str, program: Callable[[], Any]) -> None:
@@ -39,6 +42,11 @@ def run_program(name: str, program: Callable[[], Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             _discard(stream)
         sys.exit(1)
+
+
+def visible(text: str) -> str:
+    """What others wrote, for a terminal: escaped as JSON escapes it, so that printed JSON stays JSON."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

@@ -44,7 +44,12 @@ secret = partial(Field, repr=False)
 
 
 def split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if value and not parts:
+        raise ValueError("has nothing between its commas")
+    return parts
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
 from rich.console import Console
-from rich.markup import escape
+from rich.highlighter import JSONHighlighter
+from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from taskyard_client import Client, Task, TaskEvent
+
+from .output import visible
 
 _COLOURS = {
     "succeeded": "green",
@@ -50,10 +54,16 @@ def watch_task(client: Client, task_id: UUID, console: Console | None = None) ->
         if done:
             bars.update(bar, total=1, completed=1)
     if task.result is not None:
-        console.print_json(data=task.result)
+        shown = visible(json.dumps(task.result, ensure_ascii=False, indent=2))
+        console.print(JSONHighlighter()(shown), soft_wrap=True)
     if task.error is not None:
         console.print(f"[red]{escape(task.error.message)}[/] ({escape(task.error.code)})")
     return task
+
+
+def escape(text: str) -> str:
+    """What others wrote: neither markup nor commands for the terminal."""
+    return escape_markup(visible(text))
 
 
 def _draw(bars: Progress, bar: Any, data: dict[str, Any]) -> None:

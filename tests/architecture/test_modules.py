@@ -30,6 +30,7 @@ COMPOSITION_ROOTS = {"composition.py", "service.py", "jobs.py", "server.py"}
 # Attributes that a function sets on what it has just made, and that wire nothing.
 STATE = {
     "taskyard/catalogue/patterns.py": {"options.max_mem", "options.log_errors"},  # RE2's constructor takes no options
+    "taskyard/domain/messages.py": {"made.template", "made.values"},  # str has no constructor that takes them
     "taskyard/lifecycle/committed.py": {"done.wakes_scheduler"},  # a result that a loop collects
     "taskyard/store/async_engine.py": {"connection.patience_seconds"},
     "taskyard/store/ledger.py": {"connection.patience_seconds"},  # psycopg makes the connection

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 class Up:
     """A `taskyard up` in a process of its own."""
 
-    def __init__(self, data_dir: Path, log: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, log: Path, *options: str, **variables: str) -> None:
         self.data_dir, self._log = data_dir, log
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKYARD_")}
         self.begun = time.monotonic()
@@ -37,7 +37,12 @@ class Up:
             self.process = psutil.Popen(
                 [Path(sysconfig.get_path("scripts")) / "taskyard", "up", *options],
                 # A proxy for the rest of the world, which is not to be asked for what is on this machine.
-                env={**environment, "TASKYARD_DATA_DIR": str(data_dir), "HTTP_PROXY": "http://127.0.0.1:1"},
+                env={
+                    **environment,
+                    "TASKYARD_DATA_DIR": str(data_dir),
+                    "HTTP_PROXY": "http://127.0.0.1:1",
+                    **variables,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -98,9 +103,9 @@ def start(server_home: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
     port = free_port()
 
-    def make(*options: str) -> Up:
+    def make(*options: str, **variables: str) -> Up:
         log = server_home / f"up-{len(started)}.log"
-        up = Up(server_home / "data", log, "--api-port", str(port), *options)
+        up = Up(server_home / "data", log, "--api-port", str(port), *options, **variables)
         started.append(up)
         return up
 
@@ -222,6 +227,20 @@ def test_nothing_is_left_when_it_is_killed_and_it_starts_again(start: Callable[.
     second = start().wait_up()
     wait_until(lambda: not left(family), otherwise=lambda: str(left(family)))
     assert second.get("/api/v1/tasks").status_code == 200
+
+
+def test_the_mail_server_of_one_run_is_not_that_of_the_next(start: Callable[..., Up]) -> None:
+    named = {"HOST": "mail.example", "USER": "eva", "PASSWORD": "hunter2"}
+    first = start(**{f"TASKYARD_SMTP_{name}": value for name, value in named.items()}).wait_up()
+    assert "really sent, by mail.example:587" in first.said()
+    first.process.send_signal(signal.SIGINT)
+    first.process.wait(60)
+    second = start().wait_up()
+    assert f"mails    {second.data_dir / 'mails'}" in second.said()
+    kept = read_env_file(second.data_dir / "services.env")
+    assert kept["TASKYARD_SMTP_HOST"] == "127.0.0.1"
+    assert "TASKYARD_SMTP_USER" not in kept
+    assert "hunter2" not in first.said()
 
 
 def test_a_second_one_on_the_same_data_says_so(start: Callable[..., Up]) -> None:

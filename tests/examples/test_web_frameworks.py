@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,5 +31,7 @@ def test_ten_lines_of_the_readme_move_an_application_from_celery(
     assert len([line for line in block.splitlines() if line]) <= 10
     monkeypatch.setenv("TASKYARD_URL", taskyard_stack.url)
     monkeypatch.setenv("TASKYARD_API_KEY", taskyard_stack.api_key)
-    exec(block, {})
+    names: dict[str, Any] = {}
+    exec(block, names)
+    names["client"].close()
     assert "recipient" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import os
 import signal
@@ -78,11 +79,13 @@ VALUES: dict[str, Callable[[], Any]] = {
     "10,000 lines": lambda: "x\n" * 10_000,
     "bytes": lambda: b"\xff",
     "a set": lambda: {1, 2},
+    "a set of NaN": lambda: {float("nan")},
     "keys that are no text": lambda: {1: "a", None: "b", (1, 2): "c", "1": "d"},
     "a mark of secrets": lambda: {"$secret": "x"},
     "a mark with more": lambda: {"$secret": "x", "y": 1},
     "a cycle": _cycle,
     "2,000 lists": _deep,
+    "an iterator without an end": itertools.count,
     "a subclass of str": lambda: Text("text"),
     "unspeakable": Unspeakable,
     "a phrase": lambda: {"phrase": "no such phrase"},

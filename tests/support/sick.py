@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import json
 import multiprocessing
 import os
 import resource
@@ -284,6 +285,11 @@ def close_descriptors(params: SickParams, _: TaskContext) -> None:
 
 def lower_descriptors(_: SickParams, __: TaskContext) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def replace_json(_: SickParams, __: TaskContext) -> None:
+    """As a patch for tests that is left in place."""
+    vars(json).update(dumps=None, loads=None)
 
 
 def _wait(seconds: float) -> None:

@@ -1,11 +1,12 @@
 """Following and waiting, against answers that no real server gives in a test's time."""
 
+import json
 from uuid import UUID
 
 import httpx2
 import pytest
 
-from taskyard_client import ApiAway, Client
+from taskyard_client import ApiAway, Client, TaskEvent
 
 TASK = UUID(int=1)
 
@@ -34,3 +35,43 @@ def test_following_keeps_asking_an_api_that_went_away_at_the_end() -> None:
         list(client.events(TASK))
     assert 60 < now < 62
     assert asked > 60
+
+
+def test_a_wait_goes_back_to_the_stream_once_an_api_that_was_away_is_back() -> None:
+    """Of an API that is away, it is not known whether its streams come through."""
+    now = 0.0
+    streams: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal now
+        if now < 10:
+            raise httpx2.ConnectError("refused", request=request)
+        task = {"id": str(TASK), "name": "a.b", "queue": "default", "state": "succeeded" if streams else "running"}
+        if request.headers["Accept"] == "text/event-stream":
+            streams.append(now)
+            return httpx2.Response(200, text=": taskyard\n\n")
+        return httpx2.Response(200, json=task)
+
+    with Client("http://api.test", transport=httpx2.MockTransport(answer), clock=lambda: now, sleep=sleep) as client:
+        assert client.wait(TASK).succeeded
+    assert len(streams) == 1
+
+
+def test_events_are_read_whatever_their_texts_hold() -> None:
+    """Ends of lines are those of the format: a task may say others."""
+    said = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g\rh\ni"
+    data = json.dumps({"kind": "log", "data": {"message": said}}, ensure_ascii=False)
+    sent = f"event: log\r\ndata: {data}\r\nid: 1.2.3\r\n\r\n: note\n".encode()
+    for size in (1, 7, len(sent)):
+        pieces = [sent[n : n + size] for n in range(0, len(sent), size)]
+
+        def answer(request: httpx2.Request, pieces: list[bytes] = pieces) -> httpx2.Response:
+            return httpx2.Response(200, content=iter(pieces), headers={"Content-Type": "text/event-stream"})
+
+        with Client("http://api.test", "ty_key", transport=httpx2.MockTransport(answer)) as client:
+            event = next(client.events(TASK))
+        assert event == TaskEvent(kind="log", data={"message": said}, id="1.2.3")

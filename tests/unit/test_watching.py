@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from rich.console import Console
 
+from taskyard.output import visible
 from taskyard.watching import watch_task
 from taskyard_client import Task, TaskEvent
 
@@ -82,3 +84,24 @@ def test_a_retry_says_when() -> None:
         "12:34:56 soft time limit the task was told that its time is over",
         "12:34:56 retrying It ran longer than its soft limit of 5 s. Again at 12:36:00.",
     ]
+
+
+def test_what_others_wrote_does_not_command_the_terminal() -> None:
+    evil = "\x1b[2J\x9b2J\u202e\x07[red]\r\nnext"
+    told = Told(
+        ("submitted", 0, {"name": "a.b", "queue": "default", "submitted_by": evil}),
+        ("progress", 1, {"message": evil}),
+        ("log", 1, {"message": evil}),
+        state="failed",
+        error={"message": evil, "code": evil},
+    )
+    told._task = told._task.model_copy(update={"result": {evil: evil}})
+    text = "\n".join(watched(told))
+    assert not [c for c in text if c in "\x1b\x9b\u202e\x07\r"]
+    assert text.count(r"\u001b[2J\u009b2J\u202e\u0007") >= 5
+    assert "[red]" in text
+
+
+def test_text_from_tasks_stays_what_it_is() -> None:
+    assert visible("Größe: 5 €\tá é 中 \N{GRINNING FACE}\nnext") == "Größe: 5 €\tá é 中 \N{GRINNING FACE}\nnext"
+    assert json.loads(visible(json.dumps("a\x9b\x7f\u2028b", ensure_ascii=False))) == "a\x9b\x7f\u2028b"

@@ -20,7 +20,7 @@ RIGHT: dict[str, Any] = {"name": "diagnostics.echo"}
         ({"delay_seconds": "5"}, "`delay_seconds` must be a valid number"),
         ({"delay_seconds": 10**9}, "`delay_seconds` must be less than or equal to 31536000"),
         ({"tags": "x"}, "`tags` must be a valid list"),
-        ({"tags": [5]}, "This must be a valid string"),
+        ({"tags": ["a", 5]}, "An entry of `tags` must be a valid string"),
         ({"queue": ""}, "`queue` must have at least 1 character"),
         ({"run_at": "2026-11-01"}, "`run_at` must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z"),
         ({"unique": {"key": "k"}}, "`while` is required."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -118,12 +118,13 @@ class AsyncClient:
             try:
                 if waiting.may_stream:
                     await self._listen(task_id, waiting, following)
-                task = await self._api.attempt(calls.task(task_id, wait_seconds=waiting.ask()))
+                seconds, left = waiting.ask()
+                task = await self._api.attempt(calls.task(task_id, wait_seconds=seconds), left)
                 if waiting.saw(task):
                     return task
             except (ApiAway, RateLimited) as e:
                 error = e
-                waiting.patience.away(e)
+                waiting.away(e)
             await self._api.sleep(waiting.pause(error))
 
     async def _listen(self, task_id: UUID | str, waiting: Waiting, following: Following) -> None:
@@ -131,10 +132,11 @@ class AsyncClient:
         heard = False
         # The read that follows tells whether the API is away, or only the stream did not come through.
         with suppress(ApiAway, ApiRefused):
-            async for _ in self._api.stream(task_id, following, calls.HEARTBEAT_SECONDS):
-                heard = True
-                if not waiting.may_stream:
-                    break
+            async with aclosing(self._api.stream(task_id, following, calls.HEARTBEAT_SECONDS)) as stream:
+                async for _ in stream:
+                    heard = True
+                    if not waiting.may_stream:
+                        break
         waiting.streamed(heard=heard)
 
     async def events(self, task_id: UUID | str) -> AsyncIterator[TaskEvent]:
@@ -146,9 +148,10 @@ class AsyncClient:
         while True:
             error: ApiAway | RateLimited | None = None
             try:
-                async for event in self._api.stream(task_id, following):
-                    if event is not None:
-                        yield event
+                async with aclosing(self._api.stream(task_id, following)) as stream:
+                    async for event in stream:
+                        if event is not None:
+                            yield event
                 if following.is_final:
                     return
                 # A stopping server closes its streams, too. Once the task is final, one more read brings the rest.

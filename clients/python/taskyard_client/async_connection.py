@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -38,7 +38,7 @@ class AsyncConnection:
 
     async def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
-        attempts = self.attempts(call.seconds)
+        attempts = self.attempts(call.seconds, waits=call.waits)
         while True:
             try:
                 return await self.attempt(call, attempts.left, number=attempts.failures + 1)
@@ -62,7 +62,7 @@ class AsyncConnection:
 
     async def stream(
         self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
-    ) -> AsyncIterator[TaskEvent | None]:
+    ) -> AsyncGenerator[TaskEvent | None, None]:
         """An entry for each line of the task's stream: the event that it ends, else None."""
         timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
         async with self._open(
@@ -71,8 +71,9 @@ class AsyncConnection:
             if not response.is_success:
                 raise calls.refused(response, await response.aread())
             following.connected()
-            async for line in response.aiter_lines():
-                yield following.heard(line)
+            async for text in response.aiter_text():
+                for event in following.heard(text):
+                    yield event
 
     async def fetch(self, path: str, download: Download) -> None:
         """What is missing of the download, in one request."""
@@ -84,8 +85,9 @@ class AsyncConnection:
             async for piece in response.aiter_bytes():
                 download.write(piece)
 
-    def attempts(self, seconds: float | None = None) -> Attempts:
-        return Attempts(self.retries, self.clock, seconds=seconds)
+    def attempts(self, seconds: float | None = None, *, waits: float = 0.0) -> Attempts:
+        """`waits`: seconds beside the usual ones."""
+        return Attempts(self.retries, self.clock, (self.retries.seconds if seconds is None else seconds) + waits)
 
     @asynccontextmanager
     async def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> AsyncIterator[httpx2.Response]:

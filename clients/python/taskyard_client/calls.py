@@ -20,7 +20,7 @@ from .transfers import Upload
 
 A = TypeVar("A", bound=BaseModel)
 
-MAX_TASKS = 1_000
+_BATCH = 1_000
 CONNECT_SECONDS = 5.0
 # Between two bytes of an answer.
 READ_SECONDS = 30.0
@@ -66,10 +66,8 @@ def submit(name: str, params: Params | None, options: Mapping[str, Any]) -> Call
 
 def submit_many(tasks: Sequence[NewTask], key: str | None) -> Call[Batch]:
     """Raises ValueError for none, and for more than 1,000: they are accepted all or none."""
-    if not 1 <= len(tasks) <= MAX_TASKS:
-        raise ValueError(
-            f"submit_many takes 1 to {MAX_TASKS} tasks, which are accepted all or none; {len(tasks)} given"
-        )
+    if not 1 <= len(tasks) <= _BATCH:
+        raise ValueError(f"submit_many takes 1 to {_BATCH} tasks, which are accepted all or none; {len(tasks)} given")
     return _keyed(Batch, "tasks/batch", {"tasks": [task.fields for task in tasks]}, key)
 
 

@@ -116,12 +116,13 @@ class Client:
             try:
                 if waiting.may_stream:
                     self._listen(task_id, waiting, following)
-                task = self._api.attempt(calls.task(task_id, wait_seconds=waiting.ask()))
+                seconds, left = waiting.ask()
+                task = self._api.attempt(calls.task(task_id, wait_seconds=seconds), left)
                 if waiting.saw(task):
                     return task
             except (ApiAway, RateLimited) as e:
                 error = e
-                waiting.patience.away(e)
+                waiting.away(e)
             self._api.sleep(waiting.pause(error))
 
     def _listen(self, task_id: UUID | str, waiting: Waiting, following: Following) -> None:

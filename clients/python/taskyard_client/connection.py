@@ -38,7 +38,7 @@ class Connection:
 
     def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
-        attempts = self.attempts(call.seconds)
+        attempts = self.attempts(call.seconds, waits=call.waits)
         while True:
             try:
                 return self.attempt(call, attempts.left, number=attempts.failures + 1)
@@ -69,8 +69,8 @@ class Connection:
             if not response.is_success:
                 raise calls.refused(response, response.read())
             following.connected()
-            for line in response.iter_lines():
-                yield following.heard(line)
+            for text in response.iter_text():
+                yield from following.heard(text)
 
     def fetch(self, path: str, download: Download) -> None:
         """What is missing of the download, in one request."""
@@ -82,8 +82,9 @@ class Connection:
             for piece in response.iter_bytes():
                 download.write(piece)
 
-    def attempts(self, seconds: float | None = None) -> Attempts:
-        return Attempts(self.retries, self.clock, seconds=seconds)
+    def attempts(self, seconds: float | None = None, *, waits: float = 0.0) -> Attempts:
+        """`waits`: seconds beside the usual ones."""
+        return Attempts(self.retries, self.clock, (self.retries.seconds if seconds is None else seconds) + waits)
 
     @contextmanager
     def _open(self, method: str, path: str, *, headers: Any, **more: Any) -> Iterator[httpx2.Response]:

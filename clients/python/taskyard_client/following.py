@@ -3,6 +3,7 @@ the wait for its end. What is here does no I/O: both clients share it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -18,15 +19,23 @@ _AGAIN_SECONDS = 0.75
 _LAST_SECONDS = 20.0
 # A wait that a proxy between does not cut off.
 _POLL_SECONDS = 20.0
+# How much later than the end of the wait an answer may come.
+_LATE_SECONDS = 1.0
 
 
 @dataclass
 class Events:
-    """Puts events together out of lines. The event source of httpx2 does not tell comments, the API's heartbeats. The
-    kind of an event stands in its data, too."""
+    """Puts events together out of text as it arrives. The event source of httpx2 does not tell comments, the API's
+    heartbeats; and its lines end at form feeds and at U+2028, too, which may stand in what a task says. The kind of an
+    event stands in its data, too."""
 
     id: str | None = None
     data: list[str] = field(default_factory=list)
+    rest: str = ""
+
+    def lines(self, text: str) -> list[str]:
+        *whole, self.rest = (self.rest + text).split("\n")
+        return [line.removesuffix("\r") for line in whole]
 
     def line(self, line: str) -> tuple[str, str | None] | None:
         """Data and id of the event that ends with this line."""
@@ -80,12 +89,14 @@ class Following:
         self.patience.answered()
         self._events = Events()
 
-    def heard(self, line: str) -> TaskEvent | None:
-        found = self._events.line(line)
-        if found is None:
-            return None
+    def heard(self, text: str) -> Iterator[TaskEvent | None]:
+        """For each line that ends in `text`, the event that it ends, else None."""
+        for line in self._events.lines(text):
+            found = self._events.line(line)
+            yield None if found is None else self._event(*found)
+
+    def _event(self, data: str, event_id: str | None) -> TaskEvent:
         self.patience.answered()
-        data, event_id = found
         self.last = event_id or self.last
         try:
             event = TaskEvent.model_validate_json(data)
@@ -97,8 +108,8 @@ class Following:
         self.is_final = task.is_final
 
     def pause(self, error: ApiAway | RateLimited | None = None) -> float:
-        told = 0.0 if error is None or error.retry_after is None else error.retry_after
-        return told + self._retries.jittered(_AGAIN_SECONDS)  # apart from the others that lost their stream
+        # Apart from the others that lost their stream.
+        return _told(error) + self._retries.jittered(_AGAIN_SECONDS)
 
 
 class Waiting:
@@ -108,7 +119,7 @@ class Waiting:
     def __init__(self, timeout: float | None, retries: Retries, clock: Clock) -> None:
         self._retries = retries
         self._clock = clock
-        self.patience = Patience(clock)
+        self._patience = Patience(clock)
         self._timeout = timeout
         self._deadline = None if timeout is None else clock() + timeout
         self._streams_pass = True
@@ -125,11 +136,12 @@ class Waiting:
     def may_stream(self) -> bool:
         return self._streams_pass and (self._deadline is None or self.left > _LAST_SECONDS)
 
-    def ask(self) -> float:
-        """Seconds for which the next read may wait."""
+    def ask(self) -> tuple[float, float]:
+        """Seconds for which the next read may wait at the API, and after which it is given up."""
         self._asked_at = self._clock()
         self._asked_for = min(_POLL_SECONDS, self.left)
-        return self._asked_for
+        late = self._retries.seconds if self._deadline is None else min(self._retries.seconds, _LATE_SECONDS)
+        return self._asked_for, self._asked_for + late
 
     def streamed(self, *, heard: bool) -> None:
         """A stream has ended. One without a line, not even a heartbeat, did not come through what is between."""
@@ -138,15 +150,24 @@ class Waiting:
     def saw(self, task: Task) -> bool:
         """Whether the task is final."""
         self._seen = task
-        self.patience.answered()
+        self._patience.answered()
         if self._clock() - self._asked_at >= self._asked_for / 2:
             self._failures = 0
         return task.is_final
+
+    def away(self, error: ApiAway | RateLimited) -> None:
+        """Raises `error` after a minute without an answer. The stream did not come through because there was none."""
+        self._streams_pass = True
+        self._patience.away(error)
 
     def pause(self, error: ApiAway | RateLimited | None = None) -> float:
         """Before the next look; growing where looks come back at once. Raises WaitTimedOut."""
         if self._deadline is not None and self.left <= 0:
             raise WaitTimedOut(self._seen, self._timeout or 0.0) from error
         self._failures += 1
-        told = 0.0 if error is None or error.retry_after is None else error.retry_after
-        return min(told + self._retries.pause(self._failures), self.left)
+        return min(_told(error) + self._retries.pause(self._failures), self.left)
+
+
+def _told(error: ApiAway | RateLimited | None) -> float:
+    """The seconds that the API asked to wait."""
+    return 0.0 if error is None or error.retry_after is None else min(error.retry_after, _PATIENCE_SECONDS)

@@ -9,7 +9,6 @@ attempts of a call together.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -47,10 +46,10 @@ class Retries:
 class Attempts:
     """The attempts of one call."""
 
-    def __init__(self, retries: Retries, clock: Clock = time.monotonic, *, seconds: float | None = None) -> None:
+    def __init__(self, retries: Retries, clock: Clock, seconds: float) -> None:
         self._retries = retries
         self._clock = clock
-        self._deadline = clock() + (retries.seconds if seconds is None else seconds)
+        self._deadline = clock() + seconds
         self.failures = 0
 
     @property

@@ -3,7 +3,8 @@ type's own delays."""
 
 from __future__ import annotations
 
-from taskyard.domain.retry import VALIDATION
+from taskyard_kits.stored_files import FINAL as STORED_FILE_RULE
 
-STORED_FILE_RULE = VALIDATION.of("item_not_found", "file_missing", "file_damaged")
+__all__ = ["IMAGE_RULE", "STORED_FILE_RULE"]
+
 IMAGE_RULE = STORED_FILE_RULE.of("image_unsupported", "image_too_large", "image_needs_memory", "image_damaged")

@@ -53,6 +53,8 @@ def meaning() -> Iterator[None]:
     except smtplib.SMTPServerDisconnected as e:
         raise Unreachable from e
     except smtplib.SMTPResponseException as e:
+        if isinstance(e.smtp_error, str):  # smtplib's own word: the line was longer than any of SMTP
+            raise TaskError("smtp_not_smtp") from e
         raise _refusal("message", e.smtp_code, e.smtp_error) from e
     except smtplib.SMTPNotSupportedError as e:
         # Going on without STARTTLS would lay the message open.

@@ -24,9 +24,9 @@ from .declarations import (
     SendWelcomeParams,
     Sent,
 )
-from .rules import RULES
+from .rules import NEWSLETTER, RULES
 from .settings import MailSettings
-from .words import ERRORS, PHRASES
+from .words import ERRORS, NEWSLETTER_ERRORS, PHRASES
 
 # Five retries within about half an hour: a greylisting mail server accepts a message after some minutes. The wait after
 # the data, ten minutes, and the waits before it fit into the limits.
@@ -80,7 +80,13 @@ def send_password_reset(params: SendTokenParams, *, context: TaskContext) -> Sen
     return _send_token("password_reset", params, context)
 
 
-@_task("email.send_newsletter", queue=_BEHIND, errors={**ERRORS, **stored_files.ERRORS})
+@_task(
+    "email.send_newsletter",
+    queue=_BEHIND,
+    rules=(NEWSLETTER,),
+    errors={**NEWSLETTER_ERRORS, **stored_files.ERRORS},
+    phrases={},
+)
 def send_newsletter(params: SendNewsletterParams, *, context: TaskContext) -> NewsletterSubmitted:
     """Submits a message to each recipient, and none twice, also where it stops in the middle and goes on."""
     newsletter.check(params)

@@ -111,6 +111,9 @@ ERRORS: dict[str, Words] = {
         "fr": "Ce message ne peut pas être écrit comme courriel. Utilisez un objet plus simple.",
         "hu": "Ez az üzenet nem írható meg levélként. Fogalmazza meg egyszerűbben a tárgyát.",
     },
+}
+
+NEWSLETTER_ERRORS: dict[str, Words] = {
     "recipients_unreadable": {
         "en": "This file is no list of recipients: line {line} has more than {limit} bytes. Give one address, or one"
         " JSON object, on each line.",

@@ -16,6 +16,7 @@ from taskyard.store.users import User
 from taskyard_kits.mail import messages, smtp
 from taskyard_kits.mail import rules as mail_rules
 from taskyard_kits.mail import words as mail
+from taskyard_kits.users import rules as user_rules
 from taskyard_kits.users import words as users_words
 from taskyard_kits.webhooks import delivery
 from taskyard_kits.webhooks import rules as webhook_rules
@@ -32,6 +33,7 @@ _RULES = (
     replace(RATE_LIMIT, first_delay=None),
     *mail_rules.FINAL,
     *webhook_rules.FINAL,
+    user_rules.UNKNOWN.of("user_without_endpoint"),
     RetryRule("endpoint", codes=("webhook_endpoint_deleted", "webhook_endpoint_disabled"), retried=False),
 )
 

@@ -7,10 +7,11 @@ from taskyard.store import users
 from taskyard.store.tree_items import owner_seen
 
 from .declarations import ProfileCreated, StatsUpdated, UserParams
+from .rules import UNKNOWN
 from .words import ERRORS
 
 
-@task("users.update_stats", errors=ERRORS)
+@task("users.update_stats", rules=(UNKNOWN,), errors=ERRORS)
 def update_stats(params: UserParams, *, context: TaskContext) -> StatsUpdated:
     """Counts a login of a user, and notes the time."""
     with context.db() as conn:
@@ -22,7 +23,7 @@ def update_stats(params: UserParams, *, context: TaskContext) -> StatsUpdated:
     )
 
 
-@task("users.create_profile", errors=ERRORS)
+@task("users.create_profile", rules=(UNKNOWN,), errors=ERRORS)
 def create_profile(params: UserParams, *, context: TaskContext) -> ProfileCreated:
     """Makes the profile of a user, where there is none yet."""
     with context.db() as conn:

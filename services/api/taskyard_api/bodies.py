@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from taskyard.admission.field_faults import faults_of
 from taskyard.catalogue.sizes import Size, has_many_digits, size_of
 from taskyard.domain.faults import MAX_FAULTS
-from taskyard.domain.messages import message
+from taskyard.domain.messages import marked, message
 from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 
 from .heavy import HeavyWork
@@ -51,8 +51,22 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 _IMPOSSIBLE = 1 << 40
-# orjson on 1e400, which is JSON.
-_BEYOND_64_BITS = "number is infinity"
+# What orjson says of bodies that the grammar of JSON allows, or nearly.
+_NOT_JSON = marked("The body is not JSON: line {line}, column {column}.")
+_HALF_A_PAIR = marked(
+    "The body has half of a surrogate pair (\\ud800 to \\udfff), which is no text: line {line}, column {column}."
+)
+_WORDS_OF_ORJSON = {
+    "number is infinity": marked(
+        "The body has a number that is out of range, beyond 64 bits: line {line}, column {column}."
+    ),
+    "depth limit exceeded": marked("The body is nested deeper than {levels} levels: line {line}, column {column}."),
+    "no low surrogate": _HALF_A_PAIR,
+    "invalid low surrogate": _HALF_A_PAIR,
+    "invalid high surrogate": _HALF_A_PAIR,
+    "UTF-8 byte order mark": marked("The body begins with a byte order mark: leave it out."),
+    "str is not valid UTF-8": marked("The body is not in UTF-8."),  # orjson looks at the whole text first
+}
 # More digits than 64 bits hold: orjson would silently make a float of them.
 # A text, with the colon behind it where it is a name; an integer of many digits; another number.
 _TOKENS = re.compile(rb'"[^"]*"\s*(:)?|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]+')
@@ -146,13 +160,10 @@ def parse_json(body: bytes | bytearray) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
         # Without the text around the error: it may be a secret.
-        place = {"line": e.lineno, "column": e.colno}
-        if e.msg.startswith(_BEYOND_64_BITS):
-            told = message(
-                "The body has a number that is out of range, beyond 64 bits: line {line}, column {column}.", **place
-            )
-            raise Malformed(told) from None
-        raise Malformed(message("The body is not JSON: line {line}, column {column}.", **place)) from None
+        if not body:
+            raise Malformed(message("There is no body: send JSON.")) from None
+        fault = next((told for start, told in _WORDS_OF_ORJSON.items() if e.msg.startswith(start)), _NOT_JSON)
+        raise Malformed(message(fault, line=e.lineno, column=e.colno, levels=MAX_DEPTH)) from None
     # The cheap test first, because every submit passes here. Fewer names than colons: there is a colon in some
     # string, or a name occurs twice in an object.
     names = _count_names(value, MAX_DEPTH)

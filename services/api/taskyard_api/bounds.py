@@ -15,13 +15,16 @@ import uvicorn
 from taskyard.domain.errors import Overloaded
 from taskyard.domain.messages import message
 
-from .framing import FramedProtocol, Refusing
+from .framing import Early, FramedProtocol, Refusing
 from .heads import size_of
 from .problems import Problem, problem_of
 
 log = structlog.get_logger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
+# What may stand around a body in chunks: their sizes and extensions, and trailers. A chunk of one byte needs five more.
+MAX_AROUND_BYTES = MAX_HEAD_BYTES
+_AROUND_A_BYTE = 8
 # The rest of a refused body is read and dropped up to this size; then the connection is closed.
 MAX_LEFTOVER_BYTES = 64 * 1024**2
 LOOK_SECONDS = 10.0
@@ -31,6 +34,9 @@ _LOOKS = 3
 _IDLE_LOOKS = 8
 
 
+_TOO_MUCH_AROUND = Problem(
+    400, "malformed_request", message("There is too much around the chunks of the body, or behind them.")
+)
 _TOO_LARGE = Problem(
     431, "head_too_large", message("The request's head is larger than {limit} bytes.", limit=MAX_HEAD_BYTES)
 )
@@ -42,6 +48,7 @@ class BoundedProtocol(FramedProtocol):
 
     _unanswered_bytes = 0
     _head_at_most = 0
+    _around_body = 0
     _heard = False
     _owed: object = None
     _looks = 0
@@ -68,8 +75,12 @@ class BoundedProtocol(FramedProtocol):
         before: Any = self.cycle
         in_body = before is not None and before.more_body
         self._head_at_most = self._unanswered_bytes + len(data)
+        if in_body:
+            self._around_body += len(data)
         super().data_received(data)
         cycle: Any = self.cycle
+        if cycle is not before and cycle.more_body and not cycle.body:
+            cycle.receive = Early(cycle)
         if self._ended:
             self._drop(data)
         elif cycle is None or cycle.scope is not self.scope:  # the head is not complete
@@ -81,6 +92,12 @@ class BoundedProtocol(FramedProtocol):
             self._drop(data)
         else:
             self._unanswered_bytes = 0
+            if self._around_body > MAX_AROUND_BYTES and cycle.more_body:
+                self._give_up(_TOO_MUCH_AROUND)
+
+    def on_body(self, body: bytes) -> None:
+        self._around_body -= (1 + _AROUND_A_BYTE) * len(body)
+        super().on_body(body)
 
     def _drop(self, data: bytes) -> None:
         self._unanswered_bytes += len(data)
@@ -96,6 +113,7 @@ class BoundedProtocol(FramedProtocol):
         if not has_room:
             log.warning("too_many_connections")
         self.app = self._serves if has_room else self._overloaded
+        self._around_body = 0
         super().on_headers_complete()
 
     def _look(self) -> None:

@@ -53,9 +53,9 @@ class Validators:
 
 
 def _date(req: Request, name: str) -> datetime | None:
-    """A header that is no date is ignored."""
+    """A header that is no date, or none that Python has, is ignored."""
     try:
         found = parsedate_to_datetime(req.get_header(name) or "")
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

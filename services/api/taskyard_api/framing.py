@@ -1,7 +1,8 @@
 """Where a request ends, and what becomes of the answers where the rest is not HTTP.
 
 uvicorn closes a connection at once where its parser gives up, and forgets what was asked before and is being answered;
-it takes the trailers behind a body for headers; and it loses the body of a request that would like to upgrade.
+it takes the trailers behind a body for headers; it loses the body of a request that would like to upgrade; and it
+sends chunks to clients of HTTP/1.0, which know none.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ class FramedProtocol(Protocol):
         return not self.transport.is_closing()
 
     def on_headers_complete(self) -> None:
-        self._fault = heads.fault_of(self.parser.get_http_version(), self.headers)
+        self._fault = heads.fault_of(self.parser.get_http_version(), self.url, self.headers)
         if self._fault is not None:
             raise ValueError(self._fault)  # stops the parser, which leads to `send_400_response`
         if self.parser.should_upgrade() and self._get_upgrade() is not None:
             return
         super().on_headers_complete()
-        self.headers = []  # the scope keeps those of the head; trailers are dropped with this list
+        self.headers = _Dropped()  # the scope keeps those of the head
+        if self.scope.get("http_version") == "1.0":
+            cycle: Any = self.cycle
+            cycle.send = _Unchunked(cycle)
 
     def on_message_complete(self) -> None:
         cycle: Any = self.cycle
@@ -108,6 +112,53 @@ class FramedProtocol(Protocol):
         """Ends reading; uvicorn closes the connection behind the answer to the last request."""
         self._ended = True
         cycle.keep_alive = False
+
+
+class _Dropped(list[tuple[bytes, bytes]]):
+    """Where trailers go: nowhere."""
+
+    def append(self, header: tuple[bytes, bytes]) -> None:
+        """Keeps nothing: what is kept costs a multiple of what was sent."""
+
+
+class Early:
+    """`receive` of a request whose body has not arrived: Falcon waits for a piece of the body before it looks at the
+    request, so the first piece is empty. A refusal is then sent before the body, and not after `100 Continue`."""
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._receive = cycle.receive
+        self._has_begun = False
+        self._keep_alive = cycle.keep_alive
+        if cycle.waiting_for_100_continue:
+            cycle.keep_alive = False  # without `100 Continue` the client may send the body or leave it out
+
+    async def __call__(self) -> Any:
+        if not self._has_begun:
+            self._has_begun = True
+            return {"type": "http.request", "body": b"", "more_body": True}
+        if self._cycle.waiting_for_100_continue and not self._cycle.response_started:
+            self._cycle.keep_alive = self._keep_alive
+        return await self._receive()
+
+
+class _Unchunked:
+    """`send` of an answer to HTTP/1.0: without a length it ends with the connection (RFC 9112, 6.1 and 6.3)."""
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._send = cycle.send
+        self._has_length = True
+
+    async def __call__(self, message: Any) -> None:
+        cycle = self._cycle
+        if message["type"] == "http.response.start":
+            self._has_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
+            if not self._has_length:
+                cycle.chunked_encoding, cycle.keep_alive = False, False
+        elif not self._has_length:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
 
 
 class Refusing:

@@ -22,10 +22,12 @@ _SINGLE = frozenset(
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
-def fault_of(version: str, headers: Headers) -> Message | None:
+def fault_of(version: str, url: bytes, headers: Headers) -> Message | None:
     """What is wrong with a head; names are in lower case."""
     if version not in {"1.1", "1.0"}:
         return message("This service speaks HTTP/1.1 and HTTP/1.0.")
+    if b"#" in url:
+        return message("The address has a fragment, which stays with the client.")
     names = [name for name, _ in headers]
     if len(set(names)) != len(names):
         for name in sorted(_SINGLE.intersection(names)):

@@ -15,7 +15,7 @@ from taskyard.store.users import MAX_USER_ID
 from taskyard.version import __version__
 
 from . import answers
-from .operations import JSON, Operation, operations_of
+from .operations import EVENT_STREAM, JSON, Answer, Operation, operations_of
 from .problems import MEDIA_TYPE, TITLES
 
 PATH = "/openapi.json"
@@ -27,7 +27,10 @@ _ABOUT = """Background tasks: submitted, watched, cancelled, retried.
 
 Each call names the scope that its key needs; `admin` includes the others, which do not include each other. What is
 stored (parameters, results, errors, files) is shown with the scope `read` only. A key that is restricted to queues sees
-what is in them, and its own tree items, users and usage: all else is 404."""
+what is in them, and its own tree items, users and usage: all else is 404.
+
+Wherever GET is answered, HEAD is, with the same status and headers. Before a call is looked at, bytes that are not HTTP
+are refused with 400, and a head above 64 KiB with 431."""
 _WITHOUT_BODY = frozenset({204, 304})
 _RETRY_AFTER = frozenset({429, 503})
 _USER_ID = {"type": "integer", "minimum": 1, "maximum": MAX_USER_ID}
@@ -165,6 +168,14 @@ _ALWAYS_SENT = {
 _REPLAYED = _sent("`true` where this is the answer that the first request with this Idempotency-Key got.")
 
 
+def _text(answer: Answer) -> dict[str, Any]:
+    """OpenAPI 3.1 has no form for streams: what their events are is told in words."""
+    if not answer.events:
+        return {"type": "string"}
+    words = f"Server-sent events, and a comment as heartbeat. {answer.events}"
+    return {"type": "string", "contentMediaType": EVENT_STREAM, "description": words}
+
+
 def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for status, answer in op.answers.items():
@@ -182,9 +193,9 @@ def _responses(op: Operation, schemas: _Schemas) -> dict[str, Any]:
         elif answer.media_type == "application/octet-stream":
             response["content"] = {"*/*": {}}
         elif status not in _WITHOUT_BODY:
-            response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+            response["content"] = {answer.media_type: {"schema": _text(answer)}}
         if answer.also:
-            response["content"][answer.also] = {"schema": {"type": "string"}}
+            response["content"][answer.also] = {"schema": _text(answer)}
         made[str(status)] = response
     problem = schemas[answers.ProblemDocument, "serialization"]
     for status in sorted(op.problems):

@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Answer:
     """A successful answer: its model (None: no body, or bytes), and its media type where that is not JSON.
 
+    `also`: another media type. `events`: what each event of a stream says.
+
     `without_read`: the model for keys without the scope `read`, where the call needs another one.
     """
 
@@ -32,6 +34,7 @@ class Answer:
     without_read: type[BaseModel] | None = None
     media_type: str = JSON
     also: str | None = None
+    events: str = ""
     headers: tuple[str, ...] = ()
 
 

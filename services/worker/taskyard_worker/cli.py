@@ -16,6 +16,7 @@ from taskyard.commands import (
     AsJson,
     LogLevel,
     fail,
+    parse_params,
     postgresql_or_exit,
     print_json,
     settings_or_exit,
@@ -191,7 +192,7 @@ def run_task(
         # The task's own lines are printed below in any case; with a log level they come twice.
         log_to_stderr(settings, log_level)
     try:
-        given = json.loads(Path(params[1:]).read_text() if params.startswith("@") else params)
+        given = parse_params(Path(params[1:]).read_text() if params.startswith("@") else params)
         report = run_here(name, given, platform=settings)
     except (ValueError, OSError, TaskyardError) as e:
         fail(PROGRAM, str(e), USAGE)

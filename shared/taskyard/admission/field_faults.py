@@ -72,7 +72,7 @@ def pointer(loc: tuple[int | str, ...]) -> str:
 def _told(one: Mapping[str, Any]) -> Message:
     """With the field's name: the only fault is also the problem's `detail`, which stands without its pointer."""
     kind, loc, about = one["type"], one["loc"], one.get("ctx", {})
-    named = f"`{loc[-1][:100]}`" if loc and isinstance(loc[-1], str) else message("This")
+    named = _named(loc)
     if kind == "missing":
         return message("{field} is required.", field=named)
     if kind == "extra_forbidden":
@@ -91,6 +91,14 @@ def _told(one: Mapping[str, Any]) -> Message:
         return message(template, field=named)
     most = about[limit]
     return message(_ONE.get(template, template) if most == 1 else template, field=named, limit=_plain(most))
+
+
+def _named(loc: tuple[int | str, ...]) -> str:
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return message("This")
+    field = f"`{names[-1][:100]}`"
+    return field if isinstance(loc[-1], str) else message("An entry of {field}", field=field)
 
 
 def _of_validator(told: Message, named: str) -> Message:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
 from ..catalogue.compiled import CompiledSpec
 from ..catalogue.defaults import TooMuchAdded
@@ -29,7 +30,13 @@ _RESERVED = message("`$secret` is a name of the platform's own: send the secret 
 
 
 def accepted(
-    params: Mapping[str, Any], spec: CompiledSpec, cipher: Cipher, place: str, *, parsed: bool, size: Size | None
+    params: Mapping[str, Any] | BaseModel,
+    spec: CompiledSpec,
+    cipher: Cipher,
+    place: str,
+    *,
+    parsed: bool,
+    size: Size | None,
 ) -> dict[str, Any] | list[Fault]:
     """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them.
 

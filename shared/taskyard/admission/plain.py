@@ -25,6 +25,7 @@ Place = tuple[str | int, ...]
 
 # More values do not fit into the largest parameters. It also bounds iterators.
 _MAX_VALUES = 128 * 1024
+_NO_TEXT = message("Keys must be text.")
 _SECRETS = (Secret, SecretStr, SecretBytes, pydantic.Secret)
 _LISTS = (list, tuple, set, frozenset, deque, KeysView, ValuesView, Iterator)
 
@@ -36,16 +37,19 @@ class TooMany(ValueError):
 class Plain:
     """`value` as JSON has it, with the places in it that were secret, and those that were decimal numbers.
 
-    Decimals become text, which loses nothing. Raises Unstorable for what has no form in JSON, and TooMany.
+    Decimals become text, which loses nothing. Keys must be text, or what a model declares: it reads them back as what
+    they were. Raises Unstorable for what has no form in JSON, and TooMany.
     """
 
-    __slots__ = ("_decimals", "_left", "secrets", "value")
+    __slots__ = ("_decimals", "_left", "_other_keys", "secrets", "value")
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, other_keys: dict[Place, list[Any]] | None = None, place: Place = ()) -> None:
+        """`other_keys`: where keys may be no text, they are noted here. `place`: where the value stands."""
         self.secrets: list[Place] = []
         self._decimals: list[tuple[Place, Decimal]] = []
         self._left = _MAX_VALUES
-        self.value: Any = self._walk(value, ())
+        self._other_keys = other_keys
+        self.value: Any = self._walk(value, place)
 
     @property
     def has_decimals(self) -> bool:
@@ -70,15 +74,14 @@ class Plain:
             raise Unstorable(message("Nested deeper than {levels} levels.", levels=MAX_DEPTH), _pointer(place))
         match value:
             case Mapping():
-                return {(name := _name(key, place)): self._walk(inner, (*place, name)) for key, inner in value.items()}
+                return self._object(value, place)
             case _ if isinstance(value, _LISTS):
                 return [self._walk(inner, (*place, n)) for n, inner in enumerate(value)]
             case _ if isinstance(value, _SECRETS):
                 self.secrets.append(place)
                 return self._walk(value.reveal() if isinstance(value, Secret) else value.get_secret_value(), place)
             case BaseModel():
-                # As Python values: in JSON a model shows its secrets as stars.
-                return self._walk(_dumped(value, place), place)
+                return self._model(value, place)
             case Enum():
                 return self._walk(value.value, place)
             case Decimal():
@@ -88,12 +91,46 @@ class Plain:
                 return self._walk(fields, place)
         return _leaf(value, place)
 
+    def _model(self, model: BaseModel, place: Place) -> Any:
+        # As Python values: in JSON a model shows its secrets as stars.
+        dumped = _dumped(model, place)
+        if self._other_keys is not None:
+            return self._walk(dumped, place)
+        self._other_keys = {}
+        made = self._walk(dumped, place)
+        found, self._other_keys = self._other_keys, None
+        if found and _keys_read_back(type(model), made, place) != found:
+            raise Unstorable(_NO_TEXT, _pointer(next(iter(found))))
+        return made
+
+    def _object(self, value: Mapping[Any, Any], place: Place) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                if self._other_keys is None:
+                    raise Unstorable(_NO_TEXT, _pointer(place))
+                self._other_keys[place] = list(value)
+            if (name := _name(key, place)) in made:
+                raise Unstorable(message("Two keys are {key} in JSON.", key=repr(name[:80])), _pointer(place))
+            made[name] = self._walk(inner, (*place, name))
+        return made
+
 
 def _dumped(model: BaseModel, place: Place) -> Any:
     try:
         return model.model_dump(by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError) as e:
         raise Unstorable(message("{type} is not JSON.", type=type(model).__name__), _pointer(place)) from e
+
+
+def _keys_read_back(kind: type[BaseModel], value: Any, place: Place) -> dict[Place, list[Any]]:
+    """The keys that are no text, as a model of this kind has them when it reads the value."""
+    found: dict[Place, list[Any]] = {}
+    try:
+        Plain(_dumped(kind.model_validate(value), place), found, place)
+    except ValueError:
+        return {}
+    return found
 
 
 def _leaf(value: Any, place: Place) -> Any:
@@ -109,7 +146,7 @@ def _name(key: Any, place: Place) -> str:
     try:
         return str(next(iter(to_jsonable_python({key: None}))))
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(message("Keys must be text."), _pointer(place)) from e
+        raise Unstorable(_NO_TEXT, _pointer(place)) from e
 
 
 def _pointer(place: Iterable[str | int]) -> str:

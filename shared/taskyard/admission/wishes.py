@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import BaseModel
+
 _MAX_TOLD = 20
 
 
@@ -25,7 +27,7 @@ class Wish(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def params(self) -> Mapping[str, Any]: ...
+    def params(self) -> Mapping[str, Any] | BaseModel: ...
     @property
     def queue(self) -> str | None: ...
     @property
@@ -53,7 +55,7 @@ class PlainWish:
     """A wish of the platform itself: a child of a task, a schedule, a workflow step, a replay."""
 
     name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | BaseModel = field(default_factory=dict)
     queue: str | None = None
     delay_seconds: float | None = None
     run_at: datetime | None = None

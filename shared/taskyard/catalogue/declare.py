@@ -33,6 +33,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 CONTEXT = "context"
+# What a caller gives, and no context is; as text where annotations are not evaluated.
+_PLAIN = (str, int, float, bool, dict, list)
+_OF_PARAMETERS = (*_PLAIN, *(kind.__name__ for kind in _PLAIN))
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # What building a model raises for an annotation that is no type of data.
 _NO_SCHEMA = (PydanticUserError, TypeError, NameError, SyntaxError)
@@ -128,6 +131,7 @@ class _Signature:
             self._hints: dict[str, Any] = {}
         else:
             self._hints = {p.name: self._hint(p) for p in parameters}
+            self._check_context(signature)
             if len(parameters) == 1 and _is_model(hint := self._hints[parameters[0].name]):
                 self._model, self._whole = hint, parameters[0].name
         self._defaults = {p.name: ... if p.default is p.empty else p.default for p in parameters}
@@ -205,8 +209,19 @@ class _Signature:
         except (TypeError, SyntaxError) as e:
             raise self._wrong(f"{what}: {_brief(e)}") from e
 
+    def _check_context(self, signature: inspect.Signature) -> None:
+        """The TaskContext has one name, and the name has one meaning."""
+        for name, hint in self._hints.items():
+            if isinstance(hint, type) and hint.__name__ == "TaskContext":
+                raise self._wrong(f"its parameter `{name}` is a TaskContext: that one comes by the name `{CONTEXT}`")
+        given = signature.parameters.get(CONTEXT)
+        if given is not None and given.annotation in _OF_PARAMETERS:
+            raise self._wrong(f"its parameter `{CONTEXT}` is the TaskContext: another parameter needs another name")
+
     def _check_parameter(self, name: str, hint: Any) -> None:
-        if name.startswith("_") or hasattr(Params, name):
+        if name.startswith("_"):
+            raise self._wrong(f"`{name}` cannot be the name of a parameter: those begin with a letter")
+        if hasattr(Params, name):
             raise self._wrong(f"`{name}` cannot be the name of a parameter: Pydantic's models use it themselves")
         try:
             adapter = TypeAdapter[Any](hint)

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ..domain.errors import Refused
-from ..domain.messages import Message, message
+from ..domain.messages import Message, message, verbatim
 from ..domain.queues import check_queue_name
 from ..domain.retry import RetryPolicy
 from ..domain.type_names import check_type_name
@@ -158,6 +158,10 @@ class UnknownTaskType(Refused):
     code = "unknown_task_type"
 
 
+# What a sentence lists of those that are loaded.
+_MANY_NAMES = 20
+
+
 class Catalogue:
     """Task types by name."""
 
@@ -174,7 +178,7 @@ class Catalogue:
         try:
             return self._types[name]
         except KeyError:
-            raise UnknownTaskType(advice(name, self.names)) from None
+            raise UnknownTaskType(advice(name, self.names, _those_here(self.names))) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._types
@@ -200,9 +204,21 @@ class Catalogue:
         return tuple(sorted(self._types))
 
 
-def advice(name: str, names: Sequence[str]) -> Message:
-    """The sentence for a name that is not among these, with the nearest ones."""
+def advice(name: str, names: Sequence[str], every: str | None = None) -> Message:
+    """The sentence for a name that is not among these, with the nearest ones; else with `every`, which says where they
+    all are."""
     near, named = near_names(name, names), repr(name[:100])
     if near:
         return message("There is no task type {name}. Did you mean {near}?", name=named, near=", ".join(near))
+    if every is not None:
+        return verbatim(f"There is no task type {named}. {every}")
     return message("There is no task type {name}. GET /api/v1/task-types lists all of them.", name=named)
+
+
+def _those_here(names: Sequence[str]) -> str:
+    """Of a process that runs them: no API need be there."""
+    if not names:
+        return "None is loaded here: name its module in TASKYARD_TASK_MODULES."
+    more = len(names) - _MANY_NAMES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"Loaded here: {', '.join(names[:_MANY_NAMES])}{rest}."

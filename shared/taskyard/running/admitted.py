@@ -36,9 +36,7 @@ def admitted(
     life: timedelta,
 ) -> NewTask:
     """The task as it would be stored. Raises NotAdmitted, and SpecRefused where the platform does not take the type."""
-    # As Python values: in JSON a model shows its secrets as stars.
-    given = params.model_dump(by_alias=True, warnings=False) if isinstance(params, BaseModel) else params or {}
-    wish = PlainWish(name=task_type.name, params=given)
+    wish = PlainWish(name=task_type.name, params={} if params is None else params)
     spec = compile_spec(spec_of(task_type))
     made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC), reserved_too=True)
     if isinstance(made, NewTask):

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from . import speaker, streams
+from . import kept, speaker, streams
 from .speaker import BOUND, redact_here
 from .speech import Redact, text_of
 
@@ -33,8 +33,8 @@ def _text(record: logging.LogRecord) -> str:
     if not isinstance(said, dict):
         return record.getMessage()
     # Through structlog: an event and its details.
-    details = " ".join(f"{k}={v}" for k, v in said.items() if k not in _KNOWN and k not in BOUND)
-    return f"{said.get('event', '')} {details}".strip()
+    details = " ".join(f"{text_of(k)}={text_of(v)}" for k, v in said.items() if k not in _KNOWN and k not in BOUND)
+    return f"{text_of(said.get('event', ''))} {details}".strip()
 
 
 class Handler(logging.Handler):
@@ -45,9 +45,10 @@ class Handler(logging.Handler):
         if here is None or _is_ours(record.name):
             return
         try:
-            here.context.log(_text(record), level=record.levelname.lower())
+            told = _text(record)
         except Exception:  # noqa: BLE001 - logging must not fail a task
-            self.handleError(record)
+            told = f"{text_of(record.msg)} (the message cannot be made)"
+        here.context.log(told, level=text_of(record.levelname).lower())
 
 
 # Written by the platform, so they hold no value of the task.
@@ -97,4 +98,5 @@ def install() -> None:
     keep_secrets()
     # The service's own log handlers keep the former standard error.
     streams.separate()
+    kept.keep()
     speaker.follow_into_threads()

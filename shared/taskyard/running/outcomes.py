@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import os
 import traceback
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from ..catalogue.secrets import SecretsUnreadable
 from ..catalogue.types import TaskType
@@ -28,10 +29,9 @@ from ..domain.errors import (
 )
 from ..domain.retry import GiveUp, RetryPolicy
 from ..domain.tasks import Cancelled, Failed, FailureKind, Fault, Outcome, Released, RetryIn, Succeeded
-from .result import stored_form
+from .result import MAX_RESULT_BYTES, TooManyValues, stored_form
 from .speech import Redact, name_of, said, text_of
 
-MAX_RESULT_BYTES = 256 * 1024
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 32_000
 _MAX_CODE = 100
@@ -54,10 +54,12 @@ def of_return(task_type: TaskType[Any, Any], returned: Any, *, partial: bool = F
         model = returned if fits else task_type.result.model_validate(returned)
         value = stored_form(model, redact)
         size = len(orjson.dumps(value))
+    except TooManyValues:
+        return invalid("result_too_large")
     except Exception as e:  # noqa: BLE001 - the model's own code runs here; another attempt would not help
         if returned is None:
-            name = name_of(task_type.result)
-            return invalid("result_invalid", redact=redact, reason=f"it returned None, and declares {name}")
+            reason = f"it returned None, and declares {_declared(task_type.result)}"
+            return invalid("result_invalid", redact=redact, reason=reason)
         return invalid("result_invalid", redact=redact, reason=_brief(e))
     if size > MAX_RESULT_BYTES:
         return invalid("result_too_large")
@@ -221,6 +223,12 @@ def root_of(error: BaseException) -> BaseException:
 def invalid(code: str, *, error_type: str = "Invalid", redact: Redact = str, **values: Any) -> Failed:
     """For data that do not fit: another attempt would not help."""
     return Failed(_of_platform(code, error_type, FailureKind.INVALID, values, redact=redact))
+
+
+def _declared(result: type[BaseModel]) -> str:
+    """As the function's author has written it: a root model was made around what is no model."""
+    root = result.model_fields.get("root") if issubclass(result, RootModel) else None
+    return name_of(result) if root is None else inspect.formatannotation(root.annotation)
 
 
 def _brief(error: BaseException) -> str:

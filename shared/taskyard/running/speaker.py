@@ -21,6 +21,8 @@ BOUND = ("task_id", "task_name", "attempt", "request_id", "trace_id")
 
 # What `print` finds (`streams.py`): put back before each task, because one may have taken it away.
 printed: dict[str, object] = {}
+# What else a task may have taken away (`kept.py`).
+put_back_before_each: list[Callable[[], None]] = []
 # Those of running tasks that have secrets: the service's log shows none of them, whoever writes the line.
 _redacts: dict[int, Redact] = {}
 
@@ -54,13 +56,15 @@ class Speaker:
                 last = self.context.redact(last)
                 at = len(last) - kept
                 at = MAX_LINE if at < 2 * MAX_LINE else at  # what was written at once is one line
-                shown, last = shown + self._say(last[:at]), last[at:]
+                shown, last = f"{shown}{self._say(last[:at])}\n", last[at:]
             if last:
                 self.open[place] = last
             return shown
 
     def __enter__(self) -> None:
         vars(sys).update(printed)
+        for put_back in put_back_before_each:
+            put_back()
         self.token = _speaker.set(self)
         if self.context.redact is not str:
             _redacts[id(self)] = self.context.redact
@@ -92,7 +96,7 @@ class Speaker:
     def _finish_lines(self, places: list[tuple[Output, int]]) -> None:
         for place in places:
             if line := self.open.pop(place, ""):
-                place[0].pass_on(self._say(line))
+                place[0].pass_on(f"{self._say(line)}\n")  # what comes next is a line of its own
 
     def _say(self, line: str) -> str:
         # A terminal shows only what follows the last carriage return.

@@ -16,6 +16,8 @@ MASK = "***"
 _TELLING = 8
 
 Redact = Callable[[str], str]
+# A task that puts something in its place for a test fails itself, and not all that follow it in its process.
+_dumps = json.dumps
 
 # A metaclass may have a `__name__` of its own.
 _name_of_class = type.__dict__["__name__"].__get__
@@ -76,4 +78,4 @@ def longest(redact: Redact) -> int:
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    return text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
+    return text, repr(text)[1:-1], _dumps(text)[1:-1], _dumps(text, ensure_ascii=False)[1:-1]

@@ -1,6 +1,7 @@
 """HTTP as bytes on a connection: where requests end, what a head may be, HEAD, one spelling of each address."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard_api import bounds
-from taskyard_api.app import ROUTES
+from taskyard_api.app import PAGES, ROUTES
 from tests.support.fleet import wait_for
 from tests.support.served import Answer, Served, read_answers, served
 from tests.support.specs import register_kits
@@ -116,6 +117,69 @@ def test_trailers_are_dropped(api: Served) -> None:
     assert api.count_tasks() == 2, "the key of a trailer is none"
 
 
+def test_what_stands_around_the_chunks_of_a_body_is_bounded(api: Served) -> None:
+    head, size = api.head("POST /api/v1/tasks", *CHUNKED), b"%x" % len(BODY)
+    small = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY)
+    assert statuses(api.send(head + small + b"0\r\nX: y\r\n\r\n", half_close=True)) == [202]
+    padded = head + b"1\r\n \r\n" * 60_000 + small
+    assert statuses(api.send(padded, b"0\r\n\r\n", half_close=True)) == [202], "five bytes for each are needed"
+    for around in (CHUNKS + b"X: y\r\n" * 12_000, CHUNKS + b"X: " + b"y" * 70_000, size + b";x=" + b"y" * 70_000):
+        for start in (head, head.replace(api.key.encode(), b"none")):
+            with api.wire() as wire:
+                wire.sendall(start + around[:100])
+                time.sleep(0.2)
+                wire.sendall(around[100:])
+                wire.shutdown(socket.SHUT_WR)
+                answers = read_answers(wire)
+            if start is head:
+                assert "around the chunks" in refused(answers)
+            else:
+                assert statuses(answers) == [401]
+    assert api.count_tasks() == 2
+
+
+def test_a_request_is_refused_before_its_body_is_asked_for(api: Served) -> None:
+    length = "Content-Length: 1000000"
+    upload = api.head("POST /api/v1/tree-items", length, "X-Filename: a.txt", "Expect: 100-continue")
+    strange = upload.replace(api.key.encode(), b"ty_none")
+    for head, status in ((strange, 401), (upload.replace(b"tree-items", b"nothing"), 404)):
+        with api.wire() as wire:
+            wire.settimeout(5)
+            wire.sendall(head)
+            assert statuses(read_answers(wire)) == [status], "and the connection ends: the body may come or not"
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(strange.replace(b"Expect: 100-continue\r\n", b""))
+        assert wire.recv(65536).startswith(b"HTTP/1.1 401 ")
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(upload)
+        assert wire.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        wire.sendall(b"x" * 1_000_000 + api.head("GET /health/live", "Connection: close"))
+        assert statuses(read_answers(wire)) == [201, 200], "the connection goes on"
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(api: Served) -> None:
+    task = api.send(api.submit(), half_close=True)[0].json()["id"]
+    api.send(api.head(f"POST /api/v1/tasks/{task}/cancel", "Content-Length: 0"), half_close=True)
+    stream = api.head(f"GET /api/v1/tasks/{task}/events", "Accept: text/event-stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with api.wire() as wire:
+        wire.settimeout(5)
+        wire.sendall(stream)
+        got = b""
+        while piece := wire.recv(65536):
+            got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert body.startswith(b": taskyard\n")
+    assert b"event: cancelled" in body
+    assert body.endswith(b"\n\n")
+    for path in ("/health/live", "/api/v1/tasks"):
+        with api.wire() as wire:
+            wire.sendall(api.head(f"GET {path}").replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert statuses(read_answers(wire)) == [200]
+
+
 def test_one_value_where_one_is_meant(api: Served) -> None:
     fields = ("X-Request-ID: a", "Idempotency-Key: a", "Traceparent: a", "Origin: a", "Last-Event-ID: a")
     for field in (*fields, "Content-Type: application/json", f"Authorization: Bearer {api.key}", "Range: bytes=0-1"):
@@ -199,6 +263,7 @@ def test_a_head_above_64_kib_is_431_however_it_arrives(api: Served) -> None:
 
 
 EVA = b'{"email": "eva@example.org", "name": "Eva"}'
+_NAMES = {"/api/v1/task-types/{name}": "diagnostics.echo", "/docs/{name}": "start.js"}
 
 
 def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
@@ -211,12 +276,12 @@ def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
     )
     user = api.send(put + EVA)[0].json()["user_id"]
     filled = {"task_id": task, "item_id": item, "worker_id": worker, "endpoint_id": str(uuid4()), "user_id": user}
-    with_get = {path for path, kind in ROUTES.items() if hasattr(kind, "on_get")}
+    with_get = {path for path, kind in (ROUTES | PAGES).items() if hasattr(kind, "on_get")}
     assert len(with_get) > 15
     for path in (*with_get, "/openapi.json", "/nope", "/api/v1/tasks/x", "/api/v1/tasks?limit=x"):
-        for missing, name in ((False, "default"), (True, "nope")):
-            names = {"name": "diagnostics.echo" if "task-types" in path and not missing else name}
-            address = path.format(**({k: k for k in filled} if missing else filled), **names)
+        for missing in (False, True):
+            name = "nope" if missing else _NAMES.get(path, "default")
+            address = path.format(**({k: k for k in filled} if missing else filled), name=name)
             key = f"Authorization: Bearer {api.key}\r\n"
             for fields in (key, f"{key}Accept: text/event-stream\r\n", ""):
                 ask = f"{{}} {address} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n"
@@ -260,6 +325,7 @@ def test_an_address_has_one_spelling(api: Served) -> None:
         "/./api/v1/tasks",
     ):
         assert api.get(path).status == 404, path
+    assert api.get("/health/live#x").status == api.get("/api/v1/tasks?limit=1#x").status == 400
     assert api.get("/api/v1/tasks").status == 200
 
 
@@ -297,6 +363,31 @@ def test_a_number_that_cannot_be_kept_is_named_with_its_place(api: Served) -> No
         assert "not JSON" not in told["detail"]
 
 
+def test_what_is_wrong_with_a_body_is_said_in_its_own_words(api: Served) -> None:
+    wrong = {
+        b"[" * 2_000 + b"]" * 2_000: "The body is nested deeper than 32 levels: line 1, column ",
+        b'"\\ud800"': "The body has half of a surrogate pair",
+        b'"\\ude00\\ud83d"': "The body has half of a surrogate pair",
+        b'"\\ud800\\u0041"': "The body has half of a surrogate pair",
+        b'"\xff"': "The body is not in UTF-8.",
+        b"\xef\xbb\xbf{}": "The body begins with a byte order mark: leave it out",
+        b"": "There is no body: send JSON.",
+        b"[1": "The body is not JSON: line 1, column 3.",
+    }
+    for value, words in wrong.items():
+        fields = ("Content-Type: application/json", f"Content-Length: {len(value)}", "Connection: close")
+        answer = api.send(api.head("POST /api/v1/tasks", *fields) + value)[0]
+        assert answer.status == 400
+        assert answer.json()["detail"].startswith(words), answer.json()["detail"]
+
+
+def test_an_unknown_queue_is_answered_with_where_the_queues_are(api: Served) -> None:
+    answer = api.get("/api/v1/queues/nope")
+    assert answer.status == 404
+    assert "GET /api/v1/queues lists" in answer.json()["detail"]
+    assert "taskyard-worker run --queues" in answer.json()["detail"]
+
+
 def test_a_file_that_the_caller_has_is_not_sent_again(api: Served) -> None:
     upload = api.head("POST /api/v1/tree-items", "X-Filename: a", "Content-Length: 5", "Connection: close")
     path = f"/api/v1/tree-items/{api.send(upload + b'hello')[0].json()['item_id']}/content"
@@ -316,6 +407,7 @@ def test_a_file_that_the_caller_has_is_not_sent_again(api: Served) -> None:
         ([f"If-Modified-Since: {after}"], 304),
         ([f"If-Modified-Since: {before}"], 200),
         (["If-Modified-Since: yesterday"], 200),
+        (["If-Modified-Since: Thu, 01 Jan 99999999999 00:00:00 GMT"], 200),
         ([f"If-Match: {etag}"], 200),
         (["If-Match: *"], 200),
         ([f"If-Match: {other}"], 412),

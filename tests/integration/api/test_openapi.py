@@ -82,6 +82,14 @@ def test_the_document_is_served_and_every_answer_is_described(api: Api) -> None:
             assert {"400", "406", "500", "503"} <= set(operation["responses"]), (path, method)
 
 
+def test_the_events_of_a_stream_are_described() -> None:
+    paths = document(ROUTES)["paths"]
+    for path, words in (("/api/v1/tasks/{task_id}/events", "`TaskEvent`"), ("/api/v1/events", "`workflow_id`")):
+        schema = paths[path]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+        assert words in schema["description"]
+        assert schema["contentMediaType"] == "text/event-stream"
+
+
 def test_the_codes_about_task_types_are_described_where_they_are_answered() -> None:
     paths = document(ROUTES)["paths"]
     for path in ("/api/v1/tasks", "/api/v1/tasks/batch"):

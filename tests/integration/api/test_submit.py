@@ -144,7 +144,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"key": "k"}}, "/limits"),
     ({"callback_url": "http://example.org"}, "/callback_url"),
     ({"workflow_id": str(UUID(int=1))}, "/workflow_id"),
-    ({"id": str(UUID(int=1))}, "/id"),
+    ({"id": "order-7"}, "/id"),
 ]
 
 

@@ -84,6 +84,18 @@ def test_neighbours_pay_nothing_for_a_task_that_lowers_the_limit_of_descriptors(
     assert sick.wait(ids, 40) == ["succeeded"] * 11
 
 
+def test_a_child_says_that_it_is_broken_also_where_a_task_has_replaced_what_writes_json(sick: LedgerFleet) -> None:
+    worker = sick.fleet.start_worker(threads=4)
+    (first,) = children(worker.pid)
+    assert sick.wait(sick.put("tests.sick", do="replace_json"), 40) == ["succeeded"]
+    (neighbour,) = sick.put("tests.async", seconds=4.0)
+    wait_for(lambda: sick.row(neighbour).state == "running", 20, "the neighbour to run")
+    (hostile,) = sick.put("tests.sick", do="end_all_threads")
+    wait_for(lambda: first not in children(worker.pid), 20, "the end of the broken child")
+    assert sick.wait([hostile, neighbour], 40) == ["succeeded"] * 2
+    assert sick.row(neighbour).crashes == 0, "it pays nothing for the others"
+
+
 def test_a_type_that_breaks_children_and_returns_before_they_end_is_slowed(sick: LedgerFleet) -> None:
     worker = sick.fleet.start_worker(threads=1)
     for _ in range(3):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taskyard.environment import InvalidSettings, read_kit_settings
+from taskyard.environment import InvalidSettings, read_kit_settings, read_settings
 from taskyard_kits.mail.settings import MailSettings
 
 
@@ -57,3 +57,18 @@ def test_the_development_stack_s_mail_server_is_found_as_its_other_servers_are(
     monkeypatch.setattr("os.environ", {"TASKYARD_DATA_DIR": str(tmp_path)})
     settings = read_kit_settings(MailSettings)
     assert (settings.smtp_host, settings.smtp_port) == ("127.0.0.1", 1025)
+
+
+def test_a_mail_server_that_the_environment_names_gets_nothing_of_the_development_stack_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its port, and that it takes mails without encryption."""
+    (tmp_path / "dev.env").write_text("TASKYARD_URL=http://127.0.0.1:8000\n")
+    (tmp_path / "services.env").write_text(
+        "TASKYARD_SMTP_HOST=127.0.0.1\nTASKYARD_SMTP_PORT=1025\nTASKYARD_SMTP_SECURITY=none\nTASKYARD_DIAGNOSTICS=1\n"
+    )
+    monkeypatch.setattr("os.environ", {"TASKYARD_DATA_DIR": str(tmp_path), "TASKYARD_SMTP_HOST": "mail.example"})
+    found, usual = read_kit_settings(MailSettings), MailSettings()
+    assert found.smtp_host == "mail.example"
+    assert (found.smtp_port, found.smtp_security) == (usual.smtp_port, usual.smtp_security)
+    assert read_settings().diagnostics is True

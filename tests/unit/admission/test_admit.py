@@ -1,12 +1,15 @@
 """Admission: a wish becomes a task with the defaults of its type, or everything that is wrong with it is told."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
+from pydantic import BaseModel, SecretStr
 
 from taskyard.admission.admit import admit, repeated_keys, unknown_type
 from taskyard.admission.bodies import SubmitTask
@@ -49,6 +52,20 @@ SPEC = compile_spec(
 )
 CI = PlainCaller("ci")
 WISH = PlainWish(name="billing.invoice", params={"n": 1})
+
+
+class Kind(StrEnum):
+    TEXT = "text"
+
+
+class Odd(Enum):
+    NUMBER = 1
+
+
+class Prices(BaseModel):
+    by_number: dict[int, Decimal] = {}
+    by_id: dict[UUID, SecretStr] = {}
+    loose: Any = None
 
 
 def admitted(wish: Wish, *, caller: Caller = CI, spec: CompiledSpec = SPEC, **more: Any) -> Any:
@@ -193,6 +210,24 @@ def test_a_secret_is_sealed_also_where_a_task_passes_it_on_in_a_plain_parameter(
     made = admitted(replace(WISH, params={"n": 1, "token": Secret("t"), "note": {"a": Secret("u")}}))
     assert CIPHER.open(made.params["token"]) == "t"
     assert CIPHER.open(made.params["note"]["a"]) == "u"
+
+
+@pytest.mark.parametrize("key", [1, 1.5, True, None, UUID(int=7), date(2030, 1, 2), (1, 2), Odd.NUMBER])
+def test_keys_that_json_would_change_are_refused_with_their_place(key: Any) -> None:
+    (fault,) = admitted(replace(WISH, params={"n": 1, "note": {"a": ({key: "x"},)}}))
+    assert (fault.pointer, fault.message) == ("/params/note/a/0", "Keys must be text.")
+    (fault,) = admitted(replace(WISH, params={"n": 1, "note": Prices(loose=iter([{key: "x"}]))}))
+    assert (fault.pointer, fault.message) == ("/params/note/loose/0", "Keys must be text.")
+
+
+def test_keys_have_the_form_in_json_that_a_model_reads_back_and_none_is_lost() -> None:
+    given = Prices(by_number={1: Decimal("0.1")}, by_id={UUID(int=7): SecretStr("t")}, loose={Kind.TEXT: 1})
+    made = admitted(replace(WISH, params={"n": 1, "note": given})).params["note"]
+    assert made["by_number"] == {"1": "0.1"}
+    assert CIPHER.open(made["by_id"][str(UUID(int=7))]) == "t"
+    assert made["loose"] == {"text": 1}
+    (fault,) = admitted(replace(WISH, params={"n": 1, "note": Prices(loose={1: "x", "1": "y"})}))
+    assert (fault.pointer, fault.message) == ("/params/note/loose", "Two keys are '1' in JSON.")
 
 
 def test_without_keys_a_secret_is_refused_and_never_stored_as_it_is() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import importlib
+import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -285,6 +286,12 @@ def reserved(schema: str) -> None: ...
 def private(_customer: str) -> None: ...
 
 
+def underscore(_: str) -> None: ...
+
+
+def number_as_context(context: int) -> None: ...
+
+
 def wrong_default(amount: int = None) -> None: ...  # type: ignore[assignment] # noqa: RUF013
 
 
@@ -297,6 +304,20 @@ def no_schema(module: ModuleType) -> None: ...
 
 def unserialisable() -> ModuleType:
     return sys
+
+
+def context_of_another_name(name: str) -> Any:
+    from taskyard import TaskContext
+
+    def function(amount: int, **more: Any) -> None: ...
+
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("amount", inspect.Parameter.KEYWORD_ONLY, annotation=int),
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=TaskContext),
+        ]
+    )
+    return function
 
 
 def generator() -> Iterator[int]:
@@ -317,7 +338,11 @@ async def async_generator() -> AsyncIterator[int]:
         (unresolved, "'Unknown' is not defined.*TYPE_CHECKING"),
         (misspelt, "'Strng' is not defined"),
         (reserved, "`schema` cannot be the name"),
-        (private, "`_customer` cannot be the name"),
+        (private, "`_customer` cannot be the name of a parameter: those begin with a letter"),
+        (underscore, "`_` cannot be the name of a parameter: those begin with a letter"),
+        (context_of_another_name("_"), "`_` is a TaskContext: that one comes by the name `context`"),
+        (context_of_another_name("ctx"), "`ctx` is a TaskContext: that one comes by the name `context`"),
+        (number_as_context, "`context` is the TaskContext: another parameter needs another name"),
         (wrong_default, "default of its parameter `amount`"),
         (no_schema, "its parameter `module`"),
         (unserialisable, "its result"),

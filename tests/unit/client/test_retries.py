@@ -214,3 +214,15 @@ def test_an_idempotency_key_that_is_no_header_is_refused_before_anything_is_sent
     with pytest.raises(ValueError, match="printable ASCII"):
         client_of(handle, Time()).submit("a.b", idempotency_key=key)
     assert seen == []
+
+
+def test_a_read_that_waits_has_its_time_beside_the_deadline() -> None:
+    seen: list[float] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.extensions["timeout"]["read"])
+        return httpx2.Response(200, json=TASK)
+
+    client_of(handle, Time(), seconds=10).task(TASK["id"], wait_seconds=60)
+    client_of(handle, Time(), seconds=10).task(TASK["id"])
+    assert seen == [70.0, 10.0]

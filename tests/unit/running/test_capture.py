@@ -67,6 +67,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     capture.install()
     yield
     speaker.printed.clear()
+    speaker.put_back_before_each.clear()
     sys.__class__ = types.ModuleType
     sys.__dict__.update(streams)
     root.handlers[:] = handlers
@@ -254,7 +255,7 @@ def test_what_a_task_prints_reaches_the_service_s_output_without_its_secrets(lin
             out.write(letter)
         out.write("\nlast: ")
         out.write(SECRET)
-    assert out._inner.getvalue() == "whole ***\n***\nlast: ***"  # type: ignore[attr-defined]
+    assert out._inner.getvalue() == "whole ***\n***\nlast: ***\n"  # type: ignore[attr-defined]
     assert lines.of == {UUID(int=1): ["whole ***", "***", "last: ***"]}
 
 

@@ -145,6 +145,8 @@ def test_everything_is_put_back_afterwards() -> None:
 def test_what_a_submit_would_refuse_is_refused() -> None:
     with pytest.raises(UnknownTaskType, match=r"diagnostics\.echo"):
         run_task("diagnostics.ecko", {})
+    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: diagnostics\.allocate, .+"):
+        run_task("nope", {})
     with pytest.raises(NotAdmitted) as refused:
         run_task("diagnostics.sleep", {"seconds": -1, "second": 1})
     assert [fault.pointer for fault in refused.value.faults] == ["/params/seconds", "/params/second"]

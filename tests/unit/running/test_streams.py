@@ -9,6 +9,7 @@ import contextvars
 import errno
 import io
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -112,6 +113,78 @@ def test_whatever_a_task_does_to_standard_output_the_next_one_is_heard(
     assert lines.of[UUID(int=2)] == ["two ű", "and error"]
 
 
+def clear_handlers() -> None:
+    logging.getLogger().handlers.clear()
+
+
+def of_basic_config() -> None:
+    logging.basicConfig(force=True, stream=io.StringIO())
+
+
+@pytest.mark.parametrize("do", [logging.disable, clear_handlers, of_basic_config, logging.shutdown])
+def test_whatever_a_task_does_to_logging_the_next_one_is_heard(
+    lines: Lines, installed: None, capsys: pytest.CaptureFixture[str], do: Callable[[], None]
+) -> None:
+    del installed
+    handlers = logging.getLogger().handlers[:]
+    with current(context_of(lines, 1)):
+        do()
+    with current(context_of(lines, 2)):
+        logging.getLogger("theirs").error("two")
+    assert lines.of[UUID(int=2)] == ["two"]
+    assert set(handlers) <= set(logging.getLogger().handlers)
+    assert logging.root.manager.disable == 0
+
+
+def test_a_standard_descriptor_that_a_task_closes_is_there_for_the_next_one() -> None:
+    code = (
+        "import os, sys\n"
+        "from taskyard.running import capture\n"
+        "from tests.unit.running.test_capture import Lines, context_of\n"
+        "from taskyard.running.speaker import current\n"
+        "capture.install()\n"
+        "for number in range(3):\n"
+        "    with current(context_of(Lines(), number)):\n"
+        "        print('task', number, flush=True)\n"
+        "        os.write(2, b'raw\\n')\n"
+        "        [os.close(n) for n in (0, 1, 2)]\n"
+        "with current(context_of(Lines(), 3)):\n"
+        "    assert os.open(os.devnull, os.O_RDONLY) > 2\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "task 0\ntask 1\ntask 2\n", "raw\n" * 3)
+
+
+def test_what_a_task_prints_leaves_the_next_line_of_the_service_alone(lines: Lines, out: Stream) -> None:
+    inner: Any = out._inner
+    with current(context_of(lines, 1)):
+        out.write("no end")
+    assert inner.getvalue() == "no end\n"
+    with current(context_of(lines, 2)):
+        out.write("x" * 20_000)
+        assert inner.getvalue().endswith("x\n"), "a part of a long line is a line"
+
+
+def test_a_line_that_cannot_be_made_stands_in_the_task_s_log_all_the_same(lines: Lines, installed: None) -> None:
+    del installed
+
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise ValueError("not to be shown")
+
+    class Record(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802 - logging's name
+            raise SystemError("of their own factory")
+
+    with current(context_of(lines, 1)):
+        structlog.get_logger("theirs").warning("said", what=Unspeakable())
+        logging.getLogger("theirs").handle(Record("theirs", logging.WARNING, "f", 1, "plain", None, None))
+    assert lines.of[UUID(int=1)] == [
+        "said what=<Unspeakable that cannot be shown>",
+        "plain (the message cannot be made)",
+    ]
+
+
 def test_a_task_may_write_to_what_it_has_replaced(lines: Lines, installed: None) -> None:
     """As a stream does that copies what is written."""
     del installed
@@ -202,7 +275,7 @@ def test_a_secret_at_the_place_where_a_long_line_is_cut_is_struck_out(lines: Lin
             out.write(letter)
         out.write("y" * 20_000)
     shown = out._inner.getvalue()  # type: ignore[attr-defined]
-    assert shown == "x" * size + "***" + "y" * 20_000
+    assert shown.replace("\n", "") == "x" * size + "***" + "y" * 20_000
     assert not [line for line in lines.of[UUID(int=1)] if "s3cr3t" in line or "w0rd" in line]
 
 

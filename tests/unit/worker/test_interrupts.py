@@ -26,7 +26,7 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.catalogue.types import Catalogue, Params, Result, TaskType
 from taskyard.domain.errors import Interrupt, SoftTimeLimitExceeded, TaskCancelled
 from taskyard.domain.tasks import Cancelled, Outcome, RetryIn, Succeeded
-from taskyard.running import attempt, capture, context, hooks
+from taskyard.running import attempt, capture, context, hooks, speaker
 from taskyard.running.attempt import Services
 from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
@@ -202,6 +202,7 @@ def captured() -> Iterator[None]:
     root.handlers = [logging.StreamHandler(sys.stderr)]
     capture.install()
     yield
+    speaker.put_back_before_each.clear()
     sys.stdout, sys.stderr = stdout, stderr
     root.handlers = handlers
     root.setLevel(level)

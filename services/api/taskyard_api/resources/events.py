@@ -25,6 +25,16 @@ from ..streams import Streams
 from ..translation import LANGUAGE, READERS_LANGUAGE, Translations
 from .tasks import task_id_of, visible_task
 
+_OF_TASK = (
+    "`event` is the kind, `data` a `TaskEvent` as JSON, `id` its id. What has no id is not sent again: the latest "
+    "`progress`, whose `data` has no `id` either."
+)
+_OF_ALL = (
+    "`event: change`: `data` is an object of JSON with `task_id`, `name`, `queue`, `state`, `attempt` and "
+    "`workflow_id`. `event: lost`: `data` has `lost`, the number of changes that were "
+    "left out because the reader was too slow."
+)
+
 
 def _event_id(text: str, where: str) -> EventId:
     try:
@@ -58,7 +68,13 @@ class TaskEvents:
         query=TimelineQuery,
         headers={"Last-Event-ID": "Live only: the id of the last event that was received.", **READERS_LANGUAGE},
         answers={
-            200: Answer(description="The events.", model=answers.TaskTimeline, also=EVENT_STREAM, headers=LANGUAGE),
+            200: Answer(
+                description="The events.",
+                model=answers.TaskTimeline,
+                also=EVENT_STREAM,
+                events=_OF_TASK,
+                headers=LANGUAGE,
+            ),
             204: Answer(description="Live only: nothing comes behind this Last-Event-ID, the final event's."),
         },
         refusals=(404,),
@@ -107,7 +123,7 @@ class Events:
         description="There is no replay: who was away reads the tasks.",
         scope=Scope.READ,
         query=EventsQuery,
-        answers={200: Answer(description="Changes of state, as they happen.", media_type=EVENT_STREAM)},
+        answers={200: Answer(description="Changes of state, as they happen.", media_type=EVENT_STREAM, events=_OF_ALL)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         query = query_of(EventsQuery, req)

@@ -62,7 +62,12 @@ class OneQueue:
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
         found = await self._queues.find(req.context.caller, name)
         if not found:
-            raise NotFound(message("There is no such queue."))
+            raise NotFound(
+                message(
+                    "There is no such queue, or your key may not see it. GET /api/v1/queues lists those that you may "
+                    "see; a queue exists once a worker serves it (`taskyard-worker run --queues`)."
+                )
+            )
         views.send(resp, 200, found[0])
 
 
