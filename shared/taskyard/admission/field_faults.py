@@ -61,7 +61,8 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     if error.error_count() > _MAX_ERRORS:
         return [Fault(prefix, message("More than {count} things are wrong here.", count=MAX_FAULTS))]
     found = error.errors(include_url=False, include_input=False)
-    return [Fault(prefix + pointer(one["loc"]), _told(one)) for one in found[:MAX_FAULTS]]
+    places = [prefix + pointer(one["loc"]) for one in found]
+    return [Fault(place, _told(one)) for place, one in zip(places, found[:MAX_FAULTS], strict=False)]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:

@@ -160,7 +160,7 @@ BEGIN
             PERFORM taskyard_sql.refuse('/tags', '`tags` must have at most 20 items');
         ELSIF EXISTS (SELECT FROM jsonb_array_elements(options -> 'tags') t
                 WHERE jsonb_typeof(t) <> 'string' OR length(t #>> '{}') NOT BETWEEN 1 AND 64) THEN
-            PERFORM taskyard_sql.refuse('/tags', 'Each of the tags must have 1 to 64 characters');
+            PERFORM taskyard_sql.refuse('/tags', 'Entries of `tags` must have 1 to 64 characters');
         END IF;
     END IF;
 END $$;
