@@ -108,6 +108,11 @@ fuzz: $(STAMP) ## Hostile bytes, bodies, images, mails and tasks; no promise may
 starve: $(STAMP) ## Hostile callers and tasks beside ordinary ones, whose waiting time is compared (MINUTES=5, ARGS="--only fork")
 	$(BIN)/python -m tests.starve --minutes $(MINUTES) $(ARGS)
 
+KILLS ?= 1000
+.PHONY: kills
+kills: $(STAMP) ## Kill an application around COMMIT; no task may be lost or left over (KILLS=10000, ARGS="--seed 7")
+	$(BIN)/python -m tests.kills --kills $(KILLS) $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
 	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)

@@ -30,11 +30,15 @@ _STEPS = (
     "promote",
     "rescue",
     "relay",
+    "relay_applications",
     # every process with a dispatcher: api, child, supervisor, scheduler
     "publish",
     "outbox",
 )
-PLACES = frozenset(f"{step}.{side}" for step in _STEPS for side in ("before", "after")) | {"relay.published"}
+PLACES = frozenset(f"{step}.{side}" for step in _STEPS for side in ("before", "after")) | {
+    "relay.published",
+    "relay_applications.published",
+}
 
 
 class _Armed:

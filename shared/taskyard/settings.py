@@ -48,6 +48,11 @@ class Settings(RedisSettings, OutboundSettings):
         default=None,
         description="PostgreSQL as tasks have it, in context.db(): under a role that cannot touch the ledger's tables.",
     )
+    listen_url: SecretStr | None = secret(
+        default=None,
+        description="PostgreSQL for the scheduler's LISTEN, where TASKYARD_DATABASE_URL leads to a pooler that does not"
+        " pass it. Without it, commits of applications behind such a pooler are seen within a second.",
+    )
     db_pool_size: int = Field(default=10, ge=1, le=200)
     db_statement_timeout_seconds: float = Field(default=30.0, ge=0.001, le=DAY_SECONDS)
     redis_max_connections: int = Field(default=50, ge=2)
@@ -213,7 +218,7 @@ class Settings(RedisSettings, OutboundSettings):
             raise ValueError("must be one of debug, info, warning, error, critical")
         return value.lower()
 
-    @field_validator("database_url", "task_database_url")
+    @field_validator("database_url", "task_database_url", "listen_url")
     @classmethod
     def _driver(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(addresses.database_url(value.get_secret_value()))

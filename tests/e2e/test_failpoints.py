@@ -37,6 +37,8 @@ SUPERVISOR = ["lose.before", "lose.after"]
 NEW_SUPERVISOR = ["take_up.before", "take_up.after"]
 API = ["submit.before", "submit.after", "publish.before", "publish.after", "outbox.before", "outbox.after"]
 RELAY = ["relay.before", "relay.published", "relay.after"]
+# integration/scheduler/test_application_relay.py
+ELSEWHERE = [place.replace("relay", "relay_applications") for place in RELAY]
 WALK = ["mark.before", "mark.after"]  # in test_batches.py
 LEADER = ["promote.before", "promote.after", "rescue.before", "rescue.after"]
 
@@ -115,7 +117,7 @@ def services(
 
 
 def test_every_failpoint_has_its_case() -> None:
-    assert {*CHILD, *SUPERVISOR, *NEW_SUPERVISOR, *API, *RELAY, *LEADER, *WALK} == PLACES
+    assert {*CHILD, *SUPERVISOR, *NEW_SUPERVISOR, *API, *RELAY, *ELSEWHERE, *LEADER, *WALK} == PLACES
 
 
 @pytest.mark.parametrize("place", CHILD)

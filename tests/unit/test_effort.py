@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher
@@ -22,7 +23,6 @@ from taskyard_api.admission import Admission
 from taskyard_api.auth import Caller
 from taskyard_api.bodies import Body
 from taskyard_api.heavy import HeavyWork
-from taskyard_api.models import SubmitTask
 from taskyard_api.refusals import Invalid
 from tests.support.hostile_bodies import costly_pattern
 from tests.support.specs import spec_named

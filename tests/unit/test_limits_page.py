@@ -26,7 +26,7 @@ INSIDE = {
     "taskyard_api.collector.MAX_BATCH",
     "taskyard_api.collector.MAX_FLIGHTS",
     "taskyard_api.live.MAX_BACKLOG",
-    "taskyard_api.models.MAX_PARAMS_BYTES",
+    "taskyard.catalogue.stored.MAX_STORED_BYTES",
     "taskyard_api.room.MAX_WAITING",
     "taskyard.telemetry.metrics_server.MAX_REQUESTS",
     "taskyard_worker.child.writer.MAX_BATCH",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.admission.field_faults import faults_of
-from taskyard_api.models import SubmitTask
 
 RIGHT: dict[str, Any] = {"name": "diagnostics.echo"}
 

@@ -11,6 +11,7 @@ from functools import partial
 from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_queue, unknown_type
+from taskyard.admission.bodies import SubmitTask
 from taskyard.admission.wishes import Served
 from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
@@ -25,7 +26,6 @@ from taskyard.lifecycle.submit import NewTask
 from .bodies import ADDED_AT_REST, MAX_ADDED, Body
 from .callbacks import Callbacks
 from .known_types import KnownTypes
-from .models import SubmitTask
 from .queues import KnownQueues
 from .refusals import Fault, Invalid, NoTaskTypes, TypeNotRegistered
 from .requests import RequestContext

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from taskyard.admission.bodies import NUMBER, Body, Instant
 from taskyard.store.analytics import TAKEN_DAYS, TOP_MODELS, By
 
 from .answers import Shown
-from .models import NUMBER, Body, Instant, Query
+from .models import Query
 
 MAX_EVENTS = 1_000
 MAX_TOKENS = 10**12

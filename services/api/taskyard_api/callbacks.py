@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from uuid import UUID
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.messages import message, message_of
@@ -15,7 +16,6 @@ from taskyard.store import webhook_endpoints
 
 from .auth import Caller, Scope
 from .ledger_pool import LedgerPool
-from .models import SubmitTask
 from .refusals import Fault, Invalid
 
 _NOT_REGISTERED = message("Must lie under one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")

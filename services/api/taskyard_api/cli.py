@@ -21,10 +21,11 @@ from taskyard.commands import (
 )
 from taskyard.output import run_program
 
-from . import keys_cli, program, types_cli
+from . import keys_cli, program, roles_cli, types_cli
 
 app = typer_app(program.NAME, "Taskyard's HTTP API: serves it, makes its keys, brings its database up to date.")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(roles_cli.app, name="roles")
 app.add_typer(types_cli.app, name="types")
 
 

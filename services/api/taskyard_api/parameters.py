@@ -10,11 +10,12 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from taskyard.admission.bodies import ID
 from taskyard.admission.field_faults import faults_of
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import Message, message
 
-from .models import ID, Query
+from .models import Query
 from .refusals import Fault, Invalid, RangeNotSatisfiable
 from .requests import Request
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from taskyard.admission.invalid import Invalid, NoTaskTypes
 from taskyard.domain.errors import Refused
 from taskyard.domain.faults import Fault
 from taskyard.domain.messages import Message, message
@@ -34,19 +34,6 @@ class Malformed(Refused):
     code = "malformed_request"
 
 
-class Invalid(Refused):
-    """The request is well-formed, but has invalid values."""
-
-    code = "invalid_request"
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        first = faults[0]
-        super().__init__(first.message if len(faults) == 1 else message("{count} things are wrong.", count=len(faults)))
-        self.faults = list(faults)
-        codes = {fault.code for fault in faults}
-        self.code = codes.pop() if len(codes) == 1 else Invalid.code
-
-
 class TaskExists(Refused):
     """A task has the id that the caller chose; `task` is it as the caller sees it, None where it may not."""
 
@@ -55,15 +42,6 @@ class TaskExists(Refused):
     def __init__(self, told: Message, task: dict[str, Any] | None) -> None:
         super().__init__(told)
         self.task = task
-
-
-class NoTaskTypes(Refused):
-    """Submits come before the first worker: a cold start."""
-
-    code = "no_task_types"
-
-    def __init__(self) -> None:
-        super().__init__(message("No worker has registered its task types yet."))
 
 
 class TypeNotRegistered(Refused):

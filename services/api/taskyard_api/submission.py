@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import falcon.asgi
 from sqlalchemy import Engine
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.errors import IdTaken, Overloaded, Refused
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
@@ -29,7 +30,6 @@ from .collector import MAX_FLIGHTS, Collector
 from .idempotency import answered_before, replay
 from .ledger_pool import LedgerPool
 from .meters import SubmitMeters
-from .models import SubmitTask
 from .refusals import TaskExists
 from .requests import Request
 from .translation import Translations, Words

@@ -9,6 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from taskyard.catalogue.spec import SpecRefused, TaskSpec
+from taskyard.catalogue.stored import spec_in
 from taskyard.catalogue.types import MAX_VERSION
 from taskyard.commands import FAILED, USAGE, AsJson, DatabaseUrl, LogLevel, command_engine, print_json, typer_app
 from taskyard.settings import Settings
@@ -164,7 +165,7 @@ def _shown(row: dict[str, Any], *, full: bool = False) -> dict[str, Any]:
     state = "live" if row["workers"] else "retired" if row["retired_at"] is not None else "no_live_worker"
     spec: TaskSpec | None = None
     try:
-        spec = task_types.spec_in(row["name"], row["version"], row["spec"])
+        spec = spec_in(row["name"], row["version"], row["spec"])
         told |= {"queue": spec.queue, "description": spec.description, "state": state, "refused": None}
     except SpecRefused as e:
         told |= {"queue": "", "description": "", "state": "refused", "refused": e.reason}

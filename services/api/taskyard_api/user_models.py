@@ -8,11 +8,11 @@ from uuid import UUID
 
 from pydantic import Field
 
+from taskyard.admission.bodies import NUMBER, Body, Id
 from taskyard.catalogue.formats import EmailAddress, OneLine
 from taskyard.store.users import MAX_USER_ID
 
 from .answers import Shown
-from .models import NUMBER, Body, Id
 
 UserId = Annotated[int, Field(ge=1, le=MAX_USER_ID), NUMBER]
 

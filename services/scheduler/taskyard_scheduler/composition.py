@@ -22,6 +22,8 @@ from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
 
+from .application_relay import LOOP as APPLICATIONS
+from .application_relay import ApplicationLoop, ApplicationRelay
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
 from .depth import Depth
@@ -94,7 +96,9 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     # Servers
     redis_url, lease = settings.redis_url.get_secret_value(), timedelta(seconds=settings.leader_lease_seconds)
     worker_lease = settings.worker_lease
-    engine = engine_of(settings, "taskyard-scheduler", serves=[PROMOTION, "dispatcher", *names_of(jobs, LEDGER)])
+    engine = engine_of(
+        settings, "taskyard-scheduler", serves=[PROMOTION, APPLICATIONS, "dispatcher", *names_of(jobs, LEDGER)]
+    )
     lease_engine = engine_of(
         settings,
         "taskyard-scheduler lease",
@@ -102,6 +106,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         statement_timeout=lease / 2,
         connect_timeout=lease / 2,
     )
+    listen_engine = engine_of(settings, "taskyard-scheduler listen", serves=["commits"], url=settings.listen_url)
     telemetry.watch_pool(engine, lease_engine)
     names = Names(settings.namespace)
     client = make_redis(redis_url, max_connections=len([PROMOTION, *names_of(jobs, REDIS)]))
@@ -115,15 +120,21 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
     dispatcher = Dispatcher(engine, publisher)
-    loops = LoopWatch((JOBS, PROMOTION))
+    loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS))
     probe = BrokerProbe(publisher.client)
 
     # The leader's work
     tasks = QueuedTasks(client, names)
-    relay = Relay(leadership, publisher, database, metrics)
+    applications = ApplicationRelay(leadership, publisher, database, metrics)
+    relay = Relay(leadership, publisher, database, metrics, also=applications.standing)
     rebuild = Rebuild(leadership, publisher, database, tasks, metrics, dependencies.broker)
     reconcile = Reconcile(
-        leadership, dispatcher, database, tasks, metrics, wait_for=lambda: relay.backlog or rebuild.is_needed
+        leadership,
+        dispatcher,
+        database,
+        tasks,
+        metrics,
+        wait_for=lambda: relay.backlog or applications.backlog or rebuild.is_needed,
     )
     rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
     depth = Depth(leadership, depth_metrics, lease=worker_lease)
@@ -137,11 +148,12 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         leadership=leadership,
         dispatcher=dispatcher,
         promotion=promotion,
+        applications=ApplicationLoop(applications, leadership, listen_engine, loops, dependencies),
         jobs=IntervalJobs(jobs, leadership, dependencies),
         probe=probe,
         loops=loops,
         database=dependencies.database,
-        engines=(engine, lease_engine),
+        engines=(engine, lease_engine, listen_engine),
         clients=(client, publisher.client),
     )
 

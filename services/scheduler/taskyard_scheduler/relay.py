@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -38,12 +39,15 @@ class Relay:
         metrics: SchedulerMetrics,
         *,
         overdue_after: timedelta = timedelta(seconds=10),
+        also: Callable[[Connection], publish.Standing] = lambda conn: publish.Standing(0, None),
     ) -> None:
+        """`also`: what waits in another outbox, which the metrics count as well."""
         self._leadership = leadership
         self._publisher = publisher
         self._database = database
         self._metrics = metrics
         self._overdue_after = overdue_after
+        self._also = also
         self._settled = SettledMark("outbox", "outbox_id_seq")
         self._seen: tuple[int, int] | None = None
         self.low_water = 0
@@ -72,9 +76,10 @@ class Relay:
                 break
         if relayed:
             log.info("outbox_relayed", tasks=relayed)
-        left = self._leadership.read(self._advance)
-        self._metrics.outbox_pending.set(left.pending)
-        self._metrics.outbox_oldest.set(left.oldest_at.timestamp() if left.oldest_at else 0)
+        waiting = [self._leadership.read(self._advance), self._leadership.read(self._also)]
+        oldest_at = min((left.oldest_at for left in waiting if left.oldest_at), default=None)
+        self._metrics.outbox_pending.set(sum(left.pending for left in waiting))
+        self._metrics.outbox_oldest.set(oldest_at.timestamp() if oldest_at else 0)
 
     def _relay(self, found: publish.Overdue) -> int:
         for start in range(0, len(found.publications), _MESSAGES):

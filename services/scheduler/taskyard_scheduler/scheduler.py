@@ -15,6 +15,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.metrics import Dependency
 
+from .application_relay import ApplicationLoop
 from .broker_probe import BrokerProbe
 from .jobs import IntervalJobs
 from .leader import ASK_SECONDS, Leadership
@@ -36,6 +37,7 @@ class Scheduler:
     leadership: Leadership
     dispatcher: Dispatcher
     promotion: PromotionLoop
+    applications: ApplicationLoop
     jobs: IntervalJobs
     probe: BrokerProbe
     loops: LoopWatch
@@ -46,12 +48,14 @@ class Scheduler:
     def start(self) -> None:
         self.dispatcher.start()
         self.promotion.start()
+        self.applications.start()
         self.jobs.start()
 
     def stop(self) -> None:
         """Ends all loops. Jobs under way finish, unless they need the lease, which is gone by now."""
         self.jobs.stop()
         self.promotion.stop()
+        self.applications.stop()
         self.dispatcher.stop()
         for client in self.clients:
             client.close()

@@ -15,7 +15,7 @@ from ..domain.callbacks import DELIVER, Callback
 from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..domain.messages import message
-from ..lifecycle.submit import NewTask, Unique
+from ..domain.new_tasks import NewTask, Unique
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
 

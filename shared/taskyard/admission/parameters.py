@@ -20,7 +20,7 @@ from .plain import Place, Plain, TooMany
 
 MAX_PARAMS_BYTES = 256 * 1024
 PARAMS_TOO_LARGE = "params_too_large"
-_TOO_LARGE = message(
+TOO_LARGE = message(
     "All parameters together may be {limit} bytes of JSON at most, whatever each of them may be;"
     " more belongs in a file.",
     limit=MAX_PARAMS_BYTES,
@@ -55,7 +55,7 @@ def accepted(
         except Unstorable as e:
             return [Fault(place + e.pointer, e.sentence)]
         except TooMany:
-            return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
+            return [Fault(place, TOO_LARGE, PARAMS_TOO_LARGE)]
     if size is None or size.bytes > MAX_PARAMS_BYTES or not size.fits(spec.params.most):
         too_large = _too_large(plain, spec.params.most, place)
         if too_large is not None:
@@ -72,7 +72,7 @@ def accepted(
         if not spec.defaults.is_empty:
             made = spec.defaults.filled(made)
     except TooMuchAdded:
-        return [Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)]
+        return [Fault(place, TOO_LARGE, PARAMS_TOO_LARGE)]
     if not spec.secrets.is_empty:
         made = spec.secrets.sealed(made, cipher.seal)
     return sealed_at(made, secret_places, cipher.seal) if secret_places else made
@@ -82,7 +82,7 @@ def _too_large(plain: Any, most: Size, place: str) -> Fault | None:
     """Looked at before anything looks at the values, which takes time that depends on the type's schema."""
     text = orjson.dumps(plain)
     if len(text) > MAX_PARAMS_BYTES:
-        return Fault(place, _TOO_LARGE, PARAMS_TOO_LARGE)
+        return Fault(place, TOO_LARGE, PARAMS_TOO_LARGE)
     if len(text) > most.bytes:
         return Fault(
             place,

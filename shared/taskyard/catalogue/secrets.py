@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 import pydantic
@@ -18,6 +18,9 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Secr
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from ..domain.failures import PHRASES
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 MASK = "***"
 MARK = "$secret"
@@ -45,11 +48,14 @@ class Cipher:
     """Encrypts with the first key, decrypts with any of them. Without keys, it does neither."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        # Imported late: declaring task types needs no cipher.
+        self._fernet: MultiFernet | None = None
+        if not keys:
+            return
+        # Imported late: declaring task types, and submits of applications, need no cipher.
         from cryptography.fernet import Fernet, MultiFernet
 
         try:
-            self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+            self._fernet = MultiFernet([Fernet(key) for key in keys])
         except (ValueError, TypeError):
             raise SecretsUnreadable(
                 "TASKYARD_SECRET_KEYS: each key must be 32 url-safe base64-encoded bytes "

@@ -78,6 +78,7 @@ _STILL = f"""
     WHERE t.state = 'queued' AND NOT {IS_APART}
       AND t.queued_at <= now() - CAST(:age AS float8) * interval '1 second'
       AND NOT EXISTS (SELECT FROM (SELECT unnest(task_ids) AS id FROM outbox) o WHERE o.id = t.id)
+      AND NOT EXISTS (SELECT FROM application_outbox a WHERE a.task_id = t.id)
 """  # noqa: S608 constants only
 _UNPUBLISHED = sa.text(f"{_STILL} ORDER BY t.id")
 # With an outbox row, like every publication: where Redis is not reached after this commit, the relay publishes it.

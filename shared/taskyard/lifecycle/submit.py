@@ -15,57 +15,19 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from ..domain.callbacks import Callback
 from ..domain.errors import Fenced, IdTaken
 from ..domain.messages import message
+from ..domain.new_tasks import NewTask, Unique
 from ..domain.tasks import Event, State
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
 from .consequences import compose
 
-
-@dataclass(frozen=True, slots=True)
-class Unique:
-    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its end)."""
-
-    key: str
-    hold: str
+__all__ = ["NewTask", "SubmittedTask", "Unique", "submit", "submit_children"]
 
 
-# Not frozen, these two: a frozen dataclass sets each field through `object.__setattr__`, at three times the price, and
-# every submit makes one of both. The names of NewTask's fields are those the statement below reads.
-@dataclass(slots=True, kw_only=True)
-class NewTask:
-    """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
-    `delay_seconds`; without `expires_at` the task expires `life_seconds` after it is due, by PostgreSQL's clock.
-    """
-
-    id: UUID
-    name: str
-    queue: str
-    params: dict[str, Any]
-    version: int = 1
-    max_attempts: int
-    soft_timeout_seconds: float
-    hard_timeout_seconds: float
-    delay_seconds: float | None = None
-    run_at: datetime | None = None
-    expires_at: datetime | None = None
-    life_seconds: float | None = None
-    tags: Sequence[str] = ()
-    on_cancel: str = "cancel_children"
-    unique: Unique | None = None
-    request_id: str | None = None
-    traceparent: str | None = None
-    submitted_by: str | None = None
-    allowed_queues: Sequence[str] | None = None
-    callback: Callback | None = None
-    workflow_id: UUID | None = None
-    schedule_id: UUID | None = None
-    parent_id: UUID | None = None
-
-
+# Not frozen, for the reason that NewTask has.
 @dataclass(slots=True)
 class SubmittedTask:
     id: UUID

@@ -43,6 +43,8 @@ class Action(StrEnum):
     WEBHOOK_ENDPOINT_DISABLE = "webhook_endpoint.disable"
     TASK_TYPE_CHANGED = "task_type.changed"
     TASK_TYPE_FORGET = "task_type.forget"
+    ROLE_GRANT = "role.grant"
+    ROLE_REVOKE = "role.revoke"
 
 
 @dataclass(frozen=True, slots=True)

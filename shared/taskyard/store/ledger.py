@@ -12,6 +12,7 @@ import orjson
 import psycopg
 import sqlalchemy as sa
 import structlog
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -110,14 +111,16 @@ def engine_of(
     *,
     serves: Sequence[str],
     statement_timeout: timedelta | None = None,
+    url: SecretStr | None = None,
     **options: Unpack[Options],
 ) -> Engine:
     """An engine with one connection for each entry of `serves`: a thread, or a place in a pool of threads.
 
-    `name` is what PostgreSQL shows in pg_stat_activity. `statement_timeout`: the one of the settings by default.
+    `name` is what PostgreSQL shows in pg_stat_activity. `statement_timeout` and `url`: those of the settings
+    by default.
     """
     return make_engine(
-        settings.database_url.get_secret_value(),
+        (url or settings.database_url).get_secret_value(),
         pool_size=len(serves),
         statement_timeout=statement_timeout or settings.db_statement_timeout,
         application_name=name,

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from ..catalogue.registry import Live
-from ..catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec
+from ..catalogue.spec import SpecRefused, TaskSpec
+from ..catalogue.stored import MAX_STORED_BYTES, spec_in
 from ..catalogue.types import MAX_NAME_BYTES
 from . import audit
 from .audit import Action, Actor
@@ -27,8 +28,6 @@ log = structlog.stdlib.get_logger(__name__)
 RETIRED_AFTER = timedelta(days=30)
 # Waiting tasks are counted up to here: a person waits for the answer.
 COUNTED = 100_000
-# jsonb writes 1e308 in full, so the text of a spec may be longer than what was registered.
-_MAX_STORED_BYTES = 64 * MAX_SPEC_BYTES
 
 # The live workers, as `fleet.py` tells them: `:lease` after the last heartbeat.
 _IS_LIVE = "w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)"
@@ -106,7 +105,7 @@ class Snapshot:
 
 # A row may hold whatever a worker's account can write. Its spec comes as text: one that the driver cannot decode
 # would hide all others.
-_SPEC = f"CASE WHEN octet_length(t.spec::text) <= {_MAX_STORED_BYTES} THEN t.spec::text END"
+_SPEC = f"CASE WHEN octet_length(t.spec::text) <= {MAX_STORED_BYTES} THEN t.spec::text END"
 
 _READ = sa.text(f"""
 WITH live AS (
@@ -151,19 +150,6 @@ def read(
         if row.queues:
             live.append(Live(row.name, row.version, row.queues))
     return Snapshot(specs, live, frozenset(unusable))
-
-
-def spec_in(name: str, version: int, stored: str | None) -> TaskSpec:
-    """The spec of a row. Raises SpecRefused for what another release or no worker of ours wrote."""
-    if stored is None:
-        raise SpecRefused(f"it has more than {_MAX_STORED_BYTES} bytes")
-    try:
-        spec = TaskSpec.parse(orjson.loads(stored))
-    except orjson.JSONDecodeError as e:  # jsonb may be nested more deeply, and its numbers be larger
-        raise SpecRefused(f"it cannot be decoded: {e}") from None
-    if (spec.name, spec.version) != (name, version):
-        raise SpecRefused("it is the spec of another type or version")
-    return spec
 
 
 def names(conn: Connection) -> list[str]:

@@ -18,11 +18,12 @@ def leader(engine: Engine, redis_url: str) -> Iterator[LeaderParts]:
 
 
 @pytest.fixture
-def schedulers(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Scheduler]]:
+def schedulers(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Scheduler]]:
     started: list[Scheduler] = []
 
-    def start(name: str) -> Scheduler:
-        scheduler = Scheduler(tmp_path, name, TASKYARD_DATABASE_URL=database_url, TASKYARD_REDIS_URL=redis_url)
+    def start(name: str, **more: str) -> Scheduler:
+        environment = {"TASKYARD_DATABASE_URL": database_url, "TASKYARD_REDIS_URL": redis_url, **more}
+        scheduler = Scheduler(tmp_path, name, **environment)
         started.append(scheduler)
         return scheduler
 

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from pydantic import BaseModel, SecretStr
 
 from taskyard.admission.admit import admit, repeated_keys, unknown_type
+from taskyard.admission.bodies import SubmitTask
 from taskyard.admission.wishes import Caller, PlainCaller, PlainWish, Served, Wish
 from taskyard.catalogue.compiled import CompiledSpec, compile_spec
 from taskyard.catalogue.registry import TypeRegistry
@@ -22,7 +23,6 @@ from taskyard.domain.faults import Fault
 from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import NewTask, Unique
 from taskyard_api.auth import Caller as KeyHolder
-from taskyard_api.models import SubmitTask
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CIPHER = Cipher([Fernet.generate_key().decode()])

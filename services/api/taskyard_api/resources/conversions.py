@@ -9,6 +9,7 @@ from uuid import UUID
 import falcon.asgi
 from sqlalchemy import RowMapping
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import WAITING, State
 from taskyard.lifecycle.submit import SubmittedTask
@@ -19,7 +20,7 @@ from ..admission import Admitted
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..idempotency import key_of
-from ..models import ConversionBody, SubmitTask
+from ..models import ConversionBody
 from ..operations import Answer, Operation
 from ..parameters import id_in_path
 from ..requests import Request

@@ -11,6 +11,7 @@ from uuid import UUID
 import falcon.asgi
 from sqlalchemy import RowMapping
 
+from taskyard.admission.bodies import MAX_TASKS, SubmitTask
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL
@@ -24,7 +25,7 @@ from ..bodies import MAX_BATCH_BODY, Bodies, each_validated, validated
 from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
 from ..live import Live
-from ..models import MAX_TASKS, BatchFrame, SubmitBatch, SubmitTask, TaskQuery, TasksQuery
+from ..models import BatchFrame, SubmitBatch, TaskQuery, TasksQuery
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES, id_in_path, next_cursor_of_tasks, query_of, read_cursor
 from ..requests import Request

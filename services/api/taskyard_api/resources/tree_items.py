@@ -8,6 +8,7 @@ from uuid import UUID
 
 import falcon.asgi
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import SubmittedTask
 
@@ -17,7 +18,7 @@ from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..conditions import Validators
 from ..idempotency import key_of, once
-from ..models import PageQuery, SubmitTask, ThumbnailBody
+from ..models import PageQuery, ThumbnailBody
 from ..operations import ANYTHING, Answer, Operation
 from ..parameters import cursor_at, id_in_path, query_of, read_cursor, wanted_range
 from ..requests import Request

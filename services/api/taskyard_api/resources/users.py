@@ -10,6 +10,7 @@ from typing import Any
 import falcon.asgi
 from sqlalchemy import Connection
 
+from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.errors import NotFound
 from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import SubmittedTask
@@ -23,7 +24,6 @@ from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..idempotency import key_of
 from ..ledger_pool import LedgerPool
-from ..models import SubmitTask
 from ..operations import Answer, Operation
 from ..refusals import Fault, Invalid
 from ..requests import Request

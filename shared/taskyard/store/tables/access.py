@@ -1,8 +1,22 @@
-"""API keys, the keys that make their requests repeatable, and the audit log of what was done with them."""
+"""API keys and what makes their requests repeatable, roles of PostgreSQL that submit, and the audit log."""
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, DDL, Column, Index, LargeBinary, SmallInteger, Table, Text, Uuid, event, func, text
+from sqlalchemy import (
+    ARRAY,
+    DDL,
+    Column,
+    Double,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    event,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from .schema import TIME, created_at, metadata
@@ -19,6 +33,16 @@ api_key = Table(
     Column("expires_at", TIME),
     Column("revoked_at", TIME),
     created_at(),
+)
+
+submit_role = Table(
+    "submit_role",
+    metadata,
+    Column("role", Text, primary_key=True, comment="of PostgreSQL; its members submit by it, too"),
+    Column("queues", ARRAY(Text), comment="null: all"),
+    Column("life_seconds", Double, nullable=False, comment="from due to expiry, unless a submit says"),
+    created_at(),
+    comment="who may call taskyard_sql.submit",
 )
 
 idempotency_key = Table(

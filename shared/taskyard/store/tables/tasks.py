@@ -198,6 +198,16 @@ outbox = Table(
     postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
 )
 
+application_outbox = Table(
+    "application_outbox",
+    metadata,
+    Column("xid", BigInteger, primary_key=True, autoincrement=False, comment="of the transaction"),
+    Column("task_id", Uuid, primary_key=True),
+    Column("created_at", TIME, nullable=False),
+    comment="tasks that applications submitted in their own transactions: the relay publishes them",
+    postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
+)
+
 pace = Table(
     "pace",
     metadata,

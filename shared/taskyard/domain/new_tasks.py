@@ -1,0 +1,52 @@
+"""NewTask: what admission makes of a wish, and submit writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from .callbacks import Callback
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """At most one task of this type with `key` while it is `waiting`, or while it is `active` (until its end)."""
+
+    key: str
+    hold: str
+
+
+# Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price, and each submit
+# makes one. The names of the fields are those that the statement in lifecycle/submit.py reads.
+@dataclass(slots=True, kw_only=True)
+class NewTask:
+    """A validated task. `params` is JSON-able with secrets already encrypted; `run_at` wins over
+    `delay_seconds`; without `expires_at` the task expires `life_seconds` after it is due, by PostgreSQL's clock.
+    """
+
+    id: UUID
+    name: str
+    queue: str
+    params: dict[str, Any]
+    version: int = 1
+    max_attempts: int
+    soft_timeout_seconds: float
+    hard_timeout_seconds: float
+    delay_seconds: float | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    life_seconds: float | None = None
+    tags: Sequence[str] = ()
+    on_cancel: str = "cancel_children"
+    unique: Unique | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+    submitted_by: str | None = None
+    allowed_queues: Sequence[str] | None = None
+    callback: Callback | None = None
+    workflow_id: UUID | None = None
+    schedule_id: UUID | None = None
+    parent_id: UUID | None = None
