@@ -263,14 +263,15 @@ build_worker() { # KITS IMAGE
 }
 
 check_one_kit() {
-    local image="taskyard/worker-mail:$TAG" found types
+    local image="taskyard/worker-mail:$TAG" found types all
+    all="send send_newsletter send_password_reset send_verification send_welcome"
     build_worker mail "$image" || { tail -80 "$WORK/build.log" >&2; fail "a worker with one kit does not build"; }
     found=$(docker run --rm --entrypoint python "$image" -c "$CARRIED")
     [ "${found%;*}" = "mail; mail" ] || fail "built with KITS=mail, the image carries $found"
     types=$(docker run --rm -e TASKYARD_DIAGNOSTICS=true "$image" types --strict --json |
-        python3 -c 'import json, sys; print(*("{name} ({kit})".format(**t) for t in json.load(sys.stdin)), sep=", ")')
-    [ "$types" = "email.send (mail), email.send_welcome (mail)" ] || fail "built with KITS=mail, it runs $types"
-    line "built with KITS=mail" "only mail: $types"
+        python3 -c 'import json, sys; print(*("{kit}: {name}".format(**t) for t in json.load(sys.stdin)))')
+    [ "$types" = "$(printf 'mail: email.%s\n' $all | paste -sd " ")" ] || fail "built with KITS=mail, it runs $types"
+    line "built with KITS=mail" "only ${types//mail: /}"
     ! build_worker mail,postage "$image" || fail "an image with a kit that does not exist was built"
     grep -qF "there is no kit 'postage'" "$WORK/build.log" || { tail -80 "$WORK/build.log" >&2; fail "not told why"; }
     line "built with KITS=mail,postage" "refused: $(grep -oE -m1 "KITS: there is no kit 'postage'; .*" "$WORK/build.log")"

@@ -52,4 +52,4 @@ def test_a_task_submits_a_type_that_only_another_image_has(workers: LedgerFleet,
     assert workers.row(child.id).result == 7
     error = workers.row(refused).error
     assert (error["code"], error["retryable"]) == ("params_invalid", False)
-    assert "areas.tile: /params/area: " in error["message"]
+    assert "areas.tile says: At /params/area: " in error["message"]
