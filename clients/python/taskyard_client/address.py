@@ -5,6 +5,11 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import httpx2
+
+# A follower, or a wait, keeps its connection until the end. With the 100 connections that httpx2 allows, a hundred of
+# them would keep every other call from being sent.
+_LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
 # A proxy named by the environment does not reach this machine's own addresses.
 _NO_PROXY = ("127.0.0.1", "localhost", "[::1]")
 
@@ -19,6 +24,7 @@ def options_of(url: str, key: str | None) -> dict[str, Any]:
     return {
         "base_url": f"{url.rstrip('/')}/api/v1/",
         "headers": headers,
+        "limits": _LIMITS,
         "mounts": {f"all://{host}": None for host in _NO_PROXY},
     }
 

@@ -1,0 +1,86 @@
+"""The client against an other end that is not Taskyard's API, or that lies; and against itself, many at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import pytest
+
+from taskyard_client import ApiAway, ApiRefused, Client, Retries
+
+TASK = b'{"id": "01890000-0000-7000-8000-000000000000", "name": "a.b", "queue": "default", "state": "queued"}'
+FOLLOWERS = 100  # as many connections as httpx2 makes, unless it is told otherwise
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+@pytest.fixture
+def streaming() -> Iterator[tuple[str, threading.Semaphore]]:
+    """Streams that say nothing more after their beginning, which the semaphore counts, and an answer to submits."""
+    begun, ended = threading.Semaphore(0), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'data: {"kind": "submitted"}\n\n')
+            begun.release()
+            ended.wait(60)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(202)
+            self.end_headers()
+            self.wfile.write(TASK)
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.block_on_close = False
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}", begun
+        ended.set()
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.timeout(60)
+def test_many_followers_keep_no_submit_waiting(streaming: tuple[str, threading.Semaphore]) -> None:
+    url, begun = streaming
+    with Client(url, retries=Retries(seconds=5, attempts=1)) as client:
+        following = [client.events("01890000-0000-7000-8000-000000000000") for _ in range(FOLLOWERS)]
+        with ThreadPoolExecutor(FOLLOWERS) as threads:
+            assert {event.kind for event in threads.map(next, following)} == {"submitted"}
+        assert all(begun.acquire(timeout=1) for _ in range(FOLLOWERS))
+        assert client.submit("a.b").state == "queued"
+
+
+@pytest.mark.parametrize("errors", [["no"], [None], {"a": "b"}, 5, "no"])
+def test_a_refusal_of_a_gateway_is_told_whatever_its_form(errors: object) -> None:
+    answer = httpx2.Response(404, json={"detail": "No such route.", "errors": errors})
+    with (
+        Client("http://api.test", transport=httpx2.MockTransport(lambda _: answer)) as client,
+        pytest.raises(ApiRefused) as refused,
+    ):
+        client.submit("a.b")
+    assert str(refused.value) == "No such route."
+    assert list(refused.value.lines()) == ["No such route."]
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("", request=request)
+
+    client = Client("http://api.test", transport=httpx2.MockTransport(answer), retries=Retries(attempts=1))
+    with client, pytest.raises(ApiAway, match="does not answer: ReadTimeout"):
+        client.submit("a.b")
