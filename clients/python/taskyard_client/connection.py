@@ -31,10 +31,10 @@ class Connection:
         self.retries = retries
         self.clock = clock
         self.sleep = sleep
-        self._pid, self._made = os.getpid(), httpx2.Client(**options)
+        self._made = os.getpid(), httpx2.Client(**options)
 
     def close(self) -> None:
-        self._made.close()
+        self._made[1].close()
 
     def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
@@ -97,6 +97,9 @@ class Connection:
 
     def _of_this_process(self) -> httpx2.Client:
         """A process that was forked must not talk on the connections of the other one."""
-        if self._pid != os.getpid():
-            self._pid, self._made = os.getpid(), httpx2.Client(**self._options)
-        return self._made
+        pid, made = self._made
+        if pid != os.getpid():
+            made = httpx2.Client(**self._options)
+            # At one stroke: another thread must not find the new process beside the old connections.
+            self._made = os.getpid(), made
+        return made

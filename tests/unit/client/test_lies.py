@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
 
 from taskyard_client import ApiAway, ApiRefused, Client, Retries
+from taskyard_client.connection import Connection
 
 TASK = b'{"id": "01890000-0000-7000-8000-000000000000", "name": "a.b", "queue": "default", "state": "queued"}'
 FOLLOWERS = 100  # as many connections as httpx2 makes, unless it is told otherwise
@@ -84,3 +89,48 @@ def test_an_error_without_words_is_told_by_its_name() -> None:
     client = Client("http://api.test", transport=httpx2.MockTransport(answer), retries=Retries(attempts=1))
     with client, pytest.raises(ApiAway, match="does not answer: ReadTimeout"):
         client.submit("a.b")
+
+
+def test_a_download_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    """Nothing of it is kept, and it is not begun again."""
+    item = {"item_id": str(UUID(int=1)), "size": 5, "sha256": "0" * 64}
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        while len(sent) < 1000:
+            sent.append(2)
+            yield b"ab"
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/content"):
+            return httpx2.Response(200, content=endless())
+        return httpx2.Response(200, json=item)
+
+    client = Client("http://api.test", transport=httpx2.MockTransport(answer))
+    with client, pytest.raises(ApiAway, match="longer than"):
+        client.files.download(UUID(int=1), tmp_path / "a")
+    assert len(sent) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_thread_of_a_forked_process_finds_the_connections_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[httpx2.Client] = []
+
+    class Watched(Connection):
+        """After each step, another thread looks."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if watching:
+                found.append(self._of_this_process())
+
+    watching = False
+    connection = Watched({}, Retries(), time.monotonic, time.sleep)
+    old = connection._of_this_process()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    watching = True
+    new = connection._of_this_process()
+    assert new is not old
+    assert {id(one) for one in found} == {id(new)}
+    old.close()
+    connection.close()
