@@ -134,3 +134,32 @@ def test_no_thread_of_a_forked_process_finds_the_connections_of_the_other(monkey
     assert {id(one) for one in found} == {id(new)}
     old.close()
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["events", "content"])
+def test_a_refusal_that_trickles_in_is_given_up(path: str) -> None:
+    """Also of a stream and of a download, which have no deadline of their own."""
+    now, item = 0.0, {"item_id": str(UUID(int=1)), "size": 5, "sha256": "0" * 64}
+
+    def trickle() -> Iterator[bytes]:
+        nonlocal now
+        for _ in range(10_000):
+            now += 1
+            yield b" "
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith(path):
+            return httpx2.Response(404, content=trickle())
+        return httpx2.Response(200, json=item)
+
+    retries = Retries(attempts=2)
+    client = Client(
+        "http://api.test", retries=retries, transport=httpx2.MockTransport(answer), clock=lambda: now, sleep=sleep
+    )
+    with client, pytest.raises(ApiAway, match="in time"):
+        _ = next(client.events(UUID(int=1))) if path == "events" else client.files.read(UUID(int=1))
+    assert now < 200
