@@ -124,7 +124,7 @@ class Celery:
         return kept
 
     def lane(self, name: str, priority: int, queue: str | None) -> str:
-        """The queue of a priority. Raises ValueError where there is none."""
+        """The queue of a priority. Raises ValueError where there is none; eager, the type's own queue is not known."""
         if queue is not None:
             raise ValueError("a priority is a queue here: give one of both")
         if self._priorities is None:
@@ -134,6 +134,8 @@ class Celery:
             )
         if priority not in self._priorities:
             raise ValueError(f"no queue has the priority {priority}; there are {sorted(self._priorities)}")
+        if self.conf.task_always_eager:
+            return self._priorities[priority]
         if (own := self.type_of(name).queue) not in self._priorities.values():
             raise ValueError(f"{name} runs on the queue {own}, which has no other of higher or lower priority")
         return self._priorities[priority]
@@ -204,11 +206,11 @@ class Task:
         if args is not None and not isinstance(args, list | tuple):
             raise TypeError(f"apply_async: args is a list or a tuple, not {type(args).__name__}")
         chosen = None if task_id is None else _uuid(task_id)
-        if self._app.conf.task_always_eager:
-            return self._run_eager(args or (), kwargs or {}, chosen or uuid4())
         own = queue if queue is not None else self._queue
         if priority is not None:
             own = self._app.lane(self.name, priority, own)
+        if self._app.conf.task_always_eager:
+            return self._run_eager(args or (), kwargs or {}, chosen or uuid4())
         task = self._app.client.submit(
             self.name,
             self._params(args or (), kwargs or {}),

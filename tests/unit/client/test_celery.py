@@ -101,6 +101,21 @@ def test_a_setting_of_celery_that_there_is_not_is_refused(app: Celery) -> None:
         app.conf.update(task_acks_late=True)
 
 
+def test_a_priority_that_raises_in_production_raises_eagerly_too(app: Celery) -> None:
+    @app.task("shop.nothing")
+    def nothing() -> None: ...
+
+    with pytest.raises(ValueError, match=r"Redis.*RabbitMQ"):
+        nothing.apply_async(priority=0)
+    ranked = Celery(client=app.client, priorities=lanes(first=0), task_always_eager=True)
+    again = ranked.task("shop.nothing")(lambda: None)
+    with pytest.raises(ValueError, match="priority 255"):
+        again.apply_async(priority=255)
+    with pytest.raises(ValueError, match="one of both"):
+        again.apply_async(priority=0, queue="default")
+    assert again.apply_async(priority=0).successful()
+
+
 def test_priorities_cover_the_lanes_in_their_direction() -> None:
     redis, rabbit = lanes(first=0), lanes(first=9)
     assert [redis[n] for n in (0, 2, 3, 6, 7, 9)] == ["high_priority"] * 2 + ["default"] * 2 + ["low_priority"] * 2
