@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from taskyard_client import ApiAway, ApiRefused, Client, Retries
+from taskyard_client import ApiAway, ApiRefused, AsyncClient, Client, Retries
 from taskyard_client.connection import Connection
 
 TASK = b'{"id": "01890000-0000-7000-8000-000000000000", "name": "a.b", "queue": "default", "state": "queued"}'
@@ -163,3 +163,31 @@ def test_a_refusal_that_trickles_in_is_given_up(path: str) -> None:
     with client, pytest.raises(ApiAway, match="in time"):
         _ = next(client.events(UUID(int=1))) if path == "events" else client.files.read(UUID(int=1))
     assert now < 200
+
+
+@pytest.mark.parametrize(
+    "url", ["", "api.test", "ftp://api.test", "http://", "http:///x", "https://[::1", "http://a:b"]
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_address_that_is_none_is_refused_at_once(url: str, kind: type[Client | AsyncClient]) -> None:
+    with pytest.raises(ValueError, match="address of"):
+        kind(url)
+
+
+@pytest.mark.parametrize("key", ["", "ty_se\ncret", "ty_se cret", "ty_s\u00e9cret", "ty_se\x00cret"])
+def test_a_key_that_is_none_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="characters") as refused:
+        Client("http://api.test", key)
+    assert "ty_" not in str(refused.value)
+
+
+def test_a_key_may_have_the_newline_of_its_file() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx2.Response(202, content=TASK)
+
+    with Client("http://api.test", "ty_secret\n", transport=httpx2.MockTransport(answer)) as client:
+        client.submit("a.b")
+    assert seen == ["Bearer ty_secret"]
