@@ -89,7 +89,10 @@ def _client(url: str | None, api_key: str | None, log_level: str | None) -> Iter
     # The services' level `info` would clutter a terminal, so only an explicit --log-level counts here.
     logging.basicConfig(level=max(level, logging.WARNING) if log_level is None else level)
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    client = Client(settings.url, key, retries=_RETRIES)
+    try:
+        client = Client(settings.url, key, retries=_RETRIES)
+    except ValueError as e:
+        fail(PROGRAM, str(e), USAGE)
     try:
         yield client
     except ApiAway as e:
@@ -130,8 +133,10 @@ def submit(
     """Submit a task; prints its id."""
     if delay is not None and not math.isfinite(delay):
         raise typer.BadParameter("--delay must be a number of seconds")
-    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
-        raise typer.BadParameter("--idempotency-key must be printable ASCII")
+    if idempotency_key is not None and not (
+        1 <= len(idempotency_key) <= 255 and idempotency_key.isascii() and idempotency_key.isprintable()
+    ):
+        raise typer.BadParameter("--idempotency-key must have 1 to 255 characters of printable ASCII")
     wanted = _params(params, param or [])
     with _client(url, api_key, log_level) as client:
         task = client.submit(name, wanted, queue=queue, delay_seconds=delay, tags=tag, idempotency_key=idempotency_key)

@@ -53,12 +53,7 @@ class AsyncConnection:
         content = call.body.chunks_apart() if isinstance(call.body, Upload) else call.body
         more = {"params": call.query, "headers": call.headers, "content": content, "timeout": call.timeout(left)}
         async with self._open(call.method, call.path, **more) as response:
-            pieces = []
-            async for piece in response.aiter_bytes():
-                pieces.append(piece)
-                if self.clock() > deadline:
-                    raise ApiAway("The API did not finish its answer in time.")
-            return calls.read(call, response, b"".join(pieces), number)
+            return calls.read(call, response, await self._content(response, deadline), number)
 
     async def stream(
         self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
@@ -69,7 +64,7 @@ class AsyncConnection:
             "GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout
         ) as response:
             if not response.is_success:
-                raise calls.refused(response, await response.aread())
+                raise calls.refused(response, await self._content(response, self.clock() + calls.READ_SECONDS))
             following.connected()
             async for text in response.aiter_text():
                 for event in following.heard(text):
@@ -80,10 +75,19 @@ class AsyncConnection:
         timeout = httpx2.Timeout(calls.READ_SECONDS, connect=calls.CONNECT_SECONDS)
         async with self._open("GET", path, headers=download.headers(), timeout=timeout) as response:
             if not response.is_success:
-                raise calls.refused(response, await response.aread())
+                raise calls.refused(response, await self._content(response, self.clock() + calls.READ_SECONDS))
             download.begin(resumed=response.status_code == 206)
             async for piece in response.aiter_bytes():
                 download.write(piece)
+
+    async def _content(self, response: httpx2.Response, deadline: float) -> bytes:
+        """Raises ApiAway where it comes too slowly."""
+        pieces = []
+        async for piece in response.aiter_bytes():
+            pieces.append(piece)
+            if self.clock() > deadline:
+                raise ApiAway("The API did not finish its answer in time.")
+        return b"".join(pieces)
 
     def attempts(self, seconds: float | None = None, *, waits: float = 0.0) -> Attempts:
         """`waits`: seconds beside the usual ones."""

@@ -191,7 +191,7 @@ def refused(response: httpx2.Response, content: bytes) -> ApiAway | ApiRefused:
 def lost(url: httpx2.URL, error: httpx2.RequestError) -> ApiAway:
     """The error of a call that was not answered."""
     return ApiAway(
-        f"The API at {url.scheme}://{url.netloc.decode()} does not answer: {error or type(error).__name__}",
+        f"The API at {url.scheme}://{url.netloc.decode()} does not answer: {str(error) or type(error).__name__}",
         was_sent=not isinstance(error, _NOT_SENT),
     )
 

@@ -89,14 +89,23 @@ class Celery:
         self.eager = Eager()
         self._priorities = priorities
         self._types: dict[str, tuple[float, TaskType]] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
         make_current(self)
 
     def task(self, name: str | Callable[..., Any] | None = None, *, queue: str | None = None) -> Task:
         """The task of this name, for `delay`. As a decorator, bare or with a name, it also has the function, which runs
-        where the task is called, or eager."""
-        if callable(name):
-            return Task(self, f"{name.__module__}.{name.__name__}", queue, name)
-        return Task(self, name, queue)
+        where the task is called. Eager, it also runs for others that name the task."""
+        return Task(self, None, queue)(name) if callable(name) else Task(self, name, queue)
+
+    def keep(self, name: str, function: Callable[..., Any]) -> None:
+        """The function of a task of this name, for what runs eagerly. Of several the last one counts."""
+        self._functions[name] = function
+
+    def function_of(self, name: str) -> Callable[..., Any]:
+        """Raises TypeError where there is none."""
+        if (found := self._functions.get(name)) is None:
+            raise TypeError(f"{name} has no function here that could run eagerly: decorate one with app.task({name!r})")
+        return found
 
     def send_task(
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -115,7 +124,7 @@ class Celery:
         return kept
 
     def lane(self, name: str, priority: int, queue: str | None) -> str:
-        """The queue of a priority. Raises ValueError where there is none."""
+        """The queue of a priority. Raises ValueError where there is none; eager, the type's own queue is not known."""
         if queue is not None:
             raise ValueError("a priority is a queue here: give one of both")
         if self._priorities is None:
@@ -125,6 +134,8 @@ class Celery:
             )
         if priority not in self._priorities:
             raise ValueError(f"no queue has the priority {priority}; there are {sorted(self._priorities)}")
+        if self.conf.task_always_eager:
+            return self._priorities[priority]
         if (own := self.type_of(name).queue) not in self._priorities.values():
             raise ValueError(f"{name} runs on the queue {own}, which has no other of higher or lower priority")
         return self._priorities[priority]
@@ -156,7 +167,9 @@ class Task:
             return self._function(*args, **kwargs)
         if len(args) == 1 and callable(args[0]) and not kwargs:
             function = args[0]
-            return Task(self._app, self._name or f"{function.__module__}.{function.__name__}", self._queue, function)
+            name = self._name or f"{function.__module__}.{function.__name__}"
+            self._app.keep(name, function)
+            return Task(self._app, name, self._queue, function)
         raise TypeError(f"{self.name} runs in a worker: call its delay or apply_async")
 
     def delay(self, *args: Any, **kwargs: Any) -> Result:
@@ -181,19 +194,23 @@ class Task:
         idempotency_key: str | None = None,
         **more: Any,
     ) -> Result:
-        """Submits the task. Positional arguments stand for the type's parameters in the order of their declaration.
+        """Submits the task. Positional arguments stand for the type's parameters in the order of their declaration,
+        which a key with the scope `read` may ask for.
 
         `expires`: not ended by then, it fails. Times without a zone are in UTC. `task_id` is a UUID; one that is taken
         raises Conflict. Raises TypeError for options that Taskyard does not have, ValueError for what it cannot take.
         """
         if unknown := more.keys() - _NEEDLESS:
             raise TypeError(f"apply_async: Taskyard has no {min(unknown)!r}")
+        # Text is a sequence, too: of ("ada") each letter would be an argument.
+        if args is not None and not isinstance(args, list | tuple):
+            raise TypeError(f"apply_async: args is a list or a tuple, not {type(args).__name__}")
         chosen = None if task_id is None else _uuid(task_id)
-        if self._app.conf.task_always_eager:
-            return self._run_eager(args or (), kwargs or {}, chosen or uuid4())
         own = queue if queue is not None else self._queue
         if priority is not None:
             own = self._app.lane(self.name, priority, own)
+        if self._app.conf.task_always_eager:
+            return self._run_eager(args or (), kwargs or {}, chosen or uuid4())
         task = self._app.client.submit(
             self.name,
             self._params(args or (), kwargs or {}),
@@ -220,18 +237,17 @@ class Task:
         return {**given, **kwargs}
 
     def _run_eager(self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: UUID) -> Result:
-        if self._function is None:
-            raise TypeError(f"{self.name} has no function here that could run eagerly: decorate one with app.task(...)")
+        function = self._function or self._app.function_of(self.name)
         # What could not be sent fails in a test, too.
         sent, named = json.loads(encoded([args, kwargs]))
         propagate = self._app.conf.task_eager_propagates
-        self._app.eager.run(task_id, self.name, self._function, sent, named, propagate=propagate)
+        self._app.eager.run(task_id, self.name, function, sent, named, propagate=propagate)
         return AsyncResult(task_id, app=self._app)
 
 
 def _uuid(task_id: str | UUID) -> UUID:
     try:
-        return task_id if isinstance(task_id, UUID) else UUID(task_id)
+        return task_id if isinstance(task_id, UUID) else UUID(str(task_id))
     except ValueError:
         raise ValueError(
             f"task_id {task_id!r} is no UUID, as the ids of tasks are. Is it there so that a task is not submitted"

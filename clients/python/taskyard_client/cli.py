@@ -60,7 +60,12 @@ def _relay(given: argparse.Namespace, key: str) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    with Client(given.url, key) as client:
+    try:
+        made = Client(given.url, key)
+    except ValueError as e:
+        sys.stderr.write(f"taskyard-client relay: {e}\n")
+        return _USAGE
+    with made as client:
         relay = Relay(given.database_url, client)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop())

@@ -31,10 +31,10 @@ class Connection:
         self.retries = retries
         self.clock = clock
         self.sleep = sleep
-        self._pid, self._made = os.getpid(), httpx2.Client(**options)
+        self._made = os.getpid(), httpx2.Client(**options)
 
     def close(self) -> None:
-        self._made.close()
+        self._made[1].close()
 
     def send(self, call: Call[A]) -> A:
         """One call with its repeats. Raises ApiAway, ApiRefused."""
@@ -53,12 +53,7 @@ class Connection:
         content = call.body.chunks() if isinstance(call.body, Upload) else call.body
         more = {"params": call.query, "headers": call.headers, "content": content, "timeout": call.timeout(left)}
         with self._open(call.method, call.path, **more) as response:
-            pieces = []
-            for piece in response.iter_bytes():
-                pieces.append(piece)
-                if self.clock() > deadline:
-                    raise ApiAway("The API did not finish its answer in time.")
-            return calls.read(call, response, b"".join(pieces), number)
+            return calls.read(call, response, self._content(response, deadline), number)
 
     def stream(
         self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
@@ -67,7 +62,7 @@ class Connection:
         timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
         with self._open("GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout) as response:
             if not response.is_success:
-                raise calls.refused(response, response.read())
+                raise calls.refused(response, self._content(response, self.clock() + calls.READ_SECONDS))
             following.connected()
             for text in response.iter_text():
                 yield from following.heard(text)
@@ -77,7 +72,7 @@ class Connection:
         timeout = httpx2.Timeout(calls.READ_SECONDS, connect=calls.CONNECT_SECONDS)
         with self._open("GET", path, headers=download.headers(), timeout=timeout) as response:
             if not response.is_success:
-                raise calls.refused(response, response.read())
+                raise calls.refused(response, self._content(response, self.clock() + calls.READ_SECONDS))
             download.begin(resumed=response.status_code == 206)
             for piece in response.iter_bytes():
                 download.write(piece)
@@ -95,8 +90,20 @@ class Connection:
         except (httpx2.TransportError, httpx2.DecodingError) as e:
             raise calls.lost(http.base_url, e) from e
 
+    def _content(self, response: httpx2.Response, deadline: float) -> bytes:
+        """Raises ApiAway where it comes too slowly."""
+        pieces = []
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            if self.clock() > deadline:
+                raise ApiAway("The API did not finish its answer in time.")
+        return b"".join(pieces)
+
     def _of_this_process(self) -> httpx2.Client:
         """A process that was forked must not talk on the connections of the other one."""
-        if self._pid != os.getpid():
-            self._pid, self._made = os.getpid(), httpx2.Client(**self._options)
-        return self._made
+        pid, made = self._made
+        if pid != os.getpid():
+            made = httpx2.Client(**self._options)
+            # At one stroke: another thread must not find the new process beside the old connections.
+            self._made = os.getpid(), made
+        return made

@@ -71,7 +71,10 @@ class ApiRefused(ClientError):
     @property
     def errors(self) -> list[tuple[str, str]]:
         """Of a 422: the place of each fault, a JSON pointer into the body, and what is wrong."""
-        return [(str(e.get("pointer") or ""), str(e.get("message"))) for e in self.problem.get("errors") or ()]
+        told = self.problem.get("errors")
+        # A gateway before the API may have documents of another form.
+        faults = [e for e in told if isinstance(e, dict)] if isinstance(told, list) else []
+        return [(str(e.get("pointer") or ""), str(e.get("message"))) for e in faults]
 
     def lines(self) -> Iterator[str]:
         """What is wrong, and where, for people."""

@@ -87,7 +87,7 @@ def retry_after(
         return float(header[:12])
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at
     return max(0.0, (at - now()).total_seconds())

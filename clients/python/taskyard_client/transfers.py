@@ -99,6 +99,9 @@ class Download:
             self._digest, self.done = hashlib.sha256(), 0
 
     def write(self, piece: bytes) -> None:
+        """Raises ApiAway for more than was stored: such an answer need not end at all."""
+        if self.done + len(piece) > self._item.size:
+            raise ApiAway(f"The content of {self._item.item_id} is longer than what was stored.", is_passing=False)
         self._file.write(piece)
         self._digest.update(piece)
         self.done += len(piece)

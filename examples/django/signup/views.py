@@ -31,5 +31,6 @@ def follow(request: HttpRequest, task_id: UUID) -> StreamingHttpResponse:
     def lines() -> Iterator[str]:
         for event in tasks().events(task_id):
             yield f"event: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+        yield "event: end\ndata: {}\n\n"  # the page closes the stream: browsers reconnect otherwise
 
     return StreamingHttpResponse(lines(), content_type="text/event-stream")

@@ -80,5 +80,6 @@ async def follow(task_id: UUID, tasks: Tasks) -> StreamingResponse:
     async def lines() -> AsyncIterator[str]:
         async for event in tasks.events(task_id):
             yield f"event: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+        yield "event: end\ndata: {}\n\n"  # the page closes the stream: browsers reconnect otherwise
 
     return StreamingResponse(lines(), media_type="text/event-stream")

@@ -21,7 +21,9 @@ def test_a_sign_up_is_a_task_that_can_be_followed(browser: TestClient) -> None:
     task_id = answer.json()["task_id"]
     events = browser.get(f"/tasks/{task_id}/events").text
     assert "event: submitted" in events
-    assert events.rstrip().rpartition("event: ")[2].startswith("succeeded")
+    *_, last, end = events.split("event: ")
+    assert last.startswith("succeeded")
+    assert end == "end\ndata: {}\n\n", "by which the page closes the stream"
     task = browser.get(f"/tasks/{task_id}").json()
     assert (task["state"], task["request_id"]) == ("succeeded", "sign-up-1")
     assert browser.post("/sign-up", json=body).json()["task_id"] == task_id

@@ -65,6 +65,7 @@ def create_app() -> Flask:
         def lines() -> Iterator[str]:
             for event in client.events(task_id):
                 yield f"event: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+            yield "event: end\ndata: {}\n\n"  # the page closes the stream: browsers reconnect otherwise
 
         return Response(lines(), mimetype="text/event-stream")
 

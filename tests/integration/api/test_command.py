@@ -8,15 +8,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
 import redis
 
-from taskyard import cli, client
+from taskyard import cli
 from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
+from taskyard_client import Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_service import environment
 from tests.integration.api.worker import Worker
@@ -125,6 +125,7 @@ def test_the_examples_of_submit_work(api: Api) -> None:
     [
         ("submit", "diagnostics.echo", "--idempotency-key", "\u00e9"),
         ("submit", "diagnostics.echo", "--idempotency-key", "a\nb"),
+        ("submit", "diagnostics.echo", "--idempotency-key", ""),
         ("submit", "diagnostics.echo", "--delay", "nan"),
         ("submit", "diagnostics.echo", "--delay", "inf"),
         ("submit", "diagnostics.echo", '{"value": NaN}'),
@@ -154,23 +155,20 @@ def test_numbers_are_sent_as_they_were_given(api: Api) -> None:
     assert json.loads(taken.stdout)["params"] == {"value": 18446744073709551615}
 
 
-def test_following_a_task_outlives_a_restart_of_the_api(
-    api: Api, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_following_a_task_outlives_a_restart_of_the_api(api: Api, database_url: str, redis_url: str) -> None:
     """The client gives up after a time without the API, not after a time without events."""
     ahead = 0.0
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
-    monkeypatch.setattr(client, "time", clock)
     port = free_port()
     env = environment(database_url, redis_url, TASKYARD_API_PORT=str(port), TASKYARD_NAMESPACE="test")
     command = [str(BIN.with_name("taskyard-api")), "serve"]
     worker, task = Worker(api.engine), api.submit()["id"]
     worker.begin(task)
-    caller = client.Client(f"http://127.0.0.1:{port}", api.http.headers["Authorization"].removeprefix("Bearer "))
+    key = api.http.headers["Authorization"].removeprefix("Bearer ")
+    caller = Client(f"http://127.0.0.1:{port}", key, clock=lambda: time.monotonic() + ahead)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as first:
         assert first.stderr is not None
         assert any("startup complete" in line for line in first.stderr)
-        events = caller.follow(UUID(task))
+        events = caller.events(UUID(task))
         assert [next(events).kind for _ in range(2)] == ["submitted", "started"]
         ahead = 1000.0
         first.terminate()

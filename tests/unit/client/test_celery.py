@@ -70,9 +70,50 @@ def test_an_eager_task_without_a_function_says_how_to_give_it_one(app: Celery) -
         app.task("shop.unknown")(1)
 
 
+def test_a_function_runs_eagerly_for_code_that_only_names_its_task(app: Celery) -> None:
+    """The application has tasks by name, as the README shows; its tests bring functions for them."""
+    welcome = app.task("shop.welcome", queue="low_priority")
+
+    @app.task("shop.welcome")
+    def pretend(address: str) -> str:
+        return f"to {address}"
+
+    assert welcome.delay("ada").get() == "to ada"
+    assert app.send_task("shop.welcome", kwargs={"address": "ben"}).get() == "to ben"
+    with pytest.raises(TypeError, match="delay or apply_async"):
+        welcome("ada")
+
+
+@pytest.mark.parametrize("args", ["ada", b"ada", {"ada": 1}, {"ada"}, 7])
+def test_positional_arguments_are_a_list_or_a_tuple(app: Celery, args: Any) -> None:
+    with pytest.raises(TypeError, match="list or a tuple"):
+        app.task("shop.add").apply_async(args)
+
+
+@pytest.mark.parametrize("task_id", ["invoice-7", "", 7, b"7", ("a",)])
+def test_a_task_id_that_is_no_uuid_is_refused_with_a_word_on_idempotency_keys(app: Celery, task_id: Any) -> None:
+    with pytest.raises(ValueError, match=r"no UUID.*idempotency_key"):
+        app.task("shop.add").apply_async(task_id=task_id)
+
+
 def test_a_setting_of_celery_that_there_is_not_is_refused(app: Celery) -> None:
     with pytest.raises(AttributeError, match="task_acks_late"):
         app.conf.update(task_acks_late=True)
+
+
+def test_a_priority_that_raises_in_production_raises_eagerly_too(app: Celery) -> None:
+    @app.task("shop.nothing")
+    def nothing() -> None: ...
+
+    with pytest.raises(ValueError, match=r"Redis.*RabbitMQ"):
+        nothing.apply_async(priority=0)
+    ranked = Celery(client=app.client, priorities=lanes(first=0), task_always_eager=True)
+    again = ranked.task("shop.nothing")(lambda: None)
+    with pytest.raises(ValueError, match="priority 255"):
+        again.apply_async(priority=255)
+    with pytest.raises(ValueError, match="one of both"):
+        again.apply_async(priority=0, queue="default")
+    assert again.apply_async(priority=0).successful()
 
 
 def test_priorities_cover_the_lanes_in_their_direction() -> None:

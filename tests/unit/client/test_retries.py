@@ -203,7 +203,9 @@ def test_the_span_of_opentelemetry_is_the_trace(monkeypatch: pytest.MonkeyPatch)
     assert seen[0].headers["traceparent"] == trace
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "Fri, 99 Nov", "\u0661"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-1", "1.5", "Fri, 99 Nov", "1 Jan 2026 00:00:00 +99999999999999", "\u0661"]
+)
 def test_a_retry_after_that_is_none_is_ignored(text: str) -> None:
     assert retry_after(text) is None
 
