@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 
 from taskyard.lifecycle import submit as verbs
 from taskyard.store import ledger
-from taskyard.store.tables import LEDGER_TABLES
 from taskyard_dev.postgres import Postgres
 from tests.support.applications import application, role_of, submit
 from tests.support.ledger import new_task
@@ -104,41 +103,6 @@ def test_times_are_those_of_the_call_not_of_the_transactions_begin(
     conn.commit()
     assert began is not None
     assert row(engine, task_id)["created_at"] - began[0] >= timedelta(seconds=0.3)
-
-
-def test_the_role_can_read_and_write_no_table_of_the_ledger(conn: psycopg.Connection[Any]) -> None:
-    for table in LEDGER_TABLES:
-        for statement in (f"SELECT FROM {table}", f"DELETE FROM {table}", f"INSERT INTO {table} DEFAULT VALUES"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                conn.execute(statement.encode())
-    for function in ("refuse('', '')", "check_options('{}')", "check_params('{}')"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-            conn.execute(f"SELECT taskyard_sql.{function}".encode())
-
-
-def test_a_role_that_was_not_granted_submits_nothing(engine: Engine, database_url: str) -> None:
-    with (
-        application(engine, database_url, grant=False) as url,
-        psycopg.connect(url) as conn,
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
-    ):
-        submit(conn, ECHO)
-
-
-def test_objects_of_the_application_do_not_become_part_of_the_function(
-    app: str, conn: psycopg.Connection[Any], engine: Engine
-) -> None:
-    """The search_path of the function is fixed: no table, function or operator of the caller's is used in it."""
-    conn.execute("CREATE TEMP TABLE task (LIKE orders)")
-    conn.execute("CREATE TEMP TABLE application_outbox (xid int)")
-    conn.execute(
-        f"CREATE FUNCTION {role_of(app)}.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
-        f" AS $$ SELECT '2000-01-01'::timestamptz $$".encode()
-    )
-    conn.execute(f"SET search_path = pg_temp, {role_of(app)}, pg_catalog".encode())
-    task_id = submit(conn, ECHO)
-    conn.commit()
-    assert row(engine, task_id)["created_at"].year > 2000
 
 
 def test_a_role_submits_to_its_queues_only(engine: Engine, database_url: str, app: str) -> None:

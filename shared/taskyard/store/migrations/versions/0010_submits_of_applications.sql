@@ -1,9 +1,10 @@
 -- The schema by which applications submit tasks in their own transactions. {ledger} is the schema of the tables.
 -- All names are written out: the search_path of the functions holds no schema in which others may create anything.
 -- It has another name than the usual role of the platform, which would find it before the tables ("$user").
+-- The views are barriers: a cheap function in a WHERE of the caller's would otherwise be called with rows that they hide.
 CREATE SCHEMA taskyard_sql;
 
-CREATE VIEW taskyard_sql.task_type AS
+CREATE VIEW taskyard_sql.task_type WITH (security_barrier) AS
 SELECT t.name, t.version, t.digest, t.spec, (
     SELECT array_agg(DISTINCT q.queue)
     FROM {ledger}.worker w JOIN {ledger}.worker_type r ON r.worker_id = w.id CROSS JOIN LATERAL unnest(w.queues) AS q(queue)
@@ -12,17 +13,18 @@ SELECT t.name, t.version, t.digest, t.spec, (
 FROM {ledger}.task_type t WHERE t.retired_at IS NULL;
 COMMENT ON VIEW taskyard_sql.task_type IS 'task types that admit tasks; queues: where live workers run them';
 
-CREATE VIEW taskyard_sql.caller AS
+CREATE VIEW taskyard_sql.caller WITH (security_barrier) AS
 SELECT session_user::text AS name,
     CASE WHEN NOT bool_or(s.queues IS NULL) THEN array_agg(DISTINCT q.queue) END AS queues,
     max(s.life_seconds) AS life_seconds
 FROM {ledger}.submit_role s JOIN pg_catalog.pg_roles r ON r.rolname = s.role
 LEFT JOIN LATERAL unnest(s.queues) AS q(queue) ON true
 WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+    AND has_schema_privilege(r.oid, 'taskyard_sql', 'USAGE') -- not after it was dropped and made again
 HAVING count(*) > 0;
 COMMENT ON VIEW taskyard_sql.caller IS 'who is logged in, and the queues of its roles; null: all. No row: none is granted';
 
-CREATE VIEW taskyard_sql.queue AS
+CREATE VIEW taskyard_sql.queue WITH (security_barrier) AS
 SELECT q.name FROM {ledger}.queue q WHERE EXISTS (
     SELECT FROM taskyard_sql.caller c WHERE c.queues IS NULL OR q.name = ANY(c.queues)
 );
