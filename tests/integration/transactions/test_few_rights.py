@@ -83,7 +83,7 @@ def test_a_function_of_the_caller_sees_no_queue_of_others(
 def test_no_function_that_others_made_in_a_schema_of_the_search_path_gets_into_the_views(
     new_database: Callable[[], str],
 ) -> None:
-    """The function reads the views with the rights of the owner, and unnest(text[]) fits better than unnest(anyarray)."""
+    """The function reads the views as the owner of the tables, and unnest(text[]) fits better than unnest(anyarray)."""
     url = new_database()
     engine = ledger.make_engine(url)
     command.downgrade(migrate.config(url), "0009")
