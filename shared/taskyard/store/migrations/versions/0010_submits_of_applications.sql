@@ -52,10 +52,11 @@ BEGIN
     ELSIF given::numeric > highest::numeric THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be less than or equal to %s', field, highest));
     END IF;
-    RETURN given::float8;
+    RETURN round(given::numeric, 20)::float8; -- there are numbers too small for a float8
 END $$;
 
--- PostgreSQL knows years that Python cannot read.
+-- PostgreSQL knows years that Python cannot read. No pattern here holds a backslash: what it means depends on a setting of
+-- the caller's (standard_conforming_strings).
 CREATE FUNCTION taskyard_sql.time_option(options jsonb, field text) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -64,19 +65,32 @@ DECLARE
 BEGIN
     IF given IS NULL THEN
         RETURN NULL;
-    ELSIF given !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' THEN
+    ELSIF given !~ '^[0-9]{4}(-[0-9]{2}){2}[Tt][0-9]{2}(:[0-9]{2}){2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' THEN
         PERFORM taskyard_sql.refuse('/' || field,
             format('`%s` must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z', field));
     END IF;
     BEGIN
         made := given::timestamptz;
-    EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+    EXCEPTION WHEN data_exception THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be a valid time', field));
     END;
     IF made NOT BETWEEN '1970-01-02T00:00:00Z' AND '8999-12-30T00:00:00Z' THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must lie in the years 1970 to 8999', field));
     END IF;
     RETURN made;
+END $$;
+
+CREATE FUNCTION taskyard_sql.readable(pointer text, given json) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN given::jsonb;
+EXCEPTION
+    WHEN untranslatable_character THEN
+        PERFORM taskyard_sql.refuse(pointer, 'The NUL character cannot be stored.');
+    WHEN numeric_value_out_of_range THEN
+        PERFORM taskyard_sql.refuse(pointer, 'The number is out of range.');
+    WHEN data_exception THEN
+        PERFORM taskyard_sql.refuse(pointer, 'A lone surrogate is not text.');
 END $$;
 
 -- Level by level: what the API refuses and PostgreSQL would take. jsonb writes numbers in full: 1e131000, eight bytes here,
@@ -93,7 +107,7 @@ BEGIN
         PERFORM taskyard_sql.refuse('/params', 'All parameters together may be 262144 bytes of JSON at most, whatever each'
             ' of them may be; more belongs in a file.', 'params_too_large');
     END IF;
-    read := params::jsonb;
+    read := taskyard_sql.readable('/params', params);
     IF read IS NULL OR jsonb_typeof(read) <> 'object' THEN
         PERFORM taskyard_sql.refuse('/params', 'Must be a JSON object.');
     END IF;
@@ -148,7 +162,7 @@ BEGIN
             PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be a valid string', field));
         END IF;
     END LOOP;
-    IF options ->> 'request_id' !~ '^[\x20-\x7e]{1,128}$' THEN
+    IF options ->> 'request_id' !~ '^[ -~]{1,128}$' THEN
         PERFORM taskyard_sql.refuse('/request_id', '`request_id` must have 1 to 128 printable characters of ASCII');
     ELSIF options ->> 'traceparent' !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
         PERFORM taskyard_sql.refuse('/traceparent', '`traceparent` must be as W3C Trace Context has it');
@@ -187,7 +201,10 @@ DECLARE
     expires timestamptz;
     made uuid;
 BEGIN
-    given := jsonb_strip_nulls(coalesce(options, '{}')::jsonb);
+    IF octet_length(options::text) > 65536 THEN
+        PERFORM taskyard_sql.refuse('', 'All options together may be 65536 bytes of JSON at most.');
+    END IF;
+    given := jsonb_strip_nulls(taskyard_sql.readable('', coalesce(options, '{}')));
     PERFORM taskyard_sql.check_options(given);
     SELECT * INTO by_whom FROM taskyard_sql.caller;
     IF NOT FOUND THEN
