@@ -10,19 +10,22 @@ import json
 import logging
 import random
 import threading
-from typing import Any
+import time
+from typing import Any, cast
 
 import psycopg
 
 from .client import Client
-from .errors import ApiRefused, ClientError, Conflict, NotAllowed, RateLimited
+from .errors import ApiRefused, ClientError, Conflict, RateLimited
 from .outbox import CHANNEL
 from .tracing import passing_on
 
 log = logging.getLogger(__name__)
 
 _PASSING = frozenset({"idempotency_in_progress"})
+_OF_THE_ROW = frozenset({400, 409, 422})
 _ROWS = 50
+_TURN_SECONDS = 10.0  # its rows are locked so long, and VACUUM of the application's tables waits for them
 _POLL_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
@@ -86,20 +89,21 @@ class Relay:
         the others have to wait."""
         failed: ClientError | None = None
         submitted, refusals = [], []
+        until = time.monotonic() + _TURN_SECONDS
         with conn.transaction():
             for row_id, task, headers in conn.execute(_TAKE, [_ROWS]).fetchall():
                 try:
                     self._submit(str(row_id), task, headers)
-                except ClientError as e:
+                except (ClientError, TypeError, ValueError) as e:
                     problem = _refusal(e)
                     if problem is None:
-                        failed = e
+                        failed = cast(ClientError, e)
                         break
                     refusals.append((json.dumps(problem), row_id))
                     log.warning("refused: %s: %s", row_id, e)
                 else:
                     submitted.append(row_id)
-                if self._stopping.is_set():
+                if self._stopping.is_set() or time.monotonic() > until:
                     break
             conn.execute(_DELETE, [submitted])
             for refusal in refusals:
@@ -108,21 +112,35 @@ class Relay:
             raise failed
         return len(submitted) + len(refusals)
 
-    def _submit(self, key: str, task: dict[str, Any], headers: dict[str, str]) -> None:
-        options = {field: value for field, value in task.items() if field not in {"name", "params"}}
-        with passing_on(request_id=headers.get("X-Request-ID"), traceparent=headers.get("traceparent")):
+    def _submit(self, key: str, task: Any, headers: Any) -> None:
+        """Raises ClientError, and TypeError and ValueError for a row that is no submit: an application may write rows
+        without `enqueue_in`."""
+        if not (isinstance(task, dict) and "name" in task and isinstance(task.get("params", {}), dict)):
+            raise TypeError('a row holds {"name": ..., "params": {...}} and options of a submit')
+        options = {"id": key, **task}
+        name, params = options.pop("name"), options.pop("params", {})
+        if options.keys() & {"self", "idempotency_key"}:
+            raise TypeError("the idempotency key is the id of the row")
+        given = headers if isinstance(headers, dict) else {}
+        request_id, traceparent = (str(given.get(header) or "") for header in ("X-Request-ID", "traceparent"))
+        with passing_on(request_id=request_id, traceparent=traceparent):
             try:
-                self._client.submit(task["name"], task["params"], **options, idempotency_key=key)
+                self._client.submit(name, params, **options, idempotency_key=key)
             except Conflict as e:
                 if e.code != "id_taken":
                     raise
                 log.info("was there already: %s", key)
 
 
-def _refusal(error: ClientError) -> dict[str, Any] | None:
-    """What the API says of this task; None where it says something of the key, the rate or the platform, which may be
-    different later."""
+def _refusal(error: ClientError | TypeError | ValueError) -> dict[str, Any] | None:
+    """What is wrong with this task, mostly in the API's words; None where the API says something of the key, the rate,
+    the address or the platform, which may be different later."""
+    if not isinstance(error, ClientError):
+        return {"code": "unreadable_row", "detail": str(error)}
     if not isinstance(error, ApiRefused) or isinstance(error, RateLimited) or error.code in _PASSING:
         return None
-    is_of_the_row = error.code == "queue_not_allowed" or (not isinstance(error, NotAllowed) and error.status < 500)
+    # Another server answers without a code; a proxy may find a body too large.
+    is_of_the_row = (
+        error.code == "queue_not_allowed" or error.status == 413 or (error.status in _OF_THE_ROW and error.code)
+    )
     return error.problem if is_of_the_row else None

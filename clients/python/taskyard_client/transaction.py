@@ -199,10 +199,20 @@ def refused(error: BaseException) -> ApiRefused | None:
         return Invalid({"code": error.code, "detail": str(error), "errors": faults}, 422)  # type: ignore[attr-defined]
     if type(error).__module__.startswith("taskyard.") and hasattr(error, "code"):
         return refusal(503 if error.code == "no_task_types" else 403, {"code": error.code, "detail": str(error)}, None)
-    # The same in psycopg's words, and in those of what SQLAlchemy and Django put around them.
-    original: Any = getattr(error, "orig", None) or error.__cause__ or error
-    if getattr(original, "sqlstate", None) != "TY422":
+    raised = _raised(error)
+    if raised is None:
         return None
-    told = json.loads(original.diag.message_detail)
-    said = str(original.diag.message_primary)
+    said, detail = raised
+    told = json.loads(detail)
     return Invalid({**told, "detail": said, "errors": [{"pointer": told["pointer"], "message": said}]}, 422)
+
+
+def _raised(error: BaseException) -> tuple[str, str] | None:
+    """What the function said, and its details: by psycopg, psycopg2 or asyncpg, and by SQLAlchemy or Django around."""
+    original: Any = getattr(error, "orig", None) or error.__cause__ or error
+    if "TY422" not in {getattr(original, "sqlstate", None), getattr(original, "pgcode", None)}:
+        return None
+    if hasattr(original, "diag"):
+        return str(original.diag.message_primary), str(original.diag.message_detail)
+    own: Any = original if hasattr(original, "message") else original.__cause__  # SQLAlchemy has one around asyncpg's
+    return str(own.message), str(own.detail)

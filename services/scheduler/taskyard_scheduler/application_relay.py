@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -34,7 +35,11 @@ LOOP = "applications"
 _ROWS = 1000  # in one round trip to Redis, which must fit into the socket's time-out
 _POLL_SECONDS = 1.0
 _STANDBY_SECONDS = 0.2
+_IDLE_SECONDS = 0.01
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+
+LISTEN_TIMEOUT = timedelta(seconds=2)
+"""For connecting to listen: nothing is relayed meanwhile. libpq has no shorter one."""
 
 
 class ApplicationRelay:
@@ -167,6 +172,8 @@ class ApplicationLoop:
                 self._listener.close()  # what a standby does not read would pile up in PostgreSQL
                 self._stopping.wait(_STANDBY_SECONDS)
                 continue
-            self._job.run(self._relay.turn)
+            if not self._job.run(self._relay.turn):
+                # PostgreSQL lets every role notify, and a flood of it must not keep the leader busy.
+                self._stopping.wait(_IDLE_SECONDS)
             self._listener.wait(_POLL_SECONDS)
         self._listener.close()

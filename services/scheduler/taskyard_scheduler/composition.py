@@ -22,8 +22,8 @@ from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
 
+from .application_relay import LISTEN_TIMEOUT, ApplicationLoop, ApplicationRelay
 from .application_relay import LOOP as APPLICATIONS
-from .application_relay import ApplicationLoop, ApplicationRelay
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
 from .depth import Depth
@@ -106,7 +106,14 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         statement_timeout=lease / 2,
         connect_timeout=lease / 2,
     )
-    listen_engine = engine_of(settings, "taskyard-scheduler listen", serves=["commits"], url=settings.listen_url)
+    listen_engine = engine_of(
+        settings,
+        "taskyard-scheduler listen",
+        serves=["commits"],
+        url=settings.listen_url,
+        statement_timeout=LISTEN_TIMEOUT,
+        connect_timeout=LISTEN_TIMEOUT,
+    )
     telemetry.watch_pool(engine, lease_engine)
     names = Names(settings.namespace)
     client = make_redis(redis_url, max_connections=len([PROMOTION, *names_of(jobs, REDIS)]))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from .sqlstates import NO_LOCK_IN_TIME, sqlstate
+
+log = structlog.stdlib.get_logger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # An arbitrary constant: two containers that start together must not migrate at the same time.
 LOCK = 0x7A5C_4A2D
+# Everybody who uses a table queues behind a statement that waits to change it. So such a statement gives up soon and
+# is tried again: an application's transaction may have used the table for minutes.
+_LOCK_TIMEOUT_MS = 3000
+_PAUSE_SECONDS = 1.0
 
 
 def config(database_url: str) -> Config:
@@ -28,22 +39,40 @@ def upgrade(database_url: str) -> str:
 
     Each revision is a transaction of its own; one that changes many rows commits in between.
     """
-    engine = sa.create_engine(database_url, connect_args={"connect_timeout": 5})
+    engine = sa.create_engine(
+        database_url, connect_args={"connect_timeout": 5, "options": f"-c lock_timeout={_LOCK_TIMEOUT_MS}"}
+    )
     try:
         # The lock has its own connection, whose transaction stays open and empty while the other one commits.
         with engine.begin() as turn, engine.connect() as conn:
             turn.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            turn.execute(sa.text("SET LOCAL lock_timeout = 0"))
             turn.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             at = current(conn)
             conn.rollback()  # the reading began a transaction, and Alembic begins its own
             if at is None or is_known(at):
                 made = config(database_url)
                 made.attributes["connection"] = conn
-                command.upgrade(made, "head")
+                _upgrade(conn, made)
                 at = head()
     finally:
         engine.dispose()
     return at
+
+
+def _upgrade(conn: sa.Connection, made: Config) -> None:
+    """Goes on at the revision that found no lock in time."""
+    while True:
+        try:
+            command.upgrade(made, "head")
+        except DBAPIError as e:
+            if sqlstate(e) != NO_LOCK_IN_TIME:
+                raise
+            conn.rollback()
+            log.warning("migration_waits", error=str(e.orig).splitlines()[0])
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def is_known(revision: str) -> bool:

@@ -29,7 +29,7 @@ def post(api: Api, body: dict[str, Any], path: str = "/api/v1/tasks", **headers:
     return api.http.post(path, json=body, headers=headers)
 
 
-@pytest.mark.parametrize("chosen", [str(uuid4()), str(new_id()), str(uuid4()).upper()])
+@pytest.mark.parametrize("chosen", [str(uuid4()), str(new_id()), str(uuid4()).upper()], ids=["v4", "v7", "capitals"])
 def test_a_task_has_the_id_that_its_caller_chose(api: Api, chosen: str) -> None:
     answer = post(api, {**ECHO, "id": chosen})
     assert answer.status_code == 202

@@ -72,6 +72,27 @@ def test_containers_that_start_together_migrate_once(empty: str) -> None:
     assert current(empty) == migrate.head()
 
 
+def test_a_transaction_that_has_used_a_table_delays_a_migration_and_nobody_else(empty: str) -> None:
+    """Others would queue behind the statement that waits to change the table."""
+    command.upgrade(migrate.config(empty), "0005")
+    engine = sa.create_engine(empty)
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NOT NULL")
+    with engine.connect() as application, engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        application.execute(sa.text("SELECT FROM task"))
+        other.execute(sa.text("SET statement_timeout = '20s'"))
+        migrating = pool.submit(migrate.upgrade, empty)
+        try:
+            while not other.execute(waiting).scalar_one():
+                assert not migrating.done()
+            other.execute(sa.text("SELECT FROM task"))
+            assert not migrating.done()
+        finally:
+            application.rollback()
+            other.rollback()
+        assert migrating.result(30) == migrate.head()
+    engine.dispose()
+
+
 def test_the_migrations_make_exactly_what_the_code_declares(empty: str, postgres: Postgres) -> None:
     """Checks, index predicates, storage options and comments too."""
     migrate.upgrade(empty)

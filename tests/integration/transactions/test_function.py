@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 
 from taskyard.lifecycle import submit as verbs
 from taskyard.store import ledger
-from taskyard.store.tables import LEDGER_TABLES
 from taskyard_dev.postgres import Postgres
 from tests.support.applications import application, role_of, submit
 from tests.support.ledger import new_task
@@ -21,6 +20,7 @@ from tests.support.scheduling import execute, scalar
 from tests.support.specs import register_worker, spec_named
 
 ECHO, SECRETIVE = "diagnostics.echo", "email.send_verification"
+NEXT_WEEK = datetime.now(UTC) + timedelta(days=7)
 PARAMS = '{"value": [1.5, "ü"]}'
 TIMES = {"created_at", "run_at", "due_at", "queued_at", "expires_at"}
 
@@ -106,41 +106,6 @@ def test_times_are_those_of_the_call_not_of_the_transactions_begin(
     assert row(engine, task_id)["created_at"] - began[0] >= timedelta(seconds=0.3)
 
 
-def test_the_role_can_read_and_write_no_table_of_the_ledger(conn: psycopg.Connection[Any]) -> None:
-    for table in LEDGER_TABLES:
-        for statement in (f"SELECT FROM {table}", f"DELETE FROM {table}", f"INSERT INTO {table} DEFAULT VALUES"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                conn.execute(statement.encode())
-    for function in ("refuse('', '')", "check_options('{}')", "check_params('{}')"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-            conn.execute(f"SELECT taskyard_sql.{function}".encode())
-
-
-def test_a_role_that_was_not_granted_submits_nothing(engine: Engine, database_url: str) -> None:
-    with (
-        application(engine, database_url, grant=False) as url,
-        psycopg.connect(url) as conn,
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
-    ):
-        submit(conn, ECHO)
-
-
-def test_objects_of_the_application_do_not_become_part_of_the_function(
-    app: str, conn: psycopg.Connection[Any], engine: Engine
-) -> None:
-    """The search_path of the function is fixed: no table, function or operator of the caller's is used in it."""
-    conn.execute("CREATE TEMP TABLE task (LIKE orders)")
-    conn.execute("CREATE TEMP TABLE application_outbox (xid int)")
-    conn.execute(
-        f"CREATE FUNCTION {role_of(app)}.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
-        f" AS $$ SELECT '2000-01-01'::timestamptz $$".encode()
-    )
-    conn.execute(f"SET search_path = pg_temp, {role_of(app)}, pg_catalog".encode())
-    task_id = submit(conn, ECHO)
-    conn.commit()
-    assert row(engine, task_id)["created_at"].year > 2000
-
-
 def test_a_role_submits_to_its_queues_only(engine: Engine, database_url: str, app: str) -> None:
     with ledger.transaction(engine) as owner:
         owner.exec_driver_sql("UPDATE submit_role SET queues = '{low_priority}'")
@@ -166,6 +131,9 @@ def test_a_role_submits_to_its_queues_only(engine: Engine, database_url: str, ap
         (ECHO, '{"value": ' + "[" * 32 + "]" * 32 + "}", {}, ("/params", "invalid_request")),
         (ECHO, '{"value": 1e131000}', {}, ("/params", "invalid_request")),
         (ECHO, '{"value": 1e-16000}', {}, ("/params", "invalid_request")),
+        (ECHO, '{"value": 1e400000}', {}, ("/params", "invalid_request")),
+        (ECHO, r'{"value": "\u0000"}', {}, ("/params", "invalid_request")),
+        (ECHO, r'{"value": "\ud800"}', {}, ("/params", "invalid_request")),
         (ECHO, '{"value": {"$secret": "x"}}', {}, ("/params", "invalid_request")),
         (ECHO, "{}", {"unique": {"key": "k", "while": "active"}}, ("/unique", "not_in_transaction")),
         (ECHO, "{}", {"id": "0193d8e0-0000-7000-8000-000000000000"}, ("/id", "not_in_transaction")),
@@ -178,6 +146,9 @@ def test_a_role_submits_to_its_queues_only(engine: Engine, database_url: str, ap
         (ECHO, "{}", {"run_at": "2026-01-01"}, ("/run_at", "invalid_request")),
         (ECHO, "{}", {"run_at": "2026-13-01T00:00:00Z"}, ("/run_at", "invalid_request")),
         (ECHO, "{}", {"run_at": "2099-01-01T00:00:00Z"}, ("/run_at", "invalid_request")),
+        (ECHO, "{}", {"run_at": "2026-12-01T00:00:00+23:59"}, ("/run_at", "invalid_request")),
+        (ECHO, "{}", {"queue": "\0"}, ("", "invalid_request")),
+        (ECHO, "{}", {"tags": ["x" * 65_536]}, ("", "invalid_request")),
         (ECHO, "{}", {"expires_at": "2000-01-01T00:00:00Z"}, ("/expires_at", "invalid_request")),
         (ECHO, "{}", {"max_attempts": 0}, ("/max_attempts", "invalid_request")),
         (ECHO, "{}", {"max_attempts": 1.5}, ("/max_attempts", "invalid_request")),
@@ -207,6 +178,27 @@ def test_the_function_checks_for_itself(
     assert refused(conn, name, params, json.dumps(options)) == told
     conn.commit()
     assert scalar(engine, "SELECT count(*) FROM task") == 0
+
+
+def test_settings_of_the_callers_session_change_no_check(conn: psycopg.Connection[Any], engine: Engine) -> None:
+    """The bodies of functions are read with the settings of the session that calls them first."""
+    conn.execute(
+        "SET standard_conforming_strings = off; SET DateStyle = 'German'; SET TimeZone = 'Pacific/Kiritimati';"
+        "SET bytea_output = 'escape'; SET extra_float_digits = -15; SET transform_null_equals = on"
+    )
+    options = {"run_at": NEXT_WEEK.isoformat(), "request_id": "r 1", "hard_timeout_seconds": 123.456}
+    task_id = submit(conn, ECHO, PARAMS, json.dumps(options))
+    assert refused(conn, options='{"request_id": "\u00fc"}') == ("/request_id", "invalid_request")
+    assert refused(conn, options='{"run_at": "dddd-dd-ddTdd:dd:ddZ"}') == ("/run_at", "invalid_request")
+    conn.commit()
+    made = row(engine, task_id)
+    assert (made["run_at"], made["request_id"], made["hard_timeout_seconds"]) == (NEXT_WEEK, "r 1", 123.456)
+
+
+def test_a_number_too_small_for_a_float_is_zero_as_in_json(conn: psycopg.Connection[Any], engine: Engine) -> None:
+    task_id = submit(conn, ECHO, options='{"delay_seconds": 1e-16000}')
+    conn.commit()
+    assert row(engine, task_id)["state"] == "queued"
 
 
 def test_the_deepest_parameters_that_the_api_takes_are_taken(conn: psycopg.Connection[Any]) -> None:

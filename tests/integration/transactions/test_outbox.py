@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -21,7 +23,7 @@ from sqlalchemy import Engine
 from taskyard.lifecycle import workers
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import ledger
-from taskyard_client import ApiAway, Client, Invalid
+from taskyard_client import ApiAway, Client, ClientError, Invalid
 from taskyard_client.outbox import TABLE, enqueue_in
 from taskyard_client.relay import Relay
 from tests.support.applications import application
@@ -131,6 +133,86 @@ def test_rows_wait_while_the_api_is_away_or_does_not_take_the_key(shop: str, api
     with wrong, pytest.raises(Exception, match="key"):
         Relay(shop, wrong).drain()
     assert [refusal for _, refusal in rows(shop)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("task", "headers"),
+    [
+        ("[]", "{}"),
+        ("null", "{}"),
+        ("{}", "{}"),
+        ('{"name": "diagnostics.echo", "params": [1]}', "{}"),
+        ('{"name": "diagnostics.echo", "params": {"value": 1}, "other": 1}', "{}"),
+        ('{"name": "diagnostics.echo", "params": {"value": 1}, "self": 1}', "{}"),
+        ('{"name": "diagnostics.echo", "params": {"value": 1}, "idempotency_key": "x"}', "{}"),
+        ('{"name": "diagnostics.echo", "params": {"value": 1e400}}', "{}"),
+        (None, "[]"),
+        (None, '{"X-Request-ID": 5, "traceparent": null}'),
+    ],
+)
+def test_a_row_that_is_no_submit_is_refused_and_holds_nobody_up(shop: str, task: str | None, headers: str) -> None:
+    """Written by the application itself; headers that are none are left out."""
+    sent: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(json.loads(request.content))
+        problem = {"code": "id_taken", "detail": "A task has this id."}
+        return httpx2.Response(409, json=problem)
+
+    with psycopg.connect(shop) as conn:
+        conn.execute(
+            "INSERT INTO taskyard_outbox (id, task, passed_on) VALUES (gen_random_uuid(), %s, %s)",
+            [task or '{"name": "diagnostics.echo"}', headers],
+        )
+    with OPENED["psycopg"](shop) as connection:
+        behind = enqueue_in(connection, ECHO, {"value": 1})
+    with Client("http://api", "ty_x", transport=httpx2.MockTransport(answer)) as client:
+        assert Relay(shop, client).drain() == 2
+    assert sent[-1]["id"] == str(behind)
+    assert [refusal["code"] for _, refusal in rows(shop)] == ["unreadable_row"] * (task is not None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_refused"),
+    [
+        (404, b'{"code": "not_found", "detail": "There is nothing at this address."}', False),
+        (405, b"", False),
+        (400, b"<html>", False),
+        (422, b'{"detail": "of another server"}', False),
+        (401, b'{"code": "unauthorized"}', False),
+        (200, b"<html>", False),
+        (302, b"", False),
+        (413, b"<html>", True),
+        (422, b'{"code": "invalid_request"}', True),
+    ],
+)
+def test_an_address_that_is_wrong_refuses_no_row(shop: str, status: int, body: bytes, is_refused: bool) -> None:
+    with OPENED["psycopg"](shop) as connection:
+        enqueue_in(connection, ECHO, {"value": 1})
+    other = httpx2.MockTransport(lambda _: httpx2.Response(status, content=body))
+    with (
+        Client("http://api", "ty_x", transport=other) as client,
+        nullcontext() if is_refused else pytest.raises(ClientError),
+    ):
+        Relay(shop, client).drain()
+    assert [refusal is not None for _, refusal in rows(shop)] == [is_refused]
+
+
+def test_a_slow_api_keeps_no_transaction_open_for_all_rows(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskyard_client.relay._TURN_SECONDS", 0.2)
+    with OPENED["psycopg"](shop) as connection:
+        for n in range(6):
+            enqueue_in(connection, ECHO, {"value": n})
+
+    def slowly(_: httpx2.Request) -> httpx2.Response:
+        time.sleep(0.15)
+        return httpx2.Response(409, json={"code": "id_taken", "detail": "A task has this id."})
+
+    with (
+        Client("http://api", "ty_x", transport=httpx2.MockTransport(slowly)) as client,
+        psycopg.connect(shop, autocommit=True) as conn,
+    ):
+        assert Relay(shop, client).turn(conn) < 6
 
 
 @pytest.mark.parametrize(

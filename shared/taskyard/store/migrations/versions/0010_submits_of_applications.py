@@ -45,7 +45,12 @@ def upgrade() -> None:
     ledger = connection.execute(
         sa.text("SELECT CAST(relnamespace::regnamespace AS text) FROM pg_class WHERE oid = CAST('task' AS regclass)")
     ).scalar_one()
+    # Views keep what their names meant when they were made, and the function reads them with the rights of the owner.
+    usual = connection.execute(sa.text("SELECT current_setting('search_path')")).scalar_one()
+    set_path = sa.text("SELECT set_config('search_path', :path, true)")
+    connection.execute(set_path, {"path": "pg_catalog, pg_temp"})
     connection.exec_driver_sql(_SQL.read_text().replace("{ledger}", ledger), execution_options={"no_parameters": True})
+    connection.execute(set_path, {"path": usual})
 
 
 def downgrade() -> None:

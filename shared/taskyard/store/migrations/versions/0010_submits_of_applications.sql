@@ -1,9 +1,10 @@
 -- The schema by which applications submit tasks in their own transactions. {ledger} is the schema of the tables.
 -- All names are written out: the search_path of the functions holds no schema in which others may create anything.
 -- It has another name than the usual role of the platform, which would find it before the tables ("$user").
+-- The views are barriers: a cheap function in a WHERE of the caller's would otherwise be called with rows that they hide.
 CREATE SCHEMA taskyard_sql;
 
-CREATE VIEW taskyard_sql.task_type AS
+CREATE VIEW taskyard_sql.task_type WITH (security_barrier) AS
 SELECT t.name, t.version, t.digest, t.spec, (
     SELECT array_agg(DISTINCT q.queue)
     FROM {ledger}.worker w JOIN {ledger}.worker_type r ON r.worker_id = w.id CROSS JOIN LATERAL unnest(w.queues) AS q(queue)
@@ -12,17 +13,18 @@ SELECT t.name, t.version, t.digest, t.spec, (
 FROM {ledger}.task_type t WHERE t.retired_at IS NULL;
 COMMENT ON VIEW taskyard_sql.task_type IS 'task types that admit tasks; queues: where live workers run them';
 
-CREATE VIEW taskyard_sql.caller AS
+CREATE VIEW taskyard_sql.caller WITH (security_barrier) AS
 SELECT session_user::text AS name,
     CASE WHEN NOT bool_or(s.queues IS NULL) THEN array_agg(DISTINCT q.queue) END AS queues,
     max(s.life_seconds) AS life_seconds
 FROM {ledger}.submit_role s JOIN pg_catalog.pg_roles r ON r.rolname = s.role
 LEFT JOIN LATERAL unnest(s.queues) AS q(queue) ON true
 WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+    AND has_schema_privilege(r.oid, 'taskyard_sql', 'USAGE') -- not after it was dropped and made again
 HAVING count(*) > 0;
 COMMENT ON VIEW taskyard_sql.caller IS 'who is logged in, and the queues of its roles; null: all. No row: none is granted';
 
-CREATE VIEW taskyard_sql.queue AS
+CREATE VIEW taskyard_sql.queue WITH (security_barrier) AS
 SELECT q.name FROM {ledger}.queue q WHERE EXISTS (
     SELECT FROM taskyard_sql.caller c WHERE c.queues IS NULL OR q.name = ANY(c.queues)
 );
@@ -50,10 +52,11 @@ BEGIN
     ELSIF given::numeric > highest::numeric THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be less than or equal to %s', field, highest));
     END IF;
-    RETURN given::float8;
+    RETURN round(given::numeric, 20)::float8; -- there are numbers too small for a float8
 END $$;
 
--- PostgreSQL knows years that Python cannot read.
+-- PostgreSQL knows years that Python cannot read. No pattern here holds a backslash: what it means depends on a setting of
+-- the caller's (standard_conforming_strings).
 CREATE FUNCTION taskyard_sql.time_option(options jsonb, field text) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -62,19 +65,32 @@ DECLARE
 BEGIN
     IF given IS NULL THEN
         RETURN NULL;
-    ELSIF given !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' THEN
+    ELSIF given !~ '^[0-9]{4}(-[0-9]{2}){2}[Tt][0-9]{2}(:[0-9]{2}){2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' THEN
         PERFORM taskyard_sql.refuse('/' || field,
             format('`%s` must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z', field));
     END IF;
     BEGIN
         made := given::timestamptz;
-    EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+    EXCEPTION WHEN data_exception THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be a valid time', field));
     END;
     IF made NOT BETWEEN '1970-01-02T00:00:00Z' AND '8999-12-30T00:00:00Z' THEN
         PERFORM taskyard_sql.refuse('/' || field, format('`%s` must lie in the years 1970 to 8999', field));
     END IF;
     RETURN made;
+END $$;
+
+CREATE FUNCTION taskyard_sql.readable(pointer text, given json) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN given::jsonb;
+EXCEPTION
+    WHEN untranslatable_character THEN
+        PERFORM taskyard_sql.refuse(pointer, 'The NUL character cannot be stored.');
+    WHEN numeric_value_out_of_range THEN
+        PERFORM taskyard_sql.refuse(pointer, 'The number is out of range.');
+    WHEN data_exception THEN
+        PERFORM taskyard_sql.refuse(pointer, 'A lone surrogate is not text.');
 END $$;
 
 -- Level by level: what the API refuses and PostgreSQL would take. jsonb writes numbers in full: 1e131000, eight bytes here,
@@ -91,7 +107,7 @@ BEGIN
         PERFORM taskyard_sql.refuse('/params', 'All parameters together may be 262144 bytes of JSON at most, whatever each'
             ' of them may be; more belongs in a file.', 'params_too_large');
     END IF;
-    read := params::jsonb;
+    read := taskyard_sql.readable('/params', params);
     IF read IS NULL OR jsonb_typeof(read) <> 'object' THEN
         PERFORM taskyard_sql.refuse('/params', 'Must be a JSON object.');
     END IF;
@@ -146,7 +162,7 @@ BEGIN
             PERFORM taskyard_sql.refuse('/' || field, format('`%s` must be a valid string', field));
         END IF;
     END LOOP;
-    IF options ->> 'request_id' !~ '^[\x20-\x7e]{1,128}$' THEN
+    IF options ->> 'request_id' !~ '^[ -~]{1,128}$' THEN
         PERFORM taskyard_sql.refuse('/request_id', '`request_id` must have 1 to 128 printable characters of ASCII');
     ELSIF options ->> 'traceparent' !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
         PERFORM taskyard_sql.refuse('/traceparent', '`traceparent` must be as W3C Trace Context has it');
@@ -185,7 +201,10 @@ DECLARE
     expires timestamptz;
     made uuid;
 BEGIN
-    given := jsonb_strip_nulls(coalesce(options, '{}')::jsonb);
+    IF octet_length(options::text) > 65536 THEN
+        PERFORM taskyard_sql.refuse('', 'All options together may be 65536 bytes of JSON at most.');
+    END IF;
+    given := jsonb_strip_nulls(taskyard_sql.readable('', coalesce(options, '{}')));
     PERFORM taskyard_sql.check_options(given);
     SELECT * INTO by_whom FROM taskyard_sql.caller;
     IF NOT FOUND THEN
