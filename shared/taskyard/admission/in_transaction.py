@@ -158,13 +158,11 @@ def checked_alone(
 ) -> tuple[UUID, str]:
     """The id and the JSON body of a submit whose type is not known here. Raises Invalid for what every type refuses."""
     wish = checked_body(name, params, options, refused={})
+    read = _read(wish.params)
     try:
-        read = Plain(wish.params)
-        check_storable(read.value)
+        check_storable(read.value, pointer="/params")
     except Unstorable as e:
-        raise Invalid([Fault(f"/params{e.pointer}", e.sentence)]) from None
-    except TooMany:
-        raise Invalid([_PARAMS_TOO_LARGE]) from None
+        raise Invalid([Fault(e.pointer, e.sentence)]) from None
     if read.secrets:
         raise Invalid([Fault("/params", _SECRET, NOT_IN_TRANSACTION)])
     if len(orjson.dumps(read.value)) > MAX_PARAMS_BYTES:
@@ -172,6 +170,16 @@ def checked_alone(
     written = wish.model_dump(mode="json", by_alias=True, exclude={"params"}, exclude_unset=True, exclude_none=True)
     task_id = wish.id or new_id()
     return task_id, orjson.dumps({**written, "id": task_id, "params": read.value}).decode()
+
+
+def _read(params: object) -> Plain:
+    """The parameters at their place in a body: its level counts, too. Raises Invalid."""
+    try:
+        return Plain(params, place=("params",))
+    except Unstorable as e:
+        raise Invalid([Fault(e.pointer, e.sentence)]) from None
+    except TooMany:
+        raise Invalid([_PARAMS_TOO_LARGE]) from None
 
 
 def checked_body(
@@ -215,4 +223,5 @@ def _admitted(
         raise Invalid([Fault("/params", _SECRET, NOT_IN_TRANSACTION)]) from None
     if isinstance(made, list):
         raise Invalid(made)
+    _read(made.params)
     return made.params

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from taskyard.lifecycle import submit as verbs
 from taskyard.store import ledger
+from taskyard_client.transaction import submit_in
 from taskyard_dev.postgres import Postgres
 from tests.support.applications import application, role_of, submit
 from tests.support.ledger import new_task
@@ -128,7 +129,7 @@ def test_a_role_submits_to_its_queues_only(engine: Engine, database_url: str, ap
         (ECHO, "[]", {}, ("/params", "invalid_request")),
         (ECHO, "null", {}, ("/params", "invalid_request")),
         (ECHO, json.dumps({"value": "x" * 2**18}), {}, ("/params", "params_too_large")),
-        (ECHO, '{"value": ' + "[" * 32 + "]" * 32 + "}", {}, ("/params", "invalid_request")),
+        (ECHO, '{"value": ' + "[" * 31 + "]" * 31 + "}", {}, ("/params", "invalid_request")),
         (ECHO, '{"value": 1e131000}', {}, ("/params", "invalid_request")),
         (ECHO, '{"value": 1e-16000}', {}, ("/params", "invalid_request")),
         (ECHO, '{"value": 1e400000}', {}, ("/params", "invalid_request")),
@@ -203,6 +204,7 @@ def test_a_number_too_small_for_a_float_is_zero_as_in_json(conn: psycopg.Connect
 
 def test_the_deepest_parameters_that_the_api_takes_are_taken(conn: psycopg.Connection[Any]) -> None:
     submit(conn, ECHO, '{"value": ' + "[" * 30 + "1" + "]" * 30 + "}")
+    submit_in(conn, ECHO, {"value": json.loads("[" * 30 + "1" + "]" * 30)})
 
 
 def test_a_type_on_a_queue_that_no_live_worker_serves_is_refused(conn: psycopg.Connection[Any], engine: Engine) -> None:

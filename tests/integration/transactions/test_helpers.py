@@ -139,6 +139,9 @@ BAD: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "parameters that are a list": (ECHO, [1], {}),
     "large parameters": (ECHO, {"value": "x" * 2**18}, {}),
     "the mark of secrets": (ECHO, {"value": {"$secret": "x"}}, {}),
+    "the NUL character": (ECHO, {"value": "\x00"}, {}),
+    "a number beyond 64 bits": (ECHO, {"value": 2**70}, {}),
+    "nested too deep": (ECHO, {"value": json.loads("[" * 31 + "]" * 31)}, {}),
     "an unknown queue": (ECHO, {"value": 1}, {"queue": "no_such"}),
     "a queue without a worker": ("shop.invoice", {}, {"queue": "selection"}),
     "an unknown option": (ECHO, {"value": 1}, {"delay": 1}),
@@ -194,6 +197,7 @@ def over_http(api: Served, body: dict[str, Any]) -> Any:
 FUNCTION_TELLS = ["an unknown queue", "a queue without a worker", "a negative delay", "a far time", "both times"]
 FUNCTION_TELLS += ["expired", "no attempts", "many attempts", "half an attempt", "limits that do not fit"]
 FUNCTION_TELLS += ["a long limit", "many tags", "large parameters", "the mark of secrets", "an unknown option"]
+FUNCTION_TELLS += ["the NUL character", "nested too deep"]
 
 
 @pytest.mark.parametrize("what", FUNCTION_TELLS)

@@ -222,6 +222,7 @@ def test_a_slow_api_keeps_no_transaction_open_for_all_rows(shop: str, monkeypatc
         (ECHO, [1], {}, "/params"),
         (ECHO, {"value": float("nan")}, {}, "/params/value"),
         (ECHO, {"value": "\x00"}, {}, "/params/value"),
+        (ECHO, {"value": json.loads("[" * 31 + "]" * 31)}, {}, "/params/value" + "/0" * 30),
         (ECHO, {"value": "x" * 2**18}, {}, "/params"),
         (ECHO, {"value": SecretStr("s")}, {}, "/params"),
         (ECHO, {}, {"max_attempts": 0}, "/max_attempts"),

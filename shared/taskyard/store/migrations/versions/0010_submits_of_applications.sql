@@ -121,12 +121,12 @@ BEGIN
         ) c(inner_value)
         WHERE n.depth <= 32
     )
-    SELECT max(depth),
+    SELECT max(depth) FILTER (WHERE jsonb_typeof(value) IN ('object', 'array')),
         bool_or(CASE WHEN jsonb_typeof(value) = 'number' THEN
             abs(value::numeric) > 1.7976931348623157e308 OR scale(value::numeric) > 400 END),
         bool_or(CASE WHEN jsonb_typeof(value) = 'object' THEN value ? '$secret' AND value - '$secret' = '{}' END)
     INTO levels, huge, sealed FROM node;
-    IF levels > 32 THEN
+    IF levels > 31 THEN -- the body around them is one more
         PERFORM taskyard_sql.refuse('/params', 'Nested deeper than 32 levels.');
     ELSIF huge THEN
         PERFORM taskyard_sql.refuse('/params', 'The number is out of range.');
