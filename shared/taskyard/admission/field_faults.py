@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ..domain.faults import MAX_FAULTS, Fault
 from ..domain.messages import Choice, Message, marked, message, message_of, verbatim
+from ..domain.pointers import pointer
 
 # An error of pydantic takes a kilobyte once it is told.
 _MAX_ERRORS = 2_000
@@ -65,11 +66,6 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     return [
         Fault(prefix + pointer(place), told_of(one, _named(place))) for place, one in zip(places, found, strict=False)
     ]
-
-
-def pointer(loc: tuple[int | str, ...]) -> str:
-    """RFC 6901."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
 def told_of(error: Mapping[str, Any], named: str) -> Message:

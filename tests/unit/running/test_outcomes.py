@@ -455,3 +455,9 @@ def test_a_time_limit_is_told_with_its_seconds() -> None:
     fault = of_error(SoftTimeLimitExceeded(), limit_seconds=540.0).fault
     assert fault.values == {"seconds": "540"}
     assert fault.message.startswith("It ran longer than its soft limit of 540 s.")
+
+
+def test_a_place_in_a_result_is_a_json_pointer() -> None:
+    outcome = of_loose(value={"a/b~c": [math.nan]})
+    assert isinstance(outcome, Failed)
+    assert " At /value/a~1b~0c/0: " in outcome.fault.message
