@@ -47,6 +47,7 @@ class BoundedProtocol(FramedProtocol):
     connections on which a request stalls."""
 
     _unanswered_bytes = 0
+    _shared_bytes = 0  # of the segment in which a head began behind another request
     _head_at_most = 0
     _around_body = 0
     _heard = False
@@ -74,7 +75,7 @@ class BoundedProtocol(FramedProtocol):
         self._heard = True
         before: Any = self.cycle
         in_body = before is not None and before.more_body
-        self._head_at_most = self._unanswered_bytes + len(data)
+        self._head_at_most = self._shared_bytes + self._unanswered_bytes + len(data)
         if in_body:
             self._around_body += len(data)
         super().data_received(data)
@@ -84,14 +85,16 @@ class BoundedProtocol(FramedProtocol):
         if self._ended:
             self._drop(data)
         elif cycle is None or cycle.scope is not self.scope:  # the head is not complete
-            if cycle is before and not in_body:  # else most of it belongs to the request before
+            if cycle is before and not in_body:
                 self._unanswered_bytes += len(data)
+            else:  # most of it may belong to the request before
+                self._unanswered_bytes, self._shared_bytes = 0, len(data)
             if self._unanswered_bytes > MAX_HEAD_BYTES:
                 self._give_up(_TOO_LARGE)
         elif cycle.response_complete and cycle.more_body:
             self._drop(data)
         else:
-            self._unanswered_bytes = 0
+            self._unanswered_bytes = self._shared_bytes = 0
             if self._around_body > MAX_AROUND_BYTES and cycle.more_body:
                 self._give_up(_TOO_MUCH_AROUND)
 

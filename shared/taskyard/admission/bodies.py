@@ -39,7 +39,7 @@ def _rfc3339(value: object) -> object:
 def _id(value: object) -> object:
     """Only the usual form with hyphens, as ids are shown."""
     if isinstance(value, str) and not ID.fullmatch(value):
-        raise ValueError(message("{field} must be the id of a task", field=""))
+        raise ValueError(message("{field} must be a UUID with hyphens", field=""))
     return value
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ..domain.faults import MAX_FAULTS, Fault
 from ..domain.messages import Choice, Message, marked, message, message_of, verbatim
+from ..domain.pointers import pointer
 
 # An error of pydantic takes a kilobyte once it is told.
 _MAX_ERRORS = 2_000
@@ -38,8 +39,8 @@ TEMPLATES = {
     "float_type": (marked("{field} must be a valid number"), ""),
     "float_parsing": (marked("{field} must be a valid number"), ""),
     "finite_number": (marked("{field} must be a finite number"), ""),
-    "uuid_type": (marked("{field} must be the id of a task"), ""),
-    "uuid_parsing": (marked("{field} must be the id of a task"), ""),
+    "uuid_type": (marked("{field} must be a UUID with hyphens"), ""),
+    "uuid_parsing": (marked("{field} must be a UUID with hyphens"), ""),
     "timezone_aware": (marked("{field} must be a time with its offset"), ""),
     "datetime_type": (marked("{field} must be a valid time"), ""),
     "datetime_parsing": (marked("{field} must be a valid time"), ""),
@@ -65,11 +66,6 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     return [
         Fault(prefix + pointer(place), told_of(one, _named(place))) for place, one in zip(places, found, strict=False)
     ]
-
-
-def pointer(loc: tuple[int | str, ...]) -> str:
-    """RFC 6901."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in loc)
 
 
 def told_of(error: Mapping[str, Any], named: str) -> Message:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Collection, Iterator, KeysView, Mapping, ValuesView
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from ..catalogue.secrets import Secret
 from ..domain.messages import message
+from ..domain.pointers import pointer
 from ..lifecycle.batch import MAX_DEPTH, Unstorable
 
 Place = tuple[str | int, ...]
@@ -59,7 +60,7 @@ class Plain:
         """The value with the decimals at these places, and below them, as numbers: for a schema that takes no text."""
         made = self.value
         for place, decimal in self._decimals:
-            above = (_pointer(place[:n]) for n in range(len(place) + 1))
+            above = (pointer(place[:n]) for n in range(len(place) + 1))
             if any(pointer in pointers for pointer in above):
                 made = _replaced(made, place, float(decimal))
         return made
@@ -71,7 +72,7 @@ class Plain:
         if value is None or type(value) in (str, int, float, bool):
             return value
         if len(place) >= MAX_DEPTH:
-            raise Unstorable(message("Nested deeper than {levels} levels.", levels=MAX_DEPTH), _pointer(place))
+            raise Unstorable(message("Nested deeper than {levels} levels.", levels=MAX_DEPTH), pointer(place))
         match value:
             case Mapping():
                 return self._object(value, place)
@@ -100,7 +101,7 @@ class Plain:
         made = self._walk(dumped, place)
         found, self._other_keys = self._other_keys, None
         if found and _keys_read_back(type(model), made, place) != found:
-            raise Unstorable(_NO_TEXT, _pointer(next(iter(found))))
+            raise Unstorable(_NO_TEXT, pointer(next(iter(found))))
         return made
 
     def _object(self, value: Mapping[Any, Any], place: Place) -> dict[str, Any]:
@@ -108,10 +109,10 @@ class Plain:
         for key, inner in value.items():
             if not isinstance(key, str):
                 if self._other_keys is None:
-                    raise Unstorable(_NO_TEXT, _pointer(place))
+                    raise Unstorable(_NO_TEXT, pointer(place))
                 self._other_keys[place] = list(value)
             if (name := _name(key, place)) in made:
-                raise Unstorable(message("Two keys are {key} in JSON.", key=repr(name[:80])), _pointer(place))
+                raise Unstorable(message("Two keys are {key} in JSON.", key=repr(name[:80])), pointer(place))
             made[name] = self._walk(inner, (*place, name))
         return made
 
@@ -120,7 +121,7 @@ def _dumped(model: BaseModel, place: Place) -> Any:
     try:
         return model.model_dump(by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(message("{type} is not JSON.", type=type(model).__name__), _pointer(place)) from e
+        raise Unstorable(message("{type} is not JSON.", type=type(model).__name__), pointer(place)) from e
 
 
 def _keys_read_back(kind: type[BaseModel], value: Any, place: Place) -> dict[Place, list[Any]]:
@@ -137,7 +138,7 @@ def _leaf(value: Any, place: Place) -> Any:
     try:
         return to_jsonable_python(value)
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(message("{type} is not JSON.", type=type(value).__name__), _pointer(place)) from e
+        raise Unstorable(message("{type} is not JSON.", type=type(value).__name__), pointer(place)) from e
 
 
 def _name(key: Any, place: Place) -> str:
@@ -146,11 +147,7 @@ def _name(key: Any, place: Place) -> str:
     try:
         return str(next(iter(to_jsonable_python({key: None}))))
     except (PydanticSerializationError, ValueError) as e:
-        raise Unstorable(_NO_TEXT, _pointer(place)) from e
-
-
-def _pointer(place: Iterable[str | int]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+        raise Unstorable(_NO_TEXT, pointer(place)) from e
 
 
 def _replaced(value: Any, place: Place, by: Any) -> Any:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import orjson
 
+from ..domain.pointers import escaped
 from . import effort
 from .effort import NotNow
 from .sizes import size_of
-from .subschemas import Subschemas, escaped, target
+from .subschemas import Subschemas, target
 
 MAX_ADDED_BYTES = 256 * 1024
 _BYTES_A_VALUE = 16

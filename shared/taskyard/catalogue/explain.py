@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from ..domain.faults import MAX_FAULTS, Fault
 from ..domain.messages import Message, message, verbatim
+from ..domain.pointers import escaped
 from . import sentences
-from .subschemas import IN_PLACE_LIST, Subschemas, escaped, target
+from .subschemas import IN_PLACE_LIST, Subschemas, target
 
 Check = Callable[[Any], bool]
 _DOCUMENT = "urn:taskyard:schema#"

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .subschemas import SchemaRefused, Subschemas, escaped
+from ..domain.pointers import escaped
+from .subschemas import SchemaRefused, Subschemas
 
 MAX_EVALUATIONS = 500
 # Of this analysis itself; a step takes about 0.3 µs.

@@ -14,7 +14,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from .subschemas import SchemaRefused, Subschemas, escaped
+from ..domain.pointers import escaped
+from .subschemas import SchemaRefused, Subschemas
 
 Seal = Callable[[Any], Any]
 # Sets of subschemas that are remembered. A value that needs more of them is sealed as a whole.

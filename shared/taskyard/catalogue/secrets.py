@@ -18,6 +18,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Secr
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from ..domain.failures import PHRASES
+from ..domain.pointers import escaped
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -173,7 +174,7 @@ def _reserved_place(value: Any) -> str | None:
         return None
     for key, inner in inside:
         if isinstance(inner, _NESTED) and (found := _reserved_place(inner)) is not None:
-            return f"/{str(key).replace('~', '~0').replace('/', '~1')}{found}"
+            return f"/{escaped(key)}{found}"
     return None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..domain.pointers import escaped
+
 # Apply to the same value as the schema they stand in.
 IN_PLACE_ONE = ("not", "if", "then", "else")
 IN_PLACE_LIST = ("allOf", "anyOf", "oneOf")
@@ -91,11 +93,6 @@ def subschemas(schema: Json) -> Subschemas:
     for start in found:
         _order_from(made, start, order)
     return replace(made, order=tuple(order))
-
-
-def escaped(name: str) -> str:
-    """One part of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _check_keywords(node: Mapping[str, Json], pointer: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ..domain.messages import Message, message
+from ..domain.pointers import escaped
 
 MAX_DEPTH = 32
 
@@ -72,8 +73,7 @@ def _check_inside(members: Iterable[tuple[object, Any]], left: int, max_depth: i
         try:
             _check(inner, left - 1, max_depth)
         except Unstorable as e:
-            part = str(place).replace("~", "~0").replace("/", "~1")
-            raise Unstorable(e.sentence, f"/{part}{e.pointer}") from None
+            raise Unstorable(e.sentence, f"/{escaped(place)}{e.pointer}") from None
 
 
 def storable_text(text: str) -> str:

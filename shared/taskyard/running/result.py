@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from ..domain.messages import message
+from ..domain.pointers import escaped
 from ..lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
 from .speech import MASK, Redact, said, text_of
 
@@ -94,7 +95,7 @@ def _check_numbers(plain: Any, value: Any, pointer: str) -> None:
     if isinstance(plain, dict) and isinstance(value, dict):
         # Keys that became equal are told by _check_keys.
         for inner, (key, written) in zip(plain.values(), value.items(), strict=False):
-            _check_numbers(inner, written, f"{pointer}/{key}")
+            _check_numbers(inner, written, f"{pointer}/{escaped(key)}")
     elif isinstance(plain, list) and isinstance(value, list):
         for place, (inner, written) in enumerate(zip(plain, value, strict=False)):
             _check_numbers(inner, written, f"{pointer}/{place}")
@@ -130,7 +131,7 @@ def _other_keys(plain: Any, pointer: str) -> dict[str, list[Any]]:
         if any(not isinstance(key, str) for key in plain):
             found[pointer] = list(plain)
         for key, inner in plain.items():
-            found |= _other_keys(inner, f"{pointer}/{key}")
+            found |= _other_keys(inner, f"{pointer}/{escaped(key)}")
     elif isinstance(plain, list):
         for place, inner in enumerate(plain):
             found |= _other_keys(inner, f"{pointer}/{place}")

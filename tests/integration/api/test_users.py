@@ -121,6 +121,11 @@ def test_a_wrong_user_is_422_with_the_place_and_not_written(api: Api, wrong: dic
     assert api.http.get(f"{PATH}/7").status_code == 404
 
 
+def test_an_endpoint_that_is_no_id_is_not_called_a_task(api: Api) -> None:
+    problem = api.http.put(f"{PATH}/7", json={**EVA, "webhook_endpoint_id": "hook"}).json()
+    assert problem["detail"] == "`webhook_endpoint_id` must be a UUID with hyphens"
+
+
 def test_a_user_loses_an_endpoint_that_is_deleted(api: Api) -> None:
     endpoint = registered(api.http)
     api.http.put(f"{PATH}/7", json={**EVA, "webhook_endpoint_id": endpoint})

@@ -16,7 +16,7 @@ from taskyard.running.trial import NotAdmitted, TaskRun, run_task
 from taskyard_kits.mail import recipients, templates
 from taskyard_kits.mail.declarations import LONGEST_BODY
 from tests.kits.conftest import Run, Upload
-from tests.kits.mail.test_mail import settings
+from tests.kits.mail.sending import settings
 
 GIVEN = {"subject": "News for {{ username }}", "text": "Dear {{username}},\n\nit is <spring>.", "app_name": "Yard"}
 EVA = {"to_email": "eva@example.org", "username": "Éva & Co"}

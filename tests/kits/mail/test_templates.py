@@ -13,7 +13,7 @@ from taskyard.running.trial import NotAdmitted, TaskRun, run_task
 from taskyard.settings import Settings
 from taskyard_dev.smtp_sink import smtp_sink
 from taskyard_kits.mail import templates
-from tests.kits.mail.test_mail import body, kept, send, settings
+from tests.kits.mail.sending import body, kept, send, settings
 from tests.kits.mail.test_server import server  # noqa: F401 - a fixture
 from tests.kits.mail.test_server import settings as of_server
 from tests.support.mail_server import MailServer
