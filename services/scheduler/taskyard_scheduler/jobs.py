@@ -69,14 +69,15 @@ class LeaderJob:
         """What `work` returned; None where this process does not lead, the job pauses, or `work` failed."""
         if not self._leadership.leading or self._clock() < self._paused_until:
             return None
+        began = time.monotonic()
         try:
             result = work()
         except LeadershipLost:
             return None  # logged by `Leadership`; nothing was written
         except LedgerUnavailable as e:
-            self._dependencies.database.failed(e)
+            self._dependencies.database.failed(e, began=began)
         except (BrokerUnavailable, redis.RedisError) as e:
-            self._dependencies.broker.failed(e)
+            self._dependencies.broker.failed(e, began=began)
         except Exception as e:
             if self._logged != repr(e):
                 self._logged = repr(e)

@@ -94,12 +94,13 @@ class Scheduler:
 
     def _campaign(self) -> float:
         """Returns the seconds until the next try."""
+        began = time.monotonic()
         try:
             ticks = self.loops.stuck(after_seconds=_LATE_SECONDS) is None
             pause = self.leadership.campaign(ticks=ticks, reaches_broker=self.probe.is_reachable)
         except (LedgerUnavailable, DBAPIError) as e:
             # Also tables that do not exist yet, or a missing right: once that is mended, no restart is needed.
-            self.database.failed(e)
+            self.database.failed(e, began=began)
             return _AWAY_SECONDS
         self.database.answered()
         return pause

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,8 +93,10 @@ class Dependency:
     name: str
     gauge: Gauge
     is_up: bool | None = None
+    answered_at: float = -math.inf
 
     def answered(self) -> None:
+        self.answered_at = time.monotonic()
         if self.is_up is not True:
             if self.is_up is False:
                 log.info("dependency_up", extra={"dependency": self.name})
@@ -102,15 +106,18 @@ class Dependency:
     @contextmanager
     def watched(self, away: type[Exception]) -> Iterator[None]:
         """For a block that calls the server; it raises `away` where the server does not answer."""
+        began = time.monotonic()
         try:
             yield
         except away as e:
-            self.failed(e)
+            self.failed(e, began=began)
             raise
         self.answered()
 
-    def failed(self, error: BaseException) -> None:
-        if self.is_up is not False:
+    def failed(self, error: BaseException, *, began: float = math.inf) -> None:
+        """`began`: when the call began (`time.monotonic()`). Where the server has answered another call since then, the
+        failure says nothing of how it is now: a connection that was refused a moment before the server was back."""
+        if self.is_up is not False and began > self.answered_at:
             said = (str(error) or type(error).__name__).splitlines()[0]
             log.warning("dependency_down", extra={"dependency": self.name, "error": said})
             self.is_up = False

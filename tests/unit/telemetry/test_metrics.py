@@ -152,6 +152,21 @@ def test_a_dependency_is_logged_where_it_changes_only(metrics: Metrics, caplog: 
     assert value(metrics, "dependency_up", dependency="database") == 1
 
 
+def test_a_call_that_began_before_the_last_answer_does_not_say_that_the_server_is_down(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = metrics.dependency("database")
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(ConnectionError), database.watched(ConnectionError):
+            database.answered()  # another thread's call
+            raise ConnectionError("the database system is starting up")
+        assert value(metrics, "dependency_up", dependency="database") == 1
+        assert not caplog.records
+        with pytest.raises(ConnectionError), database.watched(ConnectionError):
+            raise ConnectionError("refused")
+    assert [record.message for record in caplog.records] == ["dependency_down"]
+
+
 def test_metrics_may_be_there_only_while_something_holds(metrics: Metrics) -> None:
     leads = [False]
     part = metrics.shown_while(lambda: leads[0])
