@@ -140,7 +140,7 @@ smoke-s3: $(STAMP) ## Run the tests of the storage against a real S3 server in a
 system-deps: ## Install the parts of Debian that make test-system needs
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends \
-		chromium prometheus prometheus-alertmanager
+		chromium pgbouncer prometheus prometheus-alertmanager
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays

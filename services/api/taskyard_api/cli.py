@@ -120,6 +120,8 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
     from taskyard.store import migrate as migrations
 
     settings = program.begin(database_url=database_url, log_level=log_level)
+    if ledger.is_pooled(settings.database_url.get_secret_value()):
+        program.fail("migrate needs an address that leads to PostgreSQL itself: this one says pgbouncer=true", USAGE)
     with command_engine(program.NAME, settings) as engine:
         revision = migrations.upgrade(settings.database_url.get_secret_value())
         ledger.run(engine, lambda conn: ensure_queues(conn, settings.queues))

@@ -91,9 +91,9 @@ class ApplicationRelay:
 
 
 class CommitListener:
-    """Waits for the notifications of commits, on a connection of its own."""
+    """Waits for the notifications of commits, on a connection of its own. Without an engine nothing can be heard."""
 
-    def __init__(self, engine: Engine, stopping: threading.Event) -> None:
+    def __init__(self, engine: Engine | None, stopping: threading.Event) -> None:
         self._engine = engine
         self._stopping = stopping
         self._connection: Connection | None = None
@@ -102,8 +102,8 @@ class CommitListener:
 
     def wait(self, seconds: float) -> None:
         """Until a commit is notified, or for so long."""
-        if self._connection is None and self._polls <= 0:
-            self._connect()
+        if self._engine is not None and self._connection is None and self._polls <= 0:
+            self._connect(self._engine)
         if self._connection is None:
             self._polls -= seconds
             self._stopping.wait(seconds)
@@ -123,9 +123,9 @@ class CommitListener:
                 connection.invalidate()
                 connection.close()
 
-    def _connect(self) -> None:
+    def _connect(self, engine: Engine) -> None:
         try:
-            self._connection = self._engine.connect()
+            self._connection = engine.connect()
             self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
         except (DBAPIError, psycopg.Error) as e:
             self._lose(e)
@@ -146,7 +146,7 @@ class ApplicationLoop:
         self,
         relay: ApplicationRelay,
         leadership: Leadership,
-        engine: Engine,
+        engine: Engine | None,
         loops: LoopWatch,
         dependencies: Dependencies,
     ) -> None:

@@ -17,7 +17,7 @@ from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
-from taskyard.store.ledger import engine_of
+from taskyard.store.ledger import engine_of, is_pooled
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
@@ -114,6 +114,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         statement_timeout=LISTEN_TIMEOUT,
         connect_timeout=LISTEN_TIMEOUT,
     )
+    # A pooler takes LISTEN and passes no notification on.
+    listens = None if is_pooled((settings.listen_url or settings.database_url).get_secret_value()) else listen_engine
     telemetry.watch_pool(engine, lease_engine)
     names = Names(settings.namespace)
     client = make_redis(redis_url, max_connections=len([PROMOTION, *names_of(jobs, REDIS)]))
@@ -155,7 +157,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         leadership=leadership,
         dispatcher=dispatcher,
         promotion=promotion,
-        applications=ApplicationLoop(applications, leadership, listen_engine, loops, dependencies),
+        applications=ApplicationLoop(applications, leadership, listens, loops, dependencies),
         jobs=IntervalJobs(jobs, leadership, dependencies),
         probe=probe,
         loops=loops,

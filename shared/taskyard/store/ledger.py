@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 # How long after its own time-out a server's answer is waited for.
 SERVER_IS_LATE = timedelta(seconds=5)
+# A parameter of addresses, as other tools have it.
+POOLED = "pgbouncer"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 
 
@@ -59,7 +61,7 @@ def make_engine(
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        connection = BoundedConnection.connect(*arguments, **options)
+        connection = BoundedConnection.connect(*arguments, **connect_arguments(options))
         connection.patience_seconds = patience.total_seconds()
         return connection
 
@@ -96,6 +98,19 @@ def engine_options(
             "tcp_user_timeout": 15_000,
         },
     }
+
+
+def is_pooled(database_url: str) -> bool:
+    """Whether the address says `pgbouncer=true`: it leads to a pooler that gives each transaction another session."""
+    return sa.make_url(database_url).query.get(POOLED) == "true"
+
+
+def connect_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of psycopg. Behind a pooler, sessions have neither settings of their own nor prepared statements; the role
+    in PostgreSQL has the time-outs."""
+    if options.get(POOLED) != "true":
+        return options
+    return {k: v for k, v in options.items() if k not in {POOLED, "options"}} | {"prepare_threshold": None}
 
 
 class Options(TypedDict, total=False):

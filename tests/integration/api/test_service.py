@@ -105,6 +105,13 @@ def test_a_database_without_tables_is_not_ready(start_api: Callable[..., Api], p
     wait_for(lambda: api.http.post("/api/v1/tasks", json=ECHO).status_code == 202, 10, "a submit", every=0.2)
 
 
+def test_migrate_refuses_an_address_that_leads_to_a_pooler(database_url: str, redis_url: str) -> None:
+    pooled = sa.make_url(database_url).update_query_dict({"pgbouncer": "true"}).render_as_string(hide_password=False)
+    refused = command(environment(pooled, redis_url), "migrate")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "leads to PostgreSQL itself" in refused.stderr
+
+
 def test_migrating_without_the_right_to_create_tables_fails_with_one_line(postgres: Postgres, redis_url: str) -> None:
     postgres.create_database("no_tables_here")
     with postgres.connect("postgres") as connection:
