@@ -131,10 +131,13 @@ def test_live_events_tell_of_it(leader: LeaderParts, app: str) -> None:
         events.get_message(timeout=5)
         (message_id,) = commit(app)
         make_relay(leader).turn()
-        told = events.get_message(timeout=5)
-    assert told is not None
-    (change,) = json.loads(told["data"])
-    assert (f"{change['task_id']}:1", change["state"]) == (message_id, "queued")
+        # Other test processes publish on this channel, too.
+        told: dict[str, str] = {}
+        deadline = time.monotonic() + 5
+        while message_id not in told and time.monotonic() < deadline:
+            if heard := events.get_message(timeout=1):
+                told |= {f"{change['task_id']}:1": change["state"] for change in json.loads(heard["data"])}
+    assert told.get(message_id) == "queued"
 
 
 def test_rows_stay_while_redis_is_unreachable(
