@@ -6,11 +6,9 @@ import hashlib
 
 from taskyard import TaskContext, task
 from taskyard.domain.errors import TaskError
-from taskyard.domain.ids import new_id
-from taskyard.storage.interface import Stored
-from taskyard.store import loose_objects, tree_items
 from taskyard.store.tree_items import TreeItem
-from taskyard_kits.stored_files import find, not_found, opened, storage_errors, with_descriptor
+from taskyard_kits.kept_files import MadeFile, keep, kept
+from taskyard_kits.stored_files import find, opened, with_descriptor
 
 from . import thumbnails
 from .declarations import (
@@ -65,9 +63,7 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
 def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext) -> GenerateThumbnailResult:
     """Makes a small upright copy of a stored image, as a new tree item."""
     source = find(context, params.item_id)
-    with context.db() as conn:
-        made = tree_items.made_by(conn, context.task_id)
-    if made:
+    if made := kept(context):
         context.log("An earlier attempt made the thumbnail already.")
         with opened(context, made[0]) as file:
             return _result(made[0], *thumbnails.size_of(file))
@@ -83,39 +79,14 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
 
 
 def _keep(thumbnail: Thumbnail, source: TreeItem, context: TaskContext) -> TreeItem:
-    """Stores the thumbnail, unless this task has stored one meanwhile (a claim that was thought lost)."""
-    with storage_errors(), context.storage.writer() as writer:
-        writer.write(thumbnail.content)
-        with context.db() as conn:
-            loose_objects.note(conn, writer.key)
-        content = writer.commit()
-    ours = _item(thumbnail, content, source, context)
-    with context.db() as conn:
-        # The lock on the source makes the question and the insert one step.
-        has_source = tree_items.lock(conn, source.id) is not None
-        kept = next(iter(tree_items.made_by(conn, context.task_id)), None)
-        if has_source and kept is None:
-            (kept,) = tree_items.insert(conn, [ours])
-    if kept is None or kept.id != ours.id:
-        context.storage.delete(content.key)
-    if not has_source or kept is None:
-        raise not_found()
-    return kept
-
-
-def _item(thumbnail: Thumbnail, content: Stored, source: TreeItem, context: TaskContext) -> TreeItem:
-    return TreeItem(
-        id=new_id(),
+    made = MadeFile(
         name=thumbnails.name_of(source.name, thumbnail),
         object_type="thumbnail",
         content_type=thumbnail.content_type,
-        size=content.size,
-        sha256=content.sha256,
-        storage_key=content.key,
-        parent_id=source.id,
-        submitted_by=context.submitted_by,
-        task_id=context.task_id,
+        write=lambda writer: writer.write(thumbnail.content),
     )
+    (item,) = keep(context, [made], parent=source)
+    return item
 
 
 def _result(item: TreeItem, width: int, height: int) -> GenerateThumbnailResult:
