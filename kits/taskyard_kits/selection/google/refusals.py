@@ -20,7 +20,7 @@ _DISABLED = {"SERVICE_DISABLED", "accessNotConfigured"}
 
 def refusal(answer: Answer, *, email: str, writes: bool) -> TaskError:
     """The error of the task; `writes`: whether the call would have changed the spreadsheet, which could be read."""
-    error = read_json(answer).get("error")
+    error = (read_json(answer) or {}).get("error")
     error = error if isinstance(error, dict) else {}
     reasons = _reasons(error)
     after = retry_after(answer.headers.get("retry-after"))

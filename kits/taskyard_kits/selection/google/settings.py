@@ -14,7 +14,7 @@ class GoogleSettings(KitSettings):
     selection_google_key_file: Path | None = Field(
         default=None, description="The JSON key file of the service account that spreadsheets are shared with."
     )
-    selection_google_token_url: str = "https://oauth2.googleapis.com/token"
+    selection_google_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     selection_google_sheets_url: str = "https://sheets.googleapis.com"
     selection_google_drive_url: str = "https://www.googleapis.com"
 

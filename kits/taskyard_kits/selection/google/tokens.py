@@ -58,7 +58,7 @@ class Tokens:
         form = urlencode({"grant_type": _GRANT, "assertion": assertion}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = transport.send("POST", self._url, headers, form, _MOST_BYTES)
-        found = read_json(answer)
+        found = read_json(answer) or {}
         token, seconds = found.get("access_token"), found.get("expires_in")
         if answer.status == 200 and isinstance(token, str) and isinstance(seconds, int):
             return token, float(seconds)
@@ -74,7 +74,7 @@ class Tokens:
 
 
 def tokens_of(settings: GoogleSettings) -> Tokens:
-    """Those of the key file as it is now: a new key counts from the next call on. Raises TaskError as `read_account`."""
+    """Those of the key file as it is now: a new key counts from the next task on. Raises as `read_account`."""
     path = settings.selection_google_key_file
     if path is None:
         raise TaskError("gsheet_not_configured", retryable=False)

@@ -29,9 +29,7 @@ class Transport:
     def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes, most_bytes: int) -> Answer:
         """The answer, whatever its status. Raises TaskError `gsheet_unavailable`, TaskCancelled, TimeLimitExceeded."""
         bounds = Bounds(read_seconds=_SECONDS, total_seconds=_SECONDS, most_bytes=most_bytes, redirects=0)
-        request = client.request(
-            method, read_url(url), networks=_ANY, headers=headers, content=content, bounds=bounds
-        )
+        request = client.request(method, read_url(url), networks=_ANY, headers=headers, content=content, bounds=bounds)
         try:
             # An interrupt is raised by the check, and not within the event loop.
             with self.context.shield:
@@ -44,13 +42,13 @@ def unavailable(reason: Any) -> TaskError:
     return TaskError("gsheet_unavailable", reason=reason)
 
 
-def read_json(answer: Answer) -> dict[str, Any]:
-    """The object in the body, empty where there is none."""
+def read_json(answer: Answer) -> dict[str, Any] | None:
+    """The object in the body, None where there is none."""
     try:
         found = orjson.loads(answer.body)
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 async def _watched(request: Any, check: Callable[[], None]) -> Answer:
