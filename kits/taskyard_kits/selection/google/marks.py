@@ -6,12 +6,16 @@ https://developers.google.com/workspace/sheets/api/guides/metadata
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from .spreadsheets import Request, Tab
+import orjson
+
+from .spreadsheets import Contents, Request, Tab
 
 _RUN = "taskyard.run"
+_MANAGED = "taskyard.managed"
 _UNFINISHED, _COMPLETE = "unfinished", "complete"
 # The life of a task (TASK_TIMEOUT_HOURS): later no attempt goes on with what it began.
 _LIFE_SECONDS = 86_400
@@ -48,6 +52,27 @@ def is_abandoned(tab: Tab, now: float) -> bool:
         case ["unfinished", _, begun] if begun.isdecimal():
             return now - int(begun) > _LIFE_SECONDS
     return False
+
+
+def manage(contents: Contents, task_id: UUID, titles: Sequence[str]) -> list[Request]:
+    """Has the spreadsheet remember, with the change that they belong to, which tabs the task changed: after a deletion
+    nothing else tells. The task before is forgotten, so that it stays one entry."""
+    old = [mark.id for mark in contents.marks if mark.key == _MANAGED]
+    value = orjson.dumps({"task": str(task_id), "tabs": list(titles)}).decode()
+    return [
+        *({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": id}}}} for id in old),
+        _created(_MANAGED, value, {"spreadsheet": True}),
+    ]
+
+
+def managed(contents: Contents, task_id: UUID) -> list[str] | None:
+    """The titles of the tabs that an earlier attempt of the task changed, None where none did."""
+    for mark in contents.marks:
+        if mark.key == _MANAGED:
+            found = orjson.loads(mark.value)
+            if found["task"] == str(task_id):
+                return [str(title) for title in found["tabs"]]
+    return None
 
 
 def _state(tab: Tab) -> list[str]:

@@ -48,9 +48,6 @@ class Tab:
     is_grid: bool = True
     marks: tuple[Mark, ...] = ()
 
-    def has(self, key: str, value: str | None = None) -> bool:
-        return any(mark.key == key and value in {None, mark.value} for mark in self.marks)
-
 
 @dataclass(frozen=True, slots=True)
 class Contents:
