@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from .spreadsheets import Contents, Request, Tab
+from .spreadsheets import Contents, Mark, Request, Tab
 
 _RUN = "taskyard.run"
 _MANAGED = "taskyard.managed"
@@ -31,7 +31,7 @@ def complete(tab: Tab, task_id: UUID) -> Request:
     (mark,) = (mark for mark in tab.marks if mark.key == _RUN)
     return {
         "updateDeveloperMetadata": {
-            "dataFilters": [{"developerMetadataLookup": {"metadataId": mark.id}}],
+            "dataFilters": [_by_id(mark)],
             "developerMetadata": {"metadataValue": f"{_COMPLETE} {task_id}"},
             "fields": "metadataValue",
         }
@@ -57,10 +57,10 @@ def is_abandoned(tab: Tab, now: float) -> bool:
 def manage(contents: Contents, task_id: UUID, titles: Sequence[str]) -> list[Request]:
     """Has the spreadsheet remember, with the change that they belong to, which tabs the task changed: after a deletion
     nothing else tells. The task before is forgotten, so that it stays one entry."""
-    old = [mark.id for mark in contents.marks if mark.key == _MANAGED]
+    old = [mark for mark in contents.marks if mark.key == _MANAGED]
     value = orjson.dumps({"task": str(task_id), "tabs": list(titles)}).decode()
     return [
-        *({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": id}}}} for id in old),
+        *({"deleteDeveloperMetadata": {"dataFilter": _by_id(mark)}} for mark in old),
         _created(_MANAGED, value, {"spreadsheet": True}),
     ]
 
@@ -69,10 +69,22 @@ def managed(contents: Contents, task_id: UUID) -> list[str] | None:
     """The titles of the tabs that an earlier attempt of the task changed, None where none did."""
     for mark in contents.marks:
         if mark.key == _MANAGED:
-            found = orjson.loads(mark.value)
-            if found["task"] == str(task_id):
-                return [str(title) for title in found["tabs"]]
+            match _read(mark.value):
+                case {"task": str(task), "tabs": list(titles)} if task == str(task_id):
+                    return [str(title) for title in titles]
     return None
+
+
+def _read(value: str) -> Any:
+    """What is in a mark; None where others have written to it."""
+    try:
+        return orjson.loads(value)
+    except ValueError:
+        return None
+
+
+def _by_id(mark: Mark) -> dict[str, Any]:
+    return {"developerMetadataLookup": {"metadataId": mark.id}}
 
 
 def _state(tab: Tab) -> list[str]:

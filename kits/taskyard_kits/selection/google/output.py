@@ -1,8 +1,8 @@
 """The tabs that a run makes: all of them or none, and once in all attempts.
 
-They are written hidden, marked with the id of the task, under titles of their own. One last change (`batchUpdate` applies
-all of its requests or none) gives them their titles, shows them and marks them as complete. So a crash leaves tabs that
-the next attempt recognises: complete ones stay, others are deleted and written anew.
+They are written hidden, marked with the id of the task, under titles of their own. One last change (`batchUpdate`
+applies all of its requests or none) gives them their titles, shows them and marks them as complete. So a crash leaves
+tabs that the next attempt recognises: complete ones stay, others are deleted and written anew.
 """
 
 from __future__ import annotations
