@@ -8,8 +8,7 @@ _STATUS = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     401: (
         "UNAUTHENTICATED",
-        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid"
-        " authentication credential.",
+        "Request had invalid authentication credentials. Expected OAuth 2 access token.",
     ),
     403: ("PERMISSION_DENIED", "The caller does not have permission"),
     404: ("NOT_FOUND", "Requested entity was not found."),

@@ -5,6 +5,7 @@ https://cloud.google.com/apis/design/errors; Drive's reasons: https://developers
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from taskyard import AuthenticationFailed, InputUnusable, RateLimited, TaskError
@@ -18,29 +19,38 @@ _TOO_MANY = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"
 _DISABLED = {"SERVICE_DISABLED", "accessNotConfigured"}
 
 
-def refusal(answer: Answer, *, email: str, writes: bool) -> TaskError:
-    """The error of the task; `writes`: whether the call would have changed the spreadsheet, which could be read."""
-    error = (read_json(answer) or {}).get("error")
-    error = error if isinstance(error, dict) else {}
-    reasons = _reasons(error)
-    after = retry_after(answer.headers.get("retry-after"))
-    if answer.status == 429 or reasons & _TOO_MANY or (after is not None and answer.status >= 500):
-        return RateLimited("gsheet_rate_limited", after=after)
-    if answer.status in {408, 409} or answer.status >= 500:
-        return unavailable(f"HTTP {answer.status}")
-    match answer.status, str(error.get("status", "")):
-        case 401, _:
-            return AuthenticationFailed("gsheet_login_refused", email=email)
-        case 403, _ if reasons & _DISABLED:
-            return AuthenticationFailed("gsheet_api_disabled", email=email)
-        case 403, _:
-            return AuthenticationFailed("gsheet_read_only" if writes else "gsheet_not_shared", email=email)
-        case 404, _:
-            return InputUnusable("gsheet_not_found", email=email)
-        case 400, "FAILED_PRECONDITION":
-            return InputUnusable("gsheet_not_native")
-        case _:
-            return InputUnusable("gsheet_request_refused", answer=_words(error) or f"HTTP {answer.status}")
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call was about. `title` is empty where it is not known yet; then nothing is written."""
+
+    spreadsheet_id: str
+    title: str
+    email: str
+
+    def refusal(self, answer: Answer) -> TaskError:
+        """The error of the task."""
+        error = (read_json(answer) or {}).get("error")
+        error = error if isinstance(error, dict) else {}
+        reasons = _reasons(error)
+        after = retry_after(answer.headers.get("retry-after"))
+        if answer.status == 429 or reasons & _TOO_MANY or (after is not None and answer.status >= 500):
+            return RateLimited("gsheet_rate_limited", after=after)
+        if answer.status in {408, 409} or answer.status >= 500:
+            return unavailable(f"HTTP {answer.status}")
+        if answer.status == 401:
+            return AuthenticationFailed("gsheet_login_refused", email=self.email)
+        if answer.status == 403:
+            return AuthenticationFailed("gsheet_api_disabled") if reasons & _DISABLED else self.not_allowed()
+        if answer.status == 404:
+            return InputUnusable("spreadsheet_not_found", spreadsheet_name=self.spreadsheet_id)
+        return InputUnusable("gsheet_request_refused", answer=_words(error) or f"HTTP {answer.status}")
+
+    def not_allowed(self) -> TaskError:
+        """It can be read where its title is known."""
+        if self.title:
+            return AuthenticationFailed("spreadsheet_read_only", title=self.title, service_account_email=self.email)
+        name = self.spreadsheet_id
+        return AuthenticationFailed("spreadsheet_not_shared", spreadsheet_name=name, service_account_email=self.email)
 
 
 def _reasons(error: dict[str, Any]) -> set[str]:

@@ -8,23 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import orjson
+from taskyard import InputUnusable, TaskContext
 
-from taskyard import AuthenticationFailed, InputUnusable, TaskContext
-from taskyard.outbound.client import Answer
-
-from .refusals import refusal
+from .calls import Calls
+from .refusals import Asked
 from .settings import GoogleSettings
-from .tokens import Tokens, tokens_of
-from .transport import Transport, read_json, unavailable
 
-MIB = 1024 * 1024
 # A spreadsheet has 10 million cells at most. What is read of a tab in memory takes some ten times its JSON.
 MOST_MIB = 32
 _MARK = "developerMetadata(metadataId,metadataKey,metadataValue)"
-_FIELDS = f"{_MARK},sheets(properties(sheetId,title,sheetType,hidden),{_MARK})"
+_CONTENTS = {
+    "includeGridData": "false",
+    "fields": f"{_MARK},sheets(properties(sheetId,title,sheetType,hidden),{_MARK})",
+}
 _NATIVE = "application/vnd.google-apps.spreadsheet"
 
 Request = Mapping[str, Any]
@@ -58,80 +56,80 @@ class Contents:
 
 
 class Spreadsheet:
-    """One spreadsheet, as the service account may use it.
+    """One spreadsheet, as the service account may use it. `spreadsheet_of` opens it.
 
-    Every method raises TaskError: `gsheet_*`, which `refusals` and `transport` choose; TaskCancelled and
+    Every method raises TaskError (`gsheet_*` and `spreadsheet_*`: see `refusals` and `transport`), and TaskCancelled and
     TimeLimitExceeded while it waits.
     """
 
-    def __init__(self, context: TaskContext, spreadsheet_id: str) -> None:
-        settings: GoogleSettings = context.settings
-        self._transport = Transport(context)
-        self._tokens: Tokens = tokens_of(settings)
-        self._drive = f"{settings.selection_google_drive_url}/drive/v3/files/{quote(spreadsheet_id, safe='')}"
-        self._url = f"{settings.selection_google_sheets_url}/v4/spreadsheets/{quote(spreadsheet_id, safe='')}"
+    def __init__(self, calls: Calls, asked: Asked, *, can_edit: bool) -> None:
+        self.title = asked.title
+        self._calls = calls
+        self._asked = asked
+        self._can_edit = can_edit
+        self._url = _address(calls.settings, asked.spreadsheet_id)
 
-    @property
-    def email(self) -> str:
-        """Whom it has to be shared with."""
-        return self._tokens.account.email
+    def check_writable(self) -> None:
+        """Raises `spreadsheet_read_only`, before long work that would end there."""
+        if not self._can_edit:
+            raise self._asked.not_allowed()
 
     def contents(self) -> Contents:
         """The tabs, in their order."""
-        found = self._call("GET", self._url, {"includeGridData": "false", "fields": _FIELDS}, most_mib=4)
+        found = self._get(self._url, _CONTENTS, most_mib=4)
         return Contents([_tab(sheet) for sheet in found.get("sheets", [])], _marks(found))
+
+    def tab(self, name: str) -> Tab:
+        """Raises `tab_not_found`."""
+        for tab in self.contents().tabs:
+            if tab.title == name and tab.is_grid:
+                return tab
+        raise InputUnusable("tab_not_found", tab_name=name, spreadsheet_title=self.title)
 
     def rows(self, tab: Tab) -> list[list[str]]:
         """The cells as people see them (`FORMATTED_VALUE`, which sortition-algorithms reads, too), without empty rows
         at the end. Rows are as long as their last cell that is not empty."""
         query = {"majorDimension": "ROWS", "valueRenderOption": "FORMATTED_VALUE", "fields": "values"}
-        found = self._call("GET", f"{self._url}/values/{_range(tab.title)}", query, most_mib=MOST_MIB)
+        found = self._get(f"{self._url}/values/{_range(tab.title)}", query, most_mib=MOST_MIB)
         return [["" if cell is None else str(cell) for cell in row] for row in found.get("values", [])]
-
-    def check_writable(self) -> None:
-        """Raises `gsheet_read_only` before long work that would end there."""
-        query = {"supportsAllDrives": "true", "fields": "mimeType,capabilities/canEdit"}
-        found = self._call("GET", self._drive, query, most_mib=1)
-        if found.get("mimeType") != _NATIVE:
-            raise InputUnusable("gsheet_not_native")
-        if found.get("capabilities", {}).get("canEdit") is not True:
-            raise AuthenticationFailed("gsheet_read_only", email=self.email)
 
     def change(self, *requests: Request) -> None:
         """All of the requests or none, in one step (`batchUpdate`)."""
         body = {"requests": list(requests), "includeSpreadsheetInResponse": False}
-        self._call("POST", f"{self._url}:batchUpdate", {"fields": "spreadsheetId"}, body)
+        self._calls.send("POST", f"{self._url}:batchUpdate", {"fields": "spreadsheetId"}, self._asked, body=body)
 
     def put(self, tab: Tab, first_row: int, rows: Rows) -> None:
         """Writes rows from this one on (the first is 1). Nothing is read as a number, a date or a formula (`RAW`)."""
+        url = f"{self._url}/values/{_range(tab.title, f'A{first_row}')}"
         query = {"valueInputOption": "RAW", "fields": "updatedRows"}
-        place = _range(tab.title, f"A{first_row}")
-        self._call("PUT", f"{self._url}/values/{place}", query, {"majorDimension": "ROWS", "values": rows})
+        self._calls.send("PUT", url, query, self._asked, body={"majorDimension": "ROWS", "values": rows})
 
-    def _call(
-        self, method: str, url: str, query: Mapping[str, str], body: Any = None, *, most_mib: int = 1
-    ) -> dict[str, Any]:
-        url = f"{url}?{urlencode({'prettyPrint': 'false', **query})}"
-        content = b"" if body is None else orjson.dumps(body)
-        answer = self._sent(method, url, content, most_mib)
-        if answer.status == 401:  # revoked, or this clock and Google's differ: once more, with a new token
-            answer = self._sent(method, url, content, most_mib)
-        if answer.status != 200:
-            raise refusal(answer, email=self.email, writes=method != "GET")
-        if answer.is_cut:
-            raise InputUnusable("gsheet_too_large", limit=most_mib)
-        found = read_json(answer)
-        if found is None:  # a proxy's page, perhaps
-            raise unavailable({"phrase": "gsheet_broken"})
-        return found
+    def _get(self, url: str, query: Mapping[str, str], *, most_mib: int) -> dict[str, Any]:
+        return self._calls.send("GET", url, query, self._asked, most_mib=most_mib)
 
-    def _sent(self, method: str, url: str, content: bytes, most_mib: int) -> Answer:
-        token = self._tokens.token(self._transport)
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        answer = self._transport.send(method, url, headers, content, most_mib * MIB)
-        if answer.status == 401:
-            self._tokens.drop(token)
-        return answer
+
+def spreadsheet_of(context: TaskContext, spreadsheet_id: str) -> Spreadsheet:
+    """Asks Drive what the file is, and whether it may be changed. Raises TaskError: `spreadsheet_not_found`,
+    `spreadsheet_not_shared`, `not_native_gsheet`, `gsheet_*`."""
+    calls = Calls(context)
+    asked = Asked(spreadsheet_id, "", calls.email)
+    url = f"{calls.settings.selection_google_drive_url}/drive/v3/files/{quote(spreadsheet_id, safe='')}"
+    query = {"supportsAllDrives": "true", "fields": "mimeType,name,capabilities/canEdit"}
+    try:
+        found = calls.send("GET", url, query, asked)
+    except InputUnusable:
+        # Drive says the same of files that do not exist and of those that are not shared; Sheets tells them apart.
+        calls.send("GET", _address(calls.settings, spreadsheet_id), {"fields": "spreadsheetId"}, asked)
+        raise
+    title, mimetype = str(found.get("name", "")), str(found.get("mimeType", ""))
+    if mimetype != _NATIVE:
+        raise InputUnusable("not_native_gsheet", file_name=title, mimetype=mimetype)
+    can_edit = found.get("capabilities", {}).get("canEdit") is True
+    return Spreadsheet(calls, Asked(spreadsheet_id, title or spreadsheet_id, calls.email), can_edit=can_edit)
+
+
+def _address(settings: GoogleSettings, spreadsheet_id: str) -> str:
+    return f"{settings.selection_google_sheets_url}/v4/spreadsheets/{quote(spreadsheet_id, safe='')}"
 
 
 def _range(title: str, cell: str = "") -> str:
