@@ -58,8 +58,8 @@ class Contents:
 class Spreadsheet:
     """One spreadsheet, as the service account may use it. `spreadsheet_of` opens it.
 
-    Every method raises TaskError (`gsheet_*` and `spreadsheet_*`: see `refusals` and `transport`), and TaskCancelled and
-    TimeLimitExceeded while it waits.
+    Every method raises TaskError (`gsheet_*` and `spreadsheet_*`: see `refusals` and `transport`), and TaskCancelled
+    and TimeLimitExceeded while it waits.
     """
 
     def __init__(self, calls: Calls, asked: Asked, *, can_edit: bool) -> None:
