@@ -26,12 +26,12 @@ ERRORS: dict[str, Words] = {
         " TASKYARD_SELECTION_GOOGLE_KEY_FILE beállítást.",
     },
     "gsheet_login_refused": {
-        "en": "Google does not accept the key of {email}. Ask the operator to check that the key is still valid, and the"
-        " clock of the server.",
+        "en": "Google does not accept the key of {email}. Ask the operator to check that the key is still valid, and"
+        " the clock of the server.",
         "de": "Google nimmt den Schlüssel von {email} nicht an. Bitten Sie den Betreiber, zu prüfen, ob der Schlüssel"
         " noch gültig ist und ob die Uhr des Servers stimmt.",
-        "fr": "Google n'accepte pas la clé de {email}. Demandez à l'exploitant de vérifier que la clé est encore valable,"
-        " ainsi que l'horloge du serveur.",
+        "fr": "Google n'accepte pas la clé de {email}. Demandez à l'exploitant de vérifier que la clé est encore"
+        " valable, ainsi que l'horloge du serveur.",
         "hu": "A Google nem fogadja el {email} kulcsát. Kérje meg az üzemeltetőt, hogy ellenőrizze, érvényes-e még a"
         " kulcs, és jól jár-e a kiszolgáló órája.",
     },
@@ -53,12 +53,12 @@ ERRORS: dict[str, Words] = {
     },
     "gsheet_unavailable": {
         "en": "Google does not answer as it should: {reason}. It is tried again; if that goes on, ask the operator.",
-        "de": "Google antwortet nicht, wie es sollte: {reason}. Es wird wieder versucht; bleibt es dabei, fragen Sie den"
-        " Betreiber.",
+        "de": "Google antwortet nicht, wie es sollte: {reason}. Es wird wieder versucht; bleibt es dabei, fragen Sie"
+        " den Betreiber.",
         "fr": "Google ne répond pas comme il le devrait : {reason}. Un nouvel essai aura lieu ; si cela persiste,"
         " adressez-vous à l'exploitant.",
-        "hu": "A Google nem úgy válaszol, ahogy kellene: {reason}. Újra próbálkozunk; ha továbbra sem sikerül, forduljon"
-        " az üzemeltetőhöz.",
+        "hu": "A Google nem úgy válaszol, ahogy kellene: {reason}. Újra próbálkozunk; ha továbbra sem sikerül,"
+        " forduljon az üzemeltetőhöz.",
     },
     "gsheet_too_large": {
         "en": "The tab holds more than {limit} MiB. Leave out the columns that are not needed, or divide it.",
@@ -75,13 +75,14 @@ ERRORS: dict[str, Words] = {
         "hu": "A Google elutasította a kérést: „{answer}”. Javítsa ki a táblázatot, és indítsa újra a feladatot.",
     },
     "gsheet_last_tab": {
-        "en": "No visible tab would be left in the spreadsheet, and Google keeps one. Add a tab, and run the task again.",
+        "en": "No visible tab would be left in the spreadsheet, and Google keeps one. Add a tab, and run the task"
+        " again.",
         "de": "In der Tabelle bliebe kein sichtbares Tabellenblatt, und eines muss bleiben. Fügen Sie eines hinzu, und"
         " starten Sie die Aufgabe neu.",
-        "fr": "Il ne resterait aucun onglet visible dans la feuille de calcul, et Google en exige un. Ajoutez un onglet,"
-        " et relancez la tâche.",
-        "hu": "A táblázatban nem maradna látható lap, pedig egynek maradnia kell. Adjon hozzá egy lapot, és indítsa újra"
-        " a feladatot.",
+        "fr": "Il ne resterait aucun onglet visible dans la feuille de calcul, et Google en exige un. Ajoutez un"
+        " onglet, et relancez la tâche.",
+        "hu": "A táblázatban nem maradna látható lap, pedig egynek maradnia kell. Adjon hozzá egy lapot, és indítsa"
+        " újra a feladatot.",
     },
 }
 
