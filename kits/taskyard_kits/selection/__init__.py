@@ -4,7 +4,7 @@ from taskyard import Kit
 
 KIT = Kit(
     "selection",
-    modules=("taskyard_kits.selection.tasks",),
+    modules=("taskyard_kits.selection.tasks", "taskyard_kits.selection.google.tasks"),
     queues=("selection",),
     settings="taskyard_kits.selection.settings:SelectionSettings",
 )

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from taskyard import Params, Result
 from taskyard.catalogue.formats import OneLine
 
+TabAction = Literal["list", "archive", "delete"]
 Algorithm = Literal["maximin", "leximin", "nash", "diversimax", "legacy"]
 # The library seeds Python's `random`; 0 means "no seed" to it.
 MAX_SEED = 2**31 - 1
@@ -133,12 +134,20 @@ class LoadGsheetResult(Result):
 
 class ManageOldTabsParams(Params):
     gsheet_id: GsheetId
-    action: Literal["list", "archive", "delete"]
-    dry_run: bool = Field(default=True, description="Tells what would be done, and does nothing.")
+    action: TabAction
+    dry_run: bool | None = Field(
+        default=None, description="Tells what would be done, and does nothing. Without it, only delete is a dry run."
+    )
+
+    @property
+    def is_dry_run(self) -> bool:
+        """What cannot be undone has to be asked for."""
+        return self.action == "list" or (self.action == "delete" if self.dry_run is None else self.dry_run)
 
 
 class ManageOldTabsResult(Result):
-    action: Literal["list", "archive", "delete"]
+    action: TabAction
     dry_run: bool
-    tabs: list[str] = Field(description="The tabs that this is about.")
-    changed: int
+    tabs: list[str] = Field(description="The tabs of earlier runs that this is about.")
+    archived: list[str] = Field(description="The tabs in the archive, where those of an archiving are now.")
+    changed: int = Field(description="How many tabs were archived or deleted.")

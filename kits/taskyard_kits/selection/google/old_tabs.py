@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal
 
 from taskyard import InputUnusable, TaskContext, TaskError
+from taskyard_kits.selection.declarations import TabAction
 
 from . import marks, names
 from .spreadsheets import Contents, Request, Spreadsheet, Tab
 
-Action = Literal["list", "archive", "delete"]
 # People may change the tabs at the same time.
 _TRIES = 3
 
@@ -38,7 +37,7 @@ class Done:
     changed: int = 0
 
 
-def manage(context: TaskContext, spreadsheet: Spreadsheet, action: Action, *, dry_run: bool) -> Done:
+def manage(context: TaskContext, spreadsheet: Spreadsheet, action: TabAction, *, dry_run: bool) -> Done:
     """All of it or nothing, once in all attempts. Raises TaskError, `gsheet_last_tab` where no visible tab would be
     left."""
     for tries in range(1, _TRIES + 1):
@@ -59,7 +58,7 @@ def manage(context: TaskContext, spreadsheet: Spreadsheet, action: Action, *, dr
     raise AssertionError("the last try returns or raises")
 
 
-def planned(action: Action, contents: Contents) -> Plan:
+def planned(action: TabAction, contents: Contents) -> Plan:
     old = [tab for tab in contents.tabs if names.is_output(tab.title)]
     if action == "archive":
         return _archived(contents, old)

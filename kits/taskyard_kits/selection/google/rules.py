@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from taskyard.domain.retry import AUTHENTICATION, CONNECTION, VALIDATION, RetryRule
+from taskyard_kits.stored_files import FINAL as STORED_FILE_RULE
 
 UNAVAILABLE = CONNECTION.of("gsheet_unavailable")
 # A person has to act first.
@@ -19,3 +20,4 @@ UNUSABLE = VALIDATION.of(
 )
 CONFIGURATION = RetryRule("configuration", codes=("gsheet_not_configured", "gsheet_key_unusable"), retried=False)
 RULES = (UNAVAILABLE, NOT_ALLOWED, UNUSABLE, CONFIGURATION)
+LOAD_RULES = (*RULES, STORED_FILE_RULE.of("table_empty", "table_ragged"))

@@ -4,6 +4,9 @@ words beside its other codes."""
 from __future__ import annotations
 
 from taskyard.catalogue.words import Words
+from taskyard_kits.selection.sheet_words import SHEET_ERRORS
+from taskyard_kits.selection.table_words import TABLE_ERRORS
+from taskyard_kits.stored_files import ERRORS as STORED_FILE_ERRORS
 
 ERRORS: dict[str, Words] = {
     "gsheet_not_configured": {
@@ -84,6 +87,17 @@ ERRORS: dict[str, Words] = {
         "hu": "A táblázatban nem maradna látható lap, pedig egynek maradnia kell. Adjon hozzá egy lapot, és indítsa"
         " újra a feladatot.",
     },
+}
+
+# Codes of the library, with its words.
+_SHEET = ("spreadsheet_not_found", "spreadsheet_not_shared", "spreadsheet_read_only", "not_native_gsheet")
+
+TAB_ERRORS: dict[str, Words] = {**ERRORS, **{code: SHEET_ERRORS[code] for code in _SHEET}}
+LOAD_ERRORS: dict[str, Words] = {
+    **STORED_FILE_ERRORS,
+    **TAB_ERRORS,
+    "tab_not_found": SHEET_ERRORS["tab_not_found"],
+    **{code: TABLE_ERRORS[code] for code in ("table_empty", "table_ragged")},
 }
 
 PHRASES: dict[str, Words] = {
