@@ -135,14 +135,16 @@ def google_server() -> Iterator[Google]:
             if fault is not None:
                 time.sleep(fault.seconds)
                 if not fault.does:
-                    self._say(fault.status, fault.body or errors.body(fault.status), fault.headers)
+                    self._say(
+                        fault.status, errors.body(fault.status) if fault.body is None else fault.body, fault.headers
+                    )
                     return
             with lock:
                 status, body = self._token(content) if parts.path == "/token" else self._called(parts, content)
             if fault is None:
                 self._say(status, body)
             else:
-                self._say(fault.status, fault.body or errors.body(fault.status), fault.headers)
+                self._say(fault.status, errors.body(fault.status) if fault.body is None else fault.body, fault.headers)
 
         do_GET = do_PUT = do_POST  # noqa: N815
 
