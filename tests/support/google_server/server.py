@@ -53,7 +53,7 @@ class Google:
     books: dict[str, Book] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     token_calls: int = 0
-    faults: list[tuple[str, Fault]] = field(default_factory=list)
+    faults: list[tuple[str, Fault | None]] = field(default_factory=list)
     disabled: bool = False
     before: Callable[[Call], None] = lambda _: None
 
@@ -64,7 +64,8 @@ class Google:
         self.books[book_id] = made
         return made
 
-    def fail(self, *faults: Fault, on: str = "/v4/") -> None:
+    def fail(self, *faults: Fault | None, on: str = "/v4/") -> None:
+        """None lets a call through."""
         self.faults += [(on, fault) for fault in faults]
 
     def fault_for(self, line: str) -> Fault | None:
