@@ -92,7 +92,7 @@ class RunSelectParams(Params):
         description="The targets: columns feature (or category), value (or name), min and max; min_flex and max_flex"
         " say how far a proposed relaxation may go."
     )
-    output: Output | None = Field(default=None, description="Without it, the lists become two stored CSV files.")
+    output: Output | None = Field(default=None, description="Where the lists go, beside two stored CSV files.")
 
 
 class QuotaMet(Result):

@@ -66,6 +66,12 @@ def result_of(items: Sequence[TreeItem], record: dict[str, Any]) -> RunSelectRes
     )
 
 
+def lists_of(items: Sequence[TreeItem]) -> tuple[TreeItem, TreeItem]:
+    """Those of the selected and of the remaining people."""
+    by_type = {item.object_type: item for item in items}
+    return by_type[SELECTED], by_type[REMAINING]
+
+
 def result_of_kept(context: TaskContext, items: Sequence[TreeItem]) -> RunSelectResult:
     """The result of an earlier attempt of this task, from what it stored."""
     report = next(item for item in items if item.object_type == REPORT)

@@ -7,6 +7,7 @@ from taskyard_kits.stored_files import find, opened
 
 from . import tables
 from .declarations import Source
+from .google.tables import table_of
 from .tables import Bounds, Table
 
 
@@ -18,4 +19,5 @@ def read(source: Source, bounds: Bounds, context: TaskContext) -> Table:
             return tables.of_csv(file, item.size, bounds)
     if source.rows is not None:
         return tables.of_objects(source.rows, bounds)
-    raise NotImplementedError("tabs of Google spreadsheets")  # the next change
+    assert source.gsheet_id is not None and source.tab_name is not None  # one of the three is given
+    return table_of(context, source.gsheet_id, source.tab_name, bounds)

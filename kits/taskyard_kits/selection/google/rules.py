@@ -5,6 +5,8 @@ from __future__ import annotations
 from taskyard.domain.retry import AUTHENTICATION, CONNECTION, VALIDATION, RetryRule
 from taskyard_kits.stored_files import FINAL as STORED_FILE_RULE
 
+from .words import TABLE_CODES
+
 UNAVAILABLE = CONNECTION.of("gsheet_unavailable")
 # A person has to act first.
 NOT_ALLOWED = AUTHENTICATION.of(
@@ -20,4 +22,4 @@ UNUSABLE = VALIDATION.of(
 )
 CONFIGURATION = RetryRule("configuration", codes=("gsheet_not_configured", "gsheet_key_unusable"), retried=False)
 RULES = (UNAVAILABLE, NOT_ALLOWED, UNUSABLE, CONFIGURATION)
-LOAD_RULES = (*RULES, STORED_FILE_RULE.of("table_empty", "table_ragged"))
+LOAD_RULES = (*RULES, STORED_FILE_RULE.of(*TABLE_CODES))

@@ -1,27 +1,46 @@
-"""The table in a tab: its first row is the header, the rows below have a cell for each of its columns."""
+"""The table in a tab, and tables as new tabs."""
 
 from __future__ import annotations
 
-from taskyard import InputUnusable, TaskContext
+import csv
+import io
+from collections.abc import Sequence
 
-from .spreadsheets import Spreadsheet, spreadsheet_of
+from taskyard import TaskContext
+from taskyard.store.tree_items import TreeItem
+from taskyard_kits.selection import tables
+from taskyard_kits.selection.tables import MIB, Bounds, Table
+from taskyard_kits.stored_files import opened
 
-Table = list[list[str]]
+from . import output
+from .spreadsheets import Spreadsheet, Tab, spreadsheet_of
 
 
-def table_of(context: TaskContext, spreadsheet_id: str, tab_name: str) -> Table:
-    """Reads a tab. Raises TaskError: what the calls raise, `tab_not_found`, and `table_empty` and `table_ragged`, whose
-    `table` is the tab's name."""
-    return _read(spreadsheet_of(context, spreadsheet_id), tab_name)
+def table_of(context: TaskContext, spreadsheet_id: str, tab_name: str, bounds: Bounds) -> Table:
+    """Reads a tab. Raises TaskError: what the calls raise, `tab_not_found`, and `table_*` as stored files do."""
+    spreadsheet = spreadsheet_of(context, spreadsheet_id)
+    return tables.of_lists(_padded(spreadsheet.rows(spreadsheet.tab(tab_name))), bounds)
 
 
-def _read(spreadsheet: Spreadsheet, tab_name: str) -> Table:
-    rows = spreadsheet.rows(spreadsheet.tab(tab_name))
-    if len(rows) < 2:
-        raise InputUnusable("table_empty", table=f"“{tab_name}”")
-    columns = len(rows[0])
-    for number, row in enumerate(rows, 1):
-        if len(row) > columns:
-            raise InputUnusable("table_ragged", table=f"“{tab_name}”", row=number, cells=len(row), columns=columns)
-    # People leave rows empty between others; Google leaves out the empty cells at a row's end.
-    return [row + [""] * (columns - len(row)) for row in rows if any(cell.strip() for cell in row)]
+def write_tabs(
+    context: TaskContext, spreadsheet: Spreadsheet, selected: TreeItem, remaining: TreeItem
+) -> tuple[str, str]:
+    """Writes two stored lists into new tabs; returns the titles. Raises TaskError."""
+    tabs: list[Tab] = output.write(
+        context, spreadsheet, stored_rows(context, selected), stored_rows(context, remaining)
+    )
+    first, second = (tab.title for tab in tabs)
+    return first, second
+
+
+def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Google leaves out the empty cells at a row's end."""
+    columns = len(rows[0]) if rows else 0
+    return [[*row, *[""] * (columns - len(row))] if row else [] for row in rows]
+
+
+def stored_rows(context: TaskContext, item: TreeItem) -> list[list[str]]:
+    """A list that a task of this kit stored as CSV, with its header. Raises TaskError."""
+    with opened(context, item) as file:
+        content = b"".join(iter(lambda: file.read(MIB), b""))
+    return list(csv.reader(io.StringIO(content.decode(), newline="")))

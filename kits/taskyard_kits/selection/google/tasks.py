@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from functools import partial
 
 from taskyard import TaskContext, task
@@ -16,15 +17,17 @@ from taskyard_kits.selection.declarations import (
     ManageOldTabsParams,
     ManageOldTabsResult,
 )
-from taskyard_kits.stored_files import opened
+from taskyard_kits.selection.tables import PEOPLE
 
 from . import old_tabs
 from .rules import LOAD_RULES, RULES
-from .spreadsheets import spreadsheet_of
-from .tables import Table, table_of
+from .spreadsheets import Rows, spreadsheet_of
+from .tables import stored_rows, table_of
 from .words import LOAD_ERRORS, PHRASES, TAB_ERRORS
 
 _MOST_NAME = 150
+# A tab that people are drawn from, whatever it is for.
+_TAB = replace(PEOPLE, name="tab")
 
 
 @task("selection.load_gsheet", queue="selection", rules=LOAD_RULES, errors=LOAD_ERRORS, phrases=PHRASES)
@@ -32,19 +35,20 @@ def load_gsheet(params: LoadGsheetParams, *, context: TaskContext) -> LoadGsheet
     """Reads a tab of a Google spreadsheet, and stores it as a CSV file."""
     if made := kept(context):
         context.log("An earlier attempt stored the tab already.")
-        return _loaded(made[0], _stored(context, made[0]))
+        return _loaded(made[0], stored_rows(context, made[0]))
     context.progress(0, 2, "Reading the tab")
-    table = table_of(context, params.gsheet_id, params.tab_name)
+    table = table_of(context, params.gsheet_id, params.tab_name, _TAB)
+    rows = [table.header, *(row for row in table.rows if any(cell.strip() for cell in row))]
     context.progress(1, 2, "Storing the file")
     file = MadeFile(
         name=_name(params.tab_name),
         object_type="selection_table",
         content_type="text/csv",
-        write=partial(_write, table),
+        write=partial(_write, rows),
     )
     (item,) = keep(context, [file])
     context.progress(2, 2, "Done")
-    return _loaded(item, table)
+    return _loaded(item, rows)
 
 
 @task("selection.manage_old_tabs", queue="selection", rules=RULES, errors=TAB_ERRORS, phrases=PHRASES)
@@ -60,19 +64,14 @@ def manage_old_tabs(params: ManageOldTabsParams, *, context: TaskContext) -> Man
     )
 
 
-def _loaded(item: TreeItem, table: Table) -> LoadGsheetResult:
-    return LoadGsheetResult(item_id=item.id, name=item.name, rows=len(table) - 1, columns=table[0])
+def _loaded(item: TreeItem, rows: Rows) -> LoadGsheetResult:
+    return LoadGsheetResult(item_id=item.id, name=item.name, rows=len(rows) - 1, columns=list(rows[0]))
 
 
-def _write(table: Table, writer: Writer) -> None:
+def _write(rows: Rows, writer: Writer) -> None:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(table)
+    csv.writer(text).writerows(rows)
     writer.write(text.getvalue().encode())
-
-
-def _stored(context: TaskContext, item: TreeItem) -> Table:
-    with opened(context, item) as file:
-        return list(csv.reader(io.StringIO(file.read().decode(), newline="")))
 
 
 def _name(tab_name: str) -> str:

@@ -92,15 +92,30 @@ ERRORS: dict[str, Words] = {
 # Codes of the library, with its words.
 _SHEET = ("spreadsheet_not_found", "spreadsheet_not_shared", "spreadsheet_read_only", "not_native_gsheet")
 
+# What a tab may be told of by `tables.of_lists`.
+TABLE_CODES = (
+    "table_empty",
+    "table_ragged",
+    "table_too_many_rows",
+    "table_too_many_columns",
+    "table_cell_too_long",
+)
+
 TAB_ERRORS: dict[str, Words] = {**ERRORS, **{code: SHEET_ERRORS[code] for code in _SHEET}}
 LOAD_ERRORS: dict[str, Words] = {
     **STORED_FILE_ERRORS,
     **TAB_ERRORS,
     "tab_not_found": SHEET_ERRORS["tab_not_found"],
-    **{code: TABLE_ERRORS[code] for code in ("table_empty", "table_ragged")},
+    **{code: TABLE_ERRORS[code] for code in TABLE_CODES},
 }
 
 PHRASES: dict[str, Words] = {
+    "tab": {
+        "en": "the tab",
+        "de": "dem Tabellenblatt",
+        "fr": "l'onglet",
+        "hu": "a lap",
+    },
     "gsheet_unresolved": {
         "en": "the name of its host is not known",
         "de": "der Name seines Rechners ist nicht bekannt",

@@ -54,7 +54,7 @@ def test_a_tab_is_stored_once_in_all_attempts(call: Run, book: Book) -> None:
 def test_a_tab_that_is_no_table_is_a_final_error(call: Run, book: Book, rows: list[list[str]], code: str) -> None:
     book.add("People", rows)
     run = load(call, book)
-    assert (run.fault.code, run.fault.values["table"], run.will_retry) == (code, "“People”", False)
+    assert (run.fault.code, run.fault.values["table"], run.will_retry) == (code, {"phrase": "tab"}, False)
 
 
 def test_a_tab_that_is_missing_is_named(call: Run, book: Book) -> None:
