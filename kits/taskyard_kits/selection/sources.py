@@ -19,5 +19,4 @@ def read(source: Source, bounds: Bounds, context: TaskContext) -> Table:
             return tables.of_csv(file, item.size, bounds)
     if source.rows is not None:
         return tables.of_objects(source.rows, bounds)
-    assert source.gsheet_id is not None and source.tab_name is not None  # one of the three is given
-    return table_of(context, source.gsheet_id, source.tab_name, bounds)
+    return table_of(context, source.gsheet_id or "", source.tab_name or "", bounds)  # one of the three is given

@@ -41,7 +41,7 @@ def run_select(params: RunSelectParams, *, context: TaskContext) -> RunSelectRes
     sheet = None if params.output is None else spreadsheet_of(context, params.output.gsheet_id)
     if made := kept(context):
         context.log("An earlier attempt drew the panel already.")
-        return _told(context, sheet, made, results.result_of_kept(context, made))
+        return _delivered(context, sheet, made, results.result_of_kept(context, made))
     if sheet is not None:
         sheet.check_writable()
     context.progress(0, None, "Reading the tables")
@@ -59,10 +59,10 @@ def run_select(params: RunSelectParams, *, context: TaskContext) -> RunSelectRes
     context.progress(0, None, "Storing the lists")
     record = results.record_of(drawn, seed)
     items = keep(context, results.files_of(drawn, people, record))
-    return _told(context, sheet, items, results.result_of(items, record))
+    return _delivered(context, sheet, items, results.result_of(items, record))
 
 
-def _told(
+def _delivered(
     context: TaskContext, sheet: Spreadsheet | None, items: Sequence[TreeItem], result: RunSelectResult
 ) -> RunSelectResult:
     """The result, once the lists are in tabs, too, where that is asked for."""

@@ -13,7 +13,7 @@ from taskyard_kits.selection.tables import MIB, Bounds, Table
 from taskyard_kits.stored_files import opened
 
 from . import output
-from .spreadsheets import Spreadsheet, Tab, spreadsheet_of
+from .spreadsheets import Spreadsheet, spreadsheet_of
 
 
 def table_of(context: TaskContext, spreadsheet_id: str, tab_name: str, bounds: Bounds) -> Table:
@@ -26,11 +26,9 @@ def write_tabs(
     context: TaskContext, spreadsheet: Spreadsheet, selected: TreeItem, remaining: TreeItem
 ) -> tuple[str, str]:
     """Writes two stored lists into new tabs; returns the titles. Raises TaskError."""
-    tabs: list[Tab] = output.write(
-        context, spreadsheet, stored_rows(context, selected), stored_rows(context, remaining)
-    )
-    first, second = (tab.title for tab in tabs)
-    return first, second
+    lists = (stored_rows(context, item) for item in (selected, remaining))
+    first, second = output.write(context, spreadsheet, *lists)
+    return first.title, second.title
 
 
 def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
