@@ -117,3 +117,11 @@ def test_a_spreadsheet_that_is_not_shared_is_told_in_german(fleet: Fleet, google
     assert task["error"]["message"] == (
         f"Die Google-Tabelle not-shared ist nicht für {EMAIL} freigegeben. Geben Sie sie für diese Adresse frei."
     )
+
+
+def test_a_cancellation_breaks_off_a_call_that_google_does_not_answer(fleet: Fleet, google: Google, book: Book) -> None:
+    google.fail(Fault(503, seconds=60), on="/drive/")
+    task_id = fleet.submit("selection.load_gsheet", {"gsheet_id": book.id, "tab_name": "People"})
+    fleet.wait_state(task_id, "running")
+    assert fleet.http.post(f"/tasks/{task_id}/cancel").status_code == 202
+    fleet.wait_state(task_id, "cancelled", seconds=15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from taskyard.domain.tasks import RetryIn
+from taskyard.outbound.client import REASONS
 from taskyard.running.trial import TaskRun
+from taskyard_kits.selection.google import words
 from taskyard_kits.selection.settings import SelectionSettings
 from tests.kits.conftest import Run
 from tests.support.google_server import EMAIL, Book, Fault, Google, write_key_file
@@ -188,3 +191,12 @@ def test_no_token_and_no_key_is_told_or_logged(
 def test_tokens_go_over_tls_only(address: str) -> None:
     with pytest.raises(ValueError, match="https"):
         SelectionSettings(selection_google_token_url=address)
+
+
+def test_every_code_and_phrase_has_words_in_four_languages() -> None:
+    sources = [file.read_text() for file in Path(words.__file__).parent.glob("*.py") if file.name != "words.py"]
+    used = {code for source in sources for code in re.findall(r'"(gsheet_[a-z_]+)"', source)}
+    phrases = {f"gsheet_{reason}" for reason in REASONS}
+    assert used | phrases == words.ERRORS.keys() | (words.PHRASES.keys() - {"tab"})
+    for told in (*words.LOAD_ERRORS.values(), *words.PHRASES.values()):
+        assert told.keys() == {"en", "de", "fr", "hu"}

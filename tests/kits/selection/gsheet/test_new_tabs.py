@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sortition_algorithms.adapters import GSheetTabNamer
 
 from taskyard import TaskContext, task
 from taskyard.domain.ids import new_id
 from taskyard.running.trial import TaskRun
-from taskyard_kits.selection.google import output
+from taskyard_kits.selection.google import names, output
 from taskyard_kits.selection.google.rules import RULES
 from taskyard_kits.selection.google.spreadsheets import spreadsheet_of
 from tests.kits.conftest import Run
@@ -107,3 +108,10 @@ def test_a_spreadsheet_that_may_only_be_read_gets_no_tabs(call: Run, google: Goo
     book = google.book(shared="reader")
     run = write(call, book)
     assert (run.fault.code, run.will_retry) == ("spreadsheet_read_only", False)
+
+
+def test_titles_are_those_that_the_library_gives() -> None:
+    library = GSheetTabNamer()
+    library.find_unused_tab_suffix([*PAIR, "Remaining - output - 1"])
+    found = names.free_pair([*PAIR, "Remaining - output - 1"])
+    assert found == (library.selected_tab_name(), library.remaining_tab_name())
