@@ -22,8 +22,10 @@ from .tables import MIB, Table
 
 _LOOK_SECONDS = 0.2
 _PIECE_BYTES = 64 * 1024
-# Of a process whose memory is limited, this is the worker's own, with the tables of 32 MiB that it has read.
+# Of a process whose memory is limited, this is the worker's own, with the table of 16 MiB that it has read.
 _WORKER_BYTES = 384 * MIB
+# With less, the libraries cannot be imported.
+_LEAST_BYTES = 160 * MIB
 # One thread each, so that a draw does not depend on how many processors there are.
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -55,15 +57,14 @@ def draw(people: Table, quotas: Table, params: SelectionParams, seed: int, conte
         "quotas": asdict(quotas),
         "params": params.model_dump(mode="json"),
         "seed": seed,
-        "memory_bytes": memory,
     }
     # A cancellation or a limit is raised by `check_cancelled`, and never between starting a process and seeing to its
     # end.
     with context.shield, tempfile.TemporaryFile(dir=context.temp_dir) as file:
-        file.write(json.dumps(request).encode())
+        file.write(json.dumps(request, ensure_ascii=False).encode())
         file.seek(0)
         del request
-        with _started(file) as (process, answers):
+        with _started(file, memory) as (process, answers):
             found = _followed(process, answers, context, memory)
     return Draw(**{**found, "quotas": [QuotaMet(**quota) for quota in found["quotas"]]})
 
@@ -71,14 +72,18 @@ def draw(people: Table, quotas: Table, params: SelectionParams, seed: int, conte
 def _memory(context: TaskContext) -> int:
     settings = context.settings or SelectionSettings()
     most: int = settings.selection_memory_mib * MIB
-    return most if context.memory_bytes is None else max(0, min(most, context.memory_bytes - _WORKER_BYTES))
+    memory = most if context.memory_bytes is None else min(most, context.memory_bytes - _WORKER_BYTES)
+    if memory < _LEAST_BYTES:
+        raise TaskError("draw_needs_memory", limit=max(0, memory) // MIB)
+    return memory
 
 
 @contextmanager
-def _started(request: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
+def _started(request: BinaryIO, memory: int) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     # -I would ignore PYTHONHASHSEED: -s and -P are the rest of it.
     reading, writing = os.pipe()
-    command = [sys.executable, "-s", "-P", "-m", f"{__package__}.drawing", str(writing), str(os.getpid())]
+    given = map(str, (writing, os.getpid(), memory))
+    command = [sys.executable, "-s", "-P", "-m", f"{__package__}.drawing", *given]
     with os.fdopen(reading, "rb", buffering=0) as answers:
         try:
             process = subprocess.Popen(

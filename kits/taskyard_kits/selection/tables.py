@@ -40,7 +40,7 @@ class Bounds:
 
 
 # 100,000 people: docs/selection.md has the memory that they take. 50,000 characters: a cell of Google Sheets.
-PEOPLE = Bounds("people", max_bytes=32 * MIB, max_rows=100_000, max_columns=200, max_cell=50_000)
+PEOPLE = Bounds("people", max_bytes=16 * MIB, max_rows=100_000, max_columns=200, max_cell=50_000)
 # The result names each target, and has 256 KiB.
 QUOTAS = Bounds("quotas", max_bytes=MIB, max_rows=200, max_columns=50, max_cell=100)
 

@@ -72,5 +72,5 @@ def test_a_byte_order_mark_quotes_and_blank_lines_are_csv() -> None:
 
 
 def test_rows_of_the_parameters_may_leave_cells_out() -> None:
-    rows = [{"id": 1, "age": None}, {"id": "b", "share": 0.5}]
+    rows: list[dict[str, str | float | None]] = [{"id": 1, "age": None}, {"id": "b", "share": 0.5}]
     assert tables.of_objects(rows, SMALL) == Table(["id", "age", "share"], [["1", "", ""], ["b", "", "0.5"]])
