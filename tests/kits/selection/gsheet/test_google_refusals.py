@@ -77,8 +77,8 @@ def test_a_spreadsheet_that_is_missing_differs_from_one_that_is_not_shared(
     book = google.book(shared=shared)
     run = load(call, book_id or book.id)
     assert (run.fault.code, run.will_retry) == (code, False)
-    assert run.fault.values["spreadsheet_name"] == (book_id or book.id)
-    assert book_id or run.fault.values["service_account_email"] == EMAIL
+    assert (run.fault.values or {})["spreadsheet_name"] == (book_id or book.id)
+    assert book_id or (run.fault.values or {})["service_account_email"] == EMAIL
 
 
 def test_an_excel_file_is_no_spreadsheet_of_google(call: Run, book: Book) -> None:

@@ -54,14 +54,14 @@ def test_a_tab_is_stored_once_in_all_attempts(call: Run, book: Book) -> None:
 def test_a_tab_that_is_no_table_is_a_final_error(call: Run, book: Book, rows: list[list[str]], code: str) -> None:
     book.add("People", rows)
     run = load(call, book)
-    assert (run.fault.code, run.fault.values["table"], run.will_retry) == (code, {"phrase": "tab"}, False)
+    assert (run.fault.code, (run.fault.values or {})["table"], run.will_retry) == (code, {"phrase": "tab"}, False)
 
 
 def test_a_tab_that_is_missing_is_named(call: Run, book: Book) -> None:
     book.add("people", PEOPLE)
     book.add("People", kind="OBJECT")  # a chart has a tab of its own, and no cells
     run = load(call, book)
-    assert (run.fault.code, run.fault.values["tab_name"], run.will_retry) == ("tab_not_found", "People", False)
+    assert (run.fault.code, (run.fault.values or {})["tab_name"], run.will_retry) == ("tab_not_found", "People", False)
 
 
 def test_an_answer_is_not_read_beyond_its_bound(call: Run, book: Book, google: Google) -> None:

@@ -80,4 +80,4 @@ def test_a_tab_that_is_no_table_is_told_by_what_it_is_for(
     book.named(tab).rows = rows
     run = call("selection.run_select", wish(book))
     assert (run.fault.code, run.will_retry) == ({"people": "table_ragged", "quotas": "table_empty"}[table], False)
-    assert run.fault.values["table"] == {"phrase": table}
+    assert (run.fault.values or {})["table"] == {"phrase": table}
