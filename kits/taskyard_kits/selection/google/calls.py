@@ -16,7 +16,7 @@ from .settings import GoogleSettings
 from .tokens import Tokens, tokens_of
 from .transport import Transport, read_json, unavailable
 
-_MIB = 1024 * 1024
+MIB = 1024 * 1024
 
 
 class Calls:
@@ -33,27 +33,27 @@ class Calls:
         return self._tokens.account.email
 
     def send(
-        self, method: str, url: str, query: Mapping[str, str], asked: Asked, *, body: Any = None, most_mib: int = 1
+        self, method: str, url: str, query: Mapping[str, str], asked: Asked, *, body: Any = None, most_bytes: int = MIB
     ) -> dict[str, Any]:
         """The object that is answered. Raises TaskError, TaskCancelled, TimeLimitExceeded."""
         url = f"{url}?{urlencode({'prettyPrint': 'false', **query})}"
         content = b"" if body is None else orjson.dumps(body)
-        answer = self._sent(method, url, content, most_mib)
+        answer = self._sent(method, url, content, most_bytes)
         if answer.status == 401:  # revoked, or the clocks differ: once more, with a new token
-            answer = self._sent(method, url, content, most_mib)
+            answer = self._sent(method, url, content, most_bytes)
         if answer.status != 200:
             raise asked.refusal(answer)
         if answer.is_cut:
-            raise InputUnusable("gsheet_too_large", limit=most_mib)
+            raise InputUnusable("gsheet_too_large", limit=most_bytes // MIB)
         found = read_json(answer)
         if found is None:  # a proxy's page, perhaps
             raise unavailable({"phrase": "gsheet_broken"})
         return found
 
-    def _sent(self, method: str, url: str, content: bytes, most_mib: int) -> Answer:
+    def _sent(self, method: str, url: str, content: bytes, most_bytes: int) -> Answer:
         token = self._tokens.token(self._transport)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        answer = self._transport.send(method, url, headers, content, most_mib * _MIB)
+        answer = self._transport.send(method, url, headers, content, most_bytes)
         if answer.status == 401:
             self._tokens.drop(token)
         return answer

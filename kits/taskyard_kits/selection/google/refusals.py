@@ -10,7 +10,7 @@ from typing import Any
 
 from taskyard import AuthenticationFailed, InputUnusable, RateLimited, TaskError
 from taskyard.outbound.client import Answer
-from taskyard_kits.webhooks.delivery import retry_after
+from taskyard.outbound.retry_after import retry_after
 
 from .transport import read_json, unavailable
 

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from taskyard import InputUnusable, TaskContext
 
-from .calls import Calls
+from .calls import MIB, Calls
 from .refusals import Asked
 from .settings import GoogleSettings
 
 # A spreadsheet has 10 million cells at most. What is read of a tab in memory takes some ten times its JSON.
-MOST_MIB = 32
+MAX_TAB_BYTES = 32 * MIB
 _MARK = "developerMetadata(metadataId,metadataKey,metadataValue)"
 _CONTENTS = {
     "includeGridData": "false",
@@ -76,7 +76,7 @@ class Spreadsheet:
 
     def contents(self) -> Contents:
         """The tabs, in their order."""
-        found = self._get(self._url, _CONTENTS, most_mib=4)
+        found = self._get(self._url, _CONTENTS, most_bytes=4 * MIB)
         return Contents([_tab(sheet) for sheet in found.get("sheets", [])], _marks(found))
 
     def tab(self, name: str) -> Tab:
@@ -90,7 +90,7 @@ class Spreadsheet:
         """The cells as people see them (`FORMATTED_VALUE`, which sortition-algorithms reads, too), without empty rows
         at the end. Rows are as long as their last cell that is not empty."""
         query = {"majorDimension": "ROWS", "valueRenderOption": "FORMATTED_VALUE", "fields": "values"}
-        found = self._get(f"{self._url}/values/{_range(tab.title)}", query, most_mib=MOST_MIB)
+        found = self._get(f"{self._url}/values/{_range(tab.title)}", query, most_bytes=MAX_TAB_BYTES)
         return [["" if cell is None else str(cell) for cell in row] for row in found.get("values", [])]
 
     def change(self, *requests: Request) -> None:
@@ -104,8 +104,8 @@ class Spreadsheet:
         query = {"valueInputOption": "RAW", "fields": "updatedRows"}
         self._calls.send("PUT", url, query, self._asked, body={"majorDimension": "ROWS", "values": rows})
 
-    def _get(self, url: str, query: Mapping[str, str], *, most_mib: int) -> dict[str, Any]:
-        return self._calls.send("GET", url, query, self._asked, most_mib=most_mib)
+    def _get(self, url: str, query: Mapping[str, str], *, most_bytes: int) -> dict[str, Any]:
+        return self._calls.send("GET", url, query, self._asked, most_bytes=most_bytes)
 
 
 def spreadsheet_of(context: TaskContext, spreadsheet_id: str) -> Spreadsheet:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from taskyard import AuthenticationFailed, RateLimited, TaskError
 from taskyard.outbound.client import Answer
-from taskyard_kits.webhooks.delivery import retry_after
+from taskyard.outbound.retry_after import retry_after
 
 from .account import Account, read_account
 from .settings import GoogleSettings
