@@ -211,6 +211,18 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         ),
     ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
+    "selection.load_gsheet": (
+        [{"gsheet_id": "1Bxi-_M", "tab_name": "People's list"}],
+        [{}, {"gsheet_id": "1Bxi"}, {"gsheet_id": "a/b", "tab_name": "P"}, {"gsheet_id": "", "tab_name": "P"},
+         {"gsheet_id": "1Bxi", "tab_name": ""}, {"gsheet_id": "1Bxi", "tab_name": "a\nb"},
+         {"gsheet_id": "1Bxi", "tab_name": "x" * 101}, {"gsheet_id": "..", "tab_name": "P"}],
+    ),
+    "selection.manage_old_tabs": (
+        [{"gsheet_id": "1Bxi", "action": "list"}, {"gsheet_id": "1Bxi", "action": "delete", "dry_run": False},
+         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": None}],
+        [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
+    ),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
          {"bounded": "0.01"}, {"digits": "1.2"}, {"digits": "123"}, {"digits": ".01"}, {"share": 0.5},
