@@ -52,10 +52,10 @@ def upgrade() -> None:
         CREATE FUNCTION keep_selection_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
         BEGIN
             DELETE FROM selection_run WHERE id = OLD.id; -- of an earlier task with the same id
-            INSERT INTO selection_run (id, name, version, queue, state, submitted_by, created_at, finished_at, result,
-                error, progress_current, progress_total, messages)
-            SELECT OLD.id, OLD.name, OLD.version, OLD.queue, OLD.state, OLD.submitted_by, OLD.created_at, OLD.finished_at,
-                OLD.result, OLD.error, p.current, p.total, ARRAY(
+            INSERT INTO selection_run (id, name, version, queue, state, submitted_by, created_at, finished_at,
+                result, error, progress_current, progress_total, messages)
+            SELECT OLD.id, OLD.name, OLD.version, OLD.queue, OLD.state, OLD.submitted_by, OLD.created_at,
+                OLD.finished_at, OLD.result, OLD.error, p.current, p.total, ARRAY(
                     SELECT m.message FROM (
                         SELECT e.id, left(e.data ->> 'message', 1000) AS message FROM task_event e
                         WHERE e.task_id = OLD.id AND e.kind IN ('log', 'stage') AND e.data ->> 'message' <> ''
