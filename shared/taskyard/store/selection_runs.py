@@ -76,7 +76,7 @@ _LIVE = (
     f"{_SHARED}, {_STATE}, t.attempt, CAST(NULL AS float8) AS progress_current,"
     " CAST(NULL AS float8) AS progress_total, CAST(NULL AS text[]) AS messages"
 )
-_KEPT = f"{_SHARED}, t.state, NULL, t.progress_current, t.progress_total, t.messages"
+_KEPT = f"{_SHARED}, t.state, CAST(NULL AS int4), t.progress_current, t.progress_total, t.messages"
 _IS_GONE = "NOT EXISTS (SELECT FROM task l WHERE l.id = t.id)"
 # As the trigger of `task` keeps them.
 _MESSAGES = f"""ARRAY(SELECT m.message FROM (
