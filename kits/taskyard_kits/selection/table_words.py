@@ -63,7 +63,7 @@ TABLE_ERRORS: dict[str, Words] = {
         "hu": "Nem UTF-8 kódolású: {table}, {row}. sor. Mentse a fájlt CSV-ként, UTF-8 kódolással.",
     },
     "table_has_nul": {
-        "en": "In {table}, row {row} holds a NUL character. This is no CSV file, or it is damaged: save it as CSV"
+        "en": "In {table}, line {row} holds a NUL character. This is no CSV file, or it is damaged: save it as CSV"
         " again.",
         "de": "In {table} enthält Zeile {row} ein NUL-Zeichen. Das ist keine CSV-Datei, oder sie ist beschädigt:"
         " speichern Sie sie neu als CSV.",
@@ -86,13 +86,28 @@ TABLE_ERRORS: dict[str, Words] = {
         " Corrigez-la.",
         "hu": "Nem CSV: {table}, {row}. sor. Egy idézőjel nincs lezárva, vagy szöveg áll utána. Javítsa ki.",
     },
+    "table_wrong_separator": {
+        "en": "In {table} the columns are separated by {separator}. Save the file as CSV with commas.",
+        "de": "In {table} sind die Spalten durch {separator} getrennt. Speichern Sie die Datei als CSV mit Kommas.",
+        "fr": "Dans {table}, les colonnes sont séparées par {separator}. Enregistrez le fichier en CSV avec des"
+        " virgules.",
+        "hu": "Az oszlopelválasztó {separator}: {table}. Mentse a fájlt vesszővel tagolt CSV-ként.",
+    },
+    "quota_out_of_range": {
+        "en": "In the targets (quota_data) these numbers are not between 0 and {limit}. Correct them: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) liegen diese Zahlen nicht zwischen 0 und {limit}. Berichtigen Sie sie:"
+        " {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces nombres ne sont pas entre 0 et {limit}. Corrigez-les : {cells}.",
+        "hu": "A célértékek (quota_data) e számai nincsenek 0 és {limit} között. Javítsa ki őket: {cells}.",
+    },
     "too_few_people": {
         "en": "There are {people} people, of whom {wanted} are to be selected. Add people, or select fewer.",
         "de": "Es gibt {people} Personen, von denen {wanted} ausgewählt werden sollen. Fügen Sie Personen hinzu, oder"
         " wählen Sie weniger aus.",
         "fr": "Il y a {people} personnes, dont {wanted} sont à sélectionner. Ajoutez des personnes, ou sélectionnez-en"
         " moins.",
-        "hu": "{people} személy van, közülük {wanted} kiválasztandó. Adjon hozzá személyeket, vagy válasszon ki"
+        "hu": "Összesen {people} személy van, közülük {wanted} kiválasztandó. Adjon hozzá személyeket, vagy válasszon"
+        " ki"
         " kevesebbet.",
     },
 }

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
+from importlib.util import find_spec
 
 from taskyard import TaskContext, TaskError, task
+from taskyard_kits.kept_files import keep, kept
 
-from .declarations import RunSelectParams, RunSelectResult
+from . import results, sources
+from .declarations import MAX_SEED, RunSelectParams, RunSelectResult
+from .draws import draw
 from .rules import DRAW_RULE
+from .tables import PEOPLE, QUOTAS
 from .words import PHRASES, RUN_SELECT_ERRORS
+
+# Only the processes that draw import it. A worker without it leaves this kit out.
+if find_spec("sortition_algorithms") is None:
+    raise ModuleNotFoundError("No module named 'sortition_algorithms'", name="sortition_algorithms")
 
 
 @task(
@@ -22,4 +32,23 @@ from .words import PHRASES, RUN_SELECT_ERRORS
 )
 def run_select(params: RunSelectParams, *, context: TaskContext) -> RunSelectResult:
     """Draws a panel by lot that meets quotas, and stores the selected and the remaining people."""
-    raise TaskError("draw_failed", reason="not yet written")
+    if made := kept(context):
+        context.log("An earlier attempt drew the panel already.")
+        return results.result_of_kept(context, made)
+    context.progress(0, None, "Reading the tables")
+    people = sources.read(params.feature_data, PEOPLE, context)
+    quotas = sources.read(params.quota_data, QUOTAS, context)
+    own = params.selection_params
+    seed = own.random_seed or secrets.randbelow(MAX_SEED) + 1
+    context.log(f"The random seed is {seed}.")
+    try:
+        drawn = draw(people, quotas, own, seed, context)
+    except TaskError as e:
+        # Another seed may be luckier, where none is asked for.
+        e.retryable = e.retryable and not (e.code == "selection_failed" and own.random_seed is not None)
+        raise
+    context.progress(0, None, "Storing the lists")
+    record = results.record_of(drawn, seed)
+    items = keep(context, results.files_of(drawn, people, record))
+    context.progress(1, 1, "Done")
+    return results.result_of(items, record)
