@@ -103,8 +103,13 @@ def test_a_run_is_followed_from_its_start_to_its_end(api: Api, worker: Worker) -
     worker.note(run, "200 people")
     assert read(api, run) | {"created_at": 0} == {
         **dict.fromkeys(("error_message", "error_code", "support_url", "completed_at", "result")),
-        "id": run, "task_id": run, "kind": "run_select", "status": "RUNNING", "progress_percentage": 25,
-        "log_messages": ["Reading the people", "200 people"], "created_at": 0,
+        "id": run,
+        "task_id": run,
+        "kind": "run_select",
+        "status": "RUNNING",
+        "progress_percentage": 25,
+        "log_messages": ["Reading the people", "200 people"],
+        "created_at": 0,
     }
     worker.end(run, Succeeded({"selected_count": 2}))
     ended = read(api, run)
