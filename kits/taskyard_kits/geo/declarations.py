@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from taskyard import Params, Result
 
+# control_points.py has the reasons; it imports a library, which these models need not.
 MIN_POINTS, MAX_POINTS = 3, 1000
 
 _NAMES = ("bounds", "control_points", "crs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transformed
 
-from .control_points import Point, fit
+from .control_points import MAX_POINTS, MIN_POINTS, Point, fit
 from .refusals import Refused
 
 _WGS84 = CRS.from_epsg(4326)
@@ -25,11 +25,47 @@ _POLAR_LATITUDE = 60
 @dataclass(frozen=True, slots=True)
 class Placement:
     """`transform`: from columns and rows, counted from the upper left corner, to the x and y of the CRS.
-    `residual_pixels`: how far the control point that fits worst is off; None without control points."""
+    `residual_pixels`: how far the control point that fits worst is off; None without control points. `is_own`: it is the
+    file's transform, as it stands there."""
 
     crs: CRS
     transform: Affine
     residual_pixels: float | None = None
+    is_own: bool = False
+
+
+def placed(wish: Mapping[str, Any], dataset: Any, width: int, height: int) -> Placement:
+    """Where the upright image of this size lies: as the wish says (`bounds` or `control_points`, and `crs`), else as the
+    file does. Raises Refused."""
+    if wish["crs"] is None:
+        return _own(dataset, width, height)
+    crs = crs_named(wish["crs"])
+    if wish["bounds"] is not None:
+        return by_bounds(wish["bounds"], crs, width, height)
+    points = [(point["col"], point["row"], point["x"], point["y"]) for point in wish["control_points"]]
+    return by_points(points, crs, width, height)
+
+
+def same_place(placement: Placement, dataset: Any) -> bool:
+    """Whether the dataset lies there already, to a hundredth of a pixel at its corners."""
+    if placement.crs != dataset.crs:
+        return False
+    there = ~dataset.transform @ placement.transform
+    corners = [(col, row) for col in (0, dataset.width) for row in (0, dataset.height)]
+    return all(math.dist(there @ corner, corner) < 0.01 for corner in corners)
+
+
+def _own(dataset: Any, width: int, height: int) -> Placement:
+    """By its transform, or by its control points. Raises Refused `not_placed`, and as `by_points` does."""
+    transform: Affine = dataset.transform
+    if dataset.crs is not None and transform != Affine.identity():
+        if not is_usable(dataset.crs) or not all(map(math.isfinite, transform)) or transform.is_degenerate:
+            raise Refused("not_placed")
+        return Placement(dataset.crs, transform, is_own=True)
+    points, crs = dataset.gcps
+    if not MIN_POINTS <= len(points) <= MAX_POINTS or not is_usable(crs):
+        raise Refused("not_placed")
+    return by_points([(point.col, point.row, point.x, point.y) for point in points], crs, width, height)
 
 
 def crs_named(name: str) -> CRS:
@@ -74,7 +110,7 @@ def _checked(placement: Placement, width: int, height: int) -> Placement:
     transform, crs = placement.transform, placement.crs
     middle = (width / 2, height / 2)
     corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height), middle]
-    there = np.array([transform * corner for corner in corners])
+    there = np.array([transform @ corner for corner in corners])
     lons, lats = _to_degrees(crs, there)
     back = np.array(_transformed(_WGS84, crs, lons, lats)).T
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
@@ -92,7 +128,7 @@ def _check_sides(placement: Placement, middle: tuple[float, float], width: int, 
     """On the globe, seen from above, what goes down in the image turns right from what goes to the right in it."""
     col, row = middle
     near = [middle, (col + max(1, width / 64), row), (col, row + max(1, height / 64))]
-    lons, lats = _to_degrees(placement.crs, np.array([placement.transform * place for place in near]))
+    lons, lats = _to_degrees(placement.crs, np.array([placement.transform @ place for place in near]))
     here, right, down = _on_globe(lons, lats)
     if not float(here @ np.cross(right - here, down - here)) < 0:
         raise Refused("place_mirrored")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
+from .headers import is_decoded_whole
 from .refusals import Refused
 
 # 20,000 x 20,000 with some room; a sheet of A0 scanned at 300 dpi has 140 million.
@@ -83,19 +84,18 @@ def _check_size(dataset: Any) -> None:
 
 
 def check_held(file: BinaryIO, driver: str, dataset: Any) -> None:
-    """An interlaced PNG and a progressive JPEG are decoded as a whole. Raises Refused `image_needs_memory`."""
-    pixel_bytes = {"PNG": dataset.count * np.dtype(dataset.dtypes[0]).itemsize, "JPEG": 2 * dataset.count}
-    is_whole = {"PNG": _is_interlaced, "JPEG": _is_progressive}
-    if driver in is_whole and dataset.width * dataset.height * pixel_bytes[driver] > HELD_BYTES:
-        if is_whole[driver](file):
-            raise Refused("image_needs_memory", limit=HELD_BYTES // 1024**2)
+    """For images that are decoded as a whole: as they are, or as libjpeg's coefficients of two bytes.
+
+    Raises Refused `image_needs_memory`.
+    """
+    value_bytes = 2 if driver == "JPEG" else np.dtype(dataset.dtypes[0]).itemsize
+    held = dataset.width * dataset.height * dataset.count * value_bytes
+    if held > HELD_BYTES and is_decoded_whole(file, driver):
+        raise Refused("image_needs_memory", limit=HELD_BYTES // 1024**2)
 
 
-def _is_interlaced(file: BinaryIO) -> bool:
-    file.seek(28)
-    return file.read(1) != b"\0"
-
-
-def is_placed(dataset: Any) -> bool:
-    """Whether the file itself says by a transform where it lies."""
-    return dataset.crs is not None and dataset.transform != Affine.identity()
+@contextmanager
+def reopened(path: Path) -> Iterator[Any]:
+    """A GeoTIFF of ours."""
+    with rasterio.open(path, driver="GTiff") as dataset:
+        yield dataset

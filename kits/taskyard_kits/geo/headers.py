@@ -1,17 +1,21 @@
-"""How an image has to be turned to stand upright: the orientation that its file names (Exif 2.32, tag 0x0112).
+"""What the head of an image tells that GDAL does not, or of some formats only; read in a bounded number of steps.
 
-GDAL tells it of JPEG only. So it is read here, from the same bytes as GDAL reads, in a bounded number of steps.
+How it has to be turned to stand upright (Exif 2.32, tag 0x0112), and whether it can be decoded row by row.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 UPRIGHT = 1
 _TAG = 0x0112
 # More segments or chunks in front of the pixels have not been seen, nor more entries in a directory.
 _MAX_STEPS = 1000
+# SOF0 to SOF15 (ITU-T T.81, table B.1), without DHT, JPG and DAC, which stand between them.
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 
 
 def orientation_of(file: BinaryIO, driver: str) -> int:
@@ -29,16 +33,36 @@ def orientation_of(file: BinaryIO, driver: str) -> int:
     return found if 1 <= found <= 8 else UPRIGHT
 
 
-def _of_jpeg(file: BinaryIO) -> int:
-    """Of the first APP1 segment with Exif in front of the pixels."""
+def is_decoded_whole(file: BinaryIO, driver: str) -> bool:
+    """An interlaced PNG has its rows, and a progressive JPEG its precision, spread over the whole file."""
+    try:
+        match driver:
+            case "JPEG":
+                frame = next((kind for kind, _ in _jpeg_segments(file) if kind in _FRAMES), 0)
+                return frame in _PROGRESSIVE
+            case "PNG":
+                return _unpacked(file, 28, ">B") != (0,)
+    except (struct.error, OverflowError, OSError):
+        pass
+    return False
+
+
+def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """The kind of each in front of the pixels, and where its content begins."""
     at = 2
     for _ in range(_MAX_STEPS):
         mark, kind, length = _unpacked(file, at, ">BBH")
         if mark != 0xFF or kind in {0xDA, 0xD9}:
-            break
-        if kind == 0xE1 and _read(file, at + 4, 6) == b"Exif\0\0":
-            return _of_tiff(file, at + 10)
+            return
+        yield kind, at + 4
         at += 2 + length
+
+
+def _of_jpeg(file: BinaryIO) -> int:
+    """Of the first APP1 segment with Exif."""
+    for kind, at in _jpeg_segments(file):
+        if kind == 0xE1 and _read(file, at, 6) == b"Exif\0\0":
+            return _of_tiff(file, at + 6)
     return UPRIGHT
 
 
