@@ -42,8 +42,7 @@ def fit(points: Sequence[Point], width: int, height: int) -> tuple[Affine, float
     _check_distances(image)
     image_middle, map_middle = image.mean(axis=0), map_.mean(axis=0)
     centred = image - image_middle
-    _, along, directions = np.linalg.svd(centred, full_matrices=False)
-    spread = along / np.sqrt(len(points))
+    spread = np.linalg.svd(centred, compute_uv=False) / np.sqrt(len(points))
     if spread[1] < max(_LEAST_DISTANCE, _LEAST_SPREAD * spread[0]):
         raise Refused("control_points_collinear")
     linear = np.linalg.lstsq(centred, map_ - map_middle, rcond=None)[0].T

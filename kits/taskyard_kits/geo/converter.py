@@ -5,8 +5,8 @@ than it has at its start (RLIMIT_DATA), to files of a size (RLIMIT_FSIZE), and t
 and it ends it when the thread that started it is gone.
 
 On standard input, a line of JSON: what was asked for. On standard output, JSON objects, one a line: `{"placed": {…}}`,
-after which it waits for a line on standard input; `{"done": share}`, any number of times; and `{"made": true}`, when the
-raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {…}}`.
+after which it waits for a line on standard input; `{"done": share}`, any number of times; and `{"made": true}`, when
+the raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {…}}`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from typing import Any
 from rasterio._err import CPLE_OutOfMemoryError
 
 from . import headers, raster, source
+from .names import RASTER
 from .placement import Placement, placed, same_place
 from .refusals import Refused
 from .strips import Strips
 
-RASTER, _TILES = "raster.tif", "tiles.tif"
-# Of the processor: a raster of the largest size takes a quarter of it.
-_SECONDS = 1200
+_TILES = "tiles.tif"
+# Of the processor. A raster of the largest size took 100; the task's own limit comes first.
+_SECONDS = 900
 # Tiles and their directory, of an image of the largest size.
 _FILE_BYTES = source.MAX_DECODED_BYTES * 3 // 2
 # With less on the disk it is the disk that failed, and not the image.

@@ -25,8 +25,8 @@ _POLAR_LATITUDE = 60
 @dataclass(frozen=True, slots=True)
 class Placement:
     """`transform`: from columns and rows, counted from the upper left corner, to the x and y of the CRS.
-    `residual_pixels`: how far the control point that fits worst is off; None without control points. `is_own`: it is the
-    file's transform, as it stands there."""
+    `residual_pixels`: how far the control point that fits worst is off; None without control points. `is_own`: it is
+    the file's transform, as it stands there."""
 
     crs: CRS
     transform: Affine
@@ -35,8 +35,8 @@ class Placement:
 
 
 def placed(wish: Mapping[str, Any], dataset: Any, width: int, height: int) -> Placement:
-    """Where the upright image of this size lies: as the wish says (`bounds` or `control_points`, and `crs`), else as the
-    file does. Raises Refused."""
+    """Where the upright image of this size lies: as the wish says (`bounds` or `control_points`, and `crs`), else as
+    the file does. Raises Refused."""
     if wish["crs"] is None:
         return _own(dataset, width, height)
     crs = crs_named(wish["crs"])
@@ -106,7 +106,10 @@ def by_points(points: Sequence[Point], crs: CRS, width: int, height: int) -> Pla
 
 
 def _checked(placement: Placement, width: int, height: int) -> Placement:
-    """Corners and centre lead to longitude and latitude, and back to within a pixel; elsewhere the CRS does not hold."""
+    """Corners and centre lead to longitude and latitude, and back to within a pixel: elsewhere the CRS does not hold.
+
+    Raises Refused: `place_outside`, `place_mirrored`.
+    """
     transform, crs = placement.transform, placement.crs
     middle = (width / 2, height / 2)
     corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height), middle]

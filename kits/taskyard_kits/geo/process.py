@@ -31,7 +31,7 @@ _ENVIRONMENT = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_DRIVER_PATH": "disable",
-    "GDAL_CACHEMAX": "48",
+    "GDAL_CACHEMAX": "16",
     "GDAL_NUM_THREADS": "1",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     "PROJ_NETWORK": "OFF",
@@ -112,7 +112,7 @@ class Converter:
             self._process.stdin.write(f"{line}\n".encode())
 
     def answer(self) -> dict[str, Any]:
-        """Its next line. Raises TaskError where it refused the image or died of it, RuntimeError where it was killed."""
+        """Its next line. Raises TaskError where it refused the image or died of it; RuntimeError where it was killed."""
         while b"\n" not in self._read:
             if not self._more():
                 raise self._death()

@@ -40,14 +40,12 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     bands = strips.bands
     tile = (_TILE, strips.rows)
     block = tile[::-1] if strips.is_sideways else tile
-    options = {
-        **{"driver": "GTiff", "width": strips.width, "height": strips.height, "count": bands.count},
-        **{"dtype": bands.dtype, "crs": placement.crs, "transform": placement.transform, "nodata": bands.nodata},
-        **{"tiled": True, "blockxsize": block[0], "blockysize": block[1], "interleave": "pixel", "BIGTIFF": "IF_SAFER"},
-        "photometric": "RGB" if bands.colours[:1] == [ColorInterp.red] else "MINISBLACK",
-    }
+    options: dict[str, Any] = {"width": strips.width, "height": strips.height, "count": bands.count}
+    options |= {"dtype": bands.dtype, "crs": placement.crs, "transform": placement.transform, "nodata": bands.nodata}
+    options |= {"tiled": True, "blockxsize": block[0], "blockysize": block[1], "interleave": "pixel"}
+    options["photometric"] = "RGB" if bands.colours[0] is ColorInterp.red else "MINISBLACK"
     written, total, all_pixels = 0, 0, strips.width * strips.height
-    with rasterio.open(path, "w", **options) as target:
+    with rasterio.open(path, "w", driver="GTiff", bigtiff="IF_SAFER", **options) as target:
         target.colorinterp = bands.colours
         for strip in strips:
             _, rows, cols = strip.pixels.shape
@@ -67,9 +65,7 @@ def total_of(dataset: Any) -> int:
     """The sum of all bytes of its pixels, in whatever order they lie. Two datasets of one image have the same."""
     row_bytes = dataset.width * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
     rows = max(1, _READ_BYTES // row_bytes)
-    windows = (
-        Window(0, row, dataset.width, min(rows, dataset.height - row)) for row in range(0, dataset.height, rows)
-    )
+    windows = (Window(0, row, dataset.width, min(rows, dataset.height - row)) for row in range(0, dataset.height, rows))
     return sum(_sum(dataset.read(window=window)) for window in windows)
 
 
