@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transformed
@@ -160,7 +161,7 @@ def _transformed(source: CRS, target: CRS, xs: Any, ys: Any) -> Any:
     """Infinite where there is no such place."""
     try:
         found = transformed(source, target, xs.tolist(), ys.tolist())
-    except RasterioError:
+    except (RasterioError, CPLE_BaseError):
         return np.full((2, len(xs)), np.inf)
     return found[0], found[1]
 

@@ -112,7 +112,8 @@ class Converter:
             self._process.stdin.write(f"{line}\n".encode())
 
     def answer(self) -> dict[str, Any]:
-        """Its next line. Raises TaskError where it refused the image or died of it; RuntimeError where it was killed."""
+        """Its next line. Raises TaskError where it refused the image or died of it, and RuntimeError where it was
+        killed."""
         while b"\n" not in self._read:
             if not self._more():
                 raise self._death()

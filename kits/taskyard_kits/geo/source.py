@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
@@ -51,7 +52,7 @@ def opened(path: str, driver: str) -> Iterator[Any]:
     """The dataset, opened by this one driver. Raises Refused."""
     try:
         dataset = rasterio.open(path, driver=driver)
-    except RasterioError:
+    except (RasterioError, CPLE_BaseError):
         raise Refused("image_damaged") from None
     with dataset:
         _check_bands(dataset)
