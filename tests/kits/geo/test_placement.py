@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from taskyard_kits.geo.placement import by_bounds, crs_named
@@ -89,5 +88,3 @@ def test_a_crs_that_is_none_or_has_no_x_and_y_is_refused(name: str, code: str) -
         crs_named(name)
     assert e.value.code == code
     assert e.value.values == {"crs": name}
-
-
