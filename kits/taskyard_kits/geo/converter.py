@@ -48,7 +48,7 @@ def main(fd: int, directory: Path, memory: int) -> None:
         with open(fd, "rb", closefd=False) as file:
             driver = source.driver_of(file)
             with source.opened(f"/dev/fd/{fd}", driver) as dataset:
-                source.check_held(file, driver, dataset)
+                source.check_head(file, driver, dataset)
                 is_own = not wish["control_points"] and not wish["bounds"]
                 orientation = headers.UPRIGHT if is_own else headers.orientation_of(file, driver)
                 strips = Strips(dataset, orientation)

@@ -1,6 +1,7 @@
 """What the head of an image tells that GDAL does not, or of some formats only; read in a bounded number of steps.
 
-How it has to be turned to stand upright (Exif 2.32, tag 0x0112), and whether it can be decoded row by row.
+How it has to be turned to stand upright (Exif 2.32, tag 0x0112), whether it can be decoded row by row, and whether its
+colours are multiplied by their alpha (TIFF 6.0, ExtraSamples).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 UPRIGHT = 1
-_TAG = 0x0112
+_ORIENTATION, _EXTRA_SAMPLES = 0x0112, 0x0152
+_ASSOCIATED_ALPHA = 1
 # More segments or chunks in front of the pixels have not been seen, nor more entries in a directory.
 _MAX_STEPS = 1000
 # SOF0 to SOF15 (ITU-T T.81, table B.1), without DHT, JPG and DAC, which stand between them.
@@ -47,6 +49,13 @@ def is_decoded_whole(file: BinaryIO, driver: str) -> bool:
     return False
 
 
+def has_multiplied_colours(file: BinaryIO, driver: str) -> bool:
+    try:
+        return driver == "GTiff" and _first_of_tiff(file, 0, _EXTRA_SAMPLES) == _ASSOCIATED_ALPHA
+    except (struct.error, OverflowError, OSError):
+        return False
+
+
 def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
     """The kind of each in front of the pixels, and where its content begins."""
     at = 2
@@ -79,22 +88,23 @@ def _of_png(file: BinaryIO) -> int:
 
 
 def _of_tiff(file: BinaryIO, start: int) -> int:
-    """Of the first directory of a TIFF, which Exif is as well."""
+    return _first_of_tiff(file, start, _ORIENTATION) or UPRIGHT
+
+
+def _first_of_tiff(file: BinaryIO, start: int, tag: int) -> int | None:
+    """The value of a tag of the first directory of a TIFF, which Exif is as well, where it is a single short."""
     order = {b"II": "<", b"MM": ">"}.get(_read(file, start, 2), "")
     if not order:
-        return UPRIGHT
-    (version,) = _unpacked(file, start + 2, f"{order}H")
-    is_big = version == 43
+        return None
+    is_big = _unpacked(file, start + 2, f"{order}H") == (43,)
     (at,) = _unpacked(file, start + 8, f"{order}Q") if is_big else _unpacked(file, start + 4, f"{order}I")
     (count,) = _unpacked(file, start + at, f"{order}Q" if is_big else f"{order}H")
-    size, value_at = (20, 12) if is_big else (12, 8)
-    at += 8 if is_big else 2
+    at, form = start + at + (8 if is_big else 2), f"{order}HHQH6x" if is_big else f"{order}HHIH2x"
     for n in range(min(count, _MAX_STEPS)):
-        entry = _read(file, start + at + n * size, size)
-        if struct.unpack_from(f"{order}H", entry)[0] == _TAG:
-            found: int = struct.unpack_from(f"{order}H", entry, value_at)[0]
-            return found
-    return UPRIGHT
+        found, _, values, value = _unpacked(file, at + n * struct.calcsize(form), form)
+        if found == tag and values == 1:
+            return value
+    return None
 
 
 def _unpacked(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
-from .headers import is_decoded_whole
+from .headers import has_multiplied_colours, is_decoded_whole
 from .refusals import Refused
 
 # 20,000 x 20,000 with some room; a sheet of A0 scanned at 300 dpi has 140 million.
@@ -63,10 +63,8 @@ def opened(path: str, driver: str) -> Iterator[Any]:
 def _check_bands(dataset: Any) -> None:
     space = dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE", "")
     first = dataset.dtypes[0]
-    # A palette of sixteen bits, and colours that have been multiplied by their alpha, would come out wrong.
     is_wide_palette = first != "uint8" and ColorInterp.palette in dataset.colorinterp
-    alphas = {dataset.tags(n, ns="IMAGE_STRUCTURE").get("ALPHA") for n in dataset.indexes[:MAX_BANDS]}
-    if space in _PRINT_COLOURS or is_wide_palette or "PREMULTIPLIED" in alphas:
+    if space in _PRINT_COLOURS or is_wide_palette:
         raise Refused("colours_unsupported")
     if first.startswith("complex") or set(dataset.dtypes) != {first}:
         raise Refused("values_unsupported")
@@ -81,18 +79,18 @@ def _check_size(dataset: Any) -> None:
         raise Refused("raster_too_large", limit=MAX_DECODED_BYTES // 1024**3, bands=MAX_BANDS)
     rows, cols = dataset.block_shapes[0]
     if rows * cols * pixel_bytes > HELD_BYTES:
-        raise Refused("image_needs_memory", limit=HELD_BYTES // 1024**2)
+        raise Refused("image_needs_memory")
 
 
-def check_held(file: BinaryIO, driver: str, dataset: Any) -> None:
-    """For images that are decoded as a whole: as they are, or as libjpeg's coefficients of two bytes.
-
-    Raises Refused `image_needs_memory`.
-    """
+def check_head(file: BinaryIO, driver: str, dataset: Any) -> None:
+    """What GDAL does not tell. What is decoded as a whole is held as it is, or as libjpeg's coefficients of two
+    bytes. Raises Refused `colours_unsupported`, `image_needs_memory`."""
+    if has_multiplied_colours(file, driver):
+        raise Refused("colours_unsupported")
     value_bytes = 2 if driver == "JPEG" else np.dtype(dataset.dtypes[0]).itemsize
     held = dataset.width * dataset.height * dataset.count * value_bytes
     if held > HELD_BYTES and is_decoded_whole(file, driver):
-        raise Refused("image_needs_memory", limit=HELD_BYTES // 1024**2)
+        raise Refused("image_needs_memory")
 
 
 @contextmanager
