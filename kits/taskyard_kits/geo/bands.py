@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from rasterio.enums import ColorInterp, MaskFlags
 
+from .source import reading
+
 _OPAQUE = 255
 
 
@@ -40,7 +42,8 @@ class Bands:
 
     def read(self, window: Any) -> Any:
         """The bands of a window: an array of band, row and column."""
-        pixels = self._dataset.read(window=window)
+        with reading():
+            pixels = self._dataset.read(window=window)
         if self._palette is not None:
             return self._palette[:, pixels[0]]
         if self._factor != 1:

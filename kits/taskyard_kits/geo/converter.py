@@ -22,7 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rasterio._err import CPLE_OutOfMemoryError
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError
+from rasterio.errors import RasterioError
 
 from . import headers, raster, source
 from .names import RASTER
@@ -54,7 +55,7 @@ def main(fd: int, directory: Path, memory: int) -> None:
                 strips = Strips(dataset, orientation)
                 _make(wish, dataset, strips, directory)
     except Exception as e:  # noqa: BLE001 - the libraries tell of damaged data in many ways
-        _say(**_error(e, directory))
+        _say(**_error(e))
 
 
 def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -> None:
@@ -64,21 +65,28 @@ def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -
     _say(placed=_described(placement, strips))
     if wish["is_raster"] or not sys.stdin.readline():
         return
-    made = directory / RASTER
+    try:
+        _write(placement, dataset, strips, directory)
+    except (RasterioError, CPLE_BaseError, OSError) as e:
+        raise write_error(e, directory) from e
+    _say(made=True)
+
+
+def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) -> None:
+    tiles, made = directory / _TILES, directory / RASTER
     if placement.is_own:
-        raster.write_cog(dataset, made)
-        total = raster.total_of(dataset)
+        with source.reading():
+            total = raster.total_of(dataset)
+        raster.copy_tiles(tiles, dataset, strips.rows)
     else:
-        tiles = directory / _TILES
         total = raster.write_tiles(tiles, strips, placement, lambda share: _say(done=share))
-        with source.reopened(tiles) as dataset_of_tiles:
-            raster.write_cog(dataset_of_tiles, made)
-        tiles.unlink()
+    with source.reopened(tiles) as placed_tiles:
+        raster.write_cog(placed_tiles, made)
+    tiles.unlink()
     # A disk that was full for a moment may have left a hole, of which GDAL tells nothing.
     with source.reopened(made) as written:
         if raster.total_of(written) != total:
             raise Refused("raster_incomplete")
-    _say(made=True)
 
 
 def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
@@ -117,15 +125,29 @@ def _say(**values: Any) -> None:
     sys.stdout.flush()
 
 
-def _error(error: Exception, directory: Path) -> dict[str, Any]:
+def write_error(error: Exception, directory: Path) -> Refused:
+    """Why the raster was not written, though the image could be read."""
+    if _tells_of_memory(error):
+        return Refused("image_needs_memory")
+    disk = os.statvfs(directory)
+    is_full = disk.f_bavail * disk.f_frsize < _FREE_BYTES
+    return Refused("no_room_for_raster" if is_full else "raster_incomplete")
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    if _tells_of_memory(error):
+        return {"error": "image_needs_memory", "values": {}}
     if isinstance(error, Refused):
         return {"error": error.code, "values": error.values}
-    if isinstance(error, MemoryError | CPLE_OutOfMemoryError) or isinstance(error.__cause__, CPLE_OutOfMemoryError):
-        return {"error": "image_needs_memory", "values": {}}
-    disk = os.statvfs(directory)
-    if disk.f_bavail * disk.f_frsize < _FREE_BYTES:
-        return {"error": "no_room_for_raster", "values": {}}
     return {"error": "image_damaged", "values": {}}
+
+
+def _tells_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError | CPLE_OutOfMemoryError) or "Insufficient memory" in str(error):  # libjpeg's
+            return True
+        error = error.__cause__
+    return False
 
 
 if __name__ == "__main__":

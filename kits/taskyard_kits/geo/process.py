@@ -30,6 +30,7 @@ _PIECE_BYTES = 64 * 1024
 _ENVIRONMENT = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
+    "GDAL_TIFF_INTERNAL_MASK": "YES",
     "GDAL_DRIVER_PATH": "disable",
     "GDAL_CACHEMAX": "16",
     "GDAL_NUM_THREADS": "1",
@@ -128,6 +129,8 @@ class Converter:
         code = self._process.wait()
         if code == -signal.SIGKILL:
             return RuntimeError("the process that makes the raster was killed")
+        if code >= 0:  # it could not so much as begin
+            return RuntimeError(f"the process that makes the raster ended with exit code {code}")
         if code == -signal.SIGXCPU:
             return TaskError("raster_takes_too_long", retryable=False)
         return TaskError("image_damaged", retryable=False)

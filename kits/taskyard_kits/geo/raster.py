@@ -1,7 +1,7 @@
 """Writes the Cloud-Optimised GeoTIFF (COG): tiles, overviews, and the directories of all of them in front.
 
-An image goes through a plain tiled GeoTIFF first: GDAL makes a COG from what it can read in any order, which it cannot
-do with PNG and JPEG.
+All go through a plain GeoTIFF of tiles first: GDAL makes a COG from what it can read in any order, which it cannot do
+with PNG, JPEG, and TIFF that is compressed in strips.
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
             written, total = written + rows * cols, total + _sum(strip.pixels)
             done(written / all_pixels)
     return total
+
+
+def copy_tiles(path: Path, dataset: Any, rows: int) -> None:
+    """A GeoTIFF, with all that it says of itself, as a GeoTIFF of tiles without compression, at `path`."""
+    options = {"tiled": True, "blockxsize": _TILE, "blockysize": rows, "interleave": "pixel", "bigtiff": "IF_SAFER"}
+    rasterio.shutil.copy(dataset, path, driver="GTiff", **options)
 
 
 def write_cog(source: Any, path: Path) -> None:

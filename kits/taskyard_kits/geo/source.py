@@ -50,14 +50,21 @@ def driver_of(file: BinaryIO) -> str:
 @contextmanager
 def opened(path: str, driver: str) -> Iterator[Any]:
     """The dataset, opened by this one driver. Raises Refused."""
-    try:
+    with reading():
         dataset = rasterio.open(path, driver=driver)
-    except (RasterioError, CPLE_BaseError):
-        raise Refused("image_damaged") from None
     with dataset:
         _check_bands(dataset)
         _check_size(dataset)
         yield dataset
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """What GDAL says of pixels that cannot be decoded, as Refused `image_damaged`."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as e:
+        raise Refused("image_damaged") from e
 
 
 def _check_bands(dataset: Any) -> None:

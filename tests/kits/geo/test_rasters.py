@@ -135,6 +135,16 @@ def test_a_geotiff_stays_where_it_says_it_lies(converted: Converted, tmp_path: P
     assert cog.faults_of(made.path) == []
 
 
+def test_a_geotiff_keeps_its_mask(converted: Converted, tmp_path: Path) -> None:
+    path, seen = tmp_path / "masked.tif", np.indices((40, 60)).sum(axis=0) % 2 * 255
+    options: dict[str, Any] = {"driver": "GTiff", "width": 60, "height": 40, "count": 3, "dtype": "uint8"}
+    options |= {"crs": "EPSG:4326", "transform": Affine(0.5, 0, 16, 0, -0.5, 48)}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as masked:
+        masked.write(np.full((3, 40, 60), 7, np.uint8))
+        masked.write_mask(seen.astype(np.uint8))
+    assert (converted(path).dataset.dataset_mask() == seen).all()
+
+
 def test_a_tiff_with_control_points_of_its_own_is_placed_by_them(converted: Converted, tmp_path: Path) -> None:
     path = tmp_path / "points.tif"
     points = [GroundControlPoint(row, col, 16 + col / 100, 48 - row / 100) for row in (0, 40) for col in (0, 60)]
