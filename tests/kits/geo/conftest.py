@@ -28,6 +28,7 @@ PLACE: dict[str, Any] = {"bounds": BOUNDS, "crs": "EPSG:3857"}
 
 Converted = Callable[..., "Raster"]
 Refusal = Callable[..., str]
+After = Callable[[TreeItem], TreeItem]
 
 
 def picture(width: int = 600, height: int = 400) -> Image.Image:
@@ -66,7 +67,7 @@ class Raster:
 
 
 @pytest.fixture
-def after(engine: Engine) -> Callable[[TreeItem], TreeItem]:
+def after(engine: Engine) -> After:
     """The item as it is now."""
 
     def read(item: TreeItem) -> TreeItem:
@@ -80,7 +81,7 @@ def after(engine: Engine) -> Callable[[TreeItem], TreeItem]:
 def converted(
     run: Run,
     upload: Upload,
-    after: Callable[[TreeItem], TreeItem],
+    after: After,
     storage: LocalStorage,
     tmp_path: Path,
     request: pytest.FixtureRequest,
@@ -101,7 +102,7 @@ def converted(
 
 
 @pytest.fixture
-def refusal(run: Run, upload: Upload, after: Callable[[TreeItem], TreeItem]) -> Refusal:
+def refusal(run: Run, upload: Upload, after: After) -> Refusal:
     """The code with which an image is refused for good; its item stays as it is."""
 
     def refused(content: bytes | Path, **wish: Any) -> str:
