@@ -15,7 +15,7 @@ from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import register
 from tests.support.ledger import worker_info
 
-TYPES = dict.fromkeys(("diagnostics.echo", "email.send", "tests.voucher"), 1)
+TYPES = dict.fromkeys(("diagnostics.echo", "email.send", "geo.convert_to_raster", "tests.voucher"), 1)
 FAULT = Fault("boom", "It went wrong.", "ValueError", retryable=True, traceback="Traceback: secret place")
 
 
