@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -47,6 +47,18 @@ def keep(context: TaskContext, files: Sequence[MadeFile], *, parent: TreeItem | 
                 discarded.pop_all()
     if not has_parent:
         raise not_found()
+    return stored
+
+
+def put_in_place(context: TaskContext, item: TreeItem, file: MadeFile) -> TreeItem | None:
+    """Stores the file as the content of the item, which was read before; None where the item has another content by
+    now, or is gone. Who reads meanwhile finds the one or the other, whole. Raises TaskError `storage_unavailable`."""
+    with ExitStack() as discarded:
+        new = replace(_written(context, file, None, discarded), id=item.id)
+        with context.db() as conn:
+            stored = tree_items.replace_content(conn, new, instead_of=item.storage_key)
+            if stored is not None:
+                discarded.pop_all()
     return stored
 
 

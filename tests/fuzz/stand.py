@@ -61,7 +61,7 @@ class Stand:
 
     def __init__(self, fleet: Fleet, mail_port: int) -> None:
         fleet.environment |= {
-            "TASKYARD_TASK_MODULES": "tests.fuzz.tasks,tests.support.geo_type",
+            "TASKYARD_TASK_MODULES": "tests.fuzz.tasks",
             "TASKYARD_TEMP_DIR": str(fleet.home / "temp"),
             "TASKYARD_SMTP_HOST": "127.0.0.1",
             "TASKYARD_SMTP_PORT": str(mail_port),

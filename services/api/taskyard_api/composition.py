@@ -219,7 +219,7 @@ def resources_of(
         tree_items.OneTreeItem(files),
         tree_items.Content(files),
         tree_items.Thumbnail(bodies, files, intake),
-        conversions.Convert(bodies, files, intake),
+        conversions.Convert(bodies, files, intake, translations),
         conversions.ConversionStatus(files, translations),
         webhook_endpoints.WebhookEndpoints(bodies, endpoints, callbacks),
         webhook_endpoints.OneWebhookEndpoint(endpoints),

@@ -96,7 +96,7 @@ class ConversionBody(Body):
     bounds: list[float] = Field(
         default_factory=list, min_length=4, max_length=4, description="The least x and y, then the greatest."
     )
-    control_points: list[ControlPoint] = Field(default_factory=list, min_length=1, max_length=MAX_TASKS)
+    control_points: list[ControlPoint] = Field(default_factory=list, min_length=3, max_length=1000)
     crs: str = Field(default="", pattern="^[A-Z]{2,10}:[0-9]{1,10}$", description="As EPSG:3857.")
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from taskyard.storage.interface import StorageUnavailable
 
 from .ledger_pool import NotMigrated
 from .refusals import (
+    ConversionConflict,
     Fault,
     Invalid,
     Malformed,
@@ -112,6 +113,7 @@ _STATUS: dict[type[Refused], int] = {
     NotUnique: 409,
     TaskExists: 409,
     AnswerPending: 409,
+    ConversionConflict: 409,
     PreconditionFailed: 412,
     TooLarge: 413,
     UnsupportedMedia: 415,
@@ -159,8 +161,8 @@ def _of_refusal(error: Refused) -> Problem:
             extra = {"state": error.state}
         case KeyReused():
             faults = [Fault("Idempotency-Key", error.message)]
-        case NotUnique(holder=holder) if holder is not None:
-            extra = {"task_id": str(holder)}
+        case NotUnique(holder=task_id) | ConversionConflict(task_id=task_id) if task_id is not None:
+            extra = {"task_id": str(task_id)}
         case TaskExists() if error.task is not None:
             extra = {"task": error.task}
         case Invalid():

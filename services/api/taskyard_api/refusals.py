@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from taskyard.admission.invalid import Invalid, NoTaskTypes
 from taskyard.domain.errors import Refused
@@ -10,6 +11,7 @@ from taskyard.domain.faults import Fault
 from taskyard.domain.messages import Message, message
 
 __all__ = [
+    "ConversionConflict",
     "Fault",
     "Invalid",
     "Malformed",
@@ -42,6 +44,15 @@ class TaskExists(Refused):
     def __init__(self, told: Message, task: dict[str, Any] | None) -> None:
         super().__init__(told)
         self.task = task
+
+
+class ConversionConflict(Refused):
+    """An item is being converted, or was, in another way than is wished; `code` says which."""
+
+    def __init__(self, told: Message, *, code: str, task_id: UUID) -> None:
+        super().__init__(told)
+        self.code = code
+        self.task_id = task_id
 
 
 class TypeNotRegistered(Refused):

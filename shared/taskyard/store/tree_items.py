@@ -1,15 +1,15 @@
 """Tree items: stored files with a name, a type, the key of their bytes, and the item that they were made from.
 
 Storage and database have no common transaction. So the key of an object is noted as loose before the object is
-committed, and again in the transaction that deletes its item; the transaction that inserts the item takes the note
-away. What is still loose a day later is left of a process that died between the steps: `sweep` of `loose_objects`.
+committed, and again in the transaction that deletes its item, or replaces its content; the transaction that gives it to
+an item takes the note away. What is still loose a day later is deleted: `sweep` of `loose_objects`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,14 +17,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
+from . import loose_objects
 from .tables.tree_items import loose_object, tree_item
+
+_OF_CONTENT = ("name", "object_type", "content_type", "size", "sha256", "storage_key", "task_id")
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeItem:
     """`id` is a UUIDv7, so that items sort by creation. `task_id`: the task that made it.
 
-    `created_at` is set by PostgreSQL; None in an item that was not read from it.
+    `created_at`, of its content, is set by PostgreSQL; None in an item that was not read from it.
     """
 
     id: UUID
@@ -113,6 +117,26 @@ def delete(conn: Connection, ids: Collection[UUID], *, owner: str | None = None)
     gone = sa.delete(tree_item).where(tree_item.c.id == locked.c.id).returning(tree_item).cte("gone")
     loose = postgresql.insert(loose_object).from_select(["key"], sa.select(gone.c.storage_key)).on_conflict_do_nothing()
     return [_item(row) for row in conn.execute(sa.select(gone).add_cte(loose.cte("loose")))]
+
+
+def replace_content(conn: Connection, item: TreeItem, *, instead_of: str) -> TreeItem | None:
+    """Writes the content of the item, with its name, its types and the task that made it, where it still is the one
+    with the key `instead_of`; None where it is not, or the item is gone.
+
+    The bytes that were there are loose then, and are deleted in a day: whoever has read the row before can still read
+    them. `created_at` is the time of the content, and differs from the one before by a second at least, which is what
+    Last-Modified can tell.
+    """
+    moved = sa.func.greatest(sa.func.now(), sa.func.date_trunc("second", tree_item.c.created_at) + _SECOND)
+    new = {column: getattr(item, column) for column in _OF_CONTENT}
+    is_as_before = (tree_item.c.id == item.id) & (tree_item.c.storage_key == instead_of)
+    statement = sa.update(tree_item).where(is_as_before).values(**new, created_at=moved).returning(tree_item)
+    row = conn.execute(statement).first()
+    if row is None:
+        return None
+    loose_objects.note(conn, instead_of)
+    loose_objects.forget(conn, [item.storage_key])
+    return _item(row)
 
 
 def _belongs_to(owner: str | None) -> sa.ColumnElement[bool]:

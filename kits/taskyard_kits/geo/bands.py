@@ -1,0 +1,80 @@
+"""The bands of a raster, from those of an image: grey, or red, green and blue, and alpha where something is clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rasterio.enums import ColorInterp, MaskFlags
+
+from .source import reading
+
+_OPAQUE = 255
+
+
+class Bands:
+    """Palettes become colours, and grey of fewer than eight bits becomes grey of eight. What a colour or a mask of the
+    file makes clear becomes alpha. All else, data of any type among it, stays as it is."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._palette = _palette_of(dataset)
+        self._factor = 1 if self._palette is not None else _factor_of(dataset)
+        self.dtype: str = dataset.dtypes[0]
+        is_picture = self._palette is None and self.dtype in {"uint8", "uint16"}
+        has_mask = MaskFlags.all_valid not in dataset.mask_flag_enums[0]
+        self._adds_alpha = is_picture and has_mask and ColorInterp.alpha not in dataset.colorinterp
+        # What measured data, such as heights, have in place of alpha.
+        self.nodata: float | None = None if is_picture or self._palette is not None else dataset.nodata
+        self.colours = self._colours()
+
+    @property
+    def count(self) -> int:
+        return len(self.colours)
+
+    def _colours(self) -> list[ColorInterp]:
+        grey, alpha = [ColorInterp.gray], [ColorInterp.alpha]
+        rgb = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+        if self._palette is not None:
+            return {1: grey, 3: rgb, 4: rgb + alpha}[self._palette.shape[0]]
+        own = list(self._dataset.colorinterp)
+        return own + alpha if self._adds_alpha else own
+
+    def read(self, window: Any) -> Any:
+        """The bands of a window: an array of band, row and column."""
+        with reading():
+            pixels = self._dataset.read(window=window)
+        if self._palette is not None:
+            return self._palette[:, pixels[0]]
+        if self._factor != 1:
+            pixels *= np.uint8(self._factor)
+        if self._adds_alpha:
+            mask = self._dataset.dataset_mask(window=window)[None] > 0
+            pixels = np.concatenate([pixels, mask * np.iinfo(pixels.dtype).max], dtype=pixels.dtype, casting="unsafe")
+        return pixels
+
+
+def _palette_of(dataset: Any) -> Any:
+    """What each of 256 values stands for, as 1, 3 or 4 bands; None where they stand for themselves."""
+    if dataset.count != 1 or dataset.dtypes[0] != "uint8":
+        return None
+    try:
+        entries = dataset.colormap(1)
+    except ValueError:
+        return None
+    palette = np.zeros((4, 256), dtype=np.uint8)
+    palette[3] = _OPAQUE
+    for value, colour in entries.items():
+        palette[:, value] = colour
+    if dataset.nodata is not None and dataset.nodata in entries:
+        palette[3, int(dataset.nodata)] = 0
+    used = palette[:, list(entries)]
+    if (used[3] != _OPAQUE).any():
+        return palette
+    return palette[:1] if (used[0] == used[1]).all() and (used[1] == used[2]).all() else palette[:3]
+
+
+def _factor_of(dataset: Any) -> int:
+    """What makes grey of 1, 2 or 4 bits grey of 8."""
+    bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))
+    return 255 // (2**bits - 1) if dataset.dtypes[0] == "uint8" and bits in {1, 2, 4} else 1

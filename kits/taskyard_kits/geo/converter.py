@@ -1,0 +1,154 @@
+"""Makes one raster, in a process of its own that `process.py` starts: `converter FD DIRECTORY MEMORY`.
+
+The image is the descriptor FD; all that is written lies in DIRECTORY. The kernel holds the process to MEMORY bytes more
+than it has at its start (RLIMIT_DATA), to files of a size (RLIMIT_FSIZE), and to a time of the processor (RLIMIT_CPU);
+and it ends it when the thread that started it is gone.
+
+On standard input, a line of JSON: what was asked for. On standard output, JSON objects, one a line: `{"placed": {…}}`,
+after which it waits for a line on standard input; `{"done": share}`, any number of times; and `{"made": true}`, when
+the raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {…}}`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError
+from rasterio.errors import RasterioError
+
+from . import headers, raster, source
+from .names import RASTER
+from .placement import Placement, placed, same_place
+from .refusals import Refused
+from .strips import Strips
+
+_TILES = "tiles.tif"
+# Of the processor. A raster of the largest size took 100; the task's own limit comes first.
+_SECONDS = 900
+# Tiles and their directory, of an image of the largest size.
+_FILE_BYTES = source.MAX_DECODED_BYTES * 3 // 2
+# With less on the disk it is the disk that failed, and not the image.
+_FREE_BYTES = 64 * 1024**2
+_PR_SET_PDEATHSIG = 1
+
+
+def main(fd: int, directory: Path, memory: int) -> None:
+    _confine(memory)
+    warnings.simplefilter("ignore")
+    try:
+        wish = json.loads(sys.stdin.readline())
+        with open(fd, "rb", closefd=False) as file:
+            driver = source.driver_of(file)
+            with source.opened(f"/dev/fd/{fd}", driver) as dataset:
+                source.check_head(file, driver, dataset)
+                is_own = not wish["control_points"] and not wish["bounds"]
+                orientation = headers.UPRIGHT if is_own else headers.orientation_of(file, driver)
+                strips = Strips(dataset, orientation)
+                _make(wish, dataset, strips, directory)
+    except Exception as e:  # noqa: BLE001 - the libraries tell of damaged data in many ways
+        _say(**_error(e))
+
+
+def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -> None:
+    placement = placed(wish, dataset, strips.width, strips.height)
+    if wish["is_raster"] and not same_place(placement, dataset):
+        raise Refused("already_converted")
+    _say(placed=_described(placement, strips))
+    if wish["is_raster"] or not sys.stdin.readline():
+        return
+    try:
+        _write(placement, dataset, strips, directory)
+    except (RasterioError, CPLE_BaseError, OSError) as e:
+        raise write_error(e, directory) from e
+    _say(made=True)
+
+
+def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) -> None:
+    tiles, made = directory / _TILES, directory / RASTER
+    if placement.is_own:
+        with source.reading():
+            total = raster.total_of(dataset)
+        raster.copy_tiles(tiles, dataset, strips.rows)
+    else:
+        total = raster.write_tiles(tiles, strips, placement, lambda share: _say(done=share))
+    with source.reopened(tiles) as placed_tiles:
+        raster.write_cog(placed_tiles, made)
+    tiles.unlink()
+    # A disk that was full for a moment may have left a hole, of which GDAL tells nothing.
+    with source.reopened(made) as written:
+        if raster.total_of(written) != total:
+            raise Refused("raster_incomplete")
+
+
+def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
+    transform, authority = placement.transform, placement.crs.to_authority()
+    corners = [transform @ (col, row) for col in (0, strips.width) for row in (0, strips.height)]
+    xs, ys = zip(*corners, strict=True)
+    return {
+        "width": strips.width,
+        "height": strips.height,
+        "crs": ":".join(authority) if authority else None,
+        "transform": list(transform[:6]),
+        "bounds": [min(xs), min(ys), max(xs), max(ys)],
+        "residual_pixels": placement.residual_pixels,
+    }
+
+
+def _confine(memory: int) -> None:
+    # Where the memory of all runs out: this process first, and not the worker with its other tasks.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        _lower(resource.RLIMIT_DATA, now + memory)
+    _lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _lower(resource.RLIMIT_CPU, _SECONDS)
+
+
+def _lower(what: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _say(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def write_error(error: Exception, directory: Path) -> Refused:
+    """Why the raster was not written, though the image could be read."""
+    if _tells_of_memory(error):
+        return Refused("image_needs_memory")
+    disk = os.statvfs(directory)
+    is_full = disk.f_bavail * disk.f_frsize < _FREE_BYTES
+    return Refused("no_room_for_raster" if is_full else "raster_incomplete")
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    if _tells_of_memory(error):
+        return {"error": "image_needs_memory", "values": {}}
+    if isinstance(error, Refused):
+        return {"error": error.code, "values": error.values}
+    return {"error": "image_damaged", "values": {}}
+
+
+def _tells_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError | CPLE_OutOfMemoryError) or "Insufficient memory" in str(error):  # libjpeg's
+            return True
+        error = error.__cause__
+    return False
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

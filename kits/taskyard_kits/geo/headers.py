@@ -1,0 +1,116 @@
+"""What the head of an image tells that GDAL does not, or of some formats only; read in a bounded number of steps.
+
+How it has to be turned to stand upright (Exif 2.32, tag 0x0112), whether it can be decoded row by row, and whether its
+colours are multiplied by their alpha (TIFF 6.0, ExtraSamples).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+UPRIGHT = 1
+_ORIENTATION, _EXTRA_SAMPLES = 0x0112, 0x0152
+_ASSOCIATED_ALPHA = 1
+# More segments or chunks in front of the pixels have not been seen, nor more entries in a directory.
+_MAX_STEPS = 1000
+# SOF0 to SOF15 (ITU-T T.81, table B.1), without DHT, JPG and DAC, which stand between them.
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+
+
+def orientation_of(file: BinaryIO, driver: str) -> int:
+    """1 to 8; 1 where the file names none, or none that there is."""
+    try:
+        match driver:
+            case "JPEG":
+                found = _of_jpeg(file)
+            case "PNG":
+                found = _of_png(file)
+            case _:
+                found = _of_tiff(file, 0)
+    except (struct.error, OverflowError, OSError):
+        return UPRIGHT
+    return found if 1 <= found <= 8 else UPRIGHT
+
+
+def is_decoded_whole(file: BinaryIO, driver: str) -> bool:
+    """An interlaced PNG has its rows, and a progressive JPEG its precision, spread over the whole file."""
+    try:
+        match driver:
+            case "JPEG":
+                frame = next((kind for kind, _ in _jpeg_segments(file) if kind in _FRAMES), 0)
+                return frame in _PROGRESSIVE
+            case "PNG":
+                return _unpacked(file, 28, ">B") != (0,)
+    except (struct.error, OverflowError, OSError):
+        pass
+    return False
+
+
+def has_multiplied_colours(file: BinaryIO, driver: str) -> bool:
+    try:
+        return driver == "GTiff" and _first_of_tiff(file, 0, _EXTRA_SAMPLES) == _ASSOCIATED_ALPHA
+    except (struct.error, OverflowError, OSError):
+        return False
+
+
+def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """The kind of each in front of the pixels, and where its content begins."""
+    at = 2
+    for _ in range(_MAX_STEPS):
+        mark, kind, length = _unpacked(file, at, ">BBH")
+        if mark != 0xFF or kind in {0xDA, 0xD9}:
+            return
+        yield kind, at + 4
+        at += 2 + length
+
+
+def _of_jpeg(file: BinaryIO) -> int:
+    """Of the first APP1 segment with Exif."""
+    for kind, at in _jpeg_segments(file):
+        if kind == 0xE1 and _read(file, at, 6) == b"Exif\0\0":
+            return _of_tiff(file, at + 6)
+    return UPRIGHT
+
+
+def _of_png(file: BinaryIO) -> int:
+    at = 8
+    for _ in range(_MAX_STEPS):
+        (length,), kind = _unpacked(file, at, ">I"), _read(file, at + 4, 4)
+        if kind == b"eXIf":
+            return _of_tiff(file, at + 8)
+        if kind == b"IEND":
+            break
+        at += 12 + length
+    return UPRIGHT
+
+
+def _of_tiff(file: BinaryIO, start: int) -> int:
+    return _first_of_tiff(file, start, _ORIENTATION) or UPRIGHT
+
+
+def _first_of_tiff(file: BinaryIO, start: int, tag: int) -> int | None:
+    """The value of a tag of the first directory of a TIFF, which Exif is as well, where it is a single short."""
+    order = {b"II": "<", b"MM": ">"}.get(_read(file, start, 2), "")
+    if not order:
+        return None
+    is_big = _unpacked(file, start + 2, f"{order}H") == (43,)
+    (at,) = _unpacked(file, start + 8, f"{order}Q") if is_big else _unpacked(file, start + 4, f"{order}I")
+    (count,) = _unpacked(file, start + at, f"{order}Q" if is_big else f"{order}H")
+    at, form = start + at + (8 if is_big else 2), f"{order}HHQH6x" if is_big else f"{order}HHIH2x"
+    for n in range(min(count, _MAX_STEPS)):
+        found, _, values, value = _unpacked(file, at + n * struct.calcsize(form), form)
+        if found == tag and values == 1:
+            return value
+    return None
+
+
+def _unpacked(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:
+    return struct.unpack(form, _read(file, at, struct.calcsize(form)))
+
+
+def _read(file: BinaryIO, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size)
