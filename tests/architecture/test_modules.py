@@ -293,8 +293,9 @@ print(json.dumps(sorted(said)))
 """
 
 
-# urllib3 asks the kernel whether there is IPv6. The module is imported only where the storage is a bucket.
-_OF_LIBRARIES = {"taskyard.storage.s3: socket.bind"}
+# urllib3 asks the kernel whether there is IPv6. The first module is imported only where the storage is a bucket, the
+# second only by processes that draw a panel.
+_OF_LIBRARIES = {"taskyard.storage.s3: socket.bind", "taskyard_kits.selection.failures: socket.bind"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -313,15 +313,17 @@ def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_pa
     assert ended.returncode == 1
     assert (
         ended.stderr
-        == "KITS: there is no kit 'postage'; there are: diagnostics files health mail notifications users webhooks\n"
+        == "KITS: there is no kit 'postage'; there are: diagnostics files health mail notifications selection users"
+        " webhooks\n"
     )
 
 
-def test_a_worker_s_image_holds_all_kits_by_default_and_its_lock_their_libraries() -> None:
+def test_a_worker_s_image_holds_the_kits_of_its_lock_by_default_and_each_kit_is_in_a_lock() -> None:
     kits = {path.parent.name for path in (ROOT / "kits/taskyard_kits").glob("*/__init__.py")}
     project = tomllib.loads((ROOT / "kits/pyproject.toml").read_text("utf-8"))["project"]
-    [locked] = re.findall(r"^KITS_worker := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert set(default_of("KITS").split(",")) == set(locked.split()) == kits
+    locks = dict(re.findall(r"^KITS_([\w-]+) := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(default_of("KITS").split(",")) == set(locks["worker"].split())
+    assert {kit for lock in locks.values() for kit in lock.split()} == kits
     assert set(project["optional-dependencies"]) == set(project["entry-points"]["taskyard.kits"]) == kits
 
 

@@ -23,7 +23,8 @@ DRAW_ERRORS: dict[str, Words] = {
         "fr": "Aucun panel n'a été trouvé en {attempts} essais ; le dernier : {reason} Augmentez max_attempts, ou"
         " prenez"
         " un autre algorithme.",
-        "hu": "{attempts} próbálkozás alatt nem adódott testület; az utolsó: {reason} Növelje a max_attempts értékét,"
+        "hu": "Összesen {attempts} próbálkozás alatt nem adódott testület; az utolsó: {reason} Növelje a max_attempts"
+        " értékét,"
         " vagy válasszon másik algoritmust.",
     },
     "solver_failed": {

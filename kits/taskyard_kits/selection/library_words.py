@@ -67,61 +67,61 @@ _DATA_ERRORS: dict[str, Words] = {
         "hu": "A célértékek (quota_data) között ezek egyike sincs meg: {column_names}. Nevezzen el így egy oszlopot.",
     },
     "no_value_set": {
-        "en": "In the targets (quota_data) these cells are empty, and need a whole number: {cells}",
-        "de": "In den Zielvorgaben (quota_data) sind diese Zellen leer, und brauchen eine ganze Zahl: {cells}",
-        "fr": "Dans les objectifs (quota_data), ces cellules sont vides, et il y faut un nombre entier : {cells}",
-        "hu": "A célértékek (quota_data) e cellái üresek, és egész szám kell beléjük: {cells}",
+        "en": "In the targets (quota_data) these cells are empty, and need a whole number: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) sind diese Zellen leer, und brauchen eine ganze Zahl: {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces cellules sont vides, et il y faut un nombre entier : {cells}.",
+        "hu": "A célértékek (quota_data) e cellái üresek, és egész szám kell beléjük: {cells}.",
     },
     "not_a_number": {
-        "en": "In the targets (quota_data) these cells hold no whole number. Correct them: {cells}",
-        "de": "In den Zielvorgaben (quota_data) enthalten diese Zellen keine ganze Zahl. Berichtigen Sie sie: {cells}",
+        "en": "In the targets (quota_data) these cells hold no whole number. Correct them: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) enthalten diese Zellen keine ganze Zahl. Berichtigen Sie sie: {cells}.",
         "fr": "Dans les objectifs (quota_data), ces cellules ne contiennent pas de nombre entier. Corrigez-les :"
-        " {cells}",
-        "hu": "A célértékek (quota_data) e cellái nem egész számok. Javítsa ki őket: {cells}",
+        " {cells}.",
+        "hu": "A célértékek (quota_data) e cellái nem egész számok. Javítsa ki őket: {cells}.",
     },
     "empty_feature_value": {
-        "en": "In the targets (quota_data) these rows name a feature and no value. Fill them in: {cells}",
+        "en": "In the targets (quota_data) these rows name a feature and no value. Fill them in: {cells}.",
         "de": "In den Zielvorgaben (quota_data) nennen diese Zeilen ein Merkmal und keinen Wert. Füllen Sie sie aus:"
-        " {cells}",
-        "fr": "Dans les objectifs (quota_data), ces lignes nomment un critère sans valeur. Remplissez-les : {cells}",
-        "hu": "A célértékek (quota_data) e soraiban van jellemző, de nincs érték. Töltse ki őket: {cells}",
+        " {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces lignes nomment un critère sans valeur. Remplissez-les : {cells}.",
+        "hu": "A célértékek (quota_data) e soraiban van jellemző, de nincs érték. Töltse ki őket: {cells}.",
     },
     "min_greater_than_max": {
-        "en": "In the targets (quota_data) min is greater than max. Correct these cells: {cells}",
-        "de": "In den Zielvorgaben (quota_data) ist min größer als max. Berichtigen Sie diese Zellen: {cells}",
-        "fr": "Dans les objectifs (quota_data), min est supérieur à max. Corrigez ces cellules : {cells}",
-        "hu": "A célértékek (quota_data) között a min nagyobb, mint a max. Javítsa ki e cellákat: {cells}",
+        "en": "In the targets (quota_data) min is greater than max. Correct these cells: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) ist min größer als max. Berichtigen Sie diese Zellen: {cells}.",
+        "fr": "Dans les objectifs (quota_data), min est supérieur à max. Corrigez ces cellules : {cells}.",
+        "hu": "A célértékek (quota_data) között a min nagyobb, mint a max. Javítsa ki e cellákat: {cells}.",
     },
     "min_flex_greater_than_min": {
-        "en": "In the targets (quota_data) min_flex is greater than min. Correct these cells: {cells}",
-        "de": "In den Zielvorgaben (quota_data) ist min_flex größer als min. Berichtigen Sie diese Zellen: {cells}",
-        "fr": "Dans les objectifs (quota_data), min_flex est supérieur à min. Corrigez ces cellules : {cells}",
-        "hu": "A célértékek (quota_data) között a min_flex nagyobb, mint a min. Javítsa ki e cellákat: {cells}",
+        "en": "In the targets (quota_data) min_flex is greater than min. Correct these cells: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) ist min_flex größer als min. Berichtigen Sie diese Zellen: {cells}.",
+        "fr": "Dans les objectifs (quota_data), min_flex est supérieur à min. Corrigez ces cellules : {cells}.",
+        "hu": "A célértékek (quota_data) között a min_flex nagyobb, mint a min. Javítsa ki e cellákat: {cells}.",
     },
     "max_flex_less_than_max": {
-        "en": "In the targets (quota_data) max_flex is less than max. Correct these cells: {cells}",
-        "de": "In den Zielvorgaben (quota_data) ist max_flex kleiner als max. Berichtigen Sie diese Zellen: {cells}",
-        "fr": "Dans les objectifs (quota_data), max_flex est inférieur à max. Corrigez ces cellules : {cells}",
-        "hu": "A célértékek (quota_data) között a max_flex kisebb, mint a max. Javítsa ki e cellákat: {cells}",
+        "en": "In the targets (quota_data) max_flex is less than max. Correct these cells: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) ist max_flex kleiner als max. Berichtigen Sie diese Zellen: {cells}.",
+        "fr": "Dans les objectifs (quota_data), max_flex est inférieur à max. Corrigez ces cellules : {cells}.",
+        "hu": "A célértékek (quota_data) között a max_flex kisebb, mint a max. Javítsa ki e cellákat: {cells}.",
     },
 }
 _DATA_ERRORS |= {
     "value_not_in_feature": {
         "en": "Among the people (feature_data) these cells hold values that have no target. Correct them, or add the"
-        " targets: {cells}",
+        " targets: {cells}.",
         "de": "Bei den Personen (feature_data) enthalten diese Zellen Werte ohne Zielvorgabe. Berichtigen Sie sie, oder"
-        " fügen Sie die Zielvorgaben hinzu: {cells}",
+        " fügen Sie die Zielvorgaben hinzu: {cells}.",
         "fr": "Parmi les personnes (feature_data), ces cellules contiennent des valeurs sans objectif. Corrigez-les, ou"
-        " ajoutez les objectifs : {cells}",
+        " ajoutez les objectifs : {cells}.",
         "hu": "A személyek (feature_data) e celláinak értékéhez nincs célérték. Javítsa ki őket, vagy adja hozzá a"
-        " célértékeket: {cells}",
+        " célértékeket: {cells}.",
     },
     "empty_value_in_feature": {
-        "en": "Among the people (feature_data) these cells are empty, and each feature needs a value: {cells}",
-        "de": "Bei den Personen (feature_data) sind diese Zellen leer, und jedes Merkmal braucht einen Wert: {cells}",
+        "en": "Among the people (feature_data) these cells are empty, and each feature needs a value: {cells}.",
+        "de": "Bei den Personen (feature_data) sind diese Zellen leer, und jedes Merkmal braucht einen Wert: {cells}.",
         "fr": "Parmi les personnes (feature_data), ces cellules sont vides, et chaque critère demande une valeur :"
-        " {cells}",
-        "hu": "A személyek (feature_data) e cellái üresek, és minden jellemzőhöz kell érték: {cells}",
+        " {cells}.",
+        "hu": "A személyek (feature_data) e cellái üresek, és minden jellemzőhöz kell érték: {cells}.",
     },
     "parse_error_single_column": {
         "en": "Row {row}, column “{key}” is wrong: {msg} Correct it.",
@@ -150,13 +150,13 @@ _DATA_ERRORS |= {
     "duplicate_id_header": {
         "en": "Among the people (feature_data) {count} ids stand in rows that differ. Give each person an id of their"
         " own"
-        " (id: rows): {ids}",
+        " (id: rows): {ids}.",
         "de": "Bei den Personen (feature_data) stehen {count} Ids in Zeilen, die sich unterscheiden. Geben Sie jeder"
-        " Person eine eigene (Id: Zeilen): {ids}",
+        " Person eine eigene (Id: Zeilen): {ids}.",
         "fr": "Parmi les personnes (feature_data), {count} identifiants figurent dans des lignes différentes. Donnez à"
-        " chaque personne le sien (identifiant : lignes) : {ids}",
+        " chaque personne le sien (identifiant : lignes) : {ids}.",
         "hu": "A személyek (feature_data) között {count} azonosító eltérő sorokban szerepel. Adjon mindenkinek sajátot"
-        " (azonosító: sorok): {ids}",
+        " (azonosító: sorok): {ids}.",
     },
     "duplicate_id_row": {
         "en": "The id “{person_id}” stands in more than one row: {row_data} Give each person an id of their own.",

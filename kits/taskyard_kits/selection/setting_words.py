@@ -5,10 +5,10 @@ from __future__ import annotations
 from taskyard.catalogue.words import Words
 
 _LISTS = {
-    "en": "“{name}” has to be a list of names. Correct the parameter.",
-    "de": "„{name}“ muss eine Liste von Namen sein. Berichtigen Sie den Parameter.",
-    "fr": "« {name} » doit être une liste de noms. Corrigez le paramètre.",
-    "hu": "„{name}”: névlistának kell lennie. Javítsa ki a paramétert.",
+    "en": "The parameter {name} has to be a list of names. Correct it.",
+    "de": "Der Parameter {name} muss eine Liste von Namen sein. Berichtigen Sie ihn.",
+    "fr": "Le paramètre {name} doit être une liste de noms. Corrigez-le.",
+    "hu": "A(z) {name} paraméternek névlistának kell lennie. Javítsa ki.",
 }
 _ONE_PANEL = {
     "en": "The algorithm {name} draws one panel a task. Submit a task for each panel.",

@@ -94,11 +94,11 @@ TABLE_ERRORS: dict[str, Words] = {
         "hu": "Az oszlopelválasztó {separator}: {table}. Mentse a fájlt vesszővel tagolt CSV-ként.",
     },
     "quota_out_of_range": {
-        "en": "In the targets (quota_data) these numbers are not between 0 and {limit}. Correct them: {cells}",
+        "en": "In the targets (quota_data) these numbers are not between 0 and {limit}. Correct them: {cells}.",
         "de": "In den Zielvorgaben (quota_data) liegen diese Zahlen nicht zwischen 0 und {limit}. Berichtigen Sie sie:"
-        " {cells}",
-        "fr": "Dans les objectifs (quota_data), ces nombres ne sont pas entre 0 et {limit}. Corrigez-les : {cells}",
-        "hu": "A célértékek (quota_data) e számai nincsenek 0 és {limit} között. Javítsa ki őket: {cells}",
+        " {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces nombres ne sont pas entre 0 et {limit}. Corrigez-les : {cells}.",
+        "hu": "A célértékek (quota_data) e számai nincsenek 0 és {limit} között. Javítsa ki őket: {cells}.",
     },
     "too_few_people": {
         "en": "There are {people} people, of whom {wanted} are to be selected. Add people, or select fewer.",
@@ -106,7 +106,8 @@ TABLE_ERRORS: dict[str, Words] = {
         " wählen Sie weniger aus.",
         "fr": "Il y a {people} personnes, dont {wanted} sont à sélectionner. Ajoutez des personnes, ou sélectionnez-en"
         " moins.",
-        "hu": "{people} személy van, közülük {wanted} kiválasztandó. Adjon hozzá személyeket, vagy válasszon ki"
+        "hu": "Összesen {people} személy van, közülük {wanted} kiválasztandó. Adjon hozzá személyeket, vagy válasszon"
+        " ki"
         " kevesebbet.",
     },
 }
