@@ -75,15 +75,16 @@ class Book:
 
     def update(self, place: str, values: list[list[str]]) -> None:
         sheet, first = self._found(place)
-        if first > sheet.row_count or max(map(len, values)) > sheet.column_count:
-            raise Invalid(
-                f"Range ({place}) exceeds grid limits. Max rows: {sheet.row_count}, max columns: {sheet.column_count}"
-            )
+        if first > sheet.row_count:
+            size = f"Max rows: {sheet.row_count}, max columns: {sheet.column_count}"
+            raise Invalid(f"Range ({place}) exceeds grid limits. {size}")
+        last, columns = first - 1 + len(values), max(map(len, values))
+        if last > sheet.row_count or columns > sheet.column_count:
+            raise Invalid(f"Requested writing within range [{place}], but tried writing to row [{last}]")
         if any(len(cell) > 50_000 for row in values for cell in row):
             raise Invalid("Your input contains more than the maximum of 50000 characters in a single cell.")
         sheet.rows += [[] for _ in range(first - 1 + len(values) - len(sheet.rows))]
         sheet.rows[first - 1 : first - 1 + len(values)] = [list(row) for row in values]
-        sheet.row_count = max(sheet.row_count, len(sheet.rows))
 
     def _found(self, place: str) -> tuple[Sheet, int]:
         match = _RANGE.fullmatch(place)
