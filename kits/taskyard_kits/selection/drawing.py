@@ -52,10 +52,11 @@ def _answer(channel: Channel) -> dict[str, Any]:
 
     from .declarations import SelectionParams
     from .failures import Failure
-    from .panel import drawn
+    from .panel import drawn, use_one_thread
     from .tables import Table
 
     override_logging_handlers([LogHandler(channel)], [logging.NullHandler()])
+    use_one_thread()
     request = json.load(sys.stdin)
     params = SelectionParams.model_validate(request["params"])
     try:

@@ -70,8 +70,8 @@ def draw(people: Table, quotas: Table, params: SelectionParams, seed: int, conte
 
 
 def _memory(context: TaskContext) -> int:
-    settings = context.settings or SelectionSettings()
-    most: int = settings.selection_memory_mib * MIB
+    settings: SelectionSettings = context.settings
+    most = settings.selection_memory_mib * MIB
     memory = most if context.memory_bytes is None else min(most, context.memory_bytes - _WORKER_BYTES)
     if memory < _LEAST_BYTES:
         raise TaskError("draw_needs_memory", limit=max(0, memory) // MIB)

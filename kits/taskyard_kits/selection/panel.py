@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import highspy
 from requests.structures import CaseInsensitiveDict
 from sortition_algorithms import check_people_per_feature_value, read_in_features, read_in_people, run_stratification
 from sortition_algorithms.committee_generation import GUROBI_AVAILABLE
@@ -22,6 +23,15 @@ from .tables import Table
 MAX_QUOTA = 1_000_000_000
 MAX_REPORT = 4 * 1024**2  # characters of the whole report
 _FEATURE_COLUMNS = (("feature", "value"), ("category", "name"))
+
+
+def use_one_thread() -> None:
+    """Has HiGHS start no threads of its own in this process: they wait by spinning, so that a draw takes twice the
+    processor time, and how many there are depends on the machine. The first model that is solved decides."""
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    solver.maximize(solver.addVariable(lb=0.0, ub=1.0))
 
 
 def drawn(people: Table, quotas: Table, params: SelectionParams, seed: int, channel: Channel) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def draw(run: Run, upload: Upload) -> Draw:
     def drawn(
         people: list[pools.Person] | bytes, quotas: list[pools.Target] | bytes, *, number: int = 20, **given: Any
     ) -> TaskRun:
-        options = {name: given.pop(name) for name in ("settings", "task_id", "platform") if name in given}
+        options = {name: given.pop(name) for name in ("task_id", "submitted_by", "allowed_queues") if name in given}
         files = [upload(rows if isinstance(rows, bytes) else pools.as_csv(rows)) for rows in (people, quotas)]
         return run(
             "selection.run_select",

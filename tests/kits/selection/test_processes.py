@@ -104,7 +104,8 @@ def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     code = (
         "import os, subprocess, sys, time; r, w = os.pipe(); given = [str(w), str(os.getpid()), '2000000000'];"
         "subprocess.Popen([sys.executable, '-m', 'taskyard_kits.selection.drawing', *given],"
-        " stdin=open(sys.argv[1]), pass_fds=[w]); os.read(r, 1); print('draws', flush=True); time.sleep(60)"
+        " stdin=open(sys.argv[1]), stdout=subprocess.DEVNULL, pass_fds=[w]);"
+        " os.read(r, 1); print('draws', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(request)], stdout=subprocess.PIPE) as process:
         yield process
