@@ -296,7 +296,8 @@ def test_a_wrong_run_is_422_with_the_place_as_the_caller_wrote_it(api: Api) -> N
         answer = api.http.post(PATH, json={**SELECT, **wrong})
         assert answer.status_code == 422, answer.text
         assert pointer in [error["pointer"] for error in answer.json()["errors"]]
-    for body in ([], "x", 7, {}, {"kind": {"a": 1}}):
+    nothing: list[Any] = [[], "x", 7, {}, {"kind": {"a": 1}}]
+    for body in nothing:
         assert api.http.post(PATH, json=body).status_code == 422, body
     assert api.count_tasks() == 0
 
