@@ -95,7 +95,7 @@ def test_a_run_whose_worker_dies_is_told_to_run_until_its_lease_ends_and_no_long
         """Reads the run, later than the time that it compares: a slow machine makes no false alarm."""
         (at,) = fleet.query("SELECT clock_timestamp() AS now")
         status = record(fleet, run)["status"]
-        over = at.now > beat.beat_at + lease + timedelta(seconds=1)
+        over: bool = at.now > beat.beat_at + lease + timedelta(seconds=1)
         assert not (over and status == "RUNNING"), at.now - beat.beat_at
         return over
 
