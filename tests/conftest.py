@@ -5,11 +5,13 @@ database_url        a migrated database, as the migrations left it when the test
 engine              an engine on it
 task_url            its address for tasks, under their role
 redis_url           an empty numbered database of the shared Valkey
+new_redis_url       call it for one that outlives the test: for the stack of a module
 new_database        call it for one more migrated database
 own_servers         a migrated pair for this test alone, to stop, kill and flush at will;
 own_postgres, own_valkey    one of that pair
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -171,6 +173,22 @@ def redis_url(valkey: Valkey) -> str:
     with valkey.client(number) as client:
         client.flushdb()
     return valkey.database_url(number)
+
+
+@pytest.fixture(scope="session")
+def new_redis_url(valkey: Valkey) -> Callable[[], str]:
+    """Empties another numbered database of the shared Valkey, for the stack of a module. Each test process has six,
+    and takes them in turn."""
+    first = 16 if WORKER == "main" else 16 + 6 * (1 + int(WORKER.removeprefix("gw"))) % 48
+    numbers = itertools.cycle(range(first, first + 6))
+
+    def empty() -> str:
+        number = next(numbers)
+        with valkey.client(number) as client:
+            client.flushdb()
+        return valkey.database_url(number)
+
+    return empty
 
 
 @pytest.fixture

@@ -10,24 +10,22 @@ from typing import Any
 import psutil
 import pytest
 
-from taskyard_dev.servers import Valkey
 from tests.kits.selection import pools
 from tests.support.composed import guard_moves
 from tests.support.fleet import Fleet, children, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DATABASE = 61  # of the numbered ones of the shared Valkey, for this module alone
 PEOPLE, QUOTAS = pools.people(24), pools.targets(6, 0.3)
 MANY = pools.people(600), pools.targets(60, 0.03)
 ALGORITHMS = ["maximin", "leximin", "nash", "diversimax", "legacy"]
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
-    with valkey.client(_DATABASE) as client:
-        client.flushdb()
-    made = Fleet(tmp_path_factory.mktemp("selection"), new_database(), valkey.database_url(_DATABASE))
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Fleet]:
+    made = Fleet(tmp_path_factory.mktemp("selection"), new_database(), new_redis_url())
     guard_moves(made.engine)
     made.start_all(queues="selection", threads=1)
     yield made

@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from taskyard_dev.servers import Valkey
 from tests.kits.selection import pools
 from tests.support.fleet import Fleet
 from tests.support.google_server import EMAIL, Book, Fault, Google, google_server, write_key_file
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DATABASE = 59  # of the numbered ones of the shared Valkey, for this module alone
 PEOPLE, TARGETS = pools.people(40), pools.targets(8, 0.2)
 PAIR = ["Original Selected - output - 0", "Remaining - output - 0"]
 
@@ -28,12 +26,13 @@ def google() -> Iterator[Google]:
 
 @pytest.fixture(scope="module")
 def fleet(
-    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey, google: Google
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[], str],
+    new_redis_url: Callable[[], str],
+    google: Google,
 ) -> Iterator[Fleet]:
-    with valkey.client(_DATABASE) as client:
-        client.flushdb()
     home = tmp_path_factory.mktemp("gsheet")
-    made = Fleet(home, new_database(), valkey.database_url(_DATABASE))
+    made = Fleet(home, new_database(), new_redis_url())
     made.environment.update(
         TASKYARD_SELECTION_GOOGLE_KEY_FILE=str(write_key_file(home / "key.json", f"{google.url}/token")),
         TASKYARD_SELECTION_GOOGLE_TOKEN_URL=f"{google.url}/token",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from taskyard_dev.servers import Valkey
 from tests.e2e.test_selection import MANY, PEOPLE, QUOTAS, SLOW, drawing
 from tests.kits.selection import pools
 from tests.support.composed import guard_moves
@@ -18,14 +17,12 @@ from tests.support.fleet import Fleet, children, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DATABASE = 62  # of the numbered ones of the shared Valkey, for this module alone
-
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
-    with valkey.client(_DATABASE) as client:
-        client.flushdb()
-    made = Fleet(tmp_path_factory.mktemp("runs"), new_database(), valkey.database_url(_DATABASE))
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Fleet]:
+    made = Fleet(tmp_path_factory.mktemp("runs"), new_database(), new_redis_url())
     guard_moves(made.engine)
     made.start_all(queues="selection", threads=1)
     yield made
