@@ -174,7 +174,7 @@ build() {
     line "built in" "$((SECONDS - began)) s"
     local base size
     base=$(docker image inspect -f '{{.Size}}' python:3.11-slim 2>/dev/null || echo 0)
-    for name in api worker scheduler smtp-sink; do
+    for name in api worker worker-geo scheduler smtp-sink; do
         size=$(docker image inspect -f '{{.Size}}' "taskyard/$name:$TAG")
         line "taskyard/$name" "$((size / 1000000)) MB, $(((size - base) / 1000000)) MB of it on top of its base"
     done
@@ -234,27 +234,31 @@ from pathlib import Path
 kits = sorted(point.name for point in metadata.entry_points(group="taskyard.kits"))
 spec = util.find_spec("taskyard_kits")
 folders = sorted(path.parent.name for path in Path(spec.origin).parent.glob("*/__init__.py")) if spec else []
-modules = [name for name in ("taskyard_kits", "jinja2", "PIL") if util.find_spec(name)]
+modules = [name for name in ("taskyard_kits", "jinja2", "PIL", "rasterio") if util.find_spec(name)]
 print("; ".join(" ".join(names) or "none" for names in (kits, folders, modules)))
 '
 
 check_kits() {
-    local id service found every
+    local id service found kits
+    # Of kits that need one of these: mail, files, geo.
+    local -A libraries=([worker]="jinja2 PIL" [worker-geo]="rasterio")
     for service in api scheduler; do
         for id in $(of_service $service); do
             found=$(docker exec "$id" python -c "$CARRIED")
             [ "$found" = "none; none; none" ] || fail "$service carries task code: $found"
         done
-        line "kits of $service" "none; no taskyard_kits, Jinja2 or Pillow"
+        line "kits of $service" "none; no taskyard_kits, Jinja2, Pillow or rasterio"
     done
-    every=$(cd "$ROOT/kits/taskyard_kits" && printf '%s\n' */__init__.py | sort | xargs dirname | xargs)
     for service in worker worker-geo; do
+        kits=$(sed -n "s/^KITS_$service := //p" "$ROOT/Makefile" | tr ' ' '\n' | sort | xargs)
         for id in $(of_service $service); do
             found=$(docker exec "$id" python -c "$CARRIED")
-            [ "$found" = "$every; $every; taskyard_kits jinja2 PIL" ] || fail "$service carries $found, not $every"
+            [ "$found" = "$kits; $kits; taskyard_kits ${libraries[$service]}" ] || fail "$service carries $found, not $kits"
         done
-        line "kits of $service" "$every"
+        line "kits of $service" "$kits"
     done
+    found=$(docker image inspect -f '{{index .Config.Labels "org.opencontainers.image.licenses"}}' "taskyard/worker-geo:$TAG")
+    line "licences of worker-geo" "$found"
 }
 
 build_worker() { # KITS IMAGE
@@ -326,6 +330,12 @@ process_file() {
     [ "${got% *}" = "$want" ] || fail "files.process_large_file counted $got, wc and grep count $want"
     line "counted as wc and grep do" "lines, blank, not UTF-8, bytes: ${got% *}; in ${got##* } s"
     memory
+}
+
+make_raster() {
+    local told
+    told=$(work raster)
+    line "raster" "$told"
 }
 
 send_mail() {
@@ -472,6 +482,7 @@ main() {
     step "Work"
     send_echoes
     process_file
+    make_raster
     send_mail
     step "Three workers"
     scale

@@ -10,8 +10,10 @@ import argparse
 import http.client
 import json
 import os
+import struct
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -31,24 +33,30 @@ class Broken(Exception):
 
 
 def call(method: str, path: str, body: object = None, *, timeout_seconds: float = 70) -> Document:
-    """One request; its answer. Raises Broken unless it succeeded."""
+    """One request in JSON; its answer. Raises Broken unless it succeeded."""
+    content, headers = (None, {}) if body is None else (json.dumps(body).encode(), {"Content-Type": "application/json"})
+    document: Document = json.loads(sent(method, path, content, headers, timeout_seconds=timeout_seconds))
+    return document
+
+
+def sent(
+    method: str, path: str, content: bytes | None, headers: dict[str, str], *, timeout_seconds: float = 70
+) -> bytes:
+    """One request; the bytes of its answer. Raises Broken unless it succeeded."""
     where = urlsplit(os.environ["SMOKE_URL"])
-    headers = {"Authorization": f"Bearer {os.environ['SMOKE_KEY']}"}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
+    headers = {**headers, "Authorization": f"Bearer {os.environ['SMOKE_KEY']}"}
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout_seconds)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        connection.request(method, path, content, headers)
         answer = connection.getresponse()
-        text = answer.read().decode()
+        received = answer.read()
     except (OSError, http.client.HTTPException) as e:
         raise Broken(f"{method} {path}: {type(e).__name__}: {e}") from e
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
-        raise Broken(f"{method} {path}: {answer.status} {text[:500]}")
-    document: Document = json.loads(text)
-    return document
+        raise Broken(f"{method} {path}: {answer.status} {received[:500].decode(errors='replace')}")
+    return received
 
 
 def submit(tasks: list[Document]) -> list[str]:
@@ -174,6 +182,45 @@ def file(options: argparse.Namespace) -> None:
     say(" ".join(str(counts[name]) for name in names) + f" {took:.1f}")
 
 
+def raster(options: argparse.Namespace) -> None:
+    """Uploads an image, asks for its conversion, and reads from the GeoTIFF where it lies, and how large a pixel is."""
+    side, left, top = 1000, 1_820_000.0, 6_144_000.0
+    image = png_of_noise(side)
+    item = json.loads(sent("POST", "/api/v1/tree-items", image, {"X-Filename": "smoke.png"}))["item_id"]
+    wish = {"bounds": [left, top - 10 * side, left + 10 * side, top], "crs": "EPSG:3857"}
+    task_id = call("POST", f"/api/v1/tree-items/{item}/convert-to-geo-raster", wish)["task_id"]
+    note([task_id])
+    task = final(task_id, within_seconds=options.within)
+    made = sent("GET", f"/api/v1/tree-items/{item}/content", None, {})
+    # The tags ModelPixelScale and ModelTiepoint of GeoTIFF (OGC 19-008r4), three and six doubles.
+    scale, tie = doubles_of(made, 33550)[:2], doubles_of(made, 33922)[3:5]
+    if (scale, tie) != ((10.0, 10.0), (left, top)):
+        raise Broken(f"the raster lies at {tie}, a pixel is {scale}")
+    took = moment(task["finished_at"]) - moment(task["started_at"])
+    say(
+        f"{side} x {side} pixels of 10 m from {left:.0f}, {top:.0f}, as asked; {len(made) // 1024} KiB, in {took:.1f} s"
+    )
+
+
+def png_of_noise(side: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + os.urandom(3 * side) for _ in range(side))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def doubles_of(tiff: bytes, wanted: int) -> tuple[float, ...]:
+    """The doubles of a tag in the first directory of a little-endian TIFF. Raises Broken where there are none."""
+    (at,) = struct.unpack_from("<I", tiff, 4)
+    for n in range(struct.unpack_from("<H", tiff, at)[0]):
+        tag, kind, count, where = struct.unpack_from("<HHII", tiff, at + 2 + 12 * n)
+        if (tag, kind) == (wanted, 12):
+            return struct.unpack_from(f"<{count}d", tiff, where)
+    raise Broken(f"the raster has no tag {wanted}")
+
+
 def mail(options: argparse.Namespace) -> None:
     """email.send; prints the Message-ID."""
     params = {
@@ -281,6 +328,7 @@ def main() -> int:
 
     command("echo", echo, count=1000, singles=20)
     command("file", file, item=None, within=300.0)
+    command("raster", raster, within=120.0)
     command("mail", mail, to=None, subject=None)
     command("workers", workers, queue="default", count=1)
     command("sleepers", sleepers, count=1, seconds=1.0, tag=None)

@@ -3,6 +3,7 @@
 #
 # --build-arg KITS=mail,files: the kits that the image carries, folders of kits/taskyard_kits; empty for none.
 # --build-arg LOCK=worker: the libraries that it carries, those of requirements/worker.txt.
+# --build-arg LICENSES=Apache-2.0: the licences of its kits and of libraries that bind the whole, as SPDX writes them.
 
 FROM python:3.11-slim AS build
 
@@ -42,9 +43,10 @@ RUN TASKYARD_KITS="$KITS" TASKYARD_DIAGNOSTICS=true /opt/taskyard/bin/taskyard-w
 
 FROM python:3.11-slim
 
+ARG LICENSES=Apache-2.0
 LABEL org.opencontainers.image.title="taskyard-worker" \
       org.opencontainers.image.description="Taskyard's worker: a supervisor and its children" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="${LICENSES}"
 
 # A new volume mounted here takes over the owner.
 RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/taskyard/storage

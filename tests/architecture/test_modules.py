@@ -40,6 +40,7 @@ STATE = {
     "taskyard/store/ledger.py": {"connection.patience_seconds"},  # psycopg makes the connection
     "taskyard/telemetry/metrics.py": {"part.registry"},  # a copy that differs in this
     "taskyard_api/streams.py": {"feed.lost"},  # a counter that is read and reset
+    "taskyard_kits/geo/raster.py": {"target.colorinterp"},  # GDAL takes what bands mean once the file is there
     "taskyard_worker/child/process.py": {"timer.daemon"},  # the constructor of threading.Timer does not take it
 }
 # Alembic runs these itself: the one is a script, the others are made by its generator.
@@ -294,8 +295,12 @@ print(json.dumps(sorted(said)))
 
 
 # urllib3 asks the kernel whether there is IPv6. The first module is imported only where the storage is a bucket, the
-# second only by processes that draw a panel.
-_OF_LIBRARIES = {"taskyard.storage.s3: socket.bind", "taskyard_kits.selection.failures: socket.bind"}
+# others only by processes that draw a panel or make a raster (rasterio imports boto3 where it is there).
+_OF_LIBRARIES = {
+    "taskyard.storage.s3: socket.bind",
+    "taskyard_kits.selection.failures: socket.bind",
+    "taskyard_kits.geo.bands: socket.bind",
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -167,7 +167,8 @@ def test_files_may_be_in_a_bucket_of_which_api_and_workers_have_the_keys() -> No
         assert {"TASKYARD_STORAGE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(
             SERVICES[name]["environment"]
         )
-        assert re.search(r"^boto3==", (ROOT / f"requirements/{name.partition('-')[0]}.txt").read_text(), re.MULTILINE)
+        lock = SERVICES[name]["build"].get("args", {}).get("LOCK", name)
+        assert re.search(r"^boto3==", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE)
 
 
 def test_temporary_files_of_tasks_are_on_a_disk_and_not_in_memory() -> None:
@@ -262,7 +263,8 @@ def test_dockerfiles(path: Path) -> None:
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.11-slim"}
     assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["10001:10001"]
     assert "STOPSIGNAL SIGTERM" in final
-    assert 'org.opencontainers.image.licenses="Apache-2.0"' in final
+    [licences] = re.findall(r'org.opencontainers.image.licenses="(.+)"', final)
+    assert (default_of("LICENSES") if licences == "${LICENSES}" else licences) == "Apache-2.0"
     # Packages come from the build stage, by their hashes, and only those of this service.
     assert "pip" not in final
     assert text.count("--require-hashes") == text.count(" -r requirements/") == 2
@@ -270,9 +272,25 @@ def test_dockerfiles(path: Path) -> None:
     assert {default_of("LOCK") if lock == "${LOCK}" else lock for lock in locks} == {"build", path.stem}
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_requirements_are_locked_and_name_no_place(path: Path) -> None:
-    lines = (ROOT / "requirements" / f"{path.stem}.txt").read_text("utf-8").splitlines()
+def test_the_image_of_a_worker_that_makes_rasters_holds_its_kits_and_no_others() -> None:
+    build, locks = SERVICES["worker-geo"]["build"], locks_of_workers()
+    assert build["args"]["LOCK"] == "worker-geo"
+    assert set(build["args"]["KITS"].split(",")) == set(locks["worker-geo"].split())
+    assert SERVICES["worker-geo"]["image"].startswith("taskyard/worker-geo:")
+    # Its kit `selection` has a library under the GPL, which then holds for the image.
+    assert build["args"]["LICENSES"] == "GPL-3.0-only"
+    assert "args" not in SERVICES["worker"]["build"]
+    assert not re.search(r"^rasterio==", (ROOT / "requirements/worker.txt").read_text(), re.MULTILINE)
+
+
+def locks_of_workers() -> dict[str, str]:
+    """The kits of each lock, as the Makefile has them."""
+    return dict(re.findall(r"^KITS_([\w-]+) := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", [*(path.stem for path in DOCKERFILES), "worker-geo"])
+def test_requirements_are_locked_and_name_no_place(name: str) -> None:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith((" ", "#"))]
     assert wanted
     assert all(re.match(r"[A-Za-z0-9._-]+==\S+ ", line) for line in wanted)
@@ -312,16 +330,15 @@ def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_pa
     ended = select_kits("mail,postage", tmp_path)
     assert ended.returncode == 1
     assert (
-        ended.stderr
-        == "KITS: there is no kit 'postage'; there are: diagnostics files health mail notifications selection users"
-        " webhooks\n"
+        ended.stderr == "KITS: there is no kit 'postage'; there are: diagnostics files geo health mail notifications"
+        " selection users webhooks\n"
     )
 
 
 def test_a_worker_s_image_holds_the_kits_of_its_lock_by_default_and_each_kit_is_in_a_lock() -> None:
     kits = {path.parent.name for path in (ROOT / "kits/taskyard_kits").glob("*/__init__.py")}
     project = tomllib.loads((ROOT / "kits/pyproject.toml").read_text("utf-8"))["project"]
-    locks = dict(re.findall(r"^KITS_([\w-]+) := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    locks = locks_of_workers()
     assert set(default_of("KITS").split(",")) == set(locks["worker"].split())
     assert {kit for lock in locks.values() for kit in lock.split()} == kits
     assert set(project["optional-dependencies"]) == set(project["entry-points"]["taskyard.kits"]) == kits

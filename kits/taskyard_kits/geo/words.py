@@ -112,18 +112,20 @@ PLACE_ERRORS: dict[str, Words] = {
         "hu": "A fájl maga nem mondja meg, hol fekszik. Adjon meg bounds vagy control_points értéket, és hozzá crs-t.",
     },
     "crs_unknown": {
-        "en": '"{crs}" is no coordinate reference system that is known here. Use one like EPSG:3857.',
-        "de": "„{crs}“ ist kein Koordinatensystem, das hier bekannt ist. Nehmen Sie eines wie EPSG:3857.",
-        "fr": "« {crs} » n'est pas un système de coordonnées connu ici. Utilisez-en un comme EPSG:3857.",
-        "hu": "„{crs}” nem olyan koordináta-rendszer, amelyet itt ismerünk. Használjon olyat, mint az EPSG:3857.",
+        "en": "No coordinate reference system {crs} is known here. Use one like EPSG:3857.",
+        "de": "Ein Koordinatensystem {crs} ist hier nicht bekannt. Nehmen Sie eines wie EPSG:3857.",
+        "fr": "Aucun système de coordonnées {crs} n'est connu ici. Utilisez-en un comme EPSG:3857.",
+        "hu": "Itt nem ismerünk {crs} koordináta-rendszert. Használjon olyat, mint az EPSG:3857.",
     },
     "crs_unusable": {
-        "en": '"{crs}" does not describe places by x and y. Use a projected system, or one of longitude and latitude.',
-        "de": "„{crs}“ beschreibt Orte nicht durch x und y. Nehmen Sie ein projiziertes System, oder eines mit Länge"
+        "en": "The system {crs} does not describe places by x and y. Use a projected one, or one of longitude and"
+        " latitude.",
+        "de": "Das System {crs} beschreibt Orte nicht durch x und y. Nehmen Sie ein projiziertes, oder eines mit Länge"
         " und Breite.",
-        "fr": "« {crs} » ne décrit pas des lieux par x et y. Utilisez un système projeté, ou de longitude et latitude.",
-        "hu": "„{crs}” nem x és y értékkel írja le a helyeket. Használjon vetületi, vagy hosszúságot és szélességet"
-        " megadó rendszert.",
+        "fr": "Le système {crs} ne décrit pas des lieux par x et y. Utilisez-en un projeté, ou un de longitude et"
+        " latitude.",
+        "hu": "A(z) {crs} rendszer nem x és y értékkel írja le a helyeket. Használjon vetületit, vagy hosszúságot és"
+        " szélességet megadót.",
     },
     "bounds_invalid": {
         "en": "The bounds enclose nothing. Give the least x, the least y, the greatest x and the greatest y; an image"

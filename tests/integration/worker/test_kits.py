@@ -35,12 +35,12 @@ def modules_of_a_child(workers: LedgerFleet, queue: str) -> set[str]:
 
 
 def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFleet) -> None:
-    loaded = modules_of_a_child(workers, "geo_processing")
+    loaded = modules_of_a_child(workers, "selection")
     assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
         f"taskyard_kits.{kit}"
-        for kit in ("diagnostics", "files", "health", "mail", "notifications", "users", "webhooks")
+        for kit in ("diagnostics", "files", "geo", "health", "mail", "notifications", "users", "webhooks")
     }, "of each kit the manifest only"
-    assert loaded.isdisjoint({"jinja2", "PIL", "smtplib"})
+    assert loaded.isdisjoint({"jinja2", "PIL", "rasterio", "smtplib"})
 
 
 def test_a_child_that_serves_default_imports_nothing_of_a_kit_that_only_other_queues_use(
@@ -71,8 +71,8 @@ def test_a_child_imports_the_kits_of_its_queues(workers: LedgerFleet) -> None:
 def test_a_worker_whose_queues_no_kit_serves_waits_without_an_error(workers: LedgerFleet) -> None:
     workers.fleet.environment["TASKYARD_TASK_MODULES"] = ""
     workers.fleet.environment["TASKYARD_DIAGNOSTICS"] = ""
-    worker = workers.fleet.start_worker(queues="geo_processing", has_types=False)
-    (task,) = workers.put("email.send", queue="geo_processing")
+    worker = workers.fleet.start_worker(queues="selection", has_types=False)
+    (task,) = workers.put("email.send", queue="selection")
     wait_for(lambda: workers.row(task).state == "scheduled", 20, "it to be put off")
     assert worker.poll() is None
     assert lines(workers.fleet.logs(), '"level": "error"') == []

@@ -98,6 +98,7 @@ TOKENS: tuple[list[Any], list[Any]] = (
 )  # fmt: skip
 NEWS = {"subject": "News", "text": "News.", "recipients": [{"to_email": "eva@example.org"}]}
 LISTED = {name: value for name, value in NEWS.items() if name != "recipients"}
+POINT = {"row": 0, "col": 1.5, "x": -2, "y": 1e300}
 NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
@@ -206,6 +207,23 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [{"item_id": ITEM}, {"item_id": ITEM, "width": 1, "height": 4096.0}],
         [{"item_id": ITEM, "width": "10"}, {"item_id": ITEM, "height": True}, {"item_id": ITEM, "width": 0},
          {"item_id": ITEM, "width": 4097}, {"item_id": ITEM, "width": 1e308}, {"item_id": None}],
+    ),
+    "geo.convert_to_raster": (
+        [{"item_id": ITEM}, {"item_id": ITEM, "bounds": [1, 2.5, 3, 4], "crs": "EPSG:3857"},
+         {"item_id": ITEM, "bounds": [4, 3, 2, 1e308], "control_points": None, "crs": "ESRI:54009"},
+         {"item_id": ITEM, "bounds": None, "control_points": None, "crs": None},
+         {"item_id": ITEM, "control_points": [POINT] * 3, "crs": "EPSG:4326"}],
+        [{}, {"item_id": None}, {"item_id": ITEM, "bounds": [1, 2, 3, 4]}, {"item_id": ITEM, "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [POINT] * 3}, {"item_id": ITEM, "control_points": [], "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [POINT] * 2, "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [POINT] * 1001, "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [{**POINT, "z": 1}] * 3, "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [{**POINT, "x": "1"}] * 3, "crs": "EPSG:3857"},
+         {"item_id": ITEM, "control_points": [POINT] * 3, "bounds": [1, 2, 3, 4], "crs": "EPSG:3857"},
+         {"item_id": ITEM, "bounds": [1, 2, 3], "crs": "EPSG:3857"},
+         {"item_id": ITEM, "bounds": [1, 2, 3, float("nan")], "crs": "EPSG:3857"},
+         {"item_id": ITEM, "bounds": [1, 2, 3, 4], "crs": "/vsicurl/http://h/"},
+         {"item_id": ITEM, "bounds": [1, 2, 3, 4], "crs": "EPSG:3857\n"}],
     ),
     **dict.fromkeys(
         ("users.update_stats", "users.create_profile"),

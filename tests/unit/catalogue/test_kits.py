@@ -92,7 +92,7 @@ def test_a_kit_is_loaded_where_it_has_a_queue_in_common_with_the_worker(
 
 def test_a_kit_of_all_queues_is_loaded_everywhere(installed: Installs) -> None:
     installed(rest="queues=None")
-    assert load(["geo_processing"]).catalogue.names == ("billing.work",)
+    assert load(["elsewhere"]).catalogue.names == ("billing.work",)
 
 
 def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> None:

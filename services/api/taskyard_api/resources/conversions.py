@@ -112,9 +112,7 @@ class Conversions:
         if maker is None or maker["name"] != CONVERSION:
             return  # forgotten, or not to be seen: the task finds out whether the raster lies there
         if wish and not _is_same(maker, wish):
-            told = message(
-                "The item is converted already, in another way. Upload the image again to do it differently."
-            )
+            told = message("The item is converted already, in another way. Upload the image again to change that.")
             raise ConversionConflict(told, code="already_converted", task_id=maker["id"])
         if maker["state"] == State.SUCCEEDED:
             raise _Begun(maker["id"], "COMPLETED")
