@@ -1,8 +1,8 @@
 """Archives of tasks: which file holds which tasks, and how far the tasks are deleted.
 
-An archive is open from its first byte until its tasks are gone from the ledger. There is one open archive at most, which
-one attempt works on. `claim` fences its writes: another attempt takes an open archive over once the task of the first
-one no longer runs under that claim.
+An archive is open from its first byte until its tasks are gone from the ledger. There is one open archive at most,
+which one attempt works on. `claim` fences its writes: another attempt takes an open archive over once the task of the
+first one no longer runs under that claim.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ UPDATE task_archive SET item_id = :item_id, tasks = :tasks, first_id = :first_id
     first_finished_at = :first_finished_at, last_finished_at = :last_finished_at
 WHERE id = :id AND claim = :claim AND item_id IS NULL AND cleared_at IS NULL
 """)
-_CLEARED = sa.text("UPDATE task_archive SET cleared_at = now() WHERE id = :id AND claim = :claim AND cleared_at IS NULL")
+_CLEARED = sa.text("""
+UPDATE task_archive SET cleared_at = now() WHERE id = :id AND claim = :claim AND cleared_at IS NULL
+""")
 _ABANDONED = sa.text("DELETE FROM task_archive WHERE id = :id AND claim = :claim AND item_id IS NULL")
 _COUNT = sa.text("""
 UPDATE task_archive SET deleted = deleted + :more WHERE id = :id AND claim = :claim AND cleared_at IS NULL
