@@ -1,0 +1,27 @@
+"""Where attempts have their temporary directories, and how one sees whether their worker lives.
+
+<TEMP_DIR>/attempts/<worker>/<child>/<task>-<attempt>     one attempt's: context.temp_dir
+<TEMP_DIR>/attempts/<worker>.lock                         held while the supervisor lives
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+ATTEMPTS = "attempts"
+LOCK = ".lock"
+
+
+def hold(path: Path | str, *, make: bool, dir_fd: int | None = None) -> int:
+    """The lock of a worker; closing it lets it go. Programs of tasks do not inherit it. Raises OSError where another
+    process holds it."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if make else 0)
+    fd = os.open(path, flags, 0o600, dir_fd=dir_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
