@@ -7,7 +7,6 @@ step goes by descriptors of directories that were opened without following a lin
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,11 @@ from pathlib import Path
 from pydantic import Field
 
 from taskyard import TaskContext
-from taskyard.running.attempt_dirs import ATTEMPTS, LOCK, hold
+from taskyard.running.attempt_dirs import ATTEMPTS, hold, worker_of
 from taskyard.settings_groups import KitSettings, names
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KEPT = frozenset({ATTEMPTS, "failpoints"})
-# A worker has a UUID: another name could be that of this directory, or of the one above.
-_IS_LOCK = re.compile(rf"[0-9a-f-]{{36}}{re.escape(LOCK)}", re.ASCII)
 # Each level holds a descriptor.
 MAX_DEPTH = 50
 
@@ -49,11 +46,11 @@ def remove_old(context: TaskContext, settings: TemporaryFileSettings, *, now: Ca
 
 def _remove_dead_workers(removal: _Removal, attempts: int) -> None:
     for lock in os.listdir(attempts):
-        if not _IS_LOCK.fullmatch(lock):
+        worker = worker_of(lock)
+        if worker is None:
             continue
         # Where its worker lives, it holds the lock.
         with suppress(OSError), _closed(hold(lock, make=False, dir_fd=attempts)):
-            worker = lock.removesuffix(LOCK)
             with suppress(FileNotFoundError):
                 removal.remove_tree(attempts, worker)
             os.unlink(lock, dir_fd=attempts)

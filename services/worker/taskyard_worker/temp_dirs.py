@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import structlog
 
-from taskyard.running.attempt_dirs import ATTEMPTS, LOCK, hold
+from taskyard.running.attempt_dirs import ATTEMPTS, LOCK, hold, worker_of
 from taskyard.running.scratch import remove_tree
 
 log = structlog.stdlib.get_logger(__name__)
@@ -79,7 +79,7 @@ class TempDirs:
     def _sweep(self) -> None:
         """Removes what workers left that live no more."""
         for lock in self._root.glob(f"*{LOCK}"):
-            if lock.stem == self._own.name:
+            if worker_of(lock.name) in {None, self._own.name}:
                 continue
             with suppress(OSError):  # another worker holds it, or has removed it meanwhile
                 fd = hold(lock, make=False)

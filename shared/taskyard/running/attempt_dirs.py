@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 ATTEMPTS = "attempts"
 LOCK = ".lock"
+# A worker has a UUID. Of another name, as `..lock`, the rest could be that of this directory, or of the one above.
+_NAME = re.compile(rf"([0-9a-f-]{{36}}){re.escape(LOCK)}", re.ASCII)
+
+
+def worker_of(lock: str) -> str | None:
+    """The worker whose lock has this name; None where it is no worker's."""
+    found = _NAME.fullmatch(lock)
+    return None if found is None else found[1]
 
 
 def hold(path: Path | str, *, make: bool, dir_fd: int | None = None) -> int:
