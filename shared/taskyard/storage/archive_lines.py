@@ -1,9 +1,9 @@
 """The format of an archive of tasks: JSON Lines, compressed by gzip.
 
-    {"kind": "archive", "format": 1, "archive_id": ..., "task_id": ...}       the first line
-    {"kind": "task", "id": ..., "name": ..., "state": ..., "params": ..., ...}
-    {"kind": "attempt", "task_id": ..., "attempt": 1, "outcome": ..., "traceback": ..., ...}
-    {"kind": "event", "task_id": ..., "at": ..., "data": ..., ...}
+    {"line": "archive", "format": 1, "archive_id": ..., "task_id": ...}       the first line
+    {"line": "task", "id": ..., "name": ..., "state": ..., "params": ..., ...}
+    {"line": "attempt", "task_id": ..., "attempt": 1, "outcome": ..., "traceback": ..., ...}
+    {"line": "event", "task_id": ..., "at": ..., "kind": "log", "data": ..., ...}
 
 Attempts and events follow their task, not at once: tasks come in groups. A line for each of them, so that neither side
 ever holds a task with thousands of events in memory. Secrets are masked before they are written.
@@ -26,7 +26,7 @@ from .interface import Writer
 FORMAT = 1
 # A task has 256 KiB of parameters and as much of a result; escapes may make six bytes of one.
 MAX_LINE_BYTES = 16 * 1024**2
-_NAME_OF_KIND = b'{"kind":"'
+_NAME_OF_KIND = b'{"line":"'
 
 
 class ArchiveDamaged(Exception):
@@ -42,7 +42,7 @@ class ArchiveWriter:
 
     def write(self, kind: str, values: Mapping[Any, Any]) -> None:
         shown = {name: _stored(value) if name in self._json else value for name, value in values.items()}
-        self._file.write(orjson.dumps({"kind": kind, **shown}, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+        self._file.write(orjson.dumps({"line": kind, **shown}, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
         lines = _lines(unpacked)
         first = next(lines, b"")
-        if not first.startswith(b'{"kind":"archive","format":1,'):
+        if not first.startswith(b'{"line":"archive","format":1,'):
             raise ArchiveDamaged("this is no archive of tasks, or one of a later release")
         yield from lines
 
