@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -83,10 +82,11 @@ Archive = Callable[..., TaskRun]
 @pytest.fixture
 def archive(run: Run, upkeep: Upkeep) -> Archive:
     """Runs the task."""
-    return partial(_archive, run, upkeep)
 
+    def call(params: dict[str, Any] | None = None, **given: Any) -> TaskRun:
+        found: TaskRun = run(
+            "maintenance.archive_tasks", params or {}, **{"upkeep": upkeep, "settings": SETTINGS, **given}
+        )
+        return found
 
-def _archive(run: Run, upkeep: Upkeep, params: dict[str, Any] | None = None, **given: Any) -> TaskRun:
-    given = {"upkeep": upkeep, "settings": SETTINGS, **given}
-    found: TaskRun = run("maintenance.archive_tasks", params or {}, **given)
-    return found
+    return call
