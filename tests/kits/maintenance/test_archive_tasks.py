@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -129,7 +130,8 @@ def test_a_task_stays_while_what_belongs_to_it_has_not_ended(
 ) -> None:
     parent = ledger_of_tasks.put(workflow_id=uuid4())
     belongs = parent if column == "parent_id" else ledger_of_tasks.all("SELECT workflow_id FROM task")[0]
-    child = ledger_of_tasks.put(State.QUEUED, **{column: belongs})
+    values: dict[str, Any] = {column: belongs}
+    child = ledger_of_tasks.put(State.QUEUED, **values)
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
     assert archive().result["archived"] == 1
