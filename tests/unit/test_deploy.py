@@ -151,19 +151,20 @@ def test_the_pages_say_how_many_connections_a_worker_holds() -> None:
     assert f"({expected} as shipped)" in (ROOT / "docs/operations.md").read_text()
 
 
-def test_api_and_workers_share_the_files() -> None:
-    for name in ("api", "worker", "worker-geo"):
+def test_the_services_share_the_files() -> None:
+    for name in ("api", "worker", "worker-geo", "scheduler"):
         volume = SERVICES[name]["volumes"][0]
-        source, target = volume.split(":")
+        source, target, *options = volume.split(":")
         assert source == "storage"
+        assert options == (["ro"] if name == "scheduler" else []), "a scheduler reads archives"
         # A new volume takes over the owner of what the image has in its place.
         dockerfile = dockerfile_of(SERVICES[name])
         assert f"install -d -o 10001 -g 10001 -m 0750 {target}\n" in dockerfile
         assert f"TASKYARD_STORAGE_DIR={target} " in dockerfile
 
 
-def test_files_may_be_in_a_bucket_of_which_api_and_workers_have_the_keys() -> None:
-    for name in ("api", "worker", "worker-geo"):
+def test_files_may_be_in_a_bucket_of_which_these_services_have_the_keys() -> None:
+    for name in ("api", "worker", "worker-geo", "scheduler"):
         assert {"TASKYARD_STORAGE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(
             SERVICES[name]["environment"]
         )
