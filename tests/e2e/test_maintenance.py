@@ -21,7 +21,7 @@ from tests.support.fleet import Fleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DATABASE = 61  # of the numbered ones of the shared Valkey, for this module alone
+_DATABASE = 62  # of the numbered ones of the shared Valkey, for this module alone
 _SCHEDULER = Path(sys.executable).parent / "taskyard-scheduler"
 
 
@@ -51,7 +51,7 @@ def done(stack: Fleet, name: str, params: dict[str, Any] | None = None) -> Any:
 
 
 def archive(stack: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [_SCHEDULER, "archive", *arguments]
+    command = [str(_SCHEDULER), "archive", *arguments]
     return subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -96,7 +96,7 @@ def test_an_archived_task_is_shown_by_its_id_and_by_time_and_another_is_none(sta
 
 def test_where_the_file_of_an_archive_is_lost_the_task_fails_and_says_what_to_do(stack: Fleet) -> None:
     upload = stack.http.post("/tree-items", content=b"x", headers={"X-Filename": "lost", "Content-Type": "text/plain"})
-    item_id = upload.json()["id"]
+    item_id = upload.json()["item_id"]
     lost = "UPDATE tree_item SET storage_key = repeat('0', 32) WHERE id = :item RETURNING id"
     stack.query(lost, item=UUID(item_id))
     stack.query(
@@ -117,7 +117,7 @@ def test_where_the_file_of_an_archive_is_lost_the_task_fails_and_says_what_to_do
 def old_item(stack: Fleet, content: bytes) -> UUID:
     """Stored a hundred days ago."""
     answer = stack.http.post("/tree-items", content=content, headers={"X-Filename": "old.txt"})
-    item_id, at = UUID(answer.json()["id"]), datetime.now(UTC) - timedelta(days=100)
+    item_id, at = UUID(answer.json()["item_id"]), datetime.now(UTC) - timedelta(days=100)
     old = UUID(int=earliest_id_at(at).int | item_id.int & ((1 << 80) - 1))
     change = "UPDATE tree_item SET id = :old, created_at = :at WHERE id = :id RETURNING id"
     stack.query(change, id=item_id, old=old, at=at)
@@ -126,7 +126,7 @@ def old_item(stack: Fleet, content: bytes) -> UUID:
 
 def test_old_files_go_unless_a_waiting_task_names_them(stack: Fleet) -> None:
     old, named = old_item(stack, b"12345"), old_item(stack, b"123")
-    young = stack.http.post("/tree-items", content=b"1", headers={"X-Filename": "young"}).json()["id"]
+    young = stack.http.post("/tree-items", content=b"1", headers={"X-Filename": "young"}).json()["item_id"]
     stack.submit("files.process_large_file", {"item_id": str(named)}, delay_seconds=3600)
     would = done(stack, "files.cleanup_old", {"dry_run": True})
     assert would == {"dry_run": True, "files": 1, "bytes": 5, "in_use": 1, "names": ["old.txt"]}
