@@ -90,7 +90,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")] = False,
     log_level: LogLevel = None,
 ) -> None:
-    """Show archived tasks: one by its id, or those that ended in some time. Exit code 1: there is none.
+    """Show archived tasks: one by its id, or those that ended in some time. Exit code 1: there is
+    none, or an archive cannot be read, which is told.
 
     A task that was retried after it had been archived may be in two archives; the newest is shown first.
     """
@@ -98,22 +99,24 @@ def show(
     if (task_id is not None) == has_filter:
         fail(PROGRAM, "say which: a task's id, or a time (--ended-after, --ended-before) or a --name.", USAGE)
     settings = settings_or_exit(PROGRAM, database_url=database_url, log_level=log_level)
-    shown = 0
+    shown, unread = 0, list[UUID]()
     with command_engine(PROGRAM, settings) as engine, _storage_or_exit(settings) as storage:
         if task_id is not None:
-            lines = _of_task(engine, storage, task_id)
+            lines = _of_task(engine, storage, task_id, unread)
         else:
-            lines = _of_time(engine, storage, ended_after, ended_before, name)
+            lines = _of_time(engine, storage, ended_after, ended_before, name, unread)
         for line in lines:
             shown += 1
             _print(line, as_json=as_json)
+    if unread:  # told by then
+        raise typer.Exit(FAILED)
     if not shown:
         fail(PROGRAM, "no archive holds such a task.", FAILED)
 
 
-def _of_task(engine: Engine, storage: Storage, task_id: UUID) -> Iterator[bytes]:
+def _of_task(engine: Engine, storage: Storage, task_id: UUID, unread: list[UUID]) -> Iterator[bytes]:
     wanted = str(task_id)
-    for line in _lines(engine, storage, holding=task_id):
+    for line in _lines(engine, storage, unread, holding=task_id):
         # A line that has the id may only name it: then it is parsed for nothing.
         if wanted.encode() in line:
             values = values_of(line)
@@ -122,9 +125,14 @@ def _of_task(engine: Engine, storage: Storage, task_id: UUID) -> Iterator[bytes]
 
 
 def _of_time(
-    engine: Engine, storage: Storage, after: datetime | None, before: datetime | None, name: str | None
+    engine: Engine,
+    storage: Storage,
+    after: datetime | None,
+    before: datetime | None,
+    name: str | None,
+    unread: list[UUID],
 ) -> Iterator[bytes]:
-    for line in _lines(engine, storage, after=after, until=before):
+    for line in _lines(engine, storage, unread, after=after, until=before):
         if kind_of(line) != "task":
             continue
         values = values_of(line)
@@ -133,14 +141,16 @@ def _of_time(
             yield line
 
 
-def _lines(engine: Engine, storage: Storage, **wanted: Any) -> Iterator[bytes]:
-    """Of all archives that fit, the newest first. One that cannot be read is told, and the others are read on."""
+def _lines(engine: Engine, storage: Storage, unread: list[UUID], **wanted: Any) -> Iterator[bytes]:
+    """Of all archives that fit, the newest first. One that cannot be read is told and noted in `unread`; the others are
+    read."""
     before: UUID | None = None
     while archives := ledger.run(engine, partial(task_archives.page, limit=100, before=before, **wanted)):
         for archive in archives:
             try:
                 yield from _lines_of(engine, storage, archive)
             except (ArchiveDamaged, ObjectMissing) as e:
+                unread.append(archive.id)
                 said = "its file is gone" if isinstance(e, ObjectMissing) else f"its file is damaged: {e}"
                 typer.echo(f"{PROGRAM}: the archive {archive.id}: {visible(said)}", err=True)
         before = archives[-1].id

@@ -7,7 +7,6 @@ first one no longer runs under that claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +23,6 @@ from .tree_items import TreeItem
 
 # Of the tree items that hold archives. Nothing else makes items of this type.
 OBJECT_TYPE = "task_archive"
-_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +129,6 @@ def page(
     if holding is not None:
         found = found.where(a.first_id <= holding, a.last_id >= holding)
     return [_archive(row) for row in conn.execute(found)]
-
-
-def walk(conn: Connection, **wanted: Any) -> Iterator[TaskArchive]:
-    """All that `page` would find, newest first, in pages."""
-    before: UUID | None = None
-    while found := page(conn, limit=_PAGE, before=before, **wanted):
-        yield from found
-        before = found[-1].id
 
 
 def _require(rows: int) -> None:
