@@ -30,6 +30,8 @@ LABEL org.opencontainers.image.title="taskyard-scheduler" \
       org.opencontainers.image.description="Taskyard's scheduler: one leader, any number of standbys" \
       org.opencontainers.image.licenses="Apache-2.0"
 
+# A new volume mounted here takes over the owner.
+RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/taskyard/storage
 COPY LICENSE /usr/share/doc/taskyard/
 COPY --from=build /opt/taskyard /opt/taskyard
 ENV PATH=/opt/taskyard/bin:$PATH \
@@ -37,6 +39,7 @@ ENV PATH=/opt/taskyard/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TASKYARD_LOG_FORMAT=json \
     TASKYARD_METRICS_HOST=0.0.0.0 \
+    TASKYARD_STORAGE_DIR=/var/lib/taskyard/storage \
     TASKYARD_HEALTH_FILE=/tmp/taskyard-scheduler.alive
 
 USER 10001:10001

@@ -22,6 +22,7 @@ _STEPS = (
     "acknowledge",
     "effect",
     "mark",
+    "archive",
     "finish",
     # a worker's supervisor
     "lose",

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
 from taskyard.running.trial import TaskRun, run_task
+from taskyard.running.upkeep import Upkeep
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
 from taskyard.store.task_role import refuse_powerful
@@ -37,6 +38,12 @@ def task_engine(task_url: str) -> Iterator[Engine]:
     refuse_powerful(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def upkeep(engine: Engine) -> Upkeep:
+    """As a worker's tasks have it: with the ledger's role."""
+    return Upkeep(partial(ledger.run_transaction, engine))
 
 
 @pytest.fixture

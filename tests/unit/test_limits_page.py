@@ -22,6 +22,7 @@ ROWS = re.findall(
 UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "bytes": 1, "characters": 1, "pixels": 1, "": 1}
 # Sizes of what goes on inside: nobody who uses the platform meets them.
 INSIDE = {
+    "taskyard.storage.archive_lines.MAX_LINE_BYTES",
     "taskyard_api.bounds.MAX_LEFTOVER_BYTES",
     "taskyard_api.collector.MAX_BATCH",
     "taskyard_api.collector.MAX_FLIGHTS",

@@ -2,4 +2,9 @@
 
 from taskyard import Kit
 
-KIT = Kit("files", modules=("taskyard_kits.files.tasks",), queues=("high_priority", "default", "low_priority"))
+KIT = Kit(
+    "files",
+    modules=("taskyard_kits.files.tasks", "taskyard_kits.files.cleaning"),
+    queues=("high_priority", "default", "low_priority"),
+    settings="taskyard_kits.files.settings:FileSettings",
+)

@@ -57,3 +57,22 @@ class GenerateThumbnailResult(Result):
     width: int
     height: int
     size: int
+
+
+class CleanupOldParams(Params):
+    max_age_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
+        default=None, description="No less than FILE_CLEANUP_MAX_AGE_DAYS of the worker, which holds where it is null."
+    )
+    dry_run: bool = Field(default=False, description="Only count and name what would be deleted.")
+
+
+class OldFilesCleaned(Result):
+    dry_run: bool
+    files: int = Field(description="That are deleted; dry_run: that would be.")
+    bytes: int
+    in_use: int = Field(description="Old ones that stay, because a waiting or running task names them.")
+    names: list[str] = Field(description="Of the first twenty.")
+
+
+class TemporaryFilesCleaned(Result):
+    temp_files_removed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskyard.catalogue.words import Words
 from taskyard_kits.stored_files import ERRORS as STORED_FILE_ERRORS
 
-__all__ = ["IMAGE_ERRORS", "STORED_FILE_ERRORS"]
+__all__ = ["AGE_ERRORS", "IMAGE_ERRORS", "STORED_FILE_ERRORS"]
 
 IMAGE_ERRORS: dict[str, Words] = {
     "image_unsupported": {
@@ -37,5 +37,18 @@ IMAGE_ERRORS: dict[str, Words] = {
         "de": "Das Bild ist beschädigt oder nicht vollständig. Laden Sie es neu hoch.",
         "fr": "L'image est endommagée ou incomplète. Téléversez-la de nouveau.",
         "hu": "A kép sérült vagy nem teljes. Töltse fel újra.",
+    },
+}
+
+AGE_ERRORS: dict[str, Words] = {
+    "age_too_short": {
+        "en": "Files are kept for {days} days at least (FILE_CLEANUP_MAX_AGE_DAYS of the worker). Give a higher age, or"
+        " none.",
+        "de": "Dateien werden mindestens {days} Tage aufgehoben (FILE_CLEANUP_MAX_AGE_DAYS des Workers). Geben Sie ein"
+        " höheres Alter an oder keines.",
+        "fr": "Les fichiers sont conservés {days} jours au moins (FILE_CLEANUP_MAX_AGE_DAYS du worker). Donnez un âge"
+        " plus élevé, ou aucun.",
+        "hu": "A fájlok legalább {days} napig megmaradnak (a worker FILE_CLEANUP_MAX_AGE_DAYS beállítása). Adjon meg"
+        " nagyobb kort, vagy ne adjon meg semmit.",
     },
 }

@@ -31,6 +31,7 @@ from taskyard.store import dead_letters, ledger
 from taskyard.store.audit import Actor, actor_here
 from taskyard.store.dead_letters import Wanted
 
+from .options import moment, text
 from .program import PROGRAM, servers_or_exit
 
 _COMMAND = "dead-letters"
@@ -44,33 +45,17 @@ Act = Callable[[Connection, int], Committed[Handled]]
 Verb = Callable[[Settings, Wanted, Actor, Connection, int], Committed[Handled]]
 
 
-def _text(value: str | None) -> str | None:
-    if value is not None and not (1 <= len(value) <= 200 and value.isprintable()):
-        raise typer.BadParameter("must be 1 to 200 printable characters")
-    return value
-
-
-def _moment(value: str) -> datetime:
-    try:
-        read = datetime.fromisoformat(value)
-    except ValueError:
-        read = None
-    if read is None or read.tzinfo is None or not 1970 <= read.year < 9000:
-        raise typer.BadParameter("must be a time with its offset: 2026-01-31T12:00:00Z")
-    return read
-
-
 Ids = Annotated[
     list[UUID] | None, typer.Argument(help="Tasks; without any, a filter or --all says which.", metavar="TASK_ID")
 ]
-Name = Annotated[str | None, typer.Option("--name", callback=_text, help="Only this task type.")]
-Queue = Annotated[str | None, typer.Option("--queue", callback=_text, help="Only of this queue.")]
-Code = Annotated[str | None, typer.Option("--code", callback=_text, help="Only with this code of their error.")]
+Name = Annotated[str | None, typer.Option("--name", callback=text, help="Only this task type.")]
+Queue = Annotated[str | None, typer.Option("--queue", callback=text, help="Only of this queue.")]
+Code = Annotated[str | None, typer.Option("--code", callback=text, help="Only with this code of their error.")]
 After = Annotated[
-    datetime | None, typer.Option("--created-after", parser=_moment, metavar="TIME", help="Submitted then or later.")
+    datetime | None, typer.Option("--created-after", parser=moment, metavar="TIME", help="Submitted then or later.")
 ]
 Before = Annotated[
-    datetime | None, typer.Option("--created-before", parser=_moment, metavar="TIME", help="Submitted earlier.")
+    datetime | None, typer.Option("--created-before", parser=moment, metavar="TIME", help="Submitted earlier.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, where nothing else says which.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count them, and show the first.")]

@@ -1,16 +1,12 @@
-"""The temporary directories of a worker.
-
-    <TEMP_DIR>/attempts/<worker>/<child>/<task>-<attempt>     one attempt's: context.temp_dir
-    <TEMP_DIR>/attempts/<worker>.lock                         held while the supervisor lives
+"""The temporary directories of a worker (taskyard/running/attempt_dirs.py says where they are).
 
 An attempt's is removed at its end by the child, a child's at its end by the supervisor, however it ended. What the end
-of a host or of a supervisor leaves is removed by the next worker that starts with the same TEMP_DIR: the kernel has let
-go of the lock.
+of a host or of a supervisor leaves is removed by the next worker that starts with the same TEMP_DIR, or by
+a task that cleans up: the kernel has let go of the lock.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -20,11 +16,12 @@ from uuid import uuid4
 
 import structlog
 
+from taskyard.running.attempt_dirs import ATTEMPTS, LOCK, hold, worker_of
 from taskyard.running.scratch import remove_tree
 
 log = structlog.stdlib.get_logger(__name__)
 
-_LOCK, _NEW = ".lock", ".new"
+_NEW = ".new"
 _LAST_SECONDS = 5.0
 
 
@@ -32,7 +29,7 @@ class TempDirs:
     """Removing goes on in threads of its own: a large tree must not keep the supervisor from its children."""
 
     def __init__(self, temp_dir: Path) -> None:
-        self._root = temp_dir.absolute() / "attempts"
+        self._root = temp_dir.absolute() / ATTEMPTS
         self._own = self._root / str(uuid4())
         self._lock: int | None = None
         self._removing: list[threading.Thread] = []
@@ -43,8 +40,8 @@ class TempDirs:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             # It gets its name when it is held: a sweep would take one that nobody holds for that of a dead worker.
             new = self._own.with_suffix(_NEW)
-            self._lock = _hold(new, make=True)
-            new.rename(self._own.with_suffix(_LOCK))
+            self._lock = hold(new, make=True)
+            new.rename(self._own.with_suffix(LOCK))
             self._own.mkdir(mode=0o700)
         except OSError as e:
             log.warning("temp_dir_unusable", path=str(self._root), error=str(e))
@@ -81,11 +78,11 @@ class TempDirs:
 
     def _sweep(self) -> None:
         """Removes what workers left that live no more."""
-        for lock in self._root.glob(f"*{_LOCK}"):
-            if lock.stem == self._own.name:
+        for lock in self._root.glob(f"*{LOCK}"):
+            if worker_of(lock.name) in {None, self._own.name}:
                 continue
             with suppress(OSError):  # another worker holds it, or has removed it meanwhile
-                fd = _hold(lock, make=False)
+                fd = hold(lock, make=False)
                 try:
                     is_gone = _remove(lock.with_suffix(""))
                 finally:
@@ -99,17 +96,5 @@ def _remove(worker: Path) -> bool:
     is_gone = not worker.exists()
     if is_gone:
         with suppress(OSError):
-            worker.with_suffix(_LOCK).unlink()
+            worker.with_suffix(LOCK).unlink()
     return is_gone
-
-
-def _hold(path: Path, *, make: bool) -> int:
-    """Programs of tasks do not inherit it. Raises OSError where another process holds it."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if make else 0)
-    fd = os.open(path, flags, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd

@@ -20,6 +20,7 @@ from .database import Database
 from .scratch import Scratch
 from .speaker import current
 from .speech import strike_out
+from .upkeep import NO_UPKEEP, NoUpkeep, Upkeep
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 
@@ -35,6 +36,7 @@ class Services:
     temp_dir: Path | None = None
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     marks: Marks = field(default_factory=KeptMarks)
+    upkeep: Upkeep | NoUpkeep = NO_UPKEEP
 
 
 def scratch_of(work: Claimed, temp_dir: Path | None) -> Scratch:
@@ -81,6 +83,7 @@ def prepare(
             database=services.database,
             webhooks=services.webhooks,
             marks=services.marks,
+            upkeep=services.upkeep,
             memory_bytes=services.memory_bytes,
             soft_deadline=soft_deadline,
             tags=work.tags,

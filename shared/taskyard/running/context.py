@@ -23,6 +23,7 @@ from .child import Child
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
+from .upkeep import NO_UPKEEP, NoUpkeep, Upkeep
 from .views import trace_id_of
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
@@ -61,7 +62,8 @@ class TaskContext:
 
     `settings` are those of the task's kit: an object of the class that its manifest names, or None. `attempt` counts
     from 1. `memory_bytes` is what its process may have, None where nothing limits it. `soft_deadline` is on the clock
-    of `time.monotonic()`. `webhooks` are registered endpoints, for coroutines. `progress` and `log` return at once: the
+    of `time.monotonic()`. `webhooks` are registered endpoints, for coroutines; `upkeep` is for
+    maintenance. `progress` and `log` return at once: the
     newest progress is written a few times a second, and all log lines and changes of the progress message are kept (up
     to 1,000 lines or 256 KiB a task).
     """
@@ -77,6 +79,7 @@ class TaskContext:
     database: Database
     scratch: Scratch = field(default_factory=lambda: Scratch(None, ""))
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
+    upkeep: Upkeep | NoUpkeep = NO_UPKEEP
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     marks: Marks = field(default_factory=KeptMarks)

@@ -48,6 +48,7 @@ from .database import EngineDatabase, NoDatabase
 from .record import Record
 from .speaker import current
 from .streams import Stream
+from .upkeep import NO_UPKEEP, NoUpkeep, Upkeep
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 Task = str | Callable[..., Any] | TaskType[Any, Any]
@@ -62,6 +63,7 @@ class Options(TypedDict, total=False):
     engine: Engine | None
     webhooks: Webhooks | NoWebhooks
     marks: Marks | None
+    upkeep: Upkeep | NoUpkeep
     attempt: int
     task_id: UUID | None
     submitted_by: str | None
@@ -143,6 +145,7 @@ def trial(
     engine: Engine | None = None,
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS,
     marks: Marks | None = None,
+    upkeep: Upkeep | NoUpkeep = NO_UPKEEP,
     attempt: int = 1,
     task_id: UUID | None = None,
     submitted_by: str | None = None,
@@ -153,8 +156,8 @@ def trial(
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
-    `webhooks` become `context.webhooks`. `marks` (`KeptMarks()` of `taskyard.running.batches`) are those of
-    `context.batches`, for several attempts of one `task_id`.
+    `webhooks` become `context.webhooks`, `upkeep` becomes `context.upkeep`. `marks` (`KeptMarks()` of
+    `taskyard.running.batches`) are those of `context.batches`, for several attempts of one `task_id`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
     loaded = kits.load(platform)
@@ -172,7 +175,9 @@ def trial(
         database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         kept = LocalStorage(temporary / "storage") if storage is None else storage
         walks = KeptMarks() if marks is None else marks
-        services = Services(kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=walks)
+        services = Services(
+            kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=walks, upkeep=upkeep
+        )
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)

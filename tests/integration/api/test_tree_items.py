@@ -231,3 +231,15 @@ def test_what_a_kill_left_between_storage_and_database_is_swept(
         time.sleep(0.3)
         assert len(objects(api)) == left
     assert api.http.get(f"{kept}/content").content == b"kept"
+
+
+def test_the_content_of_an_archive_of_tasks_needs_manage_for_it_has_stack_traces(api: Api) -> None:
+    location = upload(api, b"traces").headers["Location"]
+    with api.engine.begin() as conn:
+        conn.execute(text("UPDATE tree_item SET object_type = 'task_archive'"))
+    reader = {"Authorization": f"Bearer {api.key('read')}"}
+    both = {"Authorization": f"Bearer {api.key('read', 'manage')}"}
+    assert api.http.get(location, headers=reader).status_code == 200
+    refused = api.http.get(f"{location}/content", headers=reader)
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
+    assert api.http.get(f"{location}/content", headers=both).content == b"traces"

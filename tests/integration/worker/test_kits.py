@@ -38,7 +38,7 @@ def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFlee
     loaded = modules_of_a_child(workers, "selection")
     assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
         f"taskyard_kits.{kit}"
-        for kit in ("diagnostics", "files", "geo", "health", "mail", "notifications", "users", "webhooks")
+        for kit in ("diagnostics", "files", "geo", "health", "mail", "maintenance", "notifications", "users", "webhooks")
     }, "of each kit the manifest only"
     assert loaded.isdisjoint({"jinja2", "PIL", "rasterio", "smtplib"})
 

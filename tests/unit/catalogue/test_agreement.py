@@ -263,6 +263,16 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
          {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
     ),
+    **dict.fromkeys(
+        ("files.cleanup_temporary", "maintenance.cleanup_expired_data"),
+        ([{}], [{"dry_run": True}, [], None]),
+    ),
+    "files.cleanup_old": (
+        [{}, {"dry_run": True}, {"max_age_days": None}, {"max_age_days": 90}, {"max_age_days": 0.5}],
+        [{"max_age_days": 0}, {"max_age_days": "90"}, {"max_age_days": 36_501}, {"dry_run": 1}, {"dry_run": None},
+         {"more": 1}],
+    ),
+    "maintenance.archive_tasks": ([{}, {"dry_run": True}], [{"dry_run": "true"}, {"dry_run": None}, {"days": 1}, []]),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
          {"bounded": "0.01"}, {"digits": "1.2"}, {"digits": "123"}, {"digits": ".01"}, {"share": 0.5},

@@ -99,6 +99,8 @@ def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> 
     installed()
     assert load(["default"], kits=("billing", "files")).catalogue.names == (
         "billing.work",
+        "files.cleanup_old",
+        "files.cleanup_temporary",
         "files.generate_thumbnail",
         "files.process_large_file",
     )

@@ -214,6 +214,10 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "users.create_profile": ("default", 3),
         "users.update_stats": ("default", 3),
         "webhooks.deliver": ("default", 10),
+        "files.cleanup_old": ("low_priority", 3),
+        "files.cleanup_temporary": ("low_priority", 3),
+        "maintenance.archive_tasks": ("low_priority", 3),
+        "maintenance.cleanup_expired_data": ("low_priority", 3),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()

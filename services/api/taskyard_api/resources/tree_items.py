@@ -11,6 +11,7 @@ import falcon.asgi
 from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.messages import message
 from taskyard.lifecycle.submit import SubmittedTask
+from taskyard.store.task_archives import OBJECT_TYPE
 
 from .. import answers, views
 from ..admission import Admitted
@@ -117,6 +118,7 @@ class Content:
 
     @Operation(
         summary="Download an item's content, or one range of it",
+        description="An archive of tasks (`task_archive`) needs the scope `manage`, too: it has stack traces.",
         scope=Scope.READ,
         headers={
             "Range": "bytes=first-last",
@@ -135,6 +137,8 @@ class Content:
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, item_id: str) -> None:
         item = await self._files.item(_item_id(item_id), req.context.caller)
+        if item.object_type == OBJECT_TYPE:
+            req.context.caller.require(Scope.MANAGE)  # an archive of tasks has their stack traces
         assert item.created_at is not None
         validators = Validators(item.sha256, item.created_at)
         if validators.answer_from_cache(req, resp):

@@ -18,6 +18,7 @@ from taskyard.running.batches import LedgerMarks
 from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
 from taskyard.running.registered import Registered
+from taskyard.running.upkeep import Upkeep
 from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.storage.chosen import storage_of
@@ -113,6 +114,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         Path(plan.temp_dir),
         Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
         LedgerMarks(partial(ledger.run_transaction, submits)),
+        Upkeep(partial(ledger.run_transaction, submits)),
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     fleet,
     records,
     selection_runs,
+    task_archives,
     task_types,
     tasks,
     tree_items,

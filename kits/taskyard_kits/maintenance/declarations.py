@@ -1,0 +1,27 @@
+"""What the tasks of maintenance take and return."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import Field
+
+from taskyard import Params, Result
+
+
+class ExpiredDataCleaned(Result):
+    redis_keys_cleaned: int = Field(description="Entries of caches without a time to live, which would stay for ever.")
+    temp_files_removed: int
+
+
+class ArchiveTasksParams(Params):
+    dry_run: bool = Field(default=False, description="Only count the tasks whose retention is over.")
+
+
+class TasksArchived(Result):
+    archived: int = Field(description="Tasks that are in a file and gone from the ledger; dry_run: that would be.")
+    stayed: int = Field(
+        default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
+    )
+    item_ids: list[UUID] = Field(default=[], description="The files that this attempt finished, as tree items.")
+    more: bool = Field(default=False, description="Whether its time was over before all old tasks were archived.")

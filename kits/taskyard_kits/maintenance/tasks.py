@@ -1,0 +1,46 @@
+"""maintenance.*: what keeps caches, temporary files and the ledger small."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from taskyard import TaskContext, task
+from taskyard.domain.errors import SoftTimeLimitExceeded
+from taskyard_kits import temporary_files
+
+from . import cache
+from .archive import Archiver, count_old
+from .declarations import ArchiveTasksParams, ExpiredDataCleaned, TasksArchived
+from .rules import ARCHIVE_RULE, CACHE_RULE
+from .settings import MaintenanceSettings
+from .words import ARCHIVE_ERRORS, CACHE_ERRORS
+
+
+@task("maintenance.cleanup_expired_data", queue="low_priority", rules=(CACHE_RULE,), errors=CACHE_ERRORS)
+def cleanup_expired_data(*, context: TaskContext) -> ExpiredDataCleaned:
+    """Removes temporary files past their age, and entries of caches that would stay for ever."""
+    settings: MaintenanceSettings = context.settings
+    removed = temporary_files.remove_old(context, settings)
+    return ExpiredDataCleaned(redis_keys_cleaned=cache.remove_lasting(context, settings), temp_files_removed=removed)
+
+
+@task(
+    "maintenance.archive_tasks",
+    queue="low_priority",
+    soft_limit=timedelta(minutes=50),
+    hard_limit=timedelta(minutes=60),
+    rules=(ARCHIVE_RULE,),
+    errors=ARCHIVE_ERRORS,
+)
+def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksArchived:
+    """Moves final tasks past their retention from the ledger into compressed files."""
+    settings: MaintenanceSettings = context.settings
+    if params.dry_run:
+        return TasksArchived(archived=count_old(context, settings.ages))
+    archiver = Archiver(context, settings.ages)
+    try:
+        archiver.run()
+    except SoftTimeLimitExceeded:
+        # What is under way is known to the ledger; the next task goes on with it.
+        return archiver.done.model_copy(update={"more": True})
+    return archiver.done

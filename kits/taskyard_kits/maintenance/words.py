@@ -1,0 +1,41 @@
+"""What people are told of the errors of maintenance.*. The reasons of `storage_unavailable` are phrases of the
+platform."""
+
+from __future__ import annotations
+
+from taskyard.catalogue.words import Words
+from taskyard_kits.stored_files import ERRORS as STORED_FILE_ERRORS
+
+CACHE_ERRORS: dict[str, Words] = {
+    "cache_unavailable": {
+        "en": "Redis does not answer, so expired entries stay. It is tried again; if that goes on, look at"
+        " TASKYARD_CACHE_URL and TASKYARD_REDIS_URL.",
+        "de": "Redis antwortet nicht, deshalb bleiben abgelaufene Einträge liegen. Es wird wieder versucht; bleibt es"
+        " dabei, prüfen Sie TASKYARD_CACHE_URL und TASKYARD_REDIS_URL.",
+        "fr": "Redis ne répond pas, les entrées expirées restent donc. Un nouvel essai aura lieu ; si cela persiste,"
+        " vérifiez TASKYARD_CACHE_URL et TASKYARD_REDIS_URL.",
+        "hu": "A Redis nem válaszol, ezért a lejárt bejegyzések megmaradnak. Újra próbálkozunk; ha továbbra sem"
+        " sikerül, ellenőrizze a TASKYARD_CACHE_URL és a TASKYARD_REDIS_URL beállítást.",
+    },
+}
+ARCHIVE_ERRORS: dict[str, Words] = {
+    "storage_unavailable": STORED_FILE_ERRORS["storage_unavailable"],
+    "archive_busy": {
+        "en": "Another task archives at this moment. It is tried again later; there is nothing to do.",
+        "de": "Eine andere Aufgabe archiviert gerade. Es wird später wieder versucht; Sie müssen nichts tun.",
+        "fr": "Une autre tâche archive en ce moment. Un nouvel essai aura lieu plus tard ; il n'y a rien à faire.",
+        "hu": "Éppen egy másik feladat archivál. Később újra próbálkozunk; nincs teendője.",
+    },
+    "archive_damaged": {
+        "en": "The file of the archive is not what was written, and none of its other tasks is deleted. Restore the"
+        " item {item_id} from a backup, or delete it: its tasks that are still there are then archived anew.",
+        "de": "Die Datei des Archivs ist nicht, was geschrieben wurde, und keine weitere ihrer Aufgaben wird gelöscht."
+        " Stellen Sie das Element {item_id} aus einer Sicherung wieder her, oder löschen Sie es: Die Aufgaben, die noch"
+        " da sind, werden dann neu archiviert.",
+        "fr": "Le fichier de l'archive n'est pas ce qui a été écrit, et aucune autre de ses tâches n'est supprimée."
+        " Restaurez l'élément {item_id} depuis une sauvegarde, ou supprimez-le : les tâches encore présentes seront"
+        " alors archivées de nouveau.",
+        "hu": "Az archívum fájlja nem az, amit kiírtunk, és további feladatai nem törlődnek. Állítsa vissza a(z)"
+        " {item_id} elemet biztonsági mentésből, vagy törölje: a még meglévő feladatok ekkor újra archiválódnak.",
+    },
+}

@@ -1,0 +1,107 @@
+"""Temporary files past their age, in the directory of the worker's tasks.
+
+What is below `attempts` belongs to attempts: it stays while its worker lives, whatever its age, and goes with it. Every
+step goes by descriptors of directories that were opened without following a link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import Field
+
+from taskyard import TaskContext
+from taskyard.running.attempt_dirs import ATTEMPTS, hold, worker_of
+from taskyard.settings_groups import KitSettings, names
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_KEPT = frozenset({ATTEMPTS, "failpoints"})
+# Each level holds a descriptor.
+MAX_DEPTH = 50
+
+
+class TemporaryFileSettings(KitSettings):
+    temp_dir: Path = Field(default=Path("temp"), validation_alias=names("TEMP_DIR", "TEMP_DIR"))
+    temp_file_max_age_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="Older files in TASKYARD_TEMP_DIR are removed."
+    )
+
+
+def remove_old(context: TaskContext, settings: TemporaryFileSettings, *, now: Callable[[], float] = time.time) -> int:
+    """Removes files that nobody has written or changed for so long, directories that are empty then, and all that dead
+    workers left; returns how many files. What may not be removed stays."""
+    with suppress(FileNotFoundError), _opened(settings.temp_dir, _DIRECTORY) as root:
+        removal = _Removal(context, os.fstat(root).st_dev)
+        removal.empty(root, before=now() - settings.temp_file_max_age_hours * 3600, keep=_KEPT)
+        with suppress(OSError), _opened(ATTEMPTS, _DIRECTORY | os.O_NOFOLLOW, root) as attempts:
+            _remove_dead_workers(removal, attempts)
+        return removal.files
+    return 0
+
+
+def _remove_dead_workers(removal: _Removal, attempts: int) -> None:
+    for lock in os.listdir(attempts):
+        worker = worker_of(lock)
+        if worker is None:
+            continue
+        # Where its worker lives, it holds the lock.
+        with suppress(OSError), _closed(hold(lock, make=False, dir_fd=attempts)):
+            with suppress(FileNotFoundError):
+                removal.remove_tree(attempts, worker)
+            os.unlink(lock, dir_fd=attempts)
+
+
+class _Removal:
+    """Removes and counts, within one file system."""
+
+    def __init__(self, context: TaskContext, device: int) -> None:
+        self._context = context
+        self._device = device
+        self.files = 0
+
+    def empty(self, directory: int, *, before: float, keep: frozenset[str] = frozenset(), depth: int = 0) -> None:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                self._context.check_cancelled()
+                if entry.name not in keep:
+                    with suppress(OSError):  # gone meanwhile, of another account, or not empty
+                        self._remove(directory, entry.name, before, depth)
+
+    def remove_tree(self, above: int, name: str) -> None:
+        """With all that is in it. Raises OSError where something stays."""
+        with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
+            self.empty(directory, before=float("inf"))
+        os.rmdir(name, dir_fd=above)
+
+    def _remove(self, above: int, name: str, before: float, depth: int) -> None:
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        # The later of both: what was unpacked or moved here has an old time of writing.
+        is_old = max(found.st_mtime, found.st_ctime) < before
+        if not stat.S_ISDIR(found.st_mode):
+            if is_old:
+                os.unlink(name, dir_fd=above)
+                self.files += 1
+        elif found.st_dev == self._device and depth < MAX_DEPTH:
+            with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
+                self.empty(directory, before=before, depth=depth + 1)
+            if is_old:
+                os.rmdir(name, dir_fd=above)
+
+
+@contextmanager
+def _opened(path: Path | str, flags: int, dir_fd: int | None = None) -> Iterator[int]:
+    with _closed(os.open(path, flags, dir_fd=dir_fd)) as fd:
+        yield fd
+
+
+@contextmanager
+def _closed(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,66 @@
+# ruff: noqa: S608 - the statement is put together from constants of this package; every value is bound
+"""archive: final tasks leave the ledger, once a file holds them.
+
+No edge of the transition table: the rows go, and what hangs on them with them. A task that moved after it was written
+into the file (a retry, a discard) does not fit its line any more, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..store import task_archives
+from ..store.old_tasks import SETTLED
+from ..store.task_archives import TaskArchive
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A task as its line in a file has it. Times are texts as PostgreSQL reads them."""
+
+    id: UUID
+    publication: int
+    finished_at: str
+    discarded_at: str | None
+
+
+# Locked in the order of their ids, as all verbs lock tasks. A row that another verb holds is waited for, and looked at
+# anew.
+_DELETE = sa.text(f"""
+WITH locked AS (
+    SELECT t.id FROM task t
+    JOIN unnest(CAST(:ids AS uuid[]), CAST(:publications AS int[]), CAST(:finished AS timestamptz[]),
+        CAST(:discarded AS timestamptz[])) AS l(id, publication, finished_at, discarded_at) ON l.id = t.id
+    WHERE t.state IN ('succeeded', 'failed', 'cancelled') AND t.publication = l.publication
+        AND t.finished_at = l.finished_at AND t.discarded_at IS NOT DISTINCT FROM l.discarded_at AND {SETTLED}
+    ORDER BY t.id FOR UPDATE OF t
+), gone AS (
+    DELETE FROM task USING locked WHERE task.id = locked.id RETURNING task.id
+), attempts AS (DELETE FROM task_attempt WHERE task_id IN (SELECT id FROM gone)
+), events AS (DELETE FROM task_event WHERE task_id IN (SELECT id FROM gone)
+), progress AS (DELETE FROM task_progress WHERE task_id IN (SELECT id FROM gone)
+), marks AS (DELETE FROM task_mark WHERE task_id IN (SELECT id FROM gone)
+), keys AS (DELETE FROM unique_key WHERE task_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+""")
+
+
+def delete_archived(conn: Connection, archive: TaskArchive, tasks: Sequence[Archived]) -> int:
+    """Deletes those of the tasks that are still as the file of this archive has them; returns how many. In a
+    transaction of the caller's. Raises Fenced where another attempt has taken the archive over."""
+    task_archives.count_deleted(conn, archive, 0)
+    given = {
+        "ids": [task.id for task in tasks],
+        "publications": [task.publication for task in tasks],
+        "finished": [task.finished_at for task in tasks],
+        "discarded": [task.discarded_at for task in tasks],
+    }
+    gone: int = conn.execute(_DELETE, given).scalar_one()
+    task_archives.count_deleted(conn, archive, gone)
+    return gone

@@ -1,0 +1,103 @@
+"""What maintenance tasks do in the ledger: `context.upkeep`.
+
+The role of `context.db()` cannot touch the ledger. These verbs can, and each keeps its own conditions: only final tasks
+that a file holds go, only files that no waiting task names (docs/decisions/0028-archives-of-tasks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from ..domain.errors import TaskError
+from ..failpoints import failpoint
+from ..lifecycle import archive as archiving
+from ..lifecycle.archive import Archived
+from ..store import old_files, old_tasks, task_archives, tree_items
+from ..store.audit import Actor
+from ..store.old_tasks import Ages, Look
+from ..store.task_archives import Span, TaskArchive
+from ..store.tree_items import TreeItem
+
+# Runs a verb in a transaction.
+Run = Callable[[Callable[[Connection], Any]], Any]
+
+
+class Upkeep:
+    """`run` runs a verb in a transaction. The methods wait for PostgreSQL and raise LedgerUnavailable where it does not
+    answer; call them within `context.shield`, so that no interrupt cuts a transaction in two."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    # Archives of tasks
+
+    def begin_archive(self, task_id: UUID, claim: UUID) -> TaskArchive | None:
+        """The open archive, to go on with, or a new one; None where another running task has it."""
+        found: TaskArchive | None = self._run(partial(task_archives.begin, task_id=task_id, claim=claim))
+        return found
+
+    def look_for_old_tasks(self, ages: Ages, after: UUID, before: UUID) -> Look:
+        found: Look = self._run(partial(old_tasks.look, ages=ages, after=after, before=before))
+        return found
+
+    def tasks(self, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+        found: Sequence[Row[Any]] = self._run(partial(old_tasks.tasks, ids=ids))
+        return found
+
+    def belongings(self, kind: str, ids: Sequence[UUID], after: tuple[UUID, int] | None, limit: int) -> Sequence[Any]:
+        found: Sequence[Any] = self._run(partial(old_tasks.belongings, kind=kind, ids=ids, after=after, limit=limit))
+        return found
+
+    def store_archive(self, archive: TaskArchive, item: TreeItem, span: Span) -> None:
+        """Raises Fenced, as the next three do."""
+        failpoint("archive.before")
+        self._run(partial(task_archives.stored, archive=archive, item=item, span=span))
+        failpoint("archive.after")
+
+    def file_of(self, archive: TaskArchive) -> TreeItem | None:
+        """None where somebody has deleted it."""
+        if archive.item_id is None:
+            return None
+        found: dict[UUID, TreeItem] = self._run(partial(tree_items.get, ids=[archive.item_id]))
+        return found.get(archive.item_id)
+
+    def delete_archived(self, archive: TaskArchive, tasks: Sequence[Archived]) -> int:
+        gone: int = self._run(partial(archiving.delete_archived, archive=archive, tasks=tasks))
+        return gone
+
+    def close_archive(self, archive: TaskArchive) -> None:
+        self._run(partial(task_archives.close, archive=archive))
+
+    def abandon_archive(self, archive: TaskArchive) -> None:
+        self._run(partial(task_archives.abandon, archive=archive))
+
+    # Old files
+
+    def old_files(self, age: timedelta, *, after: UUID | None, owner: str | None, limit: int) -> list[TreeItem]:
+        found: list[TreeItem] = self._run(partial(old_files.page, age=age, after=after, owner=owner, limit=limit))
+        return found
+
+    def named_by_tasks(self, ids: Collection[UUID]) -> set[UUID]:
+        found: set[UUID] = self._run(partial(old_files.named_by_tasks, ids=ids))
+        return found
+
+    def delete_files(self, ids: Collection[UUID], *, by: UUID) -> list[TreeItem]:
+        """Those that no waiting or running task names. The audit log names `by`, a task."""
+        gone: list[TreeItem] = self._run(partial(old_files.delete, ids=ids, by=Actor(f"task:{by}")))
+        return gone
+
+
+class NoUpkeep:
+    """In place of it, where there is no ledger."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise TaskError("no_database", "This task needs PostgreSQL, and this run has none.", retryable=False)
+
+
+NO_UPKEEP = NoUpkeep()

@@ -1,0 +1,114 @@
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+"""Final tasks past their retention, and everything that is kept of them.
+
+They are found by their ids, which carry the time of the submit: no index on `finished_at` is written with each task. A
+task that has ended for so long was submitted before, so the walk reads the oldest ids, and those that callers chose
+(version 4, above all others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from ..domain.ids import earliest_id_at
+from ..domain.tasks import State
+from .reads import CLOCK_SKEW
+from .tables.tasks import task
+
+# Ids that one statement looks at: some 10 ms.
+LOOKED_AT = 5_000
+_LOWEST, _HIGHEST = UUID(int=0), UUID(int=(1 << 128) - 1)
+_AHEAD = timedelta(days=1)
+_NOT_KEPT = {"claim", "worker_id", "due_at"}  # null by then, or of a worker that may be gone
+_JSON = ("params", "limits", "callback", "result", "error")
+
+_COLUMNS = ", ".join(
+    f"t.{column.name}::text AS {column.name}" if column.name in _JSON else f"t.{column.name}"
+    for column in task.columns
+    if column.name not in _NOT_KEPT
+)
+# A task stays while one that it submitted, or one of its workflow, has not ended: these look at it.
+SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
+    AND NOT EXISTS (SELECT FROM task w WHERE w.workflow_id = t.workflow_id AND w.finished_at IS NULL)"""
+_LOOK = sa.text(f"""
+WITH looked AS (
+    SELECT id, state, finished_at, workflow_id FROM task WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+)
+SELECT t.id, coalesce(t.finished_at < now() - CASE t.state WHEN 'succeeded' THEN CAST(:succeeded AS interval)
+        WHEN 'failed' THEN CAST(:failed AS interval) ELSE CAST(:cancelled AS interval) END, false)
+    AND {SETTLED} AS is_old
+FROM looked t ORDER BY t.id
+""")
+_TASKS = sa.text(f"""
+SELECT {_COLUMNS}, p.current AS progress_current, p.total AS progress_total, p.message AS progress_message
+FROM task t LEFT JOIN task_progress p ON p.task_id = t.id AND p.attempt = t.attempt
+WHERE t.id = ANY(:ids) AND t.finished_at IS NOT NULL ORDER BY t.id
+""")
+_ATTEMPTS = sa.text("""
+SELECT id, task_id, attempt, outcome, worker, queue, started_at, finished_at, retry_at, error::text AS error, traceback,
+    cause, peak_memory_bytes
+FROM task_attempt WHERE task_id = ANY(:ids) AND (task_id, id) > (:after_task, :after) ORDER BY task_id, id LIMIT :limit
+""")
+_EVENTS = sa.text("""
+SELECT id, task_id, attempt, at, kind, data::text AS data
+FROM task_event WHERE task_id = ANY(:ids) AND (task_id, id) > (:after_task, :after) ORDER BY task_id, id LIMIT :limit
+""")
+KINDS = {"attempt": _ATTEMPTS, "event": _EVENTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How long final tasks are kept, by their state."""
+
+    succeeded: timedelta
+    failed: timedelta
+    cancelled: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ids of old tasks, in order, and the highest id that was looked at; None at the end of the range."""
+
+    old: list[UUID]
+    last: UUID | None
+
+
+def ranges(ages: Ages, *, now: datetime | None = None) -> Iterator[tuple[UUID, UUID]]:
+    """The ids that old tasks may have: up to the time before which all of them were submitted, and beyond that of
+    today's, where chosen ids are. A chosen id in between is reached as time goes on."""
+    today = now or datetime.now(UTC)
+    yield _LOWEST, earliest_id_at(today - min(ages.succeeded, ages.failed, ages.cancelled) + CLOCK_SKEW)
+    yield earliest_id_at(today + _AHEAD), _HIGHEST
+
+
+def look(conn: Connection, ages: Ages, after: UUID, before: UUID) -> Look:
+    """Looks at the next ids of the range, LOOKED_AT at most."""
+    values = {"after": after, "before": before, "limit": LOOKED_AT, **_intervals(ages)}
+    rows = conn.execute(_LOOK, values).all()
+    return Look([row.id for row in rows if row.is_old], rows[-1].id if len(rows) == LOOKED_AT else None)
+
+
+def tasks(conn: Connection, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Final tasks, by id, with their progress (`progress_*`). JSON is text: as objects it would need up to sixty times
+    the memory."""
+    return conn.execute(_TASKS, {"ids": list(ids)}).all()
+
+
+def belongings(
+    conn: Connection, kind: str, ids: Sequence[UUID], *, after: tuple[UUID, int] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Up to `limit` rows of that kind (see KINDS) of the tasks, by task and time, behind `after` (task, id)."""
+    after_task, last = after or (_LOWEST, 0)
+    values: Mapping[str, Any] = {"ids": list(ids), "after_task": after_task, "after": last, "limit": limit}
+    return conn.execute(KINDS[kind], values).all()
+
+
+def _intervals(ages: Ages) -> dict[str, timedelta]:
+    return {str(s): getattr(ages, str(s)) for s in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}

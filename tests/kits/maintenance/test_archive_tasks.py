@@ -1,0 +1,147 @@
+"""maintenance.archive_tasks: which tasks go into a file, what the file holds of them, and what goes from the ledger."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.fernet import Fernet
+
+from taskyard.catalogue.secrets import Cipher
+from taskyard.domain.tasks import FINAL, State
+from taskyard.store import ledger, old_tasks, tree_items
+from taskyard_kits.maintenance import archive as archive_module
+from taskyard_kits.maintenance.settings import MaintenanceSettings
+from tests.kits.maintenance.conftest import Archive, Ledger
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "goes"),
+    [
+        *((state, days, days > 30) for state in ("succeeded", "cancelled") for days in (29, 31)),
+        *(("failed", days, days > 90) for days in (31, 89, 91)),
+        *((str(state), 1000, False) for state in State if state not in FINAL),
+    ],
+)
+def test_final_tasks_go_after_the_retention_of_their_state(
+    ledger_of_tasks: Ledger, archive: Archive, state: str, days: int, goes: bool
+) -> None:
+    task_id = ledger_of_tasks.put(State(state), days=days)
+    assert archive({"dry_run": True}).result["archived"] == goes
+    assert ledger_of_tasks.ids() == {task_id}
+    assert archive().result["archived"] == goes
+    assert (ledger_of_tasks.ids(), ledger_of_tasks.archived()) == ((set(), [task_id]) if goes else ({task_id}, []))
+
+
+def test_an_archive_holds_all_that_the_ledger_had_of_a_task(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    token = Cipher([Fernet.generate_key().decode()]).seal("hunter2")
+    params = {"to": "ada@example.org", "big": 10**15, "login": {"token": token}, "line": "a\nb\u2028c"}
+    task_id = ledger_of_tasks.put(params=params, result={"n": 1}, tags=["a"], submitted_by="mine")
+    for statement in (
+        """INSERT INTO task_attempt (task_id, attempt, outcome, queue, error, traceback)
+        VALUES (:id, 1, 'failed', 'default', '{"code": "odd"}', 'Traceback')""",
+        "INSERT INTO task_event (task_id, attempt, kind, data) VALUES (:id, 1, 'log', '{\"message\": \"hello\"}')",
+        "INSERT INTO task_progress (task_id, attempt, current, total) VALUES (:id, 1, 3, 4)",
+        "INSERT INTO task_mark (task_id, position) VALUES (:id, 3)",
+        "INSERT INTO unique_key (name, key, task_id, hold) VALUES ('email.send', 'k', :id, 'active')",
+    ):
+        ledger_of_tasks.do(statement, id=task_id)
+    assert archive().result["archived"] == 1
+    task, attempt, event = ledger_of_tasks.lines()
+    assert (task["line"], task["id"], task["state"], task["submitted_by"]) == (
+        "task",
+        str(task_id),
+        "succeeded",
+        "mine",
+    )
+    assert task["params"] == {**params, "login": {"token": "***"}}
+    assert (task["result"], task["tags"], task["progress_current"]) == ({"n": 1}, ["a"], 3)
+    assert (attempt["line"], attempt["task_id"], attempt["traceback"]) == ("attempt", str(task_id), "Traceback")
+    assert attempt["error"] == {"code": "odd"}
+    assert (event["line"], event["task_id"], event["data"]) == ("event", str(task_id), {"message": "hello"})
+    for table in ("task", "task_attempt", "task_event", "task_progress", "task_mark", "unique_key"):
+        assert ledger_of_tasks.all(f"SELECT count(*) FROM {table}") == [0], table
+
+
+def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    ledger_of_tasks.put(submitted_by="mine", allowed_queues=["low_priority"])
+    run = archive(submitted_by="mine", allowed_queues=["low_priority"])
+    (made,) = ledger_of_tasks.archives()
+    with ledger.connection(ledger_of_tasks.engine) as conn:
+        (item,) = tree_items.page(conn, limit=10)
+        assert tree_items.page(conn, limit=10, owner="mine") == [], "it holds tasks of others"
+    assert (item.object_type, item.content_type, item.task_id) == ("task_archive", "application/gzip", run.task_id)
+    assert [str(made.item_id)] == run.result["item_ids"] == [str(item.id)]
+    with ledger_of_tasks.storage.open(item.storage_key) as file, gzip.open(file) as unpacked:
+        assert len(unpacked.read().splitlines()) == 2
+    assert ledger_of_tasks.all("SELECT key FROM loose_object") == []
+
+
+def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    ledger_of_tasks.put(days=1)
+    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "more": False}
+    assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
+
+
+def test_many_tasks_go_into_several_files_in_the_order_of_their_ids(
+    ledger_of_tasks: Ledger, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "TASKS_OF_A_FILE", 120)
+    monkeypatch.setattr(archive_module, "_DELETED_AT_ONCE", 50)
+    monkeypatch.setattr(old_tasks, "LOOKED_AT", 70)
+    old = [ledger_of_tasks.put(days=100 - n / 10) for n in range(300)]
+    young = {ledger_of_tasks.put(State.FAILED, days=80) for _ in range(3)}
+    result = archive().result
+    assert (result["archived"], result["stayed"], len(result["item_ids"])) == (300, 0, 3)
+    assert ledger_of_tasks.archived() == old
+    assert ledger_of_tasks.ids() == young
+    assert [(a.tasks, a.deleted, a.cleared_at is not None) for a in ledger_of_tasks.archives()] == [
+        (60, 60, True),
+        (120, 120, True),
+        (120, 120, True),
+    ]
+
+
+def test_long_timelines_are_archived_page_by_page(
+    ledger_of_tasks: Ledger, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "_ROWS_OF_A_PAGE", 7)
+    ids = [ledger_of_tasks.put() for _ in range(3)]
+    ledger_of_tasks.do(
+        "INSERT INTO task_event (task_id, attempt, kind, data) SELECT id, 1, 'log', jsonb_build_object('n', n)"
+        " FROM task, generate_series(1, 20) n"
+    )
+    archive()
+    events = [(UUID(line["task_id"]), line["data"]["n"]) for line in ledger_of_tasks.lines() if line["line"] == "event"]
+    assert sorted(events) == [(task_id, n) for task_id in sorted(ids) for n in range(1, 21)]
+
+
+def test_ids_that_callers_chose_are_found_too(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    chosen = ledger_of_tasks.put(id=uuid4())
+    archive()
+    assert ledger_of_tasks.archived() == [chosen]
+
+
+@pytest.mark.parametrize("column", ["parent_id", "workflow_id"])
+def test_a_task_stays_while_what_belongs_to_it_has_not_ended(
+    ledger_of_tasks: Ledger, archive: Archive, column: str
+) -> None:
+    parent = ledger_of_tasks.put(workflow_id=uuid4())
+    belongs = parent if column == "parent_id" else ledger_of_tasks.all("SELECT workflow_id FROM task")[0]
+    values: dict[str, Any] = {column: belongs}
+    child = ledger_of_tasks.put(State.QUEUED, **values)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.ids() == {child}, "it goes when it is old itself"
+
+
+def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    done = [ledger_of_tasks.put(state, days=0) for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)]
+    none = MaintenanceSettings(
+        archive_succeeded_after_days=0, archive_failed_after_days=0, archive_cancelled_after_days=0
+    )
+    assert archive(settings=none).result["archived"] == 3
+    assert sorted(ledger_of_tasks.archived()) == sorted(done)
