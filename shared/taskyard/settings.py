@@ -56,7 +56,6 @@ class Settings(RedisSettings, OutboundSettings):
     db_pool_size: int = Field(default=10, ge=1, le=200)
     db_statement_timeout_seconds: float = Field(default=30.0, ge=0.001, le=DAY_SECONDS)
     redis_max_connections: int = Field(default=50, ge=2)
-    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
 
     # Tasks
     queues: CommaSeparated = DEFAULT_QUEUES

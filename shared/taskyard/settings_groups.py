@@ -88,15 +88,19 @@ class OutboundSettings(KitSettings):
 
 
 class RedisSettings(KitSettings):
-    """Where Redis is."""
+    """Where Redis is, and the names of its keys."""
 
-    # Before redis_url, whose validator puts them into the address.
+    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
+    # Before the addresses, whose validator puts them in.
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None
     redis_sentinel_password: SecretStr | None = secret(default=None)
     redis_url: SecretStr = secret(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=names("REDIS_URL", "REDIS_URL")
+    )
+    cache_url: SecretStr | None = secret(
+        default=None, description="Redis for what may be lost, where it is not to be that of the queues."
     )
 
     @field_validator("redis_ca_file")
@@ -114,13 +118,17 @@ class RedisSettings(KitSettings):
             addresses.check_certificate(certificate, value)
         return value
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "cache_url")
     @classmethod
-    def _redis_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        """The address, with the TLS files and the Sentinels' password in its query."""
+    def _redis_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """The address, with the TLS files and the Sentinels' password in its query, where it is one that needs them."""
+        if value is None:
+            return None
         url = addresses.redis_url(value.get_secret_value())
-        query = {name: str(info.data[field]) for field, name in _TLS_FILES.items() if info.data.get(field)}
-        if password := info.data.get("redis_sentinel_password"):
+        scheme, query = url.partition("://")[0], {}
+        if scheme.startswith("rediss"):
+            query = {name: str(info.data[field]) for field, name in _TLS_FILES.items() if info.data.get(field)}
+        if scheme in addresses.SENTINEL_SCHEMES and (password := info.data.get("redis_sentinel_password")):
             query["sentinel_password"] = password.get_secret_value()
         return SecretStr(f"{url}{'&' if '?' in url else '?'}{urlencode(query)}") if query else value
 
@@ -135,3 +143,8 @@ class RedisSettings(KitSettings):
         if self.redis_sentinel_password is not None and scheme not in addresses.SENTINEL_SCHEMES:
             raise ValueError("TASKYARD_REDIS_SENTINEL_PASSWORD needs TASKYARD_REDIS_URL=redis+sentinel://...")
         return self
+
+    @property
+    def cache_address(self) -> str:
+        """Where caches are kept: with the queues, unless `cache_url` says otherwise."""
+        return (self.cache_url or self.redis_url).get_secret_value()
