@@ -19,8 +19,8 @@ from taskyard_kits import servers
 
 from .settings import ProviderSettings
 
-# LiteLLM tells some 90 bytes of a model, Ollama some 400.
-_LIST = Bounds(connect_seconds=5.0, read_seconds=10.0, total_seconds=20.0, most_bytes=4 * 1024 * 1024, redirects=0)
+# LiteLLM tells some 90 bytes of a model, Ollama some 400 and its name twice.
+_LIST = Bounds(connect_seconds=5.0, read_seconds=10.0, total_seconds=20.0, most_bytes=8 * 1024 * 1024, redirects=0)
 # Within the patience of health.check.
 _ALIVE = Bounds(connect_seconds=3.0, read_seconds=5.0, total_seconds=8.0, most_bytes=16 * 1024, redirects=0)
 
