@@ -23,6 +23,8 @@ from .settings import ProviderSettings
 _LIST = Bounds(connect_seconds=5.0, read_seconds=10.0, total_seconds=20.0, most_bytes=8 * 1024 * 1024, redirects=0)
 # Within the patience of health.check.
 _ALIVE = Bounds(connect_seconds=3.0, read_seconds=5.0, total_seconds=8.0, most_bytes=16 * 1024, redirects=0)
+# 400: LiteLLM without a database, of a key that is not its own. Without any key it then says 500.
+_KEY_REFUSED = {400, 401, 403}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,7 @@ class Provider:
         provider_key_refused.
         """
         answer = await self._get(self.list_path, _LIST, self.headers)
-        if answer.status in {401, 403}:
+        if answer.status in _KEY_REFUSED:
             raise AuthenticationFailed("provider_key_refused", provider=self.title)
         self._check(answer)
         names = None if answer.is_cut else _names(answer.body, self.member, self.model_name)

@@ -14,14 +14,14 @@ OF_PROVIDERS: dict[str, Words] = {
         "hu": "{provider} nem válaszol: {reason}. Ha ez így marad, kérje meg az üzemeltetőt, hogy nézzen utána.",
     },
     "provider_refused": {
-        "en": "{provider} answered with the status {status}. If that goes on, ask the operator to check its address"
-        " and its log.",
+        "en": "{provider} answered with the status {status}. If that goes on, ask the operator to check its address,"
+        " its key and its log.",
         "de": "{provider} hat mit dem Status {status} geantwortet. Bleibt es dabei, bitten Sie den Betreiber, die"
-        " Adresse und das Protokoll zu prüfen.",
+        " Adresse, den Schlüssel und das Protokoll zu prüfen.",
         "fr": "{provider} a répondu avec le statut {status}. Si cela persiste, demandez à l'exploitant de vérifier"
-        " l'adresse et le journal.",
+        " l'adresse, la clé et le journal.",
         "hu": "{provider} {status} állapottal válaszolt. Ha ez így marad, kérje meg az üzemeltetőt, hogy ellenőrizze a"
-        " címet és a naplót.",
+        " címet, a kulcsot és a naplót.",
     },
 }
 ERRORS: dict[str, Words] = {

@@ -104,7 +104,9 @@ def test_what_is_not_configured_is_left_out(redis_url: str, cache: redis.Redis, 
     assert cached(cache, "litellm") is None
 
 
-def test_a_key_that_is_refused_is_final_and_told_nowhere(redis_url: str, proxy: LiteLLM) -> None:
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_key_that_is_refused_is_final_and_told_nowhere(redis_url: str, proxy: LiteLLM, status: int) -> None:
+    proxy.fault = Reply(status, {})
     run = refresh(redis_url, proxy, litellm_api_key="sk-a-wrong-one")
     assert (run.fault.code, run.will_retry) == ("provider_key_refused", False)
     assert proxy.calls[0].headers["authorization"] == "Bearer sk-a-wrong-one"
