@@ -32,6 +32,8 @@ EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 SECRETS = {
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
+    "LITELLM_API_KEY": {"worker", "worker-geo"},
+    "STRIPE_SECRET_KEY": {"worker", "worker-geo"},
     "TASKYARD_TASK_DATABASE_URL": {"worker", "worker-geo", "migrate"},
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
