@@ -18,7 +18,7 @@ from tests.support.http_stand_in import Call, Reply, answering
 KEY = "sk_test_of_these_tests_4eC39HqLyjWDarjtT1zdp7dc"
 # Stripe's own test cards: https://docs.stripe.com/testing
 VISA = "pm_card_visa"
-DECLINES = {
+DECLINES: dict[str, tuple[str | None, str | None]] = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": ("card_declined", "insufficient_funds"),
     "pm_card_visa_chargeDeclinedStolenCard": ("card_declined", "stolen_card"),
     "pm_card_visa_chargeDeclined": ("card_declined", "generic_decline"),
@@ -106,7 +106,8 @@ class Stripe:
             return error(400, "invalid_request_error", "parameter_invalid_integer", param="amount")
         if form["currency"] in {"kpw", "irr"}:
             return error(400, "invalid_request_error", "currency_not_supported", param="currency")
-        code, decline, status = *DECLINES.get(method, (None, None)), self.status
+        code, decline = DECLINES.get(method, (None, None))
+        status = self.status
         if method == NEEDS_CUSTOMER:
             if form.get("off_session") == "true":
                 code, decline = "authentication_required", "authentication_required"

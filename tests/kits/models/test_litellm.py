@@ -34,9 +34,19 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (home / "config.yaml").write_text(CONFIG)
     # It would otherwise fetch a table of prices.
     env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    command = [PROGRAM, "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=home, env=env, **silent) as proxy:
+    command = [
+        str(PROGRAM),
+        "--config",
+        "config.yaml",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--telemetry",
+        "False",
+    ]
+    log = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log) as proxy:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(lambda: answers(f"{url}/health/liveliness"), 120, "the proxy", every=0.5)

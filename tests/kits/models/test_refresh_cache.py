@@ -113,7 +113,16 @@ def test_a_key_that_is_refused_is_final_and_told_nowhere(redis_url: str, proxy: 
     assert "wrong-one" not in f"{run}"
 
 
-NAMELESS = [{"name": ""}], [{"name": 7}], [{"name": "x" * 201}], [{"name": "a\nb"}], [{"model": "a"}], ["a"], {}, None
+NAMELESS: tuple[Any, ...] = (
+    [{"name": ""}],
+    [{"name": 7}],
+    [{"name": "x" * 201}],
+    [{"name": "a\nb"}],
+    [{"model": "a"}],
+    ["a"],
+    {},
+    None,
+)
 UNREADABLE = {
     **{f"models-{n}": Reply(200, {"models": models}) for n, models in enumerate(NAMELESS)},
     "too many": Reply(200, {"models": [{"name": f"m{n}"} for n in range(MAX_MODELS + 1)]}),
