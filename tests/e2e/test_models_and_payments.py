@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -170,6 +172,26 @@ def test_a_card_is_charged_once_where_the_process_is_killed_between_the_charge_a
     asked = [(call.method, call.path) for call in stack.stripe.calls]
     post = ("POST", "/v1/payment_intents")
     assert asked == [post, ("GET", "/v1/payment_intents/search"), post]
+
+
+def test_a_payment_that_is_cancelled_while_stripe_is_asked_says_that_it_may_have_charged(stack: Stack) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asked.set()
+        released.wait(30)
+
+    stack.stripe.charged = hold
+    try:
+        task_id = stack.fleet.submit("payments.process", PAYMENT)
+        assert asked.wait(30)
+        assert stack.fleet.http.post(f"/tasks/{task_id}/cancel").status_code == 202
+        stack.fleet.wait_state(task_id, "cancelled")
+    finally:
+        released.set()
+    assert len(stack.stripe.charges) == 1
+    told = stack.fleet.query("SELECT data FROM task_event WHERE task_id = :id AND kind = 'log'", id=UUID(task_id))
+    assert ["may have been charged" in str(row.data) for row in told] == [True]
 
 
 def test_no_key_and_no_card_is_seen_in_the_ledger_or_a_log(stack: Stack) -> None:
