@@ -39,8 +39,8 @@ async def refresh_cache(*, context: TaskContext) -> RefreshResult:
     if faults and not fresh:
         # One that another attempt may mend comes first.
         raise min(faults.values(), key=lambda fault: isinstance(fault, AuthenticationFailed))
-    counts = {name: len(found.models) for name, found in {**older, **fresh}.items()}
-    counts = {**dict.fromkeys(faults, 0), **counts}
+    cached = {**older, **fresh}
+    counts = {p.name: len(cached[p.name].models) if p.name in cached else 0 for p in providers}
     return RefreshResult(
         ollama_models=counts.get("ollama"),
         litellm_models=counts.get("litellm"),

@@ -38,7 +38,10 @@ def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFlee
     loaded = modules_of_a_child(workers, "geo_processing")
     assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
         f"taskyard_kits.{kit}"
-        for kit in ("diagnostics", "files", "health", "mail", "notifications", "users", "webhooks")
+        for kit in (
+            *("diagnostics", "files", "health", "mail", "notifications", "users", "webhooks"),
+            *("models", "payments"),
+        )
     }, "of each kit the manifest only"
     assert loaded.isdisjoint({"jinja2", "PIL", "smtplib"})
 
