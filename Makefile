@@ -50,7 +50,7 @@ test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_W
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not container" $(ARGS)
 
 .PHONY: test-system
-test-system: $(STAMP) ## Run the tests that need parts of Debian (make system-deps)
+test-system: $(STAMP) ## Run the tests that need parts of Debian or LiteLLM's proxy (make system-deps)
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: check
@@ -78,8 +78,8 @@ PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-wo
 
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
 # argument LOCK of deploy/docker/worker.Dockerfile. A new line is a new lock.
+KITS_worker := mail files health webhooks notifications users models payments maintenance diagnostics
 KITS_worker-geo := geo selection
-KITS_worker := mail files health webhooks notifications users maintenance diagnostics
 WORKER_LOCKS = $(patsubst KITS_%,%,$(filter KITS_%,$(.VARIABLES)))
 LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
 	kits/pyproject.toml -o requirements/$(1).txt
@@ -137,14 +137,18 @@ smoke: smoke-s3 ## Build the containers, start them, send real work through, sto
 smoke-s3: $(STAMP) ## Run the tests of the storage against a real S3 server in a container (needs Docker)
 	deploy/smoke-s3.sh
 
+LITELLM_VENV := .venv-litellm
 .PHONY: system-deps
-system-deps: ## Install the parts of Debian that make test-system needs
+system-deps: ## Install the parts of Debian that make test-system needs, and LiteLLM's proxy
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends \
 		chromium pgbouncer prometheus prometheus-alertmanager
+	@# LiteLLM's proxy, in an environment of its own: nothing of it belongs to our locks.
+	test -x $(LITELLM_VENV)/bin/litellm || { $(PYTHON) -m venv $(LITELLM_VENV) && \
+		$(LITELLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "litellm[proxy]==1.108.7"; }
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(LITELLM_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
 		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf

@@ -16,6 +16,7 @@ import yaml
 from taskyard.settings import Settings
 from taskyard_kits.health.settings import HealthSettings
 from taskyard_kits.mail.settings import MailSettings
+from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor
 
@@ -32,6 +33,8 @@ EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 SECRETS = {
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
+    "LITELLM_API_KEY": {"worker", "worker-geo"},
+    "STRIPE_SECRET_KEY": {"worker", "worker-geo"},
     "TASKYARD_TASK_DATABASE_URL": {"worker", "worker-geo", "migrate"},
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
@@ -39,7 +42,8 @@ SECRETS = {
 
 
 def names_of_settings() -> set[str]:
-    fields = [f for each in (Settings, MailSettings, HealthSettings) for f in each.model_fields.values()]
+    classes = (Settings, MailSettings, HealthSettings, PaymentSettings)
+    fields = [f for each in classes for f in each.model_fields.values()]
     return {str(name) for field in fields for name in getattr(field.validation_alias, "choices", ())}
 
 

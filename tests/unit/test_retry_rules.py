@@ -73,6 +73,14 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("maintenance.archive_tasks", TaskError("archive_busy"), 60),
         ("maintenance.archive_tasks", TaskError("archive_damaged"), None),
         ("diagnostics.fail", TaskError("diagnostic_permanent"), None),
+        ("models.refresh_cache", TaskError("provider_unanswered"), 5),
+        ("models.refresh_cache", TaskError("provider_refused"), 60),
+        ("models.refresh_cache", AuthenticationFailed("provider_key_refused"), None),
+        ("payments.process", TaskError("stripe_unanswered"), 60),
+        ("payments.process", TaskError("stripe_failed"), 60),
+        ("payments.process", RateLimited("stripe_busy"), 60),
+        ("payments.process", TaskError("payment_declined"), None),
+        ("payments.process", ValueError(), None),
     ],
 )
 def test_our_types_try_again_as_their_rules_say(name: str, error: Any, seconds: int | None) -> None:

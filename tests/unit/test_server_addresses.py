@@ -56,6 +56,17 @@ def test_the_files_for_tls_reach_the_client(tmp_path: Path) -> None:
         assert (made["ssl_certfile"], made["ssl_keyfile"]) == (str(mine.certificate), str(mine.key))
 
 
+def test_the_cache_is_with_the_queues_unless_it_has_an_address_and_tls_of_its_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    assert read_settings(redis_url="redis://h/0").cache_address == "redis://h/0"
+    settings = read_settings(redis_url="rediss://h/0", redis_ca_file=authority.certificate, cache_url="redis://c/1")
+    assert settings.cache_address == "redis://c/1"
+    settings = read_settings(redis_url="rediss://h/0", redis_ca_file=authority.certificate, cache_url="rediss://c/1")
+    with make_redis(settings.cache_address) as client:
+        assert client.connection_pool.connection_kwargs["ssl_ca_certs"] == str(authority.certificate)
+        assert client.connection_pool.connection_kwargs["host"] == "c"
+
+
 def test_sentinels_have_a_password_of_their_own() -> None:
     settings = read_settings(redis_url="redis+sentinel://:servers@a/yard", redis_sentinel_password="the sentinels'")
     with make_redis(settings.redis_url.get_secret_value()) as client:

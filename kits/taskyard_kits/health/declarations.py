@@ -22,5 +22,6 @@ class CheckResult(Result):
     status: Literal["ok", "degraded"] = Field(description="degraded: at least one check failed.")
     timestamp: datetime
     checks: dict[str, Check] = Field(
-        description="By dependency: redis, postgresql, storage, smtp; what is not configured is left out."
+        description="By dependency: redis, cache, postgresql, storage, smtp, ollama, litellm; what is not configured is"
+        " left out."
     )

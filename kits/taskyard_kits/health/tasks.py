@@ -22,6 +22,7 @@ from taskyard.domain.errors import LedgerUnavailable
 from taskyard.domain.retry import FINAL_RULES, RetryPolicy
 from taskyard_kits.mail import rules as mail_rules
 from taskyard_kits.mail import smtp
+from taskyard_kits.models import providers
 from taskyard_kits.stored_files import storage_errors
 
 from .declarations import Check, CheckResult
@@ -47,12 +48,15 @@ async def check(*, context: TaskContext) -> CheckResult:
     settings: HealthSettings = context.settings
     # A thread that is given up on ends by its own time-outs.
     probes: dict[str, Callable[[], Awaitable[None]]] = {
-        "redis": partial(asyncio.to_thread, _redis, settings),
+        "redis": partial(asyncio.to_thread, _redis, settings.redis_url.get_secret_value()),
         "postgresql": partial(_postgresql, context),
         "storage": partial(asyncio.to_thread, context.storage.check),
     }
     if settings.smtp_host is not None:
         probes["smtp"] = partial(asyncio.to_thread, smtp.greet, settings)
+    if settings.cache_url is not None:
+        probes["cache"] = partial(asyncio.to_thread, _redis, settings.cache_address)
+    probes |= {provider.name: provider.greet for provider in providers.configured(settings)}
     found = await asyncio.gather(*map(_timed, probes.values()))
     checks = dict(zip(probes, found, strict=True))
     healthy = all(c.status == "ok" for c in found)
@@ -88,9 +92,8 @@ async def _fault_of(probe: Callable[[], Awaitable[None]]) -> TaskError | None:
     return None
 
 
-def _redis(settings: HealthSettings) -> None:
-    client = make_redis(settings.redis_url.get_secret_value(), socket_timeout=timedelta(seconds=3))
-    with client:
+def _redis(address: str) -> None:
+    with make_redis(address, socket_timeout=timedelta(seconds=3)) as client:
         client.ping()
 
 

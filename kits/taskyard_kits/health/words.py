@@ -1,9 +1,10 @@
-"""What people are told of what a check found; mail has words of its own."""
+"""What people are told of what a check found; mail and the providers of models have words of their own."""
 
 from __future__ import annotations
 
 from taskyard.catalogue.words import Vocabulary, Words
 from taskyard_kits.mail import words as mail
+from taskyard_kits.models import words as models
 
 OWN: dict[str, Words] = {
     "check_slow": {
@@ -38,5 +39,9 @@ OWN: dict[str, Words] = {
         "hu": "Az ellenőrzés {error} hibával meghiúsult.",
     },
 }
-ERRORS: dict[str, Words] = {**{code: words for code, words in mail.ERRORS.items() if code.startswith("smtp_")}, **OWN}
-WORDS = Vocabulary(ERRORS, mail.PHRASES)
+ERRORS: dict[str, Words] = {
+    **{code: words for code, words in mail.ERRORS.items() if code.startswith("smtp_")},
+    **models.OF_PROVIDERS,
+    **OWN,
+}
+WORDS = Vocabulary(ERRORS, {**mail.PHRASES, **models.PHRASES})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -70,7 +70,7 @@ class Analytics(Shown):
 
 
 class CachedModels(Shown):
-    models: list[Any]
+    models: list[str]
     cached_at: datetime | None
     age_seconds: float | None
     message: str | None = Field(description="Why there are none.")

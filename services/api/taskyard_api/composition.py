@@ -67,6 +67,8 @@ from .views import TaskViews
 
 # While the database is away, callers get a 503 soon instead of waiting.
 _PATIENCE = timedelta(seconds=2)
+# Of a cache of its own, at the same time; one more gets a 503.
+_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def build(settings: Settings) -> Service:
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     submits, engine = engines_of(settings)
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
+    cache = client if settings.cache_url is None else make_async_redis(settings.cache_address, max_connections=_READERS)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     ledger = LedgerPool(engine, settings.db_pool_size, dispatcher)
     queues = KnownQueues(ledger, settings.queues)
@@ -145,7 +148,7 @@ def build(settings: Settings) -> Service:
         files=files,
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
-        models=analytics.Models(client, names, translations),
+        models=analytics.Models(cache, names, translations),
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
@@ -162,6 +165,7 @@ def build(settings: Settings) -> Service:
         types=types,
         wake_ups=WakeUps(client, names.types),
         files=files,
+        cache=cache,
         heavy=heavy,
     )
     app = create_app(resources, gate, lifespan, problems, cors_origins=settings.cors_origins)

@@ -48,6 +48,7 @@ class Lifespan:
     types: KnownTypes
     wake_ups: WakeUps
     files: Files
+    cache: redis.asyncio.Redis
     heavy: HeavyWork
     _background: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
@@ -67,6 +68,7 @@ class Lifespan:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.live.stop()
+        await self.cache.aclose()
         await self.submission.close()
         await self.counts.write()
         await asyncio.to_thread(self.dispatcher.stop)

@@ -1,12 +1,20 @@
-"""The models that providers offer, as Redis keeps them for an hour or so: one entry a provider."""
+"""The models that providers offer, as Redis keeps them for an hour: one entry a provider.
+
+`models.refresh_cache` of the models kit writes them, `GET /models` of the API reads them.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 PROVIDERS = ("ollama", "litellm")
+# A list that no refresh replaces is not shown any longer than this.
+KEPT = timedelta(hours=1)
+# A list of so many names takes 1 MB of Redis at most where they are ASCII.
+MAX_MODELS = 5_000
+MAX_NAME = 200
 
 
 class ModelList(BaseModel):

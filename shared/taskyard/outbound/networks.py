@@ -60,6 +60,10 @@ class Networks:
         return is_public(address) or _is_in(_carried(address), self.allowed)
 
 
+# For addresses that the operator sets: a private one is the usual case.
+ANY = Networks((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")))
+
+
 def _carried(address: Address) -> Address:
     if isinstance(address, IPv6Address) and any(address in network for network in _CARRIERS):
         return IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -13,6 +13,8 @@ from taskyard.store.ledger import make_engine
 from taskyard_dev.smtp_sink import smtp_sink
 from taskyard_kits.health import tasks as health
 from taskyard_kits.health.settings import HealthSettings
+from tests.support.http_stand_in import Reply
+from tests.support.model_servers import litellm, ollama
 
 
 def settings(**values: Any) -> HealthSettings:
@@ -73,3 +75,28 @@ def test_a_server_that_is_silent_holds_nobody_up(
     assert result["checks"]["smtp"]["status"] == "failed"
     assert result["checks"]["smtp"]["latency_ms"] < 3500
     assert result["checks"]["redis"]["status"] == "ok"
+
+
+def test_providers_are_checked_where_they_are_configured(
+    task_engine: Engine, redis_url: str, storage: LocalStorage
+) -> None:
+    with ollama() as local, litellm() as proxy:
+        given = settings(
+            redis_url=redis_url, cache_url=redis_url, ollama_base_url=local.url, litellm_base_url=proxy.url
+        )
+        result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
+        assert result["status"] == "ok"
+        assert set(result["checks"]) == {"redis", "postgresql", "storage", "cache", "ollama", "litellm"}
+        assert all(check["latency_ms"] > 0 for check in result["checks"].values())
+
+        local.is_away = True
+        proxy.fault = Reply(500, b"")
+        result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
+    assert result["status"] == "degraded"
+    failed = {name: check for name, check in result["checks"].items() if check["status"] == "failed"}
+    assert {name: check["code"] for name, check in failed.items()} == {
+        "ollama": "provider_unanswered",
+        "litellm": "provider_refused",
+    }
+    assert failed["litellm"]["reason"].startswith("LiteLLM answered with the status 500.")
+    assert "127.0.0.1" not in str(result)

@@ -100,6 +100,7 @@ NEWS = {"subject": "News", "text": "News.", "recipients": [{"to_email": "eva@exa
 LISTED = {name: value for name, value in NEWS.items() if name != "recipients"}
 POINT = {"row": 0, "col": 1.5, "x": -2, "y": 1e300}
 NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
+PAYMENT = {"payment_id": "order-7", "amount": "12.50", "currency": "EUR", "payment_method": "pm_card_visa"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
     "plain": "12.50", "count": 3, "ratio": 1, "flag": True, "colour": "red", "one": 2, "url": "mailto:a@b.org",
@@ -273,6 +274,19 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {"more": 1}],
     ),
     "maintenance.archive_tasks": ([{}, {"dry_run": True}], [{"dry_run": "true"}, {"dry_run": None}, {"days": 1}, []]),
+    "models.refresh_cache": ([{}], [{"a": 1}, [], None, {"": None}]),
+    "payments.process": (
+        [PAYMENT, {**PAYMENT, "amount": 12.5}, {**PAYMENT, "amount": 1250, "currency": "JPY"},
+         {**PAYMENT, "amount": "0.001"}, {**PAYMENT, "amount": "999999999.999"}, {**PAYMENT, "customer": None},
+         {**PAYMENT, "customer": "cus_9s6XKzkNRiz8i3", "description": "Two tickets"},
+         {**PAYMENT, "payment_id": "é" * 200}],
+        [{}, {**PAYMENT, "amount": 0}, {**PAYMENT, "amount": "0.00"}, {**PAYMENT, "amount": "-1"},
+         {**PAYMENT, "amount": "12,50"}, {**PAYMENT, "amount": "1e2"}, {**PAYMENT, "amount": "1.2345"},
+         {**PAYMENT, "amount": "9999999999.999"}, {**PAYMENT, "amount": True}, {**PAYMENT, "amount": "NaN"},
+         {**PAYMENT, "currency": "eur"}, {**PAYMENT, "currency": "XTS"}, {**PAYMENT, "currency": 978},
+         {**PAYMENT, "payment_method": "4242424242424242"}, {**PAYMENT, "payment_method": "pm_a\n"},
+         {**PAYMENT, "customer": ""}, {**PAYMENT, "payment_id": "x" * 201}, {**PAYMENT, "description": "a\nb"}],
+    ),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
          {"bounded": "0.01"}, {"digits": "1.2"}, {"digits": "123"}, {"digits": ".01"}, {"share": 0.5},

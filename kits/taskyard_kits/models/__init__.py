@@ -1,0 +1,10 @@
+"""The models kit: the models that Ollama and LiteLLM offer."""
+
+from taskyard import Kit
+
+KIT = Kit(
+    "models",
+    modules=("taskyard_kits.models.tasks",),
+    queues=("high_priority", "default", "low_priority"),
+    settings="taskyard_kits.models.settings:ModelSettings",
+)

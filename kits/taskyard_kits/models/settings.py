@@ -1,0 +1,26 @@
+"""The settings of the models kit: where the providers are, and where their lists are cached."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from taskyard.settings_groups import KitSettings, RedisSettings, names
+from taskyard_kits.servers import ServerAddress, ServerKey
+
+
+class ProviderSettings(KitSettings):
+    """A provider without an address is left out."""
+
+    ollama_base_url: ServerAddress | None = Field(
+        default=None, validation_alias=names("OLLAMA_BASE_URL", "OLLAMA_BASE_URL")
+    )
+    litellm_base_url: ServerAddress | None = Field(
+        default=None, validation_alias=names("LITELLM_BASE_URL", "LITELLM_BASE_URL")
+    )
+    litellm_api_key: ServerKey | None = Field(
+        default=None, repr=False, validation_alias=names("LITELLM_API_KEY", "LITELLM_API_KEY")
+    )
+
+
+class ModelSettings(RedisSettings, ProviderSettings):
+    pass
