@@ -35,7 +35,7 @@ class ModelTotals(Result):
 
 
 class Aggregated(Result):
-    """`requests` and `models` are of the hours that `hours` says, whichever run summed them up: a repeat tells the same."""
+    """`requests` and `models` are of the last `hours`, whichever run summed them up: a repeat tells the same."""
 
     requests: RequestTotals | None = Field(
         description="Of all callers; null where the key that submitted is restricted to queues."

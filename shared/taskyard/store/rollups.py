@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from .analytics import KEPT_DAYS
 
-# The hours that are over and have rows, but no sums that hold: a probe of two indexes for each hour. The oldest hour that
-# is kept is left out, because retention may be about to delete its rows.
+# The hours that are over and have rows, but no sums that hold: probes of three indexes for each hour. The oldest hour
+# that is kept is left out, because retention may be about to delete its rows.
 _OPEN = sa.text(f"""
 SELECT hour FROM generate_series(
     date_trunc('hour', now(), 'UTC') - interval '{KEPT_DAYS} days' + interval '1 hour',
