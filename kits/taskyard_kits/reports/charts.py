@@ -11,7 +11,7 @@ from reportlab.lib.colors import Color, HexColor
 
 from .fonts import PLAIN, drawable, fitted, width_of
 from .languages import Language
-from .parts import Chart
+from .parts import Chart, Series
 
 _SIZE = 7.0
 _GAP = 4.0
@@ -49,7 +49,7 @@ def _upright(chart: Chart, width: float, language: Language) -> Drawing:
     every = _labelled_every(chart.labels, slot)
     for n, label in enumerate(chart.labels):
         y, x = _BELOW, left + n * slot
-        for one in chart.series:
+        for one in _seen(chart, n):
             part = one.values[n] / top * height
             drawing.add(_bar(x + slot * 0.15, y, slot * 0.7, part, HexColor(one.tone.value)))
             y += part
@@ -71,7 +71,7 @@ def _lying(chart: Chart, width: float, language: Language) -> Drawing:
     for n, (label, number) in enumerate(zip(labels, numbers, strict=True)):
         x, y = left, (rows - 1 - n) * _ROW + 2
         drawing.add(_text(left - _GAP, y + _SIZE / 2 - 1, label, "end"))
-        for one in chart.series:
+        for one in _seen(chart, n):
             part = one.values[n] / most * longest
             drawing.add(_bar(x, y, part, _ROW - 5, HexColor(one.tone.value)))
             x += part
@@ -79,6 +79,11 @@ def _lying(chart: Chart, width: float, language: Language) -> Drawing:
     if len(chart.series) > 1:
         _add_legend(drawing, chart, left, height - _SIZE)
     return drawing
+
+
+def _seen(chart: Chart, n: int) -> list[Series]:
+    """A bar of no height would be drawn as a hairline."""
+    return [one for one in chart.series if one.values[n]]
 
 
 def _sums(chart: Chart) -> list[int]:

@@ -22,7 +22,8 @@ from .parts import Column, Part, Report, Table
 
 _PAGE = landscape(A4)
 _MARGIN = 15 * mm
-_WIDTH = _PAGE[0] - 2 * _MARGIN
+# The library's frame has a padding of its own.
+_WIDTH = _PAGE[0] - 2 * _MARGIN - 2 * 6
 _INK, _HEAD, _STRIPE, _WARNING = (HexColor(c) for c in ("#222222", "#E6ECF2", "#F6F8FA", "#FFF3CD"))
 _FOOT_SIZE = 7.0
 
@@ -41,6 +42,8 @@ _TABLE: list[Any] = [
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ("BACKGROUND", (0, 0), (-1, 0), _HEAD),
     ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, _STRIPE]),
+    ("LEFTPADDING", (0, 0), (-1, -1), 4),
+    ("RIGHTPADDING", (0, 0), (-1, -1), 4),
     ("TOPPADDING", (0, 0), (-1, -1), 2),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
 ]
@@ -118,6 +121,6 @@ class _Numbered(Canvas):
             self.setFont(PLAIN, _FOOT_SIZE)
             self.setFillColor(_INK)
             text = self._language.say("page", page=number, pages=len(kept))
-            self.drawRightString(_PAGE[0] - _MARGIN, _MARGIN / 2, text)
+            self.drawRightString(_PAGE[0] - _MARGIN - 6, _MARGIN / 2, text)
             super().showPage()
         super().save()

@@ -56,7 +56,7 @@ def _grouped(source: Source, by: Grouping, title: str, column: str) -> Part:
     if not groups:
         return Part(title=say(title), notes=[say("nothing")])
     names = ("tasks", *_TONES, "wait", "late_wait", "run", "late_run")
-    columns = [Column(say(column), 3.4, is_text=True), *(Column(say(name), 1.25) for name in names)]
+    columns = [Column(say(column), 3, is_text=True), *(Column(say(name), 1.4) for name in names)]
     top = groups[:TOP]
     series = [Series(say(name), tone, [getattr(group, name) for group in top]) for name, tone in _TONES.items()]
     return Part(
@@ -87,6 +87,8 @@ def failures(source: Source) -> Part:
 def queues_now(source: Source) -> Part:
     say, language = source.language.say, source.language
     queues, total = source.read(partial(counts.queues_now, queues=source.queues, most=MAX_ROWS))
+    if not queues:
+        return Part(title=say("queues_now"), notes=[say("nothing")])
     columns = [
         Column(say("queue"), 3, is_text=True),
         Column(say("state"), 1.2, is_text=True),

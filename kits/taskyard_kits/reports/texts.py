@@ -81,7 +81,7 @@ TEXTS: dict[str, Words] = {
     "models": {"en": "Models", "de": "Modelle", "fr": "Modèles", "hu": "Modellek"},
     "tasks": {"en": "Tasks", "de": "Aufgaben", "fr": "Tâches", "hu": "Feladatok"},
     "succeeded": {"en": "Succeeded", "de": "Erfolgreich", "fr": "Réussies", "hu": "Sikeres"},
-    "failed": {"en": "Failed", "de": "Fehlgeschlagen", "fr": "Échouées", "hu": "Sikertelen"},
+    "failed": {"en": "Failed", "de": "Gescheitert", "fr": "Échouées", "hu": "Sikertelen"},
     "cancelled": {"en": "Cancelled", "de": "Abgebrochen", "fr": "Annulées", "hu": "Megszakított"},
     "unfinished": {"en": "Unfinished", "de": "Offen", "fr": "En cours", "hu": "Befejezetlen"},
     "type": {"en": "Task type", "de": "Aufgabentyp", "fr": "Type de tâche", "hu": "Feladattípus"},

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from taskyard.domain.ids import new_id
 from taskyard.store import ledger
 
-_INSERT = sa.text("""
+_INSERT = sa.text(
+    """
 INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, created_at, state,
     run_at, due_at, queued_at, started_at, finished_at, error)
 SELECT :id, :name, :queue, '{}', 1, 1, 2, :at, :state, :at, CASE WHEN :state = 'scheduled' THEN :at END,
@@ -19,7 +20,8 @@ SELECT :id, :name, :queue, '{}', 1, 1, 2, :at, :state, :at, CASE WHEN :state = '
     CASE WHEN :state IN ('succeeded', 'failed') THEN :at + :wait * interval '1 second' END,
     CASE WHEN :state IN ('succeeded', 'failed', 'cancelled') THEN :at + (:wait + :run) * interval '1 second' END,
     CASE WHEN :state = 'failed' THEN jsonb_build_object('code', CAST(:code AS text)) END
-""".replace(":at ", "CAST(:at AS timestamptz) ").replace(":state ", "CAST(:state AS text) "))
+""".replace(":at ", "CAST(:at AS timestamptz) ").replace(":state ", "CAST(:state AS text) ")
+)
 
 
 def add_tasks(engine: Engine, at: datetime, *states: str, **changes: Any) -> None:
