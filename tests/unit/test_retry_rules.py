@@ -69,6 +69,9 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("webhooks.deliver", TaskError("webhook_refused"), 5),
         ("webhooks.deliver", TaskError("webhook_gone"), None),
         ("diagnostics.fail", TaskError("diagnostic_permanent"), None),
+        ("analytics.aggregate", ConnectionRefusedError(), 5),
+        ("reports.generate", TaskError("unknown_timezone"), None),
+        ("reports.generate", TaskError("storage_unavailable"), 60),
     ],
 )
 def test_our_types_try_again_as_their_rules_say(name: str, error: Any, seconds: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from reportlab.pdfbase import pdfmetrics
@@ -12,20 +13,24 @@ _DIRECTORY = Path(__file__).parent / "fonts"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
-_FONTS = [TTFont(name, _DIRECTORY / f"{name}.ttf") for name in (PLAIN, BOLD)]
-for _font in _FONTS:
-    pdfmetrics.registerFont(_font)
 
-# Both have the same.
-_DRAWABLE = frozenset(_FONTS[0].face.charToGlyph)
+@cache
+def _letters() -> frozenset[int]:
+    """Those that both fonts have. Registers the fonts: whatever is drawn asks here first."""
+    fonts = [TTFont(name, _DIRECTORY / f"{name}.ttf") for name in (PLAIN, BOLD)]
+    for font in fonts:
+        pdfmetrics.registerFont(font)
+    return frozenset(fonts[0].face.charToGlyph)
 
 
 def drawable(text: str) -> str:
     """The text with a sign for each character that the fonts do not have: callers name models as they like."""
-    return "".join(c if ord(c) in _DRAWABLE else _UNKNOWN for c in text)
+    letters = _letters()
+    return "".join(c if ord(c) in letters else _UNKNOWN for c in text)
 
 
 def width_of(text: str, size: float, font: str = PLAIN) -> float:
+    _letters()
     return pdfmetrics.stringWidth(text, font, size)
 
 

@@ -38,9 +38,19 @@ def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFlee
     loaded = modules_of_a_child(workers, "geo_processing")
     assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
         f"taskyard_kits.{kit}"
-        for kit in ("diagnostics", "files", "health", "mail", "notifications", "users", "webhooks")
+        for kit in (
+            "diagnostics",
+            "files",
+            "health",
+            "mail",
+            "notifications",
+            "users",
+            "webhooks",
+            "analytics",
+            "reports",
+        )
     }, "of each kit the manifest only"
-    assert loaded.isdisjoint({"jinja2", "PIL", "smtplib"})
+    assert loaded.isdisjoint({"jinja2", "PIL", "smtplib", "reportlab"})
 
 
 def test_a_child_that_serves_default_imports_nothing_of_a_kit_that_only_other_queues_use(

@@ -94,6 +94,7 @@ TOKENS: tuple[list[Any], list[Any]] = (
 NEWS = {"subject": "News", "text": "News.", "recipients": [{"to_email": "eva@example.org"}]}
 LISTED = {name: value for name, value in NEWS.items() if name != "recipients"}
 NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
+REPORT = {"report_type": "tasks"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
     "plain": "12.50", "count": 3, "ratio": 1, "flag": True, "colour": "red", "one": 2, "url": "mailto:a@b.org",
@@ -209,6 +210,19 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
             [{}, {"user_id": 0}, {"user_id": -1}, {"user_id": 2**53}, {"user_id": "1"}, {"user_id": True},
              {"user_id": 1.5}, {"user_id": None}, {"user_id": 1, "more": 1}],
         ),
+    ),
+    "analytics.aggregate": (
+        [{}, {"hours": 1}, {"hours": 168.0}],
+        [{"hours": 0}, {"hours": 169}, {"hours": "1"}, {"hours": True}, {"hours": 1.5}, {"hours": None}, {"day": 1}],
+    ),
+    "reports.generate": (
+        [REPORT, {**REPORT, "from": "2026-01-31T12:00:00Z", "to": "2026-02-01T12:00:00+01:00"}, {**REPORT, "from": None},
+         {**REPORT, "language": "de-AT", "timezone": "America/Argentina/Buenos_Aires"}, {**REPORT, "timezone": "Etc/GMT+5"},
+         {"report_type": "analytics", "to": "2026-02-01T12:00:00Z"}],
+        [{}, {"report_type": "sales"}, {"report_type": None}, {**REPORT, "from": "2026-01-31"}, {**REPORT, "from": 5},
+         {**REPORT, "to": "2026-01-31T12:00:00"}, {**REPORT, "start": "2026-01-31T12:00:00Z"}, {**REPORT, "language": "x"},
+         {**REPORT, "timezone": "../etc/passwd"}, {**REPORT, "timezone": "/etc"}, {**REPORT, "timezone": "Europe/"},
+         {**REPORT, "timezone": "x" * 65}, {**REPORT, "timezone": "Europe/Wien\n"}, {**REPORT, "timezone": None}],
     ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
     "test.everything": (

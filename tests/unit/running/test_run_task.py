@@ -214,6 +214,8 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "users.create_profile": ("default", 3),
         "users.update_stats": ("default", 3),
         "webhooks.deliver": ("default", 10),
+        "analytics.aggregate": ("low_priority", 3),
+        "reports.generate": ("default", 3),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()
