@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
 from reportlab.lib.colors import Color, HexColor
@@ -96,9 +96,8 @@ def _labelled_every(labels: Sequence[str], slot: float) -> int:
 
 
 def _bar(x: float, y: float, width: float, height: float, color: Color) -> Rect:
-    made = Rect(x, y, width, height)
-    made.fillColor, made.strokeColor, made.strokeWidth = color, None, 0
-    return made
+    look: dict[str, Any] = {"fillColor": color, "strokeColor": None, "strokeWidth": 0}
+    return Rect(x, y, width, height, **look)
 
 
 def _text(x: float, y: float, text: str, anchor: Literal["start", "middle", "end"]) -> String:

@@ -145,7 +145,7 @@ def test_everything_is_put_back_afterwards() -> None:
 def test_what_a_submit_would_refuse_is_refused() -> None:
     with pytest.raises(UnknownTaskType, match=r"diagnostics\.echo"):
         run_task("diagnostics.ecko", {})
-    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: diagnostics\.allocate, .+"):
+    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: analytics\.aggregate, .+"):
         run_task("nope", {})
     with pytest.raises(NotAdmitted) as refused:
         run_task("diagnostics.sleep", {"seconds": -1, "second": 1})
