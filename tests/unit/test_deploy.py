@@ -311,10 +311,9 @@ def test_a_worker_s_image_holds_the_kits_that_it_is_built_with_and_no_other(want
 def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_path: Path) -> None:
     ended = select_kits("mail,postage", tmp_path)
     assert ended.returncode == 1
-    assert (
-        ended.stderr
-        == "KITS: there is no kit 'postage'; there are: analytics diagnostics files health mail notifications reports users"
-        " webhooks\n"
+    assert ended.stderr == (
+        "KITS: there is no kit 'postage'; there are: analytics diagnostics files health mail notifications reports"
+        " users webhooks\n"
     )
 
 

@@ -56,12 +56,12 @@ def period_of(start: datetime | None, end: datetime | None, zone: ZoneInfo, *, n
 def divided(start: datetime, end: datetime, zone: ZoneInfo) -> Period:
     length = end - start
     step: Step = "hour" if length <= _HOURS_UP_TO else "day" if length <= _DAYS_UP_TO else "month"
-    inner = (at for at in _beginnings(start, zone, step) if at > start)
     bounds = [start]
-    for at in inner:
+    for at in _beginnings(start, zone, step):
         if at >= end:
             break
-        bounds.append(at)
+        if at > bounds[-1]:  # a day that a zone has left out begins with the next one
+            bounds.append(at)
     return Period(start, end, zone, step, tuple(bounds))
 
 
