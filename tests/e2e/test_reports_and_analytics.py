@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -66,6 +67,15 @@ def models(fleet: Fleet) -> list[tuple[str, int, int]]:
     return [(m["model"], m["events"], m["tokens"]) for m in fleet.http.get("/analytics", params=query).json()["models"]]
 
 
+def summed_at(fleet: Fleet) -> datetime | None:
+    """When the hour of the events was summed up; None where its sums do not hold."""
+    found = fleet.query(
+        "SELECT aggregated_at FROM analytics_hour WHERE hour = date_trunc('hour', CAST(:at AS timestamptz), 'UTC')",
+        at=THEN,
+    )
+    return found[0].aggregated_at if found else None
+
+
 @contextmanager
 def locked(fleet: Fleet, table: str) -> Iterator[None]:
     with ledger.transaction(fleet.engine) as conn:
@@ -82,11 +92,31 @@ def test_usage_is_summed_up_and_what_comes_late_is_added(fleet: Fleet) -> None:
     assert fleet.query("SELECT sum(tokens) AS n FROM usage_hour")[0].n == 14
     tell(fleet, (THEN, "llama3", 5))
     assert models(fleet) == [("llama3", 2, 15), ("mistral", 1, 4)], "also before the next run"
-    second, third = (result_of(fleet, "analytics.aggregate", {})["result"] for _ in range(2))
+    before = summed_at(fleet)
+    second = result_of(fleet, "analytics.aggregate", {})["result"]
     assert second["models"][0] == {"model": "llama3", "events": 2, "tokens": 15}
-    assert (second["summed_hours"], third["summed_hours"]) == (1, 0)
+    after = summed_at(fleet)
+    assert before is None, "the late event has opened the hour again"
+    assert after is not None
+    assert result_of(fleet, "analytics.aggregate", {})["result"]["models"] == second["models"]
+    assert summed_at(fleet) == after, "a repeat leaves it as it is"
     assert models(fleet) == [("llama3", 2, 15), ("mistral", 1, 4)]
     assert fleet.query("SELECT sum(tokens) AS n FROM usage_hour")[0].n == 19
+
+
+def test_an_aggregation_that_meets_its_soft_limit_tells_what_it_has_done(fleet: Fleet) -> None:
+    tell(fleet, *[(THEN - n * HOUR, "llama3", 1) for n in range(3)])
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('taskyard analytics', 0))")
+        task = fleet.submit("analytics.aggregate", soft_timeout_seconds=1, hard_timeout_seconds=60)
+        fleet.wait_state(task, "running")
+        time.sleep(3)  # the limit is over; what runs in a transaction is let finish
+    fleet.wait_state(task, "succeeded", seconds=40)
+    found = fleet.http.get(f"/tasks/{task}").json()
+    assert (found["partial"], found["attempt"]) == (True, 1)
+    assert found["result"]["summed_hours"] == 1
+    assert found["result"]["open_hours"] >= 2, "an hour more, where one has just ended"
+    assert result_of(fleet, "analytics.aggregate", {})["result"]["open_hours"] == 0, "the next run does the rest"
 
 
 def test_a_report_shows_what_the_tasks_before_it_came_to(fleet: Fleet) -> None:

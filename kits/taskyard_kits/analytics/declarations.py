@@ -45,4 +45,4 @@ class Aggregated(Result):
     )
     aggregated_at: datetime
     summed_hours: int = Field(description="How many hours this run summed up, late ones among them.")
-    open_hours: int = Field(description="How many it had no time for: the next run begins with them.")
+    open_hours: int = Field(description="How many are left to the next run.")

@@ -33,12 +33,13 @@ def aggregate(params: AggregateParams, *, context: TaskContext) -> Aggregated:
         context.log(f"There was time for {passed} of {len(hours)} hours.", level="warning")
     with context.db() as conn:
         requests, models = _told(conn, params.hours, context)
+        left = len(rollups.open_hours(conn))
     return Aggregated(
         requests=requests,
         models=models,
         aggregated_at=datetime.now(UTC),
         summed_hours=summed,
-        open_hours=len(hours) - passed,
+        open_hours=left,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,7 +98,9 @@ def test_queues_are_counted_and_shown_as_they_are_now(reader: Reader) -> None:
         )
     text = reader.text("queues")
     assert "default 3 2 1 0 0" in text
-    assert "low_priority paused 3 1 0 33 d" in text, "also where they were submitted before the period"
+    assert re.search("low_priority paused 3 1 0 3[23] d", text.replace("\N{NO-BREAK SPACE}", " ")), (
+        "also where they were submitted before the period"
+    )
     assert "high_priority open 0 0 0 \N{EN DASH}" in text
 
 
