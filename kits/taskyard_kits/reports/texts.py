@@ -88,9 +88,15 @@ TEXTS: dict[str, Words] = {
     "queue": {"en": "Queue", "de": "Warteschlange", "fr": "File", "hu": "Várólista"},
     "code": {"en": "Error code", "de": "Fehlercode", "fr": "Code d'erreur", "hu": "Hibakód"},
     "wait": {"en": "Wait, mean", "de": "Warten, Mittel", "fr": "Attente, moy.", "hu": "Várakozás, átlag"},
-    "late_wait": {"en": "Wait, 95\N{NO-BREAK SPACE}%", "de": "Warten, 95\N{NO-BREAK SPACE}%", "fr": "Attente, 95\N{NO-BREAK SPACE}%", "hu": "Várakozás, 95\N{NO-BREAK SPACE}%"},
+    "late_wait": {
+        "en": "Wait, 95\N{NO-BREAK SPACE}%", "de": "Warten, 95\N{NO-BREAK SPACE}%",
+        "fr": "Attente, 95\N{NO-BREAK SPACE}%", "hu": "Várakozás, 95\N{NO-BREAK SPACE}%",
+    },
     "run": {"en": "Run, mean", "de": "Laufzeit, Mittel", "fr": "Exécution, moy.", "hu": "Futás, átlag"},
-    "late_run": {"en": "Run, 95\N{NO-BREAK SPACE}%", "de": "Laufzeit, 95\N{NO-BREAK SPACE}%", "fr": "Exécution, 95\N{NO-BREAK SPACE}%", "hu": "Futás, 95\N{NO-BREAK SPACE}%"},
+    "late_run": {
+        "en": "Run, 95\N{NO-BREAK SPACE}%", "de": "Laufzeit, 95\N{NO-BREAK SPACE}%",
+        "fr": "Exécution, 95\N{NO-BREAK SPACE}%", "hu": "Futás, 95\N{NO-BREAK SPACE}%",
+    },
     "state": {"en": "State", "de": "Zustand", "fr": "État", "hu": "Állapot"},
     "paused": {"en": "paused", "de": "angehalten", "fr": "en pause", "hu": "szünetel"},
     "open": {"en": "open", "de": "offen", "fr": "ouverte", "hu": "nyitott"},
