@@ -81,6 +81,9 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("payments.process", RateLimited("stripe_busy"), 60),
         ("payments.process", TaskError("payment_declined"), None),
         ("payments.process", ValueError(), None),
+        ("analytics.aggregate", ConnectionRefusedError(), 5),
+        ("reports.generate", TaskError("unknown_timezone"), None),
+        ("reports.generate", TaskError("storage_unavailable"), 60),
     ],
 )
 def test_our_types_try_again_as_their_rules_say(name: str, error: Any, seconds: int | None) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are put together from the fragments in this file; every value is bound
 """Analytics: requests by the minute and events of usage, and their sums by the hour.
 
 An hour's sums hold while it has a row in `analytics_hour`; of every other hour the rows themselves are summed up. What
@@ -82,7 +83,7 @@ _BUCKETS = {
     "total": "CAST(:start AS timestamptz)",
 }
 
-_REQUESTS = """
+_FOUND_REQUESTS = """
 WITH found AS (
     SELECT hour, method, route, status, requests, seconds FROM request_hour JOIN analytics_hour USING (hour)
     WHERE hour >= :start AND hour < :end
@@ -90,15 +91,17 @@ WITH found AS (
     SELECT date_trunc('hour', minute, 'UTC'), method, route, status, requests, seconds FROM request_count c
     WHERE minute >= :start AND minute < :end
     AND NOT EXISTS (SELECT FROM analytics_hour h WHERE h.hour = date_trunc('hour', c.minute, 'UTC'))
-)
-SELECT {bucket} AS start, method, route, sum(requests)::bigint AS requests,
+)"""
+
+_REQUESTS = f"""{_FOUND_REQUESTS}
+SELECT {{bucket}} AS start, method, route, sum(requests)::bigint AS requests,
     coalesce(sum(requests) FILTER (WHERE status BETWEEN 400 AND 499), 0)::bigint AS client_errors,
     coalesce(sum(requests) FILTER (WHERE status >= 500), 0)::bigint AS server_errors,
     sum(seconds) / sum(requests) AS mean_seconds
 FROM found GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
-_MODELS = """
+_FOUND_MODELS = """
 WITH found AS (
     SELECT hour, submitted_by, model, events, tokens FROM usage_hour JOIN analytics_hour USING (hour)
     WHERE hour >= :start AND hour < :end
@@ -106,8 +109,10 @@ WITH found AS (
     SELECT date_trunc('hour', at, 'UTC'), submitted_by, model, 1, tokens FROM usage_event e
     WHERE at >= :start AND at < :end
     AND NOT EXISTS (SELECT FROM analytics_hour h WHERE h.hour = date_trunc('hour', e.at, 'UTC'))
-), summed AS (
-    SELECT {bucket} AS start, model, sum(events) AS events, sum(tokens) AS tokens
+)"""
+
+_MODELS = f"""{_FOUND_MODELS}, summed AS (
+    SELECT {{bucket}} AS start, model, sum(events) AS events, sum(tokens) AS tokens
     FROM found WHERE CAST(:owner AS text) IS NULL OR submitted_by = :owner GROUP BY 1, 2
 ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY start ORDER BY tokens DESC, model) AS place FROM summed
@@ -116,6 +121,19 @@ SELECT start, CASE WHEN place <= :top THEN model ELSE :other END AS model,
     sum(events)::bigint AS events, least(sum(tokens), 9223372036854775807)::bigint AS tokens
 FROM ranked GROUP BY 1, 2, place > :top ORDER BY 1, place > :top, 4 DESC, 2
 """
+
+# Buckets by where they begin: an hour is in the one in which it begins.
+_BUCKET = "width_bucket(hour, CAST(:bounds AS timestamptz[])) - 1 AS bucket"
+_COURSE_OF_REQUESTS = sa.text(f"""{_FOUND_REQUESTS}
+SELECT {_BUCKET}, coalesce(sum(requests) FILTER (WHERE status < 400), 0)::bigint AS answered,
+    coalesce(sum(requests) FILTER (WHERE status BETWEEN 400 AND 499), 0)::bigint AS client_errors,
+    coalesce(sum(requests) FILTER (WHERE status >= 500), 0)::bigint AS server_errors
+FROM found GROUP BY 1
+""")
+_COURSE_OF_TOKENS = sa.text(f"""{_FOUND_MODELS}
+SELECT {_BUCKET}, least(sum(tokens), 9223372036854775807)::bigint AS tokens
+FROM found WHERE CAST(:owner AS text) IS NULL OR submitted_by = :owner GROUP BY 1
+""")
 
 _AGGREGATED_AT = sa.text("SELECT max(aggregated_at) FROM analytics_hour WHERE hour >= :start AND hour < :end")
 
@@ -142,6 +160,30 @@ def requests(conn: Connection, period: Period) -> list[dict[str, Any]]:
 def models(conn: Connection, period: Period, *, owner: str | None = None) -> list[dict[str, Any]]:
     """The usage of models by bucket and model, of one API key or of all (None); most tokens first."""
     return _summed(conn, _MODELS, period, owner=owner, top=TOP_MODELS, other=OTHER)
+
+
+class Answers(NamedTuple):
+    """Requests by how they were answered: with a status below 400, with one below 500, with another."""
+
+    answered: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+
+
+def course_of_requests(conn: Connection, period: Period, bounds: Sequence[datetime]) -> list[Answers]:
+    """The requests of all callers, one entry a bound: from it to before the next one, or the end of the period."""
+    found = conn.execute(_COURSE_OF_REQUESTS, {"start": period.start, "end": period.end, "bounds": list(bounds)})
+    by_bucket = {row.bucket: Answers(*row[1:]) for row in found}
+    return [by_bucket.get(n, Answers()) for n in range(len(bounds))]
+
+
+def course_of_tokens(
+    conn: Connection, period: Period, bounds: Sequence[datetime], *, owner: str | None = None
+) -> list[int]:
+    """The tokens of one API key or of all (None), one entry a bound."""
+    values = {"start": period.start, "end": period.end, "bounds": list(bounds), "owner": owner}
+    by_bucket = {row.bucket: int(row.tokens) for row in conn.execute(_COURSE_OF_TOKENS, values)}
+    return [by_bucket.get(n, 0) for n in range(len(bounds))]
 
 
 def aggregated_at(conn: Connection, period: Period) -> datetime | None:

@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from . import ledger
+from . import counts, ledger
 from .migrate import LOCK
 from .sqlstates import EXISTS_ALREADY, NOT_ALLOWED, sqlstate
 from .tables import KIT_TABLES
@@ -96,6 +96,17 @@ def _steps(conn: Connection, role: str) -> list[Step]:
                 f" FROM unnest('{{{','.join(_KINDS)}}}'::text[]) kind",
             )
             for table in KIT_TABLES
+        ),
+        Step(
+            f"GRANT USAGE ON SCHEMA {counts.SCHEMA} TO {to}",
+            f"SELECT has_schema_privilege({name}, '{counts.SCHEMA}', 'USAGE')",
+        ),
+        *(
+            Step(
+                f"GRANT EXECUTE ON FUNCTION {function} TO {to}",
+                f"SELECT has_function_privilege({name}, {_literal(function)}, 'EXECUTE')",
+            )
+            for function in counts.FUNCTIONS
         ),
     ]
 

@@ -101,6 +101,7 @@ LISTED = {name: value for name, value in NEWS.items() if name != "recipients"}
 POINT = {"row": 0, "col": 1.5, "x": -2, "y": 1e300}
 NOTE = {"channel": "email", "message": "Hello.", "to_email": "eva@example.org"}
 PAYMENT = {"payment_id": "order-7", "amount": "12.50", "currency": "EUR", "payment_method": "pm_card_visa"}
+REPORT = {"report_type": "tasks"}
 ALL = {
     "day": "2026-01-31", "at": "2026-01-31T12:00:00.5+01:00", "clock": "12:00:00", "span": "PT1H30M", "bounded": 12.34,
     "plain": "12.50", "count": 3, "ratio": 1, "flag": True, "colour": "red", "one": 2, "url": "mailto:a@b.org",
@@ -250,6 +251,21 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "selection_algorithm": "dice"}},
          {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "solver_backend": "mip"}},
          {**PANEL, "selection_params": {"number_to_select": 1}}, {**PANEL, "more": 1}],
+    "analytics.aggregate": (
+        [{}, {"hours": 1}, {"hours": 168.0}],
+        [{"hours": 0}, {"hours": 169}, {"hours": "1"}, {"hours": True}, {"hours": 1.5}, {"hours": None}, {"day": 1}],
+    ),
+    "reports.generate": (
+        [REPORT, {**REPORT, "from": None},
+         {**REPORT, "from": "2026-01-31T12:00:00Z", "to": "2026-02-01T12:00:00+01:00"},
+         {**REPORT, "language": "de-AT", "timezone": "America/Argentina/Buenos_Aires"},
+         {**REPORT, "timezone": "Etc/GMT+5"},
+         {"report_type": "analytics", "to": "2026-02-01T12:00:00Z"}],
+        [{}, {"report_type": "sales"}, {"report_type": None}, {**REPORT, "from": "2026-01-31"}, {**REPORT, "from": 5},
+         {**REPORT, "to": "2026-01-31T12:00:00"}, {**REPORT, "start": "2026-01-31T12:00:00Z"},
+         {**REPORT, "language": "x"},
+         {**REPORT, "timezone": "../etc/passwd"}, {**REPORT, "timezone": "/etc"}, {**REPORT, "timezone": "Europe/"},
+         {**REPORT, "timezone": "x" * 65}, {**REPORT, "timezone": "Europe/Wien\n"}, {**REPORT, "timezone": None}],
     ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
     "selection.load_gsheet": (

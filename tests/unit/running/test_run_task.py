@@ -145,7 +145,7 @@ def test_everything_is_put_back_afterwards() -> None:
 def test_what_a_submit_would_refuse_is_refused() -> None:
     with pytest.raises(UnknownTaskType, match=r"diagnostics\.echo"):
         run_task("diagnostics.ecko", {})
-    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: diagnostics\.allocate, .+"):
+    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: analytics\.aggregate, .+"):
         run_task("nope", {})
     with pytest.raises(NotAdmitted) as refused:
         run_task("diagnostics.sleep", {"seconds": -1, "second": 1})
@@ -220,6 +220,8 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "files.cleanup_temporary": ("low_priority", 3),
         "maintenance.archive_tasks": ("low_priority", 3),
         "maintenance.cleanup_expired_data": ("low_priority", 3),
+        "analytics.aggregate": ("low_priority", 3),
+        "reports.generate": ("default", 3),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()

@@ -1,0 +1,123 @@
+"""reports.generate: reads one part after the other, and draws what there was time for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from taskyard import TaskContext, task
+from taskyard.domain.errors import SoftTimeLimitExceeded
+from taskyard.store.analytics import whole_hours
+from taskyard.store.tree_items import TreeItem
+from taskyard_kits.kept_files import MadeFile, keep, kept
+from taskyard_kits.stored_files import ERRORS as STORAGE_ERRORS
+
+from . import document, task_parts, usage_parts
+from .declarations import Generated, GenerateParams
+from .languages import NONE, language_of
+from .parts import Part, Report
+from .periods import Period, divided, period_of, zone_named
+from .reading import Source
+from .rules import RULE
+from .words import ERRORS
+
+# By the type of the report: the title of each part, and what reads it.
+_PARTS: dict[str, Sequence[tuple[str, Callable[[Source], Part]]]] = {
+    "tasks": (
+        ("overview", task_parts.overview),
+        ("by_type", task_parts.by_type),
+        ("failures", task_parts.failures),
+    ),
+    "queues": (
+        ("overview", task_parts.overview),
+        ("by_queue", task_parts.by_queue),
+        ("queues_now", task_parts.queues_now),
+    ),
+    "analytics": (
+        ("requests", usage_parts.requests),
+        ("by_route", usage_parts.by_route),
+        ("tokens", usage_parts.tokens),
+        ("models", usage_parts.models),
+    ),
+}
+
+
+@task(
+    "reports.generate",
+    soft_limit=timedelta(seconds=240),
+    hard_limit=timedelta(seconds=300),
+    rules=(RULE,),
+    errors={**STORAGE_ERRORS, **ERRORS},
+)
+def generate(params: GenerateParams, *, context: TaskContext) -> Generated:
+    """Makes a report as a PDF, with tables and charts: over tasks, queues or analytics."""
+    if stored := kept(context):
+        context.log("An earlier attempt made the report already.")
+        return _result(stored[0], params)
+    now = datetime.now(UTC)
+    source = Source(context, _period(params, now), language_of(params.language))
+    parts: list[Part] = []
+    try:
+        _read_into(parts, params, source)
+        return _stored(parts, params, source, now)
+    except SoftTimeLimitExceeded:
+        # It is raised once. Drawing takes a few seconds, and the hard limit is a minute away.
+        context.log("The time was over before the report was complete.", level="warning")
+        return _stored(parts, params, source, now)
+
+
+def _period(params: GenerateParams, now: datetime) -> Period:
+    zone = zone_named(params.timezone)
+    period = period_of(params.start, params.end, zone, now=now)
+    if params.report_type != "analytics":
+        return period
+    hours = whole_hours(period.start, period.end, "total")
+    return divided(hours.start, hours.end, zone)
+
+
+def _read_into(parts: list[Part], params: GenerateParams, source: Source) -> None:
+    """Adds each part as soon as it is read."""
+    wanted = _PARTS[params.report_type]
+    for title, read in wanted:
+        source.context.progress(len(parts), len(wanted) + 1, source.language.say(title))
+        parts.append(read(source))
+
+
+def _stored(parts: Sequence[Part], params: GenerateParams, source: Source, now: datetime) -> Generated:
+    if stored := kept(source.context):
+        return _result(stored[0], params)
+    report = _report(parts, params, source, now)
+    pdf = document.pdf_of(report, source.language)
+    made = MadeFile(
+        name=f"{params.report_type}-{source.period.start:%Y-%m-%d}-{source.period.end:%Y-%m-%d}.pdf",
+        object_type="partial_report" if report.missing else "report",
+        content_type="application/pdf",
+        write=lambda writer: writer.write(pdf),
+    )
+    (item,) = keep(source.context, [made])
+    return _result(item, params)
+
+
+def _report(parts: Sequence[Part], params: GenerateParams, source: Source, now: datetime) -> Report:
+    language, period = source.language, source.period
+    start, end, at = (language.at(moment, period) for moment in (period.start, period.end, now))
+    subtitles = [language.say("period", start=start, end=end, zone=period.zone.key), language.say("made_at", at=at)]
+    if source.queues is not None:
+        subtitles.append(language.say("only_queues", queues=", ".join(sorted(source.queues)) or NONE))
+    return Report(
+        title=language.say(f"{params.report_type}_title"),
+        subtitles=subtitles,
+        parts=parts,
+        missing=[language.say(title) for title, _ in _PARTS[params.report_type][len(parts) :]],
+    )
+
+
+def _result(item: TreeItem, params: GenerateParams) -> Generated:
+    return Generated(
+        status="partial" if item.object_type == "partial_report" else "complete",
+        report_type=params.report_type,
+        item_id=item.id,
+        name=item.name,
+        content_type=item.content_type,
+        size=item.size,
+    )

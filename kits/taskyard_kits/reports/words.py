@@ -1,0 +1,33 @@
+"""What people are told of the errors of reports.*."""
+
+from __future__ import annotations
+
+from taskyard.catalogue.words import Words
+
+ERRORS: dict[str, Words] = {
+    "report_period_empty": {
+        "en": "The report's period ends before it begins. Choose a `from` that lies before `to`.",
+        "de": "Der Zeitraum des Berichts endet, bevor er beginnt. Wählen Sie ein `from`, das vor `to` liegt.",
+        "fr": "La période du rapport finit avant de commencer. Choisissez un `from` antérieur à `to`.",
+        "hu": "A jelentés időszaka előbb ér véget, mint kezdődik. Adjon meg olyan `from` értéket, amely korábbi, mint a"
+        " `to`.",
+    },
+    "report_period_too_long": {
+        "en": "A report covers {days} days at most. Choose a shorter period.",
+        "de": "Ein Bericht umfasst höchstens {days} Tage. Wählen Sie einen kürzeren Zeitraum.",
+        "fr": "Un rapport couvre {days} jours au plus. Choisissez une période plus courte.",
+        "hu": "Egy jelentés legfeljebb {days} napot fedhet le. Válasszon rövidebb időszakot.",
+    },
+    "report_period_unreadable": {
+        "en": "The report's period must lie in the years 1970 to 8999. Correct `from` and `to`.",
+        "de": "Der Zeitraum des Berichts muss in den Jahren 1970 bis 8999 liegen. Berichtigen Sie `from` und `to`.",
+        "fr": "La période du rapport doit se situer entre les années 1970 et 8999. Corrigez `from` et `to`.",
+        "hu": "A jelentés időszakának az 1970 és 8999 közötti évekbe kell esnie. Javítsa a `from` és a `to` értékét.",
+    },
+    "unknown_timezone": {
+        "en": "There is no time zone {timezone}. Choose an IANA name, such as Europe/Berlin.",
+        "de": "Eine Zeitzone {timezone} gibt es nicht. Wählen Sie einen IANA-Namen, etwa Europe/Berlin.",
+        "fr": "Il n'y a pas de fuseau horaire {timezone}. Choisissez un nom IANA, par exemple Europe/Paris.",
+        "hu": "Nincs {timezone} időzóna. Adjon meg IANA-nevet, például Europe/Budapest.",
+    },
+}

@@ -1,0 +1,183 @@
+"""Reports and analytics, from the call to the page: one stack of real processes for all tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from taskyard.domain.api_keys import read_key
+from taskyard.store import api_keys, ledger
+from taskyard_dev.servers import Valkey
+from taskyard_kits.reports.parts import Tone
+from tests.support.fleet import Fleet, wait_for
+from tests.support.pages import Page, pages_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+_REDIS_NUMBER = 61  # of the numbered ones of the shared Valkey, for this module alone
+RESTRICTED = "ty_reports0_" + "r" * 43
+QUEUES = {"report_type": "queues"}
+HOUR = timedelta(hours=1)
+THEN = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - 3 * HOUR
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
+    with valkey.client(_REDIS_NUMBER) as client:
+        client.flushdb()
+    made = Fleet(tmp_path_factory.mktemp("reports"), new_database(), valkey.database_url(_REDIS_NUMBER))
+    try:
+        made.start_all(queues="default,low_priority", threads=2)
+        yield made
+    finally:
+        made.stop()
+
+
+def text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def result_of(fleet: Fleet, name: str, params: dict[str, Any], **more: Any) -> Any:
+    task = fleet.submit(name, params, **more)
+    fleet.wait_state(task, "succeeded", "failed", seconds=60)
+    found = fleet.http.get(f"/tasks/{task}").json()
+    assert found["state"] == "succeeded", found["error"]
+    return found
+
+
+def pages(fleet: Fleet, found: Any) -> list[Page]:
+    answer = fleet.http.get(f"/tree-items/{found['result']['item_id']}/content")
+    assert answer.headers["Content-Type"] == "application/pdf"
+    return pages_of(answer.content)
+
+
+def tell(fleet: Fleet, *events: tuple[datetime, str, int]) -> None:
+    body = {"events": [{"model": model, "tokens": tokens, "at": text(at)} for at, model, tokens in events]}
+    assert fleet.http.post("/usage-events", json=body).status_code == 202
+
+
+def models(fleet: Fleet) -> list[tuple[str, int, int]]:
+    query = {"from": text(THEN), "to": text(THEN + HOUR), "by": "total"}
+    return [(m["model"], m["events"], m["tokens"]) for m in fleet.http.get("/analytics", params=query).json()["models"]]
+
+
+def summed_at(fleet: Fleet) -> datetime | None:
+    """When the hour of the events was summed up; None where its sums do not hold."""
+    found = fleet.query(
+        "SELECT aggregated_at FROM analytics_hour WHERE hour = date_trunc('hour', CAST(:at AS timestamptz), 'UTC')",
+        at=THEN,
+    )
+    return found[0].aggregated_at if found else None
+
+
+@contextmanager
+def locked(fleet: Fleet, table: str) -> Iterator[None]:
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def test_usage_is_summed_up_and_what_comes_late_is_added(fleet: Fleet) -> None:
+    tell(fleet, (THEN, "llama3", 10), (THEN, "mistral", 4))
+    first = result_of(fleet, "analytics.aggregate", {})["result"]
+    assert first["models"] == [
+        {"model": "llama3", "events": 1, "tokens": 10}, {"model": "mistral", "events": 1, "tokens": 4}
+    ]  # fmt: skip
+    assert fleet.query("SELECT sum(tokens) AS n FROM usage_hour")[0].n == 14
+    tell(fleet, (THEN, "llama3", 5))
+    assert models(fleet) == [("llama3", 2, 15), ("mistral", 1, 4)], "also before the next run"
+    before = summed_at(fleet)
+    second = result_of(fleet, "analytics.aggregate", {})["result"]
+    assert second["models"][0] == {"model": "llama3", "events": 2, "tokens": 15}
+    after = summed_at(fleet)
+    assert before is None, "the late event has opened the hour again"
+    assert after is not None
+    assert result_of(fleet, "analytics.aggregate", {})["result"]["models"] == second["models"]
+    assert summed_at(fleet) == after, "a repeat leaves it as it is"
+    assert models(fleet) == [("llama3", 2, 15), ("mistral", 1, 4)]
+    assert fleet.query("SELECT sum(tokens) AS n FROM usage_hour")[0].n == 19
+
+
+def test_an_aggregation_that_meets_its_soft_limit_tells_what_it_has_done(fleet: Fleet) -> None:
+    tell(fleet, *[(THEN - n * HOUR, "llama3", 1) for n in range(3)])
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('taskyard analytics', 0))")
+        task = fleet.submit("analytics.aggregate", soft_timeout_seconds=1, hard_timeout_seconds=60)
+        fleet.wait_state(task, "running")
+        time.sleep(3)  # the limit is over; what runs in a transaction is let finish
+    fleet.wait_state(task, "succeeded", seconds=40)
+    found = fleet.http.get(f"/tasks/{task}").json()
+    assert (found["partial"], found["attempt"]) == (True, 1)
+    assert found["result"]["summed_hours"] == 1
+    assert found["result"]["open_hours"] >= 2, "an hour more, where one has just ended"
+    assert result_of(fleet, "analytics.aggregate", {})["result"]["open_hours"] == 0, "the next run does the rest"
+
+
+def test_a_report_shows_what_the_tasks_before_it_came_to(fleet: Fleet) -> None:
+    tasks = fleet.submit_many(20, "diagnostics.echo", {"value": 1})
+    failed = fleet.submit("diagnostics.fail", {"times": 9, "kind": "permanent"})
+    fleet.wait_final([*tasks, failed], 60)
+    found = result_of(
+        fleet, "reports.generate", {"report_type": "tasks", "language": "hu", "timezone": "Europe/Budapest"}
+    )
+    assert (found["result"]["status"], found["partial"]) == ("complete", False)
+    shown = pages(fleet, found)
+    words = "\n".join(page.text for page in shown)
+    for wanted in ("Feladattípusonként", "diagnostics.echo 20 20 0 0 0", "diagnostics.fail 1 0 1 0 0"):
+        assert wanted in words
+    assert "diagnostics.fail diagnostic_permanent 1" in words
+    assert shown[0].pixels_of(Tone.GOOD.value) > shown[0].pixels_of(Tone.BAD.value) > 0
+
+
+def test_a_report_that_meets_its_soft_limit_holds_the_part_that_is_done(fleet: Fleet) -> None:
+    tell(fleet, (THEN, "llama3", 10))
+    limits = {"soft_timeout_seconds": 3, "hard_timeout_seconds": 60}
+    with locked(fleet, "usage_hour"):
+        task = fleet.submit("reports.generate", {"report_type": "analytics", "language": "de"}, **limits)
+        wait_for(lambda: fleet.task(task).state == "succeeded", 40, "the partial report")
+    found = fleet.http.get(f"/tasks/{task}").json()
+    assert (found["partial"], found["result"]["status"], found["attempt"]) == (True, "partial", 1)
+    (page,) = pages(fleet, found)
+    assert "Dieser Bericht ist unvollständig" in page.text
+    assert "Token, Modelle" in page.text, "which parts are missing"
+    assert "Anfragen\n" in page.text, "what was read before"
+    assert page.pixels_of("#FFF3CD") > 1_000, "the notice has a ground of its own"
+
+
+def test_a_wrong_period_is_refused_in_the_readers_language(fleet: Fleet) -> None:
+    period = {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
+    task = fleet.submit("reports.generate", {"report_type": "tasks", **period})
+    fleet.wait_state(task, "failed")
+    german = {"Accept-Language": "de"}
+    error = fleet.http.get(f"/tasks/{task}", headers=german).json()["error"]
+    assert (error["code"], error["retryable"], error["attempt"]) == ("report_period_empty", False, 1)
+    assert error["message"].startswith("Der Zeitraum des Berichts endet, bevor er beginnt.")
+    answer = fleet.http.get("/analytics", params=period, headers=german)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["message"].startswith("Muss vor `to` liegen")
+
+
+def test_a_report_of_a_restricted_key_tells_nothing_of_other_queues(fleet: Fleet) -> None:
+    fleet.wait_final([fleet.submit("diagnostics.echo", {"value": 1}, queue="low_priority")], 30)
+    key = read_key(RESTRICTED)
+    with ledger.transaction(fleet.engine) as conn:
+        api_keys.create(
+            conn, name="restricted", prefix=key.prefix, digest=key.digest, scopes=["read", "submit"], queues=["default"]
+        )
+    with httpx.Client(
+        base_url=fleet.http.base_url, headers={"Authorization": f"Bearer {RESTRICTED}"}, timeout=30
+    ) as mine:
+        task = mine.post("/tasks", json={"name": "reports.generate", "params": QUEUES}).json()["id"]
+        fleet.wait_state(task, "succeeded")
+        item = mine.get(f"/tasks/{task}").json()["result"]["item_id"]
+        words = "\n".join(page.text for page in pages_of(mine.get(f"/tree-items/{item}/content").content))
+    assert "Only the queues that the API key may see: default." in words
+    assert "low_priority" not in words
+    everything = pages(fleet, result_of(fleet, "reports.generate", QUEUES))
+    assert "low_priority" in "\n".join(page.text for page in everything)
