@@ -14,6 +14,10 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+# The name of a collection, and bytes of a key in UTF-8: both together fit into a page of the index.
+COLLECTION = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
+MAX_KEY_BYTES = 800
+
 
 class Written(NamedTuple):
     inserted: int
@@ -48,7 +52,7 @@ def upsert(
     without NUL."""
     values = {
         "rows": orjson.dumps(dict(rows)).decode(),
-        "owner": _space_of(owner),
+        "owner": space_of(owner),
         "collection": collection,
         "task_id": task_id,
     }
@@ -60,9 +64,10 @@ def page(
     conn: Connection, collection: str, *, after: str | None = None, limit: int = 1000, owner: str | None = None
 ) -> dict[str, Any]:
     """Up to `limit` records with keys beyond `after` (None: from the first), in the order of the keys."""
-    values = {"owner": _space_of(owner), "collection": collection, "after": after, "limit": limit}
+    values = {"owner": space_of(owner), "collection": collection, "after": after, "limit": limit}
     return {row.key: row.data for row in conn.execute(_READ, values)}
 
 
-def _space_of(owner: str | None) -> str:
+def space_of(owner: str | None) -> str:
+    """The column `owner`."""
     return "" if owner is None else f"key:{owner}"
