@@ -23,7 +23,7 @@ COPY shared shared
 COPY kits kits
 COPY services/worker services/worker
 # The folders of the other kits go, and their entry points with them.
-ARG KITS=mail,files,health,webhooks,notifications,users,diagnostics
+ARG KITS=mail,files,health,webhooks,notifications,users,diagnostics,data
 RUN set -eu; \
     wanted=" $(echo "$KITS" | tr , ' ') "; \
     present=$(cd kits/taskyard_kits && echo */ | tr -d /); \

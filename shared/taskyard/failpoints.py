@@ -22,6 +22,7 @@ _STEPS = (
     "acknowledge",
     "effect",
     "mark",
+    "chunk",
     "finish",
     # a worker's supervisor
     "lose",
@@ -36,6 +37,7 @@ _STEPS = (
     "outbox",
 )
 PLACES = frozenset(f"{step}.{side}" for step in _STEPS for side in ("before", "after")) | {
+    "chunk.written",
     "relay.published",
     "relay_applications.published",
 }

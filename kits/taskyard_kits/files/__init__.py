@@ -2,4 +2,12 @@
 
 from taskyard import Kit
 
-KIT = Kit("files", modules=("taskyard_kits.files.tasks",), queues=("high_priority", "default", "low_priority"))
+KIT = Kit(
+    "files",
+    modules=(
+        "taskyard_kits.files.tasks",
+        "taskyard_kits.files.importing.tasks",
+        "taskyard_kits.files.documents.tasks",
+    ),
+    queues=("high_priority", "default", "low_priority"),
+)
