@@ -91,11 +91,12 @@ def _datetime(value: Any) -> str | None:
 
 
 def _at(value: Any) -> datetime | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise ValueError
-    return datetime.fromisoformat(value.strip())
+    match value:
+        case None | "":
+            return None
+        case str():
+            return datetime.fromisoformat(value.strip())
+    raise ValueError
 
 
 CONVERSIONS: dict[ColumnType, Callable[[Any], Any]] = {

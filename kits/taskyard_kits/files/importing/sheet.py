@@ -2,7 +2,7 @@
 name is the first sheet.
 
 On standard output, a line of JSON for each row that is not empty: `[number, [cell, …]]`, or `[number, reason]` where a
-cell is an error or the row is too long. In the end `{"rows": count}`, or instead `{"error": code}`.
+cell is an error or the row is too long. In the end `{"is_done": true}`, or instead `{"error": code}`.
 """
 
 from __future__ import annotations
@@ -55,14 +55,13 @@ def main(fd: int, size: int, name: str) -> None:
     assert DEFUSEDXML
     try:
         with open(fd, "rb") as file:
-            count = 0
-            for count, row in enumerate(_rows(file, name), 1):
+            for row in _rows(file, name):
                 sys.stdout.write(row + "\n")
     except Exception as e:  # noqa: BLE001 - openpyxl tells of damaged files in many ways
         limits.lift_memory()  # nothing comes before
         limits.say(**_error(e))
     else:
-        limits.say(rows=count)
+        limits.say(is_done=True)
 
 
 def _rows(file: BinaryIO, name: str) -> Iterator[str]:

@@ -73,8 +73,8 @@ IMPORT_ERRORS: dict[str, Words] = {
         " LibreOffice.",
         "de": "Die Arbeitsmappe definiert XML-Entitäten, was kein Tabellenprogramm tut. Speichern Sie sie in Excel oder"
         " LibreOffice neu.",
-        "fr": "Le classeur définit des entités XML, ce qu'aucun tableur ne fait. Enregistrez-le de nouveau dans Excel ou"
-        " LibreOffice.",
+        "fr": "Le classeur définit des entités XML, ce qu'aucun tableur ne fait. Enregistrez-le de nouveau dans Excel"
+        " ou LibreOffice.",
         "hu": "A munkafüzet XML-entitásokat határoz meg, amit egyetlen táblázatkezelő sem tesz. Mentse újra Excelben"
         " vagy LibreOffice-ban.",
     },
@@ -87,8 +87,8 @@ IMPORT_ERRORS: dict[str, Words] = {
         "hu": "A fájl nem itt olvasható munkafüzet, vagy sérült. Mentse .xlsx formátumban, és töltse fel újra.",
     },
     "import_invalid_rows": {
-        "en": "{count} rows are not valid, the first ones on lines {rows}: {reason}. Mend them and import the file again;"
-        " the rows before them are imported.",
+        "en": "{count} rows are not valid, the first ones on lines {rows}: {reason}. Mend them and import the file"
+        " again; the rows before them are imported.",
         "de": "{count} Zeilen sind nicht gültig, die ersten in den Zeilen {rows}: {reason}. Berichtigen Sie sie, und"
         " importieren Sie die Datei noch einmal; die Zeilen davor sind importiert.",
         "fr": "{count} lignes ne sont pas valides, les premières aux lignes {rows} : {reason}. Corrigez-les et importez"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, BinaryIO
 
 from taskyard import TaskError
@@ -21,7 +21,9 @@ _LINE_BYTES = MAX_RECORD_BYTES + 1024
 _SHEET = f"{__package__}.sheet"
 
 
-def rows(file: BinaryIO, sheet: str, *, header: bool, memory: Memory, check: Check) -> Iterator[Row | BadRow]:
+def rows(
+    file: BinaryIO, sheet: str, *, header: bool, memory: Memory, check: Check
+) -> Generator[Row | BadRow, None, None]:
     """The rows of a sheet (empty: the first one) of the `file`, which has a descriptor. Raises TaskError, and OSError
     where the file cannot be read."""
     table = Table(header=header)
