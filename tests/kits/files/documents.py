@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pypdfium2
-import pypdfium2.raw as raw
 from PIL import Image
+from pypdfium2 import raw
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -98,9 +98,7 @@ class Pages:
     def count_of(self, color: tuple[int, int, int], page: int = 0, *, about: int = 12) -> int:
         """Pixels of about that colour."""
         pixels = self.image(page).tobytes()
-        return sum(
-            all(abs(pixels[n + c] - color[c]) <= about for c in range(3)) for n in range(0, len(pixels), 3)
-        )
+        return sum(all(abs(pixels[n + c] - color[c]) <= about for c in range(3)) for n in range(0, len(pixels), 3))
 
     def links(self) -> list[str]:
         found = []

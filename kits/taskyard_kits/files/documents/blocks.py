@@ -20,26 +20,14 @@ Block = dict[str, Any]
 Span = dict[str, Any]
 
 MAX_DEPTH = 12
+MAX_TABLES = 3  # in one another: the renderer measures the cells of each several times
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _MARKS = {
-    "b": "b",
-    "strong": "b",
-    "dt": "b",
-    "th": "b",
-    "i": "i",
-    "em": "i",
-    "cite": "i",
-    "var": "i",
-    "dfn": "i",
-    "code": "c",
-    "kbd": "c",
-    "samp": "c",
-    "tt": "c",
-    "s": "d",
-    "del": "d",
-    "strike": "d",
-    "u": "u",
-    "ins": "u",
+    **dict.fromkeys(("b", "strong", "dt", "th"), "b"),
+    **dict.fromkeys(("i", "em", "cite", "var", "dfn"), "i"),
+    **dict.fromkeys(("code", "kbd", "samp", "tt"), "c"),
+    **dict.fromkeys(("s", "del", "strike"), "d"),
+    **dict.fromkeys(("u", "ins"), "u"),
     "sup": "sup",
     "sub": "sub",
 }
@@ -48,22 +36,10 @@ _PARAGRAPHS = frozenset(
     | {"footer", "form", "header", "main", "nav", "p", "section", "summary", "caption"}
 )
 _UNSEEN = frozenset(
-    {
-        "head",
-        "script",
-        "style",
-        "template",
-        "title",
-        "noscript",
-        "svg",
-        "math",
-        "iframe",
-        "object",
-        "select",
-        "textarea",
-    }
+    {"script", "style", "template", "title", "noscript", "svg", "math", "iframe", "object", "select", "textarea"}
     | {"audio", "video", "canvas"}
 )
+_NESTED = frozenset({"ul", "ol", "blockquote", "table"})  # all others end where the next of their kind begins
 _FOREIGN = frozenset({"svg", "math"})  # of other tags HTML has none that close themselves
 _LINKS = ("http://", "https://", "mailto:")
 MAX_LINK = 2_000
@@ -108,6 +84,7 @@ class Blocks:
                     self._start(tag, token)
                 case TokenType.END_TAG if not self._unseen:
                     self._end(tag)
+        self._end("pre")
         while len(self._frames) > 1:
             self._close()
         self._flush()
@@ -192,7 +169,8 @@ class Blocks:
 
     def _open(self, kind: str, **attributes: Any) -> None:
         self._flush()
-        if len(self._frames) > MAX_DEPTH:
+        tables = sum(frame.kind == "table" for frame in self._frames)
+        if len(self._frames) > MAX_DEPTH or (kind == "table" and tables == MAX_TABLES):
             self._ignored[kind] += 1
         else:
             self._frames.append(_Frame(kind, attributes=attributes))
@@ -200,7 +178,7 @@ class Blocks:
     def _leave(self, kind: str, *, up_to: tuple[str, ...] = ("table",)) -> None:
         """Closes the innermost open block of that kind; a cell of a table or a list is not left for one outside."""
         self._flush()
-        if self._ignored[kind]:
+        if self._ignored[kind] and kind in _NESTED:
             self._ignored[kind] -= 1
             return
         for n in range(len(self._frames) - 1, 0, -1):
@@ -248,7 +226,7 @@ class Blocks:
         outer = self._frames[-1]
         match frame.kind:
             case "li":
-                outer.items.append(frame.blocks)
+                outer.items += [frame.blocks] if frame.blocks else []
             case "td" | "th":
                 outer.items[-1].append(Cell(frame.blocks, **frame.attributes))
                 self._marks.clear()

@@ -13,8 +13,8 @@ from .. import confined
 from ..confined import Died, TooMuch
 from ..memory import MIB, Check, Memory
 
-# A page of text takes a megabyte or two while all pages are made.
-PROCESS_BYTES = 512 * MIB
+# The renderer has all pages in memory: a page of text takes 1.5 MiB, one that is all table 6 MiB.
+PROCESS_BYTES = 768 * MIB
 MAX_PDF_BYTES = 128 * MIB
 _CONVERTER = f"{__package__}.converter"
 

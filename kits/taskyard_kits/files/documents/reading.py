@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from typing import Any, BinaryIO
 
@@ -36,14 +37,15 @@ def of_markdown(file: BinaryIO) -> str:
 
 def of_docx(file: BinaryIO) -> str:
     """Raises TooLarge, and what mammoth and defusedxml raise."""
-    _check(file)
+    content = io.BytesIO(file.read())  # mammoth asks a file for its path, which a descriptor has not
+    _check(content)
     # Before mammoth takes its parser from there.
     harden: Any = defusedxml
     harden.defuse_stdlib()
     import mammoth
 
     found: Any = mammoth.convert_to_html(
-        file, style_map=_STYLES, include_embedded_style_map=False, external_file_access=False
+        content, style_map=_STYLES, include_embedded_style_map=False, external_file_access=False
     )
     return str(found.value)
 
