@@ -86,7 +86,8 @@ class Pages:
         return " ".join(self._document[page].get_textpage().get_text_range().split())
 
     def image(self, page: int = 0) -> Image.Image:
-        return self._document[page].render(scale=1.0).to_pil().convert("RGB")
+        shown: Image.Image = self._document[page].render(scale=1.0).to_pil()
+        return shown.convert("RGB")
 
     def inked(self, page: int = 0) -> tuple[int, int, int, int]:
         """The box of all that is not white, but for the page number."""
