@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from taskyard import TaskError
@@ -22,7 +23,8 @@ _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Page:
     """`next` is the cursor of the page that follows, or its address; None on the last one."""
 
     records: Chunk
@@ -55,7 +57,7 @@ def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) 
     if not isinstance(items, list):
         raise _invalid("no_items")
     if len(items) > MAX_PAGE_RECORDS:
-        raise TaskError("sync_page_too_large", retryable=False, limit=f"{MAX_PAGE_RECORDS:,}")
+        raise too_large()
     records = Chunk()
     for number, item in enumerate(items, 1):
         try:
@@ -67,6 +69,11 @@ def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) 
             raise TaskError("sync_item_invalid", retryable=False, number=number, reason=reason) from None
     following = _linked(url, headers) if params.paging == "link" else _cursor(value, params.cursor_field)
     return Page(records, len(items), following)
+
+
+def too_large() -> TaskError:
+    mebibytes = MAX_PAGE_BYTES // 1024**2
+    return TaskError("sync_page_too_large", retryable=False, items=MAX_PAGE_RECORDS, limit=mebibytes)
 
 
 def _cursor(value: Any, path: str) -> str | None:

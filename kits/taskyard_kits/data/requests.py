@@ -11,7 +11,7 @@ from taskyard.outbound.client import AddressRefused, Answer, Bounds, Unanswered
 from taskyard.outbound.pauses import retry_after
 from taskyard.outbound.urls import Url
 
-from .pages import MAX_PAGE_BYTES
+from .pages import MAX_PAGE_BYTES, too_large
 from .settings import DataSettings
 
 # A redirect is refused: the token is for the address that was given.
@@ -55,7 +55,7 @@ def _checked(answer: Answer) -> Answer:
     match answer.status:
         case status if 200 <= status < 300:
             if answer.is_cut:
-                raise TaskError("sync_page_too_large", retryable=False, limit=f"{MAX_PAGE_BYTES:,} bytes")
+                raise too_large()
             return answer
         case 401 | 403:
             raise AuthenticationFailed("sync_not_authorised", status=answer.status)

@@ -7,7 +7,6 @@ written by the one that finds the cursor where it left it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -26,43 +25,39 @@ from .pages import Page
 _NONE_YET = {"pages": 0, "records": 0, "inserted": 0, "updated": 0, "unchanged": 0, "complete": False}
 
 
-@dataclass
 class Walk:
-    """Where a sync is: `at` is the cursor of the page to read next. The methods run in transactions."""
+    """Where a sync is: `at` is the cursor of the page to read next. `begin` and `write` run in transactions, and return
+    where it is after the commit."""
 
-    params: SyncParams
-    context: TaskContext
-    at: Cursor = field(init=False)
-
-    def __post_init__(self) -> None:
-        params, context = self.params, self.context
-        self._source = Source(
-            params.collection, _name_of(params), owner_seen(context.submitted_by, context.allowed_queues)
-        )
+    def __init__(self, params: SyncParams, context: TaskContext) -> None:
+        self._params = params
+        self._context = context
+        owner = owner_seen(context.submitted_by, context.allowed_queues)
+        self._source = Source(params.collection, _name_of(params), owner)
         self._seen: set[bytes] = set()
+        self.at = Cursor(None, context.task_id, False, dict(_NONE_YET))
 
-    def begin(self, conn: Connection) -> None:
-        found = record_syncs.locked(conn, self._source, self.context.task_id)
-        if found.task_id == self.context.task_id:
-            self.at = found._replace(counts={**_NONE_YET, **found.counts})
-            return
-        start = None if self.params.full else found.value
-        self.at = Cursor(start, self.context.task_id, False, dict(_NONE_YET))
-        record_syncs.move(conn, self._source, self.at)
+    def begin(self, conn: Connection) -> Cursor:
+        found = record_syncs.locked(conn, self._source, self._context.task_id)
+        if found.task_id == self._context.task_id:
+            return found._replace(counts={**_NONE_YET, **found.counts})
+        started = self.at._replace(value=None if self._params.full else found.value)
+        record_syncs.move(conn, self._source, started)
+        return started
 
-    def write(self, conn: Connection, page: Page) -> None:
+    def write(self, conn: Connection, page: Page) -> Cursor:
         """Raises TaskError where another task has read the source meanwhile, and Fenced where another attempt has."""
-        found = record_syncs.locked(conn, self._source, self.context.task_id)
-        if found.task_id != self.context.task_id:
+        found = record_syncs.locked(conn, self._source, self._context.task_id)
+        if found.task_id != self._context.task_id:
             raise TaskError("sync_overtaken")
         if (found.value, found.is_done) != (self.at.value, self.at.is_done):
             raise Fenced("another attempt reads the same pages")
         written = page.records.counted(
             records.upsert(
                 conn,
-                self.params.collection,
+                self._params.collection,
                 page.records.rows,
-                task_id=self.context.task_id,
+                task_id=self._context.task_id,
                 owner=self._source.owner,
             )
         )
@@ -73,15 +68,15 @@ class Walk:
         counts["complete"] = page.next is None
         # The last page is read again by the next sync: what is new then stands behind it, or on it.
         value = self.at.value if page.next is None else page.next
-        is_done = page.next is None or counts["records"] >= self.params.max_records
-        moved = Cursor(value, self.context.task_id, is_done, counts)
+        is_done = page.next is None or counts["records"] >= self._params.max_records
+        moved = Cursor(value, self._context.task_id, is_done, counts)
         record_syncs.move(conn, self._source, moved)
-        self._moved = moved
+        return moved
 
-    def go_on(self) -> None:
-        """After the commit of `write`."""
-        self.at = self._moved
-        self.context.progress(self.at.counts["records"], None, f"Records so far: {self.at.counts['records']:,}")
+    def go_on(self, at: Cursor) -> None:
+        self.at = at
+        records_read = at.counts["records"]
+        self._context.progress(records_read, None, f"Records so far: {records_read:,}")
 
     def refuse_repeated(self, page: Page) -> None:
         """Raises TaskError where the page names itself, or one that this attempt has read, as the next one."""
@@ -91,7 +86,7 @@ class Walk:
 
     @property
     def result(self) -> SyncResult:
-        return SyncResult(collection=self.params.collection, **self.at.counts)
+        return SyncResult(collection=self._params.collection, **self.at.counts)
 
 
 def _name_of(params: SyncParams) -> str:

@@ -78,10 +78,10 @@ ERRORS: dict[str, Words] = {
 
 ERRORS |= {
     "sync_page_too_large": {
-        "en": "A page has more than {limit}. Ask for smaller ones with `page_size`.",
-        "de": "Eine Seite hat mehr als {limit}. Bitten Sie mit `page_size` um kleinere.",
-        "fr": "Une page dépasse {limit}. Demandez-en de plus petites avec `page_size`.",
-        "hu": "Egy oldal nagyobb, mint {limit}. Kérjen kisebbeket a `page_size` paraméterrel.",
+        "en": "A page has more than {items} items or {limit} MiB. Ask for smaller ones with `page_size`.",
+        "de": "Eine Seite hat mehr als {items} Einträge oder {limit} MiB. Bitten Sie mit `page_size` um kleinere.",
+        "fr": "Une page compte plus de {items} éléments ou {limit} Mio. Demandez-en de plus petites avec `page_size`.",
+        "hu": "Egy oldal {items} elemnél vagy {limit} MiB-nál nagyobb. Kérjen kisebbeket a `page_size` paraméterrel.",
     },
     "sync_page_invalid": {
         "en": "A page cannot be read: {reason}. Check `items_field`, `cursor_field` and `paging`.",
@@ -92,8 +92,8 @@ ERRORS |= {
     },
     "sync_item_invalid": {
         "en": "Item {number} of a page becomes no record: {reason}. Check `key_field`; the pages before it are synced.",
-        "de": "Eintrag {number} einer Seite wird kein Datensatz: {reason}. Prüfen Sie `key_field`; die Seiten davor sind"
-        " synchronisiert.",
+        "de": "Eintrag {number} einer Seite wird kein Datensatz: {reason}. Prüfen Sie `key_field`; die Seiten davor"
+        " sind synchronisiert.",
         "fr": "L'élément {number} d'une page ne donne pas d'enregistrement : {reason}. Vérifiez `key_field` ; les pages"
         " précédentes sont synchronisées.",
         "hu": "Egy oldal {number}. eleméből nem lesz rekord: {reason}. Ellenőrizze a `key_field` értékét; az előtte"
@@ -120,8 +120,8 @@ ERRORS |= {
     },
     "sync_overtaken": {
         "en": "Another task syncs the same address into the same collection. It is tried again; let only one do it.",
-        "de": "Eine andere Aufgabe synchronisiert dieselbe Adresse in dieselbe Sammlung. Es wird wieder versucht; lassen"
-        " Sie das nur eine tun.",
+        "de": "Eine andere Aufgabe synchronisiert dieselbe Adresse in dieselbe Sammlung. Es wird wieder versucht;"
+        " lassen Sie das nur eine tun.",
         "fr": "Une autre tâche synchronise la même adresse dans la même collection. Un nouvel essai aura lieu ; n'en"
         " laissez qu'une le faire.",
         "hu": "Egy másik feladat ugyanezt a címet ugyanebbe a gyűjteménybe szinkronizálja. Újra próbálkozunk; csak egy"
