@@ -7,6 +7,7 @@ A restricted API key has collections of its own; those of all other keys are the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -44,6 +45,33 @@ WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS N
 ORDER BY key LIMIT :limit
 """)
 
+# As many as fit, and one at least.
+_LIST = sa.text("""
+WITH found AS (
+    SELECT key, CAST(data AS text) AS data, task_id, updated_at FROM record
+    WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS NULL OR key > :after)
+    ORDER BY key LIMIT :limit + 1
+), counted AS (
+    SELECT *, row_number() OVER w AS row, sum(octet_length(data)) OVER w AS bytes FROM found WINDOW w AS (ORDER BY key)
+)
+SELECT key, data, task_id, updated_at, (SELECT count(*) FROM found) AS found FROM counted
+WHERE row = 1 OR (row <= :limit AND bytes <= :max_bytes) ORDER BY key
+""")
+
+
+class Record(NamedTuple):
+    """`data` is JSON."""
+
+    key: str
+    data: str
+    task_id: UUID
+    updated_at: datetime
+
+
+class Listed(NamedTuple):
+    records: list[Record]
+    has_more: bool
+
 
 def upsert(
     conn: Connection, collection: str, rows: Mapping[str, Any], *, task_id: UUID, owner: str | None = None
@@ -66,6 +94,22 @@ def page(
     """Up to `limit` records with keys beyond `after` (None: from the first), in the order of the keys."""
     values = {"owner": space_of(owner), "collection": collection, "after": after, "limit": limit}
     return {row.key: row.data for row in conn.execute(_READ, values)}
+
+
+def listed(
+    conn: Connection, *, collection: str, after: str | None, limit: int, max_bytes: int, owner: str | None = None
+) -> Listed:
+    """The same as texts of JSON, of `max_bytes` at most; a record that is larger is alone."""
+    values = {
+        "owner": space_of(owner),
+        "collection": collection,
+        "after": after,
+        "limit": limit,
+        "max_bytes": max_bytes,
+    }
+    rows = conn.execute(_LIST, values).all()
+    found = [Record(row.key, row.data, row.task_id, row.updated_at) for row in rows]
+    return Listed(found, bool(rows) and rows[0].found > len(found))
 
 
 def space_of(owner: str | None) -> str:
