@@ -313,7 +313,7 @@ def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_pa
     assert ended.returncode == 1
     assert (
         ended.stderr
-        == "KITS: there is no kit 'postage'; there are: diagnostics files health mail notifications users webhooks\n"
+        == "KITS: there is no kit 'postage'; there are: data diagnostics files health mail notifications users webhooks\n"
     )
 
 

@@ -106,7 +106,7 @@ ERRORS |= {
         " Sie `cursor_param`, oder fragen Sie seinen Betreiber.",
         "fr": "Après {pages} pages, l'autre système désigne comme suivante une page qu'il a déjà donnée. Vérifiez"
         " `cursor_param`, ou adressez-vous à son exploitant.",
-        "hu": "{pages} oldal után a másik rendszer olyan oldalt nevez meg következőként, amelyet már adott."
+        "hu": "A másik rendszer {pages} oldal után olyan oldalt nevez meg következőként, amelyet már adott."
         " Ellenőrizze a `cursor_param` értékét, vagy forduljon az üzemeltetőjéhez.",
     },
     "sync_next_elsewhere": {

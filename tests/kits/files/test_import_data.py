@@ -187,7 +187,7 @@ def test_too_many_invalid_rows_end_the_import_with_the_first_ten_of_them(importe
     done = imported(content, max_invalid_rows=29)
     assert (done.fault.code, done.will_retry) == ("import_invalid_rows", False)
     assert done.fault.message == (
-        "30 rows are not valid, the first ones on lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12: it has more or fewer cells"
+        "Invalid rows: 30, the first ones on lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12: it has more or fewer cells"
         " than there are columns. Mend them and import the file again; the rows before them are imported."
     )
     kept = imported(content, collection="others", max_invalid_rows=30).result

@@ -99,7 +99,9 @@ def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> 
     installed()
     assert load(["default"], kits=("billing", "files")).catalogue.names == (
         "billing.work",
+        "files.convert_document",
         "files.generate_thumbnail",
+        "files.import_data",
         "files.process_large_file",
     )
 

@@ -145,7 +145,7 @@ def test_everything_is_put_back_afterwards() -> None:
 def test_what_a_submit_would_refuse_is_refused() -> None:
     with pytest.raises(UnknownTaskType, match=r"diagnostics\.echo"):
         run_task("diagnostics.ecko", {})
-    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: diagnostics\.allocate, .+"):
+    with pytest.raises(UnknownTaskType, match=r"There is no task type 'nope'\. Loaded here: data\.sync, .+"):
         run_task("nope", {})
     with pytest.raises(NotAdmitted) as refused:
         run_task("diagnostics.sleep", {"seconds": -1, "second": 1})
@@ -209,6 +209,9 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "email.send_newsletter": ("low_priority", 5),
         "files.process_large_file": ("default", 3),
         "files.generate_thumbnail": ("default", 3),
+        "files.import_data": ("default", 3),
+        "files.convert_document": ("default", 3),
+        "data.sync": ("default", 3),
         "health.check": ("high_priority", 1),
         "notifications.send": ("default", 5),
         "users.create_profile": ("default", 3),

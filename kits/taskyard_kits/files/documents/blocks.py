@@ -19,8 +19,8 @@ from .grid import Cell, table
 Block = dict[str, Any]
 Span = dict[str, Any]
 
-MAX_DEPTH = 12
-MAX_TABLES = 3  # in one another: the renderer measures the cells of each several times
+_MAX_DEPTH = 12
+_MAX_TABLES = 3  # in one another: the renderer measures the cells of each several times
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _MARKS = {
     **dict.fromkeys(("b", "strong", "dt", "th"), "b"),
@@ -42,7 +42,7 @@ _UNSEEN = frozenset(
 _NESTED = frozenset({"ul", "ol", "blockquote", "table"})  # all others end where the next of their kind begins
 _FOREIGN = frozenset({"svg", "math"})  # of other tags HTML has none that close themselves
 _LINKS = ("http://", "https://", "mailto:")
-MAX_LINK = 2_000
+_MAX_LINK = 2_000
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Blocks:
         match tag:
             case "a":
                 address = (token.attr("href") or "").strip()
-                self._link = address if address.startswith(_LINKS) and len(address) <= MAX_LINK else None
+                self._link = address if address.startswith(_LINKS) and len(address) <= _MAX_LINK else None
             case "br":
                 self._spans.append({"br": True})
             case "img":
@@ -170,7 +170,7 @@ class Blocks:
     def _open(self, kind: str, **attributes: Any) -> None:
         self._flush()
         tables = sum(frame.kind == "table" for frame in self._frames)
-        if len(self._frames) > MAX_DEPTH or (kind == "table" and tables == MAX_TABLES):
+        if len(self._frames) > _MAX_DEPTH or (kind == "table" and tables == _MAX_TABLES):
             self._ignored[kind] += 1
         else:
             self._frames.append(_Frame(kind, attributes=attributes))

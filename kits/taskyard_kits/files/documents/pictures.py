@@ -17,7 +17,7 @@ MAX_IMAGES = 200
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 MAX_PIXELS = 25_000_000
 # Of the longer side, on the page: 300 dots per inch of A4's width.
-MAX_SIDE = 2_000
+_MAX_SIDE = 2_000
 # Points: pixels of HTML are 1/96 inch. The height is that of a page without its margins.
 _POINTS_PER_PIXEL = 0.75
 _MAX_POINTS_HIGH = 600
@@ -64,11 +64,11 @@ class Pictures:
             if image.width * image.height > MAX_PIXELS:
                 raise MemoryError
             size = image.size
-            image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+            image.draft("RGB", (_MAX_SIDE, _MAX_SIDE))
             made = ImageOps.exif_transpose(image)
             if made.size != size and made.width < made.height != size[0] < size[1]:
                 size = size[::-1]
-        made.thumbnail((MAX_SIDE, MAX_SIDE))
+        made.thumbnail((_MAX_SIDE, _MAX_SIDE))
         is_photograph = image.format in {"JPEG", "MPO"}
         made = made.convert("RGB" if is_photograph else "RGBA")
         self._count += 1

@@ -87,13 +87,13 @@ IMPORT_ERRORS: dict[str, Words] = {
         "hu": "A fájl nem itt olvasható munkafüzet, vagy sérült. Mentse .xlsx formátumban, és töltse fel újra.",
     },
     "import_invalid_rows": {
-        "en": "{count} rows are not valid, the first ones on lines {rows}: {reason}. Mend them and import the file"
-        " again; the rows before them are imported.",
-        "de": "{count} Zeilen sind nicht gültig, die ersten in den Zeilen {rows}: {reason}. Berichtigen Sie sie, und"
+        "en": "Invalid rows: {count}, the first ones on lines {rows}: {reason}. Mend them and import the file again; the"
+        " rows before them are imported.",
+        "de": "Ungültige Zeilen: {count}, die ersten in den Zeilen {rows}: {reason}. Berichtigen Sie sie, und"
         " importieren Sie die Datei noch einmal; die Zeilen davor sind importiert.",
-        "fr": "{count} lignes ne sont pas valides, les premières aux lignes {rows} : {reason}. Corrigez-les et importez"
-        " de nouveau le fichier ; les lignes précédentes sont importées.",
-        "hu": "{count} sor érvénytelen, az elsők a következő sorokban: {rows}; ok: {reason}. Javítsa ki őket, és"
+        "fr": "Lignes non valides : {count}, les premières aux lignes {rows} : {reason}. Corrigez-les et importez de"
+        " nouveau le fichier ; les lignes précédentes sont importées.",
+        "hu": "Érvénytelen sorok: {count}, az elsők a következő sorokban: {rows}; ok: {reason}. Javítsa ki őket, és"
         " importálja újra a fájlt; az előttük lévő sorok már megvannak.",
     },
 }
