@@ -17,7 +17,7 @@ from .settings import DataSettings
 # A redirect is refused: the token is for the address that was given.
 _BOUNDS = Bounds(read_seconds=30.0, total_seconds=60.0, most_bytes=MAX_PAGE_BYTES, redirects=0)
 _RATE_LIMITED = {429, 503}
-_PASSES = {408, 425, 500, 502, 503, 504}
+_PASSES = {408, 425}
 # So long a page is waited for within an attempt, and so often.
 _LONGEST_PAUSE = timedelta(seconds=30)
 _PAUSES = 3
@@ -28,13 +28,14 @@ async def page_of(url: Url, token: str | None, context: TaskContext) -> Answer:
 
     Raises RateLimited where a longer one is, AuthenticationFailed, and TaskError.
     """
+    answer = await _asked(url, token, context)
     for _ in range(_PAUSES):
-        answer = await _asked(url, token, context)
         pause = retry_after(answer.headers.get("retry-after")) if answer.status in _RATE_LIMITED else None
         if pause is None or pause > _LONGEST_PAUSE or pause.total_seconds() > context.seconds_left / 2:
             break
         context.log(f"The other system asks for a pause of {pause.total_seconds():.0f} s.")
         await asyncio.sleep(pause.total_seconds())
+        answer = await _asked(url, token, context)
     return _checked(answer)
 
 
@@ -61,7 +62,7 @@ def _checked(answer: Answer) -> Answer:
             raise AuthenticationFailed("sync_not_authorised", status=answer.status)
         case 429 | 503 if (after := retry_after(answer.headers.get("retry-after"))) is not None or answer.status == 429:
             raise RateLimited("sync_rate_limited", after=after, status=answer.status)
-        case status if status in _PASSES:
+        case status if status in _PASSES or status >= 500:
             raise TaskError("sync_unavailable", status=status)
         case status:
             raise TaskError("sync_refused", retryable=False, status=status)

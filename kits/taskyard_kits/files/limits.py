@@ -26,6 +26,12 @@ def limit(more: int, seconds: int) -> None:
     lower(resource.RLIMIT_CPU, seconds)
 
 
+def limit_to(total: int, seconds: int) -> None:
+    """The same for `total` bytes of private memory, with what there is now."""
+    lower(resource.RLIMIT_DATA, total)
+    lower(resource.RLIMIT_CPU, seconds)
+
+
 def lower(what: int, wanted: int) -> None:
     _, hard = resource.getrlimit(what)
     resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -233,6 +233,13 @@ def test_deep_html_is_flattened_in_linear_time(pages: Any, html: str) -> None:
     assert "deep" in made.text(len(made) - 1)
 
 
+def test_a_worker_with_little_memory_makes_shorter_documents(converted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "PROCESS_BYTES", 128 * MIB)
+    page = "Words of a paragraph that is as long as they usually are. " * 70 + "\n\n"
+    assert converted(page * 40, "a.md").result["pages"] == 30
+    assert converted(page * 400, "a.md").fault.code == "document_too_large"
+
+
 def test_an_earlier_attempts_pdf_is_found(run: Run, upload: Upload, engine: Engine) -> None:
     item, task_id = upload(b"# A", "a.b/c.md"), new_id()
     results = [run("files.convert_document", {"item_id": item.id}, task_id=task_id).result for _ in range(2)]

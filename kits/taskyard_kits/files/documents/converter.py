@@ -7,10 +7,14 @@ time: `{"error": code}`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+# As many threads as there are processors would take memory for a stack each. Before the renderer looks.
+os.environ["RAYON_NUM_THREADS"] = "2"
 
 import typst
 from defusedxml.common import DefusedXmlException
@@ -30,7 +34,7 @@ def main(fd: int, size: int, kind: str, directory: str, paper: str, language: st
     limits.yield_memory()
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("ignore")
-    limits.limit(size, _SECONDS)
+    limits.limit_to(size, _SECONDS)
     try:
         with open(fd, "rb") as file:
             html = reading.READERS[kind](file)

@@ -51,7 +51,7 @@ class _NoSheet(Exception):
 def main(fd: int, size: int, name: str) -> None:
     limits.yield_memory()
     warnings.simplefilter("ignore")
-    limits.limit(size, _SECONDS)
+    limits.limit_to(size, _SECONDS)
     assert DEFUSEDXML
     try:
         with open(fd, "rb") as file:

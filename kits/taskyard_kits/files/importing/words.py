@@ -87,8 +87,8 @@ IMPORT_ERRORS: dict[str, Words] = {
         "hu": "A fájl nem itt olvasható munkafüzet, vagy sérült. Mentse .xlsx formátumban, és töltse fel újra.",
     },
     "import_invalid_rows": {
-        "en": "Invalid rows: {count}, the first ones on lines {rows}: {reason}. Mend them and import the file again; the"
-        " rows before them are imported.",
+        "en": "Invalid rows: {count}, the first ones on lines {rows}: {reason}. Mend them and import the file again;"
+        " the rows before them are imported.",
         "de": "Ungültige Zeilen: {count}, die ersten in den Zeilen {rows}: {reason}. Berichtigen Sie sie, und"
         " importieren Sie die Datei noch einmal; die Zeilen davor sind importiert.",
         "fr": "Lignes non valides : {count}, les premières aux lignes {rows} : {reason}. Corrigez-les et importez de"
