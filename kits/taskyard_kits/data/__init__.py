@@ -5,6 +5,6 @@ from taskyard import Kit
 KIT = Kit(
     "data",
     modules=("taskyard_kits.data.tasks",),
-    queues=("default", "low_priority"),
+    queues=("high_priority", "default", "low_priority"),
     settings="taskyard_kits.data.settings:DataSettings",
 )

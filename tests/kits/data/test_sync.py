@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from taskyard import TaskContext
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import RetryIn
+from taskyard.domain.tasks import Released, RetryIn
 from taskyard.outbound import client
 from taskyard.running.trial import NotAdmitted
 from taskyard.store import ledger, records
@@ -123,6 +124,16 @@ def test_a_short_pause_is_made_and_a_longer_one_is_the_next_attempts(sync: Any, 
     assert sync().fault.code == "sync_rate_limited"
     api.answers = [(429, {}, b"")]
     assert sync().will_retry
+
+
+def test_a_sync_is_given_back_at_no_cost_where_its_time_is_nearly_over(
+    sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = new_id()
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskContext, "seconds_left", 0.0)
+        assert all(isinstance(sync(task_id=task_id).outcome, Released) for _ in range(2))
+    assert sync(task_id=task_id).result["pages"] == 3
 
 
 def test_at_most_max_records_are_read_and_the_next_sync_goes_on_there(sync: Any, stored: Any, api: PagedApi) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pypdfium2
-from PIL import Image
+from PIL import Image, ImageChops
 from pypdfium2 import raw
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -98,8 +98,11 @@ class Pages:
 
     def count_of(self, color: tuple[int, int, int], page: int = 0, *, about: int = 12) -> int:
         """Pixels of about that colour."""
-        pixels = self.image(page).tobytes()
-        return sum(all(abs(pixels[n + c] - color[c]) <= about for c in range(3)) for n in range(0, len(pixels), 3))
+        near = [
+            channel.point(lambda value, wanted=wanted: 255 if abs(value - wanted) <= about else 0)
+            for channel, wanted in zip(self.image(page).split(), color, strict=True)
+        ]
+        return ImageChops.darker(ImageChops.darker(near[0], near[1]), near[2]).histogram()[255]
 
     def links(self) -> list[str]:
         found = []
