@@ -98,7 +98,7 @@ def _linked(url: Url, headers: Mapping[str, str]) -> str | None:
             except ValueError:
                 raise _invalid("cursor") from None
             if found.origin != url.origin or len(str(found)) > MAX_URL:
-                raise TaskError("sync_next_elsewhere", retryable=False)
+                raise TaskError("sync_other_origin", retryable=False)
             return str(found)
     return None
 

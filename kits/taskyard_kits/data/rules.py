@@ -10,6 +10,6 @@ RULES = (
     AUTHENTICATION,
     VALIDATION.of(
         *("sync_address", "sync_address_refused", "sync_redirected", "sync_refused", "sync_page_too_large"),
-        *("sync_page_invalid", "sync_item_invalid", "sync_cursor_repeats", "sync_next_elsewhere"),
+        *("sync_page_invalid", "sync_item_invalid", "sync_cursor_repeats", "sync_other_origin"),
     ),
 )

@@ -109,7 +109,7 @@ ERRORS |= {
         "hu": "A másik rendszer {pages} oldal után olyan oldalt nevez meg következőként, amelyet már adott."
         " Ellenőrizze a `cursor_param` értékét, vagy forduljon az üzemeltetőjéhez.",
     },
-    "sync_next_elsewhere": {
+    "sync_other_origin": {
         "en": "The next page is on another host, to which the token may not go. Ask the operator of the other system.",
         "de": "Die nächste Seite liegt auf einem anderen Rechner, an den das Token nicht gehen darf. Fragen Sie den"
         " Betreiber des anderen Systems.",

@@ -155,7 +155,7 @@ def answer(**fields: Any) -> tuple[int, dict[str, str], bytes]:
         ([answer(next_cursor="a" * 1_001)], {}, "sync_page_invalid"),
         ([answer(next_cursor=["a"])], {}, "sync_page_invalid"),
         ([answer(next_cursor="é" * 400)], {}, "sync_address"),
-        ([(200, {"Link": '<http://example.org/x>; rel="next"'}, b"[]")], {"paging": "link"}, "sync_next_elsewhere"),
+        ([(200, {"Link": '<http://example.org/x>; rel="next"'}, b"[]")], {"paging": "link"}, "sync_other_origin"),
         ([(200, {"Link": '<ftp://example.org/x>; rel="next"'}, b"[]")], {"paging": "link"}, "sync_page_invalid"),
         ([(200, {}, b"{")], {}, "sync_page_invalid"),
         ([(200, {}, b"[" * 100_000)], {}, "sync_page_invalid"),
