@@ -24,7 +24,7 @@ COPY shared shared
 COPY kits kits
 COPY services/worker services/worker
 # The folders of the other kits go, and their entry points with them.
-ARG KITS=mail,files,health,webhooks,notifications,users,models,payments,analytics,reports,maintenance,diagnostics
+ARG KITS=mail,files,data,health,webhooks,notifications,users,models,payments,analytics,reports,maintenance,diagnostics
 RUN set -eu; \
     wanted=" $(echo "$KITS" | tr , ' ') "; \
     present=$(cd kits/taskyard_kits && echo */ | tr -d /); \

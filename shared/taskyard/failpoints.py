@@ -23,6 +23,7 @@ _STEPS = (
     "effect",
     "mark",
     "archive",
+    "chunk",
     "finish",
     # a worker's supervisor
     "lose",
@@ -37,6 +38,7 @@ _STEPS = (
     "outbox",
 )
 PLACES = frozenset(f"{step}.{side}" for step in _STEPS for side in ("before", "after")) | {
+    "chunk.written",
     "relay.published",
     "relay_applications.published",
 }

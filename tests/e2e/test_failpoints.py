@@ -41,6 +41,7 @@ RELAY = ["relay.before", "relay.published", "relay.after"]
 ELSEWHERE = [place.replace("relay", "relay_applications") for place in RELAY]
 WALK = ["mark.before", "mark.after"]  # in test_batches.py
 ARCHIVE = ["archive.before", "archive.after"]  # in test_maintenance.py
+CHUNKS = ["chunk.before", "chunk.written", "chunk.after"]  # in test_files_and_data.py
 LEADER = ["promote.before", "promote.after", "rescue.before", "rescue.after"]
 
 
@@ -118,7 +119,7 @@ def services(
 
 
 def test_every_failpoint_has_its_case() -> None:
-    assert {*CHILD, *SUPERVISOR, *NEW_SUPERVISOR, *API, *RELAY, *ELSEWHERE, *LEADER, *WALK, *ARCHIVE} == PLACES
+    assert {*CHILD, *SUPERVISOR, *NEW_SUPERVISOR, *API, *RELAY, *ELSEWHERE, *LEADER, *WALK, *ARCHIVE, *CHUNKS} == PLACES
 
 
 @pytest.mark.parametrize("place", CHILD)

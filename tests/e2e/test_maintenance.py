@@ -21,16 +21,13 @@ from tests.support.fleet import Fleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DATABASE = 62  # of the numbered ones of the shared Valkey, for this module alone
 _SCHEDULER = Path(sys.executable).parent / "taskyard-scheduler"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
+def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Fleet]:
     """Its worker dies right before and right after an archive becomes durable, once each."""
-    with valkey.client(_DATABASE) as client:
-        client.flushdb()
-    fleet = Fleet(tmp_path_factory.mktemp("maintenance"), new_database(), valkey.database_url(_DATABASE))
+    fleet = Fleet(tmp_path_factory.mktemp("maintenance"), new_database(), new_redis_url())
     guard_moves(fleet.engine)
     fleet.environment |= {
         "TASKYARD_ARCHIVE_SUCCEEDED_AFTER_DAYS": "0",

@@ -13,14 +13,12 @@ import pytest
 
 from taskyard.domain.api_keys import read_key
 from taskyard.store import api_keys, ledger
-from taskyard_dev.servers import Valkey
 from taskyard_kits.reports.parts import Tone
 from tests.support.fleet import Fleet, wait_for
 from tests.support.pages import Page, pages_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_REDIS_NUMBER = 61  # of the numbered ones of the shared Valkey, for this module alone
 RESTRICTED = "ty_reports0_" + "r" * 43
 QUEUES = {"report_type": "queues"}
 HOUR = timedelta(hours=1)
@@ -28,10 +26,8 @@ THEN = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - 3 * HOUR
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
-    with valkey.client(_REDIS_NUMBER) as client:
-        client.flushdb()
-    made = Fleet(tmp_path_factory.mktemp("reports"), new_database(), valkey.database_url(_REDIS_NUMBER))
+def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Fleet]:
+    made = Fleet(tmp_path_factory.mktemp("reports"), new_database(), new_redis_url())
     try:
         made.start_all(queues="default,low_priority", threads=2)
         yield made

@@ -51,7 +51,7 @@ def places_in(source: str) -> set[str]:
 
 
 def test_every_named_place_is_in_the_code_and_every_place_in_the_code_is_named() -> None:
-    sources = [path for part in ("shared", "services") for path in (ROOT / part).rglob("*.py")]
+    sources = [path for part in ("shared", "services", "kits") for path in (ROOT / part).rglob("*.py")]
     assert set().union(*(places_in(path.read_text("utf-8")) for path in sources)) == PLACES
 
 

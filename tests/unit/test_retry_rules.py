@@ -84,6 +84,14 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("analytics.aggregate", ConnectionRefusedError(), 5),
         ("reports.generate", TaskError("unknown_timezone"), None),
         ("reports.generate", TaskError("storage_unavailable"), 60),
+        ("files.import_data", TaskError("import_invalid_rows"), None),
+        ("files.import_data", TaskError("storage_unavailable"), 60),
+        ("files.convert_document", TaskError("document_damaged"), None),
+        ("files.convert_document", TaskError("item_not_found"), None),
+        ("data.sync", TaskError("sync_unanswered"), 5),
+        ("data.sync", TaskError("sync_unavailable"), 60),
+        ("data.sync", RateLimited("sync_rate_limited", after=90), 90),
+        ("data.sync", TaskError("sync_cursor_repeats"), None),
     ],
 )
 def test_our_types_try_again_as_their_rules_say(name: str, error: Any, seconds: int | None) -> None:

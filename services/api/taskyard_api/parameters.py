@@ -36,8 +36,6 @@ def id_in_path(text: str, missing: Message) -> UUID:
 
 def query_of(model: type[Q], req: Request) -> Q:
     """Raises Invalid; a fault's pointer is `?name`."""
-    if not req.query_string:
-        return model()
     given: dict[str, object] = {}
     for name, value in req.params.items():
         if isinstance(value, list):

@@ -7,12 +7,17 @@ A restricted API key has collections of its own; those of all other keys are the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
+
+# The name of a collection, and bytes of a key in UTF-8: both together fit into a page of the index.
+COLLECTION = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
+MAX_KEY_BYTES = 800
 
 
 class Written(NamedTuple):
@@ -40,6 +45,33 @@ WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS N
 ORDER BY key LIMIT :limit
 """)
 
+# As many as fit, and one at least.
+_LIST = sa.text("""
+WITH found AS (
+    SELECT key, CAST(data AS text) AS data, task_id, updated_at FROM record
+    WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS NULL OR key > :after)
+    ORDER BY key LIMIT :limit + 1
+), counted AS (
+    SELECT *, row_number() OVER w AS row, sum(octet_length(data)) OVER w AS bytes FROM found WINDOW w AS (ORDER BY key)
+)
+SELECT key, data, task_id, updated_at, (SELECT count(*) FROM found) AS found FROM counted
+WHERE row = 1 OR (row <= :limit AND bytes <= :max_bytes) ORDER BY key
+""")
+
+
+class Record(NamedTuple):
+    """`data` is JSON."""
+
+    key: str
+    data: str
+    task_id: UUID
+    updated_at: datetime
+
+
+class Listed(NamedTuple):
+    records: list[Record]
+    has_more: bool
+
 
 def upsert(
     conn: Connection, collection: str, rows: Mapping[str, Any], *, task_id: UUID, owner: str | None = None
@@ -48,7 +80,7 @@ def upsert(
     without NUL."""
     values = {
         "rows": orjson.dumps(dict(rows)).decode(),
-        "owner": _space_of(owner),
+        "owner": space_of(owner),
         "collection": collection,
         "task_id": task_id,
     }
@@ -60,9 +92,26 @@ def page(
     conn: Connection, collection: str, *, after: str | None = None, limit: int = 1000, owner: str | None = None
 ) -> dict[str, Any]:
     """Up to `limit` records with keys beyond `after` (None: from the first), in the order of the keys."""
-    values = {"owner": _space_of(owner), "collection": collection, "after": after, "limit": limit}
+    values = {"owner": space_of(owner), "collection": collection, "after": after, "limit": limit}
     return {row.key: row.data for row in conn.execute(_READ, values)}
 
 
-def _space_of(owner: str | None) -> str:
+def listed(
+    conn: Connection, *, collection: str, after: str | None, limit: int, max_bytes: int, owner: str | None = None
+) -> Listed:
+    """The same as texts of JSON, of `max_bytes` at most; a record that is larger is alone."""
+    values = {
+        "owner": space_of(owner),
+        "collection": collection,
+        "after": after,
+        "limit": limit,
+        "max_bytes": max_bytes,
+    }
+    rows = conn.execute(_LIST, values).all()
+    found = [Record(row.key, row.data, row.task_id, row.updated_at) for row in rows]
+    return Listed(found, bool(rows) and rows[0].found > len(found))
+
+
+def space_of(owner: str | None) -> str:
+    """The column `owner`."""
     return "" if owner is None else f"key:{owner}"

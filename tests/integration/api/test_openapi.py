@@ -25,6 +25,7 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/dead-letters/discard",
     "/api/v1/dead-letters/retry",
     "/api/v1/selection-runs",
+    "/api/v1/records",
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
     "/api/v1/tree-items",

@@ -14,6 +14,7 @@ from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import task_types
 from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
 from taskyard.store.audit import Actor
+from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
@@ -168,7 +169,7 @@ def test_workers_are_deleted_a_week_after_their_end(leader: LeaderParts, engine:
     assert scalar(engine, "SELECT count(*) FROM worker") == 2
 
 
-def test_what_analytics_and_users_need_no_more_is_deleted(leader: LeaderParts, engine: Engine) -> None:
+def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: LeaderParts, engine: Engine) -> None:
     """Rows of every day of the last three years, over several batches for what is told event by event."""
     for table, column, more, values in (
         (
@@ -182,6 +183,7 @@ def test_what_analytics_and_users_need_no_more_is_deleted(leader: LeaderParts, e
         ("usage_hour", "hour", "submitted_by, model, events, tokens", "'', '', 1, 1"),
         ("analytics_hour", "hour", "aggregated_at", "now()"),
         ("user_activity", "at", "task_id, user_id, login_count", "gen_random_uuid(), 1, 1"),
+        ("record_import", "moved_at", "task_id", "gen_random_uuid()"),
     ):
         execute(
             engine,
@@ -191,6 +193,7 @@ def test_what_analytics_and_users_need_no_more_is_deleted(leader: LeaderParts, e
         )
     Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     kept = {"request_count": KEPT_DAYS, "usage_event": KEPT_DAYS, "user_activity": ACTIVITY_KEPT_DAYS}
+    kept["record_import"] = IMPORTS_KEPT_DAYS
     kept |= dict.fromkeys(("request_hour", "usage_hour", "analytics_hour"), SUMS_KEPT_DAYS)
     for table, days in kept.items():
         # That of the last day is there as long as its hour is not over.

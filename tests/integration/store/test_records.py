@@ -10,8 +10,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.domain.ids import new_id
-from taskyard.store import ledger, records
-from taskyard.store.records import Written
+from taskyard.store import ledger, record_imports, record_syncs, records
+from taskyard.store.record_imports import Position
+from taskyard.store.record_syncs import Cursor, Source
+from taskyard.store.records import MAX_KEY_BYTES, Written
 
 ROWS: dict[str, Any] = {"b": {"n": 1}, "a": [1, None, "ü"], "": 1.5}
 
@@ -79,3 +81,32 @@ def test_a_chunk_with_what_postgresql_cannot_hold_writes_nothing(tasks: Engine) 
     with pytest.raises(DBAPIError):
         upsert(tasks, {"a": 1, "b": "\x00"})
     assert page(tasks) == {}
+
+
+def test_two_attempts_of_an_import_move_its_position_one_after_the_other(tasks: Engine) -> None:
+    task_id = new_id()
+
+    def move(_: int) -> None:
+        with ledger.transaction(tasks) as conn:
+            at = record_imports.locked(conn, task_id)
+            record_imports.move(conn, task_id, Position(at.rows + 1, {"seen": [*at.counts.get("seen", ()), at.rows]}))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(move, range(12)))
+    with ledger.transaction(tasks) as conn:
+        assert record_imports.locked(conn, task_id) == (12, {"seen": list(range(12))})
+
+
+def test_a_source_has_a_cursor_for_each_collection_and_owner(tasks: Engine) -> None:
+    task_id, sources = new_id(), [Source("a", "s"), Source("b", "s"), Source("a", "s", "mine"), Source("a", "s", "")]
+    with ledger.transaction(tasks) as conn:
+        for n, source in enumerate(sources):
+            assert record_syncs.locked(conn, source, task_id) == Cursor(None, task_id, False, {})
+            record_syncs.move(conn, source, Cursor(f"c{n}", task_id, bool(n), {"pages": n}))
+        found = [record_syncs.locked(conn, source, new_id()) for source in sources]
+    assert found == [Cursor(f"c{n}", task_id, bool(n), {"pages": n}) for n in range(4)]
+
+
+def test_the_longest_names_fit_into_the_index(tasks: Engine) -> None:
+    owner, collection, key = "ü" * 100, "c" * 100, "".join(chr(0x1F300 + n) for n in range(MAX_KEY_BYTES // 4))
+    assert upsert(tasks, {key: 1}, owner=owner, collection=collection) == (1, 0, 0)

@@ -34,6 +34,9 @@ PANEL: dict[str, Any] = {
     "quota_data": {"item_id": ITEM},
 }
 
+IMPORT = {"item_id": ITEM, "collection": "people"}
+SYNC = {"url": "https://example.org/items", "collection": "people"}
+
 
 class Colour(Enum):
     RED = "red"
@@ -266,6 +269,29 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**REPORT, "language": "x"},
          {**REPORT, "timezone": "../etc/passwd"}, {**REPORT, "timezone": "/etc"}, {**REPORT, "timezone": "Europe/"},
          {**REPORT, "timezone": "x" * 65}, {**REPORT, "timezone": "Europe/Wien\n"}, {**REPORT, "timezone": None}],
+    "files.import_data": (
+        [IMPORT, {**IMPORT, "format": "xlsx", "sheet": "Ő", "key_column": "id", "header": False, "max_invalid_rows": 0},
+         {**IMPORT, "columns": {"a": "integer", "ő": "date"}, "delimiter": "\t"},
+         {**IMPORT, "collection": "a" * 100}],
+        [{}, {"item_id": ITEM}, {**IMPORT, "collection": ""}, {**IMPORT, "collection": "a" * 101},
+         {**IMPORT, "collection": ".a"}, {**IMPORT, "collection": "a\n"}, {**IMPORT, "format": "xls"},
+         {**IMPORT, "columns": {"a": "money"}}, {**IMPORT, "columns": {"": "text"}}, {**IMPORT, "sheet": "x" * 32},
+         {**IMPORT, "columns": {"x" * 201: "text"}}, {**IMPORT, "columns": {f"{n}": "text" for n in range(1_001)}},
+         {**IMPORT, "key_column": ""}, {**IMPORT, "delimiter": "x"}, {**IMPORT, "max_invalid_rows": -1},
+         {**IMPORT, "max_invalid_rows": 1_000_001}],
+    ),
+    "files.convert_document": (
+        [{"item_id": ITEM}, {"item_id": ITEM, "format": "docx", "paper": "us-letter", "language": "hu"}],
+        [{}, {"item_id": ITEM, "format": "odt"}, {"item_id": ITEM, "paper": "A4"}, {"item_id": ITEM, "language": "es"}],
+    ),
+    "data.sync": (
+        [SYNC, {**SYNC, "token": "a", "paging": "link", "page_size": 10_000, "full": True, "max_records": 1},
+         {**SYNC, "items_field": "a.b.c.d.e", "key_field": "@id", "cursor_param": "page[after]"}],
+        [{}, {"url": "https://example.org"}, {"collection": "a"}, {**SYNC, "url": "ftp://example.org"},
+         {**SYNC, "url": "https://example.org/" + "x" * 1_500}, {**SYNC, "token": ""}, {**SYNC, "token": "a\nb"},
+         {**SYNC, "token": "a b"}, {**SYNC, "token": "x" * 4_001}, {**SYNC, "items_field": "a."},
+         {**SYNC, "items_field": "a.b.c.d.e.f"}, {**SYNC, "cursor_param": "a&b"}, {**SYNC, "paging": "offset"},
+         {**SYNC, "page_size": 0}, {**SYNC, "page_size": 10_001}, {**SYNC, "max_records": 1_000_001}],
     ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
     "selection.load_gsheet": (

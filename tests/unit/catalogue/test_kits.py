@@ -101,7 +101,9 @@ def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> 
         "billing.work",
         "files.cleanup_old",
         "files.cleanup_temporary",
+        "files.convert_document",
         "files.generate_thumbnail",
+        "files.import_data",
         "files.process_large_file",
     )
 

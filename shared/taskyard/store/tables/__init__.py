@@ -27,6 +27,8 @@ KIT_TABLES = (
     "analytics_hour",
     "loose_object",
     "record",
+    "record_import",
+    "record_sync",
     "request_count",
     "request_hour",
     "tree_item",

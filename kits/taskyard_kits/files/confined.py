@@ -1,0 +1,100 @@
+"""Processes that read strangers' files for a task, each within limits of its own (`limits.py`): what a file makes the
+libraries do ends there, and a cancellation or a time limit ends the process."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
+
+from .memory import Check
+
+_LOOK_SECONDS = 0.2
+_PIECE_BYTES = 64 * 1024
+
+
+class Died(Exception):
+    """The process ended before it had said all: of what it had to read."""
+
+
+class TooMuch(Exception):
+    """It said more than is taken."""
+
+
+@contextmanager
+def started(module: str, *arguments: object, file: BinaryIO, check: Check) -> Iterator[Program]:
+    """The module as a program, with the descriptor of `file` and the `arguments`; it is killed after the block. Its
+    environment is empty. `check` is called a few times a second while it is waited for, and ends that by what it
+    raises."""
+    command = [sys.executable, "-I", "-m", module, *map(str, (file.fileno(), *arguments))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0, pass_fds=[file.fileno()], env={}
+    ) as process:
+        try:
+            yield Program(process, check)
+        finally:
+            process.kill()
+
+
+class Program:
+    """A conversation: JSON objects, one a line, and bytes behind the last one."""
+
+    def __init__(self, process: subprocess.Popen[bytes], check: Check) -> None:
+        self._process = process
+        self._check = check
+        self._read = bytearray()
+        self._readable = select.poll()
+        assert process.stdout is not None
+        self._readable.register(process.stdout, select.POLLIN)
+
+    def answer(self) -> dict[str, Any]:
+        """Its next line. Raises Died, and RuntimeError where it was killed from outside."""
+        while b"\n" not in self._read:
+            if not self._more():
+                raise self.death()
+        line, _, rest = self._read.partition(b"\n")
+        self._read[:] = rest
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def lines(self, most_bytes: int) -> Iterator[bytes]:
+        """All that it says from here on, as lines of `most_bytes` at most. Raises TooMuch."""
+        while self._more():
+            *whole, rest = bytes(self._read).split(b"\n")
+            if len(rest) > most_bytes:
+                raise TooMuch
+            self._read[:] = rest
+            yield from whole
+
+    def go_on(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died, which its answer tells
+            self._process.stdin.write(b"\n")
+
+    def rest(self, most_bytes: int | None = None) -> bytes:
+        """What follows its last line. Raises TooMuch."""
+        while self._more():
+            if most_bytes is not None and len(self._read) > most_bytes:
+                raise TooMuch
+        return bytes(self._read)
+
+    def death(self) -> Exception:
+        """What to raise where it ended too soon."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return RuntimeError("the process that reads the file was killed")
+        return Died()
+
+    def _more(self) -> bool:
+        assert self._process.stdout is not None
+        while not self._readable.poll(_LOOK_SECONDS * 1000):
+            self._check()
+        piece = self._process.stdout.read(_PIECE_BYTES)
+        self._read += piece or b""
+        return bool(piece)

@@ -1,0 +1,1 @@
+"""files.convert_document."""

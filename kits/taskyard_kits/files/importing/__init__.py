@@ -1,0 +1,1 @@
+"""files.import_data: rows of a stored file become records."""

@@ -1,0 +1,188 @@
+"""Imports, documents and syncs from the call to their effect: one stack of real processes, and another system that is a
+server of its own. Workers that die come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.kits.files.documents import RED, Pages, docx, drawing, picture, relation
+from tests.kits.files.workbooks import with_entities, workbook
+from tests.support.composed import guard_moves
+from tests.support.fleet import Fleet, wait_for
+from tests.support.paged_api import TOKEN, PagedApi, paged_api
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+
+class Stack:
+    """An API and a scheduler that stay, and a worker at a time."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        fleet.start_api()
+        fleet.start_scheduler()
+
+    @contextmanager
+    def worker(self, dies_at: str | None = None) -> Iterator[Path]:
+        """Its first child dies there; the path exists from then on."""
+        directory = self.fleet.home / f"temp-{uuid4().hex[:8]}"
+        more = {"TASKYARD_TEMP_DIR": str(directory)}
+        if dies_at is not None:
+            more["TASKYARD_FAILPOINTS"] = dies_at
+        self.fleet.environment.update(more)
+        worker = self.fleet.start_worker(threads=2)
+        try:
+            yield directory / "failpoints" / (dies_at or "").partition(":")[0]
+        finally:
+            for name in more:
+                del self.fleet.environment[name]
+            worker.terminate()
+            worker.wait(40)
+
+    def upload(self, content: bytes, name: str) -> str:
+        answer = self.fleet.http.post("/tree-items", content=content, headers={"X-Filename": name})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["item_id"])
+
+    def submit(self, name: str, **params: Any) -> str:
+        answer = self.fleet.http.post("/tasks", json={"name": name, "params": params})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def ended(self, task_id: str, state: str = "succeeded") -> Any:
+        self.fleet.wait_state(task_id, state, seconds=60)
+        return self.fleet.http.get(f"/tasks/{task_id}", headers={"Accept-Language": "hu"}).json()
+
+    def records(self, collection: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        query = {"collection": collection, "limit": "200"}
+        while True:
+            page = self.fleet.http.get("/records", params=query).json()
+            assert not {item["key"] for item in page["items"]} & {*found}
+            found |= {item["key"]: item["data"] for item in page["items"]}
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Stack]:
+    fleet = Fleet(tmp_path_factory.mktemp("files"), new_database(), new_redis_url())
+    fleet.environment["TASKYARD_OUTBOUND_NETWORKS"] = "127.0.0.0/8"
+    guard_moves(fleet.engine)
+    try:
+        yield Stack(fleet)
+    finally:
+        fleet.stop()
+
+
+@pytest.fixture(scope="module")
+def other_system() -> Iterator[PagedApi]:
+    with paged_api() as api:
+        api.token = TOKEN
+        yield api
+
+
+@pytest.mark.parametrize("place", ["chunk.before:2", "chunk.written:2"], ids=["before", "inside"])
+def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack, place: str) -> None:
+    collection = f"people-{place[6:-2]}"
+    lines = "".join(f"{n},Ő {n},{n % 90}\n" for n in range(2_500))
+    item = stack.upload(f"id,name,age\nbad\n{lines}".encode(), "people.csv")
+    with stack.worker(dies_at=place) as reached:
+        # A chunk that was written twice would be counted as unchanged.
+        task_id = stack.submit("files.import_data", item_id=item, collection=collection, columns={"age": "integer"})
+        done = stack.ended(task_id)
+    assert reached.exists()
+    assert (done["attempt"], done["crashes"]) == (2, 1)
+    assert {name: done["result"][name] for name in ("rows", "inserted", "updated", "unchanged", "invalid")} == {
+        "rows": 2_501,
+        "inserted": 2_500,
+        "updated": 0,
+        "unchanged": 0,
+        "invalid": 1,
+    }
+    assert sorted(int(record["id"]) for record in stack.records(collection).values()) == list(range(2_500))
+    assert done["progress"]["percent"] == 100
+
+
+def test_a_worker_that_dies_between_pages_goes_on_behind_them(stack: Stack, other_system: PagedApi) -> None:
+    other_system.items = [{"id": n, "name": f"Ő {n}"} for n in range(10)]
+    params = {"url": f"{other_system.url}/items", "collection": "synced", "token": TOKEN}
+    with stack.worker(dies_at="chunk.after:2") as reached:
+        task_id = stack.submit("data.sync", **params)
+        done = stack.ended(task_id)
+        assert reached.exists()
+        assert (done["result"]["pages"], done["result"]["inserted"], done["result"]["unchanged"]) == (4, 10, 0)
+        assert other_system.asked == ["/items", "/items?cursor=3", "/items?cursor=6", "/items?cursor=9"]
+        assert done["params"]["token"] == "***"
+        assert len(stack.records("synced")) == 10
+
+        other_system.items.append({"id": "new"})
+        assert stack.ended(stack.submit("data.sync", **params))["result"]["inserted"] == 1
+        refused = stack.ended(stack.submit("data.sync", **{**params, "token": "wrong"}), "failed")
+        assert refused["error"]["code"] == "sync_not_authorised"
+        assert refused["error"]["message"].startswith("A másik rendszer elutasította a tokent")
+
+
+@pytest.fixture(scope="module")
+def worker(stack: Stack) -> Iterator[None]:
+    """One that lives, after those that died."""
+    with stack.worker():
+        yield
+
+
+@pytest.mark.usefixtures("worker")
+def test_files_and_documents_are_taken_and_refused_as_their_users_see_it(stack: Stack) -> None:
+    book = workbook(["id", "név"], [1, "Őr"], [2, "Űr"])
+    body = f"<w:p><w:r><w:t>Levél őűŐŰ</w:t></w:r>{drawing('rId1')}</w:p>"
+    letter = docx(body, members={"word/media/a.png": picture()}, relations=relation("media/a.png"))
+    imported = stack.submit(
+        "files.import_data", item_id=stack.upload(book, "a.xlsx"), collection="book", key_column="id"
+    )
+    hostile = stack.submit(
+        "files.import_data",
+        item_id=stack.upload(with_entities(book, "xl/workbook.xml"), "a.xlsx"),
+        collection="hostile",
+    )
+    made = stack.submit("files.convert_document", item_id=stack.upload(letter, "letter.docx"), language="hu")
+    unread = stack.submit("files.convert_document", item_id=stack.upload(b"\xff", "a.md"))
+
+    assert stack.ended(imported)["result"]["inserted"] == 2
+    refusals = {stack.ended(task, "failed")["error"]["code"] for task in (hostile, unread)}
+    pdf = stack.ended(made)["result"]
+    assert stack.records("book") == {"1": {"id": 1, "név": "Őr"}, "2": {"id": 2, "név": "Űr"}}
+    assert refusals == {"import_entities", "document_encoding"}
+    assert stack.records("hostile") == {}
+    assert (pdf["name"], pdf["pages"]) == ("letter.pdf", 1)
+    pages = Pages(stack.fleet.http.get(f"/tree-items/{pdf['item_id']}/content").content)
+    assert pages.text() == "Levél őűŐŰ 1 / 1"
+    assert pages.count_of(RED) > 1_000
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_conversion_that_is_cancelled_leaves_no_process_and_no_file(stack: Stack) -> None:
+    fleet = stack.fleet
+    task_id = stack.submit("files.convert_document", item_id=stack.upload(b"<p>words words" * 250_000, "slow.html"))
+    wait_for(lambda: converters(fleet), 30, "the process to start")
+    assert fleet.http.post(f"/tasks/{task_id}/cancel").status_code == 202
+    stack.ended(task_id, "cancelled")
+    wait_for(lambda: not converters(fleet), 20, "the process to end")
+    assert fleet.query("SELECT count(*) AS n FROM tree_item WHERE task_id = CAST(:id AS uuid)", id=task_id)[0].n == 0
+
+
+def converters(fleet: Fleet) -> list[str]:
+    """Processes of this stack that make pages: they have a directory below its own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            command = path.read_bytes()
+            if b"taskyard_kits.files.documents.converter" in command and str(fleet.home).encode() in command:
+                found.append(path.parent.name)
+    return found

@@ -1,0 +1,70 @@
+"""Records over HTTP: those of a collection, page by page, in the order of their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from taskyard.domain.ids import new_id
+from taskyard.store import ledger, records
+from taskyard.store.records import MAX_KEY_BYTES
+from taskyard_api import record_models
+from tests.integration.api.conftest import Api
+
+PATH = "/api/v1/records"
+
+
+def put(api: Api, rows: dict[str, Any], owner: str | None = None) -> None:
+    ledger.run(api.engine, lambda conn: records.upsert(conn, "people", rows, task_id=new_id(), owner=owner))
+
+
+def pages(http: httpx.Client, **query: Any) -> list[list[str]]:
+    """The keys of each page."""
+    found: list[list[str]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = http.get(PATH, params={"collection": "people", **query, **cursor})
+        assert answer.status_code == 200, answer.text
+        page = record_models.RecordPage.model_validate_json(answer.content)
+        found.append([record.key for record in page.items])
+        if page.next_cursor is None:
+            return found
+        cursor = {"cursor": page.next_cursor}
+
+
+def test_records_are_listed_by_pages_in_the_order_of_their_keys(api: Api) -> None:
+    longest = "z" * MAX_KEY_BYTES
+    put(api, {"b": {"n": 1.5}, "a": [None, "ő"], "ő": 1, longest: {}})
+    keys = [key for page in pages(api.http, limit=1) for key in page]
+    assert sorted(keys) == sorted(["a", "b", "ő", longest])
+    assert pages(api.http) == [keys]
+    shown = api.http.get(PATH, params={"collection": "people"}).json()["items"][0]
+    assert (shown["key"], shown["data"]) == ("a", [None, "ő"])
+    assert pages(api.http, collection="others") == [[]]
+
+
+def test_a_page_of_large_records_ends_early(api: Api) -> None:
+    put(api, {f"{n:02}": "x" * 300_000 for n in range(7)} | {"99": "x" * 2_000_000})
+    assert [len(page) for page in pages(api.http)] == [3, 3, 1, 1]
+
+
+def test_a_restricted_key_sees_its_own_records_and_one_without_read_none(api: Api) -> None:
+    put(api, {"a": 1})
+    put(api, {"b": 1}, owner="mine")
+    assert pages(api.client(api.key("read", queues=["default"], name="mine"))) == [["b"]]
+    assert pages(api.client(api.key("read", queues=["default"], name="other"))) == [[]]
+    assert pages(api.http) == [["a"]]
+    assert api.client(api.key("submit")).get(PATH, params={"collection": "people"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"collection": "a b"}, {"limit": 0}, {"limit": 201}, {"cursor": "AA"}, {"cursor": "_w"},
+     {"cursor": "A" * 9_999}, {"key": "a"}],
+    ids=["nothing", "name", "limit 0", "limit 201", "NUL", "no UTF-8", "long", "unknown"],
+)  # fmt: skip
+def test_what_is_no_page_of_a_collection_is_refused(api: Api, query: dict[str, Any]) -> None:
+    answer = api.http.get(PATH, params={"collection": "people", **query} if query else {})
+    assert answer.status_code == 422

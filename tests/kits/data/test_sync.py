@@ -1,0 +1,236 @@
+"""Records of another system: each page once, from where the last sync ended, and within bounds. It is a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from taskyard import TaskContext
+from taskyard.domain.ids import new_id
+from taskyard.domain.tasks import Released, RetryIn
+from taskyard.outbound import client
+from taskyard.running.trial import NotAdmitted
+from taskyard.store import ledger, records
+from taskyard_kits.data import pages, requests, tasks
+from taskyard_kits.data.settings import DataSettings
+from taskyard_kits.data.words import ERRORS, PHRASES
+from tests.kits.conftest import Run
+from tests.support.paged_api import TOKEN, PagedApi, paged_api
+
+LOCAL = DataSettings(outbound_networks=("127.0.0.0/8",))
+
+
+@pytest.fixture
+def api() -> Iterator[PagedApi]:
+    with paged_api() as made:
+        made.items = [{"id": n, "name": f"Ő {n}"} for n in range(8)]
+        yield made
+
+
+@pytest.fixture
+def sync(run: Run, api: PagedApi) -> Any:
+    def run_sync(path: str = "/items", *, settings: DataSettings = LOCAL, **more: Any) -> Any:
+        options = {name: more.pop(name) for name in ("task_id", "submitted_by", "allowed_queues") if name in more}
+        params = {"url": more.pop("url", api.url + path), "collection": "people", **more}
+        return run("data.sync", params, settings=settings, **options)
+
+    return run_sync
+
+
+@pytest.fixture
+def stored(engine: Engine) -> Any:
+    def read(owner: str | None = None) -> dict[str, Any]:
+        return ledger.run(engine, partial(records.page, collection="people", owner=owner))
+
+    return read
+
+
+def test_records_of_all_pages_are_stored_under_their_keys(sync: Any, stored: Any, api: PagedApi) -> None:
+    assert sync().result == {
+        "collection": "people",
+        "pages": 3,
+        "records": 8,
+        "inserted": 8,
+        "updated": 0,
+        "unchanged": 0,
+        "complete": True,
+    }
+    assert stored() == {str(n): {"id": n, "name": f"Ő {n}"} for n in range(8)}
+    assert api.asked == ["/items", "/items?cursor=3", "/items?cursor=6"]
+
+
+def test_the_next_sync_begins_with_the_page_that_was_the_last(sync: Any, stored: Any, api: PagedApi) -> None:
+    sync()
+    api.items += [{"id": 8}, {"id": 2, "name": "changed"}]
+    api.asked.clear()
+    found = sync().result
+    assert [found[name] for name in ("pages", "records", "inserted", "updated", "unchanged")] == [2, 4, 1, 1, 2]
+    assert api.asked == ["/items?cursor=6", "/items?cursor=9"]
+    assert stored()["2"]["name"] == "changed"
+    again = sync(full=True).result
+    assert [again[name] for name in ("pages", "records", "updated")] == [4, 10, 2]
+
+
+def test_pages_are_followed_by_their_link_headers(sync: Any, stored: Any, api: PagedApi) -> None:
+    assert sync("/linked", paging="link", page_size=5).result["records"] == 8
+    assert api.asked == ["/linked?limit=5", "/linked?cursor=5&limit=5"]
+    assert len(stored()) == 8
+
+
+def test_fields_may_lie_deeper_and_parameters_have_other_names(sync: Any, stored: Any, api: PagedApi) -> None:
+    api.items = [{"meta": {"uid": "a"}, "v": 1}, {"meta": {"uid": "b"}}]
+    found = sync("/items?x=1", items_field="data.items", key_field="meta.uid", page_size=1).result
+    assert (found["records"], found["pages"]) == (2, 2)
+    assert api.asked == ["/items?x=1&limit=1", "/items?x=1&limit=1&cursor=1"]
+    assert list(stored()) == ["a", "b"]
+
+
+def test_the_token_is_sent_and_a_wrong_one_is_final(sync: Any, api: PagedApi) -> None:
+    api.token = TOKEN
+    assert sync(token=TOKEN).result["records"] == 8
+    done = sync(token="another", full=True)
+    assert (done.fault.code, done.will_retry) == ("sync_not_authorised", False)
+
+
+def test_an_attempt_goes_on_behind_the_pages_that_are_written(sync: Any, stored: Any, api: PagedApi) -> None:
+    task_id = new_id()
+    api.answers = [None, (500, {}, b"")]
+    first = sync(task_id=task_id, full=True)
+    assert (first.fault.code, first.will_retry) == ("sync_unavailable", True)
+    assert len(stored()) == 3
+    found = sync(task_id=task_id, full=True).result
+    assert [found[name] for name in ("pages", "records", "inserted", "unchanged")] == [3, 8, 8, 0]
+    assert api.asked == ["/items", "/items?cursor=3", "/items?cursor=3", "/items?cursor=6"]
+    assert sync(task_id=task_id, full=True).result == found, "it is done"
+    assert len(api.asked) == 4
+
+
+def test_a_short_pause_is_made_and_a_longer_one_is_the_next_attempts(sync: Any, api: PagedApi) -> None:
+    api.answers = [(429, {"Retry-After": "0"}, b""), (503, {"Retry-After": "0"}, b""), None]
+    done = sync()
+    assert (done.result["records"], sum("a pause of 0 s" in line for line in done.logs)) == (8, 2)
+    api.answers = [(429, {"Retry-After": "120"}, b"")]
+    done = sync()
+    assert done.fault.code == "sync_rate_limited"
+    assert isinstance(done.outcome, RetryIn)
+    assert done.outcome.delay.total_seconds() == 120
+    api.answers = [(429, {"Retry-After": "0"}, b"")] * 4
+    assert sync().fault.code == "sync_rate_limited"
+    api.answers = [(429, {}, b"")]
+    assert sync().will_retry
+
+
+def test_a_sync_is_given_back_at_no_cost_where_its_time_is_nearly_over(
+    sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = new_id()
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskContext, "seconds_left", 0.0)
+        assert all(isinstance(sync(task_id=task_id).outcome, Released) for _ in range(2))
+    assert sync(task_id=task_id).result["pages"] == 3
+
+
+def test_at_most_max_records_are_read_and_the_next_sync_goes_on_there(sync: Any, stored: Any, api: PagedApi) -> None:
+    found = sync(max_records=4).result
+    assert (found["records"], found["complete"]) == (6, False)
+    found = sync(max_records=4).result
+    assert (found["records"], found["complete"], len(stored())) == (2, True, 8)
+
+
+def answer(**fields: Any) -> tuple[int, dict[str, str], bytes]:
+    return 200, {}, json.dumps({"items": [{"id": 1}], **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answers", "params", "code"),
+    [
+        ([answer(next_cursor="a"), answer(next_cursor="a")], {}, "sync_cursor_repeats"),
+        ([answer(next_cursor="a"), answer(next_cursor="b"), answer(next_cursor="a")], {}, "sync_cursor_repeats"),
+        ([answer(next_cursor="a" * 1_001)], {}, "sync_page_invalid"),
+        ([answer(next_cursor=["a"])], {}, "sync_page_invalid"),
+        ([answer(next_cursor="é" * 400)], {}, "sync_address"),
+        ([(200, {"Link": '<http://example.org/x>; rel="next"'}, b"[]")], {"paging": "link"}, "sync_other_origin"),
+        ([(200, {"Link": '<ftp://example.org/x>; rel="next"'}, b"[]")], {"paging": "link"}, "sync_page_invalid"),
+        ([(200, {}, b"{")], {}, "sync_page_invalid"),
+        ([(200, {}, b"[" * 100_000)], {}, "sync_page_invalid"),
+        ([answer(items="no list")], {}, "sync_page_invalid"),
+        ([answer(items=["no object"])], {}, "sync_item_invalid"),
+        ([answer(items=[{"id": None}])], {}, "sync_item_invalid"),
+        ([answer(items=[{"id": 1, "x": "\0"}])], {}, "sync_item_invalid"),
+        ([answer(items=[{"id": 1, "x": "x" * 200_000}])], {}, "sync_item_invalid"),
+        ([answer(items=[{"id": n} for n in range(10_001)])], {}, "sync_page_too_large"),
+        ([(200, {}, b" " * (pages.MAX_PAGE_BYTES + 1))], {}, "sync_page_too_large"),
+        ([(302, {"Location": "/other"}, b"")], {}, "sync_redirected"),
+        ([(404, {}, b"")], {}, "sync_refused"),
+        ([], {"url": "http://user:pass@127.0.0.1/x"}, "sync_address"),
+    ],
+    ids=["repeats", "a circle", "long cursor", "list as cursor", "long address", "other host", "other scheme",
+         "no JSON", "deep JSON", "no list", "no object", "no key", "NUL", "large item", "many items", "large page",
+         "redirect", "not found", "password"],
+)  # fmt: skip
+def test_a_source_that_does_not_page_as_it_should_is_refused(
+    sync: Any, api: PagedApi, answers: list[Any], params: dict[str, Any], code: str
+) -> None:
+    api.answers = answers
+    done = sync(**params)
+    assert (done.fault.code, done.will_retry) == (code, False)
+
+
+def test_private_addresses_are_refused_unless_a_setting_allows_them(sync: Any, api: PagedApi) -> None:
+    done = sync(settings=DataSettings())
+    assert (done.fault.code, done.will_retry) == ("sync_address_refused", False)
+    assert api.asked == []
+
+
+def test_a_server_that_is_away_is_tried_again_soon(sync: Any) -> None:
+    done = sync(url="http://127.0.0.1:1/items")
+    assert (done.fault.code, done.will_retry) == ("sync_unanswered", True)
+    assert done.fault.message.startswith("The other system did not answer: there is no connection to it.")
+
+
+def test_a_page_that_another_task_has_written_meanwhile_is_not_written_again(
+    sync: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests.page_of
+
+    async def overtaken(*arguments: Any) -> Any:
+        found = await asked(*arguments)
+        if not done:
+            done.append(None)
+            with monkeypatch.context() as patch:
+                patch.setattr(tasks, "page_of", asked)
+                done[0] = await asyncio.to_thread(sync)
+        return found
+
+    done: list[Any] = []
+    monkeypatch.setattr(tasks, "page_of", overtaken)
+    late = sync()
+    assert done[0].result["inserted"] == 8
+    assert (late.fault.code, late.will_retry) == ("sync_overtaken", True)
+    assert len(stored()) == 8
+
+
+def test_a_restricted_key_syncs_into_its_own_records_with_a_cursor_of_its_own(
+    sync: Any, stored: Any, api: PagedApi
+) -> None:
+    sync()
+    assert sync(submitted_by="mine", allowed_queues=["default"]).result["inserted"] == 8
+    assert len(stored("mine")) == 8
+
+
+def test_what_cannot_be_asked_is_refused_at_submit(sync: Any) -> None:
+    for params in ({"url": "ftp://a"}, {"collection": "a b"}, {"token": "a\nb"}, {"cursor_param": "a&b"}):
+        with pytest.raises(NotAdmitted):
+            sync(**params)
+
+
+def test_each_reason_has_words() -> None:
+    assert {f"sync_{reason}" for reason in client.REASONS} - {"sync_redirects"} <= {*PHRASES}
+    assert {f"page_{reason}" for reason in ("json", "number", "no_items", "cursor")} <= {*PHRASES}
+    assert all({"en", "de", "fr", "hu"} == {*words} for words in ERRORS.values())
