@@ -20,7 +20,6 @@ from tests.support.paged_api import TOKEN, PagedApi, paged_api
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
-
 class Stack:
     """An API and a scheduler that stay, and a worker at a time."""
 
@@ -73,7 +72,9 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Stack]:
     fleet = Fleet(tmp_path_factory.mktemp("files"), new_database(), new_redis_url())
     fleet.environment["TASKYARD_OUTBOUND_NETWORKS"] = "127.0.0.0/8"
     guard_moves(fleet.engine)

@@ -13,9 +13,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 
 from taskyard.domain.ids import earliest_id_at, new_id
-from taskyard_dev.servers import Valkey
 from tests.support.composed import guard_moves
 from tests.support.fleet import Fleet
 
@@ -25,7 +25,9 @@ _SCHEDULER = Path(sys.executable).parent / "taskyard-scheduler"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Fleet]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Fleet]:
     """Its worker dies right before and right after an archive becomes durable, once each."""
     fleet = Fleet(tmp_path_factory.mktemp("maintenance"), new_database(), new_redis_url())
     guard_moves(fleet.engine)
@@ -144,9 +146,9 @@ def test_an_age_below_the_operators_is_refused_with_a_reason(stack: Fleet) -> No
     assert "90" in error["message"]
 
 
-def test_expired_data_and_temporary_files_go(stack: Fleet, valkey: Valkey) -> None:
+def test_expired_data_and_temporary_files_go(stack: Fleet) -> None:
     temp = stack.home / "temp"
-    with valkey.client(_DATABASE) as client:
+    with redis.Redis.from_url(stack.environment["TASKYARD_REDIS_URL"]) as client:
         client.set("taskyard:models:ollama", "{}")
         (temp / "old").write_text("x")
         time.sleep(0.01)

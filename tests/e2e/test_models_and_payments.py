@@ -14,8 +14,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+import redis
 
-from taskyard_dev.servers import Valkey
 from tests.support import model_servers, stripe_server
 from tests.support.composed import guard_moves
 from tests.support.fleet import KEY, Fleet, children, wait_for
@@ -24,8 +24,6 @@ from tests.support.stripe_server import VISA, Stripe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-# Of Redis: no other tests use these two.
-_QUEUES, _CACHE = 62, 63
 PAYMENT = {"payment_id": "order-7", "amount": "12.50", "currency": "EUR", "payment_method": VISA}
 DECLINED = "pm_card_visa_chargeDeclinedInsufficientFunds"
 
@@ -57,20 +55,17 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def running(
-    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
 ) -> Iterator[Stack]:
-    for number in (_QUEUES, _CACHE):
-        with valkey.client(number) as client:
-            client.flushdb()
     with ExitStack() as exits:
         ollama = exits.enter_context(model_servers.ollama("llama3:latest", "mistral:7b"))
         litellm = exits.enter_context(model_servers.litellm("gpt-4o"))
         stripe = exits.enter_context(stripe_server.stripe())
-        fleet = Fleet(tmp_path_factory.mktemp("models"), new_database(), valkey.database_url(_QUEUES))
+        fleet = Fleet(tmp_path_factory.mktemp("models"), new_database(), new_redis_url())
         guard_moves(fleet.engine)
         exits.callback(fleet.stop)
         fleet.environment |= {
-            "TASKYARD_CACHE_URL": valkey.database_url(_CACHE),
+            "TASKYARD_CACHE_URL": new_redis_url(),
             "OLLAMA_BASE_URL": ollama.url,
             "LITELLM_BASE_URL": litellm.url,
             "LITELLM_API_KEY": model_servers.KEY,
@@ -91,8 +86,8 @@ def stack(running: Stack) -> Stack:
     return running
 
 
-def test_the_models_are_asked_for_cached_and_told(stack: Stack, valkey: Valkey) -> None:
-    with valkey.client(_CACHE) as cache:
+def test_the_models_are_asked_for_cached_and_told(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.fleet.environment["TASKYARD_CACHE_URL"]) as cache:
         cache.flushdb()
     before = stack.get("/models", "de")
     assert before["ollama_models"]["models"] == []
@@ -104,7 +99,10 @@ def test_the_models_are_asked_for_cached_and_told(stack: Stack, valkey: Valkey) 
     assert told["litellm_models"]["models"] == ["gpt-4o"]
     assert told["ollama_models"]["cached_at"] == result["cached_at"]
     assert told["litellm_models"]["age_seconds"] >= 0
-    with valkey.client(_CACHE) as cache, valkey.client(_QUEUES) as queues:
+    with (
+        redis.Redis.from_url(stack.fleet.environment["TASKYARD_CACHE_URL"]) as cache,
+        redis.Redis.from_url(stack.fleet.environment["TASKYARD_REDIS_URL"]) as queues,
+    ):
         assert len(cache.keys("taskyard:models:*")) == 2
         assert queues.keys("taskyard:models:*") == []
 

@@ -26,7 +26,9 @@ THEN = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - 3 * HOUR
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]) -> Iterator[Fleet]:
+def fleet(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Fleet]:
     made = Fleet(tmp_path_factory.mktemp("reports"), new_database(), new_redis_url())
     try:
         made.start_all(queues="default,low_priority", threads=2)

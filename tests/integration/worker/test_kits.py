@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import taskyard_kits
-
 from tests.integration.worker.processes import LedgerFleet, lines
 from tests.support.fleet import children, wait_for
 from tests.support.packages import install

@@ -254,6 +254,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "selection_algorithm": "dice"}},
          {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "solver_backend": "mip"}},
          {**PANEL, "selection_params": {"number_to_select": 1}}, {**PANEL, "more": 1}],
+    ),
     "analytics.aggregate": (
         [{}, {"hours": 1}, {"hours": 168.0}],
         [{"hours": 0}, {"hours": 169}, {"hours": "1"}, {"hours": True}, {"hours": 1.5}, {"hours": None}, {"day": 1}],
@@ -269,6 +270,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {**REPORT, "language": "x"},
          {**REPORT, "timezone": "../etc/passwd"}, {**REPORT, "timezone": "/etc"}, {**REPORT, "timezone": "Europe/"},
          {**REPORT, "timezone": "x" * 65}, {**REPORT, "timezone": "Europe/Wien\n"}, {**REPORT, "timezone": None}],
+    ),
     "files.import_data": (
         [IMPORT, {**IMPORT, "format": "xlsx", "sheet": "Ő", "key_column": "id", "header": False, "max_invalid_rows": 0},
          {**IMPORT, "columns": {"a": "integer", "ő": "date"}, "delimiter": "\t"},
