@@ -79,7 +79,7 @@ PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-wo
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
 # argument LOCK of deploy/docker/worker.Dockerfile. A new line is a new lock.
 KITS_worker := mail files health webhooks notifications users diagnostics
-KITS_worker-geo := geo
+KITS_worker-geo := geo selection
 WORKER_LOCKS = $(patsubst KITS_%,%,$(filter KITS_%,$(.VARIABLES)))
 LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
 	kits/pyproject.toml -o requirements/$(1).txt

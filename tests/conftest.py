@@ -5,11 +5,13 @@ database_url        a migrated database, as the migrations left it when the test
 engine              an engine on it
 task_url            its address for tasks, under their role
 redis_url           an empty numbered database of the shared Valkey
+new_redis_url       call it for one that outlives the test: for the stack of a module
 new_database        call it for one more migrated database
 own_servers         a migrated pair for this test alone, to stop, kill and flush at will;
 own_postgres, own_valkey    one of that pair
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,13 +53,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    # Wherever a process dies, nothing may be lost: that is true beside other tests as well, and measures nothing.
-    _MEASURES_NOTHING = "tests/e2e/test_failpoints.py"
+    # What these promise holds beside other tests as well, and they measure nothing.
+    _MEASURE_NOTHING = frozenset(
+        f"tests/e2e/test_{name}.py"
+        for name in (
+            "celery",
+            "failpoints",
+            "files_and_data",
+            "files_in_a_bucket",
+            "geo_rasters",
+            "maintenance",
+            "models_and_payments",
+            "moves",
+            "newsletter",
+            "reports_and_analytics",
+            "selection",
+            "selection_gsheet",
+            "selection_runs",
+            "users",
+            "versions",
+            "webhooks",
+        )
+    )
     # What takes longest goes first. Of itself xdist begins with the files that have the most tests, and the end-to-end
     # tests would begin late and be waited for alone at the end.
     _LONGEST = (
         "e2e",
-        _MEASURES_NOTHING,
+        "tests/e2e/test_failpoints.py",
         "tests/integration/worker/test_copies.py",
         "tests/integration/api/test_openapi.py",
         "tests/integration/store/test_plans.py",
@@ -66,10 +88,11 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "e2e" if file.startswith("tests/e2e/") and file != self._MEASURES_NOTHING else file
+        return "e2e" if file.startswith("tests/e2e/") and file not in self._MEASURE_NOTHING else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        if longest := next((scope for scope in self._LONGEST if scope in self.workqueue), None):
+        end_to_end = (scope for scope in self.workqueue if scope.startswith("tests/e2e/"))
+        if longest := next((scope for scope in self._LONGEST if scope in self.workqueue), next(end_to_end, None)):
             self.workqueue.move_to_end(longest, last=False)
         super()._assign_work_unit(node)
 
@@ -150,6 +173,22 @@ def redis_url(valkey: Valkey) -> str:
     with valkey.client(number) as client:
         client.flushdb()
     return valkey.database_url(number)
+
+
+@pytest.fixture(scope="session")
+def new_redis_url(valkey: Valkey) -> Callable[[], str]:
+    """Empties another numbered database of the shared Valkey, for the stack of a module. Each test process has six,
+    and takes them in turn."""
+    first = 16 if WORKER == "main" else 16 + 6 * (1 + int(WORKER.removeprefix("gw"))) % 48
+    numbers = itertools.cycle(range(first, first + 6))
+
+    def empty() -> str:
+        number = next(numbers)
+        with valkey.client(number) as client:
+            client.flushdb()
+        return valkey.database_url(number)
+
+    return empty
 
 
 @pytest.fixture

@@ -294,9 +294,13 @@ print(json.dumps(sorted(said)))
 """
 
 
-# urllib3 asks the kernel whether there is IPv6. The one module is imported only where the storage is a bucket; the
-# other imports rasterio, which imports boto3 where it is there, in a process that makes a raster.
-_OF_LIBRARIES = {"taskyard.storage.s3: socket.bind", "taskyard_kits.geo.bands: socket.bind"}
+# urllib3 asks the kernel whether there is IPv6. The first module is imported only where the storage is a bucket, the
+# others only by processes that draw a panel or make a raster (rasterio imports boto3 where it is there).
+_OF_LIBRARIES = {
+    "taskyard.storage.s3: socket.bind",
+    "taskyard_kits.selection.failures: socket.bind",
+    "taskyard_kits.geo.bands: socket.bind",
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

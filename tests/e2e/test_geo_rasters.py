@@ -12,7 +12,6 @@ import pytest
 import rasterio
 from PIL import Image
 
-from taskyard_dev.servers import Valkey
 from tests.support.fleet import Fleet, wait_for
 
 # What rasterio says of images that lie nowhere yet.
@@ -22,7 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 
-_DATABASE = 61  # of the numbered ones of the shared Valkey, for this module alone
 BOUNDS = [1_820_000.0, 6_140_000.0, 1_826_000.0, 6_144_000.0]
 PLACE = {"bounds": BOUNDS, "crs": "EPSG:3857"}
 STAGES = [
@@ -36,10 +34,10 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], valkey: Valkey) -> Iterator[Fleet]:
-    with valkey.client(_DATABASE) as client:
-        client.flushdb()
-    fleet = Fleet(tmp_path_factory.mktemp("geo"), new_database(), valkey.database_url(_DATABASE))
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], new_redis_url: Callable[[], str]
+) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path_factory.mktemp("geo"), new_database(), new_redis_url())
     fleet.start_all(queues="geo_processing,selection", threads=1)
     yield fleet
     fleet.stop()

@@ -330,9 +330,8 @@ def test_a_kit_that_is_not_there_ends_the_build_with_a_line_that_names_it(tmp_pa
     ended = select_kits("mail,postage", tmp_path)
     assert ended.returncode == 1
     assert (
-        ended.stderr
-        == "KITS: there is no kit 'postage'; there are: diagnostics files geo health mail notifications users"
-        " webhooks\n"
+        ended.stderr == "KITS: there is no kit 'postage'; there are: diagnostics files geo health mail notifications"
+        " selection users webhooks\n"
     )
 
 

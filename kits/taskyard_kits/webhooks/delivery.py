@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +11,13 @@ import orjson
 from taskyard import RateLimited, TaskContext, TaskError
 from taskyard.outbound import client
 from taskyard.outbound.client import AddressRefused, Bounds, Unanswered
+from taskyard.outbound.retry_after import retry_after
 from taskyard.outbound.urls import read_url
 from taskyard.running.webhooks import Target
 
 from .settings import WebhookSettings
 
 GONE = 410
-# A receiver may ask for patience, not for silence until the message has expired.
-LONGEST_WAIT = timedelta(days=1)
 # Nothing of the body is used.
 _BOUNDS = Bounds(most_bytes=1024)
 
@@ -59,20 +55,6 @@ async def send(context: TaskContext, target: Target, url: str, payload: Any) -> 
     if after is not None:
         raise RateLimited("webhook_refused", after=after, status=answer.status)
     raise TaskError("webhook_refused", status=answer.status)
-
-
-def retry_after(header: str | None, *, now: datetime | None = None) -> timedelta | None:
-    """How long the receiver asks to wait (RFC 9110, 10.2.3), a day at most; None where it does not say."""
-    text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text[:10])
-    else:
-        try:
-            at = parsedate_to_datetime(text)
-        except (ValueError, TypeError, OverflowError):
-            return None
-        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - (now or datetime.now(UTC))).total_seconds()
-    return timedelta(seconds=min(max(0.0, math.ceil(seconds)), LONGEST_WAIT.total_seconds()))
 
 
 def message(name: str, data: Any, context: TaskContext) -> dict[str, Any]:

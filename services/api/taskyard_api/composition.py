@@ -51,6 +51,7 @@ from .resources import (
     fleet,
     health,
     pages,
+    selection_runs,
     task_actions,
     task_types,
     tasks,
@@ -194,6 +195,7 @@ def resources_of(
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown, translations)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
+    runs = selection_runs.Runs(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
     return [
         tasks.Tasks(bodies, intake, ledger, shown, translations),
@@ -228,6 +230,8 @@ def resources_of(
         analytics.UsageEvents(bodies, ledger),
         analytics.Analytics(ledger),
         models,
+        selection_runs.SelectionRuns(bodies, intake, runs, translations),
+        selection_runs.OneSelectionRun(runs, translations),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

@@ -15,10 +15,11 @@ from taskyard.domain.callbacks import DELIVER
 from taskyard.domain.messages import message
 from taskyard.domain.tasks import FINAL, State, celery_word
 from taskyard.lifecycle.submit import NewTask, SubmittedTask
+from taskyard.store.selection_runs import STATUS, Kind
 from taskyard.store.timeline import TimelineEvent
 from taskyard.store.tree_items import TreeItem
 
-from . import answers
+from . import answers, selection_run_models
 from .auth import Caller, Scope
 from .translation import TypeName, Words
 
@@ -201,6 +202,36 @@ def celery_status(row: Mapping[Any, Any], words: Words) -> dict[str, Any]:
         "ready": is_final,
         "successful": state is State.SUCCEEDED,
     }
+
+
+def selection_run(row: Mapping[Any, Any], caller: Caller, words: Words) -> dict[str, Any]:
+    """A run as `store.selection_runs` returns it."""
+    state = State(row["state"])
+    error = words.failure(row["error"], type_of(row)) if row["error"] else None
+    share = percent(row["progress_current"] or 0.0, row["progress_total"]) or 0.0
+    shown = {
+        "id": row["id"],
+        "task_id": row["id"],
+        "kind": Kind.of(row["name"]),
+        "status": STATUS[state],
+        "progress_percentage": 100.0 if state is State.SUCCEEDED else share,
+        "log_messages": row["messages"],
+        "error_message": error["message"] if error else None,
+        "error_code": error["code"] if error else None,
+        "support_url": words.support_url if error else None,
+        "created_at": row["created_at"],
+        "completed_at": row["finished_at"],
+        "result": _result(row),
+    }
+    return told(caller, shown, selection_run_models.ToldSelectionRun)
+
+
+def new_selection_run(kind: Kind, written: SubmittedTask, caller: Caller) -> dict[str, Any]:
+    """A run whose task has just been committed."""
+    shown: dict[str, Any] = {**dict.fromkeys(selection_run_models.SelectionRun.model_fields), "log_messages": []}
+    shown |= {"id": written.id, "task_id": written.id, "kind": kind, "status": STATUS[written.state]}
+    shown |= {"progress_percentage": 0.0, "created_at": written.created_at}
+    return told(caller, shown, selection_run_models.ToldSelectionRun)
 
 
 def event(found: TimelineEvent, words: Words, of: TypeName, *, with_traceback: bool) -> dict[str, Any]:

@@ -99,14 +99,14 @@ class UniqueBody(Body):
     hold: Literal["waiting", "active"] = Field(alias="while")
 
 
-class SubmitTask(Body):
+class SubmitOptions(Body):
+    """What every submit may say, whatever the type."""
+
     id: Id | None = Field(
         default=None,
         description="Of your choice: 409 `id_taken` where a task has it. Lists go by ids; UUIDs of version 7 sort by"
         " time, and others come before or after all of those. Without one the API makes one.",
     )
-    name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
-    params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")
     queue: QueueName | None = Field(
         default=None,
         description="Instead of the type's queue; a queue exists once a worker serves it. Where live workers run the"
@@ -133,3 +133,8 @@ class SubmitTask(Body):
         max_length=2,
         description="By default the end. Progress: the newest, every five seconds at most.",
     )
+
+
+class SubmitTask(SubmitOptions):
+    name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
+    params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")

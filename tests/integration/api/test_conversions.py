@@ -19,7 +19,7 @@ from tests.integration.api.worker import Worker
 from tests.support.specs import register_worker, spec_named
 
 BOUNDS = {"bounds": [1, 2, 3, 4], "crs": "EPSG:4326"}
-POINTS = {"control_points": [{"row": 0.5, "col": 1.0, "x": 1.5, "y": 2.5}] * 3, "crs": "EPSG:3857"}
+POINTS: dict[str, Any] = {"control_points": [{"row": 0.5, "col": 1.0, "x": 1.5, "y": 2.5}] * 3, "crs": "EPSG:3857"}
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
+from sqlalchemy import Engine
 
 from taskyard_api.app import ROUTES
 from taskyard_api.openapi import document
 from tests.integration.api.conftest import Api
+from tests.support.selection_specs import register
 
 # An endless stream; test_events.py tests it.
 ENDLESS = {"/api/v1/events"}
@@ -22,6 +24,7 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/discard",
     "/api/v1/dead-letters/retry",
+    "/api/v1/selection-runs",
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
     "/api/v1/tree-items",
@@ -29,6 +32,12 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/users/{user_id}",
     "/api/v1/webhook-endpoints",
 }
+
+
+@pytest.fixture(autouse=True)
+def selection_types(engine: Engine) -> None:
+    """Without them, selection runs are a 503."""
+    register(engine)
 
 
 @pytest.mark.slow

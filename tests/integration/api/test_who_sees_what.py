@@ -54,6 +54,8 @@ class Stock:
         headers = {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}
         assert api.http.put("/api/v1/users/7", json=USER).status_code == 201
         assert api.http.post("/api/v1/usage-events", json=USAGE).status_code == 202
+        self.runs = [self._begun(Failed(FAULT)), self._begun(Succeeded(STORED))]
+        as_run(api, *self.runs)
         self.item = str(api.http.post(ITEMS, content=MARKER.encode(), headers=headers).json()["item_id"])
 
     def _begun(self, outcome: Outcome | None = None) -> str:
@@ -79,6 +81,7 @@ class Stock:
             "worker_id": [str(self._worker.id)],
             "endpoint_id": [self._endpoint, str(uuid4())],
             "user_id": ["7", "8"],
+            "run_id": [*self.runs, self.tasks[0]],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -105,11 +108,20 @@ class Stock:
             {"json": USER},
             {"json": {**USER, "email": MARKER, "webhook_endpoint_id": MARKER}},
             {"json": {"user_id": 7}},
+            {"json": {"kind": "run_select", "selection_params": MARKER, "tags": [MARKER]}},
             {"json": USAGE},
             {"json": {"events": [{"model": MARKER, "tokens": MARKER, "at": MARKER}]}},
             {"content": MARKER, "headers": {"X-Filename": MARKER, "Content-Type": f"text/{MARKER}"}},
             {"files": {"file": (MARKER, MARKER.encode(), f"text/{MARKER}")}},
         ]
+
+
+def as_run(api: Api, task: str, *gone: str) -> None:
+    """Makes selection runs of tasks; those of `gone` are kept without their tasks."""
+    with api.engine.begin() as conn:
+        changed = sa.text("UPDATE task SET name = 'selection.run_select' WHERE id = ANY(CAST(:ids AS uuid[]))")
+        conn.execute(changed, {"ids": [task, *gone]})
+        conn.execute(sa.text("DELETE FROM task WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": [*gone]})
 
 
 def registered(http: httpx.Client) -> str:
@@ -169,6 +181,8 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
         ("GET", "/api/v1/users/{user_id}"),
         ("PUT", "/api/v1/users/{user_id}"),
         ("GET", "/api/v1/analytics"),
+        ("GET", "/api/v1/selection-runs"),
+        ("GET", "/api/v1/selection-runs/{run_id}"),
     } <= shown
 
 
@@ -262,6 +276,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
     worker = Worker(api.engine)
     hidden, parent = api.submit(), api.submit()["id"]
     seen = api.submit(queue="low_priority")
+    as_run(api, hidden_run := api.submit()["id"])
     for task in (hidden, seen):
         worker.begin(task["id"])
     with api.engine.connect() as conn:
@@ -287,6 +302,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
         "worker_id": [str(worker.id)],
         "endpoint_id": [registered(api.http)],
         "user_id": ["7"],
+        "run_id": [hidden_run],
         "name": ["default", "low_priority", "own.report"],
     }
     api.http.put("/api/v1/users/7", json={"email": "elsewhere@example.org", "name": "elsewhere"})
@@ -299,7 +315,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
                 address = path.format(**dict(zip(re.findall(r"{(\w+)}", path), values, strict=True)))
                 told[address] = ask(client, method, address, {})[1]
     for address, text in told.items():
-        for secret in (hidden["id"], parent, "elsewhere", '"default"'):
+        for secret in (hidden["id"], hidden_run, parent, "elsewhere", '"default"'):
             # The queue that a type declares is part of the type, which every key may see; and schemas have defaults.
             shown = re.sub(r'"queue":"default"|"default":', "", text) if "/task-types" in address else text
             assert secret not in shown, (address, secret)

@@ -15,7 +15,8 @@ from taskyard.lifecycle.rescue import Guilt, Lost, lose
 from taskyard.lifecycle.workers import register
 from tests.support.ledger import worker_info
 
-TYPES = dict.fromkeys(("diagnostics.echo", "email.send", "geo.convert_to_raster", "tests.voucher"), 1)
+_SELECTION = ("selection.load_gsheet", "selection.run_select", "selection.manage_old_tabs")
+TYPES = dict.fromkeys(("diagnostics.echo", "email.send", "geo.convert_to_raster", "tests.voucher", *_SELECTION), 1)
 FAULT = Fault("boom", "It went wrong.", "ValueError", retryable=True, traceback="Traceback: secret place")
 
 

@@ -25,6 +25,7 @@ from taskyard.lifecycle.replay import discard_dead_letters as discard
 from taskyard.lifecycle.replay import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads, task_types
 from taskyard.store.audit import Actor
+from taskyard.store.selection_runs import Kind, Reader, Status, run_by_id, runs_page
 from taskyard_scheduler import depth, queued_tasks
 from taskyard_scheduler.queued_tasks import PAGE, Position, QueuedTasks
 from tests.support.ledger import new_task
@@ -279,6 +280,22 @@ def test_a_list_of_a_span_of_time_reads_that_span_and_the_skew_of_clocks(seeded:
     now = seeded.conn.execute(sa.text("SELECT now()")).scalar_one()
     wanted = reads.TaskFilter(created_after=now - timedelta(minutes=8), created_before=now - timedelta(minutes=7))
     seeded.measure(lambda conn: reads.tasks_page(conn, wanted), pages=20_000)
+
+
+def test_selection_runs_are_read_flat(seeded: Seeded) -> None:
+    # Of 24 walks (three types, eight states) most find nothing; a walk of 50 rows reads them, and each row of the page
+    # has its worker, progress and messages looked up.
+    reader = Reader(lease=timedelta(seconds=30))
+    with seeded.conn.begin_nested() as undone:
+        rename = sa.text("UPDATE task SET name = 'selection.run_select' WHERE name = :name RETURNING id")
+        run = seeded.conn.execute(rename, {"name": seeding.RARE_NAME}).scalars().first()
+        assert run is not None
+        wanted: list[dict[str, Any]] = [{}, {"kind": Kind.RUN_SELECT}, *({"status": status} for status in Status)]
+        for one in wanted:
+            seeded.measure(partial(runs_page, reader=reader, **one), pages=1_000)
+            seeded.measure(partial(runs_page, reader=reader, before=seeded.middle, **one), pages=1_000)
+        seeded.measure(partial(run_by_id, run_id=run, reader=reader), pages=20)
+        undone.rollback()
 
 
 DEAD: list[dict[str, Any]] = [

@@ -113,7 +113,7 @@ def test_a_type_that_has_changed_is_read_again(app: str, engine: Engine) -> None
 
 
 @pytest.fixture(scope="module")
-def platform(new_database: Any, valkey: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def platform(new_database: Any, new_redis_url: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The address for an application, an engine, and a served API, for all comparisons."""
     url = new_database()
     engine = ledger.make_engine(url)
@@ -124,7 +124,7 @@ def platform(new_database: Any, valkey: Any, tmp_path_factory: pytest.TempPathFa
     execute(engine, "UPDATE worker SET beat_at = now() + interval '1 day'")
     with (
         application(engine, url) as app,
-        served(url, valkey.database_url(61), tmp_path_factory.mktemp("storage")) as api,
+        served(url, new_redis_url(), tmp_path_factory.mktemp("storage")) as api,
     ):
         yield app, engine, api
     engine.dispose()

@@ -164,7 +164,7 @@ def test_every_colour_mode_is_read(made: Any, mode: str) -> None:
     grey = Image.linear_gradient("L").resize((300, 200))
     if mode == "I;16":
         source = Image.new("I;16", grey.size)
-        source.putdata([value * 257 for value in grey.get_flattened_data()])
+        source.putdata([value * 257 for value in grey.tobytes()])
     else:
         source = grey.convert("RGB").convert(mode) if mode in {"CMYK", "P"} else grey.convert(mode)
     kind = {"CMYK": "JPEG"}.get(mode, "TIFF" if mode in {"I", "F"} else "PNG")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from taskyard.running.trial import run_task
 from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger
+from taskyard_kits import kept_files
 from taskyard_kits.geo import tasks
 from taskyard_kits.geo.process import Converter
 
@@ -60,7 +62,7 @@ def main(database: str, root: str, item: str, task: str, step: str, wish: str) -
                 die()
             return found
 
-        Converter.answer = after_one  # type: ignore[method-assign]
+        mock.patch.object(Converter, "answer", after_one).start()
     if step == "replaced.before":
 
         @sa.event.listens_for(engine, "after_cursor_execute")
@@ -69,13 +71,13 @@ def main(database: str, root: str, item: str, task: str, step: str, wish: str) -
                 die()
 
     if step == "replaced.after":
-        put = tasks.put_in_place
+        put = kept_files.put_in_place
 
         def then_die(*args: Any) -> Any:
             put(*args)
             die()
 
-        tasks.put_in_place = then_die
+        mock.patch.object(tasks, "put_in_place", then_die).start()
     storage = DyingStorage(Path(root), step)
     params = {"item_id": item, **json.loads(wish)}
     run_task("geo.convert_to_raster", params, engine=engine, storage=storage, task_id=UUID(task))

@@ -17,13 +17,13 @@ from taskyard.domain import callbacks
 from taskyard.domain.ids import new_id
 from taskyard.domain.retry import RetryPolicy
 from taskyard.domain.tasks import Failed, RetryIn
+from taskyard.outbound.retry_after import LONGEST_WAIT, retry_after
 from taskyard.outbound.signing import make_secret
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.store import ledger, webhook_endpoints
 from taskyard.store.webhook_endpoints import WebhookEndpoint
-from taskyard_kits.webhooks.delivery import LONGEST_WAIT, retry_after
 from taskyard_kits.webhooks.settings import WebhookSettings
 from tests.support.receiver import Receiver, receiver
 

@@ -28,6 +28,11 @@ from taskyard.settings import Settings
 
 CIPHER = Cipher([Fernet.generate_key().decode()])
 ITEM = "0193aaaa-0000-7000-8000-000000000000"
+PANEL: dict[str, Any] = {
+    "selection_params": {"number_to_select": 20, "id_column": "id"},
+    "feature_data": {"item_id": ITEM},
+    "quota_data": {"item_id": ITEM},
+}
 
 
 class Colour(Enum):
@@ -228,7 +233,36 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
              {"user_id": 1.5}, {"user_id": None}, {"user_id": 1, "more": 1}],
         ),
     ),
+    "selection.run_select": (
+        [PANEL, {**PANEL, "output": {"gsheet_id": "1aB-_"}},
+         {**PANEL, "feature_data": {"rows": [{"id": 1, "a": None}]}},
+         {**PANEL, "quota_data": {"gsheet_id": "1aB-_", "tab_name": "Targets"}},
+         {**PANEL, "selection_params": {"number_to_select": 10_000, "id_column": "id", "random_seed": 2**31 - 1,
+          "selection_algorithm": "nash", "columns_to_keep": [], "check_same_address_columns": ["a"],
+          "max_seconds": 1}}],
+        [{}, {**PANEL, "feature_data": {}}, {**PANEL, "feature_data": {"item_id": ITEM, "rows": [{"id": 1}]}},
+         {**PANEL, "feature_data": {"rows": []}}, {**PANEL, "quota_data": {"gsheet_id": "1aB"}},
+         {**PANEL, "quota_data": {"gsheet_id": "a/b", "tab_name": "x"}},
+         {**PANEL, "feature_data": {"rows": [{"a": True}]}},
+         {**PANEL, "selection_params": {"number_to_select": 0, "id_column": "id"}},
+         {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "random_seed": 0}},
+         {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "selection_algorithm": "dice"}},
+         {**PANEL, "selection_params": {"number_to_select": 1, "id_column": "id", "solver_backend": "mip"}},
+         {**PANEL, "selection_params": {"number_to_select": 1}}, {**PANEL, "more": 1}],
+    ),
     "health.check": ([{}], [{"a": 1}, [], None, {"": None}]),
+    "selection.load_gsheet": (
+        [{"gsheet_id": "1Bxi-_M", "tab_name": "People's list"}],
+        [{}, {"gsheet_id": "1Bxi"}, {"gsheet_id": "a/b", "tab_name": "P"}, {"gsheet_id": "", "tab_name": "P"},
+         {"gsheet_id": "1Bxi", "tab_name": ""}, {"gsheet_id": "1Bxi", "tab_name": "a\nb"},
+         {"gsheet_id": "1Bxi", "tab_name": "x" * 101}, {"gsheet_id": "..", "tab_name": "P"}],
+    ),
+    "selection.manage_old_tabs": (
+        [{"gsheet_id": "1Bxi", "action": "list"}, {"gsheet_id": "1Bxi", "action": "delete", "dry_run": False},
+         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": None}],
+        [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
+    ),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
          {"bounded": "0.01"}, {"digits": "1.2"}, {"digits": "123"}, {"digits": ".01"}, {"share": 0.5},

@@ -119,10 +119,10 @@ def test_drills_are_loaded_only_where_the_setting_allows_them() -> None:
 def test_a_module_of_the_setting_is_loaded_for_all_queues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_one.py").write_text(TASKS.format(name="own.work"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    loaded = load(["selection"], task_modules=("own_one",))
+    loaded = load(["own"], task_modules=("own_one",))
     assert loaded.catalogue.names == ("own.work",)
     assert loaded.settings == {"own.work": None}
-    assert load(["selection"], task_modules=("own_one",), kits=("mail",)).catalogue.names == (
+    assert load(["own"], task_modules=("own_one",), kits=("mail",)).catalogue.names == (
         "email.send",
         "email.send_newsletter",
         "email.send_password_reset",

@@ -120,7 +120,7 @@ class Tasks:
     def _answer(self, caller: Caller, admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
         task = admitted.tasks[0]
         shown = self._shown.of_new(task, written[0], caller)
-        return Accepted(_with_warnings(shown, admitted, words), {"Location": f"{PATH}/{task.id}"})
+        return Accepted(with_warnings(shown, admitted, words), {"Location": f"{PATH}/{task.id}"})
 
 
 class TaskBatch:
@@ -170,10 +170,10 @@ def _entries(value: Any) -> list[Any]:
 
 def _batch_answer(admitted: Admitted, written: Sequence[SubmittedTask], words: Words) -> Accepted:
     items = [{"id": task.id, "name": task.name, "state": task.state} for task in written]
-    return Accepted(_with_warnings({"items": items}, admitted, words), {})
+    return Accepted(with_warnings({"items": items}, admitted, words), {})
 
 
-def _with_warnings(shown: dict[str, Any], admitted: Admitted, words: Words) -> dict[str, Any]:
+def with_warnings(shown: dict[str, Any], admitted: Admitted, words: Words) -> dict[str, Any]:
     if admitted.warnings:
         shown["warnings"] = [{"code": w.code, "message": words.say(w.message)} for w in admitted.warnings]
     return shown

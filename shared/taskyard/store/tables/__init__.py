@@ -7,7 +7,18 @@ the key and on (name, state, id), the others partial, so that each row is in few
 from __future__ import annotations
 
 # Each import adds its tables to `metadata`.
-from . import access, analytics, fleet, records, task_types, tasks, tree_items, users, webhooks  # noqa: F401
+from . import (  # noqa: F401
+    access,
+    analytics,
+    fleet,
+    records,
+    selection_runs,
+    task_types,
+    tasks,
+    tree_items,
+    users,
+    webhooks,
+)
 from .schema import metadata
 
 # Tables of our own kits, which tasks may read and write (store/task_role.py). All others are the ledger's.

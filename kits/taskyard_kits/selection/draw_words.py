@@ -1,0 +1,72 @@
+"""What people are told of draws that fail in ways for which the library has no code."""
+
+from __future__ import annotations
+
+from taskyard.catalogue.words import Words
+
+DRAW_ERRORS: dict[str, Words] = {
+    "infeasible_quotas_cant_relax": {
+        "en": "No panel can meet the targets, not even within min_flex and max_flex. Widen these columns, change the"
+        " targets, or add people.",
+        "de": "Kein Panel kann die Zielvorgaben erfüllen, auch nicht innerhalb von min_flex und max_flex. Erweitern Sie"
+        " diese Spalten, ändern Sie die Zielvorgaben, oder fügen Sie Personen hinzu.",
+        "fr": "Aucun panel ne peut atteindre les objectifs, même dans les limites de min_flex et max_flex. Élargissez"
+        " ces colonnes, changez les objectifs, ou ajoutez des personnes.",
+        "hu": "Egyetlen testület sem felelhet meg a célértékeknek, a min_flex és max_flex határain belül sem. Bővítse"
+        " ezeket az oszlopokat, módosítsa a célértékeket, vagy adjon hozzá személyeket.",
+    },
+    "selection_failed": {
+        "en": "No panel was found in {attempts} attempts; the last one: {reason} Raise max_attempts, or take another"
+        " algorithm.",
+        "de": "In {attempts} Versuchen wurde kein Panel gefunden; der letzte: {reason} Erhöhen Sie max_attempts, oder"
+        " nehmen Sie ein anderes Verfahren.",
+        "fr": "Aucun panel n'a été trouvé en {attempts} essais ; le dernier : {reason} Augmentez max_attempts, ou"
+        " prenez"
+        " un autre algorithme.",
+        "hu": "Összesen {attempts} próbálkozás alatt nem adódott testület; az utolsó: {reason} Növelje a max_attempts"
+        " értékét,"
+        " vagy válasszon másik algoritmust.",
+    },
+    "solver_failed": {
+        "en": "The solver found no panel: {reason} Try another algorithm, or wider targets.",
+        "de": "Der Löser hat kein Panel gefunden: {reason} Versuchen Sie ein anderes Verfahren oder weitere"
+        " Zielvorgaben.",
+        "fr": "Le solveur n'a trouvé aucun panel : {reason} Essayez un autre algorithme, ou des objectifs plus larges.",
+        "hu": "A megoldó nem talált testületet: {reason} Próbáljon másik algoritmust vagy tágabb célértékeket.",
+    },
+    "draw_needs_memory": {
+        "en": "Drawing this panel takes more than the {limit} MiB of memory that it may have. Take the legacy"
+        " algorithm,"
+        " draw from fewer people, or ask the operator to raise TASKYARD_SELECTION_MEMORY_MIB.",
+        "de": "Dieses Panel auszulosen braucht mehr als die {limit} MiB Speicher, die es haben darf. Nehmen Sie das"
+        " Verfahren legacy, losen Sie aus weniger Personen, oder bitten Sie den Betreiber,"
+        " TASKYARD_SELECTION_MEMORY_MIB zu erhöhen.",
+        "fr": "Tirer ce panel demande plus que les {limit} Mio de mémoire permis. Prenez l'algorithme legacy, tirez"
+        " parmi"
+        " moins de personnes, ou demandez à l'exploitant d'augmenter TASKYARD_SELECTION_MEMORY_MIB.",
+        "hu": "A testület kisorsolásához több kell, mint a megengedett {limit} MiB memória. Válassza a legacy"
+        " algoritmust,"
+        " sorsoljon kevesebb személyből, vagy kérje az üzemeltetőt, hogy növelje a TASKYARD_SELECTION_MEMORY_MIB"
+        " értékét.",
+    },
+    "draw_died": {
+        "en": "The process that drew the panel ended: {cause}. It is tried again; if that goes on, ask the operator.",
+        "de": "Der Prozess, der das Panel ausloste, endete: {cause}. Es wird wieder versucht; bleibt es dabei, fragen"
+        " Sie den Betreiber.",
+        "fr": "Le processus qui tirait le panel s'est terminé : {cause}. Un nouvel essai aura lieu ; si cela persiste,"
+        " adressez-vous à l'exploitant.",
+        "hu": "A testületet sorsoló folyamat véget ért: {cause}. Újra próbálkozunk; ha továbbra is ez történik,"
+        " forduljon"
+        " az üzemeltetőhöz.",
+    },
+    "draw_failed": {
+        "en": "Drawing the panel failed with an unexpected error: {reason}. Try another algorithm, or ask the"
+        " operator.",
+        "de": "Die Auslosung ist an einem unerwarteten Fehler gescheitert: {reason}. Versuchen Sie ein anderes"
+        " Verfahren, oder fragen Sie den Betreiber.",
+        "fr": "Le tirage a échoué sur une erreur inattendue : {reason}. Essayez un autre algorithme, ou adressez-vous à"
+        " l'exploitant.",
+        "hu": "A sorsolás váratlan hibával meghiúsult: {reason}. Próbáljon másik algoritmust, vagy forduljon az"
+        " üzemeltetőhöz.",
+    },
+}
