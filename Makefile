@@ -129,6 +129,10 @@ bench-cost: $(STAMP) ## Compare what a task costs in two checkouts (BASE=../main
 	@test -n "$(BASE)" || { echo "BASE=DIRECTORY is needed: a checkout where make install has run" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.cost $(BASE) $(NEW) $(ARGS)
 
+.PHONY: geo-memory
+geo-memory: $(STAMP) ## Print the memory that rasters of 20,000 x 20,000 pixels take (docs/rasters.md has the figures)
+	$(BIN)/python -m benchmarks.geo_memory
+
 .PHONY: smoke
 smoke: smoke-s3 ## Build the containers, start them, send real work through, stop (needs Docker)
 	deploy/smoke.sh

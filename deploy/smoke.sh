@@ -240,8 +240,8 @@ print("; ".join(" ".join(names) or "none" for names in (kits, folders, modules))
 
 check_kits() {
     local id service found kits
-    # Of kits that need one of these: mail, files, geo.
-    local -A libraries=([worker]="jinja2 PIL" [worker-geo]="rasterio")
+    # Of these libraries, what the lock of each holds.
+    local -A libraries=([worker]="jinja2 PIL" [worker-geo]="jinja2 rasterio")
     for service in api scheduler; do
         for id in $(of_service $service); do
             found=$(docker exec "$id" python -c "$CARRIED")

@@ -27,6 +27,9 @@ class Bands:
         # What measured data, such as heights, have in place of alpha.
         self.nodata: float | None = None if is_picture or self._palette is not None else dataset.nodata
         self.colours = self._colours()
+        # The ICC profile that the colours are meant by, as GDAL takes it; of a grey palette it is one of colours.
+        profile = dataset.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE")
+        self.profile: str | None = None if self._palette is not None and self.count == 1 else profile
 
     @property
     def count(self) -> int:

@@ -43,6 +43,8 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     options: dict[str, Any] = {"width": strips.width, "height": strips.height, "count": bands.count}
     options |= {"dtype": bands.dtype, "crs": placement.crs, "transform": placement.transform, "nodata": bands.nodata}
     options |= {"tiled": True, "blockxsize": block[0], "blockysize": block[1], "interleave": "pixel"}
+    if bands.profile is not None:
+        options["SOURCE_ICC_PROFILE"] = bands.profile
     options["photometric"] = "RGB" if bands.colours[0] is ColorInterp.red else "MINISBLACK"
     written, total, all_pixels = 0, 0, strips.width * strips.height
     with rasterio.open(path, "w", driver="GTiff", bigtiff="IF_SAFER", **options) as target:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from PIL import Image
+from PIL import Image, ImageCms
 
 from taskyard_kits.geo import source
 from taskyard_kits.geo.refusals import Refused
@@ -152,6 +152,14 @@ def test_alpha_and_palettes_arrive_in_the_raster(converted: Converted) -> None:
     assert [colour.name for colour in made.dataset.colorinterp] == ["red", "green", "blue", "alpha"]
     assert (made.pixels == np.asarray(CLEAR)).all()
     assert made.dataset.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "DEFLATE"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_colour_profile_arrives_in_the_raster(converted: Converted, kind: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    made = converted(saved(COLOURS, kind, icc_profile=profile), **PLACE)
+    with Image.open(made.path) as image:
+        assert image.info["icc_profile"] == profile
 
 
 def test_a_placed_map_of_classes_keeps_them(converted: Converted, tmp_path: Path) -> None:
