@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from taskyard_kits.payments.settings import PaymentSettings
 
 from taskyard.settings import Settings
 from taskyard_kits.health.settings import HealthSettings
 from taskyard_kits.mail.settings import MailSettings
-from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor
 
@@ -283,7 +283,7 @@ def test_the_image_of_a_worker_that_makes_rasters_holds_its_kits_and_no_others()
     assert set(build["args"]["KITS"].split(",")) == set(locks["worker-geo"].split())
     assert SERVICES["worker-geo"]["image"].startswith("taskyard/worker-geo:")
     # Its kit `selection` has a library under the GPL, which then holds for the image.
-    assert build["args"]["LICENSES"] == "GPL-3.0-only"
+    assert build["args"]["LICENSES"] == "Apache-2.0 AND GPL-3.0-only"
     assert "args" not in SERVICES["worker"]["build"]
     assert not re.search(r"^rasterio==", (ROOT / "requirements/worker.txt").read_text(), re.MULTILINE)
 
