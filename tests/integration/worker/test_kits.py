@@ -36,16 +36,9 @@ def modules_of_a_child(workers: LedgerFleet, queue: str) -> set[str]:
 
 
 def test_a_child_imports_nothing_of_the_kits_of_other_queues(workers: LedgerFleet) -> None:
-<<<<<<< HEAD
     loaded = modules_of_a_child(workers, "billing")
     assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
         f"taskyard_kits.{path.parent.name}" for path in Path(taskyard_kits.__file__).parent.glob("*/__init__.py")
-=======
-    loaded = modules_of_a_child(workers, "apart")
-    assert {name for name in loaded if name.startswith("taskyard_kits.")} == {
-        f"taskyard_kits.{kit}"
-        for kit in ("diagnostics", "files", "geo", "health", "mail", "notifications", "selection", "users", "webhooks")
->>>>>>> i13-geo
     }, "of each kit the manifest only"
     assert loaded.isdisjoint({"jinja2", "PIL", "rasterio", "reportlab", "smtplib"})
 
