@@ -283,7 +283,7 @@ def test_the_image_of_a_worker_that_makes_rasters_holds_its_kits_and_no_others()
     assert set(build["args"]["KITS"].split(",")) == set(locks["worker-geo"].split())
     assert SERVICES["worker-geo"]["image"].startswith("taskyard/worker-geo:")
     # Its kit `selection` has a library under the GPL, which then holds for the image.
-    assert build["args"]["LICENSES"] == "GPL-3.0-only"
+    assert build["args"]["LICENSES"] == "Apache-2.0 AND GPL-3.0-only"
     assert "args" not in SERVICES["worker"]["build"]
     assert not re.search(r"^rasterio==", (ROOT / "requirements/worker.txt").read_text(), re.MULTILINE)
 

@@ -123,7 +123,7 @@ def _checked(placement: Placement, width: int, height: int) -> Placement:
     # Where the CRS has degrees itself, any number comes back. A global grid may stand out by half a pixel.
     room = float(np.abs(linear).max()) if crs.is_geographic else 1e-6
     if not ((off <= 1).all() and (np.abs(lats) <= 90 + room).all() and (np.abs(lons) <= 180 + room).all()):
-        raise Refused("place_outside", crs=crs.to_string())
+        raise Refused("place_outside", crs=":".join(crs.to_authority() or ("CRS",)))
     _check_sides(placement, middle, width, height)
     return placement
 

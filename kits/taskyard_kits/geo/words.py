@@ -93,8 +93,8 @@ IMAGE_ERRORS: dict[str, Words] = {
         "hu": "A fájl közben más tartalmat kapott. Azzal újra próbálkozunk.",
     },
     "already_converted": {
-        "en": "The file is a raster already, and lies elsewhere than was asked for now. Upload the image again to give"
-        " it another place.",
+        "en": "The file is a raster already, in another place than was asked for now. Upload the image again to give it"
+        " another one.",
         "de": "Die Datei ist schon ein Raster und liegt woanders als jetzt gewünscht. Laden Sie das Bild neu hoch, um"
         " ihm einen anderen Ort zu geben.",
         "fr": "Le fichier est déjà un raster, situé ailleurs que demandé maintenant. Téléversez de nouveau l'image pour"

@@ -32,7 +32,7 @@ if find_spec("sortition_algorithms") is None:
     queue="selection",
     soft_limit=timedelta(minutes=59),
     hard_limit=timedelta(minutes=60),
-    rules=(DRAW_RULE, *google_rules.RULES),
+    rules=(DRAW_RULE, *google_rules.READ_RULES),
     errors={**RUN_SELECT_ERRORS, **google_words.ERRORS},
     phrases={**PHRASES, **google_words.PHRASES},
 )

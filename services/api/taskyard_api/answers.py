@@ -261,7 +261,7 @@ class TreeItem(Shown):
     sha256: str
     parent_id: UUID | None
     task_id: UUID | None
-    created_at: datetime
+    created_at: datetime = Field(description="When its content was made, which a conversion makes anew.")
 
 
 class ToldTreeItem(Shown):

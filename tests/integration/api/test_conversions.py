@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, tree_items
 from taskyard_api import answers
 from tests.integration.api.conftest import Api
@@ -242,6 +243,9 @@ def test_a_cache_of_the_image_hears_of_the_raster(api: Api, item: str) -> None:
     assert api.http.head(content, headers=since).status_code == 200
     assert api.http.head(content, headers={"If-None-Match": image.headers["ETag"]}).status_code == 200
     assert api.http.head(content, headers={"If-Match": image.headers["ETag"]}).status_code == 412
+    # Whoever has read the item before finds the bytes that it had.
+    with LocalStorage(api.settings.storage_dir).open(before.storage_key) as file:
+        assert file.read() == image.content
 
 
 def upload_key(api: Api, conn: sa.Connection) -> str:

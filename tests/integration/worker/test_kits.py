@@ -71,8 +71,8 @@ def test_a_child_imports_the_kits_of_its_queues(workers: LedgerFleet) -> None:
 def test_a_worker_whose_queues_no_kit_serves_waits_without_an_error(workers: LedgerFleet) -> None:
     workers.fleet.environment["TASKYARD_TASK_MODULES"] = ""
     workers.fleet.environment["TASKYARD_DIAGNOSTICS"] = ""
-    worker = workers.fleet.start_worker(queues="selection", has_types=False)
-    (task,) = workers.put("email.send", queue="selection")
+    worker = workers.fleet.start_worker(queues="apart", has_types=False)
+    (task,) = workers.put("email.send", queue="apart")
     wait_for(lambda: workers.row(task).state == "scheduled", 20, "it to be put off")
     assert worker.poll() is None
     assert lines(workers.fleet.logs(), '"level": "error"') == []

@@ -225,6 +225,10 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "maintenance.cleanup_expired_data": ("low_priority", 3),
         "analytics.aggregate": ("low_priority", 3),
         "reports.generate": ("default", 3),
+        "geo.convert_to_raster": ("geo_processing", 3),
+        "selection.load_gsheet": ("selection", 3),
+        "selection.manage_old_tabs": ("selection", 3),
+        "selection.run_select": ("selection", 3),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()

@@ -15,11 +15,11 @@ NOT_ALLOWED = AUTHENTICATION.of(
 UNUSABLE = VALIDATION.of(
     "spreadsheet_not_found",
     "not_native_gsheet",
-    "tab_not_found",
     "gsheet_too_large",
     "gsheet_request_refused",
     "gsheet_last_tab",
 )
 CONFIGURATION = RetryRule("configuration", codes=("gsheet_not_configured", "gsheet_key_unusable"), retried=False)
 RULES = (UNAVAILABLE, NOT_ALLOWED, UNUSABLE, CONFIGURATION)
-LOAD_RULES = (*RULES, STORED_FILE_RULE.of(*TABLE_CODES))
+READ_RULES = (*RULES, VALIDATION.of("tab_not_found"))
+LOAD_RULES = (*READ_RULES, STORED_FILE_RULE.of(*TABLE_CODES))
