@@ -128,7 +128,7 @@ def test_a_provider_that_is_away_degrades_the_health_check_and_is_named(stack: S
     assert told["status"] == "degraded"
     assert "ollama" in told["reason"]
     assert told["checks"]["ollama"]["code"] == "provider_unanswered"
-    assert told["checks"]["ollama"]["reason"].startswith("Ollama antwortet nicht: die Verbindung endete")
+    assert told["checks"]["ollama"]["reason"].startswith("Der Anbieter Ollama antwortet nicht: die Verbindung endete")
     assert told["checks"]["litellm"]["status"] == "ok"
     assert "127.0.0.1" not in str(told["checks"])
 

@@ -9,18 +9,25 @@ from taskyard_kits import servers
 OF_PROVIDERS: dict[str, Words] = {
     "provider_unanswered": {
         "en": "The provider {provider} does not answer: {reason}. If that goes on, ask the operator to look at it.",
-        "de": "Der Anbieter {provider} antwortet nicht: {reason}. Bleibt es dabei, bitten Sie den Betreiber, nachzusehen.",
-        "fr": "Le fournisseur {provider} ne répond pas : {reason}. Si cela persiste, demandez à l'exploitant de vérifier.",
-        "hu": "A szolgáltató ({provider}) nem válaszol: {reason}. Ha ez így marad, kérje meg az üzemeltetőt, hogy nézzen utána.",
+        "de": "Der Anbieter {provider} antwortet nicht: {reason}. Bleibt es dabei, bitten Sie den Betreiber,"
+        " nachzusehen.",
+        "fr": "Le fournisseur {provider} ne répond pas : {reason}. Si cela persiste, demandez à l'exploitant de"
+        " vérifier.",
+        "hu": "A szolgáltató ({provider}) nem válaszol: {reason}. Ha ez így marad, kérje meg az üzemeltetőt,"
+        " hogy nézzen utána.",
     },
     "provider_refused": {
-        "en": "The provider {provider} answered with the status {status}. If that goes on, ask the operator to check its address,"
+        "en": "The provider {provider} answered with the status {status}. If that goes on, ask the operator to"
+        " check its address,"
         " its key and its log.",
-        "de": "Der Anbieter {provider} hat mit dem Status {status} geantwortet. Bleibt es dabei, bitten Sie den Betreiber, die"
+        "de": "Der Anbieter {provider} hat mit dem Status {status} geantwortet. Bleibt es dabei, bitten Sie den"
+        " Betreiber, die"
         " Adresse, den Schlüssel und das Protokoll zu prüfen.",
-        "fr": "Le fournisseur {provider} a répondu avec le statut {status}. Si cela persiste, demandez à l'exploitant de vérifier"
+        "fr": "Le fournisseur {provider} a répondu avec le statut {status}. Si cela persiste, demandez à"
+        " l'exploitant de vérifier"
         " l'adresse, la clé et le journal.",
-        "hu": "A szolgáltató ({provider}) {status} állapottal válaszolt. Ha ez így marad, kérje meg az üzemeltetőt, hogy ellenőrizze a"
+        "hu": "A szolgáltató ({provider}) {status} állapottal válaszolt. Ha ez így marad, kérje meg az"
+        " üzemeltetőt, hogy ellenőrizze a"
         " címet, a kulcsot és a naplót.",
     },
 }
@@ -29,11 +36,14 @@ ERRORS: dict[str, Words] = {
     "provider_key_refused": {
         "en": "The provider {provider} does not accept the key. Ask the operator to set the right one (for LiteLLM:"
         " LITELLM_API_KEY), then try again.",
-        "de": "Der Anbieter {provider} nimmt den Schlüssel nicht an. Bitten Sie den Betreiber, den richtigen zu setzen (für LiteLLM:"
+        "de": "Der Anbieter {provider} nimmt den Schlüssel nicht an. Bitten Sie den Betreiber, den richtigen zu"
+        " setzen (für LiteLLM:"
         " LITELLM_API_KEY), und versuchen Sie es dann wieder.",
-        "fr": "Le fournisseur {provider} n'accepte pas la clé. Demandez à l'exploitant d'indiquer la bonne (pour LiteLLM :"
+        "fr": "Le fournisseur {provider} n'accepte pas la clé. Demandez à l'exploitant d'indiquer la bonne"
+        " (pour LiteLLM :"
         " LITELLM_API_KEY), puis réessayez.",
-        "hu": "A szolgáltató ({provider}) nem fogadja el a kulcsot. Kérje meg az üzemeltetőt, hogy adja meg a helyeset (LiteLLM esetén:"
+        "hu": "A szolgáltató ({provider}) nem fogadja el a kulcsot. Kérje meg az üzemeltetőt, hogy adja meg a"
+        " helyeset (LiteLLM esetén:"
         " LITELLM_API_KEY), majd próbálja újra.",
     },
     "provider_unreadable": {
@@ -43,7 +53,8 @@ ERRORS: dict[str, Words] = {
         " Betreiber, die Adresse zu prüfen.",
         "fr": "La réponse de {provider} n'est pas une liste de modèles, ou en compte plus de {limit}. Demandez à"
         " l'exploitant de vérifier l'adresse.",
-        "hu": "A szolgáltató ({provider}) válasza nem modellek listája, vagy {limit} modellnél többet sorol fel. Kérje meg az"
+        "hu": "A szolgáltató ({provider}) válasza nem modellek listája, vagy {limit} modellnél többet sorol"
+        " fel. Kérje meg az"
         " üzemeltetőt, hogy ellenőrizze a címet.",
     },
     "cache_unavailable": {

@@ -98,5 +98,5 @@ def test_providers_are_checked_where_they_are_configured(
         "ollama": "provider_unanswered",
         "litellm": "provider_refused",
     }
-    assert failed["litellm"]["reason"].startswith("LiteLLM answered with the status 500.")
+    assert failed["litellm"]["reason"].startswith("The provider LiteLLM answered with the status 500.")
     assert "127.0.0.1" not in str(result)

@@ -80,7 +80,7 @@ def test_one_that_is_away_keeps_its_older_list_and_is_named_with_its_age(
     (failed,) = run.result["failed"].items()
     assert failed[0] == "litellm"
     assert failed[1]["code"] == "provider_unanswered"
-    assert failed[1]["reason"].startswith("LiteLLM does not answer: the connection ended")
+    assert failed[1]["reason"].startswith("The provider LiteLLM does not answer: the connection ended")
     assert failed[1]["age_seconds"] >= 1200
     assert failed[1]["reason"] in run.logs
 
@@ -145,7 +145,7 @@ def test_what_is_no_list_of_models_is_not_cached(
 def test_another_status_or_a_redirect_is_told(redis_url: str, local: Ollama, proxy: LiteLLM) -> None:
     local.fault = Reply(503, b"")
     run = refresh(redis_url, local)
-    assert run.fault.message.startswith("Ollama answered with the status 503.")
+    assert run.fault.message.startswith("The provider Ollama answered with the status 503.")
     local.fault = Reply(302, b"", (("Location", proxy.url),))
     run = refresh(redis_url, local)
     assert run.fault.values == {"provider": "Ollama", "reason": {"phrase": "server_redirects"}}
