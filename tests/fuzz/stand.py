@@ -18,6 +18,8 @@ from tests.support.fleet import KEY, Fleet
 from .corpus import Body
 
 QUEUES = ("high_priority", "default", "low_priority")
+# Each of their tasks starts a process: most of what is sent there still waits at the end.
+SLOW_QUEUES = ("geo_processing", "selection")
 _LOOKS_EVERY = 0.25
 _ALIVE_WITHIN = 10.0
 _MOST_SHOWN = 1_500
@@ -57,7 +59,7 @@ class Notes:
 
 
 class Stand:
-    """One API, a scheduler, and a worker with two children."""
+    """One API, a scheduler, a worker with two children, and one for rasters and panels."""
 
     def __init__(self, fleet: Fleet, mail_port: int) -> None:
         fleet.environment |= {
@@ -75,6 +77,7 @@ class Stand:
         self.blind = new_key(fleet.engine, "submit", "manage")
         fleet.start_scheduler()
         fleet.start_worker(queues=",".join(QUEUES), processes=2, threads=4)
+        fleet.start_worker(queues=",".join(SLOW_QUEUES), processes=1, threads=1)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
