@@ -26,7 +26,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from . import limits, needs, picture
+from taskyard_kits import process_limits as limits
+
+from . import needs, picture
 from .needs import Sizes
 
 FORMATS = (

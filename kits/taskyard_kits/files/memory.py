@@ -1,11 +1,13 @@
-"""The memory that all confined processes of a worker's process may have together (`confined.py`)."""
+"""The memory that all confined processes of a worker's process may have together (`taskyard_kits.confined`)."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+
+from taskyard_kits.confined import Check
 
 MIB = 1024**2
 # What they may have where nothing limits the memory of the worker's process: enough for a WebP of 64 megapixels, of all
@@ -14,8 +16,6 @@ UNLIMITED_BYTES = 1200 * MIB
 # Of a process whose memory is limited, this is its own: 95 MiB were seen.
 WORKER_BYTES = 128 * MIB
 _LOOK_SECONDS = 0.2
-
-Check = Callable[[], None]
 
 
 class NotAsMuch(Exception):

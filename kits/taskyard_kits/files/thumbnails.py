@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from taskyard.domain.errors import TaskError
+from taskyard_kits import confined
+from taskyard_kits.confined import Check, Died
 
-from . import confined
-from .confined import Died
 from .decoder import FORMATS
-from .memory import MIB, Check, Memory, NotAsMuch
+from .memory import MIB, Memory, NotAsMuch
 from .needs import HEADER_BYTES, MAX_PIXELS, OWN_BYTES
 
 _SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -50,7 +50,7 @@ def render(file: BinaryIO, width: int, height: int, memory: Memory, check: Check
                 decoder = process.enter_context(confined.started(_DECODER, width, height, file=file, check=check))
                 needed = _checked(decoder.answer(), memory)["needs"]
                 taken += memory.take(needed - taken, check, beside=taken)
-            decoder.go_on()
+            decoder.tell()
             made = _checked(decoder.answer(), memory)
             content = decoder.rest()
     finally:
