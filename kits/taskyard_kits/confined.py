@@ -27,6 +27,10 @@ class Died(Exception):
         self.code = code
 
 
+class TooMuch(Exception):
+    """It said more than is taken."""
+
+
 @contextmanager
 def started(
     module: str,
@@ -78,15 +82,25 @@ class Program:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def lines(self, most_bytes: int) -> Iterator[bytes]:
+        """All that it says from here on, as lines of `most_bytes` at most. Raises TooMuch."""
+        while self._more():
+            *whole, rest = bytes(self._read).split(b"\n")
+            if len(rest) > most_bytes:
+                raise TooMuch
+            self._read[:] = rest
+            yield from whole
+
     def tell(self, line: str = "") -> None:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has died, which its answer tells
             self.process.stdin.write(f"{line}\n".encode())
 
-    def rest(self) -> bytes:
-        """What follows its last line."""
+    def rest(self, most_bytes: int | None = None) -> bytes:
+        """What follows its last line. Raises TooMuch."""
         while self._more():
-            pass
+            if most_bytes is not None and len(self._read) > most_bytes:
+                raise TooMuch
         return bytes(self._read)
 
     def death(self) -> Exception:

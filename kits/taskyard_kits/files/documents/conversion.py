@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from taskyard.domain.errors import TaskError
+from taskyard_kits import confined
+from taskyard_kits.confined import Check, Died, TooMuch
 
-from .. import confined
-from ..confined import Died, TooMuch
-from ..memory import MIB, Check, Memory
+from ..memory import MIB, Memory
 
 # The renderer has all pages in memory: a page of text takes 1.5 MiB, one that is all table 6 MiB.
 PROCESS_BYTES = 768 * MIB

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +21,8 @@ import typst
 from defusedxml.common import DefusedXmlException
 from PIL import Image
 
-from .. import limits
+from taskyard_kits import process_limits as limits
+
 from . import pictures, reading
 from .blocks import Blocks
 from .pictures import Pictures
@@ -34,7 +36,8 @@ def main(fd: int, size: int, kind: str, directory: str, paper: str, language: st
     limits.yield_memory()
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("ignore")
-    limits.limit_to(size, _SECONDS)
+    limits.limit_memory(size)
+    limits.lower(resource.RLIMIT_CPU, _SECONDS)
     try:
         with open(fd, "rb") as file:
             html = reading.READERS[kind](file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import warnings
 import zipfile
@@ -23,9 +24,8 @@ import openpyxl
 from defusedxml.common import DefusedXmlException
 from openpyxl.xml import DEFUSEDXML
 
+from taskyard_kits import process_limits as limits
 from taskyard_kits.record_values import MAX_RECORD_BYTES
-
-from .. import limits
 
 MIB = 1024**2
 # What each member may be when it is unpacked. zipfile gives no more of it than its entry says.
@@ -51,7 +51,8 @@ class _NoSheet(Exception):
 def main(fd: int, size: int, name: str) -> None:
     limits.yield_memory()
     warnings.simplefilter("ignore")
-    limits.limit_to(size, _SECONDS)
+    limits.limit_memory(size)
+    limits.lower(resource.RLIMIT_CPU, _SECONDS)
     assert DEFUSEDXML
     try:
         with open(fd, "rb") as file:

@@ -7,11 +7,11 @@ from collections.abc import Generator
 from typing import Any, BinaryIO
 
 from taskyard import TaskError
+from taskyard_kits import confined
+from taskyard_kits.confined import Check, Died, TooMuch
 from taskyard_kits.record_values import MAX_RECORD_BYTES
 
-from .. import confined
-from ..confined import Died, TooMuch
-from ..memory import MIB, Check, Memory
+from ..memory import MIB, Memory
 from .rows import BadRow, Row, Table
 
 MAX_WORKBOOK_BYTES = 128 * MIB
