@@ -84,7 +84,8 @@ class _Cleaning:
 
     def _deleted(self, batch: Sequence[TreeItem]) -> list[TreeItem]:
         with self._context.shield:
-            gone = self._context.upkeep.delete_files([item.id for item in batch], by=self._context.task_id)
+            ids = [item.id for item in batch]
+            gone = self._context.upkeep.delete_files(ids, self._age, by=self._context.task_id)
         for item in gone:
             try:
                 self._context.storage.delete(item.storage_key)

@@ -13,6 +13,6 @@ class FileSettings(TemporaryFileSettings):
         default=90.0,
         gt=0,
         le=36_500,
-        description="files.cleanup_old deletes files that were stored so long ago.",
+        description="files.cleanup_old deletes files whose content was stored so long ago.",
         validation_alias=names("FILE_CLEANUP_MAX_AGE_DAYS", "FILE_CLEANUP_MAX_AGE_DAYS"),
     )

@@ -87,9 +87,9 @@ class Upkeep:
         found: set[UUID] = self._run(partial(old_files.named_by_tasks, ids=ids))
         return found
 
-    def delete_files(self, ids: Collection[UUID], *, by: UUID) -> list[TreeItem]:
-        """Those that no waiting or running task names. The audit log names `by`, a task."""
-        gone: list[TreeItem] = self._run(partial(old_files.delete, ids=ids, by=Actor(f"task:{by}")))
+    def delete_files(self, ids: Collection[UUID], age: timedelta, *, by: UUID) -> list[TreeItem]:
+        """Those older than `age` that no waiting or running task names. The audit log names `by`, a task."""
+        gone: list[TreeItem] = self._run(partial(old_files.delete, ids=ids, age=age, by=Actor(f"task:{by}")))
         return gone
 
 

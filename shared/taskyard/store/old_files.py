@@ -1,4 +1,5 @@
-"""Tree items past their age. An item is old by the time since it was made: nothing records when it was read."""
+"""Tree items past their age, which is the time since their content was stored: a raster that replaced an image yesterday
+is a day old, whatever the age of the image. Nothing records when an item was read."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def page(
     c = tree_item.c
     found = (
         sa.select(tree_item)
-        .where(c.id > (after or _LOWEST), c.id < newest, c.created_at < sa.func.now() - age)
+        .where(c.id > (after or _LOWEST), c.id < newest, _is_old(age))
         .where(c.object_type != OBJECT_TYPE)
         .order_by(c.id)
         .limit(limit)
@@ -57,11 +58,25 @@ def named_by_tasks(conn: Connection, ids: Collection[UUID]) -> set[UUID]:
     return set(conn.scalars(_NAMED, {"ids": list(ids)}))
 
 
-def delete(conn: Connection, ids: Collection[UUID], *, by: Actor) -> list[TreeItem]:
-    """Removes the items that no waiting or running task names, as `DELETE /tree-items/{id}` does; returns them. Their
-    bytes are loose then: the caller deletes them after the commit. In a transaction of the caller's."""
-    gone = tree_items.delete(conn, set(ids) - named_by_tasks(conn, ids))
+def delete(conn: Connection, ids: Collection[UUID], age: timedelta, *, by: Actor) -> list[TreeItem]:
+    """Removes the items that are older than `age` and that no waiting or running task names, as
+    `DELETE /tree-items/{id}` does; returns them. Their bytes are loose then: the caller deletes them after the commit.
+    In a transaction of the caller's."""
+    old = _lock_old(conn, ids, age)
+    gone = tree_items.delete(conn, old - named_by_tasks(conn, old))
     for item in gone:
         details = {"name": item.name, "size": item.size, "sha256": item.sha256}
         audit.record(conn, by, Action.TREE_ITEM_DELETE, item.id, **details)
     return gone
+
+
+def _lock_old(conn: Connection, ids: Collection[UUID], age: timedelta) -> set[UUID]:
+    """Those of the items that are old by now: a task may have replaced a content since the page was read. Locked before
+    it is asked which tasks have not ended, so that none replaces a content in between."""
+    c = tree_item.c
+    found = sa.select(c.id).where(c.id.in_(ids), _is_old(age)).order_by(c.id).with_for_update()
+    return set(conn.scalars(found))
+
+
+def _is_old(age: timedelta) -> sa.ColumnElement[bool]:
+    return tree_item.c.created_at < sa.func.now() - age

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,43 @@ def test_capitals_and_missing_hyphens_name_a_file_too(engine: Engine, put: Put, 
         rows.put(conn, State.QUEUED, params={"a": str(items[0].id).upper(), "b": items[1].id.hex})
     assert clean().result["in_use"] == 2
     assert kept(engine) == {item.id for item in items}
+
+
+def content_replaced(engine: Engine, item: TreeItem) -> None:
+    """As `geo.convert_to_raster` does it."""
+    new = replace(item, storage_key=f"raster of {item.storage_key}", object_type="geo_raster_file")
+    with ledger.transaction(engine) as conn:
+        assert tree_items.replace_content(conn, new, instead_of=item.storage_key)
+
+
+def test_a_content_that_replaced_an_old_one_is_as_old_as_itself(
+    engine: Engine, put: Put, clean: Callable[..., Any]
+) -> None:
+    converted, image = put(100), put(100)
+    content_replaced(engine, converted)
+    assert clean({"dry_run": True}).result["files"] == 1
+    assert clean().result["files"] == 1
+    assert (converted.id in kept(engine), image.id in kept(engine)) == (True, False)
+    later = sa.text("UPDATE tree_item SET created_at = created_at - interval '91 days'")
+    ledger.run(engine, lambda conn: conn.execute(later))
+    assert clean().result["files"] == 1
+    assert kept(engine) == set()
+
+
+def test_a_content_that_is_replaced_when_the_old_one_was_found_stays(
+    engine: Engine, put: Put, monkeypatch: pytest.MonkeyPatch, upkeep: Upkeep, clean: Callable[..., Any]
+) -> None:
+    """By a task that ends before the file is deleted, so that none names it then."""
+    item = put(100)
+    delete = upkeep.delete_files
+
+    def late(*args: Any, **named: Any) -> list[TreeItem]:
+        content_replaced(engine, item)
+        return delete(*args, **named)
+
+    monkeypatch.setattr(upkeep, "delete_files", late)
+    assert clean().result["files"] == 0
+    assert kept(engine) == {item.id}
 
 
 def test_an_archive_of_tasks_is_never_an_old_file(engine: Engine, put: Put, clean: Callable[..., Any]) -> None:

@@ -4,6 +4,8 @@ touched."""
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from taskyard_kits.temporary_files import MAX_DEPTH, TemporaryFileSettings
 from taskyard_worker.temp_dirs import TempDirs
 from tests.kits.conftest import Run
 
+ROOT = Path(__file__).parents[3]
 HOUR = 3600
 NOTHING: Any = SimpleNamespace(check_cancelled=lambda: None)
 
@@ -139,15 +142,26 @@ def test_a_tree_that_is_deeper_than_descriptors_are_given_stays(temp: Path) -> N
     assert (deep / "file").exists()
 
 
+# Root may remove everything, by capabilities that a process can be started without.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+CLEANING = """
+import sys
+from pathlib import Path
+from tests.kits.maintenance.test_temporary_files import clean
+print(clean(Path(sys.argv[1]), hours_later=25))
+"""
+
+
 def test_what_may_not_be_removed_stays_and_ends_nothing(temp: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may remove everything")
     (temp / "closed").mkdir()
     (temp / "closed/file").write_text("x")
     (temp / "closed").chmod(0)
     (temp / "open").write_text("x")
-    assert clean(temp, hours_later=25) == 1
+    cleaning = [*UNPRIVILEGED, sys.executable, "-c", CLEANING, str(temp)]
+    removed = subprocess.run(cleaning, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
     (temp / "closed").chmod(0o700)
+    assert removed == "1\n"
+    assert [path.name for path in temp.rglob("*")] == ["closed", "file"]
 
 
 def test_a_directory_that_does_not_exist_holds_nothing(temp: Path) -> None:
