@@ -1,5 +1,5 @@
-"""Tree items past their age, which is the time since their content was stored: a raster that replaced an image yesterday
-is a day old, whatever the age of the image. Nothing records when an item was read."""
+"""Tree items past their age, which is the time since their content was stored: a raster that replaced an image today is
+not old, whatever the age of the image. Nothing records when an item was read."""
 
 from __future__ import annotations
 
