@@ -99,6 +99,7 @@ def _settings(params: SelectionParams, seed: int) -> Settings:
 def _features(quotas: Table) -> Features:
     _check_header(quotas.header)
     rows = [dict(zip(quotas.header, row, strict=True)) for row in quotas.rows]
+    _check_names(quotas.header, rows)
     features = _read(quotas.header, rows)
     wrong = [
         cell(row, column, text)
@@ -152,6 +153,23 @@ def _check_header(header: list[str]) -> None:
             raise Failure("missing_required_column", {"field_name": name})
         if count > 1:
             raise Failure("duplicate_required_column", {"field_name": name, "count": count})
+
+
+def _check_names(header: list[str], rows: list[dict[str, str]]) -> None:
+    """The library passes over a row without a feature, and of two rows for one value it takes the second."""
+    feature, value = next(pair for pair in _FEATURE_COLUMNS if pair[0] in header)
+    unnamed, repeated, seen = [], [], set()
+    for number, row in enumerate(rows, start=2):
+        target = (row[feature].strip().lower(), row[value].strip().lower())
+        if not target[0] and any(text.strip() for text in row.values()):
+            unnamed.append(cell(number, feature, row[feature]))
+        elif all(target) and target in seen:
+            repeated.append(cell(number, value, row[value]))
+        seen.add(target)
+    if unnamed:
+        raise Failure("quota_without_feature", {"cells": joined(unnamed)})
+    if repeated:
+        raise Failure("quota_repeated", {"cells": joined(repeated)})
 
 
 def _check_number(features: Features, number: int) -> None:

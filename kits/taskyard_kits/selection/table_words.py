@@ -100,6 +100,18 @@ TABLE_ERRORS: dict[str, Words] = {
         "fr": "Dans les objectifs (quota_data), ces nombres ne sont pas entre 0 et {limit}. Corrigez-les : {cells}.",
         "hu": "A célértékek (quota_data) e számai nincsenek 0 és {limit} között. Javítsa ki őket: {cells}.",
     },
+    "quota_without_feature": {
+        "en": "In the targets (quota_data) these rows have no feature. Name it: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) haben diese Zeilen kein Merkmal. Nennen Sie es: {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces lignes n'ont pas de critère. Indiquez-le : {cells}.",
+        "hu": "A célértékek (quota_data) e soraiban nincs jellemző. Adja meg: {cells}.",
+    },
+    "quota_repeated": {
+        "en": "In the targets (quota_data) these values have a row already. Keep one row for each: {cells}.",
+        "de": "In den Zielvorgaben (quota_data) haben diese Werte schon eine Zeile. Behalten Sie je eine: {cells}.",
+        "fr": "Dans les objectifs (quota_data), ces valeurs ont déjà une ligne. Gardez-en une pour chacune : {cells}.",
+        "hu": "A célértékek (quota_data) ezen értékeinek már van sora. Hagyjon meg mindegyikhez egyet: {cells}.",
+    },
     "too_few_people": {
         "en": "There are {people} people, of whom {wanted} are to be selected. Add people, or select fewer.",
         "de": "Es gibt {people} Personen, von denen {wanted} ausgewählt werden sollen. Fügen Sie Personen hinzu, oder"

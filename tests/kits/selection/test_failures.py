@@ -49,7 +49,8 @@ OF_TARGETS = [
     (FLEX + b"a,b,1,2,0,1\n", "max_flex_less_than_max", {"cells": '2/max: "2"; 2/max_flex: "1"'}),
     (b"feature,value,min,max\na,b,-1,2\n", "quota_out_of_range", {"cells": '2/min: "-1"', "limit": 1_000_000_000}),
     (b"feature,value,min,max\na,b,1,10000000000\n", "quota_out_of_range", {}),
-    (b"feature,value,min,max\n,b,1,2\n", "table_empty", {}),
+    (b"feature,value,min,max\na,b,1,2\n,c,1,2\n", "quota_without_feature", {"cells": '3/feature: ""'}),
+    (b"feature,value,min,max\na,b,1,2\na,c,1,2\nA, B ,0,3\n", "quota_repeated", {"cells": '4/value: " B "'}),
     (
         b"feature,value,min,max\na,b,1,1\nc,d,2,2\n",
         "inconsistent_min_max_header",
