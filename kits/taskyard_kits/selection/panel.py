@@ -52,6 +52,8 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
     ids = _ids(people, params.id_column)
     rows = (dict(zip(people.header, row, strict=True)) for row in people.rows)
     pool, report = read_in_people(people.header, rows, features, settings)
+    if params.check_same_address:
+        _check_addresses(people, params.check_same_address_columns)
     _check_pool(pool, features, params.number_to_select)
     algorithm = params.selection_algorithm
     if algorithm == "leximin" and not GUROBI_AVAILABLE:
@@ -170,6 +172,19 @@ def _check_names(header: list[str], rows: list[dict[str, str]]) -> None:
         raise Failure("quota_without_feature", {"cells": joined(unnamed)})
     if repeated:
         raise Failure("quota_repeated", {"cells": joined(repeated)})
+
+
+def _check_addresses(people: Table, columns: list[str]) -> None:
+    """To the library all people without an address live at one."""
+    wanted = {column.strip().lower() for column in columns}
+    places = [place for place, name in enumerate(people.header) if name.strip().lower() in wanted]
+    missing = [
+        cell(number, people.header[places[0]], "")
+        for number, row in enumerate(people.rows, start=2)
+        if any(row) and not any(row[place].strip() for place in places)
+    ]
+    if missing:
+        raise Failure("address_missing", {"cells": joined(missing), "count": len(missing)})
 
 
 def _check_number(features: Features, number: int) -> None:

@@ -112,6 +112,16 @@ TABLE_ERRORS: dict[str, Words] = {
         "fr": "Dans les objectifs (quota_data), ces valeurs ont déjà une ligne. Gardez-en une pour chacune : {cells}.",
         "hu": "A célértékek (quota_data) ezen értékeinek már van sora. Hagyjon meg mindegyikhez egyet: {cells}.",
     },
+    "address_missing": {
+        "en": "At most one person of an address is selected, and these people have none. Fill in the cells, or switch"
+        " check_same_address off: {cells}.",
+        "de": "Höchstens eine Person einer Adresse wird ausgewählt, und diese Personen haben keine. Füllen Sie die"
+        " Zellen aus, oder schalten Sie check_same_address aus: {cells}.",
+        "fr": "Une personne au plus par adresse est sélectionnée, et ces personnes n'en ont pas. Remplissez les"
+        " cellules, ou désactivez check_same_address : {cells}.",
+        "hu": "Címenként legfeljebb egy személy választható ki, és ezeknek a személyeknek nincs címük. Töltse ki a"
+        " cellákat, vagy kapcsolja ki a check_same_address beállítást: {cells}.",
+    },
     "too_few_people": {
         "en": "There are {people} people, of whom {wanted} are to be selected. Add people, or select fewer.",
         "de": "Es gibt {people} Personen, von denen {wanted} ausgewählt werden sollen. Fügen Sie Personen hinzu, oder"

@@ -79,6 +79,12 @@ OF_PEOPLE = [
     (b"id,sex\n1,male\n", {}, "missing_column", {"column": "gender"}),
     (PERSONS, {"columns_to_keep": ["phone"]}, "missing_column", {"column": "phone"}),
     (PERSONS, {"check_same_address": True}, "check_same_address_empty", {}),
+    (
+        PERSONS.replace(b",C", b", "),
+        {"check_same_address": True, "check_same_address_columns": ["street"]},
+        "address_missing",
+        {"cells": '4/street: "", 5/street: ""', "count": 2},
+    ),
     (b"id,gender,gender\n1,male,male\n", {}, "duplicate_column", {"column": "gender"}),
     (
         b"id,gender\n1,male\n2,x\n3,y\n",
