@@ -20,6 +20,8 @@ from .refusals import Refused
 _WGS84 = CRS.from_epsg(4326)
 # Three points are exactly what a transform has room for, so that nothing shows a fit around a pole to be wrong.
 _CHECKED_BY_ITSELF = 4
+# In any unit of a CRS: 25 times around the earth in metres.
+_FARTHEST = 1e9
 _POLAR_LATITUDE = 60
 
 
@@ -100,6 +102,7 @@ def by_bounds(bounds: Sequence[float], crs: CRS, width: int, height: int) -> Pla
 
 def by_points(points: Sequence[Point], crs: CRS, width: int, height: int) -> Placement:
     """Raises Refused as `control_points.fit` does, and `place_outside`, `place_mirrored`, `control_points_at_pole`."""
+    _check_far(np.array([point[2:] for point in points]), crs)
     transform, residual = fit(points, width, height)
     if len(points) < _CHECKED_BY_ITSELF:
         _check_pole(points, crs)
@@ -115,6 +118,7 @@ def _checked(placement: Placement, width: int, height: int) -> Placement:
     middle = (width / 2, height / 2)
     corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height), middle]
     there = np.array([transform @ corner for corner in corners])
+    _check_far(there, crs)
     lons, lats = _to_degrees(crs, there)
     back = np.array(_transformed(_WGS84, crs, lons, lats)).T
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
@@ -123,9 +127,19 @@ def _checked(placement: Placement, width: int, height: int) -> Placement:
     # Where the CRS has degrees itself, any number comes back. A global grid may stand out by half a pixel.
     room = float(np.abs(linear).max()) if crs.is_geographic else 1e-6
     if not ((off <= 1).all() and (np.abs(lats) <= 90 + room).all() and (np.abs(lons) <= 180 + room).all()):
-        raise Refused("place_outside", crs=":".join(crs.to_authority() or ("CRS",)))
+        raise _outside(crs)
     _check_sides(placement, middle, width, height)
     return placement
+
+
+def _check_far(places: Any, crs: CRS) -> None:
+    """Before anything is transformed: PROJ turns an x far beyond the earth around it without an end."""
+    if not (np.abs(places) <= _FARTHEST).all():
+        raise _outside(crs)
+
+
+def _outside(crs: CRS) -> Refused:
+    return Refused("place_outside", crs=":".join(crs.to_authority() or ("CRS",)))
 
 
 def _check_sides(placement: Placement, middle: tuple[float, float], width: int, height: int) -> None:
