@@ -10,13 +10,8 @@ On standard output, JSON objects, one a line: `{"needs": bytes}`, after which it
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import sys
 import warnings
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 # The plug-ins by name: Image.open would otherwise import all forty of them.
@@ -30,6 +25,8 @@ from PIL import (
     UnidentifiedImageError,
     WebPImagePlugin,
 )
+
+from taskyard_kits import process_limits as limits
 
 from . import needs, picture
 from .needs import Sizes
@@ -50,24 +47,20 @@ _SECONDS = 120
 
 
 def main(fd: int, width: int, height: int) -> None:
-    # Where the memory of all runs out: this process first, and not the worker with its other tasks.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    limits.yield_memory()
     # Pillow looks at the size too, before we can: it raises above twice this number.
     Image.MAX_IMAGE_PIXELS = needs.MAX_PIXELS
     warnings.simplefilter("ignore")
-    unlimited = (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2
-    _limit(needs.HEADER_BYTES, _HEADER_SECONDS)
+    limits.limit(needs.HEADER_BYTES, _HEADER_SECONDS)
     try:
         with open(fd, "rb") as file:
             image, kind = _made(file, (width, height))
             content = _encoded(image, kind)
     except Exception as e:  # noqa: BLE001 - the decoders tell of damaged data in many ways
-        # For its last words. Nothing comes before: there may be no memory for it.
-        resource.setrlimit(resource.RLIMIT_DATA, unlimited)
-        _say(**_error(e))
+        limits.lift_memory()  # nothing comes before
+        limits.say(**_error(e))
     else:
-        _say(kind=kind, width=image.width, height=image.height)
+        limits.say(kind=kind, width=image.width, height=image.height)
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
@@ -108,28 +101,10 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
 
 def _ask_for(needed: int) -> None:
     needed = max(needed, needs.HEADER_BYTES)
-    _say(needs=needed + needs.OWN_BYTES)
+    limits.say(needs=needed + needs.OWN_BYTES)
     if not sys.stdin.readline():
         raise SystemExit
-    _limit(needed + needs.SPARE_BYTES, _SECONDS)
-
-
-def _limit(more: int, seconds: int) -> None:
-    """Private memory: what there is now, and so much more. Elsewhere than on Linux no kernel holds it to that."""
-    with suppress(FileNotFoundError):
-        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-        _lower(resource.RLIMIT_DATA, now + more)
-    _lower(resource.RLIMIT_CPU, seconds)
-
-
-def _lower(what: int, wanted: int) -> None:
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def _say(**values: Any) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
-    sys.stdout.flush()
+    limits.limit(needed + needs.SPARE_BYTES, _SECONDS)
 
 
 def _error(error: Exception) -> dict[str, Any]:
@@ -141,7 +116,7 @@ def _error(error: Exception) -> dict[str, Any]:
         case UnidentifiedImageError():
             return {"error": "image_unsupported"}
         case OSError() if error.errno is not None:
-            return {"error": "unreadable", "errno": error.errno, "reason": os.strerror(error.errno)}
+            return limits.unreadable(error)
         case _:
             return {"error": "image_damaged"}
 

@@ -18,6 +18,7 @@ from .declarations import (
     ProcessLargeFileResult,
 )
 from .lines import LineCounter, blocks
+from .memory import memory_of
 from .rules import IMAGE_RULE, STORED_FILE_RULE
 from .thumbnails import Thumbnail
 from .words import IMAGE_ERRORS, STORED_FILE_ERRORS
@@ -68,7 +69,7 @@ def generate_thumbnail(params: GenerateThumbnailParams, *, context: TaskContext)
         with opened(context, made[0]) as file:
             return _result(made[0], *thumbnails.size_of(file))
     context.progress(0, 2, "Reading the image")
-    memory = thumbnails.memory_of(context.memory_bytes)
+    memory = memory_of(context.memory_bytes)
     # A cancellation or a limit is raised by `check`, and never between starting a process and seeing to its end.
     with opened(context, source) as stored, with_descriptor(context, stored) as file, context.shield:
         thumbnail = thumbnails.render(file, params.width, params.height, memory, context.check_cancelled)

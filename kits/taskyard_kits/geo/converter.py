@@ -11,19 +11,18 @@ the raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {â
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError
 from rasterio.errors import RasterioError
+
+from taskyard_kits import process_limits as limits
 
 from . import headers, raster, source
 from .names import RASTER
@@ -38,7 +37,6 @@ _SECONDS = 900
 _FILE_BYTES = source.MAX_DECODED_BYTES * 3 // 2
 # With less on the disk it is the disk that failed, and not the image.
 _FREE_BYTES = 64 * 1024**2
-_PR_SET_PDEATHSIG = 1
 
 
 def main(fd: int, directory: Path, memory: int) -> None:
@@ -55,21 +53,21 @@ def main(fd: int, directory: Path, memory: int) -> None:
                 strips = Strips(dataset, orientation)
                 _make(wish, dataset, strips, directory)
     except Exception as e:  # noqa: BLE001 - the libraries tell of damaged data in many ways
-        _say(**_error(e))
+        limits.say(**_error(e))
 
 
 def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -> None:
     placement = placed(wish, dataset, strips.width, strips.height)
     if wish["is_raster"] and not same_place(placement, dataset):
         raise Refused("already_converted")
-    _say(placed=_described(placement, strips))
+    limits.say(placed=_described(placement, strips))
     if wish["is_raster"] or not sys.stdin.readline():
         return
     try:
         _write(placement, dataset, strips, directory)
     except (RasterioError, CPLE_BaseError, OSError) as e:
         raise write_error(e, directory) from e
-    _say(made=True)
+    limits.say(made=True)
 
 
 def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) -> None:
@@ -79,7 +77,7 @@ def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) 
             total = raster.total_of(dataset)
         raster.copy_tiles(tiles, dataset, strips.rows)
     else:
-        total = raster.write_tiles(tiles, strips, placement, lambda share: _say(done=share))
+        total = raster.write_tiles(tiles, strips, placement, lambda share: limits.say(done=share))
     with source.reopened(tiles) as placed_tiles:
         raster.write_cog(placed_tiles, made)
     tiles.unlink()
@@ -104,25 +102,10 @@ def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
 
 
 def _confine(memory: int) -> None:
-    # Where the memory of all runs out: this process first, and not the worker with its other tasks.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-        _lower(resource.RLIMIT_DATA, now + memory)
-    _lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
-    _lower(resource.RLIMIT_CPU, _SECONDS)
-
-
-def _lower(what: int, wanted: int) -> None:
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def _say(**values: Any) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
-    sys.stdout.flush()
+    limits.yield_memory()
+    limits.end_with_parent()
+    limits.limit(memory, _SECONDS)
+    limits.lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
 
 
 def write_error(error: Exception, directory: Path) -> Refused:

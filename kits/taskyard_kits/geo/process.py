@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import select
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from taskyard.domain.errors import TaskError
+from taskyard_kits import confined
+from taskyard_kits.confined import Check, Died, Program
 
 MIB = 1024**2
 # What a converter may take beside what it has at its start: an image of `source.HELD_BYTES`, GDAL's cache, two strips.
@@ -24,7 +22,7 @@ _OWN_BYTES = 256 * MIB
 # At one time in a process whose memory nothing limits.
 _UNLIMITED = 2
 _LOOK_SECONDS = 0.2
-_PIECE_BYTES = 64 * 1024
+_CONVERTER = f"{__package__}.converter"
 # All that GDAL and PROJ read. No file beside the image is looked at, none is written beside the raster, no driver is
 # loaded from elsewhere, and nothing is asked for on the network.
 _ENVIRONMENT = {
@@ -43,8 +41,6 @@ _ENVIRONMENT = {
 
 # With another disk, or with fewer files on it, it may fit. All other reasons lie in the image or in what was asked for.
 _RETRIED = {"no_room_for_raster", "raster_incomplete"}
-
-Check = Callable[[], None]
 
 
 class Places:
@@ -77,68 +73,38 @@ _places = cache(Places)
 
 @contextmanager
 def started(file: BinaryIO, directory: Path, memory: int, check: Check) -> Iterator[Converter]:
-    """A converter of the image in `file`, which has a descriptor; killed at the end of the block."""
-    command = [sys.executable, "-I", "-m", f"{__package__}.converter", *map(str, (file.fileno(), directory, memory))]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        cwd=directory,
-        pass_fds=[file.fileno()],
-        env=_ENVIRONMENT,
-    ) as process:
-        try:
-            yield Converter(process, check)
-        finally:
-            process.kill()
+    """A converter of the image in `file`, which has a descriptor; killed at the end of the block. `check` is called a
+    few times a second and ends it by what it raises."""
+    with confined.started(
+        _CONVERTER, directory, memory, file=file, check=check, environment=_ENVIRONMENT, directory=directory
+    ) as program:
+        yield Converter(program)
 
 
 class Converter:
-    """A process that makes one raster. `check` is called a few times a second and ends it by what it raises."""
+    """A process that makes one raster."""
 
-    def __init__(self, process: subprocess.Popen[bytes], check: Check) -> None:
-        self._process = process
-        self._check = check
-        self._read = bytearray()
-        self._readable = select.poll()
-        assert process.stdout is not None
-        self._readable.register(process.stdout, select.POLLIN)
+    def __init__(self, program: Program) -> None:
+        self.program = program
 
     def tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has died, which its answer tells
-            self._process.stdin.write(f"{line}\n".encode())
+        self.program.tell(line)
 
     def answer(self) -> dict[str, Any]:
         """Its next line. Raises TaskError where it refused the image or died of it, and RuntimeError where it was
         killed."""
-        while b"\n" not in self._read:
-            if not self._more():
-                raise self._death()
-        line, _, rest = self._read.partition(b"\n")
-        self._read[:] = rest
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer = self.program.answer()
+        except Died as death:
+            raise _error(death.code) from death
         if (code := answer.get("error")) is not None:
             raise TaskError(code, retryable=code in _RETRIED, **answer["values"])
         return answer
 
-    def _death(self) -> Exception:
-        code = self._process.wait()
-        if code == -signal.SIGKILL:
-            return RuntimeError("the process that makes the raster was killed")
-        if code >= 0:  # it could not so much as begin
-            return RuntimeError(f"the process that makes the raster ended with exit code {code}")
-        if code == -signal.SIGXCPU:
-            return TaskError("raster_takes_too_long", retryable=False)
-        return TaskError("image_damaged", retryable=False)
 
-    def _more(self) -> bool:
-        assert self._process.stdout is not None
-        while not self._readable.poll(_LOOK_SECONDS * 1000):
-            self._check()
-        piece = self._process.stdout.read(_PIECE_BYTES)
-        self._read += piece or b""
-        return bool(piece)
+def _error(code: int) -> Exception:
+    if code >= 0:  # it could not so much as begin
+        return RuntimeError(f"the process that makes the raster ended with exit code {code}")
+    if code == -signal.SIGXCPU:
+        return TaskError("raster_takes_too_long", retryable=False)
+    return TaskError("image_damaged", retryable=False)

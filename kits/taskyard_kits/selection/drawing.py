@@ -10,38 +10,28 @@ print goes to standard output, which nobody reads.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
-import resource
-import signal
 import sys
 import traceback
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from .channel import Channel, LogHandler
+from taskyard_kits import process_limits as limits
 
-_PR_SET_PDEATHSIG = 1
+from .channel import Channel, LogHandler
 
 
 def main(fd: int, parent: int, memory_bytes: int) -> None:
     _end_with(parent)
-    # Where the memory of all runs out: this process first, and not the worker with its other tasks.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    limits.yield_memory()
+    limits.limit_memory(memory_bytes)
     with open(fd, "w", encoding="utf-8") as file:
         channel = Channel(file)
         try:
             answer = _answer(channel)
         except Exception as e:  # noqa: BLE001 - an import fails in many ways where memory is short
-            # For its last words.
-            resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+            limits.lift_memory()
             answer = _unexpected(e)
         channel.say(**answer)
 
@@ -81,8 +71,7 @@ def _failed(
 
 
 def _end_with(parent: int) -> None:
-    with suppress(OSError, AttributeError):  # elsewhere than on Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    limits.end_with_parent()
     if os.getppid() != parent:
         raise SystemExit("the task that asked for a panel has ended")
 

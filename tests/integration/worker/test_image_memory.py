@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from taskyard.storage.local import LocalStorage
-from taskyard_kits.files.thumbnails import WORKER_BYTES
+from taskyard_kits.files.memory import WORKER_BYTES
 from tests.integration.worker.processes import LedgerFleet
 from tests.kits.conftest import put
 from tests.support.heavy_images import MIB, SIDE, png

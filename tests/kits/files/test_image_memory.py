@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from taskyard.domain.errors import TaskError
+from taskyard_kits.files.memory import UNLIMITED_BYTES, WORKER_BYTES, Memory, memory_of
 from taskyard_kits.files.needs import HEADER_BYTES, OWN_BYTES
-from taskyard_kits.files.thumbnails import UNLIMITED_BYTES, WORKER_BYTES, Memory, memory_of, render
+from taskyard_kits.files.thumbnails import render
 from tests.support.decoded import decoded, resident_decoders
 from tests.support.heavy_images import MIB, REFUSED, SIDE, heavy_images, png, saved
 

@@ -74,7 +74,7 @@ def test_a_converter_that_is_killed_leaves_the_old_content_and_the_attempt_is_re
     def kill(converter: Converter, line: str) -> None:
         tell(converter, line)
         if line == "go on":
-            converter._process.kill()
+            converter.program.process.kill()
 
     monkeypatch.setattr(Converter, "tell", kill)
     assert isinstance(run(NAME, {"item_id": item.id, **PLACE}).outcome, RetryIn)

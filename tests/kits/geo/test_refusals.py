@@ -141,7 +141,7 @@ def stopped(tmp_path: Path) -> Any:
 
 
 def test_a_converter_that_was_killed_is_no_fault_of_the_image(stopped: process.Converter) -> None:
-    stopped._process.kill()
+    stopped.program.process.kill()
     with pytest.raises(RuntimeError, match="was killed"):
         stopped.answer()
 
@@ -150,7 +150,7 @@ def test_a_converter_that_was_killed_is_no_fault_of_the_image(stopped: process.C
     ("sent", "code"), [(signal.SIGSEGV, "image_damaged"), (signal.SIGXCPU, "raster_takes_too_long")]
 )
 def test_a_converter_that_died_of_its_image_is(stopped: process.Converter, sent: signal.Signals, code: str) -> None:
-    stopped._process.send_signal(sent)
+    stopped.program.process.send_signal(sent)
     with pytest.raises(TaskError) as e:
         stopped.answer()
     assert (e.value.code, e.value.retryable) == (code, False)
@@ -169,7 +169,7 @@ def test_what_ends_the_attempt_ends_the_converter(tmp_path: Path) -> None:
         made = process.started(file, tmp_path, process.CONVERTER_BYTES, check)
         with pytest.raises(Cancelled), made as started:
             started.answer()  # which waits for what it is asked for
-    assert started._process.returncode == -signal.SIGKILL
+    assert started.program.process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells of a parent's death")
@@ -184,7 +184,7 @@ from taskyard_kits.geo import process
 with open({str(path)!r}, "rb") as file, process.started(file, Path({str(tmp_path)!r}), 1 << 28, bool) as started:
     started.tell({json.dumps(WISH)!r})
     started.answer()
-    print(started._process.pid, flush=True)
+    print(started.program.process.pid, flush=True)
     # Its standard input stays open: another process may have got it.
     if os.fork() == 0:
         time.sleep(5)
@@ -212,7 +212,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are Linux's")
 def test_a_raster_that_cannot_be_written_is_tried_again(stopped: process.Converter, tmp_path: Path) -> None:
     # No file of it may be longer than that.
-    resource.prlimit(stopped._process.pid, resource.RLIMIT_FSIZE, (5000, 5000))
+    resource.prlimit(stopped.program.process.pid, resource.RLIMIT_FSIZE, (5000, 5000))
     stopped.tell("go on")
     with pytest.raises(TaskError) as e:
         all(stopped.answer() for _ in iter(int, 1))
