@@ -338,6 +338,12 @@ make_raster() {
     line "raster" "$told"
 }
 
+draw_panel() {
+    local told
+    told=$(work panel)
+    line "panel" "$told"
+}
+
 send_mail() {
     local sink subject="Smoke $$" message
     message=$(work mail --to ada@example.org --subject "$subject")
@@ -483,6 +489,7 @@ main() {
     send_echoes
     process_file
     make_raster
+    draw_panel
     send_mail
     step "Three workers"
     scale

@@ -7,6 +7,7 @@ ids of everything that was submitted. Exit code 1 and one line on standard error
 from __future__ import annotations
 
 import argparse
+import csv
 import http.client
 import json
 import os
@@ -221,6 +222,38 @@ def doubles_of(tiff: bytes, wanted: int) -> tuple[float, ...]:
     raise Broken(f"the raster has no tag {wanted}")
 
 
+def panel(options: argparse.Namespace) -> None:
+    """Draws a panel in a selection run and counts whom it holds: every quota is met."""
+    people = [
+        {"id": n, "gender": ("female", "male")[n % 2], "area": ("north", "south", "east")[n % 3]}
+        for n in range(options.people)
+    ]
+    quotas = [
+        *({"feature": "gender", "value": value, "min": 15, "max": 15} for value in ("female", "male")),
+        *({"feature": "area", "value": value, "min": 9, "max": 11} for value in ("north", "south", "east")),
+    ]
+    wish = {
+        "kind": "run_select",
+        "selection_params": {"number_to_select": 30, "id_column": "id", "random_seed": 1},
+        "feature_data": {"rows": people},
+        "quota_data": {"rows": quotas},
+    }
+    run = call("POST", "/api/v1/selection-runs", wish)
+    note([run["task_id"]])
+    task = final(run["task_id"], within_seconds=options.within)
+    table = sent("GET", f"/api/v1/tree-items/{task['result']['selected_item_id']}/content", None, {}).decode("utf-8-sig")
+    drawn = {int(row["id"]) for row in csv.DictReader(table.splitlines())}
+    chosen = [person for person in people if person["id"] in drawn]
+    counts = Counter(person[feature] for person in chosen for feature in ("gender", "area"))
+    if len(chosen) != 30 or not all(quota["min"] <= counts[quota["value"]] <= quota["max"] for quota in quotas):
+        raise Broken(f"{len(chosen)} of 30 people are drawn: {dict(counts)}")
+    record = call("GET", f"/api/v1/selection-runs/{run['id']}")
+    if (record["status"], record["progress_percentage"]) != ("COMPLETED", 100):
+        raise Broken(f"the run of a panel that is drawn says {record['status']}, {record['progress_percentage']} %")
+    took = moment(task["finished_at"]) - moment(task["started_at"])
+    say(f"30 of {options.people} people by {len(quotas)} quotas, all met, in {took:.1f} s")
+
+
 def mail(options: argparse.Namespace) -> None:
     """email.send; prints the Message-ID."""
     params = {
@@ -329,6 +362,7 @@ def main() -> int:
     command("echo", echo, count=1000, singles=20)
     command("file", file, item=None, within=300.0)
     command("raster", raster, within=120.0)
+    command("panel", panel, people=300, within=120.0)
     command("mail", mail, to=None, subject=None)
     command("workers", workers, queue="default", count=1)
     command("sleepers", sleepers, count=1, seconds=1.0, tag=None)

@@ -23,13 +23,15 @@ _FOLLOWED = 30
 _NEVER = {"crash", "crash_limit", "crash_suspect", "hard_time_limit", "task_unreadable"}
 _TASKS = "SELECT id, state, error FROM task"
 _DUE = f"state IN ('queued', 'running') AND queue IN {QUEUES}"
+# Among them those that a crash beside them sent back.
+_SOON = f"({_DUE} OR state = 'retrying' AND due_at < now() + interval '30 s' AND queue IN {QUEUES})"
 # How they begin where they are no field of an event.
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored", "Exception in thread")
 
 
 def settle(stand: Stand) -> None:
     """Waits for what runs or is due; cancels what is not due for long or waits for a worker that is not there."""
-    _wait(lambda: not _unfinished(stand, _DUE), _SETTLES_WITHIN)
+    _wait(lambda: not _unfinished(stand, _SOON), _SETTLES_WITHIN)
     for row in _unfinished(stand, _DUE):
         stand.notes.wrong("every accepted task reaches a final state", f"{row.name} {row.id} is {row.state}")
     for row in _unfinished(stand):

@@ -260,14 +260,23 @@ def _fork_and_exec(command: list[str], out: int) -> int:
 
 def end_thread(params: SickParams, _: TaskContext) -> str:
     """Raises SystemExit into a thread of the platform, as far as Python lets it."""
-    found = [thread for thread in threading.enumerate() if params.thread in {thread.name, type(thread).__name__}]
-    if params.thread == "WorkerThread":  # one that waits for a task
-        frames = sys._current_frames()
-        found = [t for t in found if frames[t.ident or 0].f_code.co_filename == threading.__file__]
+    until = time.monotonic() + 10
+    while not (found := _threads(params.thread)) and time.monotonic() < until:
+        time.sleep(0.01)
     victim = found[0]
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
     _wait(params.seconds)
     return victim.name
+
+
+def _threads(name: str) -> list[threading.Thread]:
+    """Those of this name or class; of the threads of tasks, those that wait for one at this moment."""
+    found = [thread for thread in threading.enumerate() if name in {thread.name, type(thread).__name__}]
+    if name != "WorkerThread":
+        return found
+    frames = sys._current_frames()
+    waiting = [t for t in found if t.ident in frames]
+    return [t for t in waiting if frames[t.ident or 0].f_code.co_filename == threading.__file__]
 
 
 def end_all_threads(params: SickParams, _: TaskContext) -> None:
