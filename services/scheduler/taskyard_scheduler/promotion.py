@@ -1,4 +1,5 @@
-"""Promotion: due tasks become queued and are published at once; tasks past their life fail.
+"""Promotion: due tasks become queued and are published at once; tasks past their life fail; and steps of workflows
+that a failure or a cancellation ends are cancelled.
 
 A loop in its own thread, not an interval job: it sleeps until the next due time, and is woken when a task with an
 earlier one is committed.
@@ -15,7 +16,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.lifecycle import promote
+from taskyard.lifecycle import promote, workflows
 from taskyard.lifecycle.committed import Committed, commit, together
 from taskyard.lifecycle.dispatch import Dispatcher
 
@@ -42,21 +43,23 @@ class Promotion:
         self._metrics = metrics
 
     def turn(self) -> float:
-        """Promotes and expires what is due; returns the seconds until the next turn."""
-        promoted, expired, due_in = commit(self._leadership.write, self._step, self._dispatcher, name="promote")
+        """Promotes, expires and sweeps what is due; returns the seconds until the next turn."""
+        promoted, expired, swept, due_in = commit(self._leadership.write, self._step, self._dispatcher, name="promote")
         if expired:
             self._metrics.dead_lettered["expired"].inc(expired)
-        is_full = promoted >= _BATCH or expired >= _BATCH
+        # What was swept may bring another sweep about.
+        is_full = promoted >= _BATCH or expired >= _BATCH or swept > 0
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
-    def _step(conn: Connection) -> Committed[tuple[int, int, float]]:
+    def _step(conn: Connection) -> Committed[tuple[int, int, int, float]]:
         promoted = promote.promote(conn, limit=_BATCH)
         expired = promote.expire(conn, limit=_BATCH)
+        swept = workflows.sweep(conn)
         due = promote.next_due(conn)
         now: datetime = conn.execute(_NOW).scalar_one()
         due_in = (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        return together([promoted, expired], (promoted.answer, expired.answer, due_in))
+        return together([promoted, expired, swept], (promoted.answer, expired.answer, swept.answer, due_in))
 
 
 class PromotionLoop:

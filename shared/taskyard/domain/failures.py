@@ -35,6 +35,13 @@ SENTENCES = {
     "result_invalid": "What the task returned does not fit its declared result: {reason}",
     "result_too_large": "The result is larger than 256 KiB: keep it in storage and return its id.",
     "result_not_storable": "What the task returned cannot be stored: {reason}",
+    # Results that a step of a workflow takes
+    "results_too_large": "What {parameter} takes of earlier results makes more than 256 KiB. Keep large results in"
+    " storage and hand on their ids.",
+    "result_missing": "What {parameter} takes of an earlier result is not in that result. Correct the reference, and"
+    " submit the workflow again.",
+    "result_reserved": "What {parameter} takes of an earlier result has the name $secret, which is the platform's own."
+    " Let that step return it under another name.",
     # The database of tasks
     "no_task_database": "This task needs PostgreSQL, and its worker has no address for tasks."
     " Ask the operator to set TASKYARD_TASK_DATABASE_URL.",

@@ -2,14 +2,15 @@
 
 What moves a task on:
 
-    blocked    the last of a workflow step's needs succeeded      -> queued
+    blocked    the last of a workflow step's needs succeeded      -> queued, or scheduled where it has a delay
     scheduled  its time came (scheduler, `promote`)               -> queued
     queued     a worker claimed it (`claim`)                      -> running
     running    its attempt ended (`finish`), its process died (`lose`), or its worker gave it back
     retrying   the back-off is over (scheduler, `promote`)        -> queued
     All of these but `blocked`: a worker holds a later claim, which PostgreSQL lost (`assert_claims`) -> running
-    succeeded, failed and cancelled are final. Only a person's `retry` leads out of the last two, at once, or `replay`
-               out of failed, when its turn comes           -> scheduled
+    succeeded, failed and cancelled are final. Only a person's `retry` leads out of the last two, at once (or, for a
+               step of a workflow that has to wait for its needs again, to blocked), or `replay` out of failed, when
+               its turn comes                               -> scheduled
 
 The table is data that decides: `lifecycle/composer.py` generates each statement's guard and new state from it, and
 `lifecycle/consequences.py` says what follows along which edge.
@@ -44,7 +45,9 @@ LIVE = WAITING | {State.RUNNING}
 class Event(StrEnum):
     SUBMIT = "submit"  # a new task that is due
     POSTPONE = "postpone"  # a new task that is due later
+    BLOCK = "block"  # a workflow step that waits for its needs: a new one, or one that a person has run again
     UNBLOCK = "unblock"  # the needs of a workflow step are met
+    DELAY = "delay"  # the same, and the step is due later
     PROMOTE = "promote"  # the due time has come
     CLAIM = "claim"
     ASSERT = "assert"  # a claim that PostgreSQL lost in a failover and that a child still holds
@@ -70,7 +73,9 @@ Edge = tuple[State | None, Event]
 TRANSITIONS: dict[Edge, State] = {
     (None, _E.SUBMIT): _S.QUEUED,
     (None, _E.POSTPONE): _S.SCHEDULED,
+    (None, _E.BLOCK): _S.BLOCKED,
     (_S.BLOCKED, _E.UNBLOCK): _S.QUEUED,
+    (_S.BLOCKED, _E.DELAY): _S.SCHEDULED,
     (_S.BLOCKED, _E.CANCEL): _S.CANCELLED,
     (_S.BLOCKED, _E.EXPIRE): _S.FAILED,
     (_S.SCHEDULED, _E.PROMOTE): _S.QUEUED,
@@ -97,6 +102,8 @@ TRANSITIONS: dict[Edge, State] = {
     (_S.RETRYING, _E.EXPIRE): _S.FAILED,
     (_S.FAILED, _E.RETRY): _S.QUEUED,
     (_S.CANCELLED, _E.RETRY): _S.QUEUED,
+    (_S.FAILED, _E.BLOCK): _S.BLOCKED,
+    (_S.CANCELLED, _E.BLOCK): _S.BLOCKED,
     (_S.FAILED, _E.REPLAY): _S.SCHEDULED,
     (_S.FAILED, _E.DISCARD): _S.FAILED,
 }

@@ -20,6 +20,7 @@ from .callbacks import WANTS_FINAL
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
+from .steps import WAKES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ _CANCEL = compose(
             "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
         },
         sets={"cancel_requested_at": "coalesce(t.cancel_requested_at, now())"},
+        more=("before", "is_repeated"),
         answer=f"""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
-    NULL AS outbox_id, {WANTS_FINAL} AS calls_back, l.before, l.is_repeated
+    NULL AS outbox_id, ({WANTS_FINAL} OR {WAKES}) AS calls_back, l.before, l.is_repeated
 FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 constants only
     )
 )
@@ -76,6 +78,7 @@ def cancel(
             Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), r.is_repeated
         )
         for r in rows
+        if r.before is not None  # else a step of a workflow that is unblocked
     ]
     return Committed.of_rows([r for r in rows if r.event is not None], found)
 

@@ -15,13 +15,15 @@ from ..domain.tasks import Event
 from .committed import Committed
 from .composer import Verb, along
 from .consequences import compose
+from .references import resolve
 
 
 # Not frozen: one is made for every task, and a frozen dataclass costs several times as much to make.
 @dataclass(slots=True, eq=False)
 class Claimed:
     """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires.
-    `calls_back`: whether a receiver is told of it."""
+    `calls_back`: whether a receiver is told of it. `unresolved`: the code of what hinders that a parameter gets the
+    result that it takes, and `unresolved_at` the pointer to that one."""
 
     id: UUID
     claim: UUID
@@ -43,6 +45,8 @@ class Claimed:
     workflow_id: UUID | None
     life_left_seconds: float | None = None
     calls_back: bool = False
+    unresolved: str | None = None
+    unresolved_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ def claim(
     }
     rows = conn.execute(_CLAIM, values).all()
     won = [Claimed(claim=claim, **{column: getattr(r, column) for column in _FIELDS}) for r in rows]
+    resolve(conn, won)
     return Committed.of_rows(rows, won)
 
 

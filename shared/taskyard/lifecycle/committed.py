@@ -19,6 +19,7 @@ B = TypeVar("B")
 STATES = {str(state): state for state in State}
 _QUEUED = str(State.QUEUED)
 _DUE_LATER = (str(State.SCHEDULED), str(State.RETRYING))
+_IN_CONSEQUENCE = (str(Event.UNBLOCK), str(Event.DELAY))
 _REQUEST_CANCEL, _RELEASE = str(Event.REQUEST_CANCEL), str(Event.RELEASE)
 
 
@@ -45,28 +46,28 @@ class Committed(Generic[A]):
     def of_rows(cls, rows: Sequence[Any], answer: A) -> Committed[A]:
         """What the rows tell that a composed statement answered."""
         done = cls(answer)
-        outbox_id = None
+        outbox_ids: dict[int, None] = {}
         for row in rows:
             task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id, calls_back = row[:10]
             done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
             if state == _QUEUED:
                 done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
-                outbox_id = outbox_id or row_outbox_id
+                if row_outbox_id is not None:
+                    outbox_ids[row_outbox_id] = None
             elif state in _DUE_LATER:
                 done.wakes_scheduler = True
             elif event == _REQUEST_CANCEL:
                 done.cancels.append(task_id)
-            elif calls_back:  # its delivery is due now
+            elif calls_back:  # its delivery is due now, or its workflow has steps to cancel
                 done.wakes_scheduler = True
-        if outbox_id is not None:
-            done.outbox_ids.append(outbox_id)
+        done.outbox_ids += outbox_ids
         return done
 
     @staticmethod
     def of_moves(rows: Sequence[Any]) -> Committed[list[Change]]:
-        """The same, for verbs that answer what moved."""
+        """The same, for verbs that answer which of their tasks moved: not those that moved in consequence."""
         done = Committed.of_rows(rows, None)
-        return done.answering(done.changes)
+        return done.answering([c for c, row in zip(done.changes, rows, strict=True) if row[7] not in _IN_CONSEQUENCE])
 
     def answering(self, answer: B) -> Committed[B]:
         """The same, with another answer."""

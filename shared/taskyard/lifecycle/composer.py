@@ -8,7 +8,11 @@ state, and the consequences that `consequences.py` assigns to the edges. Every s
          locked   AS (SELECT ... FROM task t WHERE guard AND ... ORDER BY t.id FOR UPDATE),
          moved    AS (UPDATE ... SET state, ... FROM locked l WHERE t.id = l.id RETURNING ...),
          [one data-modifying step a consequence, over `moved`]
+         [one data-modifying step a consequence, over `moved`]
     SELECT ... FROM moved m ORDER BY m.id
+
+Where other tasks move in consequence, as steps of a workflow do, a step before `locked` locks them and the verb's tasks
+in one order.
 
 States are literals, so that the planner can match partial indexes.
 
@@ -26,11 +30,15 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from ..domain.tasks import FINAL, TRANSITIONS, Edge, Event, State
+from .edge_sql import case, condition, guard, is_along, is_one_of, listed
 
 # What `lifecycle.committed` reads of each task that moved, followed by `event`, `outbox_id` and `calls_back`.
 ANSWERED = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
+_TOLD = {*ANSWERED, "event", "outbox_id", "calls_back"}
 # How every composed statement begins, before the name of its verb: pg_stat_activity shows it.
 MARK = "taskyard moves:"
+# How the rows are locked, unless a verb says otherwise.
+BY_ID = "ORDER BY t.id FOR UPDATE OF t"
 # The columns that constraints of the table tie to the state, with the states in which they are not NULL.
 _TIED_TO_THE_STATE = {
     "claim": {State.RUNNING},
@@ -47,8 +55,11 @@ class Consequence:
     `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
     one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
     what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
-    are columns that the step adds to the answer, over `moved m`. `makes`: new tasks that follow, in the same statement;
-    the verb's `source` reads `moved m`, with the same placeholders.
+    are columns that the step adds to the answer, over `moved m`; what several consequences answer in one column is
+    joined by OR. `makes`: new tasks that follow, in the same statement; the verb's `source` reads `moved m`, with the
+    same placeholders. `moves`: other tasks that move in consequence, with all that follows from their moves; they are
+    answered, too. `steps` come before either. `holds`: SQL of the ids of those other tasks, which are locked in one
+    order with the tasks of the verb; `wanted` has the `id` and the `workflow_id` of these.
     """
 
     name: str
@@ -58,7 +69,10 @@ class Consequence:
     needs: Mapping[str, str | None] = field(default_factory=dict)
     by_edge: Mapping[str, Mapping[Edge, str]] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, str] = field(default_factory=dict)
     makes: Verb | None = None
+    moves: Verb | None = None
+    holds: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +85,8 @@ class Verb:
     - `source`, `where`, `order`: the rows to lock; `t` is the task. Where tasks are made, `source` has them.
     - `locks`: further columns of the locked row.
     - `sets`: the columns of the task that change where no consequence assigns them; `l` is the locked row.
-    - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT.
+    - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT, with the columns `more`
+      behind those that every verb answers.
     - `is_guarded_late`: rows that do not move are locked, too, to be answered.
     """
 
@@ -81,11 +96,12 @@ class Verb:
     given: str = ""
     source: str = "task t"
     where: str = "true"
-    order: str = "ORDER BY t.id FOR UPDATE OF t"
+    order: str = BY_ID
     locks: Mapping[str, str] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)
     returns: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
+    more: Sequence[str] = ()
     is_guarded_late: bool = False
 
     @property
@@ -99,7 +115,7 @@ class Verb:
         return all(state is None for state, _ in self.edges)
 
 
-def along(*events: Event, out_of: Collection[State] | None = None) -> tuple[Edge, ...]:
+def along(*events: Event, out_of: Collection[State | None] | None = None) -> tuple[Edge, ...]:
     """The edges of these events, in the order of the table."""
     return tuple(e for e in TRANSITIONS if e[1] in events and (out_of is None or e[0] in out_of))
 
@@ -126,27 +142,63 @@ def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
     Raises ValueError where the verb leaves something open that a consequence needs.
     """
     every = list(consequences)
+    steps, present = _steps(verb, every)
+    text = f"/* {MARK} {verb.name} */ WITH {', '.join(steps)}\n"
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
+    told |= _answers(present) | {column: f"m.{column}" for column in verb.returns}
+    more = verb.more if verb.answer else [column for column in told if column not in _TOLD]
+    others = [_told_of(c.name, c.moves, every, more) for c in present if c.moves]
+    last = verb.answer.strip() or f"SELECT {listed(told)} FROM moved m ORDER BY m.id"
+    text += " UNION ALL ".join(f"({select})" for select in (last, *others)) if others else last
+    # Named to SQLAlchemy, or it would find them out anew at each call.
+    return sa.text(text) if verb.answer else sa.text(text).columns(*map(sa.column, told))
+
+
+def _steps(verb: Verb, every: Sequence[Consequence]) -> tuple[list[str], list[Consequence]]:
+    """The steps of the verb and of all that follows, and the consequences that do."""
     present = _along_its_edges(verb, every)
     sets = _sets(verb, present)
     needs = {} if verb.makes_tasks else _needs(verb, present)
-    steps = [verb.given] if verb.given else []
+    steps = [verb.given.strip()] if verb.given else []
     if verb.makes_tasks:
         move = _insert(verb, sets)
     else:
-        steps.append(_locked(verb, sets))
+        # What takes its rows in another order skips those that are locked: it does not wait with a lock in its hands.
+        holds = [c.holds for c in present if c.holds] if verb.order == BY_ID else []
+        steps += [*_held(verb, holds), _locked(verb, sets, held=bool(holds))]
         move = _update(verb, sets)
     steps.append(f"moved AS (\n    {move}\n    RETURNING {_returned(verb, needs)}\n)")
-    following = ((c, c.statement or (c.makes and _entering(c.makes, every))) for c in present)
-    steps += [f"{c.name} AS (\n    {_here(c, step, verb, needs)}\n)" for c, step in following if step]
-    text = f"/* {MARK} {verb.name} */ WITH {', '.join(step.strip() for step in steps)}\n"
-    if verb.answer:
-        return sa.text(text + verb.answer.strip())
-    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
     for consequence in present:
-        told |= consequence.answers
-    told |= {column: f"m.{column}" for column in verb.returns}
-    # Named to SQLAlchemy, or it would find them out anew at each call.
-    return sa.text(f"{text}SELECT {_listed(told)} FROM moved m ORDER BY m.id").columns(*map(sa.column, told))
+        following = {**consequence.steps, consequence.name: consequence.statement}
+        if consequence.makes:
+            following[consequence.name] = _entering(consequence.makes, every)
+        steps += [f"{n} AS (\n    {_here(consequence, s, verb, needs)}\n)" for n, s in following.items() if s]
+        if consequence.moves:
+            others, follow = _steps(consequence.moves, every)
+            steps += [_renamed(step, consequence.name, follow) for step in others]
+    return steps, present
+
+
+def _answers(present: Iterable[Consequence]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for consequence in present:
+        for column, sql in consequence.answers.items():
+            found[column] = f"({found[column]} OR {sql})" if column in found else sql
+    return found
+
+
+def _told_of(name: str, verb: Verb, every: Sequence[Consequence], more: Iterable[str]) -> str:
+    """What is answered of the other tasks that move in consequence."""
+    present = _along_its_edges(verb, every)
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
+    told |= _answers(present) | dict.fromkeys(more, "NULL")
+    return _renamed(f"SELECT {listed(told)} FROM moved m ORDER BY m.id", name, present)
+
+
+def _renamed(text: str, name: str, present: Iterable[Consequence]) -> str:
+    """The steps of a move that follows from another one have names of their own."""
+    names = "|".join(["locked", "moved", *(c.name for c in present)])
+    return re.sub(rf"\b({names})\b", rf"{name}_\1", text)
 
 
 def _along_its_edges(verb: Verb, consequences: Iterable[Consequence]) -> list[Consequence]:
@@ -157,50 +209,9 @@ def _entering(verb: Verb, consequences: Iterable[Consequence]) -> str:
     """The step that makes tasks which follow from a move. What follows from their own entry are columns only: a
     statement's other steps read the tasks that moved."""
     present = _along_its_edges(verb, consequences)
-    if any(c.statement or c.makes for c in present):
+    if any(c.statement or c.steps or c.makes or c.moves for c in present):
         raise ValueError(f"{verb.name}: more follows from this entry than columns of the new tasks")
     return _insert(verb, _sets(verb, present))
-
-
-def guard(edges: Iterable[Edge], column: str = "t.state") -> str:
-    """That the row is in a state which one of the edges leads out of."""
-    return _is_one_of(column, [state for state, _ in edges if state is not None])
-
-
-def _is_one_of(column: str, words: Iterable[str]) -> str:
-    listed = ", ".join(f"'{word}'" for word in dict.fromkeys(words))
-    return f"{column} IN ({listed})" if "," in listed else f"{column} = {listed}"
-
-
-def _is_along(row: str, edges: Iterable[Edge]) -> str:
-    pairs = ", ".join(f"('{state}', '{event}')" for state, event in edges)
-    return f"({row}.before, {row}.event) IN ({pairs})"
-
-
-def _condition(edges: Sequence[Edge], inside: Collection[Edge], row: str) -> str:
-    """In SQL: the row moves along one of the edges `inside`, knowing that it is one of `edges`."""
-    if len(inside) == len(edges):
-        return "true"
-    if len({event for _, event in edges}) == 1:
-        return guard(inside, f"{row}.before")
-    events = [event for _, event in inside]
-    if all((edge in inside) == (edge[1] in events) for edge in edges):
-        return _is_one_of(f"{row}.event", events)
-    return _is_along(row, inside)
-
-
-def _case(edges: Sequence[Edge], values: Mapping[Edge, str], otherwise: str = "NULL", *, row: str = "l") -> str:
-    """The expression for the edge that the row moves along; `otherwise` where it has none."""
-    found: dict[str, list[Edge]] = {}
-    for edge in edges:
-        found.setdefault(values.get(edge, otherwise), []).append(edge)
-    if len(found) == 1:
-        return next(iter(found))
-    default = otherwise if otherwise in found else next(reversed(found))
-    whens = (
-        f"WHEN {_condition(edges, inside, row)} THEN {value}" for value, inside in found.items() if value != default
-    )
-    return f"CASE {' '.join(whens)} ELSE {default} END"
 
 
 def _sets(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
@@ -221,8 +232,8 @@ def _sets(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
                 if edge in assigned:
                     raise ValueError(f"{verb.name}: {consequence.name} assigns {column} a second time")
                 assigned[edge] = expression.replace("{before}", otherwise.get(column, f"t.{column}"))
-    states = _case(edges, {edge: f"'{TRANSITIONS[edge]}'" for edge in edges})
-    return {"state": states} | {c: _case(edges, by, otherwise.get(c, f"t.{c}")) for c, by in columns.items()}
+    states = case(edges, {edge: f"'{TRANSITIONS[edge]}'" for edge in edges})
+    return {"state": states} | {c: case(edges, by, otherwise.get(c, f"t.{c}")) for c, by in columns.items()}
 
 
 def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
@@ -239,13 +250,27 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
     return needs
 
 
-def _locked(verb: Verb, sets: Mapping[str, str]) -> str:
+def _condition_of(verb: Verb) -> str:
+    return verb.where if verb.is_guarded_late else f"{guard(verb.edges)} AND {verb.where}"
+
+
+def _held(verb: Verb, holds: Sequence[str]) -> list[str]:
+    """The steps that lock the verb's tasks and the others in one order."""
+    if not holds:
+        return []
+    wanted = f"SELECT t.id, t.workflow_id FROM {verb.source} WHERE {_condition_of(verb)}"
+    ids = " UNION ".join(["SELECT id FROM wanted", *(sql.strip() for sql in holds)])
+    held = f"SELECT t.id FROM task t WHERE t.id = ANY(ARRAY({ids})) {BY_ID}"
+    return [f"wanted AS (\n    {wanted}\n)", f"held AS (\n    {held}\n)"]
+
+
+def _locked(verb: Verb, sets: Mapping[str, str], *, held: bool) -> str:
     kept = {c: f"t.{c}" for c in _TIED_TO_THE_STATE if any(f"l.{c}" in sql for sql in sets.values())}
     locks = {"id": "t.id", **({} if verb.one_state else {"before": "t.state"}), **kept, **verb.locks}
     if verb.event:
         locks["event"] = verb.event
-    where = verb.where if verb.is_guarded_late else f"{guard(verb.edges)} AND {verb.where}"
-    return f"locked AS (\n    SELECT {_listed(locks)}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
+    where = f"{_condition_of(verb)}{' AND t.id = ANY(ARRAY(SELECT id FROM held))' if held else ''}"
+    return f"locked AS (\n    SELECT {listed(locks)}\n    FROM {verb.source}\n    WHERE {where}\n    {verb.order}\n)"
 
 
 def _update(verb: Verb, sets: Mapping[str, str]) -> str:
@@ -253,9 +278,9 @@ def _update(verb: Verb, sets: Mapping[str, str]) -> str:
     assigned = ",\n        ".join(f"{column} = {sql}" for column, sql in sets.items())
     where = "t.id = l.id"
     if verb.event and verb.one_state:
-        where += f" AND {_is_one_of('l.event', [event for _, event in verb.edges])}"
+        where += f" AND {is_one_of('l.event', [event for _, event in verb.edges])}"
     elif verb.event:
-        where += f" AND {_is_along('l', verb.edges)}"
+        where += f" AND {is_along('l', verb.edges)}"
     elif verb.is_guarded_late:
         where += f" AND {guard(verb.edges, 'l.before')}"
     return f"UPDATE task t SET\n        {assigned}\n    FROM locked l WHERE {where}"
@@ -280,20 +305,15 @@ def _returned(verb: Verb, needs: Mapping[str, str]) -> str:
     else:
         columns |= {} if verb.one_state else {"before": "l.before"}
         columns["event"] = "l.event" if verb.event else f"'{verb.edges[0][1]}'"
-    return _listed(columns)
-
-
-def _listed(columns: Mapping[str, str]) -> str:
-    """A list of expressions with their names."""
-    return ", ".join(sql if re.fullmatch(rf"\w+\.{name}", sql) else f"{sql} AS {name}" for name, sql in columns.items())
+    return listed(columns)
 
 
 def _here(consequence: Consequence, text: str, verb: Verb, needs: Mapping[str, str]) -> str:
     """The text of a step with its placeholders filled."""
     inside = [edge for edge in verb.edges if edge in consequence.edges]
-    values = {name: _case(inside, by_edge, row="m") for name, by_edge in consequence.by_edge.items()}
+    values = {name: case(inside, by_edge, row="m") for name, by_edge in consequence.by_edge.items()}
     values |= {n: f"m.{n}" if needs[n].startswith(("l.", "t.")) else needs[n] for n in consequence.needs if n in needs}
-    values["here"] = _condition(verb.edges, inside, "m")
+    values["here"] = condition(verb.edges, inside, "m")
     text = text.strip()
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value)

@@ -13,7 +13,7 @@ from ..domain.tasks import Cancelled, Change, Event, Failed, Fault, Outcome, Rel
 from .batch import encode
 from .committed import Committed
 from .composer import Verb, along, incoming
-from .consequences import compose, compose_without_callbacks
+from .consequences import compose_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Finished:
     """One attempt's end. `run_seconds` is None for a task that never began: no attempt is recorded then.
 
     `ended_ago_seconds` is how long the outcome waited to be written; times are kept by PostgreSQL's clock.
-    `calls_back`: False where the task is known to have no callback.
+    `calls_back`: False where the task is known to have no callback, `is_step` where it is known to belong to no
+    workflow.
     """
 
     task_id: UUID
@@ -31,6 +32,7 @@ class Finished:
     ended_ago_seconds: float = 0.0
     peak_memory_bytes: int | None = None
     calls_back: bool = True
+    is_step: bool = True
 
 
 # A success wins; otherwise a cancel request wins.
@@ -68,7 +70,11 @@ _FINISH = Verb(
         "error": "CASE WHEN l.event = 'release' THEN t.error ELSE l.attempt_error END",
     },
 )
-_WITH_CALLBACKS, _WITHOUT = compose(_FINISH), compose_without_callbacks(_FINISH)
+_STATEMENTS = {
+    (calls_back, is_step): compose_for(_FINISH, calls_back=calls_back, is_step=is_step)
+    for calls_back in (False, True)
+    for is_step in (False, True)
+}
 
 
 def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]]:
@@ -78,7 +84,7 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
     if not ends:
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    statement = _WITH_CALLBACKS if any(e.calls_back for e in ends) else _WITHOUT
+    statement = _STATEMENTS[any(e.calls_back for e in ends), any(e.is_step for e in ends)]
     return Committed.of_moves(conn.execute(statement, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 

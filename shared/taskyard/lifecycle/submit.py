@@ -24,7 +24,7 @@ from .committed import STATES, Committed
 from .composer import Verb, along
 from .consequences import compose
 
-__all__ = ["NewTask", "SubmittedTask", "Unique", "submit", "submit_children"]
+__all__ = ["SUBMIT", "NewTask", "SubmittedTask", "Unique", "given", "submit", "submit_children", "written"]
 
 
 # Not frozen, for the reason that NewTask has.
@@ -49,33 +49,38 @@ _GIVEN = (
 # Written out twice in the statement: a LATERAL for it would cost PostgreSQL a third more to plan.
 _DUE = "coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now())"
 
-_SUBMIT = compose(
-    Verb(
-        name="submit",
-        edges=along(Event.SUBMIT, Event.POSTPONE),
-        given=f"""
+
+def given(event: str = "", more: str = "") -> str:
+    """The step that unfolds new tasks; `event`: SQL of another event than that of a due time, `more`: columns."""
+    return f"""
 incoming AS (
-    SELECT x.*, {_DUE} AS due, CASE WHEN {_DUE} > now() THEN 'postpone' ELSE 'submit' END AS event
+    SELECT x.*, {_DUE} AS due, CASE {event} WHEN {_DUE} > now() THEN 'postpone' ELSE 'submit' END AS event
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
         expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
-        workflow_id uuid, schedule_id uuid, parent_id uuid, callback jsonb)
-)""",
-        source="incoming",
-        sets={
-            **{column: f"l.{column}" for column in _GIVEN},
-            "expires_at": "coalesce(l.expires_at, l.due + l.life_seconds * interval '1 second')",
-            "unique_hold": "l.\"unique\" ->> 'hold'",
-            "run_at": "l.due",
-            "due_at": "NULL",
-            "queued_at": "NULL",
-            "publication": "0",
-        },
-        returns={column: f"t.{column}" for column in ("created_at", "run_at", "expires_at")},
-    )
+        workflow_id uuid, schedule_id uuid, parent_id uuid, callback jsonb{more})
+)"""
+
+
+SUBMIT = Verb(
+    name="submit",
+    edges=along(Event.SUBMIT, Event.POSTPONE),
+    given=given(),
+    source="incoming",
+    sets={
+        **{column: f"l.{column}" for column in _GIVEN},
+        "expires_at": "coalesce(l.expires_at, l.due + l.life_seconds * interval '1 second')",
+        "unique_hold": "l.\"unique\" ->> 'hold'",
+        "run_at": "l.due",
+        "due_at": "NULL",
+        "queued_at": "NULL",
+        "publication": "0",
+    },
+    returns={column: f"t.{column}" for column in ("created_at", "run_at", "expires_at")},
 )
+_SUBMIT = compose(SUBMIT)
 
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
@@ -91,7 +96,12 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     """
     if not tasks:
         return Committed([])
-    rows: list[Sequence[Any]] = [*conn.execute(_SUBMIT, {"batch": encode(tasks)})]
+    return written(conn, tasks, conn.execute(_SUBMIT, {"batch": encode(tasks)}).all())
+
+
+def written(conn: Connection, tasks: Sequence[NewTask], found: Sequence[Any]) -> Committed[list[SubmittedTask]]:
+    """What a statement answered that writes new tasks, completed by those that existed. Raises IdTaken."""
+    rows: list[Sequence[Any]] = [*found]
     by_id = {row[0]: row for row in rows}
     if len(rows) < len(tasks):
         missing = {t.id: t.parent_id for t in tasks if t.id not in by_id}
@@ -101,11 +111,11 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
                 raise IdTaken(message("A task with this id exists."), task_id=kept.id)
             by_id[kept.id] = kept[:-1]
     ordered = [by_id[task.id] for task in tasks]
-    written = []
+    made = []
     for row in ordered:
         task_id, name, queue, state, _, publication, _, _, _, _, created_at, run_at, expires_at = row
-        written.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
-    return Committed.of_rows(ordered, written)
+        made.append(SubmittedTask(task_id, name, queue, STATES[state], created_at, run_at, expires_at, publication))
+    return Committed.of_rows(ordered, made)
 
 
 # FOR SHARE: a cancel of the parent that comes later waits, and finds the children; one that came before is seen here.

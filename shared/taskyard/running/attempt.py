@@ -63,6 +63,8 @@ def prepare(
     `settings` are those of the type's kit; `soft_deadline` is on the clock of `time.monotonic()`; `storage` replaces
     that of the services, `scratch` the directory in theirs.
     """
+    if work.unresolved is not None:
+        return outcomes.invalid(work.unresolved, parameter=work.unresolved_at)
     try:
         plain, secrets = opened(work.params, cipher)
     except SecretsUnreadable as e:

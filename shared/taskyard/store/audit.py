@@ -45,6 +45,8 @@ class Action(StrEnum):
     TASK_TYPE_FORGET = "task_type.forget"
     ROLE_GRANT = "role.grant"
     ROLE_REVOKE = "role.revoke"
+    WORKFLOW_CANCEL = "workflow.cancel"
+    WORKFLOW_RETRY = "workflow.retry"
 
 
 @dataclass(frozen=True, slots=True)

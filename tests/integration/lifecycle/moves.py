@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.domain.ids import new_id
-from taskyard.domain.tasks import Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
-from taskyard.lifecycle import cancel, finish, promote, put_off, replay, rescue, retry, submit
+from taskyard.domain.tasks import FINAL, Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
+from taskyard.domain.workflows import NewStep
+from taskyard.lifecycle import cancel, finish, promote, put_off, replay, rescue, retry, submit, workflows
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
@@ -23,8 +24,12 @@ from .rows import FAULT, PAST, Worker, claim_of, hold_key, new, put, read
 
 Move = Callable[[Worker, UUID], object]
 
-# Workflows will bring the verb; until then the edge is walked by one that does nothing else.
+# The end of another step brings these about (test_workflows.py); here they are walked by verbs that do nothing else.
 _UNBLOCK = compose(Verb(name="unblock", edges=along(Event.UNBLOCK), where="t.id = ANY(:ids)"))
+_DELAY = compose(
+    Verb(name="delay", edges=along(Event.DELAY), where="t.id = ANY(:ids)", locks={"due": "now() + interval '1 minute'"})
+)
+_BLOCK = compose(Verb(name="block", edges=along(Event.BLOCK, out_of=FINAL), where="t.id = ANY(:ids)"))
 _CI = Actor("ci")
 CALLBACK = {"url": "https://receiver.test/", "endpoint_id": str(new_id()), "on": ["final"], "told": True}
 
@@ -62,10 +67,21 @@ def discards(worker: Worker, task_id: UUID) -> object:
     return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
 
+def blocks(worker: Worker, task_id: UUID) -> object:
+    """A new step whose need has not ended; or one that runs again."""
+    conn = worker.conn
+    if conn.scalar(sa.text("SELECT count(*) FROM task WHERE id = :id"), {"id": task_id}):
+        return conn.execute(_BLOCK, {"ids": [task_id]})
+    step = NewStep(task=new(id=task_id, workflow_id=new_id()), name="last", needs=[new_id()])
+    return workflows.enter(conn, [step])
+
+
 MOVES: Mapping[Event, Move] = {
     Event.SUBMIT: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id)]),
     Event.POSTPONE: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id, delay_seconds=60)]),
     Event.UNBLOCK: lambda worker, task_id: worker.conn.execute(_UNBLOCK, {"ids": [task_id]}),
+    Event.DELAY: lambda worker, task_id: worker.conn.execute(_DELAY, {"ids": [task_id]}),
+    Event.BLOCK: blocks,
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),

@@ -221,6 +221,7 @@ class Writer:
                 e.run_seconds,
                 now - e.ended_at,
                 calls_back=e.slot.work is None or e.slot.work.calls_back,
+                is_step=e.slot.work is None or e.slot.work.workflow_id is not None,
             )
             for e in ends
         ]

@@ -19,6 +19,7 @@ from . import (  # noqa: F401
     tree_items,
     users,
     webhooks,
+    workflows,
 )
 from .schema import metadata
 

@@ -1,0 +1,128 @@
+# ruff: noqa: S608 - statements are put together from constants of this file
+"""What a step's end means for its workflow, in the statement that ends the step.
+
+A step that waits has the number of its needs that are not met yet (`workflow_step.pending_needs`). Each end subtracts
+those steps that it won, and the last one unblocks: the rows of the steps that wait are written under the lock of their
+tasks, which are locked in one order with the tasks that end. So of two last steps that end at the same moment, one
+finds what the other has left.
+
+A failure that ends other steps is only marked here (`workflow.marks`); the leader cancels them (`sweep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..domain.tasks import FINAL, Edge, Event
+from .callbacks import NEW_ID, delivery
+from .composer import Consequence, Verb, along, into, out_of
+
+# A step that is optional and ends without success counts as `excused`.
+COUNTS = {
+    "succeeded": "state = 'succeeded'",
+    "failed": "state = 'failed' AND NOT optional",
+    "cancelled": "state = 'cancelled' AND NOT optional",
+    "excused": "state IN ('failed', 'cancelled') AND optional",
+}
+_TALLY = ", ".join(f"count(*) FILTER (WHERE {condition}) AS {name}" for name, condition in COUNTS.items())
+# That no further step begins.
+STOPS = "(w.cancel_requested_at IS NOT NULL OR w.on_failure = 'cancel_rest' AND w.failed + w.cancelled > 0)"
+_ENDS = "l.succeeded + l.failed + l.cancelled + l.excused >= l.steps"
+_STATE = f"""CASE WHEN NOT ({_ENDS}) THEN 'running' WHEN l.cancel_requested_at IS NOT NULL THEN 'cancelled'
+        WHEN l.failed > 0 THEN 'failed' WHEN l.cancelled > 0 THEN 'cancelled' ELSE 'succeeded' END"""
+_FROM_MOVED = "FROM moved m JOIN workflow_step s ON s.task_id = m.id WHERE {here} AND m.workflow_id IS NOT NULL"
+# What `Committed` wakes the scheduler for.
+WAKES = (
+    "coalesce((SELECT bool_or(u.swept < u.marks OR u.finished_at IS NOT NULL AND u.callback IS NOT NULL)"
+    " FROM counted u), false)"
+)
+
+_DUE = "coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now())"
+
+# The life of a step begins when nothing holds it back any more.
+UNBLOCK = Verb(
+    name="unblock",
+    edges=along(Event.UNBLOCK, Event.DELAY),
+    event=f"CASE WHEN {_DUE} > now() THEN 'delay' ELSE 'unblock' END",
+    source="task t JOIN lessened x ON x.task_id = t.id JOIN counted w ON w.id = x.workflow_id",
+    where="x.pending_needs = 0 AND NOT w.stops",
+    locks={"due": _DUE, "life_seconds": "x.life_seconds"},
+    sets={
+        "run_at": "l.due",
+        "expires_at": "coalesce(t.expires_at, l.due + l.life_seconds * interval '1 second')",
+    },
+)
+
+_MOVED_STATE: Mapping[str, Mapping[Edge, str]] = {"was": {edge: f"'{edge[0]}'" for edge in out_of(*FINAL)}}
+
+ADVANCES = Consequence(
+    name="unblocked",
+    edges=into(*FINAL),
+    holds="SELECT unnest(s.leads_to) FROM wanted c JOIN workflow_step s ON s.task_id = c.id"
+    " WHERE c.workflow_id IS NOT NULL",
+    steps={
+        "step_end": f"SELECT m.id, m.workflow_id, m.state, s.name, s.optional, s.leads_to {_FROM_MOVED}",
+        "tally": f"SELECT workflow_id AS id, {_TALLY} FROM step_end GROUP BY workflow_id",
+        "flow": f"""
+    SELECT w.id, w.steps, w.cancel_requested_at, y.failed + y.cancelled AS spoilt,
+        {", ".join(f"w.{name} + y.{name} AS {name}" for name in COUNTS)}
+    FROM workflow w JOIN tally y ON y.id = w.id ORDER BY w.id FOR UPDATE OF w""",
+        "counted": f"""
+    UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = {_STATE},
+        finished_at = CASE WHEN {_ENDS} THEN now() END,
+        marks = w.marks + CASE WHEN l.spoilt > 0 AND NOT ({_ENDS}) THEN 1 ELSE 0 END
+    FROM flow l WHERE w.id = l.id
+    RETURNING w.*, {STOPS} AS stops""",
+        "met": """
+    SELECT d.id, count(*) AS n FROM step_end e CROSS JOIN LATERAL unnest(e.leads_to) d(id)
+    WHERE e.state = 'succeeded' OR e.optional GROUP BY d.id""",
+        "lessened": """
+    UPDATE workflow_step s SET pending_needs = s.pending_needs - x.n FROM met x WHERE s.task_id = x.id
+    RETURNING s.task_id, s.workflow_id, s.pending_needs, s.run_at, s.delay_seconds, s.life_seconds""",
+        "told_of_steps": """
+    INSERT INTO workflow_event (workflow_id, kind, data)
+    SELECT workflow_id, 'step', jsonb_build_object('step', name, 'task_id', id, 'state', state) FROM step_end""",
+        "told_of_ends": """
+    INSERT INTO workflow_event (workflow_id, kind) SELECT id, state FROM counted WHERE finished_at IS NOT NULL""",
+    },
+    moves=UNBLOCK,
+    answers={"calls_back": WAKES},
+)
+
+# A step that a person has run again is not over any more, and neither is its workflow.
+REOPENS = Consequence(
+    name="reopened",
+    edges=out_of(*FINAL),
+    by_edge=_MOVED_STATE,
+    steps={
+        "step_again": f"SELECT m.workflow_id, {{was}} AS state, s.optional {_FROM_MOVED}",
+        "tally_again": f"SELECT workflow_id AS id, {_TALLY} FROM step_again GROUP BY workflow_id",
+        "flow_again": f"""
+    SELECT w.id, {", ".join(f"w.{name} - y.{name} AS {name}" for name in COUNTS)}
+    FROM workflow w JOIN tally_again y ON y.id = w.id ORDER BY w.id FOR UPDATE OF w""",
+    },
+    statement=f"""
+    UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = 'running', finished_at = NULL
+    FROM flow_again l WHERE w.id = l.id""",
+)
+
+_PAYLOAD = """jsonb_build_object('type', 'workflow.' || w.state, 'timestamp', now(), 'data', jsonb_build_object(
+    'id', w.id, 'name', w.name, 'state', w.state, 'created_at', w.created_at, 'finished_at', w.finished_at,
+    'steps', jsonb_build_object('total', w.steps, 'succeeded', w.succeeded, 'failed', w.failed,
+        'cancelled', w.cancelled, 'excused', w.excused)))"""
+
+CALLS_BACK = Consequence(
+    name="workflow_callback",
+    edges=into(*FINAL),
+    makes=delivery(
+        "workflow_callback",
+        f"""(
+        SELECT {NEW_ID} AS id, now() AS due, jsonb_build_object('endpoint_id', w.callback -> 'endpoint_id',
+            'url', w.callback -> 'url', 'payload', {_PAYLOAD}) AS params, w.request_id, w.traceparent, w.submitted_by,
+            w.allowed_queues
+        FROM counted w WHERE w.finished_at IS NOT NULL AND w.callback IS NOT NULL
+    )""",
+    ),
+)
+
+CONSEQUENCES = (ADVANCES, REOPENS, CALLS_BACK)

@@ -1,0 +1,96 @@
+"""workflows
+
+Their rows, their steps and their timelines: all three tables are new, and `task` stays as it is.
+
+Revision ID: 0016
+Revises: 0014
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0016"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+_TIME = sa.DateTime(timezone=True)
+_UUIDS = postgresql.ARRAY(sa.Uuid())
+_TEXTS = postgresql.ARRAY(sa.Text())
+
+
+def _count(name: str, comment: str | None = None) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer(), server_default=sa.text("0"), nullable=False, comment=comment)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "workflow",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text()),
+        sa.Column("on_failure", sa.Text(), nullable=False, comment="cancel_rest or continue"),
+        sa.Column("queues", _TEXTS, nullable=False, comment="those of its steps: who may see it has all of them"),
+        sa.Column("callback", postgresql.JSONB(), comment="who is told of its end: domain/callbacks.py"),
+        sa.Column("request_id", sa.Text()),
+        sa.Column("traceparent", sa.Text()),
+        sa.Column("submitted_by", sa.Text(), comment="the name of the API key"),
+        sa.Column("allowed_queues", _TEXTS),
+        sa.Column("created_at", _TIME, server_default=sa.func.now(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="running until every step has ended"),
+        sa.Column("cancel_requested_at", _TIME),
+        sa.Column("finished_at", _TIME),
+        sa.Column("steps", sa.Integer(), nullable=False),
+        _count("succeeded"),
+        _count("failed"),
+        _count("cancelled"),
+        _count("excused", "optional steps that ended without success"),
+        _count("marks", "grows whenever steps have to be cancelled"),
+        _count("swept", "marks up to which that was done"),
+        sa.CheckConstraint("state IN ('running','succeeded','failed','cancelled')", name="ck_workflow_state_known"),
+        sa.CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="ck_workflow_final_is_finished"),
+        sa.PrimaryKeyConstraint("id", name="pk_workflow"),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_index("ix_workflow_marked", "workflow", ["id"], postgresql_where=sa.text("swept < marks"))
+    op.create_index("ix_workflow_state", "workflow", ["state", "id"])
+    op.create_table(
+        "workflow_step",
+        sa.Column("task_id", sa.Uuid(), nullable=False),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "pending_needs",
+            sa.Integer(),
+            nullable=False,
+            comment="needs that are not met; written under the task's lock",
+        ),
+        sa.Column("optional", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("needs", _UUIDS, nullable=False, comment="the tasks that have to end before"),
+        sa.Column("leads_to", _UUIDS, nullable=False, comment="the tasks that need this one"),
+        sa.Column("refs", postgresql.JSONB(), comment="results that its parameters take: domain/references.py"),
+        sa.Column("run_at", _TIME),
+        sa.Column("delay_seconds", sa.Double()),
+        sa.Column("life_seconds", sa.Double()),
+        sa.PrimaryKeyConstraint("task_id", name="pk_workflow_step"),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_index("ix_workflow_step_workflow", "workflow_step", ["workflow_id", "task_id"])
+    op.create_table(
+        "workflow_event",
+        sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('timeline_seq')"), nullable=False),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False),
+        sa.Column("at", _TIME, server_default=sa.func.now(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="step, added, cancel_requested, retried, succeeded, ..."),
+        sa.Column("data", postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_workflow_event"),
+    )
+    op.create_index("ix_workflow_event_workflow", "workflow_event", ["workflow_id", "id"])
+
+
+def downgrade() -> None:
+    op.drop_table("workflow_event")
+    op.drop_table("workflow_step")
+    op.drop_table("workflow")
