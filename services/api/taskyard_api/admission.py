@@ -11,7 +11,7 @@ from functools import partial
 from uuid import UUID
 
 from taskyard.admission.admit import QUEUE_NOT_ALLOWED, admit, repeated_keys, unknown_queue, unknown_type
-from taskyard.admission.bodies import SubmitTask
+from taskyard.admission.bodies import StepBody, SubmitTask
 from taskyard.admission.wishes import Served
 from taskyard.catalogue.effort import Effort, NotNow, before_explaining, patterns_are_spent, spend
 from taskyard.catalogue.registry import TypeRegistry
@@ -56,6 +56,14 @@ class Admitted:
     warnings: Sequence[Warned] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The workflow whose steps are admitted, and the pointer to each of them."""
+
+    id: UUID
+    places: Sequence[str]
+
+
 class Admission:
     def __init__(
         self,
@@ -82,7 +90,13 @@ class Admission:
             raise TypeNotRegistered(name)
 
     async def admit(
-        self, wanted: Sequence[SubmitTask], context: RequestContext, body: Body, *, in_batch: bool = False
+        self,
+        wanted: Sequence[SubmitTask | StepBody],
+        context: RequestContext,
+        body: Body,
+        *,
+        in_batch: bool = False,
+        flow: Flow | None = None,
     ) -> Admitted:
         """All of them as tasks. Raises Invalid with what is wrong with any of them, QueueNotAllowed, and NoTaskTypes
         before any worker has registered."""
@@ -100,7 +114,7 @@ class Admission:
         callbacks: Sequence[Callback | None] = ()
         if any(item.callback_url or item.callback_on for item in wanted):
             callbacks = await self._callbacks.of(wanted, context.caller, in_batch=in_batch)
-        call = partial(self._admit, wanted, registry, missing, callbacks, context, body.size, in_batch)
+        call = partial(self._admit, wanted, registry, missing, callbacks, context, body.size, in_batch, flow)
         # What is wrong, or costly beyond its length, or grows, is found out on the way: nearly nothing is.
         if body.is_small:
             try:
@@ -116,13 +130,14 @@ class Admission:
 
     def _admit(
         self,
-        wanted: Sequence[SubmitTask],
+        wanted: Sequence[SubmitTask | StepBody],
         registry: TypeRegistry,
         missing: Collection[str],
         callbacks: Sequence[Callback | None],
         context: RequestContext,
         size: Size,
         in_batch: bool,
+        flow: Flow | None,
     ) -> Admitted:
         """Raises NotNow where the effort that is spent does not reach for it."""
         faults: list[Fault] = []
@@ -134,7 +149,7 @@ class Admission:
                 until = until or time.thread_time() + _EXPLAINING_SECONDS
                 if len(faults) >= MAX_FAULTS or time.thread_time() > until:
                     break
-            prefix = f"/tasks/{n}" if in_batch else ""
+            prefix = flow.places[n] if flow is not None else f"/tasks/{n}" if in_batch else ""
             served = _ANYWHERE if item.queue is None else _served(item, registry, missing)
             spec = registry.admitting(item.name)
             if spec is None:
@@ -158,6 +173,8 @@ class Admission:
                 request_id=context.request_id,
                 traceparent=context.traceparent,
                 callback=callbacks[n] if callbacks else None,
+                workflow_id=None if flow is None else flow.id,
+                takes_results=flow is not None,
             )
             if isinstance(made, NewTask):
                 tasks.append(made)
@@ -178,7 +195,7 @@ class Admission:
         return Admitted(tasks, _warnings(registry, tasks))
 
 
-def _repeated_ids(wanted: Sequence[SubmitTask]) -> list[Fault]:
+def _repeated_ids(wanted: Sequence[SubmitTask | StepBody]) -> list[Fault]:
     """Faults for chosen ids that occur twice in a batch."""
     seen: set[UUID] = set()
     faults = []
@@ -190,11 +207,11 @@ def _repeated_ids(wanted: Sequence[SubmitTask]) -> list[Fault]:
     return faults
 
 
-def _served(item: SubmitTask, registry: TypeRegistry, missing: Collection[str]) -> Served:
+def _served(item: SubmitTask | StepBody, registry: TypeRegistry, missing: Collection[str]) -> Served:
     return Served(known=() if item.queue in missing else None, by_type=registry.queues_serving(item.name))
 
 
-def _is_settled(registry: TypeRegistry, item: SubmitTask) -> bool:
+def _is_settled(registry: TypeRegistry, item: SubmitTask | StepBody) -> bool:
     """Whether nothing would be refused that a worker may have registered a moment ago."""
     spec = registry.admitting(item.name)
     if spec is None:

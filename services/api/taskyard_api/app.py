@@ -32,6 +32,8 @@ from .resources import (
     tree_items,
     users,
     webhook_endpoints,
+    workflow_events,
+    workflows,
 )
 
 
@@ -108,6 +110,11 @@ ROUTES: dict[str, type] = {
     "/api/v1/selection-runs": selection_runs.SelectionRuns,
     "/api/v1/selection-runs/{run_id}": selection_runs.OneSelectionRun,
     "/api/v1/records": records.Records,
+    "/api/v1/workflows": workflows.Workflows,
+    "/api/v1/workflows/{workflow_id}": workflows.OneWorkflow,
+    "/api/v1/workflows/{workflow_id}/cancel": workflows.WorkflowCancel,
+    "/api/v1/workflows/{workflow_id}/retry": workflows.WorkflowRetry,
+    "/api/v1/workflows/{workflow_id}/events": workflow_events.WorkflowEvents,
     "/api/v1/audit": audit.AuditLog,
     "/health/live": health.Live,
     "/health/ready": health.Ready,

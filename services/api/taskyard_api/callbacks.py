@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
-from taskyard.admission.bodies import SubmitTask
 from taskyard.domain.callbacks import Callback
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.messages import message, message_of
@@ -20,6 +20,15 @@ from .refusals import Fault, Invalid
 
 _NOT_REGISTERED = message("Must lie under one of your webhook endpoints: POST /api/v1/webhook-endpoints registers one.")
 _NOT_PUBLIC = message("This address is not public, and this installation does not allow it.")
+
+
+class Wanted(Protocol):
+    """A task or a workflow that may have a callback."""
+
+    @property
+    def callback_url(self) -> str | None: ...
+    @property
+    def callback_on(self) -> Sequence[str] | None: ...
 
 
 class Callbacks:
@@ -42,7 +51,7 @@ class Callbacks:
             raise ValueError(_NOT_PUBLIC)
         return url
 
-    async def of(self, wanted: Sequence[SubmitTask], caller: Caller, *, in_batch: bool) -> Sequence[Callback | None]:
+    async def of(self, wanted: Sequence[Wanted], caller: Caller, *, in_batch: bool) -> Sequence[Callback | None]:
         """What is told of each of the tasks. Raises Invalid."""
         faults: list[Fault] = []
         asked: dict[int, Url] = {}

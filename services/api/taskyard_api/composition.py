@@ -29,6 +29,7 @@ from .auth import Keys, Scope
 from .bodies import Bodies
 from .callbacks import Callbacks
 from .collector import MAX_FLIGHTS
+from .flows import Flows
 from .gate import Gate
 from .health import Health
 from .heavy import HeavyWork
@@ -59,6 +60,8 @@ from .resources import (
     tree_items,
     users,
     webhook_endpoints,
+    workflow_events,
+    workflows,
 )
 from .streams import Streams
 from .submission import Intake, Submission
@@ -149,6 +152,7 @@ def build(settings: Settings) -> Service:
         files=files,
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
+        flows=Flows(admission, callbacks, submission, ledger),
         models=analytics.Models(cache, names, translations),
     )
     counts = RequestCounts(ledger)
@@ -194,6 +198,7 @@ def resources_of(
     files: Files,
     endpoints: webhook_endpoints.Endpoints,
     callbacks: Callbacks,
+    flows: Flows,
     models: analytics.Models,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
@@ -238,6 +243,11 @@ def resources_of(
         selection_runs.SelectionRuns(bodies, intake, runs, translations),
         selection_runs.OneSelectionRun(runs, translations),
         records.Records(ledger),
+        workflows.Workflows(bodies, flows, ledger, translations),
+        workflows.OneWorkflow(ledger, translations),
+        workflows.WorkflowCancel(bodies, ledger, translations),
+        workflows.WorkflowRetry(bodies, ledger),
+        workflow_events.WorkflowEvents(ledger, streams),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

@@ -73,7 +73,7 @@ class _Follower:
 
 
 class Watch(_Follower):
-    """A follower of one task."""
+    """A follower of one task, or of one workflow."""
 
     __slots__ = ("is_final", "standing", "task_id")
 
@@ -146,7 +146,7 @@ class Live:
 
     @contextmanager
     def watch(self, task_id: UUID) -> Iterator[Watch]:
-        """Follows a task from here on. Raises Overloaded where there are too many followers."""
+        """Follows a task, or all steps of a workflow, from here on. Raises Overloaded where there are too many followers."""
         watch, key = Watch(task_id), str(task_id)
         with self._following(watch):
             self._watches.setdefault(key, set()).add(watch)
@@ -244,6 +244,8 @@ class Live:
             for change in changes:
                 for watch in self._watches.get(change["task_id"], ()):
                     watch.tell(final=change["state"] in _FINAL)
+                for watch in self._watches.get(change["workflow_id"], ()):
+                    watch.tell(final=False)
                 for feed in self._feeds:
                     feed.tell(change)
         except (ValueError, KeyError, TypeError):
@@ -269,7 +271,7 @@ class Live:
             return
         for watch in self._all_watches():
             standing = found.get(watch.task_id)
-            # None: a failover or a restore lost the task. The follower reads it again and finds that.
+            # None: a failover or a restore lost the task, or it is a workflow. The follower reads it again.
             if standing is None or standing != watch.standing:
                 watch.standing = standing
                 watch.tell(final=standing is None or standing[0] in _FINAL)

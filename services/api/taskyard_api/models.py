@@ -110,11 +110,12 @@ class Query(Body):
     """Query parameters arrive as text, so numbers are read from text."""
 
 
-def _states(value: object) -> object:
+def split(value: object) -> object:
+    """Several values of a query parameter, separated by commas."""
     return value.split(",") if isinstance(value, str) else value
 
 
-States = Annotated[list[State], BeforeValidator(_states), Field(min_length=1, max_length=8)]
+States = Annotated[list[State], BeforeValidator(split), Field(min_length=1, max_length=8)]
 
 
 class PageQuery(Query):
@@ -133,6 +134,7 @@ class TasksQuery(PageQuery):
     name: TaskName | None = None
     queue: QueueName | None = None
     tag: Tag | None = None
+    workflow_id: Id | None = Field(default=None, description="The steps of this workflow.")
     created_after: Instant | None = None
     created_before: Instant | None = None
 
@@ -172,3 +174,4 @@ class EventsQuery(Query):
     state: States | None = None
     name: TaskName | None = None
     queue: QueueName | None = None
+    workflow_id: Id | None = None

@@ -1,4 +1,4 @@
-"""Server-sent events: the timeline of one task, and the changes of all."""
+"""Server-sent events: the timeline of one task or workflow, and the changes of all tasks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from falcon.asgi import SSEvent
 
 from taskyard.backoff import spread
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
+from taskyard.store import workflows
 from taskyard.store.timeline import EventId, Timeline, timeline
 
-from . import views
+from . import flow_views, views
 from .auth import Caller, Keys, Scope
 from .ledger_pool import LedgerPool
 from .live import Live, Watch
@@ -88,6 +89,44 @@ class Streams:
                     continue
                 if page.is_final:
                     return
+                while not await self._changed(watch):
+                    if not await self._is_still_valid(authorization):
+                        return
+                    yield SSEvent(comment="heartbeat")
+
+    async def of_workflow(
+        self, workflow_id: UUID, after: int, caller: Caller, authorization: bytes | None
+    ) -> AsyncIterator[SSEvent]:
+        """The timeline of a workflow behind the event `after`, and what is added to it, until its end; or until the key
+        is no longer valid or the workflow no longer exists. Progress is sent as events without an id."""
+        sent: object = None
+        with self._live.watch(workflow_id) as watch, self._meters.sse_clients.track_inprogress():
+            yield SSEvent(retry=1000, comment="taskyard")
+            while not watch.closed and await self._is_still_valid(authorization):
+                try:
+                    # Its row first: where that is final, all events are found.
+                    row = await self._ledger.run(
+                        partial(workflows.by_id, workflow_id=workflow_id, queues=caller.queues)
+                    )
+                    read = partial(workflows.timeline, workflow_id=workflow_id, after=max(after, 0), limit=_PAGE)
+                    found = await self._ledger.run(read)
+                except (LedgerUnavailable, Overloaded):
+                    yield SSEvent(comment="waiting for the database")
+                    await asyncio.sleep(spread(_AWAY_SECONDS))
+                    continue
+                if row is None:
+                    return
+                shown = [*([flow_views.submitted(row)] if after < 0 else []), *map(flow_views.event, found)]
+                for event in shown:
+                    yield SSEvent(data=views.encode(event), event=event["kind"], event_id=event["id"])
+                    after = int(event["id"])
+                if len(found) == _PAGE:
+                    continue
+                if row["finished_at"] is not None:
+                    return
+                if (progress := flow_views.summary(row)["progress"]) != sent:
+                    sent = progress
+                    yield SSEvent(data=views.encode({"kind": "progress", "data": progress}), event="progress")
                 while not await self._changed(watch):
                     if not await self._is_still_valid(authorization):
                         return

@@ -88,6 +88,17 @@ class Submission:
             self._hooks.after_submit(tasks)
         return given
 
+    async def watched(self, tasks: Sequence[NewTask], write: Callable[[], Awaitable[None]]) -> None:
+        """The same hooks and counts around tasks that `write` commits by itself: the steps of a workflow."""
+        self._hooks.before_submit(tasks)
+        try:
+            await write()
+        except Exception as e:
+            self._count(tasks, e)
+            raise
+        self._count(tasks, None)
+        self._hooks.after_submit(tasks)
+
     async def close(self) -> None:
         await self._plain.close()
         await self._keyed.close()

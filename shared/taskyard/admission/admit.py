@@ -51,12 +51,14 @@ def admit(
     workflow_id: UUID | None = None,
     schedule_id: UUID | None = None,
     reserved_too: bool = False,
+    takes_results: bool = False,
 ) -> NewTask | list[Fault]:
     """The task, or at least one fault; pointers begin with `prefix`.
 
     `life` is from the first due time to the end. `parsed`: the parameters come out of a checked JSON body. `size`: they
     are known to be no larger. A fault of the code `queue_not_allowed` comes alone. Raises SecretsUnreadable where
     a parameter is secret and there is no key. `reserved_too`: also of the type that only the platform submits.
+    `takes_results`: as for `accepted`.
     """
     if spec.name == DELIVER and not reserved_too:
         return [Fault(f"{prefix}/name", _RESERVED, RESERVED_TYPE)]
@@ -71,7 +73,9 @@ def admit(
     if wish.run_at is not None or wish.expires_at is not None:
         _check_times(wish, prefix, faults, now)
     soft, hard = _limits(wish, spec, prefix, faults)
-    params = accepted(wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, size=size)
+    params = accepted(
+        wish.params, spec, cipher, f"{prefix}/params", parsed=parsed, size=size, takes_results=takes_results
+    )
     if isinstance(params, list):
         return faults + params
     if faults:

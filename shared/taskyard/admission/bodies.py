@@ -11,6 +11,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.messages import message
+from ..domain.references import STEP_NAME
+from ..domain.workflows import MAX_STEPS
 from ..outbound.urls import MAX_URL
 
 MAX_DELAY_SECONDS = 31_536_000
@@ -82,6 +84,7 @@ Timeout = Annotated[float, Strict(), Field(ge=SHORTEST_LIMIT.total_seconds(), le
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 QueueName = Annotated[str, Field(min_length=1, max_length=64)]
 TaskName = Annotated[str, Field(min_length=1, max_length=200)]
+StepName = Annotated[str, Field(pattern=f"^{STEP_NAME}$")]
 CallbackUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 ErrorCode = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -99,14 +102,9 @@ class UniqueBody(Body):
     hold: Literal["waiting", "active"] = Field(alias="while")
 
 
-class SubmitOptions(Body):
-    """What every submit may say, whatever the type."""
+class StepOptions(Body):
+    """What every submit may say, whatever the type, and every step of a workflow."""
 
-    id: Id | None = Field(
-        default=None,
-        description="Of your choice: 409 `id_taken` where a task has it. Lists go by ids; UUIDs of version 7 sort by"
-        " time, and others come before or after all of those. Without one the API makes one.",
-    )
     queue: QueueName | None = Field(
         default=None,
         description="Instead of the type's queue; a queue exists once a worker serves it. Where live workers run the"
@@ -122,8 +120,18 @@ class SubmitOptions(Body):
     soft_timeout_seconds: Timeout | None = None
     hard_timeout_seconds: Timeout | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=20)
-    unique: UniqueBody | None = None
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
+
+
+class SubmitOptions(StepOptions):
+    """What a submit may say beside that."""
+
+    id: Id | None = Field(
+        default=None,
+        description="Of your choice: 409 `id_taken` where a task has it. Lists go by ids; UUIDs of version 7 sort by"
+        " time, and others come before or after all of those. Without one the API makes one.",
+    )
+    unique: UniqueBody | None = None
     callback_url: CallbackUrl | None = Field(
         default=None, description="Who is told of the task, signed: under one of your webhook endpoints."
     )
@@ -138,3 +146,60 @@ class SubmitOptions(Body):
 class SubmitTask(SubmitOptions):
     name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
     params: dict[str, Any] = Field(default_factory=dict, description="As the type's own schema says; at most 256 KiB.")
+
+
+_PARAMS_OF_A_STEP = (
+    'As the type\'s own schema says; at most 256 KiB. `{"$result": "step.path.to[0]"}` in place of a value takes a part'
+    " of the result of a step that this one needs."
+)
+
+
+class StepBody(StepOptions):
+    name: TaskName = Field(description="A task type: GET /api/v1/task-types lists them.")
+    params: dict[str, Any] = Field(default_factory=dict, description=_PARAMS_OF_A_STEP)
+    needs: list[StepName] = Field(
+        default_factory=list, max_length=MAX_STEPS, description="The steps that have to succeed before."
+    )
+    optional: Annotated[bool, Strict()] = Field(
+        default=False, description="What needs it runs even where it did not succeed, and its result is null then."
+    )
+
+    # A step has none of these; the workflow has a callback.
+    @property
+    def id(self) -> None:
+        return None
+
+    @property
+    def unique(self) -> None:
+        return None
+
+    @property
+    def callback_url(self) -> None:
+        return None
+
+    @property
+    def callback_on(self) -> None:
+        return None
+
+
+class WorkflowFrame(Body):
+    """A workflow whose steps are still to be validated."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    on_failure: Literal["cancel_rest", "continue"] = Field(
+        default="cancel_rest",
+        description="What a step's failure ends: all steps that have not ended, or only those that need it.",
+    )
+    callback_url: CallbackUrl | None = Field(
+        default=None, description="Who is told of the end, signed: under one of your webhook endpoints."
+    )
+    steps: dict[str, Any] = Field(min_length=1, max_length=MAX_STEPS)
+
+    @property
+    def callback_on(self) -> None:
+        """Always the end."""
+        return None
+
+
+class SubmitWorkflow(WorkflowFrame):
+    steps: dict[StepName, StepBody] = Field(min_length=1, max_length=MAX_STEPS, description="By names of your choice.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,8 +15,10 @@ from ..catalogue.secrets import Cipher, reserved_place, sealed_at
 from ..catalogue.sizes import Size, size_of, values_in
 from ..domain.faults import Fault
 from ..domain.messages import message
+from ..domain.references import marked, replaced
 from ..lifecycle.batch import Unstorable, check_storable
 from .plain import Place, Plain, TooMany
+from .taken import faults_around
 
 MAX_PARAMS_BYTES = 256 * 1024
 PARAMS_TOO_LARGE = "params_too_large"
@@ -37,8 +39,10 @@ def accepted(
     *,
     parsed: bool,
     size: Size | None,
+    takes_results: bool = False,
 ) -> dict[str, Any] | list[Fault]:
-    """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them.
+    """The parameters as they are stored, or what is wrong with them; `place` is the pointer to them. `takes_results`:
+    references to results may stand in them, and stay there; what they lead to is looked at by others.
 
     Values stay as they are given, apart from defaults that are filled in and secrets that are sealed; the worker's
     model normalises. 1.0 is a whole number; "1" and true are no numbers. `parsed`: they come out of a checked JSON
@@ -62,20 +66,28 @@ def accepted(
             return [too_large]
     if not parsed and read.has_decimals:
         plain = _with_numbers(read, spec)
-    if not spec.params.is_valid(plain):
-        return spec.params.faults(plain, place)
+    taken = [*marked(plain)] if takes_results else []
+    faults = faults_around(taken, plain, spec, place) if taken else spec.params.faults(plain, place)
+    if faults:
+        return faults
     reserved = reserved_place(plain)
     if reserved is not None:
         return [Fault(place + reserved, _RESERVED)]
-    made: dict[str, Any] = plain
     try:
-        if not spec.defaults.is_empty:
-            made = spec.defaults.filled(made)
+        made = _filled(plain, spec, taken)
     except TooMuchAdded:
         return [Fault(place, TOO_LARGE, PARAMS_TOO_LARGE)]
     if not spec.secrets.is_empty:
         made = spec.secrets.sealed(made, cipher.seal)
     return sealed_at(made, secret_places, cipher.seal) if secret_places else made
+
+
+def _filled(plain: Any, spec: CompiledSpec, taken: Sequence[tuple[Place, Any]]) -> dict[str, Any]:
+    """With the type's defaults. Raises TooMuchAdded."""
+    made: dict[str, Any] = plain if spec.defaults.is_empty else spec.defaults.filled(plain)
+    for at, reference in taken:  # defaults of the value that it stands for are no part of it
+        made = replaced(made, at, reference)
+    return made
 
 
 def _too_large(plain: Any, most: Size, place: str) -> Fault | None:

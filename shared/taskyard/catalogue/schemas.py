@@ -22,6 +22,7 @@ from ..domain.messages import message
 from .effort import before_explaining
 from .explain import explain
 from .formats import FORMATS
+from .loose import loosened
 from .schema_cost import check_cost, heaviest
 from .sizes import Size
 from .subschemas import SchemaRefused, Subschemas, subschemas
@@ -76,6 +77,14 @@ class Schema:
     def checker(self, schema: Any) -> Callable[[Any], bool]:
         """Compiles a schema whose references lead into this one, such as `{"$ref": "urn:taskyard:schema#/items"}`."""
         return _compiled(schema, self._registry)
+
+    @cached_property
+    def loose(self) -> Schema | None:
+        """The schema that takes a reference to an earlier result at every place; None where it would be too large."""
+        try:
+            return compile_schema(loosened(self.source))
+        except SchemaRefused:
+            return None
 
     @cached_property
     def _registry(self) -> jsonschema_rs.Registry:

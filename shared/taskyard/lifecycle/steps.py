@@ -81,7 +81,8 @@ ADVANCES = Consequence(
     RETURNING s.task_id, s.workflow_id, s.pending_needs, s.run_at, s.delay_seconds, s.life_seconds""",
         "told_of_steps": """
     INSERT INTO workflow_event (workflow_id, kind, data)
-    SELECT workflow_id, 'step', jsonb_build_object('step', name, 'task_id', id, 'state', state) FROM step_end""",
+    SELECT w.id, 'step', jsonb_build_object('step', e.name, 'task_id', e.id, 'state', e.state)
+    FROM counted w JOIN step_end e ON e.workflow_id = w.id""",
         "told_of_ends": """
     INSERT INTO workflow_event (workflow_id, kind) SELECT id, state FROM counted WHERE finished_at IS NOT NULL""",
     },

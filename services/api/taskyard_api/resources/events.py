@@ -25,6 +25,7 @@ from ..streams import Streams
 from ..translation import LANGUAGE, Translations
 from .tasks import task_id_of, visible_task
 
+NOT_AN_EVENT = message("This is not the id of an event.")
 _OF_TASK = (
     "`event` is the kind, `data` a `TaskEvent` as JSON, `id` its id. What has no id is not sent again: the latest "
     "`progress`, whose `data` has no `id` either."
@@ -40,10 +41,10 @@ def _event_id(text: str, where: str) -> EventId:
     try:
         return EventId.parse(text)
     except ValueError:
-        raise Invalid([Fault(where, message("This is not the id of an event."))]) from None
+        raise Invalid([Fault(where, NOT_AN_EVENT)]) from None
 
 
-def _stream(req: Request, resp: falcon.asgi.Response, events: Any) -> None:
+def stream(req: Request, resp: falcon.asgi.Response, events: Any) -> None:
     resp.content_type = EVENT_STREAM
     # Proxies must not buffer events.
     resp.set_header("Cache-Control", "no-store")
@@ -93,7 +94,7 @@ class TaskEvents:
                 return
             words.expect(of)  # the head is sent before the events
             words.tell(resp)
-            _stream(req, resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
+            stream(req, resp, self._streams.of_task(row["id"], of, after, caller, req.header(b"authorization"), words))
             return
         page = partial(timeline, task_id=row["id"], after=after, limit=query.limit, queues=caller.queues)
         found = await self._ledger.run(page)
@@ -129,6 +130,7 @@ class Events:
         query = query_of(EventsQuery, req)
         queues = req.context.caller.queues
         states = frozenset(query.state or ())
+        workflow_id = None if query.workflow_id is None else str(query.workflow_id)
 
         def wanted(change: dict[str, Any]) -> bool:
             return (
@@ -136,6 +138,7 @@ class Events:
                 and (not states or change["state"] in states)
                 and (query.name is None or change["name"] == query.name)
                 and (query.queue is None or change["queue"] == query.queue)
+                and (workflow_id is None or change["workflow_id"] == workflow_id)
             )
 
-        _stream(req, resp, self._streams.of_all(wanted, req.header(b"authorization")))
+        stream(req, resp, self._streams.of_all(wanted, req.header(b"authorization")))
