@@ -146,7 +146,7 @@ class Live:
 
     @contextmanager
     def watch(self, task_id: UUID) -> Iterator[Watch]:
-        """Follows a task, or all steps of a workflow, from here on. Raises Overloaded where there are too many followers."""
+        """Follows a task, or all steps of a workflow, from here on. Raises Overloaded where too many follow."""
         watch, key = Watch(task_id), str(task_id)
         with self._following(watch):
             self._watches.setdefault(key, set()).add(watch)

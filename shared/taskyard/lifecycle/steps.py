@@ -79,12 +79,12 @@ ADVANCES = Consequence(
         "lessened": """
     UPDATE workflow_step s SET pending_needs = s.pending_needs - x.n FROM met x WHERE s.task_id = x.id
     RETURNING s.task_id, s.workflow_id, s.pending_needs, s.run_at, s.delay_seconds, s.life_seconds""",
-        "told_of_steps": """
+        # One step, so that the end of a workflow has the greater id.
+        "told": """
     INSERT INTO workflow_event (workflow_id, kind, data)
     SELECT w.id, 'step', jsonb_build_object('step', e.name, 'task_id', e.id, 'state', e.state)
-    FROM counted w JOIN step_end e ON e.workflow_id = w.id""",
-        "told_of_ends": """
-    INSERT INTO workflow_event (workflow_id, kind) SELECT id, state FROM counted WHERE finished_at IS NOT NULL""",
+    FROM counted w JOIN step_end e ON e.workflow_id = w.id
+    UNION ALL SELECT w.id, w.state, '{}' FROM counted w WHERE w.finished_at IS NOT NULL""",
     },
     moves=UNBLOCK,
     answers={"calls_back": WAKES},

@@ -242,24 +242,22 @@ WHERE id = :id
 """)
 
 
-def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[tuple[NewTask, str]]) -> None:
-    """Makes tasks that a running step has just submitted, each with its name, steps of its workflow: what needs that
-    step waits for them, too. Harmless when repeated. In the transaction of the submit, which holds the parent's row, so
+def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -> None:
+    """Makes tasks that a running step has just submitted steps of its workflow: what needs that step waits for them,
+    too. Harmless when repeated. In the transaction of the submit, which holds the parent's row, so
     that what needs it is still blocked.
     """
-    parent = conn.execute(_PARENT, {"id": parent_id}).first()
-    if parent is None or not tasks:
+    parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
+    if parent is None:
         return
     leads_to = list(parent.leads_to)
     conn.execute(_LOCK_TASKS, {"ids": leads_to})
-    steps = [NewStep(task=task, name=f"{parent.name}/{name}", leads_to=leads_to) for task, name in tasks]
+    steps = [NewStep(task=task, name=f"{parent.name}/{task.id}", leads_to=leads_to) for task in tasks]
     batch = encode([_step_row(step) for step in steps])
     added = set(conn.scalars(_STEPS, {"batch": batch}))
     if not added:
         return
     conn.execute(_MORE_NEEDS, {"ids": leads_to, "added": sorted(added)})
-    queues = sorted({task.queue for task, _ in tasks})
+    queues = sorted({task.queue for task in tasks})
     conn.execute(_MORE_STEPS, {"id": parent.workflow_id, "n": len(added), "queues": queues})
-    for step in steps:
-        if step.task.id in added:
-            _tell(conn, parent.workflow_id, "added", step=step.name, task_id=step.task.id)
+    _tell(conn, parent.workflow_id, "added", by=parent.name, steps=len(added))

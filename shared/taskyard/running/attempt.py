@@ -93,6 +93,7 @@ def prepare(
             traceparent=work.traceparent,
             submitted_by=work.submitted_by,
             allowed_queues=work.allowed_queues,
+            workflow_id=work.workflow_id,
             redact=strike_out([*texts]),
             interrupts=interrupts,
             shield=nullcontext() if shield is None else shield,

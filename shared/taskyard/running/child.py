@@ -20,6 +20,7 @@ _MAX_KEY = 512
 class Child:
     """`task`: a decorated function, a task type, or the name of a type. `delay` is a timedelta or a number of seconds.
     Of the children of a task with the same `key` there is one: the first that was submitted, in all attempts.
+    `into_workflow`: it becomes a step of the workflow of the task that submits it.
 
     Raises TypeError for another function, and TypeError and ValueError for a queue, a delay, tags or a key that no task
     can have.
@@ -31,6 +32,7 @@ class Child:
     delay: timedelta | float | None = None
     tags: Sequence[str] = ()
     key: str | None = None
+    into_workflow: bool = False
     task_type: TaskType[Any, Any] | str = field(init=False)
 
     def __post_init__(self, task: Callable[..., Any] | TaskType[Any, Any] | str) -> None:

@@ -81,6 +81,7 @@ class Children:
             request_id=parent.request_id,
             traceparent=parent.traceparent,
             parent_id=parent.task_id,
+            workflow_id=parent.workflow_id if child.into_workflow else None,
         )
         if isinstance(made, NewTask):
             return made

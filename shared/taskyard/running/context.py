@@ -88,6 +88,7 @@ class TaskContext:
     traceparent: str | None = None
     submitted_by: str | None = None
     allowed_queues: Sequence[str] | None = None
+    workflow_id: UUID | None = None
     redact: Redact = str
     interrupts: Interrupts | None = None
     shield: AbstractContextManager[None] = field(default_factory=nullcontext)
@@ -160,22 +161,26 @@ class TaskContext:
         delay: timedelta | float | None = None,
         tags: Sequence[str] = (),
         key: str | None = None,
+        into_workflow: bool = False,
     ) -> UUID:
         """Submits a child of this task, durably; returns its id. `task`: a decorated function, a task type, or the name
         of a type, which any live worker may run. `params` may hold what Pydantic can write as JSON, and secrets.
         With the same `key` again, in any attempt, the child is the one that was submitted first.
+        `into_workflow`: it becomes a step of this task's workflow, and what needs this task waits for it, too.
 
         Raises TypeError for another function, TypeError and ValueError for a queue, a delay (a timedelta or seconds) or
-        tags that no task can have, TaskError where the API would refuse the submit (an unknown name or
+        tags that no task can have, ValueError for `into_workflow` where this task is no step of a workflow, TaskError where the API would refuse the submit (an unknown name or
         queue, a queue that is not allowed or that no worker serves for the type, parameters that don't fit), and
         Fenced where this attempt has lost its claim.
         """
-        return self.submit_many([Child(task, params, queue, delay, tags, key)])[0]
+        return self.submit_many([Child(task, params, queue, delay, tags, key, into_workflow)])[0]
 
     def submit_many(self, children: Sequence[Child]) -> list[UUID]:
         """Submits many children, 1,000 a transaction; returns their ids in order."""
         if not children:
             return []
+        if self.workflow_id is None and any(child.into_workflow for child in children):
+            raise ValueError("into_workflow: this task is no step of a workflow")
         with self.shield:
             return self.submitter(self, children)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit_children
+from taskyard.lifecycle.workflows import join_workflow
 from taskyard.running.child import Child
 from taskyard.running.children import Admit
 from taskyard.running.context import TaskContext
@@ -45,8 +46,14 @@ def submit(
     tasks = [*first.values()]
     for start in range(0, len(tasks), _PAGE):
         page = tasks[start : start + _PAGE]
-        write = partial(submit_children, tasks=page, parent_id=parent.task_id, claim=parent.claim)
+        write = partial(_write, tasks=page, parent_id=parent.task_id, claim=parent.claim)
         hooks.before_submit(page)
         commit(run, write, announcer)
         hooks.after_submit(page)
     return [task.id for task in admitted]
+
+
+def _write(conn: Connection, tasks: Sequence[NewTask], *, parent_id: UUID, claim: UUID) -> Written:
+    written = submit_children(conn, tasks, parent_id=parent_id, claim=claim)
+    join_workflow(conn, parent_id, [task for task in tasks if task.workflow_id is not None])
+    return written
