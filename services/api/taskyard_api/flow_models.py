@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field
 
-from taskyard.admission.bodies import Instant, Whole
+from taskyard.admission.bodies import Whole
 from taskyard.domain.tasks import State
 from taskyard.domain.workflows import FlowState
 from taskyard.store.workflows import SHOWN_NEEDS
@@ -22,8 +22,6 @@ FlowStates = Annotated[list[FlowState], BeforeValidator(split), Field(min_length
 class WorkflowsQuery(PageQuery):
     state: FlowStates | None = Field(default=None, description="One or several, separated by commas.")
     name: str | None = Field(default=None, min_length=1, max_length=200)
-    created_after: Instant | None = None
-    created_before: Instant | None = None
 
 
 class WorkflowQuery(PageQuery):

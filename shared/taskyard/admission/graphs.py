@@ -11,6 +11,7 @@ from ..domain.references import Place, Reference, marked
 from ..domain.workflows import MAX_NEEDS
 
 _SHOWN = 10
+_STEPS = "/steps"
 
 _UNKNOWN = message("There is no step of this name.")
 _TWICE = message("Names the same step twice.")
@@ -23,15 +24,15 @@ _NOT_NEEDED = message("This step does not come before: name it in `needs`, or wh
 def ordered(needs: Mapping[str, Sequence[str]]) -> list[str] | list[Fault]:
     """The names so that each comes behind those that it needs; or what is wrong with the graph."""
     if sum(map(len, needs.values())) > MAX_NEEDS:
-        return [Fault("/steps", _TOO_MANY, "too_many_needs")]
+        return [Fault(_STEPS, _TOO_MANY, "too_many_needs")]
     faults: list[Fault] = []
     for name, wanted in needs.items():
         known = set()
         for n, need in enumerate(wanted):
             if need not in needs:
-                faults.append(Fault(pointer(("steps", name, "needs", n)), _UNKNOWN, "unknown_step"))
+                faults.append(Fault(_at(name, n), _UNKNOWN, "unknown_step"))
             elif need in known:
-                faults.append(Fault(pointer(("steps", name, "needs", n)), _TWICE))
+                faults.append(Fault(_at(name, n), _TWICE))
             known.add(need)
             if len(faults) >= MAX_FAULTS:
                 return faults
@@ -52,7 +53,11 @@ def _sorted(needs: Mapping[str, Sequence[str]]) -> list[str] | list[Fault]:
     circle = _circle(needs, {name for name, n in left.items() if n})
     shown = " → ".join(circle if len(circle) <= _SHOWN else [*circle[:_SHOWN], "…"])
     told = message("These steps need each other, so none of them could begin: {steps}.", steps=shown)
-    return [Fault(pointer(("steps", circle[0], "needs")), told, "cycle")]
+    return [Fault(_at(circle[0]), told, "cycle")]
+
+
+def _at(name: str, *place: int) -> str:
+    return pointer(("steps", name, "needs", *place))
 
 
 def leading(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

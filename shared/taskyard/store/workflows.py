@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -13,10 +12,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row, RowMapping
 
-from ..domain.ids import earliest_id_at
 from ..domain.tasks import State
 from ..domain.workflows import FlowState
-from .reads import CLOCK_SKEW, seen
+from .reads import seen
 
 # Names of needs that a step shows; a join may have 10,000.
 SHOWN_NEEDS = 100
@@ -47,8 +45,6 @@ class FlowFilter:
 
     states: Collection[FlowState] = ()
     name: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
     queues: Collection[str] | None = None
 
 
@@ -67,12 +63,6 @@ def page(conn: Connection, wanted: FlowFilter, *, before: UUID | None = None, li
         add("w.state = ANY(:states)", states=sorted(wanted.states))
     if wanted.name is not None:
         add("w.name = :name", name=wanted.name)
-    if (after := wanted.created_after) is not None:
-        first = earliest_id_at(after - CLOCK_SKEW)
-        add("w.id >= :first_id AND w.created_at >= :after", after=after, first_id=first)
-    if (until := wanted.created_before) is not None:
-        last = earliest_id_at(until + CLOCK_SKEW)
-        add("w.id < :last_id AND w.created_at < :until", until=until, last_id=last)
     return list(conn.execute(_page(tuple(conditions)), values).mappings())
 
 

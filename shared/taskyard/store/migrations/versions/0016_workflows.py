@@ -49,8 +49,10 @@ def upgrade() -> None:
         _count("excused", "optional steps that ended without success"),
         _count("marks", "grows whenever steps have to be cancelled"),
         _count("swept", "marks up to which that was done"),
-        sa.CheckConstraint("state IN ('running','succeeded','failed','cancelled')", name="ck_workflow_state_known"),
-        sa.CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="ck_workflow_final_is_finished"),
+        sa.CheckConstraint(
+            "state IN ('running','succeeded','failed','cancelled')", name=op.f("ck_workflow_state_known")
+        ),
+        sa.CheckConstraint("(state = 'running') = (finished_at IS NULL)", name=op.f("ck_workflow_final_is_finished")),
         sa.PrimaryKeyConstraint("id", name="pk_workflow"),
         postgresql_with={"fillfactor": "50"},
     )

@@ -1,0 +1,102 @@
+# ruff: noqa: S608 - statements are put together from constants of this package
+"""What the composer is given: verbs, consequences, and the edges of the transition table that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..domain.tasks import TRANSITIONS, Edge, Event, State
+
+# What `lifecycle.committed` reads of each task that moved, followed by `event`, `outbox_id` and `calls_back`.
+ANSWERED = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
+# How the rows are locked, unless a verb says otherwise.
+BY_ID = "ORDER BY t.id FOR UPDATE OF t"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consequence:
+    """What follows when a task moves along one of `edges`.
+
+    `columns` of the task's own row go into the one UPDATE; in their expressions `{before}` is what the column was, and
+    `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
+    one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
+    what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
+    are columns that the step adds to the answer, over `moved m`; what several consequences answer in one column is
+    joined by OR. `makes`: new tasks that follow, in the same statement; the verb's `source` reads `moved m`, with the
+    same placeholders. `moves`: other tasks that move in consequence, with all that follows from their moves; they are
+    answered, too. `steps` come before either. `holds`: SQL of the ids of those other tasks, which are locked in one
+    order with the tasks of the verb; `wanted` has the `id` and the `workflow_id` of these.
+    """
+
+    name: str
+    edges: Collection[Edge]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    statement: str = ""
+    needs: Mapping[str, str | None] = field(default_factory=dict)
+    by_edge: Mapping[str, Mapping[Edge, str]] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, str] = field(default_factory=dict)
+    makes: Verb | None = None
+    moves: Verb | None = None
+    holds: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verb:
+    """What one verb locks and changes.
+
+    - `edges`: those it may move a task along.
+    - `event`: the SQL expression that tells which event a row meets, where the edges have several.
+    - `given`: steps before the lock.
+    - `source`, `where`, `order`: the rows to lock; `t` is the task. Where tasks are made, `source` has them.
+    - `locks`: further columns of the locked row.
+    - `sets`: the columns of the task that change where no consequence assigns them; `l` is the locked row.
+    - `returns`: what to answer beside what every verb answers; `answer`: another last SELECT, with the columns `more`
+      behind those that every verb answers.
+    - `is_guarded_late`: rows that do not move are locked, too, to be answered.
+    """
+
+    name: str
+    edges: Sequence[Edge]
+    event: str = ""
+    given: str = ""
+    source: str = "task t"
+    where: str = "true"
+    order: str = BY_ID
+    locks: Mapping[str, str] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)
+    returns: Mapping[str, str] = field(default_factory=dict)
+    answer: str = ""
+    more: Sequence[str] = ()
+    is_guarded_late: bool = False
+
+    @property
+    def one_state(self) -> State | None:
+        """The only state in which it finds the tasks that it locks, if there is just one."""
+        states = {state for state, _ in self.edges}
+        return states.pop() if len(states) == 1 and not self.is_guarded_late else None
+
+    @property
+    def makes_tasks(self) -> bool:
+        return all(state is None for state, _ in self.edges)
+
+
+def along(*events: Event, out_of: Collection[State | None] | None = None) -> tuple[Edge, ...]:
+    """The edges of these events, in the order of the table."""
+    return tuple(e for e in TRANSITIONS if e[1] in events and (out_of is None or e[0] in out_of))
+
+
+def incoming(columns: str) -> str:
+    """The step that unfolds `:batch`, with these columns and their types."""
+    return f"incoming AS (SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS x({columns}))"
+
+
+def into(*states: State) -> frozenset[Edge]:
+    """The edges that lead to one of these states from another one."""
+    return frozenset(edge for edge, after in TRANSITIONS.items() if after in states and edge[0] is not after)
+
+
+def out_of(*states: State) -> frozenset[Edge]:
+    """The edges that lead from one of these states to another one."""
+    return frozenset(edge for edge, after in TRANSITIONS.items() if edge[0] in states and edge[0] is not after)
