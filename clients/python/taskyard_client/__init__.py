@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from .async_client import AsyncClient
+from .canvas import chain, chord, group, previous, step, workflow_fields
 from .client import Client
 from .errors import (
     ApiAway,
@@ -26,7 +27,7 @@ from .errors import (
     TaskFailed,
     WaitTimedOut,
 )
-from .models import Accepted, Cancellation, Item, Status, Task, TaskEvent, TaskType
+from .models import Accepted, Cancellation, Item, Status, Task, TaskEvent, TaskType, Workflow, WorkflowStep
 from .options import NewTask, SubmitOptions
 from .retries import Retries
 from .tracing import passing_on
@@ -55,5 +56,13 @@ __all__ = [
     "TaskFailed",
     "TaskType",
     "WaitTimedOut",
+    "Workflow",
+    "WorkflowStep",
+    "chain",
+    "chord",
+    "group",
     "passing_on",
+    "previous",
+    "step",
+    "workflow_fields",
 ]

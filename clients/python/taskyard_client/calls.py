@@ -13,7 +13,19 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from .errors import ApiAway, ApiRefused, refusal
-from .models import Batch, Cancellation, Item, ItemPage, Nothing, Status, Task, TaskPage, TaskType
+from .models import (
+    Batch,
+    Cancellation,
+    Item,
+    ItemPage,
+    Nothing,
+    Status,
+    Task,
+    TaskPage,
+    TaskType,
+    Workflow,
+    WorkflowCancellation,
+)
 from .options import NewTask, Params, encoded, task_fields
 from .retries import retry_after
 from .transfers import Upload
@@ -94,6 +106,22 @@ def retry(task_id: UUID | str) -> Call[Task]:
 
 def task_type(name: str) -> Call[TaskType]:
     return Call(TaskType, "GET", f"task-types/{quote(name, safe='')}")
+
+
+def start(fields: Mapping[str, Any], key: str | None) -> Call[Workflow]:
+    return _keyed(Workflow, "workflows", fields, key)
+
+
+def workflow(workflow_id: UUID | str, cursor: str | None = None, limit: int = 50) -> Call[Workflow]:
+    return Call(Workflow, "GET", f"workflows/{_id(workflow_id)}", _query({"limit": limit}, cursor))
+
+
+def cancel_workflow(workflow_id: UUID | str) -> Call[WorkflowCancellation]:
+    return _keyed(WorkflowCancellation, f"workflows/{_id(workflow_id)}/cancel")
+
+
+def retry_workflow(workflow_id: UUID | str) -> Call[Workflow]:
+    return _keyed(Workflow, f"workflows/{_id(workflow_id)}/retry")
 
 
 def upload(source: Upload, name: str, content_type: str, key: str | None) -> Call[Item]:

@@ -13,11 +13,22 @@ import httpx2
 
 from . import calls
 from .address import options_of
+from .canvas import Node, OnFailure, workflow_fields
 from .connection import Connection
 from .errors import ApiAway, ApiRefused, RateLimited
 from .files import Files
-from .following import Following, Waiting
-from .models import Accepted, Cancellation, Status, Task, TaskEvent, TaskType
+from .following import Following, Pauses, Waiting
+from .models import (
+    Accepted,
+    Cancellation,
+    Status,
+    Task,
+    TaskEvent,
+    TaskType,
+    Workflow,
+    WorkflowCancellation,
+    WorkflowStep,
+)
 from .options import NewTask, Params, SubmitOptions
 from .retries import Retries
 
@@ -103,6 +114,50 @@ class Client:
     def retry(self, task_id: UUID | str) -> Task:
         """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
         return self._api.send(calls.retry(task_id))
+
+    def start(
+        self,
+        flow: Node,
+        *,
+        name: str | None = None,
+        on_failure: OnFailure | None = None,
+        callback_url: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Workflow:
+        """Submits a workflow that `chain`, `group`, `chord` or `step` made: all of its steps or none, once, as `submit`
+        does."""
+        fields = workflow_fields(flow, name=name, on_failure=on_failure, callback_url=callback_url)
+        return self._api.send(calls.start(fields, idempotency_key))
+
+    def workflow(self, workflow_id: UUID | str) -> Workflow:
+        """The workflow, with the first of its steps; `workflow_steps` has all."""
+        return self._api.send(calls.workflow(workflow_id))
+
+    def workflow_steps(self, workflow_id: UUID | str) -> Iterator[WorkflowStep]:
+        """All steps, each behind those that it needs."""
+        cursor: str | None = None
+        while True:
+            page = self._api.send(calls.workflow(workflow_id, cursor, 200))
+            yield from page.steps
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def cancel_workflow(self, workflow_id: UUID | str) -> WorkflowCancellation:
+        """No further step begins, what waits is cancelled, what runs is asked to stop. Raises Conflict at its end."""
+        return self._api.send(calls.cancel_workflow(workflow_id))
+
+    def retry_workflow(self, workflow_id: UUID | str) -> Workflow:
+        """Runs again what did not succeed. Raises Conflict unless the workflow failed or was cancelled."""
+        return self._api.send(calls.retry_workflow(workflow_id))
+
+    def wait_workflow(self, workflow_id: UUID | str, timeout: float | None = None) -> Workflow:
+        """The workflow once all of its steps have ended, whatever became of them. Asks every second at most. Raises
+        WaitTimedOut after `timeout` seconds."""
+        pauses = Pauses(timeout, self._api.clock)
+        while not (found := self.workflow(workflow_id)).is_final:
+            self._api.sleep(pauses.next())
+        return found
 
     def wait(self, task_id: UUID | str, timeout: float | None = None) -> Task:
         """The task once it is final, whatever became of it: `.value()` gives the result or raises.

@@ -127,11 +127,13 @@ class TaskCancelled(TaskFailed):
 
 
 class WaitTimedOut(ClientError, TimeoutError):
-    """The task was not final when the time was over. `task`: as it was seen last, if it was."""
+    """The task, or the workflow, was not final when the time was over. `task`: as it was seen last, if it was."""
 
-    def __init__(self, task: Task | None, seconds: float) -> None:
+    def __init__(self, task: Task | None, seconds: float, *, waited_for: str = "The task") -> None:
         seen = "was not seen" if task is None else f"{task.name} {task.id} is {task.state}"
-        super().__init__(f"The task {seen} after {seconds:g} s.")
+        if waited_for != "The task":
+            seen = "is not final"
+        super().__init__(f"{waited_for} {seen} after {seconds:g} s.")
         self.task = task
 
 

@@ -168,6 +168,26 @@ class Waiting:
         return min(_told(error) + self._retries.pause(self._failures), self.left)
 
 
+class Pauses:
+    """Between looks at a workflow: a tenth of a second at first, growing to one."""
+
+    def __init__(self, timeout: float | None, clock: Clock) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._began = clock()
+        self._next = 0.1
+
+    def next(self) -> float:
+        """Raises WaitTimedOut."""
+        pause, self._next = self._next, min(1.0, self._next * 1.5)
+        if self._timeout is None:
+            return pause
+        left = self._began + self._timeout - self._clock()
+        if left <= 0:
+            raise WaitTimedOut(None, self._timeout, waited_for="The workflow")
+        return min(pause, left)
+
+
 def _told(error: ApiAway | RateLimited | None) -> float:
     """The seconds that the API asked to wait."""
     return 0.0 if error is None or error.retry_after is None else min(error.retry_after, _PATIENCE_SECONDS)

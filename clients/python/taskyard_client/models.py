@@ -170,3 +170,53 @@ class Nothing(Answer):
     """The answer to what has no answer: 204."""
 
     ignored: None = Field(default=None, exclude=True)
+
+
+class WorkflowProgress(Answer):
+    """Steps that have ended, of all. `excused`: optional ones that ended without success."""
+
+    percent: float = 0
+    current: int = 0
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    excused: int = 0
+
+
+class WorkflowStep(Answer):
+    name: str
+    task_id: UUID
+    state: str
+    needs: list[str] = []
+    optional: bool = False
+    error: Failure | None = None
+
+
+class Workflow(Answer):
+    """A workflow with a page of its steps. A key without the scope `read` is told only id, name and state."""
+
+    id: UUID
+    name: str | None = None
+    state: str
+    on_failure: str = "cancel_rest"
+    progress: WorkflowProgress = WorkflowProgress()
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    steps: list[WorkflowStep] = []
+    next_cursor: str | None = None
+    warnings: list[Warned] = []
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "succeeded"
+
+
+class WorkflowCancellation(Answer):
+    workflow_id: UUID
+    status: str
+    message: str = ""

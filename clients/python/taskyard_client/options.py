@@ -18,11 +18,10 @@ Params = Mapping[str, Any] | BaseModel
 Unique = TypedDict("Unique", {"key": str, "while": Literal["waiting", "active"]})
 
 
-class TaskOptions(TypedDict, total=False):
+class StepOptions(TypedDict, total=False):
     """As the API names them; seconds may be given as a timedelta, times need a time zone.
     None is the same as leaving it out."""
 
-    id: UUID | str | None
     queue: str | None
     delay_seconds: float | timedelta | None
     run_at: datetime | None
@@ -31,8 +30,14 @@ class TaskOptions(TypedDict, total=False):
     soft_timeout_seconds: float | timedelta | None
     hard_timeout_seconds: float | timedelta | None
     tags: Sequence[str] | None
-    unique: Unique | None
     on_cancel: Literal["cancel_children", "leave_children"] | None
+
+
+class TaskOptions(StepOptions, total=False):
+    """Those that a step of a workflow does not have."""
+
+    id: UUID | str | None
+    unique: Unique | None
     callback_url: str | None
     callback_on: Sequence[Literal["progress", "final"]] | None
 
@@ -58,9 +63,20 @@ def task_fields(name: str, params: Params | None, options: Mapping[str, Any]) ->
     Raises TypeError for an option that there is not, and ValueError for a time without a time zone. Everything else
     is the API's to judge.
     """
-    unknown = options.keys() - TaskOptions.__annotations__.keys()
+    return _fields("submit", name, params, options, {**StepOptions.__annotations__, **TaskOptions.__annotations__})
+
+
+def step_fields(name: str, params: Params | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a step."""
+    return _fields("a step", name, params, options, StepOptions.__annotations__)
+
+
+def _fields(
+    what: str, name: str, params: Params | None, options: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    unknown = options.keys() - known.keys()
     if unknown:
-        raise TypeError(f"submit has no option {min(unknown)!r}; there are {', '.join(TaskOptions.__annotations__)}")
+        raise TypeError(f"{what} has no option {min(unknown)!r}; there are {', '.join(known)}")
     sent = params.model_dump(mode="json", by_alias=True) if isinstance(params, BaseModel) else dict(params or {})
     given = {option: _plain(option, value) for option, value in options.items() if value is not None}
     return {"name": name, "params": sent, **given}
