@@ -101,6 +101,14 @@ def bring_up(params: FamilyParams, context: TaskContext) -> EffectResult:
     return EffectResult(attempt=context.attempt)
 
 
+@task("tests.split", retry=RetryPolicy(retries=3, jitter=False))
+def split(params: FamilyParams, context: TaskContext) -> EffectResult:
+    """Submits steps to its own workflow, then dies where a failpoint says so."""
+    for n in range(params.children):
+        context.submit(effect, {"seconds": params.seconds}, key=str(n), into_workflow=True)
+    return EffectResult(attempt=context.attempt)
+
+
 def leave_effect(context: TaskContext) -> None:
     """Appends the task's id to the file of effects."""
     append(os.environ[FILE_VARIABLE], context.task_id)
