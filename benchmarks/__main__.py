@@ -46,6 +46,8 @@ def _table(figures: dict[str, list[float]], rounds: int) -> str:
         ("completions/s, no-op tasks", median["completions"], median["bare_completions"], ">= 1.0"),
         ("idle submit to start, p50, ms", median["latency"] * 1e3, median["bare_latency"] * 1e3, "<= 0.1"),
         ("idle submit to start, p99, ms", p99["latency"] * 1e3, p99["bare_latency"] * 1e3, ""),
+        ("fan-out of 1,000 steps and join, s", median["fan"], median["bare_fan"], ""),
+        ("chain of 100, ms a step", median["link"] * 1e3, median["bare_link"] * 1e3, ""),
         ("idle worker, MiB (PSS)", median["memory"] / mib, median["bare_memory"] / mib, ""),
     ]
     lines = [

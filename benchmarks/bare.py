@@ -7,11 +7,15 @@ import time
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import GroupCallbacks
+from dramatiq.rate_limits.backends import RedisBackend
 
 NAMESPACE = "bare"
 LATENCIES = "bare-latencies"
+ENDS = "bare-ends"
 
 broker = RedisBroker(url=os.environ["BENCH_REDIS_URL"], namespace=NAMESPACE)
+broker.add_middleware(GroupCallbacks(RedisBackend(url=os.environ["BENCH_REDIS_URL"])))
 dramatiq.set_broker(broker)
 
 
@@ -24,3 +28,15 @@ def echo(value: object) -> None:
 def stamp(sent: float) -> None:
     """Says how long it took to begin, in seconds."""
     broker.client.rpush(LATENCIES, time.time() - sent)
+
+
+@dramatiq.actor
+def link(value: object) -> int:
+    """One of a pipeline."""
+    return 1
+
+
+@dramatiq.actor
+def end(*values: object) -> None:
+    """Says when the end of a group or of a pipeline came."""
+    broker.client.rpush(ENDS, time.time())

@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 
+from benchmarks import flows
 from benchmarks.checkout import PROCESSES, THREADS, Stack
 from benchmarks.load import HUNDRED, SINGLE
 from benchmarks.processes import proportional_bytes, running
@@ -41,6 +42,7 @@ class Rounds:
             (self.bare_send, self.submits),
             (self.bare_completions, self.completions),
             (self.bare_latency, self.latency),
+            (self.bare_flows, self.flows),
         ]
         for pair in pairs:
             for step in random.sample(pair, 2):
@@ -112,6 +114,18 @@ class Rounds:
                 time.sleep(random.uniform(0.1, 0.4))
         waits = "SELECT extract(epoch FROM started_at - created_at) FROM task WHERE created_at > %s"
         self.figures["latency"] += [float(seconds) for (seconds,) in self.stack.conn.execute(waits, [mark])]
+
+    def bare_flows(self) -> None:
+        with self._bare_worker(ready=lambda: True):
+            time.sleep(_SETTLE_SECONDS)
+            self.figures["bare_fan"].append(flows.bare_fan(self.redis))
+            self.figures["bare_link"].append(flows.bare_chain(self.redis) / flows.LINKS)
+
+    def flows(self) -> None:
+        with self.stack.worker():
+            time.sleep(_SETTLE_SECONDS)
+            self.figures["fan"].append(flows.ours(self.stack, flows.fan_fields()))
+            self.figures["link"].append(flows.ours(self.stack, flows.chain_fields()) / flows.LINKS)
 
     def _bare_worker(self, *, ready: Any) -> AbstractContextManager[Popen[bytes]]:
         command = [self.stack.checkout.command("dramatiq"), "benchmarks.bare"]

@@ -3,6 +3,8 @@
 
 No edge of the transition table: the rows go, and what hangs on them with them. A task that moved after it was written
 into the file (a retry, a discard) does not fit its line any more, and stays.
+
+A workflow goes with the first of its steps, so that none is run again whose results are partly gone.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ WITH locked AS (
 ), progress AS (DELETE FROM task_progress WHERE task_id IN (SELECT id FROM gone)
 ), marks AS (DELETE FROM task_mark WHERE task_id IN (SELECT id FROM gone)
 ), keys AS (DELETE FROM unique_key WHERE task_id IN (SELECT id FROM gone)
+), steps AS (DELETE FROM workflow_step WHERE task_id IN (SELECT id FROM gone) RETURNING workflow_id
+), flows AS (DELETE FROM workflow WHERE id IN (SELECT workflow_id FROM steps)
+), flow_events AS (DELETE FROM workflow_event WHERE workflow_id IN (SELECT workflow_id FROM steps)
 )
 SELECT count(*) FROM gone
 """)

@@ -3,7 +3,7 @@
 
 They are found by their ids, which carry the time of the submit: no index on `finished_at` is written with each task. A
 task that has ended for so long was submitted before, so the walk reads the oldest ids, and those that callers chose
-(version 4, above all others).
+(version 4, above all others). The steps of a workflow go together: their time is that of the workflow, and its state's.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ _COLUMNS = ", ".join(
     for column in task.columns
     if column.name not in _NOT_KEPT
 )
-# A task stays while one that it submitted, or one of its workflow, has not ended: these look at it.
+# A task stays while one that it submitted, or its workflow, has not ended: these look at it.
 SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
-    AND NOT EXISTS (SELECT FROM task w WHERE w.workflow_id = t.workflow_id AND w.finished_at IS NULL)"""
+    AND NOT EXISTS (SELECT FROM workflow f WHERE f.id = t.workflow_id AND f.finished_at IS NULL)"""
 _LOOK = sa.text(f"""
 WITH looked AS (
     SELECT id, state, finished_at, workflow_id FROM task WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
 )
-SELECT t.id, coalesce(t.finished_at < now() - CASE t.state WHEN 'succeeded' THEN CAST(:succeeded AS interval)
-        WHEN 'failed' THEN CAST(:failed AS interval) ELSE CAST(:cancelled AS interval) END, false)
+SELECT t.id, coalesce(coalesce(f.finished_at, t.finished_at) < now() - CASE coalesce(f.state, t.state)
+        WHEN 'succeeded' THEN CAST(:succeeded AS interval) WHEN 'failed' THEN CAST(:failed AS interval)
+        ELSE CAST(:cancelled AS interval) END, false)
     AND {SETTLED} AS is_old
-FROM looked t ORDER BY t.id
+FROM looked t LEFT JOIN workflow f ON f.id = t.workflow_id AND t.finished_at IS NOT NULL ORDER BY t.id
 """)
 _TASKS = sa.text(f"""
 SELECT {_COLUMNS}, p.current AS progress_current, p.total AS progress_total, p.message AS progress_message

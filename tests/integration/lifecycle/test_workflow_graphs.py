@@ -41,7 +41,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         name: draw(st.lists(st.sampled_from(names[:n]), unique=True, max_size=4)) if n else []
         for n, name in enumerate(names)
     }
-    takes = {name: [((str(n),), need, ("value",)) for n, need in enumerate(wanted)] for name, wanted in needs.items()}
+    takes: dict[str, list[tuple[tuple[str | int, ...], str, Sequence[str]]]] = {
+        name: [((str(n),), need, ("value",)) for n, need in enumerate(wanted)] for name, wanted in needs.items()
+    }
     return Graph(
         needs=needs,
         ends={name: draw(_OUTCOMES) for name in names},

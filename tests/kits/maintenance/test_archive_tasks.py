@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -124,18 +123,39 @@ def test_ids_that_callers_chose_are_found_too(ledger_of_tasks: Ledger, archive: 
     assert ledger_of_tasks.archived() == [chosen]
 
 
-@pytest.mark.parametrize("column", ["parent_id", "workflow_id"])
-def test_a_task_stays_while_what_belongs_to_it_has_not_ended(
-    ledger_of_tasks: Ledger, archive: Archive, column: str
-) -> None:
-    parent = ledger_of_tasks.put(workflow_id=uuid4())
-    belongs = parent if column == "parent_id" else ledger_of_tasks.all("SELECT workflow_id FROM task")[0]
-    values: dict[str, Any] = {column: belongs}
-    child = ledger_of_tasks.put(State.QUEUED, **values)
+def test_a_task_stays_while_one_that_it_submitted_has_not_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    parent = ledger_of_tasks.put()
+    child = ledger_of_tasks.put(State.QUEUED, parent_id=parent)
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
     assert archive().result["archived"] == 1
     assert ledger_of_tasks.ids() == {child}, "it goes when it is old itself"
+
+
+def test_the_steps_of_a_workflow_go_together_when_its_own_time_is_over(
+    ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    flow = uuid4()
+    steps = [ledger_of_tasks.put(state, workflow_id=flow) for state in (State.SUCCEEDED, State.FAILED)]
+    ledger_of_tasks.do(
+        "INSERT INTO workflow (id, on_failure, queues, state, steps) VALUES (:id, 'continue', '{}', 'running', 2)",
+        id=flow,
+    )
+    for step in steps:
+        ledger_of_tasks.do(
+            "INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+            " VALUES (:step, :id, 's', 0, '{}', '{}')",
+            step=step,
+            id=flow,
+        )
+    ledger_of_tasks.do("INSERT INTO workflow_event (workflow_id, kind) VALUES (:id, 'step')", id=flow)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE workflow SET state = 'failed', finished_at = now() WHERE id = :id", id=flow)
+    assert archive().result["archived"] == 0, "its end is what counts"
+    ledger_of_tasks.do("UPDATE workflow SET finished_at = now() - interval '1000 days' WHERE id = :id", id=flow)
+    assert archive().result["archived"] == 2
+    for table in ("workflow", "workflow_step", "workflow_event"):
+        assert ledger_of_tasks.all(f"SELECT count(*) FROM {table}") == [0]
 
 
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
