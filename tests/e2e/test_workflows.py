@@ -79,9 +79,11 @@ def stack(
             "TASKYARD_MAIL_FROM": "Yard <yard@example.com>",
             "SSL_CERT_FILE": str(authority.certificate),
         }
+        made = Stack(fleet, mails)
         try:
-            yield Stack(fleet, mails)
+            yield made
         finally:
+            made.client.close()
             fleet.stop()
 
 
@@ -144,7 +146,7 @@ def test_a_step_that_fails_as_its_users_see_it_and_a_retry_of_what_did_not_succe
         assert failed.state == "failed"
         assert states == {
             "first": ("succeeded", None),
-            "read": ("failed", "file_not_found"),
+            "read": ("failed", "item_not_found"),
             "last": ("cancelled", None),
         }
         ran = Counter(effects(stack.fleet.effects))
