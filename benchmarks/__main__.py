@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.checkout import PROCESSES, THREADS, Checkout
+from benchmarks.load import SINGLE
 from benchmarks.rounds import Rounds
 from taskyard_dev.home import temporary
+from tests.support.fleet import wait_for
 
 
 def main() -> int:
@@ -27,6 +29,9 @@ def main() -> int:
         stack.api(),
         stack.valkey.client() as redis,
     ):
+        # Nothing is accepted before a worker has registered task types.
+        with stack.worker():
+            wait_for(lambda: stack.accepts(SINGLE), 30, "the task types to be known", every=0.1)
         rounds = Rounds(stack, redis, scale=0.25 if options.quick else 1.0)
         for number in range(1, count + 1):
             print(f"round {number} of {count}", file=sys.stderr, flush=True)

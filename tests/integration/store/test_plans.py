@@ -18,12 +18,27 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
+from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed, Fault, Publication, Released, State, Succeeded
-from taskyard.lifecycle import cancel, claim, finish, progress, promote, publish, rescue, retry, submit, workers
+from taskyard.domain.workflows import NewStep, NewWorkflow, OnFailure
+from taskyard.lifecycle import (
+    cancel,
+    claim,
+    finish,
+    progress,
+    promote,
+    publish,
+    rescue,
+    retry,
+    submit,
+    workers,
+    workflows,
+)
 from taskyard.lifecycle.put_off import put_off, take_up
 from taskyard.lifecycle.replay import discard_dead_letters as discard
 from taskyard.lifecycle.replay import replay_dead_letters as replay
 from taskyard.store import audit, dead_letters, fleet, ledger, reads, task_types
+from taskyard.store import workflows as flows
 from taskyard.store.audit import Actor
 from taskyard.store.selection_runs import Kind, Reader, Status, run_by_id, runs_page
 from taskyard_scheduler import depth, queued_tasks
@@ -145,6 +160,39 @@ def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
         seeded.measure(lambda conn: progress.progress(conn, standing), pages=N * 30)
         notes = [progress.Note(i, claim_id, "log", {"message": "x"}) for i in ids]
         seeded.measure(lambda conn: progress.annotate(conn, notes), pages=N * 30)
+        undone.rollback()
+
+
+def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
+    """Beside two hundred thousand steps of other workflows."""
+    with seeded.conn.begin_nested() as undone:
+        seeded.conn.execute(
+            sa.text(
+                "INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+                " SELECT gen_random_uuid(), gen_random_uuid(), 's', 0, '{}', '{}' FROM generate_series(1, 200000)"
+            )
+        )
+        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
+        flow, join, claim_id = new_id(), seeded.new(), uuid4()
+        heads = [seeded.new() for _ in range(N)]
+        for task in (*heads, join):
+            task.workflow_id = flow
+        steps = [NewStep(task=task, name=f"s{n}", leads_to=[join.id]) for n, task in enumerate(heads)]
+        steps.append(NewStep(task=join, name="join", needs=[task.id for task in heads]))
+        new = NewWorkflow(id=flow, name=None, on_failure=OnFailure.CANCEL_REST, steps=steps)
+        workflows.start(seeded.conn, new)
+        ids = [task.id for task in heads]
+        claimed = partial(
+            claim.claim, ids=ids, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES
+        )
+        assert len(claimed(seeded.conn).answer) == N
+        ends = [finish.Finished(i, claim_id, Succeeded({"value": 1}), 0.1) for i in ids]
+        plans = seeded.measure(lambda conn: finish.finish(conn, ends), pages=N * 90)
+        plans += seeded.measure(lambda conn: cancel.cancel(conn, ids), pages=N * 90)
+        plans += seeded.measure(workflows.sweep, pages=100)
+        plans += seeded.measure(lambda conn: flows.steps_page(conn, flow), pages=N * 30)
+        for plan in plans:
+            assert not plan.seq_scans & {"workflow_step"}, plan
         undone.rollback()
 
 
