@@ -92,6 +92,17 @@ def mailed(stack: Stack, to: str) -> list[str]:
     return [m.get_body(("plain",)).get_content() for m in found]  # type: ignore[union-attr]
 
 
+def followed(stack: Stack, flow: Workflow) -> list[str]:
+    """The kinds of the live events, until the stream ends by itself."""
+    kinds = []
+    headers = {"Accept": "text/event-stream"}
+    with stack.fleet.http.stream("GET", f"/workflows/{flow.id}/events", headers=headers) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                kinds.append(line.removeprefix("event: "))
+    return kinds
+
+
 def test_uploaded_files_are_preprocessed_analysed_reported_and_notified_of(stack: Stack) -> None:
     """The chain of the system that Taskyard replaces, and its group over files."""
     with stack.worker():
@@ -123,8 +134,10 @@ def test_uploaded_files_are_preprocessed_analysed_reported_and_notified_of(stack
             )
             | step("notifications.send", {"to_email": "group@example.org", "message": previous("item_id")})
         )
+        kinds = followed(stack, flow)
         done = stack.ended(flow)
         stack.ended(over_files)
+    assert [kind for kind in kinds if kind != "progress"] == ["submitted", *["step"] * 4, "succeeded"]
     assert (done.progress.current, done.progress.percent) == (4, 100)
     made = stack.result_of(flow, "report")
     assert pages_of(stack.client.files.read(made["item_id"]))

@@ -68,6 +68,7 @@ class Options(TypedDict, total=False):
     task_id: UUID | None
     submitted_by: str | None
     allowed_queues: Sequence[str] | None
+    workflow_id: UUID | None
 
 
 @dataclass(slots=True)
@@ -150,13 +151,15 @@ def trial(
     task_id: UUID | None = None,
     submitted_by: str | None = None,
     allowed_queues: Sequence[str] | None = None,
+    workflow_id: UUID | None = None,
 ) -> Iterator[_Trial]:
     """An attempt that is ready to run.
 
     `settings` becomes `context.settings`; without it, the settings of the task's kit come from the environment.
     `platform` has the platform's own settings: its secret keys, queues and task modules. Without `storage`, files are
     in a directory that is gone afterwards; without `engine`, `context.db()` fails with the code `no_database`.
-    `webhooks` become `context.webhooks`, `upkeep` becomes `context.upkeep`. `marks` (`KeptMarks()` of
+    `webhooks` become `context.webhooks`, `upkeep` becomes `context.upkeep`. With a `workflow_id` it is a step of that
+    workflow. `marks` (`KeptMarks()` of
     `taskyard.running.batches`) are those of `context.batches`, for several attempts of one `task_id`.
     """
     platform = (platform or Settings()).model_copy(update={"diagnostics": True})
@@ -167,6 +170,7 @@ def trial(
     keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
     new = admitted(task_type, params, cipher, PlainCaller(submitted_by, allowed_queues), life=platform.task_life)
+    new.workflow_id = workflow_id
     work = _work(new, attempt, task_id or new.id)
     known = {*platform.queues, *loaded.queues}
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)
@@ -268,7 +272,7 @@ def _work(new: NewTask, attempt: int, task_id: UUID) -> Claimed:
         traceparent=None,
         submitted_by=new.submitted_by,
         allowed_queues=None if new.allowed_queues is None else list(new.allowed_queues),
-        workflow_id=None,
+        workflow_id=new.workflow_id,
     )
 
 

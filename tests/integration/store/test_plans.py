@@ -182,10 +182,8 @@ def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
         new = NewWorkflow(id=flow, name=None, on_failure=OnFailure.CANCEL_REST, steps=steps)
         workflows.start(seeded.conn, new)
         ids = [task.id for task in heads]
-        claimed = partial(
-            claim.claim, ids=ids, claim=claim_id, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES
-        )
-        assert len(claimed(seeded.conn).answer) == N
+        claim_all = partial(claim.claim, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES)
+        assert len(claim_all(seeded.conn, ids, claim=claim_id).answer) == N
         ends = [finish.Finished(i, claim_id, Succeeded({"value": 1}), 0.1) for i in ids]
         plans = seeded.measure(lambda conn: finish.finish(conn, ends), pages=N * 90)
         plans += seeded.measure(lambda conn: cancel.cancel(conn, ids), pages=N * 90)
