@@ -94,13 +94,9 @@ def mailed(stack: Stack, to: str) -> list[str]:
 
 def followed(stack: Stack, flow: Workflow) -> list[str]:
     """The kinds of the live events, until the stream ends by itself."""
-    kinds = []
     headers = {"Accept": "text/event-stream"}
     with stack.fleet.http.stream("GET", f"/workflows/{flow.id}/events", headers=headers) as answer:
-        for line in answer.iter_lines():
-            if line.startswith("event: "):
-                kinds.append(line.removeprefix("event: "))
-    return kinds
+        return [line.removeprefix("event: ") for line in answer.iter_lines() if line.startswith("event: ")]
 
 
 def test_uploaded_files_are_preprocessed_analysed_reported_and_notified_of(stack: Stack) -> None:

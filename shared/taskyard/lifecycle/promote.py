@@ -63,4 +63,4 @@ def next_due(conn: Connection) -> datetime | None:
 def expire(conn: Connection, *, limit: int = 1000) -> Committed[int]:
     """Waiting tasks past their `expires_at` fail with code `expired`; answers how many."""
     rows = conn.execute(_EXPIRE, {"limit": limit}).all()
-    return Committed.of_rows(rows, len(rows))
+    return Committed.of_rows(rows, sum(row.event == Event.EXPIRE for row in rows))

@@ -227,7 +227,7 @@ def retry_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committ
 
 
 _PARENT = sa.text("""
-SELECT s.workflow_id, s.name, s.leads_to FROM workflow_step s WHERE s.task_id = :id
+SELECT s.workflow_id, s.name, s.optional, s.leads_to FROM workflow_step s WHERE s.task_id = :id
 """)
 _LOCK_TASKS = sa.text("SELECT FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _MORE_NEEDS = sa.text("""
@@ -244,15 +244,19 @@ WHERE id = :id
 
 def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -> None:
     """Makes tasks that a running step has just submitted steps of its workflow: what needs that step waits for them,
-    too. Harmless when repeated. In the transaction of the submit, which holds the parent's row, so
-    that what needs it is still blocked.
+    too, and they are optional where it is. Harmless when repeated.
+
+    In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked.
     """
     parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
     if parent is None:
         return
     leads_to = list(parent.leads_to)
     conn.execute(_LOCK_TASKS, {"ids": leads_to})
-    steps = [NewStep(task=task, name=f"{parent.name}/{task.id}", leads_to=leads_to) for task in tasks]
+    steps = [
+        NewStep(task=task, name=f"{parent.name}/{task.id}", leads_to=leads_to, optional=parent.optional)
+        for task in tasks
+    ]
     batch = encode([_step_row(step) for step in steps])
     added = set(conn.scalars(_STEPS, {"batch": batch}))
     if not added:

@@ -54,6 +54,7 @@ workflow = Table(
     CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="final_is_finished"),
     Index("ix_workflow_marked", "id", postgresql_where=text("swept < marks")),
     Index("ix_workflow_state", "state", "id"),
+    Index("ix_workflow_name", "name", "id", postgresql_where=text("name IS NOT NULL")),
     postgresql_with={"fillfactor": "50"},
 )
 

@@ -58,6 +58,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_workflow_marked", "workflow", ["id"], postgresql_where=sa.text("swept < marks"))
     op.create_index("ix_workflow_state", "workflow", ["state", "id"])
+    op.create_index("ix_workflow_name", "workflow", ["name", "id"], postgresql_where=sa.text("name IS NOT NULL"))
     op.create_table(
         "workflow_step",
         sa.Column("task_id", sa.Uuid(), nullable=False),
