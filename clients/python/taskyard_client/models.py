@@ -194,7 +194,7 @@ class WorkflowStep(Answer):
 
 
 class Workflow(Answer):
-    """A workflow with a page of its steps. A key without the scope `read` is told only id, name and state."""
+    """A workflow with a page of its steps. A key without the scope `read` is told only id, state and time."""
 
     id: UUID
     name: str | None = None

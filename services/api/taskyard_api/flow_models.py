@@ -90,10 +90,9 @@ class AcceptedWorkflow(WithWarnings, Workflow):
 
 
 class ToldWorkflow(WithWarnings):
-    """A workflow as it is shown to a key without the scope `read`."""
+    """A workflow as it is shown to a key without the scope `read`: nothing of what is stored in it."""
 
     id: UUID
-    name: str | None
     state: FlowState
     created_at: datetime
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -34,11 +35,13 @@ def admitted(
     caller: PlainCaller,
     *,
     life: timedelta,
+    workflow_id: UUID | None = None,
 ) -> NewTask:
     """The task as it would be stored. Raises NotAdmitted, and SpecRefused where the platform does not take the type."""
     wish = PlainWish(name=task_type.name, params={} if params is None else params)
     spec = compile_spec(spec_of(task_type))
-    made = admit(wish, spec, caller, cipher=cipher, life=life, now=datetime.now(UTC), reserved_too=True)
+    now = datetime.now(UTC)
+    made = admit(wish, spec, caller, cipher=cipher, life=life, now=now, workflow_id=workflow_id, reserved_too=True)
     if isinstance(made, NewTask):
         return made
     raise NotAdmitted(task_type.name, made)

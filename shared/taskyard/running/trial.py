@@ -169,8 +169,8 @@ def trial(
         settings = _kit_settings(task_type, platform)
     keys = [key.get_secret_value() for key in platform.secret_keys]
     cipher = Cipher(keys or [Fernet.generate_key().decode()])
-    new = admitted(task_type, params, cipher, PlainCaller(submitted_by, allowed_queues), life=platform.task_life)
-    new.workflow_id = workflow_id
+    caller = PlainCaller(submitted_by, allowed_queues)
+    new = admitted(task_type, params, cipher, caller, life=platform.task_life, workflow_id=workflow_id)
     work = _work(new, attempt, task_id or new.id)
     known = {*platform.queues, *loaded.queues}
     record = Record(Children(loaded.catalogue, cipher, queues=known, life=platform.task_life).admit)

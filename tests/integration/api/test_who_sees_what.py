@@ -56,6 +56,7 @@ class Stock:
         assert api.http.post("/api/v1/usage-events", json=USAGE).status_code == 202
         self.runs = [self._begun(Failed(FAULT)), self._begun(Succeeded(STORED))]
         as_run(api, *self.runs)
+        self.flows = [self._flow(), self._flow(Failed(FAULT)), self._flow(Succeeded(STORED))]
         self.item = str(api.http.post(ITEMS, content=MARKER.encode(), headers=headers).json()["item_id"])
 
     def _begun(self, outcome: Outcome | None = None) -> str:
@@ -73,6 +74,17 @@ class Stock:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
+    def _flow(self, outcome: Outcome | None = None) -> str:
+        """A workflow of one step."""
+        step = {"name": "diagnostics.echo", "params": STORED, "tags": [MARKER]}
+        body = {"name": MARKER, "steps": {MARKER: step}, "callback_url": f"{HOOKS}/{MARKER}"}
+        flow = self._api.http.post("/api/v1/workflows", json=body, headers={"X-Request-ID": MARKER}).json()
+        if outcome is not None:
+            task = flow["steps"][0]["task_id"]
+            self._worker.begin(task)
+            self._worker.end(task, outcome)
+        return str(flow["id"])
+
     def addresses(self, path: str) -> Iterator[str]:
         """The path with each of what its variables may stand for, and with what is not there."""
         known = {
@@ -82,6 +94,7 @@ class Stock:
             "endpoint_id": [self._endpoint, str(uuid4())],
             "user_id": ["7", "8"],
             "run_id": [*self.runs, self.tasks[0]],
+            "workflow_id": [*self.flows, str(uuid4())],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -98,6 +111,8 @@ class Stock:
             {"json": {**task, **unique}},
             {"json": {**task, **unique}},  # the key is taken now
             {"json": {"tasks": [task, {**task, "tags": [MARKER]}]}},
+            {"json": {"name": MARKER, "steps": {"a": task, "b": {**task, "needs": ["a"]}}}},
+            {"json": {"name": MARKER, "steps": {"a": {**task, "needs": [MARKER], "params": {"$result": MARKER}}}}},
             {"json": {**task, "tags": [{"not": MARKER}], "max_attempts": MARKER, "run_at": MARKER}},
             {"json": {"name": "email.send", "params": {"to_email": MARKER, "subject": 1, "text": MARKER}}},
             {"json": {"name": "diagnostics.sleep", "params": {"seconds": MARKER}}},
@@ -168,6 +183,10 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
     told = walk(api, api.client(api.key("read", "submit", "manage")), Stock(api))
     shown = {route for route, found in told.items() if any(s < 300 and MARKER in text for s, text in found)}
     assert {
+        ("GET", "/api/v1/workflows"),
+        ("POST", "/api/v1/workflows"),
+        ("GET", "/api/v1/workflows/{workflow_id}"),
+        ("GET", "/api/v1/workflows/{workflow_id}/events"),
         ("GET", "/api/v1/tasks"),
         ("POST", "/api/v1/tasks"),
         ("GET", "/api/v1/tasks/{task_id}"),
@@ -277,6 +296,9 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
     hidden, parent = api.submit(), api.submit()["id"]
     seen = api.submit(queue="low_priority")
     as_run(api, hidden_run := api.submit()["id"])
+    echo = {"name": "diagnostics.echo", "params": STORED}
+    steps = {"a": echo, "b": {**echo, "queue": "low_priority"}}
+    hidden_flow = api.http.post("/api/v1/workflows", json={"steps": steps}).json()["id"]
     for task in (hidden, seen):
         worker.begin(task["id"])
     with api.engine.connect() as conn:
@@ -303,6 +325,7 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
         "endpoint_id": [registered(api.http)],
         "user_id": ["7"],
         "run_id": [hidden_run],
+        "workflow_id": [hidden_flow],
         "name": ["default", "low_priority", "own.report"],
     }
     api.http.put("/api/v1/users/7", json={"email": "elsewhere@example.org", "name": "elsewhere"})
