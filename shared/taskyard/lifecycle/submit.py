@@ -54,7 +54,7 @@ def given(event: str = "", more: str = "") -> str:
     """The step that unfolds new tasks; `event`: SQL of another event than that of a due time, `more`: columns."""
     return f"""
 incoming AS (
-    SELECT x.*, {_DUE} AS due, CASE {event} WHEN {_DUE} > now() THEN 'postpone' ELSE 'submit' END AS event
+    SELECT x.*, {_DUE} AS due, CASE{event} WHEN {_DUE} > now() THEN 'postpone' ELSE 'submit' END AS event
     FROM json_to_recordset(CAST(:batch AS json)) AS x(
         id uuid, name text, queue text, params jsonb, version int2, max_attempts int4,
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,

@@ -36,7 +36,7 @@ _ENTER = compose(
         SUBMIT,
         name="submit_steps",
         edges=along(Event.SUBMIT, Event.POSTPONE, Event.BLOCK, out_of={None}),
-        given=given("WHEN x.pending_needs > 0 THEN 'block'", ", pending_needs int4"),
+        given=given(" WHEN x.pending_needs > 0 THEN 'block'", ", pending_needs int4"),
         sets={
             **SUBMIT.sets,
             "expires_at": "CASE WHEN l.event = 'block' THEN l.expires_at"
