@@ -32,6 +32,7 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/usage-events",
     "/api/v1/users/{user_id}",
     "/api/v1/webhook-endpoints",
+    "/api/v1/workflows",
 }
 
 
