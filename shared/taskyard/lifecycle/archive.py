@@ -32,14 +32,21 @@ class Archived:
 
 
 # Locked in the order of their ids, as all verbs lock tasks. A row that another verb holds is waited for, and looked at
-# anew.
+# anew. Their workflows are held, so that none is run again meanwhile: a retry locks its workflow behind the tasks, and
+# where the two meet, one of them is tried again.
 _DELETE = sa.text(f"""
-WITH locked AS (
+WITH held AS MATERIALIZED (
+    SELECT f.id FROM workflow f
+    WHERE f.id = ANY(ARRAY(SELECT DISTINCT workflow_id FROM task WHERE id = ANY(CAST(:ids AS uuid[]))))
+        AND f.finished_at IS NOT NULL
+    ORDER BY f.id FOR UPDATE
+), locked AS (
     SELECT t.id FROM task t
     JOIN unnest(CAST(:ids AS uuid[]), CAST(:publications AS int[]), CAST(:finished AS timestamptz[]),
         CAST(:discarded AS timestamptz[])) AS l(id, publication, finished_at, discarded_at) ON l.id = t.id
     WHERE t.state IN ('succeeded', 'failed', 'cancelled') AND t.publication = l.publication
         AND t.finished_at = l.finished_at AND t.discarded_at IS NOT DISTINCT FROM l.discarded_at AND {SETTLED}
+        AND NOT EXISTS (SELECT FROM workflow f WHERE f.id = t.workflow_id AND f.id <> ALL(ARRAY(SELECT id FROM held)))
     ORDER BY t.id FOR UPDATE OF t
 ), gone AS (
     DELETE FROM task USING locked WHERE task.id = locked.id RETURNING task.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from taskyard.domain.tasks import Failed, Succeeded
 from taskyard.lifecycle import workflows
 from taskyard.store import ledger
+from taskyard_client import AsyncClient, WaitTimedOut, chain, previous, step
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import FAULT, Worker
 
@@ -190,3 +192,18 @@ def test_ten_thousand_steps_are_one_request(api: Api) -> None:
     assert answer.status_code == 202, answer.text
     assert answer.json()["progress"]["total"] == 10_000
     assert errors(api, {"steps": {**steps, "more": echo()}})["/steps"]
+
+
+def test_the_async_client_starts_waits_for_and_cancels_workflows(api: Api) -> None:
+    async def talk() -> list[str]:
+        async with AsyncClient(api.url, api.key("admin")) as client:
+            flow = await client.start(chain(step(ECHO, {"value": 1}), step(ECHO, {"value": previous("value")})))
+            names = [one.name async for one in client.workflow_steps(flow.id)]
+            with pytest.raises(WaitTimedOut):
+                await client.wait_workflow(flow.id, timeout=0.2)
+            await client.cancel_workflow(flow.id)
+            await asyncio.to_thread(sweep, api)
+            found = await client.wait_workflow(flow.id, timeout=10)
+            return [*names, found.state, (await client.retry_workflow(flow.id)).state]
+
+    assert asyncio.run(talk()) == ["echo", "echo-2", "cancelled", "running"]
