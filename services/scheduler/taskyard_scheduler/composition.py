@@ -31,7 +31,7 @@ from .jobs import LEDGER, REDIS, Dependencies, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
 from .loop_watch import LoopWatch
 from .maintenance import BrokerInfo, Maintenance
-from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
+from .metrics import BrokerMetrics, DepthMetrics, ScheduleMetrics, SchedulerMetrics
 from .promotion import LOOP as PROMOTION
 from .promotion import Promotion, PromotionLoop
 from .queued_tasks import QueuedTasks
@@ -41,6 +41,8 @@ from .relay import Relay
 from .rescue import Rescue
 from .retention import Retention
 from .scheduler import Scheduler
+from .schedules import LOOP as SCHEDULES
+from .schedules import ScheduleLoop, Schedules
 from .stop_signals import StopSignals
 from .throughput import Throughput
 
@@ -97,7 +99,9 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     redis_url, lease = settings.redis_url.get_secret_value(), timedelta(seconds=settings.leader_lease_seconds)
     worker_lease = settings.worker_lease
     engine = engine_of(
-        settings, "taskyard-scheduler", serves=[PROMOTION, APPLICATIONS, "dispatcher", *names_of(jobs, LEDGER)]
+        settings,
+        "taskyard-scheduler",
+        serves=[PROMOTION, APPLICATIONS, SCHEDULES, "dispatcher", *names_of(jobs, LEDGER)],
     )
     lease_engine = engine_of(
         settings,
@@ -129,7 +133,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
     dispatcher = Dispatcher(engine, publisher)
-    loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS))
+    loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS, SCHEDULES))
     probe = BrokerProbe(publisher.client)
 
     # The leader's work
@@ -152,12 +156,16 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
+    schedules = Schedules(
+        leadership, dispatcher, ScheduleMetrics(telemetry), grace=settings.misfire_grace, lease=worker_lease
+    )
     throughput, retention = Throughput(leadership, database), Retention(leadership, lease=worker_lease)
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,
         promotion=promotion,
         applications=ApplicationLoop(applications, leadership, listens, loops, dependencies),
+        schedules=ScheduleLoop(schedules, leadership, loops, dependencies),
         jobs=IntervalJobs(jobs, leadership, dependencies),
         probe=probe,
         loops=loops,

@@ -1,8 +1,8 @@
 """The due times of a trigger.
 
-APScheduler computes the times of a cron expression on the wall clock, as if it were UTC, and its own time zones are not
-used: what of them differs from the rule here is told in docs/decisions/0032-schedules.md. The rule: a time that daylight
-saving leaves out is due at the next instant that exists, and one that occurs twice is due the first time only.
+The rule for daylight saving: a time that is left out is due at the next instant that exists, and one that occurs twice
+is due the first time only. APScheduler's own time zones do otherwise (docs/decisions/0032-schedules.md), so it computes
+the times of a cron expression on the wall clock, as if that were UTC.
 """
 
 from __future__ import annotations

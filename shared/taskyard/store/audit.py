@@ -43,6 +43,12 @@ class Action(StrEnum):
     WEBHOOK_ENDPOINT_DISABLE = "webhook_endpoint.disable"
     TASK_TYPE_CHANGED = "task_type.changed"
     TASK_TYPE_FORGET = "task_type.forget"
+    SCHEDULE_CREATE = "schedule.create"
+    SCHEDULE_CHANGE = "schedule.change"
+    SCHEDULE_DELETE = "schedule.delete"
+    SCHEDULE_PAUSE = "schedule.pause"
+    SCHEDULE_RESUME = "schedule.resume"
+    SCHEDULE_TRIGGER = "schedule.trigger"
     ROLE_GRANT = "role.grant"
     ROLE_REVOKE = "role.revoke"
 

@@ -62,7 +62,6 @@ schedule_fire = Table(
     Column("schedule_id", Uuid, nullable=False),
     Column("due_at", TIME, nullable=False, comment="without jitter; when it was asked for, if by hand"),
     Column("until", TIME, comment="the last of several due times that are too old to be told one by one"),
-    Column("missed", Integer, comment="how many due times those are, where they were counted"),
     Column("fired_at", TIME, nullable=False, server_default=text("clock_timestamp()")),
     Column("outcome", Text, nullable=False),
     Column("task_id", Uuid, comment="null: there is none, for the reason that is the outcome"),
