@@ -34,14 +34,15 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 # The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass.
 _DUE = sa.text("""
-WITH due AS (
-    SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
-    FROM (SELECT id, fires_at, task_bytes FROM schedule
-        WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit) d
-)
-SELECT s.*, now() AS now, t.id IS NOT NULL AND t.finished_at IS NULL AS is_running
-FROM due JOIN schedule s USING (id) LEFT JOIN task t ON s.overlap = 'skip' AND t.id = s.last_task_id
-WHERE due.bytes_before < :bytes AND s.fires_at <= now()
+SELECT s.*, now() AS now, s.overlap = 'skip' AND EXISTS (
+    SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running
+FROM schedule s
+WHERE s.fires_at <= now() AND s.id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
+        FROM (SELECT id, fires_at, task_bytes FROM schedule
+            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit) d
+    ) d WHERE bytes_before < :bytes))
 ORDER BY s.fires_at, s.id FOR UPDATE OF s SKIP LOCKED
 """)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.lifecycle.committed import Committed
 from taskyard.schedules import changes
-from taskyard.schedules.firing import Fired, fire_due
+from taskyard.schedules.firing import MOST_SCHEDULES, Fired, fire_due
 from taskyard.store import ledger, schedules
 from taskyard.store.audit import Actor
 from taskyard.store.schedules import Schedule
@@ -127,8 +127,9 @@ def test_a_change_of_leaders_misses_nothing(fired: Schedules, engine: Engine) ->
 def test_a_backlog_is_worked_off_in_parts(fired: Schedules, engine: Engine) -> None:
     make(engine, trigger={"every_seconds": 1}, misfire="all")
     let_pass(engine, 1200)
-    turns = 1
-    while fired.turn() < 0.5:
+    turns = 0
+    while scalar(engine, "SELECT next_due_at <= now() FROM schedule"):
+        fired.turn()
         turns += 1
         assert turns < 10
     due = scalar(engine, "SELECT count(*) FROM schedule_fire")
@@ -188,7 +189,7 @@ def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: E
     assert scalar(engine, "SELECT count(*) FROM task") == 1
 
 
-def test_ten_thousand_schedules_do_not_slow_the_turn(fired: Schedules, engine: Engine) -> None:
+def test_ten_thousand_schedules_do_not_slow_the_turn(leader: LeaderParts, fired: Schedules, engine: Engine) -> None:
     make(engine, name="one", trigger={"cron": "*/5 * * * *", "timezone": "Europe/Budapest"})
     execute(
         engine,
@@ -202,9 +203,19 @@ def test_ten_thousand_schedules_do_not_slow_the_turn(fired: Schedules, engine: E
     fired.turn()
     assert time.thread_time() - began < 0.05, "a turn without work looks at one row of an index"
     execute(engine, "UPDATE schedule SET next_due_at = now(), fires_at = now()")
-    turns, began = 1, time.monotonic()
-    while fired.turn() < 0.5:
-        turns += 1
-    took = time.monotonic() - began
-    print(f"{turns} turns, {took:.2f} s")
-    assert scalar(engine, "SELECT count(*) FROM task") == 10_001
+    fired.turn()
+    assert scalar(engine, "SELECT count(*) FROM task") == MOST_SCHEDULES, "the rest comes in the next turns"
+    assert scalar(engine, "SELECT count(DISTINCT due_at) FROM schedule_fire") == 1
+    assert statements(leader, fired) < 15, "none for each schedule"
+
+
+def statements(leader: LeaderParts, fired: Schedules) -> int:
+    counted: list[str] = []
+
+    def count(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        counted.append(statement)
+
+    sa.event.listen(leader.engine, "before_cursor_execute", count)
+    fired.turn()
+    sa.event.remove(leader.engine, "before_cursor_execute", count)
+    return len(counted)
