@@ -52,6 +52,8 @@ from .resources import (
     health,
     pages,
     records,
+    schedule_actions,
+    schedules,
     selection_runs,
     task_actions,
     task_types,
@@ -150,6 +152,7 @@ def build(settings: Settings) -> Service:
         endpoints=webhook_endpoints.Endpoints(ledger, cipher),
         callbacks=callbacks,
         models=analytics.Models(cache, names, translations),
+        book=schedules.Book(ledger, admission),
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
@@ -195,6 +198,7 @@ def resources_of(
     endpoints: webhook_endpoints.Endpoints,
     callbacks: Callbacks,
     models: analytics.Models,
+    book: schedules.Book,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
@@ -238,6 +242,13 @@ def resources_of(
         selection_runs.SelectionRuns(bodies, intake, runs, translations),
         selection_runs.OneSelectionRun(runs, translations),
         records.Records(ledger),
+        schedules.Schedules(bodies, book),
+        schedules.Preview(bodies, book),
+        schedules.OneSchedule(bodies, book),
+        schedule_actions.Pause(bodies, book),
+        schedule_actions.Resume(bodies, book),
+        schedule_actions.Trigger(bodies, book),
+        schedule_actions.Fires(book),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

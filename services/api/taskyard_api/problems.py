@@ -25,6 +25,7 @@ from taskyard.domain.errors import (
 )
 from taskyard.domain.messages import Message, message, verbatim
 from taskyard.lifecycle.idempotency import AnswerPending
+from taskyard.schedules.changes import NameTaken
 from taskyard.storage.interface import StorageUnavailable
 
 from .ledger_pool import NotMigrated
@@ -114,6 +115,7 @@ _STATUS: dict[type[Refused], int] = {
     TaskExists: 409,
     AnswerPending: 409,
     ConversionConflict: 409,
+    NameTaken: 409,
     PreconditionFailed: 412,
     TooLarge: 413,
     UnsupportedMedia: 415,

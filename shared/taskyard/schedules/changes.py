@@ -68,7 +68,12 @@ def times(schedule: Schedule) -> Times:
 def next_fires(schedule: Schedule, count: int) -> list[datetime]:
     """The due times that come, without jitter; none while it is paused."""
     first = schedule.next_due_at
-    return [] if first is None else [first, *times(schedule).following(first, count - 1)]
+    if first is None:
+        return []
+    try:
+        return [first, *times(schedule).following(first, count - 1)]
+    except ValueError:  # the next fire tells that it is unusable
+        return [first]
 
 
 def preview(trial: Trial, count: int, now: datetime) -> list[datetime]:
@@ -113,6 +118,11 @@ def change(
         raise _changed_meanwhile()
     audit.record(conn, by, _action(schedule, changed), schedule.id, name=changed.name, changed=sorted(values))
     return changed
+
+
+def switch(conn: Connection, schedule: Schedule, *, enabled: bool, by: Actor) -> Schedule:
+    """Pauses or resumes it; as it is already: changes nothing. Raises Invalid where nothing would be due any more."""
+    return schedule if schedule.enabled == enabled else change(conn, schedule, {"enabled": enabled}, None, by)
 
 
 def delete(conn: Connection, schedule: Schedule, by: Actor) -> None:
