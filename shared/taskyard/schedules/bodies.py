@@ -11,10 +11,10 @@ from ..domain.cron import MAX_CRON, read_cron
 from ..domain.messages import message
 from .triggers import zone_of
 
-MOST_SECONDS = 10 * 366 * 86_400
-MOST_CATCH_UP_SECONDS = 7 * 86_400
-MOST_JITTER_SECONDS = 86_400
-MOST_PREVIEWED = 100
+MAX_EVERY_SECONDS = 3660 * 86_400
+MAX_CATCH_UP_SECONDS = 7 * 86_400
+MAX_JITTER_SECONDS = 86_400
+MAX_PREVIEWED = 100
 SHOWN_FIRES = 5
 
 
@@ -43,7 +43,7 @@ class TriggerBody(Body):
     timezone: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)] | None = Field(
         default=None, description="Of `cron`: a name of IANA's, as Europe/Budapest. By default UTC."
     )
-    every_seconds: Annotated[int, Field(ge=1, le=MOST_SECONDS), NUMBER] | None = Field(
+    every_seconds: Annotated[int, Field(ge=1, le=MAX_EVERY_SECONDS), NUMBER] | None = Field(
         default=None, description="By elapsed time: from `start_at`, or from when the schedule was made."
     )
     at: Instant | None = Field(default=None, description="Once.")
@@ -85,8 +85,8 @@ class ScheduledTask(Body):
 ScheduleName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")]
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "skip"]
-CatchUp = Annotated[float, Strict(), Field(ge=0, le=MOST_CATCH_UP_SECONDS)]
-Jitter = Annotated[float, Strict(), Field(ge=0, le=MOST_JITTER_SECONDS)]
+CatchUp = Annotated[float, Strict(), Field(ge=0, le=MAX_CATCH_UP_SECONDS)]
+Jitter = Annotated[float, Strict(), Field(ge=0, le=MAX_JITTER_SECONDS)]
 Enabled = Annotated[bool, Strict()]
 
 _MISFIRE = "Of due times that were missed while no scheduler ran: none, one for all of them, or each gets its task."
@@ -125,6 +125,6 @@ class ScheduleChange(Body):
 
 class PreviewBody(Body):
     trigger: TriggerBody
-    count: Annotated[int, Field(ge=1, le=MOST_PREVIEWED), NUMBER] = SHOWN_FIRES
+    count: Annotated[int, Field(ge=1, le=MAX_PREVIEWED), NUMBER] = SHOWN_FIRES
     start_at: Instant | None = None
     end_at: Instant | None = None

@@ -1,6 +1,7 @@
 """schedules
 
-Schedules, the ledger of their fires, and which standing schedules were made: three new tables.
+Schedules, the ledger of their fires, and which standing schedules were made: three new tables. Applications that submit
+in their own transactions may delay a task for ten years, as everybody.
 
 Revision ID: 0015
 Revises: 0014
@@ -19,6 +20,16 @@ depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
 _NOW = sa.text("now()")
+
+# Of taskyard_sql.submit (0010).
+_BOUNDS = {
+    "'delay_seconds', 0, 31536000,": "'delay_seconds', 0, 315619200,",
+    "called + interval '365 days'": "called + interval '3653 days'",
+    "Lies more than a year ahead; a year is the most.": "Lies more than ten years ahead; ten years are the most.",
+    "called + interval '730 days'": "called + interval '4018 days'",
+    "Lies more than two years ahead; two years are the most.": "Lies more than eleven years ahead; eleven years are"
+    " the most.",
+}
 
 
 def upgrade() -> None:
@@ -78,9 +89,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_standing_schedule"),
         comment="each is made once, and stays as people leave it",
     )
+    _rewrite_submit(_BOUNDS)
 
 
 def downgrade() -> None:
+    _rewrite_submit({after: before for before, after in _BOUNDS.items()})
     op.drop_table("standing_schedule")
     op.drop_table("schedule_fire")
     op.drop_table("schedule")
+
+
+def _rewrite_submit(texts: dict[str, str]) -> None:
+    """As it stands in the database, with these texts in it replaced: rights and owner stay."""
+    connection = op.get_bind()
+    find = sa.text("SELECT pg_get_functiondef(CAST('taskyard_sql.submit(text, json, json)' AS regprocedure))")
+    defined = connection.execute(find).scalar_one()
+    for before, after in texts.items():
+        assert before in defined, before
+        defined = defined.replace(before, after)
+    connection.exec_driver_sql(defined, execution_options={"no_parameters": True})
