@@ -45,6 +45,7 @@ class Fleet:
             "TASKYARD_TASK_DATABASE_URL": as_tasks(database_url),
             "TASKYARD_REDIS_URL": redis_url,
             "TASKYARD_DIAGNOSTICS": "1",
+            "TASKYARD_STANDING_SCHEDULES": "0",
             "TASKYARD_TASK_MODULES": "tests.support.effects",
             "TASKYARD_STORAGE_DIR": str(home / "storage"),
             "TASKYARD_TEMP_DIR": str(home / "temp"),

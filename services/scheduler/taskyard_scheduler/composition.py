@@ -14,6 +14,7 @@ from taskyard import failpoints, garbage
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
+from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
@@ -42,7 +43,7 @@ from .rescue import Rescue
 from .retention import Retention
 from .scheduler import Scheduler
 from .schedules import LOOP as SCHEDULES
-from .schedules import ScheduleLoop, Schedules
+from .schedules import ScheduleLoop, Schedules, StandingSchedules
 from .stop_signals import StopSignals
 from .throughput import Throughput
 
@@ -92,6 +93,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         Job("throughput", 5.0, lambda: throughput.turn(), {LEDGER}),
         Job("broker", 5.0, lambda: broker.turn(), {REDIS}),
         Job("maintenance", 10.0, lambda: maintenance.turn(), {LEDGER, REDIS}),
+        Job("standing_schedules", 5.0, lambda: standing.turn(), {LEDGER}),
         Job("retention", 3600.0, lambda: retention.turn(), {LEDGER}),
     ]
 
@@ -156,10 +158,17 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
+    cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+    standing = StandingSchedules(
+        leadership, cipher, life=settings.task_life, lease=worker_lease, is_on=settings.standing_schedules
+    )
     schedules = Schedules(
         leadership, dispatcher, ScheduleMetrics(telemetry), grace=settings.misfire_grace, lease=worker_lease
     )
-    throughput, retention = Throughput(leadership, database), Retention(leadership, lease=worker_lease)
+    throughput, retention = (
+        Throughput(leadership, database),
+        Retention(leadership, lease=worker_lease, fires_kept=settings.fires_kept),
+    )
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,

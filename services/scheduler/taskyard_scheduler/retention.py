@@ -54,17 +54,26 @@ _PASSES = {
 }
 
 
+_FIRES = sa.text("""
+DELETE FROM schedule_fire WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM schedule_fire WHERE fired_at < now() - CAST(:kept AS interval)
+    ORDER BY fired_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+""")
+
+
 class Retention:
     """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users and imports
     do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py` say after how many days).
-    Retires task types that no worker has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
+    Deletes fires of schedules after `fires_kept`. Retires task types that no worker has had for 30 days; `lease` says
+    how long a worker lives after a heartbeat."""
 
-    def __init__(self, leadership: Leadership, *, lease: timedelta) -> None:
+    def __init__(self, leadership: Leadership, *, lease: timedelta, fires_kept: timedelta = timedelta(days=90)) -> None:
         self._leadership = leadership
         self._lease = lease
+        self._passes = {**_PASSES, "fires": _FIRES.bindparams(kept=fires_kept)}
 
     def turn(self) -> None:
-        for what, statement in _PASSES.items():
+        for what, statement in self._passes.items():
             deleted = self._delete(statement)
             if deleted:
                 log.info("retention_pass", what=what, deleted=deleted)

@@ -10,14 +10,20 @@ import threading
 from datetime import timedelta
 from functools import partial
 
+import structlog
+
+from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.schedules import standing
 from taskyard.schedules.firing import fire_due
 
 from .jobs import Dependencies, LeaderJob
 from .leader import Leadership
 from .loop_watch import LoopWatch
 from .metrics import ScheduleMetrics
+
+log = structlog.stdlib.get_logger(__name__)
 
 LOOP = "schedules"
 
@@ -49,6 +55,22 @@ class Schedules:
         self._metrics.count(fired)
         next_in = _LONGEST_SLEEP_SECONDS if fired.next_in is None else fired.next_in
         return min(max(next_in, _SHORTEST_SLEEP_SECONDS), _LONGEST_SLEEP_SECONDS)
+
+
+class StandingSchedules:
+    """Makes those that task types declare, each once; `life` is that of their tasks."""
+
+    def __init__(
+        self, leadership: Leadership, cipher: Cipher, *, life: timedelta, lease: timedelta, is_on: bool
+    ) -> None:
+        self._leadership = leadership
+        self._is_on = is_on
+        self._make = partial(standing.make, cipher=cipher, life=life, lease=lease)
+
+    def turn(self) -> None:
+        for name in self._leadership.read(standing.unmade) if self._is_on else ():
+            for made in self._leadership.write(partial(self._make, name=name)):
+                log.info("standing_schedule_made", name=made, task_name=name)
 
 
 class ScheduleLoop:

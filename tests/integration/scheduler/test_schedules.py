@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.committed import Committed
 from taskyard.schedules import changes
 from taskyard.schedules.firing import MOST_SCHEDULES, Fired, fire_due
@@ -18,9 +19,11 @@ from taskyard.store import ledger, schedules
 from taskyard.store.audit import Actor
 from taskyard.store.schedules import Schedule
 from taskyard_scheduler.metrics import ScheduleMetrics
-from taskyard_scheduler.schedules import Schedules
+from taskyard_scheduler.retention import Retention
+from taskyard_scheduler.schedules import Schedules, StandingSchedules
 from tests.support.ledger import new_task
 from tests.support.scheduling import LeaderParts, execute, make_worker, scalar
+from tests.support.specs import register_kits
 
 BY = Actor("test")
 GRACE = timedelta(seconds=10)
@@ -219,3 +222,41 @@ def statements(leader: LeaderParts, fired: Schedules) -> int:
     fired.turn()
     sa.event.remove(leader.engine, "before_cursor_execute", count)
     return len(counted)
+
+
+def test_a_declared_schedule_is_made_once_and_then_is_peoples(leader: LeaderParts, engine: Engine) -> None:
+    register_kits(engine)
+    making = StandingSchedules(leader.leadership, Cipher(()), life=LEASE, lease=LEASE, is_on=True)
+    making.turn()
+    with engine.connect() as conn:
+        made = {one.name: one for one in schedules.page(conn, limit=100)}
+    crons = {one.task_name: one.trigger["cron"] for one in made.values()}
+    assert crons == {
+        "files.cleanup_old": "0 2 * * *",
+        "health.check": "0 * * * *",
+        "maintenance.cleanup_expired_data": "0 * * * *",
+        "models.refresh_cache": "*/30 * * * *",
+        "analytics.aggregate": "0 * * * *",
+        "maintenance.archive_tasks": "0 3 * * *",
+    }
+    assert {one.source for one in made.values()} >= {"kit:files", "kit:health", "kit:maintenance"}
+    check, clean_up = made["health.check hourly"], made["files.cleanup_old daily"]
+    ledger.run_transaction(engine, lambda conn: changes.delete(conn, check, BY))
+    ledger.run_transaction(engine, lambda conn: changes.switch(conn, clean_up, enabled=False, by=BY))
+    execute(engine, "UPDATE task_type SET digest = 'other'")
+    making.turn()
+    with engine.connect() as conn:
+        now = {one.name: one for one in schedules.page(conn, limit=100)}
+    assert now.keys() == made.keys() - {check.name}
+    assert not now[clean_up.name].enabled
+
+
+def test_fires_go_after_their_time(leader: LeaderParts, fired: Schedules, engine: Engine) -> None:
+    make(engine)
+    let_pass(engine, 61)
+    fired.turn()
+    Retention(leader.leadership, lease=LEASE).turn()
+    assert outcomes(engine) == [("submitted", 1)]
+    execute(engine, "UPDATE schedule_fire SET fired_at = fired_at - interval '91 days'")
+    Retention(leader.leadership, lease=LEASE).turn()
+    assert outcomes(engine) == []
