@@ -76,7 +76,7 @@ def read_cron(text: str) -> Cron:
     """Raises ValueError with a message that names the field. Takes time in proportion to the length, which is at most
     `MAX_CRON`; what is returned is due at some time."""
     if len(text) > MAX_CRON:
-        raise ValueError(message("{field} may have {limit} characters at most", field="`cron`", limit=MAX_CRON))
+        raise ValueError(message("{field} must have at most {limit} characters", field="`cron`", limit=MAX_CRON))
     written = _RULE_OF_DAY.sub(r"\1_\2", text.lower()).split()
     if len(written) != len(_FIELDS):
         raise ValueError(
