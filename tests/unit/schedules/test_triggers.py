@@ -6,7 +6,7 @@ import calendar
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -210,7 +210,7 @@ def test_one_date_is_due_once() -> None:
 
 @given(st.uuids(), st.datetimes(timezones=st.just(UTC)), st.floats(0.001, 86_400))
 def test_jitter_is_within_its_bound_and_the_same_on_every_scheduler(
-    schedule_id: object, due_at: datetime, most: float
+    schedule_id: UUID, due_at: datetime, most: float
 ) -> None:
     drawn = jitter_of(schedule_id, due_at, most)
     assert timedelta(0) <= drawn <= timedelta(seconds=most + 1e-6)
