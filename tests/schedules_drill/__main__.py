@@ -33,7 +33,7 @@ def main() -> int:
             seed=seed,
         )
     for name, value in dataclasses.asdict(verdict).items():
-        print(f"{name.replace('_', ' '):24} {dict(value) if isinstance(value, dict) else value}")
+        print(f"{name.replace('_', ' '):24} {value}")
     if not verdict.says_something:
         print("nobody who led was killed: this says nothing")
     return 0 if verdict.holds and verdict.says_something else 1

@@ -32,7 +32,7 @@ class Verdict:
     doubles: int = 0
     without_task: int = 0
     without_fire: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     drift_p50_seconds: float = 0.0
     drift_p99_seconds: float = 0.0
 
@@ -95,7 +95,8 @@ def _judge(fleet: Fleet, schedule_id: str, verdict: Verdict) -> None:
     verdict.due_times += len(due)
     verdict.doubles += len(due) - len(set(due))
     verdict.gaps += sum(b - a != timedelta(seconds=1) for a, b in pairwise(due))
-    verdict.outcomes.update(fire.outcome for fire in fires)
+    for outcome, count in Counter(fire.outcome for fire in fires).items():
+        verdict.outcomes[outcome] = verdict.outcomes.get(outcome, 0) + count
     tasks = {row.id for row in fleet.query("SELECT id FROM task WHERE schedule_id = :id", id=schedule_id)}
     named = [fire.task_id for fire in fires if fire.outcome == "submitted"]
     verdict.doubles += len(named) - len(set(named))

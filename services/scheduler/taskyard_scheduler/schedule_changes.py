@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from taskyard.admission.admit import admit, unknown_type
+from taskyard.admission.admit import UNKNOWN_TYPE, admit
 from taskyard.admission.invalid import Invalid
 from taskyard.admission.wishes import PlainCaller, Served
 from taskyard.catalogue.registry import TypeRegistry
 from taskyard.catalogue.secrets import Cipher, masked, opened
+from taskyard.catalogue.types import advice
 from taskyard.domain.faults import Fault
 from taskyard.domain.messages import verbatim
 from taskyard.domain.new_tasks import NewTask
@@ -90,8 +91,7 @@ def carry_out(conn: Connection, file: ScheduleFile, wanted: Sequence[Change], by
 
 
 def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor) -> list[NewTask]:
-    snapshot = task_types.read(conn, lease=settings.worker_lease)
-    registry = TypeRegistry.compile(snapshot.specs.values(), snapshot.live)
+    registry = _registry(conn, {body.task.name for body in file.schedules}, settings)
     queues = fleet.queue_names(conn) | set(settings.queues)
     caller, now = PlainCaller(by.name), schedules.now(conn)
     tasks: list[NewTask] = []
@@ -100,7 +100,7 @@ def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: 
         place, wish = f"/schedules/{n}/task", body.task.submit
         spec = registry.admitting(wish.name)
         if spec is None:
-            faults.append(unknown_type(registry, wish.name, place))
+            faults.append(Fault(f"{place}/name", advice(wish.name, task_types.names(conn)), UNKNOWN_TYPE))
             continue
         served = Served(known=queues, by_type=registry.queues_serving(wish.name))
         task = admit(wish, spec, caller, cipher=cipher, life=settings.task_life, now=now, served=served, prefix=place)
@@ -111,6 +111,13 @@ def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: 
     if faults:
         raise FileRefused(*(file.told(fault) for fault in faults))
     return tasks
+
+
+def _registry(conn: Connection, names: Collection[str], settings: Settings) -> TypeRegistry:
+    """Of these types only: compiling all of them would take a second."""
+    found = [task_types.read(conn, lease=settings.worker_lease, name=name) for name in sorted(names)]
+    specs = [spec for one in found for spec in one.specs.values()]
+    return TypeRegistry.compile(specs, [live for one in found for live in one.live])
 
 
 def _differences(

@@ -65,10 +65,14 @@ class StandingSchedules:
     ) -> None:
         self._leadership = leadership
         self._is_on = is_on
+        self._tried: dict[str, str] = {}
         self._make = partial(standing.make, cipher=cipher, life=life, lease=lease)
 
     def turn(self) -> None:
-        for name in self._leadership.read(standing.unmade) if self._is_on else ():
+        for name, digest in self._leadership.read(standing.unmade) if self._is_on else ():
+            if self._tried.get(name) == digest:
+                continue  # no spec that this release takes: it was logged
+            self._tried[name] = digest
             for made in self._leadership.write(partial(self._make, name=name)):
                 log.info("standing_schedule_made", name=made, task_name=name)
 

@@ -82,7 +82,9 @@ class ScheduledTask(Body):
         return SubmitTask.model_construct(**self.model_dump(exclude_unset=True))
 
 
-ScheduleName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")]
+# Without control characters, and without blanks around it.
+_NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+ScheduleName = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME)]
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "skip"]
 CatchUp = Annotated[float, Strict(), Field(ge=0, le=MAX_CATCH_UP_SECONDS)]

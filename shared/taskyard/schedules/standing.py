@@ -28,9 +28,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 BY = Actor("scheduler")
 
-# One row of an index each, at nearly every look.
 _UNMADE = sa.text("""
-SELECT DISTINCT t.name FROM task_type t
+SELECT DISTINCT t.name, t.digest FROM task_type t
 CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(t.spec -> 'schedules') WHEN 'array' THEN t.spec -> 'schedules'
     ELSE '[]' END) s
 WHERE t.retired_at IS NULL AND NOT EXISTS (SELECT FROM standing_schedule m WHERE m.name = s ->> 'name')
@@ -40,9 +39,9 @@ INSERT INTO standing_schedule (name, task_name) VALUES (:name, :task_name) ON CO
 """)
 
 
-def unmade(conn: Connection) -> list[str]:
-    """The types with a schedule that was never made."""
-    return list(conn.scalars(_UNMADE))
+def unmade(conn: Connection) -> list[tuple[str, str]]:
+    """The types with a schedule that was never made, with the digest of their spec."""
+    return [(name, digest) for name, digest in conn.execute(_UNMADE)]
 
 
 def make(conn: Connection, name: str, *, cipher: Cipher, life: timedelta, lease: timedelta) -> list[str]:
