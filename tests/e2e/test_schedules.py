@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -66,6 +67,30 @@ def test_each_second_of_a_schedule_is_fired_once_though_the_leader_is_killed_twi
     assert stack.wait_final(ids, 30) == {"succeeded": len(ids)}
     runs = stack.query("SELECT count(*) AS n FROM task WHERE schedule_id = :id AND attempt = 1", id=made["id"])
     assert runs[0].n == len(ids), "a task for each, and no other"
+
+
+def test_a_leader_that_dies_around_the_commit_of_a_fire_leaves_all_of_it_or_nothing(stack: Fleet) -> None:
+    made = make_schedule(stack, "around the commit", trigger={"every_seconds": 1})
+    for place in ("fire.before", "fire.after"):
+        for process in [p for p in stack.processes if "taskyard-scheduler" in str(p.args) and p.poll() is None]:
+            process.kill()
+            process.wait(10)
+        home = stack.home / place
+        dying = stack.start_scheduler(TASKYARD_FAILPOINTS=place, TASKYARD_TEMP_DIR=str(home))
+        wait_for((home / "failpoints" / place).exists, 30, f"a death at {place}")
+        assert dying.wait(30) == -signal.SIGKILL
+        for _ in range(2):
+            stack.start_scheduler()
+        before = len(fires_of(stack, made["id"]))
+        wait_for(lambda before=before: len(fires_of(stack, made["id"])) > before, 20, "others to go on")  # type: ignore[misc]
+    call(stack, made, "pause")
+    time.sleep(0.5)
+    stack.query("UPDATE outbox SET created_at = created_at - interval '10 s' RETURNING id")  # for the relay
+    fires = fires_of(stack, made["id"])
+    assert_each_due_time_once(fires, every=1)
+    ids = [str(fire.task_id) for fire in fires]
+    assert stack.wait_final(ids, 30) == {"succeeded": len(ids)}
+    assert stack.query("SELECT count(*) AS n FROM task WHERE schedule_id = :id", id=made["id"])[0].n == len(ids)
 
 
 def test_pause_edit_and_resume_take_effect_within_two_seconds(stack: Fleet) -> None:

@@ -150,7 +150,8 @@ class Fleet:
 
     def scheduler_metrics(self) -> dict[str, float]:
         """Of the scheduler that was started last."""
-        log = max(self.home.glob("*-taskyard-scheduler.log")).read_text()
+        logs = self.home.glob("*-taskyard-scheduler.log")
+        log = max(logs, key=lambda path: int(path.name.partition("-")[0])).read_text()
         address = re.search(r'"metrics": ?"(http[^"]+)"', log)
         assert address is not None, log
         return metrics_of(address[1])

@@ -13,12 +13,12 @@ from ..domain.errors import HardTimeLimitExceeded
 from ..domain.retry import RetryPolicy
 
 MAX_CODES = 200  # error codes, and phrases, of one type
-MAX_SECONDS = 365 * 86_400
+LONGEST_SECONDS = 365 * 86_400
 
 # Strict: "1" is no number. Ignored: what a later release adds, or a rolling update would lose types.
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
-Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 Code = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
 
@@ -81,4 +81,4 @@ def _names(kinds: Iterable[type[BaseException]]) -> list[str]:
 
 def _seconds(delay: timedelta) -> float:
     """As the policy applies it: never longer than a year."""
-    return min(delay.total_seconds(), MAX_SECONDS)
+    return min(delay.total_seconds(), LONGEST_SECONDS)

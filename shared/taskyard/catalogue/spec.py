@@ -19,7 +19,7 @@ from ..domain.queues import check_queue_name
 from ..domain.type_names import check_type_name
 from .generate import SpecSchema
 from .kit import Kit
-from .retry_spec import MAX_CODES, MAX_SECONDS, STRICT, Code, RetrySpec, retry_of
+from .retry_spec import LONGEST_SECONDS, MAX_CODES, STRICT, Code, RetrySpec, retry_of
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
 from .types import MAX_NAME_BYTES, MAX_VERSION, SHORTEST_LIMIT, TaskType
@@ -30,7 +30,7 @@ MAX_SPEC_DEPTH = 32
 MAX_LANGUAGES = 50
 MAX_SCHEDULES = 20  # standing schedules of one type
 
-Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=MAX_SECONDS)]
+Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=LONGEST_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Text = Annotated[str, Field(max_length=10_000)]
 

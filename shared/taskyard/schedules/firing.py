@@ -6,7 +6,7 @@ A few statements for some hundreds of schedules, none for each. That a due time 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -92,9 +92,8 @@ def fire_due(conn: Connection, *, grace: timedelta, lease: timedelta, limit: int
         plans.append(made)
         tasks += len(made.tasks)
         size += len(made.tasks) * row["task_bytes"]
-    fired, done = _carried_out(conn, plans)
-    fired.next_in = conn.execute(_NEXT).scalar()
-    return done.answering(fired)
+    won, done = _carried_out(conn, plans)
+    return done.answering(_told(won, plans, conn.execute(_NEXT).scalar()))
 
 
 def _planned(row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, most: int) -> Plan:
@@ -113,7 +112,8 @@ def _planned(row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: ti
         return Plan(schedule, None, [Fire(schedule_id=schedule.id, due_at=schedule.next_due_at, outcome=UNUSABLE)])
 
 
-def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Fired, Committed[Any]]:
+def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Sequence[Any], Committed[Any]]:
+    """The rows of the fires that were not there before, and what submitting their tasks did."""
     fires = [fire for made in plans for fire in made.fires]
     won = conn.execute(_FIRES, {"batch": encode(fires)}).all()
     due_of: dict[UUID, datetime] = {row.task_id: row.due_at for row in won if row.task_id is not None}
@@ -133,8 +133,13 @@ def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Fired, Committed[
             }
         )
     conn.execute(_ADVANCE, {"batch": encode(moves)})
+    return won, done
+
+
+def _told(won: Sequence[Any], plans: list[Plan], next_in: float | None) -> Fired:
     jitters = {made.schedule.id: made.schedule.jitter_seconds for made in plans}
-    return Fired([row.outcome for row in won], [_drift(row, jitters) for row in won if row.task_id is not None]), done
+    drifts = [_drift(row, jitters) for row in won if row.task_id is not None]
+    return Fired([row.outcome for row in won], drifts, next_in)
 
 
 def _drift(row: Any, jitters: dict[UUID, float]) -> float:

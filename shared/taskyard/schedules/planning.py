@@ -7,6 +7,8 @@ is the schedule's `misfire`:
 - `once`: what was missed, and what has become due since, is made up for by one task, of the latest due time.
 - `all`: each due time gets its task.
 
+Where no live worker runs the type, a due time waits for one until its grace time is over.
+
 Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together.
 """
 
@@ -34,21 +36,23 @@ from .triggers import Times, jitter_of
 
 # Due times of one schedule in one transaction; what is left comes in the next.
 MOST_DUE = 500
+_HELD = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
 class Plan:
-    """`next_due_at` is where the cursor goes; `is_cut`: more is due already."""
+    """`next_due_at` is where the cursor goes; `is_cut`: more is due; `held_until`: it is looked at again then."""
 
     schedule: Schedule
     next_due_at: datetime | None
     fires: list[Fire] = field(default_factory=list)
     tasks: list[NewTask] = field(default_factory=list)
     is_cut: bool = False
+    held_until: datetime | None = None
 
     @property
     def fires_at(self) -> datetime | None:
-        return fires_at(self.schedule.id, self.next_due_at, self.schedule.jitter_seconds)
+        return self.held_until or fires_at(self.schedule.id, self.next_due_at, self.schedule.jitter_seconds)
 
 
 def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) -> datetime | None:
@@ -75,12 +79,15 @@ def plan(
     was_missed = bool(due) and due[0].fires_at < late
     for one in due:
         outcome = SUBMITTED
-        if schedule.misfire == "skip" and one.fires_at < late:
+        if not has_worker:
+            if one.fires_at >= late:  # a worker that starts anew may have it in a moment
+                made.next_due_at, made.held_until = one.due_at, now + _HELD
+                break
+            outcome = NO_LIVE_WORKER
+        elif schedule.misfire == "skip" and one.fires_at < late:
             outcome = MISFIRED
         elif schedule.misfire == "once" and was_missed and (one is not due[-1] or made.is_cut):
             outcome = COALESCED
-        elif not has_worker:
-            outcome = NO_LIVE_WORKER
         elif schedule.overlap == "skip" and (is_running or made.tasks):
             outcome = OVERLAP
         task_id = None

@@ -157,11 +157,21 @@ def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine
 def test_a_type_that_no_live_worker_has_is_a_fire_with_that_reason(
     fired: Schedules, engine: Engine, worker: UUID
 ) -> None:
+    """It waits for one until the grace time is over, so that the restart of a worker costs nothing."""
     execute(engine, "UPDATE worker SET stopped_at = now() WHERE id = :id", id=worker)
     make(engine)
     let_pass(engine, 61)
     fired.turn()
+    assert outcomes(engine) == []
+    let_pass(engine, GRACE.total_seconds())
+    fired.turn()
     assert outcomes(engine) == [("no_live_worker", 1)]
+    let_pass(engine, 61 - GRACE.total_seconds())
+    fired.turn()
+    execute(engine, "UPDATE worker SET stopped_at = NULL WHERE id = :id", id=worker)
+    execute(engine, "UPDATE schedule SET fires_at = now()")
+    fired.turn()
+    assert outcomes(engine) == [("no_live_worker", 1), ("submitted", 1)]
 
 
 def test_a_trigger_that_cannot_be_read_harms_no_other(fired: Schedules, engine: Engine) -> None:
