@@ -41,17 +41,17 @@ class ToldSchedule(Shown):
     """A schedule as a key without the scope `read` is told of it."""
 
     id: UUID
-    name: str
     enabled: bool
     version: int = Field(description="Grows with each change.")
     created_at: datetime
     changed_at: datetime
-    next_fires: list[datetime] = Field(
-        description=f"The next {SHOWN_FIRES} due times, without jitter; none while it is paused."
-    )
 
 
 class Schedule(ToldSchedule):
+    name: str
+    next_fires: list[datetime] = Field(
+        description=f"The next {SHOWN_FIRES} due times, without jitter; none while it is paused."
+    )
     task: TaskOfSchedule
     trigger: TriggerOfSchedule
     misfire: Literal["skip", "once", "all"]

@@ -54,6 +54,10 @@ class Plan:
     def fires_at(self) -> datetime | None:
         return self.held_until or fires_at(self.schedule.id, self.next_due_at, self.schedule.jitter_seconds)
 
+    def hold(self, due_at: datetime, until: datetime) -> None:
+        """Leaves the cursor at this due time."""
+        self.next_due_at, self.held_until = due_at, until
+
 
 def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) -> datetime | None:
     return None if due_at is None else due_at + jitter_of(schedule_id, due_at, jitter_seconds)
@@ -81,7 +85,7 @@ def plan(
         outcome = SUBMITTED
         if not has_worker:
             if one.fires_at >= late:  # a worker that starts anew may have it in a moment
-                made.next_due_at, made.held_until = one.due_at, now + _HELD
+                made.hold(one.due_at, now + _HELD)
                 break
             outcome = NO_LIVE_WORKER
         elif schedule.misfire == "skip" and one.fires_at < late:

@@ -101,7 +101,7 @@ EXPRESSIONS = st.tuples(
 ).map(" ".join)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(EXPRESSIONS, st.sampled_from(CHANGES))
 def test_times_are_those_of_a_look_at_every_minute(expression: str, change: tuple[str, datetime]) -> None:
     minutes = minutes_around(*change)
