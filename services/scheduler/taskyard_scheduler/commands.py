@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.telemetry.metrics import MetricsPortTaken
 
@@ -65,7 +66,7 @@ def run(
     )
     try:
         code = serve(settings)
-    except MetricsPortTaken as e:
+    except (MetricsPortTaken, SecretsUnreadable) as e:
         fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
 

@@ -55,7 +55,7 @@ JOBS = "jobs"
 def serve(settings: Settings) -> int:
     """Runs the scheduler in this process until a signal arrives; returns the exit code.
 
-    Raises MetricsPortTaken.
+    Raises MetricsPortTaken, and SecretsUnreadable for a wrong key.
     """
     signals = StopSignals()
     set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
