@@ -23,6 +23,7 @@ from PIL import Image
 
 from taskyard_kits import process_limits as limits
 
+from .. import xml_memory
 from . import pictures, reading
 from .blocks import Blocks
 from .pictures import Pictures
@@ -75,8 +76,10 @@ def _printed(document: dict[str, Any], directory: Path) -> tuple[int, bytes]:
 
 
 def _error(error: Exception) -> dict[str, Any]:
+    if xml_memory.is_used_up(error):
+        return {"error": "document_too_large"}
     match error:
-        case MemoryError() | reading.TooLarge():
+        case reading.TooLarge():
             return {"error": "document_too_large"}
         case DefusedXmlException():
             return {"error": "document_entities"}
