@@ -26,8 +26,10 @@ _PIECE_BYTES = 64 * 1024
 _WORKER_BYTES = 384 * MIB
 # With less, the libraries cannot be imported.
 _LEAST_BYTES = 160 * MIB
-# One thread each, so that a draw does not depend on how many processors there are.
+# HOME: gspread, which the library imports, asks for it, and the account of a container has no other. One thread each,
+# so that a draw does not depend on how many processors there are.
 _ENVIRONMENT = {
+    "HOME": "/nonexistent",
     "PYTHONHASHSEED": "0",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1"),
 }

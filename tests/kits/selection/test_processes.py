@@ -1,6 +1,7 @@
 """The process that draws: it ends with its task, has its memory and no more, and its end is told."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from taskyard_kits.selection.tables import Table
 from tests.kits.selection import pools
 from tests.kits.selection.conftest import Draw
 
+ROOT = Path(__file__).parents[3]
 NASH = SelectionParams(number_to_select=60, id_column="id", selection_algorithm="nash")
 
 
@@ -129,3 +131,28 @@ def test_another_attempt_finds_what_was_drawn(draw: Draw) -> None:
     again = draw(pools.people(24), pools.targets(6, 0.3), **wish)
     assert again.result == first.result
     assert again.logs == ["An earlier attempt drew the panel already."]
+
+
+_IN_A_CONTAINER = """
+import sys
+from pathlib import Path
+from tests.kits.selection.test_processes import NASH, Context, table
+from tests.kits.selection import pools
+from taskyard_kits.selection.draws import draw
+
+params = NASH.model_copy(update={"number_to_select": 20})
+panel = draw(table(pools.people(100)), table(pools.targets(20, 0.1)), params, 1, Context(Path(sys.argv[1])))
+print(len(panel.selected))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the account")
+def test_an_account_without_a_name_and_a_home_draws_as_in_a_container(tmp_path: Path) -> None:
+    """The capability lets it read an interpreter below the home of root."""
+    tmp_path.chmod(0o777)
+    account = ["setpriv", "--reuid=54321", "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    command = [*account, sys.executable, "-c", _IN_A_CONTAINER, str(tmp_path)]
+    done = subprocess.run(
+        command, env={"PATH": os.environ["PATH"]}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "20\n", done.stderr
