@@ -23,7 +23,7 @@ from PIL import Image
 
 from taskyard_kits import process_limits as limits
 
-from .. import xml_memory
+from .. import memory_errors
 from . import pictures, reading
 from .blocks import Blocks
 from .pictures import Pictures
@@ -76,7 +76,7 @@ def _printed(document: dict[str, Any], directory: Path) -> tuple[int, bytes]:
 
 
 def _error(error: Exception) -> dict[str, Any]:
-    if xml_memory.is_used_up(error):
+    if memory_errors.is_used_up(error):
         return {"error": "document_too_large"}
     match error:
         case reading.TooLarge():

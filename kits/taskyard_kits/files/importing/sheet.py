@@ -27,7 +27,7 @@ from openpyxl.xml import DEFUSEDXML
 from taskyard_kits import process_limits as limits
 from taskyard_kits.record_values import MAX_RECORD_BYTES
 
-from .. import xml_memory
+from .. import memory_errors
 
 MIB = 1024**2
 # What each member may be when it is unpacked. zipfile gives no more of it than its entry says.
@@ -127,7 +127,7 @@ def _error(error: BaseException) -> dict[str, Any]:
     # openpyxl wraps what was raised.
     while isinstance(error, ValueError) and not isinstance(error, DefusedXmlException) and error.__cause__ is not None:
         error = error.__cause__
-    if xml_memory.is_used_up(error):
+    if memory_errors.is_used_up(error):
         return {"error": "import_too_large"}
     match error:
         case _Refused():

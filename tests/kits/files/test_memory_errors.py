@@ -10,7 +10,7 @@ import pytest
 # The value is longer than the memory that is left: the buffer that expat asks for itself is what does not fit.
 PARSE = """
 import resource, sys
-from taskyard_kits.files.xml_memory import is_used_up
+from taskyard_kits.files.memory_errors import is_used_up
 from xml.dom import minidom
 from xml.etree import ElementTree
 parse = {"etree": ElementTree.fromstring, "minidom": minidom.parseString}[sys.argv[1]]
