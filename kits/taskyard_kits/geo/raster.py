@@ -23,7 +23,6 @@ from .strips import Strips
 _COG = {
     "driver": "COG",
     "COMPRESS": "DEFLATE",
-    "PREDICTOR": "YES",
     "BLOCKSIZE": "512",
     "OVERVIEWS": "IGNORE_EXISTING",
     "BIGTIFF": "IF_SAFER",
@@ -66,7 +65,10 @@ def copy_tiles(path: Path, dataset: Any, rows: int) -> None:
 def write_cog(source: Any, path: Path) -> None:
     """A COG with all that the dataset has. Overviews are averages, or samples where values are names of colours."""
     is_palette = ColorInterp.palette in source.colorinterp
-    rasterio.shutil.copy(source, path, **_COG, RESAMPLING="NEAREST" if is_palette else "AVERAGE")
+    # A predictor needs samples of whole bytes; GDAL names their bits where they are fewer.
+    has_whole_bytes = "NBITS" not in source.tags(1, ns="IMAGE_STRUCTURE")
+    options = {"PREDICTOR": "YES" if has_whole_bytes else "NO", "RESAMPLING": "NEAREST" if is_palette else "AVERAGE"}
+    rasterio.shutil.copy(source, path, **_COG, **options)
 
 
 def total_of(dataset: Any) -> int:

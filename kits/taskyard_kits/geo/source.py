@@ -13,7 +13,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
-from .headers import has_multiplied_colours, is_decoded_whole
+from .headers import has_multiplied_colours, has_unshown_colours, is_decoded_whole
 from .refusals import Refused
 
 # 20,000 x 20,000 with some room; a sheet of A0 scanned at 300 dpi has 140 million.
@@ -35,6 +35,8 @@ _MAGIC = {
 }
 # Without the profile of the press that they are meant for they have no colours that could be kept.
 _PRINT_COLOURS = ("CMYK", "YCCK", "CIELAB")
+# GDAL makes RGB of some of these, of eight bits; where it names one, it has not.
+_OTHER_COLOURS = {ColorInterp.cyan, ColorInterp.Y, ColorInterp.hue, ColorInterp.lightness}
 
 
 def driver_of(file: BinaryIO) -> str:
@@ -71,7 +73,8 @@ def _check_bands(dataset: Any) -> None:
     space = dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE", "")
     first = dataset.dtypes[0]
     is_wide_palette = first != "uint8" and ColorInterp.palette in dataset.colorinterp
-    if space in _PRINT_COLOURS or is_wide_palette:
+    has_other_colours = not _OTHER_COLOURS.isdisjoint(dataset.colorinterp)
+    if space in _PRINT_COLOURS or is_wide_palette or has_other_colours:
         raise Refused("colours_unsupported")
     if first.startswith("complex") or set(dataset.dtypes) != {first}:
         raise Refused("values_unsupported")
@@ -92,7 +95,7 @@ def _check_size(dataset: Any) -> None:
 def check_head(file: BinaryIO, driver: str, dataset: Any) -> None:
     """What GDAL does not tell. What is decoded as a whole is held as it is, or as libjpeg's coefficients of two
     bytes. Raises Refused `colours_unsupported`, `image_needs_memory`."""
-    if has_multiplied_colours(file, driver):
+    if has_multiplied_colours(file, driver) or has_unshown_colours(file, driver):
         raise Refused("colours_unsupported")
     value_bytes = 2 if driver == "JPEG" else np.dtype(dataset.dtypes[0]).itemsize
     held = dataset.width * dataset.height * dataset.count * value_bytes

@@ -44,14 +44,14 @@ IMAGE_ERRORS: dict[str, Words] = {
         " Mentse váltottsoros mód nélkül (PNG), nem progresszíven (JPEG) vagy csempékben (TIFF).",
     },
     "colours_unsupported": {
-        "en": "The colours of this image cannot be kept: it is in CMYK or Lab, has a palette of 16 bits, or colours"
-        " that are multiplied by their alpha. Save it as RGB.",
-        "de": "Die Farben dieses Bildes lassen sich nicht erhalten: Es ist in CMYK oder Lab, hat eine Palette mit"
-        " 16 Bit oder mit Alpha multiplizierte Farben. Speichern Sie es als RGB.",
-        "fr": "Les couleurs de cette image ne peuvent être conservées : elle est en CMJN ou en Lab, a une palette de"
-        " 16 bits, ou des couleurs multipliées par leur alpha. Enregistrez-la en RVB.",
-        "hu": "A kép színei nem őrizhetők meg: CMYK vagy Lab színterű, 16 bites palettája van, vagy a színei alfával"
-        " szorzottak. Mentse RGB formában.",
+        "en": "The colours of this image cannot be kept: it is in CMYK or Lab, raw from a sensor, or a mask, has"
+        " a palette of 16 bits, or colours that are multiplied by their alpha. Save it as RGB.",
+        "de": "Die Farben dieses Bildes lassen sich nicht erhalten: Es ist in CMYK oder Lab, roh von einem Sensor"
+        " oder eine Maske, hat eine Palette mit 16 Bit oder mit Alpha multiplizierte Farben. Speichern Sie es als RGB.",
+        "fr": "Les couleurs de cette image ne peuvent être conservées : elle est en CMJN ou en Lab, brute d'un capteur,"
+        " ou un masque, a une palette de 16 bits, ou des couleurs multipliées par leur alpha. Enregistrez-la en RVB.",
+        "hu": "A kép színei nem őrizhetők meg: CMYK vagy Lab színterű, egy érzékelő nyers adata vagy maszk, 16 bites"
+        " palettája van, vagy a színei alfával szorzottak. Mentse RGB formában.",
     },
     "values_unsupported": {
         "en": "The bands of this image hold complex numbers, or are of different types. Save it with one real type.",

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -76,6 +77,21 @@ def answers(content: bytes, tmp_path: Path, memory: int = process.CONVERTER_BYTE
 )
 def test_what_cannot_become_a_raster_is_refused(content: bytes, code: str, tmp_path: Path) -> None:
     assert answers(content, tmp_path) == code
+
+
+NOISE = Image.fromarray(np.random.default_rng(7).integers(0, 255, (400, 600, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_damaged_or_has_no_end_is_refused(progressive: bool, tmp_path: Path) -> None:
+    jpeg = saved(NOISE, "JPEG", progressive=progressive)
+    middle = len(jpeg) // 2
+    without_some = jpeg[:middle] + jpeg[middle + 1000 :]
+    for damaged in (without_some, jpeg[:-2]):
+        assert answers(damaged, tmp_path) == "image_damaged"
+    # Some cameras fill the file up, behind the pixels or behind the end.
+    assert answers(jpeg + bytes(100), tmp_path) == "made"
+    assert answers(jpeg[:-2] + bytes(10) + jpeg[-2:], tmp_path) == ("image_damaged" if progressive else "made")
 
 
 def test_a_tiff_in_one_piece_is_refused_where_it_is_large(tmp_path: Path) -> None:
@@ -210,13 +226,18 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are Linux's")
-def test_a_raster_that_cannot_be_written_is_tried_again(stopped: process.Converter, tmp_path: Path) -> None:
+def test_a_raster_that_cannot_be_written_is_tried_again_and_the_log_says_why(
+    stopped: process.Converter, caplog: pytest.LogCaptureFixture
+) -> None:
     # No file of it may be longer than that.
     resource.prlimit(stopped.program.process.pid, resource.RLIMIT_FSIZE, (5000, 5000))
     stopped.tell("go on")
     with pytest.raises(TaskError) as e:
         all(stopped.answer() for _ in iter(int, 1))
     assert (e.value.code, e.value.retryable) == ("raster_incomplete", True)
+    [record] = caplog.records
+    assert "raster_incomplete: " in record.message
+    assert "rite" in record.message.partition("raster_incomplete: ")[2]  # as GDAL says it: write, Write
 
 
 def test_a_full_disk_is_told_as_that() -> None:
