@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from taskyard import Params, Result
 
-# control_points.py has the reasons; it imports a library, which these models need not.
-MIN_POINTS, MAX_POINTS = 3, 1000
+from .point_counts import MAX_POINTS, MIN_POINTS
 
 _NAMES = ("bounds", "control_points", "crs")
 _WAYS = (("bounds", "crs"), ("control_points", "crs"), ())

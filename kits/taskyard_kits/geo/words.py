@@ -127,6 +127,16 @@ PLACE_ERRORS: dict[str, Words] = {
         "hu": "A(z) {crs} rendszer nem x és y értékkel írja le a helyeket. Használjon vetületit, vagy hosszúságot és"
         " szélességet megadót.",
     },
+    "crs_westing": {
+        "en": "The system {crs} counts to the west, so that bounds would turn or mirror the image. Give control"
+        " points, or bounds in a CRS of easting and northing.",
+        "de": "Das System {crs} zählt nach Westen; Grenzen würden das Bild darin drehen oder spiegeln. Geben Sie"
+        " control_points an, oder bounds in einem Koordinatensystem mit Ost- und Nordwert.",
+        "fr": "Le système {crs} compte vers l'ouest ; des limites y tourneraient l'image ou l'inverseraient. Indiquez"
+        " control_points, ou bounds dans un système de coordonnées est et nord.",
+        "hu": "A(z) {crs} rendszer nyugat felé számol, ezért a határok elforgatnák vagy tükröznék a képet. Adjon meg"
+        " control_points értéket, vagy bounds értéket keleti és északi koordinátájú rendszerben.",
+    },
     "bounds_invalid": {
         "en": "The bounds enclose nothing. Give the least x, the least y, the greatest x and the greatest y; an image"
         " across the 180th meridian needs a CRS without a break there.",
