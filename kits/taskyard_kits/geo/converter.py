@@ -62,6 +62,8 @@ def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -
     placement = placed(wish, dataset, strips.width, strips.height)
     if wish["is_raster"] and not same_place(placement, dataset):
         raise Refused("already_converted")
+    if not wish["is_raster"]:
+        source.check_decoded(strips.tile_bytes(dataset.count if _is_copied(placement, strips) else strips.bands.count))
     limits.say(placed=_described(placement, strips))
     if wish["is_raster"] or not sys.stdin.readline():
         return
@@ -72,12 +74,17 @@ def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -
     limits.say(made=True)
 
 
+def _is_copied(placement: Placement, strips: Strips) -> bool:
+    """Whether the bands of the file become those of the raster as they are."""
+    return placement.is_own and not strips.bands.is_negative
+
+
 def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) -> None:
     tiles, made = directory / _TILES, directory / RASTER
-    if placement.is_own and not strips.bands.is_negative:
+    if _is_copied(placement, strips):
         with source.reading():
             total = raster.total_of(dataset)
-        raster.copy_tiles(tiles, dataset, strips.rows)
+        raster.copy_tiles(tiles, dataset, strips.tile)
     else:
         total = raster.write_tiles(tiles, strips, placement, lambda share: limits.say(done=share))
     with source.reopened(tiles) as placed_tiles:

@@ -19,7 +19,8 @@ from .refusals import Refused
 # 20,000 x 20,000 with some room; a sheet of A0 scanned at 300 dpi has 140 million.
 MAX_PIXELS = 500_000_000
 MAX_SIDE = 100_000
-# As it is decoded. What lies on the disk while a raster is made is up to four times as much.
+# As it is decoded, and as its tiles, in the bands of the raster. What lies on the disk beside the image while a raster
+# is made is up to three times as much: the tiles, a third of them as overviews, and both again as the raster.
 MAX_DECODED_BYTES = 4 * 1024**3
 MAX_BANDS = 64
 # What may be decoded at one time: a block of a TIFF, which may be all of it, an interlaced PNG, a progressive JPEG.
@@ -85,11 +86,22 @@ def _check_size(dataset: Any) -> None:
     pixel_bytes = count * np.dtype(dataset.dtypes[0]).itemsize
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise Refused("image_too_large", limit=MAX_PIXELS // 1_000_000, side=MAX_SIDE)
-    if count > MAX_BANDS or width * height * pixel_bytes > MAX_DECODED_BYTES:
-        raise Refused("raster_too_large", limit=MAX_DECODED_BYTES // 1024**3, bands=MAX_BANDS)
+    if count > MAX_BANDS:
+        raise too_large()
+    check_decoded(width * height * pixel_bytes)
     rows, cols = dataset.block_shapes[0]
     if rows * cols * pixel_bytes > HELD_BYTES:
         raise Refused("image_needs_memory")
+
+
+def check_decoded(size: int) -> None:
+    """Raises Refused `raster_too_large`."""
+    if size > MAX_DECODED_BYTES:
+        raise too_large()
+
+
+def too_large() -> Refused:
+    return Refused("raster_too_large", limit=MAX_DECODED_BYTES // 1024**3, bands=MAX_BANDS)
 
 
 def check_head(file: BinaryIO, driver: str, dataset: Any) -> None:

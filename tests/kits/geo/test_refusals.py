@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from PIL import Image
 
 from taskyard.domain.errors import TaskError
@@ -92,6 +94,30 @@ def test_a_jpeg_that_is_damaged_or_has_no_end_is_refused(progressive: bool, tmp_
     # Some cameras fill the file up, behind the pixels or behind the end.
     assert answers(jpeg + bytes(100), tmp_path) == "made"
     assert answers(jpeg[:-2] + bytes(10) + jpeg[-2:], tmp_path) == ("image_damaged" if progressive else "made")
+
+
+def first_answer(image: Path, **wish: Any) -> dict[str, Any]:
+    with (
+        image.open("rb") as file,
+        process.started(file, image.parent, process.CONVERTER_BYTES, lambda: None) as started,
+    ):
+        started.tell(json.dumps({**WISH, **wish}))
+        try:
+            return started.answer()
+        except TaskError as e:
+            return {"error": e.code}
+
+
+def test_alpha_that_is_added_counts_for_the_size_of_a_raster(tmp_path: Path) -> None:
+    """Eight bands of 22,000 x 22,000 pixels are 3.6 GiB, nine are more than 4."""
+    path = tmp_path / "large.tif"
+    options: dict[str, Any] = {"driver": "GTiff", "width": 22_000, "height": 22_000, "count": 8, "dtype": "uint8"}
+    options |= {"crs": "EPSG:3857", "transform": Affine(1, 0, 1_820_000, 0, -1, 6_144_000), "nodata": 0}
+    with rasterio.open(path, "w", tiled=True, sparse_ok=True, bigtiff="YES", **options):
+        pass
+    assert first_answer(path) == {"error": "raster_too_large"}
+    # As it stands it gets none.
+    assert "placed" in first_answer(path, bounds=None, crs=None)
 
 
 def test_a_tiff_in_one_piece_is_refused_where_it_is_large(tmp_path: Path) -> None:
