@@ -69,5 +69,7 @@ class ConvertResult(Result):
     )
     bounds: list[float] = Field(description="What encloses it: the least x and y, then the greatest.")
     residual_pixels: float | None = Field(
-        default=None, description="How far the control point that fits worst lies from where the raster has it."
+        default=None,
+        description="How far the control point that fits worst lies from where the raster has it; null where no points"
+        " gave the place.",
     )

@@ -49,7 +49,7 @@ class Strips:
     def tile_bytes(self, count: int) -> int:
         """Of all tiles, which reach beyond the image, with so many bands."""
         sides = zip((self._dataset.width, self._dataset.height), self.tile, strict=True)
-        pixels = math.prod(math.ceil(length / side) * side for length, side in sides)
+        pixels: int = math.prod(math.ceil(length / side) * side for length, side in sides)
         return pixels * count * np.dtype(self.bands.dtype).itemsize
 
     def __iter__(self) -> Iterator[Strip]:
