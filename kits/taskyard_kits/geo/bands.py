@@ -55,15 +55,23 @@ class Bands:
         with reading():
             pixels = self._dataset.read(window=window)
         if self._palette is not None:
-            return self._palette[:, pixels[0]]
+            colours = self._palette[:, pixels[0]]
+            if _has_mask_of_its_own(self._dataset):
+                colours[3] *= self._seen(window)
+            return colours
         if self._factor != 1:
             pixels *= np.uint8(self._factor)
         if self.is_negative:
             np.subtract(self._white, pixels[0], out=pixels[0])
         if self._adds_alpha:
-            mask = self._dataset.dataset_mask(window=window)[None] > 0
+            mask = self._seen(window)[None]
             pixels = np.concatenate([pixels, mask * np.iinfo(pixels.dtype).max], dtype=pixels.dtype, casting="unsafe")
         return pixels
+
+    def _seen(self, window: Any) -> Any:
+        """By the mask: which pixels are not clear."""
+        with reading():
+            return self._dataset.dataset_mask(window=window) > 0
 
 
 def _palette_of(dataset: Any) -> Any:
@@ -81,9 +89,14 @@ def _palette_of(dataset: Any) -> Any:
     if dataset.nodata is not None and dataset.nodata in entries:
         palette[3, int(dataset.nodata)] = 0
     used = palette[:, list(entries)]
-    if (used[3] != _OPAQUE).any():
+    if (used[3] != _OPAQUE).any() or _has_mask_of_its_own(dataset):
         return palette
     return palette[:1] if (used[0] == used[1]).all() and (used[1] == used[2]).all() else palette[:3]
+
+
+def _has_mask_of_its_own(dataset: Any) -> bool:
+    """A band that is nothing else: no alpha, and no value that stands for what is clear."""
+    return set(dataset.mask_flag_enums[0]) == {MaskFlags.per_dataset}
 
 
 def _is_negative(dataset: Any) -> bool:

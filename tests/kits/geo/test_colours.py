@@ -106,6 +106,18 @@ def test_clear_entries_of_a_palette_become_alpha(tmp_path: Path) -> None:
     assert pixels[0].tolist() == [[1, 2, 3, 255], [4, 5, 6, 0], [7, 8, 9, 128]]
 
 
+def test_a_mask_beside_a_palette_becomes_alpha(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"driver": "GTiff", "width": 2, "height": 1, "count": 1, "dtype": "uint8"}
+    path = tmp_path / "masked.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as made:
+        made.write(np.array([[[1, 1]]], np.uint8))
+        made.write_colormap(1, {0: (1, 2, 3, 255), 1: (9, 8, 7, 255)})
+        made.write_mask(np.array([[255, 0]], np.uint8))
+    pixels, meant = bands_of(path.read_bytes(), tmp_path)
+    assert meant == ["red", "green", "blue", "alpha"]
+    assert pixels[0].tolist() == [[9, 8, 7, 255], [9, 8, 7, 0]]
+
+
 def tiff(path: Path, pixels: Any, **options: Any) -> bytes:
     count, height, width = pixels.shape
     options |= {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": pixels.dtype}

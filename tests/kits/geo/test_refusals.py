@@ -96,6 +96,16 @@ def test_a_jpeg_that_is_damaged_or_has_no_end_is_refused(progressive: bool, tmp_
     assert answers(jpeg[:-2] + bytes(10) + jpeg[-2:], tmp_path) == ("image_damaged" if progressive else "made")
 
 
+def test_a_mask_that_is_damaged_is_the_images_fault(tmp_path: Path) -> None:
+    path, noise = tmp_path / "masked.tif", np.asarray(NOISE)[:200, :200, 0]
+    options: dict[str, Any] = {"driver": "GTiff", "width": 200, "height": 200, "count": 1, "dtype": "uint8"}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as made:
+        made.write(noise[None])
+        made.write_mask(noise > 127)
+    # What is compressed in the file is the mask alone, and lies at its end.
+    assert answers(path.read_bytes()[:-500], tmp_path) == "image_damaged"
+
+
 def first_answer(image: Path, **wish: Any) -> dict[str, Any]:
     with (
         image.open("rb") as file,
