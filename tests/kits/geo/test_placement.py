@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from taskyard_kits.geo.placement import by_bounds, crs_named
+import pytest
+from affine import Affine
+from rasterio.io import MemoryFile
+from rasterio.warp import transform
+
+from taskyard_kits.geo.placement import by_bounds, by_points, crs_named, placed
 from taskyard_kits.geo.refusals import Refused
 
 INF, NAN = float("inf"), float("nan")
@@ -70,9 +75,71 @@ def test_bounds_that_a_crs_describes_are_taken(bounds: list[float], crs: str) ->
     assert by_bounds(bounds, crs_named(crs), 100, 100)
 
 
-def test_a_crs_whose_axes_would_mirror_the_image_is_refused() -> None:
-    """Krovak's x goes south and its y west."""
-    assert refused([1_040_000.0, 740_000.0, 1_050_000.0, 750_000.0], "EPSG:2065") == "place_mirrored"
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 4096])
+@pytest.mark.parametrize(
+    ("bounds", "crs"),
+    [
+        ([-180.0, -90.0, 180.0, 90.0], "EPSG:4326"),
+        ([-20037508.3428, -20037508.3428, 20037508.3428, 20037508.3428], "EPSG:3857"),  # as web maps round it
+        ([-20037508.342789244, -20037508.342789244, 20037508.342789244, 20037508.342789244], "EPSG:3857"),
+    ],
+)
+def test_the_whole_earth_is_taken_at_any_size(bounds: list[float], crs: str, size: int) -> None:
+    assert by_bounds(bounds, crs_named(crs), size, size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 10, 100])
+@pytest.mark.parametrize(
+    ("earth", "crs"),
+    [([-180.0, -90.0, 180.0, 90.0], "EPSG:4326"), ([-20037508.3428] * 2 + [20037508.3428] * 2, "EPSG:3857")],
+)
+def test_what_is_larger_than_the_earth_is_refused_at_any_size(earth: list[float], crs: str, size: int) -> None:
+    assert refused([1.1 * bound for bound in earth], crs, size, size) == "place_outside"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "crs"),
+    [
+        ([90_000.0, 2_877_000.0, 100_000.0, 2_888_000.0], "EPSG:2053"),  # x goes west, y south
+        ([1_040_000.0, 740_000.0, 1_050_000.0, 750_000.0], "EPSG:2065"),  # x goes south, y west
+    ],
+)
+def test_bounds_in_a_crs_that_counts_to_the_west_are_refused(bounds: list[float], crs: str) -> None:
+    """They would turn the image by 180 degrees, or mirror it."""
+    assert refused(bounds, crs) == "crs_westing"
+
+
+def test_control_points_in_a_crs_that_counts_to_the_west_place_the_image_upright() -> None:
+    """A square of 0.1 degrees, its upper left corner at 28 E, 26 S: what pyproj 3.8 with PROJ 9.5 makes of it."""
+    points = [
+        (0.0, 0.0, 100120.86646810727, 2877217.611706402),
+        (100.0, 0.0, 90108.24086477206, 2877144.8284605355),
+        (0.0, 100.0, 100035.93340778141, 2888297.5316117737),
+        (100.0, 100.0, 90031.80397330558, 2888224.5500064692),
+    ]
+    crs = crs_named("EPSG:2053")
+    placement = by_points(points, crs, 100, 100)
+    [lon], [lat] = transform(crs, "EPSG:4326", *([number] for number in placement.transform @ (25, 75)))
+    assert (lon, lat) == (pytest.approx(28.025, abs=1e-3), pytest.approx(-26.075, abs=1e-3))
+
+
+def test_a_place_of_the_files_own_is_on_earth_too() -> None:
+    """Its corners would be infinite, which no JSON can tell."""
+    far = Affine(1e308, 0, 1e308, 0, -1, 0)
+    with MemoryFile() as memory:
+        options: dict[str, Any] = {
+            "driver": "GTiff",
+            "width": 8,
+            "height": 8,
+            "count": 1,
+            "dtype": "uint8",
+            "crs": "EPSG:3857",
+        }
+        with memory.open(transform=far, **options):
+            pass
+        with memory.open() as dataset, pytest.raises(Refused) as e:
+            placed({"crs": None}, dataset, 8, 8)
+    assert e.value.code == "place_outside"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,20 @@ def test_turned_images_of_many_strips_come_out_as_a_whole() -> None:
         assert (found == np.asarray(ImageOps.exif_transpose(image))).all(), orientation
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 5000), (5000, 1), (1, 1)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_narrow_image_is_written_in_narrow_tiles(width: int, height: int, orientation: int) -> None:
+    """Of 512 x 512 pixels each would have 128 MiB here."""
+    options: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": 64, "dtype": "float64"}
+    with MemoryFile() as memory:
+        with memory.open(sparse_ok=True, **options):
+            pass
+        with memory.open() as dataset:
+            tiles = Strips(dataset, orientation).tile_bytes(64)
+    decoded = width * height * 64 * 8
+    assert decoded <= tiles <= 17 * decoded + 8 * 1024**2
+
+
 def test_a_geotiff_stays_where_it_says_it_lies(converted: Converted, tmp_path: Path) -> None:
     path, heights = tmp_path / "heights.tif", np.arange(60 * 40, dtype=np.float32).reshape(1, 40, 60)
     place = Affine(0.5, 0.1, 16, 0.1, -0.5, 48)
