@@ -48,6 +48,6 @@ def test_at_most_one_person_of_an_address_is_selected(draw: Draw, stored: Stored
 def test_both_lists_have_the_columns_that_are_to_be_kept_with_the_id_and_the_features(
     draw: Draw, stored: Stored
 ) -> None:
-    result = draw(PEOPLE, QUOTAS, number=6, selection_algorithm="legacy", columns_to_keep=["Email"]).result
+    result = draw(PEOPLE, QUOTAS, number=6, selection_algorithm="legacy", columns_to_keep=[" Email "]).result
     for item in (result["selected_item_id"], result["remaining_item_id"]):
         assert list(stored(item)[0]) == ["id", "email", *pools.FEATURES]

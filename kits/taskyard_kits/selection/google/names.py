@@ -8,8 +8,8 @@ from itertools import count
 
 SELECTED = "Original Selected - output - "
 REMAINING = "Remaining - output - "
-# The library takes every title with one of its beginnings for its own. People write behind it, too, so here a number
-# has to follow, and nothing else.
+# The library takes every title with one of its beginnings for its own. People begin titles with them, too, so here a
+# number has to follow, and nothing else.
 _OUTPUT = re.compile(f"(?:{re.escape(SELECTED)}|{re.escape(REMAINING)})[0-9]{{1,4}}")
 _ARCHIVED = "Archived - "
 _ARCHIVED_OUTPUT = re.compile(f"{_ARCHIVED}{_OUTPUT.pattern}(?: \\([0-9]{{1,4}}\\))?")
