@@ -23,11 +23,11 @@ def is_archived(title: str) -> bool:
     return _ARCHIVED_OUTPUT.fullmatch(title) is not None
 
 
-def free_pair(titles: Iterable[str]) -> tuple[str, str]:
-    """Titles of the selected and the remaining people, with the first number that neither has."""
-    taken = _folded(titles)
-    pairs = ((f"{SELECTED}{number}", f"{REMAINING}{number}") for number in count())
-    return next(pair for pair in pairs if taken.isdisjoint(_folded(pair)))
+def free(beginnings: Iterable[str], titles: Iterable[str]) -> list[str]:
+    """Titles with these beginnings and the first number that none of them has."""
+    taken, beginnings = _folded(titles), list(beginnings)
+    numbered = ([f"{beginning}{number}" for beginning in beginnings] for number in count())
+    return next(new for new in numbered if taken.isdisjoint(_folded(new)))
 
 
 def archived(title: str, titles: Iterable[str]) -> str:
