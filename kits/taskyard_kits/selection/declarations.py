@@ -136,14 +136,11 @@ class LoadGsheetResult(Result):
 class ManageOldTabsParams(Params):
     gsheet_id: GsheetId
     action: TabAction
-    dry_run: bool | None = Field(
-        default=None, description="Tells what would be done, and does nothing. Without it, only delete is a dry run."
-    )
+    dry_run: bool = Field(default=True, description="Tells what would be done. With false, archive and delete do it.")
 
     @property
     def is_dry_run(self) -> bool:
-        """What cannot be undone has to be asked for."""
-        return self.action == "list" or (self.action == "delete" if self.dry_run is None else self.dry_run)
+        return self.dry_run or self.action == "list"
 
 
 class ManageOldTabsResult(Result):
