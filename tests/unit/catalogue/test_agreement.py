@@ -259,9 +259,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "selection.manage_old_tabs": (
         [{"gsheet_id": "1Bxi", "action": "list"}, {"gsheet_id": "1Bxi", "action": "delete", "dry_run": False},
-         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": None}],
+         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": True}],
         [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
-         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"},
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": None}],
     ),
     "test.everything": (
         [{}, ALL, {"bounded": 9999.99}, {"bounded": 1}, {"bounded": "1.5"}, {"bounded": "+9999.99"},
