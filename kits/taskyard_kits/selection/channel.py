@@ -1,6 +1,6 @@
 """What a process that draws a panel tells its parent: JSON objects, one a line, on a descriptor that is theirs alone.
 
-`{"progress": [current, total, message]}`, `{"log": line}`, and at the end `{"drawn": ...}` or `{"failed": ...}`.
+`{"progress": [share, message]}`, `{"log": line}`, and at the end `{"drawn": ...}` or `{"failed": ...}`.
 """
 
 from __future__ import annotations
@@ -59,17 +59,21 @@ class LogHandler(logging.Handler):
 
 
 class Progress:
-    """The library's ProgressReporter: each phase is told, and of its steps four a second."""
+    """The library's ProgressReporter: each phase is told, and of its steps four a second. How many phases come is not
+    known, so each takes half of what is left of the draw."""
 
     def __init__(self, channel: Channel, clock: Clock = time.monotonic) -> None:
         self._channel = channel
         self._clock = clock
         self._message = ""
         self._total: int | None = None
+        self._begin = self._end = 0.0
         self._told = 0.0
 
     def start_phase(self, name: str, total: int | None = None, *, message: str | None = None) -> None:
         self._message, self._total = message or name, total
+        self._begin = self._end
+        self._end += (1 - self._end) / 2
         self._tell(0)
 
     def update(self, current: int, *, message: str | None = None) -> None:
@@ -82,4 +86,5 @@ class Progress:
 
     def _tell(self, current: int) -> None:
         self._told = self._clock()
-        self._channel.say(progress=[current, self._total, self._message])
+        done = min(1.0, current / self._total) if self._total else 0.0
+        self._channel.say(progress=[self._begin + (self._end - self._begin) * done, self._message])

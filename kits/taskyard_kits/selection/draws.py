@@ -18,6 +18,7 @@ from taskyard import TaskContext, TaskError
 
 from .declarations import Algorithm, QuotaMet, SelectionParams
 from .settings import SelectionSettings
+from .stages import DRAWING
 from .tables import MIB, Table
 
 _LOOK_SECONDS = 0.2
@@ -108,8 +109,8 @@ def _started(request: BinaryIO, memory: int) -> Iterator[tuple[subprocess.Popen[
 def _followed(process: subprocess.Popen[bytes], answers: BinaryIO, context: TaskContext, memory: int) -> dict[str, Any]:
     for answer in _lines(answers, context):
         match answer:
-            case {"progress": [current, total, message]}:
-                context.progress(current, total, message)
+            case {"progress": [share, message]}:
+                context.progress(DRAWING.at(share), 100, message)
             case {"log": line}:
                 context.log(line)
             case {"drawn": found}:

@@ -22,7 +22,9 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-_SEPARATORS = {";": ";", "\t": "TAB"}
+_SEPARATORS = {";": ";", "\t": "TAB", "|": "|"}
+# From here on, not every whole number is a float.
+_MAX_EXACT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ def of_lists(lists: Iterable[Sequence[str]], bounds: Bounds) -> Table:
     """A header and rows that have as many cells, or none. Raises InputUnusable."""
     found = iter(lists)
     header = [name.strip() for name in next(found, ())]
+    if not any(header):
+        has_rows = any(cell.strip() for row in found for cell in row)
+        raise bounds.refusal("table_without_header" if has_rows else "table_empty")
     if len(header) > bounds.max_columns:
         raise bounds.refusal("table_too_many_columns", limit=bounds.max_columns)
     rows: list[list[str]] = []
@@ -126,4 +131,7 @@ def _decoded(data: bytes, bounds: Bounds) -> str:
 
 
 def _text(cell: str | float | None) -> str:
+    """JSON makes no difference between 1 and 1.0."""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < _MAX_EXACT:
+        return str(int(cell))
     return "" if cell is None else str(cell)

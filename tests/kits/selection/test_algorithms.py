@@ -24,7 +24,11 @@ def test_the_panel_meets_its_quotas(draw: Draw, stored: Stored, algorithm: str) 
     used = "maximin" if algorithm == "leximin" else algorithm
     assert result["selection_algorithm"] == used
     assert any("needs Gurobi" in line for line in run.logs) == (algorithm == "leximin")
-    assert run.progress[-1] == (1, 1, "Done")
+    percentages = [current for current, _, _ in run.progress]
+    assert {total for _, total, _ in run.progress} == {100}
+    assert percentages == sorted(percentages), "how far it is never falls"
+    assert len(set(percentages)) >= 4, "the stages, and each phase of the draw"
+    assert run.progress[-1] == (100, 100, "Done")
 
 
 # nash walks over sets of ids: their order, and with it the panel, is another one with another PYTHONHASHSEED.
@@ -48,6 +52,6 @@ def test_at_most_one_person_of_an_address_is_selected(draw: Draw, stored: Stored
 def test_both_lists_have_the_columns_that_are_to_be_kept_with_the_id_and_the_features(
     draw: Draw, stored: Stored
 ) -> None:
-    result = draw(PEOPLE, QUOTAS, number=6, selection_algorithm="legacy", columns_to_keep=["Email"]).result
+    result = draw(PEOPLE, QUOTAS, number=6, selection_algorithm="legacy", columns_to_keep=[" Email "]).result
     for item in (result["selected_item_id"], result["remaining_item_id"]):
         assert list(stored(item)[0]) == ["id", "email", *pools.FEATURES]

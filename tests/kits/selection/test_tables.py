@@ -31,6 +31,10 @@ DEFECTS = [
     (b'id,name\na,"b"c\n', "table_malformed", {"row": 2}),
     (b"id;name\na;b\n", "table_wrong_separator", {"separator": ";"}),
     (b"id\tname\na\tb\n", "table_wrong_separator", {"separator": "TAB"}),
+    (b"id|name\na|b\n", "table_wrong_separator", {"separator": "|"}),
+    (b"\nid,name\na,b\n", "table_without_header", {}),
+    (b" ,\nid,name\n", "table_without_header", {}),
+    (b"\n\n", "table_empty", {}),
     (b"a,b,c,d\n1,2,3,4\n", "table_too_many_columns", {"limit": 3}),
     (b"id\n1\n2\n3\n4\n", "table_too_many_rows", {"limit": 3}),
     (b"id\n1\n12345678901\n", "table_cell_too_long", {"row": 3, "limit": 10}),
@@ -69,6 +73,11 @@ def test_a_file_that_is_larger_than_its_record_is_not_read_on() -> None:
 def test_a_byte_order_mark_quotes_and_blank_lines_are_csv() -> None:
     found = read(b'\xef\xbb\xbf id ,name\r\n1,"a, ""b"""\r\n\r\n2,\xc3\xa9\r\n')
     assert found == Table(["id", "name"], [["1", 'a, "b"'], ["", ""], ["2", "\u00e9"]])
+
+
+def test_whole_numbers_of_the_parameters_are_written_without_a_fraction() -> None:
+    rows: list[dict[str, str | float | None]] = [{"a": 1.0, "b": -3.0, "c": "1.0"}, {"a": 1.5, "b": 1e300, "c": 7}]
+    assert tables.of_objects(rows, SMALL).rows == [["1", "-3", "1.0"], ["1.5", "1e+300", "7"]]
 
 
 def test_rows_of_the_parameters_may_leave_cells_out() -> None:

@@ -304,9 +304,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "selection.manage_old_tabs": (
         [{"gsheet_id": "1Bxi", "action": "list"}, {"gsheet_id": "1Bxi", "action": "delete", "dry_run": False},
-         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": None}],
+         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": True}],
         [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
-         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"},
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": None}],
     ),
     **dict.fromkeys(
         ("files.cleanup_temporary", "maintenance.cleanup_expired_data"),
