@@ -19,6 +19,8 @@ from sqlalchemy import Connection
 
 # Events and counts, in days. Events are taken for a day less, so that none is deleted before it was summed up.
 KEPT_DAYS, TAKEN_DAYS = 31, 30
+# Those of an hour that was not summed up: its sums are to come, or people have to see why there are none.
+UNSUMMED_KEPT_DAYS = 92
 # Sums by the hour, in days.
 SUMS_KEPT_DAYS = 731
 # Of a bucket, by their tokens; the others are one.
