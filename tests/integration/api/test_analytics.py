@@ -108,6 +108,7 @@ def test_events_with_an_idempotency_key_count_once(api: Api) -> None:
         ({"model": ""}, "/model"),
         ({"model": "x" * 201}, "/model"),
         ({"model": "a\x00"}, "/model"),
+        ({"model": "_other"}, "/model"),
         ({"at": "yesterday"}, "/at"),
         ({"at": text(datetime.now(UTC) + HOUR)}, "/at"),
         ({"at": text(datetime.now(UTC) - timedelta(days=TAKEN_DAYS, hours=1))}, "/at"),

@@ -22,7 +22,7 @@ from taskyard.domain.model_lists import PROVIDERS, ModelList
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.store import analytics
-from taskyard.store.analytics import SUMS_KEPT_DAYS, TAKEN_DAYS, Period, UsageEvent, whole_hours
+from taskyard.store.analytics import OTHER, SUMS_KEPT_DAYS, TAKEN_DAYS, Period, UsageEvent, whole_hours
 
 from .. import analytics_models, views
 from ..analytics_models import AnalyticsQuery, UsageEventsBody
@@ -47,6 +47,7 @@ MAX_WAITING = 16
 MAX_WRITES_WAITING = 256
 _REDIS_SECONDS = 2.0
 _LONGEST = {"hour": timedelta(days=7), "day": timedelta(days=366), "total": timedelta(days=SUMS_KEPT_DAYS)}
+_RESERVED = message("Answers call the rest of the models so; choose another name.")
 _NONE_CACHED = message("No list is cached: the provider is not configured, or was not asked for a while.")
 _NO_LIST = message("What is cached is no list of models; the next refresh replaces it.")
 
@@ -100,6 +101,9 @@ class UsageEvents:
             )
             for n, event in enumerate(given.events)
             if not oldest <= event.at <= newest
+        ]
+        faults += [
+            Fault(f"/events/{n}/model", _RESERVED) for n, event in enumerate(given.events) if event.model == OTHER
         ]
         if faults:
             raise Invalid(faults[:MAX_FAULTS])
