@@ -117,6 +117,38 @@ def test_an_aggregation_that_meets_its_soft_limit_tells_what_it_has_done(fleet: 
     assert result_of(fleet, "analytics.aggregate", {})["result"]["open_hours"] == 0, "the next run does the rest"
 
 
+@contextmanager
+def disturbed(fleet: Fleet, hour: datetime) -> Iterator[None]:
+    """PostgreSQL cannot write the sums of this hour."""
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql(
+            "CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disturbed'; END $$"
+        )
+        conn.exec_driver_sql(
+            "CREATE TRIGGER disturb BEFORE INSERT ON usage_hour FOR EACH ROW"
+            f" WHEN (NEW.hour = '{hour.isoformat()}') EXECUTE FUNCTION disturb()"
+        )
+    try:
+        yield
+    finally:
+        with ledger.transaction(fleet.engine) as conn:
+            conn.exec_driver_sql("DROP FUNCTION disturb CASCADE")
+
+
+def test_an_hour_that_cannot_be_summed_up_is_told_in_the_readers_language(fleet: Fleet) -> None:
+    hour = THEN.replace(minute=0) - 5 * HOUR
+    tell(fleet, (hour, "llama3", 1), (hour + HOUR, "llama3", 1))
+    with disturbed(fleet, hour):
+        task = fleet.submit("analytics.aggregate", {}, max_attempts=1)
+        fleet.wait_state(task, "failed", seconds=40)
+    error = fleet.http.get(f"/tasks/{task}", headers={"Accept-Language": "hu"}).json()["error"]
+    assert (error["code"], error["retryable"]) == ("hours_not_summed", True)
+    assert error["message"].startswith(f"Nem összesíthető órák száma: 1, közülük az első: {hour:%Y-%m-%dT%H:%MZ};")
+    assert fleet.http.post(f"/tasks/{task}/retry").status_code == 202
+    fleet.wait_state(task, "succeeded", seconds=40)
+    assert fleet.http.get(f"/tasks/{task}").json()["result"]["summed_hours"] >= 1
+
+
 def test_a_report_shows_what_the_tasks_before_it_came_to(fleet: Fleet) -> None:
     tasks = fleet.submit_many(20, "diagnostics.echo", {"value": 1})
     failed = fleet.submit("diagnostics.fail", {"times": 9, "kind": "permanent"})

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from taskyard.store import task_types
-from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 
@@ -41,11 +41,25 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 """)  # noqa: S608 - made of constants
 
 
+def _summed(table: str, column: str) -> sa.TextClause:
+    """Rows of hours that have sums. By the hours, so that a pass does not walk over rows that have to stay."""
+    hour = "date_trunc('hour', now(), 'UTC')"
+    return sa.text(f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT t.ctid FROM analytics_hour h
+    JOIN {table} t ON t.{column} >= h.hour AND t.{column} < h.hour + interval '1 hour'
+    WHERE h.hour < {hour} - interval '{KEPT_DAYS} days' AND h.hour >= {hour} - interval '{UNSUMMED_KEPT_DAYS} days'
+    LIMIT :limit FOR UPDATE OF t SKIP LOCKED))
+""")  # noqa: S608 - made of constants
+
+
 _PASSES = {
     "idempotency_keys": _IDEMPOTENCY_KEYS,
     "workers": _WORKERS,
-    "request_counts": _older("request_count", "minute", KEPT_DAYS),
-    "usage_events": _older("usage_event", "at", KEPT_DAYS),
+    "request_counts": _summed("request_count", "minute"),
+    "request_counts_unsummed": _older("request_count", "minute", UNSUMMED_KEPT_DAYS),
+    "usage_events": _summed("usage_event", "at"),
+    "usage_events_unsummed": _older("usage_event", "at", UNSUMMED_KEPT_DAYS),
     "sums_of_requests": _older("request_hour", "hour", SUMS_KEPT_DAYS),
     "sums_of_usage": _older("usage_hour", "hour", SUMS_KEPT_DAYS),
     "hours_of_sums": _older("analytics_hour", "hour", SUMS_KEPT_DAYS),

@@ -108,6 +108,7 @@ def test_events_with_an_idempotency_key_count_once(api: Api) -> None:
         ({"model": ""}, "/model"),
         ({"model": "x" * 201}, "/model"),
         ({"model": "a\x00"}, "/model"),
+        ({"model": "_other"}, "/model"),
         ({"at": "yesterday"}, "/at"),
         ({"at": text(datetime.now(UTC) + HOUR)}, "/at"),
         ({"at": text(datetime.now(UTC) - timedelta(days=TAKEN_DAYS, hours=1))}, "/at"),
@@ -242,6 +243,30 @@ def test_an_analysis_leaves_the_other_threads_to_other_callers(start_api: Callab
                 assert api.http.get("/api/v1/tasks", timeout=5).status_code == 200
             assert conn.execute(blocked).scalar_one() == 1
         assert all(one.result()["models"] == [] for one in asked)
+
+
+def test_usage_that_waits_for_an_aggregation_leaves_the_other_threads_to_other_callers(
+    start_api: Callable[..., Api],
+) -> None:
+    api = start_api(db_pool_size=4)
+    with ThreadPoolExecutor(20) as pool:
+        with ledger.transaction(api.engine) as conn:
+            conn.exec_driver_sql("LOCK TABLE usage_event IN SHARE MODE")
+            told = [pool.submit(api.http.post, EVENTS, json={"events": [event()]}) for _ in range(20)]
+            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            wait_for(lambda: conn.execute(blocked).scalar_one() > 0, 10, "the event that waits")
+            for _ in range(5):
+                assert api.http.get("/api/v1/tasks").status_code == 200
+            assert not any(one.done() for one in told)
+        assert {one.result().status_code for one in told} == {202}
+
+
+def test_usage_that_would_wait_for_long_is_refused_for_now(start_api: Callable[..., Api]) -> None:
+    api = start_api(db_pool_size=4)
+    with ledger.transaction(api.engine) as conn:
+        conn.exec_driver_sql("LOCK TABLE usage_event IN SHARE MODE")
+        answer = api.http.post(EVENTS, json={"events": [event()]})
+        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
 
 
 def test_more_analyses_than_can_be_answered_are_refused_and_none_is_forgotten(start_api: Callable[..., Api]) -> None:

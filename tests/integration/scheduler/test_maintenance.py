@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import task_types
-from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.audit import Actor
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
@@ -188,7 +188,7 @@ def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: Leader
         execute(
             engine,
             f"INSERT INTO {table} ({column}, {more})"
-            f" SELECT now() - interval '1 minute' - n * interval '1 day', {values}"
+            f" SELECT date_trunc('hour', now() - interval '1 minute', 'UTC') - n * interval '1 day', {values}"
             " FROM generate_series(0, 1099) n",
         )
     Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
@@ -198,6 +198,30 @@ def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: Leader
     for table, days in kept.items():
         # That of the last day is there as long as its hour is not over.
         assert scalar(engine, f"SELECT count(*) FROM {table}") in {days, days + 1}, table
+
+
+def test_rows_of_hours_without_sums_are_kept_until_people_have_seen_to_them(
+    leader: LeaderParts, engine: Engine
+) -> None:
+    """The aggregation has failed for the odd days."""
+    for table, column, more, values in (
+        ("request_count", "minute", "source,method,route,status,requests,seconds", "gen_random_uuid(),'','',1,1,1"),
+        ("usage_event", "at", "id, model, tokens, submitted_by", "gen_random_uuid(),'',1,''"),
+    ):
+        execute(
+            engine,
+            f"INSERT INTO {table} ({column}, {more})"
+            f" SELECT now() - interval '30 minutes' - n * interval '1 day', {values} FROM generate_series(0, 99) n",
+        )
+    execute(
+        engine,
+        "INSERT INTO analytics_hour SELECT date_trunc('hour', now() - interval '30 minutes', 'UTC')"
+        " - n * interval '1 day' FROM generate_series(0, 99, 2) n",
+    )
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
+    kept = len({*range(KEPT_DAYS + 1), *range(1, UNSUMMED_KEPT_DAYS, 2)})
+    for table in ("request_count", "usage_event"):
+        assert scalar(engine, f"SELECT count(*) FROM {table}") == kept, table
 
 
 def test_types_that_no_worker_has_had_for_30_days_are_retired_by_the_leader_only(
