@@ -12,7 +12,7 @@ from taskyard.store.tree_items import TreeItem
 from taskyard_kits.kept_files import MadeFile, keep, kept
 from taskyard_kits.stored_files import ERRORS as STORAGE_ERRORS
 
-from . import document, task_parts, usage_parts
+from . import task_parts, usage_parts
 from .declarations import Generated, GenerateParams
 from .languages import NONE, language_of
 from .parts import Part, Report
@@ -98,7 +98,10 @@ def _stored(
     if not parts:
         raise TaskError("report_too_slow", retryable=False)
     report = _report(parts, params, source, now)
-    pdf = document.pdf_of(report, source.language)
+    # ReportLab takes 60 ms to import: processes that make no report do without.
+    from .document import pdf_of
+
+    pdf = pdf_of(report, source.language)
     made = MadeFile(
         name=f"{params.report_type}-{dates(source.period)}.pdf",
         object_type="partial_report" if report.missing else "report",
