@@ -15,6 +15,7 @@ from taskyard.domain.ids import earliest_id_at, new_id
 from taskyard.domain.tasks import RetryIn
 from taskyard.environment import InvalidSettings, read_kit_settings
 from taskyard.running.trial import NotAdmitted, TaskRun, run_task
+from taskyard_api.translation import read_catalogues, telling
 from taskyard_kits.payments.currencies import smallest_units
 from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_kits.payments.words import ERRORS
@@ -138,6 +139,32 @@ def test_what_the_schema_can_say_is_refused_at_the_submit(stripe: Stripe, wrong:
         pay(stripe, **wrong)
     assert {fault.pointer for fault in refused.value.faults} == {f"/params/{name}" for name in wrong}
     assert not stripe.calls
+
+
+@pytest.mark.parametrize("amount", [-1, 0, "0", "-1", "abc", None, "1" * 13, "1.2345", 1.2345])
+def test_a_wrong_amount_is_told_in_one_sentence_in_the_readers_language(stripe: Stripe, amount: Any) -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        pay(stripe, amount=amount)
+    (fault,) = refused.value.faults
+    assert fault.message == "Must be above 0, with at most nine digits before the point and three after it: 12.50."
+    german = telling(read_catalogues(), "de").tell(fault.message)
+    assert german == "Muss größer als 0 sein, mit höchstens neun Stellen vor dem Punkt und drei danach: 12.50."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"payment_method": "4242424242424242"}, "Doit être l'identifiant d'une carte chez Stripe : pm_..."),
+        ({"customer": "eva"}, "Doit être l'identifiant d'un client chez Stripe : cus_..."),
+        ({"currency": "eur"}, "Doit être une monnaie, par son code ISO 4217 en majuscules : EUR."),
+    ],
+)
+def test_what_is_wrong_is_told_without_regular_expressions_and_translated(
+    stripe: Stripe, wrong: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        pay(stripe, **wrong)
+    assert [telling(read_catalogues(), "fr").tell(fault.message) for fault in refused.value.faults] == [told]
 
 
 def test_a_currency_in_small_letters_is_told_how_to_write_it(stripe: Stripe) -> None:
