@@ -74,14 +74,13 @@ ERRORS: dict[str, Words] = {
         " üzemeltetőt, hogy kevesebb modellt kínáljon ott.",
     },
     "cache_unavailable": {
-        "en": "Redis does not answer, so the lists were not stored. It is tried again; if that goes on, ask the"
-        " operator.",
-        "de": "Redis antwortet nicht, daher wurden die Listen nicht gespeichert. Es wird wieder versucht; bleibt es"
-        " dabei, fragen Sie den Betreiber.",
-        "fr": "Redis ne répond pas, les listes n'ont donc pas été enregistrées. Un nouvel essai aura lieu ; si cela"
-        " persiste, adressez-vous à l'exploitant.",
-        "hu": "A Redis nem válaszol, ezért a listák nem lettek eltárolva. Újra próbálkozunk; ha továbbra sem sikerül,"
-        " forduljon az üzemeltetőhöz.",
+        "en": "Redis does not answer, so the lists were not stored. If that goes on, ask the operator to look at it.",
+        "de": "Redis antwortet nicht, daher wurden die Listen nicht gespeichert. Bleibt es dabei, bitten Sie den"
+        " Betreiber, nachzusehen.",
+        "fr": "Redis ne répond pas, les listes n'ont donc pas été enregistrées. Si cela persiste, demandez à"
+        " l'exploitant de vérifier.",
+        "hu": "A Redis nem válaszol, ezért a listák nem lettek eltárolva. Ha ez így marad, kérje meg az üzemeltetőt,"
+        " hogy nézzen utána.",
     },
 }
 PHRASES = servers.PHRASES
