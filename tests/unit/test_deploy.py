@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from taskyard.settings import Settings
 from taskyard_kits.health.settings import HealthSettings
 from taskyard_kits.mail.settings import MailSettings
+from taskyard_kits.models.settings import ProviderSettings
 from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_kits.selection.settings import SelectionSettings
 from taskyard_worker.child import composition as child
@@ -104,6 +106,13 @@ def test_images_have_a_version(name: str) -> None:
     image = SERVICES[name]["image"]
     assert ":" in image
     assert "latest" not in image
+
+
+@pytest.mark.parametrize("settings", [PaymentSettings, ProviderSettings])
+def test_workers_are_given_what_their_kits_read(settings: type[BaseSettings]) -> None:
+    given = SERVICES["worker"]["environment"].keys()
+    for name, field in settings.model_fields.items():
+        assert given & set(getattr(field.validation_alias, "choices", ())), name
 
 
 def test_memory_is_what_the_design_says() -> None:

@@ -349,8 +349,9 @@ def test_what_is_no_list_is_told_as_that(api: Api, shared_redis: redis.Redis, wr
 
 def test_without_redis_the_lists_are_503(start_api: Callable[..., Api]) -> None:
     api = start_api(redis_url="redis://127.0.0.1:1/0")
-    answer = api.http.get(MODELS)
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    answer = api.http.get(MODELS, headers={"Accept-Language": "de"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "cache_unavailable")
+    assert answer.json()["detail"] == "Das Redis mit den Listen der Modelle antwortet nicht."
     assert "Retry-After" in answer.headers
 
 
@@ -359,4 +360,4 @@ def test_a_redis_that_is_silent_is_given_up_on(start_api: Callable[..., Api]) ->
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         answer = api.http.get(MODELS, timeout=8)
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (answer.status_code, answer.json()["code"]) == (503, "cache_unavailable")

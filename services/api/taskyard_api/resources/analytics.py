@@ -14,7 +14,7 @@ import redis.asyncio
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
-from taskyard.domain.errors import BrokerUnavailable
+from taskyard.domain.errors import CacheUnavailable
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.domain.messages import message
@@ -173,7 +173,7 @@ class Models:
             async with asyncio.timeout(_REDIS_SECONDS):
                 found: list[Any] = await self._client.mget([self._names.models(provider) for provider in PROVIDERS])
         except (redis.RedisError, OSError) as e:
-            raise BrokerUnavailable(str(e)) from e
+            raise CacheUnavailable(str(e)) from e
         words = self._translations.for_reader(req)
         lists = {f"{p}_models": self._shown(stored, words) for p, stored in zip(PROVIDERS, found, strict=True)}
         views.send(resp, 200, lists, words)
