@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -124,18 +123,44 @@ def test_ids_that_callers_chose_are_found_too(ledger_of_tasks: Ledger, archive: 
     assert ledger_of_tasks.archived() == [chosen]
 
 
-@pytest.mark.parametrize("column", ["parent_id", "workflow_id"])
-def test_a_task_stays_while_what_belongs_to_it_has_not_ended(
-    ledger_of_tasks: Ledger, archive: Archive, column: str
-) -> None:
-    parent = ledger_of_tasks.put(workflow_id=uuid4())
-    belongs = parent if column == "parent_id" else ledger_of_tasks.all("SELECT workflow_id FROM task")[0]
-    values: dict[str, Any] = {column: belongs}
-    child = ledger_of_tasks.put(State.QUEUED, **values)
+def test_a_task_stays_while_one_that_it_submitted_has_not_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    child = ledger_of_tasks.put(State.QUEUED, parent_id=ledger_of_tasks.put())
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
     assert archive().result["archived"] == 1
     assert ledger_of_tasks.ids() == {child}, "it goes when it is old itself"
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SUCCEEDED])
+def test_a_child_stays_while_its_parent_may_run_again(ledger_of_tasks: Ledger, archive: Archive, state: State) -> None:
+    """A retry would submit one with the same key anew."""
+    parent = ledger_of_tasks.put(state, days=31 if state is State.FAILED else 29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive({"dry_run": True}).result["archived"] == archive().result["archived"] == 0
+    ledger_of_tasks.do("DELETE FROM task WHERE id = :id", id=parent)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_the_children_of_a_task_that_succeeded_go_by_their_own_age(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    parent = ledger_of_tasks.put(days=29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_a_workflow_goes_as_a_whole_after_the_longest_retention_in_it(
+    ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    workflow = uuid4()
+    ledger_of_tasks.put(days=95, workflow_id=workflow)
+    failed = ledger_of_tasks.put(State.FAILED, days=89, workflow_id=workflow)
+    last = ledger_of_tasks.put(State.QUEUED, days=89, workflow_id=workflow)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = created_at WHERE id = :id", id=last)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE task SET finished_at = now() - interval '91 days' WHERE id = :id", id=failed)
+    assert archive().result["archived"] == 3
 
 
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
