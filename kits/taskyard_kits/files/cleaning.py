@@ -25,7 +25,12 @@ _BATCH = 500
 _NAMED = 20
 
 
-@task("files.cleanup_temporary", queue="low_priority")
+@task(
+    "files.cleanup_temporary",
+    queue="low_priority",
+    rules=(temporary_files.FINAL,),
+    errors=temporary_files.ERRORS,
+)
 def cleanup_temporary(*, context: TaskContext) -> TemporaryFilesCleaned:
     """Removes temporary files past their age."""
     return TemporaryFilesCleaned(temp_files_removed=temporary_files.remove_old(context, context.settings))

@@ -16,7 +16,12 @@ from .settings import MaintenanceSettings
 from .words import ARCHIVE_ERRORS, CACHE_ERRORS
 
 
-@task("maintenance.cleanup_expired_data", queue="low_priority", rules=(CACHE_RULE,), errors=CACHE_ERRORS)
+@task(
+    "maintenance.cleanup_expired_data",
+    queue="low_priority",
+    rules=(CACHE_RULE, temporary_files.FINAL),
+    errors={**CACHE_ERRORS, **temporary_files.ERRORS},
+)
 def cleanup_expired_data(*, context: TaskContext) -> ExpiredDataCleaned:
     """Removes temporary files past their age, and entries of caches that would stay for ever."""
     settings: MaintenanceSettings = context.settings
