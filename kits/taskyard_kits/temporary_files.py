@@ -30,22 +30,22 @@ MAX_DEPTH = 50
 FINAL = VALIDATION.of("temp_dir_overlaps", "temp_dir_unusable")
 ERRORS: dict[str, Words] = {
     "temp_dir_overlaps": {
-        "en": "Nothing was removed: TASKYARD_TEMP_DIR of the worker is, holds or lies in the directory of the storage, and"
-        " stored files are no temporary ones. Choose another directory for one of them.",
-        "de": "Nichts wurde gelöscht: TASKYARD_TEMP_DIR des Workers ist das Verzeichnis der Ablage, enthält es oder liegt"
-        " darin, und abgelegte Dateien sind keine temporären. Wählen Sie für eines von beiden ein anderes Verzeichnis.",
+        "en": "Nothing was removed: TASKYARD_TEMP_DIR of the worker is, holds or lies in the directory of the storage,"
+        " and stored files are no temporary ones. Choose another directory for one of them.",
+        "de": "Nichts wurde gelöscht: TASKYARD_TEMP_DIR des Workers ist das Verzeichnis der Ablage, enthält es oder"
+        " liegt darin, und abgelegte Dateien sind keine temporären. Wählen Sie für eines ein anderes Verzeichnis.",
         "fr": "Rien n'a été supprimé : TASKYARD_TEMP_DIR du worker est le répertoire du stockage, le contient ou s'y"
-        " trouve, et les fichiers enregistrés ne sont pas temporaires. Choisissez un autre répertoire pour l'un des deux.",
+        " trouve, et les fichiers enregistrés ne sont pas temporaires. Choisissez un autre répertoire pour l'un d'eux.",
         "hu": "Semmi sem törlődött: a worker TASKYARD_TEMP_DIR könyvtára azonos a tároló könyvtárával, tartalmazza azt,"
         " vagy benne van, a tárolt fájlok pedig nem ideiglenesek. Válasszon az egyiküknek másik könyvtárat.",
     },
     "temp_dir_unusable": {
-        "en": "TASKYARD_TEMP_DIR of the worker is no directory, or the worker may not read it. Correct the setting or the"
-        " permissions, and retry the task.",
+        "en": "TASKYARD_TEMP_DIR of the worker is no directory, or the worker may not read it. Correct the setting or"
+        " the permissions, and retry the task.",
         "de": "TASKYARD_TEMP_DIR des Workers ist kein Verzeichnis, oder der Worker darf es nicht lesen. Berichtigen Sie"
         " die Einstellung oder die Rechte, und wiederholen Sie die Aufgabe.",
-        "fr": "TASKYARD_TEMP_DIR du worker n'est pas un répertoire, ou le worker ne peut pas le lire. Corrigez le réglage"
-        " ou les droits, et relancez la tâche.",
+        "fr": "TASKYARD_TEMP_DIR du worker n'est pas un répertoire, ou le worker ne peut pas le lire. Corrigez le"
+        " réglage ou les droits, et relancez la tâche.",
         "hu": "A worker TASKYARD_TEMP_DIR beállítása nem könyvtár, vagy a worker nem olvashatja. Javítsa a beállítást"
         " vagy a jogosultságokat, és indítsa újra a feladatot.",
     },

@@ -76,6 +76,8 @@ _COUNT = sa.text("""
 UPDATE task_archive SET deleted = deleted + :more WHERE id = :id AND claim = :claim AND cleared_at IS NULL
 """)
 
+_LOCK_FILE = sa.text("SELECT FROM tree_item WHERE id = :item_id FOR SHARE")
+
 
 def begin(conn: Connection, task_id: UUID, claim: UUID) -> TaskArchive | None:
     """The open archive, for the attempt of that claim to go on with, or a new one; None where another task that runs
@@ -95,6 +97,11 @@ def stored(conn: Connection, archive: TaskArchive, item: TreeItem, span: Span) -
 def count_deleted(conn: Connection, archive: TaskArchive, more: int) -> None:
     """Locks the archive until the end of the transaction. Raises Fenced."""
     _require(conn.execute(_COUNT, {"id": archive.id, "claim": archive.claim, "more": more}).rowcount)
+
+
+def lock_file(conn: Connection, archive: TaskArchive) -> bool:
+    """Keeps the archive's item from being deleted until the end of the transaction; False where it is gone."""
+    return conn.execute(_LOCK_FILE, {"item_id": archive.item_id}).first() is not None
 
 
 def close(conn: Connection, archive: TaskArchive) -> None:
