@@ -20,8 +20,8 @@ class ArchiveTasksParams(Params):
 
 class TasksArchived(Result):
     archived: int = Field(
-        description="Tasks that these files hold and that are gone from the ledger, also by an earlier attempt; dry_run:"
-        " that would be."
+        description="Tasks that these files hold and that are gone from the ledger, also by an earlier attempt;"
+        " dry_run: that would be."
     )
     stayed: int = Field(
         default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
