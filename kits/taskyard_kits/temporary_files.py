@@ -20,7 +20,7 @@ from taskyard.catalogue.words import Words
 from taskyard.domain.retry import VALIDATION
 from taskyard.running.attempt_dirs import ATTEMPTS, hold, worker_of
 from taskyard.settings_groups import KitSettings, names
-from taskyard.storage.local import LocalStorage
+from taskyard.storage.local import overlap
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KEPT = frozenset({ATTEMPTS, "failpoints"})
@@ -59,48 +59,44 @@ class TemporaryFileSettings(KitSettings):
     )
 
 
-def remove_old(context: TaskContext, settings: TemporaryFileSettings, *, now: Callable[[], float] = time.time) -> int:
-    """Removes files that nobody has written or changed for so long, directories that are empty then, and all that dead
-    workers left; returns how many files. What may not be removed stays. Raises TaskError `temp_dir_overlaps`,
-    `temp_dir_unusable`."""
-    storage = context.storage
-    if isinstance(storage, LocalStorage) and storage.overlaps(settings.temp_dir):
-        raise TaskError("temp_dir_overlaps", retryable=False)
-    try:
-        opened = os.open(settings.temp_dir, _DIRECTORY)
-    except FileNotFoundError:
-        return 0
-    except (NotADirectoryError, PermissionError) as e:
-        raise TaskError("temp_dir_unusable", retryable=False) from e
-    with _closed(opened) as root:
-        removal = _Removal(context, os.fstat(root).st_dev)
-        removal.empty(root, before=now() - settings.temp_file_max_age_hours * 3600, keep=_KEPT)
-        with suppress(OSError), _opened(ATTEMPTS, _DIRECTORY | os.O_NOFOLLOW, root) as attempts:
-            _remove_dead_workers(removal, attempts)
-        return removal.files
+class Removal:
+    """Removes and counts, within one file system. `files` is how many went so far."""
 
-
-def _remove_dead_workers(removal: _Removal, attempts: int) -> None:
-    for lock in os.listdir(attempts):
-        worker = worker_of(lock)
-        if worker is None:
-            continue
-        # Where its worker lives, it holds the lock.
-        with suppress(OSError), _closed(hold(lock, make=False, dir_fd=attempts)):
-            with suppress(FileNotFoundError):
-                removal.remove_tree(attempts, worker)
-            os.unlink(lock, dir_fd=attempts)
-
-
-class _Removal:
-    """Removes and counts, within one file system."""
-
-    def __init__(self, context: TaskContext, device: int) -> None:
+    def __init__(self, context: TaskContext) -> None:
         self._context = context
-        self._device = device
+        self._device = 0
         self.files = 0
 
-    def empty(self, directory: int, *, before: float, keep: frozenset[str] = frozenset(), depth: int = 0) -> None:
+    def remove_old(self, settings: TemporaryFileSettings, *, now: Callable[[], float] = time.time) -> None:
+        """Removes files that nobody has written or changed for so long, directories that are empty then, and all that
+        dead workers left. What may not be removed stays. Raises TaskError `temp_dir_overlaps`, `temp_dir_unusable`."""
+        stored = self._context.storage.directory
+        if stored is not None and overlap(settings.temp_dir, stored):
+            raise TaskError("temp_dir_overlaps", retryable=False)
+        try:
+            opened = os.open(settings.temp_dir, _DIRECTORY)
+        except FileNotFoundError:
+            return
+        except (NotADirectoryError, PermissionError) as e:
+            raise TaskError("temp_dir_unusable", retryable=False) from e
+        with _closed(opened) as root:
+            self._device = os.fstat(root).st_dev
+            self._empty(root, before=now() - settings.temp_file_max_age_hours * 3600, keep=_KEPT)
+            with suppress(OSError), _opened(ATTEMPTS, _DIRECTORY | os.O_NOFOLLOW, root) as attempts:
+                self._remove_dead_workers(attempts)
+
+    def _remove_dead_workers(self, attempts: int) -> None:
+        for lock in os.listdir(attempts):
+            worker = worker_of(lock)
+            if worker is None:
+                continue
+            # Where its worker lives, it holds the lock.
+            with suppress(OSError), _closed(hold(lock, make=False, dir_fd=attempts)):
+                with suppress(FileNotFoundError):
+                    self._remove_tree(attempts, worker)
+                os.unlink(lock, dir_fd=attempts)
+
+    def _empty(self, directory: int, *, before: float, keep: frozenset[str] = frozenset(), depth: int = 0) -> None:
         with os.scandir(directory) as entries:
             for entry in entries:
                 self._context.check_cancelled()
@@ -108,10 +104,10 @@ class _Removal:
                     with suppress(OSError):  # gone meanwhile, of another account, or not empty
                         self._remove(directory, entry.name, before, depth)
 
-    def remove_tree(self, above: int, name: str) -> None:
+    def _remove_tree(self, above: int, name: str) -> None:
         """With all that is in it. Raises OSError where something stays."""
         with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
-            self.empty(directory, before=float("inf"))
+            self._empty(directory, before=float("inf"))
         os.rmdir(name, dir_fd=above)
 
     def _remove(self, above: int, name: str, before: float, depth: int) -> None:
@@ -124,7 +120,7 @@ class _Removal:
                 self.files += 1
         elif found.st_dev == self._device and depth < MAX_DEPTH:
             with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
-                self.empty(directory, before=before, depth=depth + 1)
+                self._empty(directory, before=before, depth=depth + 1)
             if is_old:
                 os.rmdir(name, dir_fd=above)
 

@@ -36,11 +36,7 @@ _BLOCK_BYTES = 1024 * 1024
 _JSON = frozenset({"params", "limits", "callback", "result", "error", "data"})
 
 
-def count_old(context: TaskContext, ages: Ages) -> int:
-    return sum(1 for _ in _old_ids(context, ages))
-
-
-def _old_ids(context: TaskContext, ages: Ages) -> Iterator[UUID]:
+def old_ids(context: TaskContext, ages: Ages) -> Iterator[UUID]:
     for first, before in old_tasks.ranges(ages):
         after: UUID | None = first
         while after is not None:
@@ -57,7 +53,7 @@ class Archiver:
     def __init__(self, context: TaskContext, ages: Ages) -> None:
         self._context = context
         self._upkeep = context.upkeep
-        self._ids = _old_ids(context, ages)
+        self._ids = old_ids(context, ages)
         self.done = TasksArchived(archived=0)
 
     def run(self) -> None:

@@ -69,8 +69,9 @@ class LocalStorage:
         self._now = now
         self._hourly = Hourly(self.sweep)
 
-    def overlaps(self, directory: Path) -> bool:
-        return overlap(self._root, directory)
+    @property
+    def directory(self) -> Path:
+        return self._root
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.fernet import Fernet
 
 from taskyard.catalogue.secrets import Cipher
+from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import FINAL, State
+from taskyard.running.upkeep import Upkeep
 from taskyard.store import ledger, old_tasks, tree_items
+from taskyard.store.old_tasks import Look
 from taskyard_kits.maintenance import archive as archive_module
 from taskyard_kits.maintenance.settings import MaintenanceSettings
 from tests.kits.maintenance.conftest import Archive, Ledger
@@ -161,6 +165,24 @@ def test_a_workflow_goes_as_a_whole_after_the_longest_retention_in_it(
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET finished_at = now() - interval '91 days' WHERE id = :id", id=failed)
     assert archive().result["archived"] == 3
+
+
+def test_a_dry_run_tells_at_the_soft_limit_what_it_has_counted(
+    ledger_of_tasks: Ledger, archive: Archive, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_tasks, "LOOKED_AT", 2)
+    for _ in range(5):
+        ledger_of_tasks.put()
+    looks = iter([upkeep.look_for_old_tasks] * 2)
+
+    def look(*arguments: Any) -> Look:
+        for do in looks:
+            return do(*arguments)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(upkeep, "look_for_old_tasks", look)
+    result = archive({"dry_run": True}).result
+    assert (result["archived"], result["more"]) == (4, True)
 
 
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
