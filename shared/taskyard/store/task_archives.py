@@ -122,9 +122,11 @@ def page(
     after: datetime | None = None,
     until: datetime | None = None,
     holding: UUID | None = None,
+    known_as: UUID | None = None,
 ) -> list[TaskArchive]:
-    """Up to `limit` archives that have a file, newest first, with ids below `before`. `after` and `until`: those with a
-    task that may have ended in that time; `holding`: those that may hold this task."""
+    """Up to `limit` archives that got a file, newest first, with ids below `before`. `after` and `until`: those with a
+    task that may have ended in that time; `holding`: those that may hold this task; `known_as`: the one with this id,
+    or with an item of this id."""
     a = task_archive.c
     found = sa.select(task_archive).where(a.item_id.is_not(None)).order_by(a.id.desc()).limit(limit)
     if before is not None:
@@ -135,6 +137,8 @@ def page(
         found = found.where(a.first_finished_at < until)
     if holding is not None:
         found = found.where(a.first_id <= holding, a.last_id >= holding)
+    if known_as is not None:
+        found = found.where((a.id == known_as) | (a.item_id == known_as))
     return [_archive(row) for row in conn.execute(found)]
 
 
