@@ -64,7 +64,8 @@ class Archiver:
             with self._context.shield:
                 archive = self._upkeep.begin_archive(self._context.task_id, self._context.claim)
             if archive is None:
-                raise TaskError("archive_busy")
+                self.done = self.done.model_copy(update={"busy": True})
+                return
             if archive.item_id is None:
                 archive = self._filled(archive)
             if archive is None:

@@ -27,4 +27,7 @@ class TasksArchived(Result):
         default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
     )
     item_ids: list[UUID] = Field(default=[], description="The files that this attempt finished, as tree items.")
+    busy: bool = Field(
+        default=False, description="Whether another task archives at this moment, and this one did nothing therefore."
+    )
     more: bool = Field(default=False, description="Whether its time was over before all old tasks were archived.")

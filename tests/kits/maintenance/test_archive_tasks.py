@@ -84,7 +84,7 @@ def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_ta
 
 def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
     ledger_of_tasks.put(days=1)
-    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "more": False}
+    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
     assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
 
 
