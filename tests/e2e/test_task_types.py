@@ -37,7 +37,7 @@ class Stack(Fleet):
         """The only one."""
         read = (message_from_bytes(mail.read_bytes(), policy=policy.default) for mail in self.mails.glob("*.eml"))
         (found,) = (message for message in read if message["To"] == address)
-        return found  # type: ignore[return-value]
+        return found
 
 
 @pytest.fixture(scope="module")
