@@ -35,8 +35,8 @@ _COLUMNS = ", ".join(
     if column.name not in _NOT_KEPT
 )
 # A task stays while one that it submitted, or one of its workflow, has not ended: these look at it. And while the task
-# that submitted it may run again, which then finds its child with the same key instead of submitting another one. (A
-# value, because of a NOT EXISTS PostgreSQL makes a hash of the whole table, for each look.)
+# that submitted it may run again, which then finds its child with the same key instead of submitting another one. (It
+# is compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.)
 SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
     AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id), 'succeeded') = 'succeeded'
     AND NOT EXISTS (SELECT FROM task w WHERE w.workflow_id = t.workflow_id AND w.finished_at IS NULL)"""
