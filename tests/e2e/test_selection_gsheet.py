@@ -118,6 +118,15 @@ def test_a_spreadsheet_that_is_not_shared_is_told_in_german(fleet: Fleet, google
     )
 
 
+def test_the_last_tab_that_people_see_is_not_archived_which_is_told_in_german(fleet: Fleet, google: Google) -> None:
+    book = google.book()
+    book.add(PAIR[0])
+    task = ended(fleet, "failed", "selection.manage_old_tabs", gsheet_id=book.id, action="archive")
+    assert (task["attempt"], task["error"]["code"]) == (1, "gsheet_last_tab")
+    assert task["error"]["message"].startswith("In der Tabelle bliebe kein sichtbares Tabellenblatt")
+    assert book.titles() == PAIR[:1]
+
+
 def test_a_cancellation_breaks_off_a_call_that_google_does_not_answer(fleet: Fleet, google: Google, book: Book) -> None:
     google.fail(Fault(503, seconds=60), on="/drive/")
     task_id = fleet.submit("selection.load_gsheet", {"gsheet_id": book.id, "tab_name": "People"})
