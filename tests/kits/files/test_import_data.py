@@ -104,6 +104,7 @@ def test_values_of_json_lines_stay_what_they_are(imported: Any, stored: Any) -> 
         '{"n": 1}',
         '{"id": true}',
         '{"id": "deep", "n": ' + "[" * 100_000 + "}",
+        '{"id": "less deep", "n": ' + "[" * 253 + "]" * 253 + "}",
     ]
     found = imported("\n".join(lines), "people.jsonl", max_invalid_rows=20).result
     assert [(bad["row"], bad["reason"]) for bad in found["invalid_rows"]] == [
@@ -116,6 +117,7 @@ def test_values_of_json_lines_stay_what_they_are(imported: Any, stored: Any) -> 
         (11, "key_missing"),
         (12, "key_unusable"),
         (13, "json"),
+        (14, "depth"),
     ]
     assert stored() == {
         "a": {"id": "a", "n": 9007199254740993, "x": [1.5, None, {"ő": True}]},
