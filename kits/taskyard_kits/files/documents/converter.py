@@ -33,7 +33,7 @@ _PAGES = Path(__file__).with_name("pages.typ")
 
 
 def main(fd: int, size: int, kind: str, directory: str, paper: str, language: str, title: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("ignore")
     limits.limit_memory(size)

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta
 from typing import Any, BinaryIO
+from xml.etree.ElementTree import ParseError
 
 # Before openpyxl looks: a parser that refuses entities, whatever else is installed.
 os.environ["OPENPYXL_LXML"] = "False"
@@ -38,6 +39,7 @@ _MAX_ROWS = 1_048_576  # of Excel
 _MAX_INTEGER = 2**63 - 1
 # Of the processor: a million rows of ten cells take a minute.
 _SECONDS = 900
+_NO_MEMORY = 1  # of expat (expat.h: XML_ERROR_NO_MEMORY)
 
 
 class _Refused(Exception):
@@ -49,7 +51,7 @@ class _NoSheet(Exception):
 
 
 def main(fd: int, size: int, name: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     warnings.simplefilter("ignore")
     limits.limit_memory(size)
     limits.lower(resource.RLIMIT_CPU, _SECONDS)
@@ -126,7 +128,7 @@ def _error(error: BaseException) -> dict[str, Any]:
     while isinstance(error, ValueError) and not isinstance(error, DefusedXmlException) and error.__cause__ is not None:
         error = error.__cause__
     match error:
-        case MemoryError() | _Refused():
+        case MemoryError() | _Refused() | ParseError(code=_NO_MEMORY):
             return {"error": "import_too_large"}
         case DefusedXmlException():
             return {"error": "import_entities"}
