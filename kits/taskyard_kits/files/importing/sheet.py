@@ -128,7 +128,9 @@ def _error(error: BaseException) -> dict[str, Any]:
     while isinstance(error, ValueError) and not isinstance(error, DefusedXmlException) and error.__cause__ is not None:
         error = error.__cause__
     match error:
-        case MemoryError() | _Refused() | ParseError(code=_NO_MEMORY):
+        case MemoryError() | _Refused():
+            return {"error": "import_too_large"}
+        case ParseError() if error.code == _NO_MEMORY:
             return {"error": "import_too_large"}
         case DefusedXmlException():
             return {"error": "import_entities"}
