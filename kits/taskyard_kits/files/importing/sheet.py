@@ -13,6 +13,7 @@ import resource
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta
 from typing import Any, BinaryIO
@@ -123,14 +124,26 @@ def _most(name: str) -> int:
     return _MAX_SHEET_BYTES if "worksheets/" in name else _MAX_OTHER_BYTES
 
 
+def _tells_of_memory(error: BaseException | None) -> bool:
+    """expat and zlib have numbers of their own for it, and libraries raise other errors on the way."""
+    while error is not None:
+        match error:
+            case MemoryError():
+                return True
+            case ParseError() if error.code == _NO_MEMORY:
+                return True
+            case zlib.error() if str(error).startswith("Error -4 "):
+                return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _error(error: BaseException) -> dict[str, Any]:
     # openpyxl wraps what was raised.
     while isinstance(error, ValueError) and not isinstance(error, DefusedXmlException) and error.__cause__ is not None:
         error = error.__cause__
     match error:
-        case MemoryError() | _Refused():
-            return {"error": "import_too_large"}
-        case ParseError() if error.code == _NO_MEMORY:
+        case _ if isinstance(error, _Refused) or _tells_of_memory(error):
             return {"error": "import_too_large"}
         case DefusedXmlException():
             return {"error": "import_entities"}
