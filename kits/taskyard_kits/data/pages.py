@@ -25,9 +25,11 @@ _REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` is the cursor of the page that follows, or its address; None on the last one."""
+    """`next` is the cursor of the page that follows, or its address; None on the last one. `bad`: items that become no
+    record, by their numbers from 1, with one of `record_values.REASONS` each. `count` is of all items."""
 
     records: Chunk
+    bad: list[tuple[int, str]]
     count: int
     next: str | None
 
@@ -49,6 +51,9 @@ def address_of(params: SyncParams, cursor: str | None) -> Url:
 
 def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) -> Page:
     """The page that the `url` answered with. Raises TaskError where it is none."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise _invalid("encoding")  # none was asked for
     try:
         value = read_json(body)
     except Unstorable as e:
@@ -58,17 +63,16 @@ def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) 
         raise _invalid("no_items")
     if len(items) > MAX_PAGE_RECORDS:
         raise too_large()
-    records = Chunk()
+    records, bad = Chunk(), []
     for number, item in enumerate(items, 1):
         try:
             if not isinstance(item, dict):
                 raise Unstorable("not_an_object")
             records.add(key_of(_at(item, params.key_field)), checked(item))
         except Unstorable as e:
-            reason = {"phrase": f"record_{e.reason}"}
-            raise TaskError("sync_item_invalid", retryable=False, number=number, reason=reason) from None
+            bad.append((number, e.reason))
     following = _linked(url, headers) if params.paging == "link" else _cursor(value, params.cursor_field)
-    return Page(records, len(items), following)
+    return Page(records, bad, len(items), following)
 
 
 def too_large() -> TaskError:

@@ -31,6 +31,7 @@ class ProcessLargeFileResult(Result):
     `wc -l` counts line feeds: it shows `processed_lines`, or one less where `last_line_unterminated`.
     """
 
+    item_id: UUID
     processed_lines: int
     blank_lines: int = Field(description="Lines of nothing but white space (ASCII).")
     bytes: int

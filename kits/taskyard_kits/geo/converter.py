@@ -111,8 +111,7 @@ def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
 
 
 def _confine(memory: int) -> None:
-    limits.yield_memory()
-    limits.end_with_parent()
+    limits.begin()
     limits.limit(memory, _SECONDS)
     limits.lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
 

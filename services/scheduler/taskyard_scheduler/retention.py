@@ -10,6 +10,7 @@ import structlog
 from taskyard.store import task_types
 from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
+from taskyard.store.record_syncs import SYNCS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 
 from .leader import Leadership
@@ -65,12 +66,14 @@ _PASSES = {
     "hours_of_sums": _older("analytics_hour", "hour", SUMS_KEPT_DAYS),
     "activity_of_users": _older("user_activity", "at", ACTIVITY_KEPT_DAYS),
     "positions_of_imports": _older("record_import", "moved_at", IMPORTS_KEPT_DAYS),
+    "cursors_of_syncs": _older("record_sync", "moved_at", SYNCS_KEPT_DAYS),
 }
 
 
 class Retention:
-    """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users and imports
-    do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py` say after how many days).
+    """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users, imports and
+    syncs do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py`,
+    `store/record_syncs.py` say after how many days).
     Retires task types that no worker has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
 
     def __init__(self, leadership: Leadership, *, lease: timedelta) -> None:

@@ -15,6 +15,7 @@ from taskyard.store import task_types
 from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.audit import Actor
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
+from taskyard.store.record_syncs import SYNCS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
@@ -184,6 +185,7 @@ def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: Leader
         ("analytics_hour", "hour", "aggregated_at", "now()"),
         ("user_activity", "at", "task_id, user_id, login_count", "gen_random_uuid(), 1, 1"),
         ("record_import", "moved_at", "task_id", "gen_random_uuid()"),
+        ("record_sync", "moved_at", "task_id, owner, collection, source", "gen_random_uuid(), '', 'a', n"),
     ):
         execute(
             engine,
@@ -193,7 +195,7 @@ def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: Leader
         )
     Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     kept = {"request_count": KEPT_DAYS, "usage_event": KEPT_DAYS, "user_activity": ACTIVITY_KEPT_DAYS}
-    kept["record_import"] = IMPORTS_KEPT_DAYS
+    kept |= {"record_import": IMPORTS_KEPT_DAYS, "record_sync": SYNCS_KEPT_DAYS}
     kept |= dict.fromkeys(("request_hour", "usage_hour", "analytics_hour"), SUMS_KEPT_DAYS)
     for table, days in kept.items():
         # That of the last day is there as long as its hour is not over.

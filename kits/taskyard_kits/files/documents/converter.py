@@ -26,6 +26,7 @@ from taskyard_kits import process_limits as limits
 from .. import memory_errors
 from . import pictures, reading
 from .blocks import Blocks
+from .breaks import broken
 from .pictures import Pictures
 
 # Of the processor: 100 pages take two.
@@ -34,7 +35,7 @@ _PAGES = Path(__file__).with_name("pages.typ")
 
 
 def main(fd: int, size: int, kind: str, directory: str, paper: str, language: str, title: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("ignore")
     limits.limit_memory(size)
@@ -44,14 +45,14 @@ def main(fd: int, size: int, kind: str, directory: str, paper: str, language: st
             html = reading.READERS[kind](file)
         images = Pictures(Path(directory))
         blocks = Blocks(images.block)
-        document = {"blocks": blocks.read(html), "paper": paper, "language": language, "title": title}
+        document = {"blocks": broken(blocks.read(html), paper), "paper": paper, "language": language, "title": title}
         del html
         pages, pdf = _printed(document, Path(directory))
     except Exception as e:  # noqa: BLE001 - the libraries tell of damaged files in many ways
         limits.lift_memory()  # nothing comes before
         limits.say(**_error(e))
     else:
-        left_out = {**images.left_out, "columns": blocks.left_out_columns}
+        left_out = {**images.left_out, "columns": blocks.left_out_columns, "elements": blocks.left_out_elements}
         limits.say(pages=pages, left_out={reason: count for reason, count in left_out.items() if count})
         sys.stdout.buffer.write(pdf)
         sys.stdout.buffer.flush()

@@ -51,7 +51,7 @@ class _NoSheet(Exception):
 
 
 def main(fd: int, size: int, name: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     warnings.simplefilter("ignore")
     limits.limit_memory(size)
     limits.lower(resource.RLIMIT_CPU, _SECONDS)

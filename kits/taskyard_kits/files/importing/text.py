@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
 from taskyard import TaskError
@@ -23,6 +24,10 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+# Some programs put one before another.
+_MARKED = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+_DELIMITERS = ",;\t|"
 
 Read = Callable[[int], None]
 
@@ -51,10 +56,10 @@ def check(file: BinaryIO, read: Read) -> str:
 
 
 def lines(file: BinaryIO, read: Read) -> Iterator[bytes]:
-    """With their line feeds, without the byte-order mark. Raises TaskError for a line of more than MAX_ROW_BYTES."""
+    """With their line feeds, without byte-order marks. Raises TaskError for a line of more than MAX_ROW_BYTES."""
     rest, number, size = b"", 1, 0
     for block in blocks(file):
-        text = block if size else block.removeprefix(codecs.BOM_UTF8)
+        text = block if size else _MARKED.sub(b"", block)
         *whole, rest = (rest + text).split(b"\n")
         for line in whole:
             if len(line) > MAX_ROW_BYTES:
@@ -82,19 +87,25 @@ def json_rows(given: Iterable[bytes]) -> Iterator[Row | BadRow]:
         yield Row(number, value) if isinstance(value, dict) else BadRow(number, "not_an_object")
 
 
-def csv_rows(given: Iterable[bytes], *, delimiter: str, header: bool) -> Iterator[Row | BadRow]:
-    """As RFC 4180 has them. Blank lines are passed over; a row of several lines has the number of the first one."""
-    table, fed = Table(header=header), _Lines(given)
+def csv_rows(
+    given: Iterable[bytes], *, delimiter: str, header: bool, needed: Collection[str] = ()
+) -> Iterator[Row | BadRow]:
+    """As RFC 4180 has them. Blank lines are passed over; a row of several lines has the number of the first one. Raises
+    TaskError as Table does, and where the header has one name with a delimiter in it."""
+    table, fed = Table(header=header, needed=needed), _Lines(given)
     reader = csv.reader(fed, delimiter=delimiter, strict=True)
     while True:
         fed.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
+            table.end()
             return
         except csv.Error:
             yield table.bad(fed.first, "quotes")
             continue
+        if header and len(cells) == 1 and table.width is None:
+            _refuse_delimited(cells[0])
         if cells and (row := table.row(fed.first, cells)) is not None:
             yield row
 
@@ -128,6 +139,12 @@ def _refuse_marked(block: bytes) -> None:
     for mark, name in _MARKS.items():
         if block.startswith(mark):
             raise TaskError("import_encoding", retryable=False, encoding=name)
+
+
+def _refuse_delimited(name: str) -> None:
+    """The only name of a header: of a file with another delimiter, it is the whole line."""
+    if (found := next((one for one in _DELIMITERS if one in name), None)) is not None:
+        raise TaskError("import_delimiter", retryable=False, delimiter="\\t" if found == "\t" else found)
 
 
 def _not_utf8(line: int) -> TaskError:

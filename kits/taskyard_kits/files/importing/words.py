@@ -52,6 +52,35 @@ IMPORT_ERRORS: dict[str, Words] = {
         "fr": "Le fichier compte plus de {limit} colonnes. Retirez celles qui ne servent pas.",
         "hu": "A fájlnak több mint {limit} oszlopa van. Hagyja el a feleslegeseket.",
     },
+    "import_no_column": {
+        "en": "The file has no column {column}. Its columns: {columns}. Mend `key_column` or `columns`, or the first"
+        " row.",
+        "de": "Die Datei hat keine Spalte {column}. Ihre Spalten: {columns}. Berichtigen Sie `key_column` oder"
+        " `columns`, oder die erste Zeile.",
+        "fr": "Le fichier n'a pas de colonne {column}. Ses colonnes : {columns}. Corrigez `key_column` ou `columns`, ou"
+        " la première ligne.",
+        "hu": "A fájlban nincs {column} nevű oszlop. Az oszlopai: {columns}. Javítsa a `key_column` vagy a `columns`"
+        " értékét, vagy az első sort.",
+    },
+    "import_delimiter": {
+        "en": "The first row has one name only, with {delimiter} in it. Set `delimiter` to that, or rename the column.",
+        "de": "Die erste Zeile hat nur einen Namen, und darin steht {delimiter}. Setzen Sie `delimiter` darauf, oder"
+        " benennen Sie die Spalte um.",
+        "fr": "La première ligne n'a qu'un nom, qui contient {delimiter}. Indiquez-le dans `delimiter`, ou renommez la"
+        " colonne.",
+        "hu": "Az első sorban csak egy név van, amelyben {delimiter} áll. Adja meg ezt `delimiter` értékként, vagy"
+        " nevezze át az oszlopot.",
+    },
+    "import_too_long": {
+        "en": "The rows that are imported already ({rows}) take most of the time of an attempt to read again. Divide"
+        " the file, or save the sheet as CSV.",
+        "de": "Die schon importierten Zeilen ({rows}) noch einmal zu lesen, braucht die meiste Zeit eines Versuchs."
+        " Teilen Sie die Datei, oder speichern Sie das Blatt als CSV.",
+        "fr": "Relire les lignes déjà importées ({rows}) prend l'essentiel du temps d'un essai. Divisez le fichier, ou"
+        " enregistrez la feuille en CSV.",
+        "hu": "A már importált sorok ({rows}) újraolvasása elviszi egy próbálkozás idejének nagy részét. Ossza fel a"
+        " fájlt, vagy mentse a munkalapot CSV-be.",
+    },
     "import_no_sheet": {
         "en": "The workbook has no sheet of this name. Give another `sheet`, or none for the first one.",
         "de": "Die Arbeitsmappe hat kein Blatt dieses Namens. Geben Sie ein anderes `sheet` an, oder keines für das"
