@@ -42,16 +42,14 @@ DRAW_ERRORS: dict[str, Words] = {
         " személyeket.",
     },
     "selection_failed": {
-        "en": "No panel was found in {attempts} attempts; the last one: {reason} Raise max_attempts, or use another"
-        " algorithm.",
-        "de": "In {attempts} Versuchen wurde kein Panel gefunden; der letzte: {reason} Erhöhen Sie max_attempts, oder"
-        " nehmen Sie ein anderes Verfahren.",
-        "fr": "Aucun panel n'a été trouvé en {attempts} essais ; le dernier : {reason} Augmentez max_attempts, ou"
-        " prenez un"
-        " autre algorithme.",
-        "hu": "Összesen {attempts} próbálkozás alatt nem adódott testület; az utolsó: {reason} Növelje a max_attempts"
-        " értékét,"
-        " vagy válasszon másik algoritmust.",
+        "en": "There are panels that meet the targets, but legacy found none in {attempts} attempts. Raise max_attempts,"
+        " or use another algorithm, such as maximin.",
+        "de": "Es gibt Panels, die die Zielvorgaben erfüllen, aber legacy hat in {attempts} Versuchen keines gefunden."
+        " Erhöhen Sie max_attempts, oder verwenden Sie ein anderes Verfahren wie maximin.",
+        "fr": "Des panels qui atteignent les objectifs existent, mais legacy n'en a trouvé aucun en {attempts} essais."
+        " Augmentez max_attempts, ou utilisez un autre algorithme, tel que maximin.",
+        "hu": "Van olyan testület, amely megfelel a célértékeknek, de a legacy {attempts} próbálkozás alatt egyet sem"
+        " talált. Növelje a max_attempts értékét, vagy használjon másik algoritmust, például a maximint.",
     },
     "solver_failed": {
         "en": "The solver found no panel: {reason} Try another algorithm, or wider targets.",

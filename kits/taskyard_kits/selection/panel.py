@@ -53,10 +53,11 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
     pool, report = read_in_people(people.header, rows, features, settings)
     _check_columns(people, params.check_same_address_columns)
     if params.check_same_address:
-        _check_addresses(people, params.check_same_address_columns)
+        _check_addresses(people, ids, params.check_same_address_columns)
     _check_pool(pool, features, params.number_to_select)
-    if params.selection_algorithm == "legacy":
-        _check_spare_people(pool, features)
+    if params.selection_algorithm == "legacy" and (tight := _tight(pool, features)):
+        spare = Failure("legacy_without_spare_people", {"values": joined(tight)})
+        raise _cause(_infeasibility(pool, features, params) or spare, pool, features, params)
     algorithm = params.selection_algorithm
     if algorithm == "leximin" and not GUROBI_AVAILABLE:
         algorithm = "maximin"
@@ -72,10 +73,11 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
     report.add_report(its_report)
     # Most failures are not raised.
     if not found:
-        error = report.last_error()
-        if isinstance(error, InfeasibleQuotasCantRelaxError) and params.check_same_address:
-            _check_without_addresses(pool, features, params)
-        raise error or RuntimeError("the library found no panel and gave no reason")
+        error = report.last_error() or RuntimeError("the library found no panel and gave no reason")
+        if params.selection_algorithm == "legacy":
+            # It gives up without knowing whether there is a panel at all.
+            error = _infeasibility(pool, features, params) or error
+        raise _cause(error, pool, features, params)
     (panel,) = panels
     quotas = _quotas(pool, features, panel)
     elements = report.serialize()["_data"]
@@ -111,14 +113,14 @@ def _check_columns(people: Table, columns: list[str]) -> None:
             raise Failure("missing_column", {"column": column})
 
 
-def _check_addresses(people: Table, columns: list[str]) -> None:
-    """To the library all people without an address live at one."""
+def _check_addresses(people: Table, ids: dict[str, int], columns: list[str]) -> None:
+    """To the library all people without an address live at one. Rows without an id are left out."""
     wanted = {column.strip().lower() for column in columns}
     places = [place for place, name in enumerate(people.header) if name.strip().lower() in wanted]
     missing = [
-        cell(number, people.header[places[0]], "")
-        for number, row in enumerate(people.rows, start=2)
-        if any(row) and not any(row[place].strip() for place in places)
+        cell(number + 2, people.header[places[0]], "")
+        for number in ids.values()
+        if not any(people.rows[number][place].strip() for place in places)
     ]
     if missing:
         raise Failure("address_missing", {"cells": joined(missing), "count": len(missing)})
@@ -142,25 +144,34 @@ def _check_pool(pool: People, features: Features, number: int) -> None:
         raise Failure("not_enough_people", {"shortages": joined(short)})
 
 
-def _check_spare_people(pool: People, features: Features) -> None:
-    """Selecting a person, legacy takes them from those who remain before it adds them to the selected
-    (`PeopleFeatures.select_person`). So the last person of a value cannot be the one who meets its `min`, and where all
-    are needed each attempt fails."""
+def _tight(pool: People, features: Features) -> list[str]:
+    """The values of which all people are needed. Selecting a person, legacy takes them from those who remain before it
+    adds them to the selected (`PeopleFeatures.select_person`). So the last person of a value cannot be the one who
+    meets its `min`, and where all are needed each attempt fails."""
     there = _counted(pool, pool)
-    tight = [f"{f}/{v}: {q.min}" for f, v, q in iterate_feature_collection(features) if 0 < q.min == there[_key(f, v)]]
-    if tight:
-        raise Failure("legacy_without_spare_people", {"values": joined(tight)})
+    return [f"{f}/{v}: {q.min}" for f, v, q in iterate_feature_collection(features) if 0 < q.min == there[_key(f, v)]]
 
 
-def _check_without_addresses(pool: People, features: Features, params: SelectionParams) -> None:
-    """Raises Failure where targets that cannot be relaxed could be met, or relaxed, without the rule of addresses."""
+def _infeasibility(
+    pool: People, features: Features, params: SelectionParams, *, with_addresses: bool = True
+) -> Exception | None:
+    """What keeps every panel from meeting the targets, as the library tells it; None where one meets them."""
+    columns = params.check_same_address_columns if params.check_same_address and with_addresses else []
     try:
-        find_any_committee(features, pool, params.number_to_select, [], params.solver_backend)
-    except InfeasibleQuotasCantRelaxError:
-        return
-    except InfeasibleQuotasError:
-        pass
-    raise Failure("infeasible_addresses")
+        find_any_committee(features, pool, params.number_to_select, columns, params.solver_backend)
+    except (InfeasibleQuotasError, InfeasibleQuotasCantRelaxError) as e:
+        return e
+    return None
+
+
+def _cause(error: Exception, pool: People, features: Features, params: SelectionParams) -> Exception:
+    """The addresses, where targets that cannot be relaxed could be met, or relaxed, without their rule; else `error`
+    itself."""
+    if isinstance(error, InfeasibleQuotasCantRelaxError) and params.check_same_address:
+        without = _infeasibility(pool, features, params, with_addresses=False)
+        if not isinstance(without, InfeasibleQuotasCantRelaxError):
+            return Failure("infeasible_addresses")
+    return error
 
 
 def _ids(people: Table, id_column: str) -> dict[str, int]:

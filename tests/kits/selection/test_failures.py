@@ -131,9 +131,18 @@ def test_all_lines_of_the_library_are_kept() -> None:
     assert "'x'" in failure.lines[1]
 
 
-def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_proposes() -> None:
-    people = b"id,gender,area\n1,female,south\n2,female,south\n3,male,north\n4,male,north\n"
-    failure = fail(people, b"feature,value,min,max\n" + CROSSED, selection_algorithm="maximin")
+# Legacy with as many people as a min, and with one more of each value.
+ALGORITHMS = pytest.mark.parametrize(
+    ("algorithm", "spare"), [("maximin", b""), ("legacy", b""), ("legacy", b"5,female,south,E\n6,male,north,F\n")]
+)
+APART = b"id,gender,area,street\n1,female,south,A\n2,female,south,B\n3,male,north,C\n4,male,north,D\n"
+
+
+@ALGORITHMS
+def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_proposes(
+    algorithm: str, spare: bytes
+) -> None:
+    failure = fail(APART + spare, b"feature,value,min,max\n" + CROSSED, selection_algorithm=algorithm)
     assert failure.code == "infeasible_quotas_header"
     assert set(failure.values["changes"].split(", ")) <= {
         f"{feature}: {bound}"
@@ -144,36 +153,53 @@ def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_pr
     check_words(failure)
 
 
-def test_a_relaxation_that_the_flex_columns_forbid_is_said() -> None:
-    people = b"id,gender,area\n1,female,south\n2,female,south\n3,male,north\n4,male,north\n"
-    failure = fail(people, FLEX + RIGID, selection_algorithm="maximin")
+@ALGORITHMS
+def test_a_relaxation_that_the_flex_columns_forbid_is_said(algorithm: str, spare: bytes) -> None:
+    failure = fail(APART + spare, FLEX + RIGID, selection_algorithm=algorithm)
     assert failure.code == "infeasible_quotas_cant_relax"
     check_words(failure)
 
 
+@pytest.mark.parametrize("algorithm", ["maximin", "legacy"])
 @pytest.mark.parametrize("flex", [b"", FLEX], ids=["without flex columns", "with flex columns"])
-def test_addresses_are_blamed_where_nothing_else_keeps_the_targets_from_being_met(flex: bytes) -> None:
+def test_addresses_are_blamed_where_nothing_else_keeps_the_targets_from_being_met(flex: bytes, algorithm: str) -> None:
     people = PERSONS.replace(b",B", b",A")  # two addresses for three people
     targets = flex and flex + b"gender,female,1,3,1,3\ngender,male,1,3,1,3\n"
     rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
-    failure = fail(people, targets or TARGETS, selection_algorithm="maximin", **rule)
+    failure = fail(people, targets or TARGETS, selection_algorithm=algorithm, **rule)
     assert failure.code == "infeasible_addresses"
     check_words(failure)
 
 
-def test_addresses_are_not_blamed_where_the_targets_are_the_cause() -> None:
-    people = b"id,gender,area,street\n1,female,south,A\n2,female,south,B\n3,male,north,C\n4,male,north,D\n"
+@ALGORITHMS
+def test_addresses_are_not_blamed_where_the_targets_are_the_cause(algorithm: str, spare: bytes) -> None:
     rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
-    failure = fail(people, FLEX + RIGID, selection_algorithm="maximin", **rule)
+    failure = fail(APART + spare, FLEX + RIGID, selection_algorithm=algorithm, **rule)
     assert failure.code == "infeasible_quotas_cant_relax"
 
 
-def test_the_legacy_algorithm_says_how_often_it_tried() -> None:
-    people = b"id,gender,area\n" + b"".join(
-        f"{n},{'female,south' if n < 3 else 'male,north'}\n".encode() for n in range(6)
-    )
-    failure = fail(people, b"feature,value,min,max\n" + CROSSED, max_attempts=3)
-    assert (failure.code, failure.values["attempts"]) == ("selection_failed", 3)
+def test_addresses_are_blamed_where_legacy_has_no_spare_people_either() -> None:
+    people = PERSONS.replace(b"2,female,B", b"2,female,A")
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(people, b"feature,value,min,max\ngender,female,2,2\ngender,male,1,1\n", **rule)
+    assert failure.code == "infeasible_addresses"
+
+
+def test_rows_that_are_left_out_need_no_address() -> None:
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    left_out = b" ,female,\n , ,\n5,female,\n"
+    failure = fail(PERSONS.replace(b"4,male,C\n", b"4,male,D\n") + left_out, **rule)
+    assert (failure.code, failure.values["cells"]) == ("address_missing", '8/street: ""')
+
+
+def test_legacy_that_finds_no_panel_where_there_is_one_says_so_without_a_word_of_the_library() -> None:
+    """Each man that it selects first takes one of the two women with him, and it cannot select the last one."""
+    people = b"id,gender,street\n1,male,A\n2,male,B\n3,female,A\n4,female,B\n"
+    targets = b"feature,value,min,max\ngender,male,1,1\ngender,female,1,1\n"
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(people, targets, number_to_select=2, max_attempts=3, **rule)
+    assert (failure.code, failure.values) == ("selection_failed", {"attempts": 3})
+    assert failure.lines, "they stand in the log"
     check_words(failure)
 
 
