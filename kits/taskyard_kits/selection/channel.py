@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 _MAX_LINE = 2_000
 # So many lines at once, then two a second: an hour of them would fill the log of the task otherwise.
-_BURST = 50
-_LINES_PER_SECOND = 2.0
+MAX_LINES_AT_ONCE = 50
+LINES_PER_SECOND = 2
 _PROGRESS_SECONDS = 0.25
 
 Clock = Callable[[], float]
@@ -24,7 +24,7 @@ class Channel:
     def __init__(self, file: TextIO, clock: Clock = time.monotonic) -> None:
         self._file = file
         self._clock = clock
-        self._lines = float(_BURST)
+        self._lines = float(MAX_LINES_AT_ONCE)
         self._refilled = clock()
         self._left_out = 0
 
@@ -35,16 +35,20 @@ class Channel:
     def log(self, line: str) -> None:
         """A line of the log, where the rate allows it."""
         now = self._clock()
-        self._lines = min(_BURST, self._lines + (now - self._refilled) * _LINES_PER_SECOND)
+        self._lines = min(MAX_LINES_AT_ONCE, self._lines + (now - self._refilled) * LINES_PER_SECOND)
         self._refilled = now
         if self._lines < 1:
             self._left_out += 1
             return
         self._lines -= 1
+        self.end_log()
+        self.say(log=line[:_MAX_LINE])
+
+    def end_log(self) -> None:
+        """Says how many lines were left out since the last one."""
         if self._left_out:
             self.say(log=f"({self._left_out} lines left out)")
             self._left_out = 0
-        self.say(log=line[:_MAX_LINE])
 
 
 class LogHandler(logging.Handler):

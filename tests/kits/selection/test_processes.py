@@ -49,7 +49,8 @@ class Context:
     def progress(self, *told: Any) -> None:
         self.told.append(told)
 
-    log = progress
+    def log(self, line: str, **_: Any) -> None:
+        self.told.append((line,))
 
 
 def drawing(parent: psutil.Process) -> list[psutil.Process]:
@@ -82,6 +83,23 @@ def test_a_process_that_is_killed_is_told_and_the_draw_tried_again(tmp_path: Pat
         draw_panel(MANY, QUOTAS, NASH, 1, cast(TaskContext, context))
     assert (raised.value.code, raised.value.retryable) == ("draw_died", True)
     assert raised.value.values == {"cause": {"phrase": "signal", "signal": "SIGKILL"}}
+
+
+def test_lines_that_are_left_out_of_the_log_are_counted_before_the_draw_ends(tmp_path: Path) -> None:
+    """Legacy logs each attempt, and can succeed in none: each man takes one of the two women with him, and it cannot
+    select the last one."""
+    people = table([{"id": f"{g}{s}", "gender": g, "street": s} for g in ("male", "female") for s in ("A", "B")])
+    quotas = table([{"feature": "gender", "value": g, "min": "1", "max": "1"} for g in ("male", "female")])
+    address = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    legacy = {"selection_algorithm": "legacy", "max_attempts": 2_000}
+    params = SelectionParams.model_validate({"number_to_select": 2, "id_column": "id", **legacy, **address})
+    context = Context(tmp_path)
+    with pytest.raises(TaskError, match="selection_failed"):
+        draw_panel(people, quotas, params, 1, cast(TaskContext, context))
+    logged = [told[0] for told in context.told if len(told) == 1]
+    left_out = sum(int(line[1:].split()[0]) for line in logged if line.endswith(" lines left out)"))
+    assert left_out > 0
+    assert left_out + sum("rial" in line for line in logged) >= 2_000
 
 
 @pytest.mark.parametrize(("mib", "letters"), [(100, 1), (160, 1_000)], ids=["before it starts", "while it draws"])
