@@ -34,6 +34,8 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1"),
 }
+# Where Gurobi's licence is.
+_PASSED_ON = ("GRB_LICENSE_FILE",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _started(request: BinaryIO, memory: int) -> Iterator[tuple[subprocess.Popen[
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[writing],
-                env=_ENVIRONMENT,
+                env=_ENVIRONMENT | {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
         finally:
             os.close(writing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import highspy
@@ -33,6 +34,11 @@ def use_one_thread() -> None:
     solver.maximize(solver.addVariable(lb=0.0, ub=1.0))
 
 
+def _use_one_gurobi_thread() -> None:
+    """The same for all models of Gurobi, which reads its licence here. Raises GurobiError."""
+    import_module("gurobipy").setParam("Threads", 1)
+
+
 def drawn(people: Table, quotas: Table, params: SelectionParams, seed: int, channel: Channel) -> dict[str, Any]:
     """What the parent needs for lists and result. People are told by their number, from 0. Raises Failure."""
     features: Features = CaseInsensitiveDict()
@@ -59,7 +65,9 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
         spare = Failure("legacy_without_spare_people", {"values": joined(tight)})
         raise _cause(_infeasibility(pool, features, params) or spare, pool, features, params)
     algorithm = params.selection_algorithm
-    if algorithm == "leximin" and not GUROBI_AVAILABLE:
+    if algorithm == "leximin" and GUROBI_AVAILABLE:
+        _use_one_gurobi_thread()
+    elif algorithm == "leximin":
         algorithm = "maximin"
         channel.log("leximin needs Gurobi, which is not installed here: maximin is used instead.")
     found, panels, its_report = run_stratification(
