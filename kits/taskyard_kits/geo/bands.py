@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,35 @@ from .source import reading
 _OPAQUE = 255
 # The types that colours and grey come in; all others are measured data.
 _PICTURES = {"uint8", "uint16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the values of a band are: `scale` times a value and `offset`, in `unit`."""
+
+    scale: float
+    offset: float
+    unit: str | None
+    description: str | None
+
+    def describe(self, target: Any, number: int) -> None:
+        """Says so of a band of the dataset; what is not known is not said."""
+        if (self.scale, self.offset) != (1, 0):
+            target.scales = _replaced(target.scales, number, self.scale)
+            target.offsets = _replaced(target.offsets, number, self.offset)
+        if self.unit:
+            target.set_band_unit(number, self.unit)
+        if self.description:
+            target.set_band_description(number, self.description)
+
+
+def _replaced(values: Sequence[float], number: int, value: float) -> list[float]:
+    return [*values[: number - 1], value, *values[number:]]
+
+
+def _measures_of(dataset: Any) -> list[Measure]:
+    of_bands = zip(dataset.scales, dataset.offsets, dataset.units, dataset.descriptions, strict=True)
+    return [Measure(*values) for values in of_bands]
 
 
 class Bands:
@@ -32,6 +63,8 @@ class Bands:
         # What measured data, such as heights, have in place of alpha.
         self.nodata: float | None = None if is_picture or self._palette is not None else dataset.nodata
         self.colours = self._colours()
+        is_as_stored = self._palette is None and self._factor == 1 and not self.is_negative
+        self.measures = _measures_of(dataset) if is_as_stored else []
         # The ICC profile that the colours are meant by, as GDAL takes it; of a grey palette it is one of colours.
         profile = dataset.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE")
         self.profile: str | None = None if self._palette is not None and self.count == 1 else profile

@@ -57,7 +57,7 @@ def is_decoded_whole(file: BinaryIO, driver: str) -> bool:
 
 def has_multiplied_colours(file: BinaryIO, driver: str) -> bool:
     try:
-        return driver == "GTiff" and _first_of_tiff(file, 0, _EXTRA_SAMPLES) == _ASSOCIATED_ALPHA
+        return driver == "GTiff" and _ASSOCIATED_ALPHA in _values_of_tiff(file, 0, _EXTRA_SAMPLES)
     except (struct.error, OverflowError, OSError):
         return False
 
@@ -106,22 +106,32 @@ def _of_tiff(file: BinaryIO, start: int) -> int:
 
 
 def _first_of_tiff(file: BinaryIO, start: int, tag: int) -> int | None:
-    """The value of a tag of the first directory of a TIFF, which Exif is as well, where it is a single one of
-    up to 32 bits."""
+    """The value of a tag of the first directory, where it is a single one."""
+    values = _values_of_tiff(file, start, tag)
+    return values[0] if len(values) == 1 else None
+
+
+def _values_of_tiff(file: BinaryIO, start: int, tag: int) -> tuple[int, ...]:
+    """The values of a tag of the first directory of a TIFF, which Exif is as well, where they are of up to 32 bits:
+    1,000 at most."""
     order = {b"II": "<", b"MM": ">"}.get(_read(file, start, 2), "")
     if not order:
-        return None
+        return ()
     is_big = _unpacked(file, start + 2, f"{order}H") == (43,)
     (at,) = _unpacked(file, start + 8, f"{order}Q") if is_big else _unpacked(file, start + 4, f"{order}I")
     (count,) = _unpacked(file, start + at, f"{order}Q" if is_big else f"{order}H")
     at, form = start + at + (8 if is_big else 2), f"{order}HHQ" if is_big else f"{order}HHI"
-    entry_bytes = 20 if is_big else 12
+    entry_bytes, word = (20, "Q") if is_big else (12, "I")
     for n in range(min(count, _MAX_STEPS)):
         found, kind, values = _unpacked(file, at + n * entry_bytes, form)
-        if found == tag and values == 1 and kind in _VALUE_FORMS:
-            (value,) = _unpacked(file, at + n * entry_bytes + struct.calcsize(form), f"{order}{_VALUE_FORMS[kind]}")
-            return value
-    return None
+        if found == tag and kind in _VALUE_FORMS:
+            there = at + n * entry_bytes + struct.calcsize(form)
+            all_values = f"{order}{min(values, _MAX_STEPS)}{_VALUE_FORMS[kind]}"
+            if values * struct.calcsize(f"{order}{_VALUE_FORMS[kind]}") > struct.calcsize(word):
+                # They stand elsewhere.
+                there = start + _unpacked(file, there, f"{order}{word}")[0]
+            return _unpacked(file, there, all_values)
+    return ()
 
 
 def _unpacked(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:

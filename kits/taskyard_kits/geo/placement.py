@@ -73,8 +73,9 @@ def _own(dataset: Any, width: int, height: int) -> Placement:
     if dataset.crs is not None and transform != Affine.identity():
         if not is_usable(dataset.crs) or not all(map(math.isfinite, transform)) or transform.is_degenerate:
             raise Refused("not_placed")
-        _check_far(_corners(transform, width, height), dataset.crs)
-        return Placement(dataset.crs, transform, is_own=True)
+        placement = Placement(dataset.crs, transform, is_own=True)
+        _check_own(placement, width, height)
+        return placement
     points, crs = dataset.gcps
     if not MIN_POINTS <= len(points) <= MAX_POINTS or not is_usable(crs):
         raise Refused("not_placed")
@@ -134,21 +135,47 @@ def _checked(placement: Placement, width: int, height: int) -> Placement:
     inset = min(0.5, width / 100), min(0.5, height / 100)
     there = _corners(transform, width, height, *inset)
     _check_far(there, crs)
+    if not _are_described(placement, there, width, height).all():
+        raise _outside(crs)
+    _check_sides(placement, width, height)
+    return placement
+
+
+def _check_own(placement: Placement, width: int, height: int) -> None:
+    """Of a file's own transform, which may turn the image and mirror it. Longitudes may count from 0 to 360, as those
+    of climate models do; and in a projection the corners may lie beyond the earth, as those of a satellite's full view
+    do, but not all of them and the centre. Raises Refused `place_outside`."""
+    crs = placement.crs
+    there = _corners(placement.transform, width, height)
+    _check_far(there, crs)
+    if crs.is_geographic:
+        room = _grid_room(placement)
+        turn = 2 * math.pi / crs.units_factor[1]
+        is_there = bool((np.abs(there) <= (turn + room, turn / 4 + room)).all())
+    else:
+        is_there = bool(_are_described(placement, there, width, height).any())
+    if not is_there:
+        raise _outside(crs)
+
+
+def _are_described(placement: Placement, there: Any, width: int, height: int) -> Any:
+    """Which of these places have a longitude and a latitude that lead back to them."""
+    transform, crs = placement.transform, placement.crs
     lons, lats = _to_degrees(crs, there)
     back = np.array(_transformed(_WGS84, crs, lons, lats)).T
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     with np.errstate(invalid="ignore"):  # what is infinite stays out of reach
         off = np.hypot(*np.linalg.solve(linear, (back - there).T))
-    # Where the CRS has degrees itself, any number comes back. A global grid may stand out by half a pixel.
-    room = min(float(np.abs(linear).max()) / 2, _GRID_ROOM) if crs.is_geographic else 1e-6
-    if not (
-        (off <= min(1, width / 4, height / 4)).all()
-        and (np.abs(lats) <= 90 + room).all()
-        and (np.abs(lons) <= 180 + room).all()
-    ):
-        raise _outside(crs)
-    _check_sides(placement, width, height)
-    return placement
+    # Where the CRS has degrees itself, any number comes back.
+    room = _grid_room(placement) if crs.is_geographic else 1e-6
+    is_near = off <= min(1, width / 4, height / 4)
+    return is_near & (np.abs(lats) <= 90 + room) & (np.abs(lons) <= 180 + room)
+
+
+def _grid_room(placement: Placement) -> float:
+    """By which a global grid may stand out: half a pixel."""
+    transform = placement.transform
+    return min(max(map(abs, (transform.a, transform.b, transform.d, transform.e))) / 2, _GRID_ROOM)
 
 
 def _corners(transform: Affine, width: int, height: int, across: float = 0, down: float = 0) -> Any:

@@ -46,6 +46,8 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     written, total, all_pixels = 0, 0, strips.width * strips.height
     with rasterio.open(path, "w", driver="GTiff", bigtiff="IF_SAFER", **options) as target:
         target.colorinterp = bands.colours
+        for number, measure in enumerate(bands.measures, start=1):
+            measure.describe(target, number)
         for strip in strips:
             _, rows, cols = strip.pixels.shape
             target.write(strip.pixels, window=Window(strip.col, strip.row, cols, rows))

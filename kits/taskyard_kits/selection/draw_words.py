@@ -42,8 +42,8 @@ DRAW_ERRORS: dict[str, Words] = {
         " személyeket.",
     },
     "selection_failed": {
-        "en": "There are panels that meet the targets, but legacy found none in {attempts} attempts. Raise max_attempts,"
-        " or use another algorithm, such as maximin.",
+        "en": "There are panels that meet the targets, but legacy found none in {attempts} attempts. Raise"
+        " max_attempts, or use another algorithm, such as maximin.",
         "de": "Es gibt Panels, die die Zielvorgaben erfüllen, aber legacy hat in {attempts} Versuchen keines gefunden."
         " Erhöhen Sie max_attempts, oder verwenden Sie ein anderes Verfahren wie maximin.",
         "fr": "Des panels qui atteignent les objectifs existent, mais legacy n'en a trouvé aucun en {attempts} essais."

@@ -112,7 +112,8 @@ def _csv_rows(text: str, bounds: Bounds) -> Iterator[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     number = 0
     try:
-        for number, row in enumerate(reader, start=1):
+        for row in reader:
+            number += 1
             yield row
     except csv.Error as e:
         # 131,072 characters, unless another library in this process changed it.

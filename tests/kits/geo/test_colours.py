@@ -220,6 +220,9 @@ def test_tiffs_of_masks_and_of_sensors_are_refused(meaning: int, bigtiff: str, o
     [
         ({"dtype": "complex64", "count": 1}, "values_unsupported"),
         ({"dtype": "uint8", "count": 4, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
+        # Of two and of three samples beside the colours, the first is the alpha.
+        ({"dtype": "uint8", "count": 5, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
+        ({"dtype": "uint8", "count": 6, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
     ],
 )
 def test_pixels_that_would_come_out_wrong_are_refused(options: dict[str, Any], code: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.warp import transform
 
-from taskyard_kits.geo.placement import by_bounds, by_points, crs_named, placed
+from taskyard_kits.geo.placement import Placement, by_bounds, by_points, crs_named, placed
 from taskyard_kits.geo.refusals import Refused
 
 INF, NAN = float("inf"), float("nan")
@@ -123,23 +123,50 @@ def test_control_points_in_a_crs_that_counts_to_the_west_place_the_image_upright
     assert (lon, lat) == (pytest.approx(28.025, abs=1e-3), pytest.approx(-26.075, abs=1e-3))
 
 
-def test_a_place_of_the_files_own_is_on_earth_too() -> None:
-    """Its corners would be infinite, which no JSON can tell."""
-    far = Affine(1e308, 0, 1e308, 0, -1, 0)
+def own_place(crs: str, own: Affine, size: int = 100) -> Placement:
+    """Of a GeoTIFF that lies there by its own transform."""
+    options: dict[str, Any] = {"driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": "uint8"}
     with MemoryFile() as memory:
-        options: dict[str, Any] = {
-            "driver": "GTiff",
-            "width": 8,
-            "height": 8,
-            "count": 1,
-            "dtype": "uint8",
-            "crs": "EPSG:3857",
-        }
-        with memory.open(transform=far, **options):
+        with memory.open(crs=crs, transform=own, **options):
             pass
-        with memory.open() as dataset, pytest.raises(Refused) as e:
-            placed({"crs": None}, dataset, 8, 8)
+        with memory.open() as dataset:
+            return placed({"crs": None}, dataset, size, size)
+
+
+@pytest.mark.parametrize(
+    ("crs", "own"),
+    [
+        # Its corners would be infinite, which no JSON can tell.
+        ("EPSG:3857", Affine(1e308, 0, 1e308, 0, -1, 0)),
+        ("EPSG:4326", Affine(0.1, 0, 5000, 0, -0.1, 48)),
+        ("EPSG:4326", Affine(10, 0, 16, 0, -10, 48)),
+        ("EPSG:4326", Affine(0.1, 0, 16, 0, -0.1, 148)),
+        ("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 9e8)),
+    ],
+)
+def test_a_place_of_the_files_own_is_on_earth_too(crs: str, own: Affine) -> None:
+    with pytest.raises(Refused) as e:
+        own_place(crs, own)
     assert e.value.code == "place_outside"
+
+
+@pytest.mark.parametrize(
+    ("crs", "own"),
+    [
+        ("EPSG:32633", Affine.translation(500_000, 5_300_000) @ Affine.rotation(30) @ Affine.scale(10, -10)),
+        ("EPSG:32633", Affine(-10, 0, 500_000, 0, -10, 5_300_000)),
+        ("EPSG:32633", Affine(10, 0, 500_000, 0, 10, 5_300_000)),
+        # Longitudes from 0 to 360, and a grid whose outer points are the poles.
+        ("EPSG:4326", Affine(3.6, 0, 0, 0, -1.818, 90.9)),
+        # In gradians, of which there are 400.
+        ("EPSG:4807", Affine(4, 0, 0, 0, -2, 100)),
+        # The whole earth in a sinusoidal projection: nothing lies at its corners.
+        ("ESRI:54008", Affine(400_000, 0, -20_000_000, 0, -200_000, 10_000_000)),
+    ],
+    ids=["turned", "mirrored", "bottom up", "0 to 360", "gradians", "corners beyond the earth"],
+)
+def test_a_place_of_the_files_own_may_be_one_that_is_asked_for_by_nobody(crs: str, own: Affine) -> None:
+    assert own_place(crs, own).transform == own
 
 
 @pytest.mark.parametrize(

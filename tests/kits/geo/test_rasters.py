@@ -199,3 +199,21 @@ def test_the_stages_stand_on_the_timeline_in_their_order(converted: Converted) -
 def test_only_the_suffix_of_an_image_is_taken_from_the_name(name: str, expected: str) -> None:
     assert raster_name(name) == expected
     assert len(expected.encode()) <= 255
+
+
+@pytest.mark.parametrize("corners", [False, True], ids=["bounds", "control points"])
+def test_measured_values_keep_what_they_are_measured_in(converted: Converted, tmp_path: Path, corners: bool) -> None:
+    left, bottom, right, top = BOUNDS
+    place = [(0, 0, left, top), (0, 400, right, top), (300, 0, left, bottom), (300, 400, right, bottom)]
+    points = [dict(zip(("row", "col", "x", "y"), point, strict=True)) for point in place]
+    path = tmp_path / "heights.tif"
+    options: dict[str, Any] = {"width": 400, "height": 300, "count": 2, "dtype": "int16", "nodata": -999}
+    with rasterio.open(path, "w", driver="GTiff", **options) as target:
+        target.write(np.arange(240_000, dtype="int16").reshape(2, 300, 400))
+        target.scales, target.offsets = (0.01, 1), (273.15, 0)
+        target.set_band_unit(1, "K")
+        target.descriptions = ("temperature", "flags")
+    made = converted(path, **({"control_points": points, "crs": "EPSG:3857"} if corners else PLACE)).dataset
+    assert (made.scales, made.offsets) == ((0.01, 1), (273.15, 0))
+    assert (made.units, made.descriptions) == (("K", None), ("temperature", "flags"))
+    assert made.nodata == -999
