@@ -154,6 +154,9 @@ WIDE = (
     "<blockquote><ul><li><ol><li>" + "W" * 200 + "</ol></ul></blockquote>",
     "<table><tr>" + f"<th>{LONG}" * 14 + "<tr>" + f"<td>{LONG}" * 14 + "</table>",
     "<table><tr>" + "<td>WWWWWW" * 40 + "</table>",
+    *(f"<p>{joiner.join(['Wort'] * 60)}" for joiner in ("\u00a0", "\u202f", "\u2007", "\u2060", "\x1f", " \u2060")),
+    *("<p>" + "! " * 200, "<p>" + "( " * 200, "<p>" + ") " * 200, "<p>" + "/ " * 200, "<p>a" + " \u00bb" * 200),
+    "<pre>" + "Wort\u00a0" * 60 + "</pre><table><tr>" + "<td>Wort\u00a0Wort\u202fWort" * 14 + "</table>",
 )
 
 
