@@ -271,7 +271,7 @@ def test_lines_that_a_wrong_quote_takes_into_its_row_are_counted(imported: Any, 
         ('id,"x"y\n1,2\n', "import_header"),
         (",".join(map(str, range(1001))) + "\n", "import_columns"),
     ],
-    ids=["open quote", "many open quotes", "open in header", "long line", "twice", "unnamed", "quotes in it", "columns"],
+    ids=["open quote", "many quotes", "open in header", "long line", "twice", "unnamed", "quotes in it", "columns"],
 )
 def test_a_file_that_is_no_table_is_refused(imported: Any, stored: Any, content: str, code: str) -> None:
     done = imported(content)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from markdown_it import MarkdownIt
 
-# A list and its item are two: 49 lists, or 98 quotes. The reader calls itself for each: with a thousand it would be at the limit of Python.
+# A list and its item are two: 49 lists, or 98 quotes. The reader calls itself for each, so that a thousand would be
+# beyond the limit of Python.
 MAX_NESTING = 100
 
 
