@@ -60,10 +60,11 @@ class TemporaryFileSettings(KitSettings):
 
 
 class Removal:
-    """Removes and counts, within one file system. `files` is how many went so far."""
+    """Removes and counts, within one file system. `files` is how many went so far; `dry_run`: how many would have."""
 
-    def __init__(self, context: TaskContext) -> None:
+    def __init__(self, context: TaskContext, *, dry_run: bool = False) -> None:
         self._context = context
+        self._dry_run = dry_run
         self._device = 0
         self.files = 0
 
@@ -94,7 +95,7 @@ class Removal:
             with suppress(OSError), _closed(hold(lock, make=False, dir_fd=attempts)):
                 with suppress(FileNotFoundError):
                     self._remove_tree(attempts, worker)
-                os.unlink(lock, dir_fd=attempts)
+                self._unlink(lock, attempts)
 
     def _empty(self, directory: int, *, before: float, keep: frozenset[str] = frozenset(), depth: int = 0) -> None:
         with os.scandir(directory) as entries:
@@ -108,7 +109,7 @@ class Removal:
         """With all that is in it. Raises OSError where something stays."""
         with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
             self._empty(directory, before=float("inf"))
-        os.rmdir(name, dir_fd=above)
+        self._rmdir(name, above)
 
     def _remove(self, above: int, name: str, before: float, depth: int) -> None:
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
@@ -116,13 +117,21 @@ class Removal:
         is_old = max(found.st_mtime, found.st_ctime) < before
         if not stat.S_ISDIR(found.st_mode):
             if is_old:
-                os.unlink(name, dir_fd=above)
+                self._unlink(name, above)
                 self.files += 1
         elif found.st_dev == self._device and depth < MAX_DEPTH:
             with _opened(name, _DIRECTORY | os.O_NOFOLLOW, above) as directory:
                 self._empty(directory, before=before, depth=depth + 1)
             if is_old:
-                os.rmdir(name, dir_fd=above)
+                self._rmdir(name, above)
+
+    def _unlink(self, name: str, above: int) -> None:
+        if not self._dry_run:
+            os.unlink(name, dir_fd=above)
+
+    def _rmdir(self, name: str, above: int) -> None:
+        if not self._dry_run:
+            os.rmdir(name, dir_fd=above)
 
 
 @contextmanager

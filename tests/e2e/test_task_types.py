@@ -61,12 +61,14 @@ def stack(
 
 TOKEN = "tok-en_1234"
 MAILS: dict[str, dict[str, Any]] = {
+    "email.send": {"subject": "Panel", "text": "The draw is on Friday."},
     "notifications.send": {"message": "Your panel is drawn."},
     "email.send_welcome": {"username": "Ada"},
     "email.send_verification": {"username": "Ada", "token": TOKEN, "language": "fr"},
     "email.send_password_reset": {"username": "Ada", "token": TOKEN, "action_url": "https://example.org/new?a=b"},
 }
 SAID = {
+    "email.send": "The draw is on Friday.",
     "notifications.send": "Your panel is drawn.",
     "email.send_welcome": "Ada",
     "email.send_verification": TOKEN,

@@ -19,8 +19,10 @@ from .declarations import MAX_PAGE_RECORDS, SyncParams
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 MAX_CURSOR = 1_000
 
-_LINK = re.compile(r"<([^<>]*)>([^<]*)")
-_REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
+# RFC 8288. The parsers of httpx and requests divide quoted values, too: `title="; rel=next"` would be a next page.
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_LINK = re.compile(rf'<([^<>]*)>((?:[^<",]|{_QUOTED})*+)')
+_PARAMETER = re.compile(rf';\s*([^\s=;"]++)(?:\s*=\s*({_QUOTED}|[^\s;"]*+))?|{_QUOTED}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def _cursor(value: Any, path: str) -> str | None:
 def _linked(url: Url, headers: Mapping[str, str]) -> str | None:
     """The target of rel="next", which has to have the same origin: the token goes there."""
     for target, parameters in _LINK.findall(headers.get("link", "")):
-        if any("next" in (quoted or plain).lower().split() for quoted, plain in _REL.findall(parameters)):
+        relations = [value for name, value in _PARAMETER.findall(parameters) if name.lower() == "rel"]
+        if relations and "next" in relations[0].strip('"').lower().split():  # others after the first are ignored
             try:
                 found = url.redirected(target)
             except ValueError:

@@ -14,7 +14,7 @@ from taskyard.storage.interface import StorageUnavailable
 from taskyard.store.tree_items import TreeItem, owner_seen
 from taskyard_kits import temporary_files
 
-from .declarations import CleanupOldParams, OldFilesCleaned, TemporaryFilesCleaned
+from .declarations import CleanupOldParams, CleanupTemporaryParams, OldFilesCleaned, TemporaryFilesCleaned
 from .rules import AGE_RULE
 from .settings import FileSettings
 from .words import AGE_ERRORS
@@ -32,14 +32,14 @@ _NO_TIME = "There was no time for all of them."
     rules=(temporary_files.FINAL,),
     errors=temporary_files.ERRORS,
 )
-def cleanup_temporary(*, context: TaskContext) -> TemporaryFilesCleaned:
+def cleanup_temporary(params: CleanupTemporaryParams, *, context: TaskContext) -> TemporaryFilesCleaned:
     """Removes temporary files past their age."""
-    removal = temporary_files.Removal(context)
+    removal = temporary_files.Removal(context, dry_run=params.dry_run)
     try:
         removal.remove_old(context.settings)
     except SoftTimeLimitExceeded:
         context.log(_NO_TIME, level="warning")
-    return TemporaryFilesCleaned(temp_files_removed=removal.files)
+    return TemporaryFilesCleaned(dry_run=params.dry_run, temp_files_removed=removal.files)
 
 
 @task("files.cleanup_old", queue="low_priority", rules=(AGE_RULE,), errors=AGE_ERRORS)

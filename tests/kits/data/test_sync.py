@@ -87,6 +87,26 @@ def test_pages_are_followed_by_their_link_headers(sync: Any, stored: Any, api: P
     assert len(stored()) == 8
 
 
+@pytest.mark.parametrize(
+    ("header", "following"),
+    [
+        ('</2>; title="; rel=next"; rel="last"', None),
+        ('</2>; title="\\"; rel=next"', None),
+        ('</1>; title="</3>; rel=next, a"; rel=prev, </2>; title="a, \\"b"; rel=next', "/2"),
+        ('</1>; rel=prev; rel=next, </2>;REL = "last Next"', "/2"),
+        ("</2>; rel=nextish, </3>; rev=next, </4>", None),
+        ('</2>; title="not closed; rel=next', None),
+    ],
+    ids=["in a title", "behind a quote in it", "commas", "first relation", "others", "open quote"],
+)
+def test_what_is_quoted_in_a_link_header_is_no_relation(
+    sync: Any, api: PagedApi, header: str, following: str | None
+) -> None:
+    api.answers = [(200, {"Link": header}, b"[]"), (200, {}, b"[]")]
+    assert sync("/1", paging="link").result["pages"] == (1 if following is None else 2)
+    assert api.asked == ["/1", *([] if following is None else [following])]
+
+
 def test_fields_may_lie_deeper_and_parameters_have_other_names(sync: Any, stored: Any, api: PagedApi) -> None:
     api.items = [{"meta": {"uid": "a"}, "v": 1}, {"meta": {"uid": "b"}}]
     found = sync("/items?x=1", items_field="data.items", key_field="meta.uid", page_size=1).result

@@ -83,6 +83,28 @@ def test_markdown_has_its_headings_lists_tables_code_and_hungarian_letters(pages
     assert 200 < bottom < 500
 
 
+def lists(count: int) -> str:
+    return "".join(f"{'  ' * n}- x{n}\n" for n in range(count))
+
+
+def test_deep_markdown_is_shown_to_its_end_or_refused(pages: Any, converted: Any) -> None:
+    for deep in (lists(49), "> " * 98 + "x48"):
+        made, _ = pages(deep, "a.md")
+        assert "x48" in made.text(len(made) - 1)
+    for deep in (lists(50), "> " * 99 + "x", "> " * 5_000 + "x", "- " * 5_000 + "x"):
+        done = converted(deep, "a.md")
+        assert (done.fault.code, done.will_retry) == ("document_too_deep", False)
+
+
+def test_images_of_markdown_are_shown_or_counted_and_never_printed_as_their_address(pages: Any) -> None:
+    images = f"![a]({data_uri(picture('BMP'), 'bmp')}) ![b]({data_uri(b'<svg/>', 'svg+xml')}) ![c](javascript:alert)"
+    made, left_out = pages(f"{images} [d](javascript:alert)", "a.md")
+    assert left_out == {"images_unreadable": 1, "images_outside": 1}
+    assert made.text() == "[b] [c] d 1 / 1"
+    assert made.count_of(RED) > 1_200
+    assert made.links() == []
+
+
 def test_a_letter_of_hungarian_looks_different_from_the_one_without_its_accents(pages: Any) -> None:
     images = [pages(text, "a.md")[0].image().tobytes() for text in ("ő", "o", "□")]
     assert len({*images}) == 3
@@ -154,6 +176,9 @@ WIDE = (
     "<blockquote><ul><li><ol><li>" + "W" * 200 + "</ol></ul></blockquote>",
     "<table><tr>" + f"<th>{LONG}" * 14 + "<tr>" + f"<td>{LONG}" * 14 + "</table>",
     "<table><tr>" + "<td>WWWWWW" * 40 + "</table>",
+    *(f"<p>{joiner.join(['Wort'] * 60)}" for joiner in ("\u00a0", "\u202f", "\u2007", "\u2060", "\x1f", " \u2060")),
+    *("<p>" + "! " * 200, "<p>" + "( " * 200, "<p>" + ") " * 200, "<p>" + "/ " * 200, "<p>a" + " \u00bb" * 200),
+    "<pre>" + "Wort\u00a0" * 60 + "</pre><table><tr>" + "<td>Wort\u00a0Wort\u202fWort" * 14 + "</table>",
 )
 
 

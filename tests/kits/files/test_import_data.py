@@ -237,18 +237,41 @@ def test_too_many_invalid_rows_end_the_import_with_the_first_ten_of_them(importe
     assert list(stored("others")) == ["1", "3"]
 
 
+@pytest.mark.parametrize("behind", [1, 50, 2_990])
+def test_a_quote_that_is_not_closed_takes_no_rows_with_it_unseen(imported: Any, stored: Any, behind: int) -> None:
+    rows = [f"{n},a\n" for n in range(1, 10 + behind)]
+    done = imported("id,x\n" + "".join([*rows[:8], '9,"a\n', *rows[9:]]), max_invalid_rows=5_000)
+    assert (done.fault.code, done.will_retry) == ("import_open_quote", False)
+    assert done.fault.message.startswith("A quote in the row that begins on line 10 is not closed")
+
+
+def test_lines_that_a_wrong_quote_takes_into_its_row_are_counted(imported: Any, stored: Any) -> None:
+    content = 'id,x\n1,"a\n2,b\n3,"c"\n4,"d\n5,e"\n6,"f\n7",g\n8,h\n'
+    found = imported(content).result
+    assert [(bad["row"], bad["reason"]) for bad in found["invalid_rows"]] == [
+        *((line, "quotes") for line in (2, 3, 4)),
+        *((line, "columns") for line in (7, 8)),
+    ]
+    assert (found["rows"], found["invalid"], found["inserted"]) == (7, 5, 2)
+    assert stored() == {"4": {"id": "4", "x": "d\n5,e"}, "8": {"id": "8", "x": "h"}}
+    lines = "\n".join(["a"] * 256)
+    assert imported(f'id,x\n1,"{lines}"\n').result["inserted"] == 1
+    assert imported(f'id,x\n2,"a\n{lines}"\n').fault.code == "import_open_quote"
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        ('id,x\n1,"' + "a\n" * MAX_RECORD_BYTES, "import_row_too_long"),
-        ("id,x\n1," + '"\n",' * MAX_RECORD_BYTES, "import_row_too_long"),
+        ('id,x\n1,"' + "a\n" * MAX_RECORD_BYTES, "import_open_quote"),
+        ("id,x\n1," + '"\n",' * MAX_RECORD_BYTES, "import_open_quote"),
+        ('id,"x\n', "import_open_quote"),
         ("id," + "x" * 2 * MAX_RECORD_BYTES, "import_row_too_long"),
         ("id,x,x\n1,2,3\n", "import_header"),
         ("id,,x\n1,2,3\n", "import_header"),
         ('id,"x"y\n1,2\n', "import_header"),
         (",".join(map(str, range(1001))) + "\n", "import_columns"),
     ],
-    ids=["open quote", "many open quotes", "long line", "twice", "unnamed", "quotes in it", "columns"],
+    ids=["open quote", "many quotes", "open in header", "long line", "twice", "unnamed", "quotes in it", "columns"],
 )
 def test_a_file_that_is_no_table_is_refused(imported: Any, stored: Any, content: str, code: str) -> None:
     done = imported(content)

@@ -195,7 +195,23 @@ def test_the_task_of_the_files_kit_does_it(run: Run, temp: Path) -> None:
     (temp / "old").write_text("x")
     settings = FileSettings(temp_dir=temp, temp_file_max_age_hours=1e-9)
     time.sleep(0.02)
-    assert run("files.cleanup_temporary", settings=settings).result == {"temp_files_removed": 1}
+    assert run("files.cleanup_temporary", settings=settings).result == {"dry_run": False, "temp_files_removed": 1}
+
+
+def test_a_dry_run_counts_what_would_go_and_removes_nothing(run: Run, temp: Path) -> None:
+    dead = TempDirs(temp)
+    dead.open()
+    (dead.of_child("child") / "left").write_text("x")
+    assert dead._lock is not None
+    os.close(dead._lock)  # as its death would
+    (temp / "a").mkdir()
+    (temp / "a/old").write_text("x")
+    settings = FileSettings(temp_dir=temp, temp_file_max_age_hours=1e-9)
+    time.sleep(0.02)
+    there = sorted(temp.rglob("*"))
+    told = [run("files.cleanup_temporary", {"dry_run": dry}, settings=settings).result for dry in (True, True, False)]
+    assert told == [{"dry_run": dry, "temp_files_removed": 2} for dry in (True, True, False)]
+    assert sorted(temp.rglob("*")) == [temp / "attempts"] != there
 
 
 @pytest.mark.parametrize("where", ["storage", "above", "below", "a link"])

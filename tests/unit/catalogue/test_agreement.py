@@ -309,9 +309,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
          {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"},
          {"gsheet_id": "1Bxi", "action": "list", "dry_run": None}],
     ),
-    **dict.fromkeys(
-        ("files.cleanup_temporary", "maintenance.cleanup_expired_data"),
-        ([{}], [{"dry_run": True}, [], None]),
+    "maintenance.cleanup_expired_data": ([{}], [{"dry_run": True}, [], None]),
+    "files.cleanup_temporary": (
+        [{}, {"dry_run": True}, {"dry_run": False}],
+        [{"dry_run": 1}, {"dry_run": None}, {"more": 1}, [], None],
     ),
     "files.cleanup_old": (
         [{}, {"dry_run": True}, {"max_age_days": None}, {"max_age_days": 90}, {"max_age_days": 0.5}],

@@ -14,7 +14,14 @@ Block = dict[str, Any]
 # Of the text on each paper, in em of the text (10.5 points).
 _ROOM = {"a4": 44.0, "us-letter": 45.5, "a5": 27.0}
 _PLACE = "\u200b"
-_WORD = re.compile(r"\S+")
+# A line may end at a space for certain where UAX #14 keeps neither the character before it with what follows, such as
+# "(", nor the one after it with what stands before, such as "!". All between two such spaces is one word: also U+00A0,
+# U+2007 and U+202F, which Python counts as white space, and "! ! !".
+_SPACE, _BEFORE_BREAK = r" \t\u3000", r"\w!-'*-Z\\^_`|-~)\]\u00bb\u2013\u2019\u201d\u2026"
+_AFTER_BREAK = r"\w\"-'*+<->@\\^`|~-"
+_WORD = re.compile(
+    rf"(?:[^{_SPACE}\n]|(?<=[^{_SPACE}{_BEFORE_BREAK}])[{_SPACE}]+|(?<![{_SPACE}])[{_SPACE}]++(?![{_AFTER_BREAK}]))+"
+)
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 # At least as wide as the letters of the fonts, in em.
 _WIDE, _USUAL = 1.0, 0.63

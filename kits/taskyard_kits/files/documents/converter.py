@@ -82,6 +82,8 @@ def _error(error: Exception) -> dict[str, Any]:
     match error:
         case reading.TooLarge():
             return {"error": "document_too_large"}
+        case reading.TooDeep():
+            return {"error": "document_too_deep"}
         case DefusedXmlException():
             return {"error": "document_entities"}
         case UnicodeDecodeError():

@@ -36,6 +36,17 @@ IMPORT_ERRORS: dict[str, Words] = {
         "hu": "A fájl {row}. sorában kezdődő sor hosszabb, mint {limit} KiB. Keressen lezáratlan idézőjelet, vagy"
         " rövidítse a sort.",
     },
+    "import_open_quote": {
+        "en": "A quote in the row that begins on line {row} is not closed at the end of the file or within {limit}"
+        " lines. Close it, or double it if it belongs to the text.",
+        "de": "Ein Anführungszeichen in der Zeile, die in Zeile {row} der Datei beginnt, wird bis zum Ende der Datei"
+        " oder innerhalb von {limit} Zeilen nicht geschlossen. Schließen Sie es, oder verdoppeln Sie es, wenn es zum"
+        " Text gehört.",
+        "fr": "Un guillemet de la ligne qui commence à la ligne {row} du fichier n'est pas fermé avant la fin du"
+        " fichier ou dans les {limit} lignes. Fermez-le, ou doublez-le s'il fait partie du texte.",
+        "hu": "A fájl {row}. sorában kezdődő sor egyik idézőjele nincs lezárva a fájl végéig vagy {limit} soron belül."
+        " Zárja le, vagy kettőzze meg, ha a szöveghez tartozik.",
+    },
     "import_header": {
         "en": "The first row has to name the columns: each with another name of {limit} characters at most. Mend it, or"
         " set `header` to false.",
