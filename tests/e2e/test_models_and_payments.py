@@ -255,7 +255,7 @@ def test_no_key_and_no_card_is_seen_in_the_ledger_or_a_log(stack: Stack) -> None
     kept = [str(stack.fleet.query(f"SELECT * FROM {table}")) for table in ("task", "task_event", "task_attempt")]
     seen = "\n".join([*kept, stack.fleet.logs()])
     assert "insufficient_funds" in seen
-    for secret in (stripe_server.KEY, stripe_server.KEY[:8], model_servers.KEY, "4242"):
+    for secret in (stripe_server.KEY, stripe_server.KEY[:8], model_servers.KEY, stripe_server.CARD):
         assert secret not in seen
 
 

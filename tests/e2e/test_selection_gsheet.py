@@ -121,7 +121,8 @@ def test_a_spreadsheet_that_is_not_shared_is_told_in_german(fleet: Fleet, google
 def test_the_last_tab_that_people_see_is_not_archived_which_is_told_in_german(fleet: Fleet, google: Google) -> None:
     book = google.book()
     book.add(PAIR[0])
-    task = ended(fleet, "failed", "selection.manage_old_tabs", gsheet_id=book.id, action="archive")
+    wish = {"gsheet_id": book.id, "action": "archive", "dry_run": False}
+    task = ended(fleet, "failed", "selection.manage_old_tabs", **wish)
     assert (task["attempt"], task["error"]["code"]) == (1, "gsheet_last_tab")
     assert task["error"]["message"].startswith("In der Tabelle bliebe kein sichtbares Tabellenblatt")
     assert book.titles() == PAIR[:1]

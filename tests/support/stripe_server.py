@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl
 from tests.support.http_stand_in import Call, Reply, answering
 
 KEY = "sk_test_of_these_tests_4eC39HqLyjWDarjtT1zdp7dc"
+# As Stripe's messages name a card.
+CARD = "card 4242"
 # Stripe's own test cards: https://docs.stripe.com/testing
 VISA = "pm_card_visa"
 DECLINES: dict[str, tuple[str | None, str | None]] = {
@@ -29,7 +31,7 @@ _QUERY = re.compile(r"metadata\['task_id'\]:'([0-9a-f-]{36})'")
 
 
 def error(status: int, kind: str, code: str | None = None, **more: Any) -> Reply:
-    said = {"type": kind, "code": code, "message": f"Told with the card 4242 and the key {KEY[:8]}****7dc", **more}
+    said = {"type": kind, "code": code, "message": f"Told with the {CARD} and the key {KEY[:8]}****7dc", **more}
     return Reply(status, {"error": {name: value for name, value in said.items() if value is not None}})
 
 
