@@ -124,6 +124,7 @@ def build(settings: Settings) -> Service:
     dependencies = Health(
         ledger,
         client,
+        cache=None if settings.cache_url is None else cache,
         lease=settings.worker_lease,
         database=metrics.dependency("database"),
         broker=metrics.dependency("redis"),

@@ -14,6 +14,7 @@ import structlog
 
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.domain.errors import (
+    CacheUnavailable,
     Conflict,
     KeyReused,
     LedgerUnavailable,
@@ -139,6 +140,9 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(503, "not_migrated", detail, _RETRY_LATER)
         case LedgerUnavailable():
             return Problem(503, "ledger_unavailable", message("The database does not answer."), _RETRY_LATER)
+        case CacheUnavailable():
+            detail = message("The Redis that keeps the lists of models does not answer.")
+            return Problem(503, "cache_unavailable", detail, _RETRY_LATER)
         case Unavailable() | StorageUnavailable():
             return Problem(503, "unavailable", message("A part this call needs does not answer."), _RETRY_LATER)
         case SecretsUnreadable():

@@ -87,7 +87,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         Job("queues", 60.0, lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues)), {LEDGER}),
         Job("rebuild", 1.0, lambda: rebuild.turn(), {LEDGER, REDIS}),
         Job("relay", 1.0, lambda: relay.turn(), {LEDGER}),
-        Job("rescue", 1.0, lambda: rescue.turn(), {LEDGER}),
+        # Within a second of the end of a lease, with its transaction.
+        Job("rescue", 0.5, lambda: rescue.turn(), {LEDGER}),
         Job("missing", 2.0, lambda: reconcile.turn(), {LEDGER, REDIS}),
         Job("depth", 5.0, lambda: depth.turn(), {LEDGER}),
         Job("throughput", 5.0, lambda: throughput.turn(), {LEDGER}),

@@ -34,16 +34,25 @@ _COLUMNS = ", ".join(
     for column in task.columns
     if column.name not in _NOT_KEPT
 )
-# A task stays while one that it submitted, or one of its workflow, has not ended: these look at it.
+# A task stays while one that it submitted, or one of its workflow, has not ended: these look at it. And while the task
+# that submitted it may run again, which then finds its child with the same key instead of submitting another one. (It
+# is compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.)
 SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
+    AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id), 'succeeded') = 'succeeded'
     AND NOT EXISTS (SELECT FROM task w WHERE w.workflow_id = t.workflow_id AND w.finished_at IS NULL)"""
+_IS_PAST = """coalesce({t}.finished_at < now() - CASE {t}.state WHEN 'succeeded' THEN CAST(:succeeded AS interval)
+    WHEN 'failed' THEN CAST(:failed AS interval) ELSE CAST(:cancelled AS interval) END, false)"""
+# A workflow goes as a whole, once the retention of each of its tasks is over.
 _LOOK = sa.text(f"""
 WITH looked AS (
-    SELECT id, state, finished_at, workflow_id FROM task WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+    SELECT id, state, finished_at, workflow_id, parent_id FROM task
+    WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+), young AS (
+    SELECT workflow_id FROM (SELECT DISTINCT workflow_id FROM looked WHERE workflow_id IS NOT NULL) f
+    WHERE NOT (SELECT bool_and({_IS_PAST.format(t="w")}) FROM task w WHERE w.workflow_id = f.workflow_id)
 )
-SELECT t.id, coalesce(t.finished_at < now() - CASE t.state WHEN 'succeeded' THEN CAST(:succeeded AS interval)
-        WHEN 'failed' THEN CAST(:failed AS interval) ELSE CAST(:cancelled AS interval) END, false)
-    AND {SETTLED} AS is_old
+SELECT t.id, {_IS_PAST.format(t="t")} AND {SETTLED}
+    AND NOT EXISTS (SELECT FROM young y WHERE y.workflow_id = t.workflow_id) AS is_old
 FROM looked t ORDER BY t.id
 """)
 _TASKS = sa.text(f"""

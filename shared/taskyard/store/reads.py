@@ -92,8 +92,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter(Selection):
+    """`item_id`: that of the parameters, which with a tag tells the tasks of an item from those that only have its
+    tag. It has no index of its own."""
+
     states: Collection[State] = ()
     tag: str | None = None
+    item_id: UUID | None = None
 
 
 def tasks_page(
@@ -110,6 +114,9 @@ def tasks_page(
         # `tags <> '{}'` is the predicate of the GIN index ix_task_tags.
         conditions.append("t.tags @> ARRAY[:tag] AND t.tags <> '{}'")
         values["tag"] = wanted.tag
+    if wanted.item_id is not None:
+        conditions.append("t.params ->> 'item_id' = :item_id")
+        values["item_id"] = str(wanted.item_id)
     way = _way(wanted)
     if way == "newest" and wanted.states:
         conditions.append("t.state = ANY(:states)")

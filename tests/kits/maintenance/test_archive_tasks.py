@@ -10,8 +10,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from taskyard.catalogue.secrets import Cipher
+from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import FINAL, State
+from taskyard.running.upkeep import Upkeep
 from taskyard.store import ledger, old_tasks, tree_items
+from taskyard.store.old_tasks import Look
 from taskyard_kits.maintenance import archive as archive_module
 from taskyard_kits.maintenance.settings import MaintenanceSettings
 from tests.kits.maintenance.conftest import Archive, Ledger
@@ -81,7 +84,7 @@ def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_ta
 
 def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
     ledger_of_tasks.put(days=1)
-    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "more": False}
+    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
     assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
 
 
@@ -124,18 +127,62 @@ def test_ids_that_callers_chose_are_found_too(ledger_of_tasks: Ledger, archive: 
     assert ledger_of_tasks.archived() == [chosen]
 
 
-@pytest.mark.parametrize("column", ["parent_id", "workflow_id"])
-def test_a_task_stays_while_what_belongs_to_it_has_not_ended(
-    ledger_of_tasks: Ledger, archive: Archive, column: str
-) -> None:
-    parent = ledger_of_tasks.put(workflow_id=uuid4())
-    belongs = parent if column == "parent_id" else ledger_of_tasks.all("SELECT workflow_id FROM task")[0]
-    values: dict[str, Any] = {column: belongs}
-    child = ledger_of_tasks.put(State.QUEUED, **values)
+def test_a_task_stays_while_one_that_it_submitted_has_not_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    child = ledger_of_tasks.put(State.QUEUED, parent_id=ledger_of_tasks.put())
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
     assert archive().result["archived"] == 1
     assert ledger_of_tasks.ids() == {child}, "it goes when it is old itself"
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SUCCEEDED])
+def test_a_child_stays_while_its_parent_may_run_again(ledger_of_tasks: Ledger, archive: Archive, state: State) -> None:
+    """A retry would submit one with the same key anew."""
+    parent = ledger_of_tasks.put(state, days=31 if state is State.FAILED else 29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive({"dry_run": True}).result["archived"] == archive().result["archived"] == 0
+    ledger_of_tasks.do("DELETE FROM task WHERE id = :id", id=parent)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_the_children_of_a_task_that_succeeded_go_by_their_own_age(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    parent = ledger_of_tasks.put(days=29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_a_workflow_goes_as_a_whole_after_the_longest_retention_in_it(
+    ledger_of_tasks: Ledger, archive: Archive
+) -> None:
+    workflow = uuid4()
+    ledger_of_tasks.put(days=95, workflow_id=workflow)
+    failed = ledger_of_tasks.put(State.FAILED, days=89, workflow_id=workflow)
+    last = ledger_of_tasks.put(State.QUEUED, days=89, workflow_id=workflow)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = created_at WHERE id = :id", id=last)
+    assert archive().result["archived"] == 0
+    ledger_of_tasks.do("UPDATE task SET finished_at = now() - interval '91 days' WHERE id = :id", id=failed)
+    assert archive().result["archived"] == 3
+
+
+def test_a_dry_run_tells_at_the_soft_limit_what_it_has_counted(
+    ledger_of_tasks: Ledger, archive: Archive, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_tasks, "LOOKED_AT", 2)
+    for _ in range(5):
+        ledger_of_tasks.put()
+    looks = iter([upkeep.look_for_old_tasks] * 2)
+
+    def look(*arguments: Any) -> Look:
+        for do in looks:
+            return do(*arguments)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(upkeep, "look_for_old_tasks", look)
+    result = archive({"dry_run": True}).result
+    assert (result["archived"], result["more"]) == (4, True)
 
 
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
