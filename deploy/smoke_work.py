@@ -241,8 +241,8 @@ def panel(options: argparse.Namespace) -> None:
     run = call("POST", "/api/v1/selection-runs", wish)
     note([run["task_id"]])
     task = final(run["task_id"], within_seconds=options.within)
-    table = sent("GET", f"/api/v1/tree-items/{task['result']['selected_item_id']}/content", None, {}).decode("utf-8-sig")
-    drawn = {int(row["id"]) for row in csv.DictReader(table.splitlines())}
+    table = sent("GET", f"/api/v1/tree-items/{task['result']['selected_item_id']}/content", None, {})
+    drawn = {int(row["id"]) for row in csv.DictReader(table.decode("utf-8-sig").splitlines())}
     chosen = [person for person in people if person["id"] in drawn]
     counts = Counter(person[feature] for person in chosen for feature in ("gender", "area"))
     if len(chosen) != 30 or not all(quota["min"] <= counts[quota["value"]] <= quota["max"] for quota in quotas):

@@ -15,6 +15,12 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 
 
+def begin() -> None:
+    """What each of these processes does first: it neither outlives its task nor takes the worker's memory."""
+    end_with_parent()
+    yield_memory()
+
+
 def yield_memory() -> None:
     """Where the memory of all runs out: this process first, and not the worker with its other tasks."""
     with suppress(OSError):

@@ -17,15 +17,19 @@ class Chunk:
         self.bytes = 0
         self._updated = 0
         self._unchanged = 0
+        self._encoded: dict[str, bytes] = {}
 
     def add(self, key: str, values: dict[str, Any]) -> None:
+        # Python holds 1, 1.0 and true for equal.
+        encoded = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
         if key in self.rows:
-            if self.rows[key] == values:
+            if self._encoded[key] == encoded:
                 self._unchanged += 1
             else:
                 self._updated += 1
         self.rows[key] = values
-        self.bytes += len(orjson.dumps(values))
+        self._encoded[key] = encoded
+        self.bytes += len(encoded)
 
     def counted(self, written: Written) -> Written:
         """With the records that were not written, because others followed."""

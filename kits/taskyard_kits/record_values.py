@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
 import orjson
@@ -12,8 +14,12 @@ from pydantic import Field
 from taskyard.store.records import COLLECTION, MAX_KEY_BYTES
 
 MAX_RECORD_BYTES = 128 * 1024
+# Of lists and objects within each other. orjson writes 254, and a record is written within an object of its chunk.
+MAX_DEPTH = 200
 _MOST, _LEAST = 2**63 - 1, -(2**63)
 _DIGITS = 20
+# PostgreSQL writes out the zeros of 1e300. The same in a text only costs a look at the values.
+_EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 CollectionName = Annotated[
     str,
@@ -33,7 +39,7 @@ class Unstorable(ValueError):
         self.reason = reason
 
 
-REASONS = ("json", "number", "text", "too_large", "key_missing", "key_unusable", "not_an_object")
+REASONS = ("json", "number", "text", "too_large", "depth", "key_missing", "key_unusable", "not_an_object")
 
 
 def read_json(text: str | bytes) -> Any:
@@ -52,9 +58,14 @@ def checked(value: Any) -> Any:
     try:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError):  # half a surrogate pair, or deeper than 254 levels
-        raise Unstorable("text") from None
-    if len(encoded) > MAX_RECORD_BYTES:
+        raise Unstorable("depth" if _is_deep(value) else "text") from None
+    size = len(encoded)
+    if size <= MAX_RECORD_BYTES and _EXPONENT.search(encoded):
+        size += _zeros(value)
+    if size > MAX_RECORD_BYTES:
         raise Unstorable("too_large")
+    if _may_be_deep(encoded) and _is_deep(value):
+        raise Unstorable("depth")
     # A NUL; an escaped backslash before it is told apart by looking at the value as a whole.
     if rb"\u0000" in encoded and _has_nul(value):
         raise Unstorable("text")
@@ -76,6 +87,31 @@ def key_of(value: Any) -> str:
     if size > MAX_KEY_BYTES:
         raise Unstorable("key_unusable")
     return value
+
+
+def _may_be_deep(encoded: bytes) -> bool:
+    return encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH
+
+
+def _is_deep(value: Any, levels: int = MAX_DEPTH) -> bool:
+    match value:
+        case dict():
+            return not levels or any(_is_deep(one, levels - 1) for one in value.values())
+        case list():
+            return not levels or any(_is_deep(one, levels - 1) for one in value)
+    return False
+
+
+def _zeros(value: Any) -> int:
+    """By how many characters the numbers become longer without an exponent."""
+    match value:
+        case float() if "e" in (text := repr(value)):
+            return len(format(Decimal(text), "f")) - len(text)
+        case dict():
+            return sum(map(_zeros, value.values()))
+        case list():
+            return sum(map(_zeros, value))
+    return 0
 
 
 def _has_nul(value: Any) -> bool:

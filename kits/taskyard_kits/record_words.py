@@ -29,6 +29,12 @@ RECORD_PHRASES: dict[str, Words] = {
         "fr": "cela dépasse 128 Kio",
         "hu": "128 KiB-nál hosszabb",
     },
+    "record_depth": {
+        "en": "lists and objects are nested more than 200 deep",
+        "de": "Listen und Objekte sind mehr als 200-fach verschachtelt",
+        "fr": "des listes et des objets sont imbriqués sur plus de 200 niveaux",
+        "hu": "a listák és objektumok 200 szintnél mélyebben vannak egymásba ágyazva",
+    },
     "record_key_missing": {
         "en": "the key is missing",
         "de": "der Schlüssel fehlt",

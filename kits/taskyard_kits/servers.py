@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr
 
-from taskyard import TaskError
+from taskyard import RateLimited, TaskError
 from taskyard.catalogue.words import Words
 from taskyard.outbound import client
 from taskyard.outbound.client import Answer, Bounds, Unanswered
 from taskyard.outbound.networks import ANY
+from taskyard.outbound.retry_after import retry_after
 from taskyard.outbound.urls import read_url
 
 # Of the reason of a missing answer.
@@ -94,3 +95,12 @@ async def ask(
         )
     except Unanswered as e:
         raise TaskError(unanswered, reason={"phrase": f"server_{e.reason}"}, **values) from None
+
+
+def rate_limit(answer: Answer, code: str, **values: Any) -> RateLimited | None:
+    """The error for an answer that asks for fewer calls, with the time that it names: a 429, and a 503 that names one.
+    None for any other answer."""
+    after = retry_after(answer.headers.get("retry-after")) if answer.status in {429, 503} else None
+    if answer.status == 429 or after is not None:
+        return RateLimited(code, after=after, **values)
+    return None

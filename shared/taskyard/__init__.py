@@ -1,6 +1,6 @@
 """Taskyard's common package. What a package with tasks needs is here:
 
-    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit, Hook
+    from taskyard import task, TaskContext, Params, Result, Secret, Retry, TaskError, Kit, Hook, StandingSchedule
     from taskyard import RateLimited, AuthenticationFailed, InputUnusable  # failures of a kind: domain/retry.py
 
 Each name is imported when it is used first, so that importing `taskyard` alone costs nothing.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .catalogue.declare import task
-    from .catalogue.kit import Kit
+    from .catalogue.kit import Kit, StandingSchedule
     from .catalogue.secrets import Secret
     from .catalogue.types import Params, Result
     from .domain.errors import AuthenticationFailed, InputUnusable, RateLimited, Retry, TaskError
@@ -30,6 +30,7 @@ _HOMES = {
     "Result": "catalogue.types",
     "Retry": "domain.errors",
     "Secret": "catalogue.secrets",
+    "StandingSchedule": "catalogue.kit",
     "TaskContext": "running.context",
     "TaskError": "domain.errors",
     "task": "catalogue.declare",
@@ -45,6 +46,7 @@ __all__ = [
     "Result",
     "Retry",
     "Secret",
+    "StandingSchedule",
     "TaskContext",
     "TaskError",
     "task",

@@ -30,6 +30,7 @@ _STEPS = (
     "take_up",
     # scheduler
     "promote",
+    "fire",
     "rescue",
     "relay",
     "relay_applications",

@@ -146,6 +146,15 @@ class Settings(RedisSettings, OutboundSettings):
     heartbeat_seconds: float = Field(default=5.0, gt=0, le=DAY_SECONDS)
     worker_lease_seconds: float = Field(default=20.0, gt=0, le=DAY_SECONDS)
     leader_lease_seconds: float = Field(default=3.0, gt=0, le=DAY_SECONDS)
+    misfire_grace_seconds: float = Field(
+        default=30.0, ge=0, le=DAY_SECONDS, description="How much later a schedule may be fired without being missed."
+    )
+    fires_kept_days: float = Field(
+        default=90.0, ge=1, le=3650, description="For how long what became of due times is kept."
+    )
+    standing_schedules: bool = Field(
+        default=True, description="Whether the leader makes the schedules that task types declare."
+    )
 
     # Logs, metrics, health
     app_env: str = Field(default="development", validation_alias=names("APP_ENV", "APP_ENV"))
@@ -253,6 +262,14 @@ class Settings(RedisSettings, OutboundSettings):
     @property
     def db_statement_timeout(self) -> timedelta:
         return timedelta(seconds=self.db_statement_timeout_seconds)
+
+    @property
+    def misfire_grace(self) -> timedelta:
+        return timedelta(seconds=self.misfire_grace_seconds)
+
+    @property
+    def fires_kept(self) -> timedelta:
+        return timedelta(days=self.fires_kept_days)
 
     @property
     def worker_lease(self) -> timedelta:

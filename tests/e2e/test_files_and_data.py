@@ -3,6 +3,7 @@ server of its own. Workers that die come and go."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,8 +11,21 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from tests.kits.files.documents import RED, Pages, docx, drawing, picture, relation
+from tests.kits.files.test_generate_thumbnail import (
+    BLUE,
+    GREEN,
+    ORIENTATION,
+    WHITE,
+    alike,
+    corners,
+    png_header,
+    saved,
+)
+from tests.kits.files.test_generate_thumbnail import RED as PURE_RED
+from tests.kits.files.test_generate_thumbnail import picture as photograph
 from tests.kits.files.workbooks import with_entities, workbook
 from tests.support.composed import guard_moves
 from tests.support.fleet import Fleet, wait_for
@@ -91,7 +105,9 @@ def other_system() -> Iterator[PagedApi]:
         yield api
 
 
-@pytest.mark.parametrize("place", ["chunk.before:2", "chunk.written:2"], ids=["before", "inside"])
+@pytest.mark.parametrize(
+    "place", ["chunk.before:2", "chunk.written:2", "chunk.after:2"], ids=["before", "inside", "after"]
+)
 def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack, place: str) -> None:
     collection = f"people-{place[6:-2]}"
     lines = "".join(f"{n},Ő {n},{n % 90}\n" for n in range(2_500))
@@ -113,8 +129,33 @@ def test_a_worker_that_dies_around_a_chunk_doubles_and_loses_no_row(stack: Stack
     assert done["progress"]["percent"] == 100
 
 
+@pytest.mark.parametrize("place", ["chunk.before:2", "chunk.written:2"], ids=["before", "inside"])
+def test_a_worker_that_dies_within_a_page_reads_it_again(stack: Stack, other_system: PagedApi, place: str) -> None:
+    other_system.items = [{"id": n} for n in range(10)]
+    other_system.asked.clear()
+    params = {"url": f"{other_system.url}/items", "collection": f"pages-{place[6:-2]}", "token": TOKEN}
+    with stack.worker(dies_at=place) as reached:
+        done = stack.ended(stack.submit("data.sync", **params))
+    assert reached.exists()
+    assert [done["result"][name] for name in ("pages", "inserted", "unchanged")] == [4, 10, 0]
+    assert other_system.asked == ["/items", *["/items?cursor=3"] * 2, "/items?cursor=6", "/items?cursor=9"]
+
+
+@pytest.mark.parametrize("name", ["files.generate_thumbnail", "files.convert_document"])
+def test_a_worker_that_dies_behind_what_it_stored_stores_it_once(stack: Stack, name: str) -> None:
+    content = (picture(), "a.png") if name == "files.generate_thumbnail" else (b"# a", "a.md")
+    with stack.worker(dies_at="effect.after") as reached:
+        task_id = stack.submit(name, item_id=stack.upload(*content))
+        done = stack.ended(task_id)
+    assert reached.exists()
+    assert (done["attempt"], done["crashes"]) == (2, 1)
+    (item,) = stack.fleet.query("SELECT id FROM tree_item WHERE task_id = CAST(:id AS uuid)", id=task_id)
+    assert str(item.id) == done["result"]["item_id"]
+
+
 def test_a_worker_that_dies_between_pages_goes_on_behind_them(stack: Stack, other_system: PagedApi) -> None:
     other_system.items = [{"id": n, "name": f"Ő {n}"} for n in range(10)]
+    other_system.asked.clear()
     params = {"url": f"{other_system.url}/items", "collection": "synced", "token": TOKEN}
     with stack.worker(dies_at="chunk.after:2") as reached:
         task_id = stack.submit("data.sync", **params)
@@ -165,6 +206,55 @@ def test_files_and_documents_are_taken_and_refused_as_their_users_see_it(stack: 
     pages = Pages(stack.fleet.http.get(f"/tree-items/{pdf['item_id']}/content").content)
     assert pages.text() == "Levél őűŐŰ 1 / 1"
     assert pages.count_of(RED) > 1_000
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_thumbnail_is_small_upright_and_of_the_same_colours(stack: Stack) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # the camera was turned: its upper left stands on the upper right
+    item = stack.upload(saved(photograph(), "PNG", exif=exif), "photo.png")
+    sent = stack.fleet.http.post(f"/tree-items/{item}/thumbnail", json={"width": 60, "height": 60})
+    assert sent.status_code == 202, sent.text
+    made = stack.ended(sent.json()["task_id"])["result"]
+    assert (made["parent_id"], made["width"], made["height"]) == (item, 40, 60)
+    content = stack.fleet.http.get(f"/tree-items/{made['item_id']}/content").content
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.size == (40, 60)
+        assert alike(corners(image), [BLUE, PURE_RED, WHITE, GREEN])
+
+
+@pytest.mark.usefixtures("worker")
+def test_images_that_make_no_thumbnail_fail_once_and_say_why(stack: Stack) -> None:
+    contents = {
+        "image_too_large": png_header(50_000, 50_000),
+        "image_damaged": saved(photograph(), "PNG")[:-100],
+        "image_unsupported": b"%PDF-1.7\n",
+    }
+    failing = {}
+    for code, content in contents.items():
+        sent = stack.fleet.http.post(
+            f"/tree-items/{stack.upload(content, 'a.png')}/thumbnail", json={"width": 60, "height": 60}
+        )
+        failing[code] = sent.json()["task_id"]
+    failing["item_not_found"] = stack.submit("files.generate_thumbnail", item_id=str(uuid4()))
+    for code, task_id in failing.items():
+        failed = stack.ended(task_id, "failed")
+        assert (failed["error"]["code"], failed["attempt"]) == (code, 1)
+
+
+@pytest.mark.usefixtures("worker")
+def test_lines_of_json_become_records_and_too_many_invalid_ones_end_the_import(stack: Stack) -> None:
+    lines = b'{"id": "a", "n": [1.5, null, "\xc5\x91"]}\nno JSON\n{"id": 7}\n'
+    item = stack.upload(lines, "a.jsonl")
+    params = {"item_id": item, "key_column": "id"}
+    done = stack.ended(stack.submit("files.import_data", collection="lines", **params))["result"]
+    assert (done["rows"], done["inserted"]) == (3, 2)
+    assert done["invalid_rows"] == [{"row": 2, "reason": "json", "column": None}]
+    assert stack.records("lines") == {"a": {"id": "a", "n": [1.5, None, "ő"]}, "7": {"id": 7}}
+    failed = stack.ended(stack.submit("files.import_data", collection="strict", max_invalid_rows=0, **params), "failed")
+    assert (failed["error"]["code"], failed["attempt"]) == ("import_invalid_rows", 1)
+    assert failed["error"]["message"].startswith("Érvénytelen sorok: 1")
+    assert "nem JSON" in failed["error"]["message"]
 
 
 @pytest.mark.usefixtures("worker")

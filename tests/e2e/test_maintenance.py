@@ -157,6 +157,10 @@ def test_expired_data_and_temporary_files_go(stack: Fleet) -> None:
         assert not client.exists("taskyard:models:ollama")
     (temp / "old").write_text("x")
     time.sleep(0.01)
-    assert done(stack, "files.cleanup_temporary") == {"temp_files_removed": 1}
+    wished = stack.submit("files.cleanup_temporary", {"dry_run": True})
+    stack.wait_state(wished, "succeeded")
+    assert stack.http.get(f"/tasks/{wished}").json()["result"] == {"dry_run": True, "temp_files_removed": 1}
+    assert (temp / "old").exists()
+    assert done(stack, "files.cleanup_temporary") == {"dry_run": False, "temp_files_removed": 1}
     left = {path.name for path in temp.iterdir()}
     assert left == {"attempts", "failpoints"}, "what live workers use"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ import redis
 from tests.support import model_servers, stripe_server
 from tests.support.composed import guard_moves
 from tests.support.fleet import KEY, Fleet, children, wait_for
+from tests.support.http_stand_in import Reply
 from tests.support.model_servers import LiteLLM, Ollama
 from tests.support.stripe_server import VISA, Stripe
 
@@ -46,11 +48,15 @@ class Stack:
         told = httpx.get(address, headers={"Authorization": f"Bearer {KEY}", "Accept-Language": language})
         return told.json()["components"]["last_check"]
 
-    def done(self, name: str, params: dict[str, Any] | None = None, state: str = "succeeded") -> Any:
+    def done(self, name: str, params: dict[str, Any] | None = None, state: str = "succeeded", **more: Any) -> Any:
         """The task, once it is in this state."""
-        task_id = self.fleet.submit(name, params)
+        task_id = self.fleet.submit(name, params, **more)
         self.fleet.wait_state(task_id, state, seconds=40)
         return self.get(f"/tasks/{task_id}")
+
+    def retry_now(self, task_id: str) -> None:
+        due = "UPDATE task SET due_at = now(), run_at = now() WHERE id = :id AND state = 'retrying' RETURNING id"
+        assert self.fleet.query(due, id=UUID(task_id))
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +86,12 @@ def running(
 def stack(running: Stack) -> Stack:
     """Everything answers, and nothing has been charged."""
     running.ollama.is_away = running.litellm.is_away = False
+    running.ollama.fault = running.litellm.fault = None
+    running.stripe.is_indexed = True
     running.stripe.intents.clear()
     running.stripe.calls.clear()
+    running.stripe.before.clear()
+    running.stripe.after.clear()
     running.stripe.charged = lambda: None
     return running
 
@@ -116,6 +126,24 @@ def test_the_models_are_asked_for_cached_and_told(stack: Stack) -> None:
     assert shown["litellm_models"]["age_seconds"] > shown["ollama_models"]["age_seconds"]
 
 
+def test_a_refresh_that_gets_no_list_fails_and_says_why_in_the_readers_language(stack: Stack) -> None:
+    stack.done("models.refresh_cache")
+    kept = stack.get("/models")["litellm_models"]["cached_at"]
+    stack.ollama.is_away = stack.litellm.is_away = True
+    away = stack.done("models.refresh_cache", state="failed", max_attempts=1)
+    assert (away["error"]["code"], away["error"]["retryable"]) == ("provider_unanswered", True)
+    told = stack.get(f"/tasks/{away['id']}", "hu")["error"]["message"]
+    assert told.startswith("A szolgáltató (Ollama) nem válaszol: a kapcsolat a válasz előtt megszakadt")
+
+    stack.ollama.is_away = stack.litellm.is_away = False
+    stack.ollama.fault = stack.litellm.fault = Reply(401, {})
+    refused = stack.done("models.refresh_cache", state="failed")
+    assert (refused["attempt"], refused["error"]["code"]) == (1, "provider_key_refused")
+    shown = stack.get(f"/tasks/{refused['id']}", "fr")["error"]["message"]
+    assert shown.startswith("Le fournisseur Ollama n'accepte pas la clé.")
+    assert stack.get("/models")["litellm_models"]["cached_at"] == kept, "the older list stays"
+
+
 def test_a_provider_that_is_away_degrades_the_health_check_and_is_named(stack: Stack) -> None:
     stack.done("health.check")
     checks = stack.health()["checks"]
@@ -145,8 +173,36 @@ def test_a_payment_is_charged_and_a_decline_is_told_in_the_readers_language(stac
     shown = stack.get(f"/tasks/{declined['id']}", "fr")["error"]["message"]
     assert shown.startswith("La carte a été refusée : la provision est insuffisante (insufficient_funds).")
     assert len(stack.stripe.charges) == 1
-    wrong = stack.fleet.http.post("/tasks", json={"name": "payments.process", "params": {**PAYMENT, "amount": 0}})
-    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/params/amount")
+    body = {"name": "payments.process", "params": {**PAYMENT, "amount": "abc"}}
+    wrong = stack.fleet.http.post("/tasks", json=body, headers={"Accept-Language": "fr"})
+    assert wrong.status_code == 422
+    (fault,) = wrong.json()["errors"]
+    assert fault["pointer"] == "/params/amount"
+    assert fault["message"].startswith("Doit être supérieur à 0, avec au plus neuf chiffres")
+
+
+def test_a_payment_waits_as_stripe_asks_and_is_charged_once_over_a_lost_answer(stack: Stack) -> None:
+    stack.stripe.before.append(stripe_server.asking_for_patience(stripe_server.LOCK_TIMEOUT, 500))
+    stack.stripe.after.append(None)
+    task_id = stack.fleet.submit("payments.process", PAYMENT)
+    stack.fleet.wait_state(task_id, "retrying", seconds=40)
+    told = stack.get(f"/tasks/{task_id}", "de")["error"]
+    assert (told["code"], told["retryable"]) == ("stripe_busy", True)
+    assert told["message"].startswith("Stripe bittet um weniger Aufrufe")
+    [row] = stack.fleet.query("SELECT due_at - now() AS wait FROM task WHERE id = :id", id=UUID(task_id))
+    assert timedelta(seconds=300) < row.wait <= timedelta(seconds=500), "as told, and not by the policy's 60 s"
+    assert stack.stripe.charges == []
+
+    stack.retry_now(task_id)
+    wait_for(lambda: stack.get(f"/tasks/{task_id}")["attempt"] == 2, 40, "the second attempt")
+    stack.fleet.wait_state(task_id, "retrying", seconds=40)
+    assert stack.get(f"/tasks/{task_id}")["error"]["code"] == "stripe_unanswered"
+    assert len(stack.stripe.charges) == 1
+
+    stack.retry_now(task_id)
+    stack.fleet.wait_state(task_id, "succeeded", seconds=40)
+    (charge,) = stack.stripe.charges
+    assert stack.get(f"/tasks/{task_id}")["result"]["transaction_id"] == charge["id"]
 
 
 def test_a_card_is_charged_once_where_the_process_is_killed_between_the_charge_and_the_record(stack: Stack) -> None:
@@ -199,7 +255,7 @@ def test_no_key_and_no_card_is_seen_in_the_ledger_or_a_log(stack: Stack) -> None
     kept = [str(stack.fleet.query(f"SELECT * FROM {table}")) for table in ("task", "task_event", "task_attempt")]
     seen = "\n".join([*kept, stack.fleet.logs()])
     assert "insufficient_funds" in seen
-    for secret in (stripe_server.KEY, stripe_server.KEY[:8], model_servers.KEY, "4242"):
+    for secret in (stripe_server.KEY, stripe_server.KEY[:8], model_servers.KEY, stripe_server.CARD):
         assert secret not in seen
 
 

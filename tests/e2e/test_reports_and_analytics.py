@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,6 +118,73 @@ def test_an_aggregation_that_meets_its_soft_limit_tells_what_it_has_done(fleet: 
     assert result_of(fleet, "analytics.aggregate", {})["result"]["open_hours"] == 0, "the next run does the rest"
 
 
+def test_requests_are_counted_by_the_api_summed_up_by_the_task_and_told_by_route(fleet: Fleet) -> None:
+    for _ in range(3):
+        assert fleet.http.get("/no-such-route").status_code == 404
+    api = fleet.processes[0]
+    api.send_signal(signal.SIGTERM)
+    assert api.wait(30) == 0, "it writes its counts when it ends, and once a minute"
+    fleet.start_api()
+    then = datetime.now(UTC) - 2 * 24 * HOUR
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql("UPDATE request_count SET minute = minute - interval '2 days'")
+    totals = result_of(fleet, "analytics.aggregate", {"hours": 72})["result"]["requests"]
+    query = {"from": text(then - HOUR), "to": text(then + HOUR), "by": "total"}
+    told = fleet.http.get("/analytics", params=query).json()
+    (unknown,) = (one for one in told["requests"] if (one["method"], one["route"]) == ("GET", "_other"))
+    assert (unknown["requests"], unknown["client_errors"], unknown["server_errors"]) == (3, 3, 0)
+    assert totals["total"] == sum(one["requests"] for one in told["requests"])
+    assert totals["client_errors"] == sum(one["client_errors"] for one in told["requests"])
+    assert told["aggregated_at"] is not None
+    assert fleet.query("SELECT sum(requests) AS n FROM request_hour WHERE route = '_other'")[0].n == 3
+
+
+@contextmanager
+def paused(fleet: Fleet, queue: str) -> Iterator[None]:
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql(
+            f"INSERT INTO queue (name, paused_at) VALUES ('{queue}', now())"
+            " ON CONFLICT (name) DO UPDATE SET paused_at = now()"
+        )
+    try:
+        yield
+    finally:
+        with ledger.transaction(fleet.engine) as conn:
+            conn.exec_driver_sql("UPDATE queue SET paused_at = NULL")
+
+
+@contextmanager
+def disturbed(fleet: Fleet, hour: datetime) -> Iterator[None]:
+    """PostgreSQL cannot write the sums of this hour."""
+    with ledger.transaction(fleet.engine) as conn:
+        conn.exec_driver_sql(
+            "CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disturbed'; END $$"
+        )
+        conn.exec_driver_sql(
+            "CREATE TRIGGER disturb BEFORE INSERT ON usage_hour FOR EACH ROW"
+            f" WHEN (NEW.hour = '{hour.isoformat()}') EXECUTE FUNCTION disturb()"
+        )
+    try:
+        yield
+    finally:
+        with ledger.transaction(fleet.engine) as conn:
+            conn.exec_driver_sql("DROP FUNCTION disturb CASCADE")
+
+
+def test_an_hour_that_cannot_be_summed_up_is_told_in_the_readers_language(fleet: Fleet) -> None:
+    hour = THEN.replace(minute=0) - 5 * HOUR
+    tell(fleet, (hour, "llama3", 1), (hour + HOUR, "llama3", 1))
+    with disturbed(fleet, hour):
+        task = fleet.submit("analytics.aggregate", {}, max_attempts=1)
+        fleet.wait_state(task, "failed", seconds=40)
+    error = fleet.http.get(f"/tasks/{task}", headers={"Accept-Language": "hu"}).json()["error"]
+    assert (error["code"], error["retryable"]) == ("hours_not_summed", True)
+    assert error["message"].startswith(f"Nem összesíthető órák száma: 1, közülük az első: {hour:%Y-%m-%dT%H:%MZ};")
+    assert fleet.http.post(f"/tasks/{task}/retry").status_code == 202
+    fleet.wait_state(task, "succeeded", seconds=40)
+    assert fleet.http.get(f"/tasks/{task}").json()["result"]["summed_hours"] >= 1
+
+
 def test_a_report_shows_what_the_tasks_before_it_came_to(fleet: Fleet) -> None:
     tasks = fleet.submit_many(20, "diagnostics.echo", {"value": 1})
     failed = fleet.submit("diagnostics.fail", {"times": 9, "kind": "permanent"})
@@ -131,6 +199,21 @@ def test_a_report_shows_what_the_tasks_before_it_came_to(fleet: Fleet) -> None:
         assert wanted in words
     assert "diagnostics.fail diagnostic_permanent 1" in words
     assert shown[0].pixels_of(Tone.GOOD.value) > shown[0].pixels_of(Tone.BAD.value) > 0
+
+
+def test_a_report_of_queues_shows_them_as_they_are_now(fleet: Fleet) -> None:
+    fleet.wait_final([fleet.submit("diagnostics.echo", {"value": 1}, queue="default")], 30)
+    with paused(fleet, "low_priority"):
+        waiting = fleet.submit("diagnostics.echo", {"value": 1}, queue="low_priority")
+        report = {"report_type": "queues", "language": "de"}
+        found = result_of(fleet, "reports.generate", report, queue="default")
+        assert fleet.task(waiting).state == "queued"
+    assert (found["result"]["status"], found["partial"]) == ("complete", False)
+    words = "\n".join(page.text for page in pages(fleet, found))
+    assert "Warteschlangen jetzt" in words
+    assert "low_priority angehalten 1 0 0" in words, words
+    assert "default offen 0 0 1" in words, "the report itself runs"
+    fleet.wait_final([waiting], 30)
 
 
 def test_a_report_that_meets_its_soft_limit_holds_the_part_that_is_done(fleet: Fleet) -> None:

@@ -94,7 +94,7 @@ def test_a_panel_is_drawn_from_tabs_into_tabs_which_are_archived_and_deleted_lat
         ]
 
     assert manage("list")["tabs"] == PAIR
-    assert manage("archive")["changed"] == 2
+    assert manage("archive", dry_run=False)["changed"] == 2
     assert book.titles() == ["People", "Targets"]
     book.add(PAIR[0])
     assert manage("delete") == {
@@ -116,6 +116,16 @@ def test_a_spreadsheet_that_is_not_shared_is_told_in_german(fleet: Fleet, google
     assert task["error"]["message"] == (
         f"Die Google-Tabelle not-shared ist nicht für {EMAIL} freigegeben. Geben Sie sie für diese Adresse frei."
     )
+
+
+def test_the_last_tab_that_people_see_is_not_archived_which_is_told_in_german(fleet: Fleet, google: Google) -> None:
+    book = google.book()
+    book.add(PAIR[0])
+    wish = {"gsheet_id": book.id, "action": "archive", "dry_run": False}
+    task = ended(fleet, "failed", "selection.manage_old_tabs", **wish)
+    assert (task["attempt"], task["error"]["code"]) == (1, "gsheet_last_tab")
+    assert task["error"]["message"].startswith("In der Tabelle bliebe kein sichtbares Tabellenblatt")
+    assert book.titles() == PAIR[:1]
 
 
 def test_a_cancellation_breaks_off_a_call_that_google_does_not_answer(fleet: Fleet, google: Google, book: Book) -> None:

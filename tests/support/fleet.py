@@ -45,6 +45,7 @@ class Fleet:
             "TASKYARD_TASK_DATABASE_URL": as_tasks(database_url),
             "TASKYARD_REDIS_URL": redis_url,
             "TASKYARD_DIAGNOSTICS": "1",
+            "TASKYARD_STANDING_SCHEDULES": "0",
             "TASKYARD_TASK_MODULES": "tests.support.effects",
             "TASKYARD_STORAGE_DIR": str(home / "storage"),
             "TASKYARD_TEMP_DIR": str(home / "temp"),
@@ -149,7 +150,8 @@ class Fleet:
 
     def scheduler_metrics(self) -> dict[str, float]:
         """Of the scheduler that was started last."""
-        log = max(self.home.glob("*-taskyard-scheduler.log")).read_text()
+        logs = self.home.glob("*-taskyard-scheduler.log")
+        log = max(logs, key=lambda path: int(path.name.partition("-")[0])).read_text()
         address = re.search(r'"metrics": ?"(http[^"]+)"', log)
         assert address is not None, log
         return metrics_of(address[1])

@@ -1,7 +1,7 @@
 """Ollama and LiteLLM's proxy, as far as their documentation describes what the platform asks of them.
 
 https://github.com/ollama/ollama/blob/main/docs/api.md, https://docs.litellm.ai/docs/proxy/health and
-https://platform.openai.com/docs/api-reference/models/list. tests/system/test_litellm.py asks the real proxy.
+https://platform.openai.com/docs/api-reference/models/list. tests/kits/models/test_litellm.py asks the real proxy.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def register_kits(engine: Engine, *modules: str) -> UUID:
 def _specs_of_kits(modules: tuple[str, ...]) -> list[TaskSpec]:
     """Making their schemas takes longer than most tests."""
     loaded = load(Settings(diagnostics=True, task_modules=modules))
-    return [spec_of(task_type, kit=loaded.kits[task_type.name].name) for task_type in loaded.catalogue]
+    return [spec_of(task_type, kit=loaded.kits[task_type.name]) for task_type in loaded.catalogue]
 
 
 def _nested(levels: int) -> str:

@@ -9,13 +9,15 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.support.http_stand_in import Call, Reply, answering
 
 KEY = "sk_test_of_these_tests_4eC39HqLyjWDarjtT1zdp7dc"
+# As Stripe's messages name a card.
+CARD = "card 4242"
 # Stripe's own test cards: https://docs.stripe.com/testing
 VISA = "pm_card_visa"
 DECLINES: dict[str, tuple[str | None, str | None]] = {
@@ -29,12 +31,21 @@ _QUERY = re.compile(r"metadata\['task_id'\]:'([0-9a-f-]{36})'")
 
 
 def error(status: int, kind: str, code: str | None = None, **more: Any) -> Reply:
-    said = {"type": kind, "code": code, "message": f"Told with the card 4242 and the key {KEY[:8]}****7dc", **more}
+    said = {"type": kind, "code": code, "message": f"Told with the {CARD} and the key {KEY[:8]}****7dc", **more}
     return Reply(status, {"error": {name: value for name, value in said.items() if value is not None}})
 
 
+def asking_for_patience(reply: Reply, seconds: int) -> Reply:
+    return replace(reply, headers=(*reply.headers, ("Retry-After", str(seconds))))
+
+
 LOCK_TIMEOUT = error(429, "invalid_request_error", "lock_timeout")
-RATE_LIMIT = error(429, "rate_limit_error", "rate_limit")
+RATE_LIMIT = asking_for_patience(error(429, "rate_limit_error", "rate_limit"), 7)
+# Of the search: accounts in India, and restricted keys without that right.
+NO_SEARCH = error(400, "invalid_request_error")
+NO_RIGHT = error(403, "invalid_request_error")
+# https://docs.stripe.com/api/payment_intents/create: an amount has at most eight digits.
+_MOST_DIGITS = 8
 
 
 @dataclass
@@ -42,8 +53,8 @@ class Stripe:
     """`intents` are all that were made, `charges` those whose card was charged.
 
     `before` are answered in place of what would be done, one after the other (None hangs up), `after` in place of the
-    answer to what was done. `charged` is called behind a charge, before its answer. `is_indexed` False: the search does
-    not find anything yet.
+    answer to what was done, `search` in place of every search. `charged` is called behind a charge, before its answer.
+    `is_indexed` False: the search does not find anything yet.
     """
 
     url: str = ""
@@ -51,6 +62,7 @@ class Stripe:
     calls: list[Call] = field(default_factory=list)
     before: list[Reply | None] = field(default_factory=list)
     after: list[Reply | None] = field(default_factory=list)
+    search: Reply | None = None
     charged: Callable[[], object] = lambda: None
     status: str = "succeeded"
     is_indexed: bool = True
@@ -68,6 +80,8 @@ class Stripe:
     def answer(self, call: Call) -> Reply | None:
         with self._lock:
             self.calls.append(call)
+        if self.search is not None and call.method == "GET":
+            return self.search
         if call.headers.get("authorization") != f"Bearer {KEY}":
             return error(401, "invalid_request_error")
         if self.before:
@@ -104,6 +118,8 @@ class Stripe:
         method, amount = form.get("payment_method", ""), form.get("amount", "")
         if not amount.isdecimal() or form.get("confirm") != "true":
             return error(400, "invalid_request_error", "parameter_invalid_integer", param="amount")
+        if len(amount) > _MOST_DIGITS:
+            return error(400, "invalid_request_error", "amount_too_large", param="amount")
         if form["currency"] in {"kpw", "irr"}:
             return error(400, "invalid_request_error", "currency_not_supported", param="currency")
         code, decline = DECLINES.get(method, (None, None))

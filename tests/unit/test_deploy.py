@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from taskyard.settings import Settings
 from taskyard_kits.health.settings import HealthSettings
 from taskyard_kits.mail.settings import MailSettings
+from taskyard_kits.models.settings import ProviderSettings
 from taskyard_kits.payments.settings import PaymentSettings
+from taskyard_kits.selection.settings import SelectionSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor
 
@@ -35,6 +38,7 @@ SECRETS = {
     "TASKYARD_SMTP_PASSWORD": {"worker", "worker-geo"},
     "LITELLM_API_KEY": {"worker", "worker-geo"},
     "STRIPE_SECRET_KEY": {"worker", "worker-geo"},
+    "TASKYARD_SELECTION_GOOGLE_KEY_FILE": {"worker-geo"},
     "TASKYARD_TASK_DATABASE_URL": {"worker", "worker-geo", "migrate"},
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
@@ -42,7 +46,7 @@ SECRETS = {
 
 
 def names_of_settings() -> set[str]:
-    classes = (Settings, MailSettings, HealthSettings, PaymentSettings)
+    classes = (Settings, MailSettings, HealthSettings, PaymentSettings, SelectionSettings)
     fields = [f for each in classes for f in each.model_fields.values()]
     return {str(name) for field in fields for name in getattr(field.validation_alias, "choices", ())}
 
@@ -102,6 +106,13 @@ def test_images_have_a_version(name: str) -> None:
     image = SERVICES[name]["image"]
     assert ":" in image
     assert "latest" not in image
+
+
+@pytest.mark.parametrize("settings", [PaymentSettings, ProviderSettings])
+def test_workers_are_given_what_their_kits_read(settings: type[BaseSettings]) -> None:
+    given = SERVICES["worker"]["environment"].keys()
+    for name, field in settings.model_fields.items():
+        assert given & set(getattr(field.validation_alias, "choices", ())), name
 
 
 def test_memory_is_what_the_design_says() -> None:
@@ -174,6 +185,19 @@ def test_files_may_be_in_a_bucket_of_which_these_services_have_the_keys() -> Non
         )
         lock = SERVICES[name]["build"].get("args", {}).get("LOCK", name)
         assert re.search(r"^boto3==", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE)
+
+
+def test_the_key_file_of_google_sheets_is_mounted_where_the_setting_names_it() -> None:
+    setting = "TASKYARD_SELECTION_GOOGLE_KEY_FILE"
+    worker = SERVICES["worker-geo"]
+    [mount] = [volume for volume in worker["volumes"] if isinstance(volume, dict)]
+    assert (mount["type"], mount["read_only"]) == ("bind", True)
+    given = [str(value).replace("${" + setting, "") for value in (worker["environment"][setting], *mount.values())]
+    assert given[0] == ":-}", "unset, the setting is empty, which is as good as none"
+    assert {":-/dev/null}", ":-/run/no-google-key}"} <= set(given)
+    # What the other workers have, it has, too.
+    assert set(SERVICES["worker"]["environment"]) == set(worker["environment"]) - {setting}
+    assert set(SERVICES["worker"]["volumes"]) <= {volume for volume in worker["volumes"] if isinstance(volume, str)}
 
 
 def test_temporary_files_of_tasks_are_on_a_disk_and_not_in_memory() -> None:

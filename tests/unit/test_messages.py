@@ -21,7 +21,7 @@ CATALOGUES = read_catalogues()
 def messages() -> set[str]:
     """The templates in the source: literals that `message` and `marked` take."""
     found = set()
-    for place in ("shared/taskyard", "services/api/taskyard_api"):
+    for place in ("shared/taskyard", "services/api/taskyard_api", "kits/taskyard_kits"):
         for path in (ROOT / place).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) in {"message", "marked"}:

@@ -70,7 +70,6 @@ def test_every_code_of_a_rule_is_one_of_the_type_and_of_one_kind(name: str) -> N
         ("webhooks.deliver", TaskError("webhook_gone"), None),
         ("files.cleanup_old", TaskError("age_too_short"), None),
         ("maintenance.cleanup_expired_data", TaskError("cache_unavailable"), 5),
-        ("maintenance.archive_tasks", TaskError("archive_busy"), 60),
         ("maintenance.archive_tasks", TaskError("archive_damaged"), None),
         ("diagnostics.fail", TaskError("diagnostic_permanent"), None),
         ("models.refresh_cache", TaskError("provider_unanswered"), 5),

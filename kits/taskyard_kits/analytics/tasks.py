@@ -7,30 +7,38 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from taskyard import TaskContext, task
+from taskyard import TaskContext, TaskError, task
 from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.store import analytics, rollups
 from taskyard.store.analytics import Period
 from taskyard.store.tree_items import owner_seen
 
 from .declarations import Aggregated, AggregateParams, ModelTotals, RequestTotals
+from .words import ERRORS
 
 
-@task("analytics.aggregate", queue="low_priority")
+@task("analytics.aggregate", queue="low_priority", errors=ERRORS)
 def aggregate(params: AggregateParams, *, context: TaskContext) -> Aggregated:
     """Sums requests and the usage of models up by the hour, and sums up anew where something came late."""
     with context.db() as conn:
         hours = rollups.open_hours(conn)
     passed, summed = 0, 0
+    failed: list[datetime] = []
     try:
         for hour in hours:
             context.progress(passed, len(hours), "Summing up")
-            with context.db() as conn:
-                summed += rollups.sum_up(conn, hour)
+            try:
+                with context.db() as conn:
+                    summed += rollups.sum_up(conn, hour)
+            except rollups.NotSummed as e:
+                failed.append(hour)
+                context.log(f"The hour {_written(hour)} was not summed up: {e}", level="warning")
             passed += 1
         context.progress(passed, len(hours), "Done")
     except SoftTimeLimitExceeded:
         context.log(f"There was time for {passed} of {len(hours)} hours.", level="warning")
+    if failed:
+        raise TaskError("hours_not_summed", hours=len(failed), first=_written(failed[0]))
     with context.db() as conn:
         requests, models = _told(conn, params.hours, context)
         left = len(rollups.open_hours(conn))
@@ -41,6 +49,10 @@ def aggregate(params: AggregateParams, *, context: TaskContext) -> Aggregated:
         summed_hours=summed,
         open_hours=left,
     )
+
+
+def _written(hour: datetime) -> str:
+    return f"{hour.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
 
 
 def _told(conn: Connection, hours: int, context: TaskContext) -> tuple[RequestTotals | None, list[ModelTotals]]:

@@ -11,6 +11,10 @@ from taskyard_kits.record_values import CollectionName
 
 MAX_PAGE_RECORDS = 10_000
 MAX_RECORDS = 1_000_000
+FIRST_INVALID = 10
+
+# Neither a name with a password nor a fragment: the task could not call it.
+_PLAIN = "^[^/]*//[^/?#@]*([/?][^#]*)?$"
 
 # Printable ASCII, as a header has it.
 Token = Annotated[str, Field(pattern=r"^[!-~]+$", min_length=1, max_length=4_000)]
@@ -20,7 +24,9 @@ FieldPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_$@-]{1,100}(\.[A-Za-z0-9_
 
 
 class SyncParams(Params):
-    url: Annotated[HttpUrl, Field(max_length=1_500)] = Field(description="Of the first page.")
+    url: Annotated[HttpUrl, Field(max_length=1_500, json_schema_extra={"pattern": _PLAIN})] = Field(
+        description="Of the first page, without a password and without a fragment."
+    )
     collection: CollectionName
     key_field: FieldPath = Field(default="id", description="Of an item: its value is the key of the record.")
     items_field: FieldPath = Field(
@@ -44,10 +50,21 @@ class SyncParams(Params):
     max_records: Annotated[int, Field(ge=1, le=MAX_RECORDS)] = Field(
         default=100_000, description="With the page that reaches it the task ends; the next sync goes on there."
     )
+    max_invalid_items: Annotated[int, Field(ge=0, le=MAX_RECORDS)] = Field(
+        default=0,
+        description="So many items that become no record are passed over. With the page that has more of them the task"
+        " fails, and the page is not written.",
+    )
+
+
+class InvalidItem(Result):
+    page: int = Field(description="Of those that the task has read, from 1.")
+    item: int = Field(description="Of the page, from 1.")
+    reason: str
 
 
 class SyncResult(Result):
-    """`records` is the sum of the three below it."""
+    """`records` is the sum of the four below it."""
 
     collection: str
     pages: int
@@ -55,4 +72,6 @@ class SyncResult(Result):
     inserted: int
     updated: int
     unchanged: int
-    complete: bool = Field(description="False where max_records ended it.")
+    invalid: int
+    invalid_items: list[InvalidItem] = Field(description="The first ten of them.")
+    complete: bool = Field(description="False where max_records ended it, or 100,000 pages.")

@@ -19,15 +19,19 @@ from .declarations import MAX_PAGE_RECORDS, SyncParams
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 MAX_CURSOR = 1_000
 
-_LINK = re.compile(r"<([^<>]*)>([^<]*)")
-_REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
+# RFC 8288. The parsers of httpx and requests divide quoted values, too: `title="; rel=next"` would be a next page.
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_LINK = re.compile(rf'<([^<>]*)>((?:[^<",]|{_QUOTED})*+)')
+_PARAMETER = re.compile(rf';\s*([^\s=;"]++)(?:\s*=\s*({_QUOTED}|[^\s;"]*+))?|{_QUOTED}')
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` is the cursor of the page that follows, or its address; None on the last one."""
+    """`next` is the cursor of the page that follows, or its address; None on the last one. `bad`: items that become no
+    record, by their numbers from 1, with one of `record_values.REASONS` each. `count` is of all items."""
 
     records: Chunk
+    bad: list[tuple[int, str]]
     count: int
     next: str | None
 
@@ -49,6 +53,9 @@ def address_of(params: SyncParams, cursor: str | None) -> Url:
 
 def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) -> Page:
     """The page that the `url` answered with. Raises TaskError where it is none."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise _invalid("encoding")  # none was asked for
     try:
         value = read_json(body)
     except Unstorable as e:
@@ -58,17 +65,16 @@ def read(params: SyncParams, url: Url, body: bytes, headers: Mapping[str, str]) 
         raise _invalid("no_items")
     if len(items) > MAX_PAGE_RECORDS:
         raise too_large()
-    records = Chunk()
+    records, bad = Chunk(), []
     for number, item in enumerate(items, 1):
         try:
             if not isinstance(item, dict):
                 raise Unstorable("not_an_object")
             records.add(key_of(_at(item, params.key_field)), checked(item))
         except Unstorable as e:
-            reason = {"phrase": f"record_{e.reason}"}
-            raise TaskError("sync_item_invalid", retryable=False, number=number, reason=reason) from None
+            bad.append((number, e.reason))
     following = _linked(url, headers) if params.paging == "link" else _cursor(value, params.cursor_field)
-    return Page(records, len(items), following)
+    return Page(records, bad, len(items), following)
 
 
 def too_large() -> TaskError:
@@ -92,7 +98,8 @@ def _cursor(value: Any, path: str) -> str | None:
 def _linked(url: Url, headers: Mapping[str, str]) -> str | None:
     """The target of rel="next", which has to have the same origin: the token goes there."""
     for target, parameters in _LINK.findall(headers.get("link", "")):
-        if any("next" in (quoted or plain).lower().split() for quoted, plain in _REL.findall(parameters)):
+        relations = [value for name, value in _PARAMETER.findall(parameters) if name.lower() == "rel"]
+        if relations and "next" in relations[0].strip('"').lower().split():  # others after the first are ignored
             try:
                 found = url.redirected(target)
             except ValueError:

@@ -18,13 +18,16 @@ from .settings import DataSettings
 _BOUNDS = Bounds(read_seconds=30.0, total_seconds=60.0, most_bytes=MAX_PAGE_BYTES, redirects=0)
 _RATE_LIMITED = {429, 503}
 _PASSES = {408, 425}
+# What servers say of a cursor that they do not know, or no more.
+_CURSOR_REFUSED = {400, 404, 410, 422}
 # So long a page is waited for within an attempt, and so often.
 _LONGEST_PAUSE = timedelta(seconds=30)
 _PAUSES = 3
 
 
-async def page_of(url: Url, token: str | None, context: TaskContext) -> Answer:
-    """The answer, a 2xx. Where a short pause is asked for, it is made here.
+async def page_of(url: Url, token: str | None, context: TaskContext, *, is_first: bool) -> Answer:
+    """The answer, a 2xx. Where a short pause is asked for, it is made here. `is_first`: it is asked for without a
+    cursor.
 
     Raises RateLimited where a longer one is, AuthenticationFailed, and TaskError.
     """
@@ -36,6 +39,8 @@ async def page_of(url: Url, token: str | None, context: TaskContext) -> Answer:
         context.log(f"The other system asks for a pause of {pause.total_seconds():.0f} s.")
         await asyncio.sleep(pause.total_seconds())
         answer = await _asked(url, token, context)
+    if not is_first and answer.status in _CURSOR_REFUSED:
+        raise TaskError("sync_cursor_refused", retryable=False, status=answer.status)
     return _checked(answer)
 
 

@@ -11,5 +11,6 @@ RULES = (
     VALIDATION.of(
         *("sync_address", "sync_address_refused", "sync_redirected", "sync_refused", "sync_page_too_large"),
         *("sync_page_invalid", "sync_item_invalid", "sync_cursor_repeats", "sync_other_origin"),
+        *("sync_cursor_refused", "sync_empty_pages"),
     ),
 )

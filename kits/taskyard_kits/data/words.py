@@ -91,13 +91,34 @@ ERRORS |= {
         " értékét.",
     },
     "sync_item_invalid": {
-        "en": "Item {number} of a page becomes no record: {reason}. Check `key_field`; the pages before it are synced.",
-        "de": "Eintrag {number} einer Seite wird kein Datensatz: {reason}. Prüfen Sie `key_field`; die Seiten davor"
-        " sind synchronisiert.",
-        "fr": "L'élément {number} d'une page ne donne pas d'enregistrement : {reason}. Vérifiez `key_field` ; les pages"
-        " précédentes sont synchronisées.",
-        "hu": "Egy oldal {number}. eleméből nem lesz rekord: {reason}. Ellenőrizze a `key_field` értékét; az előtte"
-        " lévő oldalak szinkronizálása megtörtént.",
+        "en": "Item {number} of a page becomes no record: {reason}. Check `key_field`, or set `max_invalid_items`; the"
+        " pages before it are synced.",
+        "de": "Eintrag {number} einer Seite wird kein Datensatz: {reason}. Prüfen Sie `key_field`, oder setzen Sie"
+        " `max_invalid_items`; die Seiten davor sind synchronisiert.",
+        "fr": "L'élément {number} d'une page ne donne pas d'enregistrement : {reason}. Vérifiez `key_field`, ou"
+        " indiquez `max_invalid_items` ; les pages précédentes sont synchronisées.",
+        "hu": "Egy oldal {number}. eleméből nem lesz rekord: {reason}. Ellenőrizze a `key_field` értékét, vagy adja meg"
+        " a `max_invalid_items` értékét; az előtte lévő oldalak szinkronizálása megtörtént.",
+    },
+    "sync_cursor_refused": {
+        "en": "The other system refused a cursor that it gave (status {status}). It may have expired: set `full` to"
+        " true to begin with the first page.",
+        "de": "Das andere System hat einen Cursor abgelehnt, den es gegeben hat (Status {status}). Er kann abgelaufen"
+        " sein: Setzen Sie `full` auf true, um mit der ersten Seite zu beginnen.",
+        "fr": "L'autre système a refusé un curseur qu'il avait donné (statut {status}). Il a peut-être expiré : mettez"
+        " `full` à true pour commencer par la première page.",
+        "hu": "A másik rendszer elutasított egy kurzort, amelyet ő adott ({status} állapot). Lehet, hogy lejárt:"
+        " állítsa a `full` értékét true-ra, hogy az első oldallal kezdje.",
+    },
+    "sync_empty_pages": {
+        "en": "The other system gave {pages} pages without items one after another, each with a cursor of a next one."
+        " Check `items_field`, or ask its operator.",
+        "de": "Das andere System hat {pages} Seiten ohne Einträge nacheinander gegeben, jede mit dem Cursor einer"
+        " nächsten. Prüfen Sie `items_field`, oder fragen Sie seinen Betreiber.",
+        "fr": "L'autre système a donné {pages} pages sans élément à la suite, chacune avec le curseur d'une suivante."
+        " Vérifiez `items_field`, ou adressez-vous à son exploitant.",
+        "hu": "A másik rendszer egymás után {pages} olyan oldalt adott, amelyen nincs elem, de van rajta a következő"
+        " oldal kurzora. Ellenőrizze az `items_field` értékét, vagy forduljon az üzemeltetőjéhez.",
     },
     "sync_cursor_repeats": {
         "en": "After {pages} pages the other system names a page as the next one that it has given before. Check"
@@ -118,6 +139,16 @@ ERRORS |= {
         "hu": "A következő oldal másik gépen van, amely nem kaphatja meg a tokent. Forduljon a másik rendszer"
         " üzemeltetőjéhez.",
     },
+    "sync_busy": {
+        "en": "Another task syncs the same address into the same collection. It is tried again in a minute; if that"
+        " goes on, wait for the end of the other task or cancel it.",
+        "de": "Eine andere Aufgabe synchronisiert dieselbe Adresse in dieselbe Sammlung. In einer Minute wird es wieder"
+        " versucht; bleibt es dabei, warten Sie das Ende der anderen Aufgabe ab, oder brechen Sie sie ab.",
+        "fr": "Une autre tâche synchronise la même adresse dans la même collection. Un nouvel essai aura lieu dans une"
+        " minute ; si cela persiste, attendez la fin de l'autre tâche ou annulez-la.",
+        "hu": "Egy másik feladat ugyanezt a címet ugyanebbe a gyűjteménybe szinkronizálja. Egy perc múlva újra"
+        " próbálkozunk; ha továbbra sem sikerül, várja meg a másik feladat végét, vagy szakítsa meg.",
+    },
     "sync_overtaken": {
         "en": "Another task syncs the same address into the same collection. It is tried again; let only one do it.",
         "de": "Eine andere Aufgabe synchronisiert dieselbe Adresse in dieselbe Sammlung. Es wird wieder versucht;"
@@ -133,6 +164,12 @@ PHRASES: dict[str, Words] = {
     **RECORD_PHRASES,
     "page_json": RECORD_PHRASES["record_json"],
     "page_number": RECORD_PHRASES["record_number"],
+    "page_encoding": {
+        "en": "it is compressed, which was not asked for",
+        "de": "sie ist komprimiert, worum nicht gebeten wurde",
+        "fr": "elle est compressée, ce qui n'était pas demandé",
+        "hu": "tömörítve van, pedig ezt nem kértük",
+    },
     "page_no_items": {
         "en": "it has no list of items",
         "de": "es gibt keine Liste von Einträgen",

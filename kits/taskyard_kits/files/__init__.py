@@ -1,6 +1,6 @@
 """The files kit: work on stored files."""
 
-from taskyard import Kit
+from taskyard import Kit, StandingSchedule
 
 KIT = Kit(
     "files",
@@ -12,4 +12,5 @@ KIT = Kit(
     ),
     queues=("high_priority", "default", "low_priority"),
     settings="taskyard_kits.files.settings:FileSettings",
+    schedules=(StandingSchedule(name="files.cleanup_old daily", task="files.cleanup_old", cron="0 2 * * *"),),
 )

@@ -14,7 +14,7 @@ from taskyard.storage.interface import StorageUnavailable
 from taskyard.store.tree_items import TreeItem, owner_seen
 from taskyard_kits import temporary_files
 
-from .declarations import CleanupOldParams, OldFilesCleaned, TemporaryFilesCleaned
+from .declarations import CleanupOldParams, CleanupTemporaryParams, OldFilesCleaned, TemporaryFilesCleaned
 from .rules import AGE_RULE
 from .settings import FileSettings
 from .words import AGE_ERRORS
@@ -23,12 +23,23 @@ log = structlog.stdlib.get_logger(__name__)
 
 _BATCH = 500
 _NAMED = 20
+_NO_TIME = "There was no time for all of them."
 
 
-@task("files.cleanup_temporary", queue="low_priority")
-def cleanup_temporary(*, context: TaskContext) -> TemporaryFilesCleaned:
+@task(
+    "files.cleanup_temporary",
+    queue="low_priority",
+    rules=(temporary_files.FINAL,),
+    errors=temporary_files.ERRORS,
+)
+def cleanup_temporary(params: CleanupTemporaryParams, *, context: TaskContext) -> TemporaryFilesCleaned:
     """Removes temporary files past their age."""
-    return TemporaryFilesCleaned(temp_files_removed=temporary_files.remove_old(context, context.settings))
+    removal = temporary_files.Removal(context, dry_run=params.dry_run)
+    try:
+        removal.remove_old(context.settings)
+    except SoftTimeLimitExceeded:
+        context.log(_NO_TIME, level="warning")
+    return TemporaryFilesCleaned(dry_run=params.dry_run, temp_files_removed=removal.files)
 
 
 @task("files.cleanup_old", queue="low_priority", rules=(AGE_RULE,), errors=AGE_ERRORS)
@@ -42,7 +53,7 @@ def cleanup_old(params: CleanupOldParams, *, context: TaskContext) -> OldFilesCl
     try:
         cleaning.run()
     except SoftTimeLimitExceeded:
-        context.log("There was no time for all of them.", level="warning")
+        context.log(_NO_TIME, level="warning")
     return cleaning.done
 
 

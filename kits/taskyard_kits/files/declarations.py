@@ -31,6 +31,7 @@ class ProcessLargeFileResult(Result):
     `wc -l` counts line feeds: it shows `processed_lines`, or one less where `last_line_unterminated`.
     """
 
+    item_id: UUID
     processed_lines: int
     blank_lines: int = Field(description="Lines of nothing but white space (ASCII).")
     bytes: int
@@ -74,5 +75,10 @@ class OldFilesCleaned(Result):
     names: list[str] = Field(description="Of the first twenty.")
 
 
+class CleanupTemporaryParams(Params):
+    dry_run: bool = Field(default=False, description="Only count what would be removed.")
+
+
 class TemporaryFilesCleaned(Result):
-    temp_files_removed: int
+    dry_run: bool
+    temp_files_removed: int = Field(description="That are removed; dry_run: that would be.")

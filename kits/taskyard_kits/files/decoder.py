@@ -47,7 +47,7 @@ _SECONDS = 120
 
 
 def main(fd: int, width: int, height: int) -> None:
-    limits.yield_memory()
+    limits.begin()
     # Pillow looks at the size too, before we can: it raises above twice this number.
     Image.MAX_IMAGE_PIXELS = needs.MAX_PIXELS
     warnings.simplefilter("ignore")

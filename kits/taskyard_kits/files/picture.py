@@ -40,7 +40,7 @@ def orientation_of(image: Image.Image) -> int:
 def reduced(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
     """Smaller by whole factors, in a mode that can be resized without steps and saved as what we save. Square by
     square: a second image of the full size is never made."""
-    low, high = image.getextrema() if image.mode in {"I", "F"} else (0, 0)
+    low, high = extremes(image)
     (w, h), (fx, fy) = image.size, factors
     x_step, y_step = (f * (SQUARE // f) for f in (fx, fy))
     small: Image.Image | None = None
@@ -74,13 +74,24 @@ def encoded(image: Image.Image, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _smooth(image: Image.Image, low: Any, high: Any) -> Image.Image:
+def extremes(image: Image.Image) -> tuple[Any, Any]:
+    """Of what `in_eight_bits` needs them for."""
+    return image.getextrema() if image.mode in {"I", "F"} else (0, 0)  # type: ignore[return-value]
+
+
+def in_eight_bits(image: Image.Image, low: Any, high: Any) -> Image.Image:
+    """Grey of more bits as Pillow's own conversion, which cuts it off, does not make it; others as they are."""
     if image.mode.startswith("I;16"):
         return image.convert("I").point(lambda v: v * (1 / 256)).convert("L")
     if image.mode in {"I", "F"}:
         # Measurements, not brightness: from the darkest to the brightest of this image.
         scale = 255 / ((high - low) or 1)
         return image.convert("F").point(lambda v: v * scale - low * scale).convert("L")
+    return image
+
+
+def _smooth(image: Image.Image, low: Any, high: Any) -> Image.Image:
+    image = in_eight_bits(image, low, high)
     if image.has_transparency_data:
         # Premultiplied, so that the colour of what is transparent does not shine through.
         return image.convert("La") if image.mode == "LA" else image.convert("RGBA").convert("RGBa")

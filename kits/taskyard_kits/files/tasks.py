@@ -51,6 +51,7 @@ def process_large_file(params: ProcessLargeFileParams, *, context: TaskContext) 
         raise TaskError("file_damaged", retryable=False)
     context.progress(counter.lines, counter.lines, "Done")
     return ProcessLargeFileResult(
+        item_id=item.id,
         processed_lines=counter.lines,
         blank_lines=counter.blank,
         bytes=counter.bytes,

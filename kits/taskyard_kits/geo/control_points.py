@@ -16,8 +16,6 @@ from .refusals import Refused
 
 Point = tuple[float, float, float, float]  # col, row, x, y
 
-# The least that make a transform; and what the distances of all from all are looked at.
-MIN_POINTS, MAX_POINTS = 3, 1000
 # Between two points, in pixels of the image.
 _LEAST_DISTANCE = 1.0
 # How far the points spread across the line that fits them best, as a share of how far they spread along it: with less,

@@ -6,7 +6,8 @@ and it ends it when the thread that started it is gone.
 
 On standard input, a line of JSON: what was asked for. On standard output, JSON objects, one a line: `{"placed": {…}}`,
 after which it waits for a line on standard input; `{"done": share}`, any number of times; and `{"made": true}`, when
-the raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {…}}`.
+the raster lies in DIRECTORY. At any time instead: `{"error": code, "values": {…}}`, with a `reason` for the log where
+GDAL gave one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _TILES = "tiles.tif"
 _SECONDS = 900
 # Tiles and their directory, of an image of the largest size.
 _FILE_BYTES = source.MAX_DECODED_BYTES * 3 // 2
+_REASON_LENGTH = 500
 # With less on the disk it is the disk that failed, and not the image.
 _FREE_BYTES = 64 * 1024**2
 
@@ -60,6 +62,8 @@ def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -
     placement = placed(wish, dataset, strips.width, strips.height)
     if wish["is_raster"] and not same_place(placement, dataset):
         raise Refused("already_converted")
+    if not wish["is_raster"]:
+        source.check_decoded(strips.tile_bytes(dataset.count if _is_copied(placement, strips) else strips.bands.count))
     limits.say(placed=_described(placement, strips))
     if wish["is_raster"] or not sys.stdin.readline():
         return
@@ -70,12 +74,17 @@ def _make(wish: dict[str, Any], dataset: Any, strips: Strips, directory: Path) -
     limits.say(made=True)
 
 
+def _is_copied(placement: Placement, strips: Strips) -> bool:
+    """Whether the bands of the file become those of the raster as they are."""
+    return placement.is_own and not strips.bands.is_negative
+
+
 def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) -> None:
     tiles, made = directory / _TILES, directory / RASTER
-    if placement.is_own:
+    if _is_copied(placement, strips):
         with source.reading():
             total = raster.total_of(dataset)
-        raster.copy_tiles(tiles, dataset, strips.rows)
+        raster.copy_tiles(tiles, dataset, strips.tile)
     else:
         total = raster.write_tiles(tiles, strips, placement, lambda share: limits.say(done=share))
     with source.reopened(tiles) as placed_tiles:
@@ -84,7 +93,7 @@ def _write(placement: Placement, dataset: Any, strips: Strips, directory: Path) 
     # A disk that was full for a moment may have left a hole, of which GDAL tells nothing.
     with source.reopened(made) as written:
         if raster.total_of(written) != total:
-            raise Refused("raster_incomplete")
+            raise Refused("raster_incomplete", reason="the raster's pixels are not those of the image")
 
 
 def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
@@ -102,8 +111,7 @@ def _described(placement: Placement, strips: Strips) -> dict[str, Any]:
 
 
 def _confine(memory: int) -> None:
-    limits.yield_memory()
-    limits.end_with_parent()
+    limits.begin()
     limits.limit(memory, _SECONDS)
     limits.lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
 
@@ -114,14 +122,15 @@ def write_error(error: Exception, directory: Path) -> Refused:
         return Refused("image_needs_memory")
     disk = os.statvfs(directory)
     is_full = disk.f_bavail * disk.f_frsize < _FREE_BYTES
-    return Refused("no_room_for_raster" if is_full else "raster_incomplete")
+    reason = str(error.__cause__ or error)[:_REASON_LENGTH]
+    return Refused("no_room_for_raster" if is_full else "raster_incomplete", reason=reason)
 
 
 def _error(error: Exception) -> dict[str, Any]:
     if _tells_of_memory(error):
         return {"error": "image_needs_memory", "values": {}}
     if isinstance(error, Refused):
-        return {"error": error.code, "values": error.values}
+        return {"error": error.code, "values": error.values, "reason": error.reason}
     return {"error": "image_damaged", "values": {}}
 
 

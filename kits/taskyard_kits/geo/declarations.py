@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from taskyard import Params, Result
 
-# control_points.py has the reasons; it imports a library, which these models need not.
-MIN_POINTS, MAX_POINTS = 3, 1000
+from .point_counts import MAX_POINTS, MIN_POINTS
 
 _NAMES = ("bounds", "control_points", "crs")
 _WAYS = (("bounds", "crs"), ("control_points", "crs"), ())
@@ -70,5 +69,7 @@ class ConvertResult(Result):
     )
     bounds: list[float] = Field(description="What encloses it: the least x and y, then the greatest.")
     residual_pixels: float | None = Field(
-        default=None, description="How far the control point that fits worst lies from where the raster has it."
+        default=None,
+        description="How far the control point that fits worst lies from where the raster has it; null where no points"
+        " gave the place.",
     )

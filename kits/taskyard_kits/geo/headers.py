@@ -1,7 +1,8 @@
 """What the head of an image tells that GDAL does not, or of some formats only; read in a bounded number of steps.
 
-How it has to be turned to stand upright (Exif 2.32, tag 0x0112), whether it can be decoded row by row, and whether its
-colours are multiplied by their alpha (TIFF 6.0, ExtraSamples).
+How it has to be turned to stand upright (Exif 2.32, tag 0x0112), whether it can be decoded row by row, and of a TIFF
+what its samples mean (TIFF 6.0, PhotometricInterpretation) and whether they are multiplied by their alpha
+(ExtraSamples).
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 UPRIGHT = 1
-_ORIENTATION, _EXTRA_SAMPLES = 0x0112, 0x0152
+_PHOTOMETRIC, _ORIENTATION, _EXTRA_SAMPLES = 0x0106, 0x0112, 0x0152
+# White is zero, black is zero, RGB, palette, and YCbCr, which GDAL makes RGB (TIFF 6.0, PhotometricInterpretation).
+# Not among them: masks, CMYK, CIELab, ICCLab, ITULab, LogL, LogLuv, and what sensors give (CFA, LinearRaw).
+_SHOWN_COLOURS = {0, 1, 2, 3, 6}
+# A value of a directory: byte, short, long.
+_VALUE_FORMS = {1: "B", 3: "H", 4: "I"}
 _ASSOCIATED_ALPHA = 1
 # More segments or chunks in front of the pixels have not been seen, nor more entries in a directory.
 _MAX_STEPS = 1000
@@ -51,7 +57,15 @@ def is_decoded_whole(file: BinaryIO, driver: str) -> bool:
 
 def has_multiplied_colours(file: BinaryIO, driver: str) -> bool:
     try:
-        return driver == "GTiff" and _first_of_tiff(file, 0, _EXTRA_SAMPLES) == _ASSOCIATED_ALPHA
+        return driver == "GTiff" and _ASSOCIATED_ALPHA in _values_of_tiff(file, 0, _EXTRA_SAMPLES)
+    except (struct.error, OverflowError, OSError):
+        return False
+
+
+def has_unshown_colours(file: BinaryIO, driver: str) -> bool:
+    """Whether the samples of a TIFF are in a colour space that GDAL gives as it stands in the file."""
+    try:
+        return driver == "GTiff" and (_first_of_tiff(file, 0, _PHOTOMETRIC) or 0) not in _SHOWN_COLOURS
     except (struct.error, OverflowError, OSError):
         return False
 
@@ -92,19 +106,32 @@ def _of_tiff(file: BinaryIO, start: int) -> int:
 
 
 def _first_of_tiff(file: BinaryIO, start: int, tag: int) -> int | None:
-    """The value of a tag of the first directory of a TIFF, which Exif is as well, where it is a single short."""
+    """The value of a tag of the first directory, where it is a single one."""
+    values = _values_of_tiff(file, start, tag)
+    return values[0] if len(values) == 1 else None
+
+
+def _values_of_tiff(file: BinaryIO, start: int, tag: int) -> tuple[int, ...]:
+    """The values of a tag of the first directory of a TIFF, which Exif is as well, where they are of up to 32 bits:
+    1,000 at most."""
     order = {b"II": "<", b"MM": ">"}.get(_read(file, start, 2), "")
     if not order:
-        return None
+        return ()
     is_big = _unpacked(file, start + 2, f"{order}H") == (43,)
     (at,) = _unpacked(file, start + 8, f"{order}Q") if is_big else _unpacked(file, start + 4, f"{order}I")
     (count,) = _unpacked(file, start + at, f"{order}Q" if is_big else f"{order}H")
-    at, form = start + at + (8 if is_big else 2), f"{order}HHQH6x" if is_big else f"{order}HHIH2x"
+    at, form = start + at + (8 if is_big else 2), f"{order}HHQ" if is_big else f"{order}HHI"
+    entry_bytes, word = (20, "Q") if is_big else (12, "I")
     for n in range(min(count, _MAX_STEPS)):
-        found, _, values, value = _unpacked(file, at + n * struct.calcsize(form), form)
-        if found == tag and values == 1:
-            return value
-    return None
+        found, kind, values = _unpacked(file, at + n * entry_bytes, form)
+        if found == tag and kind in _VALUE_FORMS:
+            there = at + n * entry_bytes + struct.calcsize(form)
+            all_values = f"{order}{min(values, _MAX_STEPS)}{_VALUE_FORMS[kind]}"
+            if values * struct.calcsize(f"{order}{_VALUE_FORMS[kind]}") > struct.calcsize(word):
+                # They stand elsewhere.
+                there = start + _unpacked(file, there, f"{order}{word}")[0]
+            return _unpacked(file, there, all_values)
+    return ()
 
 
 def _unpacked(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,12 @@ import numpy as np
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
+from rasterio.enums import WktVersion
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transformed
 
-from .control_points import MAX_POINTS, MIN_POINTS, Point, fit
+from .control_points import Point, fit
+from .point_counts import MAX_POINTS, MIN_POINTS
 from .refusals import Refused
 
 _WGS84 = CRS.from_epsg(4326)
@@ -23,6 +27,10 @@ _CHECKED_BY_ITSELF = 4
 # In any unit of a CRS: 25 times around the earth in metres.
 _FARTHEST = 1e9
 _POLAR_LATITUDE = 60
+# In degrees: half a pixel of the coarsest grid of the whole earth.
+_GRID_ROOM = 10.0
+# In WKT 2, ISO 19162.
+_WESTING = re.compile(r'AXIS\["[^"]*",\s*west\b')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +67,15 @@ def same_place(placement: Placement, dataset: Any) -> bool:
 
 
 def _own(dataset: Any, width: int, height: int) -> Placement:
-    """By its transform, or by its control points. Raises Refused `not_placed`, and as `by_points` does."""
+    """By its transform, or by its control points. Raises Refused `not_placed`, `place_outside`, and as `by_points`
+    does."""
     transform: Affine = dataset.transform
     if dataset.crs is not None and transform != Affine.identity():
         if not is_usable(dataset.crs) or not all(map(math.isfinite, transform)) or transform.is_degenerate:
             raise Refused("not_placed")
-        return Placement(dataset.crs, transform, is_own=True)
+        placement = Placement(dataset.crs, transform, is_own=True)
+        _check_own(placement, width, height)
+        return placement
     points, crs = dataset.gcps
     if not MIN_POINTS <= len(points) <= MAX_POINTS or not is_usable(crs):
         raise Refused("not_placed")
@@ -89,7 +100,10 @@ def is_usable(crs: CRS | None) -> bool:
 
 
 def by_bounds(bounds: Sequence[float], crs: CRS, width: int, height: int) -> Placement:
-    """Raises Refused: `bounds_invalid`, `place_outside`, `place_mirrored`."""
+    """Raises Refused: `bounds_invalid`, `crs_westing`, `place_outside`, `place_mirrored`."""
+    if _WESTING.search(crs.to_wkt(version=WktVersion.WKT2_2019)):
+        # The least x is the eastern edge there, and the least y may be the northern one.
+        raise Refused("crs_westing", crs=_name(crs))
     left, bottom, right, top = bounds
     across, up = (right - left) / width, (top - bottom) / height
     # Also where a pixel is too small to be told from the next one.
@@ -110,26 +124,64 @@ def by_points(points: Sequence[Point], crs: CRS, width: int, height: int) -> Pla
 
 
 def _checked(placement: Placement, width: int, height: int) -> Placement:
-    """Corners and centre lead to longitude and latitude, and back to within a pixel: elsewhere the CRS does not hold.
+    """Corners and centre lead to longitude and latitude, and back to within a pixel (a quarter of a side, where that
+    is less): elsewhere the CRS does not hold.
 
     Raises Refused: `place_outside`, `place_mirrored`.
     """
     transform, crs = placement.transform, placement.crs
-    middle = (width / 2, height / 2)
-    corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height), middle]
-    there = np.array([transform @ corner for corner in corners])
+    # Drawn in by half a pixel at most: the usual extent of web maps, ±20037508.3428, is rounded up, and what lies
+    # beyond the 180th meridian comes back on the other side.
+    inset = min(0.5, width / 100), min(0.5, height / 100)
+    there = _corners(transform, width, height, *inset)
     _check_far(there, crs)
+    if not _are_described(placement, there, width, height).all():
+        raise _outside(crs)
+    _check_sides(placement, width, height)
+    return placement
+
+
+def _check_own(placement: Placement, width: int, height: int) -> None:
+    """Of a file's own transform, which may turn the image and mirror it. Longitudes may count from 0 to 360, as those
+    of climate models do; and in a projection the corners may lie beyond the earth, as those of a satellite's full view
+    do, but not all of them and the centre. Raises Refused `place_outside`."""
+    crs = placement.crs
+    there = _corners(placement.transform, width, height)
+    _check_far(there, crs)
+    if crs.is_geographic:
+        room = _grid_room(placement)
+        turn = 2 * math.pi / crs.units_factor[1]
+        is_there = bool((np.abs(there) <= (turn + room, turn / 4 + room)).all())
+    else:
+        is_there = bool(_are_described(placement, there, width, height).any())
+    if not is_there:
+        raise _outside(crs)
+
+
+def _are_described(placement: Placement, there: Any, width: int, height: int) -> Any:
+    """Which of these places have a longitude and a latitude that lead back to them."""
+    transform, crs = placement.transform, placement.crs
     lons, lats = _to_degrees(crs, there)
     back = np.array(_transformed(_WGS84, crs, lons, lats)).T
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     with np.errstate(invalid="ignore"):  # what is infinite stays out of reach
         off = np.hypot(*np.linalg.solve(linear, (back - there).T))
-    # Where the CRS has degrees itself, any number comes back. A global grid may stand out by half a pixel.
-    room = float(np.abs(linear).max()) if crs.is_geographic else 1e-6
-    if not ((off <= 1).all() and (np.abs(lats) <= 90 + room).all() and (np.abs(lons) <= 180 + room).all()):
-        raise _outside(crs)
-    _check_sides(placement, middle, width, height)
-    return placement
+    # Where the CRS has degrees itself, any number comes back.
+    room = _grid_room(placement) if crs.is_geographic else 1e-6
+    is_near = off <= min(1, width / 4, height / 4)
+    return is_near & (np.abs(lats) <= 90 + room) & (np.abs(lons) <= 180 + room)
+
+
+def _grid_room(placement: Placement) -> float:
+    """By which a global grid may stand out: half a pixel."""
+    transform = placement.transform
+    return min(max(map(abs, (transform.a, transform.b, transform.d, transform.e))) / 2, _GRID_ROOM)
+
+
+def _corners(transform: Affine, width: int, height: int, across: float = 0, down: float = 0) -> Any:
+    """Of the image, drawn in by so many pixels, and its centre."""
+    cols, rows = (across, width - across), (down, height - down)
+    return np.array([transform @ place for place in [*itertools.product(cols, rows), (width / 2, height / 2)]])
 
 
 def _check_far(places: Any, crs: CRS) -> None:
@@ -139,13 +191,19 @@ def _check_far(places: Any, crs: CRS) -> None:
 
 
 def _outside(crs: CRS) -> Refused:
-    return Refused("place_outside", crs=":".join(crs.to_authority() or ("CRS",)))
+    return Refused("place_outside", crs=_name(crs))
 
 
-def _check_sides(placement: Placement, middle: tuple[float, float], width: int, height: int) -> None:
+def _name(crs: CRS) -> str:
+    return ":".join(crs.to_authority() or ("CRS",))
+
+
+def _check_sides(placement: Placement, width: int, height: int) -> None:
     """On the globe, seen from above, what goes down in the image turns right from what goes to the right in it."""
-    col, row = middle
-    near = [middle, (col + max(1, width / 64), row), (col, row + max(1, height / 64))]
+    col, row = width / 2, height / 2
+    # At least a pixel, but not halfway around the earth, where an image of few pixels shows all of it.
+    right_by, down_by = (min(max(1, side / 64), side / 8) for side in (width, height))
+    near = [(col, row), (col + right_by, row), (col, row + down_by)]
     lons, lats = _to_degrees(placement.crs, np.array([placement.transform @ place for place in near]))
     here, right, down = _on_globe(lons, lats)
     if not float(here @ np.cross(right - here, down - here)) < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ _OWN_BYTES = 256 * MIB
 # At one time in a process whose memory nothing limits.
 _UNLIMITED = 2
 _LOOK_SECONDS = 0.2
+log = logging.getLogger(__name__)
 _CONVERTER = f"{__package__}.converter"
 # All that GDAL and PROJ read. No file beside the image is looked at, none is written beside the raster, no driver is
 # loaded from elsewhere, and nothing is asked for on the network.
@@ -33,6 +35,8 @@ _ENVIRONMENT = {
     "GDAL_CACHEMAX": "16",
     "GDAL_NUM_THREADS": "1",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    # libjpeg goes on with grey where data are damaged; without this only a JPEG that was cut off is an error.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     "PROJ_NETWORK": "OFF",
     "OPENBLAS_NUM_THREADS": "1",
     # One arena of malloc's: what one thread frees, another one of GDAL's takes.
@@ -98,6 +102,8 @@ class Converter:
         except Died as death:
             raise _error(death.code) from death
         if (code := answer.get("error")) is not None:
+            if reason := answer.get("reason"):
+                log.warning("a raster was not made: %s: %r", code, reason)
             raise TaskError(code, retryable=code in _RETRIED, **answer["values"])
         return answer
 

@@ -23,13 +23,11 @@ from .strips import Strips
 _COG = {
     "driver": "COG",
     "COMPRESS": "DEFLATE",
-    "PREDICTOR": "YES",
     "BLOCKSIZE": "512",
     "OVERVIEWS": "IGNORE_EXISTING",
     "BIGTIFF": "IF_SAFER",
     "NUM_THREADS": "1",
 }
-_TILE = 512
 # Rows of tiles are decoded once, where the rows that are read at a time are as many.
 _READ_BYTES = 16 * 1024**2
 
@@ -38,8 +36,7 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     """The image as a GeoTIFF of tiles without compression, at `path`; its `total_of`. `done` hears which share of it is
     written."""
     bands = strips.bands
-    tile = (_TILE, strips.rows)
-    block = tile[::-1] if strips.is_sideways else tile
+    block = strips.tile[::-1] if strips.is_sideways else strips.tile
     options: dict[str, Any] = {"width": strips.width, "height": strips.height, "count": bands.count}
     options |= {"dtype": bands.dtype, "crs": placement.crs, "transform": placement.transform, "nodata": bands.nodata}
     options |= {"tiled": True, "blockxsize": block[0], "blockysize": block[1], "interleave": "pixel"}
@@ -49,6 +46,8 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     written, total, all_pixels = 0, 0, strips.width * strips.height
     with rasterio.open(path, "w", driver="GTiff", bigtiff="IF_SAFER", **options) as target:
         target.colorinterp = bands.colours
+        for number, measure in enumerate(bands.measures, start=1):
+            measure.describe(target, number)
         for strip in strips:
             _, rows, cols = strip.pixels.shape
             target.write(strip.pixels, window=Window(strip.col, strip.row, cols, rows))
@@ -57,16 +56,25 @@ def write_tiles(path: Path, strips: Strips, placement: Placement, done: Callable
     return total
 
 
-def copy_tiles(path: Path, dataset: Any, rows: int) -> None:
+def copy_tiles(path: Path, dataset: Any, tile: tuple[int, int]) -> None:
     """A GeoTIFF, with all that it says of itself, as a GeoTIFF of tiles without compression, at `path`."""
-    options = {"tiled": True, "blockxsize": _TILE, "blockysize": rows, "interleave": "pixel", "bigtiff": "IF_SAFER"}
+    options = {
+        "tiled": True,
+        "blockxsize": tile[0],
+        "blockysize": tile[1],
+        "interleave": "pixel",
+        "bigtiff": "IF_SAFER",
+    }
     rasterio.shutil.copy(dataset, path, driver="GTiff", **options)
 
 
 def write_cog(source: Any, path: Path) -> None:
     """A COG with all that the dataset has. Overviews are averages, or samples where values are names of colours."""
     is_palette = ColorInterp.palette in source.colorinterp
-    rasterio.shutil.copy(source, path, **_COG, RESAMPLING="NEAREST" if is_palette else "AVERAGE")
+    # A predictor needs samples of whole bytes; GDAL names their bits where they are fewer.
+    has_whole_bytes = "NBITS" not in source.tags(1, ns="IMAGE_STRUCTURE")
+    options = {"PREDICTOR": "YES" if has_whole_bytes else "NO", "RESAMPLING": "NEAREST" if is_palette else "AVERAGE"}
+    rasterio.shutil.copy(source, path, **_COG, **options)
 
 
 def total_of(dataset: Any) -> int:

@@ -17,6 +17,7 @@ RASTER_RULE = STORED_FILE_RULE.of(
     "not_placed",
     "crs_unknown",
     "crs_unusable",
+    "crs_westing",
     "bounds_invalid",
     "place_outside",
     "place_mirrored",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ from .bands import Bands
 
 # Of decoded pixels. With the tiles that they are written to, and GDAL's cache, this is most of the memory in use.
 _STRIP_BYTES = 8 * 1024**2
-# Rows, or columns where the image lies on its side, of a strip and of a tile: what GeoTIFF takes as a tile's side.
-_STEP, _MOST_ROWS = 16, 512
+# What GeoTIFF takes as a tile's side is a multiple of the step. The largest is that of a COG's tile in GDAL.
+_STEP, _TILE = 16, 512
 
 _SIDEWAYS = {5, 6, 7, 8}
 # Bottom up, and right to left, in the orientations of Exif: seen in the rows and columns of the file.
@@ -31,7 +32,8 @@ class Strip:
 
 
 class Strips:
-    """The strips of a dataset. `rows`: the height of each but one of the outer ones, in the file's rows."""
+    """The strips of a dataset. `rows`: the height of each but one of the outer ones, in the file's rows. `tile`: what
+    they are written in, as columns and rows of the file."""
 
     def __init__(self, dataset: Any, orientation: int) -> None:
         self._dataset = dataset
@@ -41,7 +43,14 @@ class Strips:
         self.width, self.height = size[::-1] if self.is_sideways else size
         self.bands = Bands(dataset)
         row_bytes = dataset.width * self.bands.count * np.dtype(self.bands.dtype).itemsize
-        self.rows = max(_STEP, min(_MOST_ROWS, _STRIP_BYTES // row_bytes // _STEP * _STEP))
+        self.rows = max(_STEP, min(_TILE, _STRIP_BYTES // row_bytes // _STEP * _STEP))
+        self.tile = (min(_TILE, math.ceil(dataset.width / _STEP) * _STEP), self.rows)
+
+    def tile_bytes(self, count: int) -> int:
+        """Of all tiles, which reach beyond the image, with so many bands."""
+        sides = zip((self._dataset.width, self._dataset.height), self.tile, strict=True)
+        pixels: int = math.prod(math.ceil(length / side) * side for length, side in sides)
+        return pixels * count * np.dtype(self.bands.dtype).itemsize
 
     def __iter__(self) -> Iterator[Strip]:
         """In the order of the file, which some drivers can read from the top to the bottom only."""

@@ -44,14 +44,14 @@ IMAGE_ERRORS: dict[str, Words] = {
         " Mentse váltottsoros mód nélkül (PNG), nem progresszíven (JPEG) vagy csempékben (TIFF).",
     },
     "colours_unsupported": {
-        "en": "The colours of this image cannot be kept: it is in CMYK or Lab, has a palette of 16 bits, or colours"
-        " that are multiplied by their alpha. Save it as RGB.",
-        "de": "Die Farben dieses Bildes lassen sich nicht erhalten: Es ist in CMYK oder Lab, hat eine Palette mit"
-        " 16 Bit oder mit Alpha multiplizierte Farben. Speichern Sie es als RGB.",
-        "fr": "Les couleurs de cette image ne peuvent être conservées : elle est en CMJN ou en Lab, a une palette de"
-        " 16 bits, ou des couleurs multipliées par leur alpha. Enregistrez-la en RVB.",
-        "hu": "A kép színei nem őrizhetők meg: CMYK vagy Lab színterű, 16 bites palettája van, vagy a színei alfával"
-        " szorzottak. Mentse RGB formában.",
+        "en": "The colours of this image cannot be kept: it is in CMYK or Lab, raw from a sensor, or a mask, has"
+        " a palette of 16 bits, or colours that are multiplied by their alpha. Save it as RGB.",
+        "de": "Die Farben dieses Bildes lassen sich nicht erhalten: Es ist in CMYK oder Lab, roh von einem Sensor"
+        " oder eine Maske, hat eine Palette mit 16 Bit oder mit Alpha multiplizierte Farben. Speichern Sie es als RGB.",
+        "fr": "Les couleurs de cette image ne peuvent être conservées : elle est en CMJN ou en Lab, brute d'un capteur,"
+        " ou un masque, a une palette de 16 bits, ou des couleurs multipliées par leur alpha. Enregistrez-la en RVB.",
+        "hu": "A kép színei nem őrizhetők meg: CMYK vagy Lab színterű, egy érzékelő nyers adata vagy maszk, 16 bites"
+        " palettája van, vagy a színei alfával szorzottak. Mentse RGB formában.",
     },
     "values_unsupported": {
         "en": "The bands of this image hold complex numbers, or are of different types. Save it with one real type.",
@@ -126,6 +126,16 @@ PLACE_ERRORS: dict[str, Words] = {
         " latitude.",
         "hu": "A(z) {crs} rendszer nem x és y értékkel írja le a helyeket. Használjon vetületit, vagy hosszúságot és"
         " szélességet megadót.",
+    },
+    "crs_westing": {
+        "en": "The system {crs} counts to the west, so that bounds would turn or mirror the image. Give control"
+        " points, or bounds in a CRS of easting and northing.",
+        "de": "Das System {crs} zählt nach Westen; Grenzen würden das Bild darin drehen oder spiegeln. Geben Sie"
+        " control_points an, oder bounds in einem Koordinatensystem mit Ost- und Nordwert.",
+        "fr": "Le système {crs} compte vers l'ouest ; des limites y tourneraient l'image ou l'inverseraient. Indiquez"
+        " control_points, ou bounds dans un système de coordonnées est et nord.",
+        "hu": "A(z) {crs} rendszer nyugat felé számol, ezért a határok elforgatnák vagy tükröznék a képet. Adjon meg"
+        " control_points értéket, vagy bounds értéket keleti és északi koordinátájú rendszerben.",
     },
     "bounds_invalid": {
         "en": "The bounds enclose nothing. Give the least x, the least y, the greatest x and the greatest y; an image"

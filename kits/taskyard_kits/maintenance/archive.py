@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from typing import BinaryIO
 from uuid import UUID
 
 from taskyard import TaskContext, TaskError
 from taskyard.domain.ids import new_id
-from taskyard.lifecycle.archive import Archived
+from taskyard.lifecycle.archive import Archived, FileDeleted
 from taskyard.storage.archive_lines import ArchiveDamaged, ArchiveWriter, kind_of, read_lines, values_of, writing
 from taskyard.storage.interface import ObjectMissing, Stored
 from taskyard.store import loose_objects, old_tasks
@@ -34,11 +36,7 @@ _BLOCK_BYTES = 1024 * 1024
 _JSON = frozenset({"params", "limits", "callback", "result", "error", "data"})
 
 
-def count_old(context: TaskContext, ages: Ages) -> int:
-    return sum(1 for _ in _old_ids(context, ages))
-
-
-def _old_ids(context: TaskContext, ages: Ages) -> Iterator[UUID]:
+def old_ids(context: TaskContext, ages: Ages) -> Iterator[UUID]:
     for first, before in old_tasks.ranges(ages):
         after: UUID | None = first
         while after is not None:
@@ -55,7 +53,7 @@ class Archiver:
     def __init__(self, context: TaskContext, ages: Ages) -> None:
         self._context = context
         self._upkeep = context.upkeep
-        self._ids = _old_ids(context, ages)
+        self._ids = old_ids(context, ages)
         self.done = TasksArchived(archived=0)
 
     def run(self) -> None:
@@ -66,7 +64,8 @@ class Archiver:
             with self._context.shield:
                 archive = self._upkeep.begin_archive(self._context.task_id, self._context.claim)
             if archive is None:
-                raise TaskError("archive_busy")
+                self.done = self.done.model_copy(update={"busy": True})
+                return
             if archive.item_id is None:
                 archive = self._filled(archive)
             if archive is None:
@@ -149,34 +148,47 @@ class Archiver:
 
     def _clear(self, archive: TaskArchive) -> None:
         """Deletes what the archive's file holds, after it was read and compared as a whole."""
-        with self._context.shield:
-            item = self._upkeep.file_of(archive)
-        if item is None:
+        try:
+            item = self._item_of(archive)
+            self._check(archive, item)
+            gone = archive.deleted + self._delete(archive, item)
+        except FileDeleted:
             self._context.log("The file of an open archive was deleted; its tasks are archived anew.", level="warning")
         else:
-            self._check(item)
-            gone = self._delete(archive, item)
-            self._tell(archived=gone, stayed=archive.tasks - archive.deleted - gone, item=item)
+            self._tell(archived=gone, stayed=archive.tasks - gone, item=item)
         with self._context.shield:
             self._upkeep.close_archive(archive)
 
-    def _check(self, item: TreeItem) -> None:
-        digest = hashlib.sha256()
+    def _item_of(self, archive: TaskArchive) -> TreeItem:
+        with self._context.shield:
+            item = self._upkeep.file_of(archive)
+        if item is None:
+            raise FileDeleted("the item of this archive was deleted")
+        return item
+
+    @contextmanager
+    def _opened(self, archive: TaskArchive, item: TreeItem) -> Iterator[BinaryIO]:
         try:
             with storage_errors(), self._context.storage.open(item.storage_key) as file:
-                while block := file.read(_BLOCK_BYTES):
-                    self._context.check_cancelled()
-                    digest.update(block)
+                yield file
         except TaskError as e:
             if isinstance(e.__cause__, ObjectMissing):
+                self._item_of(archive)  # raises FileDeleted where the item went with its bytes
                 raise _damaged(item) from e
             raise
+
+    def _check(self, archive: TaskArchive, item: TreeItem) -> None:
+        digest = hashlib.sha256()
+        with self._opened(archive, item) as file:
+            while block := file.read(_BLOCK_BYTES):
+                self._context.check_cancelled()
+                digest.update(block)
         if digest.hexdigest() != item.sha256:
             raise _damaged(item)
 
     def _delete(self, archive: TaskArchive, item: TreeItem) -> int:
         gone = 0
-        with storage_errors(), self._context.storage.open(item.storage_key) as file:
+        with self._opened(archive, item) as file:
             try:
                 tasks = (_archived(line) for line in read_lines(file) if kind_of(line) == "task")
                 while batch := list(islice(tasks, _DELETED_AT_ONCE)):

@@ -19,9 +19,15 @@ class ArchiveTasksParams(Params):
 
 
 class TasksArchived(Result):
-    archived: int = Field(description="Tasks that are in a file and gone from the ledger; dry_run: that would be.")
+    archived: int = Field(
+        description="Tasks that these files hold and that are gone from the ledger, also by an earlier attempt;"
+        " dry_run: that would be."
+    )
     stayed: int = Field(
         default=0, description="Tasks that are in a file and stay in the ledger, because they changed meanwhile."
     )
     item_ids: list[UUID] = Field(default=[], description="The files that this attempt finished, as tree items.")
+    busy: bool = Field(
+        default=False, description="Whether another task archives at this moment, and this one did nothing therefore."
+    )
     more: bool = Field(default=False, description="Whether its time was over before all old tasks were archived.")

@@ -9,19 +9,30 @@ from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard_kits import temporary_files
 
 from . import cache
-from .archive import Archiver, count_old
+from .archive import Archiver, old_ids
 from .declarations import ArchiveTasksParams, ExpiredDataCleaned, TasksArchived
 from .rules import ARCHIVE_RULE, CACHE_RULE
 from .settings import MaintenanceSettings
 from .words import ARCHIVE_ERRORS, CACHE_ERRORS
 
 
-@task("maintenance.cleanup_expired_data", queue="low_priority", rules=(CACHE_RULE,), errors=CACHE_ERRORS)
+@task(
+    "maintenance.cleanup_expired_data",
+    queue="low_priority",
+    rules=(CACHE_RULE, temporary_files.FINAL),
+    errors={**CACHE_ERRORS, **temporary_files.ERRORS},
+)
 def cleanup_expired_data(*, context: TaskContext) -> ExpiredDataCleaned:
     """Removes temporary files past their age, and entries of caches that would stay for ever."""
     settings: MaintenanceSettings = context.settings
-    removed = temporary_files.remove_old(context, settings)
-    return ExpiredDataCleaned(redis_keys_cleaned=cache.remove_lasting(context, settings), temp_files_removed=removed)
+    entries, files = cache.Removal(context), temporary_files.Removal(context)
+    try:
+        # The cache first: where Redis is away, another attempt counts all files that go.
+        entries.remove_lasting(settings)
+        files.remove_old(settings)
+    except SoftTimeLimitExceeded:
+        context.log("There was no time for all of them.", level="warning")
+    return ExpiredDataCleaned(redis_keys_cleaned=entries.keys, temp_files_removed=files.files)
 
 
 @task(
@@ -36,7 +47,7 @@ def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksA
     """Moves final tasks past their retention from the ledger into compressed files."""
     settings: MaintenanceSettings = context.settings
     if params.dry_run:
-        return TasksArchived(archived=count_old(context, settings.ages))
+        return _counted(context, settings)
     archiver = Archiver(context, settings.ages)
     try:
         archiver.run()
@@ -44,3 +55,13 @@ def archive_tasks(params: ArchiveTasksParams, *, context: TaskContext) -> TasksA
         # What is under way is known to the ledger; the next task goes on with it.
         return archiver.done.model_copy(update={"more": True})
     return archiver.done
+
+
+def _counted(context: TaskContext, settings: MaintenanceSettings) -> TasksArchived:
+    found = 0
+    try:
+        for _ in old_ids(context, settings.ages):
+            found += 1
+    except SoftTimeLimitExceeded:
+        return TasksArchived(archived=found, more=True)
+    return TasksArchived(archived=found)

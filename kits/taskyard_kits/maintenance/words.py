@@ -20,12 +20,6 @@ CACHE_ERRORS: dict[str, Words] = {
 }
 ARCHIVE_ERRORS: dict[str, Words] = {
     "storage_unavailable": STORED_FILE_ERRORS["storage_unavailable"],
-    "archive_busy": {
-        "en": "Another task archives at this moment. It is tried again later; there is nothing to do.",
-        "de": "Eine andere Aufgabe archiviert gerade. Es wird später wieder versucht; Sie müssen nichts tun.",
-        "fr": "Une autre tâche archive en ce moment. Un nouvel essai aura lieu plus tard ; il n'y a rien à faire.",
-        "hu": "Éppen egy másik feladat archivál. Később újra próbálkozunk; nincs teendője.",
-    },
     "archive_damaged": {
         "en": "The file of the archive is not what was written, and none of its other tasks is deleted. Restore the"
         " item {item_id} from a backup, or delete it: its tasks that are still there are then archived anew.",

@@ -30,6 +30,15 @@ OF_PROVIDERS: dict[str, Words] = {
         " üzemeltetőt, hogy ellenőrizze a"
         " címet, a kulcsot és a naplót.",
     },
+    "provider_busy": {
+        "en": "The provider {provider} asks for fewer calls. If that goes on, ask the operator to raise its limits.",
+        "de": "Der Anbieter {provider} bittet um weniger Aufrufe. Bleibt es dabei, bitten Sie den Betreiber, seine"
+        " Grenzen zu erhöhen.",
+        "fr": "Le fournisseur {provider} demande moins d'appels. Si cela persiste, demandez à l'exploitant de relever"
+        " ses limites.",
+        "hu": "A szolgáltató ({provider}) kevesebb hívást kér. Ha ez így marad, kérje meg az üzemeltetőt, hogy emelje"
+        " meg a korlátait.",
+    },
 }
 ERRORS: dict[str, Words] = {
     **OF_PROVIDERS,
@@ -47,25 +56,31 @@ ERRORS: dict[str, Words] = {
         " LITELLM_API_KEY), majd próbálja újra.",
     },
     "provider_unreadable": {
-        "en": "What {provider} answered is no list of models, or one of more than {limit}. Ask the operator to check"
-        " its address.",
-        "de": "Die Antwort von {provider} ist keine Liste von Modellen, oder eine mit mehr als {limit}. Bitten Sie den"
-        " Betreiber, die Adresse zu prüfen.",
-        "fr": "La réponse de {provider} n'est pas une liste de modèles, ou en compte plus de {limit}. Demandez à"
-        " l'exploitant de vérifier l'adresse.",
-        "hu": "A szolgáltató ({provider}) válasza nem modellek listája, vagy {limit} modellnél többet sorol"
-        " fel. Kérje meg az"
-        " üzemeltetőt, hogy ellenőrizze a címet.",
+        "en": "What {provider} answered is no list of models. Ask the operator to check its address.",
+        "de": "Die Antwort von {provider} ist keine Liste von Modellen. Bitten Sie den Betreiber, die Adresse zu"
+        " prüfen.",
+        "fr": "La réponse de {provider} n'est pas une liste de modèles. Demandez à l'exploitant de vérifier l'adresse.",
+        "hu": "A szolgáltató ({provider}) válasza nem modellek listája. Kérje meg az üzemeltetőt, hogy ellenőrizze a"
+        " címet.",
+    },
+    "provider_list_too_long": {
+        "en": "The list of {provider} has more than {limit} models, or more than {megabytes} MiB. Ask the operator to"
+        " offer fewer models there.",
+        "de": "Die Liste von {provider} hat mehr als {limit} Modelle oder mehr als {megabytes} MiB. Bitten Sie den"
+        " Betreiber, dort weniger Modelle anzubieten.",
+        "fr": "La liste de {provider} compte plus de {limit} modèles, ou plus de {megabytes} Mio. Demandez à"
+        " l'exploitant d'y proposer moins de modèles.",
+        "hu": "A szolgáltató ({provider}) listája {limit} modellnél vagy {megabytes} MiB-nál hosszabb. Kérje meg az"
+        " üzemeltetőt, hogy kevesebb modellt kínáljon ott.",
     },
     "cache_unavailable": {
-        "en": "Redis does not answer, so the lists were not stored. It is tried again; if that goes on, ask the"
-        " operator.",
-        "de": "Redis antwortet nicht, daher wurden die Listen nicht gespeichert. Es wird wieder versucht; bleibt es"
-        " dabei, fragen Sie den Betreiber.",
-        "fr": "Redis ne répond pas, les listes n'ont donc pas été enregistrées. Un nouvel essai aura lieu ; si cela"
-        " persiste, adressez-vous à l'exploitant.",
-        "hu": "A Redis nem válaszol, ezért a listák nem lettek eltárolva. Újra próbálkozunk; ha továbbra sem sikerül,"
-        " forduljon az üzemeltetőhöz.",
+        "en": "Redis does not answer, so the lists were not stored. If that goes on, ask the operator to look at it.",
+        "de": "Redis antwortet nicht, daher wurden die Listen nicht gespeichert. Bleibt es dabei, bitten Sie den"
+        " Betreiber, nachzusehen.",
+        "fr": "Redis ne répond pas, les listes n'ont donc pas été enregistrées. Si cela persiste, demandez à"
+        " l'exploitant de vérifier.",
+        "hu": "A Redis nem válaszol, ezért a listák nem lettek eltárolva. Ha ez így marad, kérje meg az üzemeltetőt,"
+        " hogy nézzen utána.",
     },
 }
 PHRASES = servers.PHRASES

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from taskyard import Params, Result
 from taskyard.catalogue.formats import OneLine
+from taskyard.domain.messages import marked
 
 from .currencies import CODES
 
@@ -25,10 +26,13 @@ Currency = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "enum": sorted(CODES)}],
-            "x-message": "Must be a currency by its code in ISO 4217, in capitals: EUR.",
+            "x-message": marked("Must be a currency by its code in ISO 4217, in capitals: EUR."),
         }
     ),
 ]
+
+
+_AMOUNT = marked("Must be above 0, with at most nine digits before the point and three after it: 12.50.")
 
 
 class ProcessParams(Params):
@@ -36,16 +40,22 @@ class ProcessParams(Params):
         description="Your own id of the payment; Stripe shows it in the metadata."
     )
     amount: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=3)] = Field(
-        description="Of whole units: 12.50 of EUR, 1250 of JPY. A text or a number."
+        description="Of whole units: 12.50 of EUR, 1250 of JPY. A text or a number.",
+        json_schema_extra={
+            "x-message": marked("Must be above 0, with at most nine digits before the point and three after it: 12.50.")
+        },
     )
     currency: Currency
     payment_method: str = Field(
-        pattern="^(pm|card|src)_[A-Za-z0-9_]{1,200}$", description="Stripe's id of the card: pm_..."
+        pattern="^(pm|card|src)_[A-Za-z0-9_]{1,200}$",
+        description="Stripe's id of the card: pm_...",
+        json_schema_extra={"x-message": marked("Must be Stripe's id of a card: pm_...")},
     )
     customer: str | None = Field(
         default=None,
         pattern="^cus_[A-Za-z0-9_]{1,200}$",
         description="Stripe's id of the customer whose saved card it is: cus_...",
+        json_schema_extra={"x-message": marked("Must be Stripe's id of a customer: cus_...")},
     )
     description: Annotated[OneLine, Field(min_length=1, max_length=500)] | None = Field(
         default=None, description="Shown in Stripe's dashboard and on its receipts."

@@ -6,8 +6,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from taskyard.outbound.urls import read_url
 from taskyard.settings_groups import KitSettings, names
 from taskyard_kits.servers import ServerAddress, ServerKey
+
+# Standard and restricted keys of test mode: https://docs.stripe.com/keys
+_OF_TEST_MODE = ("sk_test_", "rk_test_")
 
 
 class PaymentSettings(KitSettings):
@@ -20,8 +24,8 @@ class PaymentSettings(KitSettings):
 
     @model_validator(mode="after")
     def _live_keys_are_encrypted(self) -> Self:
-        """Stripe's keys of test mode have `_test_` in them: sk_test_..., rk_test_..."""
         key = self.stripe_secret_key
-        if key is not None and "_test_" not in key.get_secret_value() and self.stripe_base_url.startswith("http:"):
+        is_live = key is not None and not key.get_secret_value().startswith(_OF_TEST_MODE)
+        if is_live and read_url(self.stripe_base_url).scheme != "https":
             raise ValueError("TASKYARD_STRIPE_BASE_URL must be https where TASKYARD_STRIPE_SECRET_KEY is a live key")
         return self

@@ -48,9 +48,10 @@ class Intent:
 class Stripe:
     """An account at Stripe. Its errors are TaskErrors.
 
-    After stripe_unanswered, stripe_failed, stripe_unreadable and payment_key_reused a card may have been charged; after
-    stripe_busy, stripe_key_refused, payment_refused, payment_declined and payment_needs_customer it has not been, by
-    this call.
+    After stripe_unanswered, stripe_failed, stripe_unreadable, payment_key_reused and stripe_busy a card may have been
+    charged: of the last one, a 409 means that an earlier call with the key still runs. After stripe_key_refused,
+    payment_refused, payment_declined and payment_needs_customer it has not been, by this call. What earlier attempts
+    did, only a search tells.
     """
 
     def __init__(self, base_url: str, key: str) -> None:
@@ -72,14 +73,14 @@ class Stripe:
     async def search(self, task_id: UUID) -> list[Intent]:
         """The PaymentIntents of a task. A new one is found after a minute, while Stripe has trouble after an hour.
 
-        Raises TaskError payment_unverified where Stripe does not let the account search.
+        Raises TaskError payment_unverified where Stripe does not let the account or its key search.
         """
         query = quote(f"metadata['task_id']:'{task_id}'")
         target = f"/v1/payment_intents/search?query={query}&limit={_MOST_INTENTS}"
         try:
             found = await self._ask("GET", target, {}, b"")
         except TaskError as e:
-            if e.code == "payment_refused":
+            if e.code == "payment_refused" or (e.code == "stripe_key_refused" and e.values["status"] == 403):
                 raise TaskError("payment_unverified", retryable=False) from None
             raise
         intents = found.get("data")
@@ -98,7 +99,8 @@ class Stripe:
         )
         body = _object(answer)
         if answer.status != 200:
-            raise _refusal(answer.status, body.get("error"))
+            busy = servers.rate_limit(answer, "stripe_busy")
+            raise busy or _refusal(answer.status, body.get("error"))
         return body
 
 
@@ -125,8 +127,8 @@ def _refusal(status: int, error: Any) -> TaskError:
     """https://docs.stripe.com/api/errors, and by their status https://docs.stripe.com/error-low-level."""
     kind, code, decline = (_word(error, name) for name in ("type", "code", "decline_code"))
     if status in {401, 403}:
-        return AuthenticationFailed("stripe_key_refused")
-    if status in {409, 429}:  # 409: the request with this key is still being answered
+        return AuthenticationFailed("stripe_key_refused", status=status)
+    if status == 409:  # the request with this key is still being answered
         return RateLimited("stripe_busy")
     if status >= 500 or status < 400:
         return TaskError("stripe_failed", status=status)

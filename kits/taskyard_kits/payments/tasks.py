@@ -3,15 +3,18 @@
 Every attempt sends the same parameters with the task's id as Idempotency-Key: for 24 hours Stripe answers a repeat with
 what the first one did. From the second attempt on, Stripe is searched first for what the task has charged, which finds
 all that is older than an hour at most. So between the two no charge is overlooked, also where a person retries the task
-after days.
+after days. Where the account or its key may not search, the Idempotency-Key alone has to do, while it surely holds.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from taskyard import InputUnusable, TaskContext, TaskError, task
 from taskyard.domain.errors import SoftTimeLimitExceeded, TaskCancelled
+from taskyard.domain.ids import made_at
 
 from .currencies import decimals_of, smallest_units
 from .declarations import ProcessParams, ProcessResult
@@ -20,6 +23,9 @@ from .settings import PaymentSettings
 from .stripe import Intent, Stripe
 from .words import ERRORS, PHRASES
 
+# Of the 24 hours for which Stripe keeps an Idempotency-Key. The rest is for clocks that are ahead: callers may choose
+# ids.
+_KEY_HOLDS = timedelta(hours=20)
 _SUCCEEDED = "succeeded"
 # Nothing was charged, and nothing will be.
 _WITHOUT_CHARGE = {"canceled", "requires_payment_method"}
@@ -74,10 +80,24 @@ def _form(params: ProcessParams, context: TaskContext) -> dict[str, str]:
 
 
 async def _of_earlier_attempts(stripe: Stripe, context: TaskContext) -> Intent | None:
-    """What they charged or may still charge; None where there is no such thing."""
-    found = [intent for intent in await stripe.search(context.task_id) if intent.status not in _WITHOUT_CHARGE]
+    """What they charged or may still charge; None where there is no such thing, and where Stripe will answer for it by
+    the Idempotency-Key."""
+    try:
+        intents = await stripe.search(context.task_id)
+    except TaskError as e:
+        if e.code != "payment_unverified" or not _key_holds(context.task_id):
+            raise
+        context.log("Stripe does not let this account or its key search: the Idempotency-Key alone is relied on.")
+        return None
+    found = [intent for intent in intents if intent.status not in _WITHOUT_CHARGE]
     found.sort(key=lambda intent: intent.status != _SUCCEEDED)
     if not found:
         return None
     context.log(f"An earlier attempt made {found[0].id}.")
     return found[0]
+
+
+def _key_holds(task_id: UUID) -> bool:
+    """Whether no attempt can have been before the time for which Stripe keeps the key."""
+    made = made_at(task_id)
+    return made is not None and timedelta(0) <= datetime.now(UTC) - made < _KEY_HOLDS

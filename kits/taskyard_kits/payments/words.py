@@ -71,14 +71,14 @@ DECLINES = frozenset(_DECLINES)
 PHRASES: dict[str, Words] = {**servers.PHRASES, **{f"decline_{code}": words for code, words in _DECLINES.items()}}
 
 _ANEW = {
-    "en": "It is tried again, and charged once. If that goes on, retry this task later, and submit no other one: it"
-    " looks up first what has been charged.",
-    "de": "Es wird wieder versucht und einmal belastet. Bleibt es dabei, wiederholen Sie diese Aufgabe später, und"
-    " reichen Sie keine andere ein: Sie sieht erst nach, was belastet wurde.",
-    "fr": "Un nouvel essai aura lieu, et le débit sera unique. Si cela persiste, relancez cette tâche plus tard, sans"
-    " en soumettre d'autre : elle vérifie d'abord ce qui a été débité.",
-    "hu": "Újra próbálkozunk, és csak egyszer terheljük meg a kártyát. Ha ez így marad, később ismételje meg ezt a"
-    " feladatot, és ne küldjön be másikat: először megnézi, mi lett már megterhelve.",
+    "en": "The card may have been charged. If this task has failed, retry it later, and submit no other one: it looks"
+    " up first what has been charged, and charges once.",
+    "de": "Die Karte wurde vielleicht belastet. Ist diese Aufgabe gescheitert, wiederholen Sie sie später, und reichen"
+    " Sie keine andere ein: Sie sieht erst nach, was belastet wurde, und belastet einmal.",
+    "fr": "La carte a peut-être été débitée. Si cette tâche a échoué, relancez-la plus tard, sans en soumettre d'autre"
+    " : elle vérifie d'abord ce qui a été débité, et ne débite qu'une fois.",
+    "hu": "Lehet, hogy a kártya már meg lett terhelve. Ha ez a feladat meghiúsult, később ismételje meg, és ne küldjön"
+    " be másikat: először megnézi, mi lett már megterhelve, és csak egyszer terhel.",
 }
 
 
@@ -106,24 +106,28 @@ _UNKNOWN: dict[str, Words] = {
         "fr": "La réponse de Stripe n'est pas celle qui correspond à ce paiement.",
         "hu": "A Stripe válasza nem ehhez a fizetéshez tartozik.",
     },
+    # By an earlier attempt, or by a call that still runs.
+    "stripe_busy": {
+        "en": "Stripe asks for fewer calls, or still answers an earlier one.",
+        "de": "Stripe bittet um weniger Aufrufe oder beantwortet noch einen früheren.",
+        "fr": "Stripe demande moins d'appels, ou répond encore à un appel précédent.",
+        "hu": "A Stripe kevesebb hívást kér, vagy még egy korábbira válaszol.",
+    },
 }
 ERRORS: dict[str, Words] = {
     **{code: _then_anew(words) for code, words in _UNKNOWN.items()},
-    "stripe_busy": {
-        "en": "Stripe asks for fewer calls. Nothing was charged by this one; it is tried again.",
-        "de": "Stripe bittet um weniger Aufrufe. Durch diesen wurde nichts belastet; es wird wieder versucht.",
-        "fr": "Stripe demande moins d'appels. Celui-ci n'a rien débité ; un nouvel essai aura lieu.",
-        "hu": "A Stripe kevesebb hívást kér. Ez a hívás nem terhelt meg semmit; újra próbálkozunk.",
-    },
     "stripe_key_refused": {
         "en": "Stripe does not accept the key of this installation. Ask its operator to set STRIPE_SECRET_KEY, then"
-        " retry this task.",
+        " retry this task, and submit no other one: it looks up first what earlier attempts have charged.",
         "de": "Stripe nimmt den Schlüssel dieser Installation nicht an. Bitten Sie ihren Betreiber, STRIPE_SECRET_KEY"
-        " zu setzen, und wiederholen Sie dann diese Aufgabe.",
+        " zu setzen, wiederholen Sie dann diese Aufgabe, und reichen Sie keine andere ein: Sie sieht erst nach, was"
+        " frühere Versuche belastet haben.",
         "fr": "Stripe n'accepte pas la clé de cette installation. Demandez à son exploitant de définir"
-        " STRIPE_SECRET_KEY, puis relancez cette tâche.",
+        " STRIPE_SECRET_KEY, puis relancez cette tâche, sans en soumettre d'autre : elle vérifie d'abord ce que les"
+        " essais précédents ont débité.",
         "hu": "A Stripe nem fogadja el ennek a telepítésnek a kulcsát. Kérje meg az üzemeltetőt, hogy állítsa be a"
-        " STRIPE_SECRET_KEY értékét, majd ismételje meg ezt a feladatot.",
+        " STRIPE_SECRET_KEY értékét, majd ismételje meg ezt a feladatot, és ne küldjön be másikat: először megnézi,"
+        " mit terheltek meg a korábbi kísérletek.",
     },
     "stripe_not_configured": {
         "en": "This installation has no account at Stripe. Ask its operator to set STRIPE_SECRET_KEY, then retry this"
@@ -173,14 +177,14 @@ ERRORS: dict[str, Words] = {
         " mielőtt újra terhelne.",
     },
     "payment_unverified": {
-        "en": "An earlier attempt may have charged the card, and Stripe does not let this account look it up. Look in"
-        " Stripe's dashboard before you charge again.",
-        "de": "Ein früherer Versuch hat die Karte vielleicht belastet, und Stripe lässt dieses Konto nicht danach"
-        " suchen. Sehen Sie im Dashboard von Stripe nach, bevor Sie noch einmal belasten.",
-        "fr": "Un essai précédent a peut-être débité la carte, et Stripe ne permet pas à ce compte de le rechercher."
-        " Vérifiez dans le tableau de bord de Stripe avant de débiter de nouveau.",
-        "hu": "Egy korábbi kísérlet talán már megterhelte a kártyát, és a Stripe nem engedi, hogy ez a fiók rákeressen."
-        " Nézze meg a Stripe kezelőfelületén, mielőtt újra terhelne.",
+        "en": "An earlier attempt may have charged the card, and Stripe does not let this account or its key look it"
+        " up. Look in Stripe's dashboard before you charge again.",
+        "de": "Ein früherer Versuch hat die Karte vielleicht belastet, und Stripe lässt dieses Konto oder seinen"
+        " Schlüssel nicht danach suchen. Sehen Sie im Dashboard von Stripe nach, bevor Sie noch einmal belasten.",
+        "fr": "Un essai précédent a peut-être débité la carte, et Stripe ne permet pas à ce compte ou à sa clé de le"
+        " rechercher. Vérifiez dans le tableau de bord de Stripe avant de débiter de nouveau.",
+        "hu": "Egy korábbi kísérlet talán már megterhelte a kártyát, és a Stripe nem engedi, hogy ez a fiók vagy a"
+        " kulcsa rákeressen. Nézze meg a Stripe kezelőfelületén, mielőtt újra terhelne.",
     },
     "payment_refused": {
         "en": "Stripe refuses the payment: {reason}. Nothing was charged. Correct the parameters, then submit a new"

@@ -45,7 +45,8 @@ class Generated(Result):
     """The PDF is a tree item: `GET /tree-items/{item_id}/content`."""
 
     status: Literal["complete", "partial"] = Field(
-        description="`partial`: the soft limit was over before all parts were read; the PDF says which are missing."
+        description="`partial`: the soft limit was over before the report was stored, or PostgreSQL took too long for"
+        " some parts. The PDF names the parts that are missing."
     )
     report_type: str
     item_id: UUID

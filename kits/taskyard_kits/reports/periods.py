@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from taskyard import TaskError
 
@@ -18,6 +19,8 @@ DEFAULT_LENGTH = timedelta(days=7)
 # A chart with more bars than these cannot be read.
 _HOURS_UP_TO = timedelta(days=2)
 _DAYS_UP_TO = timedelta(days=62)
+# The zone of the machine, that of the POSIX rules, and the one of a machine on which none is set ("-00").
+_NO_IANA_NAMES = {"localtime", "posixrules", "Factory"}
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(8999, 12, 30, tzinfo=UTC)
 
 
@@ -34,10 +37,15 @@ class Period:
 
 def zone_named(name: str) -> ZoneInfo:
     """Raises TaskError `unknown_timezone`."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as e:  # OSError: the name of a directory of zones
-        raise TaskError("unknown_timezone", retryable=False, timezone=name) from e
+    if name not in _zones():
+        raise TaskError("unknown_timezone", retryable=False, timezone=name)
+    return ZoneInfo(name)
+
+
+@cache
+def _zones() -> set[str]:
+    """The names of IANA: systems keep files beside them that ZoneInfo would read as zones, too."""
+    return available_timezones() - _NO_IANA_NAMES
 
 
 def period_of(start: datetime | None, end: datetime | None, zone: ZoneInfo, *, now: datetime) -> Period:
@@ -63,6 +71,13 @@ def divided(start: datetime, end: datetime, zone: ZoneInfo) -> Period:
         if at > bounds[-1]:  # a day that a zone has left out begins with the next one
             bounds.append(at)
     return Period(start, end, zone, step, tuple(bounds))
+
+
+def dates(period: Period) -> str:
+    """The first and the last day of the period in its zone, for the name of a file."""
+    last = period.end - timedelta(microseconds=1)
+    first_day, last_day = (at.astimezone(period.zone) for at in (period.start, last))
+    return f"{first_day:%Y-%m-%d}-{last_day:%Y-%m-%d}"
 
 
 def _beginnings(start: datetime, zone: ZoneInfo, step: Step) -> Iterator[datetime]:

@@ -24,10 +24,10 @@ TEXTS: dict[str, Words] = {
         "hu": "Csak az API-kulcs számára látható várólisták: {queues}.",
     },
     "partial": {
-        "en": "This report is partial: its time was over before these parts were read: {missing}.",
-        "de": "Dieser Bericht ist unvollständig: Seine Zeit war um, bevor diese Teile gelesen waren: {missing}.",
-        "fr": "Ce rapport est partiel : son temps était écoulé avant la lecture de ces parties : {missing}.",
-        "hu": "Ez a jelentés részleges: az ideje letelt, mielőtt ezek a részek elkészültek: {missing}.",
+        "en": "This report is partial: the time was too short to read these parts: {missing}.",
+        "de": "Dieser Bericht ist unvollständig: Die Zeit war zu kurz, um diese Teile zu lesen: {missing}.",
+        "fr": "Ce rapport est partiel : le temps était trop court pour lire ces parties : {missing}.",
+        "hu": "Ez a jelentés részleges: az idő túl rövid volt e részek elolvasásához: {missing}.",
     },
     "page": {
         "en": "Page {page} of {pages}", "de": "Seite {page} von {pages}", "fr": "Page {page} sur {pages}",

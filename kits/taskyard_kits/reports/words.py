@@ -24,6 +24,16 @@ ERRORS: dict[str, Words] = {
         "fr": "La période du rapport doit se situer entre les années 1970 et 8999. Corrigez `from` et `to`.",
         "hu": "A jelentés időszakának az 1970 és 8999 közötti évekbe kell esnie. Javítsa a `from` és a `to` értékét.",
     },
+    "report_too_slow": {
+        "en": "The database took too long for every part of the report. Choose a shorter period, or try again when the"
+        " database is less busy.",
+        "de": "Die Datenbank brauchte für jeden Teil des Berichts zu lange. Wählen Sie einen kürzeren Zeitraum, oder"
+        " versuchen Sie es erneut, wenn die Datenbank weniger ausgelastet ist.",
+        "fr": "La base de données a mis trop de temps pour chaque partie du rapport. Choisissez une période plus"
+        " courte, ou réessayez quand la base de données est moins chargée.",
+        "hu": "Az adatbázis a jelentés minden részéhez túl sok időt igényelt. Válasszon rövidebb időszakot, vagy"
+        " próbálja újra, amikor az adatbázis kevésbé terhelt.",
+    },
     "unknown_timezone": {
         "en": "There is no time zone {timezone}. Choose an IANA name, such as Europe/Berlin.",
         "de": "Eine Zeitzone {timezone} gibt es nicht. Wählen Sie einen IANA-Namen, etwa Europe/Berlin.",

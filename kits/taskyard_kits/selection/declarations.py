@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
 
 from taskyard import Params, Result
 from taskyard.catalogue.formats import OneLine
@@ -18,7 +18,8 @@ MAX_COLUMNS = 200
 MAX_PANEL = 10_000
 MAX_INLINE_ROWS = 10_000
 
-Column = Annotated[OneLine, Field(min_length=1, max_length=200)]
+# Headers are stripped, too.
+Column = Annotated[OneLine, Field(min_length=1, max_length=200), AfterValidator(str.strip)]
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Cell = str | int | float | None
 GsheetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)]
@@ -135,14 +136,11 @@ class LoadGsheetResult(Result):
 class ManageOldTabsParams(Params):
     gsheet_id: GsheetId
     action: TabAction
-    dry_run: bool | None = Field(
-        default=None, description="Tells what would be done, and does nothing. Without it, only delete is a dry run."
-    )
+    dry_run: bool = Field(default=True, description="Tells what would be done. With false, archive and delete do it.")
 
     @property
     def is_dry_run(self) -> bool:
-        """What cannot be undone has to be asked for."""
-        return self.action == "list" or (self.action == "delete" if self.dry_run is None else self.dry_run)
+        return self.dry_run or self.action == "list"
 
 
 class ManageOldTabsResult(Result):

@@ -15,17 +15,41 @@ DRAW_ERRORS: dict[str, Words] = {
         "hu": "Egyetlen testület sem felelhet meg a célértékeknek, a min_flex és max_flex határain belül sem. Bővítse"
         " ezeket az oszlopokat, módosítsa a célértékeket, vagy adjon hozzá személyeket.",
     },
+    "infeasible_addresses": {
+        "en": "No panel with at most one person of an address can meet the targets, not even within min_flex and"
+        " max_flex. Add people at other addresses, select fewer, or switch check_same_address off.",
+        "de": "Kein Panel mit höchstens einer Person je Adresse kann die Zielvorgaben erfüllen, auch nicht innerhalb"
+        " von min_flex und max_flex. Fügen Sie Personen mit anderen Adressen hinzu, wählen Sie weniger aus, oder"
+        " schalten Sie check_same_address aus.",
+        "fr": "Aucun panel avec une personne au plus par adresse ne peut atteindre les objectifs, même dans les limites"
+        " de min_flex et max_flex. Ajoutez des personnes à d'autres adresses, sélectionnez-en moins, ou désactivez"
+        " check_same_address.",
+        "hu": "Címenként legfeljebb egy személlyel egyetlen testület sem felelhet meg a célértékeknek, a min_flex és"
+        " max_flex határain belül sem. Adjon hozzá más címen lakó személyeket, válasszon ki kevesebbet, vagy kapcsolja"
+        " ki a check_same_address beállítást.",
+    },
+    "legacy_without_spare_people": {
+        "en": "The legacy algorithm needs more people of a value than its min, and of these there are no more:"
+        " {values}. Use another algorithm, such as maximin, lower these min, or add people.",
+        "de": "Das Verfahren legacy braucht von einem Wert mehr Personen als sein min, und von diesen gibt es nicht"
+        " mehr: {values}. Verwenden Sie ein anderes Verfahren wie maximin, senken Sie diese min, oder fügen Sie"
+        " Personen hinzu.",
+        "fr": "L'algorithme legacy demande plus de personnes d'une valeur que son min, et pour celles-ci il n'y en a"
+        " pas plus : {values}. Utilisez un autre algorithme, tel que maximin, baissez ces min, ou ajoutez des"
+        " personnes.",
+        "hu": "A legacy algoritmusnak egy értékből a min értékénél több személy kell, ezekből pedig nincs több:"
+        " {values}. Használjon másik algoritmust, például a maximint, csökkentse e min értékeket, vagy adjon hozzá"
+        " személyeket.",
+    },
     "selection_failed": {
-        "en": "No panel was found in {attempts} attempts; the last one: {reason} Raise max_attempts, or take another"
-        " algorithm.",
-        "de": "In {attempts} Versuchen wurde kein Panel gefunden; der letzte: {reason} Erhöhen Sie max_attempts, oder"
-        " nehmen Sie ein anderes Verfahren.",
-        "fr": "Aucun panel n'a été trouvé en {attempts} essais ; le dernier : {reason} Augmentez max_attempts, ou"
-        " prenez"
-        " un autre algorithme.",
-        "hu": "Összesen {attempts} próbálkozás alatt nem adódott testület; az utolsó: {reason} Növelje a max_attempts"
-        " értékét,"
-        " vagy válasszon másik algoritmust.",
+        "en": "There are panels that meet the targets, but legacy found none in {attempts} attempts. Raise"
+        " max_attempts, or use another algorithm, such as maximin.",
+        "de": "Es gibt Panels, die die Zielvorgaben erfüllen, aber legacy hat in {attempts} Versuchen keines gefunden."
+        " Erhöhen Sie max_attempts, oder verwenden Sie ein anderes Verfahren wie maximin.",
+        "fr": "Des panels qui atteignent les objectifs existent, mais legacy n'en a trouvé aucun en {attempts} essais."
+        " Augmentez max_attempts, ou utilisez un autre algorithme, tel que maximin.",
+        "hu": "Van olyan testület, amely megfelel a célértékeknek, de a legacy {attempts} próbálkozás alatt egyet sem"
+        " talált. Növelje a max_attempts értékét, vagy használjon másik algoritmust, például a maximint.",
     },
     "solver_failed": {
         "en": "The solver found no panel: {reason} Try another algorithm, or wider targets.",
@@ -35,9 +59,8 @@ DRAW_ERRORS: dict[str, Words] = {
         "hu": "A megoldó nem talált testületet: {reason} Próbáljon másik algoritmust vagy tágabb célértékeket.",
     },
     "draw_needs_memory": {
-        "en": "Drawing this panel takes more than the {limit} MiB of memory that it may have. Take the legacy"
-        " algorithm,"
-        " draw from fewer people, or ask the operator to raise TASKYARD_SELECTION_MEMORY_MIB.",
+        "en": "Drawing this panel takes more than the {limit} MiB of memory that it may have. Use the legacy"
+        " algorithm, draw from fewer people, or ask the operator to raise TASKYARD_SELECTION_MEMORY_MIB.",
         "de": "Dieses Panel auszulosen braucht mehr als die {limit} MiB Speicher, die es haben darf. Nehmen Sie das"
         " Verfahren legacy, losen Sie aus weniger Personen, oder bitten Sie den Betreiber,"
         " TASKYARD_SELECTION_MEMORY_MIB zu erhöhen.",
@@ -50,7 +73,8 @@ DRAW_ERRORS: dict[str, Words] = {
         " értékét.",
     },
     "draw_died": {
-        "en": "The process that drew the panel ended: {cause}. It is tried again; if that goes on, ask the operator.",
+        "en": "The process that drew the panel ended: {cause}. The task is tried again; if it keeps failing, ask"
+        " the operator.",
         "de": "Der Prozess, der das Panel ausloste, endete: {cause}. Es wird wieder versucht; bleibt es dabei, fragen"
         " Sie den Betreiber.",
         "fr": "Le processus qui tirait le panel s'est terminé : {cause}. Un nouvel essai aura lieu ; si cela persiste,"

@@ -33,6 +33,7 @@ def main(fd: int, parent: int, memory_bytes: int) -> None:
         except Exception as e:  # noqa: BLE001 - an import fails in many ways where memory is short
             limits.lift_memory()
             answer = _unexpected(e)
+        channel.end_log()
         channel.say(**answer)
 
 

@@ -18,6 +18,7 @@ from taskyard import TaskContext, TaskError
 
 from .declarations import Algorithm, QuotaMet, SelectionParams
 from .settings import SelectionSettings
+from .stages import DRAWING
 from .tables import MIB, Table
 
 _LOOK_SECONDS = 0.2
@@ -26,11 +27,15 @@ _PIECE_BYTES = 64 * 1024
 _WORKER_BYTES = 384 * MIB
 # With less, the libraries cannot be imported.
 _LEAST_BYTES = 160 * MIB
-# One thread each, so that a draw does not depend on how many processors there are.
+# HOME: gspread, which the library imports, asks for it, and the account of a container has no other. One thread each,
+# so that a draw does not depend on how many processors there are.
 _ENVIRONMENT = {
+    "HOME": "/nonexistent",
     "PYTHONHASHSEED": "0",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1"),
 }
+# Where Gurobi's licence is.
+_PASSED_ON = ("GRB_LICENSE_FILE",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def _started(request: BinaryIO, memory: int) -> Iterator[tuple[subprocess.Popen[
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[writing],
-                env=_ENVIRONMENT,
+                env=_ENVIRONMENT | {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
         finally:
             os.close(writing)
@@ -106,8 +111,8 @@ def _started(request: BinaryIO, memory: int) -> Iterator[tuple[subprocess.Popen[
 def _followed(process: subprocess.Popen[bytes], answers: BinaryIO, context: TaskContext, memory: int) -> dict[str, Any]:
     for answer in _lines(answers, context):
         match answer:
-            case {"progress": [current, total, message]}:
-                context.progress(current, total, message)
+            case {"progress": [share, message]}:
+                context.progress(DRAWING.at(share), 100, message)
             case {"log": line}:
                 context.log(line)
             case {"drawn": found}:

@@ -50,7 +50,7 @@ def _told(error: BaseException, features: Features, attempts: int, reason: str) 
         case errors.SortitionBaseError() if error.error_code in ERROR_MESSAGES:
             return error.error_code, _short(error.error_params)
         case errors.SortitionBaseError() if error.is_retryable:
-            return "selection_failed", {"attempts": attempts, "reason": reason}
+            return "selection_failed", {"attempts": attempts}
         case errors.SortitionBaseError():
             return "solver_failed", {"reason": reason}
         case RuntimeError(args=(_, str(code), *_)) | TypeError(args=(_, str(code), *_)) if code in ERROR_MESSAGES:

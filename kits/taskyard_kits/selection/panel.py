@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import highspy
 from requests.structures import CaseInsensitiveDict
-from sortition_algorithms import check_people_per_feature_value, read_in_features, read_in_people, run_stratification
-from sortition_algorithms.committee_generation import GUROBI_AVAILABLE
-from sortition_algorithms.errors import ParseTableMultiError, SelectionMultilineError
-from sortition_algorithms.features import iterate_feature_collection, report_min_max_error_details_structured
+from sortition_algorithms import check_people_per_feature_value, read_in_people, run_stratification
+from sortition_algorithms.committee_generation import GUROBI_AVAILABLE, find_any_committee
+from sortition_algorithms.errors import InfeasibleQuotasCantRelaxError, InfeasibleQuotasError
+from sortition_algorithms.features import iterate_feature_collection
 from sortition_algorithms.people import People
 from sortition_algorithms.settings import Settings
 
@@ -19,10 +20,9 @@ from .channel import Channel, Progress
 from .declarations import QuotaMet, SelectionParams
 from .failures import MAX_VALUE, Failure, Features, cell, joined, of_error
 from .tables import Table
+from .targets import features_of
 
-MAX_QUOTA = 1_000_000_000
 MAX_REPORT = 4 * 1024**2  # characters of the whole report
-_FEATURE_COLUMNS = (("feature", "value"), ("category", "name"))
 
 
 def use_one_thread() -> None:
@@ -34,11 +34,16 @@ def use_one_thread() -> None:
     solver.maximize(solver.addVariable(lb=0.0, ub=1.0))
 
 
+def _use_one_gurobi_thread() -> None:
+    """The same for all models of Gurobi, which reads its licence here. Raises GurobiError."""
+    import_module("gurobipy").setParam("Threads", 1)
+
+
 def drawn(people: Table, quotas: Table, params: SelectionParams, seed: int, channel: Channel) -> dict[str, Any]:
     """What the parent needs for lists and result. People are told by their number, from 0. Raises Failure."""
     features: Features = CaseInsensitiveDict()
     try:
-        features = _features(quotas)
+        features = features_of(quotas)
         _check_number(features, params.number_to_select)
         return _drawn(people, features, params, seed, channel)
     except MemoryError:
@@ -52,11 +57,17 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
     ids = _ids(people, params.id_column)
     rows = (dict(zip(people.header, row, strict=True)) for row in people.rows)
     pool, report = read_in_people(people.header, rows, features, settings)
+    _check_columns(people, params.check_same_address_columns)
     if params.check_same_address:
-        _check_addresses(people, params.check_same_address_columns)
+        _check_addresses(people, ids, params.check_same_address_columns)
     _check_pool(pool, features, params.number_to_select)
+    if params.selection_algorithm == "legacy" and (tight := _tight(pool, features)):
+        spare = Failure("legacy_without_spare_people", {"values": joined(tight)})
+        raise _cause(_infeasibility(pool, features, params) or spare, pool, features, params)
     algorithm = params.selection_algorithm
-    if algorithm == "leximin" and not GUROBI_AVAILABLE:
+    if algorithm == "leximin" and GUROBI_AVAILABLE:
+        _use_one_gurobi_thread()
+    elif algorithm == "leximin":
         algorithm = "maximin"
         channel.log("leximin needs Gurobi, which is not installed here: maximin is used instead.")
     found, panels, its_report = run_stratification(
@@ -70,7 +81,11 @@ def _drawn(people: Table, features: Features, params: SelectionParams, seed: int
     report.add_report(its_report)
     # Most failures are not raised.
     if not found:
-        raise report.last_error() or RuntimeError("the library found no panel and gave no reason")
+        error = report.last_error() or RuntimeError("the library found no panel and gave no reason")
+        if params.selection_algorithm == "legacy":
+            # It gives up without knowing whether there is a panel at all.
+            error = _infeasibility(pool, features, params) or error
+        raise _cause(error, pool, features, params)
     (panel,) = panels
     quotas = _quotas(pool, features, panel)
     elements = report.serialize()["_data"]
@@ -98,90 +113,22 @@ def _settings(params: SelectionParams, seed: int) -> Settings:
     )
 
 
-def _features(quotas: Table) -> Features:
-    _check_header(quotas.header)
-    rows = [dict(zip(quotas.header, row, strict=True)) for row in quotas.rows]
-    _check_names(quotas.header, rows)
-    features = _read(quotas.header, rows)
-    wrong = [
-        cell(row, column, text)
-        for row, found in enumerate(rows, start=2)
-        for column in ("min", "max", "min_flex", "max_flex")
-        if (text := found.get(column, "").strip()) and not 0 <= int(text) <= MAX_QUOTA
-    ]
-    if wrong:
-        raise Failure("quota_out_of_range", {"limit": MAX_QUOTA, "cells": joined(wrong)})
-    if not features:
-        raise Failure("table_empty", {"table": {"phrase": "quotas"}})
-    return features
+def _check_columns(people: Table, columns: list[str]) -> None:
+    """The library looks for the columns of the address only where it compares addresses; the lists have them always."""
+    names = {name.lower() for name in people.header}
+    for column in columns:
+        if column.lower() not in names:
+            raise Failure("missing_column", {"column": column})
 
 
-def _read(header: list[str], rows: list[dict[str, str]]) -> Features:
-    try:
-        features, _, _ = read_in_features(header, rows)
-    except ParseTableMultiError:
-        raise
-    except SelectionMultilineError as e:
-        raise _contradiction(header, rows) from e
-    return features
-
-
-def _contradiction(header: list[str], rows: list[dict[str, str]]) -> Failure:
-    """One feature asks for more people than another allows. The library tells it in lines, and in numbers to those who
-    have read the features, so each is read alone."""
-    column = next(feature for feature, _ in _FEATURE_COLUMNS if feature in header)
-    groups: Mapping[str, list[dict[str, str]]] = defaultdict(list)
-    for row in rows:
-        groups[row[column].strip().lower()].append(row)
-    features: Features = CaseInsensitiveDict()
-    for group in groups.values():
-        features.update(read_in_features(header, group)[0])
-    (issue,) = report_min_max_error_details_structured(features)
-    values = {
-        "min_feature": issue.largest_minimum_feature,
-        "min_val": issue.largest_minimum_value,
-        "max_feature": issue.smallest_maximum_feature,
-        "max_val": issue.smallest_maximum_value,
-    }
-    return Failure("inconsistent_min_max_header", values, tuple(issue.message.splitlines()))
-
-
-def _check_header(header: list[str]) -> None:
-    """The library tells these two in lines without a code."""
-    names = next((pair for pair in _FEATURE_COLUMNS if pair[0] in header), _FEATURE_COLUMNS[0])
-    for name in (*names, "min", "max"):
-        count = header.count(name)
-        if count == 0:
-            raise Failure("missing_required_column", {"field_name": name})
-        if count > 1:
-            raise Failure("duplicate_required_column", {"field_name": name, "count": count})
-
-
-def _check_names(header: list[str], rows: list[dict[str, str]]) -> None:
-    """The library passes over a row without a feature, and of two rows for one value it takes the second."""
-    feature, value = next(pair for pair in _FEATURE_COLUMNS if pair[0] in header)
-    unnamed, repeated, seen = [], [], set()
-    for number, row in enumerate(rows, start=2):
-        target = (row[feature].strip().lower(), row[value].strip().lower())
-        if not target[0] and any(text.strip() for text in row.values()):
-            unnamed.append(cell(number, feature, row[feature]))
-        elif all(target) and target in seen:
-            repeated.append(cell(number, value, row[value]))
-        seen.add(target)
-    if unnamed:
-        raise Failure("quota_without_feature", {"cells": joined(unnamed)})
-    if repeated:
-        raise Failure("quota_repeated", {"cells": joined(repeated)})
-
-
-def _check_addresses(people: Table, columns: list[str]) -> None:
-    """To the library all people without an address live at one."""
+def _check_addresses(people: Table, ids: dict[str, int], columns: list[str]) -> None:
+    """To the library all people without an address live at one. Rows without an id are left out."""
     wanted = {column.strip().lower() for column in columns}
     places = [place for place, name in enumerate(people.header) if name.strip().lower() in wanted]
     missing = [
-        cell(number, people.header[places[0]], "")
-        for number, row in enumerate(people.rows, start=2)
-        if any(row) and not any(row[place].strip() for place in places)
+        cell(number + 2, people.header[places[0]], "")
+        for number in ids.values()
+        if not any(people.rows[number][place].strip() for place in places)
     ]
     if missing:
         raise Failure("address_missing", {"cells": joined(missing), "count": len(missing)})
@@ -203,6 +150,36 @@ def _check_pool(pool: People, features: Features, number: int) -> None:
     if issues := check_people_per_feature_value(features, pool):
         short = (f"{i.feature_name}/{i.value_name}: {i.actual_count} < {i.min_required}" for i in issues)
         raise Failure("not_enough_people", {"shortages": joined(short)})
+
+
+def _tight(pool: People, features: Features) -> list[str]:
+    """The values of which all people are needed. Selecting a person, legacy takes them from those who remain before it
+    adds them to the selected (`PeopleFeatures.select_person`). So the last person of a value cannot be the one who
+    meets its `min`, and where all are needed each attempt fails."""
+    there = _counted(pool, pool)
+    return [f"{f}/{v}: {q.min}" for f, v, q in iterate_feature_collection(features) if 0 < q.min == there[_key(f, v)]]
+
+
+def _infeasibility(
+    pool: People, features: Features, params: SelectionParams, *, with_addresses: bool = True
+) -> Exception | None:
+    """What keeps every panel from meeting the targets, as the library tells it; None where one meets them."""
+    columns = params.check_same_address_columns if params.check_same_address and with_addresses else []
+    try:
+        find_any_committee(features, pool, params.number_to_select, columns, params.solver_backend)
+    except (InfeasibleQuotasError, InfeasibleQuotasCantRelaxError) as e:
+        return e
+    return None
+
+
+def _cause(error: Exception, pool: People, features: Features, params: SelectionParams) -> Exception:
+    """The addresses, where targets that cannot be relaxed could be met, or relaxed, without their rule; else `error`
+    itself."""
+    if isinstance(error, InfeasibleQuotasCantRelaxError) and params.check_same_address:
+        without = _infeasibility(pool, features, params, with_addresses=False)
+        if not isinstance(without, InfeasibleQuotasCantRelaxError):
+            return Failure("infeasible_addresses")
+    return error
 
 
 def _ids(people: Table, id_column: str) -> dict[str, int]:
@@ -233,18 +210,24 @@ def _remaining(pool: People, panel: frozenset[str], settings: Settings) -> list[
 def _quotas(pool: People, features: Features, panel: frozenset[str]) -> list[dict[str, Any]]:
     """Each quota, with how many of the panel count for it. Raises Failure where one is not met: no algorithm but
     legacy looks at its panel again."""
-    selected: dict[tuple[str, str], int] = defaultdict(int)
-    for person in panel:
-        for feature, value in pool.get_person_dict(person).items():
-            selected[feature.lower(), value.lower()] += 1
+    selected = _counted(pool, panel)
     quotas = [
-        QuotaMet(feature=f, value=v, min=q.min, max=q.max, selected=selected[f.lower(), v.lower()])
+        QuotaMet(feature=f, value=v, min=q.min, max=q.max, selected=selected[_key(f, v)])
         for f, v, q in iterate_feature_collection(features)
     ]
     missed = [f"{q.feature}/{q.value}" for q in quotas if not q.min <= q.selected <= q.max]
     if missed:
         raise Failure("solver_failed", {"reason": joined(missed)})
     return [quota.model_dump() for quota in quotas]
+
+
+def _counted(pool: People, people: Iterable[str]) -> Counter[tuple[str, str]]:
+    """How many of the people there are of each value."""
+    return Counter(_key(*item) for person in people for item in pool.get_person_dict(person).items())
+
+
+def _key(feature: str, value: str) -> tuple[str, str]:
+    return feature.lower(), value.lower()
 
 
 def _columns(header: list[str], features: Features, params: SelectionParams) -> list[int]:

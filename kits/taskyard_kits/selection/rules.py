@@ -16,6 +16,8 @@ DRAW_RULE = STORED_FILE_RULE.of(
     *TABLE_ERRORS,
     *(code for code in LIBRARY_ERRORS if code not in _OF_SHEETS),
     "infeasible_quotas_cant_relax",
+    "infeasible_addresses",
+    "legacy_without_spare_people",
     "solver_failed",
     "draw_needs_memory",
     "draw_failed",

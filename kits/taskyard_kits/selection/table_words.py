@@ -26,6 +26,12 @@ TABLE_ERRORS: dict[str, Words] = {
         "fr": "Dans {table}, il n'y a pas de ligne sous l'en-tête. Ajoutez les lignes.",
         "hu": "A fejléc alatt nincs sor ebben: {table}. Adja hozzá a sorokat.",
     },
+    "table_without_header": {
+        "en": "In {table} the first row is blank. Put the names of the columns there.",
+        "de": "In {table} ist die erste Zeile leer. Schreiben Sie die Namen der Spalten hinein.",
+        "fr": "Dans {table}, la première ligne est vide. Écrivez-y les noms des colonnes.",
+        "hu": "Az első sor üres ebben: {table}. Írja bele az oszlopok nevét.",
+    },
     "table_too_large": {
         "en": "In {table} there are more than {limit} MiB. Leave out the columns that the lists do not need.",
         "de": "In {table} stehen mehr als {limit} MiB. Lassen Sie Spalten weg, die die Listen nicht brauchen.",
@@ -79,7 +85,7 @@ TABLE_ERRORS: dict[str, Words] = {
         "hu": "A cellák száma {cells}, a fejlécben pedig {columns}: {table}, {row}. sor. Igazítsa hozzá.",
     },
     "table_malformed": {
-        "en": "In {table}, line {row} is not CSV: a quote is not closed, or text stands behind one. Correct it.",
+        "en": "In {table}, line {row} is not CSV: a quote is not closed, or text follows a closed one. Correct it.",
         "de": "In {table} ist Zeile {row} kein CSV: ein Anführungszeichen ist nicht geschlossen, oder Text steht hinter"
         " einem. Berichtigen Sie das.",
         "fr": "Dans {table}, la ligne {row} n'est pas du CSV : un guillemet n'est pas fermé, ou du texte le suit."

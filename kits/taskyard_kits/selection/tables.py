@@ -1,14 +1,15 @@
 """Tables as the tasks of this kit read them: a header and rows of text, checked and bounded.
 
-Rows are numbered as a spreadsheet shows them: the header is row 1, and blank ones count.
+Rows are numbered as a spreadsheet shows them: the header is row 1, and blank ones count, other than at the end.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from taskyard import InputUnusable
@@ -22,7 +23,11 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-_SEPARATORS = {";": ";", "\t": "TAB"}
+_SEPARATORS = {";": ";", "\t": "TAB", "|": "|"}
+# From here on, not every whole number is a float.
+_MAX_EXACT = 2**53
+# Rows of a sheet of Excel. They are read before it is known that they are the end.
+MAX_BLANK_ROWS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +61,13 @@ def of_csv(file: BinaryIO, size: int, bounds: Bounds) -> Table:
     if size > bounds.max_bytes:
         raise bounds.refusal("table_too_large", limit=bounds.max_bytes // MIB)
     text = _decoded(_read(file, bounds.max_bytes + 1), bounds)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
-    try:
-        for row in reader:
-            rows.append(row)
-            if len(rows) > bounds.max_rows + 1:
-                break
-    except csv.Error as e:
-        # 131,072 characters, unless another library in this process changed it.
-        if "field limit" in str(e):
-            raise bounds.refusal("table_cell_too_long", row=len(rows) + 1, limit=bounds.max_cell) from None
-        raise bounds.refusal("table_malformed", row=reader.line_num) from None
-    if rows and len(rows[0]) == 1:
+    rows = _csv_rows(text, bounds)
+    header = next(rows, [])
+    if len(header) == 1:
         for separator, told in _SEPARATORS.items():
-            if separator in rows[0][0]:
+            if separator in header[0]:
                 raise bounds.refusal("table_wrong_separator", separator=told)
-    return of_lists(rows, bounds)
+    return of_lists(chain((header,), rows), bounds)
 
 
 def of_objects(rows: Sequence[Mapping[str, str | float | None]], bounds: Bounds) -> Table:
@@ -85,21 +80,46 @@ def of_lists(lists: Iterable[Sequence[str]], bounds: Bounds) -> Table:
     """A header and rows that have as many cells, or none. Raises InputUnusable."""
     found = iter(lists)
     header = [name.strip() for name in next(found, ())]
+    if not any(header):
+        has_rows = any(cell.strip() for row in found for cell in row)
+        raise bounds.refusal("table_without_header" if has_rows else "table_empty")
     if len(header) > bounds.max_columns:
         raise bounds.refusal("table_too_many_columns", limit=bounds.max_columns)
     rows: list[list[str]] = []
+    blank = 0  # rows since the last one that says something: a spreadsheet program may save thousands at the end
     for number, row in enumerate(found, start=2):
-        if len(rows) == bounds.max_rows:
-            raise bounds.refusal("table_too_many_rows", limit=bounds.max_rows)
         if row and len(row) != len(header):
             raise bounds.refusal("table_ragged", row=number, cells=len(row), columns=len(header))
-        rows.append(list(row) or [""] * len(header))
+        if not any(cell.strip() for cell in row):
+            blank += 1
+            if blank > MAX_BLANK_ROWS:
+                raise bounds.refusal("table_too_many_rows", limit=bounds.max_rows)
+            continue
+        if len(rows) + blank >= bounds.max_rows:
+            raise bounds.refusal("table_too_many_rows", limit=bounds.max_rows)
+        rows.extend([""] * len(header) for _ in range(blank))
+        rows.append(list(row))
+        blank = 0
     for number, row in enumerate((header, *rows), start=1):
         if any(len(cell) > bounds.max_cell for cell in row):
             raise bounds.refusal("table_cell_too_long", row=number, limit=bounds.max_cell)
-    if not any(cell.strip() for row in rows for cell in row):
+    if not rows:
         raise bounds.refusal("table_empty")
     return Table(header, rows)
+
+
+def _csv_rows(text: str, bounds: Bounds) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 0
+    try:
+        for row in reader:
+            number += 1
+            yield row
+    except csv.Error as e:
+        # 131,072 characters, unless another library in this process changed it.
+        if "field limit" in str(e):
+            raise bounds.refusal("table_cell_too_long", row=number + 1, limit=bounds.max_cell) from None
+        raise bounds.refusal("table_malformed", row=reader.line_num) from None
 
 
 def _read(file: BinaryIO, most: int) -> bytes:
@@ -126,4 +146,7 @@ def _decoded(data: bytes, bounds: Bounds) -> str:
 
 
 def _text(cell: str | float | None) -> str:
+    """JSON makes no difference between 1 and 1.0."""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < _MAX_EXACT:
+        return str(int(cell))
     return "" if cell is None else str(cell)

@@ -19,6 +19,7 @@ from .google import words as google_words
 from .google.spreadsheets import Spreadsheet, spreadsheet_of
 from .google.tables import write_tabs
 from .rules import DRAW_RULE
+from .stages import READING, STORING, WRITING
 from .tables import PEOPLE, QUOTAS
 from .words import PHRASES, RUN_SELECT_ERRORS
 
@@ -44,7 +45,7 @@ def run_select(params: RunSelectParams, *, context: TaskContext) -> RunSelectRes
         return _delivered(context, sheet, made, results.result_of_kept(context, made))
     if sheet is not None:
         sheet.check_writable()
-    context.progress(0, None, "Reading the tables")
+    context.progress(READING.begin, 100, "Reading the tables")
     people = sources.read(params.feature_data, PEOPLE, context)
     quotas = sources.read(params.quota_data, QUOTAS, context)
     own = params.selection_params
@@ -56,7 +57,7 @@ def run_select(params: RunSelectParams, *, context: TaskContext) -> RunSelectRes
         # Another seed may be luckier, where none is asked for.
         e.retryable = e.retryable and not (e.code == "selection_failed" and own.random_seed is not None)
         raise
-    context.progress(0, None, "Storing the lists")
+    context.progress(STORING.begin, 100, "Storing the lists")
     record = results.record_of(drawn, seed)
     items = keep(context, results.files_of(drawn, people, record))
     return _delivered(context, sheet, items, results.result_of(items, record))
@@ -67,9 +68,9 @@ def _delivered(
 ) -> RunSelectResult:
     """The result, once the lists are in tabs, too, where that is asked for."""
     if sheet is not None:
-        context.progress(0, None, "Writing the tabs")
+        context.progress(WRITING.begin, 100, "Writing the tabs")
         selected, remaining = results.lists_of(items)
         titles = write_tabs(context, sheet, selected, remaining)
         result = result.model_copy(update=dict(zip(("selected_tab", "remaining_tab"), titles, strict=True)))
-    context.progress(1, 1, "Done")
+    context.progress(WRITING.end, 100, "Done")
     return result

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from taskyard.admission.bodies import NUMBER, Body, Instant
-from taskyard.store.analytics import TAKEN_DAYS, TOP_MODELS, By
+from taskyard.store.analytics import OTHER, TAKEN_DAYS, TOP_MODELS, By
 
 from .answers import Shown
 from .models import Query
@@ -18,7 +18,7 @@ MAX_TOKENS = 10**12
 
 
 class UsageEventBody(Body):
-    model: str = Field(min_length=1, max_length=200)
+    model: str = Field(min_length=1, max_length=200, description=f"Not `{OTHER}`, which answers call the rest.")
     tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS), NUMBER]
     at: Instant = Field(description=f"{TAKEN_DAYS} days ago at most, and not in the future.")
 

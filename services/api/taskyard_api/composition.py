@@ -53,6 +53,8 @@ from .resources import (
     health,
     pages,
     records,
+    schedule_actions,
+    schedules,
     selection_runs,
     task_actions,
     task_types,
@@ -125,6 +127,7 @@ def build(settings: Settings) -> Service:
     dependencies = Health(
         ledger,
         client,
+        cache=None if settings.cache_url is None else cache,
         lease=settings.worker_lease,
         database=metrics.dependency("database"),
         broker=metrics.dependency("redis"),
@@ -154,6 +157,7 @@ def build(settings: Settings) -> Service:
         callbacks=callbacks,
         flows=Flows(admission, callbacks, submission, ledger),
         models=analytics.Models(cache, names, translations),
+        book=schedules.Book(ledger, admission),
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
@@ -200,6 +204,7 @@ def resources_of(
     callbacks: Callbacks,
     flows: Flows,
     models: analytics.Models,
+    book: schedules.Book,
 ) -> list[object]:
     """One of each kind of `app.ROUTES`, and of the pages that are switched on."""
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
@@ -248,6 +253,13 @@ def resources_of(
         workflows.WorkflowCancel(bodies, ledger, translations),
         workflows.WorkflowRetry(bodies, ledger),
         workflow_events.WorkflowEvents(ledger, streams),
+        schedules.Schedules(bodies, book),
+        schedules.Preview(bodies, book),
+        schedules.OneSchedule(bodies, book),
+        schedule_actions.Pause(bodies, book),
+        schedule_actions.Resume(bodies, book),
+        schedule_actions.Trigger(bodies, book),
+        schedule_actions.Fires(book),
         audit.AuditLog(ledger),
         health.Live(),
         health.Ready(dependencies),

@@ -1,11 +1,12 @@
-"""Health of the parts: PostgreSQL, Redis, the workers, the scheduler."""
+"""Health of the parts: PostgreSQL, Redis, the cache where it is another Redis, the workers, the scheduler."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import redis
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from taskyard.domain.messages import message
+from taskyard.domain.messages import Message, Series, message
+from taskyard.domain.tasks import State
 from taskyard.store import fleet, migrate
 from taskyard.telemetry.metrics import Dependency
 
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
+# Two periods of the schedule that the first start makes.
+_CHECK_HOLDS = timedelta(hours=2)
 
 
 class Health:
@@ -36,12 +40,14 @@ class Health:
         ledger: LedgerPool,
         client: redis.asyncio.Redis,
         *,
+        cache: redis.asyncio.Redis | None,
         lease: timedelta,
         database: Dependency,
         broker: Dependency,
     ) -> None:
         self._ledger = ledger
         self._client = client
+        self._cache = cache
         self._lease = lease
         self._dependencies = {"database": database, "redis": broker}
         self._migrated = False
@@ -67,10 +73,17 @@ class Health:
 
     async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
         """Every part; reasons are told in the reader's language."""
-        database, broker, workers, scheduler, last_check = await asyncio.gather(
-            self._database(), self._redis(), self._workers(caller), self._scheduler(), self._last_check(caller, words)
+        database, broker, cache, workers, scheduler, last_check = await asyncio.gather(
+            self._database(),
+            self._redis(),
+            self._cached(),
+            self._workers(caller),
+            self._scheduler(),
+            self._last_check(caller, words),
         )
         components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
+        if cache is not None:
+            components["cache"] = cache
         for component in components.values():
             component["reason"] = component["reason"] and words.say(component["reason"])
         # Without PostgreSQL nothing works; without another part, some of it.
@@ -89,25 +102,30 @@ class Health:
             self._migrated = True
 
     async def _database(self) -> dict[str, Any]:
-        return await self._component("database", lambda: self._ledger.run(self._check_database))
+        check = partial(self._ledger.run, self._check_database)
+        return await self._component(check, self._dependencies["database"])
 
     async def _redis(self) -> dict[str, Any]:
-        async def ping() -> None:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                await self._client.ping()
+        return await self._component(partial(_ping, self._client), self._dependencies["redis"])
 
-        return await self._component("redis", ping)
+    async def _cached(self) -> dict[str, Any] | None:
+        """None where the queues' Redis is the cache, too."""
+        return None if self._cache is None else await self._component(partial(_ping, self._cache))
 
-    async def _component(self, name: str, check: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+    async def _component(
+        self, check: Callable[[], Awaitable[Any]], dependency: Dependency | None = None
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         try:
             await check()
         except Exception as e:  # noqa: BLE001 - any error means that this part is unhealthy
-            self._dependencies[name].failed(e)
+            if dependency is not None:
+                dependency.failed(e)
             status = UNHEALTHY
             reason = message("not migrated") if isinstance(e, NotMigrated) else message("does not answer")
             return {"status": status, "latency_ms": _since(started), "reason": reason}
-        self._dependencies[name].answered()
+        if dependency is not None:
+            dependency.answered()
         return {"status": HEALTHY, "latency_ms": _since(started), "reason": None}
 
     async def _workers(self, caller: Caller) -> dict[str, Any]:
@@ -148,7 +166,7 @@ class Health:
         return {"status": UNHEALTHY if found["reason"] else HEALTHY, "latency_ms": _since(started), **found}
 
     async def _last_check(self, caller: Caller, words: Words) -> dict[str, Any] | None:
-        """The findings of the newest completed `health.check`; None where the caller can see none."""
+        """The findings of the newest `health.check` that succeeded or failed; None where the caller can see none."""
         started = time.perf_counter()
         try:
             row = await self._ledger.run(fleet.last_check)
@@ -159,18 +177,35 @@ class Health:
             return None
         checks = {
             name: _finding(check, TypeName("health.check", row["version"]), words)
-            for name, check in row["result"].get("checks", {}).items()
+            for name, check in (row["result"] or {}).get("checks", {}).items()
         }
-        failed = sorted(name for name, check in checks.items() if check.get("status") != "ok")
+        reasons = _doubts(row["age"], row["state"], checks)
         return {
-            "status": DEGRADED if failed else HEALTHY,
+            "status": DEGRADED if reasons else HEALTHY,
             "latency_ms": _since(started),
-            "reason": words.say(message("failed then: {names}", names=", ".join(failed))) if failed else None,
+            "reason": words.say(Series.of(reasons)) if reasons else None,
             "task_id": row["id"],
             "finished_at": row["finished_at"],
             "age_seconds": round(row["age"].total_seconds(), 1),
             "checks": checks,
         }
+
+
+async def _ping(client: redis.asyncio.Redis) -> None:
+    async with asyncio.timeout(_REDIS_SECONDS):
+        await client.ping()
+
+
+def _doubts(age: timedelta, state: str, checks: Mapping[str, Mapping[str, Any]]) -> list[Message]:
+    """Why a check does not show that all is well."""
+    doubts = []
+    if age > _CHECK_HOLDS:
+        doubts.append(message("older than {hours} hours", hours=int(_CHECK_HOLDS / timedelta(hours=1))))
+    if state != State.SUCCEEDED:
+        doubts.append(message("the check itself failed"))
+    if failed := sorted(name for name, check in checks.items() if check.get("status") != "ok"):
+        doubts.append(message("failed then: {names}", names=", ".join(failed)))
+    return doubts
 
 
 def _finding(check: dict[str, Any], of: TypeName, words: Words) -> dict[str, Any]:

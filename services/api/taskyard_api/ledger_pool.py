@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError
 
 from taskyard.domain.errors import LedgerUnavailable, Overloaded
-from taskyard.domain.messages import message
+from taskyard.domain.messages import Message, message
 from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
@@ -38,8 +39,9 @@ class LedgerPool:
 
     def __init__(self, engine: Engine, threads: int, announcer: Announcer) -> None:
         self.engine = engine
+        self.threads = threads
         self._announcer = announcer
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
 
@@ -63,7 +65,7 @@ class LedgerPool:
         self._under_way += 1
         try:
             context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
         except ProgrammingError as e:
             if meaning(e) is Meaning.NOT_MIGRATED:
                 raise NotMigrated("the database is not migrated") from e
@@ -72,4 +74,26 @@ class LedgerPool:
             self._under_way -= 1
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Share:
+    """What calls that may take long get of the pool, so that others keep the rest: `threads` of them run at a time, the
+    others wait, up to `calls` in all."""
+
+    def __init__(self, threads: int, *, calls: int, refusal: Message) -> None:
+        self._turns = asyncio.Semaphore(threads)
+        self._room = calls
+        self._refusal = refusal
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Raises Overloaded where too many wait."""
+        if not self._room:
+            raise Overloaded(self._refusal)
+        self._room -= 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._room += 1

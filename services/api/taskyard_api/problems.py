@@ -14,6 +14,7 @@ import structlog
 
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.domain.errors import (
+    CacheUnavailable,
     Conflict,
     KeyReused,
     LedgerUnavailable,
@@ -25,6 +26,7 @@ from taskyard.domain.errors import (
 )
 from taskyard.domain.messages import Message, message, verbatim
 from taskyard.lifecycle.idempotency import AnswerPending
+from taskyard.schedules.changes import NameTaken
 from taskyard.storage.interface import StorageUnavailable
 
 from .ledger_pool import NotMigrated
@@ -114,6 +116,7 @@ _STATUS: dict[type[Refused], int] = {
     TaskExists: 409,
     AnswerPending: 409,
     ConversionConflict: 409,
+    NameTaken: 409,
     PreconditionFailed: 412,
     TooLarge: 413,
     UnsupportedMedia: 415,
@@ -137,6 +140,9 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(503, "not_migrated", detail, _RETRY_LATER)
         case LedgerUnavailable():
             return Problem(503, "ledger_unavailable", message("The database does not answer."), _RETRY_LATER)
+        case CacheUnavailable():
+            detail = message("The Redis that keeps the lists of models does not answer.")
+            return Problem(503, "cache_unavailable", detail, _RETRY_LATER)
         case Unavailable() | StorageUnavailable():
             return Problem(503, "unavailable", message("A part this call needs does not answer."), _RETRY_LATER)
         case SecretsUnreadable():

@@ -10,16 +10,18 @@ from typing import Annotated
 
 import typer
 
+from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.telemetry.metrics import MetricsPortTaken
 
-from . import archive_cli, cli, dead_letters_cli
+from . import archive_cli, cli, dead_letters_cli, schedules_cli
 from .program import PROGRAM
 from .reconcile_cli import reconcile
 
 app = typer_app(PROGRAM, "Taskyard's scheduler: one process leads, any number stand by.")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(archive_cli.app, name="archive")
+app.add_typer(schedules_cli.app, name="schedules")
 
 HealthFile = Annotated[
     Path | None,
@@ -64,7 +66,7 @@ def run(
     )
     try:
         code = serve(settings)
-    except MetricsPortTaken as e:
+    except (MetricsPortTaken, SecretsUnreadable) as e:
         fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
 

@@ -14,6 +14,7 @@ from taskyard import failpoints, garbage
 from taskyard.broker.connect import make_redis
 from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
+from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
@@ -31,7 +32,7 @@ from .jobs import LEDGER, REDIS, Dependencies, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
 from .loop_watch import LoopWatch
 from .maintenance import BrokerInfo, Maintenance
-from .metrics import BrokerMetrics, DepthMetrics, SchedulerMetrics
+from .metrics import BrokerMetrics, DepthMetrics, ScheduleMetrics, SchedulerMetrics
 from .promotion import LOOP as PROMOTION
 from .promotion import Promotion, PromotionLoop
 from .queued_tasks import QueuedTasks
@@ -41,6 +42,8 @@ from .relay import Relay
 from .rescue import Rescue
 from .retention import Retention
 from .scheduler import Scheduler
+from .schedules import LOOP as SCHEDULES
+from .schedules import ScheduleLoop, Schedules, StandingSchedules
 from .stop_signals import StopSignals
 from .throughput import Throughput
 
@@ -52,7 +55,7 @@ JOBS = "jobs"
 def serve(settings: Settings) -> int:
     """Runs the scheduler in this process until a signal arrives; returns the exit code.
 
-    Raises MetricsPortTaken.
+    Raises MetricsPortTaken, and SecretsUnreadable for a wrong key.
     """
     signals = StopSignals()
     set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
@@ -84,12 +87,14 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         Job("queues", 60.0, lambda: leadership.write(lambda conn: ensure_queues(conn, settings.queues)), {LEDGER}),
         Job("rebuild", 1.0, lambda: rebuild.turn(), {LEDGER, REDIS}),
         Job("relay", 1.0, lambda: relay.turn(), {LEDGER}),
-        Job("rescue", 1.0, lambda: rescue.turn(), {LEDGER}),
+        # Within a second of the end of a lease, with its transaction.
+        Job("rescue", 0.5, lambda: rescue.turn(), {LEDGER}),
         Job("missing", 2.0, lambda: reconcile.turn(), {LEDGER, REDIS}),
         Job("depth", 5.0, lambda: depth.turn(), {LEDGER}),
         Job("throughput", 5.0, lambda: throughput.turn(), {LEDGER}),
         Job("broker", 5.0, lambda: broker.turn(), {REDIS}),
         Job("maintenance", 10.0, lambda: maintenance.turn(), {LEDGER, REDIS}),
+        Job("standing_schedules", 5.0, lambda: standing.turn(), {LEDGER}),
         Job("retention", 3600.0, lambda: retention.turn(), {LEDGER}),
     ]
 
@@ -97,7 +102,9 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     redis_url, lease = settings.redis_url.get_secret_value(), timedelta(seconds=settings.leader_lease_seconds)
     worker_lease = settings.worker_lease
     engine = engine_of(
-        settings, "taskyard-scheduler", serves=[PROMOTION, APPLICATIONS, "dispatcher", *names_of(jobs, LEDGER)]
+        settings,
+        "taskyard-scheduler",
+        serves=[PROMOTION, APPLICATIONS, SCHEDULES, "dispatcher", *names_of(jobs, LEDGER)],
     )
     lease_engine = engine_of(
         settings,
@@ -129,7 +136,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
     dispatcher = Dispatcher(engine, publisher)
-    loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS))
+    loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS, SCHEDULES))
     probe = BrokerProbe(publisher.client)
 
     # The leader's work
@@ -152,12 +159,23 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     promotion = PromotionLoop(
         Promotion(leadership, dispatcher, metrics), leadership, client, names.wake_scheduler, loops, dependencies
     )
-    throughput, retention = Throughput(leadership, database), Retention(leadership, lease=worker_lease)
+    cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
+    standing = StandingSchedules(
+        leadership, cipher, life=settings.task_life, lease=worker_lease, is_on=settings.standing_schedules
+    )
+    schedules = Schedules(
+        leadership, dispatcher, ScheduleMetrics(telemetry), grace=settings.misfire_grace, lease=worker_lease
+    )
+    throughput, retention = (
+        Throughput(leadership, database),
+        Retention(leadership, lease=worker_lease, fires_kept=settings.fires_kept),
+    )
     return Scheduler(
         leadership=leadership,
         dispatcher=dispatcher,
         promotion=promotion,
         applications=ApplicationLoop(applications, leadership, listens, loops, dependencies),
+        schedules=ScheduleLoop(schedules, leadership, loops, dependencies),
         jobs=IntervalJobs(jobs, leadership, dependencies),
         probe=probe,
         loops=loops,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from taskyard.domain.tasks import LIVE
+from taskyard.schedules.firing import Fired
+from taskyard.store.schedules import OUTCOMES
 from taskyard.telemetry.metrics import GrowingLabel, Metrics
 
 from .leader import Leadership, Term
@@ -45,6 +47,28 @@ class SchedulerMetrics:
             "Queued tasks that Redis did not know of, as last found; shown for a minute after they went out again.",
             mode="livesum",
         )
+
+
+# To milliseconds, and beyond the time that a change of leaders takes.
+_DRIFT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+
+
+class ScheduleMetrics:
+    def __init__(self, metrics: Metrics) -> None:
+        self.fires = metrics.counters(
+            "schedule_fires_total", "Due times of schedules, by what became of them.", {"outcome": OUTCOMES}
+        )
+        self.drift = metrics.histogram(
+            "schedule_drift_seconds",
+            "How much later than its due time, with its jitter, a task of a schedule was submitted.",
+            buckets=_DRIFT_SECONDS,
+        )
+
+    def count(self, fired: Fired) -> None:
+        for outcome in fired.outcomes:
+            self.fires[outcome].inc()
+        for seconds in fired.drifts:
+            self.drift.observe(seconds)
 
 
 class BrokerMetrics:

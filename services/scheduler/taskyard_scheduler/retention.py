@@ -8,8 +8,9 @@ import sqlalchemy as sa
 import structlog
 
 from taskyard.store import task_types
-from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
+from taskyard.store.record_syncs import SYNCS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 
 from .leader import Leadership
@@ -41,30 +42,54 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 """)  # noqa: S608 - made of constants
 
 
+def _summed(table: str, column: str) -> sa.TextClause:
+    """Rows of hours that have sums. By the hours, so that a pass does not walk over rows that have to stay."""
+    hour = "date_trunc('hour', now(), 'UTC')"
+    return sa.text(f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT t.ctid FROM analytics_hour h
+    JOIN {table} t ON t.{column} >= h.hour AND t.{column} < h.hour + interval '1 hour'
+    WHERE h.hour < {hour} - interval '{KEPT_DAYS} days' AND h.hour >= {hour} - interval '{UNSUMMED_KEPT_DAYS} days'
+    LIMIT :limit FOR UPDATE OF t SKIP LOCKED))
+""")  # noqa: S608 - made of constants
+
+
 _PASSES = {
     "idempotency_keys": _IDEMPOTENCY_KEYS,
     "workers": _WORKERS,
-    "request_counts": _older("request_count", "minute", KEPT_DAYS),
-    "usage_events": _older("usage_event", "at", KEPT_DAYS),
+    "request_counts": _summed("request_count", "minute"),
+    "request_counts_unsummed": _older("request_count", "minute", UNSUMMED_KEPT_DAYS),
+    "usage_events": _summed("usage_event", "at"),
+    "usage_events_unsummed": _older("usage_event", "at", UNSUMMED_KEPT_DAYS),
     "sums_of_requests": _older("request_hour", "hour", SUMS_KEPT_DAYS),
     "sums_of_usage": _older("usage_hour", "hour", SUMS_KEPT_DAYS),
     "hours_of_sums": _older("analytics_hour", "hour", SUMS_KEPT_DAYS),
     "activity_of_users": _older("user_activity", "at", ACTIVITY_KEPT_DAYS),
     "positions_of_imports": _older("record_import", "moved_at", IMPORTS_KEPT_DAYS),
+    "cursors_of_syncs": _older("record_sync", "moved_at", SYNCS_KEPT_DAYS),
 }
 
 
+_FIRES = sa.text("""
+DELETE FROM schedule_fire WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM schedule_fire WHERE fired_at < now() - CAST(:kept AS interval)
+    ORDER BY fired_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+""")
+
+
 class Retention:
-    """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users and imports
-    do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py` say after how many days).
+    """Deletes idempotency keys after 24 h, workers seven days after their end, and what analytics, users, imports and
+    syncs do not need any more (`store/analytics.py`, `store/users.py`, `store/record_imports.py`,
+    `store/record_syncs.py` say after how many days). Deletes fires of schedules after `fires_kept`.
     Retires task types that no worker has had for 30 days; `lease` says how long a worker lives after a heartbeat."""
 
-    def __init__(self, leadership: Leadership, *, lease: timedelta) -> None:
+    def __init__(self, leadership: Leadership, *, lease: timedelta, fires_kept: timedelta = timedelta(days=90)) -> None:
         self._leadership = leadership
         self._lease = lease
+        self._passes = {**_PASSES, "fires": _FIRES.bindparams(kept=fires_kept)}
 
     def turn(self) -> None:
-        for what, statement in _PASSES.items():
+        for what, statement in self._passes.items():
             deleted = self._delete(statement)
             if deleted:
                 log.info("retention_pass", what=what, deleted=deleted)

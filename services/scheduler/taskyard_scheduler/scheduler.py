@@ -21,6 +21,7 @@ from .jobs import IntervalJobs
 from .leader import ASK_SECONDS, Leadership
 from .loop_watch import LoopWatch
 from .promotion import PromotionLoop
+from .schedules import ScheduleLoop
 from .stop_signals import StopSignals
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,6 +39,7 @@ class Scheduler:
     dispatcher: Dispatcher
     promotion: PromotionLoop
     applications: ApplicationLoop
+    schedules: ScheduleLoop
     jobs: IntervalJobs
     probe: BrokerProbe
     loops: LoopWatch
@@ -49,6 +51,7 @@ class Scheduler:
         self.dispatcher.start()
         self.promotion.start()
         self.applications.start()
+        self.schedules.start()
         self.jobs.start()
 
     def stop(self) -> None:
@@ -56,6 +59,7 @@ class Scheduler:
         self.jobs.stop()
         self.promotion.stop()
         self.applications.stop()
+        self.schedules.stop()
         self.dispatcher.stop()
         for client in self.clients:
             client.close()

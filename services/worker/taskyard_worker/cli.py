@@ -24,6 +24,7 @@ from taskyard.commands import (
 )
 from taskyard.output import run_program
 from taskyard.settings import Settings
+from taskyard.storage.chosen import temp_dir_overlaps
 
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
 
@@ -116,6 +117,8 @@ def run(
         "log_level": log_level,
     }
     settings = settings_or_exit(PROGRAM, **overrides)
+    if temp_dir_overlaps(settings):
+        fail(PROGRAM, "TASKYARD_TEMP_DIR: must be apart from the storage, neither above nor below it.", USAGE)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from .supervisor.composition import serve

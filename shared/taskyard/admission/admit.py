@@ -16,6 +16,7 @@ from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..domain.messages import message
 from ..domain.new_tasks import NewTask, Unique
+from .bodies import MAX_DELAY_SECONDS
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
 
@@ -27,6 +28,8 @@ RESERVED_TYPE = "reserved_task_type"
 _RESERVED = message("The platform itself submits tasks of this type.")
 
 _YEAR = timedelta(days=365)
+_LONGEST_DELAY = timedelta(seconds=MAX_DELAY_SECONDS)
+_LATEST_EXPIRY = _LONGEST_DELAY + _YEAR
 _SHORTEST = SHORTEST_LIMIT.total_seconds()
 _EVERYWHERE = Served()
 
@@ -160,8 +163,8 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
         due = max(now, wish.run_at)
         if wish.delay_seconds is not None:
             faults.append(Fault(f"{prefix}/run_at", message("Give run_at or delay_seconds, not both.")))
-        if wish.run_at - now > _YEAR:
-            faults.append(Fault(f"{prefix}/run_at", message("Lies more than a year ahead; a year is the most.")))
+        if wish.run_at - now > _LONGEST_DELAY:
+            faults.append(Fault(f"{prefix}/run_at", message("Lies more than ten years ahead; ten years are the most.")))
         elif now - wish.run_at > _YEAR:
             told = message("Lies more than a year in the past. What is to run at once needs no run_at.")
             faults.append(Fault(f"{prefix}/run_at", told))
@@ -170,9 +173,9 @@ def _check_times(wish: Wish, prefix: str, faults: list[Fault], now: datetime) ->
     if wish.expires_at is not None:
         if wish.expires_at <= due:
             faults.append(Fault(f"{prefix}/expires_at", message("Must be later than now and than the time it is due.")))
-        elif wish.expires_at - now > 2 * _YEAR:
+        elif wish.expires_at - now > _LATEST_EXPIRY:
             faults.append(
-                Fault(f"{prefix}/expires_at", message("Lies more than two years ahead; two years are the most."))
+                Fault(f"{prefix}/expires_at", message("Lies more than eleven years ahead; eleven years are the most."))
             )
 
 

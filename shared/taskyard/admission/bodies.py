@@ -15,7 +15,8 @@ from ..domain.references import STEP_NAME
 from ..domain.workflows import MAX_STEPS
 from ..outbound.urls import MAX_URL
 
-MAX_DELAY_SECONDS = 31_536_000
+# Ten years, three of them leap years.
+MAX_DELAY_SECONDS = 3653 * 86_400
 MAX_TIMEOUT_SECONDS = 7 * 86_400
 MAX_TASKS = 1000
 
@@ -113,9 +114,9 @@ class StepOptions(Body):
     delay_seconds: Annotated[float, Strict(), Field(ge=0, le=MAX_DELAY_SECONDS)] | None = None
     run_at: Instant | None = Field(
         default=None,
-        description="A year ahead at most; a time that has passed means at once. Not with `delay_seconds`.",
+        description="Ten years ahead at most; a time that has passed means at once. Not with `delay_seconds`.",
     )
-    expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within two years.")
+    expires_at: Instant | None = Field(default=None, description="Not finished by then, it fails; within eleven years.")
     max_attempts: Annotated[int, Field(ge=1, le=100), NUMBER] | None = None
     soft_timeout_seconds: Timeout | None = None
     hard_timeout_seconds: Timeout | None = None

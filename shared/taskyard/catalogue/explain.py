@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..domain.faults import MAX_FAULTS, Fault
-from ..domain.messages import Message, message, verbatim
+from ..domain.messages import Message, message
 from ..domain.pointers import escaped
 from . import sentences
 from .subschemas import IN_PLACE_LIST, Subschemas, target
@@ -182,7 +182,7 @@ class _Search:
     ) -> Iterator[_Found]:
         """The faults of the alternative that got furthest, or one for all of them."""
         if "x-message" in node:
-            yield _Found(place, keyword, verbatim(node["x-message"]))
+            yield _Found(place, keyword, _of_author(node))
             return
         tried: list[tuple[tuple[int, int], list[_Found]]] = []
         for n, branch in enumerate(node[keyword][:_MAX_BRANCHES]):
@@ -239,7 +239,12 @@ def _reference(pointer: str) -> dict[str, Any]:
 
 
 def _authored(node: Mapping[str, Any], keyword: str) -> Message | None:
-    return verbatim(node["x-message"]) if keyword in _AUTHORED and "x-message" in node else None
+    return _of_author(node) if keyword in _AUTHORED and "x-message" in node else None
+
+
+def _of_author(node: Mapping[str, Any]) -> Message:
+    """The author's sentence, without values. Those of the platform's own kits are in the catalogues, as they stand."""
+    return Message(node["x-message"], node["x-message"], {})
 
 
 def _first(pair: tuple[tuple[int, int], list[_Found]]) -> tuple[int, int]:

@@ -1,12 +1,34 @@
-"""The manifest of a kit. Alone in its module, so that importing a kit costs nothing but that."""
+"""The manifest of a kit, and what it declares. Alone in its module: importing a kit costs nothing but that."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingSchedule:
+    """A schedule that the leader makes once, when the type `task` first registers, and that then is people's: they may
+    change, pause or delete it.
+
+    One of `cron`, in UTC unless `timezone` names another zone, and `every_seconds`. `params` are those of the task.
+    """
+
+    name: str
+    task: str
+    cron: str | None = None
+    timezone: str | None = None
+    every_seconds: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        parts = {"cron": self.cron, "timezone": self.timezone, "every_seconds": self.every_seconds}
+        return {name: value for name, value in parts.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +38,7 @@ class Kit:
     `modules` hold its task types. `queues` are those that its tasks are for (None: all). `settings` names a class,
     `module:Class`, that is made from the environment; its object is the `context.settings` of the kit's tasks.
     `diagnostic`: only loaded where TASKYARD_DIAGNOSTICS is set. `hooks` name classes, `module:Class`, that watch every
-    run of a process that loads the kit (`taskyard.Hook`).
+    run of a process that loads the kit (`taskyard.Hook`). `schedules` are made once, when their type first registers.
 
     Raises ValueError for a name other than a lower-case letter, then letters, digits, `_` or `-`, at most 63.
     """
@@ -27,6 +49,7 @@ class Kit:
     settings: str | None = None
     diagnostic: bool = False
     hooks: tuple[str, ...] = ()
+    schedules: tuple[StandingSchedule, ...] = ()
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -8,20 +8,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable
-from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..domain.errors import HardTimeLimitExceeded
 from ..domain.queues import check_queue_name
-from ..domain.retry import RetryPolicy
 from ..domain.type_names import check_type_name
 from .generate import SpecSchema
+from .kit import Kit
+from .retry_spec import LONGEST_SECONDS, MAX_CODES, STRICT, Code, RetrySpec, retry_of
 from .schemas import SchemaRefused, check_schema
 from .secret_places import SecretPlaces
 from .types import MAX_NAME_BYTES, MAX_VERSION, SHORTEST_LIMIT, TaskType
@@ -29,19 +27,12 @@ from .words import TemplateRefused, Vocabulary, Words, check_language, check_tem
 
 MAX_SPEC_BYTES = 64 * 1024
 MAX_SPEC_DEPTH = 32
-MAX_CODES = 200  # error codes, and phrases, of one type
 MAX_LANGUAGES = 50
-_MAX_SECONDS = 365 * 86_400
+MAX_SCHEDULES = 20  # standing schedules of one type
 
-# Strict: "1" is no number. Ignored: what a later release adds, or a rolling update would lose types.
-_STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
-
-Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS)]
-Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=_MAX_SECONDS)]
+Timeout = Annotated[float, Field(ge=SHORTEST_LIMIT.total_seconds(), le=LONGEST_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Text = Annotated[str, Field(max_length=10_000)]
-ClassName = Annotated[str, Field(min_length=1, max_length=200)]
-Code = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
 
 
 class SpecRefused(ValueError):
@@ -52,35 +43,16 @@ class SpecRefused(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class RuleSpec:
-    """What becomes of errors of one kind: of the classes `errors`, whose names are for people to read, and of `codes`.
-    `first_delay_seconds` None: the policy's."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StandingSpec:
+    """A schedule that is made once, when the type first registers: `kit.StandingSchedule` as data."""
 
-    kind: Annotated[str, Field(min_length=1, max_length=100)]
-    errors: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
-    codes: Annotated[tuple[Code, ...], Field(max_length=MAX_CODES)] = ()
-    retried: bool = True
-    first_delay_seconds: Seconds | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    trigger: dict[str, str | int]
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class RetrySpec:
-    """The retry policy (domain/retry.py) as data. `retry_on` and `give_up_on` are names of classes, for people to read.
-    `retries_hard_limit`: a hard time limit is tried again, too."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    first_delay_seconds: Seconds
-    max_delay_seconds: Seconds
-    factor: Annotated[float, Field(ge=0, le=1_000)]
-    jitter: bool
-    rules: Annotated[tuple[RuleSpec, ...], Field(max_length=50)] = ()
-    retries_hard_limit: bool = True
-    retry_on: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
-    give_up_on: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CODES)] = ()
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TaskSpec:
     """What a worker registers of a task type.
 
@@ -107,6 +79,7 @@ class TaskSpec:
     phrases: Annotated[dict[Code, dict[str, str]], Field(max_length=MAX_CODES)] = dataclasses.field(
         default_factory=dict
     )
+    schedules: Annotated[tuple[StandingSpec, ...], Field(max_length=MAX_SCHEDULES)] = ()
 
     @classmethod
     def parse(cls, data: object) -> TaskSpec:
@@ -132,8 +105,9 @@ class TaskSpec:
     def as_json(self) -> dict[str, Any]:
         """The spec as JSON-able values; `parse` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if not self.params_order:
-            del fields["params_order"]  # as workers of releases before register it: the digest is the same
+        for name in ("params_order", "schedules"):
+            if not fields[name]:
+                del fields[name]  # as workers of releases before register it: the digest is the same
         made: dict[str, Any] = orjson.loads(orjson.dumps(fields))
         return made
 
@@ -151,58 +125,31 @@ class TaskSpec:
 _SPEC = TypeAdapter(TaskSpec)
 
 
-def spec_of(task_type: TaskType[Any, Any], *, kit: str = "") -> TaskSpec:
-    """The spec of a declared type. Raises SpecRefused where the platform would not take it."""
+def spec_of(task_type: TaskType[Any, Any], *, kit: Kit | None = None) -> TaskSpec:
+    """The spec of a declared type, of this kit. Raises SpecRefused where the platform would not take it."""
     params = task_type.params.model_json_schema(mode="validation", schema_generator=SpecSchema)
     return TaskSpec.parse(
         {
             "name": task_type.name,
             "version": task_type.version,
             "description": task_type.description,
-            "kit": kit,
+            "kit": "" if kit is None else kit.name,
             "queue": task_type.queue,
             "params": params,
             "params_order": list(params.get("properties", ())),
             "result": task_type.result.model_json_schema(mode="serialization", schema_generator=SpecSchema),
-            "retry": _retry(task_type.retry),
+            "retry": retry_of(task_type.retry),
             "soft_timeout_seconds": task_type.soft_limit.total_seconds(),
             "hard_timeout_seconds": task_type.hard_limit.total_seconds(),
             "errors": {code: {"words": dict(words)} for code, words in task_type.errors.items()},
             "phrases": {name: dict(words) for name, words in task_type.phrases.items()},
+            "schedules": [
+                {"name": standing.name, "trigger": standing.trigger, "params": dict(standing.params)}
+                for standing in (() if kit is None else kit.schedules)
+                if standing.task == task_type.name
+            ],
         }
     )
-
-
-def _retry(policy: RetryPolicy) -> dict[str, Any]:
-    return {
-        "max_attempts": policy.max_attempts,
-        "first_delay_seconds": _seconds(policy.first_delay),
-        "max_delay_seconds": _seconds(policy.max_delay),
-        "factor": policy.factor,
-        "jitter": policy.jitter,
-        "rules": [
-            {
-                "kind": rule.kind,
-                "errors": _names(rule.errors),
-                "codes": list(rule.codes),
-                "retried": rule.retried,
-                "first_delay_seconds": None if rule.first_delay is None else _seconds(rule.first_delay),
-            }
-            for rule in policy.rules
-        ],
-        "retries_hard_limit": policy.is_retryable(HardTimeLimitExceeded()),
-        "retry_on": _names(policy.retry_on),
-        "give_up_on": _names(policy.give_up_on),
-    }
-
-
-def _names(kinds: Iterable[type[BaseException]]) -> list[str]:
-    return [kind.__name__ for kind in kinds]
-
-
-def _seconds(delay: timedelta) -> float:
-    """As the policy applies it: never longer than a year."""
-    return min(delay.total_seconds(), _MAX_SECONDS)
 
 
 def _bounded_json(data: object) -> bytes:

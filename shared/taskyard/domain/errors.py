@@ -16,7 +16,8 @@ TaskyardError
 ├── Fenced                 a write by an attempt that no longer holds its task
 └── Unavailable            a dependency does not answer
     ├── LedgerUnavailable  PostgreSQL
-    └── BrokerUnavailable  Redis
+    ├── BrokerUnavailable  Redis
+    └── CacheUnavailable   the Redis of the cached lists
 
 BaseException
 └── Interrupt              raised into a task's thread or loop from outside
@@ -159,6 +160,10 @@ class LedgerUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """Redis does not answer."""
+
+
+class CacheUnavailable(Unavailable):
+    """The Redis of the cached lists does not answer, which may be another one than that of the queues."""
 
 
 class Interrupt(BaseException):

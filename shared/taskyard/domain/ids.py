@@ -29,6 +29,17 @@ def child_id(parent_id: UUID, key: str) -> UUID:
     return UUID(int=parent_id.int >> 80 << 80 | drawn)
 
 
+def made_at(task_id: UUID) -> datetime | None:
+    """When an id was made, by the clock of its maker: callers may choose ids. None where it is no UUIDv7, or one of a
+    time beyond the calendar."""
+    if task_id.version != 7:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=task_id.int >> 80)
+    except OverflowError:
+        return None
+
+
 def earliest_id_at(moment: datetime) -> UUID:
     """The smallest UUIDv7 of that millisecond; turns a bound on time into a bound on the key."""
     milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))

@@ -31,6 +31,10 @@ class Archived:
     discarded_at: str | None
 
 
+class FileDeleted(Exception):
+    """The tree item that holds the archive's tasks is gone."""
+
+
 # Locked in the order of their ids, as all verbs lock tasks. A row that another verb holds is waited for, and looked at
 # anew. Their workflows are held, so that none is run again meanwhile: a retry locks its workflow behind the tasks, and
 # where the two meet, one of them is tried again.
@@ -65,8 +69,10 @@ SELECT count(*) FROM gone
 
 def delete_archived(conn: Connection, archive: TaskArchive, tasks: Sequence[Archived]) -> int:
     """Deletes those of the tasks that are still as the file of this archive has them; returns how many. In a
-    transaction of the caller's. Raises Fenced where another attempt has taken the archive over."""
+    transaction of the caller's. Raises Fenced where another attempt has taken the archive over, and FileDeleted."""
     task_archives.count_deleted(conn, archive, 0)
+    if not task_archives.lock_file(conn, archive):
+        raise FileDeleted("the item of this archive was deleted")
     given = {
         "ids": [task.id for task in tasks],
         "publications": [task.publication for task in tasks],

@@ -68,6 +68,7 @@ class Upkeep:
         return found.get(archive.item_id)
 
     def delete_archived(self, archive: TaskArchive, tasks: Sequence[Archived]) -> int:
+        """Raises FileDeleted where the archive's item is gone."""
         gone: int = self._run(partial(archiving.delete_archived, archive=archive, tasks=tasks))
         return gone
 

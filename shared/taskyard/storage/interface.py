@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
@@ -44,6 +45,10 @@ class Writer(Protocol):
 
 
 class Storage(Protocol):
+    @property
+    def directory(self) -> Path | None:
+        """Where the objects are; None where they are no files of this machine."""
+
     def writer(self) -> AbstractContextManager[Writer]:
         """A writer; an object that was not committed is discarded after the block. Raises StorageUnavailable."""
 

@@ -52,6 +52,12 @@ PHRASE_OF = {
 }
 
 
+def overlap(one: Path, other: Path) -> bool:
+    """Whether they are the same directory, or one is in the other. Links are followed; nothing has to exist."""
+    first, second = one.resolve(), other.resolve()
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
 class LocalStorage:
     """Objects below `root`, which is made at the first write. Safe for many threads and processes.
 
@@ -62,6 +68,10 @@ class LocalStorage:
         self._root = root
         self._now = now
         self._hourly = Hourly(self.sweep)
+
+    @property
+    def directory(self) -> Path:
+        return self._root
 
     @contextmanager
     def writer(self) -> Iterator[LocalWriter]:

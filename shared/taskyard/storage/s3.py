@@ -68,6 +68,10 @@ class S3Storage:
         self._hourly = Hourly(self.sweep)
 
     @property
+    def directory(self) -> None:
+        return None
+
+    @property
     def _client(self) -> S3Client:
         """One a process: a fork must not share connections with its parent."""
         return self._clients.get(os.getpid()) or self._clients.setdefault(os.getpid(), self._connect())

@@ -19,6 +19,8 @@ from sqlalchemy import Connection
 
 # Events and counts, in days. Events are taken for a day less, so that none is deleted before it was summed up.
 KEPT_DAYS, TAKEN_DAYS = 31, 30
+# Those of an hour that was not summed up: its sums are to come, or people have to see why there are none.
+UNSUMMED_KEPT_DAYS = 92
 # Sums by the hour, in days.
 SUMS_KEPT_DAYS = 731
 # Of a bucket, by their tokens; the others are one.
@@ -67,6 +69,8 @@ ON CONFLICT (minute, source, method, route, status) DO UPDATE
 SET requests = excluded.requests, seconds = excluded.seconds WHERE c.requests < excluded.requests
 """)
 
+# While an hour is summed up, callers wait for so long: they hold a connection.
+_PATIENCE = sa.text("SET LOCAL lock_timeout = '5s'")
 _EVENTS = sa.text("""
 WITH unsettled AS (
     DELETE FROM analytics_hour WHERE hour = ANY(CAST(:hours AS timestamptz[]))
@@ -146,9 +150,11 @@ def write_counts(conn: Connection, source: UUID, counts: Collection[RequestCount
 
 
 def add_events(conn: Connection, events: Sequence[UsageEvent], *, by: str) -> None:
-    """Events that the key `by` told. May be repeated."""
+    """Events that the key `by` told. May be repeated. In a transaction, it raises LedgerUnavailable where it would have
+    to wait for the end of an aggregation for long."""
     hours = {hour_of(event.at) for event in events}
     rows = orjson.dumps([event._asdict() for event in events]).decode()
+    conn.execute(_PATIENCE)
     conn.execute(_EVENTS, {"by": by, "events": rows, "hours": sorted(hours)})
 
 

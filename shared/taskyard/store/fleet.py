@@ -91,12 +91,13 @@ def running_tasks(conn: Connection, queues: Collection[str] | None = None) -> in
 
 # ix_task_name, from its end.
 _LAST_CHECK = sa.text("""
-SELECT id, queue, version, result, finished_at, now() - finished_at AS age FROM task
-WHERE name = 'health.check' AND state = 'succeeded' ORDER BY id DESC LIMIT 1
+SELECT id, queue, version, state, result, finished_at, now() - finished_at AS age FROM task
+WHERE name = 'health.check' AND state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 1
 """)
 
 
 def last_check(conn: Connection) -> RowMapping | None:
+    """The newest one that succeeded or failed."""
     return conn.execute(_LAST_CHECK).mappings().first()
 
 

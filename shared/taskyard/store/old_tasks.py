@@ -34,12 +34,18 @@ _COLUMNS = ", ".join(
     for column in task.columns
     if column.name not in _NOT_KEPT
 )
-# A task stays while one that it submitted, or its workflow, has not ended: these look at it.
+# A task stays while one that it submitted, or its workflow, has not ended: these look at it. And while the task that
+# submitted it may run again, which then finds its child with the same key instead of submitting another one. (It is
+# compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.) The steps of a
+# workflow go together.
 SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
+    AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id
+        AND (t.workflow_id IS NULL OR p.workflow_id IS DISTINCT FROM t.workflow_id)), 'succeeded') = 'succeeded'
     AND NOT EXISTS (SELECT FROM workflow f WHERE f.id = t.workflow_id AND f.finished_at IS NULL)"""
 _LOOK = sa.text(f"""
 WITH looked AS (
-    SELECT id, state, finished_at, workflow_id FROM task WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+    SELECT id, state, finished_at, workflow_id, parent_id FROM task
+    WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
 )
 SELECT t.id, coalesce(coalesce(f.finished_at, t.finished_at) < now() - CASE coalesce(f.state, t.state)
         WHEN 'succeeded' THEN CAST(:succeeded AS interval) WHEN 'failed' THEN CAST(:failed AS interval)

@@ -92,9 +92,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter(Selection):
+    """`item_id`: that of the parameters, which with a tag tells the tasks of an item from those that only have its
+    tag. It has no index of its own."""
+
     states: Collection[State] = ()
     tag: str | None = None
     workflow_id: UUID | None = None
+    item_id: UUID | None = None
 
 
 def tasks_page(
@@ -114,6 +118,9 @@ def tasks_page(
     if wanted.workflow_id is not None:
         conditions.append("t.workflow_id = :workflow_id")
         values["workflow_id"] = wanted.workflow_id
+    if wanted.item_id is not None:
+        conditions.append("t.params ->> 'item_id' = :item_id")
+        values["item_id"] = str(wanted.item_id)
     way = _way(wanted)
     if way == "newest" and wanted.states:
         conditions.append("t.state = ANY(:states)")

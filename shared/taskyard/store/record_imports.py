@@ -1,4 +1,5 @@
-"""How far imports of files are: a position and what became of the rows before it, written with the rows themselves."""
+"""How far the tasks are that write records: a position and what became of the rows before it, written with the rows
+themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ IMPORTS_KEPT_DAYS = 30
 
 
 class Position(NamedTuple):
-    """`rows` of the file are done; `counts` is what the task counted on the way, as JSON has it."""
+    """`rows` are done; `counts` is what the task counted on the way, as JSON has it."""
 
     rows: int
     counts: dict[str, Any]

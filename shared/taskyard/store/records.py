@@ -45,17 +45,27 @@ WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS N
 ORDER BY key LIMIT :limit
 """)
 
-# As many as fit, and one at least.
+# As many as fit, and one at least. One after the other, because of all that `limit` allows each text would be made.
 _LIST = sa.text("""
-WITH found AS (
-    SELECT key, CAST(data AS text) AS data, task_id, updated_at FROM record
-    WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS NULL OR key > :after)
-    ORDER BY key LIMIT :limit + 1
-), counted AS (
-    SELECT *, row_number() OVER w AS row, sum(octet_length(data)) OVER w AS bytes FROM found WINDOW w AS (ORDER BY key)
+WITH RECURSIVE found AS (
+    (
+        SELECT 1 AS row, key, data, task_id, updated_at, octet_length(data) AS bytes FROM (
+            SELECT key, CAST(data AS text) AS data, task_id, updated_at FROM record
+            WHERE owner = :owner AND collection = :collection AND (CAST(:after AS text) IS NULL OR key > :after)
+            ORDER BY key LIMIT 1
+        ) AS first
+    )
+    UNION ALL
+    SELECT found.row + 1, next.key, next.data, next.task_id, next.updated_at, found.bytes + octet_length(next.data)
+    FROM found CROSS JOIN LATERAL (
+        SELECT key, CAST(data AS text) AS data, task_id, updated_at FROM record
+        WHERE owner = :owner AND collection = :collection AND key > found.key
+        ORDER BY key LIMIT 1
+    ) AS next
+    WHERE found.row <= :limit AND found.bytes <= :max_bytes
 )
-SELECT key, data, task_id, updated_at, (SELECT count(*) FROM found) AS found FROM counted
-WHERE row = 1 OR (row <= :limit AND bytes <= :max_bytes) ORDER BY key
+SELECT key, data, task_id, updated_at, (SELECT count(*) FROM found) AS found FROM found
+WHERE row = 1 OR (row <= :limit AND bytes <= :max_bytes) ORDER BY row
 """)
 
 

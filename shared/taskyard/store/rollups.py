@@ -9,14 +9,18 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from .analytics import KEPT_DAYS
+from taskyard.domain.errors import TaskyardError
+
+from .analytics import UNSUMMED_KEPT_DAYS
+from .sqlstates import NO_LOCK_IN_TIME, STATEMENT_CANCELLED, Meaning, meaning, sqlstate
 
 # The hours that are over and have rows, but no sums that hold: probes of three indexes for each hour. The oldest hour
 # that is kept is left out, because retention may be about to delete its rows.
 _OPEN = sa.text(f"""
 SELECT hour FROM generate_series(
-    date_trunc('hour', now(), 'UTC') - interval '{KEPT_DAYS} days' + interval '1 hour',
+    date_trunc('hour', now(), 'UTC') - interval '{UNSUMMED_KEPT_DAYS} days' + interval '1 hour',
     date_trunc('hour', now(), 'UTC') - interval '1 hour', interval '1 hour') AS h(hour)
 WHERE NOT EXISTS (SELECT FROM analytics_hour a WHERE a.hour = h.hour)
 AND (EXISTS (SELECT FROM request_count c WHERE c.minute >= h.hour AND c.minute < h.hour + interval '1 hour')
@@ -24,6 +28,8 @@ AND (EXISTS (SELECT FROM request_count c WHERE c.minute >= h.hour AND c.minute <
 ORDER BY hour
 """)  # noqa: S608 - made of a constant
 
+# Behind a lock that is waited for, all writers of usage wait.
+_PATIENCE = sa.text("SET LOCAL lock_timeout = '2s'")
 # Two runs would insert the same sums: SHARE does not keep one from the other, so they go one after the other.
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('taskyard analytics', 0))")
 _WAIT_FOR_WRITERS = sa.text("LOCK TABLE usage_event, request_count IN SHARE MODE")
@@ -46,8 +52,12 @@ WHERE at >= :hour AND at < CAST(:hour AS timestamptz) + interval '1 hour' GROUP 
 _HOLD = sa.text("INSERT INTO analytics_hour (hour, aggregated_at) VALUES (:hour, clock_timestamp())")
 
 
+class NotSummed(TaskyardError):
+    """PostgreSQL could not sum an hour up; it may well do so with others."""
+
+
 def open_hours(conn: Connection) -> list[datetime]:
-    """The hours to sum up, oldest first: 743 at most. What came late for an hour has opened it again."""
+    """The hours to sum up, oldest first: 2,207 at most. What came late for an hour has opened it again."""
     return list(conn.execute(_OPEN).scalars())
 
 
@@ -55,9 +65,21 @@ def sum_up(conn: Connection, hour: datetime) -> bool:
     """Replaces the sums of the hour by those of its rows; False where another run has done it meanwhile. Call it in a
     transaction of its own: until its end, whoever writes requests or usage waits.
 
-    Raises LedgerUnavailable where a lock is not to be had in time, which undoes nothing of earlier hours.
+    Raises NotSummed where this hour fails or a lock is not to be had in time, which undoes nothing of earlier hours;
+    LedgerUnavailable where PostgreSQL does not answer.
     """
+    try:
+        return _summed_up(conn, hour)
+    except DBAPIError as e:
+        is_away = meaning(e) is Meaning.AWAY
+        if is_away and sqlstate(e) not in (NO_LOCK_IN_TIME, STATEMENT_CANCELLED):
+            raise
+        raise NotSummed(str(e.orig).splitlines()[0]) from e
+
+
+def _summed_up(conn: Connection, hour: datetime) -> bool:
     conn.execute(_ONE_AT_A_TIME)
+    conn.execute(_PATIENCE)
     conn.execute(_WAIT_FOR_WRITERS)
     values = {"hour": hour}
     if conn.execute(_HOLDS, values).first() is not None:

@@ -41,6 +41,8 @@ READ_ONLY = "25006"
 # The server ended this connection before it began with the statement.
 CONNECTION_ENDED = "57P01"
 NO_LOCK_IN_TIME = "55P03"
+# The statement ran longer than `statement_timeout`, or an operator has ended it.
+STATEMENT_CANCELLED = "57014"
 NOT_ALLOWED = "42501"  # insufficient privilege
 EXISTS_ALREADY = ("42710", "23505")  # the second, where two processes make it at the same moment
 

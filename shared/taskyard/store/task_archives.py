@@ -76,6 +76,8 @@ _COUNT = sa.text("""
 UPDATE task_archive SET deleted = deleted + :more WHERE id = :id AND claim = :claim AND cleared_at IS NULL
 """)
 
+_LOCK_FILE = sa.text("SELECT FROM tree_item WHERE id = :item_id FOR SHARE")
+
 
 def begin(conn: Connection, task_id: UUID, claim: UUID) -> TaskArchive | None:
     """The open archive, for the attempt of that claim to go on with, or a new one; None where another task that runs
@@ -97,6 +99,11 @@ def count_deleted(conn: Connection, archive: TaskArchive, more: int) -> None:
     _require(conn.execute(_COUNT, {"id": archive.id, "claim": archive.claim, "more": more}).rowcount)
 
 
+def lock_file(conn: Connection, archive: TaskArchive) -> bool:
+    """Keeps the archive's item from being deleted until the end of the transaction; False where it is gone."""
+    return conn.execute(_LOCK_FILE, {"item_id": archive.item_id}).first() is not None
+
+
 def close(conn: Connection, archive: TaskArchive) -> None:
     """Its tasks are gone, or its file is. Raises Fenced."""
     _require(conn.execute(_CLEARED, {"id": archive.id, "claim": archive.claim}).rowcount)
@@ -115,9 +122,11 @@ def page(
     after: datetime | None = None,
     until: datetime | None = None,
     holding: UUID | None = None,
+    known_as: UUID | None = None,
 ) -> list[TaskArchive]:
-    """Up to `limit` archives that have a file, newest first, with ids below `before`. `after` and `until`: those with a
-    task that may have ended in that time; `holding`: those that may hold this task."""
+    """Up to `limit` archives that got a file, newest first, with ids below `before`. `after` and `until`: those with a
+    task that may have ended in that time; `holding`: those that may hold this task; `known_as`: the one with this id,
+    or with an item of this id."""
     a = task_archive.c
     found = sa.select(task_archive).where(a.item_id.is_not(None)).order_by(a.id.desc()).limit(limit)
     if before is not None:
@@ -128,6 +137,8 @@ def page(
         found = found.where(a.first_finished_at < until)
     if holding is not None:
         found = found.where(a.first_id <= holding, a.last_id >= holding)
+    if known_as is not None:
+        found = found.where((a.id == known_as) | (a.item_id == known_as))
     return [_archive(row) for row in conn.execute(found)]
 
 

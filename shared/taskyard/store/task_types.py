@@ -152,6 +152,21 @@ def read(
     return Snapshot(specs, live, frozenset(unusable))
 
 
+_LIVE = sa.text(f"""
+SELECT DISTINCT t.name, t.version, q.queue
+FROM worker w JOIN worker_type t ON t.worker_id = w.id CROSS JOIN LATERAL unnest(w.queues) AS q(queue)
+WHERE {_IS_LIVE}
+""")  # noqa: S608 constants only
+
+
+def live_types(conn: Connection, *, lease: timedelta) -> dict[tuple[str, str], int]:
+    """The newest version of each type that a live worker runs, by name and queue."""
+    newest: dict[tuple[str, str], int] = {}
+    for name, version, queue in conn.execute(_LIVE, {"lease": lease}):
+        newest[name, queue] = max(version, newest.get((name, queue), 0))
+    return newest
+
+
 def names(conn: Connection) -> list[str]:
     """Those of the types that are not retired."""
     return list(conn.scalars(_NAMES))

@@ -108,6 +108,7 @@ def test_events_with_an_idempotency_key_count_once(api: Api) -> None:
         ({"model": ""}, "/model"),
         ({"model": "x" * 201}, "/model"),
         ({"model": "a\x00"}, "/model"),
+        ({"model": "_other"}, "/model"),
         ({"at": "yesterday"}, "/at"),
         ({"at": text(datetime.now(UTC) + HOUR)}, "/at"),
         ({"at": text(datetime.now(UTC) - timedelta(days=TAKEN_DAYS, hours=1))}, "/at"),
@@ -244,6 +245,30 @@ def test_an_analysis_leaves_the_other_threads_to_other_callers(start_api: Callab
         assert all(one.result()["models"] == [] for one in asked)
 
 
+def test_usage_that_waits_for_an_aggregation_leaves_the_other_threads_to_other_callers(
+    start_api: Callable[..., Api],
+) -> None:
+    api = start_api(db_pool_size=4)
+    with ThreadPoolExecutor(20) as pool:
+        with ledger.transaction(api.engine) as conn:
+            conn.exec_driver_sql("LOCK TABLE usage_event IN SHARE MODE")
+            told = [pool.submit(api.http.post, EVENTS, json={"events": [event()]}) for _ in range(20)]
+            blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            wait_for(lambda: conn.execute(blocked).scalar_one() > 0, 10, "the event that waits")
+            for _ in range(5):
+                assert api.http.get("/api/v1/tasks").status_code == 200
+            assert not any(one.done() for one in told)
+        assert {one.result().status_code for one in told} == {202}
+
+
+def test_usage_that_would_wait_for_long_is_refused_for_now(start_api: Callable[..., Api]) -> None:
+    api = start_api(db_pool_size=4)
+    with ledger.transaction(api.engine) as conn:
+        conn.exec_driver_sql("LOCK TABLE usage_event IN SHARE MODE")
+        answer = api.http.post(EVENTS, json={"events": [event()]})
+        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+
+
 def test_more_analyses_than_can_be_answered_are_refused_and_none_is_forgotten(start_api: Callable[..., Api]) -> None:
     api = start_api(db_pool_size=2)
     with ThreadPoolExecutor(40) as pool:
@@ -324,8 +349,9 @@ def test_what_is_no_list_is_told_as_that(api: Api, shared_redis: redis.Redis, wr
 
 def test_without_redis_the_lists_are_503(start_api: Callable[..., Api]) -> None:
     api = start_api(redis_url="redis://127.0.0.1:1/0")
-    answer = api.http.get(MODELS)
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    answer = api.http.get(MODELS, headers={"Accept-Language": "de"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "cache_unavailable")
+    assert answer.json()["detail"] == "Das Redis mit den Listen der Modelle antwortet nicht."
     assert "Retry-After" in answer.headers
 
 
@@ -334,4 +360,4 @@ def test_a_redis_that_is_silent_is_given_up_on(start_api: Callable[..., Api]) ->
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         answer = api.http.get(MODELS, timeout=8)
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (answer.status_code, answer.json()["code"]) == (503, "cache_unavailable")

@@ -151,6 +151,20 @@ def test_a_conversion_that_was_cancelled_too_late_is_done(api: Api, item: str) -
     assert ask(api, item, BOUNDS).json()["task_id"] != first
 
 
+def test_a_conversion_of_another_item_does_not_count_for_its_tag(api: Api, item: str) -> None:
+    """Whoever submits a task gives it any tags; the item that it converts is that of its parameters."""
+    other = upload(api, b"y").json()["item_id"]
+    task = {"name": "geo.convert_to_raster", "params": {"item_id": other, **BOUNDS}, "tags": [f"item:{item}"]}
+    foreign = [api.http.post("/api/v1/tasks", json=task).raise_for_status().json()["id"] for _ in range(3)]
+    assert (status(api, item)["status"], status(api, item)["task_id"]) == ("NOT_STARTED", None)
+    own = ask(api, item, BOUNDS).json()
+    assert own["status"] == "STARTED"
+    assert own["task_id"] not in foreign
+    assert status(api, item)["task_id"] == own["task_id"]
+    api.http.post("/api/v1/tasks", json=task).raise_for_status()
+    assert ask(api, item, BOUNDS).json() == own
+
+
 def test_of_many_at_once_one_converts(api: Api, item: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda n: ask(api, item, BOUNDS if n % 2 else POINTS), range(8)))

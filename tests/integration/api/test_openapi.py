@@ -16,8 +16,8 @@ from tests.support.selection_specs import register
 # An endless stream; test_events.py tests it.
 ENDLESS = {"/api/v1/events"}
 PATHS = sorted(set(ROUTES) - ENDLESS)
-# A schema cannot express which names exist, which years a time may have and how old it may be, what a line is, and that
-# a raw upload needs X-Filename where a form does not.
+# A schema cannot express which names exist, what a cron expression is, which years a time may have and how old it may
+# be, what a line is, and that a raw upload needs X-Filename where a form does not.
 MAY_REFUSE_WHAT_FITS = {
     "/api/v1/analytics",
     "/api/v1/audit",
@@ -26,6 +26,9 @@ MAY_REFUSE_WHAT_FITS = {
     "/api/v1/dead-letters/retry",
     "/api/v1/selection-runs",
     "/api/v1/records",
+    "/api/v1/schedules",
+    "/api/v1/schedules/preview",
+    "/api/v1/schedules/{schedule_id}",
     "/api/v1/tasks",
     "/api/v1/tasks/batch",
     "/api/v1/tree-items",

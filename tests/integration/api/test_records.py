@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from taskyard.domain.ids import new_id
 from taskyard.store import ledger, records
@@ -48,6 +49,19 @@ def test_records_are_listed_by_pages_in_the_order_of_their_keys(api: Api) -> Non
 def test_a_page_of_large_records_ends_early(api: Api) -> None:
     put(api, {f"{n:02}": "x" * 300_000 for n in range(7)} | {"99": "x" * 2_000_000})
     assert [len(page) for page in pages(api.http)] == [3, 3, 1, 1]
+
+
+def test_records_beyond_a_page_are_not_read(api: Api) -> None:
+    """Their numbers are short where they are stored, and long where they are written out."""
+    put(api, {f"{n:02}": [1e308] * 1_000 for n in range(40)})
+    assert [len(page) for page in pages(api.http)] == [3] * 13 + [1]
+    values = {"owner": "", "collection": "people", "after": None, "limit": 200, "max_bytes": 1 << 20}
+    with api.engine.connect() as conn:
+        lines = conn.execute(sa.text(f"EXPLAIN (ANALYZE, TIMING OFF) {records._LIST.text}"), values).scalars().all()
+    read = [line for line in lines if "on record" in line]
+    assert len(read) == 2
+    assert "rows=1 loops=1" in read[0].replace(".00", "")
+    assert int(read[1].rpartition("loops=")[2].rstrip(")")) <= 4
 
 
 def test_a_restricted_key_sees_its_own_records_and_one_without_read_none(api: Api) -> None:

@@ -388,6 +388,45 @@ def test_what_the_last_check_found_is_told_in_the_readers_language(api: Api) -> 
     assert "values" not in found["checks"]["redis"]
 
 
+@pytest.mark.parametrize(
+    ("state", "minutes", "told"),
+    [
+        ("succeeded", 119, None),
+        ("succeeded", 121, "älter als 2 Stunden"),
+        ("failed", 1, "die Prüfung selbst ist gescheitert"),
+        ("failed", 121, "älter als 2 Stunden; die Prüfung selbst ist gescheitert"),
+    ],
+)
+def test_a_check_that_is_old_or_failed_itself_shows_no_health(
+    api: Api, state: str, minutes: int, told: str | None
+) -> None:
+    older, newest = (api.submit("health.check", params={})["id"] for _ in range(2))
+    result = json.dumps({"status": "ok", "checks": {"redis": {"status": "ok", "latency_ms": 1.0, "reason": None}}})
+    end = """UPDATE task SET state = :state, finished_at = now() - make_interval(mins => :minutes),
+        result = CAST(:result AS jsonb) WHERE id = :id"""
+    with api.engine.connect() as conn:
+        for task_id, ended in ((older, "succeeded"), (newest, state)):
+            stored = result if ended == "succeeded" else None
+            conn.execute(sa.text(end), {"state": ended, "minutes": minutes, "result": stored, "id": task_id})
+    found = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["last_check"]
+    assert found["task_id"] == newest
+    assert (found["status"], found["reason"]) == ("healthy" if told is None else "degraded", told)
+
+
+def test_a_cache_of_its_own_is_a_component(start_api: Callable[..., Api], redis_url: str) -> None:
+    def health(cache_url: str | None) -> Any:
+        return start_api(cache_url=cache_url).http.get("/health/detailed").json()
+
+    assert "cache" not in health(None)["components"]
+    assert health(redis_url)["components"]["cache"]["status"] == "healthy"
+    away = health("redis://127.0.0.1:1/0")
+    assert away["status"] == "degraded"
+    assert away["components"]["redis"]["status"] == "healthy"
+    assert (away["components"]["cache"]["status"], away["components"]["cache"]["reason"]) == (
+        "unhealthy", "does not answer"
+    )  # fmt: skip
+
+
 def test_the_last_check_is_shown_to_keys_that_may_see_its_queue(api: Api) -> None:
     assert "last_check" not in api.http.get("/health/detailed").json()["components"]
     task = api.submit("health.check", params={})["id"]

@@ -32,6 +32,7 @@ ITEMS = "/api/v1/tree-items"
 HOOKS = "https://receiver.example"
 USER = {"email": f"{MARKER}@example.org", "name": MARKER}
 USAGE = {"events": [{"model": MARKER, "tokens": 1, "at": datetime.now(UTC).isoformat()}]}
+SCHEDULE = {"name": MARKER, "task": {"name": "diagnostics.echo", "params": STORED}, "trigger": {"every_seconds": 3600}}
 WITHOUT_READ = (("submit",), ("manage",), ("submit", "manage"))
 
 
@@ -57,6 +58,7 @@ class Stock:
         self.runs = [self._begun(Failed(FAULT)), self._begun(Succeeded(STORED))]
         as_run(api, *self.runs)
         self.flows = [self._flow(), self._flow(Failed(FAULT)), self._flow(Succeeded(STORED))]
+        self.schedule = str(api.http.post("/api/v1/schedules", json=SCHEDULE).json()["id"])
         self.item = str(api.http.post(ITEMS, content=MARKER.encode(), headers=headers).json()["item_id"])
 
     def _begun(self, outcome: Outcome | None = None) -> str:
@@ -95,6 +97,7 @@ class Stock:
             "user_id": ["7", "8"],
             "run_id": [*self.runs, self.tasks[0]],
             "workflow_id": [*self.flows, str(uuid4())],
+            "schedule_id": [self.schedule, str(uuid4())],
             "name": ["diagnostics.echo", "default"],
         }
         names = re.findall(r"{(\w+)}", path)
@@ -123,6 +126,8 @@ class Stock:
             {"json": USER},
             {"json": {**USER, "email": MARKER, "webhook_endpoint_id": MARKER}},
             {"json": {"user_id": 7}},
+            {"json": {**SCHEDULE, "name": f"{MARKER}-{uuid4()}"}},
+            {"json": {**SCHEDULE, "trigger": {"cron": MARKER, "timezone": MARKER}}},
             {"json": {"kind": "run_select", "selection_params": MARKER, "tags": [MARKER]}},
             {"json": USAGE},
             {"json": {"events": [{"model": MARKER, "tokens": MARKER, "at": MARKER}]}},
@@ -202,6 +207,10 @@ def test_a_key_with_read_is_told_what_is_stored_by_the_same_calls(api: Api) -> N
         ("GET", "/api/v1/analytics"),
         ("GET", "/api/v1/selection-runs"),
         ("GET", "/api/v1/selection-runs/{run_id}"),
+        ("GET", "/api/v1/schedules"),
+        ("POST", "/api/v1/schedules"),
+        ("GET", "/api/v1/schedules/{schedule_id}"),
+        ("POST", "/api/v1/schedules/{schedule_id}/pause"),
     } <= shown
 
 
@@ -318,7 +327,10 @@ def test_a_restricted_key_is_told_nothing_of_other_queues(api: Api) -> None:
     )  # the cancellation of one followed the other's
     register_worker(api.engine, spec_named("own.report", queue="low_priority"), queues=["default", "low_priority"])
     register_worker(api.engine, spec_named("own.report", queue="low_priority"), queues=["default"], name="elsewhere")
+    made = api.http.post("/api/v1/schedules", json={**SCHEDULE, "name": "elsewhere"}).json()
+    api.http.post(f"/api/v1/schedules/{made['id']}/trigger")
     known = {
+        "schedule_id": [made["id"]],
         "task_id": [hidden["id"], seen["id"]],
         "item_id": [uploaded(api.http)],
         "worker_id": [str(worker.id)],

@@ -12,9 +12,10 @@ from sqlalchemy import Engine
 from taskyard.broker.connect import make_redis
 from taskyard.settings import DEFAULT_QUEUES
 from taskyard.store import task_types
-from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS
+from taskyard.store.analytics import KEPT_DAYS, SUMS_KEPT_DAYS, UNSUMMED_KEPT_DAYS
 from taskyard.store.audit import Actor
 from taskyard.store.record_imports import IMPORTS_KEPT_DAYS
+from taskyard.store.record_syncs import SYNCS_KEPT_DAYS
 from taskyard.store.users import ACTIVITY_KEPT_DAYS
 from taskyard_scheduler.maintenance import BrokerInfo, Maintenance
 from taskyard_scheduler.retention import Retention
@@ -184,20 +185,45 @@ def test_what_analytics_users_and_imports_need_no_more_is_deleted(leader: Leader
         ("analytics_hour", "hour", "aggregated_at", "now()"),
         ("user_activity", "at", "task_id, user_id, login_count", "gen_random_uuid(), 1, 1"),
         ("record_import", "moved_at", "task_id", "gen_random_uuid()"),
+        ("record_sync", "moved_at", "task_id, owner, collection, source", "gen_random_uuid(), '', 'a', n"),
     ):
         execute(
             engine,
             f"INSERT INTO {table} ({column}, {more})"
-            f" SELECT now() - interval '1 minute' - n * interval '1 day', {values}"
+            f" SELECT date_trunc('hour', now() - interval '1 minute', 'UTC') - n * interval '1 day', {values}"
             " FROM generate_series(0, 1099) n",
         )
     Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
     kept = {"request_count": KEPT_DAYS, "usage_event": KEPT_DAYS, "user_activity": ACTIVITY_KEPT_DAYS}
-    kept["record_import"] = IMPORTS_KEPT_DAYS
+    kept |= {"record_import": IMPORTS_KEPT_DAYS, "record_sync": SYNCS_KEPT_DAYS}
     kept |= dict.fromkeys(("request_hour", "usage_hour", "analytics_hour"), SUMS_KEPT_DAYS)
     for table, days in kept.items():
         # That of the last day is there as long as its hour is not over.
         assert scalar(engine, f"SELECT count(*) FROM {table}") in {days, days + 1}, table
+
+
+def test_rows_of_hours_without_sums_are_kept_until_people_have_seen_to_them(
+    leader: LeaderParts, engine: Engine
+) -> None:
+    """The aggregation has failed for the odd days."""
+    for table, column, more, values in (
+        ("request_count", "minute", "source,method,route,status,requests,seconds", "gen_random_uuid(),'','',1,1,1"),
+        ("usage_event", "at", "id, model, tokens, submitted_by", "gen_random_uuid(),'',1,''"),
+    ):
+        execute(
+            engine,
+            f"INSERT INTO {table} ({column}, {more})"
+            f" SELECT now() - interval '30 minutes' - n * interval '1 day', {values} FROM generate_series(0, 99) n",
+        )
+    execute(
+        engine,
+        "INSERT INTO analytics_hour SELECT date_trunc('hour', now() - interval '30 minutes', 'UTC')"
+        " - n * interval '1 day' FROM generate_series(0, 99, 2) n",
+    )
+    Retention(leader.leadership, lease=timedelta(seconds=20)).turn()
+    kept = len({*range(KEPT_DAYS + 1), *range(1, UNSUMMED_KEPT_DAYS, 2)})
+    for table in ("request_count", "usage_event"):
+        assert scalar(engine, f"SELECT count(*) FROM {table}") == kept, table
 
 
 def test_types_that_no_worker_has_had_for_30_days_are_retired_by_the_leader_only(

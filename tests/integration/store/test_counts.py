@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from taskyard.store import counts, ledger
@@ -16,7 +16,9 @@ from taskyard.store.sqlstates import NOT_ALLOWED, sqlstate
 from taskyard_dev.postgres import Postgres
 from tests.kits.reports.ledger_rows import add_tasks
 
-HOUR = timedelta(hours=1)
+from .plans import plans_of
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime.now(UTC)
 THEN = NOW.replace(minute=0, second=0, microsecond=0) - 3 * HOUR
 
@@ -96,3 +98,32 @@ def test_every_function_is_granted_and_runs_with_a_search_path_of_its_own(engine
     assert {f"taskyard_counts.{row.proname}" for row in found} == {one.partition("(")[0] for one in counts.FUNCTIONS}
     assert all(row.prosecdef and row.granted for row in found)
     assert {tuple(row.proconfig) for row in found} == {("search_path=pg_catalog, pg_temp",)}
+
+
+FILL = """
+INSERT INTO task (id, name, queue, params, max_attempts, soft_timeout_seconds, hard_timeout_seconds, created_at, state,
+    run_at, started_at, finished_at)
+SELECT gen_random_uuid(), 'email.send', 'default', jsonb_build_object('x', repeat('y', 200)), 1, 1, 2, at, 'succeeded',
+    at, at, at
+FROM generate_series(now() - interval '99 days', now(), interval '7 minutes') AS g(at)
+"""
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda conn: counts.tasks(conn, "name", THEN - 7 * DAY, NOW, queues=None, most=5),
+        lambda conn: counts.course(conn, [THEN - 7 * DAY], NOW, queues=None),
+    ],
+    ids=["tasks", "course"],
+)
+def test_of_many_tasks_those_of_the_period_are_read(engine: Engine, count: Callable[[Connection], object]) -> None:
+    with ledger.connection(engine) as conn:
+        conn.exec_driver_sql(FILL)
+        # As autovacuum does.
+        conn.exec_driver_sql("SELECT brin_summarize_new_values('ix_task_created')")
+        conn.exec_driver_sql("ANALYZE task")
+        pages = conn.exec_driver_sql("SELECT pg_relation_size('task') / 8192").scalar_one()
+    with ledger.transaction(engine) as conn:
+        (plan,) = plans_of(conn, count)
+    assert 0 < plan.buffers < pages / 4

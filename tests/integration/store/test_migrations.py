@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from taskyard.store import migrate
 from taskyard.store.tables import metadata
@@ -64,6 +65,12 @@ def test_from_an_empty_database_to_the_newest_schema_and_again(empty: str) -> No
     first = shape(empty)
     assert migrate.upgrade(empty) == migrate.head()
     assert shape(empty) == first
+
+
+def test_what_a_revision_says_it_follows_is_what_it_follows() -> None:
+    for script in ScriptDirectory.from_config(migrate.config("")).walk_revisions():
+        told = f"Revision ID: {script.revision}\nRevises: {script.down_revision or ''}".rstrip()
+        assert told in (script.module.__doc__ or ""), script.path
 
 
 def test_containers_that_start_together_migrate_once(empty: str) -> None:

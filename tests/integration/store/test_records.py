@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +15,7 @@ from taskyard.store import ledger, record_imports, record_syncs, records
 from taskyard.store.record_imports import Position
 from taskyard.store.record_syncs import Cursor, Source
 from taskyard.store.records import MAX_KEY_BYTES, Written
+from taskyard.store.tables.records import record_sync
 
 ROWS: dict[str, Any] = {"b": {"n": 1}, "a": [1, None, "ü"], "": 1.5}
 
@@ -101,10 +103,32 @@ def test_a_source_has_a_cursor_for_each_collection_and_owner(tasks: Engine) -> N
     task_id, sources = new_id(), [Source("a", "s"), Source("b", "s"), Source("a", "s", "mine"), Source("a", "s", "")]
     with ledger.transaction(tasks) as conn:
         for n, source in enumerate(sources):
-            assert record_syncs.locked(conn, source, task_id) == Cursor(None, task_id, False, {})
-            record_syncs.move(conn, source, Cursor(f"c{n}", task_id, bool(n), {"pages": n}))
+            assert record_syncs.locked(conn, source, task_id) == (None, task_id, True)
+            record_syncs.move(conn, source, Cursor(f"c{n}", task_id, bool(n)))
         found = [record_syncs.locked(conn, source, new_id()) for source in sources]
-    assert found == [Cursor(f"c{n}", task_id, bool(n), {"pages": n}) for n in range(4)]
+    assert found == [(f"c{n}", task_id, not n) for n in range(4)]
+
+
+def test_a_source_is_held_until_its_task_releases_it_or_has_not_moved_it_for_long(tasks: Engine) -> None:
+    task_id, source = new_id(), Source("a", "s")
+
+    def is_held() -> bool:
+        with ledger.transaction(tasks) as conn:
+            return record_syncs.locked(conn, source, new_id()).is_held
+
+    with ledger.transaction(tasks) as conn:
+        record_syncs.locked(conn, source, task_id)
+        record_syncs.release(conn, source, new_id())
+    assert is_held()
+    with ledger.transaction(tasks) as conn:
+        record_syncs.release(conn, source, task_id)
+    assert not is_held()
+    with ledger.transaction(tasks) as conn:
+        record_syncs.move(conn, source, Cursor("c", task_id, False))
+    assert is_held()
+    with tasks.begin() as conn:
+        conn.execute(sa.update(record_sync).values(moved_at=sa.func.now() - record_syncs.HELD))
+    assert not is_held()
 
 
 def test_the_longest_names_fit_into_the_index(tasks: Engine) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
 from taskyard.store import analytics, ledger, rollups
-from taskyard.store.analytics import KEPT_DAYS, Period, RequestCount, UsageEvent
+from taskyard.store.analytics import UNSUMMED_KEPT_DAYS, Period, RequestCount, UsageEvent
 from tests.kits.conftest import Run
 from tests.support.fleet import wait_for
 
@@ -134,10 +135,45 @@ def test_the_hour_that_is_under_way_is_left_to_a_later_run(engine: Engine, run: 
 
 def test_an_hour_whose_rows_retention_may_delete_is_left_as_it_is(engine: Engine, run: Run) -> None:
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    told(engine, (now - timedelta(days=KEPT_DAYS), "old", 1), (now - timedelta(days=KEPT_DAYS) + HOUR, "older", 1))
-    told(engine, (now - timedelta(days=KEPT_DAYS) + 2 * HOUR, "kept", 1))
+    oldest = now - timedelta(days=UNSUMMED_KEPT_DAYS)
+    told(engine, (oldest, "old", 1), (oldest + HOUR, "older", 1), (oldest + 2 * HOUR, "kept", 1))
     run("analytics.aggregate", {})
     assert {row[2] for row in rows(engine, "usage_hour")} in ({"older", "kept"}, {"kept"})
+
+
+@contextmanager
+def fails_for(engine: Engine, hour: datetime, sqlstate: str) -> Iterator[None]:
+    """PostgreSQL cannot write the sums of this hour."""
+    with ledger.transaction(engine) as conn:
+        conn.exec_driver_sql(
+            f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE 'disturbed' USING ERRCODE = '{sqlstate}'; END $$"
+        )
+        conn.exec_driver_sql(
+            "CREATE TRIGGER fail BEFORE INSERT ON usage_hour FOR EACH ROW"
+            f" WHEN (NEW.hour = '{hour.isoformat()}') EXECUTE FUNCTION fail()"
+        )
+    try:
+        yield
+    finally:
+        with ledger.transaction(engine) as conn:
+            conn.exec_driver_sql("DROP FUNCTION fail CASCADE")
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "55P03", "22003"])
+def test_an_hour_that_cannot_be_summed_up_does_not_keep_the_others_open(
+    engine: Engine, run: Run, sqlstate: str
+) -> None:
+    told(engine, *[(THEN - n * HOUR, "llama3", 1) for n in range(3)])
+    with fails_for(engine, THEN - HOUR, sqlstate):
+        first = run("analytics.aggregate", {})
+    assert (first.fault.code, first.fault.retryable) == ("hours_not_summed", True)
+    assert first.fault.values == {"hours": 1, "first": f"{THEN - HOUR:%Y-%m-%dT%H:%MZ}"}
+    assert [line for line in first.logs if "disturbed" in line] == [
+        f"The hour {THEN - HOUR:%Y-%m-%dT%H:%MZ} was not summed up: disturbed"
+    ]
+    assert rows(engine, "analytics_hour") == [(THEN - 2 * HOUR,), (THEN,)]
+    assert run("analytics.aggregate", {}).result["summed_hours"] == 1, "another attempt finds what is left"
 
 
 def test_sums_beyond_a_bigint_stay_storable(engine: Engine, run: Run) -> None:

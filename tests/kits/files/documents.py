@@ -7,6 +7,7 @@ import ctypes
 import io
 import zipfile
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pypdfium2
@@ -73,6 +74,9 @@ def relation(target: str, *, name: str = "rId1", kind: str = "image", is_externa
     return f'<Relationship Id="{name}" Type="{_R}/{kind}" Target="{target}"{mode}/>'
 
 
+_UNSEEN = {*map(ord, " \r\n\u200b")}
+
+
 class Pages:
     """The pages of a PDF: their words, their links, and how they look."""
 
@@ -84,6 +88,17 @@ class Pages:
 
     def text(self, page: int = 0) -> str:
         return " ".join(self._document[page].get_textpage().get_text_range().split())
+
+    def lines(self, page: int = 0) -> list[str]:
+        return [line.strip() for line in self._document[page].get_textpage().get_text_range().splitlines()]
+
+    def overlaps(self, page: int = 0) -> int:
+        """How many letters begin well within the one before, on one line."""
+        text = self._document[page].get_textpage()
+        seen = [n for n in range(text.count_chars()) if raw.FPDFText_GetUnicode(text, n) not in _UNSEEN]
+        boxes = sorted((round(bottom), left, right) for left, bottom, right, _ in map(text.get_charbox, seen))
+        pairs = pairwise(boxes)
+        return sum(one[0] == other[0] and other[1] < (one[1] + one[2]) / 2 for one, other in pairs)
 
     def image(self, page: int = 0) -> Image.Image:
         shown: Image.Image = self._document[page].render(scale=1.0).to_pil()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from sqlalchemy import Engine
 
 from taskyard.domain.ids import new_id
@@ -81,6 +83,28 @@ def test_markdown_has_its_headings_lists_tables_code_and_hungarian_letters(pages
     assert 200 < bottom < 500
 
 
+def lists(count: int) -> str:
+    return "".join(f"{'  ' * n}- x{n}\n" for n in range(count))
+
+
+def test_deep_markdown_is_shown_to_its_end_or_refused(pages: Any, converted: Any) -> None:
+    for deep in (lists(49), "> " * 98 + "x48"):
+        made, _ = pages(deep, "a.md")
+        assert "x48" in made.text(len(made) - 1)
+    for deep in (lists(50), "> " * 99 + "x", "> " * 5_000 + "x", "- " * 5_000 + "x"):
+        done = converted(deep, "a.md")
+        assert (done.fault.code, done.will_retry) == ("document_too_deep", False)
+
+
+def test_images_of_markdown_are_shown_or_counted_and_never_printed_as_their_address(pages: Any) -> None:
+    images = f"![a]({data_uri(picture('BMP'), 'bmp')}) ![b]({data_uri(b'<svg/>', 'svg+xml')}) ![c](javascript:alert)"
+    made, left_out = pages(f"{images} [d](javascript:alert)", "a.md")
+    assert left_out == {"images_unreadable": 1, "images_outside": 1}
+    assert made.text() == "[b] [c] d 1 / 1"
+    assert made.count_of(RED) > 1_200
+    assert made.links() == []
+
+
 def test_a_letter_of_hungarian_looks_different_from_the_one_without_its_accents(pages: Any) -> None:
     images = [pages(text, "a.md")[0].image().tobytes() for text in ("ő", "o", "□")]
     assert len({*images}) == 3
@@ -106,9 +130,71 @@ def test_html_may_be_anything(pages: Any) -> None:
         " &#x151;<script>alert('no')</script><ul><li>a<li>b<ol start=7><li>c</ol></ul><svg/><pre>  x\n<b>y</b></pre>"
         "<a href='javascript:alert(1)'>kein Ziel</a></td></table></div>Ende"
     )
-    made, _ = pages(html, "a.html")
+    made, left_out = pages(html, "a.html")
     assert made.text() == "Start fett weiter & ő • a • b 7. c x y kein Ziel Ende 1 / 1"
+    assert left_out == {"elements": 1}
     assert made.links() == []
+
+
+def test_terms_are_bold_and_what_follows_them_is_not(pages: Any) -> None:
+    def boldness(html: str) -> int:
+        return sum(value < 128 for value in pages(html, "a.html")[0].image().convert("L").tobytes())
+
+    assert boldness("<dl><dt>term<dd>meaning</dl><p>text") == boldness("<p><b>term</b><p>meaning<p>text")
+    assert boldness("<table><tr><td><dt>term</table><p>text") == boldness("<table><tr><td><b>term</b></table><p>text")
+
+
+def test_lines_and_images_within_code_stay(pages: Any) -> None:
+    image = f"<img src='{data_uri(picture())}'>"
+    made, left_out = pages(f"<pre>one<br>two{image}three<img src='x' alt='four'></pre>", "a.html")
+    assert made.lines()[:4] == ["one", "two", "three[four]", "1 / 1"]
+    assert left_out == {"images_outside": 1}
+    assert made.count_of(RED) > 1_200
+
+
+def test_what_the_pages_cannot_show_is_counted(pages: Any) -> None:
+    html = "a<svg><text>b</text><math>c</math></svg><select><option>d</select><noscript>e</noscript><style>f</style>g"
+    made, left_out = pages(f"{html}<template>h", "a.html")
+    assert (made.text(), left_out) == ("ag 1 / 1", {"elements": 4})
+
+
+def test_grey_of_sixteen_bits_is_as_bright_as_it_is(pages: Any) -> None:
+    grey = Image.frombytes("I;16", (60, 40), (0x8000).to_bytes(2, "little") * 2_400)
+    content = io.BytesIO()
+    grey.save(content, "PNG")
+    made, _ = pages(f"<img src='{data_uri(content.getvalue())}'>", "a.html")
+    assert made.count_of((128, 128, 128), about=3) > 1_000
+
+
+LONG = "Wasserfahrzeug1234567890" * 3
+
+
+WIDE = (
+    "<pre>" + "x = " + "W" * 300 + "</pre>",
+    "<h1>" + "M" * 120 + "</h1>",
+    "<p>" + "<b>WM</b><i>WM</i>" * 60,
+    "<blockquote><ul><li><ol><li>" + "W" * 200 + "</ol></ul></blockquote>",
+    "<table><tr>" + f"<th>{LONG}" * 14 + "<tr>" + f"<td>{LONG}" * 14 + "</table>",
+    "<table><tr>" + "<td>WWWWWW" * 40 + "</table>",
+    *(f"<p>{joiner.join(['Wort'] * 60)}" for joiner in ("\u00a0", "\u202f", "\u2007", "\u2060", "\x1f", " \u2060")),
+    *("<p>" + "! " * 200, "<p>" + "( " * 200, "<p>" + ") " * 200, "<p>" + "/ " * 200, "<p>a" + " \u00bb" * 200),
+    "<pre>" + "Wort\u00a0" * 60 + "</pre><table><tr>" + "<td>Wort\u00a0Wort\u202fWort" * 14 + "</table>",
+)
+
+
+@pytest.mark.parametrize("paper", ["a4", "a5"])
+def test_nothing_is_printed_beyond_the_text_or_over_its_neighbour(pages: Any, paper: str) -> None:
+    made, _ = pages("".join(WIDE), "a.html", paper=paper)
+    for page in range(len(made)):
+        left, _, right, _ = made.inked(page)
+        assert left >= 62
+        assert right <= made.image().width - 62
+        assert made.overlaps(page) == 0
+
+
+def test_words_that_fit_are_whole(pages: Any) -> None:
+    made, _ = pages("<p>Geschwindigkeit<table><tr><td>Geschwindigkeit<td>ist eine</table><pre>x = 1234</pre>", "a.html")
+    assert made.text() == "Geschwindigkeit Geschwindigkeit ist eine x = 1234 1 / 1"
 
 
 def test_cells_of_a_table_span_rows_and_columns(pages: Any) -> None:
@@ -162,7 +248,7 @@ def test_nothing_is_fetched(pages: Any, tmp_path: Path) -> None:
             f'<link rel=stylesheet href="{server.url}"><iframe src="{server.url}"></iframe><object data="{server.url}">'
         )
         made, left_out = pages(html, "a.html")
-        assert (made.text(), left_out) == ("[x0][x1][x2][x3][x4] 1 / 1", {"images_outside": 5})
+        assert (made.text(), left_out) == ("[x0][x1][x2][x3][x4] 1 / 1", {"images_outside": 5, "elements": 2})
         markdown = f"![x]({server.url}/a.png) ![y](<{secret}>)"
         assert pages(markdown, "a.md")[1] == {"images_outside": 2}
         for target in (f"{server.url}/a.png", secret.as_uri()):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,6 +106,7 @@ def test_values_of_json_lines_stay_what_they_are(imported: Any, stored: Any) -> 
         '{"n": 1}',
         '{"id": true}',
         '{"id": "deep", "n": ' + "[" * 100_000 + "}",
+        '{"id": "less deep", "n": ' + "[" * 253 + "]" * 253 + "}",
     ]
     found = imported("\n".join(lines), "people.jsonl", max_invalid_rows=20).result
     assert [(bad["row"], bad["reason"]) for bad in found["invalid_rows"]] == [
@@ -116,6 +119,7 @@ def test_values_of_json_lines_stay_what_they_are(imported: Any, stored: Any) -> 
         (11, "key_missing"),
         (12, "key_unusable"),
         (13, "json"),
+        (14, "depth"),
     ]
     assert stored() == {
         "a": {"id": "a", "n": 9007199254740993, "x": [1.5, None, {"ő": True}]},
@@ -145,8 +149,44 @@ def test_cells_of_excel_keep_their_types(imported: Any, stored: Any) -> None:
     }
 
 
+def test_tabs_are_what_a_name_says_and_another_delimiter_is_advised(imported: Any, stored: Any) -> None:
+    assert imported("id\tx\n1\ta,b\n", "people.tsv").result["inserted"] == 1
+    assert imported("id,x\n2,c\n", "people.TSV", delimiter=",").result["inserted"] == 1
+    assert stored() == {"1": {"id": "1", "x": "a,b"}, "2": {"id": "2", "x": "c"}}
+    done = imported("id;x\n1;a\n", columns={"x": "text"})
+    assert (done.fault.code, done.will_retry) == ("import_delimiter", False)
+    assert done.fault.message.startswith("The first row has one name only, with ; in it. Set `delimiter`")
+    assert imported("id\tx\n1\ta\n").fault.message.startswith("The first row has one name only, with \\t in it.")
+    assert imported("id\n3\n").result["inserted"] == 1
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.xlsx"])
+def test_a_table_without_a_column_that_is_named_is_refused_before_its_first_row(
+    imported: Any, stored: Any, name: str
+) -> None:
+    content = PEOPLE if name.endswith("csv") else workbook(["id", "name", "age"], [1, "Á", 2])
+    for params in ({"key_column": "ID"}, {"columns": {"agee": "integer"}}, {"key_column": "id", "header": False}):
+        done = imported(content, name, **params)
+        assert (done.fault.code, done.will_retry) == ("import_no_column", False)
+    done = imported(content, name, columns={"agee": "integer"})
+    assert done.fault.message.startswith("The file has no column agee. Its columns: id, name, age.")
+    assert stored() == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [(b"", "a.csv"), (b"\n\n", "a.csv"), (workbook(), "a.xlsx")],
+    ids=["empty", "blank lines", "empty sheet"],
+)
+def test_an_empty_file_has_no_header(imported: Any, content: bytes, name: str) -> None:
+    assert imported(content, name).fault.code == "import_header"
+    assert imported(content, name, header=False).result["rows"] == 0
+    assert imported(b"", "a.jsonl").result["rows"] == 0
+
+
 def test_files_in_other_encodings_are_refused_before_anything_is_written(imported: Any, stored: Any) -> None:
     assert imported(b"\xef\xbb\xbf" + PEOPLE.encode()).result["inserted"] == 3
+    assert imported(b"\xef\xbb\xbf" * 2 + PEOPLE.encode()).result["unchanged"] == 3
     for content, told in (
         (PEOPLE.encode("utf-16"), "The file is in UTF-16."),
         (PEOPLE.encode("utf-32"), "The file is in UTF-32."),
@@ -197,18 +237,41 @@ def test_too_many_invalid_rows_end_the_import_with_the_first_ten_of_them(importe
     assert list(stored("others")) == ["1", "3"]
 
 
+@pytest.mark.parametrize("behind", [1, 50, 2_990])
+def test_a_quote_that_is_not_closed_takes_no_rows_with_it_unseen(imported: Any, stored: Any, behind: int) -> None:
+    rows = [f"{n},a\n" for n in range(1, 10 + behind)]
+    done = imported("id,x\n" + "".join([*rows[:8], '9,"a\n', *rows[9:]]), max_invalid_rows=5_000)
+    assert (done.fault.code, done.will_retry) == ("import_open_quote", False)
+    assert done.fault.message.startswith("A quote in the row that begins on line 10 is not closed")
+
+
+def test_lines_that_a_wrong_quote_takes_into_its_row_are_counted(imported: Any, stored: Any) -> None:
+    content = 'id,x\n1,"a\n2,b\n3,"c"\n4,"d\n5,e"\n6,"f\n7",g\n8,h\n'
+    found = imported(content).result
+    assert [(bad["row"], bad["reason"]) for bad in found["invalid_rows"]] == [
+        *((line, "quotes") for line in (2, 3, 4)),
+        *((line, "columns") for line in (7, 8)),
+    ]
+    assert (found["rows"], found["invalid"], found["inserted"]) == (7, 5, 2)
+    assert stored() == {"4": {"id": "4", "x": "d\n5,e"}, "8": {"id": "8", "x": "h"}}
+    lines = "\n".join(["a"] * 256)
+    assert imported(f'id,x\n1,"{lines}"\n').result["inserted"] == 1
+    assert imported(f'id,x\n2,"a\n{lines}"\n').fault.code == "import_open_quote"
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        ('id,x\n1,"' + "a\n" * MAX_RECORD_BYTES, "import_row_too_long"),
-        ("id,x\n1," + '"\n",' * MAX_RECORD_BYTES, "import_row_too_long"),
+        ('id,x\n1,"' + "a\n" * MAX_RECORD_BYTES, "import_open_quote"),
+        ("id,x\n1," + '"\n",' * MAX_RECORD_BYTES, "import_open_quote"),
+        ('id,"x\n', "import_open_quote"),
         ("id," + "x" * 2 * MAX_RECORD_BYTES, "import_row_too_long"),
         ("id,x,x\n1,2,3\n", "import_header"),
         ("id,,x\n1,2,3\n", "import_header"),
         ('id,"x"y\n1,2\n', "import_header"),
         (",".join(map(str, range(1001))) + "\n", "import_columns"),
     ],
-    ids=["open quote", "many open quotes", "long line", "twice", "unnamed", "quotes in it", "columns"],
+    ids=["open quote", "many quotes", "open in header", "long line", "twice", "unnamed", "quotes in it", "columns"],
 )
 def test_a_file_that_is_no_table_is_refused(imported: Any, stored: Any, content: str, code: str) -> None:
     done = imported(content)
@@ -290,11 +353,16 @@ def test_an_import_is_given_back_at_no_cost_where_its_time_is_nearly_over(
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 1)
     item, task_id = upload(PEOPLE.encode(), "people.csv"), new_id()
+    # Each look at the clock takes three seconds, and so does a row: another one would not fit.
+    clock = count(0, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(TaskContext, "seconds_left", 0.0)
-        for done in (1, 2, 3):
+        patch.setattr(TaskContext, "seconds_left", 5.0)
+        patch.setattr(chunks, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        for done in (1, 2):
             assert isinstance(imported(b"", item=item, task_id=task_id).outcome, Released)
             assert len(stored()) == done
+        late = imported(b"", item=item, task_id=task_id)
+        assert (late.fault.code, late.will_retry) == ("import_too_long", False), "it can't get on"
     assert imported(b"", item=item, task_id=task_id).result["rows"] == 3
 
 

@@ -44,6 +44,7 @@ def test_the_counts_of_a_large_file_are_those_of_wc_and_memory_stays_flat(
     done = run(NAME, {"item_id": item.id})
     took = time.perf_counter() - started
     assert done.result == {
+        "item_id": str(item.id),
         "processed_lines": lines,
         "blank_lines": blank,
         "bytes": path.stat().st_size,

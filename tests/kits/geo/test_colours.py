@@ -106,13 +106,61 @@ def test_clear_entries_of_a_palette_become_alpha(tmp_path: Path) -> None:
     assert pixels[0].tolist() == [[1, 2, 3, 255], [4, 5, 6, 0], [7, 8, 9, 128]]
 
 
-@pytest.mark.parametrize("bits", [1, 8])
-def test_tiffs_whose_least_value_is_white_are_not_negatives(bits: int, tmp_path: Path) -> None:
-    path, black = tmp_path / "white.tif", 2**bits - 1
-    options: dict[str, Any] = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", nbits=bits, photometric="MINISWHITE", **options) as made:
-        made.write(np.full((1, 8, 8), black, np.uint8))
-    assert (bands_of(path.read_bytes(), tmp_path)[0] == 0).all()
+def test_a_mask_beside_a_palette_becomes_alpha(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"driver": "GTiff", "width": 2, "height": 1, "count": 1, "dtype": "uint8"}
+    path = tmp_path / "masked.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as made:
+        made.write(np.array([[[1, 1]]], np.uint8))
+        made.write_colormap(1, {0: (1, 2, 3, 255), 1: (9, 8, 7, 255)})
+        made.write_mask(np.array([[255, 0]], np.uint8))
+    pixels, meant = bands_of(path.read_bytes(), tmp_path)
+    assert meant == ["red", "green", "blue", "alpha"]
+    assert pixels[0].tolist() == [[9, 8, 7, 255], [9, 8, 7, 0]]
+
+
+def tiff(path: Path, pixels: Any, **options: Any) -> bytes:
+    count, height, width = pixels.shape
+    options |= {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": pixels.dtype}
+    with rasterio.open(path, "w", **options) as made:
+        made.write(pixels)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("bits", "white"), [(1, 255), (2, 255), (4, 255), (7, 127), (8, 255), (12, 4095), (16, 65535)])
+def test_tiffs_whose_least_value_is_white_are_not_negatives(bits: int, white: int, tmp_path: Path) -> None:
+    values = np.array([[[0, 2**bits - 1]]], np.uint8 if bits <= 8 else np.uint16)
+    content = tiff(tmp_path / "white.tif", values, nbits=bits, photometric="MINISWHITE")
+    pixels, meant = bands_of(content, tmp_path)
+    assert (pixels[0, :, 0].tolist(), meant) == ([white, 0], ["gray"])
+
+
+def test_of_a_tiff_whose_least_value_is_white_alpha_stays(tmp_path: Path) -> None:
+    values = np.array([[[0, 1000]], [[65535, 7]]], np.uint16)
+    pixels, meant = bands_of(tiff(tmp_path / "a.tif", values, photometric="MINISWHITE", alpha="YES"), tmp_path)
+    assert (pixels[0].tolist(), meant) == ([[65535, 65535], [64535, 7]], ["gray", "alpha"])
+    # Also where a value of the file is clear.
+    pixels, meant = bands_of(tiff(tmp_path / "b.tif", values[:1], photometric="MINISWHITE", nodata=1000), tmp_path)
+    assert (pixels[0].tolist(), meant) == ([[65535, 65535], [64535, 0]], ["gray", "alpha"])
+
+
+def test_a_placed_tiff_whose_least_value_is_white_is_no_negative(converted: Converted, tmp_path: Path) -> None:
+    values = np.arange(64 * 48, dtype=np.uint16).reshape(1, 48, 64)
+    place = {"crs": "EPSG:4326", "transform": rasterio.Affine(0.001, 0, 16, 0, -0.001, 48)}
+    tiff(tmp_path / "white.tif", values, photometric="MINISWHITE", **place)
+    made = converted(tmp_path / "white.tif")
+    assert made.dataset.transform == place["transform"]
+    assert made.dataset.colorinterp[0].name == "gray"
+    assert (made.dataset.read() == 65535 - values).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 12])
+def test_a_placed_tiff_of_a_few_bits_stays_as_it_is(converted: Converted, bits: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(7).integers(0, 2**bits, (1, 60, 70)).astype(np.uint8 if bits < 8 else np.uint16)
+    place = {"crs": "EPSG:4326", "transform": rasterio.Affine(0.001, 0, 16, 0, -0.001, 48)}
+    tiff(tmp_path / "few.tif", values, nbits=bits, **place)
+    made = converted(tmp_path / "few.tif")
+    assert (made.dataset.read() == values).all()
+    assert made.dataset.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == str(bits)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -131,11 +179,50 @@ def test_colours_of_print_are_refused(mode: str, kind: str, tmp_path: Path) -> N
     assert e.value.code == "colours_unsupported"
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(("photometric", "count"), [("CMYK", 4), ("CIELAB", 3), ("ICCLAB", 3), ("ITULAB", 3)])
+def test_tiffs_in_colours_of_print_are_refused(photometric: str, count: int, dtype: str, tmp_path: Path) -> None:
+    content = tiff(tmp_path / "print.tif", np.ones((count, 8, 8), dtype), photometric=photometric)
+    with pytest.raises(Refused) as e:
+        bands_of(content, tmp_path)
+    assert e.value.code == "colours_unsupported"
+
+
+def test_wide_luminance_and_chrominance_are_refused(tmp_path: Path) -> None:
+    """YCbCr of 16 bits, which rasterio does not write: RGB whose tags 262 and 530 are changed."""
+    content = tiff(tmp_path / "wide.tif", np.ones((3, 8, 8), np.uint16), photometric="RGB")
+    photometric, sample_format = struct.pack("<HHI", 262, 3, 1), struct.pack("<HH", 339, 3)
+    at, last = content.index(photometric), content.index(sample_format)
+    whole = struct.pack("<HHIHH", 530, 3, 2, 1, 1)  # no subsampling
+    content = content[: at + 8] + struct.pack("<HH", 6, 0) + content[at + 12 : last] + whole + content[last + 12 :]
+    with pytest.raises(Refused) as e:
+        bands_of(content, tmp_path)
+    assert e.value.code == "colours_unsupported"
+
+
+@pytest.mark.parametrize("meaning", [4, 32803, 34892, 32844])
+@pytest.mark.parametrize("bigtiff", ["NO", "YES"])
+@pytest.mark.parametrize("order", ["LITTLE", "BIG"])
+def test_tiffs_of_masks_and_of_sensors_are_refused(meaning: int, bigtiff: str, order: str, tmp_path: Path) -> None:
+    content = tiff(tmp_path / "raw.tif", np.ones((1, 8, 8), np.uint16), bigtiff=bigtiff, endianness=order)
+    # Tag 262, a short or a long, one of it.
+    form = ("<" if order == "LITTLE" else ">") + ("HHQHH" if bigtiff == "YES" else "HHIHH")
+    at = content.index(struct.pack(form[:-2], 262, 3, 1))
+    for kind, value in ((3, (meaning, 0)), (4, (meaning, 0) if order == "LITTLE" else (0, meaning))):
+        entry = struct.pack(form, 262, kind, 1, *value)
+        with pytest.raises(Refused) as e:
+            bands_of(content[:at] + entry + content[at + len(entry) :], tmp_path)
+        assert e.value.code == "colours_unsupported"
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         ({"dtype": "complex64", "count": 1}, "values_unsupported"),
         ({"dtype": "uint8", "count": 4, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
+        # Of two and of three samples beside the colours, the first is the alpha.
+        ({"dtype": "uint8", "count": 5, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
+        ({"dtype": "uint8", "count": 6, "photometric": "RGB", "alpha": "PREMULTIPLIED"}, "colours_unsupported"),
     ],
 )
 def test_pixels_that_would_come_out_wrong_are_refused(options: dict[str, Any], code: str, tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from affine import Affine
+from pydantic import BaseModel
 
+from taskyard_api.models import ConversionBody
 from taskyard_kits.geo.control_points import Point, fit
+from taskyard_kits.geo.declarations import ConvertParams
 from taskyard_kits.geo.placement import by_points, crs_named
+from taskyard_kits.geo.point_counts import MAX_POINTS, MIN_POINTS
 from taskyard_kits.geo.refusals import Refused
 from tests.kits.geo.conftest import BLUE, GREEN, RED, WHITE, Converted, picture, saved
 
@@ -155,3 +159,12 @@ def test_points_that_mirror_the_image_are_refused(changed: Any, crs: str) -> Non
     vienna = points_of(Affine(0.001, 0, 16, 0, -0.001, 48.4), [(0, 0), (400, 0), (0, 400)])
     assert by_points(vienna, crs_named(crs), 400, 400)
     assert refused([changed(point) for point in vienna], crs, 400, 400).code == "place_mirrored"
+
+
+def test_the_api_takes_as_many_points_as_the_task() -> None:
+    def bounds_of(model: type[BaseModel]) -> tuple[int, int]:
+        declared = model.model_json_schema()["properties"]["control_points"]
+        [points] = [way for way in declared.get("anyOf", [declared]) if way["type"] == "array"]
+        return points["minItems"], points["maxItems"]
+
+    assert bounds_of(ConversionBody) == bounds_of(ConvertParams) == (MIN_POINTS, MAX_POINTS)

@@ -121,6 +121,20 @@ def test_turned_images_of_many_strips_come_out_as_a_whole() -> None:
         assert (found == np.asarray(ImageOps.exif_transpose(image))).all(), orientation
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 5000), (5000, 1), (1, 1)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_narrow_image_is_written_in_narrow_tiles(width: int, height: int, orientation: int) -> None:
+    """Of 512 x 512 pixels each would have 128 MiB here."""
+    options: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": 64, "dtype": "float64"}
+    with MemoryFile() as memory:
+        with memory.open(sparse_ok=True, **options):
+            pass
+        with memory.open() as dataset:
+            tiles = Strips(dataset, orientation).tile_bytes(64)
+    decoded = width * height * 64 * 8
+    assert decoded <= tiles <= 17 * decoded + 8 * 1024**2
+
+
 def test_a_geotiff_stays_where_it_says_it_lies(converted: Converted, tmp_path: Path) -> None:
     path, heights = tmp_path / "heights.tif", np.arange(60 * 40, dtype=np.float32).reshape(1, 40, 60)
     place = Affine(0.5, 0.1, 16, 0.1, -0.5, 48)
@@ -185,3 +199,21 @@ def test_the_stages_stand_on_the_timeline_in_their_order(converted: Converted) -
 def test_only_the_suffix_of_an_image_is_taken_from_the_name(name: str, expected: str) -> None:
     assert raster_name(name) == expected
     assert len(expected.encode()) <= 255
+
+
+@pytest.mark.parametrize("corners", [False, True], ids=["bounds", "control points"])
+def test_measured_values_keep_what_they_are_measured_in(converted: Converted, tmp_path: Path, corners: bool) -> None:
+    left, bottom, right, top = BOUNDS
+    place = [(0, 0, left, top), (0, 400, right, top), (300, 0, left, bottom), (300, 400, right, bottom)]
+    points = [dict(zip(("row", "col", "x", "y"), point, strict=True)) for point in place]
+    path = tmp_path / "heights.tif"
+    options: dict[str, Any] = {"width": 400, "height": 300, "count": 2, "dtype": "int16", "nodata": -999}
+    with rasterio.open(path, "w", driver="GTiff", **options) as target:
+        target.write(np.arange(240_000, dtype="int16").reshape(2, 300, 400))
+        target.scales, target.offsets = (0.01, 1), (273.15, 0)
+        target.set_band_unit(1, "K")
+        target.descriptions = ("temperature", "flags")
+    made = converted(path, **({"control_points": points, "crs": "EPSG:3857"} if corners else PLACE)).dataset
+    assert (made.scales, made.offsets) == ((0.01, 1), (273.15, 0))
+    assert (made.units, made.descriptions) == (("K", None), ("temperature", "flags"))
+    assert made.nodata == -999

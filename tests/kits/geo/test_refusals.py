@@ -13,7 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from PIL import Image
 
 from taskyard.domain.errors import TaskError
@@ -76,6 +79,55 @@ def answers(content: bytes, tmp_path: Path, memory: int = process.CONVERTER_BYTE
 )
 def test_what_cannot_become_a_raster_is_refused(content: bytes, code: str, tmp_path: Path) -> None:
     assert answers(content, tmp_path) == code
+
+
+NOISE = Image.fromarray(np.random.default_rng(7).integers(0, 255, (400, 600, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_damaged_or_has_no_end_is_refused(progressive: bool, tmp_path: Path) -> None:
+    jpeg = saved(NOISE, "JPEG", progressive=progressive)
+    middle = len(jpeg) // 2
+    without_some = jpeg[:middle] + jpeg[middle + 1000 :]
+    for damaged in (without_some, jpeg[:-2]):
+        assert answers(damaged, tmp_path) == "image_damaged"
+    # Some cameras fill the file up, behind the pixels or behind the end.
+    assert answers(jpeg + bytes(100), tmp_path) == "made"
+    assert answers(jpeg[:-2] + bytes(10) + jpeg[-2:], tmp_path) == ("image_damaged" if progressive else "made")
+
+
+def test_a_mask_that_is_damaged_is_the_images_fault(tmp_path: Path) -> None:
+    path, noise = tmp_path / "masked.tif", np.asarray(NOISE)[:200, :200, 0]
+    options: dict[str, Any] = {"driver": "GTiff", "width": 200, "height": 200, "count": 1, "dtype": "uint8"}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as made:
+        made.write(noise[None])
+        made.write_mask(noise > 127)
+    # What is compressed in the file is the mask alone, and lies at its end.
+    assert answers(path.read_bytes()[:-500], tmp_path) == "image_damaged"
+
+
+def first_answer(image: Path, **wish: Any) -> dict[str, Any]:
+    with (
+        image.open("rb") as file,
+        process.started(file, image.parent, process.CONVERTER_BYTES, lambda: None) as started,
+    ):
+        started.tell(json.dumps({**WISH, **wish}))
+        try:
+            return started.answer()
+        except TaskError as e:
+            return {"error": e.code}
+
+
+def test_alpha_that_is_added_counts_for_the_size_of_a_raster(tmp_path: Path) -> None:
+    """Eight bands of 22,000 x 22,000 pixels are 3.6 GiB, nine are more than 4."""
+    path = tmp_path / "large.tif"
+    options: dict[str, Any] = {"driver": "GTiff", "width": 22_000, "height": 22_000, "count": 8, "dtype": "uint8"}
+    options |= {"crs": "EPSG:3857", "transform": Affine(1, 0, 1_820_000, 0, -1, 6_144_000), "nodata": 0}
+    with rasterio.open(path, "w", tiled=True, sparse_ok=True, bigtiff="YES", **options):
+        pass
+    assert first_answer(path) == {"error": "raster_too_large"}
+    # As it stands it gets none.
+    assert "placed" in first_answer(path, bounds=None, crs=None)
 
 
 def test_a_tiff_in_one_piece_is_refused_where_it_is_large(tmp_path: Path) -> None:
@@ -210,13 +262,18 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are Linux's")
-def test_a_raster_that_cannot_be_written_is_tried_again(stopped: process.Converter, tmp_path: Path) -> None:
+def test_a_raster_that_cannot_be_written_is_tried_again_and_the_log_says_why(
+    stopped: process.Converter, caplog: pytest.LogCaptureFixture
+) -> None:
     # No file of it may be longer than that.
     resource.prlimit(stopped.program.process.pid, resource.RLIMIT_FSIZE, (5000, 5000))
     stopped.tell("go on")
     with pytest.raises(TaskError) as e:
         all(stopped.answer() for _ in iter(int, 1))
     assert (e.value.code, e.value.retryable) == ("raster_incomplete", True)
+    [record] = caplog.records
+    assert "raster_incomplete: " in record.message
+    assert "rite" in record.message.partition("raster_incomplete: ")[2]  # as GDAL says it: write, Write
 
 
 def test_a_full_disk_is_told_as_that() -> None:

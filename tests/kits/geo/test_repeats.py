@@ -43,9 +43,10 @@ def test_converting_twice_changes_nothing(
     made, stored = after(item), objects(tmp_path)
     second = run(NAME, {"item_id": item.id, **again})
     assert second.logs == ["The file is this raster already."]
-    assert second.progress[-1:] == [(100, 100, "Conversion complete")]
+    assert [at for at, _, _ in second.progress] == [0, 10, 20, 100]
     known = {name: value for name, value in first.result.items() if again or name != "residual_pixels"}
     assert second.result == {**second.result, **known}
+    assert (second.result["residual_pixels"] is None) == ("control_points" not in again)
     assert (after(item), objects(tmp_path)) == (made, stored)
 
 

@@ -92,6 +92,9 @@ def test_providers_are_checked_where_they_are_configured(
         local.is_away = True
         proxy.fault = Reply(500, b"")
         result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
+        proxy.fault = Reply(429, b"")
+        busy = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
+    assert busy["checks"]["litellm"]["reason"].startswith("The provider LiteLLM asks for fewer calls.")
     assert result["status"] == "degraded"
     failed = {name: check for name, check in result["checks"].items() if check["status"] == "failed"}
     assert {name: check["code"] for name, check in failed.items()} == {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.fernet import Fernet
 
 from taskyard.catalogue.secrets import Cipher
+from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.tasks import FINAL, State
+from taskyard.running.upkeep import Upkeep
 from taskyard.store import ledger, old_tasks, tree_items
+from taskyard.store.old_tasks import Look
 from taskyard_kits.maintenance import archive as archive_module
 from taskyard_kits.maintenance.settings import MaintenanceSettings
 from tests.kits.maintenance.conftest import Archive, Ledger
@@ -80,7 +84,7 @@ def test_the_file_is_an_item_of_no_key_whose_content_any_gzip_reads(ledger_of_ta
 
 def test_where_no_task_is_old_there_is_no_file(ledger_of_tasks: Ledger, archive: Archive) -> None:
     ledger_of_tasks.put(days=1)
-    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "more": False}
+    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": False, "more": False}
     assert ledger_of_tasks.all("SELECT id FROM task_archive") == ledger_of_tasks.all("SELECT id FROM tree_item") == []
 
 
@@ -124,8 +128,7 @@ def test_ids_that_callers_chose_are_found_too(ledger_of_tasks: Ledger, archive: 
 
 
 def test_a_task_stays_while_one_that_it_submitted_has_not_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:
-    parent = ledger_of_tasks.put()
-    child = ledger_of_tasks.put(State.QUEUED, parent_id=parent)
+    child = ledger_of_tasks.put(State.QUEUED, parent_id=ledger_of_tasks.put())
     assert archive().result["archived"] == 0
     ledger_of_tasks.do("UPDATE task SET state = 'succeeded', finished_at = now() WHERE id = :id", id=child)
     assert archive().result["archived"] == 1
@@ -156,6 +159,42 @@ def test_the_steps_of_a_workflow_go_together_when_its_own_time_is_over(
     assert archive().result["archived"] == 2
     for table in ("workflow", "workflow_step", "workflow_event"):
         assert ledger_of_tasks.all(f"SELECT count(*) FROM {table}") == [0]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SUCCEEDED])
+def test_a_child_stays_while_its_parent_may_run_again(ledger_of_tasks: Ledger, archive: Archive, state: State) -> None:
+    """A retry would submit one with the same key anew."""
+    parent = ledger_of_tasks.put(state, days=31 if state is State.FAILED else 29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive({"dry_run": True}).result["archived"] == archive().result["archived"] == 0
+    ledger_of_tasks.do("DELETE FROM task WHERE id = :id", id=parent)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_the_children_of_a_task_that_succeeded_go_by_their_own_age(ledger_of_tasks: Ledger, archive: Archive) -> None:
+    parent = ledger_of_tasks.put(days=29)
+    child = ledger_of_tasks.put(parent_id=parent, days=31)
+    assert archive().result["archived"] == 1
+    assert ledger_of_tasks.archived() == [child]
+
+
+def test_a_dry_run_tells_at_the_soft_limit_what_it_has_counted(
+    ledger_of_tasks: Ledger, archive: Archive, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_tasks, "LOOKED_AT", 2)
+    for _ in range(5):
+        ledger_of_tasks.put()
+    looks = iter([upkeep.look_for_old_tasks] * 2)
+
+    def look(*arguments: Any) -> Look:
+        for do in looks:
+            return do(*arguments)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(upkeep, "look_for_old_tasks", look)
+    result = archive({"dry_run": True}).result
+    assert (result["archived"], result["more"]) == (4, True)
 
 
 def test_a_retention_of_no_days_archives_what_has_just_ended(ledger_of_tasks: Ledger, archive: Archive) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +14,7 @@ from taskyard.domain.errors import Fenced, LedgerUnavailable
 from taskyard.domain.tasks import State
 from taskyard.lifecycle.archive import Archived
 from taskyard.running.upkeep import Upkeep
+from taskyard.storage.local import LocalStorage
 from taskyard.store import ledger, task_archives, tree_items
 from taskyard.store.task_archives import Span, TaskArchive
 from taskyard.store.tree_items import TreeItem
@@ -67,7 +68,8 @@ def test_an_attempt_that_is_cut_off_anywhere_loses_nothing_and_archives_nothing_
     cut = archive(upkeep=Disturbed(ledger_of_tasks, step, cut_off, after=after))
     assert cut.will_retry
     assert {*ledger_of_tasks.archived(), *ledger_of_tasks.ids()} == set(ids)
-    archive()
+    is_complete = step == "close" and after
+    assert archive().result["archived"] == (0 if is_complete else 10), "by both attempts"
     assert ledger_of_tasks.archived() == ids
     assert ledger_of_tasks.ids() == set()
     assert [(a.tasks, a.deleted) for a in ledger_of_tasks.archives()] == [(10, 10)]
@@ -119,8 +121,8 @@ def test_one_task_archives_at_a_time(ledger_of_tasks: Ledger, archive: Archive) 
     with ledger.connection(ledger_of_tasks.engine) as conn:
         assert task_archives.begin(conn, other, claim) is not None
         assert task_archives.begin(conn, other, claim) is not None, "its own is there for it again"
-    busy = archive()
-    assert (busy.fault.code, busy.will_retry) == ("archive_busy", True)
+    assert archive().result == {"archived": 0, "stayed": 0, "item_ids": [], "busy": True, "more": False}
+    assert len(ledger_of_tasks.ids()) == 2
     ledger_of_tasks.do("UPDATE task SET claim = :another WHERE id = :id", id=other, another=uuid4())
     assert archive().result["archived"] == 1, "its attempt lost the task"
 
@@ -173,6 +175,48 @@ def test_where_the_file_is_not_what_was_written_no_task_is_deleted(
         tree_items.delete(conn, [item.id])
     assert archive().result["archived"] == 3
     assert ledger_of_tasks.ids() == set()
+
+
+def delete_file(of: Ledger) -> None:
+    """As `DELETE /tree-items/{id}` does."""
+    with ledger.transaction(of.engine) as conn:
+        (item,) = tree_items.delete(conn, [stored_file(of).id])
+    of.storage.delete(item.storage_key)
+
+
+class Emptied(LocalStorage):
+    """Its archive is deleted right before it is opened for the nth time."""
+
+    def __init__(self, of: Ledger, nth: int) -> None:
+        super().__init__(of.storage._root)
+        self._of = of
+        self._left = nth
+
+    def open(self, key: str, *, offset: int = 0) -> BinaryIO:
+        self._left -= 1
+        if not self._left:
+            delete_file(self._of)
+        return super().open(key, offset=offset)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "before it is read again", "before a batch", "after a batch"])
+def test_where_the_item_is_deleted_meanwhile_no_further_task_is_and_none_counts(
+    ledger_of_tasks: Ledger, archive: Archive, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(archive_module, "_DELETED_AT_ONCE", 4)
+    ids = [ledger_of_tasks.put(days=100 - n) for n in range(10)]
+    given: dict[str, Any] = {}
+    if "batch" in when:
+        happens = partial(delete_file, ledger_of_tasks)
+        given["upkeep"] = Disturbed(ledger_of_tasks, "delete", happens, after=when == "after a batch")
+    else:
+        given["storage"] = Emptied(ledger_of_tasks, 2 if "again" in when else 1)
+    result = archive(**given).result
+    assert (result["archived"], result["item_ids"]) == (0, [])
+    left = ids[4:] if when == "after a batch" else ids
+    assert ledger_of_tasks.ids() == set(left)
+    assert archive().result["archived"] == len(left), "in a file anew"
+    assert len(ledger_of_tasks.all("SELECT storage_key FROM tree_item")) == 1
 
 
 def test_two_that_begin_at_the_same_time_have_one_archive(ledger_of_tasks: Ledger) -> None:

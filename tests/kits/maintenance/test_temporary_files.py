@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 
+from taskyard.storage.local import LocalStorage
 from taskyard_kits import temporary_files
 from taskyard_kits.files.settings import FileSettings
 from taskyard_kits.temporary_files import MAX_DEPTH, TemporaryFileSettings
+from taskyard_worker.child.interrupts import ShieldedStorage, ThreadInterrupts
 from taskyard_worker.temp_dirs import TempDirs
-from tests.kits.conftest import Run
+from tests.kits.conftest import Run, Upload
 
 ROOT = Path(__file__).parents[3]
 HOUR = 3600
-NOTHING: Any = SimpleNamespace(check_cancelled=lambda: None)
+NOTHING: Any = SimpleNamespace(check_cancelled=lambda: None, storage=SimpleNamespace(directory=None))
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def worker(temp: Path) -> Iterator[TempDirs]:
 def clean(temp: Path, *, hours_later: float, context: Any = NOTHING) -> int:
     """A time of change cannot be set, so it is the clock that goes on."""
     settings = TemporaryFileSettings(temp_dir=temp, temp_file_max_age_hours=24)
-    return temporary_files.remove_old(context, settings, now=lambda: time.time() + hours_later * HOUR)
+    removal = temporary_files.Removal(context)
+    removal.remove_old(settings, now=lambda: time.time() + hours_later * HOUR)
+    return removal.files
 
 
 def test_old_files_and_directories_that_are_empty_then_go_and_young_ones_stay(temp: Path) -> None:
@@ -179,7 +183,11 @@ def test_a_cancellation_ends_it_between_two_files(temp: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        clean(temp, hours_later=25, context=SimpleNamespace(check_cancelled=check))
+        clean(
+            temp,
+            hours_later=25,
+            context=SimpleNamespace(check_cancelled=check, storage=SimpleNamespace(directory=None)),
+        )
     assert len(list(temp.iterdir())) == 7
 
 
@@ -187,7 +195,49 @@ def test_the_task_of_the_files_kit_does_it(run: Run, temp: Path) -> None:
     (temp / "old").write_text("x")
     settings = FileSettings(temp_dir=temp, temp_file_max_age_hours=1e-9)
     time.sleep(0.02)
-    assert run("files.cleanup_temporary", settings=settings).result == {"temp_files_removed": 1}
+    assert run("files.cleanup_temporary", settings=settings).result == {"dry_run": False, "temp_files_removed": 1}
+
+
+def test_a_dry_run_counts_what_would_go_and_removes_nothing(run: Run, temp: Path) -> None:
+    dead = TempDirs(temp)
+    dead.open()
+    (dead.of_child("child") / "left").write_text("x")
+    assert dead._lock is not None
+    os.close(dead._lock)  # as its death would
+    (temp / "a").mkdir()
+    (temp / "a/old").write_text("x")
+    settings = FileSettings(temp_dir=temp, temp_file_max_age_hours=1e-9)
+    time.sleep(0.02)
+    there = sorted(temp.rglob("*"))
+    told = [run("files.cleanup_temporary", {"dry_run": dry}, settings=settings).result for dry in (True, True, False)]
+    assert told == [{"dry_run": dry, "temp_files_removed": 2} for dry in (True, True, False)]
+    assert sorted(temp.rglob("*")) == [temp / "attempts"] != there
+
+
+@pytest.mark.parametrize("where", ["storage", "above", "below", "a link"])
+def test_a_directory_that_overlaps_the_storage_is_not_cleaned(
+    run: Run, upload: Upload, storage: LocalStorage, temp: Path, where: str
+) -> None:
+    item = upload(b"precious")
+    (temp / "link").symlink_to(storage._root)
+    places = {"storage": storage._root, "above": storage._root.parent, "below": storage._root / "objects"}
+    directory = places.get(where, temp / "link")
+    settings = FileSettings(temp_dir=directory, temp_file_max_age_hours=1e-9)
+    time.sleep(0.02)
+    # As the tasks of a worker have it.
+    shielded = ShieldedStorage(storage, ThreadInterrupts())
+    fault = run("files.cleanup_temporary", settings=settings, storage=shielded).fault
+    assert (fault.code, fault.retryable) == ("temp_dir_overlaps", False)
+    with storage.open(item.storage_key) as file:
+        assert file.read() == b"precious"
+
+
+def test_what_is_no_directory_is_told_without_its_path(run: Run, temp: Path) -> None:
+    (temp / "file").write_text("x")
+    fault = run("files.cleanup_temporary", settings=FileSettings(temp_dir=temp / "file")).fault
+    assert (fault.code, fault.retryable) == ("temp_dir_unusable", False)
+    assert "TASKYARD_TEMP_DIR" in fault.message
+    assert str(temp) not in fault.message
 
 
 def test_the_settings_are_those_that_the_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from taskyard import AuthenticationFailed, TaskError
+from taskyard.broker.names import Names
+from taskyard.domain.model_lists import ModelList
+from taskyard.running.trial import run_task
 from taskyard_kits.models.providers import Provider, configured
-from taskyard_kits.models.settings import ProviderSettings
+from taskyard_kits.models.settings import ModelSettings, ProviderSettings
 from tests.support.fleet import answers, free_port, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -62,7 +66,19 @@ def provider(address: str, key: str | None) -> Provider:
 
 
 def test_with_its_key_it_lists_its_models(address: str) -> None:
-    assert asyncio.run(provider(address, KEY).models()) == ["gpt-4o", "small"]
+    assert asyncio.run(provider(address, KEY).models()).models == ["gpt-4o", "small"]
+
+
+def test_the_task_keeps_its_list_for_get_models(address: str, redis_url: str) -> None:
+    given = {"litellm_base_url": address, "litellm_api_key": KEY, "redis_url": redis_url}
+    found = run_task("models.refresh_cache", {}, settings=ModelSettings.model_validate(given)).result
+    assert (found["litellm_models"], found["ollama_models"], found["failed"]) == (2, None, {})
+    with redis.Redis.from_url(redis_url) as cache:
+        stored = cache.get(Names().models("litellm"))
+    assert isinstance(stored, bytes)
+    kept = ModelList.read(stored)
+    assert kept is not None
+    assert kept.models == ["gpt-4o", "small"]
 
 
 def test_another_key_is_refused(address: str) -> None:

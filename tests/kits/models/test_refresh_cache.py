@@ -12,6 +12,7 @@ import redis
 from taskyard.broker.names import Names
 from taskyard.catalogue.kits import load
 from taskyard.domain.model_lists import KEPT, MAX_MODELS, ModelList
+from taskyard.domain.tasks import RetryIn
 from taskyard.environment import InvalidSettings, read_kit_settings
 from taskyard.running.trial import TaskRun, run_task
 from taskyard.settings import Settings
@@ -96,6 +97,39 @@ def test_where_none_answers_the_task_fails_and_is_tried_again(
     assert cached(cache, "ollama") == ["llama2"]
 
 
+def test_where_neither_a_provider_nor_redis_answers_the_providers_fault_is_told(local: Ollama, proxy: LiteLLM) -> None:
+    local.is_away = proxy.is_away = True
+    run = refresh("redis://127.0.0.1:1/0", local, proxy)
+    assert (run.fault.code, run.will_retry) == ("provider_unanswered", True)
+    assert sum("does not answer" in line for line in run.logs) == 2
+
+
+def test_what_a_provider_lacks_is_logged_also_where_redis_is_away(local: Ollama, proxy: LiteLLM) -> None:
+    proxy.is_away = True
+    run = refresh("redis://127.0.0.1:1/0", local, proxy)
+    assert run.fault.code == "cache_unavailable"
+    assert any(line.startswith("The provider LiteLLM does not answer") for line in run.logs)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_provider_that_asks_for_fewer_calls_is_asked_again_when_it_says(
+    redis_url: str, proxy: LiteLLM, status: int
+) -> None:
+    proxy.fault = Reply(status, {"error": {"message": "Rate limit exceeded"}}, (("Retry-After", "17"),))
+    run = refresh(redis_url, proxy)
+    assert isinstance(run.outcome, RetryIn)
+    assert (run.fault.code, run.outcome.delay) == ("provider_busy", timedelta(seconds=17))
+    assert run.fault.message.startswith("The provider LiteLLM asks for fewer calls.")
+
+
+def test_a_provider_that_names_no_time_is_asked_again_after_a_minute(redis_url: str, proxy: LiteLLM) -> None:
+    proxy.fault = Reply(429, {})
+    run = refresh(redis_url, proxy)
+    assert isinstance(run.outcome, RetryIn)
+    assert run.fault.code == "provider_busy"
+    assert timedelta(seconds=3) <= run.outcome.delay <= timedelta(seconds=60)
+
+
 def test_what_is_not_configured_is_left_out(redis_url: str, cache: redis.Redis, local: Ollama) -> None:
     result = refresh(redis_url, local).result
     assert (result["ollama_models"], result["litellm_models"]) == (2, None)
@@ -113,6 +147,54 @@ def test_a_key_that_is_refused_is_final_and_told_nowhere(redis_url: str, proxy: 
     assert "wrong-one" not in f"{run}"
 
 
+def test_where_no_key_was_sent_a_400_says_nothing_of_keys(redis_url: str, local: Ollama, proxy: LiteLLM) -> None:
+    local.fault = proxy.fault = Reply(400, {})
+    assert refresh(redis_url, local).fault.code == "provider_refused"
+    assert refresh(redis_url, proxy, litellm_api_key=None).fault.code == "provider_refused"
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [("mistral\u200b", r"'mistral\u200b'"), ("x" * 201, f"'{'x' * 40}'..."), ("", "''"), (7, "no name")],
+    ids=["zero-width space", "201 characters", "empty", "a number"],
+)
+def test_one_odd_name_is_left_out_and_told(
+    redis_url: str, cache: redis.Redis, local: Ollama, odd: Any, told: str
+) -> None:
+    local.models.insert(1, odd)
+    run = refresh(redis_url, local)
+    assert cached(cache, "ollama") == ["llama3:latest", "mistral:7b"]
+    assert run.result["ollama_models"] == 2
+    assert run.result["left_out"] == {"ollama": {"count": 1, "first": [f"2 ({told})"]}}
+    assert f"Models of Ollama left out: 2 ({told})." in run.logs
+
+
+def test_of_many_odd_names_the_first_are_told(redis_url: str, local: Ollama) -> None:
+    local.models.extend(["a\nb"] * 4_000)
+    run = refresh(redis_url, local)
+    assert (run.result["left_out"]["ollama"]["count"], len(run.result["left_out"]["ollama"]["first"])) == (4_000, 10)
+    assert max(map(len, run.logs)) < 500
+
+
+TOO_LONG = {
+    "too many": Reply(200, {"models": [{"name": f"m{n}"} for n in range(MAX_MODELS + 1)]}),
+    "too large": Reply(200, b'{"models": []' + b" " * 9_000_000 + b"}"),
+}
+
+
+@pytest.mark.parametrize("answer", TOO_LONG.values(), ids=TOO_LONG.keys())
+def test_a_list_that_is_too_long_is_final_and_says_so(
+    redis_url: str, cache: redis.Redis, local: Ollama, proxy: LiteLLM, answer: Reply
+) -> None:
+    local.fault = answer
+    run = refresh(redis_url, local)
+    assert (run.fault.code, run.will_retry) == ("provider_list_too_long", False)
+    assert "more than 5000 models, or more than 8 MiB" in run.fault.message
+    assert cached(cache, "ollama") is None
+    proxy.is_away = True
+    assert refresh(redis_url, local, proxy).fault.code == "provider_unanswered", "the one that another attempt may mend"
+
+
 NAMELESS: tuple[Any, ...] = (
     [{"name": ""}],
     [{"name": 7}],
@@ -125,8 +207,6 @@ NAMELESS: tuple[Any, ...] = (
 )
 UNREADABLE = {
     **{f"models-{n}": Reply(200, {"models": models}) for n, models in enumerate(NAMELESS)},
-    "too many": Reply(200, {"models": [{"name": f"m{n}"} for n in range(MAX_MODELS + 1)]}),
-    "too long": Reply(200, b'{"models": []' + b" " * 9_000_000 + b"}"),
     "no object": Reply(200, []),
     "a page": Reply(200, b"<html>"),
     "deep": Reply(200, b'{"models": ' + b"[" * 100_000),

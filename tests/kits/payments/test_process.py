@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
-from taskyard.domain.ids import new_id
+from taskyard.domain.ids import earliest_id_at, new_id
+from taskyard.domain.tasks import RetryIn
 from taskyard.environment import InvalidSettings, read_kit_settings
 from taskyard.running.trial import NotAdmitted, TaskRun, run_task
+from taskyard_api.translation import read_catalogues, telling
 from taskyard_kits.payments.currencies import smallest_units
 from taskyard_kits.payments.settings import PaymentSettings
+from taskyard_kits.payments.words import ERRORS
 from tests.support import stripe_server
 from tests.support.http_stand_in import Reply
 from tests.support.stripe_server import KEY, NEEDS_CUSTOMER, VISA, Stripe
@@ -35,6 +39,12 @@ def pay(
     return run_task(
         "payments.process", {**PAYMENT, **params}, settings=settings, attempt=attempt, task_id=task_id or new_id()
     )
+
+
+def made_before(age: timedelta) -> UUID:
+    """The id of a task that was submitted then."""
+    drawn = new_id().int & ((1 << 80) - 1)
+    return UUID(int=earliest_id_at(datetime.now(UTC) - age).int | drawn)
 
 
 def form(stripe: Stripe) -> dict[str, str]:
@@ -129,6 +139,32 @@ def test_what_the_schema_can_say_is_refused_at_the_submit(stripe: Stripe, wrong:
         pay(stripe, **wrong)
     assert {fault.pointer for fault in refused.value.faults} == {f"/params/{name}" for name in wrong}
     assert not stripe.calls
+
+
+@pytest.mark.parametrize("amount", [-1, 0, "0", "-1", "abc", None, "1" * 13, "1.2345", 1.2345])
+def test_a_wrong_amount_is_told_in_one_sentence_in_the_readers_language(stripe: Stripe, amount: Any) -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        pay(stripe, amount=amount)
+    (fault,) = refused.value.faults
+    assert fault.message == "Must be above 0, with at most nine digits before the point and three after it: 12.50."
+    german = telling(read_catalogues(), "de").tell(fault.message)
+    assert german == "Muss größer als 0 sein, mit höchstens neun Stellen vor dem Punkt und drei danach: 12.50."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"payment_method": "4242424242424242"}, "Doit être l'identifiant d'une carte chez Stripe : pm_..."),
+        ({"customer": "eva"}, "Doit être l'identifiant d'un client chez Stripe : cus_..."),
+        ({"currency": "eur"}, "Doit être une monnaie, par son code ISO 4217 en majuscules : EUR."),
+    ],
+)
+def test_what_is_wrong_is_told_without_regular_expressions_and_translated(
+    stripe: Stripe, wrong: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        pay(stripe, **wrong)
+    assert [telling(read_catalogues(), "fr").tell(fault.message) for fault in refused.value.faults] == [told]
 
 
 def test_a_currency_in_small_letters_is_told_how_to_write_it(stripe: Stripe) -> None:
@@ -238,28 +274,87 @@ def test_a_decline_is_told_again_for_a_day_and_asked_anew_afterwards(stripe: Str
     assert len(stripe.intents) == 2, "what was declined is no charge"
 
 
-def test_where_the_account_cannot_search_no_second_attempt_charges(stripe: Stripe) -> None:
-    task_id = new_id()
-    stripe.before.append(stripe_server.error(400, "invalid_request_error"))
+UNSEARCHED = pytest.mark.parametrize(
+    "refusal", [stripe_server.NO_SEARCH, stripe_server.NO_RIGHT], ids=["the account", "a restricted key"]
+)
+
+
+@UNSEARCHED
+@pytest.mark.parametrize("lost", [True, False], ids=["after a charge", "before a charge"])
+def test_where_the_search_is_refused_the_key_alone_charges_once_on_the_first_day(
+    stripe: Stripe, refusal: Reply, lost: bool
+) -> None:
+    task_id = made_before(timedelta(hours=19))
+    stripe.search = refusal
+    (stripe.after if lost else stripe.before).append(None)
+    assert pay(stripe, 1, task_id).will_retry
+    run = pay(stripe, 2, task_id)
+    assert run.result["transaction_id"] == stripe.charges[0]["id"]
+    assert len(stripe.charges) == 1
+    assert any("Idempotency-Key alone" in line for line in run.logs)
+
+
+@UNSEARCHED
+@pytest.mark.parametrize(
+    "task_id",
+    [made_before(timedelta(hours=21)), made_before(timedelta(hours=-3)), uuid4()],
+    ids=["the key may be forgotten", "made in the future", "no time in the id"],
+)
+def test_where_the_search_is_refused_later_no_second_attempt_charges(
+    stripe: Stripe, refusal: Reply, task_id: UUID
+) -> None:
+    stripe.search = refusal
     run = pay(stripe, 2, task_id)
     assert (run.fault.code, run.will_retry) == ("payment_unverified", False)
+    assert "may have charged" in run.fault.message
     assert not stripe.intents
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        stripe_server.LOCK_TIMEOUT,
-        stripe_server.RATE_LIMIT,
-        stripe_server.error(409, "invalid_request_error", "idempotency_key_in_use"),
-    ],
-    ids=["lock", "rate", "key in use"],
-)
+def test_a_key_that_is_refused_after_a_charge_asks_for_no_other_task(stripe: Stripe) -> None:
+    task_id = new_id()
+    stripe.after.append(None)
+    assert pay(stripe, 1, task_id).will_retry
+    run = pay(stripe, 2, task_id, key="sk_test_another_key_of_somebody")
+    assert run.fault.code == "stripe_key_refused"
+    assert "submit no other one" in run.fault.message
+
+
+BUSY = {
+    "lock": stripe_server.LOCK_TIMEOUT,
+    "rate": stripe_server.RATE_LIMIT,
+    "key in use": stripe_server.error(409, "invalid_request_error", "idempotency_key_in_use"),
+    "away": stripe_server.asking_for_patience(Reply(503, b""), 7),
+}
+
+
+@pytest.mark.parametrize("reply", BUSY.values(), ids=BUSY.keys())
 def test_too_many_calls_are_tried_again_at_their_own_pace(stripe: Stripe, reply: Reply) -> None:
     stripe.before.append(reply)
     run = pay(stripe)
-    assert (run.fault.code, run.will_retry) == ("stripe_busy", True)
+    assert isinstance(run.outcome, RetryIn)
+    assert run.fault.code == "stripe_busy"
+    asked = dict(reply.headers).get("Retry-After")
+    if asked is None:
+        assert timedelta(seconds=3) <= run.outcome.delay <= timedelta(seconds=60)
+    else:
+        assert run.outcome.delay == timedelta(seconds=int(asked))
     assert not stripe.intents
+
+
+@pytest.mark.parametrize("reply", BUSY.values(), ids=BUSY.keys())
+def test_charged_then_busy_to_the_end_says_that_the_card_may_have_been_charged(stripe: Stripe, reply: Reply) -> None:
+    task_id = new_id()
+    stripe.after.append(None)
+    assert pay(stripe, 1, task_id).will_retry
+    for attempt in (2, 3, 4):
+        stripe.before.append(reply)
+        run = pay(stripe, attempt, task_id)
+    assert (run.fault.code, run.will_retry) == ("stripe_busy", False)
+    assert len(stripe.charges) == 1
+    for words in ERRORS["stripe_busy"].values():
+        assert "tried again" not in words
+    assert "may have been charged" in run.fault.message
+    assert "submit no other one" in run.fault.message
 
 
 def test_other_parameters_under_the_same_task_are_final(stripe: Stripe) -> None:
@@ -271,10 +366,16 @@ def test_other_parameters_under_the_same_task_are_final(stripe: Stripe) -> None:
     assert len(stripe.charges) == 1
 
 
-def test_a_refused_parameter_is_final_and_named_by_its_code(stripe: Stripe) -> None:
-    run = pay(stripe, currency="KPW")
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [({"currency": "KPW"}, "currency_not_supported"), ({"amount": "1000000.00"}, "amount_too_large")],
+)
+def test_a_refused_parameter_is_final_and_named_by_its_code(
+    stripe: Stripe, params: dict[str, Any], reason: str
+) -> None:
+    run = pay(stripe, **params)
     assert (run.fault.code, run.will_retry) == ("payment_refused", False)
-    assert "currency_not_supported" in run.fault.message
+    assert reason in run.fault.message
 
 
 @pytest.mark.parametrize("key", [None, "sk_test_another_key_of_somebody"])
@@ -312,6 +413,14 @@ def test_nothing_of_stripes_own_words_is_passed_on(stripe: Stripe, reply: Reply)
     [
         (
             {"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_BASE_URL": "http://stripe.org"},
+            "TASKYARD_STRIPE_BASE_URL",
+        ),
+        (
+            {"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_BASE_URL": "HTTP://stripe.org"},
+            "TASKYARD_STRIPE_BASE_URL",
+        ),
+        (
+            {"STRIPE_SECRET_KEY": "rk_live_1_test_1", "STRIPE_BASE_URL": "http://stripe.org"},
             "TASKYARD_STRIPE_BASE_URL",
         ),
         ({"STRIPE_SECRET_KEY": "sk live"}, "STRIPE_SECRET_KEY"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from taskyard.domain.errors import SoftTimeLimitExceeded
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed
 from taskyard.running.trial import TaskRun
@@ -18,6 +21,7 @@ from taskyard.storage.local import LocalStorage
 from taskyard.store import analytics, ledger, tree_items
 from taskyard.store.analytics import RequestCount, UsageEvent
 from taskyard.store.tree_items import TreeItem
+from taskyard_kits.reports import document
 from taskyard_kits.reports.declarations import MAX_ROWS
 from taskyard_kits.reports.parts import Tone
 from taskyard_kits.reports.texts import TEXTS
@@ -261,6 +265,61 @@ def test_reports_are_drawn_side_by_side(reader: Reader) -> None:
             assert f"type.{n} 1 1 0 0 0" in text
 
 
+# Too little time
+
+
+@contextmanager
+def locked(engine: Engine, table: str) -> Iterator[None]:
+    """Who reads the table meets the statement time-out."""
+    with ledger.transaction(engine) as conn:
+        conn.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.fixture
+def hasty(task_url: str) -> Iterator[Engine]:
+    made = ledger.make_engine(task_url, statement_timeout=timedelta(seconds=0.4))
+    yield made
+    made.dispose()
+
+
+def test_a_part_that_takes_too_long_is_left_out_and_the_others_are_there(reader: Reader, hasty: Engine) -> None:
+    asked(reader.engine, 200)
+    with locked(reader.engine, "usage_hour"):
+        (page,) = reader.pages("analytics", engine=hasty)
+    assert "This report is partial: the time was too short to read these parts: Tokens, Models." in page.text
+    assert "GET /api/v1/tasks 10 10 0 0" in page.text
+
+
+def test_a_report_whose_parts_all_take_too_long_fails_with_a_code_of_its_own(
+    engine: Engine, hasty: Engine, run: Run
+) -> None:
+    with locked(engine, "task"):
+        outcome = run("reports.generate", {"report_type": "tasks"}, engine=hasty).outcome
+    assert isinstance(outcome, Failed)
+    assert (outcome.fault.code, outcome.fault.retryable) == ("report_too_slow", False)
+    assert outcome.fault.message.endswith("Choose a shorter period, or try again when the database is less busy.")
+
+
+def test_a_report_is_partial_where_its_task_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The soft limit is over while the PDF is drawn: the platform marks the task."""
+    draw, interrupts = document.pdf_of, [SoftTimeLimitExceeded()]
+
+    def drawn(*arguments: Any) -> bytes:
+        if interrupts:
+            raise interrupts.pop()
+        return draw(*arguments)
+
+    monkeypatch.setattr(document, "pdf_of", drawn)
+    assert run("reports.generate", {"report_type": "tasks"}).result["status"] == "partial"
+
+
+def test_the_name_of_the_file_has_the_first_and_the_last_day_in_the_time_zone(run: Run) -> None:
+    november = {"from": "2026-11-01T00:00:00+01:00", "to": "2026-12-01T00:00:00+01:00"}
+    made = run("reports.generate", {"report_type": "tasks", "timezone": "Europe/Budapest", **november})
+    assert made.result["name"] == "tasks-2026-11-01-2026-11-30.pdf"
+
+
 # Refusals
 
 
@@ -273,6 +332,9 @@ def test_reports_are_drawn_side_by_side(reader: Reader) -> None:
         ({"from": "1969-01-01T00:00:00Z"}, "report_period_unreadable", "1970 to 8999"),
         ({"timezone": "Europe/Vienna2"}, "unknown_timezone", "Europe/Vienna2"),
         ({"timezone": "Europe"}, "unknown_timezone", "Europe"),
+        ({"timezone": "localtime"}, "unknown_timezone", "localtime"),
+        ({"timezone": "posixrules"}, "unknown_timezone", "posixrules"),
+        ({"timezone": "Factory"}, "unknown_timezone", "Factory"),
     ],
 )
 def test_a_wrong_period_is_a_clear_error_and_not_retried(

@@ -21,6 +21,8 @@ TARGETS = b"feature,value,min,max\ngender,female,1,3\ngender,male,1,3\n"
 PERSONS = b"id,gender,street\n1,female,A\n2,female,B\n3,male,C\n4,male,C\n"
 FLEX = b"feature,value,min,max,min_flex,max_flex\n"
 CROSSED = b"gender,female,2,2\ngender,male,1,1\narea,north,2,2\narea,south,1,1\n"
+# The same, with flex columns that allow nothing else.
+RIGID = b"".join(line + b"," + line.split(b",", 2)[2] + b"\n" for line in CROSSED.splitlines())
 
 
 def fail(people: bytes = PERSONS, targets: bytes = TARGETS, **given: Any) -> Failure:
@@ -49,6 +51,8 @@ OF_TARGETS = [
     (FLEX + b"a,b,1,2,0,1\n", "max_flex_less_than_max", {"cells": '2/max: "2"; 2/max_flex: "1"'}),
     (b"feature,value,min,max\na,b,-1,2\n", "quota_out_of_range", {"cells": '2/min: "-1"', "limit": 1_000_000_000}),
     (b"feature,value,min,max\na,b,1,10000000000\n", "quota_out_of_range", {}),
+    (b"feature,value,min,max\na,b,1_0,2_0\n", "not_a_number", {"cells": '2/min: "1_0", 2/max: "2_0"', "count": 2}),
+    ("feature,value,min,max\na,b,\u0661,2\n".encode(), "not_a_number", {"cells": '2/min: "\u0661"'}),
     (b"feature,value,min,max\na,b,1,2\n,c,1,2\n", "quota_without_feature", {"cells": '3/feature: ""'}),
     (b"feature,value,min,max\na,b,1,2\na,c,1,2\nA, B ,0,3\n", "quota_repeated", {"cells": '4/value: " B "'}),
     (
@@ -78,6 +82,7 @@ OF_PEOPLE = [
     (b"no,gender\n1,male\n", {}, "missing_column", {"column": "id"}),
     (b"id,sex\n1,male\n", {}, "missing_column", {"column": "gender"}),
     (PERSONS, {"columns_to_keep": ["phone"]}, "missing_column", {"column": "phone"}),
+    (PERSONS, {"check_same_address_columns": ["stret"]}, "missing_column", {"column": "stret"}),
     (PERSONS, {"check_same_address": True}, "check_same_address_empty", {}),
     (
         PERSONS.replace(b",C", b", "),
@@ -101,6 +106,12 @@ OF_PEOPLE = [
     ),
     (b"id,gender\n1,male\n2,female\n", {}, "too_few_people", {"people": 2, "wanted": 3}),
     (b"id,gender\n1,male\n2,male\n3,male\n", {}, "not_enough_people", {"shortages": "gender/female: 0 < 1"}),
+    (
+        b"id,gender\n1,female\n2,male\n3,male\n4,male\n",
+        {},
+        "legacy_without_spare_people",
+        {"values": "gender/female: 1"},
+    ),
 ]
 
 
@@ -120,9 +131,18 @@ def test_all_lines_of_the_library_are_kept() -> None:
     assert "'x'" in failure.lines[1]
 
 
-def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_proposes() -> None:
-    people = b"id,gender,area\n1,female,south\n2,female,south\n3,male,north\n4,male,north\n"
-    failure = fail(people, b"feature,value,min,max\n" + CROSSED, selection_algorithm="maximin")
+# Legacy with as many people as a min, and with one more of each value.
+ALGORITHMS = pytest.mark.parametrize(
+    ("algorithm", "spare"), [("maximin", b""), ("legacy", b""), ("legacy", b"5,female,south,E\n6,male,north,F\n")]
+)
+APART = b"id,gender,area,street\n1,female,south,A\n2,female,south,B\n3,male,north,C\n4,male,north,D\n"
+
+
+@ALGORITHMS
+def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_proposes(
+    algorithm: str, spare: bytes
+) -> None:
+    failure = fail(APART + spare, b"feature,value,min,max\n" + CROSSED, selection_algorithm=algorithm)
     assert failure.code == "infeasible_quotas_header"
     assert set(failure.values["changes"].split(", ")) <= {
         f"{feature}: {bound}"
@@ -133,18 +153,53 @@ def test_targets_that_cannot_be_met_come_with_the_relaxation_that_the_library_pr
     check_words(failure)
 
 
-def test_a_relaxation_that_the_flex_columns_forbid_is_said() -> None:
-    people = b"id,gender,area\n1,female,south\n2,female,south\n3,male,north\n4,male,north\n"
-    rows = b"".join(line + b"," + line.split(b",", 2)[2] + b"\n" for line in CROSSED.splitlines())
-    failure = fail(people, FLEX + rows, selection_algorithm="maximin")
+@ALGORITHMS
+def test_a_relaxation_that_the_flex_columns_forbid_is_said(algorithm: str, spare: bytes) -> None:
+    failure = fail(APART + spare, FLEX + RIGID, selection_algorithm=algorithm)
     assert failure.code == "infeasible_quotas_cant_relax"
     check_words(failure)
 
 
-def test_the_legacy_algorithm_says_how_often_it_tried() -> None:
-    people = b"id,gender,area\n1,female,south\n2,female,south\n3,male,north\n4,male,north\n"
-    failure = fail(people, b"feature,value,min,max\n" + CROSSED, max_attempts=3)
-    assert (failure.code, failure.values["attempts"]) == ("selection_failed", 3)
+@pytest.mark.parametrize("algorithm", ["maximin", "legacy"])
+@pytest.mark.parametrize("flex", [b"", FLEX], ids=["without flex columns", "with flex columns"])
+def test_addresses_are_blamed_where_nothing_else_keeps_the_targets_from_being_met(flex: bytes, algorithm: str) -> None:
+    people = PERSONS.replace(b",B", b",A")  # two addresses for three people
+    targets = flex and flex + b"gender,female,1,3,1,3\ngender,male,1,3,1,3\n"
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(people, targets or TARGETS, selection_algorithm=algorithm, **rule)
+    assert failure.code == "infeasible_addresses"
+    check_words(failure)
+
+
+@ALGORITHMS
+def test_addresses_are_not_blamed_where_the_targets_are_the_cause(algorithm: str, spare: bytes) -> None:
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(APART + spare, FLEX + RIGID, selection_algorithm=algorithm, **rule)
+    assert failure.code == "infeasible_quotas_cant_relax"
+
+
+def test_addresses_are_blamed_where_legacy_has_no_spare_people_either() -> None:
+    people = PERSONS.replace(b"2,female,B", b"2,female,A")
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(people, b"feature,value,min,max\ngender,female,2,2\ngender,male,1,1\n", **rule)
+    assert failure.code == "infeasible_addresses"
+
+
+def test_rows_that_are_left_out_need_no_address() -> None:
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    left_out = b" ,female,\n , ,\n5,female,\n"
+    failure = fail(PERSONS.replace(b"4,male,C\n", b"4,male,D\n") + left_out, **rule)
+    assert (failure.code, failure.values["cells"]) == ("address_missing", '8/street: ""')
+
+
+def test_legacy_that_finds_no_panel_where_there_is_one_says_so_without_a_word_of_the_library() -> None:
+    """Each man that it selects first takes one of the two women with him, and it cannot select the last one."""
+    people = b"id,gender,street\n1,male,A\n2,male,B\n3,female,A\n4,female,B\n"
+    targets = b"feature,value,min,max\ngender,male,1,1\ngender,female,1,1\n"
+    rule: dict[str, Any] = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    failure = fail(people, targets, number_to_select=2, max_attempts=3, **rule)
+    assert (failure.code, failure.values) == ("selection_failed", {"attempts": 3})
+    assert failure.lines, "they stand in the log"
     check_words(failure)
 
 

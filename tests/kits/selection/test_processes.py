@@ -1,6 +1,7 @@
 """The process that draws: it ends with its task, has its memory and no more, and its end is told."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from taskyard_kits.selection.tables import Table
 from tests.kits.selection import pools
 from tests.kits.selection.conftest import Draw
 
+ROOT = Path(__file__).parents[3]
 NASH = SelectionParams(number_to_select=60, id_column="id", selection_algorithm="nash")
 
 
@@ -47,7 +49,8 @@ class Context:
     def progress(self, *told: Any) -> None:
         self.told.append(told)
 
-    log = progress
+    def log(self, line: str, **_: Any) -> None:
+        self.told.append((line,))
 
 
 def drawing(parent: psutil.Process) -> list[psutil.Process]:
@@ -80,6 +83,23 @@ def test_a_process_that_is_killed_is_told_and_the_draw_tried_again(tmp_path: Pat
         draw_panel(MANY, QUOTAS, NASH, 1, cast(TaskContext, context))
     assert (raised.value.code, raised.value.retryable) == ("draw_died", True)
     assert raised.value.values == {"cause": {"phrase": "signal", "signal": "SIGKILL"}}
+
+
+def test_lines_that_are_left_out_of_the_log_are_counted_before_the_draw_ends(tmp_path: Path) -> None:
+    """Legacy logs each attempt, and can succeed in none: each man takes one of the two women with him, and it cannot
+    select the last one."""
+    people = table([{"id": f"{g}{s}", "gender": g, "street": s} for g in ("male", "female") for s in ("A", "B")])
+    quotas = table([{"feature": "gender", "value": g, "min": "1", "max": "1"} for g in ("male", "female")])
+    address = {"check_same_address": True, "check_same_address_columns": ["street"]}
+    legacy = {"selection_algorithm": "legacy", "max_attempts": 2_000}
+    params = SelectionParams.model_validate({"number_to_select": 2, "id_column": "id", **legacy, **address})
+    context = Context(tmp_path)
+    with pytest.raises(TaskError, match="selection_failed"):
+        draw_panel(people, quotas, params, 1, cast(TaskContext, context))
+    logged = [told[0] for told in context.told if len(told) == 1]
+    left_out = sum(int(line[1:].split()[0]) for line in logged if line.endswith(" lines left out)"))
+    assert left_out > 0
+    assert left_out + sum("rial" in line for line in logged) >= 2_000
 
 
 @pytest.mark.parametrize(("mib", "letters"), [(100, 1), (160, 1_000)], ids=["before it starts", "while it draws"])
@@ -129,3 +149,28 @@ def test_another_attempt_finds_what_was_drawn(draw: Draw) -> None:
     again = draw(pools.people(24), pools.targets(6, 0.3), **wish)
     assert again.result == first.result
     assert again.logs == ["An earlier attempt drew the panel already."]
+
+
+_IN_A_CONTAINER = """
+import sys
+from pathlib import Path
+from tests.kits.selection.test_processes import NASH, Context, table
+from tests.kits.selection import pools
+from taskyard_kits.selection.draws import draw
+
+params = NASH.model_copy(update={"number_to_select": 20})
+panel = draw(table(pools.people(100)), table(pools.targets(20, 0.1)), params, 1, Context(Path(sys.argv[1])))
+print(len(panel.selected))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the account")
+def test_an_account_without_a_name_and_a_home_draws_as_in_a_container(tmp_path: Path) -> None:
+    """The capability lets it read an interpreter below the home of root."""
+    tmp_path.chmod(0o777)
+    account = ["setpriv", "--reuid=54321", "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    command = [*account, sys.executable, "-c", _IN_A_CONTAINER, str(tmp_path)]
+    done = subprocess.run(
+        command, env={"PATH": os.environ["PATH"]}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "20\n", done.stderr

@@ -304,13 +304,15 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "selection.manage_old_tabs": (
         [{"gsheet_id": "1Bxi", "action": "list"}, {"gsheet_id": "1Bxi", "action": "delete", "dry_run": False},
-         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": None}],
+         {"gsheet_id": "1Bxi", "action": "archive", "dry_run": True}],
         [{"gsheet_id": "1Bxi"}, {"gsheet_id": "1Bxi", "action": "Delete"}, {"action": "list"},
-         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"}],
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": "no"},
+         {"gsheet_id": "1Bxi", "action": "list", "dry_run": None}],
     ),
-    **dict.fromkeys(
-        ("files.cleanup_temporary", "maintenance.cleanup_expired_data"),
-        ([{}], [{"dry_run": True}, [], None]),
+    "maintenance.cleanup_expired_data": ([{}], [{"dry_run": True}, [], None]),
+    "files.cleanup_temporary": (
+        [{}, {"dry_run": True}, {"dry_run": False}],
+        [{"dry_run": 1}, {"dry_run": None}, {"more": 1}, [], None],
     ),
     "files.cleanup_old": (
         [{}, {"dry_run": True}, {"max_age_days": None}, {"max_age_days": 90}, {"max_age_days": 0.5}],

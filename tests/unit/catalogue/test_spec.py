@@ -11,8 +11,10 @@ import pytest
 from pydantic import Field, SecretStr
 
 from taskyard import Params, Result, Secret
+from taskyard.catalogue.kit import Kit
 from taskyard.catalogue.kits import load
-from taskyard.catalogue.spec import MAX_SPEC_BYTES, RuleSpec, SpecRefused, TaskSpec, spec_of
+from taskyard.catalogue.retry_spec import RuleSpec
+from taskyard.catalogue.spec import MAX_SPEC_BYTES, SpecRefused, TaskSpec, spec_of
 from taskyard.catalogue.types import TaskType
 from taskyard.domain.errors import TimeLimitExceeded
 from taskyard.domain.retry import AUTHENTICATION, RetryPolicy, RetryRule
@@ -52,7 +54,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_type_becomes_a_spec_and_is_read_back_as_it_was(name: str) -> None:
-    spec = spec_of(replace(BUILT_IN[name], errors={"x": {"en": "{a}"}}), kit="ours")
+    spec = spec_of(replace(BUILT_IN[name], errors={"x": {"en": "{a}"}}), kit=Kit("ours", ()))
     assert TaskSpec.parse(json.loads(json.dumps(spec.as_json()))) == spec
     assert (spec.name, spec.kit, spec.queue) == (name, "ours", BUILT_IN[name].queue)
     assert spec.retry.max_attempts == BUILT_IN[name].retry.max_attempts

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from uuid import RFC_4122, UUID
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskyard.domain.ids import earliest_id_at, new_id
+from taskyard.domain.ids import earliest_id_at, made_at, new_id
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
@@ -64,3 +64,15 @@ def test_times_before_the_epoch_give_the_lowest_bound() -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(TypeError):
         earliest_id_at(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    made = made_at(new_id())
+    assert made is not None
+    assert before <= made <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("other", [uuid4(), UUID(int=new_id().int | ((1 << 48) - 1) << 80)], ids=["v4", "year 10895"])
+def test_an_id_without_a_time_of_the_calendar_tells_none(other: UUID) -> None:
+    assert made_at(other) is None

@@ -56,6 +56,14 @@ def test_a_wrong_setting_is_one_line_that_names_the_variable(
     assert ended.stdout == ""
 
 
+@pytest.mark.parametrize("storage", ["TASKYARD_STORAGE_DIR", "TASKYARD_STORAGE_URL"])
+def test_a_temporary_directory_around_the_storage_is_refused_at_start(tmp_path: Path, storage: str) -> None:
+    place = f"{'file://' if storage.endswith('URL') else ''}{tmp_path}/data/storage"
+    ended = run("run", cwd=tmp_path, **{storage: place, "TASKYARD_TEMP_DIR": f"{tmp_path}/data"})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("taskyard-worker: TASKYARD_TEMP_DIR: must be apart from the storage")
+
+
 def test_types_shows_the_kit_of_each(tmp_path: Path) -> None:
     listed = run("types", "--json", cwd=tmp_path, TASKYARD_KITS="mail,health")
     assert {row["name"]: row["kit"] for row in json.loads(listed.stdout)} == {

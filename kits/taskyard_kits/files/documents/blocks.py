@@ -23,7 +23,7 @@ _MAX_DEPTH = 12
 _MAX_TABLES = 3  # in one another: the renderer measures the cells of each several times
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _MARKS = {
-    **dict.fromkeys(("b", "strong", "dt", "th"), "b"),
+    **dict.fromkeys(("b", "strong", "th"), "b"),
     **dict.fromkeys(("i", "em", "cite", "var", "dfn"), "i"),
     **dict.fromkeys(("code", "kbd", "samp", "tt"), "c"),
     **dict.fromkeys(("s", "del", "strike"), "d"),
@@ -35,9 +35,9 @@ _PARAGRAPHS = frozenset(
     {"address", "article", "aside", "body", "center", "dd", "details", "div", "dl", "dt", "figcaption", "figure"}
     | {"footer", "form", "header", "main", "nav", "p", "section", "summary", "caption"}
 )
-_UNSEEN = frozenset(
-    {"script", "style", "template", "title", "noscript", "svg", "math", "iframe", "object", "select", "textarea"}
-    | {"audio", "video", "canvas"}
+_SILENT = frozenset({"script", "style", "template", "title"})  # of them a page shows nothing anyway
+_UNSEEN = _SILENT | frozenset(
+    {"noscript", "svg", "math", "iframe", "object", "select", "textarea", "audio", "video", "canvas"}
 )
 _NESTED = frozenset({"ul", "ol", "blockquote", "table"})  # all others end where the next of their kind begins
 _FOREIGN = frozenset({"svg", "math"})  # of other tags HTML has none that close themselves
@@ -67,8 +67,10 @@ class Blocks:
         self._heading: int | None = None
         self._link: str | None = None
         self._code: list[str] | None = None
-        self._unseen = 0
+        self._is_term = False  # within dt, which often has no end tag
+        self._unseen, self._unseen_tag = 0, ""
         self.left_out_columns = 0
+        self.left_out_elements = 0
 
     def read(self, html: str) -> list[Block]:
         for token in tokenize(html):
@@ -77,6 +79,9 @@ class Blocks:
                 case TokenType.TEXT if not self._unseen:
                     self._text(token.data or "")
                 case TokenType.START_TAG if tag in _UNSEEN:
+                    if not self._unseen:
+                        self._unseen_tag = tag
+                        self.left_out_elements += tag not in _SILENT
                     self._unseen += not (token.self_closing and tag in _FOREIGN)
                 case TokenType.END_TAG if tag in _UNSEEN:
                     self._unseen = max(0, self._unseen - 1)
@@ -84,6 +89,8 @@ class Blocks:
                     self._start(tag, token)
                 case TokenType.END_TAG if not self._unseen:
                     self._end(tag)
+        # What follows an element that is never closed is not seen either.
+        self.left_out_elements += self._unseen > 0 and self._unseen_tag in _SILENT
         self._end("pre")
         while len(self._frames) > 1:
             self._close()
@@ -100,12 +107,15 @@ class Blocks:
         if not text:
             return
         span: Span = {"s": text, **{mark: True for mark, count in self._marks.items() if count > 0}}
+        if self._is_term:
+            span["b"] = True
         if self._link is not None:
             span["href"] = self._link
         self._spans.append(span)
 
     def _start(self, tag: str, token: Any) -> None:
         if self._code is not None:
+            self._start_in_code(tag, token)
             return
         if tag in _MARKS:
             self._marks[_MARKS[tag]] += 1
@@ -123,6 +133,18 @@ class Blocks:
                 self._open(tag, start=_number(token.attr("start"), 1))
             case _:
                 self._start_block(tag)
+
+    def _start_in_code(self, tag: str, token: Any) -> None:
+        if tag == "br":
+            self._text("\n")
+        elif tag == "img":
+            text = token.attr("alt") or ""
+            if (block := self._image(token.attr("src") or "", text)) is not None:
+                self._end("pre")
+                self._add(block)
+                self._code = []
+            elif text.strip():
+                self._text(f"[{text.strip()}]")
 
     def _start_block(self, tag: str) -> None:
         match tag:
@@ -145,12 +167,14 @@ class Blocks:
                 self._heading = _HEADINGS[tag]
             case _ if tag in _PARAGRAPHS:
                 self._flush()
+                self._is_term = tag == "dt"
 
     def _end(self, tag: str) -> None:
         if self._code is not None:
             if tag == "pre":
                 code, self._code = "".join(self._code).strip("\n"), None
-                self._add({"t": "code", "s": code})
+                if code:
+                    self._add({"t": "code", "s": code})
             return
         if tag in _MARKS:
             self._marks[_MARKS[tag]] -= self._marks[_MARKS[tag]] > 0
@@ -163,6 +187,7 @@ class Blocks:
                 self._row("")
             case _ if tag in _HEADINGS or tag in _PARAGRAPHS:
                 self._flush()
+                self._is_term &= tag not in {"dt", "dl"}
 
     def _inside(self, *kinds: str) -> bool:
         return self._frames[-1].kind in kinds
@@ -230,6 +255,7 @@ class Blocks:
             case "td" | "th":
                 outer.items[-1].append(Cell(frame.blocks, **frame.attributes))
                 self._marks.clear()
+                self._is_term = False
             case "ul" | "ol":
                 items = [*([frame.blocks] if frame.blocks else []), *frame.items]
                 if items:
@@ -259,8 +285,7 @@ class Blocks:
         self._frames[-1].blocks.append(block)
 
     def _add_image(self, address: str, text: str) -> None:
-        block = self._image(address, text)
-        if block is not None:
+        if (block := self._image(address, text)) is not None:
             self._add(block)
         elif text.strip():
             self._spans.append({"s": f"[{text.strip()}]", "i": True})

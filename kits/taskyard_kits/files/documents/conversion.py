@@ -34,8 +34,8 @@ def convert(
     """The pages of the document in `file`, which has a descriptor. `check` is called a few times a second and ends it
     by what it raises.
 
-    Raises TaskError `document_too_large`, `document_entities`, `document_encoding`, `document_damaged`; OSError where
-    the file cannot be read.
+    Raises TaskError `document_too_large`, `document_too_deep`, `document_entities`, `document_encoding`,
+    `document_damaged`; OSError where the file cannot be read.
     """
     with tempfile.TemporaryDirectory(dir=temp_dir) as directory, memory.share(PROCESS_BYTES, check) as size:
         options = (size, kind, directory, paper, language, title)

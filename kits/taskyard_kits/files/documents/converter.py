@@ -23,8 +23,10 @@ from PIL import Image
 
 from taskyard_kits import process_limits as limits
 
+from .. import memory_errors
 from . import pictures, reading
 from .blocks import Blocks
+from .breaks import broken
 from .pictures import Pictures
 
 # Of the processor: 100 pages take two.
@@ -33,7 +35,7 @@ _PAGES = Path(__file__).with_name("pages.typ")
 
 
 def main(fd: int, size: int, kind: str, directory: str, paper: str, language: str, title: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("ignore")
     limits.limit_memory(size)
@@ -43,14 +45,14 @@ def main(fd: int, size: int, kind: str, directory: str, paper: str, language: st
             html = reading.READERS[kind](file)
         images = Pictures(Path(directory))
         blocks = Blocks(images.block)
-        document = {"blocks": blocks.read(html), "paper": paper, "language": language, "title": title}
+        document = {"blocks": broken(blocks.read(html), paper), "paper": paper, "language": language, "title": title}
         del html
         pages, pdf = _printed(document, Path(directory))
     except Exception as e:  # noqa: BLE001 - the libraries tell of damaged files in many ways
         limits.lift_memory()  # nothing comes before
         limits.say(**_error(e))
     else:
-        left_out = {**images.left_out, "columns": blocks.left_out_columns}
+        left_out = {**images.left_out, "columns": blocks.left_out_columns, "elements": blocks.left_out_elements}
         limits.say(pages=pages, left_out={reason: count for reason, count in left_out.items() if count})
         sys.stdout.buffer.write(pdf)
         sys.stdout.buffer.flush()
@@ -75,9 +77,13 @@ def _printed(document: dict[str, Any], directory: Path) -> tuple[int, bytes]:
 
 
 def _error(error: Exception) -> dict[str, Any]:
+    if memory_errors.is_used_up(error):
+        return {"error": "document_too_large"}
     match error:
-        case MemoryError() | reading.TooLarge():
+        case reading.TooLarge():
             return {"error": "document_too_large"}
+        case reading.TooDeep():
+            return {"error": "document_too_deep"}
         case DefusedXmlException():
             return {"error": "document_entities"}
         case UnicodeDecodeError():

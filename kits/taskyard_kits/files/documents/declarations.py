@@ -22,7 +22,8 @@ class ConvertDocumentParams(Params):
 
 
 class LeftOut(Result):
-    """What the pages do not show; of an image, its text stands in its place."""
+    """What the pages do not show; of an image, its text stands in its place. Not counted: letters that the fonts of the
+    pages do not have, such as emoji or Chinese, and what DOCX has beside text, tables and images."""
 
     images_outside: int = Field(default=0, description="Images that do not lie in the document: nothing is fetched.")
     images_unreadable: int = Field(default=0, description="Images in other formats, such as SVG or EMF, or damaged.")
@@ -30,6 +31,11 @@ class LeftOut(Result):
         default=0, description="Images beyond 25 million pixels or 8 MiB, and those after the 200th."
     )
     columns: int = Field(default=0, description="Cells beyond the 40th column of a table.")
+    elements: int = Field(
+        default=0,
+        description="Elements of HTML whose content is not shown: svg, math, noscript, object, iframe, audio, video,"
+        " canvas, select, textarea, and one that is never closed.",
+    )
 
 
 class ConvertDocumentResult(Result):

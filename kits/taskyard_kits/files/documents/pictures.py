@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from ..decoder import FORMATS
+from ..picture import extremes, in_eight_bits
 
 MAX_IMAGES = 200
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
@@ -68,6 +69,7 @@ class Pictures:
             made = ImageOps.exif_transpose(image)
             if made.size != size and made.width < made.height != size[0] < size[1]:
                 size = size[::-1]
+        made = in_eight_bits(made, *extremes(made))
         made.thumbnail((_MAX_SIDE, _MAX_SIDE))
         is_photograph = image.format in {"JPEG", "MPO"}
         made = made.convert("RGB" if is_photograph else "RGBA")

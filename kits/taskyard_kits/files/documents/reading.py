@@ -22,17 +22,25 @@ class TooLarge(Exception):
     """When it is unpacked."""
 
 
+class TooDeep(Exception):
+    """Its lists and quotes, in one another."""
+
+
 def of_html(file: BinaryIO) -> str:
     """Raises UnicodeDecodeError."""
     return file.read().decode("utf-8-sig")
 
 
 def of_markdown(file: BinaryIO) -> str:
-    """CommonMark with tables and strikethrough; HTML in it is read as HTML. Raises UnicodeDecodeError."""
-    from markdown_it import MarkdownIt
+    """CommonMark with tables and strikethrough; HTML in it is read as HTML. Raises UnicodeDecodeError, and TooDeep."""
+    from .markdown import MAX_NESTING, Reader
 
-    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    return str(reader.render(of_html(file)))
+    reader = Reader()
+    tokens = reader.parse(of_html(file))
+    # What stands within it would be passed over.
+    if any(token.nesting == 1 and token.level + 1 >= MAX_NESTING for token in tokens):
+        raise TooDeep
+    return str(reader.renderer.render(tokens, reader.options, {}))
 
 
 def of_docx(file: BinaryIO) -> str:

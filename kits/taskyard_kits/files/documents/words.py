@@ -26,6 +26,12 @@ DOCUMENT_ERRORS: dict[str, Words] = {
         "hu": "A dokumentumhoz több memória vagy idő kell, mint amennyi itt erre rendelkezésre áll. Ossza fel, vagy"
         " kicsinyítse le a képeit.",
     },
+    "document_too_deep": {
+        "en": "The document has more than 49 lists or 98 quotes in one another. Make them flatter.",
+        "de": "Im Dokument stehen mehr als 49 Listen oder 98 Zitate ineinander. Machen Sie sie flacher.",
+        "fr": "Le document a plus de 49 listes ou 98 citations imbriquées. Réduisez leur profondeur.",
+        "hu": "A dokumentumban 49-nél több lista vagy 98-nál több idézet van egymásba ágyazva. Csökkentse a mélységet.",
+    },
     "document_entities": {
         "en": "The document defines XML entities, as no word processor does. Save it again in Word or LibreOffice.",
         "de": "Das Dokument definiert XML-Entitäten, was kein Textprogramm tut. Speichern Sie es in Word oder"

@@ -49,8 +49,12 @@ class Import:
             self._position, counts = record_imports.locked(conn, self._context.task_id)
         self._counts |= counts
         self._refuse_too_many()
+        began = time.monotonic()
         for _ in islice(rows, self._position):
             self._context.check_cancelled()
+            if self._context.seconds_left < time.monotonic() - began:
+                # The next attempt would have to read even more.
+                raise TaskError("import_too_long", retryable=False, rows=self._position)
         began = time.monotonic()
         chunk = _Chunk()
         for row in rows:

@@ -41,7 +41,9 @@ class ImportDataParams(Params):
         default=True,
         description="Whether the first row of CSV or Excel names the columns; otherwise they are column_1 and so on.",
     )
-    delimiter: Literal[",", ";", "\t", "|"] = Field(default=",", description="Of CSV.")
+    delimiter: Literal[",", ";", "\t", "|"] | None = Field(
+        default=None, description="Of CSV; by default a comma, and a tab where the name of the item ends with .tsv."
+    )
     sheet: Annotated[str, Field(min_length=1, max_length=31)] | None = Field(
         default=None, description="Of an Excel file; by default the first one."
     )

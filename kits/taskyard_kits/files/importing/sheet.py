@@ -27,6 +27,8 @@ from openpyxl.xml import DEFUSEDXML
 from taskyard_kits import process_limits as limits
 from taskyard_kits.record_values import MAX_RECORD_BYTES
 
+from .. import memory_errors
+
 MIB = 1024**2
 # What each member may be when it is unpacked. zipfile gives no more of it than its entry says.
 _SHARED_STRINGS = "sharedStrings.xml"
@@ -49,7 +51,7 @@ class _NoSheet(Exception):
 
 
 def main(fd: int, size: int, name: str) -> None:
-    limits.yield_memory()
+    limits.begin()
     warnings.simplefilter("ignore")
     limits.limit_memory(size)
     limits.lower(resource.RLIMIT_CPU, _SECONDS)
@@ -125,8 +127,10 @@ def _error(error: BaseException) -> dict[str, Any]:
     # openpyxl wraps what was raised.
     while isinstance(error, ValueError) and not isinstance(error, DefusedXmlException) and error.__cause__ is not None:
         error = error.__cause__
+    if memory_errors.is_used_up(error):
+        return {"error": "import_too_large"}
     match error:
-        case MemoryError() | _Refused():
+        case _Refused():
             return {"error": "import_too_large"}
         case DefusedXmlException():
             return {"error": "import_entities"}

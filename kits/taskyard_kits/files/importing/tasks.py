@@ -63,6 +63,7 @@ def _rows(
                 file,
                 params.sheet or "",
                 header=params.header,
+                needed=_needed(params),
                 memory=memory_of(context.memory_bytes),
                 check=context.check_cancelled,
             )
@@ -78,4 +79,10 @@ def _rows(
         if kind == "jsonl":
             yield text.json_rows(lines)
         else:
-            yield text.csv_rows(lines, delimiter=params.delimiter, header=params.header)
+            delimiter = params.delimiter or ("\t" if item.name.lower().endswith(".tsv") else ",")
+            yield text.csv_rows(lines, delimiter=delimiter, header=params.header, needed=_needed(params))
+
+
+def _needed(params: ImportDataParams) -> list[str]:
+    """The columns that are named: a table without one of them is refused before its first row."""
+    return [*([] if params.key_column is None else [params.key_column]), *params.columns]

@@ -36,6 +36,17 @@ IMPORT_ERRORS: dict[str, Words] = {
         "hu": "A fájl {row}. sorában kezdődő sor hosszabb, mint {limit} KiB. Keressen lezáratlan idézőjelet, vagy"
         " rövidítse a sort.",
     },
+    "import_open_quote": {
+        "en": "A quote in the row that begins on line {row} is not closed at the end of the file or within {limit}"
+        " lines. Close it, or double it if it belongs to the text.",
+        "de": "Ein Anführungszeichen in der Zeile, die in Zeile {row} der Datei beginnt, wird bis zum Ende der Datei"
+        " oder innerhalb von {limit} Zeilen nicht geschlossen. Schließen Sie es, oder verdoppeln Sie es, wenn es zum"
+        " Text gehört.",
+        "fr": "Un guillemet de la ligne qui commence à la ligne {row} du fichier n'est pas fermé avant la fin du"
+        " fichier ou dans les {limit} lignes. Fermez-le, ou doublez-le s'il fait partie du texte.",
+        "hu": "A fájl {row}. sorában kezdődő sor egyik idézőjele nincs lezárva a fájl végéig vagy {limit} soron belül."
+        " Zárja le, vagy kettőzze meg, ha a szöveghez tartozik.",
+    },
     "import_header": {
         "en": "The first row has to name the columns: each with another name of {limit} characters at most. Mend it, or"
         " set `header` to false.",
@@ -51,6 +62,35 @@ IMPORT_ERRORS: dict[str, Words] = {
         "de": "Die Datei hat mehr als {limit} Spalten. Lassen Sie weg, was nicht gebraucht wird.",
         "fr": "Le fichier compte plus de {limit} colonnes. Retirez celles qui ne servent pas.",
         "hu": "A fájlnak több mint {limit} oszlopa van. Hagyja el a feleslegeseket.",
+    },
+    "import_no_column": {
+        "en": "The file has no column {column}. Its columns: {columns}. Mend `key_column` or `columns`, or the first"
+        " row.",
+        "de": "Die Datei hat keine Spalte {column}. Ihre Spalten: {columns}. Berichtigen Sie `key_column` oder"
+        " `columns`, oder die erste Zeile.",
+        "fr": "Le fichier n'a pas de colonne {column}. Ses colonnes : {columns}. Corrigez `key_column` ou `columns`, ou"
+        " la première ligne.",
+        "hu": "A fájlban nincs {column} nevű oszlop. Az oszlopai: {columns}. Javítsa a `key_column` vagy a `columns`"
+        " értékét, vagy az első sort.",
+    },
+    "import_delimiter": {
+        "en": "The first row has one name only, with {delimiter} in it. Set `delimiter` to that, or rename the column.",
+        "de": "Die erste Zeile hat nur einen Namen, und darin steht {delimiter}. Setzen Sie `delimiter` darauf, oder"
+        " benennen Sie die Spalte um.",
+        "fr": "La première ligne n'a qu'un nom, qui contient {delimiter}. Indiquez-le dans `delimiter`, ou renommez la"
+        " colonne.",
+        "hu": "Az első sorban csak egy név van, amelyben {delimiter} áll. Adja meg ezt `delimiter` értékként, vagy"
+        " nevezze át az oszlopot.",
+    },
+    "import_too_long": {
+        "en": "The rows that are imported already ({rows}) take most of the time of an attempt to read again. Divide"
+        " the file, or save the sheet as CSV.",
+        "de": "Die schon importierten Zeilen ({rows}) noch einmal zu lesen, braucht die meiste Zeit eines Versuchs."
+        " Teilen Sie die Datei, oder speichern Sie das Blatt als CSV.",
+        "fr": "Relire les lignes déjà importées ({rows}) prend l'essentiel du temps d'un essai. Divisez le fichier, ou"
+        " enregistrez la feuille en CSV.",
+        "hu": "A már importált sorok ({rows}) újraolvasása elviszi egy próbálkozás idejének nagy részét. Ossza fel a"
+        " fájlt, vagy mentse a munkalapot CSV-be.",
     },
     "import_no_sheet": {
         "en": "The workbook has no sheet of this name. Give another `sheet`, or none for the first one.",

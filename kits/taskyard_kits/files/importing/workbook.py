@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any, BinaryIO
 
 from taskyard import TaskError
@@ -22,11 +22,11 @@ _SHEET = f"{__package__}.sheet"
 
 
 def rows(
-    file: BinaryIO, sheet: str, *, header: bool, memory: Memory, check: Check
+    file: BinaryIO, sheet: str, *, header: bool, needed: Collection[str] = (), memory: Memory, check: Check
 ) -> Generator[Row | BadRow, None, None]:
     """The rows of a sheet (empty: the first one) of the `file`, which has a descriptor. Raises TaskError, and OSError
     where the file cannot be read."""
-    table = Table(header=header)
+    table = Table(header=header, needed=needed)
     with (
         memory.share(_PROCESS_BYTES, check) as size,
         confined.started(_SHEET, size, sheet, file=file, check=check) as program,
@@ -41,6 +41,7 @@ def rows(
                             yield row
                     case answer:
                         _check_end(answer)
+                        table.end()
                         return
             raise program.death()
         except (Died, TooMuch):

@@ -17,8 +17,9 @@ from .spreadsheets import Contents, Mark, Request, Tab
 _RUN = "taskyard.run"
 _MANAGED = "taskyard.managed"
 _UNFINISHED, _COMPLETE = "unfinished", "complete"
-# The life of a task (TASK_TIMEOUT_HOURS): later no attempt goes on with what it began.
-_LIFE_SECONDS = 86_400
+# Much longer than an attempt may write: its limit is 60 minutes, unless the submit names another. A later attempt of
+# the same task writes its tabs anew.
+_ABANDONED_SECONDS = 86_400
 
 
 def unfinished(tab: Tab, task_id: UUID) -> Request:
@@ -47,10 +48,10 @@ def is_complete(tab: Tab, task_id: UUID) -> bool:
 
 
 def is_abandoned(tab: Tab, now: float) -> bool:
-    """Whether a task began it whose life is over."""
+    """Whether the attempt that began it has ended without completing it."""
     match _state(tab):
         case ["unfinished", _, begun] if begun.isdecimal():
-            return now - int(begun) > _LIFE_SECONDS
+            return now - int(begun) > _ABANDONED_SECONDS
     return False
 
 

@@ -8,8 +8,8 @@ from itertools import count
 
 SELECTED = "Original Selected - output - "
 REMAINING = "Remaining - output - "
-# The library takes every title with one of its beginnings for its own. People write behind it, too, so here a number
-# has to follow, and nothing else.
+# The library takes every title with one of its beginnings for its own. People begin titles with them, too, so here a
+# number has to follow, and nothing else.
 _OUTPUT = re.compile(f"(?:{re.escape(SELECTED)}|{re.escape(REMAINING)})[0-9]{{1,4}}")
 _ARCHIVED = "Archived - "
 _ARCHIVED_OUTPUT = re.compile(f"{_ARCHIVED}{_OUTPUT.pattern}(?: \\([0-9]{{1,4}}\\))?")
@@ -23,11 +23,11 @@ def is_archived(title: str) -> bool:
     return _ARCHIVED_OUTPUT.fullmatch(title) is not None
 
 
-def free_pair(titles: Iterable[str]) -> tuple[str, str]:
-    """Titles of the selected and the remaining people, with the first number that neither has."""
-    taken = _folded(titles)
-    pairs = ((f"{SELECTED}{number}", f"{REMAINING}{number}") for number in count())
-    return next(pair for pair in pairs if taken.isdisjoint(_folded(pair)))
+def free(beginnings: Iterable[str], titles: Iterable[str]) -> list[str]:
+    """Titles with these beginnings and the first number that none of them has."""
+    taken, beginnings = _folded(titles), list(beginnings)
+    numbered = ([f"{beginning}{number}" for beginning in beginnings] for number in count())
+    return next(new for new in numbered if taken.isdisjoint(_folded(new)))
 
 
 def archived(title: str, titles: Iterable[str]) -> str:

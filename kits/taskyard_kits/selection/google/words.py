@@ -49,13 +49,14 @@ ERRORS: dict[str, Words] = {
         " API. Kérje meg az üzemeltetőt, hogy engedélyezze mindkettőt.",
     },
     "gsheet_rate_limited": {
-        "en": "Google asks for fewer calls. It is tried again when Google allows it.",
+        "en": "Google asks for fewer calls. The task is tried again when Google allows it.",
         "de": "Google bittet um weniger Aufrufe. Es wird wieder versucht, sobald Google es erlaubt.",
         "fr": "Google demande moins d'appels. Un nouvel essai aura lieu dès que Google le permet.",
         "hu": "A Google kevesebb hívást kér. Újra próbálkozunk, amint a Google engedi.",
     },
     "gsheet_unavailable": {
-        "en": "Google does not answer as it should: {reason}. It is tried again; if that goes on, ask the operator.",
+        "en": "Google does not answer as it should: {reason}. The task is tried again; if it keeps failing, ask the"
+        " operator.",
         "de": "Google antwortet nicht, wie es sollte: {reason}. Es wird wieder versucht; bleibt es dabei, fragen Sie"
         " den Betreiber.",
         "fr": "Google ne répond pas comme il le devrait : {reason}. Un nouvel essai aura lieu ; si cela persiste,"
@@ -95,6 +96,7 @@ _SHEET = ("spreadsheet_not_found", "spreadsheet_not_shared", "spreadsheet_read_o
 # What a tab may be told of by `tables.of_lists`.
 TABLE_CODES = (
     "table_empty",
+    "table_without_header",
     "table_ragged",
     "table_too_many_rows",
     "table_too_many_columns",

@@ -14,7 +14,7 @@ import redis.asyncio
 from sqlalchemy import Connection
 
 from taskyard.broker.names import Names
-from taskyard.domain.errors import BrokerUnavailable, Overloaded
+from taskyard.domain.errors import CacheUnavailable
 from taskyard.domain.faults import MAX_FAULTS
 from taskyard.domain.ids import new_id
 from taskyard.domain.messages import message
@@ -22,14 +22,14 @@ from taskyard.domain.model_lists import PROVIDERS, ModelList
 from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.idempotency import StoredAnswer
 from taskyard.store import analytics
-from taskyard.store.analytics import SUMS_KEPT_DAYS, TAKEN_DAYS, Period, UsageEvent, whole_hours
+from taskyard.store.analytics import OTHER, SUMS_KEPT_DAYS, TAKEN_DAYS, Period, UsageEvent, whole_hours
 
 from .. import analytics_models, views
 from ..analytics_models import AnalyticsQuery, UsageEventsBody
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..idempotency import answered_before, key_of, once_with_the_change
-from ..ledger_pool import LedgerPool
+from ..ledger_pool import LedgerPool, Share
 from ..operations import Answer, Operation
 from ..parameters import query_of
 from ..refusals import Fault, Invalid
@@ -43,8 +43,11 @@ _AHEAD = timedelta(minutes=5)
 _A_DAY = timedelta(days=1)
 # Each may take as long as PostgreSQL lets a statement run.
 MAX_WAITING = 16
+# Each waits while an hour is summed up, as long as `store/analytics.py` says.
+MAX_WRITES_WAITING = 256
 _REDIS_SECONDS = 2.0
 _LONGEST = {"hour": timedelta(days=7), "day": timedelta(days=366), "total": timedelta(days=SUMS_KEPT_DAYS)}
+_RESERVED = message("Answers call the rest of the models so; choose another name.")
 _NONE_CACHED = message("No list is cached: the provider is not configured, or was not asked for a while.")
 _NO_LIST = message("What is cached is no list of models; the next refresh replaces it.")
 
@@ -58,6 +61,8 @@ class UsageEvents:
         self._bodies = bodies
         self._ledger = ledger
         self._now = now
+        few = max(1, ledger.threads // 4)
+        self._share = Share(few, calls=MAX_WRITES_WAITING, refusal=message("Too many usage events wait."))
 
     @Operation(
         summary="Tell the usage of models",
@@ -83,7 +88,8 @@ class UsageEvents:
             analytics.add_events(conn, events, by=by)
             return Committed(StoredAnswer(202, {}, views.encode({"accepted": len(events)})))
 
-        await once_with_the_change(self._ledger, key, resp, write)
+        async with self._share.turn():
+            await once_with_the_change(self._ledger, key, resp, write)
 
     def _events(self, given: UsageEventsBody) -> list[UsageEvent]:
         """Raises Invalid."""
@@ -96,6 +102,9 @@ class UsageEvents:
             for n, event in enumerate(given.events)
             if not oldest <= event.at <= newest
         ]
+        faults += [
+            Fault(f"/events/{n}/model", _RESERVED) for n, event in enumerate(given.events) if event.model == OTHER
+        ]
         if faults:
             raise Invalid(faults[:MAX_FAULTS])
         return [UsageEvent(new_id(), event.at, event.model, event.tokens) for event in given.events]
@@ -105,9 +114,8 @@ class Analytics:
     def __init__(self, ledger: LedgerPool, *, now: Clock = _now) -> None:
         self._ledger = ledger
         self._now = now
-        # It may read millions of rows: other callers keep the other threads.
-        self._one_at_a_time = asyncio.Semaphore(1)
-        self._waiting = 0
+        # It may read millions of rows.
+        self._share = Share(1, calls=MAX_WAITING, refusal=message("Too many analyses wait."))
 
     @Operation(
         summary="How much the API and the models are used",
@@ -119,14 +127,8 @@ class Analytics:
         caller = req.context.caller
         period = self._period(query_of(AnalyticsQuery, req))
         read = partial(_read, period=period, owner=caller.owner_seen, of_all=caller.queues is None)
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded(message("Too many analyses wait."))
-        self._waiting += 1
-        try:
-            async with self._one_at_a_time:
-                sums = await self._ledger.run(read)
-        finally:
-            self._waiting -= 1
+        async with self._share.turn():
+            sums = await self._ledger.run(read)
         views.send(resp, 200, {"from": period.start, "to": period.end, "by": period.by, **sums})
 
     def _period(self, query: AnalyticsQuery) -> Period:
@@ -171,7 +173,7 @@ class Models:
             async with asyncio.timeout(_REDIS_SECONDS):
                 found: list[Any] = await self._client.mget([self._names.models(provider) for provider in PROVIDERS])
         except (redis.RedisError, OSError) as e:
-            raise BrokerUnavailable(str(e)) from e
+            raise CacheUnavailable(str(e)) from e
         words = self._translations.for_reader(req)
         lists = {f"{p}_models": self._shown(stored, words) for p, stored in zip(PROVIDERS, found, strict=True)}
         views.send(resp, 200, lists, words)

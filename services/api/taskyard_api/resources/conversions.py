@@ -94,9 +94,10 @@ class Conversions:
     async def of(self, item_id: UUID, caller: Caller) -> tuple[TreeItem, RowMapping | None]:
         """The item and its newest conversion, as far as the caller may see it. Raises NotFound.
 
-        In this order: of a conversion that has succeeded, the item is seen with the raster.
+        The tag finds it, and its parameters say that it is one of this item: anyone may give a task any tag. In this
+        order: of a conversion that has succeeded, the item is seen with the raster.
         """
-        wanted = TaskFilter(name=CONVERSION, tag=_tag(item_id), queues=caller.queues)
+        wanted = TaskFilter(name=CONVERSION, tag=_tag(item_id), item_id=item_id, queues=caller.queues)
         found = await self._files.ledger.run(partial(tasks_page, wanted=wanted, limit=1))
         return await self._files.item(item_id, caller), next(iter(found), None)
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -168,6 +169,10 @@ class ShieldedStorage:
     def __init__(self, storage: Storage, interrupts: ThreadInterrupts) -> None:
         self._storage = storage
         self._shield = interrupts.shield
+
+    @property
+    def directory(self) -> Path | None:
+        return self._storage.directory
 
     def writer(self) -> AbstractContextManager[Writer]:
         return _ShieldedWriting(self._storage.writer(), self._shield)

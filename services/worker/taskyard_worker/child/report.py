@@ -32,7 +32,7 @@ def specs_of(catalogue: Catalogue, kits: Mapping[str, Kit]) -> tuple[list[TaskSp
             refused[task_type.name] = f"a worker registers at most {MAX_TYPES} task types"
             continue
         try:
-            specs.append(spec_of(task_type, kit=_kit_of(task_type.name, kits)))
+            specs.append(spec_of(task_type, kit=kits.get(task_type.name)))
         except SpecRefused as e:
             refused[task_type.name] = e.reason
         except Exception as e:  # noqa: BLE001 - a model's own code may take part in making its schema
@@ -55,10 +55,6 @@ def report(control: Control, catalogue: Catalogue, kits: Mapping[str, Kit] = Map
         answer = {"refused": []}
     left_out = {*refused, *answer["refused"]}
     return Catalogue(t for t in catalogue if t.name not in left_out) if left_out else catalogue
-
-
-def _kit_of(name: str, kits: Mapping[str, Kit]) -> str:
-    return kits[name].name if name in kits else ""
 
 
 def _chunks(specs: list[TaskSpec]) -> Iterator[list[dict[str, Any]]]:

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import structlog
 
-from taskyard.catalogue.spec import RetrySpec, SpecRefused, TaskSpec
+from taskyard.catalogue.retry_spec import RetrySpec
+from taskyard.catalogue.spec import SpecRefused, TaskSpec
 from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     analytics,
     fleet,
     records,
+    schedules,
     selection_runs,
     task_archives,
     task_types,

@@ -39,6 +39,7 @@ record_sync = Table(
     Column("cursor", Text, comment="of the page to read next; null: the first one"),
     Column("task_id", Uuid, nullable=False, comment="the task that moved it last, and counts"),
     Column("is_done", Boolean, nullable=False, server_default=text("false"), comment="that task has read all"),
+    # Not written any more: record_import has the counts of a task, also after another one has read on.
     Column("counts", JSONB, nullable=False, server_default=text("'{}'"), comment="what that task has read so far"),
     Column("moved_at", TIME, nullable=False, server_default=func.now()),
 )

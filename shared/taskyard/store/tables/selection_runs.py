@@ -28,8 +28,9 @@ selection_run = Table(
 )
 
 # A trigger, so that no way of removing a task can forget the record. Only deletes of tasks of these types call it: no
-# other statement on `task` does more for it. The messages are those that `store.selection_runs` reads while the task is
-# there, so a task is to be deleted before its events.
+# other statement on `task` does more for it. The record takes the messages and the progress that `store.selection_runs`
+# reads while the task is there: delete the row of a task before its rows of `task_event` and `task_progress`
+# (docs/contributing/deletion.md).
 _KEEP = """
 CREATE FUNCTION keep_selection_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN

@@ -36,7 +36,7 @@ def writes(google: Google) -> list[Call]:
 
 
 @pytest.mark.parametrize(
-    ("action", "options"), [("list", {}), ("list", {"dry_run": False}), ("delete", {}), ("archive", {"dry_run": True})]
+    ("action", "options"), [("list", {}), ("list", {"dry_run": False}), ("delete", {}), ("archive", {})]
 )
 def test_without_being_asked_to_change_tabs_it_tells_which_they_are(
     call: Run, google: Google, book: Book, action: str, options: dict[str, bool]
@@ -59,15 +59,15 @@ def test_deletion_takes_the_tabs_of_runs_and_no_others(call: Run, google: Google
 
 
 def test_archived_tabs_are_renamed_and_hidden(call: Run, book: Book) -> None:
-    made = manage(call, book, "archive").result
+    made = manage(call, book, "archive", dry_run=False).result
     assert (made["tabs"], made["archived"], made["changed"]) == (OLD, ARCHIVED, 3)
     assert (book.titles(), book.titles(hidden=True)) == (OTHERS, ARCHIVED)
 
 
 def test_an_archive_may_hold_several_tabs_of_one_name(call: Run, book: Book) -> None:
-    manage(call, book, "archive")
+    manage(call, book, "archive", dry_run=False)
     book.add(OLD[0])
-    made = manage(call, book, "archive").result
+    made = manage(call, book, "archive", dry_run=False).result
     assert (made["tabs"], made["archived"]) == (OLD[:1], [*ARCHIVED, f"{ARCHIVED[0]} (2)"])
     assert manage(call, book, "delete", dry_run=False).result["changed"] == 0, "the archive stays"
 
@@ -109,7 +109,7 @@ def test_a_spreadsheet_that_may_only_be_read_is_told_before_anything_is_changed(
     book = google.book(shared="reader")
     book.add(OLD[0])
     assert manage(call, book, "list").result["tabs"] == OLD[:1]
-    run = manage(call, book, "archive")
+    run = manage(call, book, "archive", dry_run=False)
     assert (run.fault.code, run.will_retry) == ("spreadsheet_read_only", False)
     assert writes(google) == []
 

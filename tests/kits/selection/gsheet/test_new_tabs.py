@@ -84,6 +84,23 @@ def test_another_attempt_finds_what_was_completed(call: Run, book: Book) -> None
     assert book.named(PAIR[0]).rows == SELECTED
 
 
+@pytest.mark.parametrize("deleted", [PAIR[:1], PAIR[1:], PAIR], ids=["selected", "remaining", "both"])
+def test_tabs_that_people_deleted_before_another_attempt_are_written_anew(
+    call: Run, book: Book, deleted: list[str]
+) -> None:
+    task_id = new_id()
+    write(call, book, task_id=task_id)
+    for title in deleted:
+        book.sheets.remove(book.named(title))
+    for title in set(PAIR).difference(deleted):
+        book.named(title).rows.append(["a note of the organiser"])
+    kept = {title: list(book.named(title).rows) for title in PAIR if title not in deleted}
+    assert write(call, book, task_id=task_id, attempt=2).result == PAIR
+    assert [book.named(title).rows for title in PAIR] == [
+        kept.get(title, rows) for title, rows in zip(PAIR, (SELECTED, REMAINING), strict=True)
+    ]
+
+
 def test_a_number_that_another_run_takes_meanwhile_is_not_used(call: Run, google: Google, book: Book) -> None:
     changes: list[Call] = []
 
@@ -113,5 +130,5 @@ def test_a_spreadsheet_that_may_only_be_read_gets_no_tabs(call: Run, google: Goo
 def test_titles_are_those_that_the_library_gives() -> None:
     library = GSheetTabNamer()
     library.find_unused_tab_suffix([*PAIR, "Remaining - output - 1"])
-    found = names.free_pair([*PAIR, "Remaining - output - 1"])
-    assert found == (library.selected_tab_name(), library.remaining_tab_name())
+    found = names.free([names.SELECTED, names.REMAINING], [*PAIR, "Remaining - output - 1"])
+    assert found == [library.selected_tab_name(), library.remaining_tab_name()]

@@ -48,6 +48,7 @@ def upgrade() -> None:
     usual = connection.execute(sa.text("SELECT current_setting('search_path')")).scalar_one()
     set_path = sa.text("SELECT set_config('search_path', :path, true)")
     connection.execute(set_path, {"path": f"{ledger}, pg_temp"})
+    # It reads `task_event` and `task_progress`: delete a task's row before these (docs/contributing/deletion.md).
     op.execute("""
         CREATE FUNCTION keep_selection_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
         BEGIN

@@ -3,7 +3,7 @@
 The files into which final tasks go when their retention is over.
 
 Revision ID: 0012
-Revises: 0010
+Revises: 0011
 """
 
 from __future__ import annotations

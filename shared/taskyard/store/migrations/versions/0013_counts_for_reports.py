@@ -3,7 +3,7 @@
 Functions by which tasks read counts of the ledger, and nothing else of it.
 
 Revision ID: 0013
-Revises: 0010
+Revises: 0012
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 -- What tasks may know of the ledger: counts, and the names that they are counted by. {ledger} is the schema of the tables.
 -- The functions run with the rights of their owner; all names are written out, and the search_path holds no schema in which
--- others may create anything. `queues` null: all of them. Each function reads `task` once, without an index on created_at:
--- a report is rare, and such an index would be written with every task.
+-- others may create anything. `queues` null: all of them. Each function reads `task` once.
 CREATE SCHEMA taskyard_counts;
 
 CREATE FUNCTION taskyard_counts.tasks(

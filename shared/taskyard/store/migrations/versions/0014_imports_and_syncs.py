@@ -3,7 +3,7 @@
 How far the tasks are that write records: both tables are of our kits, and new.
 
 Revision ID: 0014
-Revises: 0010
+Revises: 0013
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Schedules: triggers, and the verb that fires what is due."""

@@ -1,0 +1,147 @@
+"""fire_due: the fires of what is due, their tasks and outbox row, and the cursors, in one transaction of the leader.
+
+A few statements for some hundreds of schedules, none for each. That a due time happens once is the key of
+`schedule_fire`; that it happens at all is the cursor, which only moves together with the fire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from ..domain.new_tasks import NewTask
+from ..lifecycle.batch import encode
+from ..lifecycle.committed import Committed
+from ..lifecycle.submit import submit
+from ..store.schedules import UNUSABLE, Fire, Schedule
+from ..store.task_types import live_types
+from .planning import Plan, plan
+from .triggers import jitter_of, times_of
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_SCHEDULES = 500
+_MOST_TASKS = 1000
+# Of the JSON of tasks, in one transaction.
+_MOST_BYTES = 16 * 1024 * 1024
+
+# The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass.
+_DUE = sa.text("""
+SELECT s.*, now() AS now, s.overlap = 'skip' AND EXISTS (
+    SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running
+FROM schedule s
+WHERE s.fires_at <= now() AND s.id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
+        FROM (SELECT id, fires_at, task_bytes FROM schedule
+            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit) d
+    ) d WHERE bytes_before < :bytes))
+ORDER BY s.fires_at, s.id FOR UPDATE OF s SKIP LOCKED
+""")
+
+_FIRES = sa.text("""
+INSERT INTO schedule_fire (schedule_id, due_at, until, outcome, task_id)
+SELECT schedule_id, due_at, until, outcome, task_id FROM json_to_recordset(CAST(:batch AS json))
+    AS x(schedule_id uuid, due_at timestamptz, until timestamptz, outcome text, task_id uuid)
+ORDER BY schedule_id, due_at
+ON CONFLICT (schedule_id, due_at) DO NOTHING
+RETURNING schedule_id, due_at, fired_at, outcome, task_id
+""")
+
+_ADVANCE = sa.text("""
+UPDATE schedule s SET next_due_at = x.next_due_at, fires_at = x.fires_at,
+    last_due_at = coalesce(x.last_due_at, s.last_due_at), last_task_id = coalesce(x.last_task_id, s.last_task_id)
+FROM json_to_recordset(CAST(:batch AS json)) AS x(id uuid, version integer, next_due_at timestamptz,
+    fires_at timestamptz, last_due_at timestamptz, last_task_id uuid)
+WHERE s.id = x.id AND s.version = x.version
+""")
+
+_NEXT = sa.text("SELECT extract(epoch FROM min(fires_at) - now())::float8 FROM schedule WHERE fires_at IS NOT NULL")
+
+
+@dataclass(slots=True)
+class Fired:
+    """`drifts`: by how many seconds tasks came later than their due time with its jitter. `next_in`: the seconds until
+    something is due; None: nothing is."""
+
+    outcomes: list[str] = field(default_factory=list)
+    drifts: list[float] = field(default_factory=list)
+    next_in: float | None = None
+
+
+def fire_due(conn: Connection, *, grace: timedelta, lease: timedelta, limit: int = MOST_SCHEDULES) -> Committed[Fired]:
+    """Call it in a transaction. `grace`: how much later a due time may come without being missed; `lease`: how long a
+    worker lives after a heartbeat."""
+    rows = conn.execute(_DUE, {"limit": limit, "bytes": _MOST_BYTES}).mappings().all()
+    if not rows:
+        return Committed(Fired(next_in=conn.execute(_NEXT).scalar()))
+    live = live_types(conn, lease=lease)
+    plans: list[Plan] = []
+    tasks, size = 0, 0
+    for row in rows:
+        if plans and (tasks >= _MOST_TASKS or size >= _MOST_BYTES):
+            break  # what is left is due still
+        made = _planned(dict(row), live, grace, min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"]))
+        plans.append(made)
+        tasks += len(made.tasks)
+        size += len(made.tasks) * row["task_bytes"]
+    won, done = _carried_out(conn, plans)
+    return done.answering(_told(won, plans, conn.execute(_NEXT).scalar()))
+
+
+def _planned(row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, most: int) -> Plan:
+    now: datetime = row.pop("now")
+    is_running: bool = row.pop("is_running")
+    schedule = Schedule(**row)
+    try:
+        times = times_of(schedule.trigger, schedule.anchored_at, schedule.start_at, schedule.end_at)
+        has_worker = live.get((schedule.task_name, schedule.queue), 0) >= schedule.task["version"]
+        return plan(
+            schedule, times, now, grace=grace, is_running=is_running, has_worker=has_worker, most_tasks=max(1, most)
+        )
+    except Exception:  # of a release that took other triggers, or of a time zone that is gone
+        log.exception("schedule_unusable", schedule_id=str(schedule.id), name=schedule.name)
+        assert schedule.next_due_at is not None
+        return Plan(schedule, None, [Fire(schedule_id=schedule.id, due_at=schedule.next_due_at, outcome=UNUSABLE)])
+
+
+def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Sequence[Any], Committed[Any]]:
+    """The rows of the fires that were not there before, and what submitting their tasks did."""
+    fires = [fire for made in plans for fire in made.fires]
+    won = conn.execute(_FIRES, {"batch": encode(fires)}).all()
+    due_of: dict[UUID, datetime] = {row.task_id: row.due_at for row in won if row.task_id is not None}
+    tasks: list[NewTask] = [task for made in plans for task in made.tasks if task.id in due_of]
+    done = submit(conn, tasks)
+    moves = []
+    for made in plans:
+        last = next((task.id for task in reversed(made.tasks) if task.id in due_of), None)
+        moves.append(
+            {
+                "id": made.schedule.id,
+                "version": made.schedule.version,
+                "next_due_at": made.next_due_at,
+                "fires_at": made.fires_at,
+                "last_due_at": None if last is None else due_of[last],
+                "last_task_id": last,
+            }
+        )
+    conn.execute(_ADVANCE, {"batch": encode(moves)})
+    return won, done
+
+
+def _told(won: Sequence[Any], plans: list[Plan], next_in: float | None) -> Fired:
+    jitters = {made.schedule.id: made.schedule.jitter_seconds for made in plans}
+    drifts = [_drift(row, jitters) for row in won if row.task_id is not None]
+    return Fired([row.outcome for row in won], drifts, next_in)
+
+
+def _drift(row: Any, jitters: dict[UUID, float]) -> float:
+    planned = row.due_at + jitter_of(row.schedule_id, row.due_at, jitters[row.schedule_id])
+    return max(0.0, float((row.fired_at - planned).total_seconds()))

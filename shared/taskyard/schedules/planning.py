@@ -1,0 +1,137 @@
+"""What becomes of the due times of one schedule that have passed: a plan, which `firing` carries out.
+
+A due time is missed where it comes later than the grace time, within which a change of leaders stays. What happens then
+is the schedule's `misfire`:
+
+- `skip`: what was missed is skipped.
+- `once`: what was missed, and what has become due since, is made up for by one task, of the latest due time.
+- `all`: each due time gets its task.
+
+Where no live worker runs the type, a due time waits for one until its grace time is over.
+
+Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from ..domain.ids import new_id
+from ..domain.new_tasks import NewTask
+from ..store.schedules import (
+    COALESCED,
+    MISFIRED,
+    NO_LIVE_WORKER,
+    OVERLAP,
+    SUBMITTED,
+    TOO_OLD,
+    Fire,
+    Schedule,
+)
+from .triggers import Times, jitter_of
+
+# Due times of one schedule in one transaction; what is left comes in the next.
+MOST_DUE = 500
+_HELD = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Plan:
+    """`next_due_at` is where the cursor goes; `is_cut`: more is due; `held_until`: it is looked at again then."""
+
+    schedule: Schedule
+    next_due_at: datetime | None
+    fires: list[Fire] = field(default_factory=list)
+    tasks: list[NewTask] = field(default_factory=list)
+    is_cut: bool = False
+    held_until: datetime | None = None
+
+    @property
+    def fires_at(self) -> datetime | None:
+        return self.held_until or fires_at(self.schedule.id, self.next_due_at, self.schedule.jitter_seconds)
+
+    def hold(self, due_at: datetime, until: datetime) -> None:
+        """Leaves the cursor at this due time."""
+        self.next_due_at, self.held_until = due_at, until
+
+
+def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) -> datetime | None:
+    return None if due_at is None else due_at + jitter_of(schedule_id, due_at, jitter_seconds)
+
+
+def plan(
+    schedule: Schedule,
+    times: Times,
+    now: datetime,
+    *,
+    grace: timedelta,
+    is_running: bool,
+    has_worker: bool,
+    most_tasks: int,
+    make_id: Callable[[], UUID] = new_id,
+) -> Plan:
+    """Of a schedule whose `fires_at` has come. `is_running`: its last task has not ended; `has_worker`: a live worker
+    runs its type; `most_tasks` (at least 1) bounds what it may submit."""
+    made = Plan(schedule, schedule.next_due_at)
+    _skip_old(made, times, now - grace - timedelta(seconds=schedule.catch_up_seconds + schedule.jitter_seconds))
+    due = _due(made, times, now, most_tasks)
+    late = now - grace
+    was_missed = bool(due) and due[0].fires_at < late
+    for one in due:
+        outcome = SUBMITTED
+        if not has_worker:
+            if one.fires_at >= late:  # a worker that starts anew may have it in a moment
+                made.hold(one.due_at, now + _HELD)
+                break
+            outcome = NO_LIVE_WORKER
+        elif schedule.misfire == "skip" and one.fires_at < late:
+            outcome = MISFIRED
+        elif schedule.misfire == "once" and was_missed and (one is not due[-1] or made.is_cut):
+            outcome = COALESCED
+        elif schedule.overlap == "skip" and (is_running or made.tasks):
+            outcome = OVERLAP
+        task_id = None
+        if outcome == SUBMITTED:
+            task_id = make_id()
+            made.tasks.append(new_task(schedule, task_id))
+        made.fires.append(Fire(schedule_id=schedule.id, due_at=one.due_at, outcome=outcome, task_id=task_id))
+    return made
+
+
+def new_task(
+    schedule: Schedule, task_id: UUID, *, request_id: str | None = None, traceparent: str | None = None
+) -> NewTask:
+    """The task of one due time, as it was admitted."""
+    return NewTask(id=task_id, schedule_id=schedule.id, request_id=request_id, traceparent=traceparent, **schedule.task)
+
+
+def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
+    """Moves the cursor past what is too old to be made up for."""
+    first = made.next_due_at
+    if first is None or first >= too_old:
+        return
+    second = times.after(first)
+    until = None if second is None or second >= too_old else too_old
+    made.next_due_at = times.after(too_old)
+    made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
+
+
+class _Due(NamedTuple):
+    due_at: datetime
+    fires_at: datetime
+
+
+def _due(made: Plan, times: Times, now: datetime, most: int) -> list[_Due]:
+    """Moves the cursor past what is due, as far as it may be done at once."""
+    found: list[_Due] = []
+    while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= now:
+        if len(found) >= min(most, MOST_DUE):
+            made.is_cut = True
+            break
+        found.append(_Due(due_at, at))
+        made.next_due_at = times.after(due_at)
+    return found
