@@ -82,10 +82,11 @@ class LeadershipLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One period of leading. `until` is on this process's clock."""
+    """One period of leading. `since` and `until` are on this process's clock."""
 
     epoch: int
     until: float
+    since: float
 
 
 def clock() -> float:
@@ -134,6 +135,11 @@ class Leadership:
             raise LeadershipLost
         return term
 
+    @property
+    def led(self) -> timedelta:
+        """For how long this process has been leading without a break. Raises LeadershipLost."""
+        return timedelta(seconds=self._clock() - self.require_term().since)
+
     def campaign(self, *, ticks: bool = True, reaches_broker: bool = True) -> float:
         """Takes the lease if it is free, renews it if this process holds it; returns the seconds until the next call.
 
@@ -157,12 +163,12 @@ class Leadership:
             if row.epoch is None:
                 self._lose("another process leads")
                 return 0.0
-            self._term = Term(row.epoch, until)
+            self._term = Term(row.epoch, until, self._term.since)
         elif row.epoch is not None:
             # How long there had been no leader; None: there had never been one.
             gap = None if row.left_seconds is None else -row.left_seconds
             self._database.term_began(gap)
-            self._term = Term(row.epoch, until)
+            self._term = Term(row.epoch, until, asked)
             log.info("leading", epoch=row.epoch, gap_seconds=gap)
         else:
             # As soon as the lease ends, with jitter for several standbys; at the latest after the usual interval,

@@ -51,7 +51,8 @@ class Schedules:
 
     def turn(self) -> float:
         """Fires what is due; returns the seconds until the next turn."""
-        fired = commit(self._leadership.write, self._fire, self._dispatcher, name="fire")
+        fire = partial(self._fire, led=self._leadership.led)
+        fired = commit(self._leadership.write, fire, self._dispatcher, name="fire")
         self._metrics.count(fired)
         next_in = _LONGEST_SLEEP_SECONDS if fired.next_in is None else fired.next_in
         return min(max(next_in, _SHORTEST_SLEEP_SECONDS), _LONGEST_SLEEP_SECONDS)

@@ -76,9 +76,11 @@ class Fired:
     next_in: float | None = None
 
 
-def fire_due(conn: Connection, *, grace: timedelta, lease: timedelta, limit: int = MOST_SCHEDULES) -> Committed[Fired]:
-    """Call it in a transaction. `grace`: how much later a due time may come without being missed; `lease`: how long a
-    worker lives after a heartbeat."""
+def fire_due(
+    conn: Connection, *, grace: timedelta, led: timedelta, lease: timedelta, limit: int = MOST_SCHEDULES
+) -> Committed[Fired]:
+    """Call it in a transaction. `grace`: how much later a due time may come without being missed; `led`: for how long
+    the caller has been leading; `lease`: how long a worker lives after a heartbeat."""
     rows = conn.execute(_DUE, {"limit": limit, "bytes": _MOST_BYTES}).mappings().all()
     if not rows:
         return Committed(Fired(next_in=conn.execute(_NEXT).scalar()))
@@ -88,7 +90,8 @@ def fire_due(conn: Connection, *, grace: timedelta, lease: timedelta, limit: int
     for row in rows:
         if plans and (tasks >= _MOST_TASKS or size >= _MOST_BYTES):
             break  # what is left is due still
-        made = _planned(dict(row), live, grace, min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"]))
+        most = min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"])
+        made = _planned(dict(row), live, grace, led, most)
         plans.append(made)
         tasks += len(made.tasks)
         size += len(made.tasks) * row["task_bytes"]
@@ -96,7 +99,9 @@ def fire_due(conn: Connection, *, grace: timedelta, lease: timedelta, limit: int
     return done.answering(_told(won, plans, conn.execute(_NEXT).scalar()))
 
 
-def _planned(row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, most: int) -> Plan:
+def _planned(
+    row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, led: timedelta, most: int
+) -> Plan:
     now: datetime = row.pop("now")
     is_running: bool = row.pop("is_running")
     schedule = Schedule(**row)
@@ -104,7 +109,14 @@ def _planned(row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: ti
         times = times_of(schedule.trigger, schedule.anchored_at, schedule.start_at, schedule.end_at)
         has_worker = live.get((schedule.task_name, schedule.queue), 0) >= schedule.task["version"]
         return plan(
-            schedule, times, now, grace=grace, is_running=is_running, has_worker=has_worker, most_tasks=max(1, most)
+            schedule,
+            times,
+            now,
+            grace=grace,
+            led=led,
+            is_running=is_running,
+            has_worker=has_worker,
+            most_tasks=max(1, most),
         )
     except Exception:  # of a release that took other triggers, or of a time zone that is gone
         log.exception("schedule_unusable", schedule_id=str(schedule.id), name=schedule.name)

@@ -7,7 +7,8 @@ is the schedule's `misfire`:
 - `once`: what was missed, and what has become due since, is made up for by one task, of the latest due time.
 - `all`: each due time gets its task.
 
-Where no live worker runs the type, a due time waits for one until its grace time is over.
+Where no live worker runs the type, a due time waits for one until its grace time is over, and so is that of the leader:
+after a restart of everything, workers may come back later than the scheduler.
 
 Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together.
 """
@@ -69,22 +70,25 @@ def plan(
     now: datetime,
     *,
     grace: timedelta,
+    led: timedelta,
     is_running: bool,
     has_worker: bool,
     most_tasks: int,
     make_id: Callable[[], UUID] = new_id,
 ) -> Plan:
-    """Of a schedule whose `fires_at` has come. `is_running`: its last task has not ended; `has_worker`: a live worker
-    runs its type; `most_tasks` (at least 1) bounds what it may submit."""
+    """Of a schedule whose `fires_at` has come. `led`: for how long the leader has been leading; `is_running`: its last
+    task has not ended; `has_worker`: a live worker runs its type; `most_tasks` (at least 1) bounds what it may submit.
+    """
     made = Plan(schedule, schedule.next_due_at)
     _skip_old(made, times, now - grace - timedelta(seconds=schedule.catch_up_seconds + schedule.jitter_seconds))
-    due = _due(made, times, now, most_tasks)
+    waits = not has_worker and led < grace
+    due = _due(made, times, now, 1 if waits else most_tasks)
     late = now - grace
     was_missed = bool(due) and due[0].fires_at < late
     for one in due:
         outcome = SUBMITTED
         if not has_worker:
-            if one.fires_at >= late:  # a worker that starts anew may have it in a moment
+            if waits or one.fires_at >= late:  # a worker that starts anew may have it in a moment
                 made.hold(one.due_at, now + _HELD)
                 break
             outcome = NO_LIVE_WORKER

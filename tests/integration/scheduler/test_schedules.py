@@ -155,9 +155,10 @@ def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine
 
 
 def test_a_type_that_no_live_worker_has_is_a_fire_with_that_reason(
-    fired: Schedules, engine: Engine, worker: UUID
+    leader: LeaderParts, fired: Schedules, engine: Engine, worker: UUID
 ) -> None:
     """It waits for one until the grace time is over, so that the restart of a worker costs nothing."""
+    leader.clock.now += GRACE.total_seconds()
     execute(engine, "UPDATE worker SET stopped_at = now() WHERE id = :id", id=worker)
     make(engine)
     let_pass(engine, 61)
@@ -172,6 +173,22 @@ def test_a_type_that_no_live_worker_has_is_a_fire_with_that_reason(
     execute(engine, "UPDATE schedule SET fires_at = now()")
     fired.turn()
     assert outcomes(engine) == [("no_live_worker", 1), ("submitted", 1)]
+
+
+@pytest.mark.parametrize("misfire", ["once", "all"])
+def test_workers_that_come_back_after_the_scheduler_lose_nothing(
+    leader: LeaderParts, fired: Schedules, engine: Engine, worker: UUID, misfire: str
+) -> None:
+    execute(engine, "UPDATE worker SET stopped_at = now() WHERE id = :id", id=worker)
+    make(engine, misfire=misfire)
+    let_pass(engine, 3 * 60 + 30)
+    leader.clock.now += GRACE.total_seconds() - 1
+    fired.turn()
+    assert outcomes(engine) == [], "this leader has just begun"
+    execute(engine, "UPDATE worker SET stopped_at = NULL WHERE id = :id", id=worker)
+    execute(engine, "UPDATE schedule SET fires_at = now()")
+    fired.turn()
+    assert dict(outcomes(engine))["submitted"] == {"once": 1, "all": 3}[misfire]
 
 
 def test_a_trigger_that_cannot_be_read_harms_no_other(fired: Schedules, engine: Engine) -> None:
@@ -189,7 +206,7 @@ def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: E
     """As when one was stopped between the check of its lease and its commit."""
     make(engine)
     let_pass(engine, 61)
-    fire: Callable[[Connection], Committed[Fired]] = partial(fire_due, grace=GRACE, lease=LEASE)
+    fire: Callable[[Connection], Committed[Fired]] = partial(fire_due, grace=GRACE, led=GRACE, lease=LEASE)
     with engine.connect() as first, engine.connect() as second:
         first.execution_options(isolation_level="READ COMMITTED")
         second.execution_options(isolation_level="READ COMMITTED")

@@ -15,7 +15,7 @@ class Candidate:
 
 
 def make(leads: bool) -> tuple[Metrics, DepthMetrics]:
-    metrics, term = Metrics("scheduler"), Term(1, until=0.0)
+    metrics, term = Metrics("scheduler"), Term(1, until=0.0, since=0.0)
     candidate: Any = Candidate(term if leads else None)
     SchedulerMetrics(metrics, candidate)
     BrokerMetrics(metrics, candidate)
