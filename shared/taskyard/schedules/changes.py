@@ -104,11 +104,8 @@ def change(
     values = {**changes, **({} if task is None else _of_task(task))}
     if not values:
         return schedule
-    if any(name in changes for name in _TIMES):
-        before = {name: getattr(schedule, name) for name in (*_TIMES, "anchored_at")}
-        if changes.get("trigger", schedule.trigger) != schedule.trigger:
-            del before["anchored_at"]  # an interval begins anew
-        values |= _cursor(schedule.id, {**before, **changes}, schedules.now(conn))
+    if any(name in changes and changes[name] != getattr(schedule, name) for name in _TIMES):
+        values |= _moved(schedule, changes, schedules.now(conn))
     try:
         with conn.begin_nested():
             changed = schedules.change(conn, schedule.id, schedule.version, values)
@@ -170,20 +167,34 @@ def _of_task(task: NewTask) -> dict[str, Any]:
     }
 
 
-def _cursor(schedule_id: UUID, values: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The columns that follow from when it is due. Raises Invalid."""
+def _moved(schedule: Schedule, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The columns that follow from changed times. What is due and not fired yet stays due, unless the schedule begins
+    anew. Raises Invalid."""
+    after = {name: getattr(schedule, name) for name in (*_TIMES, "anchored_at")} | dict(changes)
+    has_new_trigger = after["trigger"] != schedule.trigger
+    if has_new_trigger:
+        del after["anchored_at"]  # an interval begins anew
+    begins_anew = has_new_trigger or after["start_at"] != schedule.start_at or not schedule.enabled
+    is_due = schedule.next_due_at is not None and schedule.next_due_at <= now
+    return _cursor(schedule.id, after, now, due_at=schedule.next_due_at if is_due and not begins_anew else None)
+
+
+def _cursor(
+    schedule_id: UUID, values: Mapping[str, Any], now: datetime, *, due_at: datetime | None = None
+) -> dict[str, Any]:
+    """The columns that follow from when it is due; `due_at`: what is due already. Raises Invalid."""
     start_at, end_at = values["start_at"], values["end_at"]
     if start_at is not None and end_at is not None and end_at < start_at:
         raise Invalid([Fault("/end_at", message("Must not be earlier than `start_at`."))])
     anchor = values.get("anchored_at") or _whole(now)
-    found = times_of(values["trigger"], anchor, start_at, end_at).after(now)
+    found = due_at or times_of(values["trigger"], anchor, start_at, end_at).after(now)
     if found is None and values["enabled"]:
         raise _never(Trial(values["trigger"], start_at, end_at), now)
-    due_at = found if values["enabled"] else None
+    next_due_at = found if values["enabled"] else None
     return {
         "anchored_at": anchor,
-        "next_due_at": due_at,
-        "fires_at": fires_at(schedule_id, due_at, values["jitter_seconds"]),
+        "next_due_at": next_due_at,
+        "fires_at": fires_at(schedule_id, next_due_at, values["jitter_seconds"]),
     }
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -118,6 +118,39 @@ def test_what_is_older_than_catch_up_seconds_is_one_row(fired: Schedules, engine
         oldest = schedules.fires_page(conn, made.id, limit=10)[-1]
     assert oldest.until is not None
     assert oldest.until - oldest.due_at > timedelta(days=89)
+
+
+UNMOVED: list[dict[str, Any]] = [
+    {"trigger": {"every_seconds": 60}, "start_at": None, "enabled": True, "jitter_seconds": 0.0},
+    {"jitter_seconds": 20.0},
+    {"end_at": datetime(2100, 1, 1, tzinfo=UTC)},
+    {"end_at": datetime(2020, 1, 1, tzinfo=UTC)},
+]
+
+
+@pytest.mark.parametrize("given", UNMOVED, ids=["as it is", "jitter", "later end", "earlier end"])
+def test_an_edit_leaves_what_is_due(fired: Schedules, engine: Engine, given: dict[str, Any]) -> None:
+    made = make(engine, misfire="all")
+    let_pass(engine, 3 * 60 + 30)
+
+    def edit(conn: Connection) -> Schedule:
+        now = schedules.get(conn, made.id)
+        assert now is not None
+        return changes.change(conn, now, given, None, BY)
+
+    edited = ledger.run_transaction(engine, edit)
+    assert edited.version == made.version + 1
+    fired.turn()
+    assert outcomes(engine) == [("submitted", 1 if "end_at" in given and given["end_at"].year == 2020 else 3)]
+
+
+def test_a_new_trigger_begins_anew(fired: Schedules, engine: Engine) -> None:
+    made = make(engine, misfire="all")
+    let_pass(engine, 3 * 60 + 30)
+    given = {"trigger": {"every_seconds": 3600}}
+    ledger.run_transaction(engine, lambda conn: changes.change(conn, made, given, None, BY))
+    fired.turn()
+    assert outcomes(engine) == []
 
 
 def test_a_change_of_leaders_misses_nothing(fired: Schedules, engine: Engine) -> None:

@@ -178,7 +178,8 @@ class OneSchedule:
 
     @Operation(
         summary="Change a schedule",
-        description="In effect within two seconds, on every scheduler. Due times that have passed stay as they are.",
+        description="In effect within two seconds, on every scheduler. What is due and not fired yet stays due, unless"
+        " the trigger or `start_at` changes, or the schedule is paused.",
         scope=Scope.MANAGE,
         body=ScheduleChange,
         answers={200: Answer(description="Changed.", model=models.Schedule, without_read=models.ToldSchedule)},
