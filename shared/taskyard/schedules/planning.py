@@ -1,7 +1,7 @@
 """What becomes of the due times of one schedule that have passed: a plan, which `firing` carries out.
 
-A due time is missed where it comes later than the grace time, within which a change of leaders stays. What happens then
-is the schedule's `misfire`:
+A due time is missed where it comes later than the grace time, within which a change of leaders stays, after the whole
+jitter: one that is put off further than the next holds up the next. What happens then is the schedule's `misfire`:
 
 - `skip`: what was missed is skipped.
 - `once`: what was missed, and what has become due since, is made up for by one task, of the latest due time.
@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from ..domain.ids import new_id
@@ -80,21 +79,21 @@ def plan(
     task has not ended; `has_worker`: a live worker runs its type; `most_tasks` (at least 1) bounds what it may submit.
     """
     made = Plan(schedule, schedule.next_due_at)
-    _skip_old(made, times, now - grace - timedelta(seconds=schedule.catch_up_seconds + schedule.jitter_seconds))
+    late = now - grace - timedelta(seconds=schedule.jitter_seconds)
+    _skip_old(made, times, late - timedelta(seconds=schedule.catch_up_seconds))
     waits = not has_worker and led < grace
-    due = _due(made, times, now, 1 if waits else most_tasks)
-    late = now - grace
-    was_missed = bool(due) and due[0].fires_at < late
-    for one in due:
+    due = _due(made, times, now, late, 1 if waits else most_tasks)
+    was_missed = bool(due) and due[0] < late
+    for due_at in due:
         outcome = SUBMITTED
         if not has_worker:
-            if waits or one.fires_at >= late:  # a worker that starts anew may have it in a moment
-                made.hold(one.due_at, now + _HELD)
+            if waits or due_at >= late:  # a worker that starts anew may have it in a moment
+                made.hold(due_at, now + _HELD)
                 break
             outcome = NO_LIVE_WORKER
-        elif schedule.misfire == "skip" and one.fires_at < late:
+        elif schedule.misfire == "skip" and due_at < late:
             outcome = MISFIRED
-        elif schedule.misfire == "once" and was_missed and (one is not due[-1] or made.is_cut):
+        elif schedule.misfire == "once" and was_missed and (due_at != due[-1] or made.is_cut):
             outcome = COALESCED
         elif schedule.overlap == "skip" and (is_running or made.tasks):
             outcome = OVERLAP
@@ -102,7 +101,7 @@ def plan(
         if outcome == SUBMITTED:
             task_id = make_id()
             made.tasks.append(new_task(schedule, task_id))
-        made.fires.append(Fire(schedule_id=schedule.id, due_at=one.due_at, outcome=outcome, task_id=task_id))
+        made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=outcome, task_id=task_id))
     return made
 
 
@@ -124,18 +123,15 @@ def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
     made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
 
 
-class _Due(NamedTuple):
-    due_at: datetime
-    fires_at: datetime
-
-
-def _due(made: Plan, times: Times, now: datetime, most: int) -> list[_Due]:
-    """Moves the cursor past what is due, as far as it may be done at once."""
-    found: list[_Due] = []
+def _due(made: Plan, times: Times, now: datetime, late: datetime, most: int) -> list[datetime]:
+    """Moves the cursor past what is due, as far as it may be done at once. Where `once` has missed the first of them,
+    what is left begins with one that was missed, too: so the last of all parts has the one task."""
+    once = made.schedule.misfire == "once"
+    found: list[datetime] = []
     while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= now:
-        if len(found) >= min(most, MOST_DUE):
+        if len(found) >= min(most, MOST_DUE) and not (once and found[0] < late <= due_at):
             made.is_cut = True
             break
-        found.append(_Due(due_at, at))
+        found.append(due_at)
         made.next_due_at = times.after(due_at)
     return found

@@ -109,6 +109,48 @@ def test_what_was_missed_is_skipped_made_up_for_once_or_each(
     assert outcomes(engine) == expected, "the cursor has passed them"
 
 
+@pytest.mark.parametrize("down", [505, 1020])
+def test_one_task_makes_up_for_more_than_one_part_of_a_backlog(fired: Schedules, engine: Engine, down: int) -> None:
+    """What is left after the first 500 must not pass for what is on time."""
+    make(engine, trigger={"every_seconds": 1})
+    let_pass(engine, down)
+    last_missed = scalar(engine, "SELECT now()")
+    for _ in range(3):
+        fired.turn()
+    made_up = scalar(
+        engine,
+        "SELECT count(*) FROM schedule_fire WHERE outcome = 'submitted' AND due_at <= :last",
+        last=last_missed,
+    )
+    assert made_up <= 1
+    assert dict(outcomes(engine))["coalesced"] >= down - 1
+
+
+def test_jitter_that_is_longer_than_the_interval_drops_nothing(fired: Schedules, engine: Engine) -> None:
+    """One that is put off by minutes holds up what is due after it: that was not missed."""
+    make(engine, trigger={"every_seconds": 1}, jitter_seconds=300.0, misfire="skip")
+    let_pass(engine, 302)
+    for _ in range(3):
+        execute(engine, "UPDATE schedule SET fires_at = now()")
+        fired.turn()
+        let_pass(engine, 5)
+    assert [outcome for outcome, _ in outcomes(engine)] == ["submitted"]
+
+
+def test_what_is_being_edited_takes_no_place_from_others(engine: Engine, worker: UUID) -> None:
+    for name in "ab":
+        make(engine, name=name)
+    let_pass(engine, 61)
+    execute(engine, "UPDATE schedule SET fires_at = fires_at - interval '1 second' WHERE name = 'a'")
+    with engine.connect() as editor, engine.connect() as conn:
+        for one in (editor, conn):
+            one.execution_options(isolation_level="READ COMMITTED")
+        with editor.begin(), conn.begin():
+            editor.exec_driver_sql("SELECT FROM schedule WHERE name = 'a' FOR UPDATE")
+            done = fire_due(conn, grace=GRACE, led=GRACE, lease=LEASE, limit=1)
+    assert done.answer.outcomes == ["submitted"]
+
+
 def test_what_is_older_than_catch_up_seconds_is_one_row(fired: Schedules, engine: Engine) -> None:
     made = make(engine, misfire="all", catch_up_seconds=120.0)
     let_pass(engine, 90 * 86_400 + 50)
