@@ -32,7 +32,8 @@ _MOST_TASKS = 1000
 # Of the JSON of tasks, in one transaction.
 _MOST_BYTES = 16 * 1024 * 1024
 
-# The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass.
+# The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass, and takes no place
+# from others. The second FOR UPDATE reads the newest version of what the first has locked.
 _DUE = sa.text("""
 SELECT s.*, now() AS now, s.overlap = 'skip' AND EXISTS (
     SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running
@@ -41,7 +42,8 @@ WHERE s.fires_at <= now() AND s.id = ANY(ARRAY(
     SELECT id FROM (
         SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
         FROM (SELECT id, fires_at, task_bytes FROM schedule
-            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit) d
+            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit
+            FOR UPDATE SKIP LOCKED) d
     ) d WHERE bytes_before < :bytes))
 ORDER BY s.fires_at, s.id FOR UPDATE OF s SKIP LOCKED
 """)
