@@ -111,8 +111,8 @@ def _numbers(field: _Field, written: str) -> Iterator[int]:
         star, first, last, step = match.groups()
         low = field.first if star else _number(field, first, part)
         high = field.last if star or (step and not last) else _number(field, last, part) if last else low
-        if last == "sun":
-            high = 7  # fri-sun
+        if last == "sun" and low > 0:
+            high = 7  # fri-sun; but sun-sun is Sunday
         if low > high:
             raise _wrong(field, part)
         yield from range(low, high + 1, int(step or 1))

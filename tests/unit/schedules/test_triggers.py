@@ -136,6 +136,7 @@ def test_a_time_left_out_is_due_when_the_clock_goes_on_and_a_doubled_one_once(zo
         ("0 0 * * sun", "0 0 * * 0"),
         ("0 0 * * 1-5", "0 0 * * mon-fri"),
         ("0 0 * * 5-7", "0 0 * * fri-sun"),
+        ("0 0 * * sun-sun", "0 0 * * 0"),
         ("0 0 1 JAN *", "0 0 1 1 *"),
         ("*/15 * * * *", "0,15,30,45 * * * *"),
         ("5/20 * * * *", "5,25,45 * * * *"),
