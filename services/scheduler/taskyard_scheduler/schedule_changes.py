@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from taskyard.domain.faults import Fault
 from taskyard.domain.messages import verbatim
 from taskyard.domain.new_tasks import NewTask
 from taskyard.schedules import changes
+from taskyard.schedules.bodies import ScheduleBody
 from taskyard.settings import Settings
 from taskyard.store import fleet, schedules, task_types
 from taskyard.store.audit import Actor
@@ -50,16 +52,27 @@ class Change:
         return [f"~ {self.name}", *changed]
 
 
-def found(
-    conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor, *, prune: bool
-) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`left_out`: the names of what cannot be made because it would never be due any more."""
+
+    changes: list[Change]
+    left_out: list[str]
+
+
+def found(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor, *, prune: bool) -> Found:
     """In the order of the file, then what is deleted. Raises FileRefused, SecretsUnreadable."""
     tasks = _admitted(conn, file, settings, cipher, by)
     source = f"file:{file.source}"
     existing = schedules.by_names(conn, [body.name for body in file.schedules])
     made: list[Change] = []
+    left_out: list[str] = []
+    now = schedules.now(conn)
     for body, task in zip(file.schedules, tasks, strict=True):
         before = existing.get(body.name)
+        if before is None and _is_over(body, now):
+            left_out.append(body.name)
+            continue
         wanted = {**body.model_dump(exclude={"task"}), "trigger": body.trigger.stored(), "source": source}
         if before is not None and "enabled" not in body.model_fields_set:
             del wanted["enabled"]  # whoever paused it meant it
@@ -70,7 +83,7 @@ def found(
         kept = {body.name for body in file.schedules}
         gone = [one for one in schedules.of_source(conn, source) if one.name not in kept]
         made += [Change(one.name, one, None) for one in sorted(gone, key=lambda one: one.name)]
-    return made
+    return Found(made, left_out)
 
 
 def carry_out(conn: Connection, file: ScheduleFile, wanted: Sequence[Change], by: Actor) -> None:
@@ -88,6 +101,11 @@ def carry_out(conn: Connection, file: ScheduleFile, wanted: Sequence[Change], by
                     changes.create(conn, values, task, by)
         except Invalid as e:
             raise FileRefused(*(file.told(_at(places[one.name], fault)) for fault in e.faults)) from None
+
+
+def _is_over(body: ScheduleBody, now: datetime) -> bool:
+    """Whether its one date has passed, as on a new installation of an old file."""
+    return body.enabled and body.trigger.at is not None and body.trigger.at <= now
 
 
 def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor) -> list[NewTask]:

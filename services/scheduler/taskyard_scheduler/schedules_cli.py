@@ -164,7 +164,10 @@ def apply(
             read = read_file(file)
             cipher = Cipher([key.get_secret_value() for key in settings.secret_keys])
             find = partial(schedule_changes.found, file=read, settings=settings, cipher=cipher, by=by, prune=prune)
-            wanted = ledger.run_transaction(engine, find)
+            found = ledger.run_transaction(engine, find)
+            wanted = found.changes
+            for name in found.left_out:
+                typer.echo(visible(f"! {name}: left out, because its time has passed"))
             for line in [line for one in wanted for line in one.lines()]:
                 typer.echo(visible(line))
             if not wanted or dry_run:

@@ -123,8 +123,10 @@ def switch(conn: Connection, schedule: Schedule, *, enabled: bool, by: Actor) ->
 
 
 def delete(conn: Connection, schedule: Schedule, by: Actor) -> None:
-    if schedules.delete(conn, schedule.id) is not None:
-        audit.record(conn, by, Action.SCHEDULE_DELETE, schedule.id, name=schedule.name)
+    """Raises Conflict where it was changed meanwhile."""
+    if schedules.delete(conn, schedule.id, schedule.version) is None:
+        raise _changed_meanwhile()
+    audit.record(conn, by, Action.SCHEDULE_DELETE, schedule.id, name=schedule.name)
 
 
 def trigger(

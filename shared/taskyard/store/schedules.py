@@ -123,9 +123,10 @@ def change(conn: Connection, schedule_id: UUID, version: int, values: Mapping[st
     return _first(conn, changed.returning(table))
 
 
-def delete(conn: Connection, schedule_id: UUID, *, queues: Collection[str] | None = None) -> Schedule | None:
-    """What was removed. Its fires stay until retention takes them."""
-    return _first(conn, sa.delete(table).where(table.c.id == schedule_id, _in_queues(queues)).returning(table))
+def delete(conn: Connection, schedule_id: UUID, version: int) -> Schedule | None:
+    """What was removed; None where this is not its version any more. Its fires stay until retention takes them."""
+    chosen = sa.delete(table).where(table.c.id == schedule_id, table.c.version == version)
+    return _first(conn, chosen.returning(table))
 
 
 def is_running(conn: Connection, task_id: UUID | None) -> bool:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
+from taskyard_scheduler import schedules_cli
 from taskyard_scheduler.commands import app
-from tests.support.scheduling import scalar
+from tests.support.scheduling import execute, scalar
 from tests.support.specs import register_kits
 
 FILE = """\
@@ -94,6 +95,34 @@ def test_prune_deletes_what_the_same_file_made_and_nothing_else(apply: Callable[
     assert names(engine) == "nightly theirs"
 
 
+def test_prune_deletes_nothing_that_was_changed_after_it_was_shown(
+    apply: Callable[..., Result], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(FILE, "--yes")
+
+    def rename(*_: object, **__: object) -> None:
+        execute(engine, "UPDATE schedule SET version = version + 1 WHERE name = 'often'")
+
+    monkeypatch.setattr(schedules_cli, "_confirm", rename)
+    pruned = apply(FILE[: FILE.index("  - name: often")], "--prune")
+    assert (pruned.exit_code, "changed meanwhile" in pruned.stderr) == (1, True)
+    assert names(engine) == "nightly often"
+
+
+def test_a_date_that_has_passed_is_left_out_of_a_new_installation_only(
+    apply: Callable[..., Result], engine: Engine
+) -> None:
+    past = FILE.replace("{every_seconds: 90}", '{at: "2020-01-01T00:00:00Z"}')
+    first = apply(past, "--yes")
+    assert first.exit_code == 0, first.output
+    assert first.stdout.splitlines()[0] == "! often: left out, because its time has passed"
+    assert names(engine) == "nightly"
+    apply(FILE, "--yes")
+    moved = apply(past, "--yes")
+    assert moved.exit_code == 2
+    assert ":10: /schedules/1/trigger/at: This time has passed." in moved.stderr
+
+
 WRONG = [
     ("0 2 * * *", "0 25 * * *", "schedules.yaml:5: /schedules/0/trigger/cron: The field for the hour"),
     ('"0 2 * * *"', "*/5 * * * *", "stands in quotation marks"),
@@ -102,7 +131,6 @@ WRONG = [
     ("overlap: skip", "overlaps: skip", ":11: /schedules/1/overlaps: There is no field"),
     ("a@example.org", "nobody", ":9: /schedules/1/task/params/to_email: "),
     ("diagnostics.echo", "diagnostics.ecco", ":4: /schedules/0/task/name: There is no task type"),
-    ("{every_seconds: 90}", '{at: "2020-01-01T00:00:00Z"}', ":10: /schedules/1/trigger/at: This time has passed."),
     ("    overlap: skip", "   overlap: skip", ":11: is not YAML: "),
     ("schedules:", "schedule:", "a list `schedules`"),
 ]
