@@ -188,13 +188,14 @@ _AGAIN = compose(
 )
 _LOCK_STEPS = sa.text("SELECT FROM task WHERE workflow_id = :id ORDER BY id FOR UPDATE")
 _LOCK = sa.text("SELECT name, state FROM workflow WHERE id = :id FOR UPDATE")
-# All needs that have not succeeded run again, optional ones too.
+# All needs that have not succeeded run again, optional ones too. Counted before that, to tell which steps wait, and
+# once more behind it, when the steps that run again have been counted as pending.
 _PENDING = sa.text("""
 UPDATE workflow_step s SET pending_needs = x.n FROM (
     SELECT s.task_id, (
         SELECT count(*) FROM unnest(s.needs) d(id) JOIN task n ON n.id = d.id WHERE n.state <> 'succeeded') AS n
     FROM workflow_step s JOIN task t ON t.id = s.task_id
-    WHERE s.workflow_id = :id AND t.state IN ('failed', 'cancelled')
+    WHERE s.workflow_id = :id AND t.state IN ('failed', 'cancelled', 'blocked')
 ) x WHERE s.task_id = x.task_id
 """)
 _FORGET = sa.text("UPDATE workflow SET cancel_requested_at = NULL, swept = marks WHERE id = :id")
@@ -221,6 +222,7 @@ def retry_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committ
     conn.execute(_PENDING, named)
     conn.execute(_FORGET, named)
     rows = conn.execute(_AGAIN, {**named, "actor": by.name}).all()
+    conn.execute(_PENDING, named)
     audit.record(conn, by, Action.WORKFLOW_RETRY, workflow_id, name=flow.name, steps=len(rows))
     _tell(conn, workflow_id, "retried", by=by.name, steps=len(rows))
     return Committed.of_rows(rows, Retried(FlowState(flow.state), len(rows)))
