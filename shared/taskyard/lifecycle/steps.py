@@ -49,13 +49,15 @@ def _met(ends: str) -> str:
     WHERE e.state = 'succeeded' OR e.optional GROUP BY d.id"""
 
 
-# The life of a step begins when nothing holds it back any more.
+# The life of a step begins when nothing holds it back any more. Whether it is blocked is asked behind the lock: a retry
+# of the workflow may have been waited for, and before that it was not.
 UNBLOCK = Verb(
     name="unblock",
     edges=along(Event.UNBLOCK, Event.DELAY),
     event=f"CASE WHEN {_DUE} > now() THEN 'delay' ELSE 'unblock' END",
     source="task t JOIN lessened x ON x.task_id = t.id JOIN counted w ON w.id = x.workflow_id",
     where="x.pending_needs = 0 AND NOT w.stops",
+    is_guarded_late=True,
     locks={"due": _DUE, "life_seconds": "x.life_seconds"},
     sets={
         "run_at": "l.due",

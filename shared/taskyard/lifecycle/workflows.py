@@ -24,7 +24,7 @@ from .cancel import cancel, cancel_descendants
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
-from .steps import STOPS
+from .steps import STOPS, UNBLOCK
 from .submit import SUBMIT, SubmittedTask, given, written
 
 _PAGE = 1000
@@ -151,6 +151,16 @@ WITH RECURSIVE vain(id) AS (
 )
 SELECT t.id, t.attempt FROM vain v JOIN task t ON t.id = v.id WHERE t.state = 'blocked' ORDER BY t.id LIMIT :limit
 """)
+# Steps whose needs were met while a failure held them, which a person has then run again before the sweep.
+_UNHELD = compose(
+    replace(
+        UNBLOCK,
+        name="unblock_held",
+        source="task t JOIN workflow_step x ON x.task_id = t.id JOIN workflow w ON w.id = x.workflow_id",
+        where=f"t.workflow_id = :id AND t.state = 'blocked' AND x.pending_needs = 0 AND NOT {STOPS}",
+        is_guarded_late=False,
+    )
+)
 _SWEPT = sa.text("UPDATE workflow SET swept = :marks WHERE id = :id AND swept < :marks")
 
 
@@ -167,6 +177,8 @@ def sweep(conn: Connection, *, limit: int = SWEPT_AT_ONCE) -> Committed[int]:
         if rows:
             parts.append(cancel(conn, [row.id for row in rows], actor="workflow"))
             parts += [cancel_descendants(conn, row.id, actor="workflow") for row in rows if row.attempt]
+        if not flow.stops:
+            parts.append(Committed.of_rows(conn.execute(_UNHELD, {"id": flow.id}).all(), None))
         if len(rows) < limit:
             conn.execute(_SWEPT, {"id": flow.id, "marks": flow.marks})
     return together(parts, found)
