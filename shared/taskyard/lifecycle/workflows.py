@@ -53,11 +53,12 @@ RETURNING created_at
 """)
 _STEPS = sa.text("""
 INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, optional, needs, leads_to, refs, run_at,
-    delay_seconds, life_seconds)
+    delay_seconds, expires_at, life_seconds)
 SELECT task_id, workflow_id, name, cardinality(needs), optional, needs, leads_to, refs, run_at, delay_seconds,
-    life_seconds
+    expires_at, life_seconds
 FROM json_to_recordset(CAST(:batch AS json)) AS x(task_id uuid, workflow_id uuid, name text, optional bool,
-    needs uuid[], leads_to uuid[], refs jsonb, run_at timestamptz, delay_seconds float8, life_seconds float8)
+    needs uuid[], leads_to uuid[], refs jsonb, run_at timestamptz, delay_seconds float8, expires_at timestamptz,
+    life_seconds float8)
 ON CONFLICT (task_id) DO NOTHING RETURNING task_id
 """)
 _TELL = sa.text("""
@@ -107,26 +108,30 @@ def _step_row(step: NewStep) -> dict[str, Any]:
         "refs": [asdict(taken) for taken in step.takes] or None,
         "run_at": task.run_at,
         "delay_seconds": task.delay_seconds,
+        "expires_at": task.expires_at,
         "life_seconds": task.life_seconds,
     }
 
 
 _REQUEST_CANCEL = sa.text("""
-UPDATE workflow SET cancel_requested_at = coalesce(cancel_requested_at, now()), marks = marks + 1
-WHERE id = :id AND finished_at IS NULL RETURNING name
+UPDATE workflow w SET cancel_requested_at = coalesce(l.cancel_requested_at, now()), marks = w.marks + 1
+FROM (SELECT id, cancel_requested_at FROM workflow WHERE id = :id FOR UPDATE) l
+WHERE w.id = l.id AND w.finished_at IS NULL RETURNING w.name, l.cancel_requested_at IS NOT NULL AS is_repeated
 """)
 _STATE = sa.text("SELECT state FROM workflow WHERE id = :id")
 
 
 def cancel_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committed[FlowState | None]:
-    """No further step begins from here on, and the leader cancels those that have not ended. Answers the state that was
-    found, None where there is no such workflow."""
+    """No further step is queued from here on, and the leader cancels those that have not ended; one that was queued
+    may still begin before. Answers the state that was found, None where there is no such workflow. A request that is
+    repeated is recorded once."""
     found = conn.execute(_REQUEST_CANCEL, {"id": workflow_id}).first()
     if found is None:
         state = conn.scalar(_STATE, {"id": workflow_id})
         return Committed(None if state is None else FlowState(state))
-    audit.record(conn, by, Action.WORKFLOW_CANCEL, workflow_id, name=found.name)
-    _tell(conn, workflow_id, "cancel_requested", by=by.name)
+    if not found.is_repeated:
+        audit.record(conn, by, Action.WORKFLOW_CANCEL, workflow_id, name=found.name)
+        _tell(conn, workflow_id, "cancel_requested", by=by.name)
     return Committed(FlowState.RUNNING, wakes_scheduler=True)
 
 
@@ -191,15 +196,21 @@ _AGAIN = compose(
         event="CASE WHEN s.pending_needs > 0 THEN 'block' ELSE 'retry' END",
         source="task t JOIN workflow_step s ON s.task_id = t.id",
         where="s.workflow_id = :id",
-        locks={"note": "jsonb_build_object('by', CAST(:actor AS text))", "life_seconds": "s.life_seconds"},
+        locks={
+            "note": "jsonb_build_object('by', CAST(:actor AS text))",
+            "life_seconds": "s.life_seconds",
+            "own_end": "s.expires_at",
+        },
         sets={
             "run_at": "now()",
-            "expires_at": "CASE WHEN l.event = 'retry' THEN now() + l.life_seconds * interval '1 second' END",
+            # An end of its own that is still ahead holds.
+            "expires_at": """CASE WHEN l.own_end > now() THEN l.own_end
+                WHEN l.event = 'retry' THEN now() + l.life_seconds * interval '1 second' END""",
         },
     )
 )
 _LOCK_STEPS = sa.text("SELECT FROM task WHERE workflow_id = :id ORDER BY id FOR UPDATE")
-_LOCK = sa.text("SELECT name, state FROM workflow WHERE id = :id FOR UPDATE")
+_LOCK = sa.text("SELECT name, state, succeeded < steps AS is_open FROM workflow WHERE id = :id FOR UPDATE")
 # All needs that have not succeeded run again, optional ones too. Counted before that, to tell which steps wait, and
 # once more behind it, when the steps that run again have been counted as pending.
 _PENDING = sa.text("""
@@ -215,7 +226,8 @@ _FORGET = sa.text("UPDATE workflow SET cancel_requested_at = NULL, swept = marks
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """`before`: the state that was found; only failed and cancelled workflows run again. `steps`: how many do."""
+    """`before`: the state that was found; only failed and cancelled workflows run again. `steps`: how many do; none of
+    a cancelled workflow whose steps had all succeeded."""
 
     before: FlowState
     steps: int = 0
@@ -229,7 +241,7 @@ def retry_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committ
     flow = conn.execute(_LOCK, named).first()
     if flow is None:
         return Committed(None)
-    if flow.state not in {FlowState.FAILED, FlowState.CANCELLED}:
+    if flow.state not in {FlowState.FAILED, FlowState.CANCELLED} or not flow.is_open:
         return Committed(Retried(FlowState(flow.state)))
     conn.execute(_PENDING, named)
     conn.execute(_FORGET, named)

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import threading
-import time
-import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import State
+from taskyard.domain.workflows import FlowState
 from taskyard.lifecycle import cancel, workflows
 from taskyard.lifecycle.retry import retry
-from taskyard.store import ledger
 from taskyard.store.audit import Actor
 
-from .flows import BAD, flow_of
-from .rows import Worker
+from .flows import BAD, Flow, flow_of
+from .rows import Worker, read
+from .test_races import behind
 
 Q, B, S, C = State.QUEUED, State.BLOCKED, State.SUCCEEDED, State.CANCELLED
 LIFE = timedelta(hours=1)
-
-
-def waits_for_a_lock(conn: Connection) -> None:
-    """Until another connection of this database waits for one."""
-    waiting = sa.text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    until = time.monotonic() + 30
-    while not conn.scalar(waiting):
-        assert time.monotonic() < until, "nothing waits for a lock"
-        time.sleep(0.02)
 
 
 def test_an_optional_need_that_runs_again_is_counted_once(conn: Connection, worker: Worker) -> None:
@@ -78,13 +67,57 @@ def test_a_step_is_unblocked_by_an_end_that_waited_for_the_retry_of_its_workflow
     flow.sweep()
     assert flow.state("j") is C
 
-    def cancelled() -> None:
-        ledger.run(engine, lambda own: cancel.cancel(own, [flow.ids["a"]]))
-
-    canceller = threading.Thread(target=cancelled)
-    with ledger.transaction(engine) as own:
-        workflows.retry_workflow(own, flow.id, by=Actor("ci"))
-        canceller.start()
-        waits_for_a_lock(conn)
-    canceller.join(30)
+    behind(
+        engine,
+        lambda own: workflows.retry_workflow(own, flow.id, by=Actor("ci")),
+        lambda own: cancel.cancel(own, [flow.ids["a"]]),
+    )
     assert flow.states() == {"a": C, "z": Q, "j": Q}
+
+
+def test_a_step_that_runs_alone_takes_no_null_of_a_need_that_failed(conn: Connection, worker: Worker) -> None:
+    takes = {"c": [(("to",), "a", ("value",))]}
+    flow = flow_of(worker, {"a": [], "c": ["a"]}, takes=takes, c={"params": {"to": 1}})
+    flow.end("a", outcome=BAD)
+    flow.sweep()
+    retry(conn, [flow.ids["c"]], life=LIFE)
+    (work,) = worker.claim([flow.ids["c"]])
+    assert (work.unresolved, work.unresolved_at) == ("result_missing", "/to")
+
+
+def test_an_end_of_its_own_that_is_ahead_outlasts_a_retry_of_the_workflow(conn: Connection, worker: Worker) -> None:
+    end = datetime.now(UTC) + timedelta(hours=3)
+    own: dict[str, Any] = {"expires_at": end, "life_seconds": 60.0}
+    flow = flow_of(worker, {"a": [], "b": ["a"], "c": ["a"]}, a=own, b=own, c={"life_seconds": 60.0})
+    flow.end("a", outcome=BAD)
+    flow.sweep()
+    workflows.retry_workflow(conn, flow.id, by=Actor("ci"))
+    assert [read(conn, flow.ids[name]).expires_at for name in "abc"] == [end, end, None]
+    flow.end("a")
+    assert read(conn, flow.ids["b"]).expires_at == end
+
+
+def told(flow: Flow) -> tuple[list[str], int]:
+    """The kinds of its events, and how many rows of the audit log name it."""
+    kinds = sa.text("SELECT kind FROM workflow_event WHERE workflow_id = :id ORDER BY id")
+    rows = sa.text("SELECT count(*) FROM audit WHERE target_id = :id")
+    return list(flow.conn.scalars(kinds, {"id": flow.id})), flow.conn.scalars(rows, {"id": str(flow.id)}).one()
+
+
+def test_a_cancellation_that_is_repeated_is_recorded_once(conn: Connection, worker: Worker) -> None:
+    flow = flow_of(worker, {"a": []})
+    for _ in range(2):
+        assert workflows.cancel_workflow(conn, flow.id, by=Actor("ci")).answer is FlowState.RUNNING
+    assert told(flow) == (["cancel_requested"], 1)
+
+
+def test_a_refused_retry_writes_nothing(conn: Connection, worker: Worker) -> None:
+    flow = flow_of(worker, {"a": []})
+    flow.claim("a")
+    workflows.cancel_workflow(conn, flow.id, by=Actor("ci"))
+    flow.finish("a")
+    before = flow.row, told(flow)
+    assert before[0].state == "cancelled"
+    done = workflows.retry_workflow(conn, flow.id, by=Actor("ci"))
+    assert done.answer == workflows.Retried(FlowState.CANCELLED)
+    assert (flow.row, told(flow)) == before

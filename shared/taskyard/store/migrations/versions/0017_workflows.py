@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("refs", postgresql.JSONB(), comment="results that its parameters take: domain/references.py"),
         sa.Column("run_at", _TIME),
         sa.Column("delay_seconds", sa.Double()),
+        sa.Column("expires_at", _TIME, comment="an end that its submit gave"),
         sa.Column("life_seconds", sa.Double()),
         sa.PrimaryKeyConstraint("task_id", name="pk_workflow_step"),
         postgresql_with={"fillfactor": "50"},
