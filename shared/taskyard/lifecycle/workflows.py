@@ -14,9 +14,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.errors import TaskError
 from ..domain.new_tasks import NewTask
 from ..domain.tasks import FINAL, Event
-from ..domain.workflows import FlowState, NewStep, NewWorkflow
+from ..domain.workflows import MAX_STEPS, FlowState, NewStep, NewWorkflow
 from ..store import audit
 from ..store.audit import Action, Actor
 from .batch import encode
@@ -264,7 +265,7 @@ WHERE task_id = ANY(:ids)
 _MORE_STEPS = sa.text("""
 UPDATE workflow SET steps = steps + :n,
     queues = ARRAY(SELECT DISTINCT q FROM unnest(queues || CAST(:queues AS text[])) x(q) ORDER BY q)
-WHERE id = :id
+WHERE id = :id AND steps + :n <= :most
 """)
 
 
@@ -272,7 +273,8 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     """Makes tasks that a running step has just submitted steps of its workflow: what needs that step waits for them,
     too, and they are optional where it is. Harmless when repeated.
 
-    In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked.
+    In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked. Raises
+    TaskError where the workflow would have more than MAX_STEPS.
     """
     parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
     if parent is None:
@@ -289,5 +291,7 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
         return
     conn.execute(_MORE_NEEDS, {"ids": leads_to, "added": sorted(added)})
     queues = sorted({task.queue for task in tasks})
-    conn.execute(_MORE_STEPS, {"id": parent.workflow_id, "n": len(added), "queues": queues})
+    more = {"id": parent.workflow_id, "n": len(added), "queues": queues, "most": MAX_STEPS}
+    if not conn.execute(_MORE_STEPS, more).rowcount:
+        raise TaskError("too_many_steps", retryable=False, limit=MAX_STEPS)
     _tell(conn, parent.workflow_id, "added", by=parent.name, steps=len(added))

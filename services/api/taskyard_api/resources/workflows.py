@@ -198,7 +198,9 @@ class WorkflowRetry:
             if found is None:
                 raise NotFound(_MISSING)
             if not found.steps and found.before in {FlowState.FAILED, FlowState.CANCELLED}:
-                raise Conflict(message("Every step has succeeded, so there is nothing to run again."), state=found.before)
+                raise Conflict(
+                    message("Every step has succeeded, so there is nothing to run again."), state=found.before
+                )
             if not found.steps:
                 told = message(
                     "Only failed and cancelled workflows run again; this one is {state}.", state=found.before
