@@ -25,7 +25,8 @@ from .cancel import cancel, cancel_descendants
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
-from .steps import STOPS, UNBLOCK
+from .held_steps import unblock_of
+from .steps import STOPS
 from .submit import SUBMIT, SubmittedTask, given, written
 
 _PAGE = 1000
@@ -157,16 +158,6 @@ WITH RECURSIVE vain(id) AS (
 )
 SELECT t.id, t.attempt FROM vain v JOIN task t ON t.id = v.id WHERE t.state = 'blocked' ORDER BY t.id LIMIT :limit
 """)
-# Steps whose needs were met while a failure held them, which a person has then run again before the sweep.
-_UNHELD = compose(
-    replace(
-        UNBLOCK,
-        name="unblock_held",
-        source="task t JOIN workflow_step x ON x.task_id = t.id JOIN workflow w ON w.id = x.workflow_id",
-        where=f"t.workflow_id = :id AND t.state = 'blocked' AND x.pending_needs = 0 AND NOT {STOPS}",
-        is_guarded_late=False,
-    )
-)
 _SWEPT = sa.text("UPDATE workflow SET swept = :marks WHERE id = :id AND swept < :marks")
 
 
@@ -184,7 +175,8 @@ def sweep(conn: Connection, *, limit: int = SWEPT_AT_ONCE) -> Committed[int]:
             parts.append(cancel(conn, [row.id for row in rows], actor="workflow"))
             parts += [cancel_descendants(conn, row.id, actor="workflow") for row in rows if row.attempt]
         if not flow.stops:
-            parts.append(Committed.of_rows(conn.execute(_UNHELD, {"id": flow.id}).all(), None))
+            # What a failure held that has been undone since, by a retry of the step.
+            parts.append(unblock_of(conn, flow.id))
         if len(rows) < limit:
             conn.execute(_SWEPT, {"id": flow.id, "marks": flow.marks})
     return together(parts, found)

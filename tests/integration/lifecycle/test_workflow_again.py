@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import State
 from taskyard.domain.workflows import FlowState
-from taskyard.lifecycle import cancel, workflows
+from taskyard.lifecycle import cancel, held_steps, workflows
 from taskyard.lifecycle.retry import retry
 from taskyard.store.audit import Actor
 
@@ -121,3 +121,19 @@ def test_a_refused_retry_writes_nothing(conn: Connection, worker: Worker) -> Non
     done = workflows.retry_workflow(conn, flow.id, by=Actor("ci"))
     assert done.answer == workflows.Retried(FlowState.CANCELLED)
     assert (flow.row, told(flow)) == before
+
+
+def test_the_leader_unblocks_what_was_left_behind_a_page_at_a_time(conn: Connection, worker: Worker) -> None:
+    flow = flow_of(worker, {"a": [], **{f"b{n}": ["a"] for n in range(4)}})
+    stopped = flow_of(worker, {"a": [], "b": ["a"]})
+    workflows.cancel_workflow(conn, stopped.id, by=Actor("ci"))
+    left = sa.text("UPDATE workflow_step SET pending_needs = 0 WHERE task_id = ANY(:ids)")
+    conn.execute(left, {"ids": [flow.ids["b0"], flow.ids["b3"], stopped.ids["b"]]})
+    after, turns = held_steps.recheck(conn, None, limit=2).answer, 1
+    assert after == flow.ids["b1"]
+    assert flow.state("b0") is Q
+    while after is not None:
+        after, turns = held_steps.recheck(conn, after, limit=2).answer, turns + 1
+    assert turns == 3
+    assert [flow.state(f"b{n}") for n in range(4)] == [Q, B, B, Q]
+    assert stopped.state("b") is B
