@@ -46,8 +46,8 @@ class Promotion:
         self._after: UUID | None = None
 
     def turn(self) -> float:
-        """Promotes, expires and sweeps what is due, and looks at some of the blocked steps; returns the seconds until the
-        next turn."""
+        """Promotes, expires and sweeps what is due, and looks at some of the blocked steps; returns the seconds until
+        the next turn."""
         step = partial(self._step, after=self._after)
         promoted, expired, swept, self._after, due_in = commit(
             self._leadership.write, step, self._dispatcher, name="promote"

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
 """Blocked steps whose needs are met and that nothing holds any more: unblocked by the leader.
 
 An end unblocks what it leads to in its own statement (steps.py). Left are steps that a failure held which a person has

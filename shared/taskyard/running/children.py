@@ -89,8 +89,8 @@ class Children:
         if isinstance(made, NewTask):
             if child.into_workflow and (found := next(marked(made.params), None)) is not None:
                 raise ValueError(
-                    f"into_workflow: a step that is added takes no results by reference: {pointer(found[0])} has $result."
-                    " Give it the value itself"
+                    "into_workflow: a step that is added takes no results by reference:"
+                    f" {pointer(found[0])} has $result. Give it the value itself"
                 )
             return made
         raise refusal(

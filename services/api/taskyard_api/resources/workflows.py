@@ -148,8 +148,8 @@ class WorkflowCancel:
     @Operation(
         summary="Cancel a workflow",
         scope=Scope.MANAGE,
-        description="No further step is queued. The scheduler cancels what waits and asks what runs to stop, within about "
-        "a second; a step that is queued already may begin before. Harmless when repeated.",
+        description="No further step is queued. The scheduler cancels what waits and asks what runs to stop, within "
+        "about a second; a step that is queued already may begin before. Harmless when repeated.",
         answers={202: Answer(description="On the way to it.", model=flow_models.WorkflowCancelled, headers=LANGUAGE)},
         refusals=(404, 409),
         keyed=True,
