@@ -198,8 +198,8 @@ def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
 def test_the_leaders_walk_over_blocked_steps_reads_a_page(seeded: Seeded) -> None:
     with seeded.conn.begin_nested() as undone:
         block = sa.text(
-            "WITH some AS (SELECT id FROM task WHERE state = 'queued' ORDER BY id LIMIT 20000), now_blocked AS ("
-            " UPDATE task t SET state = 'blocked', workflow_id = :flow FROM some WHERE t.id = some.id RETURNING t.id)"
+            "WITH chosen AS (SELECT id FROM task WHERE state = 'queued' ORDER BY id LIMIT 20000), now_blocked AS ("
+            " UPDATE task t SET state = 'blocked', workflow_id = :flow FROM chosen c WHERE t.id = c.id RETURNING t.id)"
             " INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
             " SELECT id, :flow, 's', 1, '{}', '{}' FROM now_blocked"
         )
