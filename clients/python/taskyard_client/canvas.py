@@ -63,12 +63,20 @@ class Step(Node):
         `count.result("rows[0].id")`."""
         return Result(self, path)
 
-    def fields(self, names: Mapping[Step, str], before: Sequence[Step]) -> dict[str, Any]:
-        """`before`: the steps that come right before this one."""
-        needs = [names[need] for need in dict.fromkeys([*before, *self.needs])]
+    def fields(self, names: Mapping[Step, str], before: Preceding) -> dict[str, Any]:
+        """`before`: what comes right before this one. Raises ValueError for a step that is not in the workflow."""
+        needs = [_name_of(need, names) for need in dict.fromkeys([*before.steps, *self.needs])]
         made = step_fields(self.task, self._params, self._options)
         made["params"] = _filled(made["params"], names, before)
         return {**made, **({"needs": needs} if needs else {}), **({"optional": True} if self.optional else {})}
+
+
+@dataclass(frozen=True)
+class Preceding:
+    """What comes right before a step; a group is one also where it has one step only."""
+
+    steps: Sequence[Step] = ()
+    is_group: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,13 @@ class Result:
     of: Step | None
     path: str
 
-    def written(self, names: Mapping[Step, str], before: Sequence[Step]) -> Any:
+    def written(self, names: Mapping[Step, str], before: Preceding) -> Any:
         if self.of is not None:
             return {"$result": _joined(_name_of(self.of, names), self.path)}
-        if not before:
+        if not before.steps:
             raise ValueError("previous() stands in a step that nothing comes before")
-        found = [{"$result": _joined(names[one], self.path)} for one in before]
-        return found[0] if len(found) == 1 else found
+        found = [{"$result": _joined(names[one], self.path)} for one in before.steps]
+        return found if before.is_group else found[0]
 
 
 class Chain(Node):
@@ -144,10 +152,10 @@ def workflow_fields(
     on_failure: OnFailure | None = None,
     callback_url: str | None = None,
 ) -> dict[str, Any]:
-    """The body of `POST /workflows`. Raises ValueError for a step that stands in it twice, and for a `previous()` that
-    nothing comes before."""
-    before: dict[Step, Sequence[Step]] = {}
-    _walk(flow, (), before)
+    """The body of `POST /workflows`. Raises ValueError for a step that stands in it twice, for one that is needed and
+    does not stand in it, and for a `previous()` that nothing comes before."""
+    before: dict[Step, Preceding] = {}
+    _walk(flow, Preceding(), before)
     names = _names(list(before))
     steps = {names[one]: one.fields(names, preceding) for one, preceding in before.items()}
     given = {"name": name, "on_failure": on_failure, "callback_url": callback_url}
@@ -163,20 +171,20 @@ def _nodes(name: str, given: Sequence[Node | Iterable[Node]]) -> list[Node]:
     return found
 
 
-def _walk(node: Node, preceding: Sequence[Step], before: dict[Step, Sequence[Step]]) -> Sequence[Step]:
-    """Notes what comes right before each step; returns the steps that end the node."""
+def _walk(node: Node, preceding: Preceding, before: dict[Step, Preceding]) -> Preceding:
+    """Notes what comes right before each step; returns what comes before a step behind the node."""
     match node:
         case Chain(nodes=nodes):
             for inner in nodes:
                 preceding = _walk(inner, preceding, before)
             return preceding
         case Group(nodes=nodes):
-            return [last for inner in nodes for last in _walk(inner, preceding, before)]
+            return Preceding([last for inner in nodes for last in _walk(inner, preceding, before).steps], is_group=True)
         case Step():
             if node in before:
                 raise ValueError(f"the step {node.called or node.task} stands in the workflow twice: make another one")
             before[node] = preceding
-            return [node]
+            return Preceding([node])
     raise TypeError(f"{node!r:.200} is no step, chain or group")
 
 
@@ -199,7 +207,9 @@ def _names(steps: Sequence[Step]) -> dict[Step, str]:
 
 def _name_of(one: Step, names: Mapping[Step, str]) -> str:
     if one not in names:
-        raise ValueError(f"the step {one.called or one.task} is not in the workflow")
+        raise ValueError(
+            f"the step {one.called or one.task} is needed and not in the workflow: put it into a chain or a group of it"
+        )
     return names[one]
 
 
@@ -207,7 +217,7 @@ def _joined(name: str, path: str) -> str:
     return name + (path if not path or path.startswith("[") else f".{path}")
 
 
-def _filled(value: Any, names: Mapping[Step, str], before: Sequence[Step]) -> Any:
+def _filled(value: Any, names: Mapping[Step, str], before: Preceding) -> Any:
     if isinstance(value, Result):
         return value.written(names, before)
     if isinstance(value, BaseModel):

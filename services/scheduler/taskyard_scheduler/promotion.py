@@ -1,5 +1,5 @@
 """Promotion: due tasks become queued and are published at once; tasks past their life fail; and steps of workflows
-that a failure or a cancellation ends are cancelled.
+that a failure or a cancellation ends are cancelled, and those that nothing holds any more are unblocked.
 
 A loop in its own thread, not an interval job: it sleeps until the next due time, and is woken when a task with an
 earlier one is committed.
@@ -11,12 +11,13 @@ import threading
 import time
 from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.lifecycle import promote, workflows
+from taskyard.lifecycle import held_steps, promote, workflows
 from taskyard.lifecycle.committed import Committed, commit, together
 from taskyard.lifecycle.dispatch import Dispatcher
 
@@ -41,10 +42,16 @@ class Promotion:
         self._leadership = leadership
         self._dispatcher = dispatcher
         self._metrics = metrics
+        # The last blocked step that was looked at; None: the walk begins anew.
+        self._after: UUID | None = None
 
     def turn(self) -> float:
-        """Promotes, expires and sweeps what is due; returns the seconds until the next turn."""
-        promoted, expired, swept, due_in = commit(self._leadership.write, self._step, self._dispatcher, name="promote")
+        """Promotes, expires and sweeps what is due, and looks at some of the blocked steps; returns the seconds until
+        the next turn."""
+        step = partial(self._step, after=self._after)
+        promoted, expired, swept, self._after, due_in = commit(
+            self._leadership.write, step, self._dispatcher, name="promote"
+        )
         if expired:
             self._metrics.dead_lettered["expired"].inc(expired)
         # What was swept may bring another sweep about.
@@ -52,14 +59,16 @@ class Promotion:
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
-    def _step(conn: Connection) -> Committed[tuple[int, int, int, float]]:
+    def _step(conn: Connection, after: UUID | None) -> Committed[tuple[int, int, int, UUID | None, float]]:
         promoted = promote.promote(conn, limit=_BATCH)
         expired = promote.expire(conn, limit=_BATCH)
         swept = workflows.sweep(conn)
+        checked = held_steps.recheck(conn, after)
         due = promote.next_due(conn)
         now: datetime = conn.execute(_NOW).scalar_one()
         due_in = (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        return together([promoted, expired, swept], (promoted.answer, expired.answer, swept.answer, due_in))
+        answer = (promoted.answer, expired.answer, swept.answer, checked.answer, due_in)
+        return together([promoted, expired, swept, checked], answer)
 
 
 class PromotionLoop:

@@ -52,6 +52,7 @@ SENTENCES = {
     "params_too_large": "The parameters for {name} are larger than 256 KiB. Put them into a file and submit its id.",
     "unknown_queue": "There is no queue {queue}. A queue exists once a worker serves it.",
     "queue_not_allowed": "The submitter of this task may not use the queue {queue}.",
+    "too_many_steps": "Its workflow would have more than {limit} steps. Give each step more to do.",
     "queue_not_served": "No worker runs {name} on the queue {queue}. These queues serve it: {queues}.",
 }
 

@@ -17,6 +17,9 @@ STEP_NAME = r"[A-Za-z0-9_-]{1,64}"
 _TEXT = re.compile(rf"({STEP_NAME})((?:\.[^.\[\]]{{1,200}}|\[[0-9]{{1,9}}\])*)")
 _PART = re.compile(r"\.([^.\[\]]+)|\[([0-9]+)\]")
 
+# In an array PostgreSQL would count it from the end.
+_NEGATIVE = re.compile(r"\s*-[0-9]+")
+
 Place = tuple[str | int, ...]
 
 
@@ -33,7 +36,8 @@ class Reference:
         found = _TEXT.fullmatch(text) if len(text) <= MAX_TEXT else None
         if found is None:
             return None
-        return cls(found[1], tuple(name or place for name, place in _PART.findall(found[2])))
+        path = tuple(name or place for name, place in _PART.findall(found[2]))
+        return None if any(_NEGATIVE.fullmatch(part) for part in path) else cls(found[1], path)
 
 
 @dataclass(slots=True)

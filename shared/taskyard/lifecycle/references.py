@@ -16,17 +16,18 @@ from ..domain.references import MAX_BYTES, replaced
 if TYPE_CHECKING:
     from .claim import Claimed
 
-# The parts that are taken, and no more of the results; nothing of them where they are too large together. What a step
-# did not come to is null: it was optional.
+# The parts that are taken, and no more of the results; nothing of them where they are too large together. What an
+# optional step did not come to is null. That another need has not succeeded is found where a person runs a step alone.
 _TAKEN = sa.text("""
 SELECT task_id, at, path, is_missing, size, CASE WHEN size <= :most THEN value END AS value FROM (
     SELECT x.*, sum(octet_length(CAST(x.value AS text))) OVER (PARTITION BY x.task_id) AS size FROM (
-        SELECT s.task_id, r.at, r.path, n.state = 'succeeded' AND n.result #> r.path IS NULL AND r.path <> '{}'
-                AS is_missing,
+        SELECT s.task_id, r.at, r.path, CASE WHEN n.state = 'succeeded' THEN n.result #> r.path IS NULL
+                AND r.path <> '{}' ELSE o.optional IS NOT TRUE END AS is_missing,
             CASE WHEN n.state = 'succeeded' THEN coalesce(n.result #> r.path, 'null') ELSE 'null' END AS value
         FROM workflow_step s
         CROSS JOIN LATERAL jsonb_to_recordset(s.refs) r(at jsonb, need uuid, path text[])
         LEFT JOIN task n ON n.id = r.need
+        LEFT JOIN workflow_step o ON o.task_id = r.need
         WHERE s.task_id = ANY(:ids) AND s.refs IS NOT NULL
     ) x
 ) y

@@ -31,6 +31,8 @@ _ENDS = "l.succeeded + l.failed + l.cancelled + l.excused >= l.steps"
 _STATE = f"""CASE WHEN NOT ({_ENDS}) THEN 'running' WHEN l.cancel_requested_at IS NOT NULL THEN 'cancelled'
         WHEN l.failed > 0 THEN 'failed' WHEN l.cancelled > 0 THEN 'cancelled' ELSE 'succeeded' END"""
 _FROM_MOVED = "FROM moved m JOIN workflow_step s ON s.task_id = m.id WHERE {here} AND m.workflow_id IS NOT NULL"
+_NEEDED_BY = """
+    SELECT unnest(s.leads_to) FROM wanted c JOIN workflow_step s ON s.task_id = c.id WHERE c.workflow_id IS NOT NULL"""
 # What `Committed` wakes the scheduler for.
 WAKES = (
     "coalesce((SELECT bool_or(u.swept < u.marks OR u.finished_at IS NOT NULL AND u.callback IS NOT NULL)"
@@ -39,13 +41,23 @@ WAKES = (
 
 _DUE = "coalesce(x.run_at, now() + x.delay_seconds * interval '1 second', now())"
 
-# The life of a step begins when nothing holds it back any more.
+
+def _met(ends: str) -> str:
+    """How many needs of other steps these ends meet."""
+    return f"""
+    SELECT d.id, count(*) AS n FROM {ends} e CROSS JOIN LATERAL unnest(e.leads_to) d(id)
+    WHERE e.state = 'succeeded' OR e.optional GROUP BY d.id"""
+
+
+# The life of a step begins when nothing holds it back any more. Whether it is blocked is asked behind the lock: a retry
+# of the workflow may have been waited for, and before that it was not.
 UNBLOCK = Verb(
     name="unblock",
     edges=along(Event.UNBLOCK, Event.DELAY),
     event=f"CASE WHEN {_DUE} > now() THEN 'delay' ELSE 'unblock' END",
     source="task t JOIN lessened x ON x.task_id = t.id JOIN counted w ON w.id = x.workflow_id",
     where="x.pending_needs = 0 AND NOT w.stops",
+    is_guarded_late=True,
     locks={"due": _DUE, "life_seconds": "x.life_seconds"},
     sets={
         "run_at": "l.due",
@@ -58,8 +70,7 @@ _MOVED_STATE: Mapping[str, Mapping[Edge, str]] = {"was": {edge: f"'{edge[0]}'" f
 ADVANCES = Consequence(
     name="unblocked",
     edges=into(*FINAL),
-    holds="SELECT unnest(s.leads_to) FROM wanted c JOIN workflow_step s ON s.task_id = c.id"
-    " WHERE c.workflow_id IS NOT NULL",
+    holds=_NEEDED_BY,
     steps={
         "step_end": f"SELECT m.id, m.workflow_id, m.state, s.name, s.optional, s.leads_to {_FROM_MOVED}",
         "tally": f"SELECT workflow_id AS id, {_TALLY} FROM step_end GROUP BY workflow_id",
@@ -73,9 +84,7 @@ ADVANCES = Consequence(
         marks = w.marks + CASE WHEN l.spoilt > 0 AND NOT ({_ENDS}) THEN 1 ELSE 0 END
     FROM flow l WHERE w.id = l.id
     RETURNING w.*, {STOPS} AS stops""",
-        "met": """
-    SELECT d.id, count(*) AS n FROM step_end e CROSS JOIN LATERAL unnest(e.leads_to) d(id)
-    WHERE e.state = 'succeeded' OR e.optional GROUP BY d.id""",
+        "met": _met("step_end"),
         "lessened": """
     UPDATE workflow_step s SET pending_needs = s.pending_needs - x.n FROM met x WHERE s.task_id = x.id
     RETURNING s.task_id, s.workflow_id, s.pending_needs, s.run_at, s.delay_seconds, s.life_seconds""",
@@ -90,17 +99,22 @@ ADVANCES = Consequence(
     answers={"calls_back": WAKES},
 )
 
-# A step that a person has run again is not over any more, and neither is its workflow.
+# A step that a person has run again is not over any more, and neither is its workflow; what its end had met is pending
+# again.
 REOPENS = Consequence(
     name="reopened",
     edges=out_of(*FINAL),
     by_edge=_MOVED_STATE,
+    holds=_NEEDED_BY,
     steps={
-        "step_again": f"SELECT m.workflow_id, {{was}} AS state, s.optional {_FROM_MOVED}",
+        "step_again": f"SELECT m.workflow_id, {{was}} AS state, s.optional, s.leads_to {_FROM_MOVED}",
         "tally_again": f"SELECT workflow_id AS id, {_TALLY} FROM step_again GROUP BY workflow_id",
         "flow_again": f"""
     SELECT w.id, {", ".join(f"w.{name} - y.{name} AS {name}" for name in COUNTS)}
     FROM workflow w JOIN tally_again y ON y.id = w.id ORDER BY w.id FOR UPDATE OF w""",
+        "unmet": _met("step_again"),
+        "raised": """
+    UPDATE workflow_step s SET pending_needs = s.pending_needs + x.n FROM unmet x WHERE s.task_id = x.id""",
     },
     statement=f"""
     UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = 'running', finished_at = NULL

@@ -14,9 +14,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from ..domain.errors import TaskError
 from ..domain.new_tasks import NewTask
 from ..domain.tasks import FINAL, Event
-from ..domain.workflows import FlowState, NewStep, NewWorkflow
+from ..domain.workflows import MAX_STEPS, FlowState, NewStep, NewWorkflow
 from ..store import audit
 from ..store.audit import Action, Actor
 from .batch import encode
@@ -24,6 +25,7 @@ from .cancel import cancel, cancel_descendants
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
+from .held_steps import unblock_of
 from .steps import STOPS
 from .submit import SUBMIT, SubmittedTask, given, written
 
@@ -53,11 +55,12 @@ RETURNING created_at
 """)
 _STEPS = sa.text("""
 INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, optional, needs, leads_to, refs, run_at,
-    delay_seconds, life_seconds)
+    delay_seconds, expires_at, life_seconds)
 SELECT task_id, workflow_id, name, cardinality(needs), optional, needs, leads_to, refs, run_at, delay_seconds,
-    life_seconds
+    expires_at, life_seconds
 FROM json_to_recordset(CAST(:batch AS json)) AS x(task_id uuid, workflow_id uuid, name text, optional bool,
-    needs uuid[], leads_to uuid[], refs jsonb, run_at timestamptz, delay_seconds float8, life_seconds float8)
+    needs uuid[], leads_to uuid[], refs jsonb, run_at timestamptz, delay_seconds float8, expires_at timestamptz,
+    life_seconds float8)
 ON CONFLICT (task_id) DO NOTHING RETURNING task_id
 """)
 _TELL = sa.text("""
@@ -107,26 +110,30 @@ def _step_row(step: NewStep) -> dict[str, Any]:
         "refs": [asdict(taken) for taken in step.takes] or None,
         "run_at": task.run_at,
         "delay_seconds": task.delay_seconds,
+        "expires_at": task.expires_at,
         "life_seconds": task.life_seconds,
     }
 
 
 _REQUEST_CANCEL = sa.text("""
-UPDATE workflow SET cancel_requested_at = coalesce(cancel_requested_at, now()), marks = marks + 1
-WHERE id = :id AND finished_at IS NULL RETURNING name
+UPDATE workflow w SET cancel_requested_at = coalesce(l.cancel_requested_at, now()), marks = w.marks + 1
+FROM (SELECT id, cancel_requested_at FROM workflow WHERE id = :id FOR UPDATE) l
+WHERE w.id = l.id AND w.finished_at IS NULL RETURNING w.name, l.cancel_requested_at IS NOT NULL AS is_repeated
 """)
 _STATE = sa.text("SELECT state FROM workflow WHERE id = :id")
 
 
 def cancel_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committed[FlowState | None]:
-    """No further step begins from here on, and the leader cancels those that have not ended. Answers the state that was
-    found, None where there is no such workflow."""
+    """No further step is queued from here on, and the leader cancels those that have not ended; one that was queued
+    may still begin before. Answers the state that was found, None where there is no such workflow. A request that is
+    repeated is recorded once."""
     found = conn.execute(_REQUEST_CANCEL, {"id": workflow_id}).first()
     if found is None:
         state = conn.scalar(_STATE, {"id": workflow_id})
         return Committed(None if state is None else FlowState(state))
-    audit.record(conn, by, Action.WORKFLOW_CANCEL, workflow_id, name=found.name)
-    _tell(conn, workflow_id, "cancel_requested", by=by.name)
+    if not found.is_repeated:
+        audit.record(conn, by, Action.WORKFLOW_CANCEL, workflow_id, name=found.name)
+        _tell(conn, workflow_id, "cancel_requested", by=by.name)
     return Committed(FlowState.RUNNING, wakes_scheduler=True)
 
 
@@ -167,6 +174,9 @@ def sweep(conn: Connection, *, limit: int = SWEPT_AT_ONCE) -> Committed[int]:
         if rows:
             parts.append(cancel(conn, [row.id for row in rows], actor="workflow"))
             parts += [cancel_descendants(conn, row.id, actor="workflow") for row in rows if row.attempt]
+        if not flow.stops:
+            # What a failure held that has been undone since, by a retry of the step.
+            parts.append(unblock_of(conn, flow.id))
         if len(rows) < limit:
             conn.execute(_SWEPT, {"id": flow.id, "marks": flow.marks})
     return together(parts, found)
@@ -179,22 +189,29 @@ _AGAIN = compose(
         event="CASE WHEN s.pending_needs > 0 THEN 'block' ELSE 'retry' END",
         source="task t JOIN workflow_step s ON s.task_id = t.id",
         where="s.workflow_id = :id",
-        locks={"note": "jsonb_build_object('by', CAST(:actor AS text))", "life_seconds": "s.life_seconds"},
+        locks={
+            "note": "jsonb_build_object('by', CAST(:actor AS text))",
+            "life_seconds": "s.life_seconds",
+            "own_end": "s.expires_at",
+        },
         sets={
             "run_at": "now()",
-            "expires_at": "CASE WHEN l.event = 'retry' THEN now() + l.life_seconds * interval '1 second' END",
+            # An end of its own that is still ahead holds.
+            "expires_at": """CASE WHEN l.own_end > now() THEN l.own_end
+                WHEN l.event = 'retry' THEN now() + l.life_seconds * interval '1 second' END""",
         },
     )
 )
 _LOCK_STEPS = sa.text("SELECT FROM task WHERE workflow_id = :id ORDER BY id FOR UPDATE")
-_LOCK = sa.text("SELECT name, state FROM workflow WHERE id = :id FOR UPDATE")
-# All needs that have not succeeded run again, optional ones too.
+_LOCK = sa.text("SELECT name, state, succeeded < steps AS is_open FROM workflow WHERE id = :id FOR UPDATE")
+# All needs that have not succeeded run again, optional ones too. Counted before that, to tell which steps wait, and
+# once more behind it, when the steps that run again have been counted as pending.
 _PENDING = sa.text("""
 UPDATE workflow_step s SET pending_needs = x.n FROM (
     SELECT s.task_id, (
         SELECT count(*) FROM unnest(s.needs) d(id) JOIN task n ON n.id = d.id WHERE n.state <> 'succeeded') AS n
     FROM workflow_step s JOIN task t ON t.id = s.task_id
-    WHERE s.workflow_id = :id AND t.state IN ('failed', 'cancelled')
+    WHERE s.workflow_id = :id AND t.state IN ('failed', 'cancelled', 'blocked')
 ) x WHERE s.task_id = x.task_id
 """)
 _FORGET = sa.text("UPDATE workflow SET cancel_requested_at = NULL, swept = marks WHERE id = :id")
@@ -202,7 +219,8 @@ _FORGET = sa.text("UPDATE workflow SET cancel_requested_at = NULL, swept = marks
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """`before`: the state that was found; only failed and cancelled workflows run again. `steps`: how many do."""
+    """`before`: the state that was found; only failed and cancelled workflows run again. `steps`: how many do; none of
+    a cancelled workflow whose steps had all succeeded."""
 
     before: FlowState
     steps: int = 0
@@ -216,11 +234,12 @@ def retry_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Committ
     flow = conn.execute(_LOCK, named).first()
     if flow is None:
         return Committed(None)
-    if flow.state not in {FlowState.FAILED, FlowState.CANCELLED}:
+    if flow.state not in {FlowState.FAILED, FlowState.CANCELLED} or not flow.is_open:
         return Committed(Retried(FlowState(flow.state)))
     conn.execute(_PENDING, named)
     conn.execute(_FORGET, named)
     rows = conn.execute(_AGAIN, {**named, "actor": by.name}).all()
+    conn.execute(_PENDING, named)
     audit.record(conn, by, Action.WORKFLOW_RETRY, workflow_id, name=flow.name, steps=len(rows))
     _tell(conn, workflow_id, "retried", by=by.name, steps=len(rows))
     return Committed.of_rows(rows, Retried(FlowState(flow.state), len(rows)))
@@ -238,7 +257,7 @@ WHERE task_id = ANY(:ids)
 _MORE_STEPS = sa.text("""
 UPDATE workflow SET steps = steps + :n,
     queues = ARRAY(SELECT DISTINCT q FROM unnest(queues || CAST(:queues AS text[])) x(q) ORDER BY q)
-WHERE id = :id
+WHERE id = :id AND steps + :n <= :most
 """)
 
 
@@ -246,7 +265,8 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     """Makes tasks that a running step has just submitted steps of its workflow: what needs that step waits for them,
     too, and they are optional where it is. Harmless when repeated.
 
-    In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked.
+    In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked. Raises
+    TaskError where the workflow would have more than MAX_STEPS.
     """
     parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
     if parent is None:
@@ -263,5 +283,7 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
         return
     conn.execute(_MORE_NEEDS, {"ids": leads_to, "added": sorted(added)})
     queues = sorted({task.queue for task in tasks})
-    conn.execute(_MORE_STEPS, {"id": parent.workflow_id, "n": len(added), "queues": queues})
+    more = {"id": parent.workflow_id, "n": len(added), "queues": queues, "most": MAX_STEPS}
+    if not conn.execute(_MORE_STEPS, more).rowcount:
+        raise TaskError("too_many_steps", retryable=False, limit=MAX_STEPS)
     _tell(conn, parent.workflow_id, "added", by=parent.name, steps=len(added))

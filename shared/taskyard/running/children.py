@@ -19,6 +19,8 @@ from ..domain.errors import TaskError
 from ..domain.faults import Fault
 from ..domain.ids import child_id, new_id
 from ..domain.messages import Series, message
+from ..domain.pointers import pointer
+from ..domain.references import marked
 from ..lifecycle.submit import NewTask
 from .child import Child
 from .context import TaskContext
@@ -58,7 +60,8 @@ class Children:
 
         Raises TaskError, which no other attempt would mend, for what the API would refuse. Raises SpecRefused where the
         platform takes no such type, SecretsUnreadable where a parameter is secret and there is no key, and
-        LedgerUnavailable where the ledger has to be asked and PostgreSQL is away.
+        LedgerUnavailable where the ledger has to be asked and PostgreSQL is away. Raises ValueError for a reference in
+        a step that is added to a workflow.
         """
         spec = self._spec(child)
         wish = PlainWish(
@@ -84,6 +87,11 @@ class Children:
             workflow_id=parent.workflow_id if child.into_workflow else None,
         )
         if isinstance(made, NewTask):
+            if child.into_workflow and (found := next(marked(made.params), None)) is not None:
+                raise ValueError(
+                    "into_workflow: a step that is added takes no results by reference:"
+                    f" {pointer(found[0])} has $result. Give it the value itself"
+                )
             return made
         raise refusal(
             made, spec, spec.queue if child.queue is None else child.queue, served.told_to(parent.allowed_queues)

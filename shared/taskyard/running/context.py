@@ -169,9 +169,10 @@ class TaskContext:
         `into_workflow`: it becomes a step of this task's workflow, and what needs this task waits for it, too.
 
         Raises TypeError for another function, TypeError and ValueError for a queue, a delay (a timedelta or seconds) or
-        tags that no task can have, ValueError for `into_workflow` where this task is no step of a workflow, TaskError
-        where the API would refuse the submit (an unknown name or queue, a queue that is not allowed or that no worker
-        serves for the type, parameters that don't fit), and Fenced where this attempt has lost its claim.
+        tags that no task can have, ValueError for `into_workflow` where this task is no step of a workflow or the
+        parameters have a reference, TaskError where the workflow would have more than 10,000 steps and where the API
+        would refuse the submit (an unknown name or queue, a queue that is not allowed or that no worker serves for the
+        type, parameters that don't fit), and Fenced where this attempt has lost its claim.
         """
         return self.submit_many([Child(task, params, queue, delay, tags, key, into_workflow)])[0]
 

@@ -207,3 +207,17 @@ def test_the_async_client_starts_waits_for_and_cancels_workflows(api: Api) -> No
             return [*names, found.state, (await client.retry_workflow(flow.id)).state]
 
     assert asyncio.run(talk()) == ["echo", "echo-2", "cancelled", "running"]
+
+
+def test_a_retry_of_a_cancelled_workflow_whose_steps_had_all_succeeded_says_so(api: Api) -> None:
+    flow = start(api, {"a": echo()})
+    worker, at = Worker(api.engine), ids(flow)
+    worker.begin(at["a"])
+    assert api.http.post(f"{PATH}/{flow['id']}/cancel").status_code == 202
+    worker.end(at["a"])
+    before = api.http.get(f"{PATH}/{flow['id']}").json()
+    assert before["state"] == "cancelled"
+    refused = api.http.post(f"{PATH}/{flow['id']}/retry")
+    assert (refused.status_code, refused.json()["state"]) == (409, "cancelled")
+    assert refused.json()["detail"] == "Every step has succeeded, so there is nothing to run again."
+    assert api.http.get(f"{PATH}/{flow['id']}").json() == before

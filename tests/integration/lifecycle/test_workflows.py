@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.callbacks import Callback
+from taskyard.domain.errors import TaskError
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import State, Succeeded
 from taskyard.lifecycle import finish, submit, workflows
@@ -130,6 +131,28 @@ def test_what_needs_a_step_waits_for_what_that_step_adds(conn: Connection, worke
     assert flow.state("join") is Q
     flow.end("join")
     assert (flow.row.state, flow.row.steps) == ("succeeded", 3)
+
+
+def test_a_workflow_grows_up_to_the_bound_of_a_submitted_one(
+    engine: Engine, conn: Connection, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflows, "MAX_STEPS", 3)
+    flow = flow_of(worker, {"a": [], "join": ["a"]})
+    flow.claim("a")
+    claim = claim_of(conn, flow.ids["a"])
+
+    def add() -> None:
+        child = new(workflow_id=flow.id, parent_id=flow.ids["a"])
+        with ledger.transaction(engine) as own:
+            submit.submit_children(own, [child], parent_id=flow.ids["a"], claim=claim)
+            workflows.join_workflow(own, flow.ids["a"], [child])
+
+    add()
+    with pytest.raises(TaskError) as refused:
+        add()
+    assert (refused.value.code, refused.value.retryable) == ("too_many_steps", False)
+    assert flow.row.steps == 3
+    assert conn.scalar(sa.text("SELECT count(*) FROM task WHERE workflow_id = :id"), {"id": flow.id}) == 3
 
 
 def test_an_end_that_is_recorded_twice_counts_once(conn: Connection, worker: Worker) -> None:

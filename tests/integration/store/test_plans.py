@@ -25,6 +25,7 @@ from taskyard.lifecycle import (
     cancel,
     claim,
     finish,
+    held_steps,
     progress,
     promote,
     publish,
@@ -191,6 +192,23 @@ def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
         plans += seeded.measure(lambda conn: flows.steps_page(conn, flow), pages=N * 30)
         for plan in plans:
             assert not plan.seq_scans & {"workflow_step"}, plan
+        undone.rollback()
+
+
+def test_the_leaders_walk_over_blocked_steps_reads_a_page(seeded: Seeded) -> None:
+    with seeded.conn.begin_nested() as undone:
+        block = sa.text(
+            "WITH chosen AS (SELECT id FROM task WHERE state = 'queued' ORDER BY id LIMIT 20000), now_blocked AS ("
+            " UPDATE task t SET state = 'blocked', workflow_id = :flow FROM chosen c WHERE t.id = c.id RETURNING t.id)"
+            " INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+            " SELECT id, :flow, 's', 1, '{}', '{}' FROM now_blocked"
+        )
+        seeded.conn.execute(block, {"flow": new_id()})
+        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
+        for after in (None, seeded.middle):
+            plans = seeded.measure(lambda conn, after=after: held_steps.recheck(conn, after), pages=200 * 10)  # type: ignore[misc]
+            assert plans[0].scans("task") == ["Index Scan ix_task_blocked"], str(plans[0])
+            assert not plans[0].seq_scans & {"workflow_step"}, str(plans[0])
         undone.rollback()
 
 

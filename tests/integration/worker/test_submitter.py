@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -43,6 +43,13 @@ class OtherParams(Params):
 
 
 REPORT = TaskType(name="test.report", description="", params=ReportParams, result=Result, queue="reports")
+
+
+class EchoParams(Params):
+    value: Any
+
+
+ECHO = TaskType(name="test.echo", description="", params=EchoParams, result=Result)
 
 
 class Colour(Enum):
@@ -107,7 +114,11 @@ class Submitting:
         self._submit = partial(
             submit,
             Children(
-                Catalogue([REPORT, BILL]), CIPHER, queues=settings.queues, life=settings.task_life, ledger=self.ledger
+                Catalogue([REPORT, BILL, ECHO]),
+                CIPHER,
+                queues=settings.queues,
+                life=settings.task_life,
+                ledger=self.ledger,
             ).admit,
             partial(ledger.run_transaction, harness.engine),
             self.told,
@@ -115,12 +126,15 @@ class Submitting:
         )
         self._given: dict[str, Any] = {"settings": settings, "storage": storage, "sink": None, "database": None}
 
-    def submit(self, *children: Child, allowed: Sequence[str] | None = None) -> list[UUID]:
+    def submit(
+        self, *children: Child, allowed: Sequence[str] | None = None, workflow: UUID | None = None
+    ) -> list[UUID]:
         (work,) = self.harness.claim(self.harness.submit())
         self.harness.execute("DELETE FROM outbox")
         self.parent = TaskContext(
             task_id=work.id, claim=work.claim, name="test.parent", attempt=1, submitter=self._submit,
-            request_id="r-1", submitted_by="ci", allowed_queues=allowed, **self._given,
+            request_id="r-1", submitted_by="ci", allowed_queues=allowed, workflow_id=workflow,
+            **self._given,
         )  # fmt: skip
         return self.parent.submit_many(children)
 
@@ -394,3 +408,12 @@ def test_children_with_the_same_key_are_stored_and_published_once_in_all_attempt
 def test_the_same_key_of_another_parent_is_another_child(submitting: Submitting) -> None:
     assert submitting.submit(Child(REPORT, {}, key="a")) != submitting.submit(Child(REPORT, {}, key="a"))
     assert len(submitting.children()) == 2
+
+
+def test_a_step_that_is_added_takes_no_results_by_reference(submitting: Submitting) -> None:
+    added = Child(ECHO, {"value": [{"$result": "parent.value"}]}, into_workflow=True)
+    with pytest.raises(ValueError, match=r"by reference: /value/0 has \$result. Give it the value itself"):
+        submitting.submit(added, workflow=uuid4())
+    assert not submitting.children()
+    # Outside of workflows it is a value like any other.
+    assert len(submitting.submit(Child(ECHO, {"value": {"$result": "x"}}))) == 1

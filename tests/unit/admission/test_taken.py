@@ -120,7 +120,23 @@ def test_a_reference_is_a_step_and_a_path(text: str, step: str, path: tuple[str,
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a.", "a..b", "a[", "a[]", "a[-1]", "a[x]", "a]b", ".a", "a b", "a" * 65, "a." + "b" * 1000]
+    "text",
+    [
+        "",
+        "a.",
+        "a.-1",
+        "a.b. -2.c",
+        "a..b",
+        "a[",
+        "a[]",
+        "a[-1]",
+        "a[x]",
+        "a]b",
+        ".a",
+        "a b",
+        "a" * 65,
+        "a." + "b" * 1000,
+    ],
 )
 def test_other_texts_are_none(text: str) -> None:
     assert Reference.parse(text) is None

@@ -70,3 +70,15 @@ def test_what_is_no_graph_of_steps_is_refused_before_anything_is_sent() -> None:
         group([])
     with pytest.raises(TypeError, match="a step has no option 'unique'"):
         step("a.x", unique={"key": "k"})  # type: ignore[call-arg]
+
+
+def test_previous_is_a_list_behind_a_group_of_one_too() -> None:
+    last = step("a.sum", {"parts": previous("value")})
+    fields = workflow_fields(chord(group(step("a.one") for _ in range(1)), last))
+    assert fields["steps"]["sum"]["params"] == {"parts": [{"$result": "one.value"}]}
+
+
+def test_a_need_that_is_not_in_the_workflow_is_refused_with_what_to_do() -> None:
+    outside = step("a.load", called="load")
+    with pytest.raises(ValueError, match="load is needed and not in the workflow: put it into a chain or a group"):
+        workflow_fields(chain(step("a.one"), step("a.two", needs=[outside])))

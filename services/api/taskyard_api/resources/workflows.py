@@ -148,7 +148,8 @@ class WorkflowCancel:
     @Operation(
         summary="Cancel a workflow",
         scope=Scope.MANAGE,
-        description="No further step begins. What waits is cancelled within a moment; what runs is asked to stop.",
+        description="No further step is queued. The scheduler cancels what waits and asks what runs to stop, within "
+        "about a second; a step that is queued already may begin before. Harmless when repeated.",
         answers={202: Answer(description="On the way to it.", model=flow_models.WorkflowCancelled, headers=LANGUAGE)},
         refusals=(404, 409),
         keyed=True,
@@ -196,6 +197,10 @@ class WorkflowRetry:
             )
             if found is None:
                 raise NotFound(_MISSING)
+            if not found.steps and found.before in {FlowState.FAILED, FlowState.CANCELLED}:
+                raise Conflict(
+                    message("Every step has succeeded, so there is nothing to run again."), state=found.before
+                )
             if not found.steps:
                 told = message(
                     "Only failed and cancelled workflows run again; this one is {state}.", state=found.before

@@ -112,6 +112,7 @@ task = Table(
         "id",
         postgresql_where=_DEAD_LETTER,
     ),
+    Index("ix_task_blocked", "id", postgresql_where=text("state = 'blocked'")),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_task_created", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),

@@ -72,6 +72,7 @@ workflow_step = Table(
     # When its needs are met
     Column("run_at", TIME),
     Column("delay_seconds", Double),
+    Column("expires_at", TIME, comment="an end that its submit gave"),
     Column("life_seconds", Double),
     Index("ix_workflow_step_workflow", "workflow_id", "task_id"),
     postgresql_with={"fillfactor": "50"},
