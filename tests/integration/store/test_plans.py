@@ -207,7 +207,7 @@ def test_the_leaders_walk_over_blocked_steps_reads_a_page(seeded: Seeded) -> Non
         seeded.conn.execute(sa.text("ANALYZE workflow_step"))
         for after in (None, seeded.middle):
             plans = seeded.measure(lambda conn, after=after: held_steps.recheck(conn, after), pages=200 * 10)  # type: ignore[misc]
-            assert plans[0].scans("task") == ["Index Scan ix_task_blocked"], str(plans[0])
+            assert plans[0].scans("task") == ["Index Only Scan ix_task_blocked"], str(plans[0])
             assert not plans[0].seq_scans & {"workflow_step"}, str(plans[0])
         undone.rollback()
 
