@@ -224,7 +224,7 @@ def test_a_report_that_meets_its_soft_limit_holds_the_part_that_is_done(fleet: F
         wait_for(lambda: fleet.task(task).state == "succeeded", 40, "the partial report")
     found = fleet.http.get(f"/tasks/{task}").json()
     assert (found["partial"], found["result"]["status"], found["attempt"]) == (True, "partial", 1)
-    (page,) = pages(fleet, found)
+    page, *_ = pages(fleet, found)
     assert "Dieser Bericht ist unvollständig" in page.text
     assert "Token, Modelle" in page.text, "which parts are missing"
     assert "Anfragen\n" in page.text, "what was read before"

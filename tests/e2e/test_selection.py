@@ -12,7 +12,7 @@ import pytest
 
 from tests.kits.selection import pools
 from tests.support.composed import guard_moves
-from tests.support.fleet import Fleet, children, wait_for
+from tests.support.fleet import Fleet, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -123,8 +123,7 @@ def test_a_draw_that_takes_too_long_is_ended_by_its_soft_limit_and_leaves_no_pro
 def test_a_draw_whose_task_hangs_is_ended_by_its_hard_limit_and_leaves_no_process(fleet: Fleet) -> None:
     task = submit(fleet, *MANY, 60, **SLOW, soft_timeout_seconds=4, hard_timeout_seconds=5)
     wait_for(drawing, 60, "the draw")
-    (child,) = children(fleet.processes[-1].pid)
-    os.kill(child, signal.SIGSTOP)  # neither the draw nor the soft limit can end the task
+    os.kill(drawing()[0].ppid(), signal.SIGSTOP)  # neither the draw nor the soft limit can end the task
     fleet.wait_state(task, "failed", seconds=60)
     assert fleet.http.get(f"/tasks/{task}").json()["error"]["code"] == "hard_time_limit"
     wait_for(lambda: not drawing(), 30, "its process to end")

@@ -41,11 +41,14 @@ def test_no_message_is_missing_in_any_language_and_none_is_left_over(language: s
     assert translated.keys() - ours == set()
 
 
+SAME_WORDS = {("fr", "minute")}
+
+
 @pytest.mark.parametrize("language", ["de", "fr", "hu"])
 def test_a_translation_takes_the_values_of_its_message(language: str) -> None:
     for template, translated in CATALOGUES[language].messages.items():
         assert names(template) == names(translated), template
-        assert template != translated
+        assert template != translated or (language, template) in SAME_WORDS
         assert template.endswith(".") == translated.endswith("."), template
 
 

@@ -294,7 +294,7 @@ def test_head_answers_like_get_without_a_body_everywhere(api: Served) -> None:
     )
     user = api.send(put + EVA)[0].json()["user_id"]
     filled = {"task_id": task, "item_id": item, "worker_id": worker, "user_id": user}
-    filled |= {"endpoint_id": str(uuid4()), "run_id": str(uuid4())}
+    filled |= {name: str(uuid4()) for name in ("endpoint_id", "run_id", "workflow_id", "schedule_id")}
     with_get = {path for path, kind in (ROUTES | PAGES).items() if hasattr(kind, "on_get")}
     assert len(with_get) > 15
     for path in (*with_get, "/openapi.json", "/nope", "/api/v1/tasks/x", "/api/v1/tasks?limit=x"):

@@ -89,7 +89,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"delay_seconds": -1}, "/delay_seconds"),
     ({"delay_seconds": "5"}, "/delay_seconds"),
     ({"delay_seconds": True}, "/delay_seconds"),
-    ({"delay_seconds": 31_536_001}, "/delay_seconds"),
+    ({"delay_seconds": 315_619_201}, "/delay_seconds"),
     ({"run_at": "tomorrow"}, "/run_at"),
     ({"run_at": 1_800_000_000}, "/run_at"),
     ({"run_at": "1800000000"}, "/run_at"),
