@@ -153,62 +153,15 @@ def test_the_writes_of_an_attempt_are_flat(seeded: Seeded) -> None:
     with seeded.conn.begin_nested() as undone:
         ids = [won.id for won in seeded.claim(seeded.conn, claim_id)]
         for outcome in (Succeeded({"value": 1}), Failed(FAULT), Released("drained")):
-            ends = [finish.Finished(i, claim_id, outcome, 0.1) for i in ids]
-            seeded.measure(lambda conn, ends=ends: finish.finish(conn, ends), pages=N * 50)  # type: ignore[misc]
+            for is_step, pages in ((False, 50), (True, 60)):  # no steps, or nobody knows
+                ends = [finish.Finished(i, claim_id, outcome, 0.1, is_step=is_step) for i in ids]
+                seeded.measure(lambda conn, ends=ends: finish.finish(conn, ends), pages=N * pages)  # type: ignore[misc]
         lost = [rescue.Lost(i, claim_id, rescue.Guilt.GUILTY, "killed") for i in ids]
         seeded.measure(lambda conn: rescue.lose(conn, lost), pages=N * 50)
         standing = [progress.Progress(i, claim_id, 1, 2, "half") for i in ids]
         seeded.measure(lambda conn: progress.progress(conn, standing), pages=N * 30)
         notes = [progress.Note(i, claim_id, "log", {"message": "x"}) for i in ids]
         seeded.measure(lambda conn: progress.annotate(conn, notes), pages=N * 30)
-        undone.rollback()
-
-
-def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
-    """Beside two hundred thousand steps of other workflows."""
-    with seeded.conn.begin_nested() as undone:
-        seeded.conn.execute(
-            sa.text(
-                "INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
-                " SELECT gen_random_uuid(), gen_random_uuid(), 's', 0, '{}', '{}' FROM generate_series(1, 200000)"
-            )
-        )
-        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
-        flow, join, claim_id = new_id(), seeded.new(), uuid4()
-        heads = [seeded.new() for _ in range(N)]
-        for task in (*heads, join):
-            task.workflow_id = flow
-        steps = [NewStep(task=task, name=f"s{n}", leads_to=[join.id]) for n, task in enumerate(heads)]
-        steps.append(NewStep(task=join, name="join", needs=[task.id for task in heads]))
-        new = NewWorkflow(id=flow, name=None, on_failure=OnFailure.CANCEL_REST, steps=steps)
-        workflows.start(seeded.conn, new)
-        ids = [task.id for task in heads]
-        claim_all = partial(claim.claim, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES)
-        assert len(claim_all(seeded.conn, ids, claim=claim_id).answer) == N
-        ends = [finish.Finished(i, claim_id, Succeeded({"value": 1}), 0.1) for i in ids]
-        plans = seeded.measure(lambda conn: finish.finish(conn, ends), pages=N * 90)
-        plans += seeded.measure(lambda conn: cancel.cancel(conn, ids), pages=N * 90)
-        plans += seeded.measure(workflows.sweep, pages=100)
-        plans += seeded.measure(lambda conn: flows.steps_page(conn, flow), pages=N * 30)
-        for plan in plans:
-            assert not plan.seq_scans & {"workflow_step"}, plan
-        undone.rollback()
-
-
-def test_the_leaders_walk_over_blocked_steps_reads_a_page(seeded: Seeded) -> None:
-    with seeded.conn.begin_nested() as undone:
-        block = sa.text(
-            "WITH chosen AS (SELECT id FROM task WHERE state = 'queued' ORDER BY id LIMIT 20000), now_blocked AS ("
-            " UPDATE task t SET state = 'blocked', workflow_id = :flow FROM chosen c WHERE t.id = c.id RETURNING t.id)"
-            " INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
-            " SELECT id, :flow, 's', 1, '{}', '{}' FROM now_blocked"
-        )
-        seeded.conn.execute(block, {"flow": new_id()})
-        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
-        for after in (None, seeded.middle):
-            plans = seeded.measure(lambda conn, after=after: held_steps.recheck(conn, after), pages=200 * 10)  # type: ignore[misc]
-            assert plans[0].scans("task") == ["Index Only Scan ix_task_blocked"], str(plans[0])
-            assert not plans[0].seq_scans & {"workflow_step"}, str(plans[0])
         undone.rollback()
 
 
@@ -439,3 +392,54 @@ def test_a_span_of_the_audit_log_reads_that_span_and_the_skew_of_clocks(seeded: 
     at = seeded.conn.execute(sa.text("SELECT at FROM audit ORDER BY id OFFSET 100000 LIMIT 1")).scalar_one()
     for span in ({"after": at}, {"before": at}):
         seeded.measure(lambda conn, span=span: audit.page(conn, audit.AuditFilter(**span)), pages=6000)  # type: ignore[misc]
+
+
+# Last: what they write and take back leaves pages behind that those above would read.
+
+
+def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
+    """Beside two hundred thousand steps of other workflows."""
+    with seeded.conn.begin_nested() as undone:
+        seeded.conn.execute(
+            sa.text(
+                "INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+                " SELECT gen_random_uuid(), gen_random_uuid(), 's', 0, '{}', '{}' FROM generate_series(1, 200000)"
+            )
+        )
+        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
+        flow, join, claim_id = new_id(), seeded.new(), uuid4()
+        heads = [seeded.new() for _ in range(N)]
+        for task in (*heads, join):
+            task.workflow_id = flow
+        steps = [NewStep(task=task, name=f"s{n}", leads_to=[join.id]) for n, task in enumerate(heads)]
+        steps.append(NewStep(task=join, name="join", needs=[task.id for task in heads]))
+        new = NewWorkflow(id=flow, name=None, on_failure=OnFailure.CANCEL_REST, steps=steps)
+        workflows.start(seeded.conn, new)
+        ids = [task.id for task in heads]
+        claim_all = partial(claim.claim, worker_id=seeding.LIVE_WORKER, worker="w:1", types=TYPES)
+        assert len(claim_all(seeded.conn, ids, claim=claim_id).answer) == N
+        ends = [finish.Finished(i, claim_id, Succeeded({"value": 1}), 0.1) for i in ids]
+        plans = seeded.measure(lambda conn: finish.finish(conn, ends), pages=N * 90)
+        plans += seeded.measure(lambda conn: cancel.cancel(conn, ids), pages=N * 90)
+        plans += seeded.measure(workflows.sweep, pages=100)
+        plans += seeded.measure(lambda conn: flows.steps_page(conn, flow), pages=N * 30)
+        for plan in plans:
+            assert not plan.seq_scans & {"workflow_step"}, plan
+        undone.rollback()
+
+
+def test_the_leaders_walk_over_blocked_steps_reads_a_page(seeded: Seeded) -> None:
+    with seeded.conn.begin_nested() as undone:
+        block = sa.text(
+            "WITH chosen AS (SELECT id FROM task WHERE state = 'queued' ORDER BY id LIMIT 20000), now_blocked AS ("
+            " UPDATE task t SET state = 'blocked', workflow_id = :flow FROM chosen c WHERE t.id = c.id RETURNING t.id)"
+            " INSERT INTO workflow_step (task_id, workflow_id, name, pending_needs, needs, leads_to)"
+            " SELECT id, :flow, 's', 1, '{}', '{}' FROM now_blocked"
+        )
+        seeded.conn.execute(block, {"flow": new_id()})
+        seeded.conn.execute(sa.text("ANALYZE workflow_step"))
+        for after in (None, seeded.middle):
+            plans = seeded.measure(lambda conn, after=after: held_steps.recheck(conn, after), pages=200 * 10)  # type: ignore[misc]
+            assert plans[0].scans("task") == ["Index Only Scan ix_task_blocked"], str(plans[0])
+            assert not plans[0].seq_scans & {"workflow_step"}, str(plans[0])
+        undone.rollback()
