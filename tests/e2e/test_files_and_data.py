@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,7 @@ from tests.kits.files.test_generate_thumbnail import picture as photograph
 from tests.kits.files.workbooks import with_entities, workbook
 from tests.support.composed import guard_moves
 from tests.support.fleet import Fleet, wait_for
+from tests.support.mortal_worker import mortal_worker
 from tests.support.paged_api import TOKEN, PagedApi, paged_api
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -42,22 +43,8 @@ class Stack:
         fleet.start_api()
         fleet.start_scheduler()
 
-    @contextmanager
-    def worker(self, dies_at: str | None = None) -> Iterator[Path]:
-        """Its first child dies there; the path exists from then on."""
-        directory = self.fleet.home / f"temp-{uuid4().hex[:8]}"
-        more = {"TASKYARD_TEMP_DIR": str(directory)}
-        if dies_at is not None:
-            more["TASKYARD_FAILPOINTS"] = dies_at
-        self.fleet.environment.update(more)
-        worker = self.fleet.start_worker(threads=2)
-        try:
-            yield directory / "failpoints" / (dies_at or "").partition(":")[0]
-        finally:
-            for name in more:
-                del self.fleet.environment[name]
-            worker.terminate()
-            worker.wait(40)
+    def worker(self, dies_at: str | None = None) -> AbstractContextManager[Path]:
+        return mortal_worker(self.fleet, dies_at)
 
     def upload(self, content: bytes, name: str) -> str:
         answer = self.fleet.http.post("/tree-items", content=content, headers={"X-Filename": name})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +18,7 @@ from tests.support.composed import guard_moves
 from tests.support.effects import effects
 from tests.support.fleet import KEY, Fleet
 from tests.support.mail_server import LOGIN, MailServer, mail_server
+from tests.support.mortal_worker import mortal_worker
 from tests.support.pages import pages_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -35,22 +36,8 @@ class Stack:
         fleet.start_scheduler()
         self.client = Client(f"http://127.0.0.1:{fleet.port}", KEY)
 
-    @contextmanager
-    def worker(self, dies_at: str | None = None) -> Iterator[Path]:
-        """Its first child dies there; the path exists from then on."""
-        directory = self.fleet.home / f"temp-{uuid4().hex[:8]}"
-        more = {"TASKYARD_TEMP_DIR": str(directory)}
-        if dies_at is not None:
-            more["TASKYARD_FAILPOINTS"] = dies_at
-        self.fleet.environment.update(more)
-        worker = self.fleet.start_worker(queues="default,low_priority,high_priority", threads=2)
-        try:
-            yield directory / "failpoints" / (dies_at or "").partition(":")[0]
-        finally:
-            for name in more:
-                del self.fleet.environment[name]
-            worker.terminate()
-            worker.wait(40)
+    def worker(self, dies_at: str | None = None) -> AbstractContextManager[Path]:
+        return mortal_worker(self.fleet, dies_at, queues="default,low_priority,high_priority")
 
     def ended(self, flow: Workflow) -> Workflow:
         found = self.client.wait_workflow(flow.id, timeout=90)

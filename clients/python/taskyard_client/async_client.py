@@ -136,7 +136,7 @@ class AsyncClient:
         return await self._api.send(calls.workflow(workflow_id))
 
     async def workflow_steps(self, workflow_id: UUID | str) -> AsyncIterator[WorkflowStep]:
-        """All steps, each behind those that it needs."""
+        """All steps, each behind those that it needs; steps that steps added come last."""
         cursor: str | None = None
         while True:
             page = await self._api.send(calls.workflow(workflow_id, cursor, 200))

@@ -85,7 +85,7 @@ def steps_page(
     states: Collection[State] = (),
     limit: int = 50,
 ) -> list[RowMapping]:
-    """Up to `limit` steps, each behind those that it needs; `needs` has SHOWN_NEEDS names at most."""
+    """Up to `limit` steps, each behind those that it needs (added ones aside); `needs` has at most SHOWN_NEEDS."""
     values: dict[str, Any] = {"id": workflow_id, "after": after or _LOWEST, "limit": limit}
     if states:
         values["states"] = sorted(states)
