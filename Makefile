@@ -118,6 +118,10 @@ kills: $(STAMP) ## Kill an application around COMMIT; no task may be lost or lef
 drill-schedules: $(STAMP) ## Kill and freeze leading schedulers at random; every due time happens once (MINUTES=10, ARGS="--seed 7")
 	$(BIN)/python -m tests.schedules_drill --minutes $(MINUTES) $(ARGS)
 
+.PHONY: drill-workflows
+drill-workflows: $(STAMP) ## Kill workers around the ends of steps, and leaders in fires; every join once (MINUTES=10, ARGS="--seed 7")
+	$(BIN)/python -m tests.workflows_drill --minutes $(MINUTES) $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
 	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)

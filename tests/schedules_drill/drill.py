@@ -71,7 +71,7 @@ def drill(home: Path, database_url: str, redis_url: str, *, minutes: float, sche
             fleet.http.post(f"/schedules/{one['id']}/pause").raise_for_status()
         time.sleep(1)
         for one in made:
-            _judge(fleet, one["id"], verdict)
+            judge(fleet, one["id"], verdict)
         verdict.epochs = fleet.query("SELECT epoch FROM leader")[0].epoch
         return verdict
     finally:
@@ -89,7 +89,7 @@ def _freeze_leader(fleet: Fleet, seconds: float) -> int:
     return 1
 
 
-def _judge(fleet: Fleet, schedule_id: str, verdict: Verdict) -> None:
+def judge(fleet: Fleet, schedule_id: str, verdict: Verdict) -> None:
     fires = fires_of(fleet, schedule_id)
     due = [fire.due_at for fire in fires]
     verdict.due_times += len(due)
