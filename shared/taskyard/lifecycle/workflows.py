@@ -1,7 +1,6 @@
-# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
-"""Workflows: started, cancelled, run again; and the leader's sweep, which cancels what a failure ends.
+"""Workflows: started, cancelled, run again, extended.
 
-What a step's end means for the others stands in steps.py.
+What a step's end means for the others stands in steps.py, how the leader cancels what a failure ends in sweeps.py.
 """
 
 from __future__ import annotations
@@ -21,16 +20,12 @@ from ..domain.workflows import MAX_STEPS, FlowState, NewStep, NewWorkflow
 from ..store import audit
 from ..store.audit import Action, Actor
 from .batch import encode
-from .cancel import cancel, cancel_descendants
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
-from .held_steps import unblock_of
-from .steps import STOPS
 from .submit import SUBMIT, SubmittedTask, given, written
 
 _PAGE = 1000
-SWEPT_AT_ONCE = 1000
 
 # A step that waits has no life yet, unless its end was given as a time.
 _ENTER = compose(
@@ -139,47 +134,6 @@ def cancel_workflow(conn: Connection, workflow_id: UUID, *, by: Actor) -> Commit
 
 def _tell(conn: Connection, workflow_id: UUID, kind: str, **data: Any) -> None:
     conn.execute(_TELL, {"id": workflow_id, "kind": kind, "data": encode([data])[1:-1]})
-
-
-_MARKED = sa.text(
-    f"SELECT w.id, w.marks, {STOPS} AS stops FROM workflow w WHERE w.swept < w.marks ORDER BY w.id LIMIT 10"
-)
-_REST = sa.text("""
-SELECT t.id, t.attempt FROM task t WHERE t.workflow_id = :id AND t.finished_at IS NULL
-    AND (t.state <> 'running' OR t.cancel_requested_at IS NULL)
-ORDER BY t.id LIMIT :limit
-""")
-# Those that need what did not succeed, and those that need them; what needs an optional step does not.
-_IN_VAIN = sa.text("""
-WITH RECURSIVE vain(id) AS (
-    SELECT unnest(s.leads_to) FROM task t JOIN workflow_step s ON s.task_id = t.id
-    WHERE t.workflow_id = :id AND t.state IN ('failed', 'cancelled') AND NOT s.optional
-    UNION SELECT unnest(s.leads_to) FROM vain v JOIN workflow_step s ON s.task_id = v.id WHERE NOT s.optional
-)
-SELECT t.id, t.attempt FROM vain v JOIN task t ON t.id = v.id WHERE t.state = 'blocked' ORDER BY t.id LIMIT :limit
-""")
-_SWEPT = sa.text("UPDATE workflow SET swept = :marks WHERE id = :id AND swept < :marks")
-
-
-def sweep(conn: Connection, *, limit: int = SWEPT_AT_ONCE) -> Committed[int]:
-    """Cancels the steps that a failure or a cancellation ends; answers how many. In a transaction of the leader's.
-
-    A mark that is made meanwhile is not lost: what is swept counts up to the marks that were seen first.
-    """
-    parts: list[Committed[Any]] = []
-    found = 0
-    for flow in conn.execute(_MARKED).all():
-        rows = conn.execute(_REST if flow.stops else _IN_VAIN, {"id": flow.id, "limit": limit}).all()
-        found += len(rows)
-        if rows:
-            parts.append(cancel(conn, [row.id for row in rows], actor="workflow"))
-            parts += [cancel_descendants(conn, row.id, actor="workflow") for row in rows if row.attempt]
-        if not flow.stops:
-            # What a failure held that has been undone since, by a retry of the step.
-            parts.append(unblock_of(conn, flow.id))
-        if len(rows) < limit:
-            conn.execute(_SWEPT, {"id": flow.id, "marks": flow.marks})
-    return together(parts, found)
 
 
 _AGAIN = compose(
