@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from ..domain.errors import TaskError
 from ..domain.new_tasks import NewTask
 from ..domain.tasks import FINAL, Event
-from ..domain.workflows import MAX_STEPS, FlowState, NewStep, NewWorkflow
+from ..domain.workflows import MAX_NEEDS, MAX_STEPS, FlowState, NewStep, NewWorkflow
 from ..store import audit
 from ..store.audit import Action, Actor
 from .batch import encode
@@ -213,6 +213,7 @@ UPDATE workflow SET steps = steps + :n,
     queues = ARRAY(SELECT DISTINCT q FROM unnest(queues || CAST(:queues AS text[])) x(q) ORDER BY q)
 WHERE id = :id AND steps + :n <= :most
 """)
+_NEEDS = sa.text("SELECT sum(cardinality(needs)) FROM workflow_step WHERE workflow_id = :id")
 
 
 def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -> None:
@@ -220,12 +221,14 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     too, and they are optional where it is. Harmless when repeated.
 
     In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked. Raises
-    TaskError where the workflow would have more than MAX_STEPS.
+    TaskError where the workflow would have more than MAX_STEPS or MAX_NEEDS.
     """
     parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
     if parent is None:
         return
     leads_to = list(parent.leads_to)
+    if len(tasks) * len(leads_to) > MAX_NEEDS:  # asked before so many are written
+        raise _too_many_needs()
     conn.execute(_LOCK_TASKS, {"ids": leads_to})
     steps = [
         NewStep(task=task, name=f"{parent.name}/{task.id}", leads_to=leads_to, optional=parent.optional)
@@ -240,4 +243,11 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     more = {"id": parent.workflow_id, "n": len(added), "queues": queues, "most": MAX_STEPS}
     if not conn.execute(_MORE_STEPS, more).rowcount:
         raise TaskError("too_many_steps", retryable=False, limit=MAX_STEPS)
+    # Behind the lock of the workflow, so that what others add is counted.
+    if leads_to and conn.scalars(_NEEDS, {"id": parent.workflow_id}).one() > MAX_NEEDS:
+        raise _too_many_needs()
     _tell(conn, parent.workflow_id, "added", by=parent.name, steps=len(added))
+
+
+def _too_many_needs() -> TaskError:
+    return TaskError("too_many_needs", retryable=False, limit=MAX_NEEDS)
