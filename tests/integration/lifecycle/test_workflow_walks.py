@@ -114,7 +114,7 @@ class Walk:
         return lambda own: retry(own, ids, life=LIFE)
 
     def cancelled(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        return {task_id: n for task_id, n in self.conn.execute(_CANCELLED, {"ids": list(ids)})}
+        return {row.task_id: row.count for row in self.conn.execute(_CANCELLED, {"ids": list(ids)})}
 
     def retry_alone(self) -> None:
         self.retry()(self.conn)
