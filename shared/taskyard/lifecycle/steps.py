@@ -4,8 +4,8 @@
 A step that waits has the number of its needs that are not met yet (`workflow_step.pending_needs`). Each end subtracts
 those steps that it won, and the last one unblocks: the tasks of the steps that wait are locked in one order with the
 tasks that end, and their rows are written under these locks. So of two last steps that end at the same moment, one
-finds what the other has left. (expire takes its tasks as they are free, and locks no others: it only lowers what is pending,
-row by row, and an end that it meets is tried again.)
+finds what the other has left. (expire takes its tasks as they are free, and locks no others: it only lowers what is
+pending, row by row, and a deadlock that it meets is tried again.)
 
 A failure that ends other steps is only marked here (`workflow.marks`); the leader cancels them (`sweep`). Where the
 workflow was stopping already, its steps are marked: another end marks nothing, or a step that a person has run again
