@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.errors import Fenced
-from taskyard.domain.tasks import FINAL, State
+from taskyard.domain.tasks import FINAL, Outcome, State
 from taskyard.lifecycle import cancel, held_steps, promote, submit, sweeps, workflows
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.retry import retry
@@ -42,7 +42,7 @@ FROM workflow_step s JOIN task t ON t.id = s.task_id WHERE s.workflow_id = :id O
 """)
 # By the leader.
 _CANCELLED = sa.text("""
-SELECT task_id, count(*) FROM task_event WHERE task_id = ANY(:ids) AND data ->> 'by' = 'workflow' GROUP BY task_id
+SELECT task_id, count(*) AS n FROM task_event WHERE task_id = ANY(:ids) AND data ->> 'by' = 'workflow' GROUP BY task_id
 """)
 _IS_LATE = sa.text("UPDATE task SET expires_at = now() - interval '1 s' WHERE id = :id")
 
@@ -82,7 +82,7 @@ class Walk:
         self.end_of(self.some(State.RUNNING))
 
     def end_of(self, ids: Sequence[UUID], *, well: bool = False) -> None:
-        outcomes = [OK if well else self.chance.choice([OK, OK, BAD, GONE]) for _ in ids]
+        outcomes: list[Outcome] = [OK if well else self.chance.choice([OK, OK, BAD, GONE]) for _ in ids]
         finish(self.conn, [Finished(i, claim_of(self.conn, i), o, 0.1) for i, o in zip(ids, outcomes, strict=True)])
 
     def cancel(self) -> None:
@@ -114,7 +114,7 @@ class Walk:
         return lambda own: retry(own, ids, life=LIFE)
 
     def cancelled(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        return {row.task_id: row.count for row in self.conn.execute(_CANCELLED, {"ids": list(ids)})}
+        return {row.task_id: row.n for row in self.conn.execute(_CANCELLED, {"ids": list(ids)})}
 
     def retry_alone(self) -> None:
         self.retry()(self.conn)
