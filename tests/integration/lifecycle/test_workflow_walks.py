@@ -82,7 +82,8 @@ class Walk:
         self.end_of(self.some(State.RUNNING))
 
     def end_of(self, ids: Sequence[UUID], *, well: bool = False) -> None:
-        outcomes: list[Outcome] = [OK if well else self.chance.choice([OK, OK, BAD, GONE]) for _ in ids]
+        usual: list[Outcome] = [OK, OK, BAD, GONE]
+        outcomes = [OK if well else self.chance.choice(usual) for _ in ids]
         finish(self.conn, [Finished(i, claim_of(self.conn, i), o, 0.1) for i, o in zip(ids, outcomes, strict=True)])
 
     def cancel(self) -> None:
