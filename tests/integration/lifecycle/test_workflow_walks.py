@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,10 +40,6 @@ SELECT t.id, t.state, s.optional, s.pending_needs, s.leads_to, (
     WHERE n.state <> 'succeeded' AND NOT (o.optional AND n.state IN ('failed', 'cancelled'))) AS unmet
 FROM workflow_step s JOIN task t ON t.id = s.task_id WHERE s.workflow_id = :id ORDER BY t.id
 """)
-# By the leader.
-_CANCELLED = sa.text("""
-SELECT task_id, count(*) AS n FROM task_event WHERE task_id = ANY(:ids) AND data ->> 'by' = 'workflow' GROUP BY task_id
-""")
 _IS_LATE = sa.text("UPDATE task SET expires_at = now() - interval '1 s' WHERE id = :id")
 
 
@@ -54,9 +50,6 @@ class Walk:
     chance: random.Random
     # What a person has run again alone, and what needs it: these may run while needs of theirs are not met.
     alone: set[UUID] = field(default_factory=set)
-    # What a person has run again since the others were cancelled, and how often the leader had cancelled it before.
-    again: dict[UUID, int] = field(default_factory=dict)
-    cancel_requested_at: Any = None
 
     @property
     def conn(self) -> Connection:
@@ -108,14 +101,9 @@ class Walk:
 
     def retry(self) -> Callable[[Connection], object]:
         ids = self.some(State.FAILED, State.CANCELLED)[:2]
-        if self.flow.row.swept == self.flow.row.marks:
-            self.again |= dict.fromkeys(ids, 0) | self.cancelled(ids)
         needed_by = {i for step in self.steps() if step.id in ids for i in step.leads_to}
         self.alone |= {*ids, *(needed_by - set(self.in_state(State.BLOCKED)))}
         return lambda own: retry(own, ids, life=LIFE)
-
-    def cancelled(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        return {row.task_id: row.n for row in self.conn.execute(_CANCELLED, {"ids": list(ids)})}
 
     def retry_alone(self) -> None:
         self.retry()(self.conn)
@@ -169,11 +157,6 @@ class Walk:
             wanted = "failed" if State.FAILED in required else "succeeded"
         assert row.state == wanted
         assert row.state == "running" or row.swept == row.marks
-        stops = row.cancel_requested_at or (row.on_failure == "cancel_rest" and row.failed + row.cancelled)
-        if not stops or row.cancel_requested_at != self.cancel_requested_at:
-            self.again.clear()
-        self.cancel_requested_at = row.cancel_requested_at
-        assert dict.fromkeys(self.again, 0) | self.cancelled(self.again) == self.again, "what runs again goes on"
 
     def rest(self) -> None:
         """Nobody does anything any more but the leader, and workers whose tasks succeed."""
