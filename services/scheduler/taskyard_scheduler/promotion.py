@@ -17,7 +17,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from taskyard.lifecycle import held_steps, promote, workflows
+from taskyard.lifecycle import held_steps, promote, sweeps
 from taskyard.lifecycle.committed import Committed, commit, together
 from taskyard.lifecycle.dispatch import Dispatcher
 
@@ -46,29 +46,31 @@ class Promotion:
         self._after: UUID | None = None
 
     def turn(self) -> float:
-        """Promotes, expires and sweeps what is due, and looks at some of the blocked steps; returns the seconds until
-        the next turn."""
+        """Looks at some of the blocked steps, promotes, expires and sweeps what is due; returns the seconds until the
+        next turn."""
         step = partial(self._step, after=self._after)
-        promoted, expired, swept, self._after, due_in = commit(
+        promoted, expired, self._after, marked, due_in = commit(
             self._leadership.write, step, self._dispatcher, name="promote"
         )
         if expired:
             self._metrics.dead_lettered["expired"].inc(expired)
+        for workflow_id in marked:
+            commit(self._leadership.write, partial(sweeps.sweep, workflow_id=workflow_id), self._dispatcher)
         # What was swept may bring another sweep about.
-        is_full = promoted >= _BATCH or expired >= _BATCH or swept > 0
+        is_full = promoted >= _BATCH or expired >= _BATCH or bool(marked)
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     @staticmethod
-    def _step(conn: Connection, after: UUID | None) -> Committed[tuple[int, int, int, UUID | None, float]]:
-        promoted = promote.promote(conn, limit=_BATCH)
-        expired = promote.expire(conn, limit=_BATCH)
-        swept = workflows.sweep(conn)
+    def _step(conn: Connection, after: UUID | None) -> Committed[tuple[int, int, UUID | None, list[UUID], float]]:
         checked = held_steps.recheck(conn, after)
+        promoted = promote.promote(conn, limit=_BATCH)
+        # Last of what moves tasks: it locks workflows, and no task may be waited for behind a workflow.
+        expired = promote.expire(conn, limit=_BATCH)
+        marked = sweeps.marked(conn)
         due = promote.next_due(conn)
         now: datetime = conn.execute(_NOW).scalar_one()
         due_in = (due - now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        answer = (promoted.answer, expired.answer, swept.answer, checked.answer, due_in)
-        return together([promoted, expired, swept, checked], answer)
+        return together([checked, promoted, expired], (promoted.answer, expired.answer, checked.answer, marked, due_in))
 
 
 class PromotionLoop:

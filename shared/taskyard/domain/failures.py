@@ -53,6 +53,8 @@ SENTENCES = {
     "unknown_queue": "There is no queue {queue}. A queue exists once a worker serves it.",
     "queue_not_allowed": "The submitter of this task may not use the queue {queue}.",
     "too_many_steps": "Its workflow would have more than {limit} steps. Give each step more to do.",
+    "too_many_needs": "The steps of its workflow would have more than {limit} needs together."
+    " Add fewer steps, or let one step need them, and the others that one.",
     "queue_not_served": "No worker runs {name} on the queue {queue}. These queues serve it: {queues}.",
 }
 

@@ -6,7 +6,7 @@ Tasks that a cancelled task submitted follow it, and theirs too, unless it was s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from ..domain.tasks import FINAL, WAITING, Change, Event, State
 from ..store import audit
 from ..store.audit import Action, Actor
+from .batch import encode
 from .callbacks import WANTS_FINAL
 from .committed import Committed, together
 from .composer import Verb, along
@@ -45,7 +46,7 @@ _CANCEL = compose(
             **{column: f"t.{column}" for column in ("name", "queue", "attempt", "publication", "workflow_id")},
             "is_repeated": "t.cancel_requested_at IS NOT NULL",
             "note": "jsonb_strip_nulls(jsonb_build_object("
-            "'by', CAST(:actor AS text), 'follows', CAST(:follows AS uuid)))",
+            "'by', CAST(:actor AS text), 'follows', CAST(:follows AS jsonb) -> CAST(t.id AS text)))",
         },
         sets={"cancel_requested_at": "coalesce(t.cancel_requested_at, now())"},
         more=("before", "is_repeated"),
@@ -58,8 +59,13 @@ FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 c
 
 # Through children that have ended, too: what they submitted may still be under way.
 _CHILDREN = sa.text("""
-SELECT c.id FROM task c JOIN task p ON p.id = c.parent_id
+SELECT c.id, c.parent_id FROM task c JOIN task p ON p.id = c.parent_id
 WHERE p.id = ANY(:ids) AND p.on_cancel = 'cancel_children' ORDER BY c.id
+""")
+_HOLD = sa.text("""
+SELECT FROM task WHERE id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))
+    UNION SELECT unnest(s.leads_to) FROM workflow_step s WHERE s.task_id = ANY(:ids)))
+ORDER BY id FOR UPDATE
 """)
 _PAGE = 1000
 # So many descendants are named in the audit row.
@@ -67,12 +73,13 @@ _NAMED = 1000
 
 
 def cancel(
-    conn: Connection, ids: Sequence[UUID], *, actor: str | None = None, follows: UUID | None = None
+    conn: Connection, ids: Sequence[UUID], *, actor: str | None = None, follows: Mapping[UUID, UUID] | None = None
 ) -> Committed[list[Cancellation]]:
     """Cancels what waits, marks what runs, leaves what is final; ids that don't exist are missing in the
-    answer. `follows` is the task whose cancellation brought this one about.
+    answer. `follows`: of each of them, the task whose cancellation brought this one about.
     """
-    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": follows}).all()
+    told = encode([{str(i): str(follows[i]) for i in ids}])[1:-1] if follows else None
+    rows = conn.execute(_CANCEL, {"ids": list(ids), "actor": actor, "follows": told}).all()
     found = [
         Cancellation(
             Change(r.id, r.name, r.queue, State(r.state), r.attempt, r.workflow_id), State(r.before), r.is_repeated
@@ -83,35 +90,56 @@ def cancel(
     return Committed.of_rows([r for r in rows if r.event is not None], found)
 
 
-def cancel_descendants(conn: Connection, task_id: UUID, *, actor: str | None = None) -> Committed[list[UUID]]:
-    """Cancels what the task submitted, and what that submitted, as far as `on_cancel` goes; answers which moved.
+def hold_families(conn: Connection, ids: Sequence[UUID]) -> None:
+    """Locks the tasks, those that their cancellation reaches, and the steps that need one of these, in one order. In
+    the transaction that cancels them, before that: the first cancellation locks their workflows, and no task may be
+    waited for behind a workflow.
+    """
+    reached = list(ids)
+    for level in _levels(conn, ids):
+        reached += level
+    conn.execute(_HOLD, {"ids": reached})
 
-    In the transaction that cancelled the task itself, after that: the lock on its row, which a submit of a
+
+def cancel_descendants(conn: Connection, ids: Sequence[UUID], *, actor: str | None = None) -> Committed[list[UUID]]:
+    """Cancels what the tasks submitted, and what that submitted, as far as `on_cancel` goes; answers which moved.
+
+    In the transaction that cancelled the tasks themselves, after that: the lock on their rows, which a submit of a
     child needs, lets every child be seen here or refused there.
     """
     parts: list[Committed[list[Cancellation]]] = []
-    seen = {task_id}
-    level = [task_id]
-    while level:
-        children = [i for i in conn.scalars(_CHILDREN, {"ids": level}) if i not in seen]
+    for level in _levels(conn, ids):
+        children = list(level)
         pages = (children[start : start + _PAGE] for start in range(0, len(children), _PAGE))
-        parts += [cancel(conn, page, actor=actor, follows=task_id) for page in pages]
-        seen.update(children)
-        level = children
+        parts += [cancel(conn, page, actor=actor, follows=level) for page in pages]
     return together(parts, [c.change.task_id for p in parts for c in p.answer if c.before not in FINAL])
+
+
+def _levels(conn: Connection, ids: Sequence[UUID]) -> Iterator[dict[UUID, UUID]]:
+    """What the tasks submitted, what that submitted, and so on, each with the one of `ids` that it comes from. The next
+    level is read when it is asked for."""
+    roots = {task_id: task_id for task_id in ids}
+    level = roots.copy()
+    while level:
+        rows = conn.execute(_CHILDREN, {"ids": list(level)})
+        level = {row.id: roots[row.parent_id] for row in rows if row.id not in roots}
+        roots |= level
+        if level:
+            yield level
 
 
 def cancel_task(conn: Connection, task_id: UUID, *, by: Actor) -> Committed[Cancellation | None]:
     """The task is cancelled, or asked to end, and so is what it submitted; the audit log records it. Answers what was
     found, None where there is no such task.
     """
+    hold_families(conn, [task_id])
     asked = cancel(conn, [task_id], actor=by.name)
     if not asked.answer:
         return Committed(None)
     (found,) = asked.answer
     if found.before in FINAL:
         return asked.answering(found)
-    followed = cancel_descendants(conn, task_id, actor=by.name)
+    followed = cancel_descendants(conn, [task_id], actor=by.name)
     if followed.answer or not found.is_repeated:
         change = found.change
         told = {"name": change.name, "queue": change.queue, "state": change.state, "before": found.before}

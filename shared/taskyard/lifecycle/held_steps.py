@@ -30,6 +30,7 @@ _UNBLOCK = compose(
         is_guarded_late=False,
     )
 )
+_LOCK = sa.text("SELECT FROM task WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _OF_WORKFLOW = sa.text("""
 SELECT t.id FROM task t JOIN workflow_step s ON s.task_id = t.id
 WHERE t.workflow_id = :id AND t.state = 'blocked' AND s.pending_needs = 0
@@ -41,13 +42,13 @@ WHERE t.state = 'blocked' AND t.id > :after ORDER BY t.id LIMIT :limit
 
 
 def unblock_of(conn: Connection, workflow_id: UUID) -> Committed[int]:
-    """Those of one workflow; answers how many."""
+    """Those of one workflow; answers how many. In a transaction of the caller's."""
     return _unblock(conn, list(conn.scalars(_OF_WORKFLOW, {"id": workflow_id})))
 
 
 def recheck(conn: Connection, after: UUID | None, *, limit: int = PAGE) -> Committed[UUID | None]:
     """Those of the next `limit` blocked steps behind the id `after`; answers where to go on, None: from the
-    beginning."""
+    beginning. In a transaction of the caller's."""
     rows = conn.execute(_BLOCKED, {"after": after or _FIRST, "limit": limit}).all()
     done = _unblock(conn, [row.id for row in rows if row.pending_needs == 0])
     return together([done], rows[-1].id if len(rows) == limit else None)
@@ -56,5 +57,7 @@ def recheck(conn: Connection, after: UUID | None, *, limit: int = PAGE) -> Commi
 def _unblock(conn: Connection, ids: Sequence[UUID]) -> Committed[int]:
     if not ids:
         return Committed(0)
+    # Locked by a statement of its own, so that the next one sees what a retry has written that was waited for.
+    conn.execute(_LOCK, {"ids": list(ids)})
     rows = conn.execute(_UNBLOCK, {"ids": list(ids)}).all()
     return Committed.of_rows(rows, len(rows))

@@ -26,7 +26,11 @@ _RETRY = compose(
         locks={"note": "jsonb_build_object('by', CAST(:actor AS text))"},
         sets={
             "run_at": "now()",
-            "expires_at": "CASE WHEN t.expires_at <= now() THEN now() + CAST(:life AS interval) ELSE t.expires_at END",
+            # A step that has never been unblocked has no end yet.
+            "expires_at": """CASE WHEN t.expires_at <= now() THEN now() + CAST(:life AS interval)
+                WHEN t.expires_at IS NULL AND t.workflow_id IS NOT NULL THEN now() + (
+                    SELECT x.life_seconds FROM workflow_step x WHERE x.task_id = t.id) * interval '1 second'
+                ELSE t.expires_at END""",
         },
     )
 )
@@ -34,7 +38,7 @@ _RETRY = compose(
 
 def retry(conn: Connection, ids: Sequence[UUID], *, life: timedelta, actor: str | None = None) -> Committed[None]:
     """Failed and cancelled tasks are queued again; others do not move. An `expires_at` that has passed is moved to
-    `life` from now.
+    `life` from now; a step that was cancelled before its needs were met gets the life that it was submitted with.
     """
     return Committed.of_rows(conn.execute(_RETRY, {"ids": list(ids), "life": life, "actor": actor}).all(), None)
 

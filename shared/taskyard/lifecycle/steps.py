@@ -2,11 +2,14 @@
 """What a step's end means for its workflow, in the statement that ends the step.
 
 A step that waits has the number of its needs that are not met yet (`workflow_step.pending_needs`). Each end subtracts
-those steps that it won, and the last one unblocks: the rows of the steps that wait are written under the lock of their
-tasks, which are locked in one order with the tasks that end. So of two last steps that end at the same moment, one
-finds what the other has left.
+those steps that it won, and the last one unblocks: the tasks of the steps that wait are locked in one order with the
+tasks that end, and their rows are written under these locks. So of two last steps that end at the same moment, one
+finds what the other has left. (expire takes its tasks as they are free, and locks no others: it only lowers what is
+pending, row by row, and a deadlock that it meets is tried again.)
 
-A failure that ends other steps is only marked here (`workflow.marks`); the leader cancels them (`sweep`).
+A failure that ends other steps is only marked here (`workflow.marks`); the leader cancels them (`sweep`). Where the
+workflow was stopping already, its steps are marked: another end marks nothing, or a step that a person has run again
+since would be cancelled for it. With the workflow all its marks are over.
 """
 
 from __future__ import annotations
@@ -75,13 +78,14 @@ ADVANCES = Consequence(
         "step_end": f"SELECT m.id, m.workflow_id, m.state, s.name, s.optional, s.leads_to {_FROM_MOVED}",
         "tally": f"SELECT workflow_id AS id, {_TALLY} FROM step_end GROUP BY workflow_id",
         "flow": f"""
-    SELECT w.id, w.steps, w.cancel_requested_at, y.failed + y.cancelled AS spoilt,
+    SELECT w.id, w.steps, w.cancel_requested_at, y.failed + y.cancelled > 0 AND NOT {STOPS} AS spoils,
         {", ".join(f"w.{name} + y.{name} AS {name}" for name in COUNTS)}
     FROM workflow w JOIN tally y ON y.id = w.id ORDER BY w.id FOR UPDATE OF w""",
         "counted": f"""
     UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = {_STATE},
         finished_at = CASE WHEN {_ENDS} THEN now() END,
-        marks = w.marks + CASE WHEN l.spoilt > 0 AND NOT ({_ENDS}) THEN 1 ELSE 0 END
+        marks = w.marks + CASE WHEN l.spoils AND NOT ({_ENDS}) THEN 1 ELSE 0 END,
+        swept = CASE WHEN {_ENDS} THEN w.marks ELSE w.swept END
     FROM flow l WHERE w.id = l.id
     RETURNING w.*, {STOPS} AS stops""",
         "met": _met("step_end"),
@@ -117,7 +121,8 @@ REOPENS = Consequence(
     UPDATE workflow_step s SET pending_needs = s.pending_needs + x.n FROM unmet x WHERE s.task_id = x.id""",
     },
     statement=f"""
-    UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = 'running', finished_at = NULL
+    UPDATE workflow w SET {", ".join(f"{name} = l.{name}" for name in COUNTS)}, state = 'running', finished_at = NULL,
+        swept = CASE WHEN w.finished_at IS NULL THEN w.swept ELSE w.marks END
     FROM flow_again l WHERE w.id = l.id""",
 )
 

@@ -1,7 +1,6 @@
-# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
-"""Workflows: started, cancelled, run again; and the leader's sweep, which cancels what a failure ends.
+"""Workflows: started, cancelled, run again, extended.
 
-What a step's end means for the others stands in steps.py.
+What a step's end means for the others stands in steps.py, how the leader cancels what a failure ends in sweeps.py.
 """
 
 from __future__ import annotations
@@ -17,20 +16,16 @@ from sqlalchemy import Connection
 from ..domain.errors import TaskError
 from ..domain.new_tasks import NewTask
 from ..domain.tasks import FINAL, Event
-from ..domain.workflows import MAX_STEPS, FlowState, NewStep, NewWorkflow
+from ..domain.workflows import MAX_NEEDS, MAX_STEPS, FlowState, NewStep, NewWorkflow
 from ..store import audit
 from ..store.audit import Action, Actor
 from .batch import encode
-from .cancel import cancel, cancel_descendants
 from .committed import Committed, together
 from .composer import Verb, along
 from .consequences import compose
-from .held_steps import unblock_of
-from .steps import STOPS
 from .submit import SUBMIT, SubmittedTask, given, written
 
 _PAGE = 1000
-SWEPT_AT_ONCE = 1000
 
 # A step that waits has no life yet, unless its end was given as a time.
 _ENTER = compose(
@@ -141,47 +136,6 @@ def _tell(conn: Connection, workflow_id: UUID, kind: str, **data: Any) -> None:
     conn.execute(_TELL, {"id": workflow_id, "kind": kind, "data": encode([data])[1:-1]})
 
 
-_MARKED = sa.text(
-    f"SELECT w.id, w.marks, {STOPS} AS stops FROM workflow w WHERE w.swept < w.marks ORDER BY w.id LIMIT 10"
-)
-_REST = sa.text("""
-SELECT t.id, t.attempt FROM task t WHERE t.workflow_id = :id AND t.finished_at IS NULL
-    AND (t.state <> 'running' OR t.cancel_requested_at IS NULL)
-ORDER BY t.id LIMIT :limit
-""")
-# Those that need what did not succeed, and those that need them; what needs an optional step does not.
-_IN_VAIN = sa.text("""
-WITH RECURSIVE vain(id) AS (
-    SELECT unnest(s.leads_to) FROM task t JOIN workflow_step s ON s.task_id = t.id
-    WHERE t.workflow_id = :id AND t.state IN ('failed', 'cancelled') AND NOT s.optional
-    UNION SELECT unnest(s.leads_to) FROM vain v JOIN workflow_step s ON s.task_id = v.id WHERE NOT s.optional
-)
-SELECT t.id, t.attempt FROM vain v JOIN task t ON t.id = v.id WHERE t.state = 'blocked' ORDER BY t.id LIMIT :limit
-""")
-_SWEPT = sa.text("UPDATE workflow SET swept = :marks WHERE id = :id AND swept < :marks")
-
-
-def sweep(conn: Connection, *, limit: int = SWEPT_AT_ONCE) -> Committed[int]:
-    """Cancels the steps that a failure or a cancellation ends; answers how many. In a transaction of the leader's.
-
-    A mark that is made meanwhile is not lost: what is swept counts up to the marks that were seen first.
-    """
-    parts: list[Committed[Any]] = []
-    found = 0
-    for flow in conn.execute(_MARKED).all():
-        rows = conn.execute(_REST if flow.stops else _IN_VAIN, {"id": flow.id, "limit": limit}).all()
-        found += len(rows)
-        if rows:
-            parts.append(cancel(conn, [row.id for row in rows], actor="workflow"))
-            parts += [cancel_descendants(conn, row.id, actor="workflow") for row in rows if row.attempt]
-        if not flow.stops:
-            # What a failure held that has been undone since, by a retry of the step.
-            parts.append(unblock_of(conn, flow.id))
-        if len(rows) < limit:
-            conn.execute(_SWEPT, {"id": flow.id, "marks": flow.marks})
-    return together(parts, found)
-
-
 _AGAIN = compose(
     Verb(
         name="retry_steps",
@@ -259,6 +213,7 @@ UPDATE workflow SET steps = steps + :n,
     queues = ARRAY(SELECT DISTINCT q FROM unnest(queues || CAST(:queues AS text[])) x(q) ORDER BY q)
 WHERE id = :id AND steps + :n <= :most
 """)
+_NEEDS = sa.text("SELECT sum(cardinality(needs)) FROM workflow_step WHERE workflow_id = :id")
 
 
 def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -> None:
@@ -266,12 +221,14 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     too, and they are optional where it is. Harmless when repeated.
 
     In the transaction of the submit, which holds the parent's row, so that what needs it is still blocked. Raises
-    TaskError where the workflow would have more than MAX_STEPS.
+    TaskError where the workflow would have more than MAX_STEPS or MAX_NEEDS.
     """
     parent = conn.execute(_PARENT, {"id": parent_id}).first() if tasks else None
     if parent is None:
         return
     leads_to = list(parent.leads_to)
+    if len(tasks) * len(leads_to) > MAX_NEEDS:  # asked before so many are written
+        raise _too_many_needs()
     conn.execute(_LOCK_TASKS, {"ids": leads_to})
     steps = [
         NewStep(task=task, name=f"{parent.name}/{task.id}", leads_to=leads_to, optional=parent.optional)
@@ -286,4 +243,11 @@ def join_workflow(conn: Connection, parent_id: UUID, tasks: Sequence[NewTask]) -
     more = {"id": parent.workflow_id, "n": len(added), "queues": queues, "most": MAX_STEPS}
     if not conn.execute(_MORE_STEPS, more).rowcount:
         raise TaskError("too_many_steps", retryable=False, limit=MAX_STEPS)
+    # Behind the lock of the workflow, so that what others add is counted.
+    if leads_to and conn.scalars(_NEEDS, {"id": parent.workflow_id}).one() > MAX_NEEDS:
+        raise _too_many_needs()
     _tell(conn, parent.workflow_id, "added", by=parent.name, steps=len(added))
+
+
+def _too_many_needs() -> TaskError:
+    return TaskError("too_many_needs", retryable=False, limit=MAX_NEEDS)

@@ -3,7 +3,7 @@
 
 They are found by their ids, which carry the time of the submit: no index on `finished_at` is written with each task. A
 task that has ended for so long was submitted before, so the walk reads the oldest ids, and those that callers chose
-(version 4, above all others). The steps of a workflow go together: their time is that of the workflow, and its state's.
+(version 4, above all others). The time of a workflow's steps is that of the workflow, and its state's.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _COLUMNS = ", ".join(
 )
 # A task stays while one that it submitted, or its workflow, has not ended: these look at it. And while the task that
 # submitted it may run again, which then finds its child with the same key instead of submitting another one. (It is
-# compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.) The steps of a
-# workflow go together.
+# compared as a value: for a NOT EXISTS, PostgreSQL would make a hash of the whole table in each look.) That of another
+# step of the same workflow does not count: they are retried together, and go with it.
 SETTLED = """NOT EXISTS (SELECT FROM task c WHERE c.parent_id = t.id AND c.finished_at IS NULL)
     AND coalesce((SELECT p.state FROM task p WHERE p.id = t.parent_id
         AND (t.workflow_id IS NULL OR p.workflow_id IS DISTINCT FROM t.workflow_id)), 'succeeded') = 'succeeded'

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
 from taskyard.domain.tasks import Failed, Succeeded
-from taskyard.lifecycle import workflows
+from taskyard.lifecycle import sweeps
 from taskyard.store import ledger
 from taskyard_client import AsyncClient, WaitTimedOut, chain, previous, step
 from tests.integration.api.conftest import Api
@@ -122,8 +123,8 @@ def test_retry_runs_what_did_not_succeed_and_is_refused_before_the_end(api: Api)
 
 
 def sweep(api: Api) -> None:
-    while ledger.run_transaction(api.engine, workflows.sweep).answer:
-        pass
+    while ids := ledger.run(api.engine, sweeps.marked):
+        ledger.run_transaction(api.engine, partial(sweeps.sweep, workflow_id=ids[0]))
 
 
 def test_cancel_ends_what_waits_and_is_in_the_audit_log(api: Api) -> None:

@@ -14,7 +14,7 @@ from taskyard.domain.ids import new_id
 from taskyard.domain.references import TakenResult
 from taskyard.domain.tasks import Cancelled, Failed, Outcome, State, Succeeded
 from taskyard.domain.workflows import NewStep, NewWorkflow, OnFailure
-from taskyard.lifecycle import workflows
+from taskyard.lifecycle import sweeps, workflows
 from taskyard.lifecycle.finish import Finished, finish
 
 from .rows import FAULT, Worker, claim_of, new, state_of
@@ -55,8 +55,8 @@ class Flow:
         return self.conn.execute(sa.text("SELECT * FROM workflow WHERE id = :id"), {"id": self.id}).one()
 
     def sweep(self) -> None:
-        while workflows.sweep(self.conn).answer:
-            pass
+        while self.id in sweeps.marked(self.conn):
+            sweeps.sweep(self.conn, self.id)
 
 
 def flow_of(

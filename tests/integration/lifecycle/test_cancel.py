@@ -20,7 +20,7 @@ from .rows import FAULT, Worker, attempts, claim_of, events, new, put, read, sta
 
 def cancel_tree(conn: Connection, task_id: UUID) -> set[UUID]:
     cancel(conn, [task_id], actor="ci")
-    return set(cancel_descendants(conn, task_id, actor="ci").answer)
+    return set(cancel_descendants(conn, [task_id], actor="ci").answer)
 
 
 def test_children_and_their_children_follow(conn: Connection, worker: Worker) -> None:

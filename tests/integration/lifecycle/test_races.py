@@ -44,17 +44,26 @@ def waiting_for_a_lock(conn: Connection) -> bool:
     return bool(conn.execute(sa.text(statement)).scalar_one())
 
 
-def behind(engine: Engine, first: Callable[[Connection], object], then: Callable[[Connection], T]) -> T:
-    """`first` in a transaction; `then` starts, waits for its lock, and goes on after the commit."""
+def behind(
+    engine: Engine,
+    first: Callable[[Connection], object],
+    then: Callable[[Connection], T],
+    *,
+    meanwhile: Callable[[Connection], object] | None = None,
+) -> T:
+    """`first` in a transaction; `then` starts in another one, waits for a lock of the first, and goes on after its
+    commit. `meanwhile`: what the first one does while it is waited for."""
     with ThreadPoolExecutor(1) as pool, ledger.connection(engine) as watch:
         with ledger.transaction(engine) as holder:
             first(holder)
-            later: Future[T] = pool.submit(ledger.run, engine, then)
+            later: Future[T] = pool.submit(ledger.run_transaction, engine, then)
             deadline = time.monotonic() + 10
             while not waiting_for_a_lock(watch):
                 assert time.monotonic() < deadline, "it never waited for the first one's lock"
                 assert not later.done(), later.result()
                 time.sleep(0.005)
+            if meanwhile:
+                meanwhile(holder)
         return later.result(timeout=10)
 
 

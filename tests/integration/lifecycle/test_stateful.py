@@ -252,7 +252,7 @@ class Lifecycle(WorkerRules):
     def _cancel(self, task: Task) -> None:
         with self._transaction() as conn:
             cancel.cancel(conn, [task.id], actor="me")
-            cancel.cancel_descendants(conn, task.id, actor="me")
+            cancel.cancel_descendants(conn, [task.id], actor="me")
         self.model.cancel_with_descendants(task)
 
     @may_happen(when=lambda self: not self.model.is_paused)

@@ -96,6 +96,16 @@ def test_an_end_of_its_own_that_is_ahead_outlasts_a_retry_of_the_workflow(conn: 
     assert read(conn, flow.ids["b"]).expires_at == end
 
 
+def test_a_step_that_runs_alone_has_its_life_though_its_needs_were_never_met(conn: Connection, worker: Worker) -> None:
+    flow = flow_of(worker, {"a": [], "b": ["a"], "c": ["a"]}, b={"life_seconds": 60.0})
+    flow.end("a", outcome=BAD)
+    flow.sweep()
+    retry(conn, [flow.ids["b"], flow.ids["c"]], life=LIFE)
+    row = read(conn, flow.ids["b"])
+    assert row.expires_at - row.run_at == timedelta(seconds=60)
+    assert read(conn, flow.ids["c"]).expires_at is None
+
+
 def told(flow: Flow) -> tuple[list[str], int]:
     """The kinds of its events, and how many rows of the audit log name it."""
     kinds = sa.text("SELECT kind FROM workflow_event WHERE workflow_id = :id ORDER BY id")

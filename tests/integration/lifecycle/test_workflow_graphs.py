@@ -70,7 +70,9 @@ class Run:
     def turn(self) -> bool:
         queued = self.queued()
         if self.chance.random() < 0.3 or not queued:
-            if not workflows.sweep(self.flow.conn).answer and not queued:
+            before = self.flow.states()
+            self.flow.sweep()
+            if not queued and self.flow.states() == before:
                 return False
             queued = self.queued()
         names = self.chance.sample(queued, self.chance.randint(0, len(queued)))

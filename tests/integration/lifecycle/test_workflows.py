@@ -133,26 +133,28 @@ def test_what_needs_a_step_waits_for_what_that_step_adds(conn: Connection, worke
     assert (flow.row.state, flow.row.steps) == ("succeeded", 3)
 
 
-def test_a_workflow_grows_up_to_the_bound_of_a_submitted_one(
-    engine: Engine, conn: Connection, worker: Worker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("bound", "most", "code"), [("STEPS", 4, "too_many_steps"), ("NEEDS", 5, "too_many_needs")])
+def test_a_workflow_grows_up_to_the_bounds_of_a_submitted_one(
+    bound: str, most: int, code: str, engine: Engine, conn: Connection, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflows, "MAX_STEPS", 3)
-    flow = flow_of(worker, {"a": [], "join": ["a"]})
+    monkeypatch.setattr(workflows, f"MAX_{bound}", most)
+    flow = flow_of(worker, {"a": [], "join": ["a"], "other": ["a"]})
     flow.claim("a")
     claim = claim_of(conn, flow.ids["a"])
 
-    def add() -> None:
-        child = new(workflow_id=flow.id, parent_id=flow.ids["a"])
+    def add(n: int) -> None:
+        children = [new(workflow_id=flow.id, parent_id=flow.ids["a"]) for _ in range(n)]
         with ledger.transaction(engine) as own:
-            submit.submit_children(own, [child], parent_id=flow.ids["a"], claim=claim)
-            workflows.join_workflow(own, flow.ids["a"], [child])
+            submit.submit_children(own, children, parent_id=flow.ids["a"], claim=claim)
+            workflows.join_workflow(own, flow.ids["a"], children)
 
-    add()
-    with pytest.raises(TaskError) as refused:
-        add()
-    assert (refused.value.code, refused.value.retryable) == ("too_many_steps", False)
-    assert flow.row.steps == 3
-    assert conn.scalar(sa.text("SELECT count(*) FROM task WHERE workflow_id = :id"), {"id": flow.id}) == 3
+    add(1)
+    for n in (1, 3):
+        with pytest.raises(TaskError) as refused:
+            add(n)
+        assert (refused.value.code, refused.value.retryable) == (code, False)
+    assert flow.row.steps == 4
+    assert conn.scalar(sa.text("SELECT count(*) FROM task WHERE workflow_id = :id"), {"id": flow.id}) == 4
 
 
 def test_an_end_that_is_recorded_twice_counts_once(conn: Connection, worker: Worker) -> None:

@@ -2,15 +2,26 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
+from taskyard.domain.tasks import Succeeded
+from taskyard.lifecycle import promote
+from taskyard.lifecycle.finish import Finished, finish
+from taskyard.store import ledger
+from taskyard_scheduler import promotion as promotion_loop
 from taskyard_scheduler.loop_watch import LoopWatch
 from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
+from tests.integration.lifecycle.flows import flow_of
+from tests.integration.lifecycle.rows import Worker, claim_of, register
+from tests.integration.lifecycle.test_races import waiting_for_a_lock
 from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, put_in, scalar
 
@@ -91,6 +102,30 @@ def test_a_waiting_task_past_its_life_fails(leader: LeaderParts, promotion: Prom
     promotion.turn()
     assert scalar(engine, "SELECT error ->> 'code' FROM task WHERE state = 'failed'") == "expired"
     assert leader.value("tasks_dead_lettered_total", reason="expired") == 1
+
+
+def test_an_end_that_meets_the_leader_at_a_workflow_is_not_undone(
+    promotion: Promotion, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader has expired a step, and its workflow is to be swept; meanwhile another step ends."""
+    with ledger.connection(engine) as conn, ThreadPoolExecutor(1) as pool:
+        flow = flow_of(Worker(conn, register(conn)), {"late": [], "runs": []})
+        flow.claim("runs")
+        past = sa.text("UPDATE task SET expires_at = now() - interval '1 s' WHERE id = :id")
+        conn.execute(past, {"id": flow.ids["late"]})
+        end = Finished(flow.ids["runs"], claim_of(conn, flow.ids["runs"]), Succeeded({}), 0.1)
+        ends: list[Future[Any]] = []
+
+        def expire(own: Connection, **values: Any) -> Any:
+            done = promote.expire(own, **values)
+            ends.append(pool.submit(ledger.run, engine, lambda other: finish(other, [end]), attempts=1))
+            wait_for(lambda: waiting_for_a_lock(conn))
+            return done
+
+        monkeypatch.setattr(promotion_loop, "promote", SimpleNamespace(**{**vars(promote), "expire": expire}))
+        promotion.turn()
+        assert [c.state for later in ends for c in later.result(timeout=10).answer] == ["succeeded"]
+        assert flow.row.state == "failed"
 
 
 def test_a_standby_promotes_nothing(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:

@@ -32,6 +32,7 @@ from taskyard.lifecycle import (
     rescue,
     retry,
     submit,
+    sweeps,
     workers,
     workflows,
 )
@@ -421,7 +422,9 @@ def test_the_ends_of_steps_are_flat(seeded: Seeded) -> None:
         ends = [finish.Finished(i, claim_id, Succeeded({"value": 1}), 0.1) for i in ids]
         plans = seeded.measure(lambda conn: finish.finish(conn, ends), pages=N * 90)
         plans += seeded.measure(lambda conn: cancel.cancel(conn, ids), pages=N * 90)
-        plans += seeded.measure(workflows.sweep, pages=100)
+        seeded.conn.execute(sa.text("UPDATE workflow SET marks = 1 WHERE id = :id"), {"id": flow})
+        plans += seeded.measure(sweeps.marked, pages=100)
+        plans += seeded.measure(partial(sweeps.sweep, workflow_id=flow), pages=(N + 1) * 90)
         plans += seeded.measure(lambda conn: flows.steps_page(conn, flow), pages=N * 30)
         for plan in plans:
             assert not plan.seq_scans & {"workflow_step"}, plan

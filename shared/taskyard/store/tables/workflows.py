@@ -64,7 +64,7 @@ workflow_step = Table(
     Column("task_id", Uuid, primary_key=True),
     Column("workflow_id", Uuid, nullable=False),
     Column("name", Text, nullable=False),
-    Column("pending_needs", Integer, nullable=False, comment="needs that are not met; written under the task's lock"),
+    Column("pending_needs", Integer, nullable=False, comment="needs that are not met; raised under the task's lock"),
     Column("optional", Boolean, nullable=False, server_default=text("false")),
     Column("needs", ARRAY(Uuid), nullable=False, comment="the tasks that have to end before"),
     Column("leads_to", ARRAY(Uuid), nullable=False, comment="the tasks that need this one"),

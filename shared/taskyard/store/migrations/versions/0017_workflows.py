@@ -71,7 +71,7 @@ def upgrade() -> None:
             "pending_needs",
             sa.Integer(),
             nullable=False,
-            comment="needs that are not met; written under the task's lock",
+            comment="needs that are not met; raised under the task's lock",
         ),
         sa.Column("optional", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("needs", _UUIDS, nullable=False, comment="the tasks that have to end before"),
