@@ -28,24 +28,31 @@ from .triggers import jitter_of, times_of
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_SCHEDULES = 500
+# In one transaction, so that it takes about a second: people who change a schedule wait for it.
+MOST_FIRES = 5000
 _MOST_TASKS = 1000
 # Of the JSON of tasks, in one transaction.
 _MOST_BYTES = 16 * 1024 * 1024
 
-# The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass, and takes no place
-# from others. The second FOR UPDATE reads the newest version of what the first has locked.
+# Half of the places are for the latest, so that a backlog of others does not hold up what is due now. SKIP LOCKED: one
+# that is being edited this very moment comes in the next pass, and takes no place from others. The last FOR UPDATE
+# reads the newest version of what the others have locked.
 _DUE = sa.text("""
 SELECT s.*, now() AS now, s.overlap = 'skip' AND EXISTS (
     SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running
 FROM schedule s
 WHERE s.fires_at <= now() AND s.id = ANY(ARRAY(
     SELECT id FROM (
-        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
-        FROM (SELECT id, fires_at, task_bytes FROM schedule
-            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit
-            FOR UPDATE SKIP LOCKED) d
+        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at DESC, id DESC) - task_bytes AS bytes_before FROM (
+            SELECT * FROM (SELECT id, fires_at, task_bytes FROM schedule
+                WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at DESC, id DESC LIMIT :half
+                FOR UPDATE SKIP LOCKED) latest
+            UNION SELECT * FROM (SELECT id, fires_at, task_bytes FROM schedule
+                WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :half
+                FOR UPDATE SKIP LOCKED) oldest
+        ) d
     ) d WHERE bytes_before < :bytes))
-ORDER BY s.fires_at, s.id FOR UPDATE OF s SKIP LOCKED
+ORDER BY s.fires_at DESC, s.id DESC FOR UPDATE OF s SKIP LOCKED
 """)
 
 _FIRES = sa.text("""
@@ -83,18 +90,21 @@ def fire_due(
 ) -> Committed[Fired]:
     """Call it in a transaction. `grace`: how much later a due time may come without being missed; `led`: for how long
     the caller has been leading; `lease`: how long a worker lives after a heartbeat."""
-    rows = conn.execute(_DUE, {"limit": limit, "bytes": _MOST_BYTES}).mappings().all()
+    rows = conn.execute(_DUE, {"half": (limit + 1) // 2, "bytes": _MOST_BYTES}).mappings().all()
     if not rows:
         return Committed(Fired(next_in=conn.execute(_NEXT).scalar()))
     live = live_types(conn, lease=lease)
     plans: list[Plan] = []
-    tasks, size = 0, 0
-    for row in rows:
-        if plans and (tasks >= _MOST_TASKS or size >= _MOST_BYTES):
-            break  # what is left is due still
-        most = min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"])
-        made = _planned(dict(row), live, grace, led, most)
+    fires, tasks, size = 0, 0, 0
+    # What is due now is first: it takes little of its share, and leaves the rest to those with a backlog.
+    for row, left in zip(rows, range(len(rows), 0, -1), strict=True):
+        if fires >= MOST_FIRES:
+            break  # `once` may exceed its share; what is left is due still
+        most_tasks = min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"]) // left
+        most_due = (MOST_FIRES - fires) // left
+        made = _planned(dict(row), live, grace, led, max(1, most_due), max(1, most_tasks))
         plans.append(made)
+        fires += len(made.fires)
         tasks += len(made.tasks)
         size += len(made.tasks) * row["task_bytes"]
     won, done = _carried_out(conn, plans)
@@ -102,7 +112,12 @@ def fire_due(
 
 
 def _planned(
-    row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, led: timedelta, most: int
+    row: dict[str, Any],
+    live: Mapping[tuple[str, str], int],
+    grace: timedelta,
+    led: timedelta,
+    most_due: int,
+    most_tasks: int,
 ) -> Plan:
     now: datetime = row.pop("now")
     is_running: bool = row.pop("is_running")
@@ -118,7 +133,8 @@ def _planned(
             led=led,
             is_running=is_running,
             has_worker=has_worker,
-            most_tasks=max(1, most),
+            most_due=most_due,
+            most_tasks=most_tasks,
         )
     except Exception:  # of a release that took other triggers, or of a time zone that is gone
         log.exception("schedule_unusable", schedule_id=str(schedule.id), name=schedule.name)

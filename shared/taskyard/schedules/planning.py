@@ -72,17 +72,19 @@ def plan(
     led: timedelta,
     is_running: bool,
     has_worker: bool,
+    most_due: int,
     most_tasks: int,
     make_id: Callable[[], UUID] = new_id,
 ) -> Plan:
     """Of a schedule whose `fires_at` has come. `led`: for how long the leader has been leading; `is_running`: its last
-    task has not ended; `has_worker`: a live worker runs its type; `most_tasks` (at least 1) bounds what it may submit.
+    task has not ended; `has_worker`: a live worker runs its type; `most_due` and `most_tasks` (at least 1) bound the due
+    times, and what it may submit. `once` exceeds `most_due` by what has become due since the last that was missed.
     """
     made = Plan(schedule, schedule.next_due_at)
     late = now - grace - timedelta(seconds=schedule.jitter_seconds)
     _skip_old(made, times, late - timedelta(seconds=schedule.catch_up_seconds))
     waits = not has_worker and led < grace
-    due = _due(made, times, now, late, 1 if waits else most_tasks)
+    due = _due(made, times, now, late, 1 if waits else min(most_due, MOST_DUE), most_tasks)
     was_missed = bool(due) and due[0] < late
     for due_at in due:
         outcome = SUBMITTED
@@ -123,15 +125,18 @@ def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
     made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
 
 
-def _due(made: Plan, times: Times, now: datetime, late: datetime, most: int) -> list[datetime]:
+def _due(made: Plan, times: Times, now: datetime, late: datetime, most_due: int, most_tasks: int) -> list[datetime]:
     """Moves the cursor past what is due, as far as it may be done at once. Where `once` has missed the first of them,
     what is left begins with one that was missed, too: so the last of all parts has the one task."""
-    once = made.schedule.misfire == "once"
+    misfire, first = made.schedule.misfire, made.next_due_at
+    makes_up = misfire == "once" and first is not None and first < late
     found: list[datetime] = []
+    tasks = 0
     while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= now:
-        if len(found) >= min(most, MOST_DUE) and not (once and found[0] < late <= due_at):
+        if (len(found) >= most_due or tasks >= most_tasks) and not (makes_up and due_at >= late):
             made.is_cut = True
             break
         found.append(due_at)
+        tasks += not makes_up and (misfire == "all" or due_at >= late)
         made.next_due_at = times.after(due_at)
     return found

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.committed import Committed
 from taskyard.schedules import changes
-from taskyard.schedules.firing import MOST_SCHEDULES, Fired, fire_due
+from taskyard.schedules.firing import MOST_FIRES, MOST_SCHEDULES, Fired, fire_due
 from taskyard.store import ledger, schedules
 from taskyard.store.audit import Actor
 from taskyard.store.schedules import Schedule
@@ -61,6 +61,19 @@ def let_pass(engine: Engine, seconds: float) -> None:
         f"UPDATE schedule SET anchored_at = anchored_at - {passed}, next_due_at = next_due_at - {passed},"
         f" fires_at = fires_at - {passed}",
     )
+
+
+def copy(engine: Engine, count: int) -> None:
+    """As many schedules like the one that there is; each is due a second later than the one before."""
+    execute(
+        engine,
+        """INSERT INTO schedule SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(),
+            'name', 'n' || n, 'next_due_at', s.next_due_at + n * interval '1 second',
+            'fires_at', s.fires_at + n * interval '1 second'))).*
+        FROM schedule s, generate_series(1, :count) n""",
+        count=count,
+    )
+    execute(engine, "ANALYZE schedule")
 
 
 def outcomes(engine: Engine) -> list[tuple[str, int]]:
@@ -217,6 +230,40 @@ def test_a_backlog_is_worked_off_in_parts(fired: Schedules, engine: Engine) -> N
     assert turns >= 3
 
 
+@pytest.mark.parametrize("misfire", ["skip", "once"])
+def test_a_backlog_of_many_is_worked_off_in_short_turns_between_which_people_are_heard(
+    fired: Schedules, engine: Engine, misfire: str
+) -> None:
+    """500 schedules with 4,000 due times each: all of them move, and one that is paused has no fires any more."""
+    made = make(engine, trigger={"every_seconds": 1}, misfire=misfire)
+    copy(engine, MOST_SCHEDULES - 1)
+    let_pass(engine, 4000)
+    fired.turn()
+    assert scalar(engine, "SELECT count(*) FROM schedule_fire") == MOST_FIRES
+    assert scalar(engine, "SELECT count(DISTINCT schedule_id) FROM schedule_fire") == MOST_SCHEDULES
+    ledger.run_transaction(engine, partial(changes.switch, schedule=made, enabled=False, by=BY))
+    fired.turn()
+    count = "SELECT count(*) FROM schedule_fire WHERE schedule_id = :id"
+    assert scalar(engine, count, id=made.id) == MOST_FIRES / MOST_SCHEDULES
+    assert scalar(engine, "SELECT count(*) FROM schedule_fire") > 1.9 * MOST_FIRES
+
+
+@pytest.mark.parametrize("backlogs", [10, 2 * MOST_SCHEDULES])
+def test_what_is_due_now_does_not_wait_for_the_backlog_of_others(
+    fired: Schedules, engine: Engine, backlogs: int
+) -> None:
+    make(engine, trigger={"every_seconds": 1}, misfire="all")
+    copy(engine, backlogs - 1)
+    let_pass(engine, 5000)
+    fresh = make(engine, "fresh", misfire="skip")
+    execute(engine, "UPDATE schedule SET next_due_at = now(), fires_at = now() WHERE name = 'fresh'")
+    fired.turn()
+    with engine.connect() as conn:
+        assert [fire.outcome for fire in schedules.fires_page(conn, fresh.id, limit=9)] == ["submitted"]
+    shares = "SELECT max(n) - min(n) FROM (SELECT count(*) n FROM schedule_fire GROUP BY schedule_id) n WHERE n > 1"
+    assert (scalar(engine, shares) or 0) <= 1, "each backlog has the same share of the turn"
+
+
 def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine: Engine) -> None:
     make(engine, overlap="skip", misfire="all")
     for _ in range(2):
@@ -296,14 +343,7 @@ def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: E
 
 def test_ten_thousand_schedules_do_not_slow_the_turn(leader: LeaderParts, fired: Schedules, engine: Engine) -> None:
     make(engine, name="one", trigger={"cron": "*/5 * * * *", "timezone": "Europe/Budapest"})
-    execute(
-        engine,
-        """INSERT INTO schedule SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(),
-            'name', 'n' || n, 'next_due_at', s.next_due_at + n * interval '1 second',
-            'fires_at', s.fires_at + n * interval '1 second'))).*
-        FROM schedule s, generate_series(1, 10000) n""",
-    )
-    execute(engine, "ANALYZE schedule")
+    copy(engine, 10_000)
     began = time.thread_time()
     fired.turn()
     assert time.thread_time() - began < 0.05, "a turn without work looks at one row of an index"
