@@ -39,6 +39,31 @@ MOST_DUE = 500
 _HELD = timedelta(seconds=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a plan depends on, beside the schedule.
+
+    `grace`: how much later a due time may come without being missed; `led`: for how long the leader has been leading;
+    `has_worker`: a live worker runs the type; `is_running`: the schedule's last task has not ended; `fired`: due times
+    from the cursor on that have a fire already. `most_due` and `most_tasks`, at least 1, bound the fires and their
+    tasks; `once` exceeds `most_due` by what has become due since the last that was missed.
+    """
+
+    now: datetime
+    grace: timedelta
+    led: timedelta
+    has_worker: bool
+    is_running: bool
+    fired: frozenset[datetime]
+    most_due: int
+    most_tasks: int
+
+    @property
+    def waits(self) -> bool:
+        """For workers, which may come back later than the leader."""
+        return not self.has_worker and self.led < self.grace
+
+
 @dataclass(slots=True)
 class Plan:
     """`next_due_at` is where the cursor goes; `is_cut`: more is due; `held_until`: it is looked at again then."""
@@ -63,41 +88,25 @@ def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) 
     return None if due_at is None else due_at + jitter_of(schedule_id, due_at, jitter_seconds)
 
 
-def plan(
-    schedule: Schedule,
-    times: Times,
-    now: datetime,
-    *,
-    grace: timedelta,
-    led: timedelta,
-    is_running: bool,
-    has_worker: bool,
-    most_due: int,
-    most_tasks: int,
-    make_id: Callable[[], UUID] = new_id,
-) -> Plan:
-    """Of a schedule whose `fires_at` has come. `led`: for how long the leader has been leading; `is_running`: its last
-    task has not ended; `has_worker`: a live worker runs its type; `most_due` and `most_tasks` (at least 1) bound the due
-    times, and what it may submit. `once` exceeds `most_due` by what has become due since the last that was missed.
-    """
+def plan(schedule: Schedule, times: Times, look: Look, *, make_id: Callable[[], UUID] = new_id) -> Plan:
+    """Of a schedule whose `fires_at` has come."""
     made = Plan(schedule, schedule.next_due_at)
-    late = now - grace - timedelta(seconds=schedule.jitter_seconds)
+    late = look.now - look.grace - timedelta(seconds=schedule.jitter_seconds)
     _skip_old(made, times, late - timedelta(seconds=schedule.catch_up_seconds))
-    waits = not has_worker and led < grace
-    due = _due(made, times, now, late, 1 if waits else min(most_due, MOST_DUE), most_tasks)
+    due = _due(made, times, look, late)
     was_missed = bool(due) and due[0] < late
     for due_at in due:
         outcome = SUBMITTED
-        if not has_worker:
-            if waits or due_at >= late:  # a worker that starts anew may have it in a moment
-                made.hold(due_at, now + _HELD)
+        if not look.has_worker:
+            if look.waits or due_at >= late:  # a worker that starts anew may have it in a moment
+                made.hold(due_at, look.now + _HELD)
                 break
             outcome = NO_LIVE_WORKER
         elif schedule.misfire == "skip" and due_at < late:
             outcome = MISFIRED
         elif schedule.misfire == "once" and was_missed and (due_at != due[-1] or made.is_cut):
             outcome = COALESCED
-        elif schedule.overlap == "skip" and (is_running or made.tasks):
+        elif schedule.overlap == "skip" and (look.is_running or made.tasks):
             outcome = OVERLAP
         task_id = None
         if outcome == SUBMITTED:
@@ -125,18 +134,19 @@ def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
     made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
 
 
-def _due(made: Plan, times: Times, now: datetime, late: datetime, most_due: int, most_tasks: int) -> list[datetime]:
+def _due(made: Plan, times: Times, look: Look, late: datetime) -> list[datetime]:
     """Moves the cursor past what is due, as far as it may be done at once. Where `once` has missed the first of them,
     what is left begins with one that was missed, too: so the last of all parts has the one task."""
-    misfire, first = made.schedule.misfire, made.next_due_at
-    makes_up = misfire == "once" and first is not None and first < late
+    misfire, most_due = made.schedule.misfire, 1 if look.waits else min(look.most_due, MOST_DUE)
     found: list[datetime] = []
     tasks = 0
-    while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= now:
-        if (len(found) >= most_due or tasks >= most_tasks) and not (makes_up and due_at >= late):
+    while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= look.now:
+        makes_up = misfire == "once" and bool(found) and found[0] < late
+        if (len(found) >= most_due or tasks >= look.most_tasks) and not (makes_up and due_at >= late):
             made.is_cut = True
             break
-        found.append(due_at)
-        tasks += not makes_up and (misfire == "all" or due_at >= late)
+        if due_at not in look.fired:
+            found.append(due_at)
+            tasks += not makes_up and (misfire == "all" or due_at >= late)
         made.next_due_at = times.after(due_at)
     return found

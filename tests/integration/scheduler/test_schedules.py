@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.committed import Committed
-from taskyard.schedules import changes
+from taskyard.schedules import changes, firing
 from taskyard.schedules.firing import MOST_FIRES, MOST_SCHEDULES, Fired, fire_due
 from taskyard.store import ledger, schedules
 from taskyard.store.audit import Actor
@@ -21,6 +22,7 @@ from taskyard.store.schedules import Schedule
 from taskyard_scheduler.metrics import ScheduleMetrics
 from taskyard_scheduler.retention import Retention
 from taskyard_scheduler.schedules import Schedules, StandingSchedules
+from tests.support.fleet import wait_for
 from tests.support.ledger import new_task
 from tests.support.scheduling import LeaderParts, execute, make_worker, scalar
 from tests.support.specs import register_kits
@@ -274,6 +276,40 @@ def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine
     let_pass(engine, 61)
     fired.turn()
     assert outcomes(engine) == [("overlap", 1), ("submitted", 2)]
+
+
+def test_a_task_that_was_submitted_while_the_leader_waited_for_the_row_still_runs(
+    fired: Schedules, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, after the statement of the leader began and before it had the lock."""
+    made = make(engine, overlap="skip")
+    let_pass(engine, 61)
+    gated = str(firing._DUE).replace("fires_at IS NOT NULL", "fires_at IS NOT NULL AND (SELECT count(*) FROM gate) = 1")
+    gate = "WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock(1)) "
+    monkeypatch.setattr(firing, "_DUE", sa.text(gate + gated))
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted"
+    turn = Thread(target=fired.turn)
+    with engine.connect() as conn:
+        conn.execute(sa.text("SELECT pg_advisory_lock(1)"))
+        turn.start()
+        wait_for(lambda: scalar(engine, waiting) == 1)
+        ledger.run_transaction(engine, partial(changes.trigger, schedule=made, by=BY))
+        conn.execute(sa.text("SELECT pg_advisory_unlock(1)"))
+    turn.join()
+    assert outcomes(engine) == [("overlap", 1), ("submitted", 1)]
+
+
+def test_a_due_time_that_has_its_fire_stands_in_the_way_of_no_other(fired: Schedules, engine: Engine) -> None:
+    made = make(engine, overlap="skip", misfire="all")
+    let_pass(engine, 121)
+    execute(
+        engine,
+        "INSERT INTO schedule_fire (schedule_id, due_at, outcome) SELECT id, next_due_at, 'unusable' FROM schedule",
+    )
+    fired.turn()
+    assert outcomes(engine) == [("submitted", 1), ("unusable", 1)]
+    with engine.connect() as conn:
+        assert [fire.outcome for fire in schedules.fires_page(conn, made.id, limit=9)] == ["submitted", "unusable"]
 
 
 def test_a_type_that_no_live_worker_has_is_a_fire_with_that_reason(
