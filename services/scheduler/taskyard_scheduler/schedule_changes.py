@@ -88,19 +88,29 @@ def found(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Ciph
 
 def carry_out(conn: Connection, file: ScheduleFile, wanted: Sequence[Change], by: Actor) -> None:
     """All or nothing; in a transaction. Raises FileRefused, and Conflict where a schedule was changed meanwhile."""
+    fresh = _locked(conn, [one.before for one in wanted if one.before is not None])
     places = {body.name: f"/schedules/{n}" for n, body in enumerate(file.schedules)}
     for one in wanted:
         try:
             match one:
-                case Change(before=Schedule() as before, wanted=None):
-                    changes.delete(conn, before, by)
-                case Change(before=Schedule() as before, wanted=dict(values)):
+                case Change(before=Schedule(), wanted=None):
+                    changes.delete(conn, fresh[one.name], by)
+                case Change(before=Schedule(), wanted=dict(values)):
                     given = {name: value for name, value in values.items() if name in one.differs}
-                    changes.change(conn, before, given, one.task if _task_differs(one) else None, by)
+                    changes.change(conn, fresh[one.name], given, one.task if _task_differs(one) else None, by)
                 case Change(wanted=dict(values), task=NewTask() as task):
                     changes.create(conn, values, task, by)
         except Invalid as e:
             raise FileRefused(*(file.told(_at(places[one.name], fault)) for fault in e.faults)) from None
+
+
+def _locked(conn: Connection, seen: Sequence[Schedule]) -> dict[str, Schedule]:
+    """By name, as they are now: the leader has moved their cursors since. Raises Conflict where one was changed."""
+    found = schedules.by_names(conn, [one.name for one in seen], lock=True)
+    versions = {name: (one.id, one.version) for name, one in found.items()}
+    if any(versions.get(one.name) != (one.id, one.version) for one in seen):
+        raise changes.changed_meanwhile()
+    return found
 
 
 def _is_over(body: ScheduleBody, now: datetime) -> bool:

@@ -99,8 +99,8 @@ def create(conn: Connection, wanted: Mapping[str, Any], task: NewTask, by: Actor
 def change(
     conn: Connection, schedule: Schedule, changes: Mapping[str, Any], task: NewTask | None, by: Actor
 ) -> Schedule:
-    """`changes` as in `create`, without what stays. Raises Invalid, NameTaken, and Conflict where it was changed
-    meanwhile."""
+    """`changes` as in `create`, without what stays; `schedule` has to be locked, so that the leader does not move its
+    cursor. Raises Invalid, NameTaken, and Conflict where it was changed meanwhile."""
     values = {**changes, **({} if task is None else _of_task(task))}
     if not values:
         return schedule
@@ -112,7 +112,7 @@ def change(
     except IntegrityError as e:
         raise NameTaken from e
     if changed is None:
-        raise _changed_meanwhile()
+        raise changed_meanwhile()
     audit.record(conn, by, _action(schedule, changed), schedule.id, name=changed.name, changed=sorted(values))
     return changed
 
@@ -125,7 +125,7 @@ def switch(conn: Connection, schedule: Schedule, *, enabled: bool, by: Actor) ->
 def delete(conn: Connection, schedule: Schedule, by: Actor) -> None:
     """Raises Conflict where it was changed meanwhile."""
     if schedules.delete(conn, schedule.id, schedule.version) is None:
-        raise _changed_meanwhile()
+        raise changed_meanwhile()
     audit.record(conn, by, Action.SCHEDULE_DELETE, schedule.id, name=schedule.name)
 
 
@@ -219,5 +219,5 @@ def _action(before: Schedule, after: Schedule) -> Action:
     return Action.SCHEDULE_RESUME if after.enabled else Action.SCHEDULE_PAUSE
 
 
-def _changed_meanwhile() -> Conflict:
+def changed_meanwhile() -> Conflict:
     return Conflict(message("This schedule was changed meanwhile: read it again."), state="changed")

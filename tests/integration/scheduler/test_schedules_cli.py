@@ -109,6 +109,24 @@ def test_prune_deletes_nothing_that_was_changed_after_it_was_shown(
     assert names(engine) == "nightly often"
 
 
+def test_what_fired_after_it_was_shown_stays_fired(
+    apply: Callable[..., Result], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of what is due takes the cursor where the leader has moved it while people thought."""
+    apply(FILE, "--yes")
+    execute(
+        engine, "UPDATE schedule SET next_due_at = now() - interval '1 minute', fires_at = now() WHERE name = 'often'"
+    )
+
+    def fire(*_: object, **__: object) -> None:
+        execute(engine, "UPDATE schedule SET next_due_at = next_due_at + interval '2 minutes' WHERE name = 'often'")
+
+    monkeypatch.setattr(schedules_cli, "_confirm", fire)
+    changed = apply(FILE.replace("    overlap: skip", "    jitter_seconds: 5"))
+    assert changed.exit_code == 0, changed.output
+    assert scalar(engine, "SELECT next_due_at > now() FROM schedule WHERE name = 'often'") is True
+
+
 def test_a_date_that_has_passed_is_left_out_of_a_new_installation_only(
     apply: Callable[..., Result], engine: Engine
 ) -> None:
