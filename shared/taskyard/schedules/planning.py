@@ -10,7 +10,8 @@ jitter: one that is put off further than the next holds up the next. What happen
 Where no live worker runs the type, a due time waits for one until its grace time is over, and so is that of the leader:
 after a restart of everything, workers may come back later than the scheduler.
 
-Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together.
+Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together. What
+waits for a worker does not grow older.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from .triggers import Times, jitter_of
 # Due times of one schedule in one transaction; what is left comes in the next.
 MOST_DUE = 500
 _HELD = timedelta(seconds=1)
+# By how much longer than the grace time one may be held: the looks at it are a second apart, or more under load.
+_LOOKS = timedelta(seconds=5)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,12 @@ class Look:
     def waits(self) -> bool:
         """For workers, which may come back later than the leader."""
         return not self.has_worker and self.led < self.grace
+
+    @property
+    def held(self) -> timedelta:
+        """How long a due time may have waited for a worker: it does not grow older meanwhile."""
+        most = self.grace + _LOOKS
+        return timedelta(0) if self.has_worker and self.led >= most else min(self.led, most)
 
 
 @dataclass(slots=True)
@@ -92,7 +102,7 @@ def plan(schedule: Schedule, times: Times, look: Look, *, make_id: Callable[[], 
     """Of a schedule whose `fires_at` has come."""
     made = Plan(schedule, schedule.next_due_at)
     late = look.now - look.grace - timedelta(seconds=schedule.jitter_seconds)
-    _skip_old(made, times, late - timedelta(seconds=schedule.catch_up_seconds))
+    _skip_old(made, times, look, late - look.held - timedelta(seconds=schedule.catch_up_seconds))
     due = _due(made, times, look, late)
     was_missed = bool(due) and due[0] < late
     for due_at in due:
@@ -123,14 +133,17 @@ def new_task(
     return NewTask(id=task_id, schedule_id=schedule.id, request_id=request_id, traceparent=traceparent, **schedule.task)
 
 
-def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
-    """Moves the cursor past what is too old to be made up for."""
+def _skip_old(made: Plan, times: Times, look: Look, too_old: datetime) -> None:
+    """Moves the cursor past what is too old to be made up for, which is what was due before `too_old`."""
     first = made.next_due_at
+    while first in look.fired:
+        first = times.after(first)
     if first is None or first >= too_old:
         return
+    end = too_old - _MICROSECOND
     second = times.after(first)
-    until = None if second is None or second >= too_old else too_old
-    made.next_due_at = times.after(too_old)
+    until = None if second is None or second > end else end
+    made.next_due_at = times.after(end)
     made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
 
 
