@@ -20,9 +20,9 @@ from ..domain.new_tasks import NewTask
 from ..lifecycle.batch import encode
 from ..lifecycle.committed import Committed
 from ..lifecycle.submit import submit
-from ..store.schedules import UNUSABLE, Fire, Schedule
+from ..store.schedules import Schedule
 from ..store.task_types import live_types
-from .planning import Look, Plan, plan
+from .planning import Look, Plan, plan, unusable
 from .triggers import jitter_of, times_of
 
 log = structlog.stdlib.get_logger(__name__)
@@ -134,10 +134,9 @@ def _planned(schedule: Schedule, look: Look) -> Plan:
     try:
         times = times_of(schedule.trigger, schedule.anchored_at, schedule.start_at, schedule.end_at)
         return plan(schedule, times, look)
-    except Exception:  # of a release that took other triggers, or of a time zone that is gone
+    except Exception:  # of a release that takes other triggers, of a time zone that is gone
         log.exception("schedule_unusable", schedule_id=str(schedule.id), name=schedule.name)
-        assert schedule.next_due_at is not None
-        return Plan(schedule, None, [Fire(schedule_id=schedule.id, due_at=schedule.next_due_at, outcome=UNUSABLE)])
+        return unusable(schedule, look)
 
 
 def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Sequence[Any], Committed[Any]]:

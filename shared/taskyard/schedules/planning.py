@@ -30,6 +30,7 @@ from ..store.schedules import (
     OVERLAP,
     SUBMITTED,
     TOO_OLD,
+    UNUSABLE,
     Fire,
     Schedule,
 )
@@ -38,6 +39,7 @@ from .triggers import Times, jitter_of
 # Due times of one schedule in one transaction; what is left comes in the next.
 MOST_DUE = 500
 _HELD = timedelta(seconds=1)
+_UNUSABLE_HELD = timedelta(minutes=1)
 # By how much longer than the grace time one may be held: the looks at it are a second apart, or more under load.
 _LOOKS = timedelta(seconds=5)
 _MICROSECOND = timedelta(microseconds=1)
@@ -61,6 +63,10 @@ class Look:
     fired: frozenset[datetime]
     most_due: int
     most_tasks: int
+
+    def late(self, schedule: Schedule) -> datetime:
+        """What was due before has been missed."""
+        return self.now - self.grace - timedelta(seconds=schedule.jitter_seconds)
 
     @property
     def waits(self) -> bool:
@@ -101,7 +107,7 @@ def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) 
 def plan(schedule: Schedule, times: Times, look: Look, *, make_id: Callable[[], UUID] = new_id) -> Plan:
     """Of a schedule whose `fires_at` has come."""
     made = Plan(schedule, schedule.next_due_at)
-    late = look.now - look.grace - timedelta(seconds=schedule.jitter_seconds)
+    late = look.late(schedule)
     _skip_old(made, times, look, late - look.held - timedelta(seconds=schedule.catch_up_seconds))
     due = _due(made, times, look, late)
     was_missed = bool(due) and due[0] < late
@@ -123,6 +129,16 @@ def plan(schedule: Schedule, times: Times, look: Look, *, make_id: Callable[[], 
             task_id = make_id()
             made.tasks.append(new_task(schedule, task_id))
         made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=outcome, task_id=task_id))
+    return made
+
+
+def unusable(schedule: Schedule, look: Look) -> Plan:
+    """Where its due times cannot be computed. The cursor stays: another release or other time zones may read it."""
+    made = Plan(schedule, schedule.next_due_at)
+    if (due_at := schedule.next_due_at) is not None:
+        made.hold(due_at, look.now + _UNUSABLE_HELD)
+        if due_at < look.late(schedule) and due_at not in look.fired:
+            made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=UNUSABLE))
     return made
 
 

@@ -349,15 +349,25 @@ def test_workers_that_come_back_after_the_scheduler_lose_nothing(
     assert dict(outcomes(engine))["submitted"] == {"once": 1, "all": 3}[misfire]
 
 
-def test_a_trigger_that_cannot_be_read_harms_no_other(fired: Schedules, engine: Engine) -> None:
-    for name in "abc":
-        make(engine, name=name)
-    execute(
-        engine, """UPDATE schedule SET trigger = '{"cron": "* * * * *", "timezone": "Gone/Away"}' WHERE name = 'b'"""
-    )
+def test_a_trigger_that_cannot_be_read_harms_no_other_and_goes_on_when_it_can(fired: Schedules, engine: Engine) -> None:
+    """As after a release, or time zones, that were taken back."""
+    made = {name: make(engine, name=name, misfire="all") for name in "abc"}
+    gone = """'{"cron": "* * * * *", "timezone": "Gone/Away"}'"""
+    execute(engine, f"UPDATE schedule SET trigger = {gone} WHERE name = 'b'")
     let_pass(engine, 61)
     fired.turn()
+    assert outcomes(engine) == [("submitted", 2)]
+    assert scalar(engine, "SELECT fires_at > now() + interval '50 seconds' FROM schedule WHERE name = 'b'") is True
+    let_pass(engine, GRACE.total_seconds())
+    for _ in range(2):
+        execute(engine, "UPDATE schedule SET fires_at = now() WHERE name = 'b'")
+        fired.turn()
     assert outcomes(engine) == [("submitted", 2), ("unusable", 1)]
+    execute(engine, """UPDATE schedule SET trigger = '{"every_seconds": 1}', fires_at = now() WHERE name = 'b'""")
+    fired.turn()
+    with engine.connect() as conn:
+        last, *others, first = [fire.outcome for fire in schedules.fires_page(conn, made["b"].id, limit=99)]
+    assert (first, {last, *others}) == ("unusable", {"submitted"})
 
 
 def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: Engine) -> None:
