@@ -151,6 +151,13 @@ WRONG = [
     ("diagnostics.echo", "diagnostics.ecco", ":4: /schedules/0/task/name: There is no task type"),
     ("    overlap: skip", "   overlap: skip", ":11: is not YAML: "),
     ("schedules:", "schedule:", "a list `schedules`"),
+    ("source: billing", 'source: "a\\ud800"', ":1: /source: A lone surrogate"),
+    ("source: billing", 'source: "a\\0b"', ":1: /source: The NUL character"),
+    ("source: billing", 'source: "a\\nb"', ":1: /source: "),
+    ("source: billing", "source: 7", ":1: /source: "),
+    ("value: 1", 'value: "\\ud800"', ":4: /schedules/0/task/params/value: A lone surrogate"),
+    ("value: 1", '"\\ud800": 1', ":4: /schedules/0/task/params: A lone surrogate"),
+    ("value: 1", "value: 1e999", ":4: /schedules/0/task/params/value: The number is not finite"),
 ]
 
 
@@ -173,6 +180,8 @@ def test_a_file_may_be_json_and_may_not_be_hostile(apply: Callable[..., Result],
     assert "nested too deeply" in apply("[" * 100_000).stderr
     assert "aliases" in apply("schedules: &a [*a, *a]").stderr
     assert "bytes" in apply("#" * 2_000_000).stderr
+    nul = apply(json.dumps({"source": "a\0b", "schedules": []}), name="s.json")
+    assert (nul.exit_code, "/source: The NUL character" in nul.stderr) == (2, True)
 
 
 def test_schedules_are_listed_and_triggered_by_name_or_id(apply: Callable[..., Result], engine: Engine) -> None:
