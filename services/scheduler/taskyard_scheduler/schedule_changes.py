@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from taskyard.domain.messages import verbatim
 from taskyard.domain.new_tasks import NewTask
 from taskyard.schedules import changes
 from taskyard.schedules.bodies import ScheduleBody
+from taskyard.schedules.triggers import times_of
 from taskyard.settings import Settings
 from taskyard.store import fleet, schedules, task_types
 from taskyard.store.audit import Actor
@@ -29,6 +30,7 @@ from taskyard.store.schedules import Schedule
 from .schedule_file import FileRefused, ScheduleFile
 
 _SHOWN = 120
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # What differs with who applies a file, and with settings: no reason for a change.
 _NOT_COMPARED = {"submitted_by", "life_seconds"}
 
@@ -114,8 +116,9 @@ def _locked(conn: Connection, seen: Sequence[Schedule]) -> dict[str, Schedule]:
 
 
 def _is_over(body: ScheduleBody, now: datetime) -> bool:
-    """Whether its one date has passed, as on a new installation of an old file."""
-    return body.enabled and body.trigger.at is not None and body.trigger.at <= now
+    """Whether all its due times have passed, as on a new installation of an old file."""
+    times = times_of(body.trigger.stored(), _LONG_AGO, body.start_at, body.end_at)
+    return body.enabled and times.after(now) is None and times.after(_LONG_AGO) is not None
 
 
 def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor) -> list[NewTask]:

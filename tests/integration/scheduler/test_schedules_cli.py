@@ -141,6 +141,20 @@ def test_a_date_that_has_passed_is_left_out_of_a_new_installation_only(
     assert ":10: /schedules/1/trigger/at: This time has passed." in moved.stderr
 
 
+def test_what_ended_in_the_past_is_left_out_like_a_date_that_has_passed(
+    apply: Callable[..., Result], engine: Engine
+) -> None:
+    ended = 'end_at: "2020-06-01T00:00:00Z"'
+    for trigger in ('{cron: "0 2 * * *"}', "{every_seconds: 90}", '{at: "2020-01-01T00:00:00Z"}'):
+        left = apply(FILE.replace("{every_seconds: 90}", trigger).replace("overlap: skip", ended), "--dry-run")
+        assert "! often: left out, because its time has passed" in left.stdout.splitlines(), left.output
+    never = FILE.replace("{every_seconds: 90}", '{cron: "0 0 2nd fri * */7"}')
+    assert ":10: /schedules/1/trigger: It is never due" in apply(never, "--yes").stderr
+    late = FILE.replace("{every_seconds: 90}", '{at: "2021-01-01T00:00:00Z"}').replace("overlap: skip", ended)
+    assert ":10: /schedules/1/trigger/at: Must lie between" in apply(late, "--yes").stderr
+    assert names(engine) == "None"
+
+
 WRONG = [
     ("0 2 * * *", "0 25 * * *", "schedules.yaml:5: /schedules/0/trigger/cron: The field for the hour"),
     ('"0 2 * * *"', "*/5 * * * *", "stands in quotation marks"),
