@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from taskyard.domain.messages import verbatim
 from taskyard.domain.new_tasks import NewTask
 from taskyard.schedules import changes
 from taskyard.schedules.bodies import ScheduleBody
+from taskyard.schedules.triggers import times_of
 from taskyard.settings import Settings
 from taskyard.store import fleet, schedules, task_types
 from taskyard.store.audit import Actor
@@ -29,6 +30,7 @@ from taskyard.store.schedules import Schedule
 from .schedule_file import FileRefused, ScheduleFile
 
 _SHOWN = 120
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # What differs with who applies a file, and with settings: no reason for a change.
 _NOT_COMPARED = {"submitted_by", "life_seconds"}
 
@@ -88,24 +90,35 @@ def found(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Ciph
 
 def carry_out(conn: Connection, file: ScheduleFile, wanted: Sequence[Change], by: Actor) -> None:
     """All or nothing; in a transaction. Raises FileRefused, and Conflict where a schedule was changed meanwhile."""
+    fresh = _locked(conn, [one.before for one in wanted if one.before is not None])
     places = {body.name: f"/schedules/{n}" for n, body in enumerate(file.schedules)}
     for one in wanted:
         try:
             match one:
-                case Change(before=Schedule() as before, wanted=None):
-                    changes.delete(conn, before, by)
-                case Change(before=Schedule() as before, wanted=dict(values)):
+                case Change(before=Schedule(), wanted=None):
+                    changes.delete(conn, fresh[one.name], by)
+                case Change(before=Schedule(), wanted=dict(values)):
                     given = {name: value for name, value in values.items() if name in one.differs}
-                    changes.change(conn, before, given, one.task if _task_differs(one) else None, by)
+                    changes.change(conn, fresh[one.name], given, one.task if _task_differs(one) else None, by)
                 case Change(wanted=dict(values), task=NewTask() as task):
                     changes.create(conn, values, task, by)
         except Invalid as e:
             raise FileRefused(*(file.told(_at(places[one.name], fault)) for fault in e.faults)) from None
 
 
+def _locked(conn: Connection, seen: Sequence[Schedule]) -> dict[str, Schedule]:
+    """By name, as they are now: the leader has moved their cursors since. Raises Conflict where one was changed."""
+    found = schedules.by_names(conn, [one.name for one in seen], lock=True)
+    versions = {name: (one.id, one.version) for name, one in found.items()}
+    if any(versions.get(one.name) != (one.id, one.version) for one in seen):
+        raise changes.changed_meanwhile()
+    return found
+
+
 def _is_over(body: ScheduleBody, now: datetime) -> bool:
-    """Whether its one date has passed, as on a new installation of an old file."""
-    return body.enabled and body.trigger.at is not None and body.trigger.at <= now
+    """Whether all its due times have passed, as on a new installation of an old file."""
+    times = times_of(body.trigger.stored(), _LONG_AGO, body.start_at, body.end_at)
+    return body.enabled and times.after(now) is None and times.after(_LONG_AGO) is not None
 
 
 def _admitted(conn: Connection, file: ScheduleFile, settings: Settings, cipher: Cipher, by: Actor) -> list[NewTask]:

@@ -14,16 +14,19 @@ from typing import Any
 
 import orjson
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from taskyard.admission.field_faults import faults_of
 from taskyard.domain.faults import Fault
 from taskyard.domain.messages import verbatim
 from taskyard.domain.pointers import escaped
-from taskyard.schedules.bodies import ScheduleBody
+from taskyard.lifecycle.batch import MAX_DEPTH, Unstorable, check_storable
+from taskyard.schedules.bodies import ScheduleBody, ScheduleName
 
 MAX_FILE_BYTES = 1024 * 1024
-_MAX_SOURCE = 100
+# What the parameters of a task may have, and what is around them.
+_MAX_DEPTH = MAX_DEPTH + 4
+_SOURCE: TypeAdapter[str] = TypeAdapter(ScheduleName)
 _WHOLE, _DECIMAL = re.compile(r"[-+]?[0-9]+"), re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _NAMES = {"source", "schedules"}
@@ -66,21 +69,29 @@ def read_file(path: Path) -> ScheduleFile:
 
 
 def _checked(path: Path, value: Any, lines: dict[str, int]) -> ScheduleFile:
+    try:
+        check_storable(value, max_depth=_MAX_DEPTH)
+    except Unstorable as e:
+        raise FileRefused(_told(path, lines, Fault(e.pointer, e.sentence))) from None
     if not isinstance(value, dict) or not isinstance(value.get("schedules"), list):
         raise FileRefused(f"{path}: must be an object with a list `schedules`")
     faults = [Fault(f"/{name}", verbatim("There is no such field.")) for name in value if name not in _NAMES]
     source = value.get("source", path.name)
-    if not isinstance(source, str) or not 1 <= len(source) <= _MAX_SOURCE:
-        faults.append(Fault("/source", verbatim(f"Must be a text of 1 to {_MAX_SOURCE} characters.")))
+    try:
+        _SOURCE.validate_python(source)
+    except ValidationError as e:
+        faults += faults_of(e, "/source")
     found: list[ScheduleBody] = []
+    names: set[str] = set()
     for n, entry in enumerate(value["schedules"]):
         try:
             found.append(ScheduleBody.model_validate(entry))
         except ValidationError as e:
             faults += faults_of(e, f"/schedules/{n}")
             continue
-        if any(found[-1].name == other.name for other in found[:-1]):
+        if found[-1].name in names:
             faults.append(Fault(f"/schedules/{n}/name", verbatim("Another schedule of this file has this name.")))
+        names.add(found[-1].name)
         if found[-1].task.callback_url is not None:
             told = "A callback belongs to an API key: make this schedule over HTTP."
             faults.append(Fault(f"/schedules/{n}/task/callback_url", verbatim(told)))

@@ -74,7 +74,9 @@ class Cron:
 
 def read_cron(text: str) -> Cron:
     """Raises ValueError with a message that names the field. Takes time in proportion to the length, which is at most
-    `MAX_CRON`; what is returned is due at some time."""
+    `MAX_CRON`. Refuses days that none of the months has; that a rule for the day and a weekday never meet, as in
+    `0 0 2nd fri * */7`, is found by whoever searches for the next due time.
+    """
     if len(text) > MAX_CRON:
         raise ValueError(message("{field} must have at most {limit} characters", field="`cron`", limit=MAX_CRON))
     written = _RULE_OF_DAY.sub(r"\1_\2", text.lower()).split()

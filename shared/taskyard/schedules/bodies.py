@@ -110,19 +110,24 @@ class ScheduleBody(Body):
     enabled: Enabled = True
 
 
-class ScheduleChange(Body):
-    """What is given is changed; `start_at` and `end_at` null: no bound."""
+def _if_given(description: str | None = None) -> Any:
+    """May be left out, and cannot be null."""
+    return Field(default_factory=lambda: None, description=description)
 
-    name: ScheduleName | None = None
-    task: ScheduledTask | None = Field(default=None, description="All of it, not a part.")
-    trigger: TriggerBody | None = Field(default=None, description="All of it. An interval begins anew.")
-    misfire: Misfire | None = Field(default=None, description=_MISFIRE)
-    overlap: Overlap | None = Field(default=None, description=_OVERLAP)
-    catch_up_seconds: CatchUp | None = Field(default=None, description=_CATCH_UP)
+
+class ScheduleChange(Body):
+    """What is given is changed: `model_fields_set`. `start_at` and `end_at` null: no bound."""
+
+    name: ScheduleName = _if_given()
+    task: ScheduledTask = _if_given("All of it, not a part.")
+    trigger: TriggerBody = _if_given("All of it. An interval begins anew.")
+    misfire: Misfire = _if_given(_MISFIRE)
+    overlap: Overlap = _if_given(_OVERLAP)
+    catch_up_seconds: CatchUp = _if_given(_CATCH_UP)
     start_at: Instant | None = None
     end_at: Instant | None = None
-    jitter_seconds: Jitter | None = Field(default=None, description=_JITTER)
-    enabled: Enabled | None = None
+    jitter_seconds: Jitter = _if_given(_JITTER)
+    enabled: Enabled = _if_given()
 
 
 class PreviewBody(Body):

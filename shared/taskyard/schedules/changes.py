@@ -7,6 +7,7 @@ look, which is within a second.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -36,6 +37,8 @@ _OF_ONE = (
     *("workflow_id", "schedule_id", "parent_id"),
 )
 _TIMES = ("trigger", "start_at", "end_at", "jitter_seconds", "enabled")
+# What may be the reason that nothing is due any more, the likeliest first.
+_CAN_END = ("trigger", "end_at", "start_at", "enabled")
 
 
 class NameTaken(Refused):
@@ -80,7 +83,7 @@ def preview(trial: Trial, count: int, now: datetime) -> list[datetime]:
     """Raises Invalid where there is none."""
     found = [*times_of(trial.trigger, _whole(now), trial.start_at, trial.end_at).following(now, count)]
     if not found:
-        raise _never(trial, now)
+        raise _never(trial)
     return found
 
 
@@ -99,20 +102,21 @@ def create(conn: Connection, wanted: Mapping[str, Any], task: NewTask, by: Actor
 def change(
     conn: Connection, schedule: Schedule, changes: Mapping[str, Any], task: NewTask | None, by: Actor
 ) -> Schedule:
-    """`changes` as in `create`, without what stays. Raises Invalid, NameTaken, and Conflict where it was changed
-    meanwhile."""
+    """`changes` as in `create`, without what stays; `schedule` has to be locked, so that the leader does not move its
+    cursor. Raises Invalid, NameTaken, and Conflict where it was changed meanwhile."""
     values = {**changes, **({} if task is None else _of_task(task))}
     if not values:
         return schedule
-    if any(name in changes and changes[name] != getattr(schedule, name) for name in _TIMES):
-        values |= _moved(schedule, changes, schedules.now(conn))
+    moved = {name for name in _TIMES if name in changes and changes[name] != getattr(schedule, name)}
+    if moved:
+        values |= _moved(schedule, changes, moved, schedules.now(conn))
     try:
         with conn.begin_nested():
             changed = schedules.change(conn, schedule.id, schedule.version, values)
     except IntegrityError as e:
         raise NameTaken from e
     if changed is None:
-        raise _changed_meanwhile()
+        raise changed_meanwhile()
     audit.record(conn, by, _action(schedule, changed), schedule.id, name=changed.name, changed=sorted(values))
     return changed
 
@@ -125,7 +129,7 @@ def switch(conn: Connection, schedule: Schedule, *, enabled: bool, by: Actor) ->
 def delete(conn: Connection, schedule: Schedule, by: Actor) -> None:
     """Raises Conflict where it was changed meanwhile."""
     if schedules.delete(conn, schedule.id, schedule.version) is None:
-        raise _changed_meanwhile()
+        raise changed_meanwhile()
     audit.record(conn, by, Action.SCHEDULE_DELETE, schedule.id, name=schedule.name)
 
 
@@ -169,29 +173,37 @@ def _of_task(task: NewTask) -> dict[str, Any]:
     }
 
 
-def _moved(schedule: Schedule, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The columns that follow from changed times. What is due and not fired yet stays due, unless the schedule begins
-    anew. Raises Invalid."""
+def _moved(schedule: Schedule, changes: Mapping[str, Any], moved: AbstractSet[str], now: datetime) -> dict[str, Any]:
+    """The columns that follow from the times that differ, `moved`. What is due and not fired yet stays due, up to a new
+    end, unless the schedule begins anew. Raises Invalid."""
     after = {name: getattr(schedule, name) for name in (*_TIMES, "anchored_at")} | dict(changes)
-    has_new_trigger = after["trigger"] != schedule.trigger
-    if has_new_trigger:
+    if "trigger" in moved:
         del after["anchored_at"]  # an interval begins anew
-    begins_anew = has_new_trigger or after["start_at"] != schedule.start_at or not schedule.enabled
-    is_due = schedule.next_due_at is not None and schedule.next_due_at <= now
-    return _cursor(schedule.id, after, now, due_at=schedule.next_due_at if is_due and not begins_anew else None)
+    begins_anew = bool(moved & {"trigger", "start_at"}) or not schedule.enabled
+    due_at, end_at = schedule.next_due_at, after["end_at"]
+    is_due = due_at is not None and due_at <= now and (end_at is None or due_at <= end_at)
+    return _cursor(schedule.id, after, now, moved, due_at=due_at if is_due and not begins_anew else None)
 
 
 def _cursor(
-    schedule_id: UUID, values: Mapping[str, Any], now: datetime, *, due_at: datetime | None = None
+    schedule_id: UUID,
+    values: Mapping[str, Any],
+    now: datetime,
+    given: AbstractSet[str] = frozenset(_TIMES),
+    *,
+    due_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """The columns that follow from when it is due; `due_at`: what is due already. Raises Invalid."""
+    """The columns that follow from when it is due; `due_at`: what is due already. Raises Invalid, about one of the
+    fields that are `given`."""
     start_at, end_at = values["start_at"], values["end_at"]
     if start_at is not None and end_at is not None and end_at < start_at:
-        raise Invalid([Fault("/end_at", message("Must not be earlier than `start_at`."))])
+        if "end_at" in given:
+            raise Invalid([Fault("/end_at", message("Must not be earlier than `start_at`."))])
+        raise Invalid([Fault("/start_at", message("Must not be later than `end_at`."))])
     anchor = values.get("anchored_at") or _whole(now)
     found = due_at or times_of(values["trigger"], anchor, start_at, end_at).after(now)
-    if found is None and values["enabled"]:
-        raise _never(Trial(values["trigger"], start_at, end_at), now)
+    if found is None and values["enabled"] and (blamed := [name for name in _CAN_END if name in given]):
+        raise _never(Trial(values["trigger"], start_at, end_at), blamed[0])
     next_due_at = found if values["enabled"] else None
     return {
         "anchored_at": anchor,
@@ -205,12 +217,12 @@ def _whole(now: datetime) -> datetime:
     return now.replace(microsecond=0)
 
 
-def _never(trial: Trial, now: datetime) -> Invalid:
-    if "at" in trial.trigger:
+def _never(trial: Trial, blamed: str = "trigger") -> Invalid:
+    if blamed == "trigger" and "at" in trial.trigger:
         bounded = trial.start_at is not None or trial.end_at is not None
         told = message("Must lie between `start_at` and `end_at`.") if bounded else message("This time has passed.")
         return Invalid([Fault("/trigger/at", told)])
-    return Invalid([Fault("/trigger", message("It is never due between now and its end."))])
+    return Invalid([Fault(f"/{blamed}", message("It is never due between now and its end."))])
 
 
 def _action(before: Schedule, after: Schedule) -> Action:
@@ -219,5 +231,5 @@ def _action(before: Schedule, after: Schedule) -> Action:
     return Action.SCHEDULE_RESUME if after.enabled else Action.SCHEDULE_PAUSE
 
 
-def _changed_meanwhile() -> Conflict:
+def changed_meanwhile() -> Conflict:
     return Conflict(message("This schedule was changed meanwhile: read it again."), state="changed")

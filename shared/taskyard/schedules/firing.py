@@ -6,7 +6,7 @@ A few statements for some hundreds of schedules, none for each. That a due time 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,32 +20,48 @@ from ..domain.new_tasks import NewTask
 from ..lifecycle.batch import encode
 from ..lifecycle.committed import Committed
 from ..lifecycle.submit import submit
-from ..store.schedules import UNUSABLE, Fire, Schedule
+from ..store.schedules import Schedule
 from ..store.task_types import live_types
-from .planning import Plan, plan
+from .planning import Look, Plan, plan, unusable
 from .triggers import jitter_of, times_of
 
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_SCHEDULES = 500
+# In one transaction, so that it takes about a second: people who change a schedule wait for it.
+MOST_FIRES = 5000
 _MOST_TASKS = 1000
 # Of the JSON of tasks, in one transaction.
 _MOST_BYTES = 16 * 1024 * 1024
 
-# The oldest first. SKIP LOCKED: one that is being edited this very moment comes in the next pass, and takes no place
-# from others. The second FOR UPDATE reads the newest version of what the first has locked.
+# Half of the places are for the latest, so that a backlog of others does not hold up what is due now. SKIP LOCKED: one
+# that is being edited this very moment comes in the next pass, and takes no place from others. The last FOR UPDATE
+# reads the newest version of what the others have locked.
 _DUE = sa.text("""
-SELECT s.*, now() AS now, s.overlap = 'skip' AND EXISTS (
-    SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running
+SELECT s.*, now() AS now
 FROM schedule s
 WHERE s.fires_at <= now() AND s.id = ANY(ARRAY(
     SELECT id FROM (
-        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at, id) - task_bytes AS bytes_before
-        FROM (SELECT id, fires_at, task_bytes FROM schedule
-            WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :limit
-            FOR UPDATE SKIP LOCKED) d
+        SELECT id, sum(task_bytes) OVER (ORDER BY fires_at DESC, id DESC) - task_bytes AS bytes_before FROM (
+            SELECT * FROM (SELECT id, fires_at, task_bytes FROM schedule
+                WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at DESC, id DESC LIMIT :half
+                FOR UPDATE SKIP LOCKED) latest
+            UNION SELECT * FROM (SELECT id, fires_at, task_bytes FROM schedule
+                WHERE fires_at <= now() AND fires_at IS NOT NULL ORDER BY fires_at, id LIMIT :half
+                FOR UPDATE SKIP LOCKED) oldest
+        ) d
     ) d WHERE bytes_before < :bytes))
-ORDER BY s.fires_at, s.id FOR UPDATE OF s SKIP LOCKED
+ORDER BY s.fires_at DESC, s.id DESC FOR UPDATE OF s SKIP LOCKED
+""")
+
+# A statement of its own, after the lock: it sees the task of whoever held the row before. Due times have a fire already
+# where the trigger could not be read for a while.
+_SO_FAR = sa.text("""
+SELECT s.id, s.overlap = 'skip' AND EXISTS (
+        SELECT FROM task t WHERE t.id = s.last_task_id AND t.finished_at IS NULL) AS is_running,
+    ARRAY(SELECT f.due_at FROM schedule_fire f WHERE f.schedule_id = s.id AND f.due_at >= s.next_due_at
+        AND NOT f.by_hand ORDER BY f.due_at LIMIT 1000) AS fired
+FROM schedule s WHERE s.id = ANY(:ids)
 """)
 
 _FIRES = sa.text("""
@@ -83,47 +99,44 @@ def fire_due(
 ) -> Committed[Fired]:
     """Call it in a transaction. `grace`: how much later a due time may come without being missed; `led`: for how long
     the caller has been leading; `lease`: how long a worker lives after a heartbeat."""
-    rows = conn.execute(_DUE, {"limit": limit, "bytes": _MOST_BYTES}).mappings().all()
+    rows = conn.execute(_DUE, {"half": (limit + 1) // 2, "bytes": _MOST_BYTES}).mappings().all()
     if not rows:
         return Committed(Fired(next_in=conn.execute(_NEXT).scalar()))
+    so_far = {row.id: row for row in conn.execute(_SO_FAR, {"ids": [row["id"] for row in rows]})}
     live = live_types(conn, lease=lease)
     plans: list[Plan] = []
-    tasks, size = 0, 0
-    for row in rows:
-        if plans and (tasks >= _MOST_TASKS or size >= _MOST_BYTES):
-            break  # what is left is due still
-        most = min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // row["task_bytes"])
-        made = _planned(dict(row), live, grace, led, most)
+    fires, tasks, size = 0, 0, 0
+    # What is due now is first: it takes little of its share, and leaves the rest to those with a backlog.
+    for row, left in zip(rows, range(len(rows), 0, -1), strict=True):
+        if fires >= MOST_FIRES:
+            break  # `once` may exceed its share; what is left is due still
+        schedule = Schedule(**{name: row[name] for name in Schedule.__slots__})
+        look = Look(
+            now=row["now"],
+            grace=grace,
+            led=led,
+            has_worker=live.get((schedule.task_name, schedule.queue), 0) >= schedule.task["version"],
+            is_running=so_far[schedule.id].is_running,
+            fired=frozenset(so_far[schedule.id].fired),
+            most_due=max(1, (MOST_FIRES - fires) // left),
+            most_tasks=max(1, min(_MOST_TASKS - tasks, (_MOST_BYTES - size) // schedule.task_bytes) // left),
+        )
+        made = _planned(schedule, look)
         plans.append(made)
+        fires += len(made.fires)
         tasks += len(made.tasks)
-        size += len(made.tasks) * row["task_bytes"]
+        size += len(made.tasks) * schedule.task_bytes
     won, done = _carried_out(conn, plans)
     return done.answering(_told(won, plans, conn.execute(_NEXT).scalar()))
 
 
-def _planned(
-    row: dict[str, Any], live: Mapping[tuple[str, str], int], grace: timedelta, led: timedelta, most: int
-) -> Plan:
-    now: datetime = row.pop("now")
-    is_running: bool = row.pop("is_running")
-    schedule = Schedule(**row)
+def _planned(schedule: Schedule, look: Look) -> Plan:
     try:
         times = times_of(schedule.trigger, schedule.anchored_at, schedule.start_at, schedule.end_at)
-        has_worker = live.get((schedule.task_name, schedule.queue), 0) >= schedule.task["version"]
-        return plan(
-            schedule,
-            times,
-            now,
-            grace=grace,
-            led=led,
-            is_running=is_running,
-            has_worker=has_worker,
-            most_tasks=max(1, most),
-        )
-    except Exception:  # of a release that took other triggers, or of a time zone that is gone
+        return plan(schedule, times, look)
+    except Exception:  # of a release that takes other triggers, of a time zone that is gone
         log.exception("schedule_unusable", schedule_id=str(schedule.id), name=schedule.name)
-        assert schedule.next_due_at is not None
-        return Plan(schedule, None, [Fire(schedule_id=schedule.id, due_at=schedule.next_due_at, outcome=UNUSABLE)])
+        return unusable(schedule, look)
 
 
 def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Sequence[Any], Committed[Any]]:

@@ -10,7 +10,8 @@ jitter: one that is put off further than the next holds up the next. What happen
 Where no live worker runs the type, a due time waits for one until its grace time is over, and so is that of the leader:
 after a restart of everything, workers may come back later than the scheduler.
 
-Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together.
+Older due times than `catch_up_seconds` are not made up for at all, and stand in one row of the ledger together. What
+waits for a worker does not grow older.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..store.schedules import (
     OVERLAP,
     SUBMITTED,
     TOO_OLD,
+    UNUSABLE,
     Fire,
     Schedule,
 )
@@ -37,6 +39,45 @@ from .triggers import Times, jitter_of
 # Due times of one schedule in one transaction; what is left comes in the next.
 MOST_DUE = 500
 _HELD = timedelta(seconds=1)
+_UNUSABLE_HELD = timedelta(minutes=1)
+# By how much longer than the grace time one may be held: the looks at it are a second apart, or more under load.
+_LOOKS = timedelta(seconds=5)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a plan depends on, beside the schedule.
+
+    `grace`: how much later a due time may come without being missed; `led`: for how long the leader has been leading;
+    `has_worker`: a live worker runs the type; `is_running`: the schedule's last task has not ended; `fired`: due times
+    from the cursor on that have a fire already. `most_due` and `most_tasks`, at least 1, bound the fires and their
+    tasks; `once` exceeds `most_due` by what has become due since the last that was missed.
+    """
+
+    now: datetime
+    grace: timedelta
+    led: timedelta
+    has_worker: bool
+    is_running: bool
+    fired: frozenset[datetime]
+    most_due: int
+    most_tasks: int
+
+    def late(self, schedule: Schedule) -> datetime:
+        """What was due before has been missed."""
+        return self.now - self.grace - timedelta(seconds=schedule.jitter_seconds)
+
+    @property
+    def waits(self) -> bool:
+        """For workers, which may come back later than the leader."""
+        return not self.has_worker and self.led < self.grace
+
+    @property
+    def held(self) -> timedelta:
+        """How long a due time may have waited for a worker: it does not grow older meanwhile."""
+        most = self.grace + _LOOKS
+        return timedelta(0) if self.has_worker and self.led >= most else min(self.led, most)
 
 
 @dataclass(slots=True)
@@ -63,45 +104,41 @@ def fires_at(schedule_id: UUID, due_at: datetime | None, jitter_seconds: float) 
     return None if due_at is None else due_at + jitter_of(schedule_id, due_at, jitter_seconds)
 
 
-def plan(
-    schedule: Schedule,
-    times: Times,
-    now: datetime,
-    *,
-    grace: timedelta,
-    led: timedelta,
-    is_running: bool,
-    has_worker: bool,
-    most_tasks: int,
-    make_id: Callable[[], UUID] = new_id,
-) -> Plan:
-    """Of a schedule whose `fires_at` has come. `led`: for how long the leader has been leading; `is_running`: its last
-    task has not ended; `has_worker`: a live worker runs its type; `most_tasks` (at least 1) bounds what it may submit.
-    """
+def plan(schedule: Schedule, times: Times, look: Look, *, make_id: Callable[[], UUID] = new_id) -> Plan:
+    """Of a schedule whose `fires_at` has come."""
     made = Plan(schedule, schedule.next_due_at)
-    late = now - grace - timedelta(seconds=schedule.jitter_seconds)
-    _skip_old(made, times, late - timedelta(seconds=schedule.catch_up_seconds))
-    waits = not has_worker and led < grace
-    due = _due(made, times, now, late, 1 if waits else most_tasks)
+    late = look.late(schedule)
+    _skip_old(made, times, look, late - look.held - timedelta(seconds=schedule.catch_up_seconds))
+    due = _due(made, times, look, late)
     was_missed = bool(due) and due[0] < late
     for due_at in due:
         outcome = SUBMITTED
-        if not has_worker:
-            if waits or due_at >= late:  # a worker that starts anew may have it in a moment
-                made.hold(due_at, now + _HELD)
+        if not look.has_worker:
+            if look.waits or due_at >= late:  # a worker that starts anew may have it in a moment
+                made.hold(due_at, look.now + _HELD)
                 break
             outcome = NO_LIVE_WORKER
         elif schedule.misfire == "skip" and due_at < late:
             outcome = MISFIRED
         elif schedule.misfire == "once" and was_missed and (due_at != due[-1] or made.is_cut):
             outcome = COALESCED
-        elif schedule.overlap == "skip" and (is_running or made.tasks):
+        elif schedule.overlap == "skip" and (look.is_running or made.tasks):
             outcome = OVERLAP
         task_id = None
         if outcome == SUBMITTED:
             task_id = make_id()
             made.tasks.append(new_task(schedule, task_id))
         made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=outcome, task_id=task_id))
+    return made
+
+
+def unusable(schedule: Schedule, look: Look) -> Plan:
+    """Where its due times cannot be computed. The cursor stays: another release or other time zones may read it."""
+    made = Plan(schedule, schedule.next_due_at)
+    if (due_at := schedule.next_due_at) is not None:
+        made.hold(due_at, look.now + _UNUSABLE_HELD)
+        if due_at < look.late(schedule) and due_at not in look.fired:
+            made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=UNUSABLE))
     return made
 
 
@@ -112,26 +149,33 @@ def new_task(
     return NewTask(id=task_id, schedule_id=schedule.id, request_id=request_id, traceparent=traceparent, **schedule.task)
 
 
-def _skip_old(made: Plan, times: Times, too_old: datetime) -> None:
-    """Moves the cursor past what is too old to be made up for."""
+def _skip_old(made: Plan, times: Times, look: Look, too_old: datetime) -> None:
+    """Moves the cursor past what is too old to be made up for, which is what was due before `too_old`."""
     first = made.next_due_at
+    while first in look.fired:
+        first = times.after(first)
     if first is None or first >= too_old:
         return
+    end = too_old - _MICROSECOND
     second = times.after(first)
-    until = None if second is None or second >= too_old else too_old
-    made.next_due_at = times.after(too_old)
+    until = None if second is None or second > end else end
+    made.next_due_at = times.after(end)
     made.fires.append(Fire(schedule_id=made.schedule.id, due_at=first, until=until, outcome=TOO_OLD))
 
 
-def _due(made: Plan, times: Times, now: datetime, late: datetime, most: int) -> list[datetime]:
+def _due(made: Plan, times: Times, look: Look, late: datetime) -> list[datetime]:
     """Moves the cursor past what is due, as far as it may be done at once. Where `once` has missed the first of them,
     what is left begins with one that was missed, too: so the last of all parts has the one task."""
-    once = made.schedule.misfire == "once"
+    misfire, most_due = made.schedule.misfire, 1 if look.waits else min(look.most_due, MOST_DUE)
     found: list[datetime] = []
-    while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= now:
-        if len(found) >= min(most, MOST_DUE) and not (once and found[0] < late <= due_at):
+    tasks = 0
+    while (due_at := made.next_due_at) is not None and (at := made.fires_at) is not None and at <= look.now:
+        makes_up = misfire == "once" and bool(found) and found[0] < late
+        if (len(found) >= most_due or tasks >= look.most_tasks) and not (makes_up and due_at >= late):
             made.is_cut = True
             break
-        found.append(due_at)
+        if due_at not in look.fired:
+            found.append(due_at)
+            tasks += not makes_up and (misfire == "all" or due_at >= late)
         made.next_due_at = times.after(due_at)
     return found

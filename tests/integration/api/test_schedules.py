@@ -52,6 +52,7 @@ def test_a_schedule_tells_its_task_as_admitted_and_its_next_due_times(api: Api) 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"trigger": {"cron": "0 25 * * *"}}, "/trigger/cron"),
     ({"trigger": {"cron": "0 0 30 2 *"}}, "/trigger/cron"),
+    ({"trigger": {"cron": "0 0 2nd fri * */7"}}, "/trigger"),
     ({"trigger": {"cron": "* * * *"}}, "/trigger/cron"),
     ({"trigger": {"cron": "*" * 100_000}}, "/trigger/cron"),
     ({"trigger": {"cron": "* * * * *", "timezone": "Europe/Atlantis"}}, "/trigger/timezone"),
@@ -74,6 +75,42 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_is_told_by_its_field(api: Api) -> None:
     for more, pointer in WRONG:
         assert pointer in faults(api.http, **more), more
+
+
+WRONG_CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"end_at": "2020-01-01T00:00:00Z"}, "/end_at"),
+    ({"start_at": "2040-01-03T00:00:00Z"}, "/start_at"),
+    ({"start_at": "2040-01-02T12:00:00Z"}, "/start_at"),
+    ({"end_at": "2039-01-01T00:00:00Z"}, "/end_at"),
+    ({"trigger": {"at": "2041-01-01T00:00:00Z"}}, "/trigger/at"),
+    *(({name: None}, f"/{name}") for name in ("name", "task", "trigger", "misfire", "overlap", "enabled")),
+    *(({name: None}, f"/{name}") for name in ("catch_up_seconds", "jitter_seconds")),
+]
+
+
+def test_what_is_wrong_with_a_change_is_told_by_a_field_of_the_change(api: Api) -> None:
+    made = make(api.http, start_at="2040-01-01T00:00:00Z", end_at="2040-01-02T12:30:00Z")
+    path = f"{PATH}/{made['id']}"
+    for change, pointer in WRONG_CHANGES:
+        answer = api.http.patch(path, json=change)
+        assert answer.status_code == 422, change
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer], change
+    assert api.http.get(path).json() == made
+    unbound = api.http.patch(path, json={"start_at": None, "end_at": None}).json()
+    assert (unbound["start_at"], unbound["end_at"]) == (None, None)
+
+
+def test_what_is_over_can_be_changed_but_not_enabled_again(api: Api) -> None:
+    made = make(api.http, trigger={"at": "2040-01-01T00:00:00Z"})
+    with api.engine.begin() as conn:
+        conn.exec_driver_sql(
+            """UPDATE schedule SET trigger = '{"at": "2020-01-01T00:00:00Z"}', next_due_at = NULL, fires_at = NULL"""
+        )
+    path = f"{PATH}/{made['id']}"
+    assert api.http.patch(path, json={"jitter_seconds": 5}).json()["next_fires"] == []
+    assert api.http.patch(path, json={"enabled": False}).status_code == 200
+    refused = api.http.patch(path, json={"enabled": True})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/enabled")
 
 
 def test_a_wrong_expression_is_told_in_the_readers_language(api: Api) -> None:

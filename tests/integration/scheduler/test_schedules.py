@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +12,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from taskyard.admission.invalid import Invalid
 from taskyard.catalogue.secrets import Cipher
 from taskyard.lifecycle.committed import Committed
-from taskyard.schedules import changes
-from taskyard.schedules.firing import MOST_SCHEDULES, Fired, fire_due
+from taskyard.schedules import changes, firing
+from taskyard.schedules.firing import MOST_FIRES, MOST_SCHEDULES, Fired, fire_due
 from taskyard.store import ledger, schedules
 from taskyard.store.audit import Actor
 from taskyard.store.schedules import Schedule
 from taskyard_scheduler.metrics import ScheduleMetrics
 from taskyard_scheduler.retention import Retention
 from taskyard_scheduler.schedules import Schedules, StandingSchedules
+from tests.support.fleet import wait_for
 from tests.support.ledger import new_task
 from tests.support.scheduling import LeaderParts, execute, make_worker, scalar
 from tests.support.specs import register_kits
@@ -61,6 +64,19 @@ def let_pass(engine: Engine, seconds: float) -> None:
         f"UPDATE schedule SET anchored_at = anchored_at - {passed}, next_due_at = next_due_at - {passed},"
         f" fires_at = fires_at - {passed}",
     )
+
+
+def copy(engine: Engine, count: int) -> None:
+    """As many schedules like the one that there is; each is due a second later than the one before."""
+    execute(
+        engine,
+        """INSERT INTO schedule SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(),
+            'name', 'n' || n, 'next_due_at', s.next_due_at + n * interval '1 second',
+            'fires_at', s.fires_at + n * interval '1 second'))).*
+        FROM schedule s, generate_series(1, :count) n""",
+        count=count,
+    )
+    execute(engine, "ANALYZE schedule")
 
 
 def outcomes(engine: Engine) -> list[tuple[str, int]]:
@@ -166,24 +182,40 @@ UNMOVED: list[dict[str, Any]] = [
     {"trigger": {"every_seconds": 60}, "start_at": None, "enabled": True, "jitter_seconds": 0.0},
     {"jitter_seconds": 20.0},
     {"end_at": datetime(2100, 1, 1, tzinfo=UTC)},
-    {"end_at": datetime(2020, 1, 1, tzinfo=UTC)},
 ]
 
 
-@pytest.mark.parametrize("given", UNMOVED, ids=["as it is", "jitter", "later end", "earlier end"])
+@pytest.mark.parametrize("given", UNMOVED, ids=["as it is", "jitter", "later end"])
 def test_an_edit_leaves_what_is_due(fired: Schedules, engine: Engine, given: dict[str, Any]) -> None:
     made = make(engine, misfire="all")
     let_pass(engine, 3 * 60 + 30)
 
-    def edit(conn: Connection) -> Schedule:
-        now = schedules.get(conn, made.id)
-        assert now is not None
-        return changes.change(conn, now, given, None, BY)
-
-    edited = ledger.run_transaction(engine, edit)
+    edited = ledger.run_transaction(engine, lambda conn: edit(conn, made.id, given))
     assert edited.version == made.version + 1
     fired.turn()
-    assert outcomes(engine) == [("submitted", 1 if "end_at" in given and given["end_at"].year == 2020 else 3)]
+    assert outcomes(engine) == [("submitted", 3)]
+
+
+def edit(conn: Connection, schedule_id: UUID, given: dict[str, Any]) -> Schedule:
+    now = schedules.get(conn, schedule_id, lock=True)
+    assert now is not None
+    return changes.change(conn, now, given, None, BY)
+
+
+def test_of_what_is_due_an_earlier_end_leaves_what_comes_before_it(fired: Schedules, engine: Engine) -> None:
+    made = make(engine, misfire="all")
+    let_pass(engine, 4 * 60 + 30)
+    with engine.connect() as conn:
+        now = schedules.get(conn, made.id)
+    assert now is not None
+    assert now.next_due_at is not None
+    first, second = now.next_due_at, now.next_due_at + timedelta(seconds=60)
+    with pytest.raises(Invalid) as e:
+        ledger.run_transaction(engine, lambda conn: edit(conn, made.id, {"end_at": first - timedelta(seconds=1)}))
+    assert [fault.pointer for fault in e.value.faults] == ["/end_at"]
+    ledger.run_transaction(engine, lambda conn: edit(conn, made.id, {"end_at": second}))
+    fired.turn()
+    assert outcomes(engine) == [("submitted", 2)]
 
 
 def test_a_new_trigger_begins_anew(fired: Schedules, engine: Engine) -> None:
@@ -217,6 +249,40 @@ def test_a_backlog_is_worked_off_in_parts(fired: Schedules, engine: Engine) -> N
     assert turns >= 3
 
 
+@pytest.mark.parametrize("misfire", ["skip", "once"])
+def test_a_backlog_of_many_is_worked_off_in_short_turns_between_which_people_are_heard(
+    fired: Schedules, engine: Engine, misfire: str
+) -> None:
+    """500 schedules with 4,000 due times each: all of them move, and one that is paused has no fires any more."""
+    made = make(engine, trigger={"every_seconds": 1}, misfire=misfire)
+    copy(engine, MOST_SCHEDULES - 1)
+    let_pass(engine, 4000)
+    fired.turn()
+    assert scalar(engine, "SELECT count(*) FROM schedule_fire") == MOST_FIRES
+    assert scalar(engine, "SELECT count(DISTINCT schedule_id) FROM schedule_fire") == MOST_SCHEDULES
+    ledger.run_transaction(engine, partial(changes.switch, schedule=made, enabled=False, by=BY))
+    fired.turn()
+    count = "SELECT count(*) FROM schedule_fire WHERE schedule_id = :id"
+    assert scalar(engine, count, id=made.id) == MOST_FIRES / MOST_SCHEDULES
+    assert scalar(engine, "SELECT count(*) FROM schedule_fire") > 1.9 * MOST_FIRES
+
+
+@pytest.mark.parametrize("backlogs", [10, 2 * MOST_SCHEDULES])
+def test_what_is_due_now_does_not_wait_for_the_backlog_of_others(
+    fired: Schedules, engine: Engine, backlogs: int
+) -> None:
+    make(engine, trigger={"every_seconds": 1}, misfire="all")
+    copy(engine, backlogs - 1)
+    let_pass(engine, 5000)
+    fresh = make(engine, "fresh", misfire="skip")
+    execute(engine, "UPDATE schedule SET next_due_at = now(), fires_at = now() WHERE name = 'fresh'")
+    fired.turn()
+    with engine.connect() as conn:
+        assert [fire.outcome for fire in schedules.fires_page(conn, fresh.id, limit=9)] == ["submitted"]
+    shares = "SELECT max(n) - min(n) FROM (SELECT count(*) n FROM schedule_fire GROUP BY schedule_id) n WHERE n > 1"
+    assert (scalar(engine, shares) or 0) <= 1, "each backlog has the same share of the turn"
+
+
 def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine: Engine) -> None:
     make(engine, overlap="skip", misfire="all")
     for _ in range(2):
@@ -227,6 +293,40 @@ def test_a_due_time_while_the_last_task_runs_is_skipped(fired: Schedules, engine
     let_pass(engine, 61)
     fired.turn()
     assert outcomes(engine) == [("overlap", 1), ("submitted", 2)]
+
+
+def test_a_task_that_was_submitted_while_the_leader_waited_for_the_row_still_runs(
+    fired: Schedules, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, after the statement of the leader began and before it had the lock."""
+    made = make(engine, overlap="skip")
+    let_pass(engine, 61)
+    gated = str(firing._DUE).replace("fires_at IS NOT NULL", "fires_at IS NOT NULL AND (SELECT count(*) FROM gate) = 1")
+    gate = "WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock(1)) "
+    monkeypatch.setattr(firing, "_DUE", sa.text(gate + gated))
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted"
+    turn = Thread(target=fired.turn)
+    with engine.connect() as conn:
+        conn.execute(sa.text("SELECT pg_advisory_lock(1)"))
+        turn.start()
+        wait_for(lambda: scalar(engine, waiting) == 1)
+        ledger.run_transaction(engine, partial(changes.trigger, schedule=made, by=BY))
+        conn.execute(sa.text("SELECT pg_advisory_unlock(1)"))
+    turn.join()
+    assert outcomes(engine) == [("overlap", 1), ("submitted", 1)]
+
+
+def test_a_due_time_that_has_its_fire_stands_in_the_way_of_no_other(fired: Schedules, engine: Engine) -> None:
+    made = make(engine, overlap="skip", misfire="all")
+    let_pass(engine, 121)
+    execute(
+        engine,
+        "INSERT INTO schedule_fire (schedule_id, due_at, outcome) SELECT id, next_due_at, 'unusable' FROM schedule",
+    )
+    fired.turn()
+    assert outcomes(engine) == [("submitted", 1), ("unusable", 1)]
+    with engine.connect() as conn:
+        assert [fire.outcome for fire in schedules.fires_page(conn, made.id, limit=9)] == ["submitted", "unusable"]
 
 
 def test_a_type_that_no_live_worker_has_is_a_fire_with_that_reason(
@@ -266,15 +366,25 @@ def test_workers_that_come_back_after_the_scheduler_lose_nothing(
     assert dict(outcomes(engine))["submitted"] == {"once": 1, "all": 3}[misfire]
 
 
-def test_a_trigger_that_cannot_be_read_harms_no_other(fired: Schedules, engine: Engine) -> None:
-    for name in "abc":
-        make(engine, name=name)
-    execute(
-        engine, """UPDATE schedule SET trigger = '{"cron": "* * * * *", "timezone": "Gone/Away"}' WHERE name = 'b'"""
-    )
+def test_a_trigger_that_cannot_be_read_harms_no_other_and_goes_on_when_it_can(fired: Schedules, engine: Engine) -> None:
+    """As after a release, or time zones, that were taken back."""
+    made = {name: make(engine, name=name, misfire="all") for name in "abc"}
+    gone = """'{"cron": "* * * * *", "timezone": "Gone/Away"}'"""
+    execute(engine, f"UPDATE schedule SET trigger = {gone} WHERE name = 'b'")
     let_pass(engine, 61)
     fired.turn()
+    assert outcomes(engine) == [("submitted", 2)]
+    assert scalar(engine, "SELECT fires_at > now() + interval '50 seconds' FROM schedule WHERE name = 'b'") is True
+    let_pass(engine, GRACE.total_seconds())
+    for _ in range(2):
+        execute(engine, "UPDATE schedule SET fires_at = now() WHERE name = 'b'")
+        fired.turn()
     assert outcomes(engine) == [("submitted", 2), ("unusable", 1)]
+    execute(engine, """UPDATE schedule SET trigger = '{"every_seconds": 1}', fires_at = now() WHERE name = 'b'""")
+    fired.turn()
+    with engine.connect() as conn:
+        last, *others, first = [fire.outcome for fire in schedules.fires_page(conn, made["b"].id, limit=99)]
+    assert (first, {last, *others}) == ("unusable", {"submitted"})
 
 
 def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: Engine) -> None:
@@ -296,14 +406,7 @@ def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: E
 
 def test_ten_thousand_schedules_do_not_slow_the_turn(leader: LeaderParts, fired: Schedules, engine: Engine) -> None:
     make(engine, name="one", trigger={"cron": "*/5 * * * *", "timezone": "Europe/Budapest"})
-    execute(
-        engine,
-        """INSERT INTO schedule SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(),
-            'name', 'n' || n, 'next_due_at', s.next_due_at + n * interval '1 second',
-            'fires_at', s.fires_at + n * interval '1 second'))).*
-        FROM schedule s, generate_series(1, 10000) n""",
-    )
-    execute(engine, "ANALYZE schedule")
+    copy(engine, 10_000)
     began = time.thread_time()
     fired.turn()
     assert time.thread_time() - began < 0.05, "a turn without work looks at one row of an index"

@@ -109,6 +109,24 @@ def test_prune_deletes_nothing_that_was_changed_after_it_was_shown(
     assert names(engine) == "nightly often"
 
 
+def test_what_fired_after_it_was_shown_stays_fired(
+    apply: Callable[..., Result], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of what is due takes the cursor where the leader has moved it while people thought."""
+    apply(FILE, "--yes")
+    execute(
+        engine, "UPDATE schedule SET next_due_at = now() - interval '1 minute', fires_at = now() WHERE name = 'often'"
+    )
+
+    def fire(*_: object, **__: object) -> None:
+        execute(engine, "UPDATE schedule SET next_due_at = next_due_at + interval '2 minutes' WHERE name = 'often'")
+
+    monkeypatch.setattr(schedules_cli, "_confirm", fire)
+    changed = apply(FILE.replace("    overlap: skip", "    jitter_seconds: 5"))
+    assert changed.exit_code == 0, changed.output
+    assert scalar(engine, "SELECT next_due_at > now() FROM schedule WHERE name = 'often'") is True
+
+
 def test_a_date_that_has_passed_is_left_out_of_a_new_installation_only(
     apply: Callable[..., Result], engine: Engine
 ) -> None:
@@ -123,6 +141,20 @@ def test_a_date_that_has_passed_is_left_out_of_a_new_installation_only(
     assert ":10: /schedules/1/trigger/at: This time has passed." in moved.stderr
 
 
+def test_what_ended_in_the_past_is_left_out_like_a_date_that_has_passed(
+    apply: Callable[..., Result], engine: Engine
+) -> None:
+    ended = 'end_at: "2020-06-01T00:00:00Z"'
+    for trigger in ('{cron: "0 2 * * *"}', "{every_seconds: 90}", '{at: "2020-01-01T00:00:00Z"}'):
+        left = apply(FILE.replace("{every_seconds: 90}", trigger).replace("overlap: skip", ended), "--dry-run")
+        assert "! often: left out, because its time has passed" in left.stdout.splitlines(), left.output
+    never = FILE.replace("{every_seconds: 90}", '{cron: "0 0 2nd fri * */7"}')
+    assert ":10: /schedules/1/trigger: It is never due" in apply(never, "--yes").stderr
+    late = FILE.replace("{every_seconds: 90}", '{at: "2021-01-01T00:00:00Z"}').replace("overlap: skip", ended)
+    assert ":10: /schedules/1/trigger/at: Must lie between" in apply(late, "--yes").stderr
+    assert names(engine) == "None"
+
+
 WRONG = [
     ("0 2 * * *", "0 25 * * *", "schedules.yaml:5: /schedules/0/trigger/cron: The field for the hour"),
     ('"0 2 * * *"', "*/5 * * * *", "stands in quotation marks"),
@@ -133,6 +165,13 @@ WRONG = [
     ("diagnostics.echo", "diagnostics.ecco", ":4: /schedules/0/task/name: There is no task type"),
     ("    overlap: skip", "   overlap: skip", ":11: is not YAML: "),
     ("schedules:", "schedule:", "a list `schedules`"),
+    ("source: billing", 'source: "a\\ud800"', ":1: /source: A lone surrogate"),
+    ("source: billing", 'source: "a\\0b"', ":1: /source: The NUL character"),
+    ("source: billing", 'source: "a\\nb"', ":1: /source: "),
+    ("source: billing", "source: 7", ":1: /source: "),
+    ("value: 1", 'value: "\\ud800"', ":4: /schedules/0/task/params/value: A lone surrogate"),
+    ("value: 1", '"\\ud800": 1', ":4: /schedules/0/task/params: A lone surrogate"),
+    ("value: 1", "value: 1e999", ":4: /schedules/0/task/params/value: The number is not finite"),
 ]
 
 
@@ -155,6 +194,8 @@ def test_a_file_may_be_json_and_may_not_be_hostile(apply: Callable[..., Result],
     assert "nested too deeply" in apply("[" * 100_000).stderr
     assert "aliases" in apply("schedules: &a [*a, *a]").stderr
     assert "bytes" in apply("#" * 2_000_000).stderr
+    nul = apply(json.dumps({"source": "a\0b", "schedules": []}), name="s.json")
+    assert (nul.exit_code, "/source: The NUL character" in nul.stderr) == (2, True)
 
 
 def test_schedules_are_listed_and_triggered_by_name_or_id(apply: Callable[..., Result], engine: Engine) -> None:

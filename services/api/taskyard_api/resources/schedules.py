@@ -35,7 +35,6 @@ from ..requests import Request
 
 PATH = "/api/v1/schedules"
 MISSING = message("There is no such schedule.")
-_CAN_BE_NULL = {"start_at", "end_at"}
 
 Change = Callable[[Connection, Schedule], Schedule]
 
@@ -188,10 +187,9 @@ class OneSchedule:
     async def on_patch(self, req: Request, resp: falcon.asgi.Response, schedule_id: str) -> None:
         body = await self._bodies.read(req)
         given = await body.work(partial(validated, ScheduleChange, body.value))
-        task = None if given.task is None else await self._book.admitted(given.task, req, body)
-        named = {name: getattr(given, name) for name in given.model_fields_set - {"task"}}
-        wanted = {name: value for name, value in named.items() if value is not None or name in _CAN_BE_NULL}
-        if given.trigger is not None:
+        task = await self._book.admitted(given.task, req, body) if "task" in given.model_fields_set else None
+        wanted = {name: getattr(given, name) for name in given.model_fields_set - {"task"}}
+        if "trigger" in wanted:
             wanted["trigger"] = given.trigger.stored()
         change = partial(changes.change, changes=wanted, task=task, by=req.actor())
         views.send(resp, 200, await self._book.change(schedule_id, req.context.caller, change))
