@@ -96,7 +96,9 @@ def settings_or_exit(program: str, *, needs: Collection[str] = (), **overrides: 
         fail(program, str(e), USAGE)
     if is_production(settings.app_env) and (missing := sorted(set(needs) - settings.model_fields_set)):
         fail(
-            program, f"{', '.join(f'TASKYARD_{name.upper()}' for name in missing)}: has to be set in production", USAGE
+            program,
+            f"{', '.join(f'TASKYARD_{name.upper()}' for name in missing)}: must be set where APP_ENV=production",
+            USAGE,
         )
     return settings
 

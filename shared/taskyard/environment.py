@@ -92,15 +92,15 @@ def _read(cls: type[S], overrides: Mapping[str, Any]) -> S:
     except ValidationError as e:
         raise InvalidSettings(_one_line(e, variables)) from None
     if is_production(environ.get("TASKYARD_APP_ENV") or environ.get("APP_ENV", "")):
-        _refuse_known_values(values, variables)
+        _refuse_known_values(values, variables | ({"redis_url": "REDIS_PASSWORD"} if in_parts else {}))
     return found
 
 
 def _refuse_known_values(values: Mapping[str, object], variables: Mapping[str, str]) -> None:
     """All of them in one line, so that a person corrects them in one go."""
-    if known := [variables[name] for name, value in values.items() if _DEVELOPMENT_ONLY in str(value)]:
+    if known := sorted(variables[name] for name, value in values.items() if _DEVELOPMENT_ONLY in str(value)):
         raise InvalidSettings(
-            f"{', '.join(known)}: APP_ENV=production refuses development values, which everybody knows"
+            f"{', '.join(known)}: APP_ENV=production refuses the development values of the repository"
         )
 
 
