@@ -93,8 +93,38 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
 	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
+	$(LOCK) requirements/audit.in -o requirements/audit.txt
 	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
 		|| { echo "an address got into the locked requirements" >&2; exit 1; }
+
+AUDIT_VENV := .venv-audit
+AUDIT_STAMP := $(AUDIT_VENV)/.installed
+AUDIT := $(AUDIT_VENV)/bin/python
+IMAGE_LOCKS := $(patsubst %,requirements/%.txt,api $(WORKER_LOCKS) scheduler smtp-sink)
+# Whom `make audit` asks: pypi or osv.
+AUDIT_SERVICE ?= pypi
+
+$(AUDIT_STAMP): requirements/audit.txt $(STAMP)
+	$(BIN)/python -m venv $(AUDIT_VENV)
+	$(AUDIT) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+.PHONY: audit
+audit: audit-offline ## Bandit, licences, SBOMs, and known vulnerabilities of what is locked (AUDIT_SERVICE=osv)
+	$(AUDIT) deploy/audit/vulnerabilities.py $(AUDIT_SERVICE) \
+		$(filter-out %-overrides.txt,$(wildcard requirements/*.txt))
+
+.PHONY: audit-offline
+audit-offline: $(AUDIT_STAMP) ## The parts of make audit that ask no service
+	$(AUDIT) -m bandit --quiet --configfile deploy/audit/bandit.yaml --recursive $(PACKAGES) deploy examples
+	$(AUDIT) deploy/audit/licences.py $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		$(IMAGE_LOCKS)
+	@mkdir -p build/sbom
+	@# Reproducible: without times and serial numbers, so that two of one lock are equal.
+	@for lock in $(IMAGE_LOCKS); do \
+		$(AUDIT) -m cyclonedx_py requirements $$lock --output-reproducible --output-format JSON \
+			--output-file build/sbom/$$(basename $$lock .txt).cdx.json || exit 1; \
+	done; echo "build/sbom:" && ls build/sbom
 
 MINUTES ?= 2
 .PHONY: chaos

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError  # nosec B405  # the error alone; defusedxml parses
 from xml.parsers.expat import ExpatError, errors
 
 _NO_MEMORY = errors.codes[errors.XML_ERROR_NO_MEMORY]

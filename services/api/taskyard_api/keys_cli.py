@@ -154,7 +154,7 @@ def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False, log_lev
 
     It is TASKYARD_BOOTSTRAP_KEY where that is set; otherwise a random one is made and printed once.
     """
-    settings = program.begin(database_url=database_url, log_level=log_level)
+    settings = program.begin(needs=["database_url"], database_url=database_url, log_level=log_level)
     given = settings.bootstrap_key
     try:
         key = make_key() if given is None else read_key(given.get_secret_value())
