@@ -144,7 +144,7 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
 @app.command("wait-for-schema", epilog="Example:\n\n  taskyard-api wait-for-schema --seconds 60")
 def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
     """Wait until PostgreSQL answers and `taskyard-api migrate` has brought it to this release's schema."""
-    wait_for_schema(program.NAME, program.begin(log_level=log_level), seconds)
+    wait_for_schema(program.NAME, program.begin(log_level=log_level, needs=("database_url",)), seconds)
 
 
 @app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")

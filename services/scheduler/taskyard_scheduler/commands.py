@@ -76,7 +76,7 @@ def run(
 @app.command("wait-for-schema", epilog="Example:  taskyard-scheduler wait-for-schema --seconds 60")
 def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
     """Wait until PostgreSQL answers and `taskyard-api migrate` has brought it to this release's schema."""
-    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level), seconds)
+    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level, needs=("database_url",)), seconds)
 
 
 app.command(epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json")(

@@ -226,7 +226,7 @@ def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
 
     Example: taskyard-worker wait-for-schema --seconds 60
     """
-    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level), seconds)
+    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level, needs=("database_url",)), seconds)
 
 
 @app.command()
