@@ -320,14 +320,14 @@ def test_until_its_stop_it_tells_proxies_to_go_and_answers_what_they_still_send(
     database_url: str, redis_url: str, engine: Engine
 ) -> None:
     register_kits(engine)
-    env = environment(database_url, redis_url, TASKYARD_API_STOP_DELAY_SECONDS="3")
+    env = environment(database_url, redis_url, TASKYARD_API_STOP_DELAY_SECONDS="5")
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
     headers = {"Authorization": f"Bearer {key}"}
     with served(env) as (process, address), httpx.Client(base_url=address, headers=headers, timeout=20) as kept:
         accepted = [_first_task(kept)]
         assert httpx.get(f"{address}/health/ready").status_code == 200
         process.send_signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{address}/health/ready").status_code == 503, within=2)
+        wait_for(lambda: httpx.get(f"{address}/health/ready").status_code == 503, what="not to be ready")
         assert httpx.get(f"{address}/health/ready").json()["code"] == "stopping"
         assert httpx.get(f"{address}/health/live").status_code == 200
         # On the connection that was open before the signal, and on a new one: neither is to be used once more.
