@@ -161,6 +161,7 @@ def test_dashboards_ask_the_data_source_that_is_provisioned() -> None:
      "amtool check-config alertmanager.yml"],
 )  # fmt: skip
 def test_prometheus_and_alertmanager_find_no_fault(command: str) -> None:
-    assert shutil.which(command.split()[0]), "make system-deps installs it"
-    ended = subprocess.run(["sh", "-c", command], cwd=MONITORING, capture_output=True, text=True, check=False, timeout=60)
+    assert shutil.which(command.split(maxsplit=1)[0]), "make system-deps installs it"
+    shell = ["sh", "-c", command]
+    ended = subprocess.run(shell, cwd=MONITORING, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr

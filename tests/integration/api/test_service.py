@@ -281,25 +281,25 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
     register_kits(engine)
     env = environment(database_url, redis_url)
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
-    with served(env) as (process, address):
-        with httpx.Client(
-            base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=20
-        ) as http:
-            task = _first_task(http)
-            waited: list[Any] = []
-            waiter = threading.Thread(
-                target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
-            )
-            with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
-                waiter.start()
-                time.sleep(1.5)
-                started = time.monotonic()
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(30) == 0
-                assert time.monotonic() - started < 8, "it would wait ten seconds for who does not go"
-                assert "submitted" in "".join(stream.iter_text())
-            waiter.join()
-            assert waited == ["queued"]
+    with (
+        served(env) as (process, address),
+        httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=20) as http,
+    ):
+        task = _first_task(http)
+        waited: list[Any] = []
+        waiter = threading.Thread(
+            target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
+        )
+        with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
+            waiter.start()
+            time.sleep(1.5)
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            assert time.monotonic() - started < 8, "it would wait ten seconds for who does not go"
+            assert "submitted" in "".join(stream.iter_text())
+        waiter.join()
+        assert waited == ["queued"]
 
 
 def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_url: str, engine: Engine) -> None:
