@@ -1,5 +1,4 @@
-"""What docker-compose.production.yml, HAProxy's example and the profile `monitoring` promise, as far as it shows without
-a Docker engine."""
+"""What the production overlay, HAProxy's example and the profile `monitoring` promise, without a Docker engine."""
 
 import json
 import os
