@@ -389,7 +389,8 @@ send_mail() {
     line "mail in the sink" "subject, text and HTML part; Message-ID $message"
 }
 
-# One replica after the other is told to stop, started again and found healthy, while callers go on.
+# One replica after the other is told to stop, started again and found healthy, while callers go on. The proxy tries
+# nothing twice: what a replica refuses or cuts is seen.
 restart_api() {
     local id began=$SECONDS
     work load --until "$WORK/enough" >"$WORK/load" &
@@ -401,7 +402,7 @@ restart_api() {
         docker start "$id" >/dev/null
         wait_healthy 60
         # Two checks of the proxy, a second apart, until it is given requests again.
-        sleep 3
+        sleep 5
     done
     touch "$WORK/enough"
     wait "$callers" || fail "a rolling restart of the API is noticed by callers"
