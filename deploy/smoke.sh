@@ -80,7 +80,7 @@ choose_compose() {
 
 compose() { # SECONDS COMMAND...
     timeout --foreground "$1" "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT" \
-        --env-file "$WORK/smoke.env" -f "$ROOT/docker-compose.yml" "${@:2}"
+        --env-file "$WORK/smoke.env" -f "$ROOT/docker-compose.yml" -f "$ROOT/deploy/smoke.compose.yml" "${@:2}"
 }
 work() { python3 "$ROOT/deploy/smoke_work.py" "$@"; }
 containers() { docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" "$@"; }
@@ -204,6 +204,19 @@ wait_healthy() {
 
 is_ready() { curl -fsS --max-time 5 -o /dev/null "$SMOKE_URL/health/ready" 2>/dev/null; }
 
+# Each service began after what it needs was there: the tables, and a server that answers.
+check_order() {
+    local migrated service id began
+    migrated=$(docker inspect -f '{{.State.FinishedAt}}' "$(of_service migrate)")
+    for service in api worker worker-geo scheduler; do
+        for id in $(of_service $service); do
+            began=$(docker inspect -f '{{.State.StartedAt}}' "$id")
+            [[ "$began" > "$migrated" ]] || fail "$service began at $began, the tables were there at $migrated"
+        done
+    done
+    line "order" "migrate ended before any api, worker or scheduler began"
+}
+
 check_docs() {
     local page="$SMOKE_URL/docs" file=
     for file in $(curl -fsS --max-time 5 "$page" | grep -oE '"docs/[^"]+"' | tr -d '"'); do
@@ -237,6 +250,27 @@ folders = sorted(path.parent.name for path in Path(spec.origin).parent.glob("*/_
 modules = [name for name in ("taskyard_kits", "jinja2", "PIL", "rasterio") if util.find_spec(name)]
 print("; ".join(" ".join(names) or "none" for names in (kits, folders, modules)))
 '
+
+# Which of our packages an image holds. The client comes with `taskyard`.
+PACKAGES='
+from importlib import util
+
+names = ("taskyard", "taskyard_kits", "taskyard_api", "taskyard_worker", "taskyard_scheduler", "taskyard_dev")
+print(*(name for name in names if util.find_spec(name)))
+'
+
+check_packages() {
+    local service found
+    local -A wanted=(
+        [api]="taskyard taskyard_api" [scheduler]="taskyard taskyard_scheduler" [smtp-sink]="taskyard_dev"
+        [worker]="taskyard taskyard_kits taskyard_worker" [worker-geo]="taskyard taskyard_kits taskyard_worker"
+    )
+    for service in "${!wanted[@]}"; do
+        found=$(docker run --rm --entrypoint python "taskyard/$service:$TAG" -c "$PACKAGES")
+        [ "$found" = "${wanted[$service]}" ] || fail "$service carries $found, not ${wanted[$service]}"
+        line "packages of $service" "$found"
+    done
+}
 
 check_kits() {
     local id service found kits
@@ -353,6 +387,27 @@ send_mail() {
     grep -qF "Subject: $subject" "$WORK/mail" && grep -q 'text/plain' "$WORK/mail" && grep -q 'text/html' "$WORK/mail" ||
         fail "the mail in the sink is not the one that was sent"
     line "mail in the sink" "subject, text and HTML part; Message-ID $message"
+}
+
+# One replica after the other is told to stop, started again and found healthy, while callers go on. The proxy tries
+# nothing twice: what a replica refuses or cuts is seen.
+restart_api() {
+    local id began=$SECONDS
+    work load --until "$WORK/enough" >"$WORK/load" &
+    local callers=$!
+    sleep 2
+    for id in $(of_service api); do
+        docker stop -t 30 "$id" >/dev/null
+        [ "$(docker inspect -f '{{.State.ExitCode}}' "$id")" = 0 ] || fail "a replica that was told to stop ended with an error"
+        docker start "$id" >/dev/null
+        wait_healthy 60
+        # Two checks of the proxy, a second apart, until it is given requests again.
+        sleep 5
+    done
+    touch "$WORK/enough"
+    wait "$callers" || fail "a rolling restart of the API is noticed by callers"
+    line "api, one after the other" "$(of_service api | wc -l) replicas restarted in $((SECONDS - began)) s"
+    line "requests meanwhile" "$(cat "$WORK/load")"
 }
 
 scale() {
@@ -480,9 +535,11 @@ main() {
     wait_healthy 180
     is_ready || fail "every container is healthy, and $SMOKE_URL/health/ready is not"
     line "healthy and ready after" "$((SECONDS - began)) s, $(containers --filter status=running | wc -l) containers"
+    check_order
     check_confined
     check_docs
     step "Kits"
+    check_packages
     check_kits
     check_one_kit
     step "Work"
@@ -491,6 +548,8 @@ main() {
     make_raster
     draw_panel
     send_mail
+    step "A rolling restart of the API"
+    restart_api
     step "Three workers"
     scale
     step "One worker killed (SIGKILL)"

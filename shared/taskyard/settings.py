@@ -100,6 +100,12 @@ class Settings(RedisSettings, OutboundSettings):
     # API
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
+    api_stop_delay_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        description="Told to stop, the API says for so long that it is not ready, and serves on: proxies take it out.",
+    )
     api_docs: bool = Field(default=True, description="Whether /docs shows openapi.json as a page.")
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1)
     rate_limit_per_second: float = Field(default=0.0, ge=0, description="Requests per second and key; 0: no limit.")
@@ -274,6 +280,10 @@ class Settings(RedisSettings, OutboundSettings):
     @property
     def db_statement_timeout(self) -> timedelta:
         return timedelta(seconds=self.db_statement_timeout_seconds)
+
+    @property
+    def api_stop_delay(self) -> timedelta:
+        return timedelta(seconds=self.api_stop_delay_seconds)
 
     @property
     def misfire_grace(self) -> timedelta:

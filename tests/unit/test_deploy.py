@@ -32,6 +32,8 @@ WORKER = (ROOT / "deploy/docker/worker.Dockerfile").read_text("utf-8")
 OURS = {name for name, service in SERVICES.items() if "build" in service}
 EXAMPLE = (ROOT / "deploy/compose.env.example").read_text("utf-8")
 
+MONITORING = {"prometheus", "alertmanager", "grafana"}
+
 # What a service may be trusted with; whatever isn't listed here gets none of them.
 SECRETS = {
     "TASKYARD_SECRET_KEYS": {"api", "worker", "worker-geo", "migrate"},
@@ -68,7 +70,10 @@ def final_stage(dockerfile: str) -> str:
 
 def test_the_services_are_those_of_the_architecture() -> None:
     expected = {"postgres", "redis", "migrate", "api", "worker", "worker-geo", "scheduler", "smtp-sink"}
-    assert set(SERVICES) == expected
+    assert {name for name, service in SERVICES.items() if "profiles" not in service} == expected
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        name: ["monitoring"] for name in MONITORING
+    }
     assert SERVICES["scheduler"]["scale"] == 2
 
 
@@ -130,9 +135,12 @@ def test_redis_keeps_what_it_was_given() -> None:
     assert SERVICES["redis"]["volumes"] == ["redis:/data"]
 
 
-def test_only_the_api_can_be_reached_and_only_from_this_machine() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
-    assert SERVICES["api"]["ports"] == ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]
+def test_only_the_api_and_the_pages_of_monitoring_can_be_reached_and_only_from_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports.keys() == MONITORING
+    assert all(re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-(\d+)\}:\1", port) for [port] in ports.values())
+    override = yaml.safe_load((ROOT / "docker-compose.override.yml").read_text("utf-8"))
+    assert override == {"services": {"api": {"ports": ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]}}}
 
 
 def test_workers_can_be_many() -> None:
@@ -223,7 +231,8 @@ def test_variables_of_the_services_are_settings(name: str) -> None:
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE_TEXT))
+    files = [(ROOT / f"docker-compose.{name}yml").read_text("utf-8") for name in ("", "override.", "production.")]
+    used = {"COMPOSE_FILE", *re.findall(r"\$\{([A-Z_]+)", "".join(files))}
     assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == used
 
 

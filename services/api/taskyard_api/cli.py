@@ -95,7 +95,7 @@ def serve(
     address = listener.getsockname()
     structlog.get_logger(__name__).info("serving", host=address[0], port=address[1], metrics_port=metrics.port)
     try:
-        started = server.serve(service.app, service.problems, service.live, listener)
+        started = server.serve(service, listener, stop_delay=settings.api_stop_delay)
     finally:
         metrics.stop()
     if not started:

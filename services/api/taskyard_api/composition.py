@@ -84,6 +84,7 @@ class Service:
 
     app: falcon.asgi.App[Any, Any]
     live: Live
+    health: Health
     metrics: Metrics
     types: KnownTypes
     counts: RequestCounts
@@ -180,7 +181,7 @@ def build(settings: Settings) -> Service:
         heavy=heavy,
     )
     app = create_app(resources, gate, lifespan, problems, cors_origins=settings.cors_origins)
-    return Service(app, live, metrics, types, counts, problems)
+    return Service(app, live, dependencies, metrics, types, counts, problems)
 
 
 def _learn(queues: KnownQueues, submitted: SubmitMeters, registry: TypeRegistry) -> None:

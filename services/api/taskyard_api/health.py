@@ -22,6 +22,7 @@ from taskyard.telemetry.metrics import Dependency
 
 from .auth import Caller
 from .ledger_pool import LedgerPool, NotMigrated
+from .refusals import Stopping
 from .resources.fleet import workers_shown
 from .translation import TypeName, Words
 
@@ -51,9 +52,16 @@ class Health:
         self._lease = lease
         self._dependencies = {"database": database, "redis": broker}
         self._migrated = False
+        self._stops = False
+
+    def stop_soon(self) -> None:
+        """From now on not ready, so that a proxy sends requests elsewhere."""
+        self._stops = True
 
     async def ready(self) -> dict[str, str]:
-        """Raises LedgerUnavailable."""
+        """Raises Stopping, LedgerUnavailable."""
+        if self._stops:
+            raise Stopping
         await self._ledger.run(self._check_database)
         # As `watch` found it last: a Redis that hangs must not delay a probe.
         is_up = self._dependencies["redis"].is_up

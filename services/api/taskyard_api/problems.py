@@ -42,6 +42,7 @@ from .refusals import (
     QueueNotAllowed,
     RangeNotSatisfiable,
     RateLimited,
+    Stopping,
     TaskExists,
     TooLarge,
     TypeNotRegistered,
@@ -126,6 +127,7 @@ _STATUS: dict[type[Refused], int] = {
     RateLimited: 429,
     Overloaded: 503,
     NoTaskTypes: 503,
+    Stopping: 503,
     TypeNotRegistered: 503,
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "QueueNotAllowed",
     "RangeNotSatisfiable",
     "RateLimited",
+    "Stopping",
     "TaskExists",
     "TooLarge",
     "TypeNotRegistered",
@@ -90,6 +91,15 @@ class RateLimited(Refused):
     def __init__(self, retry_after_seconds: float) -> None:
         super().__init__(message("This key sends more requests a second than it may."))
         self.retry_after_seconds = retry_after_seconds
+
+
+class Stopping(Refused):
+    """For probes only: everything else is answered until the stop."""
+
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__(message("This API is about to stop."))
 
 
 class TooLarge(Refused):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -11,7 +13,8 @@ import uvicorn
 from taskyard import signals
 
 from .bounds import BoundedProtocol
-from .live import MAX_WATCHES, Live
+from .composition import Service
+from .live import MAX_WATCHES
 from .problems import Problems
 
 # Above the usual idle time of load balancers (60 s), so that they close idle connections first.
@@ -19,14 +22,30 @@ KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
 # Beyond it the answer is 503. Room for all followers of events and for other requests.
 MAX_CONNECTIONS = MAX_WATCHES + 2000
+# At every tenth, uvicorn's `on_tick` makes the headers that all answers have.
+_TICK = timedelta(seconds=0.1)
 
 
 class Server(uvicorn.Server):
-    """Ends live streams and waits first: their connections would delay a graceful stop."""
+    """Told to stop, it says so to proxies first, and stops when they have had time to notice. Then it ends live streams
+    and waits, whose connections would delay a graceful stop."""
 
-    def __init__(self, config: uvicorn.Config, live: Live) -> None:
-        super().__init__(config)
-        self._live = live
+    def __init__(self, service: Service, *, stop_delay: timedelta) -> None:
+        super().__init__(config(service.app, service.problems))
+        self._live = service.live
+        self._health = service.health
+        self._ticks_before_stop = round(stop_delay / _TICK)
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        self._health.stop_soon()
+        # A connection kept for another request would be closed just when that comes: each answer closes its own.
+        self.config.encoded_headers.append((b"connection", b"close"))
+        for tick in range(self._ticks_before_stop):
+            if self.force_exit:
+                return
+            await self.on_tick(tick)
+            await asyncio.sleep(_TICK.total_seconds())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._live.close()
@@ -61,10 +80,10 @@ def config(app: Any, problems: Problems) -> Config:
     )
 
 
-def serve(app: Any, problems: Problems, live: Live, listener: socket.socket) -> bool:
+def serve(service: Service, listener: socket.socket, *, stop_delay: timedelta) -> bool:
     """Serves until a signal stops it; then answers the requests in flight, and writes and publishes the waiting tasks.
     Returns whether it had started."""
-    server = Server(config(app, problems), live)
+    server = Server(service, stop_delay=stop_delay)
 
     def stop(number: int, frame: FrameType | None) -> None:
         # uvicorn raises a signal again when it is done; a clean stop ends with 0 instead.

@@ -20,7 +20,7 @@ from taskyard.environment import read_settings
 from taskyard.settings import Settings
 from taskyard.store import api_keys, ledger
 from taskyard_api.composition import Service, build
-from taskyard_api.server import Server, config, listen
+from taskyard_api.server import Server, listen
 from tests.support.specs import register_kits
 from tests.support.tls import TLS
 
@@ -103,7 +103,7 @@ def start_api(engine: Engine, database_url: str, redis_url: str, tmp_path: Path)
         settings = read_settings(**values)
         service = build(settings)
         listener = listen("127.0.0.1", 0)
-        server = Server(config(service.app, service.problems), service.live)
+        server = Server(service, stop_delay=settings.api_stop_delay)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

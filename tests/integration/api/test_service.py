@@ -282,43 +282,31 @@ def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, r
     env = environment(database_url, redis_url)
     key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
     with (
-        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
-        killed(process),
+        served(env) as (process, address),
+        httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=20) as http,
     ):
-        assert process.stderr is not None
-        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=20
-        ) as http:
-            task = _first_task(http)
-            waited: list[Any] = []
-            waiter = threading.Thread(
-                target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
-            )
-            with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
-                waiter.start()
-                time.sleep(1.5)
-                started = time.monotonic()
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(30) == 0
-                assert time.monotonic() - started < 8, "it would wait ten seconds for who does not go"
-                assert "submitted" in "".join(stream.iter_text())
-            waiter.join()
-            assert waited == ["queued"]
+        task = _first_task(http)
+        waited: list[Any] = []
+        waiter = threading.Thread(
+            target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
+        )
+        with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
+            waiter.start()
+            time.sleep(1.5)
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            assert time.monotonic() - started < 8, "it would wait ten seconds for who does not go"
+            assert "submitted" in "".join(stream.iter_text())
+        waiter.join()
+        assert waited == ["queued"]
 
 
 def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_url: str, engine: Engine) -> None:
     env = environment(database_url, redis_url)
-    with (
-        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
-        killed(process),
-    ):
-        assert process.stderr is not None
-        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+    with served(env) as (process, address):
         for _ in range(7):
-            assert httpx.get(f"http://127.0.0.1:{port}/api/v1/users/{os.getpid()}", timeout=20).status_code == 401
+            assert httpx.get(f"{address}/api/v1/users/{os.getpid()}", timeout=20).status_code == 401
         with engine.connect() as conn:
             assert conn.exec_driver_sql("SELECT count(*) FROM request_count").scalar_one() == 0, "not a row a request"
         process.send_signal(signal.SIGTERM)
@@ -326,6 +314,45 @@ def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_u
     with engine.connect() as conn:
         rows = "SELECT method, route, status, sum(requests) FROM request_count GROUP BY 1, 2, 3"
         assert [tuple(row) for row in conn.exec_driver_sql(rows)] == [("GET", "/api/v1/users/{user_id}", 401, 7)]
+
+
+def test_until_its_stop_it_tells_proxies_to_go_and_answers_what_they_still_send(
+    database_url: str, redis_url: str, engine: Engine
+) -> None:
+    register_kits(engine)
+    env = environment(database_url, redis_url, TASKYARD_API_STOP_DELAY_SECONDS="5")
+    key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    with served(env) as (process, address), httpx.Client(base_url=address, headers=headers, timeout=20) as kept:
+        accepted = [_first_task(kept)]
+        assert httpx.get(f"{address}/health/ready").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: httpx.get(f"{address}/health/ready").status_code == 503, what="not to be ready")
+        assert httpx.get(f"{address}/health/ready").json()["code"] == "stopping"
+        assert httpx.get(f"{address}/health/live").status_code == 200
+        # On the connection that was open before the signal, and on a new one: neither is to be used once more.
+        for http in (kept, httpx.Client(base_url=address, headers=headers, timeout=20)):
+            answer = http.post("/api/v1/tasks", json=ECHO)
+            assert (answer.status_code, answer.headers["Connection"]) == (202, "close")
+            accepted.append(answer.json()["id"])
+            http.close()
+        assert process.poll() is None
+        assert process.wait(30) == 0
+    with engine.connect() as conn:
+        assert {str(row[0]) for row in conn.exec_driver_sql("SELECT id FROM task")} == set(accepted)
+
+
+@contextmanager
+def served(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`taskyard-api serve` as a process, and its address."""
+    with (
+        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
+        killed(process),
+    ):
+        assert process.stderr is not None
+        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield process, f"http://127.0.0.1:{port}"
 
 
 @contextmanager
