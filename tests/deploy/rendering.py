@@ -34,7 +34,7 @@ def succeed(program: str, *arguments: str | Path) -> str:
 
 
 def resources(text: str) -> list[Resource]:
-    return [resource for resource in yaml.safe_load_all(text) if resource]
+    return [resource for resource in yaml.load_all(text, Loader=yaml.CSafeLoader) if resource]
 
 
 @cache

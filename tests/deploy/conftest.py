@@ -1,0 +1,35 @@
+"""Every rendering that the repository offers, made once a session."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from .rendering import KUSTOMIZE, kustomize, kustomize_with
+
+COMPONENTS = sorted(path.parent.name for path in (KUSTOMIZE / "components").glob("*/kustomization.yaml"))
+OVERLAYS = sorted(path.parent.name for path in (KUSTOMIZE / "overlays").glob("*/kustomization.yaml"))
+# Two components that change the same field would show in a pair of them.
+CHOICES = [*(chosen for size in (0, 1, 2) for chosen in combinations(COMPONENTS, size)), tuple(COMPONENTS)]
+# Between them these have everything.
+WHOLE = ["base", *(f"overlay-{name}" for name in OVERLAYS), "-".join(("base", *COMPONENTS))]
+
+
+@pytest.fixture(scope="session")
+def renderings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The manifests of each overlay, and of the base with each choice of components."""
+    directory = tmp_path_factory.mktemp("kustomizations")
+    made = {f"overlay-{name}": kustomize(KUSTOMIZE / "overlays" / name) for name in OVERLAYS}
+    for chosen in dict.fromkeys(CHOICES):
+        name = "-".join(("base", *chosen))
+        made[name] = kustomize_with(chosen, directory / name)
+    return made
+
+
+@pytest.fixture(scope="session")
+def rendered_files(renderings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    directory = tmp_path_factory.mktemp("rendered")
+    files = {directory / f"{name}.yaml": text for name, text in renderings.items()}
+    for path, text in files.items():
+        path.write_text(text, "utf-8")
+    return list(files)
