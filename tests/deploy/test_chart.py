@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from .comparison import differences
-from .rendering import CHART, KUSTOMIZE, helm, kustomize, resources, run, succeed
+from .rendering import CHART, KUSTOMIZE, helm, kustomize, resources, succeed
 
 pytestmark = pytest.mark.kubernetes
 

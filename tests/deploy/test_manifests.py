@@ -15,7 +15,7 @@ from .rendering import ROOT, Resource, containers_of, pod_of, resources
 pytestmark = pytest.mark.kubernetes
 
 OURS = ("api", "migrate", "scheduler", "worker", "worker-geo")
-SERVERS = {"postgres", "redis"}  # of the components
+OTHERS = {"postgres", "redis", "smtp-sink"}  # of the components, and of development
 
 # That a process has touched its file, ever and of late.
 TOUCHED = (
@@ -78,7 +78,7 @@ def manifests(request: pytest.FixtureRequest, renderings: dict[str, str]) -> Man
 
 
 def test_the_services_are_those_of_the_architecture(manifests: Manifests) -> None:
-    assert {name for name, _, _ in manifests.pods()} - SERVERS == set(OURS)
+    assert {name for name, _, _ in manifests.pods()} - OTHERS == set(OURS)
     replicas = {name: each["spec"].get("replicas") for name, each in manifests.named("Deployment").items()}
     assert {"api": 2, "worker": 3, "worker-geo": 1, "scheduler": 2}.items() <= replicas.items()
 
@@ -102,7 +102,7 @@ def test_every_container_is_restricted(manifests: Manifests) -> None:
 def test_liveness_asks_neither_postgresql_nor_redis(manifests: Manifests) -> None:
     """/health/live of the API says that its event loop turns; the other services touch a file in their main loop."""
     for name, _, pod in manifests.pods():
-        if name in SERVERS | {"migrate"}:
+        if name in OTHERS | {"migrate"}:
             continue
         [container] = pod["containers"]
         for probe in (container["livenessProbe"], container["startupProbe"]):
@@ -177,7 +177,7 @@ def test_every_name_leads_somewhere(manifests: Manifests) -> None:
     accounts, maps = manifests.named("ServiceAccount"), manifests.named("ConfigMap")
     claims = manifests.named("PersistentVolumeClaim")
     for _, _, pod in manifests.pods():
-        assert pod["serviceAccountName"] in accounts
+        assert pod.get("serviceAccountName", "default") in {"default", *accounts}
         assert set().union(*(sources_of(container, "configMap") for container in containers_of(pod))) <= maps.keys()
         for volume in pod.get("volumes", ()):
             assert "persistentVolumeClaim" not in volume or volume["persistentVolumeClaim"]["claimName"] in claims

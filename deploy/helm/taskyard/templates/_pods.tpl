@@ -1,7 +1,9 @@
-{{/* Labels of every object. Arguments: root, component (may be missing). */}}
+{{/* Labels of every object. Arguments: root, component or name (whether it belongs to all components), or none. */}}
 {{- define "taskyard.labels" -}}
-{{- with .component }}
+{{- if or .component .name }}
 app.kubernetes.io/name: taskyard
+{{- end }}
+{{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 app.kubernetes.io/part-of: taskyard
@@ -134,4 +136,18 @@ livenessProbe:
 
 {{- define "taskyard.workerNames" -}}
 {{ keys .Values.workers | sortAlpha | join ", " }}
+{{- end }}
+
+{{/* Where files are, if not in a bucket. */}}
+{{- define "taskyard.storageVolume" -}}
+{{- if .Values.sharedVolume.enabled }}
+- name: storage
+  persistentVolumeClaim: { claimName: {{ .Values.sharedVolume.existingClaim | default "storage" }} }
+{{- end }}
+{{- end }}
+
+{{- define "taskyard.storageMount" -}}
+{{- if .root.Values.sharedVolume.enabled }}
+- { name: storage, mountPath: /var/lib/taskyard/storage{{ if .readOnly }}, readOnly: true{{ end }} }
+{{- end }}
 {{- end }}
