@@ -40,12 +40,12 @@ def fields(ours: Any, theirs: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in sorted(ours.keys() | theirs.keys()):
             at = f"{path}.{name}" if path else name
-            if name not in theirs:
-                yield "-", f"{at}: {ours[name]}"
-            elif name not in ours:
-                yield "+", f"{at}: {theirs[name]}"
-            else:
+            if name in ours and name in theirs:
                 yield from fields(ours[name], theirs[name], at)
+            elif isinstance(value := {**ours, **theirs}[name], dict) and value:
+                yield from fields(ours.get(name, {}), theirs.get(name, {}), at)
+            else:
+                yield "-" if name in ours else "+", f"{at}: {value}"
     elif isinstance(ours, list) and isinstance(theirs, list):
         for index, (one, other) in enumerate(zip(ours, theirs, strict=False)):
             yield from fields(one, other, f"{path}.{index}")

@@ -72,15 +72,27 @@ def listens(pod: dict[str, Any], port: str | int) -> bool:
     return port in {each["containerPort"] for each in ports} | {each.get("name") for each in ports}
 
 
-@pytest.fixture(scope="session", params=dict.fromkeys(WHOLE))
+EXAMPLE = Manifests((ROOT / "deploy/k8s/secrets.example.yaml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session", params=WHOLE)
 def manifests(request: pytest.FixtureRequest, renderings: dict[str, str]) -> Manifests:
     return Manifests(renderings[request.param])
 
 
 def test_the_services_are_those_of_the_architecture(manifests: Manifests) -> None:
     assert {name for name, _, _ in manifests.pods()} - OTHERS == set(OURS)
-    replicas = {name: each["spec"].get("replicas") for name, each in manifests.named("Deployment").items()}
-    assert {"api": 2, "worker": 3, "worker-geo": 1, "scheduler": 2}.items() <= replicas.items()
+
+
+def test_replicas_are_those_of_the_design_or_an_autoscaler_s(manifests: Manifests) -> None:
+    """Each apply of a manifest with replicas would take back what the autoscaler decided."""
+    deployments, autoscalers = (
+        manifests.named("Deployment"),
+        manifests.of_kind("HorizontalPodAutoscaler", "ScaledObject"),
+    )
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in autoscalers}
+    for name, replicas in {"api": 2, "worker": 3, "worker-geo": 1, "scheduler": 2}.items():
+        assert deployments[name]["spec"].get("replicas") == (None if name in scaled else replicas), name
 
 
 def test_every_container_is_restricted(manifests: Manifests) -> None:
@@ -145,15 +157,20 @@ def test_each_service_gets_only_the_secrets_it_needs(manifests: Manifests) -> No
     assert holders == SECRETS
 
 
+def test_the_example_has_every_secret_that_something_reads(renderings: dict[str, str]) -> None:
+    texts = "".join(renderings[name] for name in WHOLE)
+    assert set(EXAMPLE.named("Secret")) == {name for name in EXAMPLE.named("Secret") if f"name: {name}\n" in texts}
+    assert set(EXAMPLE.named("Secret")) >= SECRETS.keys()
+
+
 def test_variables_are_settings_of_the_services_that_get_them(manifests: Manifests) -> None:
-    maps = {**manifests.named("ConfigMap"), **manifests.named("Secret")}
+    maps = {**EXAMPLE.named("Secret"), **manifests.named("ConfigMap"), **manifests.named("Secret")}
     for name, _, pod in manifests.pods():
         known = names_of_settings(of_kits=name.startswith("worker")) | OF_BOTO3
         for container in containers_of(pod) if name in OURS else ():
             given = {each["name"] for each in container.get("env", ())}
             for source in sources_of(container, "configMap") | sources_of(container, "secret"):
-                content = maps.get(source, {})
-                given |= content.get("data", {}).keys() | content.get("stringData", {}).keys()
+                given |= maps[source].get("data", maps[source].get("stringData")).keys()
             assert given <= known, (name, container["name"], given - known)
 
 
@@ -189,9 +206,6 @@ def test_every_name_leads_somewhere(manifests: Manifests) -> None:
         )
     for resource in manifests.of_kind("PodDisruptionBudget", "PodMonitor", "Deployment", "StatefulSet"):
         assert manifests.selected_by(resource["spec"]["selector"]), resource["metadata"]["name"]
-    for monitor in manifests.of_kind("PodMonitor"):
-        ports = [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]]
-        assert all(listens(pod, port) for pod in manifests.selected_by(monitor["spec"]["selector"]) for port in ports)
     for scaled in manifests.of_kind("HorizontalPodAutoscaler", "ScaledObject"):
         assert scaled["spec"]["scaleTargetRef"]["name"] in manifests.named("Deployment")
     for ingress in manifests.of_kind("Ingress"):
@@ -200,6 +214,17 @@ def test_every_name_leads_somewhere(manifests: Manifests) -> None:
                 target = path["backend"]["service"]
                 ports = manifests.named("Service")[target["name"]]["spec"]["ports"]
                 assert target["port"].get("name") in {port["name"] for port in ports}
+
+
+def test_every_pod_that_stays_is_scraped(manifests: Manifests) -> None:
+    for monitor in manifests.of_kind("PodMonitor"):
+        ports = [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]]
+        scraped = [
+            name
+            for name, labels, pod in manifests.pods()
+            if matches(monitor["spec"]["selector"], labels) and all(listens(pod, port) for port in ports)
+        ]
+        assert set(scraped) == set(OURS) - {"migrate"}
 
 
 def test_what_network_policies_let_through_is_listened_for(manifests: Manifests) -> None:

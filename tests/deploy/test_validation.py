@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from .conftest import WHOLE
-from .rendering import ROOT, run, succeed
+from .rendering import KUSTOMIZE, ROOT, run, succeed
 
 pytestmark = pytest.mark.kubernetes
 
@@ -33,7 +33,8 @@ FAULTY = """
 
 
 def test_every_rendering_fits_the_schemas_without_an_unknown_field(rendered_files: list[Path]) -> None:
-    succeed("venv/bin/python", "tests/deploy/schemas.py", *rendered_files)
+    example = KUSTOMIZE / "secrets.example.yaml"
+    succeed("venv/bin/python", "tests/deploy/schemas.py", example, *rendered_files)
 
 
 def test_faults_are_found(tmp_path: Path) -> None:
