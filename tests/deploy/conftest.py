@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .rendering import KUSTOMIZE, kustomize, kustomize_with
+from .rendering import EVERY_OPTION, KUSTOMIZE, helm, kustomize, kustomize_with
 
 COMPONENTS = sorted(path.parent.name for path in (KUSTOMIZE / "components").glob("*/kustomization.yaml"))
 OVERLAYS = sorted(path.parent.name for path in (KUSTOMIZE / "overlays").glob("*/kustomization.yaml"))
@@ -41,8 +41,9 @@ def renderings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def rendered_files(renderings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """These manifests, and those of the chart with every option, as files."""
     directory = tmp_path_factory.mktemp("rendered")
-    files = {directory / f"{name}.yaml": text for name, text in renderings.items()}
+    files = {directory / f"{name}.yaml": text for name, text in {**renderings, "chart": helm(EVERY_OPTION)}.items()}
     for path, text in files.items():
         path.write_text(text, "utf-8")
     return list(files)

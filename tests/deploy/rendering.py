@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy/k8s"
 CHART = ROOT / "deploy/helm/taskyard"
+EVERY_OPTION = "--values=tests/deploy/everything.yaml"
 TOOLS = ROOT / ".k8s-tools"
 
 Resource = dict[str, Any]
@@ -59,13 +60,3 @@ def kustomize_with(components: Iterable[str], directory: Path) -> str:
 def helm(*options: str) -> str:
     """The chart under the name and in the namespace that the base has."""
     return succeed("bin/helm", "template", "taskyard", CHART, "--namespace", "taskyard", *options)
-
-
-def pod_of(resource: Resource) -> dict[str, Any] | None:
-    """The pod's specification of what makes pods."""
-    template = resource.get("spec", {}).get("template", {})
-    return template.get("spec") if isinstance(template, dict) and "spec" in template else None
-
-
-def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*pod.get("initContainers", ()), *pod["containers"]]

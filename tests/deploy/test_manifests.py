@@ -1,8 +1,6 @@
 """What the Kubernetes manifests promise, seen in every overlay and in the base with all components."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +8,8 @@ import yaml
 from tests.support.deployed_settings import OF_BOTO3, names_of_settings
 
 from .conftest import WHOLE
-from .rendering import ROOT, Resource, containers_of, pod_of, resources
+from .manifests import Manifests, containers_of, listens, matches, sources_of
+from .rendering import ROOT
 
 pytestmark = pytest.mark.kubernetes
 
@@ -35,41 +34,6 @@ SECRETS = {
     "taskyard-providers": {"worker"},
     "taskyard-google": {"worker-geo"},
 }
-
-
-class Manifests:
-    """One rendering, with the questions that the tests ask of it."""
-
-    def __init__(self, text: str) -> None:
-        self.all = resources(text)
-
-    def of_kind(self, *kinds: str) -> list[Resource]:
-        return [resource for resource in self.all if resource["kind"] in kinds]
-
-    def named(self, kind: str) -> dict[str, Resource]:
-        return {str(resource["metadata"]["name"]): resource for resource in self.of_kind(kind)}
-
-    def pods(self) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
-        """The name, the labels and the pod's specification of everything that makes pods."""
-        for resource in self.all:
-            if (pod := pod_of(resource)) is not None:
-                labels = resource["spec"]["template"]["metadata"]["labels"]
-                yield resource["metadata"]["name"], labels, pod
-
-    def selected_by(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        return [pod for _, labels, pod in self.pods() if matches(selector, labels)]
-
-
-def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    wanted = selector.get("matchLabels", {}).items() <= labels.items()
-    expressions = selector.get("matchExpressions", ())
-    assert all(expression["operator"] == "In" for expression in expressions)
-    return wanted and all(labels.get(each["key"]) in each["values"] for each in expressions)
-
-
-def listens(pod: dict[str, Any], port: str | int) -> bool:
-    ports = [port for container in pod["containers"] for port in container.get("ports", ())]
-    return port in {each["containerPort"] for each in ports} | {each.get("name") for each in ports}
 
 
 EXAMPLE = Manifests((ROOT / "deploy/k8s/secrets.example.yaml").read_text("utf-8"))
@@ -133,13 +97,6 @@ def test_memory_and_disk_are_bounded(manifests: Manifests) -> None:
             assert "cpu" in container["resources"]["requests"], name
         for volume in pod.get("volumes", ()):
             assert "emptyDir" not in volume or volume["emptyDir"].get("sizeLimit"), (name, volume["name"])
-
-
-def sources_of(container: dict[str, Any], kind: str) -> set[str]:
-    """The ConfigMaps (kind: configMap) or Secrets (kind: secret) that a container's variables come from."""
-    whole = {each[f"{kind}Ref"]["name"] for each in container.get("envFrom", ()) if f"{kind}Ref" in each}
-    single = [each.get("valueFrom", {}).get(f"{kind}KeyRef") for each in container.get("env", ())]
-    return whole | {each["name"] for each in single if each}
 
 
 def plain(name: str) -> str:
