@@ -47,11 +47,7 @@ def kustomize_with(components: Iterable[str], directory: Path) -> str:
     """The base with components, from a kustomization that is written to `directory`."""
     directory.mkdir()
     up = os.path.relpath(KUSTOMIZE, directory)
-    kustomization = {
-        "namespace": "taskyard",
-        "resources": [f"{up}/base"],
-        "components": [f"{up}/components/{name}" for name in components],
-    }
+    kustomization = {"resources": [f"{up}/base"], "components": [f"{up}/components/{name}" for name in components]}
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return kustomize(directory)
 

@@ -127,7 +127,7 @@ def test_variables_are_settings_of_the_services_that_get_them(manifests: Manifes
         for container in containers_of(pod) if name in OURS else ():
             given = {each["name"] for each in container.get("env", ())}
             for source in sources_of(container, "configMap") | sources_of(container, "secret"):
-                given |= maps[source].get("data", maps[source].get("stringData")).keys()
+                given |= {**maps[source].get("data", {}), **maps[source].get("stringData", {})}.keys()
             assert given <= known, (name, container["name"], given - known)
 
 
