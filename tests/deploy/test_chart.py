@@ -47,7 +47,8 @@ def test_each_listed_difference_is_one(found: list[str]) -> None:
 
 
 def test_the_chart_passes_helm_s_linter() -> None:
-    succeed("bin/helm", "lint", "--strict", CHART)
+    for options in ((), (EVERY_OPTION,)):
+        succeed("bin/helm", "lint", "--strict", CHART, *options)
 
 
 def test_one_more_worker_is_one_more_entry() -> None:
