@@ -24,7 +24,7 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
     assert path.exists(), f"{path.relative_to(ROOT)} is missing: run `make k8s-tools`"
     environment = {"PATH": os.environ["PATH"], "HOME": str(TOOLS), "KUBECONFIG": os.devnull}
     return subprocess.run(
-        [path, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=110
+        [path, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=380
     )
 
 

@@ -11,7 +11,8 @@ import yaml
 from .conftest import WHOLE
 from .rendering import KUSTOMIZE, ROOT, run, succeed
 
-pytestmark = pytest.mark.kubernetes
+# Ten seconds each, but for a machine that is busy with something else.
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
 EXCEPTIONS: dict[str, dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "lint_exceptions.yaml").read_text("utf-8")
