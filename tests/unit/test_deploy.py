@@ -14,14 +14,11 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from taskyard.settings import Settings
-from taskyard_kits.health.settings import HealthSettings
-from taskyard_kits.mail.settings import MailSettings
 from taskyard_kits.models.settings import ProviderSettings
 from taskyard_kits.payments.settings import PaymentSettings
-from taskyard_kits.selection.settings import SelectionSettings
 from taskyard_worker.child import composition as child
 from taskyard_worker.supervisor import composition as supervisor
+from tests.support.deployed_settings import names_of_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -45,12 +42,6 @@ SECRETS = {
     "TASKYARD_BOOTSTRAP_KEY": {"migrate"},
     "TASKYARD_API_KEY": set(),
 }
-
-
-def names_of_settings() -> set[str]:
-    classes = (Settings, MailSettings, HealthSettings, PaymentSettings, SelectionSettings)
-    fields = [f for each in classes for f in each.model_fields.values()]
-    return {str(name) for field in fields for name in getattr(field.validation_alias, "choices", ())}
 
 
 def dockerfile_of(service: dict[str, Any]) -> str:
