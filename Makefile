@@ -4,6 +4,9 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+# Images of containers often set it. Tests start services again and again, and each start would compile every module.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
