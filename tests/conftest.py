@@ -11,6 +11,7 @@ own_servers         a migrated pair for this test alone, to stop, kill and flush
 own_postgres, own_valkey    one of that pair
 """
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -41,6 +42,17 @@ settings.load_profile("steady")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 SERVERS = pytest.StashKey[SharedServers]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays until the end: the garbage collector need not look at it, neither now nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
