@@ -56,15 +56,27 @@ test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_W
 test-system: $(STAMP) ## Run the tests that need parts of Debian or LiteLLM's proxy (make system-deps)
 	$(BIN)/python -m pytest -m system $(ARGS)
 
-.PHONY: check
-check: $(STAMP) ## Lint, format, types, import arrows, and that migrations and tables agree
+# What takes longest is first, for those who start several at once: `make -j 2 check`.
+CHECKS := check-types check-client check-imports check-migrations check-style
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## Lint, format, types, import arrows, and that migrations and tables agree
+
+check-types: $(STAMP)
+	$(BIN)/mypy
+
+# Applications may run on an older Python than the platform.
+check-client: $(STAMP)
+	$(BIN)/mypy --python-version 3.10 clients/python/taskyard_client
+
+check-imports: $(STAMP)
+	$(BIN)/lint-imports
+
+check-migrations: $(STAMP)
+	$(BIN)/python -m taskyard_dev.check_migrations
+
+check-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@# Applications may run on an older Python than the platform.
-	$(BIN)/mypy --python-version 3.10 clients/python/taskyard_client
-	$(BIN)/lint-imports
-	$(BIN)/python -m taskyard_dev.check_migrations
 
 .PHONY: format
 format: $(STAMP) ## Format, and repair what ruff can repair
