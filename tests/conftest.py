@@ -69,22 +69,33 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _MEASURE_NOTHING = frozenset(
         f"tests/e2e/test_{name}.py"
         for name in (
+            "batches",
             "celery",
+            "deaths",
             "failpoints",
             "files_and_data",
             "files_in_a_bucket",
             "geo_rasters",
+            "health",
             "maintenance",
             "models_and_payments",
             "moves",
             "newsletter",
+            "postgresql_outages",
+            "redis_outages",
             "reports_and_analytics",
+            "schedulers",
             "selection",
             "selection_gsheet",
             "selection_runs",
+            "sentinel",
+            "signals",
+            "task_types",
+            "temp_dirs",
             "users",
             "versions",
             "webhooks",
+            "workflows",
         )
     )
     # What takes longest goes first. Of itself xdist begins with the files that have the most tests, and the end-to-end
@@ -92,10 +103,13 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _LONGEST = (
         "e2e",
         "tests/e2e/test_failpoints.py",
+        "tests/integration/worker/test_broken.py",
         "tests/integration/worker/test_copies.py",
+        "tests/integration/worker/test_kits.py",
         "tests/integration/api/test_openapi.py",
         "tests/integration/store/test_plans.py",
         "tests/integration/api/test_service.py",
+        "tests/integration/lifecycle/test_stateful.py",
     )
 
     def _split_scope(self, nodeid: str) -> str:
