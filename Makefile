@@ -32,13 +32,15 @@ help: ## List the targets
 $(STAMP): requirements/dev.txt $(PYPROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
-		-r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+		--require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(PACKAGES:%=-e ./%)
+	@# The lock names all that is needed, so pip need not look for it; that it does is checked once, at the end.
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@# On all cores, where pip would take one; without it the first start of each service is slow. What
-	@# doesn't compile is a template or meant for another version.
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@# doesn't compile is a template or meant for another version; nobody imports the tests of libraries.
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 	@touch $@
 
 .PHONY: install
