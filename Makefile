@@ -4,6 +4,9 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+# Images of containers often set it. Tests start services again and again, and each start would compile every module.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -29,13 +32,15 @@ help: ## List the targets
 $(STAMP): requirements/dev.txt $(PYPROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
-		-r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+		--require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(PACKAGES:%=-e ./%)
+	@# The lock names all that is needed, so pip need not look for it; that it does is checked once, at the end.
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@# On all cores, where pip would take one; without it the first start of each service is slow. What
-	@# doesn't compile is a template or meant for another version.
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@# doesn't compile is a template or meant for another version; nobody imports the tests of libraries.
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 	@touch $@
 
 .PHONY: install
@@ -53,15 +58,27 @@ test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_W
 test-system: $(STAMP) ## Run the tests that need parts of Debian or LiteLLM's proxy (make system-deps)
 	$(BIN)/python -m pytest -m system $(ARGS)
 
-.PHONY: check
-check: $(STAMP) ## Lint, format, types, import arrows, and that migrations and tables agree
+# What takes longest is first, for those who start several at once: `make -j 2 check`.
+CHECKS := check-types check-client check-imports check-migrations check-style
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## Lint, format, types, import arrows, and that migrations and tables agree
+
+check-types: $(STAMP)
+	$(BIN)/mypy
+
+# Applications may run on an older Python than the platform.
+check-client: $(STAMP)
+	$(BIN)/mypy --python-version 3.10 clients/python/taskyard_client
+
+check-imports: $(STAMP)
+	$(BIN)/lint-imports
+
+check-migrations: $(STAMP)
+	$(BIN)/python -m taskyard_dev.check_migrations
+
+check-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@# Applications may run on an older Python than the platform.
-	$(BIN)/mypy --python-version 3.10 clients/python/taskyard_client
-	$(BIN)/lint-imports
-	$(BIN)/python -m taskyard_dev.check_migrations
 
 .PHONY: format
 format: $(STAMP) ## Format, and repair what ruff can repair

@@ -11,6 +11,7 @@ own_servers         a migrated pair for this test alone, to stop, kill and flush
 own_postgres, own_valkey    one of that pair
 """
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -43,6 +44,17 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 SERVERS = pytest.StashKey[SharedServers]()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays until the end: the garbage collector need not look at it, neither now nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     """Deal tests out by file, and end-to-end tests that measure to one process: two of them at once on two cores
@@ -57,22 +69,33 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _MEASURE_NOTHING = frozenset(
         f"tests/e2e/test_{name}.py"
         for name in (
+            "batches",
             "celery",
+            "deaths",
             "failpoints",
             "files_and_data",
             "files_in_a_bucket",
             "geo_rasters",
+            "health",
             "maintenance",
             "models_and_payments",
             "moves",
             "newsletter",
+            "postgresql_outages",
+            "redis_outages",
             "reports_and_analytics",
+            "schedulers",
             "selection",
             "selection_gsheet",
             "selection_runs",
+            "sentinel",
+            "signals",
+            "task_types",
+            "temp_dirs",
             "users",
             "versions",
             "webhooks",
+            "workflows",
         )
     )
     # What takes longest goes first. Of itself xdist begins with the files that have the most tests, and the end-to-end
@@ -80,10 +103,13 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _LONGEST = (
         "e2e",
         "tests/e2e/test_failpoints.py",
+        "tests/integration/worker/test_broken.py",
         "tests/integration/worker/test_copies.py",
+        "tests/integration/worker/test_kits.py",
         "tests/integration/api/test_openapi.py",
         "tests/integration/store/test_plans.py",
         "tests/integration/api/test_service.py",
+        "tests/integration/lifecycle/test_stateful.py",
     )
 
     def _split_scope(self, nodeid: str) -> str:

@@ -86,20 +86,21 @@ class Faults:
         self._locks = {name: lock for group in groups.values() for lock in [threading.Lock()] for name in group}
 
     def inject(self, until: float) -> None:
-        """Until that moment (monotonic): first each fault once, in any order, then any; some at the same time.
+        """First each fault once, in any order, then any until that moment (monotonic); some at the same time.
         Returns when the last is undone."""
         names = list(self.menu)
         order = self._rng.sample(names, len(names))
         with ThreadPoolExecutor(3) as threads:
             under_way: list[Future[None]] = []
-            while time.monotonic() < until:
+            while order or time.monotonic() < until:
                 # What happens most often in the world happens most often here.
                 name = order.pop() if order else self._rng.choice([*names, *["kill -9 a child"] * 4])
                 if self._locks[name].acquire(blocking=False):
                     under_way.append(threads.submit(self._do, name))
                 elif name not in self.journal.injected:
                     order.insert(0, name)
-                time.sleep(min(self._rng.uniform(0.3, 4.0), max(0.0, until - time.monotonic())))
+                pause = self._rng.uniform(0.3, 4.0)
+                time.sleep(pause if order else min(pause, max(0.0, until - time.monotonic())))
             for one in under_way:
                 one.result()
 
