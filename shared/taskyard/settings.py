@@ -25,11 +25,19 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from . import addresses, failpoints
-from .domain.buckets import read_address
 from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
 from .domain.secret_keys import check_key
-from .settings_groups import DAY_SECONDS, CommaSeparated, OutboundSettings, RedisSettings, names, secret, split
+from .settings_groups import (
+    DAY_SECONDS,
+    CommaSeparated,
+    OutboundSettings,
+    RedisSettings,
+    StorageSettings,
+    names,
+    secret,
+    split,
+)
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
 # As browsers send it: no path, no capitals, no default port.
@@ -43,7 +51,7 @@ def is_production(app_env: str) -> bool:
     return app_env.strip().lower() == "production"
 
 
-class Settings(RedisSettings, OutboundSettings):
+class Settings(RedisSettings, StorageSettings, OutboundSettings):
     # Servers
     database_url: SecretStr = secret(
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
@@ -83,17 +91,6 @@ class Settings(RedisSettings, OutboundSettings):
         ge=0.1,
         le=10_000,
         description="How many of the dead letters that are retried together are queued per second.",
-    )
-    storage_url: str | None = Field(
-        default=None,
-        repr=False,
-        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
-    )
-    storage_dir: Path = Field(
-        default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
-    )
-    storage_timeout_seconds: float = Field(
-        default=30.0, ge=0.1, le=DAY_SECONDS, description="An S3 server that says nothing for so long is given up."
     )
     temp_dir: Path = Field(default=Path("temp"), validation_alias=names("TEMP_DIR", "TEMP_DIR"))
 
@@ -187,13 +184,6 @@ class Settings(RedisSettings, OutboundSettings):
         if not value and info.field_name == "queues":
             raise ValueError("must name at least one queue")
         return tuple(dict.fromkeys(value))
-
-    @field_validator("storage_url")
-    @classmethod
-    def _storage(cls, value: str | None) -> str | None:
-        if value:
-            read_address(value)  # raises ValueError
-        return value or None
 
     @field_validator("secret_keys")
     @classmethod

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import addresses
+from .domain.buckets import read_address
 from .outbound.networks import Networks
 
 DAY_SECONDS = 86_400.0
@@ -148,3 +149,26 @@ class RedisSettings(KitSettings):
     def cache_address(self) -> str:
         """Where caches are kept: with the queues, unless `cache_url` says otherwise."""
         return (self.cache_url or self.redis_url).get_secret_value()
+
+
+class StorageSettings(KitSettings):
+    """Where files are kept."""
+
+    storage_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
+    )
+    storage_dir: Path = Field(
+        default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
+    )
+    storage_timeout_seconds: float = Field(
+        default=30.0, ge=0.1, le=DAY_SECONDS, description="An S3 server that says nothing for so long is given up."
+    )
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage(cls, value: str | None) -> str | None:
+        if value:
+            read_address(value)  # raises ValueError
+        return value or None
