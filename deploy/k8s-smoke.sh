@@ -3,12 +3,11 @@
 # deletes what serves it, removes all that it made, and prints what it saw.
 #
 # `make k8s-smoke`. Needs bash, a kubectl with kustomize 5 (`make k8s-tools`; KUBECTL names another one), a cluster that
-# KUBECONFIG leads to, and in the node's container engine the images taskyard/{api,worker,worker-geo,scheduler}:TAG,
+# KUBECONFIG leads to, and in the node's container engine the images taskyard/{api,worker,worker-geo,scheduler}:k8s-smoke,
 # redis:7 and postgres:17. Settings, all optional but the first:
 #   KUBECONFIG           of the cluster; ~/.kube/config is never read
 #   K8S_SMOKE_CONTEXT    the name of its current context, where that does not say that it is a test one
-#   K8S_SMOKE_TAG        of the images (k8s-smoke)
-#   K8S_SMOKE_OVERLAY    what is applied (tests/deploy/k8s-1.20 where the cluster is older than 1.25)
+#   K8S_SMOKE_OVERLAY    what is applied (tests/deploy/k8s-1.20 where the cluster is older than 1.27)
 #   K8S_SMOKE_KEEP=yes   leave everything where it is, to look at it
 # docs/kubernetes.md says how to get such a cluster. Exit codes: 0 all is well; 1 something is not, with the logs;
 # 3 there is no cluster that may be used.
@@ -21,12 +20,12 @@ WORK=$(mktemp -d)
 APP=taskyard
 # Whoever calls the API is in a namespace of its own, as the controller of an Ingress is.
 CALLER=taskyard-smoke
-TAG=${K8S_SMOKE_TAG:-k8s-smoke}
 DEPLOYMENTS=(api worker worker-geo scheduler)
 ECHOES=1000
 SINGLES=20
+MINE=taskyard-smoke=yes
 STARTED=
-DELETED=0
+
 
 KUBECTL=${KUBECTL:-}
 if [ -z "$KUBECTL" ]; then
@@ -42,10 +41,10 @@ kube() { "$KUBECTL" --request-timeout=60s "$@"; }
 app() { kube -n "$APP" "$@"; }
 in_caller() { kube -n "$CALLER" exec caller -- "$@"; }
 work() { in_caller python /smoke/smoke_work.py "$@"; }
+look() { in_caller python /smoke/k8s_work.py "$@"; }
 ledger() { app exec "$POSTGRES" -- psql -U taskyard -d taskyard -qAtc "$1"; }
-pods_of() { # COMPONENT
-    app get pods -l "app.kubernetes.io/component=$1" --field-selector=status.phase=Running \
-        -o jsonpath='{range .items[?(@.metadata.deletionTimestamp=="")]}{.metadata.name}{"\n"}{end}'
+pods() { # QUESTION [COMPONENT]
+    app get pods ${2:+-l "app.kubernetes.io/component=$2"} -o json | python3 "$ROOT/deploy/k8s_pods.py" "$1"
 }
 
 # ---------------------------------------------------------------- the cluster
@@ -60,7 +59,6 @@ choose_cluster() {
         *) no_cluster "the context '$CONTEXT' does not look like a test cluster." \
             "If nothing on it matters, say so: K8S_SMOKE_CONTEXT=$CONTEXT" ;;
     esac
-    # Nodes of the name Ready do not help: the cluster has to answer.
     NODES=$(kube get nodes -o jsonpath='{.items[*].metadata.name}' 2>"$WORK/error") ||
         no_cluster "the cluster of the context '$CONTEXT' does not answer: $(tail -1 "$WORK/error")"
     [ "$(wc -w <<<"$NODES")" = 1 ] || no_cluster "the cluster has not one node but: $NODES"
@@ -71,4 +69,210 @@ choose_cluster() {
     done
     VERSION=$(kube get nodes -o jsonpath='{.items[0].status.nodeInfo.kubeletVersion}')
     RUNTIME=$(kube get nodes -o jsonpath='{.items[0].status.nodeInfo.containerRuntimeVersion}')
+}
+
+# ---------------------------------------------------------------- the end, whichever
+
+show_logs() {
+    app get pods -o wide
+    app get events --sort-by=.lastTimestamp | tail -40
+    local pod
+    for pod in $(app get pods -o name); do
+        printf '\n---- %s\n' "$pod"
+        app logs --tail 40 --all-containers "$pod" || :
+    done
+} >&2 2>&1
+
+take_down() {
+    [ -n "$STARTED" ] || return 0
+    STARTED=
+    if [ "${K8S_SMOKE_KEEP:-}" = yes ]; then
+        printf '\nk8s-smoke: kept, as K8S_SMOKE_KEEP says. To remove it: kubectl delete namespace %s %s\n' "$APP" "$CALLER"
+        return 0
+    fi
+    # Waits for all that is in them; --timeout bounds it.
+    "$KUBECTL" delete namespace "$APP" "$CALLER" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 ||
+        cat "$WORK/down.log" >&2
+    "$KUBECTL" delete persistentvolume -l "$MINE" --ignore-not-found --timeout=60s >"$WORK/down.log" 2>&1 ||
+        cat "$WORK/down.log" >&2
+}
+
+finish() {
+    local code=$?
+    trap - EXIT
+    trap '' INT TERM
+    if [ "$code" -ge 128 ]; then
+        printf '\nk8s-smoke: told to stop at "%s"\n' "$STEP" >&2
+    elif [ "$code" -ne 0 ]; then
+        [ -z "$STARTED" ] || show_logs || :
+        printf '\nk8s-smoke: FAILED at "%s" after %d s\n' "$STEP" $((SECONDS - BEGUN)) >&2
+    fi
+    take_down || :
+    rm -rf "$WORK"
+    exit "$code"
+}
+
+check_nothing_left() {
+    take_down
+    local left
+    left=$(kube get namespaces,persistentvolumes -l "$MINE" -o name; kube get namespace "$APP" "$CALLER" --ignore-not-found -o name)
+    [ -z "$left" ] || fail "left behind: $left"
+    line "left behind" "nothing: no namespace, no object in one, no volume"
+}
+
+# ---------------------------------------------------------------- steps
+
+write_secrets() {
+    local file
+    (
+        umask 077
+        mkdir "$WORK/secrets"
+        python3 - "$WORK/secrets" <<'PYTHON'
+import base64
+import secrets
+import sys
+from pathlib import Path
+
+database, tasks, redis = (secrets.token_hex(16) for _ in range(3))
+values = {
+    "taskyard-database": f"TASKYARD_DATABASE_URL=postgresql://taskyard:{database}@postgres:5432/taskyard",
+    "taskyard-task-database": f"TASKYARD_TASK_DATABASE_URL=postgresql://taskyard_task:{tasks}@postgres:5432/taskyard",
+    "taskyard-redis": f"TASKYARD_REDIS_URL=redis://:{redis}@redis:6379/0",
+    "taskyard-secret-keys": f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
+    "taskyard-bootstrap-key": f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}",
+    "postgres": f"POSTGRES_PASSWORD={database}",
+    "redis": f"REDIS_PASSWORD={redis}",
+}
+for name, value in values.items():
+    Path(sys.argv[1], name).write_text(f"{value}\n", "utf-8")
+PYTHON
+    )
+    for file in "$WORK"/secrets/*; do
+        app create secret generic "$(basename "$file")" --from-env-file="$file" >/dev/null
+    done
+    kube -n "$CALLER" create secret generic key \
+        --from-literal=SMOKE_KEY="$(sed 's/^TASKYARD_BOOTSTRAP_KEY=//' "$WORK/secrets/taskyard-bootstrap-key")" >/dev/null
+    kube -n "$CALLER" create configmap scripts \
+        --from-file="$ROOT/deploy/smoke_work.py" --from-file="$ROOT/deploy/smoke_load.py" \
+        --from-file="$ROOT/deploy/k8s_work.py" >/dev/null
+    line "secrets" "$(find "$WORK/secrets" -type f -printf '%f\n' | sort | xargs)"
+}
+
+choose_overlay() {
+    local minor
+    minor=$(sed -E 's/^v1\.([0-9]+).*/\1/' <<<"$VERSION")
+    OVERLAY=deploy/k8s/overlays/smoke
+    [ "$minor" -ge 27 ] || OVERLAY=tests/deploy/k8s-1.20
+    OVERLAY=${K8S_SMOKE_OVERLAY:-$OVERLAY}
+    "$KUBECTL" kustomize "$ROOT/$OVERLAY" >"$WORK/all.yaml" 2>"$WORK/error" ||
+        fail "$OVERLAY cannot be rendered: $(tail -1 "$WORK/error")"
+    line "manifests" "$OVERLAY, $(grep -c '^kind: ' "$WORK/all.yaml") objects"
+    [ ! -f "$ROOT/$OVERLAY/differences.txt" ] || sed 's/^/    /' "$ROOT/$OVERLAY/differences.txt"
+}
+
+apply() {
+    local began=$SECONDS
+    "$KUBECTL" apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$ROOT/deploy/k8s/overlays/smoke/caller-namespace.yaml" >/dev/null
+    write_secrets
+    "$KUBECTL" apply -f "$WORK/all.yaml" >"$WORK/apply.log" 2>&1 || { cat "$WORK/apply.log" >&2; fail "not applied"; }
+    ! grep -i warning "$WORK/apply.log" || fail "the cluster warns of what it was given"
+    app wait --for=condition=complete --timeout=300s job -l app.kubernetes.io/component=migrate >/dev/null
+    line "migrated after" "$((SECONDS - began)) s"
+    wait_rolled_out 300
+    kube -n "$CALLER" wait --for=condition=ready --timeout=60s pod/caller >/dev/null
+    line "all ready after" "$((SECONDS - began)) s: $(pods ready | wc -l) pods"
+    local told
+    told=$(pods order)
+    line "migration before the services" "$told"
+}
+
+wait_rolled_out() { # SECONDS
+    local deployment
+    for deployment in "${DEPLOYMENTS[@]}"; do
+        "$KUBECTL" -n "$APP" rollout status --timeout="$1s" "deployment/$deployment" >"$WORK/rollout.log" 2>&1 ||
+            { cat "$WORK/rollout.log" >&2; fail "$deployment is not rolled out after $1 s"; }
+    done
+}
+
+check_confined() {
+    local pod
+    for pod in $(pods addresses | cut -d' ' -f1); do
+        app exec "$pod" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
+            fail "$pod runs as root or may write to its image"
+        app exec "$pod" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
+    done
+    line "confined" "user 10001, read-only root, no token of the cluster: every pod of ours"
+}
+
+# What is shown by how the services behave, and not by what their environment holds.
+check_settings() {
+    local told url=https://support.example.org/k8s-smoke
+    told=$(look refused --path /api/v1/tasks/00000000-0000-4000-8000-000000000000)
+    [ "$told" = "404 $url" ] || fail "TASKYARD_SUPPORT_URL of the ConfigMap is not what the API shows: $told"
+    line "ConfigMap read" "the API shows its support_url, workers run diagnostics.* as it allows"
+    told=$(look sealed)
+    line "Secrets read" "the API takes the key of taskyard-bootstrap-key; $told"
+}
+
+send_work() {
+    local told
+    told=$(work echo --count "$ECHOES" --singles "$SINGLES")
+    line "echo tasks" "$told"
+    told=$(work raster)
+    line "raster" "$told"
+    told=$(work panel)
+    line "panel" "$told"
+}
+
+three_workers() {
+    local hosts
+    hosts=$(work workers --queue default --count 3)
+    [ "$(sort <<<"$hosts")" = "$(pods ready worker | sort)" ] || fail "the workers that beat are not the pods: $hosts"
+    line "three workers beat" "$(xargs <<<"$hosts")"
+}
+
+scale() { # COUNT; returns when the pods are there, or gone
+    local deadline=$((SECONDS + 150))
+    app scale deployment/worker --replicas="$1" >/dev/null
+    while [ "$(app get pods -l app.kubernetes.io/component=worker -o name | wc -l)" != "$1" ] ||
+        [ "$(pods ready worker | wc -l)" != "$1" ]; do
+        [ $SECONDS -lt $deadline ] || fail "not $1 workers after 150 s"
+        sleep 1
+    done
+}
+
+scale_to_zero() {
+    local began=$SECONDS told
+    work sleepers --count 60 --seconds 4 --tag scaled
+    work running --host "$(pods ready worker | head -1)" --tag scaled >/dev/null
+    scale 0
+    line "kubectl scale --replicas=0" "no worker after $((SECONDS - began)) s, while 60 tasks of 4 s ran and waited"
+    work sleepers --count 500 --seconds 0.01 --tag scaled
+    told=$(look states --tag scaled)
+    line "without a worker" "$told"
+    began=$SECONDS
+    scale 3
+    work wait-for --tag scaled --count 560 --within 120
+    line "kubectl scale --replicas=3" "all 560 succeeded $((SECONDS - began)) s later"
+}
+
+lost() { # SQL of which tasks
+    ledger "SELECT count(*) FROM task_attempt a JOIN task t ON t.id = a.task_id WHERE a.outcome <> 'succeeded' AND $1"
+}
+
+load_begin() { # TAG
+    in_caller rm -f /tmp/stop
+    in_caller python /smoke/smoke_load.py --tag "$1" --until /tmp/stop >"$WORK/load" 2>"$WORK/load.errors" &
+    LOADER=$!
+    look begun --tag "$1"
+}
+
+load_end() { # TAG
+    local count
+    in_caller touch /tmp/stop
+    wait "$LOADER" || { cat "$WORK/load.errors" >&2; fail "under load: $(cat "$WORK/load")"; }
+    line "load" "$(cat "$WORK/load")"
+    count=$(sed -nE 's/.* requests: ([0-9]+) x 20[0-9];.*/\1/p' <<<" $(sed 's/^[0-9]*//' "$WORK/load")")
+    work wait-for --tag "$1" --count "$count" --within 150
+    line "accepted tasks" "all $count succeeded; $(lost "t.tags @> ARRAY['$1']") attempts were not the last of their task"
 }
