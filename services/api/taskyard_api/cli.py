@@ -20,6 +20,7 @@ from taskyard.commands import (
     typer_app,
 )
 from taskyard.output import run_program
+from taskyard.schema_wait import Seconds, wait_for_schema
 
 from . import keys_cli, program, roles_cli, types_cli
 
@@ -136,6 +137,12 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
         print_json({"revision": revision})
     else:
         typer.echo(f"The database is at revision {revision}.")
+
+
+@app.command("wait-for-schema", epilog="Example:\n\n  taskyard-api wait-for-schema --seconds 60")
+def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
+    """Wait until PostgreSQL answers and `taskyard-api migrate` has brought it to this release's schema."""
+    wait_for_schema(program.NAME, program.begin(log_level=log_level), seconds)
 
 
 @app.command(epilog="Examples:\n\n  taskyard-api check\n\n  taskyard-api check --json")

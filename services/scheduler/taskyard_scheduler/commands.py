@@ -12,6 +12,7 @@ import typer
 
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.telemetry.metrics import MetricsPortTaken
 
 from . import archive_cli, cli, dead_letters_cli, schedules_cli
@@ -69,6 +70,12 @@ def run(
     except (MetricsPortTaken, SecretsUnreadable) as e:
         fail(PROGRAM, str(e), FAILED)
     raise typer.Exit(code)
+
+
+@app.command("wait-for-schema", epilog="Example:  taskyard-scheduler wait-for-schema --seconds 60")
+def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
+    """Wait until PostgreSQL answers and `taskyard-api migrate` has brought it to this release's schema."""
+    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level), seconds)
 
 
 app.command(epilog="Examples:  taskyard-scheduler reconcile --dry-run  |  taskyard-scheduler reconcile --json")(

@@ -23,6 +23,7 @@ from taskyard.commands import (
     typer_app,
 )
 from taskyard.output import run_program
+from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.settings import Settings
 from taskyard.storage.chosen import temp_dir_overlaps
 
@@ -216,6 +217,15 @@ def run_task(
         typer.echo(f"{document['outcome']}: {json.dumps(document['result'] or document['error'], default=str)}")
     if document["outcome"] != "succeeded":
         raise typer.Exit(FAILED)
+
+
+@app.command("wait-for-schema")
+def wait(seconds: Seconds = 600.0, log_level: LogLevel = None) -> None:
+    """Wait until PostgreSQL answers and `taskyard-api migrate` has brought it to this release's schema.
+
+    Example: taskyard-worker wait-for-schema --seconds 60
+    """
+    wait_for_schema(PROGRAM, settings_or_exit(PROGRAM, log_level=log_level), seconds)
 
 
 @app.command()

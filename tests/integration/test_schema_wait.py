@@ -1,0 +1,74 @@
+"""`wait-for-schema` holds a service back until PostgreSQL has the schema that its release needs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from taskyard.addresses import database_url
+from taskyard.store import migrate
+from taskyard_dev.postgres import Postgres
+
+SERVICES = ["api", "worker", "scheduler"]
+
+
+@contextmanager
+def waiting(service: str, url: str, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"taskyard_{service}.cli", "wait-for-schema", "--seconds", str(seconds)],
+        env={k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")} | {"TASKYARD_DATABASE_URL": url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.readline()
+
+
+@pytest.fixture
+def empty(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"wait_{os.getpid()}_{request.node.callspec.params['service']}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_waits_for_an_empty_and_for_an_old_database_and_not_for_a_later_one(service: str, empty: str) -> None:
+    needs = f"needs {migrate.head()}: `taskyard-api migrate`\n"
+    with waiting(service, empty) as process:
+        assert line(process) == f"taskyard-{service}: waits: the database has no schema, {needs}"
+        migrate.upgrade(database_url(empty))
+        assert process.wait(timeout=30) == 0
+    engine = sa.create_engine(database_url(empty))
+    with engine.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    with waiting(service, empty) as process:
+        assert line(process) == f"taskyard-{service}: waits: the database is at revision 0001, {needs}"
+        with engine.begin() as conn:
+            conn.execute(sa.text("UPDATE alembic_version SET version_num = 'of_a_later_release'"))
+        assert process.wait(timeout=30) == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_gives_up_in_time_and_ends_on_a_signal(service: str) -> None:
+    nowhere = "postgresql://127.0.0.1:1/x"
+    with waiting(service, nowhere, seconds=0) as process:
+        assert line(process).startswith(f"taskyard-{service}: gave up after 0 s: PostgreSQL does not answer: ")
+        assert process.wait(timeout=30) == 3
+    with waiting(service, nowhere) as process:
+        assert "waits: PostgreSQL does not answer" in line(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
