@@ -197,6 +197,7 @@ wait_rolled_out() { # SECONDS
 check_confined() {
     local pod
     for pod in $(pods addresses | cut -d' ' -f1); do
+        # shellcheck disable=SC2016 # expanded over there
         app exec "$pod" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
             fail "$pod runs as root or may write to its image"
         app exec "$pod" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
@@ -276,3 +277,120 @@ load_end() { # TAG
     work wait-for --tag "$1" --count "$count" --within 150
     line "accepted tasks" "all $count succeeded; $(lost "t.tags @> ARRAY['$1']") attempts were not the last of their task"
 }
+
+rolling_update() {
+    local began=$SECONDS deployment hosts
+    load_begin rolled
+    for deployment in "${DEPLOYMENTS[@]}"; do
+        app rollout restart "deployment/$deployment" >/dev/null
+    done
+    wait_rolled_out 300
+    line "every Deployment replaced" "${DEPLOYMENTS[*]} in $((SECONDS - began)) s, all at once"
+    load_end rolled
+    hosts=$(work workers --queue default --count 3)
+    [ "$(sort <<<"$hosts")" = "$(pods ready worker | sort)" ] || fail "the workers that beat are not the pods: $hosts"
+    line "GET /workers" "shows the three new ones"
+}
+
+delete_pod() { # HOW, GRACE, SECONDS of each task, TAG
+    local victim begun began=$SECONDS
+    victim=$(pods ready worker | head -1)
+    work sleepers --count 48 --seconds "$3" --tag "$4"
+    begun=$(work running --host "$victim" --tag "$4")
+    [ "$begun" -gt 0 ] || fail "the worker to delete ran nothing"
+    "$KUBECTL" -n "$APP" delete pod "$victim" --wait=false --grace-period="$2" ${5:+--force} >/dev/null 2>&1
+    work wait-for --tag "$4" --count 48 --within 150
+    line "$1" "it ran $begun of 48 tasks; all 48 succeeded after $((SECONDS - began)) s, $(lost "t.tags @> ARRAY['$4']") by another attempt"
+    wait_rolled_out 120
+}
+
+redis_gone() {
+    local began told
+    load_begin no-redis
+    app scale statefulset/redis --replicas=0 >/dev/null
+    app wait --for=delete pod/redis-0 --timeout=60s >/dev/null
+    began=$SECONDS
+    sleep 60
+    told=$(look states --tag no-redis)
+    app scale statefulset/redis --replicas=1 >/dev/null
+    "$KUBECTL" -n "$APP" rollout status --timeout=120s statefulset/redis >/dev/null
+    line "Redis gone for" "$((SECONDS - began)) s; the ledger at its end: $told"
+    load_end no-redis
+    told=$(pods restarts)
+    line "nothing was started again" "$told"
+}
+
+logs_and_metrics() {
+    local pod component address addresses='' lines=0 count broken=0
+    while read -r pod component address; do
+        app logs "$pod" >"$WORK/log"
+        count=$(wc -l <"$WORK/log")
+        [ "$count" -gt 0 ] || fail "$pod says nothing"
+        lines=$((lines + count))
+        # Each line is a JSON object.
+        python3 -c 'import json, sys; [json.loads(line)["event"] for line in sys.stdin]' <"$WORK/log" 2>/dev/null ||
+            fail "$pod ($component) writes what is not JSON: $(grep -vm1 '^{' "$WORK/log")"
+        broken=$((broken + $(grep -c 'Traceback' "$WORK/log" || :)))
+        addresses+=",$address"
+    done < <(pods addresses)
+    line "logs" "$lines lines of all pods, each one JSON; tracebacks: $broken"
+    count=$(look metrics --addresses "${addresses#,}")
+    line "metrics" "$count"
+}
+
+check_ledger() {
+    local submitted found
+    in_caller cat /tmp/ids | sort >"$WORK/sent"
+    submitted=$(wc -l <"$WORK/sent")
+    found=$(ledger "SELECT string_agg(state || ' ' || n, ', ' ORDER BY state) FROM (SELECT state, count(*) AS n FROM task WHERE schedule_id IS NULL GROUP BY state) s")
+    line "submitted over HTTP" "$submitted"
+    line "in the ledger" "$found"
+    [ "$found" = "succeeded $submitted" ] || fail "submitted $submitted, the ledger says $found"
+    ledger 'SELECT id FROM task WHERE schedule_id IS NULL ORDER BY id::text' | sort >"$WORK/kept"
+    cmp -s "$WORK/sent" "$WORK/kept" || fail "the ledger's ids are not those that were answered"
+    line "id by id" "the same"
+    found=$(ledger 'SELECT count(*) FROM outbox')
+    [ "$found" = 0 ] || fail "$found rows are left in the outbox"
+    found=$(work health)
+    line "GET /health/detailed" "$found"
+}
+
+main() {
+    choose_cluster
+    trap finish EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    step "Cluster"
+    line "context" "$CONTEXT, node $NODES, Kubernetes $VERSION, $RUNTIME"
+    choose_overlay
+    line "not shown here" "NetworkPolicies, where the cluster's network does not enforce them; nodes that are drained"
+    STARTED=yes
+
+    step "Start"
+    apply
+    POSTGRES=$(app get pods -l app.kubernetes.io/component=postgres -o name)
+    check_confined
+    check_settings
+    step "Work, through the Service of the Ingress"
+    send_work
+    step "Three workers"
+    three_workers
+    step "No worker for a while"
+    scale_to_zero
+    step "Every Deployment rolled under load"
+    rolling_update
+    step "A worker's pod deleted"
+    delete_pod "in the middle of tasks" 45 4 deleted
+    delete_pod "killed at once" 0 4 killed force
+    step "Redis gone under load"
+    redis_gone
+    step "Logs and metrics"
+    logs_and_metrics
+    step "The ledger"
+    check_ledger
+    step "The end"
+    check_nothing_left
+    printf '\n%sk8s-smoke: all is well, after %d s%s\n' "$BOLD" $((SECONDS - BEGUN)) "$PLAIN"
+}
+
+main "$@"
