@@ -167,7 +167,8 @@ choose_overlay() {
     "$KUBECTL" kustomize "$ROOT/$OVERLAY" >"$WORK/all.yaml" 2>"$WORK/error" ||
         fail "$OVERLAY cannot be rendered: $(tail -1 "$WORK/error")"
     line "manifests" "$OVERLAY, $(grep -c '^kind: ' "$WORK/all.yaml") objects"
-    [ ! -f "$ROOT/$OVERLAY/differences.txt" ] || sed 's/^/    /' "$ROOT/$OVERLAY/differences.txt"
+    # What the overlay changes for an older cluster, as it lists it.
+    awk '/^# [0-9]+\./ { on = 1 } /^[^#]/ { on = 0 } on { sub(/^# /, "    "); print }' "$ROOT/$OVERLAY/kustomization.yaml"
 }
 
 apply() {
