@@ -258,6 +258,36 @@ scale_to_zero() {
     line "kubectl scale --replicas=3" "all 560 succeeded $((SECONDS - began)) s later"
 }
 
+# As KEDA's metrics-api scaler does: the figure divided by a target is the number of replicas, 0 once it has been 0 for a
+# while. The next figure is read before the pods of the one before are there.
+scale_by_load() {
+    local queues=high_priority,default,low_priority target=20 most=3 idle=10
+    local deadline=$((SECONDS + 240)) began=$SECONDS total want=0 has=0 seen=0 steps=0 since=
+    scale 0
+    work sleepers --count 200 --seconds 1 --tag autoscaled
+    while :; do
+        [ $SECONDS -lt $deadline ] || fail "the load is not gone after 240 s: $steps"
+        total=$(look total --queues "$queues")
+        want=$(((total + target - 1) / target))
+        [ "$want" -le $most ] || want=$most
+        # Workers that drain give their work back; taking one away only when all is done is KEDA's way from N to 0.
+        if [ "$total" -gt 0 ]; then since=; [ "$want" -ge "$has" ] || want=$has; else since=${since:-$SECONDS}; fi
+        [ "$total" -gt 0 ] || [ $((SECONDS - since)) -ge $idle ] || want=$has
+        if [ "$want" != "$has" ]; then
+            app scale deployment/worker --replicas="$want" >/dev/null
+            steps+=" -> $want (load $total, after $((SECONDS - began)) s)"
+            has=$want
+        fi
+        [ "$has" -le "$seen" ] || seen=$has
+        [ "$seen" = 0 ] || [ "$has" -gt 0 ] || break
+        sleep 2
+    done
+    line "replicas by GET /load" "$steps"
+    work wait-for --tag autoscaled --count 200 --within 10
+    line "tasks" "all 200 succeeded, $(lost "t.tags @> ARRAY['autoscaled']") by another attempt"
+    scale 3
+}
+
 lost() { # SQL of which tasks
     ledger "SELECT count(*) FROM task_attempt a JOIN task t ON t.id = a.task_id WHERE a.outcome <> 'succeeded' AND $1"
 }
@@ -385,6 +415,8 @@ main() {
     delete_pod "killed at once" 0 4 killed force
     step "Redis gone under load"
     redis_gone
+    step "Workers from 0 to N to 0 by the load"
+    scale_by_load
     step "Logs and metrics"
     logs_and_metrics
     step "The ledger"
