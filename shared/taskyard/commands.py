@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,12 +12,14 @@ import typer
 
 from .environment import InvalidSettings, read_settings
 from .output import visible
-from .settings import Settings
+from .settings import Settings, is_production
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 FAILED, USAGE, AWAY = 1, 2, 3
+# The settings that say where they are: the defaults lead to this machine.
+SERVERS = ("database_url", "redis_url")
 NOT_MIGRATED = "the database is not migrated: run `taskyard-api migrate`."
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,15 +84,21 @@ def print_json(value: Any) -> None:
     typer.echo(visible(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()))
 
 
-def settings_or_exit(program: str, **overrides: Any) -> Settings:
+def settings_or_exit(program: str, *, needs: Collection[str] = (), **overrides: Any) -> Settings:
     """The settings; `overrides` (from flags; None: not given) win over the environment.
 
+    `needs`: fields whose defaults are for development, so that in production a missing one is an error, too.
     Where a setting is wrong, ends the program with 2 and one line that names the variable.
     """
     try:
-        return read_settings(**overrides)
+        settings = read_settings(**overrides)
     except InvalidSettings as e:
         fail(program, str(e), USAGE)
+    if is_production(settings.app_env) and (missing := sorted(set(needs) - settings.model_fields_set)):
+        fail(
+            program, f"{', '.join(f'TASKYARD_{name.upper()}' for name in missing)}: has to be set in production", USAGE
+        )
+    return settings
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import AliasChoices, ValidationError
 from pydantic_settings import BaseSettings
 
-from .settings import Settings
+from .settings import Settings, is_production
 from .settings_groups import KitSettings
 
 _POINTS_SOMEWHERE = (
@@ -28,7 +28,8 @@ _POINTS_SOMEWHERE = (
     "REDIS_HOST",
     "TASKYARD_URL",
 )
-
+# Part of every secret that the repository itself names: those of docker-compose.yml.
+_DEVELOPMENT_ONLY = "development-only"
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -69,7 +70,8 @@ def _read(cls: type[S], overrides: Mapping[str, Any]) -> S:
     if directory := environ.get("TASKYARD_SECRETS_DIR"):
         environ = {**_secret_files(Path(directory)), **environ}
     environ = {**_development_env(environ), **environ}
-    if "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys()):
+    in_parts = "REDIS_HOST" in environ and not ({"TASKYARD_REDIS_URL", "REDIS_URL"} & environ.keys())
+    if in_parts:
         environ["REDIS_URL"] = _redis_url_from_parts(environ)
     values: dict[str, Any] = {}
     variables: dict[str, str] = {}
@@ -86,9 +88,20 @@ def _read(cls: type[S], overrides: Mapping[str, Any]) -> S:
             raise InvalidSettings(f"{variables[name]}: must be a number in digits")
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
-        return cls.model_validate(values)
+        found = cls.model_validate(values)
     except ValidationError as e:
         raise InvalidSettings(_one_line(e, variables)) from None
+    if is_production(environ.get("TASKYARD_APP_ENV") or environ.get("APP_ENV", "")):
+        _refuse_known_values(values, variables)
+    return found
+
+
+def _refuse_known_values(values: Mapping[str, object], variables: Mapping[str, str]) -> None:
+    """All of them in one line, so that a person corrects them in one go."""
+    if known := [variables[name] for name, value in values.items() if _DEVELOPMENT_ONLY in str(value)]:
+        raise InvalidSettings(
+            f"{', '.join(known)}: APP_ENV=production refuses development values, which everybody knows"
+        )
 
 
 def _one_line(error: ValidationError, variables: dict[str, str]) -> str:

@@ -28,6 +28,7 @@ from . import addresses, failpoints
 from .domain.buckets import read_address
 from .domain.processes import ProcessRange
 from .domain.queues import check_queue_name
+from .domain.secret_keys import check_key
 from .settings_groups import DAY_SECONDS, CommaSeparated, OutboundSettings, RedisSettings, names, secret, split
 
 DEFAULT_QUEUES = ("high_priority", "default", "low_priority", "geo_processing", "selection")
@@ -36,6 +37,10 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 # No colon: a child's name is that of its worker, a colon, and a number.
 _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+def is_production(app_env: str) -> bool:
+    return app_env.strip().lower() == "production"
 
 
 class Settings(RedisSettings, OutboundSettings):
@@ -183,6 +188,13 @@ class Settings(RedisSettings, OutboundSettings):
         if value:
             read_address(value)  # raises ValueError
         return value or None
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _fernet_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            check_key(key.get_secret_value())  # raises ValueError
+        return value
 
     @field_validator("worker_name")
     @classmethod

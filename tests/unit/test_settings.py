@@ -34,6 +34,8 @@ def wrong(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
     return str(caught.value)
 
 
+KEYS = [f"{'A' * 43}=", f"{'B' * 42}A="]
+
 WRONG = [
     ("TASKYARD_DATABASE_URL", "mysql://u:hunter2@h/db"),
     ("TASKYARD_DATABASE_URL", "hunter2"),
@@ -44,6 +46,8 @@ WRONG = [
     ("TASKYARD_REDIS_URL", "redis:hunter2"),
     ("TASKYARD_REDIS_URL", "redis://:hunter2@h:x/0"),
     ("TASKYARD_REDIS_URL", "redis://:hunter2@h:6379/first"),
+    ("TASKYARD_SECRET_KEYS", "hunter2"),
+    ("TASKYARD_SECRET_KEYS", f"{KEYS[0]},hunter2"),
     ("TASKYARD_DB_POOL_SIZE", "0"),
     ("TASKYARD_DB_POOL_SIZE", "ten"),
     ("TASKYARD_DB_STATEMENT_TIMEOUT_SECONDS", "0"),
@@ -102,6 +106,54 @@ def test_a_wrong_value_stops_with_one_line_that_names_the_variable_that_was_set(
     assert said.startswith(f"{variable}: ")
     assert len(said.splitlines()) == 1
     assert "hunter2" not in said
+
+
+KNOWN = "development-only"
+KNOWN_VALUES = {
+    "TASKYARD_DATABASE_URL": f"postgresql://u:{KNOWN}@h/db",
+    "DATABASE_URL": f"postgresql://u:{KNOWN}@h/db",
+    "TASKYARD_TASK_DATABASE_URL": f"postgresql://t:{KNOWN}@h/db",
+    "TASKYARD_LISTEN_URL": f"postgresql://u:{KNOWN}@h/db",
+    "TASKYARD_REDIS_URL": f"redis://:{KNOWN}@h/0",
+    "REDIS_PASSWORD": KNOWN,
+    "TASKYARD_CACHE_URL": f"redis://:{KNOWN}@h/0",
+    "TASKYARD_SECRET_KEYS": f"{KEYS[0]},{KNOWN}-{KNOWN}-weak-keys=",
+    "TASKYARD_BOOTSTRAP_KEY": f"ty_develop0_{KNOWN}-{KNOWN}-weak-keys",
+    "TASKYARD_API_KEY": f"ty_develop0_{KNOWN}-{KNOWN}-weak-keys",
+}
+
+
+@pytest.mark.parametrize("variable", KNOWN_VALUES)
+@pytest.mark.parametrize("app_env", ["APP_ENV", "TASKYARD_APP_ENV"])
+def test_a_development_value_is_refused_in_production_by_its_name_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, variable: str, app_env: str
+) -> None:
+    given = {variable: KNOWN_VALUES[variable], "REDIS_HOST": "h"}
+    environment(monkeypatch, **given)
+    read_settings()
+    said = wrong(monkeypatch, **given, **{app_env: "production"})
+    assert said.startswith(f"{variable}: ")
+    assert KNOWN not in said
+    assert len(said.splitlines()) == 1
+
+
+def test_all_development_values_are_named_at_once_wherever_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "TASKYARD_SMTP_PASSWORD").write_text(KNOWN)
+    (tmp_path / "TASKYARD_REDIS_URL").write_text(f"redis://:{KNOWN}@h/0")
+    environment(
+        monkeypatch,
+        APP_ENV="Production",
+        TASKYARD_SECRETS_DIR=str(tmp_path),
+        TASKYARD_DATABASE_URL=f"postgresql://u:{KNOWN}@h/db",
+    )
+    with pytest.raises(InvalidSettings, match=r"^TASKYARD_DATABASE_URL, TASKYARD_REDIS_URL: "):
+        read_settings()
+    with pytest.raises(InvalidSettings, match=r"^TASKYARD_BOOTSTRAP_KEY, TASKYARD_REDIS_URL: "):
+        read_settings(database_url="postgresql://h/db", bootstrap_key=KNOWN_VALUES["TASKYARD_BOOTSTRAP_KEY"])
+    with pytest.raises(InvalidSettings, match=r"^TASKYARD_SMTP_PASSWORD: "):
+        read_kit_settings(MailSettings)
 
 
 @pytest.mark.parametrize("value", ["claim.befor", "claim.before:0", "claim.before:x"])
@@ -180,12 +232,12 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(
         monkeypatch,
         TASKYARD_QUEUES=" a, b ,,a",
-        TASKYARD_SECRET_KEYS="one,two",
+        TASKYARD_SECRET_KEYS=f" {KEYS[0]}, {KEYS[1]}",
         TASKYARD_TASK_MODULES="mine.tasks",
     )
     settings = read_settings()
     assert settings.queues == ("a", "b")
-    assert [key.get_secret_value() for key in settings.secret_keys] == ["one", "two"]
+    assert [key.get_secret_value() for key in settings.secret_keys] == KEYS
     assert settings.task_modules == ("mine.tasks",)
 
 
@@ -281,11 +333,11 @@ def test_an_environment_that_means_the_development_stack_gets_its_services_setti
     place = tmp_path / ".taskyard"
     place.mkdir()
     (place / "dev.env").write_text(DEV_ENV + "TASKYARD_API_KEY=key\n")
-    (place / "services.env").write_text("TASKYARD_DIAGNOSTICS=1\nTASKYARD_SECRET_KEYS=one\n")
+    (place / "services.env").write_text(f"TASKYARD_DIAGNOSTICS=1\nTASKYARD_SECRET_KEYS={KEYS[0]}\n")
     environment(monkeypatch, **pointing)
     settings = read_settings()
     assert settings.diagnostics is True
-    assert [key.get_secret_value() for key in settings.secret_keys] == ["one"]
+    assert [key.get_secret_value() for key in settings.secret_keys] == KEYS[:1]
     assert (settings.api_key is None) is bool(pointing)
     environment(monkeypatch, **pointing, TASKYARD_REDIS_URL="redis://elsewhere/0")
     assert read_settings().diagnostics is False
@@ -311,7 +363,7 @@ def test_no_secret_is_ever_shown() -> None:
     settings = read_settings(
         database_url="postgresql://u:hunter2@h/db",
         redis_url="redis://:hunter2@h/0",
-        secret_keys="hunter2",
+        secret_keys=f"hunter2{'A' * 36}=",
         bootstrap_key="hunter2",
         api_key="hunter2",
     )

@@ -27,7 +27,7 @@ from .errors import (
     TaskFailed,
     WaitTimedOut,
 )
-from .models import Accepted, Cancellation, Item, Status, Task, TaskEvent, TaskType, Workflow, WorkflowStep
+from .models import Accepted, Cancellation, Item, Load, Status, Task, TaskEvent, TaskType, Workflow, WorkflowStep
 from .options import NewTask, SubmitOptions
 from .retries import Retries
 from .tracing import passing_on
@@ -43,6 +43,7 @@ __all__ = [
     "Conflict",
     "Invalid",
     "Item",
+    "Load",
     "NewTask",
     "NotAllowed",
     "NotFound",

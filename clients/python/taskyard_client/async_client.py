@@ -22,6 +22,7 @@ from .following import Following, Pauses, Waiting
 from .models import (
     Accepted,
     Cancellation,
+    Load,
     Status,
     Task,
     TaskEvent,
@@ -116,6 +117,10 @@ class AsyncClient:
     async def retry(self, task_id: UUID | str) -> Task:
         """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
         return await self._api.send(calls.retry(task_id))
+
+    async def load(self, *queues: str) -> Load:
+        """What waits and runs in these queues together, or in all that the key may see."""
+        return await self._api.send(calls.load(queues))
 
     async def start(
         self,

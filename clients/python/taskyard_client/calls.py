@@ -18,6 +18,7 @@ from .models import (
     Cancellation,
     Item,
     ItemPage,
+    Load,
     Nothing,
     Status,
     Task,
@@ -106,6 +107,10 @@ def retry(task_id: UUID | str) -> Call[Task]:
 
 def task_type(name: str) -> Call[TaskType]:
     return Call(TaskType, "GET", f"task-types/{quote(name, safe='')}")
+
+
+def load(queues: Sequence[str]) -> Call[Load]:
+    return Call(Load, "GET", "load", {"queues": ",".join(queues)} if queues else {})
 
 
 def start(fields: Mapping[str, Any], key: str | None) -> Call[Workflow]:

@@ -21,6 +21,7 @@ from .following import Following, Pauses, Waiting
 from .models import (
     Accepted,
     Cancellation,
+    Load,
     Status,
     Task,
     TaskEvent,
@@ -114,6 +115,10 @@ class Client:
     def retry(self, task_id: UUID | str) -> Task:
         """Runs a failed or cancelled task again: same id, fresh budgets. Raises Conflict for others."""
         return self._api.send(calls.retry(task_id))
+
+    def load(self, *queues: str) -> Load:
+        """What waits and runs in these queues together, or in all that the key may see."""
+        return self._api.send(calls.load(queues))
 
     def start(
         self,

@@ -220,3 +220,14 @@ class WorkflowCancellation(Answer):
     workflow_id: UUID
     status: str
     message: str = ""
+
+
+class Load(Answer):
+    """What waits and runs in `queues` together at `counted_at`; `total` is the sum of both."""
+
+    queues: list[str] = []
+    waiting: int
+    running: int
+    total: int
+    workers: int
+    counted_at: datetime

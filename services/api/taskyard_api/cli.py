@@ -11,6 +11,7 @@ import typer
 from taskyard.commands import (
     AWAY,
     FAILED,
+    SERVERS,
     USAGE,
     AsJson,
     DatabaseUrl,
@@ -64,6 +65,7 @@ def serve(
     from .room import give_large_memory_back
 
     settings = program.begin(
+        needs=(*SERVERS, "secret_keys"),
         api_host=host,
         api_port=port,
         metrics_host=metrics_host,
@@ -120,7 +122,7 @@ def migrate(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level
     from taskyard.store import ledger, task_role_grants
     from taskyard.store import migrate as migrations
 
-    settings = program.begin(database_url=database_url, log_level=log_level)
+    settings = program.begin(needs=["database_url"], database_url=database_url, log_level=log_level)
     if ledger.is_pooled(settings.database_url.get_secret_value()):
         program.fail("migrate needs an address that leads to PostgreSQL itself: this one says pgbouncer=true", USAGE)
     with command_engine(program.NAME, settings) as engine:
@@ -153,7 +155,7 @@ def check(as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """
     from .checks import check as run_checks
 
-    settings = program.begin(log_level=log_level)
+    settings = program.begin(needs=SERVERS, log_level=log_level)
     found = run_checks(settings)
     if as_json:
         print_json({c.name: {"ok": c.ok, "says": c.says} for c in found})

@@ -51,6 +51,7 @@ from .resources import (
     events,
     fleet,
     health,
+    load,
     pages,
     records,
     schedule_actions,
@@ -149,6 +150,7 @@ def build(settings: Settings) -> Service:
         types=types,
         intake=intake,
         ledger=ledger,
+        known_queues=queues,
         live=live,
         streams=streams,
         dependencies=dependencies,
@@ -196,6 +198,7 @@ def resources_of(
     types: KnownTypes,
     intake: Intake,
     ledger: LedgerPool,
+    known_queues: KnownQueues,
     live: Live,
     streams: Streams,
     dependencies: Health,
@@ -210,6 +213,7 @@ def resources_of(
     shown_types = task_types.TaskTypes(ledger, types, lease=settings.worker_lease)
     handling = dead_letters.Handling(bodies, ledger, shown, translations)
     queues = fleet.Queues(ledger, lease=settings.worker_lease)
+    loads = load.Loads(ledger, known_queues, lease=settings.worker_lease)
     runs = selection_runs.Runs(ledger, lease=settings.worker_lease)
     workers = fleet.Workers(ledger, lease=settings.worker_lease)
     return [
@@ -228,6 +232,8 @@ def resources_of(
         dead_letters.Discard(handling),
         queues,
         fleet.OneQueue(queues),
+        load.QueueLoad(loads),
+        load.Load(loads),
         workers,
         fleet.OneWorker(workers),
         tree_items.TreeItems(files),

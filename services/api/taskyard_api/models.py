@@ -129,6 +129,15 @@ class PageQuery(Query):
         return self.model_dump(exclude={"limit", "cursor"})
 
 
+_NameInList = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+
+
+class LoadQuery(Query):
+    queues: Annotated[list[_NameInList], BeforeValidator(split), Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Separated by commas; by default all that the key may see."
+    )
+
+
 class TasksQuery(PageQuery):
     state: States | None = Field(default=None, description="One or several, separated by commas.")
     name: TaskName | None = None

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.commands import FAILED, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import FAILED, SERVERS, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.telemetry.metrics import MetricsPortTaken
 
@@ -59,6 +59,7 @@ def run(
 
     settings = settings_or_exit(
         PROGRAM,
+        needs=SERVERS,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
         leader_lease_seconds=lease,

@@ -12,6 +12,7 @@ import typer
 
 from taskyard.commands import (
     FAILED,
+    SERVERS,
     USAGE,
     AsJson,
     LogLevel,
@@ -117,7 +118,7 @@ def run(
         "metrics_port": metrics_port,
         "log_level": log_level,
     }
-    settings = settings_or_exit(PROGRAM, **overrides)
+    settings = settings_or_exit(PROGRAM, needs=(*SERVERS, "secret_keys"), **overrides)
     if temp_dir_overlaps(settings):
         fail(PROGRAM, "TASKYARD_TEMP_DIR: must be apart from the storage, neither above nor below it.", USAGE)
     from taskyard.telemetry.metrics import MetricsPortTaken

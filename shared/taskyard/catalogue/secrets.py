@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from ..domain.failures import PHRASES
 from ..domain.pointers import escaped
+from ..domain.secret_keys import FORM
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -58,11 +59,7 @@ class Cipher:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except (ValueError, TypeError):
-            raise SecretsUnreadable(
-                "TASKYARD_SECRET_KEYS: each key must be 32 url-safe base64-encoded bytes "
-                "(make one with: python -c "
-                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')"
-            ) from None
+            raise SecretsUnreadable(f"TASKYARD_SECRET_KEYS: {FORM}") from None
 
     @property
     def has_keys(self) -> bool:

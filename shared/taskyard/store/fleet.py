@@ -37,6 +37,43 @@ def queues(conn: Connection, *, names: Collection[str] | None, lease: timedelta,
     return list(conn.execute(_QUEUES, {"names": wanted, "lease": lease, "window": window}).mappings())
 
 
+# Of what waits and of what runs, in each queue: an autoscaler has started all that it may long before.
+MOST_COUNTED = 10_000
+
+# Counted at this moment, not from the snapshot: it has to be right while no scheduler leads, and while no worker runs.
+# Tasks whose time has come are moved on within a second; only while nobody leads are there many, of all queues.
+_LOAD = sa.text("""
+WITH due AS (
+    SELECT queue, count(*) AS tasks FROM (
+        SELECT queue FROM task WHERE due_at <= now() ORDER BY due_at LIMIT :most
+    ) t GROUP BY queue
+), counted AS (
+    SELECT CASE WHEN q.paused_at IS NULL THEN least(waits.tasks + coalesce(due.tasks, 0), :most) ELSE 0 END AS waiting,
+        runs.tasks AS running
+    FROM unnest(CAST(:names AS text[])) AS n(name)
+    LEFT JOIN queue q ON q.name = n.name
+    LEFT JOIN due ON due.queue = n.name
+    CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM (
+        SELECT FROM task WHERE queue = n.name AND state = 'queued' AND finished_at IS NULL LIMIT :most) t) waits
+    CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM (
+        SELECT FROM task WHERE queue = n.name AND state = 'running' AND finished_at IS NULL LIMIT :most) t) runs
+)
+SELECT CAST(coalesce(sum(waiting), 0) AS int8) AS waiting, CAST(coalesce(sum(running), 0) AS int8) AS running,
+    CAST(coalesce(sum(waiting + running), 0) AS int8) AS total,
+    (SELECT count(*) FROM worker w WHERE w.queues && CAST(:names AS text[]) AND w.lost_at IS NULL
+        AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)) AS workers,
+    now() AS counted_at
+FROM counted
+""")
+
+
+def load(conn: Connection, names: Collection[str], *, lease: timedelta) -> RowMapping:
+    """What waits to be run now and what runs in these queues together, and the living workers that serve any of them;
+    of each queue `MOST_COUNTED` tasks of either kind at most. What waits in a paused queue is not counted."""
+    values = {"names": sorted(names), "lease": lease, "most": MOST_COUNTED}
+    return conn.execute(_LOAD, values).mappings().one()
+
+
 def queue_names(conn: Connection) -> set[str]:
     return set(conn.execute(sa.text("SELECT name FROM queue")).scalars())
 

@@ -196,6 +196,17 @@ def test_depth_reads_only_the_index_of_live_tasks(seeded: Seeded) -> None:
     assert "Index Only Scan ix_task_live" in plan.scans("task"), str(plan)
 
 
+def test_the_load_of_all_queues_reads_no_more_than_the_bound_of_each(seeded: Seeded) -> None:
+    due = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE due_at <= now()")).scalar_one()
+    running = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'running'")).scalar_one()
+    bound = len(seeding.QUEUES) * fleet.MOST_COUNTED // 50 + 2 * running + 2 * due + 100
+    seeded.measure(lambda conn: fleet.load(conn, seeding.QUEUES, lease=timedelta(seconds=20)), pages=bound)
+    counted = fleet.load(seeded.conn, seeding.QUEUES, lease=timedelta(seconds=20))
+    assert counted["waiting"] > 10 * running if seeded.is_waiting else counted["waiting"] > 0
+    assert counted["waiting"] <= len(seeding.QUEUES) * fleet.MOST_COUNTED
+    assert counted["running"] == running
+
+
 def test_counting_dead_letters_reads_only_their_index(seeded: Seeded) -> None:
     dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
     (plan,) = seeded.measure(lambda conn: conn.execute(depth._DEAD_LETTERS), pages=dead // 50 + 100)
