@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import sqlalchemy as sa
@@ -38,27 +38,33 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture
-def empty(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    name = f"wait_{os.getpid()}_{request.node.callspec.params['service']}"
+def empty(postgres: Postgres) -> Iterator[str]:
+    name = f"nothing_to_wait_for_{os.getpid()}"
     yield postgres.create_database(name)
     postgres.drop_database(name)
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_waits_for_an_empty_and_for_an_old_database_and_not_for_a_later_one(service: str, empty: str) -> None:
-    needs = f"needs {migrate.head()}: `taskyard-api migrate`\n"
-    with waiting(service, empty) as process:
-        assert line(process) == f"taskyard-{service}: waits: the database has no schema, {needs}"
+@contextmanager
+def all_held_back(url: str, why: str) -> Iterator[None]:
+    """Each service waits, and is let go by what is done inside."""
+    with ExitStack() as started:
+        services = {service: started.enter_context(waiting(service, url)) for service in SERVICES}
+        needs = f"needs {migrate.head()}: `taskyard-api migrate`\n"
+        for service, process in services.items():
+            assert line(process) == f"taskyard-{service}: waits: the database {why}, {needs}"
+        yield
+        assert {process.wait(timeout=30) for process in services.values()} == {0}
+
+
+def test_services_wait_for_an_empty_and_for_an_old_database_and_not_for_a_later_one(empty: str) -> None:
+    with all_held_back(empty, "has no schema"):
         migrate.upgrade(database_url(empty))
-        assert process.wait(timeout=30) == 0
     engine = sa.create_engine(database_url(empty))
+    set_revision = sa.text("UPDATE alembic_version SET version_num = :revision")
     with engine.begin() as conn:
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    with waiting(service, empty) as process:
-        assert line(process) == f"taskyard-{service}: waits: the database is at revision 0001, {needs}"
-        with engine.begin() as conn:
-            conn.execute(sa.text("UPDATE alembic_version SET version_num = 'of_a_later_release'"))
-        assert process.wait(timeout=30) == 0
+        conn.execute(set_revision, {"revision": "0001"})
+    with all_held_back(empty, "is at revision 0001"), engine.begin() as conn:
+        conn.execute(set_revision, {"revision": "of_a_later_release"})
     engine.dispose()
 
 
