@@ -42,7 +42,7 @@ app() { kube -n "$APP" "$@"; }
 in_caller() { kube -n "$CALLER" exec caller -- "$@"; }
 work() { in_caller python /smoke/smoke_work.py "$@"; }
 look() { in_caller python /smoke/k8s_work.py "$@"; }
-ledger() { app exec "$POSTGRES" -- psql -U taskyard -d taskyard -qAtc "$1"; }
+ledger() { app exec postgres-0 -- psql -U taskyard -d taskyard -qAtc "$1"; }
 pods() { # QUESTION [COMPONENT]
     app get pods ${2:+-l "app.kubernetes.io/component=$2"} -o json | python3 "$ROOT/deploy/k8s_pods.py" "$1"
 }
@@ -90,8 +90,10 @@ take_down() {
         printf '\nk8s-smoke: kept, as K8S_SMOKE_KEEP says. To remove it: kubectl delete namespace %s %s\n' "$APP" "$CALLER"
         return 0
     fi
-    # Waits for all that is in them; --timeout bounds it.
-    "$KUBECTL" delete namespace "$APP" "$CALLER" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 ||
+    # The directories of the volumes, once nobody writes to them any more.
+    "$KUBECTL" delete namespace "$APP" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 || cat "$WORK/down.log" >&2
+    kube -n "$CALLER" exec node -- rm -rf /node/taskyard-smoke >/dev/null 2>&1 || :
+    "$KUBECTL" delete namespace "$CALLER" --ignore-not-found --timeout=60s >"$WORK/down.log" 2>&1 ||
         cat "$WORK/down.log" >&2
     "$KUBECTL" delete persistentvolume -l "$MINE" --ignore-not-found --timeout=60s >"$WORK/down.log" 2>&1 ||
         cat "$WORK/down.log" >&2
@@ -140,8 +142,8 @@ values = {
     "taskyard-redis": f"TASKYARD_REDIS_URL=redis://:{redis}@redis:6379/0",
     "taskyard-secret-keys": f"TASKYARD_SECRET_KEYS={base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
     "taskyard-bootstrap-key": f"TASKYARD_BOOTSTRAP_KEY=ty_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}",
-    "postgres": f"POSTGRES_PASSWORD={database}",
-    "redis": f"REDIS_PASSWORD={redis}",
+    "taskyard-postgres": f"POSTGRES_PASSWORD={database}",
+    "taskyard-redis-server": f"REDIS_PASSWORD={redis}",
 }
 for name, value in values.items():
     Path(sys.argv[1], name).write_text(f"{value}\n", "utf-8")
@@ -173,8 +175,11 @@ choose_overlay() {
 
 apply() {
     local began=$SECONDS
-    "$KUBECTL" apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$ROOT/deploy/k8s/overlays/smoke/caller-namespace.yaml" >/dev/null
+    local own="$ROOT/deploy/k8s/overlays/smoke"
+    kube apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$own/caller-namespace.yaml" >/dev/null
     write_secrets
+    kube apply -f "$own/node.yaml" >/dev/null
+    kube -n "$CALLER" wait --for=condition=ready --timeout=60s pod/node >/dev/null
     "$KUBECTL" apply -f "$WORK/all.yaml" >"$WORK/apply.log" 2>&1 || { cat "$WORK/apply.log" >&2; fail "not applied"; }
     ! grep -i warning "$WORK/apply.log" || fail "the cluster warns of what it was given"
     app wait --for=condition=complete --timeout=300s job -l app.kubernetes.io/component=migrate >/dev/null
@@ -399,8 +404,7 @@ main() {
 
     step "Start"
     apply
-    POSTGRES=$(app get pods -l app.kubernetes.io/component=postgres -o name)
-    check_confined
+        check_confined
     check_settings
     step "Work, through the Service of the Ingress"
     send_work
