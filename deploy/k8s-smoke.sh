@@ -170,22 +170,21 @@ choose_overlay() {
         fail "$OVERLAY cannot be rendered: $(tail -1 "$WORK/error")"
     line "manifests" "$OVERLAY, $(grep -c '^kind: ' "$WORK/all.yaml") objects"
     # What the overlay changes for an older cluster, as it lists it.
-    awk '/^# [0-9]+\./ { on = 1 } /^[^#]/ { on = 0 } on { sub(/^# /, "    "); print }' "$ROOT/$OVERLAY/kustomization.yaml"
+    awk '/^# [0-9]+\. / { on = 1 } /^[^#]/ { on = 0 } on { sub(/^# /, "    "); print }' "$ROOT/$OVERLAY/kustomization.yaml"
 }
 
 apply() {
     local began=$SECONDS
-    local own="$ROOT/deploy/k8s/overlays/smoke"
-    kube apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$own/caller-namespace.yaml" >/dev/null
+    local own="$ROOT/deploy/k8s/overlays/smoke/caller"
+    kube apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$own/namespace.yaml" >/dev/null
     write_secrets
-    kube apply -f "$own/node.yaml" >/dev/null
-    kube -n "$CALLER" wait --for=condition=ready --timeout=60s pod/node >/dev/null
+    kube apply -f "$own/node.yaml" -f "$own/pod.yaml" >/dev/null
+    kube -n "$CALLER" wait --for=condition=ready --timeout=60s pod/node pod/caller >/dev/null
     "$KUBECTL" apply -f "$WORK/all.yaml" >"$WORK/apply.log" 2>&1 || { cat "$WORK/apply.log" >&2; fail "not applied"; }
     ! grep -i warning "$WORK/apply.log" || fail "the cluster warns of what it was given"
-    app wait --for=condition=complete --timeout=300s job -l app.kubernetes.io/component=migrate >/dev/null
+    app wait --for=condition=complete --timeout=240s job -l app.kubernetes.io/component=migrate >/dev/null
     line "migrated after" "$((SECONDS - began)) s"
     wait_rolled_out 300
-    kube -n "$CALLER" wait --for=condition=ready --timeout=60s pod/caller >/dev/null
     line "all ready after" "$((SECONDS - began)) s: $(pods ready | wc -l) pods"
     local told
     told=$(pods order)
