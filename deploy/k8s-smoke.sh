@@ -200,13 +200,13 @@ wait_rolled_out() { # SECONDS
 }
 
 check_confined() {
-    local pod
-    for pod in $(pods addresses | cut -d' ' -f1); do
+    local pod component
+    while read -r pod component _; do
         # shellcheck disable=SC2016 # expanded over there
-        app exec "$pod" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
+        app exec "$pod" -c "$component" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
             fail "$pod runs as root or may write to its image"
-        app exec "$pod" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
-    done
+        app exec "$pod" -c "$component" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
+    done < <(pods addresses)
     line "confined" "user 10001, read-only root, no token of the cluster: every pod of ours"
 }
 
@@ -215,7 +215,7 @@ check_settings() {
     local told url=https://support.example.org/k8s-smoke
     told=$(look refused --path /api/v1/tasks/00000000-0000-4000-8000-000000000000)
     [ "$told" = "404 $url" ] || fail "TASKYARD_SUPPORT_URL of the ConfigMap is not what the API shows: $told"
-    line "ConfigMap read" "the API shows its support_url, workers run diagnostics.* as it allows"
+    line "ConfigMap read" "the API shows its support_url, the workers ran diagnostics.* as it allows"
     told=$(look sealed)
     line "Secrets read" "the API takes the key of taskyard-bootstrap-key; $told"
 }
@@ -358,7 +358,7 @@ redis_gone() {
 logs_and_metrics() {
     local pod component address addresses='' lines=0 count broken=0
     while read -r pod component address; do
-        app logs "$pod" >"$WORK/log"
+        app logs "$pod" -c "$component" >"$WORK/log"
         count=$(wc -l <"$WORK/log")
         [ "$count" -gt 0 ] || fail "$pod says nothing"
         lines=$((lines + count))
@@ -404,9 +404,9 @@ main() {
     step "Start"
     apply
         check_confined
-    check_settings
     step "Work, through the Service of the Ingress"
     send_work
+    check_settings
     step "Three workers"
     three_workers
     step "No worker for a while"
