@@ -238,11 +238,11 @@ three_workers() {
 }
 
 scale() { # COUNT; returns when the pods are there, or gone
-    local deadline=$((SECONDS + 150))
+    local deadline=$((SECONDS + 240))
     app scale deployment/worker --replicas="$1" >/dev/null
     while [ "$(app get pods -l app.kubernetes.io/component=worker -o name | wc -l)" != "$1" ] ||
         [ "$(pods ready worker | wc -l)" != "$1" ]; do
-        [ $SECONDS -lt $deadline ] || fail "not $1 workers after 150 s"
+        [ $SECONDS -lt $deadline ] || fail "not $1 workers after 240 s"
         sleep 1
     done
 }
@@ -430,3 +430,4 @@ main() {
 }
 
 main "$@"
+exit
