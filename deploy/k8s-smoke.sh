@@ -308,7 +308,7 @@ load_end() { # TAG
     in_caller touch /tmp/stop
     wait "$LOADER" || { cat "$WORK/load.errors" >&2; fail "under load: $(cat "$WORK/load")"; }
     line "load" "$(cat "$WORK/load")"
-    count=$(sed -nE 's/.* requests: ([0-9]+) x 20[0-9];.*/\1/p' <<<" $(sed 's/^[0-9]*//' "$WORK/load")")
+    count=$(sed -nE 's/^[0-9]+ requests: ([0-9]+) x 20[0-9];.*/\1/p' "$WORK/load")
     work wait-for --tag "$1" --count "$count" --within 150
     line "accepted tasks" "all $count succeeded; $(lost "t.tags @> ARRAY['$1']") attempts were not the last of their task"
 }
