@@ -319,7 +319,7 @@ rolling_update() {
     for deployment in "${DEPLOYMENTS[@]}"; do
         app rollout restart "deployment/$deployment" >/dev/null
     done
-    wait_rolled_out 300
+    wait_rolled_out 600
     line "every Deployment replaced" "${DEPLOYMENTS[*]} in $((SECONDS - began)) s, all at once"
     load_end rolled
     hosts=$(work workers --queue default --count 3)
@@ -430,4 +430,3 @@ main() {
 }
 
 main "$@"
-exit
