@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--tag", required=True)
     parser.add_argument("--until", required=True, help="a file: once it is there, the callers stop")
     parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=40.0, help="requests a second, of all callers together")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests a second, of all callers together")
     options = parser.parse_args()
     where = urlsplit(os.environ["SMOKE_URL"])
     # Looked up once: the name stands for one address as long as there is a Service.
