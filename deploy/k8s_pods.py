@@ -64,25 +64,27 @@ def restarts(pods: list[Document]) -> str:
 
 
 def order(pods: list[Document]) -> str:
-    """That the migration had ended before any service was started. Raises Broken."""
-    ended: list[datetime] = []
+    """That each service was started after the migration that succeeded, and after it had waited for the schema. Raises
+    Broken."""
+    migrated: list[datetime] = []
     started: dict[str, datetime] = {}
     for pod in pods:
-        name = component(pod)
-        if name == "migrate":
-            states = [container["state"].get("terminated") for container in containers(pod)]
-            ended += [moment(state["finishedAt"]) for state in states if state and state["exitCode"] == 0]
-        elif name in SERVICES:
-            for container in pod["status"].get("containerStatuses", ()):
-                if "running" not in container["state"]:
-                    raise Broken(f"{pod['metadata']['name']} does not run: {container['state']}")
-                started[pod["metadata"]["name"]] = moment(container["state"]["running"]["startedAt"])
-    if not ended or not started:
+        name = pod["metadata"]["name"]
+        if component(pod) == "migrate":
+            ends = [container["state"].get("terminated") for container in containers(pod)]
+            migrated += [moment(end["startedAt"]) for end in ends if end and end["exitCode"] == 0]
+        elif component(pod) in SERVICES:
+            [waited], [service] = pod["status"]["initContainerStatuses"], pod["status"]["containerStatuses"]
+            if waited["state"].get("terminated", {}).get("exitCode") != 0 or "running" not in service["state"]:
+                raise Broken(f"{name} has not waited, or does not run: {waited['state']}, {service['state']}")
+            started[name] = moment(service["state"]["running"]["startedAt"])
+    if not migrated or not started:
         raise Broken("there is no migration that succeeded, or no service")
-    migrated, first = min(ended), min(started, key=lambda name: started[name])
-    if started[first] < migrated:
-        raise Broken(f"{first} was started at {started[first]}, the schema was there at {migrated}")
-    return f"the first of {len(started)} pods, {first}, was started {(started[first] - migrated).seconds} s after it"
+    begun, first = min(migrated), min(started, key=lambda name: started[name])
+    if started[first] < begun:
+        raise Broken(f"{first} was started at {started[first]}, the migration at {begun}")
+    seconds = (started[first] - begun).seconds
+    return f"{len(started)} pods waited; the first went on {seconds} s after the migration was begun"
 
 
 def addresses(pods: list[Document]) -> str:

@@ -59,13 +59,15 @@ def test_a_cluster_whose_name_does_not_say_test_is_refused_unless_it_is_named(ku
     assert "delete" not in (kubectl.parent / "asked").read_text()
 
 
-def pod(component: str, started: str, *, restarts: int = 0, ended: str | None = None) -> dict[str, object]:
-    state = (
-        {"running": {"startedAt": started}} if ended is None else {"terminated": {"exitCode": 0, "finishedAt": ended}}
-    )
-    container = {"name": component, "restartCount": restarts, "state": state}
+def pod(component: str, started: str, *, restarts: int = 0, waited: int = 0) -> dict[str, object]:
+    """One that runs since `started`; a migration is one that ran then, and succeeded."""
+    done = {"terminated": {"exitCode": waited, "startedAt": started, "finishedAt": started}}
+    state = done if component == "migrate" else {"running": {"startedAt": started}}
+    first = {"name": "wait-for-schema", "restartCount": 0, "state": done}
+    own = {"name": component, "restartCount": restarts, "state": state}
     labels = {"app.kubernetes.io/component": component}
-    return {"metadata": {"name": f"{component}-x", "labels": labels}, "status": {"containerStatuses": [container]}}
+    status = {"initContainerStatuses": [first], "containerStatuses": [own]}
+    return {"metadata": {"name": f"{component}-x", "labels": labels}, "status": status}
 
 
 def asked(question: str, *pods: dict[str, object]) -> subprocess.CompletedProcess[str]:
@@ -79,18 +81,22 @@ def asked(question: str, *pods: dict[str, object]) -> subprocess.CompletedProces
     )
 
 
-MIGRATED = pod("migrate", "2026-01-01T00:00:00Z", ended="2026-01-01T00:00:10Z")
+MIGRATED = pod("migrate", "2026-01-01T00:00:10Z")
+API = pod("api", "2026-01-01T00:00:12Z")
 
 
-def test_a_service_that_was_started_before_the_migration_ended_is_told() -> None:
-    assert asked("order", MIGRATED, pod("api", "2026-01-01T00:00:12Z")).stdout.endswith("started 2 s after it\n")
-    early = asked("order", MIGRATED, pod("api", "2026-01-01T00:00:09Z"), pod("worker", "2026-01-01T00:00:12Z"))
+def test_a_service_that_did_not_wait_for_the_migration_is_told() -> None:
+    assert (
+        asked("order", MIGRATED, API).stdout == "1 pods waited; the first went on 2 s after the migration was begun\n"
+    )
+    early = asked("order", MIGRATED, API, pod("worker", "2026-01-01T00:00:09Z"))
     assert early.returncode == 1
-    assert "api-x was started" in early.stderr
-    assert asked("order", pod("api", "2026-01-01T00:00:09Z")).returncode == 1
+    assert early.stderr.startswith("worker-x was started at")
+    assert "api-x has not waited" in asked("order", MIGRATED, pod("api", "2026-01-01T00:00:12Z", waited=1)).stderr
+    assert asked("order", API).returncode == 1
 
 
 def test_a_container_that_was_started_again_is_told() -> None:
-    assert asked("restarts", MIGRATED, pod("api", "2026-01-01T00:00:12Z")).returncode == 0
+    assert asked("restarts", MIGRATED, API).returncode == 0
     again = asked("restarts", pod("redis", "2026-01-01T00:00:12Z", restarts=2))
     assert (again.returncode, again.stderr) == (1, "started again: redis-x/redis 2 times\n")
