@@ -226,7 +226,7 @@ send_work() {
     line "echo tasks" "$told"
     told=$(work raster)
     line "raster" "$told"
-    told=$(work panel)
+    told=$(work panel --within 240)
     line "panel" "$told"
 }
 
