@@ -68,14 +68,14 @@ class Caller(threading.Thread):
         self.keeps = number % 2 == 1
         self._pause = options.callers / options.rate
         self._tag = options.tag
-        self._stop = Path(options.until)
+        self._until = Path(options.until)
         self._address = address
         self._tally = tally
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(*self._address, timeout=TIMEOUT_SECONDS)
         sent = 0
-        while not self._stop.exists():
+        while not self._until.exists():
             sent += 1
             began = time.monotonic()
             try:
