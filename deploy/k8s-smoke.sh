@@ -200,12 +200,12 @@ wait_rolled_out() { # SECONDS
 }
 
 check_confined() {
-    local pod component
-    while read -r pod component _; do
+    local pod container
+    while read -r pod container _; do
         # shellcheck disable=SC2016 # expanded over there
-        app exec "$pod" -c "$component" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
+        app exec "$pod" -c "$container" -- sh -c '[ "$(id -u)" = 10001 ] && ! touch /opt/taskyard/x /x 2>/dev/null' ||
             fail "$pod runs as root or may write to its image"
-        app exec "$pod" -c "$component" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
+        app exec "$pod" -c "$container" -- sh -c '! test -e /var/run/secrets/kubernetes.io' || fail "$pod has a token of the cluster"
     done < <(pods addresses)
     line "confined" "user 10001, read-only root, no token of the cluster: every pod of ours"
 }
@@ -356,15 +356,15 @@ redis_gone() {
 }
 
 logs_and_metrics() {
-    local pod component address addresses='' lines=0 count broken=0
-    while read -r pod component address; do
-        app logs "$pod" -c "$component" >"$WORK/log"
+    local pod container address addresses='' lines=0 count broken=0
+    while read -r pod container address; do
+        app logs "$pod" -c "$container" >"$WORK/log"
         count=$(wc -l <"$WORK/log")
         [ "$count" -gt 0 ] || fail "$pod says nothing"
         lines=$((lines + count))
         # Each line is a JSON object.
         python3 -c 'import json, sys; [json.loads(line)["event"] for line in sys.stdin]' <"$WORK/log" 2>/dev/null ||
-            fail "$pod ($component) writes what is not JSON: $(grep -vm1 '^{' "$WORK/log")"
+            fail "$pod writes what is not JSON: $(grep -vm1 '^{' "$WORK/log")"
         broken=$((broken + $(grep -c 'Traceback' "$WORK/log" || :)))
         addresses+=",$address"
     done < <(pods addresses)

@@ -88,10 +88,10 @@ def order(pods: list[Document]) -> str:
 
 
 def addresses(pods: list[Document]) -> str:
-    """Name, component and address of each pod of ours that stays."""
-    ours = (pod for pod in pods if component(pod) in {"api", "worker", "worker-geo", "scheduler"})
+    """Name, container and address of each pod of ours that stays."""
+    ours = (pod for pod in pods if component(pod) in SERVICES and not is_leaving(pod))
     return "\n".join(
-        f"{p['metadata']['name']} {component(p)} {p['status']['podIP']}" for p in ours if not is_leaving(p)
+        f"{pod['metadata']['name']} {pod['spec']['containers'][0]['name']} {pod['status']['podIP']}" for pod in ours
     )
 
 
