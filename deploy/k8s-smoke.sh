@@ -91,11 +91,11 @@ take_down() {
         return 0
     fi
     # The directories of the volumes, once nobody writes to them any more.
-    "$KUBECTL" delete namespace "$APP" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 || cat "$WORK/down.log" >&2
+    "$KUBECTL" delete namespace "$APP" --ignore-not-found --timeout=300s >"$WORK/down.log" 2>&1 || cat "$WORK/down.log" >&2
     kube -n "$CALLER" exec node -- rm -rf /node/taskyard-smoke >/dev/null 2>&1 || :
-    "$KUBECTL" delete namespace "$CALLER" --ignore-not-found --timeout=60s >"$WORK/down.log" 2>&1 ||
+    "$KUBECTL" delete namespace "$CALLER" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 ||
         cat "$WORK/down.log" >&2
-    "$KUBECTL" delete persistentvolume -l "$MINE" --ignore-not-found --timeout=60s >"$WORK/down.log" 2>&1 ||
+    "$KUBECTL" delete persistentvolume -l "$MINE" --ignore-not-found --timeout=180s >"$WORK/down.log" 2>&1 ||
         cat "$WORK/down.log" >&2
 }
 
