@@ -11,6 +11,7 @@ import argparse
 import http.client
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -35,6 +36,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    reopened: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self, status: int, body: bytes, took: float) -> None:
@@ -55,9 +57,16 @@ class Tally:
         statuses = ", ".join(f"{n} x {status}" for status, n in sorted(self.statuses.items()))
         return (
             f"{sum(self.statuses.values()) + self.broken.total()} requests: {statuses or 'no answer'};"
-            f" {self.broken.total()} failed connections;"
+            f" {self.broken.total()} failed connections,"
+            f" {self.reopened} kept ones that were closed while idle;"
             f" median {times[len(times) // 2] * 1000:.0f} ms, slowest {times[-1] * 1000:.0f} ms"
         )
+
+
+def was_closed(connection: http.client.HTTPConnection) -> bool:
+    """Whether the server has ended it since the last answer."""
+    sock: socket.socket | None = connection.sock
+    return sock is not None and bool(select.select([sock], [], [], 0)[0])
 
 
 class Caller(threading.Thread):
@@ -78,6 +87,10 @@ class Caller(threading.Thread):
         while not self._until.exists():
             sent += 1
             began = time.monotonic()
+            # As every proxy does before it uses a connection again.
+            if was_closed(connection):
+                connection.close()
+                self._tally.reopened += 1
             try:
                 self._submit(connection, sent, began)
             except (OSError, http.client.HTTPException) as e:
