@@ -223,6 +223,10 @@ smoke: smoke-s3 ## Build the containers, start them, send real work through, sto
 smoke-s3: $(STAMP) ## Run the tests of the storage against a real S3 server in a container (needs Docker)
 	deploy/smoke-s3.sh
 
+.PHONY: k8s-smoke
+k8s-smoke: ## Apply deploy/k8s to a disposable cluster, send work, roll, scale, remove (KUBECONFIG=FILE)
+	deploy/k8s-smoke.sh
+
 LITELLM_VENV := .venv-litellm
 .PHONY: system-deps
 system-deps: ## Install the parts of Debian that make test-system needs, and LiteLLM's proxy

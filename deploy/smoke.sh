@@ -10,9 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PROJECT="taskyard-smoke-$$"
 TAG="smoke-$$"
 WORK=$(mktemp -d)
-BEGUN=$SECONDS
 STARTED=
-STEP=
 KILLED=()
 SHORT_OF_MEMORY=
 ECHOES=1000
@@ -24,13 +22,8 @@ while read -r name; do unset "$name"; done < <(
     compgen -e | grep -E '^(TASKYARD_|POSTGRES_|REDIS_|COMPOSE_|API_|APP_ENV$|LOG_LEVEL$|SMOKE_)' || :
 )
 
-if [ -t 1 ]; then BOLD=$'\e[1m' PLAIN=$'\e[0m'; else BOLD='' PLAIN=''; fi
-step() {
-    STEP=$*
-    printf '\n%s%s%s\n' "$BOLD" "$STEP" "$PLAIN"
-}
-# Never with a command substitution as its argument that may fail: bash would not notice.
-line() { printf '  %-34s %s\n' "$1" "$2"; }
+# shellcheck source=deploy/smoke_shell.sh
+. "$ROOT/deploy/smoke_shell.sh"
 no_engine() {
     printf 'smoke: %s\n' "$@" >&2
     rm -rf "$WORK"
@@ -126,11 +119,6 @@ finish() {
     take_down || :
     rm -rf "$WORK"
     exit "$code"
-}
-
-fail() {
-    printf '\nsmoke: %s\n' "$*" >&2
-    exit 1
 }
 
 # ---------------------------------------------------------------- steps
