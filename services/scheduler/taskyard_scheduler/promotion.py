@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -16,6 +17,7 @@ from uuid import UUID
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from taskyard.lifecycle import held_steps, promote, sweeps
 from taskyard.lifecycle.committed import Committed, commit, together
@@ -54,11 +56,21 @@ class Promotion:
         )
         if expired:
             self._metrics.dead_lettered["expired"].inc(expired)
-        for workflow_id in marked:
-            commit(self._leadership.write, partial(sweeps.sweep, workflow_id=workflow_id), self._dispatcher)
+        self._sweep(marked)
         # What was swept may bring another sweep about.
         is_full = promoted >= _BATCH or expired >= _BATCH or bool(marked)
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+
+    def _sweep(self, marked: Sequence[UUID]) -> None:
+        """Each in a transaction of its own. One that cannot be swept holds up no other; its error is raised at the end."""
+        error: DBAPIError | None = None
+        for workflow_id in marked:
+            try:
+                commit(self._leadership.write, partial(sweeps.sweep, workflow_id=workflow_id), self._dispatcher)
+            except DBAPIError as e:
+                error = e
+        if error is not None:
+            raise error
 
     @staticmethod
     def _step(conn: Connection, after: UUID | None) -> Committed[tuple[int, int, UUID | None, list[UUID], float]]:

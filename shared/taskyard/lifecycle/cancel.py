@@ -67,6 +67,7 @@ SELECT FROM task WHERE id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))
     UNION SELECT unnest(s.leads_to) FROM workflow_step s WHERE s.task_id = ANY(:ids)))
 ORDER BY id FOR UPDATE
 """)
+_IS_LIVE = sa.text("SELECT finished_at IS NULL FROM task WHERE id = :id")
 _PAGE = 1000
 # So many descendants are named in the audit row.
 _NAMED = 1000
@@ -92,8 +93,9 @@ def cancel(
 
 def hold_families(conn: Connection, ids: Sequence[UUID]) -> None:
     """Locks the tasks, those that their cancellation reaches, and the steps that need one of these, in one order. In
-    the transaction that cancels them, before that: the first cancellation locks their workflows, and no task may be
-    waited for behind a workflow.
+    the transaction that cancels them, before that: the first cancellation locks their workflows, and no task should be
+    waited for behind a workflow. A child that is submitted meanwhile is not held; where that ends in a deadlock, the
+    transaction is tried again.
     """
     reached = list(ids)
     for level in _levels(conn, ids):
@@ -132,7 +134,9 @@ def cancel_task(conn: Connection, task_id: UUID, *, by: Actor) -> Committed[Canc
     """The task is cancelled, or asked to end, and so is what it submitted; the audit log records it. Answers what was
     found, None where there is no such task.
     """
-    hold_families(conn, [task_id])
+    # What has ended needs no locks; whether it still has is decided by `cancel`.
+    if conn.scalar(_IS_LIVE, {"id": task_id}):
+        hold_families(conn, [task_id])
     asked = cancel(conn, [task_id], actor=by.name)
     if not asked.answer:
         return Committed(None)

@@ -75,6 +75,7 @@ def sweep(conn: Connection, workflow_id: UUID, *, limit: int = SWEPT_AT_ONCE) ->
     elif not stops:
         # What a failure held that has been undone since, by a retry of the step.
         parts.append(unblock_of(conn, workflow_id))
-    if len(found) < limit and (stops or not rows):
+    # Asked again behind the locks: a step that was waited for may have added others. Now it can add no more.
+    if (stops or not rows) and conn.execute(_FOUND[stops], {**named, "limit": 1}).first() is None:
         conn.execute(_SWEPT, {"id": workflow_id, "marks": flow.marks})
     return together(parts, len(rows))

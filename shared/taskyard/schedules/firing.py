@@ -115,7 +115,7 @@ def fire_due(
             now=row["now"],
             grace=grace,
             led=led,
-            has_worker=live.get((schedule.task_name, schedule.queue), 0) >= schedule.task["version"],
+            has_worker=live.get((schedule.task_name, schedule.queue), 0) >= schedule.task.get("version", 0),
             is_running=so_far[schedule.id].is_running,
             fired=frozenset(so_far[schedule.id].fired),
             most_due=max(1, (MOST_FIRES - fires) // left),

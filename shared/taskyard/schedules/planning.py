@@ -136,8 +136,10 @@ def unusable(schedule: Schedule, look: Look) -> Plan:
     """Where its due times cannot be computed. The cursor stays: another release or other time zones may read it."""
     made = Plan(schedule, schedule.next_due_at)
     if (due_at := schedule.next_due_at) is not None:
-        made.hold(due_at, look.now + _UNUSABLE_HELD)
-        if due_at < look.late(schedule) and due_at not in look.fired:
+        # While it is not missed, often enough that it comes in time once it can be read.
+        is_late = due_at < look.late(schedule)
+        made.hold(due_at, look.now + (_UNUSABLE_HELD if is_late else _LOOKS))
+        if is_late and due_at not in look.fired:
             made.fires.append(Fire(schedule_id=schedule.id, due_at=due_at, outcome=UNUSABLE))
     return made
 

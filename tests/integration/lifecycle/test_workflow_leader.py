@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from taskyard.domain.tasks import RetryIn, State
-from taskyard.lifecycle import cancel, held_steps, sweeps, workflows
+from taskyard.lifecycle import cancel, held_steps, submit, sweeps, workflows
 from taskyard.lifecycle.retry import retry
 from taskyard.store.audit import Actor
 
 from .flows import BAD, GONE, Flow, flow_of
-from .rows import FAULT, Worker, put, state_of
+from .rows import FAULT, Worker, claim_of, new, put, state_of
 from .test_races import behind
 
 Q, R, B, S, F, C = (
@@ -117,6 +117,26 @@ def test_a_retry_that_the_sweep_waits_for_is_not_undone(engine: Engine, conn: Co
     flow.end("f")
     flow.end("j")
     assert flow.row.state == "succeeded"
+
+
+def test_a_step_that_is_added_while_the_sweep_waits_is_cancelled_too(
+    engine: Engine, conn: Connection, worker: Worker
+) -> None:
+    flow = flow_of(worker, {"f": [], "r": []}, r={"on_cancel": "leave_children"})
+    flow.claim("r")
+    flow.end("f", outcome=BAD)
+    r = flow.ids["r"]
+    added, claim = new(workflow_id=flow.id, parent_id=r), claim_of(conn, r)
+
+    def add(own: Connection) -> None:
+        submit.submit_children(own, [added], parent_id=r, claim=claim)
+        workflows.join_workflow(own, r, [added])
+
+    behind(engine, add, partial(sweeps.sweep, workflow_id=flow.id))
+    flow.sweep()
+    flow.finish("r", outcome=GONE)
+    assert state_of(conn, added.id) is C
+    assert flow.row.state == "failed"
 
 
 def sweeping(flow: Flow) -> Verb:

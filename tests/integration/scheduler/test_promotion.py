@@ -6,21 +6,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from taskyard.domain.tasks import Succeeded
-from taskyard.lifecycle import promote
+from taskyard.domain.tasks import Failed, State, Succeeded
+from taskyard.lifecycle import promote, sweeps
+from taskyard.lifecycle.committed import Committed
 from taskyard.lifecycle.finish import Finished, finish
 from taskyard.store import ledger
 from taskyard_scheduler import promotion as promotion_loop
 from taskyard_scheduler.loop_watch import LoopWatch
 from taskyard_scheduler.promotion import LONGEST_SLEEP_SECONDS, LOOP, Promotion, PromotionLoop
 from tests.integration.lifecycle.flows import flow_of
-from tests.integration.lifecycle.rows import Worker, claim_of, register
+from tests.integration.lifecycle.rows import FAULT, Worker, claim_of, register
 from tests.integration.lifecycle.test_races import waiting_for_a_lock
 from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, put_in, scalar
@@ -126,6 +129,29 @@ def test_an_end_that_meets_the_leader_at_a_workflow_is_not_undone(
         promotion.turn()
         assert [c.state for later in ends for c in later.result(timeout=10).answer] == ["succeeded"]
         assert flow.row.state == "failed"
+
+
+def test_a_workflow_that_cannot_be_swept_holds_up_no_other(
+    promotion: Promotion, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ledger.connection(engine) as conn:
+        worker = Worker(conn, register(conn))
+        flows = [flow_of(worker, {"f": [], "rest": []}) for _ in range(2)]
+        for flow in flows:
+            flow.end("f", outcome=Failed(FAULT))
+        sweep = sweeps.sweep
+
+        def fails_at_first(own: Connection, workflow_id: UUID) -> Committed[int]:
+            own.execute(sa.text("SELECT 1 / :n"), {"n": int(workflow_id != flows[0].id)})
+            return sweep(own, workflow_id)
+
+        monkeypatch.setattr(sweeps, "sweep", fails_at_first)
+        with pytest.raises(DBAPIError):
+            promotion.turn()
+        assert [flow.state("rest") for flow in flows] == [State.QUEUED, State.CANCELLED]
+        monkeypatch.undo()
+        promotion.turn()
+        assert flows[0].state("rest") is State.CANCELLED
 
 
 def test_a_standby_promotes_nothing(leader: LeaderParts, loop: PromotionLoop, engine: Engine) -> None:
