@@ -62,7 +62,7 @@ class Promotion:
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
 
     def _sweep(self, marked: Sequence[UUID]) -> None:
-        """Each in a transaction of its own. One that cannot be swept holds up no other; its error is raised at the end."""
+        """Each in a transaction of its own. One that cannot be swept holds up no other: its error is raised last."""
         error: DBAPIError | None = None
         for workflow_id in marked:
             try:
