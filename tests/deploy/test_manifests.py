@@ -9,7 +9,7 @@ from tests.support.deployed_settings import OF_BOTO3, names_of_settings
 
 from .conftest import WHOLE
 from .manifests import Manifests, containers_of, listens, matches, sources_of
-from .rendering import ROOT
+from .rendering import ROOT, kustomize
 
 pytestmark = pytest.mark.kubernetes
 
@@ -198,6 +198,12 @@ def test_what_network_policies_let_through_is_listened_for(manifests: Manifests)
             for port in rule.get("ports", ()):
                 listeners = [pod for selector in ours for pod in manifests.selected_by(selector)]
                 assert any(listens(pod, port["port"]) for pod in listeners) or port["port"] in outside, (name, port)
+
+
+@pytest.mark.parametrize("directory", ["k8s-smoke", "k8s-1.20"])
+def test_what_the_smoke_run_applies_is_the_base_with_servers(directory: str) -> None:
+    applied = Manifests(kustomize(ROOT / "tests/deploy" / directory))
+    assert {name for name, _, _ in applied.pods()} == {*OURS, "postgres", "redis"}
 
 
 def test_nothing_is_reached_or_called_without_a_rule(manifests: Manifests) -> None:
