@@ -26,6 +26,8 @@ TOUCHED = (
 SECRETS = {
     "taskyard-database": {"api", "migrate", "scheduler", "worker", "worker-geo"},
     "taskyard-task-database": {"migrate", "worker", "worker-geo"},
+    "taskyard-migrate-database": {"migrate"},
+    "taskyard-listen": {"scheduler"},
     "taskyard-redis": {"api", "scheduler", "worker", "worker-geo"},
     "taskyard-secret-keys": {"api", "worker", "worker-geo"},
     "taskyard-storage": {"api", "scheduler", "worker", "worker-geo"},
@@ -112,6 +114,14 @@ def test_each_service_gets_only_the_secrets_it_needs(manifests: Manifests) -> No
         for secret in given if name in OURS else ():
             holders.setdefault(plain(secret), set()).add(name)
     assert holders == SECRETS
+
+
+def test_migrate_reaches_postgresql_itself_where_the_services_have_a_pooler(manifests: Manifests) -> None:
+    """Of two sources with the same variable the later one holds."""
+    [migrate] = [pod for name, _, pod in manifests.pods() if name.startswith("migrate")]
+    for container in containers_of(migrate):
+        last = container["envFrom"][-1]
+        assert last == {"secretRef": {"name": "taskyard-migrate-database", "optional": True}}, container["name"]
 
 
 def test_the_example_has_every_secret_that_something_reads(renderings: dict[str, str]) -> None:
@@ -218,3 +228,9 @@ def test_a_pod_is_given_the_time_that_it_drains(manifests: Manifests) -> None:
             for source in sources_of(container, "configMap"):
                 seconds = float(maps[source]["data"].get("TASKYARD_DRAIN_SECONDS", 0))
                 assert pod.get("terminationGracePeriodSeconds", 30) >= seconds + 10 or not seconds, name
+
+
+def test_what_the_example_of_secrets_leaves_open_is_refused_or_counts_as_missing() -> None:
+    values = {k: v for each in EXAMPLE.of_kind("Secret") for k, v in each["stringData"].items()}
+    assert values.pop("key.json") == "{}", "read only where TASKYARD_SELECTION_GOOGLE_KEY_FILE names it"
+    assert {k for k, v in values.items() if v and "development-only" not in v} == set()
