@@ -9,8 +9,8 @@
 #   K8S_SMOKE_CONTEXT    the name of its current context, where that does not say that it is a test one
 #   K8S_SMOKE_OVERLAY    what is applied (tests/deploy/k8s-1.20 where the cluster is older than 1.27)
 #   K8S_SMOKE_KEEP=yes   leave everything where it is, to look at it
-# docs/kubernetes.md says how to get such a cluster. Exit codes: 0 all is well; 1 something is not, with the logs;
-# 3 there is no cluster that may be used.
+# docs/contributing/manifests.md says how to get such a cluster. Exit codes: 0 all is well; 1 something is not, with the
+# logs; 3 there is no cluster that may be used.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -52,7 +52,7 @@ pods() { # QUESTION [COMPONENT]
 choose_cluster() {
     [ -n "$KUBECTL" ] || no_cluster "there is no kubectl here: run 'make k8s-tools'."
     [ -n "${KUBECONFIG:-}" ] || no_cluster "KUBECONFIG is not set. Name the file of a disposable cluster:" \
-        "everything this run makes is removed at its end (docs/kubernetes.md says how to get one)."
+        "everything this run makes is removed at its end (docs/contributing/manifests.md says how to get one)."
     CONTEXT=$("$KUBECTL" config current-context 2>/dev/null) || no_cluster "$KUBECONFIG has no current context."
     case "$CONTEXT" in
         "${K8S_SMOKE_CONTEXT:-}" | kind-* | k3d-* | minikube | *smoke* | *test*) ;;
@@ -163,7 +163,7 @@ PYTHON
 choose_overlay() {
     local minor
     minor=$(sed -E 's/^v1\.([0-9]+).*/\1/' <<<"$VERSION")
-    OVERLAY=deploy/k8s/overlays/smoke
+    OVERLAY=tests/deploy/k8s-smoke
     [ "$minor" -ge 27 ] || OVERLAY=tests/deploy/k8s-1.20
     OVERLAY=${K8S_SMOKE_OVERLAY:-$OVERLAY}
     "$KUBECTL" kustomize "$ROOT/$OVERLAY" >"$WORK/all.yaml" 2>"$WORK/error" ||
@@ -175,7 +175,7 @@ choose_overlay() {
 
 apply() {
     local began=$SECONDS
-    local own="$ROOT/deploy/k8s/overlays/smoke/caller"
+    local own="$ROOT/tests/deploy/k8s-smoke/caller"
     kube apply -f "$ROOT/deploy/k8s/base/namespace.yaml" -f "$own/namespace.yaml" >/dev/null
     write_secrets
     kube apply -f "$own/node.yaml" -f "$own/pod.yaml" >/dev/null

@@ -122,3 +122,9 @@ def test_the_notes_lead_to_a_first_task() -> None:
     notes = succeed("bin/helm", "install", "taskyard", CHART, "--dry-run=client", EVERY_OPTION)
     assert "\n  servers\n" not in notes
     assert "TASKYARD_URL=https://taskyard.example.org" in notes
+
+
+def test_a_pooler_and_the_server_behind_it_are_both_let_through() -> None:
+    policies = Manifests(helm("--set=networkPolicies.postgresql.ports={5432,6432}")).named("NetworkPolicy")
+    [rule] = policies["egress-postgresql"]["spec"]["egress"]
+    assert [each["port"] for each in rule["ports"]] == [5432, 6432]

@@ -9,7 +9,7 @@ from tests.support.deployed_settings import OF_BOTO3, names_of_settings
 
 from .conftest import WHOLE
 from .manifests import Manifests, containers_of, listens, matches, sources_of
-from .rendering import ROOT
+from .rendering import ROOT, kustomize
 
 pytestmark = pytest.mark.kubernetes
 
@@ -26,6 +26,8 @@ TOUCHED = (
 SECRETS = {
     "taskyard-database": {"api", "migrate", "scheduler", "worker", "worker-geo"},
     "taskyard-task-database": {"migrate", "worker", "worker-geo"},
+    "taskyard-migrate-database": {"migrate"},
+    "taskyard-listen": {"scheduler"},
     "taskyard-redis": {"api", "scheduler", "worker", "worker-geo"},
     "taskyard-secret-keys": {"api", "worker", "worker-geo"},
     "taskyard-storage": {"api", "scheduler", "worker", "worker-geo"},
@@ -114,6 +116,14 @@ def test_each_service_gets_only_the_secrets_it_needs(manifests: Manifests) -> No
     assert holders == SECRETS
 
 
+def test_migrate_reaches_postgresql_itself_where_the_services_have_a_pooler(manifests: Manifests) -> None:
+    """Of two sources with the same variable the later one holds."""
+    [migrate] = [pod for name, _, pod in manifests.pods() if name.startswith("migrate")]
+    for container in containers_of(migrate):
+        last = container["envFrom"][-1]
+        assert last == {"secretRef": {"name": "taskyard-migrate-database", "optional": True}}, container["name"]
+
+
 def test_the_example_has_every_secret_that_something_reads(renderings: dict[str, str]) -> None:
     texts = "".join(renderings[name] for name in WHOLE)
     assert [name for name in EXAMPLE.named("Secret") if f": {name}\n" not in texts] == []
@@ -200,6 +210,12 @@ def test_what_network_policies_let_through_is_listened_for(manifests: Manifests)
                 assert any(listens(pod, port["port"]) for pod in listeners) or port["port"] in outside, (name, port)
 
 
+@pytest.mark.parametrize("directory", ["k8s-smoke", "k8s-1.20"])
+def test_what_the_smoke_run_applies_is_the_base_with_servers(directory: str) -> None:
+    applied = Manifests(kustomize(ROOT / "tests/deploy" / directory))
+    assert {name for name, _, _ in applied.pods()} == {*OURS, "postgres", "redis"}
+
+
 def test_nothing_is_reached_or_called_without_a_rule(manifests: Manifests) -> None:
     policy = manifests.named("NetworkPolicy")["default-deny"]
     assert policy["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -212,3 +228,9 @@ def test_a_pod_is_given_the_time_that_it_drains(manifests: Manifests) -> None:
             for source in sources_of(container, "configMap"):
                 seconds = float(maps[source]["data"].get("TASKYARD_DRAIN_SECONDS", 0))
                 assert pod.get("terminationGracePeriodSeconds", 30) >= seconds + 10 or not seconds, name
+
+
+def test_what_the_example_of_secrets_leaves_open_is_refused_or_counts_as_missing() -> None:
+    values = {k: v for each in EXAMPLE.of_kind("Secret") for k, v in each["stringData"].items()}
+    assert values.pop("key.json") == "{}", "read only where TASKYARD_SELECTION_GOOGLE_KEY_FILE names it"
+    assert {k for k, v in values.items() if v and "development-only" not in v} == set()

@@ -31,7 +31,7 @@ imagePullPolicy: {{ . }}
 
 {{/* Variables. Arguments: root, config and secrets (lists of keys of the values `config` and `secrets`). */}}
 {{- define "taskyard.envFrom" -}}
-{{- $optional := list "storage" "mail" "providers" -}}
+{{- $optional := list "storage" "mail" "providers" "migrateDatabase" "listen" -}}
 {{- range .config }}
 - configMapRef: { name: {{ eq . "all" | ternary "taskyard" (printf "taskyard-%s" .) }} }
 {{- end }}
