@@ -12,6 +12,7 @@ TAG="smoke-$$"
 WORK=$(mktemp -d)
 STARTED=
 KILLED=()
+CALLERS=
 SHORT_OF_MEMORY=
 ECHOES=1000
 SINGLES=20
@@ -99,6 +100,7 @@ show_logs() {
 take_down() {
     [ -n "$STARTED" ] || return 0
     STARTED=
+    [ -z "$CALLERS" ] || kill "$CALLERS" 2>/dev/null || :
     compose 180 down --volumes --remove-orphans --timeout 10 >"$WORK/down.log" 2>&1 || cat "$WORK/down.log" >&2
     local images
     images=$(docker images -q --filter "reference=taskyard/*:$TAG" | sort -u)
@@ -296,6 +298,7 @@ check_one_kit() {
     [ "${found%;*}" = "mail; mail" ] || fail "built with KITS=mail, the image carries $found"
     types=$(docker run --rm -e TASKYARD_DIAGNOSTICS=true "$image" types --strict --json |
         python3 -c 'import json, sys; print(*("{kit}: {name}".format(**t) for t in json.load(sys.stdin)))')
+    # shellcheck disable=SC2086
     [ "$types" = "$(printf 'mail: email.%s\n' $all | paste -sd " ")" ] || fail "built with KITS=mail, it runs $types"
     line "built with KITS=mail" "only ${types//mail: /}"
     ! build_worker mail,postage "$image" || fail "an image with a kit that does not exist was built"
@@ -372,7 +375,7 @@ send_mail() {
     sink=$(of_service smtp-sink)
     docker exec "$sink" grep -rqF "$message" /var/lib/taskyard/mails || fail "$message is not among the sink's mails"
     docker exec "$sink" sh -c 'cat /var/lib/taskyard/mails/*.eml' >"$WORK/mail"
-    grep -qF "Subject: $subject" "$WORK/mail" && grep -q 'text/plain' "$WORK/mail" && grep -q 'text/html' "$WORK/mail" ||
+    { grep -qF "Subject: $subject" "$WORK/mail" && grep -q 'text/plain' "$WORK/mail" && grep -q 'text/html' "$WORK/mail"; } ||
         fail "the mail in the sink is not the one that was sent"
     line "mail in the sink" "subject, text and HTML part; Message-ID $message"
 }
@@ -381,8 +384,8 @@ send_mail() {
 # nothing twice: what a replica refuses or cuts is seen.
 restart_api() {
     local id began=$SECONDS
-    work load --until "$WORK/enough" >"$WORK/load" &
-    local callers=$!
+    python3 "$ROOT/deploy/smoke_load.py" --wait --tag load --until "$WORK/enough" >"$WORK/load" &
+    CALLERS=$!
     sleep 2
     for id in $(of_service api); do
         docker stop -t 30 "$id" >/dev/null
@@ -393,7 +396,8 @@ restart_api() {
         sleep 5
     done
     touch "$WORK/enough"
-    wait "$callers" || fail "a rolling restart of the API is noticed by callers"
+    wait "$CALLERS" || fail "a rolling restart of the API is noticed by callers: $(cat "$WORK/load")"
+    CALLERS=
     line "api, one after the other" "$(of_service api | wc -l) replicas restarted in $((SECONDS - began)) s"
     line "requests meanwhile" "$(cat "$WORK/load")"
 }
@@ -421,7 +425,7 @@ kill_worker() {
     took=$((SECONDS - began))
     lost=$(ledger "SELECT count(*) FROM task_attempt WHERE outcome <> 'succeeded' AND worker LIKE '$host-%'")
     others=$(ledger "SELECT count(*) FROM task_attempt WHERE outcome <> 'succeeded' AND worker NOT LIKE '$host-%'")
-    [ "$lost" -ge 1 ] && [ "$others" = 0 ] || fail "attempts lost: $lost by the killed worker, $others by others"
+    { [ "$lost" -ge 1 ] && [ "$others" = 0 ]; } || fail "attempts lost: $lost by the killed worker, $others by others"
     line "killed while it ran" "$begun of 72 tasks; all 72 succeeded $took s later, $lost of them by a second attempt"
     work workers --queue default --count 2 >/dev/null
     line "GET /workers" "shows two left"

@@ -1,8 +1,9 @@
 """Load on the API while something is done to the servers behind it. Standard library only.
 
-Several callers submit one task after the other until the file of --until appears. One half of them opens a connection
-for each request, the other half keeps its connections, as a proxy does. Every answer and every failed connection is
-counted; the ids go where smoke_work.py notes them. Exit code 1: a request was refused or failed.
+Several callers submit one task after the other until the file of --until appears; with --wait each of them waits for
+the end of its task before it submits the next. One half of them opens a connection for each task, the other half keeps
+its connections, as a proxy does. Every answer and every failed connection is counted, and submits are timed; the ids go
+where smoke_work.py notes them. Exit code 1: a request was refused or failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from smoke_work import note, say
 
 LONGEST_SECONDS = 900
 TIMEOUT_SECONDS = 15
+WAIT_SECONDS = 10
 
 
 @dataclass
@@ -39,14 +41,20 @@ class Tally:
     reopened: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, status: int, body: bytes, took: float) -> None:
+    def answered(self, status: int, body: bytes) -> None:
         with self.lock:
             self.statuses[status] += 1
-            self.seconds.append(took)
-            if 200 <= status < 300:
-                self.ids.append(json.loads(body)["id"])
-            else:
+            if not 200 <= status < 300:
                 self.refusals.append(f"{status} {body[:300].decode(errors='replace')}")
+
+    def submitted(self, task_id: str, took: float) -> None:
+        with self.lock:
+            self.ids.append(task_id)
+            self.seconds.append(took)
+
+    def closed_while_idle(self) -> None:
+        with self.lock:
+            self.reopened += 1
 
     def failed(self, error: Exception) -> None:
         with self.lock:
@@ -59,7 +67,7 @@ class Tally:
             f"{sum(self.statuses.values()) + self.broken.total()} requests: {statuses or 'no answer'};"
             f" {self.broken.total()} failed connections,"
             f" {self.reopened} kept ones that were closed while idle;"
-            f" median {times[len(times) // 2] * 1000:.0f} ms, slowest {times[-1] * 1000:.0f} ms"
+            f" submits: median {times[len(times) // 2] * 1000:.0f} ms, slowest {times[-1] * 1000:.0f} ms"
         )
 
 
@@ -77,6 +85,7 @@ class Caller(threading.Thread):
         self.keeps = number % 2 == 1
         self._pause = options.callers / options.rate
         self._tag = options.tag
+        self._waits = options.wait
         self._until = Path(options.until)
         self._address = address
         self._tally = tally
@@ -87,12 +96,8 @@ class Caller(threading.Thread):
         while not self._until.exists():
             sent += 1
             began = time.monotonic()
-            # As every proxy does before it uses a connection again.
-            if was_closed(connection):
-                connection.close()
-                self._tally.reopened += 1
             try:
-                self._submit(connection, sent, began)
+                self._submit(connection, sent)
             except (OSError, http.client.HTTPException) as e:
                 self._tally.failed(e)
                 connection.close()
@@ -101,21 +106,40 @@ class Caller(threading.Thread):
             time.sleep(max(0.0, self._pause - (time.monotonic() - began)))
         connection.close()
 
-    def _submit(self, connection: http.client.HTTPConnection, sent: int, began: float) -> None:
+    def _submit(self, connection: http.client.HTTPConnection, sent: int) -> None:
         # Every fifth runs for a moment, so that workers that are stopped have something in hand.
         name, params = ("sleep", {"seconds": 2.0}) if sent % 5 == 0 else ("echo", {"value": sent})
         body = json.dumps({"name": f"diagnostics.{name}", "params": params, "tags": [self._tag]})
+        began = time.monotonic()
+        answer = self._ask(connection, "POST", "/api/v1/tasks", body)
+        if answer is None:
+            return
+        task_id = json.loads(answer)["id"]
+        self._tally.submitted(task_id, time.monotonic() - began)
+        if self._waits:
+            self._ask(connection, "GET", f"/api/v1/tasks/{task_id}?wait={WAIT_SECONDS}")
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+    ) -> bytes | None:
+        """What is answered; None where it is a refusal."""
+        # As every proxy does before it uses a connection again.
+        if was_closed(connection):
+            connection.close()
+            self._tally.closed_while_idle()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['SMOKE_KEY']}"}
-        connection.request("POST", "/api/v1/tasks", body, headers)
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
-        self._tally.answered(answer.status, content, time.monotonic() - began)
+        self._tally.answered(answer.status, content)
+        return content if 200 <= answer.status < 300 else None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="smoke_load.py", description=__doc__)
     parser.add_argument("--tag", required=True)
     parser.add_argument("--until", required=True, help="a file: once it is there, the callers stop")
+    parser.add_argument("--wait", action="store_true", help="wait for the end of each task before the next")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second, of all callers together")
     options = parser.parse_args()

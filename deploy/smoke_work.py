@@ -13,7 +13,6 @@ import json
 import os
 import struct
 import sys
-import threading
 import time
 import zlib
 from collections import Counter
@@ -28,31 +27,24 @@ LONGEST_PAGE = 200
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 Document = dict[str, Any]
-KEPT = threading.local()
 
 
 class Broken(Exception):
     """A promise was not kept."""
 
 
-def call(method: str, path: str, body: object = None, *, keep: bool = False) -> Document:
-    """One request in JSON; its answer. Raises Broken unless it succeeded. `keep`: on the thread's own connection."""
+def call(method: str, path: str, body: object = None) -> Document:
+    """One request in JSON; its answer. Raises Broken unless it succeeded."""
     content, headers = (None, {}) if body is None else (json.dumps(body).encode(), {"Content-Type": "application/json"})
-    document: Document = json.loads(sent(method, path, content, headers, keep=keep))
+    document: Document = json.loads(sent(method, path, content, headers))
     return document
 
 
-def connect() -> http.client.HTTPConnection:
-    where = urlsplit(os.environ["SMOKE_URL"])
-    return http.client.HTTPConnection(where.hostname or "", where.port, timeout=70)
-
-
-def sent(method: str, path: str, content: bytes | None, headers: dict[str, str], *, keep: bool = False) -> bytes:
+def sent(method: str, path: str, content: bytes | None, headers: dict[str, str]) -> bytes:
     """One request; the bytes of its answer. Raises Broken unless it succeeded."""
     headers = {**headers, "Authorization": f"Bearer {os.environ['SMOKE_KEY']}"}
-    if keep and not hasattr(KEPT, "connection"):
-        KEPT.connection = connect()
-    connection: http.client.HTTPConnection = KEPT.connection if keep else connect()
+    where = urlsplit(os.environ["SMOKE_URL"])
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=70)
     try:
         connection.request(method, path, content, headers)
         answer = connection.getresponse()
@@ -60,8 +52,7 @@ def sent(method: str, path: str, content: bytes | None, headers: dict[str, str],
     except (OSError, http.client.HTTPException) as e:
         raise Broken(f"{method} {path}: {type(e).__name__}: {e}") from e
     finally:
-        if not keep:
-            connection.close()
+        connection.close()
     if not 200 <= answer.status < 300:
         raise Broken(f"{method} {path}: {answer.status} {received[:500].decode(errors='replace')}")
     return received
@@ -349,41 +340,6 @@ def leader(options: argparse.Namespace) -> None:
     say(until(look, "a scheduler leads", within_seconds=options.within))
 
 
-def load(options: argparse.Namespace) -> None:
-    """Submits tasks and waits for their ends until the file `--until` exists; no request fails. Half of the threads
-    keep their connection, the others make one for each request."""
-    stop, longest, failures = Path(options.until), [0.0] * options.threads, list[str]()
-    requests = [0] * options.threads
-
-    def ask(thread: int, method: str, path: str, body: object = None) -> Document:
-        began = time.monotonic()
-        try:
-            return call(method, path, body, keep=thread % 2 == 0)
-        finally:
-            requests[thread] += 1
-            longest[thread] = max(longest[thread], time.monotonic() - began)
-
-    def run(thread: int) -> None:
-        wish = {"name": "diagnostics.echo", "params": {"value": thread}, "tags": [options.tag]}
-        ids: list[str] = []
-        try:
-            while not stop.exists():
-                ids.append(ask(thread, "POST", "/api/v1/tasks", wish)["id"])
-                ask(thread, "GET", f"/api/v1/tasks/{ids[-1]}?wait=10")
-        except Broken as e:
-            failures.append(str(e))
-        note(ids)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(options.threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise Broken(f"{len(failures)} of {options.threads} callers met a failure, the first: {failures[0]}")
-    say(f"{sum(requests)} by {options.threads} callers, none failed, the slowest took {max(longest) * 1000:.0f} ms")
-
-
 def health(_: argparse.Namespace) -> None:
     """The state of the whole as the API tells it."""
     found = call("GET", "/health/detailed")
@@ -414,7 +370,6 @@ def main() -> int:
     command("lateness", lateness, tag=None)
     command("too-large", too_large, megabytes=1500, within=120.0)
     command("leader", leader, other_than="")
-    command("load", load, until=None, threads=8, tag="load")
     command("health", health)
     options = parser.parse_args()
     try:
