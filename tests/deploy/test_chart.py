@@ -118,9 +118,11 @@ def test_the_notes_lead_to_a_first_task() -> None:
         "/tasks",
     ):
         assert wanted in notes
+    assert "taskyard-tls" not in notes
     # Only what is missing.
     notes = succeed("bin/helm", "install", "taskyard", CHART, "--dry-run=client", EVERY_OPTION)
     assert "\n  servers\n" not in notes
+    assert "\n  taskyard-tls\n  taskyard-keda\n" in notes
     assert "TASKYARD_URL=https://taskyard.example.org" in notes
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from .conftest import WHOLE
-from .rendering import KUSTOMIZE, ROOT, run, succeed
+from .rendering import EVERY_OPTION, KUSTOMIZE, ROOT, helm, run, succeed
 
 # Ten seconds each, but for a machine that is busy with something else.
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
@@ -49,10 +49,12 @@ def test_faults_are_found(tmp_path: Path) -> None:
 
 
 def test_the_linter_finds_the_listed_exceptions_and_nothing_else(renderings: dict[str, str], tmp_path: Path) -> None:
-    """In the renderings that have everything between them, and in the container files of the images."""
+    """In the renderings that have everything between them, in the chart with every option, and in the container files
+    of the images."""
     shutil.copytree(ROOT / "deploy/docker", tmp_path / "docker")
     for name in WHOLE:
         (tmp_path / f"{name}.yaml").write_text(renderings[name])
+    (tmp_path / "chart.yaml").write_text(helm(EVERY_OPTION))
     options = ["--framework", "kubernetes", "dockerfile", "--skip-download", "--quiet", "--output", "json"]
     done = run("venv/bin/checkov", *options, "--directory", tmp_path)
     reports = {report["check_type"]: report for report in json.loads(done.stdout)}

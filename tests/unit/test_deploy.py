@@ -269,6 +269,22 @@ def test_a_service_that_is_started_in_production_names_what_is_missing(name: str
     assert needed == set(done.stderr.split(": ")[1].split(", "))
 
 
+@pytest.mark.parametrize("name", ["api", "worker", "worker-geo"])
+def test_a_service_that_is_started_in_production_has_a_place_for_files(name: str, tmp_path: Path) -> None:
+    """As on a read-only root, where neither a bucket nor a volume was given."""
+    (tmp_path / "read-only").touch()
+    environment = {
+        "APP_ENV": "production",
+        "TASKYARD_DATABASE_URL": "postgresql://h/db",
+        "TASKYARD_REDIS_URL": "redis://h/0",
+        "TASKYARD_SECRET_KEYS": "A" * 43 + "=",
+        "TASKYARD_STORAGE_DIR": f"{tmp_path}/read-only/storage",
+    }
+    done = started(name, environment, tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.split(": ")[1] == "TASKYARD_STORAGE_URL"
+
+
 @pytest.mark.parametrize(
     ("changed", "app_env"),
     [

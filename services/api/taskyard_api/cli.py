@@ -58,6 +58,7 @@ def serve(
     import structlog
 
     from taskyard.catalogue.secrets import SecretsUnreadable
+    from taskyard.storage.chosen import missing_in_production
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from . import server
@@ -72,6 +73,8 @@ def serve(
         metrics_port=metrics_port,
         log_level=log_level,
     )
+    if problem := missing_in_production(settings):
+        program.fail(problem, USAGE)
     # How long a thread waits for a busy event loop to yield the interpreter (the default is 5 ms): a flush whose
     # answer has arrived would otherwise wait that long.
     sys.setswitchinterval(0.001)

@@ -152,9 +152,10 @@ def revoke(
 def bootstrap(database_url: DatabaseUrl = None, as_json: AsJson = False, log_level: LogLevel = None) -> None:
     """Make the first admin key where there is no key at all; harmless when repeated.
 
-    It is TASKYARD_BOOTSTRAP_KEY where that is set; otherwise a random one is made and printed once.
+    It is TASKYARD_BOOTSTRAP_KEY where that is set, as it has to be where APP_ENV=production: output is kept there.
+    Otherwise a random one is made and printed once.
     """
-    settings = program.begin(needs=["database_url"], database_url=database_url, log_level=log_level)
+    settings = program.begin(needs=["database_url", "bootstrap_key"], database_url=database_url, log_level=log_level)
     given = settings.bootstrap_key
     try:
         key = make_key() if given is None else read_key(given.get_secret_value())

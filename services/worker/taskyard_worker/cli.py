@@ -26,7 +26,7 @@ from taskyard.commands import (
 from taskyard.output import run_program
 from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.settings import Settings
-from taskyard.storage.chosen import temp_dir_overlaps
+from taskyard.storage.chosen import missing_in_production, temp_dir_overlaps
 
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
 
@@ -121,6 +121,8 @@ def run(
     settings = settings_or_exit(PROGRAM, needs=(*SERVERS, "secret_keys"), **overrides)
     if temp_dir_overlaps(settings):
         fail(PROGRAM, "TASKYARD_TEMP_DIR: must be apart from the storage, neither above nor below it.", USAGE)
+    if problem := missing_in_production(settings):
+        fail(PROGRAM, problem, USAGE)
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from .supervisor.composition import serve

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..domain.buckets import Bucket, read_address
-from ..settings import Settings
+from ..settings import Settings, is_production
 from .interface import Storage
 from .local import LocalStorage, overlap
 
@@ -25,6 +27,22 @@ def temp_dir_overlaps(settings: Settings) -> bool:
     files for temporary ones."""
     where = _place_of(settings)
     return isinstance(where, Path) and overlap(settings.temp_dir, where)
+
+
+def missing_in_production(settings: Settings) -> str | None:
+    """What is wrong where nobody has said where files are kept: the directory by default may be on a read-only root,
+    which would show with the first upload only."""
+    if settings.storage_url is not None or not is_production(settings.app_env):
+        return None
+    directory = settings.storage_dir
+    with suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+        if os.access(directory, os.W_OK | os.X_OK):
+            return None
+    return (
+        "TASKYARD_STORAGE_URL: must be set where APP_ENV=production and the directory of TASKYARD_STORAGE_DIR cannot be"
+        f" written: {directory}"
+    )
 
 
 def _place_of(settings: Settings) -> Path | Bucket:

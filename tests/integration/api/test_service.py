@@ -216,6 +216,14 @@ def test_two_bootstraps_at_once_make_one_key(database_url: str, redis_url: str) 
     assert (wrong.returncode, "TASKYARD_BOOTSTRAP_KEY" in wrong.stderr) == (2, True)
 
 
+def test_a_first_key_of_production_is_given_and_never_printed(database_url: str, redis_url: str) -> None:
+    env = environment(database_url, redis_url, APP_ENV="production")
+    refused = command(env, "keys", "bootstrap")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "taskyard-api: TASKYARD_BOOTSTRAP_KEY: must be set where APP_ENV=production\n"
+    assert command(env, "keys", "list", "--json").stdout.strip() == "[]"
+
+
 def test_the_exit_code_of_commands_shows_that_a_dependency_is_away(database_url: str, redis_url: str) -> None:
     env = environment(database_url, redis_url)
     assert command(env, "check").returncode == 0

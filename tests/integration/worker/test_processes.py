@@ -66,6 +66,14 @@ def test_a_worker_that_cannot_start_as_it_is_told_to_exits_with_2_and_says_why_o
     assert lines(log, '"level": "error"') == []
 
 
+def test_a_worker_of_production_says_that_it_has_no_database_for_tasks(workers: LedgerFleet) -> None:
+    workers.fleet.environment["APP_ENV"] = "production"
+    for count in (0, 1):
+        workers.fleet.start_worker(has_types=False)
+        assert len(lines(workers.fleet.logs(), "TASKYARD_TASK_DATABASE_URL is not set", '"level": "warning"')) == count
+        workers.fleet.environment.pop("TASKYARD_TASK_DATABASE_URL", None)
+
+
 def test_a_signal_while_the_children_are_just_starting_ends_the_worker_in_order(workers: LedgerFleet) -> None:
     for pause in (0.0, 0.2, 0.5):
         before = workers.fleet.workers()

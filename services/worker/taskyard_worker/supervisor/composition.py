@@ -18,7 +18,7 @@ from taskyard.broker.names import Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.lifecycle.dispatch import Dispatcher
-from taskyard.settings import Settings
+from taskyard.settings import Settings, is_production
 from taskyard.store.ledger import engine_of
 from taskyard.store.sqlstates import Meaning, meaning
 from taskyard.telemetry.heartbeat import Heartbeat
@@ -57,6 +57,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
+    if is_production(settings.app_env) and settings.task_database_url is None:
+        log.warning("no_task_database", says="TASKYARD_TASK_DATABASE_URL is not set: tasks that call context.db() fail")
     queues = settings.worker_queues or settings.queues
     redis_url, names = settings.redis_url.get_secret_value(), Names(settings.namespace)
     with ExitStack() as closing:
