@@ -91,6 +91,8 @@ UV ?= $(BIN)/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links $(PACKAGE_NAMES:%=--no-emit-package %) \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+# For what images install: the very versions that the tests run with.
+LOCK_IMAGE = $(LOCK) --constraint requirements/dev.txt
 PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
 
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
@@ -98,18 +100,19 @@ PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-wo
 KITS_worker := mail files data health webhooks notifications users models payments analytics reports maintenance diagnostics
 KITS_worker-geo := geo selection
 WORKER_LOCKS = $(patsubst KITS_%,%,$(filter KITS_%,$(.VARIABLES)))
-LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
+LOCK_WORKER = $(LOCK_IMAGE) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
 	kits/pyproject.toml -o requirements/$(1).txt
 
 .PHONY: lock
 lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@test -x "$(UV)" || $(MAKE) install
-	$(LOCK) requirements/build.in -o requirements/build.txt
-	$(LOCK) --overrides requirements/api-overrides.txt requirements/api.in services/api/pyproject.toml -o requirements/api.txt
-	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
-	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
-	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
+	$(LOCK_IMAGE) requirements/build.in -o requirements/build.txt
+	$(LOCK_IMAGE) --overrides requirements/api-overrides.txt requirements/api.in services/api/pyproject.toml \
+		-o requirements/api.txt
+	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
+	$(LOCK_IMAGE) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
+	$(LOCK_IMAGE) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 	$(LOCK) requirements/k8s-check.in -o requirements/k8s-check.txt
 	$(LOCK) --no-deps requirements/k8s-tools.in -o requirements/k8s-tools.txt
