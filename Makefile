@@ -127,8 +127,8 @@ IMAGE_LOCKS := $(patsubst %,requirements/%.txt,api $(WORKER_LOCKS) scheduler smt
 AUDIT_SERVICE ?= pypi
 
 $(AUDIT_STAMP): requirements/audit.txt $(STAMP)
-	$(BIN)/python -m venv $(AUDIT_VENV)
-	$(AUDIT) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	$(BIN)/python -m venv --clear $(AUDIT_VENV)
+	$(UV) pip install --quiet --require-hashes --python $(AUDIT) -r $<
 	@touch $@
 
 .PHONY: audit
@@ -136,11 +136,14 @@ audit: audit-offline ## Bandit, licences, SBOMs, and known vulnerabilities of wh
 	$(AUDIT) deploy/audit/vulnerabilities.py $(AUDIT_SERVICE) \
 		$(filter-out %-overrides.txt,$(wildcard requirements/*.txt))
 
-.PHONY: audit-offline
-audit-offline: $(AUDIT_STAMP) ## The parts of make audit that ask no service
+.PHONY: audit-code
+audit-code: $(AUDIT_STAMP) ## Bandit and licences, the parts of make audit that take seconds
 	$(AUDIT) -m bandit --quiet --configfile deploy/audit/bandit.yaml --recursive $(PACKAGES) deploy examples
 	$(AUDIT) deploy/audit/licences.py $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		$(IMAGE_LOCKS)
+
+.PHONY: audit-offline
+audit-offline: audit-code ## The parts of make audit that ask no service
 	@mkdir -p build/sbom
 	@# Reproducible: without times and serial numbers, so that two of one lock are equal.
 	@for lock in $(IMAGE_LOCKS); do \
@@ -242,6 +245,6 @@ system-deps: ## Install the parts of Debian that make test-system needs, and Lit
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
-	rm -rf $(VENV) $(LITELLM_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(LITELLM_VENV) $(AUDIT_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
 		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf
