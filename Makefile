@@ -91,6 +91,8 @@ UV ?= $(BIN)/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links $(PACKAGE_NAMES:%=--no-emit-package %) \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+# For what images install: the very versions that the tests run with.
+LOCK_IMAGE = $(LOCK) --constraint requirements/dev.txt
 PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-worker taskyard-scheduler taskyard-dev
 
 # The locks of worker images, and the kits whose libraries each holds: KITS_NAME is requirements/NAME.txt, the build
@@ -98,18 +100,19 @@ PACKAGE_NAMES := taskyard taskyard-client taskyard-kits taskyard-api taskyard-wo
 KITS_worker := mail files data health webhooks notifications users models payments analytics reports maintenance diagnostics
 KITS_worker-geo := geo selection
 WORKER_LOCKS = $(patsubst KITS_%,%,$(filter KITS_%,$(.VARIABLES)))
-LOCK_WORKER = $(LOCK) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
+LOCK_WORKER = $(LOCK_IMAGE) $(KITS_$(1):%=--extra %) requirements/worker.in services/worker/pyproject.toml \
 	kits/pyproject.toml -o requirements/$(1).txt
 
 .PHONY: lock
 lock: ## Renew the hash-locked requirements (UPGRADE=1: to the newest versions)
 	@test -x "$(UV)" || $(MAKE) install
-	$(LOCK) requirements/build.in -o requirements/build.txt
-	$(LOCK) --overrides requirements/api-overrides.txt requirements/api.in services/api/pyproject.toml -o requirements/api.txt
-	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
-	$(LOCK) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
 	$(LOCK) --all-extras requirements/dev.in $(PYPROJECTS) -o requirements/dev.txt
-	$(LOCK) requirements/smtp-sink.in -o requirements/smtp-sink.txt
+	$(LOCK_IMAGE) requirements/build.in -o requirements/build.txt
+	$(LOCK_IMAGE) --overrides requirements/api-overrides.txt requirements/api.in services/api/pyproject.toml \
+		-o requirements/api.txt
+	$(foreach lock,$(WORKER_LOCKS),$(call LOCK_WORKER,$(lock)) &&) true
+	$(LOCK_IMAGE) requirements/scheduler.in services/scheduler/pyproject.toml -o requirements/scheduler.txt
+	$(LOCK_IMAGE) requirements/smtp-sink.in -o requirements/smtp-sink.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 	$(LOCK) requirements/k8s-check.in -o requirements/k8s-check.txt
 	$(LOCK) --no-deps requirements/k8s-tools.in -o requirements/k8s-tools.txt
@@ -124,8 +127,8 @@ IMAGE_LOCKS := $(patsubst %,requirements/%.txt,api $(WORKER_LOCKS) scheduler smt
 AUDIT_SERVICE ?= pypi
 
 $(AUDIT_STAMP): requirements/audit.txt $(STAMP)
-	$(BIN)/python -m venv $(AUDIT_VENV)
-	$(AUDIT) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	$(BIN)/python -m venv --clear $(AUDIT_VENV)
+	$(AUDIT) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<
 	@touch $@
 
 .PHONY: audit
@@ -133,11 +136,14 @@ audit: audit-offline ## Bandit, licences, SBOMs, and known vulnerabilities of wh
 	$(AUDIT) deploy/audit/vulnerabilities.py $(AUDIT_SERVICE) \
 		$(filter-out %-overrides.txt,$(wildcard requirements/*.txt))
 
-.PHONY: audit-offline
-audit-offline: $(AUDIT_STAMP) ## The parts of make audit that ask no service
+.PHONY: audit-code
+audit-code: $(AUDIT_STAMP) ## Bandit and licences, the parts of make audit that take seconds
 	$(AUDIT) -m bandit --quiet --configfile deploy/audit/bandit.yaml --recursive $(PACKAGES) deploy examples
 	$(AUDIT) deploy/audit/licences.py $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		$(IMAGE_LOCKS)
+
+.PHONY: audit-offline
+audit-offline: audit-code ## The parts of make audit that ask no service
 	@mkdir -p build/sbom
 	@# Reproducible: without times and serial numbers, so that two of one lock are equal.
 	@for lock in $(IMAGE_LOCKS); do \
@@ -240,6 +246,6 @@ system-deps: ## Install the parts of Debian that make test-system needs, and Lit
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays
-	rm -rf $(VENV) $(LITELLM_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(LITELLM_VENV) $(AUDIT_VENV) $(K8S_TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -path ./.git -prune -o -path ./.taskyard -prune -o \
 		\( -name __pycache__ -o -name '*.egg-info' -o -name build \) -type d -print0 | xargs -0 rm -rf

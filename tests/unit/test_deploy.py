@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from taskyard_kits.mail.settings import MailSettings
 from taskyard_kits.models.settings import ProviderSettings
 from taskyard_kits.payments.settings import PaymentSettings
 from taskyard_worker.child import composition as child
@@ -221,10 +222,46 @@ def test_variables_of_the_services_are_settings(name: str) -> None:
     assert given - {"API_BIND", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= names_of_settings()
 
 
-def test_the_example_names_every_variable_and_no_other() -> None:
+def variables_of_compose() -> set[str]:
+    """What `.env` has an effect on."""
     files = [(ROOT / f"docker-compose.{name}yml").read_text("utf-8") for name in ("", "override.", "production.")]
-    used = {"COMPOSE_FILE", *re.findall(r"\$\{([A-Z_]+)", "".join(files))}
-    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == used
+    return {"COMPOSE_FILE", *re.findall(r"\$\{([A-Z_]+)", "".join(files))}
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == variables_of_compose()
+
+
+def settings_page(heading: str) -> str:
+    """The part of docs/operations.md under a heading, up to the next one."""
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    return re.split(r"^#{2,4} ", text.split(f"\n{heading}\n")[1], flags=re.MULTILINE)[0]
+
+
+def test_every_row_of_the_settings_for_production_has_an_effect_in_env() -> None:
+    table = settings_page("## Settings for production").split("\nEach service gets only")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    rows = {name.partition("=")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    assert "TASKYARD_SMTP_*" in rows
+    rows |= {f"TASKYARD_{name.upper()}" for name in MailSettings.model_fields if name.startswith("smtp_")}
+    assert rows - {"TASKYARD_SMTP_*"} <= variables_of_compose()
+
+
+def test_servers_of_your_own_reach_every_service_and_take_the_place_of_the_bundled_ones() -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", settings_page("### Redis and PostgreSQL of your own"), re.DOTALL)
+    own = yaml.safe_load(text)["services"]
+    assert own.keys() == (OURS - {"smtp-sink"}) | {"postgres", "redis"}
+    assert own["postgres"] == own["redis"] == {"scale": 0}
+    production = yaml.safe_load((ROOT / "docker-compose.production.yml").read_text("utf-8"))["services"]
+    for name in OURS - {"smtp-sink"}:
+        environment = {**SERVICES[name]["environment"], **production[name]["environment"], **own[name]["environment"]}
+        assert not [value for value in environment.values() if re.search(r"@(postgres|redis):", value)], name
+        assert own[name]["environment"].keys() <= names_of_settings()
+        # And no service is given what it was not given before.
+        assert own[name]["environment"].keys() - {"TASKYARD_REDIS_CA_FILE"} <= SERVICES[name]["environment"].keys()
+        [mount] = own[name]["volumes"]
+        assert environment["TASKYARD_REDIS_CA_FILE"].startswith(mount.split(":")[1])
+    assert set(re.findall(r"\$\{(\w+)", text)) <= variables_of_compose()
 
 
 COMMANDS = {
