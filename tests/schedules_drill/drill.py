@@ -7,10 +7,12 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tests.support.fleet import Fleet, wait_for
 from tests.support.schedules import fires_of, kill_leader, leader_of, make_schedule
@@ -64,14 +66,7 @@ def drill(home: Path, database_url: str, redis_url: str, *, minutes: float, sche
             elif kill_leader(fleet) is not None:
                 verdict.kills += 1
                 fleet.start_scheduler()
-        # Whoever leads now has to catch up.
-        late = "SELECT count(*) AS n FROM schedule WHERE fires_at < now() - interval '1.5 seconds'"
-        wait_for(lambda: fleet.query(late)[0].n == 0, 60, "the last leader to catch up")
-        for one in made:
-            fleet.http.post(f"/schedules/{one['id']}/pause").raise_for_status()
-        time.sleep(1)
-        for one in made:
-            judge(fleet, one["id"], verdict)
+        judge(fleet, made, verdict)
         verdict.epochs = fleet.query("SELECT epoch FROM leader")[0].epoch
         return verdict
     finally:
@@ -89,7 +84,18 @@ def _freeze_leader(fleet: Fleet, seconds: float) -> int:
     return 1
 
 
-def judge(fleet: Fleet, schedule_id: str, verdict: Verdict) -> None:
+def judge(fleet: Fleet, schedules: Sequence[Mapping[str, Any]], verdict: Verdict) -> None:
+    """Once whoever leads has caught up, and they are paused."""
+    late = "SELECT count(*) AS n FROM schedule WHERE fires_at < now() - interval '1.5 seconds'"
+    wait_for(lambda: fleet.query(late)[0].n == 0, 60, "the last leader to catch up")
+    for one in schedules:
+        fleet.http.post(f"/schedules/{one['id']}/pause").raise_for_status()
+    time.sleep(1)
+    for one in schedules:
+        _judge(fleet, one["id"], verdict)
+
+
+def _judge(fleet: Fleet, schedule_id: str, verdict: Verdict) -> None:
     fires = fires_of(fleet, schedule_id)
     due = [fire.due_at for fire in fires]
     verdict.due_times += len(due)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +20,7 @@ from taskyard.lifecycle.submit import submit
 from taskyard.store import ledger
 
 from .rows import Worker, new
+from .statements import statements_of
 
 
 def begun(worker: Worker, *on: str, told: bool = True, support_url: str | None = None) -> Any:
@@ -41,22 +40,10 @@ def deliveries(conn: Connection) -> list[Any]:
     return list(conn.execute(sa.text("SELECT * FROM task WHERE name = 'webhooks.deliver' ORDER BY id")))
 
 
-@contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def count(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    sa.event.listen(engine, "before_cursor_execute", count)
-    yield statements
-    sa.event.remove(engine, "before_cursor_execute", count)
-
-
 def test_a_task_without_a_callback_has_no_further_statement_and_no_further_step(worker: Worker, engine: Engine) -> None:
     won = begun(worker)
     assert won.calls_back is False
-    with counted(engine) as statements:
+    with statements_of(engine) as statements:
         progress(worker.conn, [Progress(won.id, won.claim, 1)])
         assert not finish(worker.conn, [end(won)]).wakes_scheduler
     assert len(statements) == 2
@@ -67,7 +54,7 @@ def test_a_task_without_a_callback_has_no_further_statement_and_no_further_step(
 def test_an_end_with_its_delivery_is_one_statement_also_beside_others(worker: Worker, engine: Engine) -> None:
     plain, calling = begun(worker), begun(worker, "final")
     assert calling.calls_back is True
-    with counted(engine) as statements:
+    with statements_of(engine) as statements:
         done = finish(worker.conn, [end(plain), end(calling)])
     assert len(statements) == 1
     assert done.wakes_scheduler

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -19,6 +18,7 @@ from taskyard.store.audit import Actor
 
 from .flows import BAD, GONE, Flow, flow_of
 from .rows import FAULT, Worker, claim_of, new, put, state_of
+from .statements import statements_of
 from .test_races import behind
 
 Q, R, B, S, F, C = (
@@ -31,18 +31,6 @@ Q, R, B, S, F, C = (
 )
 LIFE = timedelta(hours=1)
 Verb = Callable[[Connection], object]
-
-
-@contextmanager
-def statements(conn: Connection) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_conn: object, _cursor: object, statement: str, *_others: object) -> None:
-        seen.append(statement)
-
-    sa.event.listen(conn, "before_cursor_execute", note)
-    yield seen
-    sa.event.remove(conn, "before_cursor_execute", note)
 
 
 def test_the_leader_unblocks_no_step_one_of_whose_needs_runs_again_meanwhile(
@@ -173,7 +161,7 @@ def test_one_statement_cancels_what_all_the_steps_have_submitted(conn: Connectio
     flow.claim(*flow.ids)
     children = {put(conn, Q, parent_id=task_id): task_id for task_id in flow.ids.values()}
     workflows.cancel_workflow(conn, flow.id, by=Actor("ci"))
-    with statements(conn) as seen:
+    with statements_of(conn) as seen:
         sweeps.sweep(conn, flow.id)
     assert len(seen) < 20
     follows = sa.text("SELECT task_id, data ->> 'follows' AS root FROM task_event WHERE kind = 'cancelled'")
