@@ -63,7 +63,7 @@ def list_(
         return
     for one in found:
         due = f"{one.next_due_at:%Y-%m-%d %H:%M:%S}" if one.next_due_at else "-" if one.enabled else "paused"
-        typer.echo(visible(f"{due:<19}  {_said(one.trigger):<34}  {one.task_name:<30}  {one.name}"))
+        typer.echo(visible(f"{due:<19}  {_said(one.trigger):<34}  {one.task_name:<34}  {one.name}"))
     typer.echo(f"{len(found):,} schedule{'' if len(found) == 1 else 's'}; times are in UTC.")
 
 
