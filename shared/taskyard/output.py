@@ -34,6 +34,7 @@ def run_program(name: str, program: Callable[[], Any]) -> None:
         try:
             program()
         finally:
+            _say_or_discard()
             sys.stdout.flush()
     except OSError as e:
         if e.errno not in _OF_OUTPUT or e.filename is not None:
@@ -45,6 +46,14 @@ def run_program(name: str, program: Callable[[], Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             _discard(stream)
         sys.exit(1)
+
+
+def _say_or_discard() -> None:
+    """What cannot be said on standard error changes no exit code."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
 
 
 def visible(text: str) -> str:

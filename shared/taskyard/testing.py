@@ -41,6 +41,8 @@ _OF_TRIAL = ("NotAdmitted", "TaskRun", "run_task", "run_task_async")
 _DEVELOPMENT_STACK = "taskyard_dev"
 _UP_SECONDS = 120.0
 _STOP_SECONDS = 60.0
+# The API looks for task types that it does not know once a second.
+_KNOWN_SECONDS = 1.0
 
 
 def __getattr__(name: str) -> Any:
@@ -145,6 +147,7 @@ def taskyard_worker(taskyard_stack: Stack) -> Iterator[StartWorker]:
             worker = stack.enter_context(_process(command, own))
             healthy = [worker_program, "healthcheck", "--ready"]
             worker.wait_for(lambda: _succeeds(healthy, own), "the worker is not ready")
+            time.sleep(_KNOWN_SECONDS)
             return worker
 
         yield start
