@@ -18,7 +18,7 @@ from taskyard.broker.publisher import encode_changes
 from taskyard.domain.tasks import Change, State
 from taskyard_client import Client
 from tests.integration.api.conftest import Api
-from tests.integration.api.test_service import environment
+from tests.integration.api.program import environment
 from tests.integration.api.worker import Worker
 from tests.support.fleet import free_port
 

@@ -1,81 +1,33 @@
-"""The service as a process: start, stop, health; keys by command; outages of the database."""
+"""The service through outages of its servers; migrations, keys and checks by command."""
 
 import asyncio
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine
 
 from taskyard.domain.errors import LedgerUnavailable
 from taskyard.store.ledger import make_engine
-from taskyard_api import health_answers
 from taskyard_api.auth import Keys
 from taskyard_api.ledger_pool import LedgerPool
 from taskyard_api.refusals import Unauthenticated
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.valkey import Valkey
 from tests.integration.api.conftest import Api, new_key
-from tests.integration.api.worker import Worker
+from tests.integration.api.program import command, environment
 from tests.support.fleet import wait_for
 from tests.support.specs import register_kits
 from tests.support.unheard import Unheard
 
-BIN = Path(sys.executable).parent
 ECHO = {"name": "diagnostics.echo", "params": {"value": 1}}
-
-
-def environment(database_url: str, redis_url: str, **more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}
-    return {
-        **kept,
-        "TASKYARD_DATABASE_URL": database_url,
-        "TASKYARD_REDIS_URL": redis_url,
-        "TASKYARD_DIAGNOSTICS": "1",
-        "TASKYARD_API_PORT": "0",
-        "TASKYARD_METRICS_PORT": "0",
-        "TASKYARD_LOG_FORMAT": "json",
-        **more,
-    }
-
-
-def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(BIN / "taskyard-api"), *arguments], env=env, capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def test_health(api: Api) -> None:
-    anonymous = api.client(None)
-    assert anonymous.get("/health/live").json() == {"status": "alive"}
-    assert anonymous.get("/health/ready").json() == {"status": "ready", "database": "up", "redis": "up"}
-    assert anonymous.get("/health/detailed").status_code == 401
-    Worker(api.engine)
-    detailed = api.http.get("/health/detailed")
-    health_answers.Health.model_validate_json(detailed.content)
-    parts = detailed.json()["components"]
-    assert detailed.json()["status"] == "degraded"
-    assert (parts["database"]["status"], parts["redis"]["status"]) == ("healthy", "healthy")
-    assert parts["workers"]["workers_count"] == 2, "this one, and that with all kits"
-    assert parts["scheduler"]["reason"] == "no scheduler leads"
-    german = api.http.get("/health/detailed", headers={"Accept-Language": "de"})
-    assert german.headers["Content-Language"] == "de"
-    assert german.json()["components"]["scheduler"]["reason"] == "kein Scheduler führt"
 
 
 def test_redis_being_away_degrades_and_submits_go_on(start_api: Callable[..., Api]) -> None:
@@ -265,245 +217,6 @@ def test_the_service_imports_no_task_code_whatever_modules_are_named(database_ur
         *("taskyard.running.context", "taskyard.running.attempt", "taskyard.running.trial"),
     )
     assert not [name for name in modules if name.startswith(task_code)]
-
-
-def test_it_answers_on_a_socket_that_it_inherits_also_what_came_before_it(database_url: str, redis_url: str) -> None:
-    env = environment(database_url, redis_url)
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/health/live"
-        asked = threads.submit(httpx.get, url, timeout=60)
-        serve = [str(BIN / "taskyard-api"), "serve", "--fd", str(listener.fileno())]
-        with subprocess.Popen(serve, env=env, pass_fds=[listener.fileno()], text=True) as process, killed(process):
-            assert asked.result().status_code == 200
-
-
-def test_a_descriptor_that_is_no_socket_is_one_line(database_url: str, redis_url: str) -> None:
-    ended = command(environment(database_url, redis_url), "serve", "--fd", "99")
-    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
-        1,
-        "taskyard-api: cannot listen on descriptor 99: Bad file descriptor",
-    )
-
-
-def test_a_stop_answers_what_is_in_flight_and_takes_seconds(database_url: str, redis_url: str, engine: Engine) -> None:
-    register_kits(engine)
-    env = environment(database_url, redis_url)
-    key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
-    with (
-        served(env) as (process, address),
-        httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=20) as http,
-    ):
-        task = _first_task(http)
-        waited: list[Any] = []
-        waiter = threading.Thread(
-            target=lambda: waited.append(http.get(f"/api/v1/tasks/{task}?wait=60").json()["state"])
-        )
-        with http.stream("GET", f"/api/v1/tasks/{task}/events", headers={"Accept": "text/event-stream"}) as stream:
-            waiter.start()
-            time.sleep(1.5)
-            started = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-            assert time.monotonic() - started < 8, "it would wait ten seconds for who does not go"
-            assert "submitted" in "".join(stream.iter_text())
-        waiter.join()
-        assert waited == ["queued"]
-
-
-def test_a_stop_writes_the_requests_that_were_counted(database_url: str, redis_url: str, engine: Engine) -> None:
-    env = environment(database_url, redis_url)
-    with served(env) as (process, address):
-        for _ in range(7):
-            assert httpx.get(f"{address}/api/v1/users/{os.getpid()}", timeout=20).status_code == 401
-        with engine.connect() as conn:
-            assert conn.exec_driver_sql("SELECT count(*) FROM request_count").scalar_one() == 0, "not a row a request"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    with engine.connect() as conn:
-        rows = "SELECT method, route, status, sum(requests) FROM request_count GROUP BY 1, 2, 3"
-        assert [tuple(row) for row in conn.exec_driver_sql(rows)] == [("GET", "/api/v1/users/{user_id}", 401, 7)]
-
-
-def test_until_its_stop_it_tells_proxies_to_go_and_answers_what_they_still_send(
-    database_url: str, redis_url: str, engine: Engine
-) -> None:
-    register_kits(engine)
-    env = environment(database_url, redis_url, TASKYARD_API_STOP_DELAY_SECONDS="5")
-    key = json.loads(command(env, "keys", "bootstrap", "--json").stdout)["key"]
-    headers = {"Authorization": f"Bearer {key}"}
-    with served(env) as (process, address), httpx.Client(base_url=address, headers=headers, timeout=20) as kept:
-        accepted = [_first_task(kept)]
-        assert httpx.get(f"{address}/health/ready").status_code == 200
-        process.send_signal(signal.SIGTERM)
-        wait_for(lambda: httpx.get(f"{address}/health/ready").status_code == 503, what="not to be ready")
-        assert httpx.get(f"{address}/health/ready").json()["code"] == "stopping"
-        assert httpx.get(f"{address}/health/live").status_code == 200
-        # On the connection that was open before the signal, and on a new one: neither is to be used once more.
-        for http in (kept, httpx.Client(base_url=address, headers=headers, timeout=20)):
-            answer = http.post("/api/v1/tasks", json=ECHO)
-            assert (answer.status_code, answer.headers["Connection"]) == (202, "close")
-            accepted.append(answer.json()["id"])
-            http.close()
-        assert process.poll() is None
-        assert process.wait(30) == 0
-    with engine.connect() as conn:
-        assert {str(row[0]) for row in conn.exec_driver_sql("SELECT id FROM task")} == set(accepted)
-
-
-@contextmanager
-def served(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`taskyard-api serve` as a process, and its address."""
-    with (
-        subprocess.Popen([str(BIN / "taskyard-api"), "serve"], env=env, stderr=subprocess.PIPE, text=True) as process,
-        killed(process),
-    ):
-        assert process.stderr is not None
-        port = next(json.loads(line)["port"] for line in process.stderr if line.startswith("{") and '"serving"' in line)
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield process, f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def killed(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Ends it where the test fails: its `with` would wait for it."""
-    try:
-        yield
-    finally:
-        process.kill()
-
-
-def _first_task(http: httpx.Client) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            answer = http.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}})
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-            continue
-        assert answer.status_code == 202
-        return str(answer.json()["id"])
-
-
-def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        value = partial(api.service.metrics.registry.get_sample_value, "taskyard_dependency_up")
-        wait_for(lambda: value({"dependency": "database"}) == 1, 10, "the database to be there")
-        time.sleep(2.5)
-        took = []
-        for _ in range(3):
-            started = time.monotonic()
-            assert api.http.get("/health/ready").json()["redis"] == "down"
-            took.append(time.monotonic() - started)
-        # The best of several: other programs on this machine may delay one of them.
-        assert min(took) < 1
-
-
-def test_what_the_last_check_found_is_told_in_the_readers_language(api: Api) -> None:
-    api.submit("health.check", params={})
-    silent = {"status": "failed", "latency_ms": 1.0, "reason": "Redis does not answer.", "code": "redis_silent"}
-    stored = {**silent, "reason": "The files ...", "code": "storage_unavailable"}
-    checks = {
-        "redis": {**silent, "values": {}},
-        "storage": {**stored, "values": {"reason": {"phrase": "storage_full"}}},
-        "old": {"status": "failed", "latency_ms": 1.0, "reason": "as it was told"},
-    }
-    result = json.dumps({"status": "degraded", "timestamp": "2026-11-20T00:00:00Z", "checks": checks})
-    with api.engine.connect() as conn:
-        end = "UPDATE task SET state = 'succeeded', finished_at = now(), result = CAST(:r AS jsonb)"
-        conn.execute(sa.text(end), {"r": result})
-    found = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["last_check"]
-    assert {name: check["reason"] for name, check in found["checks"].items()} == {
-        "redis": "Redis antwortet nicht.",
-        "storage": "Die Dateien sind nicht erreichbar: der Dateispeicher ist voll.",
-        "old": "as it was told",
-    }
-    assert found["reason"] == "damals gescheitert: old, redis, storage"
-    assert "values" not in found["checks"]["redis"]
-
-
-@pytest.mark.parametrize(
-    ("state", "minutes", "told"),
-    [
-        ("succeeded", 119, None),
-        ("succeeded", 121, "älter als 2 Stunden"),
-        ("failed", 1, "die Prüfung selbst ist gescheitert"),
-        ("failed", 121, "älter als 2 Stunden; die Prüfung selbst ist gescheitert"),
-    ],
-)
-def test_a_check_that_is_old_or_failed_itself_shows_no_health(
-    api: Api, state: str, minutes: int, told: str | None
-) -> None:
-    older, newest = (api.submit("health.check", params={})["id"] for _ in range(2))
-    result = json.dumps({"status": "ok", "checks": {"redis": {"status": "ok", "latency_ms": 1.0, "reason": None}}})
-    end = """UPDATE task SET state = :state, finished_at = now() - make_interval(mins => :minutes),
-        result = CAST(:result AS jsonb) WHERE id = :id"""
-    with api.engine.connect() as conn:
-        for task_id, ended in ((older, "succeeded"), (newest, state)):
-            stored = result if ended == "succeeded" else None
-            conn.execute(sa.text(end), {"state": ended, "minutes": minutes, "result": stored, "id": task_id})
-    found = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["last_check"]
-    assert found["task_id"] == newest
-    assert (found["status"], found["reason"]) == ("healthy" if told is None else "degraded", told)
-
-
-def test_a_cache_of_its_own_is_a_component(start_api: Callable[..., Api], redis_url: str) -> None:
-    def health(cache_url: str | None) -> Any:
-        return start_api(cache_url=cache_url).http.get("/health/detailed").json()
-
-    assert "cache" not in health(None)["components"]
-    assert health(redis_url)["components"]["cache"]["status"] == "healthy"
-    away = health("redis://127.0.0.1:1/0")
-    assert away["status"] == "degraded"
-    assert away["components"]["redis"]["status"] == "healthy"
-    assert (away["components"]["cache"]["status"], away["components"]["cache"]["reason"]) == (
-        "unhealthy", "does not answer"
-    )  # fmt: skip
-
-
-def test_the_last_check_is_shown_to_keys_that_may_see_its_queue(api: Api) -> None:
-    assert "last_check" not in api.http.get("/health/detailed").json()["components"]
-    task = api.submit("health.check", params={})["id"]
-    checks = {
-        "redis": {"status": "ok", "latency_ms": 1.0, "reason": None},
-        "smtp": {"status": "failed", "latency_ms": 2.0, "reason": "refused"},
-    }
-    result = json.dumps({"status": "degraded", "timestamp": "2026-11-20T00:00:00Z", "checks": checks})
-    with api.engine.connect() as conn:
-        conn.execute(
-            sa.text(
-                "UPDATE task SET state = 'succeeded', finished_at = now() - interval '90 s', result = CAST(:r AS jsonb)"
-            ),
-            {"r": result},
-        )
-    detailed = api.http.get("/health/detailed")
-    health_answers.Health.model_validate_json(detailed.content)
-    shown = detailed.json()["components"]["last_check"]
-    assert (shown["task_id"], shown["checks"], shown["status"]) == (task, checks, "degraded")
-    assert "smtp" in shown["reason"]
-    assert 90 <= shown["age_seconds"] < 120
-    hidden = api.client(api.key("read", queues=["selection"])).get("/health/detailed").json()
-    assert "last_check" not in hidden["components"]
-
-
-def test_health_shows_a_key_with_queues_only_their_tasks(api: Api) -> None:
-    worker = Worker(api.engine)
-    task = api.submit()["id"]
-    worker.begin(task)
-    with api.engine.connect() as conn:
-        conn.execute(
-            sa.text(
-                "UPDATE worker SET begun = ARRAY[CAST(:id AS uuid)], queues = '{default,selection}' WHERE id = :worker"
-            ),
-            {"id": task, "worker": worker.id},
-        )
-    for queues, running in ((None, 1), (["default"], 1), (["selection"], 0)):
-        client = api.client(api.key("read", queues=queues))
-        parts = client.get("/health/detailed").json()["components"]["workers"]
-        by_worker = sorted(w["running_tasks"] for w in parts["workers"])
-        assert (parts["active_tasks"], by_worker) == (running, [0, running]), "this one, and that with all kits"
-        assert client.get(f"/api/v1/workers/{worker.id}").json()["running_tasks"] == running
 
 
 @pytest.mark.parametrize(
