@@ -99,21 +99,6 @@ take_down() {
         cat "$WORK/down.log" >&2
 }
 
-finish() {
-    local code=$?
-    trap - EXIT
-    trap '' INT TERM
-    if [ "$code" -ge 128 ]; then
-        printf '\nk8s-smoke: told to stop at "%s"\n' "$STEP" >&2
-    elif [ "$code" -ne 0 ]; then
-        [ -z "$STARTED" ] || show_logs || :
-        printf '\nk8s-smoke: FAILED at "%s" after %d s\n' "$STEP" $((SECONDS - BEGUN)) >&2
-    fi
-    take_down || :
-    rm -rf "$WORK"
-    exit "$code"
-}
-
 check_nothing_left() {
     take_down
     local left

@@ -108,21 +108,6 @@ take_down() {
     [ -z "$images" ] || docker rmi -f $images >/dev/null 2>&1 || :
 }
 
-finish() {
-    local code=$?
-    trap - EXIT
-    trap '' INT TERM
-    if [ "$code" -ge 128 ]; then
-        printf '\nsmoke: told to stop at "%s"\n' "$STEP" >&2
-    elif [ "$code" -ne 0 ]; then
-        [ -z "$STARTED" ] || show_logs || :
-        printf '\nsmoke: FAILED at "%s" after %d s\n' "$STEP" $((SECONDS - BEGUN)) >&2
-    fi
-    take_down || :
-    rm -rf "$WORK"
-    exit "$code"
-}
-
 # ---------------------------------------------------------------- steps
 
 write_secrets() {

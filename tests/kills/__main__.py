@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import random
 import sys
 
 from taskyard.store import migrate
 from taskyard_dev.home import temporary
 from taskyard_dev.servers import servers
+from tests.support.verdicts import seed_of, told
 
 from .proof import prove
 
@@ -19,16 +18,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=None, help="repeats the points of a run, as far as time allows")
     wanted = parser.parse_args()
-    seed = random.randrange(2**32) if wanted.seed is None else wanted.seed
-    print(f"seed {seed}", flush=True)
+    seed = seed_of(wanted.seed)
     with temporary("kills") as home, servers(home, port=0) as (postgres, valkey):
         migrate.upgrade(postgres.url())
         verdict = prove(postgres.url(), valkey.database_url(1), kills=wanted.kills, seed=seed)
-    for name, value in dataclasses.asdict(verdict).items():
-        print(f"{name.replace('_', ' '):24} {value}")
-    if not verdict.says_something:
-        print("no kill, or every kill, came before its commit was durable: this says nothing")
-    return 0 if verdict.holds and verdict.says_something else 1
+    return told(verdict, otherwise="no kill, or every kill, came before its commit was durable")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/models/list. tests/kits/models/te
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ KEY = "sk-litellm-of-the-tests"
 
 
 @dataclass
-class ModelServer:
+class ModelServer(ABC):
     """`fault`: what is answered to everything, in place of what it would say; `is_away` hangs up."""
 
     models: list[str]
@@ -31,8 +32,8 @@ class ModelServer:
             return None
         return self.fault or self.told(call)
 
-    def told(self, call: Call) -> Reply:
-        raise NotImplementedError
+    @abstractmethod
+    def told(self, call: Call) -> Reply: ...
 
 
 class Ollama(ModelServer):
