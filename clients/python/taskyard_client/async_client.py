@@ -141,7 +141,7 @@ class AsyncClient:
         return await self._api.send(calls.workflow(workflow_id))
 
     async def workflow_steps(self, workflow_id: UUID | str) -> AsyncIterator[WorkflowStep]:
-        """All steps, each behind those that it needs; steps that steps added come last."""
+        """All steps, each behind those that it needs; steps that steps added come in any order."""
         cursor: str | None = None
         while True:
             page = await self._api.send(calls.workflow(workflow_id, cursor, 200))

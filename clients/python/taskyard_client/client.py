@@ -139,7 +139,7 @@ class Client:
         return self._api.send(calls.workflow(workflow_id))
 
     def workflow_steps(self, workflow_id: UUID | str) -> Iterator[WorkflowStep]:
-        """All steps, each behind those that it needs; steps that steps added come last."""
+        """All steps, each behind those that it needs; steps that steps added come in any order."""
         cursor: str | None = None
         while True:
             page = self._api.send(calls.workflow(workflow_id, cursor, 200))
