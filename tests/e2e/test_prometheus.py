@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.fleet import Fleet, answers, free_port, wait_for
+from tests.support.monitoring import prometheus, static_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -46,32 +44,12 @@ def test_promtool_finds_no_fault_in_any_metric(targets: dict[str, str]) -> None:
 
 
 def test_prometheus_scrapes_every_service_and_counts_what_was_done(targets: dict[str, str], tmp_path: Path) -> None:
-    port = free_port()
-    jobs = [{"job_name": name, "static_configs": [{"targets": [address]}]} for name, address in targets.items()]
-    config = tmp_path / "prometheus.yml"
-    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))  # JSON is YAML
-    with (tmp_path / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "Prometheus")
-
-        def value(query: str) -> float | None:
-            answer: Any = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}, timeout=5.0)
-            result = answer.json()["data"]["result"]
-            return float(result[0]["value"][1]) if result else None
-
-        wait_for(lambda: value("sum(up)") == 3, 20, "three targets")
-        wait_for(lambda: value('sum(taskyard_task_attempts_total{outcome="succeeded"})') == 20, 10, "the successes")
-        assert value("sum(taskyard_tasks_submitted_total)") == 21
-        assert value('taskyard_task_failures_total{task="diagnostics.fail", kind="exception"} > 0') == 1
-        wait_for(lambda: value("taskyard_tasks_unaccounted") == 0, 20, "the scheduler's count")
-        wait_for(lambda: value('sum(taskyard_queue_tasks{queue="default"})') == 0, 20, "the depth")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+    with prometheus(tmp_path, static_jobs({name: [address] for name, address in targets.items()})) as seen:
+        wait_for(lambda: seen.value("sum(up)") == 3, 20, "three targets")
+        wait_for(
+            lambda: seen.value('sum(taskyard_task_attempts_total{outcome="succeeded"})') == 20, 10, "the successes"
+        )
+        assert seen.value("sum(taskyard_tasks_submitted_total)") == 21
+        assert seen.value('taskyard_task_failures_total{task="diagnostics.fail", kind="exception"} > 0') == 1
+        wait_for(lambda: seen.value("taskyard_tasks_unaccounted") == 0, 20, "the scheduler's count")
+        wait_for(lambda: seen.value('sum(taskyard_queue_tasks{queue="default"})') == 0, 20, "the depth")

@@ -1,5 +1,6 @@
 """Real services in processes of their own, against real servers, for tests that kill things."""
 
+import atexit
 import os
 import re
 import signal
@@ -286,4 +287,5 @@ def free_port() -> int:
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.bind(("127.0.0.1", 0))
     _reserved.append(keeper)
+    atexit.register(keeper.close)
     return int(keeper.getsockname()[1])

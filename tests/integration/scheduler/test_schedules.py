@@ -408,15 +408,24 @@ def test_two_leaders_at_once_fire_each_due_time_once(fired: Schedules, engine: E
 
 def test_ten_thousand_schedules_do_not_slow_the_turn(leader: LeaderParts, fired: Schedules, engine: Engine) -> None:
     make(engine, name="one", trigger={"cron": "*/5 * * * *", "timezone": "Europe/Budapest"})
+    alone = processor_seconds(fired)
     copy(engine, 10_000)
-    began = time.thread_time()
-    fired.turn()
-    assert time.thread_time() - began < 0.05, "a turn without work looks at one row of an index"
+    assert processor_seconds(fired) < 10 * alone, "a turn without work looks at one row of an index"
     execute(engine, "UPDATE schedule SET next_due_at = now(), fires_at = now()")
     fired.turn()
     assert scalar(engine, "SELECT count(*) FROM task") == MOST_SCHEDULES, "the rest comes in the next turns"
     assert scalar(engine, "SELECT count(DISTINCT due_at) FROM schedule_fire") == 1
     assert statements(leader, fired) < 15, "none for each schedule"
+
+
+def processor_seconds(fired: Schedules) -> float:
+    """Of the cheapest of some turns: the first ones also compile statements and connect."""
+    found = []
+    for _ in range(5):
+        began = time.thread_time()
+        fired.turn()
+        found.append(time.thread_time() - began)
+    return min(found)
 
 
 def statements(leader: LeaderParts, fired: Schedules) -> int:
