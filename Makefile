@@ -52,11 +52,19 @@ up: $(STAMP) ## Start the whole stack on this machine; Ctrl-C stops it (ARGS="--
 
 .PHONY: test
 test: $(STAMP) ## Run every test that needs wheels only (ARGS="-k claim", TEST_WORKERS=4)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not container and not kubernetes" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not system and not litellm and not container and not kubernetes" $(ARGS)
 
 .PHONY: test-system
-test-system: $(STAMP) ## Run the tests that need parts of Debian or LiteLLM's proxy (make system-deps)
-	$(BIN)/python -m pytest -m system $(ARGS)
+test-system: $(STAMP) ## Run the tests that need parts of Debian (make system-deps)
+	$(BIN)/python -m pytest -n 2 -m system $(ARGS)
+
+LITELLM_VENV := .venv-litellm
+.PHONY: test-litellm
+test-litellm: $(STAMP) ## Run the tests against a real proxy of LiteLLM, which is installed first (a minute)
+	@# In an environment of its own: nothing of it belongs to our locks.
+	test -x $(LITELLM_VENV)/bin/litellm || { $(BIN)/python -m venv $(LITELLM_VENV) && \
+		$(LITELLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "litellm[proxy]==1.108.7"; }
+	$(BIN)/python -m pytest -m litellm $(ARGS)
 
 # What takes longest is first, for those who start several at once: `make -j 2 check`.
 CHECKS := check-types check-client check-imports check-migrations check-style
@@ -234,15 +242,11 @@ smoke-s3: $(STAMP) ## Run the tests of the storage against a real S3 server in a
 k8s-smoke: ## Apply deploy/k8s to a disposable cluster, send work, roll, scale, remove (KUBECONFIG=FILE)
 	deploy/k8s-smoke.sh
 
-LITELLM_VENV := .venv-litellm
 .PHONY: system-deps
-system-deps: ## Install the parts of Debian that make test-system needs, and LiteLLM's proxy
-	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update
-	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends \
+system-deps: ## Install the parts of Debian that make test-system needs
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update -qq
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -qq --no-install-recommends \
 		chromium pgbouncer prometheus prometheus-alertmanager
-	@# LiteLLM's proxy, in an environment of its own: nothing of it belongs to our locks.
-	test -x $(LITELLM_VENV)/bin/litellm || { $(PYTHON) -m venv $(LITELLM_VENV) && \
-		$(LITELLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "litellm[proxy]==1.108.7"; }
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds; .taskyard, the development data, stays

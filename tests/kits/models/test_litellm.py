@@ -19,7 +19,7 @@ from taskyard_kits.models.providers import Provider, configured
 from taskyard_kits.models.settings import ModelSettings, ProviderSettings
 from tests.support.fleet import answers, free_port, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.litellm, pytest.mark.timeout(180)]
 
 PROGRAM = Path(__file__).parents[3] / ".venv-litellm/bin/litellm"
 KEY = "sk-of-the-test"
@@ -33,7 +33,7 @@ general_settings: {{master_key: {KEY}}}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert PROGRAM.exists(), "make system-deps installs it"
+    assert PROGRAM.exists(), "make test-litellm installs it"
     home, port = tmp_path_factory.mktemp("litellm"), free_port()
     (home / "config.yaml").write_text(CONFIG)
     # It would otherwise fetch a table of prices.
