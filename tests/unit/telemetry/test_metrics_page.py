@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import pytest
 
 from taskyard.telemetry.metrics import Metrics
-from tests.support.docs import DOCS
+from tests.support.metrics_page import told
 from tests.support.service_metrics import Worker, api_metrics, scheduler_metrics
 
-_HEADINGS = {"Every service": "every", "API": "api", "Worker": "worker", "Scheduler": "scheduler"}
-_ROW = re.compile(r"^\| `(taskyard_\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)
 # Made by a collector of its own.
 _BUILD = {"taskyard_build_info": ("service", "version", "python")}
-# The scheduler runs no hooks.
-_NOT_IN = {"scheduler": {"taskyard_hook_errors_total"}}
-
-
-class Told(NamedTuple):
-    kind: str
-    labels: tuple[str, ...]
-
-
-def told(service: str) -> dict[str, Told]:
-    """What the page says of a service: the rows of all, and its own."""
-    found: dict[str, Told] = {}
-    for part in re.split(r"^## ", (DOCS / "metrics.md").read_text("utf-8"), flags=re.MULTILINE)[1:]:
-        if _HEADINGS.get(part.partition("\n")[0]) in {"every", service}:
-            for name, kind, labels, _ in _ROW.findall(part):
-                assert name not in found, f"docs/metrics.md tells {name} twice"
-                found[name] = Told(kind, tuple(re.findall(r"`(\w+)`", labels)))
-    return {name: said for name, said in found.items() if name not in _NOT_IN.get(service, ())}
 
 
 def kinds(metrics: Metrics) -> Iterator[tuple[str, str]]:
