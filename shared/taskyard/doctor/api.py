@@ -54,8 +54,9 @@ class Api:
     def close(self) -> None:
         self._client.close()
 
-    def get(self, path: str, *, wait: float = 0.0, **query: Any) -> Answer:
-        return self._send("GET", path, wait, params=query)
+    def get(self, path: str, *, waits: float = 0.0, **query: Any) -> Answer:
+        """`waits`: seconds that the API may take on top. Raises Away."""
+        return self._send("GET", path, waits, params=query)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         more = {} if body is None else {"json": body}
@@ -69,10 +70,9 @@ class Api:
         ):
             yield response
 
-    def _send(self, method: str, path: str, wait: float, **more: Any) -> Answer:
-        """`wait`: seconds that the API may take on top. Raises Away."""
-        if wait:
-            more["timeout"] = httpx2.Timeout((self._client.timeout.read or 5.0) + wait, connect=5.0)
+    def _send(self, method: str, path: str, waits: float, **more: Any) -> Answer:
+        if waits:
+            more["timeout"] = httpx2.Timeout((self._client.timeout.read or 5.0) + waits, connect=5.0)
         started = time.perf_counter()
         with _reached(self._client.base_url):
             response = self._client.request(method, path, **more)

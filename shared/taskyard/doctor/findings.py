@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..commands import FAILED
+from ..commands import AWAY, FAILED
 
 
 class Verdict(StrEnum):
@@ -22,7 +22,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One step. `do`: what a person does about it. `runbook`: a page of docs/runbooks."""
+    """One step. `do`: what a person does about it. `runbook`: a page of docs/runbooks, named as its alert is. `away`: the
+    API cannot be reached, so that nothing else can be looked at."""
 
     step: str
     verdict: Verdict
@@ -30,6 +31,7 @@ class Finding:
     seconds: float | None = None
     do: str | None = None
     runbook: str | None = None
+    away: bool = False
 
     def as_json(self) -> dict[str, Any]:
         milliseconds = None if self.seconds is None else round(self.seconds * 1000, 1)
@@ -60,6 +62,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
+        if any(finding.away for finding in self.findings):
+            return AWAY
         return FAILED if self.having(Verdict.FAIL) else 0
 
     @property
