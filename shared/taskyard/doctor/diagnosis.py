@@ -27,18 +27,23 @@ def why_not(api: Api, step: str, queue: str, last: Answer, waited: float) -> Fin
         return _not_finished(step, fleet, queue, task, after)
     parts = api.get("/health/detailed").body.get("components") or {}
     return (
-        _not_published(step, parts, task, after)
+        _redis_away(step, parts.get("redis") or {}, after)
         or _unserved(step, fleet, queue, after)
+        or _in_outbox(step, parts, task, after)
         or _not_claimed(step, fleet, queue, after)
     )
 
 
-def _not_published(step: str, parts: Mapping[str, Any], task: Mapping[str, Any], after: str) -> Finding | None:
-    redis, outbox, scheduler = (parts.get(name) or {} for name in ("redis", "outbox", "scheduler"))
+def _redis_away(step: str, redis: Mapping[str, Any], after: str) -> Finding | None:
     if redis.get("status") == "unhealthy":
         says = f"not published{after}: Redis {redis.get('reason')}; the submit is kept"
         do = "Look at Redis; nothing has to be submitted again."
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardRedisDown")
+    return None
+
+
+def _in_outbox(step: str, parts: Mapping[str, Any], task: Mapping[str, Any], after: str) -> Finding | None:
+    outbox, scheduler = parts.get("outbox") or {}, parts.get("scheduler") or {}
     oldest = outbox.get("oldest_at")
     if outbox.get("status") == "unhealthy" or (oldest and _is_before(oldest, task["created_at"])):
         who = "no scheduler leads" if scheduler.get("reason") else "the scheduler has not relayed it yet"

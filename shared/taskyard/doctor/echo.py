@@ -128,8 +128,8 @@ def _ended(
 
 
 def _stages(task: Mapping[str, Any], total: float, submitted: float) -> dict[str, float]:
-    """Seconds: the submit and the whole by this machine's clock, what lies between by the platform's. `claim` is the way
-    through the outbox, Redis and the worker's fetch; `told` the rest, until this command knew of the end."""
+    """Seconds: the submit and the whole by this machine's clock, what lies between by the platform's. `claim` is the
+    way through the outbox, Redis and the worker's fetch; `told` the rest, until this command knew of the end."""
     claimed, ended = _between(task, "created_at", "started_at"), _between(task, "started_at", "finished_at")
     return {
         "submit": submitted,

@@ -22,8 +22,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One step. `do`: what a person does about it. `runbook`: a page of docs/runbooks, named as its alert is. `away`: the
-    API cannot be reached, so that nothing else can be looked at."""
+    """One step. `do`: what a person does about it. `runbook`: a page of docs/runbooks, named as its alert is. `away`:
+    the API cannot be reached, so that nothing else can be looked at."""
 
     step: str
     verdict: Verdict
@@ -72,8 +72,9 @@ class Report:
         if failed := self.having(Verdict.FAIL):
             others = f" ({len(failed) - 1} more below it)" if len(failed) > 1 else ""
             return f"Broken: {failed[0].step}: {failed[0].says}{others}"
-        echoes = sum(1 for finding in self.findings if finding.step.startswith("echo ") and finding.seconds is not None)
-        done = f"{echoes} {'echo' if echoes == 1 else 'echoes'} came back" if echoes else "no echo was sent"
+        echoes = [one.seconds for one in self.findings if one.step.startswith("echo ") and one.seconds is not None]
+        many = "1 echo" if len(echoes) == 1 else f"{len(echoes)} echoes"
+        done = f"{many} came back within {max(echoes) * 1000:.0f} ms" if echoes else "no echo was sent"
         if slow := self.having(Verdict.SLOW):
             return f"Slow: {', '.join(finding.step for finding in slow)}; {done}."
         if warned := self.having(Verdict.WARN):

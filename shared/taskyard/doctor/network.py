@@ -41,7 +41,8 @@ def check(url: str) -> Iterator[Finding]:
         return
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     resolved = time.perf_counter() - started
-    yield timed("address", f"{host} is {', '.join(addresses[:3])}", resolved, slow_after=_SLOW_SECONDS)
+    says = host if addresses == [host] else f"{host} is {', '.join(addresses[:3])}"
+    yield timed("address", says, resolved, slow_after=_SLOW_SECONDS)
     started = time.perf_counter()
     try:
         with socket.create_connection((host, port), _CONNECT_SECONDS) as plain:

@@ -60,7 +60,7 @@ class Fleet:
 def look(api: Api) -> Fleet:
     """Raises Away."""
     queues, workers = api.get("/api/v1/queues"), api.get("/api/v1/workers", limit=200)
-    now = _now(queues)
+    now = now_by(queues)
     return Fleet(now, {item["name"]: item for item in queues.items}, [_worker(item, now) for item in workers.items])
 
 
@@ -125,5 +125,5 @@ def _worker(item: Mapping[str, Any], now: datetime) -> Worker:
     )
 
 
-def _now(answer: Answer) -> datetime:
+def now_by(answer: Answer) -> datetime:
     return answer.date or datetime.now(UTC)
