@@ -109,18 +109,16 @@ def _show(document: Mapping[str, Any]) -> None:
     if stats:
         columns = ["worker", "state", "queues", "busy", "memory_mb", "runs", "last_beat"]
         print_rows(columns, [_row(label, worker) for label, worker in sorted(stats.items())], as_json=False)
-    tasks = [
-        {**task, "for": f"{task['running_seconds']:.0f} s"}
-        for told in document["active_tasks"].values()
-        for task in told
-    ]
+    active = [task for of_worker in document["active_tasks"].values() for task in of_worker]
+    tasks = [{**task, "for": f"{task['running_seconds']:.0f} s"} for task in active]
     if tasks:
         typer.echo()
         print_rows(["id", "name", "queue", "worker", "attempt", "for"], tasks, as_json=False)
     alive = sum(1 for worker in stats.values() if worker["is_alive"])
     lost = len(stats) - alive
     typer.echo(
-        f"\n{alive} {'worker lives' if alive == 1 else 'workers live'}"
+        ("\n" if stats or tasks else "")
+        + f"{alive} {'worker lives' if alive == 1 else 'workers live'}"
         + (f", {lost} lost within the last hour" if lost else "")
         + f"; {len(tasks)} {'task runs' if len(tasks) == 1 else 'tasks run'}"
     )
