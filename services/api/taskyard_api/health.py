@@ -83,22 +83,17 @@ class Health:
 
     async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
         """Every part; reasons are told in the reader's language."""
-        database, broker, cache, workers, scheduler, outbox, last_check = await asyncio.gather(
-            self._database(),
-            self._redis(),
-            self._cached(),
-            self._workers(caller),
-            self._scheduler(),
-            self._outbox(caller),
-            self._last_check(caller, words),
-        )
-        components = {
-            "database": database,
-            "redis": broker,
-            "workers": workers,
-            "scheduler": scheduler,
-            "outbox": outbox,
+        parts = {
+            "database": self._database(),
+            "redis": self._redis(),
+            "workers": self._workers(caller),
+            "scheduler": self._scheduler(),
+            "outbox": self._outbox(caller),
         }
+        found, cache, last_check = await asyncio.gather(
+            asyncio.gather(*parts.values()), self._cached(), self._last_check(caller, words)
+        )
+        components = dict(zip(parts, found, strict=True))
         if cache is not None:
             components["cache"] = cache
         for component in components.values():
@@ -106,7 +101,7 @@ class Health:
         # Without PostgreSQL nothing works; without another part, some of it.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
-            status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
+            status = UNHEALTHY if components["database"]["status"] == UNHEALTHY else DEGRADED
         # An earlier check's findings are shown, but are not the present state.
         shown = components if last_check is None else {**components, "last_check": last_check}
         return {"status": status, "components": shown}
