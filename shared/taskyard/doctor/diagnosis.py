@@ -15,8 +15,9 @@ from .queues import Fleet, age_of, lost_words
 _JUST_NOW_SECONDS = 1.0
 
 
-def why_not(api: Api, step: str, queue: str, last: Answer, waited: float) -> Finding:
-    """Asks the API what it sees, and names the part. `waited`: seconds for which it was waited. Raises Away."""
+def why_not(api: Api, step: str, queue: str, last: Answer, waited: float, *, has_type: bool) -> Finding:
+    """Asks the API what it sees, and names the part. `waited`: seconds for which it was waited. `has_type`: a worker of
+    the queue had registered the echo's type when it was sent. Raises Away."""
     after = f" after {waited:.0f} s" if waited else ""
     if not last.is_fine:
         do = "Look at PostgreSQL, and at `taskyard-api check` beside the API."
@@ -30,7 +31,7 @@ def why_not(api: Api, step: str, queue: str, last: Answer, waited: float) -> Fin
         _redis_away(step, parts.get("redis") or {}, after)
         or _unserved(step, fleet, queue, after)
         or _in_outbox(step, parts, task, after)
-        or _not_claimed(step, fleet, queue, after)
+        or _not_claimed(step, fleet, queue, after, has_type)
     )
 
 
@@ -64,13 +65,17 @@ def _unserved(step: str, fleet: Fleet, queue: str, after: str) -> Finding | None
     return None
 
 
-def _not_claimed(step: str, fleet: Fleet, queue: str, after: str) -> Finding:
+def _not_claimed(step: str, fleet: Fleet, queue: str, after: str, has_type: bool) -> Finding:
     alive, (busy, slots) = fleet.alive(queue), fleet.slots(queue)
     if all(worker.is_silent for worker in alive):
         names = ", ".join(f"{worker.name} for {worker.beat_age:.0f} s" for worker in alive)
         says = f"not claimed{after}: the queue's workers have not been heard of: {names}"
         do = "Look at their processes and logs: they hang, are stopped, or do not reach PostgreSQL."
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardWorkerNotPolling")
+    if not has_type:
+        says = f"not claimed{after}: no live worker of the queue runs taskyard.echo"
+        do = "Bring them to the release of this command, and look for `task_type_refused` in their logs."
+        return Finding(step, Verdict.FAIL, says, do=do)
     if busy >= slots:
         waiting = (fleet.queues.get(queue) or {}).get("depth", {}).get("queued", 0)
         says = f"not claimed{after}: all {slots} slots are busy, {waiting} wait in the queue"

@@ -12,6 +12,7 @@ from uuid import uuid4
 from .api import Answer, Api, Away
 from .diagnosis import why_not
 from .findings import Finding, Verdict
+from .queues import Fleet
 from .service import Key
 
 TYPE = "taskyard.echo"
@@ -55,18 +56,18 @@ class Echo:
     is_back: bool = False
 
 
-def send(api: Api, queue: str, key: Key, patience: Patience, now: datetime) -> Echo:
-    """Sends one and waits for it; `now` by the API's clock. Raises nothing: whatever goes wrong is a finding."""
+def send(api: Api, queue: str, key: Key, patience: Patience, fleet: Fleet) -> Echo:
+    """Sends one and waits for it. Raises nothing: whatever goes wrong is a finding."""
     step = f"echo {queue}"
     try:
-        return _send(api, step, queue, key, patience, now)
+        return _send(api, step, queue, key, patience, fleet)
     except Away as e:
         return Echo(Finding(step, Verdict.FAIL, str(e), do="Run `taskyard doctor` again.", runbook="TaskyardApiDown"))
 
 
-def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, now: datetime) -> Echo:
+def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, fleet: Fleet) -> Echo:
     value = uuid4().hex
-    expires = now + timedelta(seconds=patience.echo + _EXPIRES_AFTER_SECONDS)
+    expires = fleet.now + timedelta(seconds=patience.echo + _EXPIRES_AFTER_SECONDS)
     body = {"name": TYPE, "queue": queue, "params": {"value": value}, "tags": [TAG], "expires_at": expires.isoformat()}
     started = time.perf_counter()
     accepted = api.post("/api/v1/tasks", body)
@@ -77,14 +78,15 @@ def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, now: da
     if not key.read:
         says = "accepted; whether it runs is not seen, because the key lacks the scope `read`"
         return Echo(Finding(step, Verdict.WARN, says, accepted.seconds), task_id)
-    # Nobody could run it: waiting would tell nothing more.
-    seconds = 0.0 if accepted.body.get("warnings") else patience.echo
+    # Where no worker lives, waiting would tell nothing more. (The API's warning `no_live_worker` does not say that: it
+    # comes as well while a worker that has just started registers its types.)
+    seconds = patience.echo if fleet.alive(queue) else 0.0
     last = _wait(api, task_id, started + seconds)
     if last.body.get("state") in _FINAL:
         total = time.perf_counter() - started
         finding = _ended(step, last.body, value, total, accepted.seconds, patience)
         return Echo(finding, task_id, last.body.get("state") == "succeeded")
-    finding = why_not(api, step, queue, last, seconds)
+    finding = why_not(api, step, queue, last, seconds, has_type=not accepted.body.get("warnings"))
     return Echo(_with_end(finding, _take_back(api, task_id, key, last)), task_id)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..settings import Settings
 from . import echo, network, queues, service
 from .api import Answer, Api, Away
-from .echo import Patience
+from .echo import Echo, Patience
 from .findings import Finding, Verdict
 from .live import LiveEvents
 from .queues import Fleet
@@ -82,11 +83,12 @@ class Examination:
         live = LiveEvents(api, echo.TYPE)
         if key.read:
             live.start()
+        sent: list[Echo] = []
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            sent = list(
-                pool.map(lambda queue: echo.send(api, queue, key, self.patience, fleet.now), dict.fromkeys(wanted))
-            )
-        yield from (one.finding for one in sent)
+            send = partial(echo.send, api, key=key, patience=self.patience, fleet=fleet)
+            for one in pool.map(send, dict.fromkeys(wanted)):
+                sent.append(one)
+                yield one.finding
         if key.read:
             back = {one.task_id for one in sent if one.is_back and one.task_id is not None}
             yield live.finding(back, slow_after=self.patience.slow_answer)
