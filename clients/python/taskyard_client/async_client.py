@@ -232,7 +232,7 @@ class AsyncClient:
         name, queue, workflow_id. What happened before is not told, nor what happened while the connection was broken:
         there, `Missed` comes.
 
-        Raises ApiAway after a minute without an answer.
+        Raises ApiAway where the first connection fails, and later after a minute without an answer.
         """
         watching, query = Watching(self._api.retries, self._api.clock), calls.changes_query(filters)
         while True:
@@ -244,5 +244,5 @@ class AsyncClient:
                             yield change
             except (ApiAway, RateLimited) as e:
                 error = e
-                watching.patience.away(e)
+                watching.away(e)
             await self._api.sleep(watching.pause(error))

@@ -225,7 +225,7 @@ class Client:
         name, queue, workflow_id. What happened before is not told, nor what happened while the connection was broken:
         there, `Missed` comes.
 
-        Raises ApiAway after a minute without an answer.
+        Raises ApiAway where the first connection fails, and later after a minute without an answer.
         """
         watching, query = Watching(self._api.retries, self._api.clock), calls.changes_query(filters)
         while True:
@@ -236,5 +236,5 @@ class Client:
                         yield change
             except (ApiAway, RateLimited) as e:
                 error = e
-                watching.patience.away(e)
+                watching.away(e)
             self._api.sleep(watching.pause(error))

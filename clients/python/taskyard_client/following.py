@@ -135,22 +135,27 @@ class Watching:
         self._events = Events()
         self._failures = 0
         self._connections = 0
-        self.patience = Patience(clock)
+        self._patience = Patience(clock)
 
     def headers(self) -> dict[str, str]:
         return {"Accept": "text/event-stream"}
 
     def connected(self) -> None:
-        self.patience.answered()
+        self._patience.answered()
         self._events = Events()
         self._connections += 1
+
+    def away(self, error: ApiAway | RateLimited) -> None:
+        """Raises `error` where there never was a stream, and once a minute is over."""
+        if not self._connections:
+            raise error
+        self._patience.away(error)
 
     def heard(self, text: str) -> Iterator[Change | Missed | None]:
         """For each line that ends in `text`, what it tells, else None. Every beginning but the first is told."""
         if self._failures:
             self._failures = 0
-            if self._connections > 1:
-                yield Missed()
+            yield Missed()
         for line in self._events.lines(text):
             found = self._events.line(line)
             yield None if found is None else _change(found[0])
