@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -13,6 +19,7 @@ from taskyard.doctor.api import Answer, Api
 from taskyard.doctor.diagnosis import why_not
 from taskyard.doctor.findings import Finding, Report, Verdict, timed
 from taskyard.doctor.rendering import lines
+from tests.support.certificates import Authority
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -106,6 +113,44 @@ def test_what_is_reached_through_a_proxy_is_not_resolved_here(monkeypatch: pytes
     (found,) = network.check("http://nobody.invalid:8000")
     assert found.verdict is Verdict.OK
     assert "hush" not in found.says
+
+
+@contextmanager
+def listening(context: ssl.SSLContext | None) -> Iterator[int]:
+    """A server that accepts, with TLS or without, and says no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError), server.accept()[0] as wire:
+                if context is None:
+                    wire.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                else:
+                    context.wrap_socket(wire, server_side=True).close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(5)
+
+
+def test_a_certificate_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("no_proxy", "*")
+
+    def of(life: timedelta) -> Finding:
+        with listening(authority.server_context(authority.sign("api", life=life))) as port:
+            return list(network.check(f"https://127.0.0.1:{port}"))[-1]
+
+    unknown = of(timedelta(days=90))
+    assert (unknown.step, unknown.verdict, unknown.away) == ("tls", Verdict.FAIL, True)
+    assert "is not believed" in unknown.says
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    assert of(timedelta(days=90)).verdict in {Verdict.OK, Verdict.SLOW}
+    ends = of(timedelta(days=5))
+    assert (ends.step, ends.verdict) == ("tls", Verdict.WARN)
+    with listening(None) as port:
+        plain = list(network.check(f"https://127.0.0.1:{port}"))[-1]
+    assert "no TLS is spoken on this port" in plain.says
 
 
 FINE = Finding("echo default", Verdict.OK, "came back", 0.0314)

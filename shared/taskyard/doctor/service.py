@@ -30,8 +30,8 @@ class Key:
 def live(api: Api, *, slow_after: float) -> Finding:
     """Raises Away: without an answer nothing else can be looked at."""
     answer = api.get("/health/live")
-    if not answer.is_fine:
-        raise Away(f"the API answers /health/live with {answer.status}")
+    if answer.body.get("status") != "alive":
+        raise Away(f"what answers /health/live, with {answer.status}, is not Taskyard's API: check TASKYARD_URL")
     return timed("api", "answers /health/live", answer.seconds, slow_after=slow_after, do="Look at its processor time.")
 
 
@@ -40,7 +40,7 @@ def ready(answer: Answer) -> Finding:
     body = answer.body
     if answer.is_fine and body.get("status") == "ready":
         return Finding("ready", Verdict.OK, "takes requests; PostgreSQL and Redis answer it", answer.seconds)
-    if answer.is_fine:
+    if body.get("status") == "degraded":
         return Finding(
             "ready",
             Verdict.FAIL,
