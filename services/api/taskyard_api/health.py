@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
+# The process that committed something publishes it at once, and the scheduler what is left after 10 s.
+_PUBLISHED_WITHIN = timedelta(seconds=20)
 # Two periods of the schedule that the first start makes.
 _CHECK_HOLDS = timedelta(hours=2)
 
@@ -81,15 +83,17 @@ class Health:
 
     async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
         """Every part; reasons are told in the reader's language."""
-        database, broker, cache, workers, scheduler, last_check = await asyncio.gather(
-            self._database(),
-            self._redis(),
-            self._cached(),
-            self._workers(caller),
-            self._scheduler(),
-            self._last_check(caller, words),
+        parts = {
+            "database": self._database(),
+            "redis": self._redis(),
+            "workers": self._workers(caller),
+            "scheduler": self._scheduler(),
+            "outbox": self._outbox(caller),
+        }
+        found, cache, last_check = await asyncio.gather(
+            asyncio.gather(*parts.values()), self._cached(), self._last_check(caller, words)
         )
-        components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
+        components = dict(zip(parts, found, strict=True))
         if cache is not None:
             components["cache"] = cache
         for component in components.values():
@@ -97,7 +101,7 @@ class Health:
         # Without PostgreSQL nothing works; without another part, some of it.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
-            status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
+            status = UNHEALTHY if components["database"]["status"] == UNHEALTHY else DEGRADED
         # An earlier check's findings are shown, but are not the present state.
         shown = components if last_check is None else {**components, "last_check": last_check}
         return {"status": status, "components": shown}
@@ -160,6 +164,19 @@ class Health:
             }
 
         return await self._read("scheduler", read, {"leader": None, "last_tick": None})
+
+    async def _outbox(self, caller: Caller) -> dict[str, Any]:
+        def read(conn: Connection) -> dict[str, Any]:
+            row = fleet.outbox(conn)
+            is_late = row["age"] is not None and row["age"] > _PUBLISHED_WITHIN
+            told = caller.queues is None  # the numbers are of all queues
+            return {
+                "reason": message("waits for Redis or for a scheduler") if is_late else None,
+                "pending": row["pending"] if told else None,
+                "oldest_at": row["oldest_at"] if told else None,
+            }
+
+        return await self._read("outbox", read, {"pending": None, "oldest_at": None})
 
     async def _read(
         self, part: str, read: Callable[[Connection], dict[str, Any]], unknown: dict[str, Any]

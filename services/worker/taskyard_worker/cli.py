@@ -29,12 +29,14 @@ from taskyard.settings import Settings
 from taskyard.storage.chosen import missing_in_production, temp_dir_overlaps
 
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
+from .status_cli import status
 
 if TYPE_CHECKING:
     from .child.skills import Skills
 
 app = typer_app(PROGRAM, "Runs tasks: a supervisor and its child processes.")
 app.add_typer(inspect_app, name="inspect")
+app.command()(status)
 
 Queues = Annotated[
     str | None,

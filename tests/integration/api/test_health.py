@@ -34,6 +34,26 @@ def test_health(api: Api) -> None:
     assert german.json()["components"]["scheduler"]["reason"] == "kein Scheduler führt"
 
 
+def test_what_waits_to_be_published_for_long_degrades(api: Api) -> None:
+    def outbox(key: str | None = None, language: str = "en") -> Any:
+        client = api.http if key is None else api.client(key)
+        found = client.get("/health/detailed", headers={"Accept-Language": language}).json()
+        return found["components"]["outbox"]
+
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("DELETE FROM outbox"))
+        conn.execute(sa.text("INSERT INTO outbox (task_ids) VALUES (ARRAY[gen_random_uuid()])"))
+        conn.commit()
+    assert (outbox()["status"], outbox()["pending"]) == ("healthy", 1), "the scheduler takes it up after ten seconds"
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE outbox SET created_at = now() - interval '1 minute'"))
+        conn.commit()
+    assert (outbox()["status"], outbox()["reason"]) == ("unhealthy", "waits for Redis or for a scheduler")
+    assert outbox(language="de")["reason"] == "wartet auf Redis oder auf einen Scheduler"
+    hidden = outbox(api.key("read", queues=["selection"]))
+    assert (hidden["status"], hidden["pending"], hidden["oldest_at"]) == ("unhealthy", None, None)
+
+
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = start_api(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
