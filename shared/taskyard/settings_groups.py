@@ -91,14 +91,26 @@ class OutboundSettings(KitSettings):
 class RedisSettings(KitSettings):
     """Where Redis is, and the names of its keys."""
 
-    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
+    namespace: str = Field(
+        default="taskyard",
+        pattern=r"^[a-z0-9_-]{1,32}$",
+        description="How all keys in Redis begin: another one for each installation that shares a server.",
+    )
     # Before the addresses, whose validator puts them in.
-    redis_ca_file: Path | None = None
-    redis_cert_file: Path | None = None
-    redis_key_file: Path | None = None
-    redis_sentinel_password: SecretStr | None = secret(default=None)
+    redis_ca_file: Path | None = Field(
+        default=None, description="The authority that signed the servers' certificates, where the system lacks it."
+    )
+    redis_cert_file: Path | None = Field(
+        default=None, description="The certificate that the services show, where the servers want one."
+    )
+    redis_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    redis_sentinel_password: SecretStr | None = secret(
+        default=None, description="The Sentinels' own password; the one in the address is the servers'."
+    )
     redis_url: SecretStr = secret(
-        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=names("REDIS_URL", "REDIS_URL")
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="`redis://`, `rediss://` (TLS) or `redis+sentinel://[user:password@]host:port,.../service/db`.",
+        validation_alias=names("REDIS_URL", "REDIS_URL"),
     )
     cache_url: SecretStr | None = secret(
         default=None, description="Redis for what may be lost, where it is not to be that of the queues."
