@@ -25,7 +25,7 @@ _WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 class DatabaseSettings(KitSettings):
-    """Where PostgreSQL is, and how it is used."""
+    """PostgreSQL."""
 
     database_url: SecretStr = secret(
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),
@@ -121,15 +121,13 @@ class ApiSettings(KitSettings):
 
 
 class WorkerSettings(KitSettings):
-    """Workers: what each runs, and what a child process of it may use."""
+    """Workers."""
 
     worker_name: str | None = Field(
         default=None,
-        description="As /workers, logs and tasks show it. By default the host's name and four characters.",
+        description="As /workers, logs and tasks show it.",
     )
-    worker_queues: CommaSeparated = Field(
-        default=(), description="The queues that it serves, the first most often. By default those of TASKYARD_QUEUES."
-    )
+    worker_queues: CommaSeparated = Field(default=(), description="The queues that it serves, the first most often.")
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
     )
@@ -147,7 +145,7 @@ class WorkerSettings(KitSettings):
         validation_alias=names("MAX_TASKS_PER_CHILD", "CELERY_WORKER_MAX_TASKS_PER_CHILD"),
     )
     max_memory_per_child_mb: int = Field(
-        default=0, ge=0, description="A child that uses more (MiB) is replaced; 0: no limit."
+        default=0, ge=0, description="A child that uses more is replaced; 0: no limit."
     )
     child_start_seconds: float = Field(
         default=120.0, gt=0, le=DAY_SECONDS, description="A child that is not ready by then is replaced."
@@ -155,8 +153,7 @@ class WorkerSettings(KitSettings):
     max_descriptors_per_child: int | None = Field(
         default=None,
         ge=0,
-        description="A child with more open files is replaced. By default half of what the process may have, and 10,000"
-        " at most; 0: no limit.",
+        description="A child with more open files is replaced; 0: no limit.",
     )
     max_threads_per_child: int = Field(
         default=500, ge=0, description="A child with more threads is replaced; 0: no limit."
@@ -173,9 +170,7 @@ class WorkerSettings(KitSettings):
         le=DAY_SECONDS,
         description="How long a worker that stops lets its tasks finish. What is left is queued again, at no cost.",
     )
-    kits: CommaSeparated = Field(
-        default=(), description="The kits that a worker loads; by default those of its queues."
-    )
+    kits: CommaSeparated = Field(default=(), description="The kits that a worker loads.")
     task_modules: CommaSeparated = Field(
         default=(), description="Modules with tasks of no kit, as billing.tasks, found by PYTHONPATH."
     )
@@ -194,7 +189,7 @@ class WorkerSettings(KitSettings):
 
 
 class LeadingSettings(KitSettings):
-    """Heartbeats, leases, and what the leading scheduler does."""
+    """Heartbeats, leases and schedules."""
 
     heartbeat_seconds: float = Field(
         default=5.0, gt=0, le=DAY_SECONDS, description="How often a worker renews its lease."
@@ -236,7 +231,7 @@ class LeadingSettings(KitSettings):
 
 
 class ReportingSettings(KitSettings):
-    """Logs, metrics, health."""
+    """Logs, metrics and health."""
 
     app_env: str = Field(
         default="development",

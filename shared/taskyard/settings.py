@@ -50,7 +50,7 @@ def is_production(app_env: str) -> bool:
 
 
 class TaskSettings(KitSettings):
-    """Tasks, the same for all services."""
+    """Queues and tasks."""
 
     queues: CommaSeparated = Field(default=DEFAULT_QUEUES, description="The queues that there are.")
     diagnostics: bool = Field(

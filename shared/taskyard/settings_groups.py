@@ -71,7 +71,7 @@ class KitSettings(BaseSettings):
 
 
 class OutboundSettings(KitSettings):
-    """What requests to addresses that callers give may connect to."""
+    """Calls to addresses that callers give."""
 
     outbound_networks: CommaSeparated = Field(
         default=(), description="Networks that may be called though they are not public, as 10.0.0.0/8."
@@ -89,7 +89,7 @@ class OutboundSettings(KitSettings):
 
 
 class RedisSettings(KitSettings):
-    """Where Redis is, and the names of its keys."""
+    """Redis."""
 
     namespace: str = Field(
         default="taskyard",
@@ -164,12 +164,12 @@ class RedisSettings(KitSettings):
 
 
 class StorageSettings(KitSettings):
-    """Where files are kept."""
+    """Files."""
 
     storage_url: str | None = Field(
         default=None,
         repr=False,
-        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
+        description="Where files are kept: `file:///directory`, or `s3://bucket/prefix?endpoint=https://host:port`.",
     )
     storage_dir: Path = Field(
         default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
