@@ -22,6 +22,7 @@ _TEST = re.compile(r"([\w/]+\.py)::(test_\w+)")
 _CALL = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/[\w/{}.-]+)")
 _TYPE = re.compile(r"[a-z]+\.[a-z_]+")
 _SETTING = re.compile(r"(?:TASKYARD|CELERY|REDIS|OLLAMA|LITELLM|STRIPE|FILE|TASK|TEMP|APP|LOG)_[A-Z_]+")
+_METRIC = re.compile(r"(?<![\w/])taskyard_((?!task\b|sql|dev|kits|client|counts)[a-z_]+)")
 _PROGRAMS = {
     "taskyard": "taskyard.cli",
     "taskyard-api": "taskyard_api.cli",
@@ -53,6 +54,32 @@ def quoted(text: str) -> list[str]:
 def tests_in(text: str) -> list[tuple[str, str]]:
     """File, relative to tests/, and name."""
     return _TEST.findall(text)
+
+
+def prose(text: str) -> Iterator[str]:
+    """The lines outside of blocks of code."""
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            inside = not inside
+        elif not inside:
+            yield line
+
+
+def commands_in(text: str) -> list[str]:
+    """Ours in blocks of code, up to what a shell reads as something else."""
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    found = re.findall(
+        r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!--entrypoint )taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*",
+        blocks,
+    )
+    return [command.strip() for command in found]
+
+
+def missing_metrics(text: str) -> list[str]:
+    """Names of metrics that no service declares."""
+    named = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in _METRIC.findall(text)}
+    return sorted(name for name in named if not re.search(rf"\"{name}(_total)?\"", _sources()))
 
 
 def missing_tests(text: str) -> Iterator[str]:
@@ -118,6 +145,12 @@ def settings() -> frozenset[str]:
     return frozenset(
         name for line in page.splitlines() if line.startswith("| `") for name in quoted(line.split("|")[1])
     )
+
+
+@cache
+def _sources() -> str:
+    root = DOCS.parent
+    return "".join(_text(path) for part in ("shared", "services") for path in (root / part).rglob("*.py"))
 
 
 def _without_names(path: str) -> str:
