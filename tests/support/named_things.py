@@ -70,7 +70,7 @@ def commands_in(text: str) -> list[str]:
     """Ours in blocks of code, up to what a shell reads as something else."""
     blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     found = re.findall(
-        r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!--entrypoint )taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*",
+        r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!-n )(?<!--entrypoint )taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*",
         blocks,
     )
     return [command.strip() for command in found]
