@@ -22,6 +22,11 @@ _TEST = re.compile(r"([\w/]+\.py)::(test_\w+)")
 _CALL = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/[\w/{}.-]+)")
 _TYPE = re.compile(r"[a-z]+\.[a-z_]+")
 _SETTING = re.compile(r"(?:TASKYARD|CELERY|REDIS|OLLAMA|LITELLM|STRIPE|FILE|TASK|TEMP|APP|LOG)_[A-Z_]+")
+# Not the user, the database, the namespace or the image of that name.
+_COMMAND = re.compile(
+    r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!-n )(?<!--entrypoint )"
+    r"taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*"
+)
 _METRIC = re.compile(r"(?<![\w/])taskyard_((?!task\b|sql|dev|kits|client|counts)[a-z_]+)")
 _PROGRAMS = {
     "taskyard": "taskyard.cli",
@@ -69,10 +74,7 @@ def prose(text: str) -> Iterator[str]:
 def commands_in(text: str) -> list[str]:
     """Ours in blocks of code, up to what a shell reads as something else."""
     blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    found = re.findall(
-        r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!-n )(?<!--entrypoint )taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*",
-        blocks,
-    )
+    found = _COMMAND.findall(blocks)
     return [command.strip() for command in found]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from taskyard.settings import Settings
 from taskyard_dev.configuration.page import page
@@ -31,7 +32,7 @@ def test_every_setting_stands_on_the_page_once(made: str) -> None:
 
 
 def test_every_setting_says_what_it_does() -> None:
-    classes = [Settings, *kit_settings().values()]
+    classes: list[type[BaseSettings]] = [Settings, *kit_settings().values()]
     silent = {name for cls in classes for name, field in cls.model_fields.items() if not field.description}
     assert silent == set()
 
