@@ -88,6 +88,10 @@ check-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+.PHONY: docs
+docs: $(STAMP) ## Write docs/configuration.md from the settings classes
+	$(BIN)/python -m taskyard_dev.configuration
+
 .PHONY: format
 format: $(STAMP) ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .

@@ -69,6 +69,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _MEASURE_NOTHING = frozenset(
         f"tests/e2e/test_{name}.py"
         for name in (
+            "backup",
             "batches",
             "celery",
             "deaths",

@@ -71,7 +71,7 @@ class KitSettings(BaseSettings):
 
 
 class OutboundSettings(KitSettings):
-    """What requests to addresses that callers give may connect to."""
+    """Calls to addresses that callers give."""
 
     outbound_networks: CommaSeparated = Field(
         default=(), description="Networks that may be called though they are not public, as 10.0.0.0/8."
@@ -89,16 +89,28 @@ class OutboundSettings(KitSettings):
 
 
 class RedisSettings(KitSettings):
-    """Where Redis is, and the names of its keys."""
+    """Redis."""
 
-    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
+    namespace: str = Field(
+        default="taskyard",
+        pattern=r"^[a-z0-9_-]{1,32}$",
+        description="How all keys in Redis begin: another one for each installation that shares a server.",
+    )
     # Before the addresses, whose validator puts them in.
-    redis_ca_file: Path | None = None
-    redis_cert_file: Path | None = None
-    redis_key_file: Path | None = None
-    redis_sentinel_password: SecretStr | None = secret(default=None)
+    redis_ca_file: Path | None = Field(
+        default=None, description="The authority that signed the servers' certificates, where the system lacks it."
+    )
+    redis_cert_file: Path | None = Field(
+        default=None, description="The certificate that the services show, where the servers want one."
+    )
+    redis_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    redis_sentinel_password: SecretStr | None = secret(
+        default=None, description="The Sentinels' own password; the one in the address is the servers'."
+    )
     redis_url: SecretStr = secret(
-        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=names("REDIS_URL", "REDIS_URL")
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="`redis://`, `rediss://` (TLS) or `redis+sentinel://[user:password@]host:port,.../service/db`.",
+        validation_alias=names("REDIS_URL", "REDIS_URL"),
     )
     cache_url: SecretStr | None = secret(
         default=None, description="Redis for what may be lost, where it is not to be that of the queues."
@@ -152,12 +164,12 @@ class RedisSettings(KitSettings):
 
 
 class StorageSettings(KitSettings):
-    """Where files are kept."""
+    """Files."""
 
     storage_url: str | None = Field(
         default=None,
         repr=False,
-        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
+        description="Where files are kept: `file:///directory`, or `s3://bucket/prefix?endpoint=https://host:port`.",
     )
     storage_dir: Path = Field(
         default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
