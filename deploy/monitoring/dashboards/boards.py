@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from .panels import SOURCE, Link, Panel
-from .queries import PREFIX, QUEUE
+from .queries import PREFIX, matching
 
 TAG = "taskyard"
 OVERVIEW, TASK_TYPES, QUEUES, SCHEDULER, API = (
@@ -51,26 +51,27 @@ def board(
     return made.build()
 
 
-def variable(name: str, label: str, metric: str, *matchers: str) -> dashboard.QueryVariable:
+def variable(name: str, label: str, metric: str, **labels: str) -> dashboard.QueryVariable:
     """One or several values of the label `name`, or all of them, which includes series without it."""
-    where = f"{{{', '.join(matchers)}}}" if matchers else ""
+    found = f"{PREFIX}_{metric}" + matching(**labels)
     made = dashboard.QueryVariable(name).label(label).datasource(SOURCE).multi(True).include_all(True).all_value(".*")
-    made.query(f"label_values({PREFIX}_{metric}{where}, {name})").sort(VariableSort.ALPHABETICAL_ASC)
+    made.query(f"label_values({found}, {name})").sort(VariableSort.ALPHABETICAL_ASC)
     made.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
     return made.current(VariableOption(selected=True, text=["All"], value=["$__all"]))
 
 
-_OF_NAMESPACE = 'namespace=~"$namespace"'
 NAMESPACE = variable("namespace", "Namespace", "build_info")
-QUEUE_CHOICE = variable("queue", "Queue", "queue_tasks", _OF_NAMESPACE)
-TASK_CHOICE = variable("task", "Task type", "task_attempts_total", _OF_NAMESPACE, QUEUE)
-ROUTE_CHOICE = variable("route", "Route", "http_requests_total", _OF_NAMESPACE)
+QUEUE_CHOICE = variable("queue", "Queue", "queue_tasks", namespace="~$namespace")
+TASK_CHOICE = variable("task", "Task type", "task_attempts_total", namespace="~$namespace", queue="~$queue")
+ROUTE_CHOICE = variable("route", "Route", "http_requests_total", namespace="~$namespace")
 
 
 def link(title: str, uid: str, *labels: str) -> Link:
     """To another dashboard: same time, data source and namespaces, and the values of these labels of the series that
     was clicked on."""
     chosen = "".join(f"&var-{label}=${{__field.labels.{label}}}" for label in labels)
-    return Link(title).type(DashboardLinkType.LINK).url(
-        f"/d/{uid}?${{datasource:queryparam}}&${{namespace:queryparam}}{chosen}&${{__url_time_range}}"
+    return (
+        Link(title)
+        .type(DashboardLinkType.LINK)
+        .url(f"/d/{uid}?${{datasource:queryparam}}&${{namespace:queryparam}}{chosen}&${{__url_time_range}}")
     )

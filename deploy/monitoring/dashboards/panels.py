@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from grafana_foundation_sdk.builders import common as shared
 from grafana_foundation_sdk.builders import dashboard, heatmap, prometheus, stat, statetimeline, timeseries
-from grafana_foundation_sdk.models import common, heatmap as heat_models
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import heatmap as heat_models
 from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     Threshold,
@@ -23,6 +24,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from .queries import Query
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+PER_SECOND = "suffix:/s"
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
 
 Panel = timeseries.Panel | stat.Panel | heatmap.Panel | statetimeline.Panel
@@ -76,9 +78,7 @@ def graph(
     panel.show_points(common.VisibilityMode.NEVER).data_links(list(links))
     legend = shared.VizLegendOptions().display_mode(common.LegendDisplayMode.TABLE).show_legend(True)
     panel.legend(legend.placement(common.LegendPlacement.BOTTOM).calcs(["lastNotNull", "max"]))
-    panel.tooltip(
-        shared.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
-    )
+    panel.tooltip(shared.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
     if stacked:
         panel.stacking(shared.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     if most is not None:

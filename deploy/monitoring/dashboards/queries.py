@@ -9,9 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PREFIX = "taskyard"
-QUEUE = 'queue=~"$queue"'
-TASK = 'task=~"$task"'
-ROUTE = 'route=~"$route"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,55 +19,66 @@ class Query:
     legend: str = ""
 
 
-def series(metric: str, *matchers: str) -> str:
-    """Those of the chosen namespaces."""
-    return f"{PREFIX}_{metric}{{{', '.join(('namespace=~"$namespace"', *matchers))}}}"
+def series(metric: str, **labels: str) -> str:
+    """Those of the chosen namespaces with these labels; a value that begins with `~` is a pattern."""
+    return PREFIX + "_" + metric + matching(namespace="~$namespace", **labels)
 
 
-def total(metric: str, *matchers: str, by: str = "") -> str:
+def matching(**labels: str) -> str:
+    """A selector of series, in braces."""
+    pairs = (f'{label}=~"{value[1:]}"' if value[0] == "~" else f'{label}="{value}"' for label, value in labels.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+def total(metric: str, by: str = "", **labels: str) -> str:
     """A gauge, all replicas together."""
-    return f"sum{_by(by)} ({series(metric, *matchers)})"
+    return f"sum{_by(by)}({series(metric, **labels)})"
 
 
-def rate(counter: str, *matchers: str, by: str = "") -> str:
+def rate(counter: str, by: str = "", **labels: str) -> str:
     """A second, all replicas together."""
-    return f"sum{_by(by)} (rate({series(counter, *matchers)}[$__rate_interval]))"
+    return f"sum{_by(by)}(rate({series(counter, **labels)}[$__rate_interval]))"
 
 
-def increase(counter: str, *matchers: str, by: str = "", over: str = "$__rate_interval") -> str:
-    return f"sum{_by(by)} (increase({series(counter, *matchers)}[{over}]))"
+def increase(counter: str, by: str = "", **labels: str) -> str:
+    return f"sum{_by(by)}(increase({series(counter, **labels)}[$__rate_interval]))"
 
 
-def quantile(share: float, histogram: str, *matchers: str, by: str = "") -> str:
-    buckets = rate(f"{histogram}_bucket", *matchers, by=_and(by, "le"))
+def quantile(share: float, histogram: str, by: str = "", **labels: str) -> str:
+    buckets = rate(f"{histogram}_bucket", _and(by, "le"), **labels)
     return f"histogram_quantile({share}, {buckets})"
 
 
-def quantiles(histogram: str, *matchers: str) -> list[Query]:
-    return [Query(quantile(share, histogram, *matchers), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)]
+def quantiles(histogram: str, **labels: str) -> list[Query]:
+    return [Query(quantile(share, histogram, **labels), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)]
 
 
-def heat(histogram: str, *matchers: str) -> Query:
+def heat(histogram: str, **labels: str) -> Query:
     """For a heatmap: how many fell into each bucket."""
-    return Query(increase(f"{histogram}_bucket", *matchers, by="le"), "{{le}}")
+    return Query(increase(f"{histogram}_bucket", "le", **labels), "{{le}}")
 
 
-def of_leader(gauge: str, *matchers: str, labels: str = "", by: str = "") -> str:
+def of_leader(gauge: str, own: str = "", by: str = "", **labels: str) -> str:
     """A gauge that only the leading scheduler exports. Around a change of leaders Prometheus may have it of both, and
-    it counts once. `labels`: those that the gauge has; `by`: those that remain."""
-    leaders = f"max by ({_and('namespace', labels)}) ({series(gauge, *matchers)})"
-    return f"sum{_by(by)} ({leaders})"
+    it counts once. `own`: the labels that the gauge has; `by`: those that remain."""
+    leaders = f"max by ({_and('namespace', own)}) ({series(gauge, **labels)})"
+    return f"sum{_by(by)}({leaders})"
 
 
-def age(timestamp: str, *matchers: str, by: str = "") -> str:
+def age(timestamp: str, by: str = "", **labels: str) -> str:
     """How long ago, in seconds, the earliest of these times was; 0 where the time is 0, which means none."""
-    at = series(timestamp, *matchers)
-    return f"max{_by(by)} ((time() - {at}) * ({at} > bool 0))"
+    at = series(timestamp, **labels)
+    return f"max{_by(by)}((time() - {at}) * ({at} > bool 0))"
 
 
-def since(timestamp: str, *matchers: str) -> str:
+def since(timestamp: str, **labels: str) -> str:
     """How long ago, in seconds, the latest of these times was."""
-    return f"time() - max({series(timestamp, *matchers)})"
+    return f"time() - max({series(timestamp, **labels)})"
+
+
+def with_service(gauge: str, **labels: str) -> str:
+    """With the label `service`, where `job` may be called anything."""
+    return f"{series(gauge, **labels)} * on (namespace, job, instance) group_left (service) {series('build_info')}"
 
 
 def share(part: str, whole: str) -> str:
@@ -79,12 +87,17 @@ def share(part: str, whole: str) -> str:
 
 
 def or_zero(promql: str) -> str:
-    """For what no series stands for while all is well."""
+    """For what has no series while all is well."""
     return f"{promql} or vector(0)"
 
 
+def or_none(promql: str, label: str) -> str:
+    """The same for series that have this label: a single 0 under the name `none`."""
+    return f'{promql} or on () label_replace(vector(0), "{label}", "none", "", "")'
+
+
 def _by(labels: str) -> str:
-    return f" by ({labels})" if labels else ""
+    return f" by ({labels}) " if labels else ""
 
 
 def _and(*labels: str) -> str:
