@@ -20,14 +20,12 @@ from .queries import (
     total,
     with_service,
 )
+from .service_levels import failed_requests, failed_tasks, service_levels
 
-_DEAD = rate("tasks_dead_lettered_total")
-_FAILED_FOR_GOOD = share(_DEAD, f"{rate('task_attempts_total', outcome='succeeded')} + {_DEAD}")
-_API_ERRORS = share(rate("http_requests_total", code="~5.."), rate("http_requests_total"))
 _WAITING = of_leader("queue_tasks", "queue, state", state="queued")
 _WAITING_BY_QUEUE = of_leader("queue_tasks", "queue, state", by="queue", state="queued")
 _SUCCEEDED = rate("task_attempts_total", outcome="succeeded")
-_ALERTS = "ALERTS" + matching(alertstate="firing", namespace="~$namespace")
+_ALERTS = "ALERTS" + matching(alertname="~Taskyard.+", alertstate="firing", namespace="~$namespace")
 _NO_LEADER = "no leader"
 
 
@@ -38,6 +36,7 @@ def overview() -> Dashboard:
         "One look: is all well? Each figure leads to the dashboard with its details.",
         [
             Row("Is all well?", [*_users(), *_parts()]),
+            Row("Service levels", service_levels()),
             Row("Work", _work()),
             Row("How fast", _speed()),
             Row("What happened when", _history()),
@@ -56,7 +55,7 @@ def _users() -> list[Panel]:
         ),
         figure(
             "Tasks that failed for good",
-            _FAILED_FOR_GOOD,
+            failed_tasks(),
             "Of the tasks that ended, those that will not be tried again. Normal: below 1 %. Task types shows which "
             "type fails and how; `taskyard-scheduler dead-letters list` shows the tasks and their errors.",
             unit="percentunit",
@@ -65,7 +64,7 @@ def _users() -> list[Panel]:
         ),
         figure(
             "Requests that failed",
-            _API_ERRORS,
+            failed_requests(),
             "Answers with a status of 500 or above, of all. Normal: below 0.1 %. A 503 says that PostgreSQL was away "
             "or the API was full; the dashboard API shows which routes and statuses.",
             unit="percentunit",
@@ -161,17 +160,12 @@ def _work() -> list[Panel]:
                 Query(rate("tasks_submitted_total", result="accepted"), "submitted"),
                 Query(_SUCCEEDED, "succeeded"),
                 Query(rate("task_attempts_total", outcome="retrying"), "to be tried again"),
-                Query(_DEAD, "failed for good"),
+                Query(rate("tasks_dead_lettered_total"), "failed for good"),
             ],
             "Normal: as many succeed as are submitted. If fewer do for long, the backlog grows. Tasks that schedules, "
             'applications or other tasks submit do not pass through the API, and are not in "submitted".',
             unit=PER_SECOND,
-        ),
-        graph(
-            "What failed",
-            [Query(_FAILED_FOR_GOOD, "tasks, for good"), Query(_API_ERRORS, "requests, with 500 or above")],
-            "Shares of all tasks that ended and of all requests. Normal: close to 0.",
-            unit="percentunit",
+            width=24,
         ),
         graph(
             "Tasks that wait, by queue",

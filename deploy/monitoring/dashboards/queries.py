@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PREFIX = "taskyard"
+# Grafana makes it at least four scrapes, so that no step of the picture misses one.
+NOW = "$__rate_interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,13 @@ class Query:
 
 
 def series(metric: str, **labels: str) -> str:
-    """Those of the chosen namespaces with these labels; a value that begins with `~` is a pattern."""
+    """Those of the chosen namespaces with these labels; a value may begin with `~` or `!~`, and is a pattern then."""
     return PREFIX + "_" + metric + matching(namespace="~$namespace", **labels)
 
 
 def matching(**labels: str) -> str:
     """A selector of series, in braces."""
-    pairs = (f'{label}=~"{value[1:]}"' if value[0] == "~" else f'{label}="{value}"' for label, value in labels.items())
-    return f"{{{', '.join(pairs)}}}"
+    return f"{{{', '.join(map(_matcher, labels, labels.values()))}}}"
 
 
 def total(metric: str, by: str = "", **labels: str) -> str:
@@ -35,9 +36,9 @@ def total(metric: str, by: str = "", **labels: str) -> str:
     return f"sum{_by(by)}({series(metric, **labels)})"
 
 
-def rate(counter: str, by: str = "", **labels: str) -> str:
+def rate(counter: str, by: str = "", *, over: str = NOW, **labels: str) -> str:
     """A second, all replicas together."""
-    return f"sum{_by(by)}(rate({series(counter, **labels)}[$__rate_interval]))"
+    return f"sum{_by(by)}(rate({series(counter, **labels)}[{over}]))"
 
 
 def increase(counter: str, by: str = "", **labels: str) -> str:
@@ -94,6 +95,12 @@ def or_zero(promql: str) -> str:
 def or_none(promql: str, label: str) -> str:
     """The same for series that have this label: a single 0 under the name `none`."""
     return f'{promql} or on () label_replace(vector(0), "{label}", "none", "", "")'
+
+
+def _matcher(label: str, value: str) -> str:
+    pattern = value.lstrip("!~")
+    operator = {"": "=", "~": "=~", "!~": "!~"}[value[: len(value) - len(pattern)]]
+    return f'{label}{operator}"{pattern}"'
 
 
 def _by(labels: str) -> str:
