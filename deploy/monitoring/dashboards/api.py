@@ -131,7 +131,11 @@ def _latency() -> list[Panel]:
             unit="s",
             links=[_THIS_ROUTE],
         ),
-        heat_map("Time to answer, all requests", heat(duration, **_CHOSEN), "How many requests took how long."),
+        heat_map(
+            "Time to answer, all requests",
+            heat(duration, **_CHOSEN),
+            "How many requests took how long. Bands apart: some wait, for PostgreSQL or with ?wait=.",
+        ),
         graph(
             "In progress, and processor time",
             [

@@ -96,6 +96,7 @@ def heat_map(title: str, query: Query, description: str, *, unit: str = "s", wid
     panel = heatmap.Panel().height(8).span(width).calculate(False)
     panel.color(heatmap.HeatmapColorOptions().mode(heat_models.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
     panel.y_axis(heatmap.YAxisConfig().unit(unit)).hide_y_histogram()
+    panel.scale_distribution(shared.ScaleDistributionConfig().type(common.ScaleDistribution.LINEAR))
     target = _target("A", query).range().format(PromQueryFormat.HEATMAP)
     return _named(panel, title, description, unit).with_target(target)
 
@@ -111,7 +112,7 @@ def timeline(
 ) -> statetimeline.Panel:
     """Which state something was in, over time; `names`: text and colour of each."""
     panel = statetimeline.Panel().height(8).span(width).mappings(_mappings(names)).data_links(list(links))
-    panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8)
+    panel.show_value(common.VisibilityMode.NEVER).merge_values(True).row_height(0.8).line_width(0).fill_opacity(70)
     return _named(panel, title, description, "short").with_target(_target("A", query).range())
 
 

@@ -6,7 +6,21 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import QUEUE_CHOICE, QUEUES, SCHEDULER, TASK_TYPES, Row, board, link
 from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
-from .queries import Query, age, heat, increase, of_leader, or_zero, quantile, quantiles, rate, series, share, total
+from .queries import (
+    Query,
+    age,
+    heat,
+    increase,
+    of_leader,
+    or_none,
+    or_zero,
+    quantile,
+    quantiles,
+    rate,
+    series,
+    share,
+    total,
+)
 
 _CHOSEN = {"queue": "~$queue"}
 _THIS_QUEUE = link("Queue ${__field.labels.queue}", QUEUES, "queue")
@@ -195,14 +209,6 @@ def _health() -> list[Panel]:
             stacked=True,
         ),
         graph(
-            "Ends that came too late",
-            [Query(increase("fenced_writes_total"), "fenced")],
-            "Results of workers that had lost their claim; they are dropped, so that no task ends twice. Normal: 0. "
-            "More: workers were frozen or cut off for longer than their lease.",
-            links=[link("Scheduler", SCHEDULER)],
-            width=8,
-        ),
-        graph(
             "Memory, by worker",
             [
                 Query(f"sum by (instance) ({series('worker_memory_bytes')})", "{{instance}}"),
@@ -211,13 +217,23 @@ def _health() -> list[Panel]:
             "All processes of a worker together. Normal: level, with steps as tasks come and go. A slope that goes on "
             "when children are recycled: restart the worker.",
             unit="bytes",
-            width=8,
         ),
         graph(
             "Processes that the kernel ended for lack of memory",
             [Query(increase("worker_oom_kills_total", "instance"), "{{instance}}")],
             "Normal: 0. Give the worker more memory, fewer threads, or its heavy types a worker of their own. 0 as "
             "well where the control group cannot be read.",
-            width=8,
+        ),
+        graph(
+            "Ends that came too late",
+            [Query(increase("fenced_writes_total"), "fenced")],
+            "Results of workers that had lost their claim; they are dropped, so that no task ends twice. Normal: 0. "
+            "More: workers were frozen or cut off for longer than their lease.",
+            links=[link("Scheduler", SCHEDULER)],
+        ),
+        graph(
+            "Errors of hooks, by hook",
+            [Query(or_none(increase("hook_errors_total", "hook"), "hook"), "{{hook}}")],
+            "Normal: 0. Errors of your own hooks, which change no outcome; the log has them as `hook_failed`.",
         ),
     ]

@@ -1,5 +1,5 @@
-"""What users were promised, and how much of the promise is broken: the shares that the alerts of ../rules/slo.yml watch.
-An objective that changes there changes here."""
+"""What users were promised, and how much of it is broken: the shares that the alerts of ../rules/slo.yml watch. An
+objective that changes there changes here."""
 
 from __future__ import annotations
 
