@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,16 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.monitoring.dashboards import DIRECTORY, files
+from tests.support.boards import BOARDS, asked, panels
 
 ROOT = Path(__file__).parents[2]
-BOARDS: dict[str, dict[str, Any]] = {
-    path.stem: json.loads(path.read_text("utf-8")) for path in DIRECTORY.glob("*.json")
-}
 SUFFIXES = re.compile("_(bucket|count|sum)$")
 MAKERS = {"counter", "counters", "gauge", "gauges", "histogram", "histograms"}
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 
 
-def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
-
-
-def queries(board: dict[str, Any]) -> Iterator[str]:
-    for panel in panels(board):
-        for target in panel["targets"]:
-            yield target["expr"]
+def queries(board: dict[str, Any]) -> list[str]:
+    return [query.promql for query in asked(board["uid"])]
 
 
 def metric_names() -> set[str]:
@@ -112,16 +103,16 @@ def test_each_line_of_panels_fills_the_width(board: dict[str, Any]) -> None:
 
 @every_board
 def test_each_metric_of_a_query_is_one_that_the_services_make(board: dict[str, Any]) -> None:
-    asked = {name for promql in queries(board) for name in re.findall(r"\btaskyard_(\w+)", promql)}
+    named = {name for promql in queries(board) for name in re.findall(r"\btaskyard_(\w+)", promql)}
     known = metric_names()
-    assert {name for name in asked if name not in known and SUFFIXES.sub("", name) not in known} == set()
+    assert {name for name in named if name not in known and SUFFIXES.sub("", name) not in known} == set()
 
 
 def test_each_metric_of_the_services_stands_on_some_dashboard() -> None:
-    asked = {
+    named = {
         name for board in BOARDS.values() for promql in queries(board) for name in re.findall(r"taskyard_(\w+)", promql)
     }
-    assert metric_names() - {SUFFIXES.sub("", name) for name in asked} == set()
+    assert metric_names() - {SUFFIXES.sub("", name) for name in named} == set()
 
 
 @every_board
