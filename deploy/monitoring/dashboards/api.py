@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import API, ROUTE_CHOICE, TASK_TYPES, Row, board, link
 from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
-from .queries import Query, heat, matching, or_zero, quantile, quantiles, rate, series, share, total, with_service
+from .queries import Query, heat, matching, or_zero, quantile, quantiles, rate, series, share, top, total, with_service
 
 _CHOSEN = {"route": "~$route"}
 _THIS_ROUTE = link("Route ${__field.labels.route}", API, "route")
@@ -88,14 +88,14 @@ def _requests() -> list[Panel]:
         ),
         graph(
             "Requests, by route",
-            [Query(f"topk(15, {rate('http_requests_total', 'route', **_CHOSEN)})", "{{route}}")],
+            [Query(top(rate("http_requests_total", "route", **_CHOSEN), "route"), "{{route}}")],
             "The 15 busiest. Click on one to see it alone. `_other`: paths that do not exist.",
             unit=PER_SECOND,
             links=[_THIS_ROUTE],
         ),
         graph(
             "Requests that failed, by route",
-            [Query(f"topk(15, {rate('http_requests_total', 'route', code='~5..', **_CHOSEN)})", "{{route}}")],
+            [Query(top(rate("http_requests_total", "route", code="~5..", **_CHOSEN), "route"), "{{route}}")],
             "Answers with a status of 500 or above. Normal: 0. One route: a defect; all of them: PostgreSQL.",
             unit=PER_SECOND,
             links=[_THIS_ROUTE],
@@ -126,7 +126,7 @@ def _latency() -> list[Panel]:
         ),
         graph(
             "Time to answer, by route",
-            [Query(f"topk(15, {quantile(0.95, duration, 'route', **_CHOSEN)})", "{{route}}")],
+            [Query(top(quantile(0.95, duration, "route", **_CHOSEN), "route"), "{{route}}")],
             "95 % are answered within. If all routes rise together, PostgreSQL or the processor is the limit.",
             unit="s",
             links=[_THIS_ROUTE],
@@ -160,7 +160,7 @@ def _submits() -> list[Panel]:
         ),
         graph(
             "Submits, by task type",
-            [Query(f"topk(15, {rate('tasks_submitted_total', 'task')})", "{{task}}")],
+            [Query(top(rate("tasks_submitted_total", "task"), "task"), "{{task}}")],
             "The 15 types that are submitted most. A jump is a new caller, or one that repeats itself.",
             unit=PER_SECOND,
             links=[link("Task type ${__field.labels.task}", TASK_TYPES, "task")],

@@ -97,6 +97,11 @@ def or_none(promql: str, label: str) -> str:
     return f'{promql} or on () label_replace(vector(0), "{label}", "none", "", "")'
 
 
+def top(promql: str, label: str) -> str:
+    """The 15 highest series of many, without those that are 0."""
+    return or_none(f"topk(15, {promql} > 0)", label)
+
+
 def _matcher(label: str, value: str) -> str:
     pattern = value.lstrip("!~")
     operator = {"": "=", "~": "=~", "!~": "!~"}[value[: len(value) - len(pattern)]]

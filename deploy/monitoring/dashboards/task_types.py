@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import QUEUE_CHOICE, QUEUES, TASK_CHOICE, TASK_TYPES, Row, board, link
 from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
-from .queries import Query, heat, increase, of_leader, or_none, quantile, quantiles, rate, share
+from .queries import Query, heat, increase, of_leader, quantile, quantiles, rate, share, top
 
 _CHOSEN = {"queue": "~$queue", "task": "~$task"}
 _ENDED = "~succeeded|failed|retrying|crashed"
@@ -90,14 +90,14 @@ def _outcomes() -> list[Panel]:
         ),
         graph(
             "Attempts, by type",
-            [Query(f"topk(15, {rate('task_attempts_total', 'task', **_CHOSEN)})", "{{task}}")],
+            [Query(top(rate("task_attempts_total", "task", **_CHOSEN), "task"), "{{task}}")],
             "The 15 busiest types. Click on one to see it alone. `_other`: types beyond the ceiling of metrics.",
             unit=PER_SECOND,
             links=[_THIS_TYPE],
         ),
         graph(
             "Failures, by type",
-            [Query(f"topk(15, {rate('task_failures_total', 'task', **_CHOSEN)})", "{{task}}")],
+            [Query(top(rate("task_failures_total", "task", **_CHOSEN), "task"), "{{task}}")],
             "Attempts that did not succeed, of the 15 types that have most. One type alone: its code, or what it "
             "calls. All at once: a server that all of them need.",
             unit=PER_SECOND,
@@ -118,7 +118,7 @@ def _time() -> list[Panel]:
         ),
         graph(
             "Run time, by type",
-            [Query(f"topk(15, {of_types})", "{{task}}")],
+            [Query(top(of_types, "task"), "{{task}}")],
             "95 % of the attempts ran shorter. The 15 slowest types. Compare with the time limit of the type: "
             "`taskyard-worker types` lists it.",
             unit="s",
@@ -138,7 +138,7 @@ def _dead_letters() -> list[Panel]:
     return [
         graph(
             "Dead letters, by type",
-            [Query(of_leader("dead_letters", "queue, task", by="task", **_CHOSEN), "{{task}}")],
+            [Query(top(of_leader("dead_letters", "queue, task", by="task", **_CHOSEN), "task"), "{{task}}")],
             "Normal: flat. It falls when somebody retries or discards them, and when maintenance deletes old tasks.",
             links=[_THIS_TYPE],
         ),
@@ -152,7 +152,7 @@ def _dead_letters() -> list[Panel]:
         ),
         graph(
             "Retries, by type",
-            [Query(f"topk(15, {rate('task_attempts_total', 'task', outcome='retrying', **_CHOSEN)})", "{{task}}")],
+            [Query(top(rate("task_attempts_total", "task", outcome="retrying", **_CHOSEN), "task"), "{{task}}")],
             "Attempts that will be followed by another. Normal: few. Many of them load the workers with work that "
             "comes to nothing: see what fails.",
             unit=PER_SECOND,
@@ -172,11 +172,7 @@ def _children() -> list[Panel]:
     return [
         graph(
             "Children that a task ended, by type",
-            [
-                Query(
-                    or_none(increase("worker_children_ended_by_tasks_total", "task", task="~$task"), "task"), "{{task}}"
-                )
-            ],
+            [Query(top(increase("worker_children_ended_by_tasks_total", "task", task="~$task"), "task"), "{{task}}")],
             "Normal: 0. The task was past its limit and did not stop, or crashed its process, as out of memory. Other "
             "tasks of the child start again. `taskyard-worker run-task NAME PARAMS` runs one alone, to find out why.",
             links=[_THIS_TYPE],
@@ -184,7 +180,7 @@ def _children() -> list[Panel]:
         ),
         graph(
             "Types that were slowed down",
-            [Query(or_none(increase("tasks_slowed_total", "task", task="~$task"), "task"), "{{task}}")],
+            [Query(top(increase("tasks_slowed_total", "task", task="~$task"), "task"), "{{task}}")],
             "Normal: 0. A type that keeps ending children is left alone for a while, so that others are not "
             "disturbed; its tasks wait. Mend the type, or cancel its tasks.",
             links=[_THIS_TYPE],
