@@ -81,9 +81,6 @@ class Load:
         fleet.http.post(f"/tasks/{fleet.submit('diagnostics.sleep', {'seconds': 30})}/cancel")
         fleet.http.post("/tasks", json={"name": "diagnostics.echo", "params": {"wrong": 1}})
         fleet.http.get("/tasks", headers={"Authorization": "Bearer wrong"})
-        # No worker serves this queue.
-        soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
-        fleet.submit("tests.effect", queue="low_priority", expires_at=soon)
         if turn % 8 == 3:
             fleet.submit("diagnostics.crash", max_attempts=2)
         if turn % 16 == 7:
@@ -125,10 +122,13 @@ def watching(directory: Path, targets: Mapping[str, str], **labels: str) -> Iter
 
 
 def lose_a_worker(fleet: Fleet) -> None:
-    """It is killed with a task that runs."""
-    lost = fleet.start_worker(queues="high_priority")
+    """It is killed while a task runs; those behind it have nobody, and fail once their time is over."""
+    lost = fleet.start_worker(queues="high_priority", threads=1)
+    soon = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
     running = fleet.submit("diagnostics.sleep", {"seconds": 60}, queue="high_priority")
     fleet.wait_state(running, "running")
+    for _ in range(5):
+        fleet.submit("diagnostics.sleep", {"seconds": 60}, queue="high_priority", expires_at=soon)
     os.killpg(lost.pid, signal.SIGKILL)
 
 
