@@ -124,11 +124,15 @@ def watching(directory: Path, targets: Mapping[str, str], **labels: str) -> Iter
 def lose_a_worker(fleet: Fleet) -> None:
     """It is killed while a task runs; those behind it have nobody, and fail once their time is over."""
     lost = fleet.start_worker(queues="high_priority", threads=1)
-    soon = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
-    running = fleet.submit("diagnostics.sleep", {"seconds": 60}, queue="high_priority")
-    fleet.wait_state(running, "running")
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+    sleep = {"name": "diagnostics.sleep", "params": {"seconds": 60}, "queue": "high_priority"}
+    # The API learns within seconds of a queue that is new.
+    wait_for(lambda: fleet.http.post("/tasks", json=sleep).status_code == 202, 20, "the queue to be known")
+    wait_for(
+        lambda: fleet.query("SELECT FROM task WHERE queue = 'high_priority' AND state = 'running'"), 20, "its task"
+    )
     for _ in range(5):
-        fleet.submit("diagnostics.sleep", {"seconds": 60}, queue="high_priority", expires_at=soon)
+        assert fleet.http.post("/tasks", json={**sleep, "expires_at": soon}).status_code == 202
     os.killpg(lost.pid, signal.SIGKILL)
 
 
