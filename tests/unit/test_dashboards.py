@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -154,6 +155,14 @@ def test_each_variable_of_a_query_is_one_of_its_dashboard(board: dict[str, Any])
     assert used <= variables
 
 
-def test_grafana_is_provisioned_with_all_of_them() -> None:
-    assert set(BOARDS) == {board["uid"] for board in BOARDS.values()}
+def test_grafana_gets_all_of_them_from_files_and_from_kubernetes() -> None:
+    assert [board["uid"] for board in BOARDS.values()] == list(BOARDS)
+    kustomization: dict[str, Any] = yaml.safe_load((DIRECTORY / "kustomization.yaml").read_text("utf-8"))
+    generated = kustomization["configMapGenerator"]
+    assert {one["name"]: one["files"] for one in generated} == {uid: [f"{uid}.json"] for uid in BOARDS}
     assert len(BOARDS) == 5
+
+
+def test_the_page_names_each_dashboard() -> None:
+    page = (ROOT / "docs/dashboards.md").read_text("utf-8")
+    assert [board["title"] for board in BOARDS.values() if f"| {board['title']} |" not in page] == []
