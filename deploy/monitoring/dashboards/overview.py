@@ -36,10 +36,10 @@ def overview() -> Dashboard:
         "One look: is all well? Each figure leads to the dashboard with its details.",
         [
             Row("Is all well?", [*_users(), *_parts()]),
+            Row("What happened when", _history()),
             Row("Service levels", service_levels()),
             Row("Work", _work()),
             Row("How fast", _speed()),
-            Row("What happened when", _history()),
         ],
     )
 
