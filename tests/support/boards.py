@@ -24,8 +24,12 @@ class Asked:
     legend: str
     promql: str
 
+    @property
+    def name(self) -> str:
+        return self.title if self.legend == "__auto" else f"{self.title}: {self.legend}"
+
     def __str__(self) -> str:
-        return f"{self.board}: {self.title}: {self.legend}: {self.promql}"
+        return f"{self.board}: {self.name}: {self.promql}"
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """As Grafana sends it to Prometheus."""
