@@ -238,7 +238,7 @@ def test_what_the_example_of_secrets_leaves_open_is_refused_or_counts_as_missing
 
 
 def test_grafanas_sidecar_finds_each_dashboard_and_kubectl_can_apply_it() -> None:
-    """What `kubectl apply` last applied is an annotation; 256 KiB are the most that an object's annotations may have."""
+    """What `kubectl apply` last applied is an annotation; an object's may have 256 KiB."""
     made = resources(kustomize(ROOT / "deploy/monitoring/grafana/dashboards"))
     labels = {"grafana_dashboard": "1"}
     assert [(one["kind"], one["metadata"]["labels"]) for one in made] == [("ConfigMap", labels)] * 5

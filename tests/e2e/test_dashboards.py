@@ -56,6 +56,7 @@ ZERO = {
         "Processes that the kernel ended for lack of memory: {{instance}}",
     },
     "the key has no rate": {"Over their rate, by scope: {{scope}}"},
+    "no type ends children that fast": {"Types that were slowed down: {{task}}"},
     "no worker is frozen": {"Ends that came too late: fenced"},
     "no task starts a program": {"Programs that tasks left running: {{kind}}"},
     "there are no hooks": {"Errors of hooks, by hook: {{hook}}"},
