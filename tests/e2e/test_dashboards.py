@@ -33,6 +33,7 @@ SECONDS = 150
 # Queries that give 0 in this load, and why. All others have to show what the load does.
 ZERO = {
     "no server is away": {
+        "Replicas that miss a server",
         "Requests that failed",
         "Requests that failed: now",
         "Requests that failed: 1 hour",
@@ -151,6 +152,12 @@ def lose_a_worker(fleet: Fleet) -> None:
     os.killpg(lost.pid, signal.SIGKILL)
 
 
+def figure(prometheus: Prometheus, title: str) -> float | None:
+    """What a figure of the overview shows."""
+    [query] = [query for query in asked("taskyard-overview") if query.name == title]
+    return prometheus.value(query.with_values(ALL))
+
+
 class Shown:
     """The highest value that each query has shown so far."""
 
@@ -190,6 +197,9 @@ def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet,
         seen = running.enter_context(watching(tmp_path / "plain", targets))
         plain = running.enter_context(closing(Shown(seen, ALL)))
         spaced = running.enter_context(watching(tmp_path / "spaced", targets, namespace="shop"))
+        # One that stands by has never asked Redis; it misses nothing.
+        wait_for(lambda: figure(seen, "Replicas that miss a server") == 0, 60, "each service to reach its servers")
+        assert figure(seen, "Leaders") == 1
         running.enter_context(follower(fleet))
         running.enter_context(repeating(Load(fleet).turn, every=0.5))
         lose_a_worker(fleet)

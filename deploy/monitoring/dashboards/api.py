@@ -11,6 +11,7 @@ from .queries import Query, heat, matching, or_zero, quantile, quantiles, rate, 
 _CHOSEN = {"route": "~$route"}
 _THIS_ROUTE = link("Route ${__field.labels.route}", API, "route")
 _IS_API = f"on (namespace, job, instance) group_left {series('build_info', service='api')}"
+_IN_USE = series("db_pool_connections", state="in_use")
 _CPU = "process_cpu_seconds_total" + matching(namespace="~$namespace")
 
 
@@ -201,7 +202,7 @@ def _database() -> list[Panel]:
     return [
         graph(
             "Connections in use, by service",
-            [Query(f"sum by (service) ({with_service('db_pool_connections', state='in_use')})", "{{service}}")],
+            [Query(f"sum by (service) ({with_service(_IN_USE)})", "{{service}}")],
             "Of the pools of all replicas together. Normal: few. At the size of its pool a service waits for "
             "connections: transactions have become slow, or the pool is too small.",
         ),

@@ -9,6 +9,7 @@ from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, steps,
 from .queries import (
     Query,
     age,
+    dependencies,
     matching,
     of_leader,
     or_none,
@@ -112,7 +113,7 @@ def _parts() -> list[Panel]:
         ),
         figure(
             "Replicas that miss a server",
-            or_zero(f"count({series('dependency_up')} == 0)"),
+            or_zero(f"count({dependencies()} == 0)"),
             "Replicas that do not reach PostgreSQL or Redis, counted once for each of the two. Normal: 0. If all "
             "replicas miss one, look at that server; if a single one does, look at its network and its logs.",
             colours=steps(GREEN, (1, RED)),
@@ -215,7 +216,7 @@ def _history() -> list[Panel]:
         ),
         timeline(
             "Servers, as each service sees them",
-            Query(f"min by (service, dependency) ({with_service('dependency_up')})", "{{service}} {{dependency}}"),
+            Query(f"min by (service, dependency) ({with_service(dependencies())})", "{{service}} {{dependency}}"),
             "Whether all replicas of a service reach PostgreSQL and Redis. If only one service misses a server, look "
             "at its network, its password and its pool; if all do, look at the server.",
             names={"0": ("away", RED), "1": ("answers", GREEN)},

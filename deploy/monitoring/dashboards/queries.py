@@ -11,6 +11,8 @@ from dataclasses import dataclass
 PREFIX = "taskyard"
 # Grafana makes it at least four scrapes, so that no step of the picture misses one.
 NOW = "$__rate_interval"
+# What tells one process that is scraped from another.
+_PROCESS = "namespace, job, instance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,22 @@ def since(timestamp: str, **labels: str) -> str:
     return f"time() - max({series(timestamp, **labels)})"
 
 
-def with_service(gauge: str, **labels: str) -> str:
+def leaders_only(promql: str) -> str:
+    """Of a gauge that those who stand by export, too."""
+    return f"({promql} and on ({_PROCESS}) {series('scheduler_is_leader')} == 1)"
+
+
+def dependencies() -> str:
+    """`dependency_up` of those who use the server: a scheduler that stands by has never asked Redis, and says 0."""
+    redis_of_standby = (
+        f"{series('dependency_up', dependency='redis')} and on ({_PROCESS}) {series('scheduler_is_leader')} == 0"
+    )
+    return f"({series('dependency_up')} unless ({redis_of_standby}))"
+
+
+def with_service(promql: str) -> str:
     """With the label `service`, where `job` may be called anything."""
-    return f"{series(gauge, **labels)} * on (namespace, job, instance) group_left (service) {series('build_info')}"
+    return f"{promql} * on ({_PROCESS}) group_left (service) {series('build_info')}"
 
 
 def share(part: str, whole: str) -> str:

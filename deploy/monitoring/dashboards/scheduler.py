@@ -6,8 +6,23 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import OVERVIEW, QUEUES, SCHEDULER, Row, board, link
 from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps, timeline
-from .queries import Query, age, heat, increase, of_leader, or_zero, quantiles, rate, series, share, since, total
+from .queries import (
+    Query,
+    age,
+    heat,
+    increase,
+    leaders_only,
+    of_leader,
+    or_zero,
+    quantiles,
+    rate,
+    series,
+    share,
+    since,
+    total,
+)
 
+_LAST_TURN = f"time() - max({leaders_only(series('scheduler_last_tick_timestamp_seconds'))})"
 _NO_LEADER = "no leader"
 _RECOVERED_BY_SCHEDULER = increase("tasks_recovered_total", "cause", cause="worker_lost")
 
@@ -39,12 +54,12 @@ def _now() -> list[Panel]:
         ),
         figure(
             "Last turn",
-            since("scheduler_last_tick_timestamp_seconds"),
+            _LAST_TURN,
             "How long ago the leader's jobs turned. Normal: seconds. More while there is a leader: it hangs, or "
             "PostgreSQL is slow. Restart it; another one takes over.",
             unit="s",
             colours=steps(GREEN, (15, ORANGE), (60, RED)),
-            absent="no scheduler",
+            absent=_NO_LEADER,
         ),
         figure(
             "Outbox",
@@ -94,7 +109,7 @@ def _leadership() -> list[Panel]:
         graph(
             "Last turn, and age of the counts",
             [
-                Query(since("scheduler_last_tick_timestamp_seconds"), "last turn"),
+                Query(_LAST_TURN, "last turn"),
                 Query(since("scheduler_snapshot_timestamp_seconds"), "age of the counts"),
             ],
             "Normal: both saw teeth of a few seconds. A line that rises with the clock: no leader, or a leader that "
