@@ -197,9 +197,9 @@ def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet,
         seen = running.enter_context(watching(tmp_path / "plain", targets))
         plain = running.enter_context(closing(Shown(seen, ALL)))
         spaced = running.enter_context(watching(tmp_path / "spaced", targets, namespace="shop"))
-        # One that stands by has never asked Redis; it misses nothing.
+        wait_for(lambda: figure(seen, "Leaders") == figure(seen, "Workers") == 1, 60, "all to be scraped")
+        # A scheduler that stands by has never asked Redis; it misses nothing.
         wait_for(lambda: figure(seen, "Replicas that miss a server") == 0, 60, "each service to reach its servers")
-        assert figure(seen, "Leaders") == 1
         running.enter_context(follower(fleet))
         running.enter_context(repeating(Load(fleet).turn, every=0.5))
         lose_a_worker(fleet)
