@@ -189,6 +189,10 @@ k8s-tools: $(K8S_PROGRAMS) $(K8S_VALIDATORS) ## Fetch kubectl, helm and the vali
 k8s-check: k8s-tools ## Render, validate and lint the Kubernetes manifests and the Helm chart, and compare the two
 	$(BIN)/python -m pytest -m kubernetes tests/deploy $(ARGS)
 
+.PHONY: dashboards
+dashboards: $(STAMP) ## Write deploy/monitoring/grafana/dashboards/*.json from deploy/monitoring/dashboards
+	$(BIN)/python -m deploy.monitoring.dashboards
+
 MINUTES ?= 2
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
