@@ -85,7 +85,7 @@ class Health:
         """Every part; reasons are told in the reader's language."""
         parts = {
             "database": self._database(),
-            "redis": self._redis(),
+            "redis": self._redis_with_room(),
             "workers": self._workers(caller),
             "scheduler": self._scheduler(),
             "outbox": self._outbox(caller),
@@ -119,6 +119,13 @@ class Health:
 
     async def _redis(self) -> dict[str, Any]:
         return await self._component(partial(_ping, self._client), self._dependencies["redis"])
+
+    async def _redis_with_room(self) -> dict[str, Any]:
+        """A full Redis answers, and takes no messages: submits are accepted all the same, and wait in the outbox."""
+        found = await self._redis()
+        if found["status"] == HEALTHY and await _is_full(self._client):
+            found |= {"status": UNHEALTHY, "reason": message("its memory is full")}
+        return found
 
     async def _cached(self) -> dict[str, Any] | None:
         """None where the queues' Redis is the cache, too."""
@@ -219,6 +226,17 @@ class Health:
 async def _ping(client: redis.asyncio.Redis) -> None:
     async with asyncio.timeout(_REDIS_SECONDS):
         await client.ping()
+
+
+async def _is_full(client: redis.asyncio.Redis) -> bool:
+    """False where Redis does not tell: some hosted ones refuse INFO."""
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            memory: dict[str, Any] = await client.info("memory")
+    except (redis.RedisError, OSError, TimeoutError):
+        return False
+    most = memory.get("maxmemory", 0)
+    return bool(0 < most <= memory.get("used_memory", 0))
 
 
 def _doubts(age: timedelta, state: str, checks: Mapping[str, Mapping[str, Any]]) -> list[Message]:

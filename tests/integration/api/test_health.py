@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import redis
 import sqlalchemy as sa
 
 from taskyard_api import health_answers
@@ -52,6 +53,19 @@ def test_what_waits_to_be_published_for_long_degrades(api: Api) -> None:
     assert outbox(language="de")["reason"] == "wartet auf Redis oder auf einen Scheduler"
     hidden = outbox(api.key("read", queues=["selection"]))
     assert (hidden["status"], hidden["pending"], hidden["oldest_at"]) == ("unhealthy", None, None)
+
+
+def test_a_full_redis_is_told(start_api: Callable[..., Api], redis_url: str) -> None:
+    api = start_api()
+    client = redis.Redis.from_url(redis_url)
+    before = client.config_get("maxmemory")["maxmemory"]
+    try:
+        client.config_set("maxmemory", 1)
+        part = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["redis"]
+    finally:
+        client.config_set("maxmemory", before)
+        client.close()
+    assert (part["status"], part["reason"]) == ("unhealthy", "ihr Speicher ist voll")
 
 
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:
