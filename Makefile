@@ -193,6 +193,11 @@ k8s-check: k8s-tools ## Render, validate and lint the Kubernetes manifests and t
 dashboards: $(STAMP) ## Write deploy/monitoring/grafana/dashboards/*.json from deploy/monitoring/dashboards
 	$(BIN)/python -m deploy.monitoring.dashboards
 
+RUNBOOKS ?=
+.PHONY: monitoring
+monitoring: $(STAMP) ## Copy deploy/monitoring/rules to deploy/k8s and the chart (RUNBOOKS=https://... for their links)
+	$(BIN)/python deploy/monitoring/rules.py $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
+
 MINUTES ?= 2
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")
