@@ -27,7 +27,8 @@ _COMMAND = re.compile(
     r"(?<![\w/.-])(?<!-U )(?<!-d )(?<!-n )(?<!--entrypoint )"
     r"taskyard(?:-api|-worker|-scheduler)? [a-z][^|#;)\n>'\"]*"
 )
-_METRIC = re.compile(r"(?<![\w/])taskyard_((?!task\b|sql|dev|kits|client|counts)[a-z_]+)")
+# Not what rules record, between colons.
+_METRIC = re.compile(r"(?<![\w/:])taskyard_((?!build_info\b|task\b|sql|dev|kits|client|counts)[a-z_]+)")
 _PROGRAMS = {
     "taskyard": "taskyard.cli",
     "taskyard-api": "taskyard_api.cli",
@@ -110,7 +111,7 @@ def _missing_of_command(thing: str, words: list[str]) -> Iterator[str]:
     command: Any = _program(words[0])
     for word in words[1:]:
         if word.startswith("--"):
-            if not any(word in option.opts for option in command.params):
+            if word != "--help" and not any(word in option.opts for option in command.params):
                 yield thing
         elif commands := getattr(command, "commands", {}):
             if word not in commands:

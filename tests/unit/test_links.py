@@ -12,17 +12,19 @@ from tests.support.docs import DOCS
 ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 _LINK = re.compile(r"\]\(([^)#\s:]*)(?:#([^)\s]*))?\)")
+_BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def anchors(text: str) -> set[str]:
     """Of the headings, as GitHub makes them."""
-    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
+    headings = _HEADING.findall(_BLOCK.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def broken(page: Path, text: str) -> list[str]:
     found = []
-    for path, anchor in _LINK.findall(text):
+    for path, anchor in _LINK.findall(_BLOCK.sub("", text)):
         target = (page.parent / path) if path else page
         if not target.exists():
             found.append(path)

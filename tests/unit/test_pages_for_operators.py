@@ -7,7 +7,10 @@ import pytest
 from tests.support import named_things
 from tests.support.docs import DOCS
 
-PAGES = ("troubleshooting.md", "backup.md", "capacity.md")
+PAGES = [
+    *("troubleshooting.md", "backup.md", "capacity.md", "monitoring.md", "dashboards.md"),
+    *(f"runbooks/{path.name}" for path in sorted((DOCS / "runbooks").glob("*.md"))),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
