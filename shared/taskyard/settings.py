@@ -33,6 +33,7 @@ from .settings_groups import (
     CommaSeparated,
     OutboundSettings,
     RedisSettings,
+    SentrySettings,
     StorageSettings,
     names,
     secret,
@@ -51,7 +52,7 @@ def is_production(app_env: str) -> bool:
     return app_env.strip().lower() == "production"
 
 
-class Settings(RedisSettings, StorageSettings, OutboundSettings):
+class Settings(RedisSettings, StorageSettings, OutboundSettings, SentrySettings):
     # Servers
     database_url: SecretStr = secret(
         default=SecretStr("postgresql+psycopg://taskyard@127.0.0.1:5432/taskyard"),

@@ -18,13 +18,13 @@ from sqlalchemy import Connection
 
 from ..catalogue.types import TaskType
 from ..storage.interface import Storage
+from ..telemetry.trace_context import trace_id_of
 from .batches import SIZE, Batches, KeptMarks, Marks
 from .child import Child
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .upkeep import NO_UPKEEP, NoUpkeep, Upkeep
-from .views import trace_id_of
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 T = TypeVar("T")

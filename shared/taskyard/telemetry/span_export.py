@@ -1,0 +1,99 @@
+"""Spans on their way out: in batches, from a thread of their own, out of a queue with a bound.
+
+A receiver that is away or slow costs spans and nothing else. How many is logged once a minute at most, in place of the
+lines that OpenTelemetry writes for each batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+log = structlog.stdlib.get_logger(__name__)
+
+QUIET_SECONDS = 60.0
+# They tell of each batch that is lost, and of each attempt to send one.
+_NOISY = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.sdk.trace.export")
+
+
+class Losses:
+    """Counts the spans that were lost."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._count = 0
+        self._told_at = float("-inf")
+
+    def lost(self, spans: int) -> None:
+        with self._lock:
+            self._count += spans
+            if self._clock() - self._told_at < QUIET_SECONDS:
+                return
+            self._told_at = self._clock()
+        self.tell()
+
+    def tell(self) -> None:
+        """Logs those that no line has told yet."""
+        with self._lock:
+            count, self._count = self._count, 0
+        if count:
+            log.warning("spans_lost", spans=count)
+
+
+class Export(SpanExporter):
+    """Passes batches on, and counts what is lost."""
+
+    def __init__(self, exporter: SpanExporter, losses: Losses) -> None:
+        self._exporter = exporter
+        self._losses = losses
+        self.taken = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # noqa: BLE001 - whatever its libraries raise, the spans are lost and the thread goes on
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            self._losses.lost(len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class SpanQueue(BatchSpanProcessor):
+    """OpenTelemetry's processor, which drops the oldest spans where its queue is full, and counts what it drops."""
+
+    def __init__(self, export: Export, losses: Losses) -> None:
+        super().__init__(export)
+        self._export_of = export
+        self._losses = losses
+        self._most = self._default_max_queue_size()
+        self._given = self._dropped = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        context = span.context
+        if context is not None and context.trace_flags.sampled:
+            # Threads may count over each other: it is how many, roughly.
+            self._given += 1
+            if self._given - self._dropped - self._export_of.taken > self._most:
+                self._dropped += 1
+                self._losses.lost(1)
+        super().on_end(span)
+
+
+def span_queue() -> tuple[SpanQueue, Losses]:
+    """One that sends to where OpenTelemetry's variables say."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    losses = Losses()
+    return SpanQueue(Export(OTLPSpanExporter(), losses), losses), losses
