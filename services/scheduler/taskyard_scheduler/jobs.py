@@ -21,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from taskyard.backoff import Backoff
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Dependency
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .leader import Leadership, LeadershipLost
 
@@ -36,10 +37,11 @@ LEDGER, REDIS = "ledger", "redis"
 
 
 class Dependencies(NamedTuple):
-    """The servers that the scheduler needs: a gauge and a log line for each change."""
+    """The servers that the scheduler needs: a gauge and a log line for each change. `reports`: where other errors go."""
 
     database: Dependency
     broker: Dependency
+    reports: Reports = NO_REPORTS
 
 
 class LeaderJob:
@@ -82,6 +84,7 @@ class LeaderJob:
             if self._logged != repr(e):
                 self._logged = repr(e)
                 log.exception("job_failed", job=self._name)
+                self._dependencies.reports.unexpected(e, job=self._name)
         else:
             if self._logged is not None:
                 log.info("job_recovered", job=self._name)

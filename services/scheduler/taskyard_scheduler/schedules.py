@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,6 +23,9 @@ from .jobs import Dependencies, LeaderJob
 from .leader import Leadership
 from .loop_watch import LoopWatch
 from .metrics import ScheduleMetrics
+
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,11 +47,12 @@ class Schedules:
         *,
         grace: timedelta,
         lease: timedelta,
+        tracer: Tracer | None = None,
     ) -> None:
         self._leadership = leadership
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._fire = partial(fire_due, grace=grace, lease=lease)
+        self._fire = partial(fire_due, grace=grace, lease=lease, tracer=tracer)
 
     def turn(self) -> float:
         """Fires what is due; returns the seconds until the next turn."""

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from .reports import NO_REPORTS, Reports
 
 if TYPE_CHECKING:
+    from ..domain.new_tasks import NewTask
     from ..settings_groups import SentrySettings
     from .spans import Tracer
 
@@ -27,6 +31,10 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _PROTOCOL = "http/protobuf"
 
 
+class ExportsMisconfigured(ValueError):
+    """One line that names the variable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exports:
     """`tracer` is None where traces are off."""
@@ -36,32 +44,56 @@ class Exports:
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Sends what waits, both at the same time. What is not sent by then is lost."""
-        ends: list[Callable[[float], None]] = []
+        ends: list[Callable[[], None]] = []
         if self.tracer is not None:
             ends.append(self.tracer.stop)
         if self.reports.is_on:
-            ends.append(self.reports.stop)
-        threads = [threading.Thread(target=end, args=[seconds], name="exports-stop", daemon=True) for end in ends]
+            ends.append(partial(self.reports.stop, seconds))
+        threads = [threading.Thread(target=end, name="exports-stop", daemon=True) for end in ends]
         try:
             for thread in threads:
                 thread.start()
         except RuntimeError:  # no thread is left
             return
+        until = time.monotonic() + seconds
         for thread in threads:
-            thread.join(seconds)
+            thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("exports_unsent", seconds=seconds)
 
 
 NO_EXPORTS = Exports()
 
 
+class Publishing(Protocol):
+    """The spans of tasks that are being stored."""
+
+    def forget(self) -> None:
+        """The tasks were stored before: nothing is told of these spans."""
+        ...
+
+
+class _NotTraced:
+    def forget(self) -> None:
+        pass
+
+
+_NOT_TRACED = _NotTraced()
+
+
+def publishing(tracer: Tracer | None, tasks: Sequence[NewTask]) -> AbstractContextManager[Publishing]:
+    """Around the commit of these tasks, whose `traceparent` becomes that of their spans."""
+    return nullcontext(_NOT_TRACED) if tracer is None else tracer.publishing(tasks)
+
+
 def start_exports(service: str, settings: SentrySettings, *, process: str = "", traces: bool = True) -> Exports:
     """Call it once a process, after logging is set up. `process` tells processes of a service apart.
 
-    Raises ValueError with one line that names the variable.
+    Raises ExportsMisconfigured, also where the traces are other processes' (`traces`).
     """
     tracer: Tracer | None = None
     reports: Reports = NO_REPORTS
-    if traces and are_traces_on(os.environ):
+    if are_traces_on(os.environ) and traces:
         from .spans import start_tracer
 
         tracer = start_tracer(service, process)
@@ -73,7 +105,7 @@ def start_exports(service: str, settings: SentrySettings, *, process: str = "", 
 
 
 def are_traces_on(environment: Mapping[str, str]) -> bool:
-    """By OpenTelemetry's variables. Raises ValueError for a protocol that is not spoken here."""
+    """By OpenTelemetry's variables. Raises ExportsMisconfigured for a protocol that is not spoken here."""
     if not any(environment.get(name) for name in _ENDPOINTS):
         return False
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -82,5 +114,5 @@ def are_traces_on(environment: Mapping[str, str]) -> bool:
         return False
     for name in _PROTOCOLS:
         if (protocol := environment.get(name, "")) not in {"", _PROTOCOL}:
-            raise ValueError(f"{name}: {protocol} is not spoken here; traces go out by {_PROTOCOL}")
+            raise ExportsMisconfigured(f"{name}: {protocol} is not spoken here; traces go out by {_PROTOCOL}")
     return True

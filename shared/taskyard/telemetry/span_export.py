@@ -77,7 +77,7 @@ class SpanQueue(BatchSpanProcessor):
         super().__init__(export)
         self._export_of = export
         self._losses = losses
-        self._most = self._default_max_queue_size()
+        self._most: int = self._default_max_queue_size()  # type: ignore[no-untyped-call]
         self._given = self._dropped = 0
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -97,15 +97,17 @@ class RequestSpan:
         self.span.end()
 
 
-@dataclass(frozen=True, slots=True)
 class Publication:
     """The spans of tasks that are being stored, and published with that: their outbox rows are in the same commit."""
 
-    spans: Sequence[Span]
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+
+    def forget(self) -> None:
+        self._spans = ()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Without it nothing is told of them: their request was answered before."""
-        for span in self.spans:
+        for span in self._spans:
             if error is not None:
                 span.set_attribute("error.type", type(error).__name__)
                 span.set_status(Status(StatusCode.ERROR))
@@ -141,7 +143,13 @@ class RunSpan:
         """`message` is a sentence without secrets."""
         told = message[:MAX_TEXT]
         self._span.set_attributes(
-            {"error": True, "error.type": error_type, "error.code": code, "error.message": told, "task.outcome": outcome}
+            {
+                "error": True,
+                "error.type": error_type,
+                "error.code": code,
+                "error.message": told,
+                "task.outcome": outcome,
+            }
         )
         self._span.set_status(Status(StatusCode.ERROR, told))
         self._leave()
@@ -168,8 +176,18 @@ class Tracer:
         span = self._tracer.start_span(named, _beneath(traceparent), SpanKind.SERVER, attributes)
         return RequestSpan(span, named)
 
-    def publish(self, tasks: Sequence[NewTask]) -> Publication:
-        """Call it before the tasks are stored: their `traceparent` becomes that of these spans."""
+    @contextmanager
+    def publishing(self, tasks: Sequence[NewTask]) -> Iterator[Publication]:
+        """See `exports.publishing`."""
+        publication = Publication(self._publish(tasks))
+        try:
+            yield publication
+        except BaseException as e:
+            publication.end(e)
+            raise
+        publication.end()
+
+    def _publish(self, tasks: Sequence[NewTask]) -> list[Span]:
         spans = []
         for task in tasks:
             attributes = {**_of_message("publish", "send", task.queue, task.id), **_of_task(task.name, task.id)}
@@ -181,7 +199,7 @@ class Tracer:
             span = self._tracer.start_span(f"publish {task.name}", parent, SpanKind.PRODUCER, attributes)
             task.traceparent = traceparent_of(span.get_span_context())
             spans.append(span)
-        return Publication(spans)
+        return spans
 
     def run(
         self, name: str, task_id: UUID, queue: str, attempt: int, *, traceparent: str | None, request_id: str | None
@@ -204,10 +222,10 @@ class Tracer:
             span = self._tracer.start_span(f"run {name}", _beneath(traceparent), SpanKind.CONSUMER, attributes, links)
         return RunSpan(span)
 
-    def stop(self, seconds: float) -> None:
-        """Sends what waits, for so long at most."""
+    def stop(self) -> None:
+        """Sends what waits; takes as long as the receiver does."""
         if self._queue is not None:
-            self._queue.shutdown(int(seconds * 1000))
+            self._queue.shutdown()  # type: ignore[no-untyped-call]
         if self._losses is not None:
             self._losses.tell()
 

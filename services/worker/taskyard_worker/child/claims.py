@@ -19,7 +19,9 @@ from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.put_off import put_off
 from taskyard.running import outcomes
 from taskyard.store import ledger
+from taskyard.store.final_failures import report_failures
 from taskyard.telemetry.metrics import Dependency
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from ..metrics import WorkerMetrics
 from .claim_table import Holder
@@ -43,6 +45,7 @@ class LedgerClaims:
     lease: timedelta
     slowed: Slowed
     is_apart: bool
+    reports: Reports = NO_REPORTS
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         verb = partial(
@@ -83,7 +86,8 @@ class LedgerClaims:
 
     def _put_off(self, ids: Sequence[UUID], reason: str, seconds: float | None = None) -> None:
         verb = partial(put_off, ids=ids, reason=reason, seconds=seconds)
-        commit(partial(ledger.run, self.engine), verb, self.dispatcher)
+        run = partial(ledger.run, self.engine)
+        report_failures(self.reports, run, commit(run, verb, self.dispatcher))
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         reason = (str(error).splitlines() or [""])[0][:500]
