@@ -18,6 +18,7 @@ from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.schedules import standing
 from taskyard.schedules.firing import fire_due
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .jobs import Dependencies, LeaderJob
 from .leader import Leadership
@@ -87,11 +88,16 @@ class ScheduleLoop:
     """The thread. `loops` learns of every turn."""
 
     def __init__(
-        self, schedules: Schedules, leadership: Leadership, loops: LoopWatch, dependencies: Dependencies
+        self,
+        schedules: Schedules,
+        leadership: Leadership,
+        loops: LoopWatch,
+        dependencies: Dependencies,
+        reports: Reports = NO_REPORTS,
     ) -> None:
         self._schedules = schedules
         self._loops = loops
-        self._job = LeaderJob(LOOP, leadership, dependencies)
+        self._job = LeaderJob(LOOP, leadership, dependencies, reports=reports)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
 

@@ -22,7 +22,8 @@ _MOST = 100
 
 _FAILED = sa.text("""
 SELECT t.id, t.name, t.queue, t.attempt, t.error, t.request_id, t.traceparent, a.traceback
-FROM task t LEFT JOIN LATERAL (SELECT traceback FROM task_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a ON true
+FROM task t
+LEFT JOIN LATERAL (SELECT traceback FROM task_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a ON true
 WHERE t.id = ANY(:ids) AND t.state = 'failed'
 """)
 
@@ -31,11 +32,10 @@ def failed_tasks(conn: Connection, ids: Sequence[UUID]) -> list[FailedTask]:
     return [_of_row(row) for row in conn.execute(_FAILED, {"ids": [*ids]})]
 
 
-def report_failures(
-    reports: Reports,
-    run: Callable[[Callable[[Connection], list[FailedTask]]], list[FailedTask]],
-    changes: Sequence[Change],
-) -> None:
+Read = Callable[[Connection], list[FailedTask]]
+
+
+def report_failures(reports: Reports, run: Callable[[Read], list[FailedTask]], changes: Sequence[Change]) -> None:
     """Call it after the commit of these changes. Without PostgreSQL there is no report: they stand in the ledger."""
     if not reports.is_on:
         return

@@ -86,14 +86,15 @@ class LedgerClaims:
 
     def _put_off(self, ids: Sequence[UUID], reason: str, seconds: float | None = None) -> None:
         verb = partial(put_off, ids=ids, reason=reason, seconds=seconds)
-        run = partial(ledger.run, self.engine)
-        report_failures(self.reports, run, commit(run, verb, self.dispatcher))
+        commit(partial(ledger.run, self.engine), verb, self.dispatcher)
 
     def fail_unreadable(self, task_id: UUID, claim: UUID, error: Exception) -> None:
         reason = (str(error).splitlines() or [""])[0][:500]
         failed = outcomes.invalid("task_unreadable", error_type=type(error).__name__, reason=reason)
         verb = partial(finish, ends=[Finished(task_id, claim, failed)])
-        commit(partial(ledger.run, self.engine), verb, self.dispatcher)
+        run = partial(ledger.run, self.engine)
+        changes = commit(run, verb, self.dispatcher)
+        report_failures(self.reports, run, changes)
 
     def count(self, won: Sequence[Claimed]) -> None:
         self.metrics.claimed(won)
