@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.fleet import Fleet, free_port, wait_for
-from tests.support.otlp import Collector, collector
+from tests.support.otlp import Collector, Span, collector
 from tests.support.receiver import Receiver, receiver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -73,9 +71,11 @@ def test_a_request_is_followed_through_publish_run_retry_and_callback(
     publish = otlp.one("publish tests.traced", task_id=task_id)
     first, second = (otlp.one("run tests.traced", task_id=task_id, task_attempt=n) for n in (1, 2))
     deliver = otlp.one("run webhooks.deliver")
-    child = otlp.one("publish tests.traced", request_id="order 17", task_type="tests.traced")
-    children = [s for s in otlp.spans if s.name == "publish tests.traced" and s.attributes["task.id"] != task_id]
-    assert child and len(children) == 1
+    def of_children() -> list[Span]:
+        return [s for s in otlp.spans if s.name == "publish tests.traced" and s.attributes["task.id"] != task_id]
+
+    children = wait_for(of_children, 20, "the child's publication")
+    assert len(children) == 1
     child_run = otlp.one("run tests.traced", task_id=children[0].attributes["task.id"])
 
     mine = (request, publish, first, second, deliver, *children, child_run)
@@ -140,3 +140,58 @@ def test_a_request_is_followed_through_publish_run_retry_and_callback(
         assert [line[name] for name in ids] == [
             *("order 17", TRACE, span.span_id, span.attributes["task.attempt"], "tests.traced")
         ]
+
+
+def test_the_callers_sampling_holds_a_fire_begins_a_trace_and_probes_are_not_traced(
+    fleet: Fleet, otlp: Collector
+) -> None:
+    start(fleet, otlp.url, OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=tests", OTEL_SERVICE_NAME="ours")
+    unsampled = submit(fleet, "tests.traced", {}, {"traceparent": f"00-{'1' * 32}-{CALLER}-00"})
+    alone = submit(fleet, "tests.traced_async", {}, {})
+    task = {"name": "tests.traced", "params": {"failures": 0}}
+    made = fleet.http.post(
+        "/schedules", json={"name": "often", "trigger": {"every_seconds": 1}, "task": task}
+    )
+    assert made.status_code == 201, made.text
+    for task_id in (unsampled, alone):
+        fleet.wait_state(task_id, "succeeded")
+
+    assert fleet.task(unsampled).traceparent.startswith(f"00-{'1' * 32}-")
+    fired = wait_for(lambda: next((s for s in otlp.spans if "task.schedule_id" in s.attributes), None), 30, "a fire")
+    assert (fired.parent_id, fired.attributes["task.schedule_id"]) == ("", made.json()["id"])
+    of_fire = otlp.one("run tests.traced", task_id=fired.attributes["task.id"])
+    assert (of_fire.trace_id, of_fire.parent_id) == (fired.trace_id, fired.span_id)
+
+    failed, done = (otlp.one("run tests.traced_async", task_id=alone, task_attempt=n) for n in (1, 2))
+    published = otlp.one("publish tests.traced_async")
+    request = next(s for s in otlp.spans if s.span_id == published.parent_id)
+    assert request.parent_id == ""
+    assert {failed.parent_id, done.parent_id} == {published.span_id}
+    assert (failed.attributes["error.type"], failed.attributes["error.code"]) == ("TaskError", "not_now")
+    assert failed.attributes["error.message"] == "It does not work now."
+    assert done.links == [failed.span_id]
+
+    # All of the unsampled task has long been exported, if any of it ever is.
+    assert "1" * 32 not in {span.trace_id for span in otlp.spans}
+    assert not [span for span in otlp.spans if span.attributes.get("url.path", "").startswith("/health")]
+    assert {span.service for span in otlp.spans} == {"ours"}
+    assert {request["path"] for request in otlp.requests} == {"/v1/traces"}
+
+
+@pytest.mark.parametrize("receiver_is", ["closed", "hanging"])
+def test_a_receiver_that_is_away_or_hangs_costs_spans_and_nothing_else(
+    fleet: Fleet, otlp: Collector, receiver_is: str
+) -> None:
+    otlp.answer_now.clear()
+    endpoint = otlp.url if receiver_is == "hanging" else f"http://127.0.0.1:{free_port()}"
+    start(fleet, endpoint, OTEL_BSP_MAX_QUEUE_SIZE="64", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="32")
+    ids = fleet.submit_many(300, "diagnostics.echo", {"value": 1})
+    assert fleet.wait_final(ids, 60) == {"succeeded": 300}
+
+    for process in fleet.processes:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(30) for process in fleet.processes] == [0, 0, 0]
+    told = [line for line in lines(fleet, "worker") if line["event"] in {"spans_lost", "exports_unsent"}]
+    assert told, "the loss is told"
+    assert sum(line["event"] == "spans_lost" for line in told) <= 2, "once a minute, and at the end"
+    assert not otlp.spans
