@@ -71,6 +71,7 @@ def test_a_request_is_followed_through_publish_run_retry_and_callback(
     publish = otlp.one("publish tests.traced", task_id=task_id)
     first, second = (otlp.one("run tests.traced", task_id=task_id, task_attempt=n) for n in (1, 2))
     deliver = otlp.one("run webhooks.deliver")
+
     def of_children() -> list[Span]:
         return [s for s in otlp.spans if s.name == "publish tests.traced" and s.attributes["task.id"] != task_id]
 
@@ -149,9 +150,7 @@ def test_the_callers_sampling_holds_a_fire_begins_a_trace_and_probes_are_not_tra
     unsampled = submit(fleet, "tests.traced", {}, {"traceparent": f"00-{'1' * 32}-{CALLER}-00"})
     alone = submit(fleet, "tests.traced_async", {}, {})
     task = {"name": "tests.traced", "params": {"failures": 0}}
-    made = fleet.http.post(
-        "/schedules", json={"name": "often", "trigger": {"every_seconds": 1}, "task": task}
-    )
+    made = fleet.http.post("/schedules", json={"name": "often", "trigger": {"every_seconds": 1}, "task": task})
     assert made.status_code == 201, made.text
     for task_id in (unsampled, alone):
         fleet.wait_state(task_id, "succeeded")

@@ -15,6 +15,7 @@ class TracedParams(Params):
     failures: int = 1
     token: Secret[str] | None = None
     child: bool = False
+    note: str = ""
 
 
 class Traced(Result):

@@ -60,6 +60,8 @@ class Exports:
             thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
             log.warning("exports_unsent", seconds=seconds)
+            if self.tracer is not None:
+                self.tracer.tell_losses()
 
 
 NO_EXPORTS = Exports()

@@ -226,6 +226,9 @@ class Tracer:
         """Sends what waits; takes as long as the receiver does."""
         if self._queue is not None:
             self._queue.shutdown()  # type: ignore[no-untyped-call]
+        self.tell_losses()
+
+    def tell_losses(self) -> None:
         if self._losses is not None:
             self._losses.tell()
 
