@@ -48,10 +48,10 @@ def test_a_task_is_reported_once_when_it_has_failed_for_good(fleet: Fleet, sentr
     start(fleet, sentry.dsn)
     recovering = submit(fleet, "tests.traced", {"failures": 2})
     failing = submit(fleet, "tests.traced", {"failures": 9, "token": SECRET, "note": MARK})
-    crashing = submit(fleet, "diagnostics.crash", {})
-    fleet.wait_state(failing, "failed")
-    fleet.wait_state(crashing, "failed", seconds=40)
-    fleet.wait_state(recovering, "succeeded")
+    fleet.wait_state(failing, "failed", seconds=60)
+    fleet.wait_state(recovering, "succeeded", seconds=60)
+    crashing = submit(fleet, "diagnostics.crash", {"times": 9})  # after the others: it takes them with it
+    fleet.wait_state(crashing, "failed", seconds=60)
     wait_for(lambda: len(sentry.events) >= 2, 20, "two reports")
     for process in fleet.processes:
         process.send_signal(signal.SIGTERM)

@@ -38,7 +38,9 @@ _NO_CONTEXT = Context()
 _next_span_id: ContextVar[int | None] = ContextVar("taskyard_next_span_id", default=None)
 
 
-class _Ids(RandomIdGenerator):
+class Ids(RandomIdGenerator):
+    """Of a provider: the ids of attempts are chosen, the others random."""
+
     def generate_span_id(self) -> int:
         return _next_span_id.get() or super().generate_span_id()
 
@@ -259,7 +261,7 @@ def start_tracer(service: str, process: str = "") -> Tracer:
     # What is said here would win over the variable.
     own = {name: value for name, value in own.items() if f"{name}=" not in given}
     # `exports.Exports.stop` ends it, within a bound; the exit handler of the provider has none.
-    provider = TracerProvider(resource=Resource.create(own), id_generator=_Ids(), shutdown_on_exit=False)
+    provider = TracerProvider(resource=Resource.create(own), id_generator=Ids(), shutdown_on_exit=False)
     provider.add_span_processor(queue)
     trace.set_tracer_provider(provider)
     return Tracer(provider.get_tracer("taskyard"), queue, losses)
