@@ -133,6 +133,11 @@ def test_a_request_is_followed_through_publish_run_retry_and_callback(
     assert headers["x-request-id"] == "order 17"
     assert headers["traceparent"] == f"00-{TRACE}-{deliver.span_id}-01"
 
+    fleet.http.get("/tasks", headers={**HEADERS, "Authorization": "Bearer wrong"})
+    refused = next(line for line in lines(fleet, "api") if line["event"] == "key_refused")
+    assert (refused["request_id"], refused["trace_id"]) == ("order 17", TRACE)
+    assert otlp.one("GET /api/v1/tasks").span_id == refused["span_id"]
+
     said = {line["event"]: line for line in lines(fleet, "worker") if line.get("task_id") == task_id}
     assert set(said) >= {"task_started", "task_retrying", "task_succeeded", "traced_line"}
     for event, span in [("task_retrying", first), ("task_succeeded", second), ("traced_line", second)]:
@@ -152,7 +157,9 @@ def test_the_callers_sampling_holds_a_fire_begins_a_trace_and_probes_are_not_tra
     task = {"name": "tests.traced", "params": {"failures": 0}}
     made = fleet.http.post("/schedules", json={"name": "often", "trigger": {"every_seconds": 1}, "task": task})
     assert made.status_code == 201, made.text
-    for task_id in (unsampled, alone):
+    keyed = [submit(fleet, "tests.traced", {"failures": 0}, {"Idempotency-Key": "once"}) for _ in range(2)]
+    assert len(set(keyed)) == 1
+    for task_id in (unsampled, alone, keyed[0]):
         fleet.wait_state(task_id, "succeeded")
 
     assert fleet.task(unsampled).traceparent.startswith(f"00-{'1' * 32}-")
@@ -169,6 +176,9 @@ def test_the_callers_sampling_holds_a_fire_begins_a_trace_and_probes_are_not_tra
     assert (failed.attributes["error.type"], failed.attributes["error.code"]) == ("TaskError", "not_now")
     assert failed.attributes["error.message"] == "It does not work now."
     assert done.links == [failed.span_id]
+
+    otlp.one("run tests.traced", task_id=keyed[0])
+    assert sum(s.name.startswith("publish") and s.attributes["task.id"] == keyed[0] for s in otlp.spans) == 1
 
     # All of the unsampled task has long been exported, if any of it ever is.
     assert "1" * 32 not in {span.trace_id for span in otlp.spans}

@@ -47,7 +47,6 @@ class Sentry:
             max_breadcrumbs=0,
             propagate_traces=False,
             send_client_reports=False,
-            send_default_pii=False,
             transport_queue_size=_QUEUED,
         )
 
@@ -78,7 +77,11 @@ class Sentry:
         self._capture(event)
 
     def unexpected(self, error: BaseException, **tags: str) -> None:
-        event, _ = event_from_exception(error, client_options=self._client.options)
+        try:
+            event, _ = event_from_exception(error, client_options=self._client.options)
+        except Exception as e:  # noqa: BLE001 - the error's own code may fail
+            log.warning("report_not_made", error=type(e).__name__)
+            return
         for value in event.get("exception", {}).get("values", ()):
             # What follows the first line quotes statements and rows.
             value["value"] = str(value.get("value") or "").partition("\n")[0][:_MAX_TEXT]
