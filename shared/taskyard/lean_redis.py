@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.util import find_spec, spec_from_file_location
 from types import ModuleType
 
 _PACKAGE = "redis"
@@ -41,10 +41,13 @@ class _Finder(MetaPathFinder):
         if fullname != _PACKAGE:
             return None
         sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Hiding(spec.loader)
-        return spec
+        found = find_spec(fullname)
+        if found is None or found.loader is None:
+            return None
+        within = found.submodule_search_locations
+        return spec_from_file_location(
+            fullname, found.origin, loader=_Hiding(found.loader), submodule_search_locations=within
+        )
 
 
 def lean_redis() -> None:
