@@ -163,7 +163,8 @@ def test_the_callers_sampling_holds_a_fire_begins_a_trace_and_probes_are_not_tra
         fleet.wait_state(task_id, "succeeded")
 
     assert fleet.task(unsampled).traceparent.startswith(f"00-{'1' * 32}-")
-    fired = wait_for(lambda: next((s for s in otlp.spans if "task.schedule_id" in s.attributes), None), 30, "a fire")
+    wait_for(lambda: any("task.schedule_id" in s.attributes for s in otlp.spans), 30, "a fire")
+    fired = next(s for s in otlp.spans if "task.schedule_id" in s.attributes)
     assert (fired.parent_id, fired.attributes["task.schedule_id"]) == ("", made.json()["id"])
     of_fire = otlp.one("run tests.traced", task_id=fired.attributes["task.id"])
     assert (of_fire.trace_id, of_fire.parent_id) == (fired.trace_id, fired.span_id)

@@ -37,7 +37,8 @@ def talk(params: TalkParams, context: TaskContext) -> Talked:
     context.progress(1, 4, "begin")
     context.progress(2, 4, "begin")
     context.progress(3, None, "end")
-    context.set_attributes({"talk.said": f"the token {params.token.reveal()}", "talk.times": 2, "talk.of": [params, 1]})
+    said = f"the token {params.token.reveal()}"
+    context.set_attributes({"talk.said": said, "talk.times": 2, "talk.of": [f"{params}", params.then]})
     context.log(f"my token is {params.token.reveal()}")
     print(f"printed {params.token.reveal()}")  # noqa: T201
     logging.getLogger("somebody.else").info("logged %s", params.token.reveal())
