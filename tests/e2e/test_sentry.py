@@ -100,3 +100,7 @@ def test_a_sentry_that_is_away_or_hangs_costs_its_reports_and_nothing_else(
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in fleet.processes] == [0, 0, 0]
     assert not sentry.events
+    log = "".join(path.read_text() for path in fleet.home.glob("*-taskyard-worker.log"))
+    assert '"event": "reports_lost"' in log or '"event": "exports_unsent"' in log, "the loss is told"
+    assert "urllib3" not in log, "and not for each attempt to connect"
+    assert "Retrying" not in log

@@ -11,10 +11,12 @@ from typing import Any
 
 import structlog
 from sentry_sdk import Client
+from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import event_from_exception
 
 from ..settings_groups import SentrySettings
 from ..version import __version__
+from .losses import Losses
 from .reports import FailedTask
 from .trace_context import attempt_span_id
 
@@ -24,6 +26,20 @@ _MAX_TEXT = 1000
 _QUEUED = 100
 _FRAME = re.compile(r'^ +File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)$', re.MULTILINE)
 _LIBRARIES = ("site-packages", "/lib/python", "<frozen")
+
+
+class _Transport(HttpTransport):
+    """Counts what is lost, where urllib3 would write a line for each attempt to connect."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.losses = Losses("reports_lost", "reports")
+        super().__init__(options)
+
+    def on_dropped_event(self, _reason: str) -> None:
+        self.losses.lost()
+
+    def _get_pool_options(self) -> dict[str, Any]:
+        return {**super()._get_pool_options(), "retries": False}
 
 
 class Sentry:
@@ -47,6 +63,7 @@ class Sentry:
             max_breadcrumbs=0,
             propagate_traces=False,
             send_client_reports=False,
+            transport=_Transport,
             transport_queue_size=_QUEUED,
         )
 
@@ -90,7 +107,10 @@ class Sentry:
         self._capture({**event, "tags": {**known, **tags}})
 
     def stop(self, seconds: float) -> None:
+        transport = self._client.transport
         self._client.close(timeout=seconds)
+        if isinstance(transport, _Transport):
+            transport.losses.tell()
 
     def _capture(self, event: dict[str, Any]) -> None:
         tags = {name: value for name, value in event["tags"].items() if value is not None}

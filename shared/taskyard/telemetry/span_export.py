@@ -7,47 +7,16 @@ lines that OpenTelemetry writes for each batch.
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
-from contextvars import Context
+from collections.abc import Sequence
 
-import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-log = structlog.stdlib.get_logger(__name__)
+from .losses import Losses
 
-QUIET_SECONDS = 60.0
 # They tell of each batch that is lost, and of each attempt to send one.
 _NOISY = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.sdk.trace.export")
-
-
-class Losses:
-    """Counts the spans that were lost."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._count = 0
-        self._told_at = float("-inf")
-
-    def lost(self, spans: int) -> None:
-        with self._lock:
-            self._count += spans
-            if self._clock() - self._told_at < QUIET_SECONDS:
-                return
-            self._told_at = self._clock()
-        self.tell()
-
-    def tell(self) -> None:
-        """Logs those that no line has told yet."""
-        with self._lock:
-            count, self._count = self._count, 0
-        if count:
-            # Whose request or task met the bound says nothing.
-            Context().run(log.warning, "spans_lost", spans=count)
 
 
 class Export(SpanExporter):
@@ -97,5 +66,5 @@ def span_queue() -> tuple[SpanQueue, Losses]:
     """One that sends to where OpenTelemetry's variables say."""
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    losses = Losses()
+    losses = Losses("spans_lost", "spans")
     return SpanQueue(Export(OTLPSpanExporter(), losses), losses), losses

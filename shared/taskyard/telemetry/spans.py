@@ -26,7 +26,8 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 
 from ..domain.new_tasks import NewTask
 from ..version import __version__
-from .span_export import Losses, SpanQueue, span_queue
+from .losses import Losses
+from .span_export import SpanQueue, span_queue
 from .trace_context import attempt_span_id
 
 SYSTEM = "taskyard"

@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from taskyard.domain.new_tasks import NewTask
-from taskyard.telemetry.span_export import Export, Losses, SpanQueue
+from taskyard.telemetry.losses import Losses
+from taskyard.telemetry.span_export import Export, SpanQueue
 from taskyard.telemetry.spans import MAX_ATTRIBUTES, MAX_TEXT, Ids, Tracer
 from taskyard.telemetry.trace_context import attempt_span_id
 
@@ -110,7 +111,7 @@ class Held(SpanExporter):
 def queue_of_ten(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Held, Losses, trace.Tracer]]:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5")
-    held, losses = Held(SpanExportResult.FAILURE), Losses()
+    held, losses = Held(SpanExportResult.FAILURE), Losses("spans_lost", "spans")
     queue = SpanQueue(Export(held, losses), losses)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(queue)
