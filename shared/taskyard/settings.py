@@ -36,6 +36,7 @@ from .settings_groups import (
     KitSettings,
     OutboundSettings,
     RedisSettings,
+    SentrySettings,
     StorageSettings,
     names,
     secret,
@@ -114,6 +115,7 @@ class TaskSettings(KitSettings):
 
 
 class Settings(
+    SentrySettings,
     CommandSettings,
     ReportingSettings,
     LeadingSettings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -184,3 +184,33 @@ class StorageSettings(KitSettings):
         if value:
             read_address(value)  # raises ValueError
         return value or None
+
+
+class SentrySettings(KitSettings):
+    """Where failures are reported, if anywhere. The names are Sentry's own."""
+
+    sentry_dsn: SecretStr | None = secret(
+        default=None,
+        validation_alias=names("SENTRY_DSN", "SENTRY_DSN"),
+        description="Where Sentry takes reports of tasks that failed for good, and of the platform's own errors.",
+    )
+    sentry_environment: str | None = Field(
+        default=None,
+        validation_alias=names("SENTRY_ENVIRONMENT", "SENTRY_ENVIRONMENT"),
+        description="As Sentry shows it; TASKYARD_APP_ENV where it is not set.",
+    )
+    sentry_release: str | None = Field(
+        default=None,
+        validation_alias=names("SENTRY_RELEASE", "SENTRY_RELEASE"),
+        description="As Sentry shows it; Taskyard's version where it is not set.",
+    )
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = urlsplit(value.get_secret_value())
+        if url.scheme not in {"http", "https"} or not (url.username and url.hostname and url.path.strip("/")):
+            raise ValueError("must be like https://KEY@HOST/PROJECT")
+        return value

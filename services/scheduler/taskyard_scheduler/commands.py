@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.commands import FAILED, SERVERS, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import FAILED, SERVERS, USAGE, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.schema_wait import Seconds, wait_for_schema
+from taskyard.telemetry.exports import ExportsMisconfigured
 from taskyard.telemetry.metrics import MetricsPortTaken
 
 from . import archive_cli, cli, dead_letters_cli, schedules_cli
@@ -70,6 +71,8 @@ def run(
         code = serve(settings)
     except (MetricsPortTaken, SecretsUnreadable) as e:
         fail(PROGRAM, str(e), FAILED)
+    except ExportsMisconfigured as e:
+        fail(PROGRAM, str(e), USAGE)
     raise typer.Exit(code)
 
 

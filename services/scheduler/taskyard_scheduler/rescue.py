@@ -12,6 +12,8 @@ from taskyard.domain.tasks import State
 from taskyard.lifecycle import rescue
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
+from taskyard.store.final_failures import report_failures
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .database_watch import DatabaseWatch
 from .leader import Leadership
@@ -38,6 +40,7 @@ class Rescue:
         *,
         lease: timedelta,
         crash_limit: int,
+        reports: Reports = NO_REPORTS,
     ) -> None:
         self._leadership = leadership
         self._dispatcher = dispatcher
@@ -45,6 +48,7 @@ class Rescue:
         self._metrics = metrics
         self._lease = lease
         self._crash_limit = crash_limit
+        self._reports = reports
 
     def turn(self) -> None:
         if not self._leadership.read(self._database.is_settled):
@@ -58,6 +62,7 @@ class Rescue:
             lose = partial(rescue.lose, lost=orphans, crash_limit=self._crash_limit)
             changes = commit(self._leadership.write, lose, self._dispatcher, name="rescue")
             moved.update(change.state for change in changes)
+            report_failures(self._reports, self._leadership.read, changes)
             if len(orphans) < _BATCH or not changes:
                 break
         self._metrics.recovered["worker_lost"].inc(moved.total())

@@ -125,6 +125,7 @@ def run(
         fail(PROGRAM, "TASKYARD_TEMP_DIR: must be apart from the storage, neither above nor below it.", USAGE)
     if problem := missing_in_production(settings):
         fail(PROGRAM, problem, USAGE)
+    from taskyard.telemetry.exports import ExportsMisconfigured
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from .supervisor.composition import serve
@@ -134,6 +135,8 @@ def run(
             code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
     except MetricsPortTaken as e:
         fail(PROGRAM, str(e), FAILED)
+    except ExportsMisconfigured as e:
+        fail(PROGRAM, str(e), USAGE)
     raise typer.Exit(code)
 
 

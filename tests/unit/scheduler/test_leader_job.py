@@ -1,5 +1,6 @@
 """A job of the leader survives every failure, pauses after it, and does nothing on a standby."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,6 +52,36 @@ def test_after_a_failure_it_pauses_for_longer_each_time(error: Exception, away: 
     assert job.pause_seconds == 0
     assert job.run(work) is None
     assert job.pause_seconds <= 0.25
+
+
+class Told:
+    """Reports, by name of the error."""
+
+    is_on = True
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, dict[str, str]]] = []
+
+    def unexpected(self, error: BaseException, **tags: str) -> None:
+        self.errors.append((type(error).__name__, tags))
+
+    def task_failed(self, failed: object) -> None: ...
+
+    def stop(self, seconds: float) -> None: ...
+
+
+def test_an_error_that_is_no_servers_is_reported_once_until_it_succeeds() -> None:
+    telemetry, clock, told = Metrics("scheduler"), Clock(), Told()
+    dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
+    job = LeaderJob("test", Candidate(), dependencies, reports=told, clock=clock)  # type: ignore[arg-type]
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (LedgerUnavailable("x"), ValueError("x"), ValueError("x")):
+        job.run(partial(fail, error))
+        clock.now += 10
+    assert told.errors == [("ValueError", {"job": "test"})]
 
 
 def test_a_standby_does_nothing_and_a_lost_lease_causes_no_pause() -> None:
