@@ -1,5 +1,1 @@
 """The scheduler: one leader by a lease in PostgreSQL, any number of hot standbys."""
-
-from taskyard.lean_redis import lean_redis
-
-lean_redis()  # redis-py is imported by many modules, and this one comes before all of them

@@ -24,7 +24,8 @@ from taskyard.settings import Settings
 from taskyard.telemetry.exports import start_exports
 exports = start_exports("worker", Settings())
 assert exports.tracer is None and not exports.reports.is_on
-of_them = ("opentelemetry", "sentry_sdk", "google.protobuf", "requests")
+# redis-py imports OpenTelemetry's metrics wherever they are installed.
+of_them = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "sentry_sdk", "google.protobuf", "requests")
 print(*sorted(name for name in sys.modules if name.startswith(of_them)))
 """
 
