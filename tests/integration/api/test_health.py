@@ -58,7 +58,7 @@ def test_what_waits_to_be_published_for_long_degrades(api: Api) -> None:
 def test_a_full_redis_is_told(start_api: Callable[..., Api], redis_url: str) -> None:
     api = start_api()
     client = redis.Redis.from_url(redis_url)
-    before = client.config_get("maxmemory")["maxmemory"]
+    before = str(client.config_get("maxmemory")["maxmemory"])
     try:
         client.config_set("maxmemory", 1)
         part = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["redis"]

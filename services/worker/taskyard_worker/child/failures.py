@@ -16,6 +16,7 @@ class Failures:
     def __init__(self, observer: Observer, reports: Reports) -> None:
         self._reports = reports
         self._observer = observer
+        self.finishing = observer.finishing
         self.fenced = observer.fenced
 
     def recorded(self, end: End, state: State) -> None:
