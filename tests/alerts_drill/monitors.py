@@ -1,0 +1,75 @@
+"""The Prometheus and the Alertmanager of a stack, as deploy/monitoring configures them, and a receiver beside them.
+
+Only addresses differ: the targets are those of the stack, and each of Alertmanager's receivers has a webhook more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.support.monitoring import Prometheus, alertmanager, configured_prometheus
+from tests.support.receiver import Receiver, receiver
+
+from .stack import JOBS
+
+_SHIPPED = Path(__file__).parents[2] / "deploy" / "monitoring"
+
+
+@dataclass(frozen=True, slots=True)
+class Monitors:
+    prometheus: Prometheus
+    alertmanager_url: str
+    notified: Receiver
+
+    def inhibited(self) -> set[str]:
+        """The names of alerts that another one keeps from being told."""
+        every: Any = httpx.get(f"{self.alertmanager_url}/api/v2/alerts", timeout=10.0).json()
+        return {alert["labels"]["alertname"] for alert in every if alert["status"]["inhibitedBy"]}
+
+    def notifications(self) -> set[tuple[str, str]]:
+        """Names of alerts and `firing` or `resolved`, as operators were told of them so far."""
+        messages = [message.json for message in list(self.notified.got)]
+        return {(alert["labels"]["alertname"], alert["status"]) for each in messages for alert in each["alerts"]}
+
+
+@contextmanager
+def monitors(home: Path, ports: Mapping[str, int]) -> Iterator[Monitors]:
+    """`ports`: where the roles of a stack serve their metrics."""
+    with receiver() as notified:
+        config = home / "alertmanager.yml"
+        config.write_text(json.dumps(_with_webhook(_shipped("alertmanager.yml"), notified.url)))  # JSON is YAML
+        with (
+            alertmanager(home, config) as address,
+            configured_prometheus(home, _with_targets(_shipped("prometheus.yml"), ports, address)) as prometheus,
+        ):
+            yield Monitors(prometheus, f"http://{address}", notified)
+
+
+def _with_webhook(config: dict[str, Any], url: str) -> dict[str, Any]:
+    for each in config["receivers"]:
+        each.setdefault("webhook_configs", []).append({"url": f"{url}/{each['name']}", "send_resolved": True})
+    return config
+
+
+def _with_targets(config: dict[str, Any], ports: Mapping[str, int], alertmanager: str) -> dict[str, Any]:
+    config["rule_files"] = [str(_SHIPPED / "rules" / "*.yml")]
+    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
+    ours = [job for job in config["scrape_configs"] if job["job_name"] in JOBS.values()]
+    for job in ours:
+        targets = [f"127.0.0.1:{port}" for role, port in ports.items() if JOBS[role] == job["job_name"]]
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": targets}]
+    return {**config, "scrape_configs": ours}
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((_SHIPPED / name).read_text())
+    return read

@@ -1,0 +1,119 @@
+"""A stack as deploy/monitoring expects it, in processes: two workers, one for heavy work, two schedulers, an API."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from taskyard.environment import env_file
+from taskyard.store import migrate
+from taskyard_dev.postgres import Postgres
+from taskyard_dev.servers import Valkey, servers
+from tests.support.fleet import KEY, Fleet, free_port, wait_for
+from tests.support.proxy import Proxy
+from tests.support.task_role import prepare
+
+from .memory_group import MemoryGroup, memory_group
+
+ORDINARY, HEAVY = "high_priority,default,low_priority", "geo_processing,selection"
+# The job of each role in deploy/monitoring/prometheus.yml.
+JOBS = {
+    "api": "api",
+    "worker-1": "worker",
+    "worker-2": "worker",
+    "worker-geo": "worker-geo",
+    "scheduler-1": "scheduler",
+    "scheduler-2": "scheduler",
+}
+WORKER_MEGABYTES = 512
+
+
+@dataclass
+class Stack:
+    """Its services reach PostgreSQL through a proxy. `memory` limits the heavy worker, where the machine allows it."""
+
+    home: Path
+    postgres: Postgres
+    valkey: Valkey
+    fleet: Fleet
+    to_postgres: Proxy
+    memory: MemoryGroup
+    ports: Mapping[str, int] = field(default_factory=lambda: {role: free_port() for role in JOBS})
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, role: str) -> None:
+        """Starts a worker or a scheduler, again where it has ended; returns before it is ready."""
+        own = {
+            "TASKYARD_METRICS_PORT": str(self.ports[role]),
+            "TASKYARD_HEALTH_FILE": str(self.home / f"{role}.alive"),
+        }
+        if role == "worker-geo":
+            few = ("--processes", "1", "--threads", "1")
+            started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", HEAVY, *few, **own)
+            self.memory.add(started.pid)
+        elif role.startswith("worker"):
+            started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", ORDINARY, **own)
+        else:
+            started = self.fleet.start("taskyard-scheduler", "run", **own)
+        self.processes[role] = started
+
+    def stop(self, role: str) -> None:
+        """As a deployment does it."""
+        process = self.processes[role]
+        process.terminate()
+        process.wait(60)
+
+    def addresses(self) -> str:
+        """Variables for the commands of whoever looks at this stack."""
+        return env_file(
+            {
+                "TASKYARD_URL": f"http://127.0.0.1:{self.fleet.port}",
+                "TASKYARD_API_KEY": KEY,
+                **{n: self.fleet.environment[n] for n in ("TASKYARD_DATABASE_URL", "TASKYARD_REDIS_URL")},
+                **{
+                    f"TASKYARD_{role.replace('-', '_').upper()}_METRICS_URL": f"http://127.0.0.1:{port}/metrics"
+                    for role, port in self.ports.items()
+                },
+            }
+        )
+
+
+@contextmanager
+def stack(home: Path) -> Iterator[Stack]:
+    """One that runs, with the heartbeats and leases of production."""
+    with (
+        servers(home, port=0) as (postgres, valkey),
+        Proxy(_address(postgres.url())) as to_postgres,
+        memory_group(home.name, WORKER_MEGABYTES) as memory,
+    ):
+        migrate.upgrade(postgres.url())
+        fleet = Fleet(home, postgres.url(), valkey.url)
+        for hurried in ("TASKYARD_HEARTBEAT_SECONDS", "TASKYARD_WORKER_LEASE_SECONDS"):
+            del fleet.environment[hurried]
+        fleet.environment |= {
+            "TASKYARD_DATABASE_URL": to_postgres.through(postgres.url()),
+            "TASKYARD_TASK_DATABASE_URL": to_postgres.through(prepare(postgres.url())),
+            "TASKYARD_TASK_MODULES": "",
+            "TASKYARD_KITS": "diagnostics",
+        }
+        made = Stack(home, postgres, valkey, fleet, to_postgres, memory)
+        try:
+            fleet.environment["TASKYARD_METRICS_PORT"] = str(made.ports["api"])
+            made.processes["api"] = fleet.start_api()
+            for role in JOBS:
+                if role != "api":
+                    made.start(role)
+            wait_for(lambda: fleet.workers_with_types() == 3, 60, "three workers with their task types")
+            yield made
+        finally:
+            fleet.stop()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = sa.make_url(url)
+    return parts.host or "", parts.port or 0
