@@ -38,9 +38,7 @@ def _no_worker(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def _always_failing(stack: Stack) -> Iterator[None]:
-    with more_tasks(
-        stack.fleet, {"name": "diagnostics.fail", "params": {"times": 99, "kind": "permanent"}}, every=5
-    ):
+    with more_tasks(stack.fleet, {"name": "diagnostics.fail", "params": {"times": 99, "kind": "permanent"}}, every=5):
         yield
 
 
@@ -87,7 +85,7 @@ def _no_leader(stack: Stack) -> Iterator[None]:
 @contextmanager
 def _takeover(stack: Stack) -> Iterator[None]:
     """Whoever leads dies, and is started again as a container would be."""
-    leader = wait_for(lambda: leader_of(stack.fleet), 30, "a leader")
+    leader = wait_for(lambda: leader_of(stack.fleet) or 0, 30, "a leader")
     role = next(role for role, process in stack.processes.items() if process.pid == leader)
     os.kill(leader, signal.SIGKILL)
     stack.processes[role].wait(10)

@@ -30,14 +30,19 @@ class Monitors:
     notified: Receiver
 
     def inhibited(self) -> set[str]:
-        """The names of alerts that another one keeps from being told."""
+        """Alerts that another one keeps from being told."""
         every: Any = httpx.get(f"{self.alertmanager_url}/api/v2/alerts", timeout=10.0).json()
-        return {alert["labels"]["alertname"] for alert in every if alert["status"]["inhibitedBy"]}
+        return {name_of(alert["labels"]) for alert in every if alert["status"]["inhibitedBy"]}
 
-    def notifications(self) -> set[tuple[str, str]]:
-        """Names of alerts and `firing` or `resolved`, as operators were told of them so far."""
+    def told(self) -> set[str]:
+        """Alerts that operators were told of."""
         messages = [message.json for message in list(self.notified.got)]
-        return {(alert["labels"]["alertname"], alert["status"]) for each in messages for alert in each["alerts"]}
+        return {name_of(one["labels"]) for each in messages for one in each["alerts"] if one["status"] == "firing"}
+
+
+def name_of(labels: Mapping[str, str]) -> str:
+    """An alert by what an operator calls it: those of several queues are one, and a page is not a ticket."""
+    return f"{labels['alertname']} ({labels.get('severity', '?')})"
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""`python -m tests.alerts_drill --only redis-away`: 0 where each alert fired that had to, and was over afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from . import __doc__ as purpose
+from .course import Course, Times, run
+from .faults import FAULTS, Fault
+from .report import table
+
+
+def main() -> int:
+    names = [fault.name for fault in FAULTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.alerts_drill", description=purpose)
+    parser.add_argument("--only", action="append", choices=names, help="a fault; may be given several times")
+    parser.add_argument("--parallel", type=int, default=4, help="so many stacks side by side")
+    parser.add_argument("--healthy", type=float, default=3.0, help="minutes before the fault")
+    parser.add_argument("--minutes", type=float, default=20.0, help="in which the alert has to be told")
+    parser.add_argument("--others", type=float, default=2.0, help="minutes in which others may follow it")
+    parser.add_argument("--mended", type=float, default=20.0, help="minutes in which all alerts have to be over")
+    parser.add_argument("--table", type=Path, help="a file for the table, which is printed, too")
+    parser.add_argument(
+        "--keep", action="store_true", help="with one --only: keep the faulty stack until a line is written"
+    )
+    options = parser.parse_args()
+    if options.keep and len(options.only or ()) != 1:
+        parser.error("--keep needs one --only")
+    times = Times(*(60 * minutes for minutes in (options.healthy, options.minutes, options.others, options.mended)))
+    wanted = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    keep = _kept if options.keep else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with ThreadPoolExecutor(options.parallel) as threads:
+        under_way = [(fault, threads.submit(run, fault, times, _sayer(fault), keep)) for fault in wanted]
+        courses = [_end_of(fault, course) for fault, course in under_way]
+    told = "\n".join(table(courses)) + "\n"
+    if options.table:
+        options.table.write_text(told)
+    print(told)
+    wrong = [f"{course.fault.name}: {words}" for course in courses for words in course.wrong]
+    print("\n".join(wrong) or "each alert fired that had to, and was over afterwards", flush=True)
+    return 1 if wrong else 0
+
+
+def _sayer(fault: Fault) -> Callable[[str], None]:
+    def say(what: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {fault.name}: {what}", flush=True)
+
+    return say
+
+
+def _end_of(fault: Fault, course: Future[Course]) -> Course:
+    """A stack that breaks is one line of the table; the other stacks go on."""
+    if (error := course.exception()) is None:
+        return course.result()
+    traceback.print_exception(error)
+    return Course(fault, broken=f"{type(error).__name__}: {error}"[:300])
+
+
+def _kept(how: str) -> None:
+    print(f"the stack is left with its fault until you write a line here:\n{how}", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

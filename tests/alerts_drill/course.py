@@ -1,0 +1,122 @@
+"""The course of one fault: a healthy time, the fault until its alert is told, the mend until all alerts are over."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+
+from taskyard.environment import env_file
+from tests.support.fleet import wait_for
+
+from .faults import Fault
+from .load import ordinary_load
+from .monitors import Monitors, monitors
+from .stack import JOBS, Stack, stack
+from .watch import Seen, Watch
+
+_START_SECONDS = 120
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """In seconds: before the fault, for its alert, for others after it, and for all of them to be over."""
+
+    healthy: float
+    fault: float
+    others: float
+    mended: float
+
+
+@dataclass(slots=True)
+class Course:
+    fault: Fault
+    fired_while_healthy: list[str] = field(default_factory=list)
+    began: float = 0.0
+    mended: float = 0.0
+    alerts: dict[str, Seen] = field(default_factory=dict)
+    broken: str = ""
+    """Why it did not come to its end."""
+
+    @property
+    def expected(self) -> list[Seen]:
+        wanted = f"{self.fault.expected} ("
+        return [seen for name, seen in self.alerts.items() if name.startswith(wanted) and seen.firing]
+
+    @property
+    def wrong(self) -> list[str]:
+        found = [f"{name} fired while all was well" for name in self.fired_while_healthy]
+        if self.fault.expected is None:
+            found += [f"{name} fired, and none may" for name, seen in self.alerts.items() if seen.firing]
+        elif not self.expected:
+            found.append(f"{self.fault.expected} did not fire")
+        elif not any(seen.notified for seen in self.expected):
+            found.append(f"nobody was told of {self.fault.expected}")
+        elif any(seen.resolved is None for seen in self.expected):
+            found.append(f"{self.fault.expected} was not resolved")
+        return [*found, self.broken] if self.broken else found
+
+
+def run(fault: Fault, times: Times, say: Callable[[str], None], keep: Callable[[str], None] | None = None) -> Course:
+    """`keep`: is told how to reach the faulty stack, and returns when nobody needs it any more."""
+    course = Course(fault)
+    home = Path(mkdtemp(prefix=f"taskyard-{fault.name}-"))
+    home.chmod(0o711)
+    say(f"in {home}")
+    with stack(home) as made, ordinary_load(made.fleet), monitors(home, made.ports) as seen:
+        watch = Watch(seen)
+        wait_for(lambda: seen.prometheus.value("sum(up)") == len(JOBS), _START_SECONDS, "every target", every=1.0)
+        with watch.watching():
+            try:
+                _follow(course, made, watch, times, say, keep)
+            finally:
+                course.alerts = watch.alerts
+    if not course.wrong:
+        shutil.rmtree(home)
+    return course
+
+
+def _follow(
+    course: Course,
+    made: Stack,
+    watch: Watch,
+    times: Times,
+    say: Callable[[str], None],
+    keep: Callable[[str], None] | None,
+) -> None:
+    time.sleep(times.healthy)
+    course.fired_while_healthy = [name for name, seen in watch.alerts.items() if seen.firing]
+    watch.forget()
+    course.began = time.time()
+    say(course.fault.what)
+    with course.fault.done_to(made):
+        course.alerts = watch.alerts
+        _until(lambda: any(seen.notified for seen in course.expected), times.fault)
+        say("told" if course.expected else "its alert did not fire")
+        time.sleep(times.others)
+        if keep is not None:
+            keep(_addresses(made, watch.monitors))
+    course.mended = time.time()
+    say("mended")
+    _until(lambda: not watch.now_active, times.mended)
+    say("over" if not watch.now_active else f"still there: {', '.join(sorted(watch.now_active))}")
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+
+
+def _addresses(made: Stack, seen: Monitors) -> str:
+    """Writes what the commands of a runbook need; says where."""
+    file = made.home / "drill.env"
+    urls = {"PROMETHEUS_URL": seen.prometheus.url, "ALERTMANAGER_URL": seen.alertmanager_url}
+    file.write_text(made.addresses() + env_file(urls))
+    return (
+        f"set -a; . {file}; set +a   # PROMETHEUS_URL {seen.prometheus.url}, ALERTMANAGER_URL {seen.alertmanager_url}"
+    )
