@@ -9,7 +9,7 @@ from .watch import Seen
 
 
 def table(courses: Sequence[Course]) -> Iterator[str]:
-    yield "| fault | expected alert | pending, s | firing, s | told, s | resolved after the mend, s | others: firing, s |"
+    yield "| fault | expected alert | pending, s | firing, s | told, s | resolved after mend, s | others: firing, s |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | --- |"
     for course in courses:
         first = min(course.expected, key=lambda seen: seen.firing or 0.0, default=Seen())
