@@ -131,7 +131,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     # Leadership, metrics, and what the jobs share
     database = DatabaseWatch(pause=worker_lease, clock=clock)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    leadership = Leadership(lease_engine, engine, database, name=name, lease=lease)
+    timed = telemetry.transactions("probe")["probe"].time
+    leadership = Leadership(lease_engine, engine, database, name=name, lease=lease, timed=timed)
     metrics = SchedulerMetrics(telemetry, leadership)
     depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))

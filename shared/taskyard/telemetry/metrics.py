@@ -73,6 +73,8 @@ RUN_SECONDS = (0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 120, 300, 600)
 QUEUE_WAIT_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 15, 30, 60, 300, 900, 3600, 86400)
 # Up to `?wait=60`.
 HTTP_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+# From a commit on a fast disk to the time-out of statements.
+TRANSACTION_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 
 Mode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 
@@ -159,6 +161,16 @@ class Metrics:
         known: Iterable[Sequence[str]] | None = None,
     ) -> Family[Histogram]:
         return self._family(self._make(Histogram, name, help_, labels, buckets=buckets), labels, known)
+
+    def transactions(self, *operations: str) -> Family[Histogram]:
+        """For `with transactions["claim"].time(): …` around each of these operations on PostgreSQL, failed ones
+        included: one that was given up after thirty seconds says more than any other."""
+        return self.histograms(
+            "db_transaction_seconds",
+            "From asking for a connection to PostgreSQL to the end of the transaction.",
+            {"operation": operations},
+            buckets=TRANSACTION_SECONDS,
+        )
 
     def dependency(self, name: Literal["database", "redis"]) -> Dependency:
         return Dependency(name, self._dependencies[name])
