@@ -20,6 +20,7 @@ from .watch import Seen, Watch
 
 _START_SECONDS = 120
 _LOOK_SECONDS = 1.0
+_QUIET_SECONDS = 8 * 60.0  # after a fault of which nobody is to be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,9 @@ def _follow(
     say(course.fault.what)
     with course.fault.done_to(made):
         course.alerts = watch.alerts
-        _until(lambda: any(seen.notified for seen in course.expected), times.fault)
-        say("told" if course.expected else "its alert did not fire")
+        longest = times.fault if course.fault.expected else min(times.fault, _QUIET_SECONDS)
+        _until(lambda: any(seen.notified for seen in course.expected), longest)
+        say("told" if course.expected else "no expected alert fired")
         time.sleep(times.others)
         if keep is not None:
             keep(_addresses(made, watch.monitors))

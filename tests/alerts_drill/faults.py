@@ -13,7 +13,7 @@ from tests.support.fleet import wait_for
 from tests.support.schedules import leader_of
 
 from .load import HEAVY_QUEUE, more_tasks
-from .stack import HEAVY, Stack
+from .stack import HEAVY, ORDINARY, Stack
 
 _SECONDS_OF_A_SLOW_SERVER = 0.15  # more for each packet, in each direction
 
@@ -48,7 +48,15 @@ def _growing_queue(stack: Stack) -> Iterator[None]:
     body = {"name": "diagnostics.sleep", "params": {"seconds": 1.0}, "queue": HEAVY_QUEUE}
     with more_tasks(stack.fleet, body, every=1 / 3):
         yield
-    stack.fleet.start("taskyard-worker", "run", "--name", "helper", "--queues", HEAVY, "--threads", "32")
+    stack.reinforce(HEAVY, threads=32)
+
+
+@contextmanager
+def _slow_queue(stack: Stack) -> Iterator[None]:
+    """Two and a half times what all ordinary workers can do."""
+    with more_tasks(stack.fleet, {"name": "diagnostics.sleep", "params": {"seconds": 20.0}}, every=0.5):
+        yield
+    stack.reinforce(ORDINARY, threads=64)
 
 
 @contextmanager
@@ -74,7 +82,7 @@ def _slow_postgres(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
-def _no_leader(stack: Stack) -> Iterator[None]:
+def _no_scheduler(stack: Stack) -> Iterator[None]:
     for role in ("scheduler-1", "scheduler-2"):
         stack.stop(role)
     yield
@@ -103,23 +111,33 @@ def _stuck_outbox(stack: Stack) -> Iterator[None]:
     try:
         with more_tasks(stack.fleet, {"name": "diagnostics.echo", "params": {"value": 1}}, every=0.1):
             wait_for(lambda: stack.fleet.query("SELECT count(*) AS n FROM outbox")[0].n > 3, 30, "rows in the outbox")
-        forgotten = stack.postgres.connect()
-        forgotten.execute("BEGIN")
-        forgotten.execute("DELETE FROM outbox")
+        with _forgotten(stack, "DELETE FROM outbox"):
+            os.kill(redis, signal.SIGCONT)
+            yield
     finally:
         os.kill(redis, signal.SIGCONT)
-    yield
-    forgotten.close()
 
 
 @contextmanager
 def _locked_outbox(stack: Stack) -> Iterator[None]:
-    """A transaction that somebody forgot holds the whole table."""
-    with stack.postgres.connect() as forgotten:
-        forgotten.execute("BEGIN")
-        forgotten.execute("LOCK TABLE outbox")
+    with _forgotten(stack, "LOCK TABLE outbox"):
         yield
-        forgotten.execute("ROLLBACK")
+
+
+@contextmanager
+def _no_leader(stack: Stack) -> Iterator[None]:
+    with _forgotten(stack, "SELECT FROM leader FOR UPDATE"):
+        yield
+
+
+@contextmanager
+def _forgotten(stack: Stack, statement: str) -> Iterator[None]:
+    """A transaction in which somebody ran it by hand."""
+    with stack.postgres.connect() as connection:
+        connection.execute("BEGIN")
+        connection.execute(statement)
+        yield
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
@@ -137,16 +155,19 @@ def _no_memory(stack: Stack) -> Iterator[None]:
 
 
 FAULTS = (
-    Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
-    Fault("always-failing", "TaskyardTaskTypeFailing", "a type fails at every attempt", _always_failing),
+    # Those that take long first: the others run beside them.
     Fault("growing-queue", "TaskyardBacklogGrowing", "three times what its worker can do is submitted", _growing_queue),
-    Fault("redis-away", "TaskyardDependencyDown", "Redis is stopped", _redis_away),
-    Fault("redis-full", "TaskyardRedisMemoryFull", "maxmemory is below what Redis holds", _redis_full),
-    Fault("postgres-slow", "TaskyardPostgresSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
-    Fault("no-leader", "TaskyardNoLeader", "both schedulers are stopped", _no_leader),
-    Fault("takeover", None, "the leader is killed, the standby takes over", _takeover),
+    Fault("slow-queue", "TaskyardQueueWaitBudgetBurn", "tasks take ten times as long as they did", _slow_queue),
     Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
-    Fault("outbox-locked", "TaskyardOutboxStuck", "a forgotten transaction holds the outbox", _locked_outbox),
-    Fault("crash-loop", "TaskyardCrashLoop", "a type kills its process at once", _crash_loop),
+    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
+    Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "a type fails at every attempt", _always_failing),
+    Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
+    Fault("outbox-locked", "TaskyardApiErrorBudgetBurn", "a forgotten transaction holds the outbox", _locked_outbox),
+    Fault("redis-away", "TaskyardRedisDown", "Redis is stopped", _redis_away),
+    Fault("redis-full", "TaskyardRedisMemory", "maxmemory is below what Redis holds", _redis_full),
+    Fault("no-scheduler", "TaskyardSchedulersDown", "both schedulers are stopped", _no_scheduler),
+    Fault("no-leader", "TaskyardNoLeader", "a forgotten transaction holds the leader's lease", _no_leader),
+    Fault("takeover", None, "the leader is killed, the standby takes over", _takeover),
+    Fault("crash-loop", "TaskyardWorkerCrashLoop", "a type kills its process at once", _crash_loop),
     Fault("no-memory", "TaskyardWorkerOutOfMemory", "tasks need more memory than their worker has", _no_memory),
 )

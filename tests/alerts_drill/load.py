@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from tests.support.fleet import KEY, Fleet, repeating
+from tests.support.schedules import make_schedule
 
 HEAVY_QUEUE = "geo_processing"
 _EVERY_SECONDS = 0.5
@@ -28,6 +29,7 @@ _ORDINARY: tuple[dict[str, Any], ...] = (
 
 @contextmanager
 def ordinary_load(fleet: Fleet) -> Iterator[None]:
+    make_schedule(fleet, "each half minute", trigger={"every_seconds": 30})
     bodies = itertools.cycle(_ORDINARY)
     with _calling(fleet) as http, repeating(lambda: _submit(http, next(bodies)), every=_EVERY_SECONDS):
         yield

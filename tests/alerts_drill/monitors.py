@@ -18,6 +18,7 @@ import yaml
 from tests.support.monitoring import Prometheus, alertmanager, configured_prometheus
 from tests.support.receiver import Receiver, receiver
 
+from .history import write_history
 from .stack import JOBS
 
 _SHIPPED = Path(__file__).parents[2] / "deploy" / "monitoring"
@@ -48,6 +49,7 @@ def name_of(labels: Mapping[str, str]) -> str:
 @contextmanager
 def monitors(home: Path, ports: Mapping[str, int]) -> Iterator[Monitors]:
     """`ports`: where the roles of a stack serve their metrics."""
+    write_history(home, _SHIPPED / "rules")
     with receiver() as notified:
         config = home / "alertmanager.yml"
         config.write_text(json.dumps(_with_webhook(_shipped("alertmanager.yml"), notified.url)))  # JSON is YAML

@@ -68,6 +68,11 @@ class Stack:
         process.terminate()
         process.wait(60)
 
+    def reinforce(self, queues: str, *, threads: int) -> None:
+        """One more worker, to work off what waits. Prometheus does not know of it."""
+        more = ("--queues", queues, "--processes", "2", "--threads", str(threads))
+        self.fleet.start("taskyard-worker", "run", "--name", "helper", *more, TASKYARD_METRICS_PORT="0")
+
     def addresses(self) -> str:
         """Variables for the commands of whoever looks at this stack."""
         return env_file(
