@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from . import __doc__ as purpose
@@ -26,24 +27,33 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=35.0, help="in which the alert has to be told")
     parser.add_argument("--others", type=float, default=2.0, help="minutes in which others may follow it")
     parser.add_argument("--mended", type=float, default=20.0, help="minutes in which all alerts have to be over")
-    parser.add_argument("--table", type=Path, help="a file for the table, which is printed, too")
+    parser.add_argument("--table", type=Path, help="a file for the table, written anew after each fault")
     parser.add_argument(
         "--keep", action="store_true", help="with one --only: keep the faulty stack until a line is written"
     )
     options = parser.parse_args()
     if options.keep and len(options.only or ()) != 1:
         parser.error("--keep needs one --only")
-    times = Times(*(60 * minutes for minutes in (options.healthy, options.minutes, options.others, options.mended)))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    times = Times(
+        healthy=60 * options.healthy,
+        fault=60 * options.minutes,
+        others=60 * options.others,
+        mended=60 * options.mended,
+        ended=ended,
+    )
     wanted = [fault for fault in FAULTS if not options.only or fault.name in options.only]
     keep = _kept if options.keep else None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    courses: list[Course] = []
     with ThreadPoolExecutor(options.parallel) as threads:
-        under_way = [(fault, threads.submit(run, fault, times, _sayer(fault), keep)) for fault in wanted]
-        courses = [_end_of(fault, course) for fault, course in under_way]
-    told = "\n".join(table(courses)) + "\n"
-    if options.table:
-        options.table.write_text(told)
-    print(told)
+        under_way = {threads.submit(run, fault, times, _sayer(fault), keep): fault for fault in wanted}
+        for course in as_completed(under_way):
+            courses.append(_end_of(under_way[course], course))
+            if options.table:
+                options.table.write_text("".join(table(courses)))
+    print("".join(table(courses)))
     wrong = [f"{course.fault.name}: {words}" for course in courses for words in course.wrong]
     print("\n".join(wrong) or "each alert fired that had to, and was over afterwards", flush=True)
     return 1 if wrong else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ _LOOK_SECONDS = 1.0
 _QUIET_SECONDS = 8 * 60.0  # after a fault of which nobody is to be told
 
 
+class Ended(Exception):
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """In seconds: before the fault, for its alert, for others after it, and for all of them to be over."""
@@ -31,6 +36,15 @@ class Times:
     fault: float
     others: float
     mended: float
+    ended: threading.Event
+    """Set when the drill has to end before its time."""
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Raises `Ended`."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            if self.ended.wait(_LOOK_SECONDS):
+                raise Ended("the drill was told to end")
 
 
 @dataclass(slots=True)
@@ -89,7 +103,7 @@ def _follow(
     say: Callable[[str], None],
     keep: Callable[[str], None] | None,
 ) -> None:
-    time.sleep(times.healthy)
+    times.until(lambda: False, times.healthy)
     course.fired_while_healthy = [name for name, seen in watch.alerts.items() if seen.firing]
     watch.forget()
     course.began = time.time()
@@ -97,21 +111,15 @@ def _follow(
     with course.fault.done_to(made):
         course.alerts = watch.alerts
         longest = times.fault if course.fault.expected else min(times.fault, _QUIET_SECONDS)
-        _until(lambda: any(seen.notified for seen in course.expected), longest)
+        times.until(lambda: any(seen.notified for seen in course.expected), longest)
         say("told" if course.expected else "no expected alert fired")
-        time.sleep(times.others)
+        times.until(lambda: False, times.others)
         if keep is not None:
             keep(_addresses(made, watch.monitors))
     course.mended = time.time()
     say("mended")
-    _until(lambda: not watch.now_active, times.mended)
+    times.until(lambda: not watch.now_active, times.mended)
     say("over" if not watch.now_active else f"still there: {', '.join(sorted(watch.now_active))}")
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
 
 
 def _addresses(made: Stack, seen: Monitors) -> str:

@@ -9,8 +9,8 @@ from .watch import Seen
 
 
 def table(courses: Sequence[Course]) -> Iterator[str]:
-    yield "| fault | expected alert | pending, s | firing, s | told, s | resolved after mend, s | others: firing, s |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    yield "| fault | expected alert | pending, s | firing, s | told, s | resolved after mend, s | others: firing, s |\n"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | --- |\n"
     for course in courses:
         first = min(course.expected, key=lambda seen: seen.firing or 0.0, default=Seen())
         cells = [
@@ -20,7 +20,7 @@ def table(courses: Sequence[Course]) -> Iterator[str]:
             _seconds(first.resolved, course.mended),
             "; ".join(_others(course)) or "none",
         ]
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join(cells)} |\n"
 
 
 def _others(course: Course) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ JOBS = {
     "scheduler-2": "scheduler",
 }
 WORKER_MEGABYTES = 512
+_one_migrates = threading.Lock()
 
 
 @dataclass
@@ -96,7 +98,8 @@ def stack(home: Path) -> Iterator[Stack]:
         Proxy(_address(postgres.url())) as to_postgres,
         memory_group(home.name, WORKER_MEGABYTES) as memory,
     ):
-        migrate.upgrade(postgres.url())
+        with _one_migrates:  # Alembic keeps what it does in globals
+            migrate.upgrade(postgres.url())
         fleet = Fleet(home, postgres.url(), valkey.url)
         for hurried in ("TASKYARD_HEARTBEAT_SECONDS", "TASKYARD_WORKER_LEASE_SECONDS"):
             del fleet.environment[hurried]
