@@ -185,6 +185,11 @@ k8s-tools: $(K8S_PROGRAMS) $(K8S_VALIDATORS) ## Fetch kubectl, helm and the vali
 k8s-check: k8s-tools ## Render, validate and lint the Kubernetes manifests and the Helm chart, and compare the two
 	$(BIN)/python -m pytest -m kubernetes tests/deploy $(ARGS)
 
+RUNBOOKS ?=
+.PHONY: monitoring
+monitoring: $(STAMP) ## Copy deploy/monitoring/rules to deploy/k8s and the chart (RUNBOOKS=https://... for their links)
+	$(BIN)/python deploy/monitoring/rules.py $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
+
 MINUTES ?= 2
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, cut and fill at random under load; nothing may be lost (MINUTES=30, ARGS="--seed 7")

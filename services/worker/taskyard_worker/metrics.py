@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -150,8 +151,7 @@ class WorkerMetrics:
         self._fenced = metrics.counter(
             "fenced_writes_total", "Ends that were not recorded, because the claim was lost by then."
         )
-        transactions = metrics.transactions("claim", "finish")
-        self.claiming, self.finishing = transactions["claim"].time, transactions["finish"].time
+        self._transactions = metrics.transactions("claim", "finish")
         self._queues = tuple(queues)
         left = metrics.counters(
             "task_programs_left_total", "Programs and copies of their process that tasks left running.", {"kind": LEFT}
@@ -170,12 +170,18 @@ class WorkerMetrics:
 
     # For the consumer
 
+    def claiming(self) -> AbstractContextManager[object]:
+        return self._transactions["claim"].time()
+
     def claimed(self, works: Sequence[Claimed]) -> None:
         for work in works:
             self._waits[work.queue].observe(max(0.0, work.waited_seconds))
             self._claims[work.queue] += 1
 
     # For the writer
+
+    def finishing(self) -> AbstractContextManager[object]:
+        return self._transactions["finish"].time()
 
     def recorded(self, end: End, state: State) -> None:
         """An outcome was recorded; `state` is the state of its task now."""
