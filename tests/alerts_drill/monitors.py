@@ -21,7 +21,7 @@ from tests.support.receiver import Receiver, receiver
 from .history import write_history
 from .stack import JOBS
 
-_SHIPPED = Path(__file__).parents[2] / "deploy" / "monitoring"
+SHIPPED = Path(__file__).parents[2] / "deploy" / "monitoring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def name_of(labels: Mapping[str, str]) -> str:
 @contextmanager
 def monitors(home: Path, ports: Mapping[str, int]) -> Iterator[Monitors]:
     """`ports`: where the roles of a stack serve their metrics."""
-    write_history(home, _SHIPPED / "rules")
+    write_history(home)
     with receiver() as notified:
         config = home / "alertmanager.yml"
         config.write_text(json.dumps(_with_webhook(_shipped("alertmanager.yml"), notified.url)))  # JSON is YAML
@@ -67,7 +67,7 @@ def _with_webhook(config: dict[str, Any], url: str) -> dict[str, Any]:
 
 
 def _with_targets(config: dict[str, Any], ports: Mapping[str, int], alertmanager: str) -> dict[str, Any]:
-    config["rule_files"] = [str(_SHIPPED / "rules" / "*.yml")]
+    config["rule_files"] = [str(SHIPPED / "rules" / "*.yml")]
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
     ours = [job for job in config["scrape_configs"] if job["job_name"] in JOBS.values()]
     for job in ours:
@@ -78,5 +78,5 @@ def _with_targets(config: dict[str, Any], ports: Mapping[str, int], alertmanager
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load((_SHIPPED / name).read_text())
+    read: dict[str, Any] = yaml.safe_load((SHIPPED / name).read_text())
     return read
