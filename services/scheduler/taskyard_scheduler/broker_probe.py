@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import redis
-import structlog
+import time
 
-log = structlog.stdlib.get_logger(__name__)
+import redis
+
+from taskyard.telemetry.metrics import Dependency
 
 # A single late ping says little.
 _FAILURES = 2
 
 
 class BrokerProbe:
-    """`turn` sends one ping, with a client whose time-outs are short; `is_reachable` is the result of the last ones."""
+    """`turn` sends one ping, with a client whose time-outs are short; `is_reachable` is the result of the last ones.
 
-    def __init__(self, client: redis.Redis) -> None:
+    A standby asks Redis for nothing else, so that `dependency` shows by this alone whether it could lead.
+    """
+
+    def __init__(self, client: redis.Redis, dependency: Dependency) -> None:
         self._client = client
+        self._dependency = dependency
         self._failures = 0
 
     @property
@@ -23,14 +28,13 @@ class BrokerProbe:
         return self._failures < _FAILURES
 
     def turn(self) -> None:
-        before = self.is_reachable
+        began = time.monotonic()
         try:
             self._client.ping()
         except redis.RedisError as e:
             self._failures += 1
-            if before and not self.is_reachable:
-                log.warning("broker_out_of_reach", error=str(e))
+            if not self.is_reachable:
+                self._dependency.failed(e, began=began)
         else:
             self._failures = 0
-            if not before:
-                log.info("broker_in_reach")
+            self._dependency.answered()
