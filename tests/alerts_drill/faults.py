@@ -38,8 +38,10 @@ def _no_worker(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def _always_failing(stack: Stack) -> Iterator[None]:
-    with more_tasks(stack.fleet, {"name": "diagnostics.fail", "params": {"times": 99, "kind": "permanent"}}, every=5):
-        yield
+    """What all tasks of a type need is gone."""
+    stack.need.unlink()
+    yield
+    stack.need.touch()
 
 
 @contextmanager
@@ -160,7 +162,7 @@ FAULTS = (
     Fault("slow-queue", "TaskyardQueueWaitBudgetBurn", "tasks take ten times as long as they did", _slow_queue),
     Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
     Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
-    Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "a type fails at every attempt", _always_failing),
+    Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "what all tasks of a type need is gone", _always_failing),
     Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
     Fault("outbox-locked", "TaskyardApiErrorBudgetBurn", "a forgotten transaction holds the outbox", _locked_outbox),
     Fault("redis-away", "TaskyardRedisDown", "Redis is stopped", _redis_away),

@@ -20,7 +20,7 @@ _ORDINARY: tuple[dict[str, Any], ...] = (
     {"name": "diagnostics.sleep", "params": {"seconds": 0.1}, "queue": "high_priority"},
     {"name": "diagnostics.sleep", "params": {"seconds": 0.3}, "queue": HEAVY_QUEUE},
     {"name": "diagnostics.echo", "params": {"value": [1, 2, 3]}, "queue": "low_priority"},
-    {"name": "diagnostics.echo", "params": {"value": "ordinary"}},
+    {"name": "drill.report"},
     {"name": "diagnostics.sleep", "params": {"seconds": 0.2}},
     {"name": "diagnostics.fail", "params": {"times": 1}},
     {"name": "diagnostics.echo", "params": {"value": None}, "queue": "high_priority"},

@@ -20,6 +20,7 @@ from tests.support.proxy import Proxy
 from tests.support.task_role import prepare
 
 from .memory_group import MemoryGroup, memory_group
+from .tasks import NEED_VARIABLE
 
 ORDINARY, HEAVY = "high_priority,default,low_priority", "geo_processing,selection"
 # The job of each role in deploy/monitoring/prometheus.yml.
@@ -47,6 +48,11 @@ class Stack:
     memory: MemoryGroup
     ports: Mapping[str, int] = field(default_factory=lambda: {role: free_port() for role in JOBS})
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def need(self) -> Path:
+        """The file without which tasks of `drill.report` fail."""
+        return Path(self.fleet.environment[NEED_VARIABLE])
 
     def start(self, role: str) -> None:
         """Starts a worker or a scheduler, again where it has ended; returns before it is ready."""
@@ -106,10 +112,12 @@ def stack(home: Path) -> Iterator[Stack]:
         fleet.environment |= {
             "TASKYARD_DATABASE_URL": to_postgres.through(postgres.url()),
             "TASKYARD_TASK_DATABASE_URL": to_postgres.through(prepare(postgres.url())),
-            "TASKYARD_TASK_MODULES": "",
+            "TASKYARD_TASK_MODULES": "tests.alerts_drill.tasks",
+            NEED_VARIABLE: str(home / "need"),
             "TASKYARD_KITS": "diagnostics",
         }
         made = Stack(home, postgres, valkey, fleet, to_postgres, memory)
+        made.need.touch()
         try:
             fleet.environment["TASKYARD_METRICS_PORT"] = str(made.ports["api"])
             made.processes["api"] = fleet.start_api()
