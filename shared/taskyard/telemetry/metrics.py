@@ -93,6 +93,8 @@ class Metrics:
         self._shared = shared
         self._value_class: Any = values.MutexValue if shared is None else shared.value_class()
         self._refreshers: list[Callable[[], None]] = []
+        # The labels of each metric that was made, by its name; parts of it that `shown_while` makes included.
+        self.made: dict[str, tuple[str, ...]] = {}
         self.registry = CollectorRegistry()
         # The registry that is served: in shared mode, the sum over the files.
         self.exposed = self.registry if shared is None else CollectorRegistry()
@@ -237,6 +239,7 @@ class Metrics:
         return Family(make, labels, known)
 
     def _make(self, kind: type[M], name: str, help_: str, labels: Labels | None = None, **more: Any) -> M:
+        self.made[f"{PREFIX}_{name}"] = tuple(labels or ())
         with self._own_values():
             return kind(f"{PREFIX}_{name}", help_, tuple(labels or ()), registry=self.registry, **more)
 
