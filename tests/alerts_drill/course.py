@@ -43,8 +43,13 @@ class Times:
         """Raises `Ended`."""
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
-            if self.ended.wait(_LOOK_SECONDS):
-                raise Ended("the drill was told to end")
+            self.ended.wait(_LOOK_SECONDS)
+            self.check()
+
+    def check(self) -> None:
+        """Raises `Ended`."""
+        if self.ended.is_set():
+            raise Ended("the drill was told to end")
 
 
 @dataclass(slots=True)
@@ -78,6 +83,7 @@ class Course:
 
 def run(fault: Fault, times: Times, say: Callable[[str], None], keep: Callable[[str], None] | None = None) -> Course:
     """`keep`: is told how to reach the faulty stack, and returns when nobody needs it any more."""
+    times.check()
     course = Course(fault)
     home = Path(mkdtemp(prefix=f"taskyard-{fault.name}-"))
     home.chmod(0o711)

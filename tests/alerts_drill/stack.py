@@ -60,12 +60,13 @@ class Stack:
             "TASKYARD_METRICS_PORT": str(self.ports[role]),
             "TASKYARD_HEALTH_FILE": str(self.home / f"{role}.alive"),
         }
+        one = ("--processes", "1")  # several stacks share a machine
         if role == "worker-geo":
-            few = ("--processes", "1", "--threads", "1")
+            few = (*one, "--threads", "1")
             started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", HEAVY, *few, **own)
             self.memory.add(started.pid)
         elif role.startswith("worker"):
-            started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", ORDINARY, **own)
+            started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", ORDINARY, *one, **own)
         else:
             started = self.fleet.start("taskyard-scheduler", "run", **own)
         self.processes[role] = started
