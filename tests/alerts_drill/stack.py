@@ -15,7 +15,7 @@ from taskyard.environment import env_file
 from taskyard.store import migrate
 from taskyard_dev.postgres import Postgres
 from taskyard_dev.servers import Valkey, servers
-from tests.support.fleet import KEY, Fleet, free_port, wait_for
+from tests.support.fleet import KEY, Fleet, free_port, repeating, wait_for
 from tests.support.proxy import Proxy
 from tests.support.task_role import prepare
 
@@ -33,6 +33,7 @@ JOBS = {
     "scheduler-2": "scheduler",
 }
 WORKER_MEGABYTES = 512
+_RESTART_SECONDS = 5.0
 _one_migrates = threading.Lock()
 
 
@@ -55,7 +56,7 @@ class Stack:
         return Path(self.fleet.environment[NEED_VARIABLE])
 
     def start(self, role: str) -> None:
-        """Starts a worker or a scheduler, again where it has ended; returns before it is ready."""
+        """Starts it, again where it has ended; returns before it is ready."""
         own = {
             "TASKYARD_METRICS_PORT": str(self.ports[role]),
             "TASKYARD_HEALTH_FILE": str(self.home / f"{role}.alive"),
@@ -67,15 +68,29 @@ class Stack:
             self.memory.add(started.pid)
         elif role.startswith("worker"):
             started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", ORDINARY, *one, **own)
-        else:
+        elif role.startswith("scheduler"):
             started = self.fleet.start("taskyard-scheduler", "run", **own)
+        else:
+            started = self.fleet.start("taskyard-api", "serve", **own)
         self.processes[role] = started
 
     def stop(self, role: str) -> None:
-        """As a deployment does it."""
-        process = self.processes[role]
+        """As when it is scaled to nothing: nobody starts it again."""
+        process = self.processes.pop(role)
         process.terminate()
         process.wait(60)
+
+    @contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """What ends without having been stopped is started again, as a container would be."""
+
+        def look() -> None:
+            for role, process in list(self.processes.items()):
+                if process.poll() is not None:
+                    self.start(role)
+
+        with repeating(look, every=_RESTART_SECONDS):
+            yield
 
     def reinforce(self, queues: str, *, threads: int) -> None:
         """One more worker, to work off what waits. Prometheus does not know of it."""
@@ -126,7 +141,8 @@ def stack(home: Path) -> Iterator[Stack]:
                 if role != "api":
                     made.start(role)
             wait_for(lambda: fleet.workers_with_types() == 3, 60, "three workers with their task types")
-            yield made
+            with made.kept_running():
+                yield made
         finally:
             fleet.stop()
 
