@@ -153,17 +153,17 @@ def _no_memory(stack: Stack) -> Iterator[None]:
 FAULTS = (
     # Those that take long first: the others run beside them.
     Fault("growing-queue", "TaskyardBacklogGrowing", "three times what its worker can do is submitted", _growing_queue),
-    Fault("slow-queue", "TaskyardQueueWaitBudgetBurn", "tasks take ten times as long as they did", _slow_queue),
-    Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
-    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
     Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "what all tasks of a type need is gone", _always_failing),
+    Fault("no-memory", "TaskyardWorkerOutOfMemory", "tasks need more memory than their worker has", _no_memory),
+    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
+    Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
     Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
-    Fault("outbox-locked", "TaskyardApiErrorBudgetBurn", "a forgotten transaction holds the outbox", _locked_outbox),
+    Fault("crash-loop", "TaskyardWorkerCrashLoop", "a type kills its process at once", _crash_loop),
     Fault("redis-away", "TaskyardRedisDown", "Redis is stopped", _redis_away),
     Fault("redis-full", "TaskyardRedisMemory", "maxmemory is below what Redis holds", _redis_full),
     Fault("no-scheduler", "TaskyardSchedulersDown", "both schedulers are stopped", _no_scheduler),
     Fault("no-leader", "TaskyardNoLeader", "a forgotten transaction holds the leader's lease", _no_leader),
+    Fault("slow-queue", "TaskyardQueueWaitBudgetBurn", "tasks take ten times as long as they did", _slow_queue),
     Fault("takeover", None, "the leader is killed, the standby takes over", _takeover),
-    Fault("crash-loop", "TaskyardWorkerCrashLoop", "a type kills its process at once", _crash_loop),
-    Fault("no-memory", "TaskyardWorkerOutOfMemory", "tasks need more memory than their worker has", _no_memory),
+    Fault("outbox-locked", "TaskyardApiErrorBudgetBurn", "a forgotten transaction holds the outbox", _locked_outbox),
 )
