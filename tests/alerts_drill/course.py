@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -67,7 +68,7 @@ class Course:
         wanted = f"{self.fault.expected} ("
         return [seen for name, seen in self.alerts.items() if name.startswith(wanted) and seen.firing]
 
-    def holds_up(self, active: Set[str]) -> Set[str]:
+    def holds_up(self, active: AbstractSet[str]) -> AbstractSet[str]:
         """Those whose end is waited for: pages, and the expected one. Other tickets look back over hours."""
         return {name for name in active if name.endswith("(page)") or name.startswith(f"{self.fault.expected} (")}
 
