@@ -74,8 +74,8 @@ def _end_of(fault: Fault, course: Future[Course]) -> Course:
     return Course(fault, broken=f"{type(error).__name__}: {error}"[:300])
 
 
-def _kept(how: str) -> None:
-    print(f"the stack is left with its fault until you write a line here:\n{how}", flush=True)
+def _kept(addresses: str) -> None:
+    print(f"set -a; . {addresses}; set +a    # the stack keeps its fault until you write a line here", flush=True)
     sys.stdin.readline()
 
 

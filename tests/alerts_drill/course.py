@@ -87,14 +87,15 @@ class Course:
 
 
 def run(fault: Fault, times: Times, say: Callable[[str], None], keep: Callable[[str], None] | None = None) -> Course:
-    """`keep`: is told how to reach the faulty stack, and returns when nobody needs it any more."""
+    """`keep`: is told the file with the addresses of the faulty stack, and returns when nobody needs it any more."""
     times.check()
     course = Course(fault)
     home = Path(mkdtemp(prefix=f"taskyard-{fault.name}-"))
     home.chmod(0o711)
-    say(f"in {home}")
+    say(f"in {home}; the addresses are in {home / 'drill.env'}")
     with stack(home) as made, ordinary_load(made.fleet), monitors(home, made.ports) as seen:
         watch = Watch(seen)
+        _write_addresses(made, seen)
         wait_for(lambda: seen.prometheus.value("sum(up)") == len(JOBS), _START_SECONDS, "every target", every=1.0)
         with watch.watching():
             try:
@@ -126,18 +127,14 @@ def _follow(
         say("told" if course.expected else "no expected alert fired")
         times.until(lambda: False, times.others)
         if keep is not None:
-            keep(_addresses(made, watch.monitors))
+            keep(str(made.home / "drill.env"))
     course.mended = time.time()
     say("mended")
     times.until(lambda: not course.holds_up(watch.now_active), times.mended)
     say(f"over, but for {', '.join(sorted(watch.now_active)) or 'nothing'}")
 
 
-def _addresses(made: Stack, seen: Monitors) -> str:
-    """Writes what the commands of a runbook need; says where."""
-    file = made.home / "drill.env"
+def _write_addresses(made: Stack, seen: Monitors) -> None:
+    """What the commands of runbooks need."""
     urls = {"PROMETHEUS_URL": seen.prometheus.url, "ALERTMANAGER_URL": seen.alertmanager_url}
-    file.write_text(made.addresses() + env_file(urls))
-    return (
-        f"set -a; . {file}; set +a   # PROMETHEUS_URL {seen.prometheus.url}, ALERTMANAGER_URL {seen.alertmanager_url}"
-    )
+    (made.home / "drill.env").write_text(made.addresses() + env_file(urls))
