@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from taskyard.environment import env_file
+from taskyard_dev.home import write_private
 from tests.support.fleet import wait_for
 
 from .faults import Fault
@@ -137,4 +138,4 @@ def _follow(
 def _write_addresses(made: Stack, seen: Monitors) -> None:
     """What the commands of runbooks need."""
     urls = {"PROMETHEUS_URL": seen.prometheus.url, "ALERTMANAGER_URL": seen.alertmanager_url}
-    (made.home / "drill.env").write_text(made.addresses() + env_file(urls))
+    write_private(made.home / "drill.env", made.addresses() + env_file(urls))
