@@ -18,7 +18,7 @@ _EVERY_SECONDS = 0.5
 _ORDINARY: tuple[dict[str, Any], ...] = (
     {"name": "diagnostics.echo", "params": {"value": 1}},
     {"name": "diagnostics.sleep", "params": {"seconds": 0.1}, "queue": "high_priority"},
-    {"name": "diagnostics.sleep", "params": {"seconds": 0.3}, "queue": HEAVY_QUEUE},
+    {"name": "drill.heavy", "queue": HEAVY_QUEUE},
     {"name": "diagnostics.echo", "params": {"value": [1, 2, 3]}, "queue": "low_priority"},
     {"name": "drill.report"},
     {"name": "diagnostics.sleep", "params": {"seconds": 0.2}},

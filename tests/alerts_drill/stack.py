@@ -64,6 +64,7 @@ class Stack:
         one = ("--processes", "1")  # several stacks share a machine
         if role == "worker-geo":
             few = (*one, "--threads", "1")
+            own["TASKYARD_TASK_MODULES"] = "tests.alerts_drill.tasks,tests.alerts_drill.heavy_tasks"
             started = self.fleet.start("taskyard-worker", "run", "--name", role, "--queues", HEAVY, *few, **own)
             self.memory.add(started.pid)
         elif role.startswith("worker"):
