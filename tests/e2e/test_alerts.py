@@ -18,18 +18,22 @@ from tests.support.alerts import CASES, MONITORING, RULES, shortened
 from tests.support.fleet import Fleet, answers, free_port, repeating, wait_for
 from tests.support.monitoring import Prometheus, alertmanager, prometheus, static_jobs
 
-pytestmark = [pytest.mark.system, pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ALERTMANAGER = MONITORING / "alertmanager.yml"
-HEALTHY_SECONDS = 75  # an hour and a quarter, as the shortened rules see it
+HEALTHY_SECONDS = 75  # 25 minutes, as the shortened rules see it
 
 
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.stem)
 def test_each_alert_fires_and_stays_silent_where_it_should(cases: Path) -> None:
-    ended = subprocess.run(
-        ["promtool", "test", "rules", cases], capture_output=True, text=True, check=False, timeout=200
-    )
+    said_of("promtool", "test", "rules", str(cases))
+
+
+def said_of(*command: str) -> str:
+    """What a command prints that has to succeed."""
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout.strip()
 
 
 def stack(fleet: Fleet) -> tuple[dict[str, list[str]], subprocess.Popen[bytes]]:
@@ -57,18 +61,19 @@ def test_a_healthy_stack_under_load_fires_no_alert_and_one_without_workers_does(
     groups = [group for path in RULES for group in yaml.safe_load(shortened(path.read_text("utf-8")))["groups"]]
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump({"groups": groups}))
-    with prometheus(tmp_path, static_jobs(addresses), rules=[rules]) as seen:
+    with prometheus(tmp_path, static_jobs(addresses), every="2s", rules=[rules]) as seen:
         with repeating(lambda: fleet.submit_many(20, "tests.effect"), every=0.5):
             time.sleep(HEALTHY_SECONDS)
-        print(seen.query("up"), seen.query("avg_over_time(up[1m])"), seen.query("scrape_duration_seconds"), seen.query("sum(taskyard_task_attempts_total)"))
-        assert (seen.value("max_over_time(namespace:taskyard_tasks_ended:rate5m[1m])") or 0) > 5, "the rules see the load"
+        rate = seen.value("max_over_time(namespace:taskyard_tasks_ended:rate5m[1m])")
+        assert rate is not None, "the rules see the load"
+        assert rate > 1
         fired = seen.query('count by (alertname, job) (count_over_time(ALERTS{alertstate="firing"}[10m]))')
         assert fired == [], fleet.logs()
 
         worker.send_signal(signal.SIGKILL)
         fleet.submit("tests.effect")
         expected = {"TaskyardWorkersDown", "TaskyardTargetDown", "TaskyardNoWorkerForQueue"}
-        wait_for(lambda: firing(seen) >= expected, 60, f"{expected} to fire")
+        wait_for(lambda: firing(seen) >= expected, 90, f"{expected} to fire")
 
 
 def firing(seen: Prometheus) -> set[str]:

@@ -80,16 +80,16 @@ def file_of(url: str) -> Path:
 
 
 def shortened(text: str) -> str:
-    """Rules in which each `for`, window, offset and interval lasts a sixtieth: hours become minutes.
+    """Rules in which each `for`, window, offset and interval lasts a twentieth: an hour becomes three minutes.
 
     Ages that expressions compare (`time() - … > 120`) stay as they are, so such alerts can't fire in a short run, and
     neither can those that need the history of days. Rates stay rates per second; counts that multiply by the interval
-    come out sixty times too large, so that minimum volumes are reached sooner than in earnest.
+    come out twenty times too large, so that minimum volumes are reached sooner than in earnest.
     """
 
     def shorten(found: re.Match[str]) -> str:
         before, number, unit, after = found.groups()
-        return f"{before}{int(number) * _MILLISECONDS[unit] // 60}ms{after}"
+        return f"{before}{int(number) * _MILLISECONDS[unit] // 20}ms{after}"
 
     return re.sub(r"(\[|offset |for: |interval: )(\d+)([smhd])(\]|\b)", shorten, text)
 

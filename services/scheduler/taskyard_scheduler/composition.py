@@ -137,7 +137,7 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
     dispatcher = Dispatcher(engine, publisher)
     loops = LoopWatch((JOBS, PROMOTION, APPLICATIONS, SCHEDULES))
-    probe = BrokerProbe(publisher.client)
+    probe = BrokerProbe(publisher.client, dependencies.broker)
 
     # The leader's work
     tasks = QueuedTasks(client, names)
