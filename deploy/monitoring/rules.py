@@ -1,8 +1,8 @@
 """Copies `rules/*.yml` into the PrometheusRule of deploy/k8s and into the Helm chart, as text, so that comments stay.
 
-    python deploy/monitoring/rules.py                            # renew both
-    python deploy/monitoring/rules.py --check                    # exit 1 where one is not as it would be written
-    python deploy/monitoring/rules.py --runbooks https://wiki.example.org/taskyard    # first, in each runbook_url
+python deploy/monitoring/rules.py                            # renew both
+python deploy/monitoring/rules.py --check                    # exit 1 where one is not as it would be written
+python deploy/monitoring/rules.py --runbooks https://wiki.example.org/taskyard    # first, in each runbook_url
 """
 
 from __future__ import annotations
