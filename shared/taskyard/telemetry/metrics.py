@@ -93,7 +93,7 @@ class Metrics:
         self._shared = shared
         self._value_class: Any = values.MutexValue if shared is None else shared.value_class()
         self._refreshers: list[Callable[[], None]] = []
-        # The labels of each metric that was made, by its name; parts of it that `shown_while` makes included.
+        # The labels of each metric by its name, also of those that are shown at times only (`shown_while`).
         self.made: dict[str, tuple[str, ...]] = {}
         self.registry = CollectorRegistry()
         # The registry that is served: in shared mode, the sum over the files.
