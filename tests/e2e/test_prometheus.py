@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.fleet import Fleet, answers, free_port, wait_for
+from tests.support.metrics_page import told
 from tests.support.monitoring import prometheus, static_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -33,6 +36,10 @@ def targets(fleet: Fleet) -> dict[str, str]:
     return found
 
 
+def read(address: str) -> str:
+    return httpx.get(f"http://{address}/metrics", timeout=5.0).text
+
+
 def test_promtool_finds_no_fault_in_any_metric(targets: dict[str, str]) -> None:
     """Names, units, types and help, by the rules of those who made the format."""
     for service, address in targets.items():
@@ -41,6 +48,25 @@ def test_promtool_finds_no_fault_in_any_metric(targets: dict[str, str]) -> None:
             ["promtool", "check", "metrics"], input=said, capture_output=True, check=False, timeout=30
         )
         assert checked.returncode == 0, (service, checked.stderr.decode())
+
+
+def test_the_page_of_metrics_is_what_each_service_shows(targets: dict[str, str]) -> None:
+    for service, address in targets.items():
+        if service == "scheduler":
+            wait_for(lambda: "taskyard_dead_letters{" in read(targets["scheduler"]), 20, "the leader's counts")
+        families = [f for f in text_string_to_metric_families(read(address)) if f.name.startswith("taskyard_")]
+        shown = {f"{f.name}_total" if f.type == "counter" else f.name: f for f in families}
+        said = told(service)
+        assert shown.keys() == said.keys(), service
+        for name, family in shown.items():
+            for sample in family.samples:
+                assert set(sample.labels) - {"le"} == set(said[name].labels), name
+
+
+def test_a_worker_shows_what_its_processes_have_together(targets: dict[str, str]) -> None:
+    (used,) = re.findall(r"^taskyard_worker_memory_bytes (\S+)$", read(targets["worker"]), re.MULTILINE)
+    (own,) = re.findall(r"^process_resident_memory_bytes (\S+)$", read(targets["worker"]), re.MULTILINE)
+    assert 1.5 * float(own) < float(used) < 20 * float(own), "a supervisor and two children"
 
 
 def test_prometheus_scrapes_every_service_and_counts_what_was_done(targets: dict[str, str], tmp_path: Path) -> None:

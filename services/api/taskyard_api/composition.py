@@ -114,13 +114,14 @@ def build(settings: Settings) -> Service:
     client = make_async_redis(redis_url, max_connections=settings.redis_max_connections)
     cache = client if settings.cache_url is None else make_async_redis(settings.cache_address, max_connections=_READERS)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
-    ledger = LedgerPool(engine, settings.db_pool_size, dispatcher)
-    queues = KnownQueues(ledger, settings.queues)
-
     metrics = Metrics("api")
     metrics.watch_pool(engine, submits)
+    transactions = metrics.transactions("submit", "read")
+    ledger = LedgerPool(engine, settings.db_pool_size, dispatcher, transactions["read"].time)
+    queues = KnownQueues(ledger, settings.queues)
+
     requests = RequestMeters(metrics, routes=routes_of(), scopes=list(Scope))
-    submitted = SubmitMeters(metrics, queues=settings.queues)
+    submitted = SubmitMeters(metrics, transactions["submit"].time, queues=settings.queues)
     types = KnownTypes(ledger, lease=settings.worker_lease, learn=partial(_learn, queues, submitted))
 
     submission = Submission(engine, submits, dispatcher, submitted, Hooks(named(settings.submit_hooks), metrics))

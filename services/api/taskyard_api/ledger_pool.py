@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from taskyard.store.sqlstates import Meaning, meaning
 
 T = TypeVar("T")
 
+Timed = Callable[[], AbstractContextManager[object]]
+
 # How many calls may wait for each thread. At a millisecond or two a call, the callers of later ones would have given up
 # before they are answered.
 _WAITING_PER_THREAD = 256
@@ -33,14 +35,16 @@ class NotMigrated(LedgerUnavailable):
 class LedgerPool:
     """Runs verbs on connections of `engine`, at most `threads` at a time.
 
-    `announcer` takes over what was committed. Raises LedgerUnavailable where PostgreSQL does not answer (NotMigrated:
-    has no tables), Overloaded where too many calls wait already.
+    `announcer` takes over what was committed; `timed` is entered around what `run` does in its thread. Raises
+    LedgerUnavailable where PostgreSQL does not answer (NotMigrated: has no tables), Overloaded where too many calls
+    wait already.
     """
 
-    def __init__(self, engine: Engine, threads: int, announcer: Announcer) -> None:
+    def __init__(self, engine: Engine, threads: int, announcer: Announcer, timed: Timed = nullcontext) -> None:
         self.engine = engine
         self.threads = threads
         self._announcer = announcer
+        self._timed = timed
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
@@ -48,7 +52,12 @@ class LedgerPool:
     async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
         """`verb` on a connection whose every statement commits on its own. `admitted`: the request was accepted earlier
         and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded."""
-        return await self._call(partial(ledger.run, self.engine, verb), admitted=admitted)
+
+        def call() -> T:
+            with self._timed():
+                return ledger.run(self.engine, verb)
+
+        return await self._call(call, admitted=admitted)
 
     async def run_transaction(self, verb: Callable[[Connection], T]) -> T:
         """All statements of `verb` in one transaction."""

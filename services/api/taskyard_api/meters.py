@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from taskyard.telemetry.metrics import HTTP_SECONDS, OTHER, GrowingLabel, Metrics
 
@@ -57,9 +58,12 @@ class RequestMeters:
 
 class SubmitMeters:
     """Metrics of submits. Task types and their queues get series of their own, at 0, as they are registered
-    (`GrowingLabel`)."""
+    (`GrowingLabel`). `timed` is entered around each transaction of submits."""
 
-    def __init__(self, metrics: Metrics, *, queues: Iterable[str]) -> None:
+    def __init__(
+        self, metrics: Metrics, timed: Callable[[], AbstractContextManager[object]], *, queues: Iterable[str]
+    ) -> None:
+        self.timed = timed
         self._usual_queues: dict[str, str] = {}
         self._names = GrowingLabel()
         self._queues = GrowingLabel(_MAX_QUEUES)

@@ -122,15 +122,17 @@ class Submission:
     def _write_plain(self, units: Sequence[Sequence[NewTask]]) -> Sequence[Sequence[SubmittedTask]]:
         tasks = [task for unit in units for task in unit]
         run = partial(ledger.run, self._submits)
-        written = commit(run, partial(submit, tasks=tasks), self._dispatcher, name="submit")
+        with self._meters.timed():
+            written = commit(run, partial(submit, tasks=tasks), self._dispatcher, name="submit")
         following = iter(written)
         return [[next(following) for _ in unit] for unit in units]
 
     def _write_keyed(self, requests: Sequence[KeyedRequest]) -> Sequence[StoredAnswer | Exception]:
         run = partial(ledger.run_transaction, self._engine)
-        answers: list[StoredAnswer | Refused] = commit(
-            run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit"
-        )
+        with self._meters.timed():
+            answers: list[StoredAnswer | Refused] = commit(
+                run, partial(submit_keyed, requests=requests), self._dispatcher, name="submit"
+            )
         return answers
 
 

@@ -27,7 +27,7 @@ from .application_relay import LISTEN_TIMEOUT, ApplicationLoop, ApplicationRelay
 from .application_relay import LOOP as APPLICATIONS
 from .broker_probe import BrokerProbe
 from .database_watch import DatabaseWatch
-from .depth import Depth
+from .depth import PATIENCE, Depth
 from .jobs import LEDGER, REDIS, Dependencies, IntervalJobs, Job, names_of
 from .leader import Leadership, clock
 from .loop_watch import LoopWatch
@@ -131,7 +131,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
     # Leadership, metrics, and what the jobs share
     database = DatabaseWatch(pause=worker_lease, clock=clock)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    leadership = Leadership(lease_engine, engine, database, name=name, lease=lease)
+    timed = telemetry.transactions("probe")["probe"].time
+    leadership = Leadership(lease_engine, engine, database, name=name, lease=lease, timed=timed)
     metrics = SchedulerMetrics(telemetry, leadership)
     depth_metrics = DepthMetrics(telemetry, settings.queues, leadership)
     dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
@@ -153,7 +154,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         wait_for=lambda: relay.backlog or applications.backlog or rebuild.is_needed,
     )
     rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
-    depth = Depth(leadership, depth_metrics, lease=worker_lease)
+    patience = min(PATIENCE, settings.db_statement_timeout / 2)
+    depth = Depth(leadership, depth_metrics, lease=worker_lease, patience=patience)
     maintenance = Maintenance(leadership, client, names, settings.queues, silence=worker_lease)
     broker = BrokerInfo(client, BrokerMetrics(telemetry, leadership), on_restart=maintenance.search_soon)
     promotion = PromotionLoop(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,9 +13,11 @@ from prometheus_client import Gauge
 from sqlalchemy import Connection, Row
 
 from taskyard.domain.tasks import State
+from taskyard.store.dead_letters import IS_DEAD
 from taskyard.store.task_types import usual_queues
 from taskyard.telemetry.metrics import Family
 
+from .counts import Count
 from .leader import Leadership
 from .metrics import STATES, DepthMetrics
 
@@ -56,42 +59,63 @@ SELECT q.queue, count(*) AS workers FROM worker w CROSS JOIN unnest(w.queues) AS
 WHERE w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval) GROUP BY q.queue
 """)
 
-_DEAD_LETTERS = sa.text("""
-SELECT queue, name, count(*) AS tasks FROM task
-WHERE state = 'failed' AND discarded_at IS NULL GROUP BY queue, name
-""")
+# Of each queue and type so many at most; a walk from pair to pair, and index ix_task_dead_letter only.
+MOST_DEAD_LETTERS = 10_000
 
-_DEAD_LETTERS_EVERY_SECONDS = 30.0
+_DEAD_LETTERS = sa.text(f"""
+WITH RECURSIVE pair AS (
+    (SELECT queue, name FROM task t WHERE {IS_DEAD} ORDER BY queue, name LIMIT 1)
+    UNION ALL
+    SELECT n.queue, n.name FROM pair p CROSS JOIN LATERAL (
+        SELECT queue, name FROM task t
+        WHERE {IS_DEAD} AND (queue, name) > (p.queue, p.name) ORDER BY queue, name LIMIT 1
+    ) n
+)
+SELECT p.queue, p.name, c.tasks FROM pair p CROSS JOIN LATERAL (
+    SELECT count(*) AS tasks FROM (
+        SELECT FROM task t WHERE {IS_DEAD} AND queue = p.queue AND name = p.name LIMIT :most
+    ) d
+) c
+""")  # noqa: S608 constants only
+
+_DEAD_LETTERS_EVERY = timedelta(seconds=30)
+# A million live tasks take a third of a second at worst.
+PATIENCE = timedelta(seconds=10)
 
 
 class Depth:
+    """Counts, and shows the last counts of this term until there are others. A scrape never waits for the ledger."""
+
     def __init__(
         self,
         leadership: Leadership,
         metrics: DepthMetrics,
         *,
         lease: timedelta,
+        patience: timedelta = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leadership = leadership
         self._metrics = metrics
         self._lease = lease
-        self._clock = clock
-        self._count_dead_letters_at = 0.0
+        make = partial(Count, leadership=leadership, failures=metrics.failures, patience=patience, clock=clock)
+        self._queues = make("queues")
+        self._dead_letters = make("dead_letters", every=_DEAD_LETTERS_EVERY)
 
     def turn(self) -> None:
-        term = self._leadership.require_term()
-        rows, workers = self._leadership.write(
-            lambda conn: (self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all())
-        )
-        self._export(rows, workers)
-        if not self._metrics.is_known() or self._clock() >= self._count_dead_letters_at:
-            # Dead letters are not in the small index of live rows: counting them costs more and is not urgent.
-            dead, types = self._leadership.read(lambda conn: (conn.execute(_DEAD_LETTERS).all(), usual_queues(conn)))
+        """Raises LeadershipLost and LedgerUnavailable."""
+        term, at = self._leadership.require_term(), time.time()
+        if (counted := self._queues.make(self._count_queues)) is not None:
+            self._export(*counted)
+            self._metrics.queues_counted(term, at)
+        if (found := self._dead_letters.make(_count_dead_letters)) is not None:
+            dead, types = found
             self._metrics.know(types)
             _set(self._metrics.dead_letters, [((row.queue, row.name), row.tasks) for row in dead])
-            self._count_dead_letters_at = self._clock() + _DEAD_LETTERS_EVERY_SECONDS
-        self._metrics.taken_in(term)
+            self._metrics.dead_letters_counted(term)
+
+    def _count_queues(self, conn: Connection) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+        return self.snapshot(conn), conn.execute(_WORKERS, {"lease": self._lease}).all()
 
     @staticmethod
     def snapshot(conn: Connection) -> Sequence[Row[Any]]:
@@ -109,6 +133,10 @@ class Depth:
                 oldest[key] = min(oldest.get(key) or at, at)
         for key, at in oldest.items():
             self._metrics.oldest[key].set(at)
+
+
+def _count_dead_letters(conn: Connection) -> tuple[Sequence[Row[Any]], dict[str, str]]:
+    return conn.execute(_DEAD_LETTERS, {"most": MOST_DEAD_LETTERS}).all(), usual_queues(conn)
 
 
 def _set(family: Family[Gauge], counts: Sequence[tuple[Any, int]]) -> None:

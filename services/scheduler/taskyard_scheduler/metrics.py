@@ -84,16 +84,39 @@ class BrokerMetrics:
         )
 
 
-class DepthMetrics:
-    """How many tasks wait; exported after the first snapshot of a term, because 0 would tell an autoscaler that no task
-    waits."""
+class InTerm:
+    """Whether something was counted in the current term: what an earlier one found is not shown, and 0 would tell an
+    autoscaler that no task waits."""
 
-    def __init__(self, metrics: Metrics, queues: Sequence[str], leadership: Leadership) -> None:
+    def __init__(self, leadership: Leadership) -> None:
         self._leadership = leadership
         self._epoch: int | None = None
+
+    def is_known(self) -> bool:
+        term = self._leadership.term
+        return term is not None and term.epoch == self._epoch
+
+    def counted(self, term: Term) -> None:
+        self._epoch = term.epoch
+
+
+class DepthMetrics:
+    """How many tasks wait, and how many dead letters there are, exported once they were counted in a term."""
+
+    def __init__(self, metrics: Metrics, queues: Sequence[str], leadership: Leadership) -> None:
         self._queues = frozenset(queues)
         self._names = GrowingLabel()
-        depth = metrics.shown_while(self.is_known)
+        self._depth, self._dead = InTerm(leadership), InTerm(leadership)
+        self._counted_at = 0.0
+        self.failures = metrics.counter(
+            "scheduler_snapshot_failures_total", "Counts of the ledger that failed or were given up."
+        )
+        _shown_by_leader(metrics, leadership).gauge(
+            "scheduler_snapshot_timestamp_seconds",
+            "When the queues were last counted; 0 before the first count of a term.",
+            mode="livemax",
+        ).set_function(lambda: self._counted_at if self._depth.is_known() else 0.0)
+        depth = metrics.shown_while(self._depth.is_known)
         self.tasks = depth.gauges(
             "queue_tasks", "Tasks in the ledger that are not final.", {"queue": queues, "state": STATES}, mode="livesum"
         )
@@ -106,9 +129,9 @@ class DepthMetrics:
         self.workers = depth.gauges(
             "queue_workers", "Living workers that serve the queue.", {"queue": queues}, mode="livesum"
         )
-        self.dead_letters = depth.gauges(
+        self.dead_letters = metrics.shown_while(self._dead.is_known).gauges(
             "dead_letters",
-            "Failed tasks that were neither retried nor discarded.",
+            "Failed tasks that were neither retried nor discarded; 10,000 are counted at most.",
             {"queue": queues, "task": self._names},
             mode="livesum",
             known=(),
@@ -120,10 +143,10 @@ class DepthMetrics:
             if self._names.add(name) and queue in self._queues:
                 self.dead_letters.know([(queue, name)])
 
-    def is_known(self) -> bool:
-        """Whether there is a snapshot of the current term."""
-        term = self._leadership.term
-        return term is not None and term.epoch == self._epoch
+    def queues_counted(self, term: Term, at: float) -> None:
+        """`at`: when, in seconds since 1970."""
+        self._counted_at = at
+        self._depth.counted(term)
 
-    def taken_in(self, term: Term) -> None:
-        self._epoch = term.epoch
+    def dead_letters_counted(self, term: Term) -> None:
+        self._dead.counted(term)

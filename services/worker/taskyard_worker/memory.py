@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,18 +23,27 @@ _CHILD_SCORE = "500"
 
 def resident_bytes(pid: int) -> int:
     """The resident memory of a process; 0 where it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read every second
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+    return _resident_and_shared(pid)[0]
+
+
+def used_together(pids: Iterable[int]) -> int:
+    """The resident memory of these processes, in bytes. What they have in common (libraries, mostly) counts once: as
+    much as the process with most of it has."""
+    found = [_resident_and_shared(pid) for pid in pids]
+    return sum(resident - shared for resident, shared in found) + max((shared for _, shared in found), default=0)
+
+
+def group_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> int | None:
+    """What the container may have, in bytes; None where it has no limit."""
+    found = [int(text) for file in _candidates(root, membership, *_LIMIT) if (text := _text(file).strip()).isdecimal()]
+    return min((limit for limit in found if limit < _UNLIMITED), default=None)
 
 
 def allowance(max_memory_mb: int, processes: int, root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> int | None:
     """What one of a worker's child processes may have, in bytes: its limit, and its part of the container's. None where
     there is neither."""
-    group = [int(text) for file in _candidates(root, membership, *_LIMIT) if (text := _text(file).strip()).isdecimal()]
-    limits = [limit // processes for limit in group if limit < _UNLIMITED]
+    group = group_limit(root, membership)
+    limits = [] if group is None else [group // processes]
     if max_memory_mb:
         limits.append(max_memory_mb * 1024**2)
     return min(limits, default=None)
@@ -48,7 +57,7 @@ def prefer_this_process(file: Path = Path("/proc/self/oom_score_adj")) -> None:
 
 
 class OomKills:
-    """The kernel's count of out-of-memory kills in this control group, watched for growth."""
+    """The kernel's count of out-of-memory kills in this control group, watched for growth; `on_kills` is told of it."""
 
     def __init__(
         self,
@@ -56,10 +65,13 @@ class OomKills:
         membership: Path = _MEMBERSHIP,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_kills: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._clock = clock
+        self._on_kills = on_kills
         self._files = [f for f in _candidates(root, membership, *_KILLS) if _count(f) is not None]
-        self._before = self._seen = self._read()
+        self._total = self._count()
+        self._before = self._seen = self._total
         self._look_at = 0.0
 
     def look(self) -> None:
@@ -77,7 +89,23 @@ class OomKills:
         return self._seen > before
 
     def _read(self) -> int:
+        before, self._total = self._total, self._count()
+        if self._total > before:
+            self._on_kills(self._total - before)
+        return self._total
+
+    def _count(self) -> int:
         return max((_count(f) or 0 for f in self._files), default=0)
+
+
+def _resident_and_shared(pid: int) -> tuple[int, int]:
+    try:
+        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read every second
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return resident * page, shared * page
 
 
 def _candidates(root: Path, membership: Path, v2: str, v1: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The worker's metrics: children count, the supervisor serves the sum (`taskyard.telemetry.metrics`)."""
+"""What children count; the supervisor serves the sum (`taskyard.telemetry.metrics`)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import os
 import time
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from taskyard.domain.tasks import Change, Failed, FailureKind, Outcome, Released, RetryIn, State
 from taskyard.lifecycle.claim import Claimed
 from taskyard.lifecycle.rescue import Guilt, Lost
-from taskyard.settings import Settings
 from taskyard.telemetry.metrics import (
     QUEUE_WAIT_SECONDS,
     RUN_SECONDS,
     GrowingLabel,
     Metrics,
     SharedFiles,
-    remove_directory,
-    shared_directory,
 )
 
 if TYPE_CHECKING:
@@ -33,12 +31,6 @@ PROCESS_VARIABLE = "TASKYARD_METRICS_PROCESS"
 
 OUTCOMES = ("succeeded", "failed", "retrying", "cancelled", "released", "crashed")
 DEAD_LETTER_REASONS = ("max_attempts", "not_retryable", "crash_limit")
-RECOVERY_CAUSES = ("child", "unheld", "asserted")
-RESTART_CAUSES = ("retired", "exit", "signal", "limit")
-RETIREMENTS = (
-    *("max_tasks", "max_memory", "max_descriptors", "max_threads", "interrupted", "abandoned"),
-    *("terminated", "reload", "rescaled", "no_suspects", "other"),
-)
 LEFT = ("program", "copy", "daemon")
 
 # The outcome of an attempt, by the state it left its task in.
@@ -159,6 +151,7 @@ class WorkerMetrics:
         self._fenced = metrics.counter(
             "fenced_writes_total", "Ends that were not recorded, because the claim was lost by then."
         )
+        self._transactions = metrics.transactions("claim", "finish")
         self._queues = tuple(queues)
         left = metrics.counters(
             "task_programs_left_total", "Programs and copies of their process that tasks left running.", {"kind": LEFT}
@@ -177,12 +170,18 @@ class WorkerMetrics:
 
     # For the consumer
 
+    def claiming(self) -> AbstractContextManager[object]:
+        return self._transactions["claim"].time()
+
     def claimed(self, works: Sequence[Claimed]) -> None:
         for work in works:
             self._waits[work.queue].observe(max(0.0, work.waited_seconds))
             self._claims[work.queue] += 1
 
     # For the writer
+
+    def finishing(self) -> AbstractContextManager[object]:
+        return self._transactions["finish"].time()
 
     def recorded(self, end: End, state: State) -> None:
         """An outcome was recorded; `state` is the state of its task now."""
@@ -213,80 +212,3 @@ class WorkerMetrics:
         self._busy.set(table.running)
         self._polled.set(polled + offset)
         self.metrics.refresh()
-
-
-class SupervisorMetrics:
-    """Serves what the children count, and counts what only the supervisor sees. Raises MetricsPortTaken with one line
-    for people."""
-
-    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
-        self._directory = shared_directory()
-        try:
-            self.metrics = Metrics("worker", shared=SharedFiles(self._directory, "supervisor"))
-            of_children = WorkerMetrics(self.metrics, (), queues)
-            self._recovered = self.metrics.counters(
-                "tasks_recovered_total",
-                "Running tasks that were taken back from a worker or child that could not finish them.",
-                {"cause": RECOVERY_CAUSES},
-            )
-            self._restarted = self.metrics.counters(
-                "worker_children_restarted_total",
-                "Children that ended and were replaced.",
-                {"cause": RESTART_CAUSES},
-            )
-            self._by_tasks = self.metrics.counters(
-                "worker_children_ended_by_tasks_total",
-                "Children that had to end because of a task: past its limit, not stopping, or crashing alone.",
-                {"task": of_children.attempts.names},
-            )
-            self._slowed = self.metrics.counters(
-                "tasks_slowed_total",
-                "Times that a task type was left alone for a while, because it keeps ending children.",
-                {"task": of_children.attempts.names},
-            )
-            self._retired = self.metrics.counters(
-                "worker_children_retired_total",
-                "Children that took no more tasks while the worker went on, by why.",
-                {"why": RETIREMENTS},
-            )
-            self.server = self.metrics.serve(settings.metrics_host, settings.metrics_port)
-        except BaseException:
-            remove_directory(self._directory)
-            raise
-        self.know = of_children.attempts.know
-        self.lost = of_children.attempts.lost
-        self.forced = of_children.attempts.forced
-        self.program_left = of_children.program_left
-
-    def environment(self, index: int) -> dict[str, str]:
-        """A child's environment: where it counts. `index` is its slot, used again by the next child."""
-        return {**os.environ, DIRECTORY_VARIABLE: str(self._directory), PROCESS_VARIABLE: _name(index)}
-
-    def child_ended(self, index: int, cause: str | None) -> None:
-        """Before the next child of that index starts. Its gauges go with it; what it counted stays. `cause` is one of
-        RESTART_CAUSES, or None where no other child replaces it."""
-        self.metrics.forget(_name(index))
-        if cause is not None:
-            self._restarted[cause].inc()
-
-    def ended_by_task(self, name: str, is_slowed: bool) -> None:
-        """A child had to end because of a task of this type, which is slowed, if so."""
-        self._by_tasks[name].inc()
-        if is_slowed:
-            self._slowed[name].inc()
-
-    def child_retired(self, why: str) -> None:
-        self._retired[why if why in RETIREMENTS else "other"].inc()
-
-    def recovered(self, cause: str, tasks: int) -> None:
-        """Running tasks that were taken back; `cause` is one of RECOVERY_CAUSES."""
-        self._recovered[cause].inc(tasks)
-
-    def stop(self) -> None:
-        self.server.stop()
-        self.metrics.close()
-        remove_directory(self._directory)
-
-
-def _name(index: int) -> str:
-    return f"child{index}"

@@ -6,7 +6,9 @@ A copy is what `os.fork()` makes, until it starts a program. Elsewhere than on L
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # In the environment of a child and of all that its tasks start: which child it was.
@@ -36,6 +38,16 @@ def started_by(thread: int) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/self/task/{thread}/children").read_bytes().split()]
     except OSError:
         return []
+
+
+def family() -> list[int]:
+    """This process and all that it and they have started, as far as the kernel tells; this process alone elsewhere."""
+    found = [os.getpid()]
+    for pid in found:  # which grows meanwhile
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, file.read_bytes().split())
+    return found
 
 
 def name_of(pid: int) -> str | None:

@@ -73,6 +73,8 @@ RUN_SECONDS = (0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 120, 300, 600)
 QUEUE_WAIT_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 15, 30, 60, 300, 900, 3600, 86400)
 # Up to `?wait=60`.
 HTTP_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+# From a commit on a fast disk to the time-out of statements.
+TRANSACTION_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 
 Mode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 
@@ -91,6 +93,8 @@ class Metrics:
         self._shared = shared
         self._value_class: Any = values.MutexValue if shared is None else shared.value_class()
         self._refreshers: list[Callable[[], None]] = []
+        # The labels of each metric by its name, also of those that are shown at times only (`shown_while`).
+        self.made: dict[str, tuple[str, ...]] = {}
         self.registry = CollectorRegistry()
         # The registry that is served: in shared mode, the sum over the files.
         self.exposed = self.registry if shared is None else CollectorRegistry()
@@ -160,6 +164,16 @@ class Metrics:
     ) -> Family[Histogram]:
         return self._family(self._make(Histogram, name, help_, labels, buckets=buckets), labels, known)
 
+    def transactions(self, *operations: str) -> Family[Histogram]:
+        """For `with transactions["claim"].time(): …` around each of these operations on PostgreSQL, failed ones
+        included: one that was given up after thirty seconds says more than any other."""
+        return self.histograms(
+            "db_transaction_seconds",
+            "From asking for a connection to PostgreSQL to the end of the transaction.",
+            {"operation": operations},
+            buckets=TRANSACTION_SECONDS,
+        )
+
     def dependency(self, name: Literal["database", "redis"]) -> Dependency:
         return Dependency(name, self._dependencies[name])
 
@@ -225,6 +239,7 @@ class Metrics:
         return Family(make, labels, known)
 
     def _make(self, kind: type[M], name: str, help_: str, labels: Labels | None = None, **more: Any) -> M:
+        self.made[f"{PREFIX}_{name}"] = tuple(labels or ())
         with self._own_values():
             return kind(f"{PREFIX}_{name}", help_, tuple(labels or ()), registry=self.registry, **more)
 

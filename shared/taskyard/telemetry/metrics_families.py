@@ -24,6 +24,9 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 # Each name of a task type costs some thirty series in each queue.
 MAX_TASK_NAMES = 200
+# Label sets of a metric that exist because something was counted under them, beside those that are known from the
+# start: callers choose some of the combinations (a type's queue, a method on a route).
+MAX_MET = 300
 
 
 class GrowingLabel(Collection[str]):
@@ -31,12 +34,12 @@ class GrowingLabel(Collection[str]):
     `_other`. Values stay: a series that vanished would look like a counter that was reset."""
 
     def __init__(self, ceiling: int = MAX_TASK_NAMES) -> None:
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._values: set[str] = set()
 
     def add(self, value: str) -> bool:
         """Whether it is in the registry now."""
-        if len(self._values) < self._ceiling:
+        if len(self._values) < self.ceiling:
             self._values.add(value)
         return value in self._values
 
@@ -54,7 +57,8 @@ class Family(dict[Any, M], Generic[M]):
     """The children of a labelled metric: `family["default"]`, or `family["default", "email.send"]`.
 
     A value that is not in its registry becomes `_other`, so that callers cannot create series. A known label set costs
-    one look-up in a dict.
+    one look-up in a dict. Others are made as they are met, `MAX_MET` of them; after these, the label that may
+    have most values becomes `_other`, too: the task type of an attempt, whose outcome still counts.
     """
 
     def __init__(
@@ -63,27 +67,44 @@ class Family(dict[Any, M], Generic[M]):
         super().__init__()
         self._make: Callable[[tuple[str, ...]], M] = make
         self._registries = [r if isinstance(r, GrowingLabel) else frozenset(r) for r in labels.values()]
+        sizes = [r.ceiling if isinstance(r, GrowingLabel) else len(r) for r in self._registries]
+        self._widest = sizes.index(max(sizes))
+        self._room = MAX_MET
         self.know(known if known is not None else itertools.product(*labels.values()))
 
     def know(self, label_sets: Iterable[Sequence[str]]) -> None:
         """These series exist from now on."""
         for values in label_sets:
-            self[values[0] if len(values) == 1 else tuple(values)]
+            self._add(self._safe(tuple(values)))
 
     def key(self, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """The label values under which `given` is counted: unknown ones become `_other`."""
-        values = (given,) if isinstance(given, str) else given
-        if len(values) != len(self._registries):
-            raise KeyError(given)
-        safe = tuple(v if v in registry else OTHER for v, registry in zip(values, self._registries, strict=True))
-        return safe[0] if len(safe) == 1 else safe
+        """The label values under which `given` is counted, which exist from now on: unknown ones become `_other`."""
+        values: tuple[str, ...] = self._safe((given,) if isinstance(given, str) else given)
+        if _key(values) not in self:
+            if values[self._widest] != OTHER:
+                if self._room > 0:
+                    self._room -= 1
+                else:
+                    values = (*values[: self._widest], OTHER, *values[self._widest + 1 :])
+            self._add(values)
+        return _key(values)
 
     def __missing__(self, given: str | tuple[str, ...]) -> M:
-        found = self.key(given)
-        if found not in self:
-            # Stored under the safe key only: unknown values must not fill this dict, either.
-            self.setdefault(found, self._make((found,) if isinstance(found, str) else found))
-        return dict.__getitem__(self, found)
+        return dict.__getitem__(self, self.key(given))
+
+    def _safe(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(values) != len(self._registries):
+            raise KeyError(values)
+        return tuple(v if v in registry else OTHER for v, registry in zip(values, self._registries, strict=True))
+
+    def _add(self, values: tuple[str, ...]) -> None:
+        # Stored under the safe key only: unknown values must not fill this dict, either.
+        if _key(values) not in self:
+            self.setdefault(_key(values), self._make(values))
+
+
+def _key(values: tuple[str, ...]) -> str | tuple[str, ...]:
+    return values[0] if len(values) == 1 else values
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from prometheus_client import generate_latest
@@ -99,7 +100,8 @@ def test_dead_letters_are_counted_until_they_are_discarded(leader: LeaderParts, 
     leader.leadership.campaign()
     depth.turn()
     assert leader.value("dead_letters", queue="default", task="_other") == 2  # counted every 30 s only
-    depth._count_dead_letters_at = 0
+    leader.clock.now += 29
+    leader.leadership.campaign()
     depth.turn()
     assert leader.value("dead_letters", queue="default", task="_other") == 0
 
@@ -121,13 +123,17 @@ def test_a_hostile_row_of_the_registry_harms_no_figure(leader: LeaderParts, dept
 
 
 def test_a_standby_exports_no_depth(leader: LeaderParts, depth: Depth) -> None:
+    shown = partial(leader.value, "queue_tasks", queue="default", state="queued")
     depth.turn()
-    assert leader.depth_metrics.is_known()
+    assert shown() == 0
     leader.leadership.resign()
-    assert not leader.depth_metrics.is_known()
+    assert shown() is None
     leader.leadership.campaign()
     assert leader.leadership.leading
-    assert not leader.depth_metrics.is_known(), "the numbers of an earlier term"
+    assert shown() is None, "the numbers of an earlier term"
+    assert leader.value("scheduler_snapshot_timestamp_seconds") == 0
+    depth.turn()
+    assert shown() == 0
 
 
 def test_attempts_are_counted_by_queue_and_minute(leader: LeaderParts, engine: Engine) -> None:

@@ -229,8 +229,8 @@ def test_the_load_of_all_queues_reads_no_more_than_the_bound_of_each(seeded: See
 
 def test_counting_dead_letters_reads_only_their_index(seeded: Seeded) -> None:
     dead = seeded.conn.execute(sa.text("SELECT count(*) FROM task WHERE state = 'failed'")).scalar_one()
-    (plan,) = seeded.measure(lambda conn: conn.execute(depth._DEAD_LETTERS), pages=dead // 50 + 100)
-    assert plan.scans("task") == ["Index Only Scan ix_task_dead_letter"], str(plan)
+    plan, _ = seeded.measure(depth._count_dead_letters, pages=dead // 50 + 500)
+    assert all(scan.startswith("Index Only Scan ix_task_dead_letter") for scan in plan.scans("task")), str(plan)
 
 
 def test_the_overdue_outbox_is_found_flat(seeded: Seeded) -> None:

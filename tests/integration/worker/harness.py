@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -40,6 +41,9 @@ class Kept:
 
     def dispatch(self, committed: Any) -> None:
         self.committed.append(committed)
+
+    def finishing(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def recorded(self, end: End, state: State) -> None:
         self.ends.append((end, state))

@@ -21,7 +21,8 @@ def make(leads: bool) -> tuple[Metrics, DepthMetrics]:
     BrokerMetrics(metrics, candidate)
     depth = DepthMetrics(metrics, DEFAULT_QUEUES, candidate)
     depth.know({f"type.n{n}": DEFAULT_QUEUES[n % 5] for n in range(35)})
-    depth.taken_in(term)
+    depth.queues_counted(term, 1.0)
+    depth.dead_letters_counted(term)
     return metrics, depth
 
 

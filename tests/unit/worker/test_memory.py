@@ -3,11 +3,15 @@ have is known."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from taskyard_worker.memory import OomKills, allowance, prefer_this_process
+from taskyard_worker.memory import OomKills, allowance, prefer_this_process, resident_bytes, used_together
+from taskyard_worker.programs import family
 
 
 def group(root: Path, path: str, kills: int) -> Path:
@@ -94,3 +98,35 @@ def test_a_child_may_have_its_limit_and_its_part_of_the_container(
         file.write_text(text)
     wanted = None if wanted_mb is None else wanted_mb << 20
     assert allowance(limit_mb, 2, tmp_path / "cgroup", own) == wanted
+
+
+def test_each_kill_is_told_to_who_counts_them(tmp_path: Path) -> None:
+    file = group(tmp_path / "cgroup", "memory.events", 4)
+    own = tmp_path / "self"
+    own.write_text("0::/\n")
+    now, told = [10.0], list[int]()
+    kills = OomKills(tmp_path / "cgroup", own, clock=lambda: now[0], on_kills=told.append)
+    kills.look()
+    assert told == [], "those before the start are not ours"
+    file.write_text(file.read_text().replace("oom_kill 4", "oom_kill 6"))
+    kills.happened_lately()
+    file.write_text(file.read_text().replace("oom_kill 6", "oom_kill 7"))
+    now[0] = 20.0
+    kills.look()
+    kills.look()
+    assert told == [2, 1]
+
+
+def test_what_processes_share_counts_once() -> None:
+    alone = used_together([os.getpid()])
+    assert alone == pytest.approx(resident_bytes(os.getpid()), rel=0.05)
+    ballast = 64 << 20
+    code = f"x = bytearray({ballast}); print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        assert program.pid in family()
+        together = used_together([os.getpid(), program.pid])
+        assert alone + ballast < together < alone + resident_bytes(program.pid)
+        program.communicate(b"\n")
+    assert used_together([program.pid]) == 0, "it has ended"

@@ -11,6 +11,7 @@ import pytest
 
 from taskyard.lifecycle.rescue import Guilt, Lost
 from taskyard_worker.control import EXIT_BROKEN
+from taskyard_worker.memory import OomKills
 from taskyard_worker.slots import Kind
 from taskyard_worker.supervisor.autoscale import Autoscale
 from taskyard_worker.supervisor.children import Children
@@ -51,6 +52,7 @@ class Harness:
             SimpleNamespace(ended_its_process=self.blamed.append, tell=lambda child: None),  # type: ignore[arg-type]
             SimpleNamespace(turn=lambda children: None),  # type: ignore[arg-type]
             SimpleNamespace(child_ended=lambda child: None),  # type: ignore[arg-type]
+            OomKills(),
             drain_seconds=1.0,
             on_exit=lambda index, why: self.replaced.append(why),
             on_retired=lambda why: None,

@@ -55,7 +55,7 @@ class LedgerClaims:
             apart=self.is_apart,
             slowed=self.slowed.names,
         )
-        with self.database.watched(LedgerUnavailable):
+        with self.database.watched(LedgerUnavailable), self.metrics.claiming():
             return commit(partial(ledger.run, self.engine), verb, self.dispatcher, name="claim")
 
     def set_apart(self) -> dict[UUID, str | None]:

@@ -28,7 +28,7 @@ RESOURCES = frozenset({"max_memory", "max_descriptors", "max_threads"})
 
 @dataclass(frozen=True, slots=True)
 class Worn:
-    """`why` is one of `metrics.RETIREMENTS`; `used` and `limit` are those of a resource or of a count."""
+    """`why` is one of `supervisor.metrics.RETIREMENTS`; `used` and `limit` are those of a resource or of a count."""
 
     why: str
     used: int | None = None

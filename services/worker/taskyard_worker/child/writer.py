@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -60,7 +61,9 @@ class End:
 
 
 class Observer(Protocol):
-    """Counts what was recorded."""
+    """Counts what was recorded; `finishing` is entered around each try to record outcomes."""
+
+    def finishing(self) -> AbstractContextManager[object]: ...
 
     def recorded(self, end: End, state: State) -> None: ...
 
@@ -205,11 +208,17 @@ class Writer:
 
     def _record_together(self, ends: Sequence[End]) -> None:
         tries = count()
-        recorded = self._patiently(lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish")
+        recorded = self._patiently(
+            lambda conn: self._finish(conn, ends, is_repeat=next(tries) > 0), name="finish", run=self._run_finish
+        )
         if recorded.asserted:
             log.warning("claims_asserted", tasks=recorded.asserted)
         self._observe(ends, recorded.states)
         self._table.forget([end.slot for end in ends])
+
+    def _run_finish(self, verb: Callable[[Connection], T]) -> T:
+        with self._observer.finishing():
+            return self._run_verb(verb)
 
     def _finish(self, conn: Connection, ends: Sequence[End], *, is_repeat: bool) -> Committed[Recorded]:
         now = time.monotonic()

@@ -25,7 +25,7 @@ from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
 from ..child.fetcher import requeue_fetched
-from ..metrics import SupervisorMetrics
+from ..memory import OomKills
 from ..programs import adopt_orphans
 from ..temp_dirs import TempDirs
 from .autoscale import Autoscale
@@ -34,6 +34,7 @@ from .children import Children
 from .claims import WorkerClaims
 from .enforcer import Enforcer
 from .listener import Listener
+from .metrics import SupervisorMetrics
 from .orphans import Orphans
 from .pool import ChildPool, start_child
 from .recorder import Recorder
@@ -115,6 +116,7 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
             brakes,
             Orphans(metrics.program_left),
             temp_dirs,
+            OomKills(on_kills=metrics.killed_for_memory),
             drain_seconds=settings.drain_seconds,
             on_exit=metrics.child_ended,
             on_retired=metrics.child_retired,

@@ -59,6 +59,7 @@ class Supervisor:
         brakes: Brakes,
         orphans: Orphans,
         temp_dirs: TempDirs,
+        oom: OomKills,
         *,
         drain_seconds: float,
         on_exit: Callable[[int, str | None], None],
@@ -79,7 +80,7 @@ class Supervisor:
         self._on_exit = on_exit
         self._on_retired = on_retired
         self._on_turn = on_turn
-        self._oom = OomKills()
+        self._oom = oom
         self._liveness = Liveness()
         self._exit_code = 0
         self._was_ready = False  # whether any child has ever been ready

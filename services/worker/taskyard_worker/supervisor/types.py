@@ -20,8 +20,8 @@ from taskyard.domain.errors import HardTimeLimitExceeded
 from taskyard.domain.retry import RetryPolicy
 
 from ..control import MAX_TYPES
-from ..metrics import SupervisorMetrics
 from .handle import Handle, Report
+from .metrics import SupervisorMetrics
 from .recorder import Recorder
 from .registration import Registration
 
