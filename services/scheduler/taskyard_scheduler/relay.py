@@ -62,6 +62,12 @@ class Relay:
             self._seen = (term.epoch, self._database.changes)
             self._settled.reset()
             self.low_water = 0
+        try:
+            self._publish_overdue()
+        finally:
+            self._count()  # also where Redis or a lock keeps rows here, of all times
+
+    def _publish_overdue(self) -> None:
         relayed = 0
         while self._leadership.leading:
             found = self._leadership.read(
@@ -76,6 +82,8 @@ class Relay:
                 break
         if relayed:
             log.info("outbox_relayed", tasks=relayed)
+
+    def _count(self) -> None:
         waiting = [self._leadership.read(self._advance), self._leadership.read(self._also)]
         oldest_at = min((left.oldest_at for left in waiting if left.oldest_at), default=None)
         self._metrics.outbox_pending.set(sum(left.pending for left in waiting))

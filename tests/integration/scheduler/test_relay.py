@@ -1,6 +1,7 @@
 """What was committed is published, even if the process that committed it died."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -72,6 +73,8 @@ def test_rows_stay_while_redis_is_unreachable(
         with pytest.raises(BrokerUnavailable):
             relay.turn()
     assert relay.backlog is True
+    assert leader.value("outbox_pending") == 1
+    assert time.time() - leader.value("outbox_oldest_timestamp_seconds") > 9
     assert scalar(engine, "SELECT count(*) FROM outbox") == 1
     relay.turn()
     assert len(leader.messages()) == 1
