@@ -45,8 +45,8 @@ class Dependencies(NamedTuple):
 class LeaderJob:
     """Runs one piece of work again and again while this process leads, with a pause after each failure.
 
-    An unreachable server is logged by its `Dependency`, once per change. Any other failure is logged with its
-    traceback, once until the work succeeds again.
+    An unreachable server is logged by its `Dependency`, once per change. Any other failure is logged, once until the
+    work succeeds again: with its traceback, unless a server that answers others is to blame.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class LeaderJob:
         except LeadershipLost:
             return None  # logged by `Leadership`; nothing was written
         except LedgerUnavailable as e:
-            self._dependencies.database.failed(e, began=began)
+            self._unreached(self._dependencies.database, e, began)
         except (BrokerUnavailable, redis.RedisError) as e:
-            self._dependencies.broker.failed(e, began=began)
+            self._unreached(self._dependencies.broker, e, began)
         except Exception as e:
             if self._logged != repr(e):
                 self._logged = repr(e)
@@ -90,6 +90,13 @@ class LeaderJob:
             return result
         self._paused_until = self._clock() + self._backoff.next()
         return None
+
+    def _unreached(self, server: Dependency, error: Exception, began: float) -> None:
+        server.failed(error, began=began)
+        # It answers others: a lock, for example, of which nothing else would tell.
+        if server.is_up and self._logged is None:
+            self._logged = repr(error)
+            log.warning("job_failed", job=self._name, error=(str(error) or repr(error)).splitlines()[0])
 
     @property
     def pause_seconds(self) -> float:

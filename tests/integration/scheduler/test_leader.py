@@ -140,6 +140,8 @@ def test_a_standby_leads_within_five_seconds_of_the_leaders_death(
     assert first.metrics()["taskyard_scheduler_is_leader"] == 1
     standby = second.metrics()
     assert standby["taskyard_scheduler_is_leader"] == 0
+    # It could lead: it reaches both servers.
+    assert [standby[f'taskyard_dependency_up{{dependency="{each}"}}'] for each in ("database", "redis")] == [1, 1]
     # No numbers rather than stale ones.
     assert not [name for name in standby if name.startswith(("taskyard_queue_", "taskyard_broker_"))]
 

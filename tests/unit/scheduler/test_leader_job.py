@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Metrics
@@ -63,3 +64,20 @@ def test_a_standby_does_nothing_and_a_lost_lease_causes_no_pause() -> None:
     assert job.pause_seconds == 0
     candidate.leading = False
     assert job.run(lambda: "done") is None
+
+
+def test_a_job_that_alone_cannot_use_a_server_says_so_once() -> None:
+    """The table that it needs is locked, while others use PostgreSQL as always."""
+    job, _, clock, dependencies = make()
+
+    def work() -> None:
+        dependencies.database.answered()
+        raise LedgerUnavailable("canceling statement due to lock timeout\nSQL: ...")
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert job.run(work) is None
+            clock.now += 5.0
+    error = "canceling statement due to lock timeout"
+    assert logs == [{"event": "job_failed", "log_level": "warning", "job": "test", "error": error}]
+    assert dependencies.database.is_up
