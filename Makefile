@@ -216,6 +216,10 @@ drill-schedules: $(STAMP) ## Kill and freeze leading schedulers at random; every
 drill-workflows: $(STAMP) ## Kill workers around the ends of steps, and leaders in fires; every join once (MINUTES=10, ARGS="--seed 7")
 	$(BIN)/python -m tests.workflows_drill --minutes $(MINUTES) $(ARGS)
 
+.PHONY: drill-alerts
+drill-alerts: $(STAMP) ## Break running stacks in turn, and see which alert fires after how long (an hour; ARGS="--only redis-away")
+	$(BIN)/python -m tests.alerts_drill $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Twenty thousand tasks, after which no process may have grown (part of make test, too)
 	$(BIN)/python -m pytest -s tests/e2e/test_soak.py $(ARGS)

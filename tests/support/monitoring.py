@@ -65,6 +65,13 @@ def prometheus(
     }
     if alertmanager is not None:
         config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    with configured_prometheus(directory, config) as made:
+        yield made
+
+
+@contextmanager
+def configured_prometheus(directory: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
+    """`config` is the whole of its configuration."""
     written = directory / "prometheus.yml"
     written.write_text(json.dumps(config))  # JSON is YAML
     port = free_port()
