@@ -161,7 +161,8 @@ FAULTS = (
     Fault("redis-away", "TaskyardRedisDown", "Redis is stopped", _redis_away),
     Fault("redis-full", "TaskyardRedisMemory", "maxmemory is below what Redis holds", _redis_full),
     Fault("no-scheduler", "TaskyardSchedulersDown", "both schedulers are stopped", _no_scheduler),
-    Fault("no-leader", "TaskyardNoLeader", "a forgotten transaction holds the leader's lease", _no_leader),
+    # To the schedulers PostgreSQL is away: they do nothing else with it while none of them leads.
+    Fault("no-leader", "TaskyardDatabaseDown", "a forgotten transaction holds the leader's lease", _no_leader),
     Fault("slow-queue", "TaskyardQueueWaitBudgetBurn", "tasks take ten times as long as they did", _slow_queue),
     Fault("takeover", None, "the leader is killed, the standby takes over", _takeover),
     Fault("outbox-locked", "TaskyardApiErrorBudgetBurn", "a forgotten transaction holds the outbox", _locked_outbox),
