@@ -70,11 +70,12 @@ def doctor(
     screen = Screen(shown=not as_json)
     found = []
     try:
-        for finding in examination.findings():
-            found.append(finding)
-            screen.show(finding)
+        findings = examination.findings()
     except ValueError as e:
         fail(_PROGRAM, str(e), USAGE)
+    for finding in findings:
+        found.append(finding)
+        screen.show(finding)
     report = Report(settings.url, found)
     if as_json:
         print_json(report.as_json())
