@@ -14,6 +14,7 @@ from taskyard.doctor.echo import Patience
 from taskyard.doctor.examination import Examination
 from taskyard.doctor.findings import Finding, Report, Verdict
 from tests.support.doctored import TASK_ID, Stand, standing, worker
+from tests.support.http_stand_in import Call, Reply
 
 ROOT = Path(__file__).parents[2]
 KEY = "ty_unittest_" + "k" * 43
@@ -80,7 +81,7 @@ def test_an_echo_whose_fate_cannot_be_asked_for_is_taken_back() -> None:
     looks = iter((None, None, 503))
 
     class Failing(Stand):
-        def __call__(self, call):  # type: ignore[no-untyped-def]
+        def __call__(self, call: Call) -> Reply:
             if call.path == "/api/v1/queues" and (status := next(looks)) is not None:
                 self.refuses["GET /api/v1/queues"] = status
             return super().__call__(call)
