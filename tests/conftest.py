@@ -73,6 +73,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
             "batches",
             "celery",
             "deaths",
+            "doctor",
             "failpoints",
             "files_and_data",
             "files_in_a_bucket",

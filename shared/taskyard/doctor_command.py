@@ -12,7 +12,7 @@ from .commands import SERVERS, USAGE, AsJson, LogLevel, fail, print_json
 _PROGRAM = "taskyard"
 
 EXAMPLES = (
-    "Exit codes: 0 everything works, 1 something is broken, 2 wrong usage, 3 the API cannot be reached.\n\n"
+    "Exit codes: 0 nothing is broken, 1 something is, 2 wrong usage, 3 the API cannot be reached.\n\n"
     "Examples:\n\n  taskyard doctor\n\n  taskyard doctor --queue default --queue geo_processing --timeout 30\n\n"
     "  taskyard doctor --json | jq '.checks[] | select(.verdict != \"ok\")'"
 )
@@ -70,11 +70,12 @@ def doctor(
     screen = Screen(shown=not as_json)
     found = []
     try:
-        for finding in examination.findings():
-            found.append(finding)
-            screen.show(finding)
+        findings = examination.findings()
     except ValueError as e:
         fail(_PROGRAM, str(e), USAGE)
+    for finding in findings:
+        found.append(finding)
+        screen.show(finding)
     report = Report(settings.url, found)
     if as_json:
         print_json(report.as_json())

@@ -15,6 +15,8 @@ import orjson
 
 from taskyard_client.address import options_of
 
+_OF_THE_LEDGER = frozenset({"ledger_unavailable", "not_migrated"})
+
 
 class Away(Exception):
     """No answer of an API; the message is one line for people."""
@@ -22,14 +24,21 @@ class Away(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`call`: what was asked, as `GET /health/live`. `body` is empty where it is not the API's JSON: a proxy's page."""
+
     status: int
     body: Mapping[str, Any]
     seconds: float
     date: datetime | None
+    call: str = ""
 
     @property
     def is_fine(self) -> bool:
-        return 200 <= self.status < 300
+        return 200 <= self.status < 300 and bool(self.body)
+
+    @property
+    def blames_ledger(self) -> bool:
+        return self.code in _OF_THE_LEDGER
 
     @property
     def code(self) -> str:
@@ -37,11 +46,40 @@ class Answer:
 
     @property
     def says(self) -> str:
-        return str(self.body.get("detail") or f"the API answered {self.status}")
+        """What became of the call, where it is not fine."""
+        said = f"the API answered {self.status} to {self.call}"
+        if not self.body:
+            return f"{said}, and not like Taskyard's API"
+        return f"{said}: {self.detail}" if self.detail else said
+
+    @property
+    def detail(self) -> str:
+        return str(self.body.get("detail") or "").rstrip(".")
+
+    @property
+    def do(self) -> str:
+        """What a person does about an answer that is not fine."""
+        if self.blames_ledger:
+            return (
+                "Look at PostgreSQL, and at `taskyard-api check` beside the API; `taskyard-api migrate` makes tables."
+            )
+        if self.status == 429:
+            return "Wait and run it again: the key's rate (TASKYARD_RATE_LIMIT_PER_SECOND) or a proxy's is used up."
+        if self.status >= 500:
+            return "Look at the API's log for this call, and at the log of the proxy before it."
+        return "Check that TASKYARD_URL leads to the API, and that the API has the release of this command."
 
     @property
     def items(self) -> list[dict[str, Any]]:
         return list(self.body.get("items") or [])
+
+
+class Refused(Exception):
+    """The API answered, but not with what was asked for; the message is one line for people."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.says)
+        self.answer = answer
 
 
 class Api:
@@ -57,6 +95,13 @@ class Api:
     def get(self, path: str, *, waits: float = 0.0, **query: Any) -> Answer:
         """`waits`: seconds that the API may take on top. Raises Away."""
         return self._send("GET", path, waits, params=query)
+
+    def read(self, path: str, **query: Any) -> Answer:
+        """What the doctor cannot do without. Raises Away and Refused."""
+        answer = self.get(path, **query)
+        if not answer.is_fine:
+            raise Refused(answer)
+        return answer
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         more = {} if body is None else {"json": body}
@@ -77,13 +122,17 @@ class Api:
         with _reached(self._client.base_url):
             response = self._client.request(method, path, **more)
         seconds = time.perf_counter() - started
-        try:
-            body = orjson.loads(response.content or b"{}")
-        except orjson.JSONDecodeError:
-            body = None
-        if not isinstance(body, dict):
-            raise Away(f"{response.url} answered {response.status_code}, and not like Taskyard's API")
-        return Answer(response.status_code, body, seconds, _date(response.headers.get("Date")))
+        return answer_of(response, f"{method} {path}", seconds)
+
+
+def answer_of(response: httpx2.Response, call: str, seconds: float) -> Answer:
+    """Of one that has been read."""
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = None
+    date = _date(response.headers.get("Date"))
+    return Answer(response.status_code, body if isinstance(body, dict) else {}, seconds, date, call)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Any
 from . import queues
 from .api import Answer, Api
 from .findings import Finding, Verdict
-from .queues import Fleet, age_of, lost_words
+from .queues import Fleet, age_of, lost_words, slots_of
+from .service import redis_fault
 
 # What a service does not publish itself, the scheduler does after 10 s.
 _JUST_NOW_SECONDS = 1.0
@@ -17,29 +18,26 @@ _JUST_NOW_SECONDS = 1.0
 
 def why_not(api: Api, step: str, queue: str, last: Answer, waited: float, *, has_type: bool) -> Finding:
     """Asks the API what it sees, and names the part. `waited`: seconds for which it was waited. `has_type`: a worker of
-    the queue had registered the echo's type when it was sent. Raises Away."""
+    the queue had registered the echo's type when it was sent. Raises Away, Refused, and what is in `UNREADABLE`."""
     after = f" after {waited:.0f} s" if waited else ""
     if not last.is_fine:
-        do = "Look at PostgreSQL, and at `taskyard-api check` beside the API."
-        return Finding(step, Verdict.FAIL, f"accepted, then lost sight of: {last.says}", do=do)
+        return Finding(step, Verdict.FAIL, f"accepted, then lost sight of: {last.says}", do=last.do)
     fleet = queues.look(api)
     task = last.body
     if task["state"] == "running":
         return _not_finished(step, fleet, queue, task, after)
-    parts = api.get("/health/detailed").body.get("components") or {}
+    parts = api.read("/health/detailed").body.get("components") or {}
     return (
-        _redis_away(step, parts.get("redis") or {}, after)
+        _no_redis(step, parts.get("redis") or {}, after)
         or _unserved(step, fleet, queue, after)
         or _in_outbox(step, parts, task, after)
         or _not_claimed(step, fleet, queue, after, has_type)
     )
 
 
-def _redis_away(step: str, redis: Mapping[str, Any], after: str) -> Finding | None:
-    if redis.get("status") == "unhealthy":
-        says = f"not published{after}: Redis {redis.get('reason')}; the submit is kept"
-        do = "Look at Redis; nothing has to be submitted again."
-        return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardRedisDown")
+def _no_redis(step: str, redis: Mapping[str, Any], after: str) -> Finding | None:
+    if fault := redis_fault(redis):
+        return Finding(step, Verdict.FAIL, f"not published{after}: {fault.says}", do=fault.do, runbook=fault.runbook)
     return None
 
 
@@ -66,8 +64,9 @@ def _unserved(step: str, fleet: Fleet, queue: str, after: str) -> Finding | None
 
 
 def _not_claimed(step: str, fleet: Fleet, queue: str, after: str, has_type: bool) -> Finding:
-    alive, (busy, slots) = fleet.alive(queue), fleet.slots(queue)
-    if all(worker.is_silent for worker in alive):
+    alive = fleet.alive(queue)
+    heard_of = [worker for worker in alive if not worker.is_silent]
+    if not heard_of:
         names = ", ".join(f"{worker.name} for {worker.beat_age:.0f} s" for worker in alive)
         says = f"not claimed{after}: the queue's workers have not been heard of: {names}"
         do = "Look at their processes and logs: they hang, are stopped, or do not reach PostgreSQL."
@@ -76,11 +75,13 @@ def _not_claimed(step: str, fleet: Fleet, queue: str, after: str, has_type: bool
         says = f"not claimed{after}: no live worker of the queue runs taskyard.echo"
         do = "Bring them to the release of this command, and look for `task_type_refused` in their logs."
         return Finding(step, Verdict.FAIL, says, do=do)
+    busy, slots = slots_of(heard_of)
     if busy >= slots:
+        # Usual where tasks run for minutes: nothing is broken, and the queue's own finding tells of a long wait.
         waiting = (fleet.queues.get(queue) or {}).get("depth", {}).get("queued", 0)
-        says = f"not claimed{after}: all {slots} slots are busy, {waiting} wait in the queue"
-        do = "Add workers or slots; `taskyard-worker inspect active` shows what runs."
-        return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardBacklogGrowing")
+        says = f"not claimed{after}: all slots are busy ({busy} of {slots}), {waiting} wait in the queue"
+        do = "Wait longer (--timeout), or add workers or slots; `taskyard-worker inspect active` shows what runs."
+        return Finding(step, Verdict.SLOW, says, do=do, runbook="TaskyardBacklogGrowing")
     says = f"not claimed{after}: published, and {slots - busy} slots are free, but no worker fetched it"
     do = "Look at the workers' logs: do they reach the Redis of the API (TASKYARD_REDIS_URL)?"
     return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardWorkerNotPolling")

@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from .api import Answer, Api, Away
+from .api import Answer, Api, Away, Refused
 from .diagnosis import why_not
-from .findings import Finding, Verdict
+from .findings import UNREADABLE, Finding, Verdict, refused, unreadable
 from .queues import Fleet
 from .service import Key
 
 TYPE = "taskyard.echo"
 TAG = "taskyard-doctor"
+_AGAIN = "Run `taskyard doctor` again."
+_UNKNOWN = "it did not come back, and why is not known"
 _AGAIN_SECONDS = 0.3
 # A wait that a proxy between does not cut off.
 _POLL_SECONDS = 20.0
@@ -61,8 +63,10 @@ def send(api: Api, queue: str, key: Key, patience: Patience, fleet: Fleet) -> Ec
     step = f"echo {queue}"
     try:
         return _send(api, step, queue, key, patience, fleet)
+    except UNREADABLE as e:
+        return Echo(unreadable(step, e))
     except Away as e:
-        return Echo(Finding(step, Verdict.FAIL, str(e), do="Run `taskyard doctor` again.", runbook="TaskyardApiDown"))
+        return Echo(Finding(step, Verdict.FAIL, str(e), do=_AGAIN, runbook="TaskyardApiDown"))
 
 
 def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, fleet: Fleet) -> Echo:
@@ -72,12 +76,12 @@ def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, fleet: 
     started = time.perf_counter()
     accepted = api.post("/api/v1/tasks", body)
     if not accepted.is_fine:
-        do = _REFUSED.get(accepted.code)
+        do = _REFUSED.get(accepted.code, accepted.do)
         return Echo(Finding(step, Verdict.FAIL, f"not accepted: {accepted.says}", accepted.seconds, do=do))
     task_id = str(accepted.body["id"])
     if not key.read:
         says = "accepted; whether it runs is not seen, because the key lacks the scope `read`"
-        return Echo(Finding(step, Verdict.WARN, says, accepted.seconds), task_id)
+        return Echo(Finding(step, Verdict.SKIP, says), task_id)
     # Where no worker lives, waiting would tell nothing more. (The API's warning `no_live_worker` does not say that: it
     # comes as well while a worker that has just started registers its types.)
     seconds = patience.echo if fleet.alive(queue) else 0.0
@@ -86,8 +90,16 @@ def _send(api: Api, step: str, queue: str, key: Key, patience: Patience, fleet: 
         total = time.perf_counter() - started
         finding = _ended(step, last.body, value, total, accepted.seconds, patience)
         return Echo(finding, task_id, last.body.get("state") == "succeeded")
-    finding = why_not(api, step, queue, last, seconds, has_type=not accepted.body.get("warnings"))
-    return Echo(_with_end(finding, _take_back(api, task_id, key, last)), task_id)
+    try:
+        finding = why_not(api, step, queue, last, seconds, has_type=not accepted.body.get("warnings"))
+    except Away as e:
+        finding = Finding(step, Verdict.FAIL, f"{_UNKNOWN}: {e}", do=_AGAIN, runbook="TaskyardApiDown")
+    except Refused as e:
+        finding = refused(step, e.answer)
+        finding = replace(finding, says=f"{_UNKNOWN}: {finding.says}")
+    except UNREADABLE as e:
+        finding = unreadable(step, e)
+    return Echo(_with_end(finding, _take_back(api, task_id, key, expires)), task_id)
 
 
 def _wait(api: Api, task_id: str, until: float) -> Answer:
@@ -146,10 +158,10 @@ def _between(task: Mapping[str, Any], first: str, last: str) -> float:
     return max(0.0, (ended - begun).total_seconds())
 
 
-def _take_back(api: Api, task_id: str, key: Key, last: Answer) -> str:
+def _take_back(api: Api, task_id: str, key: Key, expires: datetime) -> str:
     """Cancels it, so that nothing is left. What became of it, in words."""
     if not key.manage:
-        return f"the key lacks `manage`, so it ends when it expires, at {last.body.get('expires_at')}"
+        return f"the key lacks `manage`, so it ends when it expires, at {expires:%H:%M:%S} UTC"
     try:
         answer = api.post(f"/api/v1/tasks/{task_id}/cancel")
     except Away:

@@ -10,9 +10,9 @@ from functools import partial
 
 from ..settings import Settings
 from . import echo, network, queues, service
-from .api import Answer, Api, Away
+from .api import Answer, Api, Away, Refused
 from .echo import Echo, Patience
-from .findings import Finding, Verdict
+from .findings import UNREADABLE, Finding, Verdict, refused, unreadable
 from .live import LiveEvents
 from .queues import Fleet
 from .service import Key
@@ -35,8 +35,11 @@ class Examination:
     servers: Settings | None = None
 
     def findings(self) -> Iterator[Finding]:
-        """Raises ValueError for what is no address or no key."""
-        with closing(Api(self.url, self.api_key, seconds=_READ_SECONDS)) as api:
+        """Raises ValueError, at once, for what is no address or no key."""
+        return self._with(Api(self.url, self.api_key, seconds=_READ_SECONDS))
+
+    def _with(self, api: Api) -> Iterator[Finding]:
+        with closing(api):
             way = list(network.check(self.url))
             yield from way
             if not any(finding.away for finding in way):
@@ -44,6 +47,10 @@ class Examination:
                     yield from self._of_api(api)
                 except Away as e:
                     yield Finding("api", Verdict.FAIL, str(e), runbook="TaskyardApiDown", away=True)
+                except Refused as e:
+                    yield refused("api", e.answer)
+                except UNREADABLE as e:
+                    yield unreadable("api", e)
         if self.servers is not None:
             from . import servers
 
@@ -62,12 +69,19 @@ class Examination:
         yield finding
         if key.read:
             yield from service.parts(api.get("/health/detailed"), slow_after=slow_after)
+        elif finding.verdict is not Verdict.FAIL:
+            for step in ("parts", "queues"):
+                yield Finding(step, Verdict.SKIP, "the key lacks the scope `read`")
         if not ready.is_fine or finding.verdict is Verdict.FAIL:
             return  # no submit would be accepted
         yield from self._of_queues(api, key, ready)
 
     def _of_queues(self, api: Api, key: Key, ready: Answer) -> Iterator[Finding]:
-        fleet = queues.look(api) if key.read else Fleet(queues.now_by(ready))
+        try:
+            fleet = queues.look(api) if key.read else Fleet(queues.now_by(ready))
+        except Refused as e:  # without the workers, one that is busy could not be told from none
+            yield refused("queues", e.answer)
+            return
         if key.read:
             yield from queues.findings(fleet, self.queues, slow_after=_SLOW_QUEUE_SECONDS)
         wanted = self.queues or fleet.served() or ([] if key.read else ["default"])

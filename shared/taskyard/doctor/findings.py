@@ -8,6 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from ..commands import AWAY, FAILED
+from .api import Answer
+
+# What is raised where an answer is not as this release knows it.
+UNREADABLE = (KeyError, TypeError, ValueError)
 
 
 class Verdict(StrEnum):
@@ -33,6 +37,10 @@ class Finding:
     runbook: str | None = None
     away: bool = False
 
+    @property
+    def is_echo_back(self) -> bool:
+        return self.step.startswith("echo ") and self.verdict in {Verdict.OK, Verdict.SLOW} and self.seconds is not None
+
     def as_json(self) -> dict[str, Any]:
         milliseconds = None if self.seconds is None else round(self.seconds * 1000, 1)
         return {
@@ -50,6 +58,19 @@ def timed(step: str, says: str, seconds: float, *, slow_after: float, do: str | 
     if seconds <= slow_after:
         return Finding(step, Verdict.OK, says, seconds)
     return Finding(step, Verdict.SLOW, f"{says} (slow: more than {slow_after:g} s)", seconds, do)
+
+
+def refused(step: str, answer: Answer) -> Finding:
+    """Of an answer that is not fine: nothing is known of what was asked for, so nothing else is blamed."""
+    runbook = "TaskyardDatabaseDown" if answer.blames_ledger else None
+    return Finding(step, Verdict.FAIL, answer.says, answer.seconds, do=answer.do, runbook=runbook)
+
+
+def unreadable(step: str, error: Exception) -> Finding:
+    """`error`: one of `UNREADABLE`."""
+    says = f"an answer of the API cannot be read: {error!r}"
+    do = "Use the command of the API's release: inside the API's container it is."
+    return Finding(step, Verdict.FAIL, says, do=do)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +93,16 @@ class Report:
         if failed := self.having(Verdict.FAIL):
             others = f" ({len(failed) - 1} more below it)" if len(failed) > 1 else ""
             return f"Broken: {failed[0].step}: {failed[0].says}{others}"
-        echoes = [one.seconds for one in self.findings if one.step.startswith("echo ") and one.seconds is not None]
-        many = "1 echo" if len(echoes) == 1 else f"{len(echoes)} echoes"
-        done = f"{many} came back within {max(echoes) * 1000:.0f} ms" if echoes else "no echo was sent"
+        back = [one.seconds for one in self.findings if one.is_echo_back and one.seconds is not None]
+        many = "1 echo" if len(back) == 1 else f"{len(back)} echoes"
+        done = f"{many} came back within {max(back) * 1000:.0f} ms" if back else "no echo came back"
+        if unseen := self.having(Verdict.SKIP):
+            done += f"; not looked at: {_steps(unseen)}"
         if slow := self.having(Verdict.SLOW):
-            return f"Slow: {', '.join(finding.step for finding in slow)}; {done}."
+            return f"Slow: {_steps(slow)}; {done}."
         if warned := self.having(Verdict.WARN):
-            return f"Works, with something to look at: {', '.join(finding.step for finding in warned)}; {done}."
-        return f"Everything works: {done}."
+            return f"{'Works' if back else 'No fault found'}, with something to look at: {_steps(warned)}; {done}."
+        return f"{'Everything works' if back else 'No fault found'}: {done}."
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -88,3 +111,7 @@ class Report:
             "says": self.sentence,
             "checks": [finding.as_json() for finding in self.findings],
         }
+
+
+def _steps(findings: Sequence[Finding]) -> str:
+    return ", ".join(finding.step for finding in findings)

@@ -12,8 +12,8 @@ import orjson
 
 from taskyard_client.following import Events
 
-from .api import Api, Away
-from .findings import Finding, Verdict, timed
+from .api import Answer, Api, Away, answer_of
+from .findings import Finding, Verdict, refused, timed
 
 _OPEN_SECONDS = 5.0
 _TOLD_SECONDS = 2.0
@@ -29,7 +29,7 @@ class LiveEvents:
         self._opened = threading.Event()
         self._told = threading.Condition()
         self._ended: set[str] = set()
-        self._refused: str | None = None
+        self._refused: Answer | None = None
         self._seconds = 0.0
         self._thread = threading.Thread(target=self._follow, name="live-events", daemon=True)
 
@@ -41,7 +41,7 @@ class LiveEvents:
     def finding(self, succeeded: Collection[str], *, slow_after: float) -> Finding:
         """`succeeded`: the ids of the echoes whose end has to have been told."""
         if self._refused is not None:
-            return Finding(_STEP, Verdict.SKIP, self._refused)
+            return refused(_STEP, self._refused)
         if not self._opened.is_set():
             says = f"nothing came within {_OPEN_SECONDS:g} s: something on the way keeps events back"
             do = "Turn response buffering off in the proxy for `text/event-stream`. `?wait=` works meanwhile."
@@ -62,7 +62,8 @@ class LiveEvents:
             self._api.stream("/api/v1/events", name=self._type) as response,
         ):
             if response.status_code != 200:
-                self._refused = f"the API answered {response.status_code} to the stream of events"
+                response.read()
+                self._refused = answer_of(response, "GET /api/v1/events", time.perf_counter() - started)
                 self._opened.set()
                 return
             events = Events()

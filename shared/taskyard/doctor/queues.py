@@ -10,6 +10,8 @@ from typing import Any
 from .api import Answer, Api
 from .findings import Finding, Verdict
 
+# Of 200 workers. Those that ended within the last hour are listed too, and the living may stand behind them.
+_MOST_PAGES = 50
 _GONE = frozenset({"stopped", "lost"})
 # Workers beat every 5 s unless TASKYARD_HEARTBEAT_SECONDS says otherwise.
 _LATE_BEAT_SECONDS = 12.0
@@ -51,17 +53,27 @@ class Fleet:
     def served(self) -> list[str]:
         return [name for name in self.queues if self.alive(name)]
 
-    def slots(self, queue: str) -> tuple[int, int]:
-        """Those that run something, and all."""
-        alive = self.alive(queue)
-        return sum(worker.running for worker in alive), sum(worker.slots for worker in alive)
+
+def slots_of(workers: Collection[Worker]) -> tuple[int, int]:
+    """Those that run something, and all."""
+    return sum(worker.running for worker in workers), sum(worker.slots for worker in workers)
 
 
 def look(api: Api) -> Fleet:
-    """Raises Away."""
-    queues, workers = api.get("/api/v1/queues"), api.get("/api/v1/workers", limit=200)
+    """Raises Away, Refused, and what is in `UNREADABLE`."""
+    queues = api.read("/api/v1/queues")
     now = now_by(queues)
-    return Fleet(now, {item["name"]: item for item in queues.items}, [_worker(item, now) for item in workers.items])
+    return Fleet(now, {item["name"]: item for item in queues.items}, [_worker(item, now) for item in _workers(api)])
+
+
+def _workers(api: Api) -> Iterator[Mapping[str, Any]]:
+    query: dict[str, Any] = {"limit": 200}
+    for _ in range(_MOST_PAGES):
+        page = api.read("/api/v1/workers", **query)
+        yield from page.items
+        if (cursor := page.body.get("next_cursor")) is None:
+            return
+        query["cursor"] = cursor
 
 
 def findings(fleet: Fleet, wanted: Collection[str], *, slow_after: float) -> Iterator[Finding]:
@@ -84,17 +96,16 @@ def _queue(fleet: Fleet, name: str, queue: Mapping[str, Any], slow_after: float)
     age = age_of(oldest, fleet.now) if waiting and oldest else 0.0
     if age:
         waited += f", the oldest for {age:.0f} s"
-    if not fleet.alive(name):
+    if not (alive := fleet.alive(name)):
         says = f"no live worker serves it, {waited}{lost_words(fleet, name)}"
         do = f"Start a worker: `taskyard-worker run --queues {name}`."
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardNoWorkerForQueue")
-    busy, slots = fleet.slots(name)
-    workers = len(fleet.alive(name))
-    says = f"{workers} {'worker' if workers == 1 else 'workers'}, {busy} of {slots} slots busy, {waited}"
+    busy, slots = slots_of(alive)
+    says = f"{len(alive)} {'worker' if len(alive) == 1 else 'workers'}, {busy} of {slots} slots busy, {waited}"
     if queue.get("paused"):
         do = f"Was that meant? A key with `manage` resumes it: POST /api/v1/queues/{name}/resume."
         return Finding(step, Verdict.WARN, f"{says}; paused since {queue.get('paused_at')}", do=do)
-    if silent := [worker for worker in fleet.alive(name) if worker.is_silent]:
+    if silent := [worker for worker in alive if worker.is_silent]:
         says = f"{says}; {silent[0].name} has not been heard of for {silent[0].beat_age:.0f} s"
         do = "Look at the log and the process of this worker: it hangs, is stopped, or does not reach PostgreSQL."
         return Finding(step, Verdict.WARN, says, do=do, runbook="TaskyardWorkerNotPolling")

@@ -30,7 +30,7 @@ class Screen:
             typer.echo(line)
 
     def close(self, report: Report) -> None:
-        colour = "red" if report.exit_code else "yellow" if report.sentence.startswith(("Slow", "Works")) else "green"
+        colour = "red" if report.exit_code else "green" if report.sentence.startswith("Everything works") else "yellow"
         typer.echo()
         typer.secho(visible(report.sentence), fg=colour, bold=True)
 

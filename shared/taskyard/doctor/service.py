@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .api import Answer, Api, Away
-from .findings import Finding, Verdict, timed
+from .api import Answer, Api, Away, Refused
+from .findings import Finding, Verdict, refused, timed
 
 _CLOCK_SECONDS = 5.0
 _NO_TASK = "00000000-0000-7000-8000-000000000000"
-_RUNBOOKS = {"database": "TaskyardDatabaseDown", "redis": "TaskyardRedisDown"}
+_DO = {
+    "database": "Look at PostgreSQL, and at `taskyard-api check` beside the API.",
+    "cache": "Look at the Redis that the API's TASKYARD_CACHE_URL names.",
+}
+_RUNBOOKS = {"database": "TaskyardDatabaseDown"}
+_FULL = "its memory is full"  # as /health/detailed has it in English
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,36 @@ class Key:
     @property
     def scopes(self) -> str:
         return ", ".join(name for name in ("read", "submit", "manage") if getattr(self, name)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    says: str
+    do: str
+    runbook: str | None = None
+
+
+_REDIS_DOWN = Fault(
+    "Redis does not answer the API: submits are kept, and run once it is back",
+    "Look at Redis: does it run, and does the API's TASKYARD_REDIS_URL lead to it? Nothing has to be submitted again.",
+    "TaskyardRedisDown",
+)
+_REDIS_FULL = Fault(
+    "the memory of Redis is full: submits are kept, and run once there is room",
+    "Give it more memory, or let more workers empty the queues. Nothing has to be submitted again.",
+    "TaskyardRedisMemory",
+)
+
+
+def redis_fault(part: Mapping[str, object]) -> Fault | None:
+    """`part`: `redis` of /health/detailed."""
+    if part.get("status") != "unhealthy":
+        return None
+    return _REDIS_FULL if part.get("reason") == _FULL else _REDIS_DOWN
+
+
+def _of(step: str, fault: Fault, seconds: float) -> Finding:
+    return Finding(step, Verdict.FAIL, fault.says, seconds, do=fault.do, runbook=fault.runbook)
 
 
 def live(api: Api, *, slow_after: float) -> Finding:
@@ -41,25 +76,11 @@ def ready(answer: Answer) -> Finding:
     if answer.is_fine and body.get("status") == "ready":
         return Finding("ready", Verdict.OK, "takes requests; PostgreSQL and Redis answer it", answer.seconds)
     if body.get("status") == "degraded":
-        return Finding(
-            "ready",
-            Verdict.FAIL,
-            "Redis does not answer the API: submits are kept, and run once it is back",
-            answer.seconds,
-            do="Look at Redis: is it up, is its memory full, does the API's TASKYARD_REDIS_URL lead to it?",
-            runbook=_RUNBOOKS["redis"],
-        )
-    says = answer.says.rstrip(".")
+        return _of("ready", _REDIS_DOWN, answer.seconds)
     if answer.code == "stopping":
-        return Finding("ready", Verdict.FAIL, f"this replica stops: {says}", answer.seconds)
-    return Finding(
-        "ready",
-        Verdict.FAIL,
-        f"does not take requests: {says}",
-        answer.seconds,
-        do="Look at PostgreSQL, and at `taskyard-api check` beside the API; `taskyard-api migrate` brings its tables.",
-        runbook=_RUNBOOKS["database"],
-    )
+        do = "Ask another replica; this one is being stopped or replaced."
+        return Finding("ready", Verdict.FAIL, f"this replica stops: {answer.detail}", answer.seconds, do=do)
+    return refused("ready", answer)
 
 
 def clock(answer: Answer) -> Finding:
@@ -75,24 +96,32 @@ def clock(answer: Answer) -> Finding:
 
 def key(api: Api) -> tuple[Key, Finding]:
     """Finds the scopes: a list (read), a submit without a name (submit), and a cancel of no task (manage) are refused
-    before anything happens."""
+    before anything happens. Any other answer, from a proxy or for too many requests, says nothing about the key."""
     read = api.get("/api/v1/queues")
     if read.status == 401:
         do = "Set TASKYARD_API_KEY to a valid key; `taskyard-api keys list` shows them, `keys create` makes one."
-        return Key(), Finding("key", Verdict.FAIL, read.says.rstrip("."), read.seconds, do=do)
-    if read.status >= 500 or read.status == 429:
-        return Key(), Finding("key", Verdict.SKIP, f"cannot be looked up: {read.says}", read.seconds)
-    found = Key(
-        read=read.is_fine,
-        submit=api.post("/api/v1/tasks", {}).status == 422,
-        manage=api.post(f"/api/v1/tasks/{_NO_TASK}/cancel").status == 404,
-    )
+        return Key(), Finding("key", Verdict.FAIL, read.detail or read.says, read.seconds, do=do)
+    try:
+        found = Key(
+            read=_has_scope(read, 200),
+            submit=_has_scope(api.post("/api/v1/tasks", {}), 422),
+            manage=_has_scope(api.post(f"/api/v1/tasks/{_NO_TASK}/cancel"), 404),
+        )
+    except Refused as e:
+        return Key(read=read.is_fine), refused("key", e.answer)
     says = f"valid; scopes: {found.scopes}"
     missing = _missing(found)
     if missing:
         do = f"Without them: {missing}. `taskyard-api keys create --scope read --scope submit --scope manage` has all."
         return found, Finding("key", Verdict.WARN, says, read.seconds, do=do)
     return found, Finding("key", Verdict.OK, says, read.seconds)
+
+
+def _has_scope(answer: Answer, status_with_it: int) -> bool:
+    """Raises Refused."""
+    if answer.status not in {status_with_it, 403} or not answer.body:
+        raise Refused(answer)
+    return answer.status == status_with_it
 
 
 def _missing(found: Key) -> str:
@@ -107,7 +136,7 @@ def _missing(found: Key) -> str:
 def parts(answer: Answer, *, slow_after: float) -> Iterator[Finding]:
     """Of /health/detailed: the parts that the API sees."""
     if not answer.is_fine:
-        yield Finding("parts", Verdict.SKIP, answer.says, answer.seconds)
+        yield refused("parts", answer)
         return
     found: Mapping[str, Mapping[str, object]] = answer.body.get("components") or {}
     for name in ("database", "redis", "cache"):
@@ -115,10 +144,13 @@ def parts(answer: Answer, *, slow_after: float) -> Iterator[Finding]:
             continue
         seconds = float(str(part.get("latency_ms") or 0)) / 1000
         if part.get("status") == "healthy":
-            yield timed(name, "answers the API", seconds, slow_after=slow_after)
+            yield timed(
+                name, "answers the API", seconds, slow_after=slow_after, do="Look at its load and the way to it."
+            )
+        elif name == "redis" and (fault := redis_fault(part)):
+            yield _of(name, fault, seconds)
         else:
-            says = f"{part.get('reason')}, as the API sees it"
-            yield Finding(name, Verdict.FAIL, says, seconds, runbook=_RUNBOOKS.get(name))
+            yield _of(name, Fault(f"{part.get('reason')}, as the API sees it", _DO[name], _RUNBOOKS.get(name)), seconds)
     yield from _scheduler(found.get("scheduler") or {}, found.get("outbox") or {})
 
 
