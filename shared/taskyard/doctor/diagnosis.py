@@ -59,7 +59,7 @@ def _unserved(step: str, fleet: Fleet, queue: str, after: str) -> Finding | None
         return Finding(step, Verdict.FAIL, says, do=do, runbook="TaskyardNoWorkerForQueue")
     if (fleet.queues.get(queue) or {}).get("paused"):
         says = f"not claimed{after}: the queue is paused"
-        return Finding(step, Verdict.FAIL, says, do=f"POST /api/v1/queues/{queue}/resume, if that was not meant.")
+        return Finding(step, Verdict.FAIL, says, do=f"GET /api/v1/queues/{queue} says since when.")
     return None
 
 

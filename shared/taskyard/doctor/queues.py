@@ -103,8 +103,7 @@ def _queue(fleet: Fleet, name: str, queue: Mapping[str, Any], slow_after: float)
     busy, slots = slots_of(alive)
     says = f"{len(alive)} {'worker' if len(alive) == 1 else 'workers'}, {busy} of {slots} slots busy, {waited}"
     if queue.get("paused"):
-        do = f"Was that meant? A key with `manage` resumes it: POST /api/v1/queues/{name}/resume."
-        return Finding(step, Verdict.WARN, f"{says}; paused since {queue.get('paused_at')}", do=do)
+        return Finding(step, Verdict.WARN, f"{says}; paused since {queue.get('paused_at')}")
     if silent := [worker for worker in alive if worker.is_silent]:
         says = f"{says}; {silent[0].name} has not been heard of for {silent[0].beat_age:.0f} s"
         do = "Look at the log and the process of this worker: it hangs, is stopped, or does not reach PostgreSQL."
