@@ -29,6 +29,10 @@ _COMMAND = re.compile(
 )
 # Not what rules record, between colons.
 _METRIC = re.compile(r"(?<![\w/:])taskyard_((?!build_info\b|task\b|sql|dev|kits|client|counts)[a-z_]+)")
+# What a line of shell looks for in the log of a service: words, without JSON around them.
+_GREP = re.compile(r"\blogs [^|\n]*\| grep (?:-E )?'?([a-z_|]+)'?(?=[ |`\n])")
+# Also those that a variable or a call carries to the line that logs them.
+_LOGGED = re.compile(r"(?:\blog\.\w+\(\s*|\._rest\(|\bevent, level = )\"(\w+)\"")
 _PROGRAMS = {
     "taskyard": "taskyard.cli",
     "taskyard-api": "taskyard_api.cli",
@@ -83,6 +87,12 @@ def missing_metrics(text: str) -> list[str]:
     """Names of metrics that no service declares."""
     named = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in _METRIC.findall(text)}
     return sorted(name for name in named if not re.search(rf"\"{name}(_total)?\"", _sources()))
+
+
+def missing_log_events(text: str) -> list[str]:
+    """What commands of `text` look for in logs, and no service writes."""
+    looked_for = {word for words in _GREP.findall(text) for word in words.split("|")}
+    return sorted(looked_for - set(_LOGGED.findall(_sources())))
 
 
 def missing_tests(text: str) -> Iterator[str]:
