@@ -187,7 +187,10 @@ class StorageSettings(KitSettings):
 
 
 class SentrySettings(KitSettings):
-    """Where failures are reported, if anywhere. The names are Sentry's own."""
+    """Sentry.
+
+    Where failures are reported, if anywhere. The names are its own.
+    """
 
     sentry_dsn: SecretStr | None = secret(
         default=None,

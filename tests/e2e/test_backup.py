@@ -24,7 +24,7 @@ from tests.support.effects import effects
 from tests.support.fleet import Fleet, wait_for
 from tests.support.task_role import prepare
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(400)]
 
 THREADS = 4
 TOKEN = "what nobody else knows"
@@ -80,16 +80,16 @@ def test_what_was_accepted_before_the_backup_ends_after_it_was_put_back_on_empty
     old.start_all(threads=THREADS)
 
     # What there is of each kind when the backup is made.
-    done = old.submit_many(20, "tests.effect")
+    done = old.submit_many(8, "tests.effect")
     dead = old.submit("diagnostics.fail", {"times": 99, "kind": "permanent"})
-    assert old.wait_final([*done, dead], 40) == {"succeeded": 20, "failed": 1}
+    assert old.wait_final([*done, dead], 90) == {"succeeded": 8, "failed": 1}
     item = old.http.post("/tree-items", content=b"a\nb\nc\n", headers={"X-Filename": "three.txt"})
     later = old.submit("tests.effect", delay_seconds=3600)
     sealed = old.submit("tests.digest_of_secret", {"token": TOKEN}, delay_seconds=3600)
     lines = old.submit("files.process_large_file", {"item_id": item.json()["item_id"]}, delay_seconds=3600)
     once = {"Idempotency-Key": "the-invoice-of-may"}
     invoice = old.http.post("/tasks", json={"name": "tests.effect", "params": {}}, headers=once).json()["id"]
-    assert old.wait_final([invoice], 20) == {"succeeded": 1}
+    assert old.wait_final([invoice], 90) == {"succeeded": 1}
     schedule = {
         "name": "hourly",
         "task": {"name": "tests.effect", "params": {}},
@@ -97,8 +97,8 @@ def test_what_was_accepted_before_the_backup_ends_after_it_was_put_back_on_empty
     }
     assert old.http.post("/schedules", json=schedule).status_code == 201
     running = old.submit_many(THREADS, "tests.effect", {"seconds": 60.0})
-    wait_for(lambda: set(running) <= set(effects(old.effects)), 30, "the tasks to begin")
-    waiting = old.submit_many(30, "tests.effect")
+    wait_for(lambda: set(running) <= set(effects(old.effects)), 90, "the tasks to begin")
+    waiting = old.submit_many(10, "tests.effect")
 
     # PostgreSQL first: each file that it knows is among those that are copied afterwards.
     backup = site.home / "backup"
@@ -125,7 +125,7 @@ def test_what_was_accepted_before_the_backup_ends_after_it_was_put_back_on_empty
     new.start_all(threads=THREADS)
 
     again = [*running, *waiting]
-    assert new.wait_final(again, 60) == {"succeeded": len(again)}
+    assert new.wait_final(again, 90) == {"succeeded": len(again)}
     ran = Counter(effects(new.effects))
     assert all(ran[task_id] == 1 for task_id in again), "each once more, also those that had begun"
     assert not {*done, invoice} & set(ran), "what had ended does not run again"
@@ -136,7 +136,7 @@ def test_what_was_accepted_before_the_backup_ends_after_it_was_put_back_on_empty
     # What waits for a later time waits on, and can be read.
     assert new.states([later, sealed, lines]) == {"scheduled": 3}
     new.query("UPDATE task SET due_at = now() WHERE state = 'scheduled' RETURNING id")
-    assert new.wait_final([later, sealed, lines], 40) == {"succeeded": 3}
+    assert new.wait_final([later, sealed, lines], 90) == {"succeeded": 3}
     assert new.task(sealed).result == hashlib.sha256(TOKEN.encode()).hexdigest()
     assert new.task(lines).result["processed_lines"] == 3
 

@@ -49,6 +49,7 @@ def test_every_call_command_type_and_setting_of_the_page_exists() -> None:
         "`taskyard-worker fly`",
         "`taskyard-worker run --wings`",
         "`email.send_smoke`",
+        "`taskyard.smoke`",
         "`TASKYARD_WINGS=2`",
     ],
 )

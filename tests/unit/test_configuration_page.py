@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from pydantic_settings import BaseSettings
 
 from taskyard.settings import Settings
@@ -29,6 +30,11 @@ def test_every_setting_stands_on_the_page_once(made: str) -> None:
     fields = set(Settings.model_fields).union(*(cls.model_fields for cls in kit_settings().values()))
     assert {f"TASKYARD_{field.upper()}" for field in fields} - set(told) == set()
     assert len(told) == len(set(told))
+
+
+def test_every_variable_that_compose_gives_to_all_services_stands_on_the_page(made: str) -> None:
+    given = yaml.safe_load((DOCS.parent / "docker-compose.yml").read_text("utf-8"))["x-environment"]
+    assert {name for name in given if f"`{name}`" not in made} == set()
 
 
 def test_every_setting_says_what_it_does() -> None:

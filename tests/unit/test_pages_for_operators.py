@@ -20,6 +20,7 @@ def test_what_a_page_names_exists(page: str) -> None:
     commands = named_things.commands_in(text)
     assert list(named_things.missing_things("".join(f"`{command}`" for command in commands))) == []
     assert named_things.missing_metrics(text) == []
+    assert named_things.missing_log_events(text) == []
 
 
 def test_a_command_in_a_block_is_read_up_to_its_pipe() -> None:
@@ -30,3 +31,11 @@ def test_a_command_in_a_block_is_read_up_to_its_pipe() -> None:
 
 def test_a_metric_that_no_service_has_is_found() -> None:
     assert named_things.missing_metrics("`taskyard_wings_total`") == ["wings"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["docker compose logs api worker | grep -E 'child_died|child_flew' | tail", "`logs worker | grep child_flew`"],
+)
+def test_what_no_service_logs_is_found(command: str) -> None:
+    assert named_things.missing_log_events(f"{command}\n") == ["child_flew"]
