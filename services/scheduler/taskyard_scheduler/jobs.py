@@ -19,7 +19,7 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from taskyard.backoff import Backoff
-from taskyard.domain.errors import BrokerFull, BrokerUnavailable, LedgerUnavailable
+from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Dependency
 from taskyard.telemetry.reports import NO_REPORTS, Reports
 
@@ -96,10 +96,7 @@ class LeaderJob:
         return None
 
     def _unreached(self, server: Dependency, error: Exception, began: float) -> None:
-        if isinstance(error, BrokerFull | redis.OutOfMemoryError):
-            server.answered()  # the metrics of its memory tell the rest
-        else:
-            server.failed(error, began=began)
+        server.failed(error, began=began)
         # It answers others: a lock, for example, of which nothing else would tell.
         if server.is_up and self._logged is None:
             self._logged = repr(error)

@@ -78,7 +78,7 @@ def _beneath(traceparent: str | None) -> Context:
 
 @dataclass(frozen=True, slots=True)
 class RequestSpan:
-    """Of a request, until its answer begins: a stream of events goes on after that. Without `answered` it is not sent."""
+    """Of a request, until its answer begins: a stream of events goes on after that. It is sent once `answered`."""
 
     span: Span
     method: str
