@@ -261,17 +261,25 @@ def _of_task(name: str, task_id: UUID) -> dict[str, Any]:
     return {"task.type": name, "task.id": str(task_id)}
 
 
+def resource_of(service: str, process: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What OpenTelemetry's variables leave open: it would win over them."""
+    pairs = environment.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    given = {pair.partition("=")[0].strip() for pair in pairs}
+    if environment.get("OTEL_SERVICE_NAME"):
+        given.add("service.name")
+    own = {
+        "service.name": f"taskyard-{service}",
+        "service.version": __version__,
+        "service.instance.id": process or f"{socket.gethostname()}:{os.getpid()}",
+    }
+    return {name: value for name, value in own.items() if name not in given}
+
+
 def start_tracer(service: str, process: str = "") -> Tracer:
     """One that exports as OpenTelemetry's variables say. Its provider serves the whole process, libraries that tasks
     use among it."""
     queue, losses = span_queue()
-    pairs = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
-    given = {pair.partition("=")[0].strip() for pair in pairs}
-    own = {"service.version": __version__, "service.instance.id": process or f"{socket.gethostname()}:{os.getpid()}"}
-    if not os.environ.get("OTEL_SERVICE_NAME"):
-        own["service.name"] = f"taskyard-{service}"
-    # What is said here would win over the variable.
-    own = {name: value for name, value in own.items() if name not in given}
+    own = resource_of(service, process, os.environ)
     # `exports.Exports.stop` ends it, within a bound; the exit handler of the provider has none.
     provider = TracerProvider(resource=Resource.create(own), id_generator=Ids(), shutdown_on_exit=False)
     provider.add_span_processor(queue)

@@ -159,5 +159,5 @@ def test_a_lease_lost_before_the_reports_loses_no_counts(
     with pytest.raises(LeadershipLost):
         make_rescue(leader, crash_limit=1, reports=told).turn()
     assert leader.value("tasks_recovered_total", cause="worker_lost") == 2
-    assert leader.value("tasks_dead_lettered_total", kind="crash_limit") == 2
+    assert leader.value("tasks_dead_lettered_total", reason="crash_limit") == 2
     assert (told.tasks, told.number_lost) == ([], 2)
