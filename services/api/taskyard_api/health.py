@@ -242,7 +242,7 @@ def is_full(memory: Mapping[str, Any]) -> bool:
     """By Redis's INFO memory."""
     if memory.get("maxmemory_policy") != "noeviction":
         return False  # it drops something else instead
-    # Buffers of replicas and of the log of writes are not part of what is bounded.
+    # Redis bounds its memory without the buffers of replicas and of the append-only file.
     used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
     return bool(0 < memory.get("maxmemory", 0) <= used)
 

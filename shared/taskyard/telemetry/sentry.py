@@ -53,11 +53,11 @@ class Sentry:
 
     is_on = True
 
-    def __init__(self, service: str, settings: Settings, budget: Budget | None = None) -> None:
+    def __init__(self, service: str, settings: Settings) -> None:
         assert settings.sentry_dsn is not None
         self._service = service
         self._strike = Strike(settings)
-        self._budget = budget or Budget()
+        self._budget = Budget()
         self._client = Client(
             dsn=settings.sentry_dsn.get_secret_value(),
             environment=settings.sentry_environment or settings.app_env,
