@@ -214,6 +214,11 @@ class SentrySettings(KitSettings):
         if value is None:
             return None
         url = urlsplit(value.get_secret_value())
-        if url.scheme not in {"http", "https"} or not (url.username and url.hostname and url.path.strip("/")):
-            raise ValueError("must be like https://KEY@HOST/PROJECT")
+        try:
+            has_host = bool(url.hostname) and url.port != 0
+        except ValueError:
+            has_host = False
+        project = url.path.rpartition("/")[2]
+        if url.scheme not in {"http", "https"} or not (url.username and has_host and project.isdecimal()):
+            raise ValueError("must be like https://KEY@HOST/7, whose last part is the number of the project")
         return value

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fleet import Fleet, free_port, wait_for
+from tests.support.fleet import Fleet, wait_for
 from tests.support.sentry import SentryServer, sentry_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -85,22 +85,3 @@ def test_a_task_is_reported_once_when_it_has_failed_for_good(fleet: Fleet, sentr
     assert SECRET.encode() not in sent
     assert MARK.encode() not in sent
     assert b'"vars"' not in sent, "no variables of frames"
-
-
-@pytest.mark.parametrize("server_is", ["closed", "hanging"])
-def test_a_sentry_that_is_away_or_hangs_costs_its_reports_and_nothing_else(
-    fleet: Fleet, sentry: SentryServer, server_is: str
-) -> None:
-    sentry.answer_now.clear()
-    start(fleet, sentry.dsn if server_is == "hanging" else f"http://key@127.0.0.1:{free_port()}/7")
-    ids = [submit(fleet, "diagnostics.fail", {"kind": "permanent"}) for _ in range(5)]
-    ids += fleet.submit_many(100, "diagnostics.echo", {"value": 1})
-    assert fleet.wait_final(ids, 60) == {"succeeded": 100, "failed": 5}
-    for process in fleet.processes:
-        process.send_signal(signal.SIGTERM)
-    assert [process.wait(30) for process in fleet.processes] == [0, 0, 0]
-    assert not sentry.events
-    log = "".join(path.read_text() for path in fleet.home.glob("*-taskyard-worker.log"))
-    assert '"event": "reports_lost"' in log or '"event": "exports_unsent"' in log, "the loss is told"
-    assert "urllib3" not in log, "and not for each attempt to connect"
-    assert "Retrying" not in log

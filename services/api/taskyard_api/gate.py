@@ -105,7 +105,8 @@ class Gate:
         seconds = time.perf_counter() - context.started
         self._meters.answered(req.method, req.uri_template, resp.status_code, seconds)
         self._counts.count(req.method, req.uri_template, resp.status_code, seconds)
-        if context.span is not None:
+        # Without a good key no span is sent: a stranger could fill the receiver.
+        if context.span is not None and hasattr(context, "caller"):
             context.span.answered(req.uri_template, resp.status_code)
 
 

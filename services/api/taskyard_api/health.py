@@ -123,7 +123,7 @@ class Health:
     async def _redis_with_room(self) -> dict[str, Any]:
         """A full Redis answers, and takes no messages: submits are accepted all the same, and wait in the outbox."""
         found = await self._redis()
-        if found["status"] == HEALTHY and await _is_full(self._client):
+        if found["status"] == HEALTHY and await _has_no_room(self._client):
             found |= {"status": UNHEALTHY, "reason": message("its memory is full")}
         return found
 
@@ -228,15 +228,23 @@ async def _ping(client: redis.asyncio.Redis) -> None:
         await client.ping()
 
 
-async def _is_full(client: redis.asyncio.Redis) -> bool:
+async def _has_no_room(client: redis.asyncio.Redis) -> bool:
     """False where Redis does not tell: some hosted ones refuse INFO."""
     try:
         async with asyncio.timeout(_REDIS_SECONDS):
             memory: dict[str, Any] = await client.info("memory")
     except (redis.RedisError, OSError, TimeoutError):
         return False
-    most = memory.get("maxmemory", 0)
-    return bool(0 < most <= memory.get("used_memory", 0))
+    return is_full(memory)
+
+
+def is_full(memory: Mapping[str, Any]) -> bool:
+    """By Redis's INFO memory."""
+    if memory.get("maxmemory_policy") != "noeviction":
+        return False  # it drops something else instead
+    # Redis bounds its memory without the buffers of replicas and of the append-only file.
+    used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
+    return bool(0 < memory.get("maxmemory", 0) <= used)
 
 
 def _doubts(age: timedelta, state: str, checks: Mapping[str, Mapping[str, Any]]) -> list[Message]:

@@ -13,8 +13,8 @@ import typer
 from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.commands import FAILED, SERVERS, USAGE, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.schema_wait import Seconds, wait_for_schema
-from taskyard.telemetry.exports import ExportsMisconfigured
 from taskyard.telemetry.metrics import MetricsPortTaken
+from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
 from . import archive_cli, cli, dead_letters_cli, schedules_cli
 from .program import PROGRAM

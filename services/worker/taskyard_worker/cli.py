@@ -125,8 +125,8 @@ def run(
         fail(PROGRAM, "TASKYARD_TEMP_DIR: must be apart from the storage, neither above nor below it.", USAGE)
     if problem := missing_in_production(settings):
         fail(PROGRAM, problem, USAGE)
-    from taskyard.telemetry.exports import ExportsMisconfigured
     from taskyard.telemetry.metrics import MetricsPortTaken
+    from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
     from .supervisor.composition import serve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,12 @@ from sqlalchemy import Connection
 
 from ..domain.errors import LedgerUnavailable
 from ..domain.tasks import Change, State
-from ..telemetry.reports import FailedTask, Reports
+from ..telemetry.reports import MOST_A_MINUTE, FailedTask, Reports
 from ..telemetry.trace_context import trace_id_of
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Of one batch; a crash limit is met by few tasks at a time.
-_MOST = 100
+_PAGE = 100
 
 _FAILED = sa.text("""
 SELECT t.id, t.name, t.queue, t.attempt, t.error, t.request_id, t.traceparent, a.traceback
@@ -36,19 +36,22 @@ Read = Callable[[Connection], list[FailedTask]]
 
 
 def report_failures(reports: Reports, run: Callable[[Read], list[FailedTask]], changes: Sequence[Change]) -> None:
-    """Call it after the commit of these changes. Without PostgreSQL there is no report: they stand in the ledger."""
+    """Call it after the commit of these changes. What is not read is counted as lost, and stands in the ledger: what
+    exceeds the reports of a minute, and all of it without PostgreSQL. Passes on what else `run` raises."""
     if not reports.is_on:
         return
-    ids = [change.task_id for change in changes if change.state is State.FAILED][:_MOST]
-    if not ids:
-        return
+    ids = [change.task_id for change in changes if change.state is State.FAILED]
+    read = 0
     try:
-        failed = run(lambda conn: failed_tasks(conn, ids))
+        for start in range(0, min(len(ids), MOST_A_MINUTE), _PAGE):
+            page = ids[start : start + _PAGE]
+            for task in run(partial(failed_tasks, ids=page)):
+                reports.task_failed(task)
+            read += len(page)
     except LedgerUnavailable as e:
-        log.warning("failures_unreported", tasks=len(ids), error=str(e))
-        return
-    for task in failed:
-        reports.task_failed(task)
+        log.warning("failures_unreported", tasks=len(ids) - read, error=str(e))
+    finally:
+        reports.lost(len(ids) - read)
 
 
 def _of_row(row: Any) -> FailedTask:

@@ -1,5 +1,5 @@
 """What a service sends elsewhere: traces to an OTLP receiver, reports of failures to Sentry. Both are off unless the
-environment says where to; what is off is not imported.
+environment says where to. Nothing of the SDK, the exporters or Sentry is imported for what is off.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,23 +16,17 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from .reports import NO_REPORTS, Reports
+from .trace_variables import ExportsMisconfigured, are_traces_on
 
 if TYPE_CHECKING:
     from ..domain.new_tasks import NewTask
-    from ..settings_groups import SentrySettings
+    from ..settings import Settings
     from .spans import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
 # A stop takes so much longer at most where a receiver does not answer.
 STOP_SECONDS = 2.0
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_PROTOCOL = "http/protobuf"
-
-
-class ExportsMisconfigured(ValueError):
-    """One line that names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,7 @@ def publishing(tracer: Tracer | None, tasks: Sequence[NewTask]) -> AbstractConte
     return nullcontext(_NOT_TRACED) if tracer is None else tracer.publishing(tasks)
 
 
-def start_exports(service: str, settings: SentrySettings, *, process: str = "", traces: bool = True) -> Exports:
+def start_exports(service: str, settings: Settings, *, process: str = "", traces: bool = True) -> Exports:
     """Call it once a process, after logging is set up. `process` tells processes of a service apart.
 
     Raises ExportsMisconfigured, also where the traces are other processes' (`traces`).
@@ -98,23 +92,15 @@ def start_exports(service: str, settings: SentrySettings, *, process: str = "", 
     if are_traces_on(os.environ) and traces:
         from .spans import start_tracer
 
-        tracer = start_tracer(service, process)
+        try:
+            tracer = start_tracer(service, process)
+        except ValueError as e:  # of a variable that is not checked before
+            raise ExportsMisconfigured(f"OTEL_*: {e}") from e
     if settings.sentry_dsn is not None:
         from .sentry import Sentry
 
-        reports = Sentry(service, settings)
+        try:
+            reports = Sentry(service, settings)
+        except ValueError as e:
+            raise ExportsMisconfigured(f"SENTRY_DSN: {e}") from e
     return Exports(tracer, reports)
-
-
-def are_traces_on(environment: Mapping[str, str]) -> bool:
-    """By OpenTelemetry's variables. Raises ExportsMisconfigured for a protocol that is not spoken here."""
-    if not any(environment.get(name) for name in _ENDPOINTS):
-        return False
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    if environment.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() == "none":
-        return False
-    for name in _PROTOCOLS:
-        if (protocol := environment.get(name, "")) not in {"", _PROTOCOL}:
-            raise ExportsMisconfigured(f"{name}: {protocol} is not spoken here; traces go out by {_PROTOCOL}")
-    return True

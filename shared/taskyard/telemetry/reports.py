@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+# Of one process, and of it with one fingerprint. A type that fails a thousand times a second is known after thirty.
+MOST_A_MINUTE = 300
+MOST_A_MINUTE_ALIKE = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTask:
@@ -37,6 +41,10 @@ class Reports(Protocol):
         """An error of the platform itself."""
         ...
 
+    def lost(self, number: int) -> None:
+        """So many are not sent: they are counted with those that the server did not take."""
+        ...
+
     def stop(self, seconds: float) -> None:
         """Sends what waits, for so long at most."""
         ...
@@ -49,6 +57,9 @@ class NoReports:
         pass
 
     def unexpected(self, error: BaseException, **tags: str) -> None:
+        pass
+
+    def lost(self, number: int) -> None:
         pass
 
     def stop(self, seconds: float) -> None:

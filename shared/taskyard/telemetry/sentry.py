@@ -1,24 +1,30 @@
 """Reports to Sentry: final failures of tasks, and unexpected errors of the services.
 
 A client of our own, without integrations: those would send what tasks log, the variables of their frames and requests
-with their headers. What is sent of a task is what the ledger shows of its failure, where secrets are struck out.
+with their headers. What is sent of a task is what the ledger shows of its failure, where its secrets are struck out; of
+an error of a service, its class, its frames and the first line of its text. The secrets of the settings and passwords
+in addresses are struck out of both.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sentry_sdk import Client
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import event_from_exception
 
-from ..settings_groups import SentrySettings
 from ..version import __version__
+from .configured_secrets import Strike
 from .losses import Losses
+from .report_budget import Budget
 from .reports import FailedTask
 from .trace_context import attempt_span_id
+
+if TYPE_CHECKING:
+    from ..settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -47,12 +53,14 @@ class Sentry:
 
     is_on = True
 
-    def __init__(self, service: str, settings: SentrySettings) -> None:
+    def __init__(self, service: str, settings: Settings) -> None:
         assert settings.sentry_dsn is not None
         self._service = service
+        self._strike = Strike(settings)
+        self._budget = Budget()
         self._client = Client(
             dsn=settings.sentry_dsn.get_secret_value(),
-            environment=settings.sentry_environment or getattr(settings, "app_env", None),
+            environment=settings.sentry_environment or settings.app_env,
             release=settings.sentry_release or f"taskyard@{__version__}",
             default_integrations=False,
             auto_enabling_integrations=False,
@@ -66,8 +74,16 @@ class Sentry:
             transport=_Transport,
             transport_queue_size=_QUEUED,
         )
+        transport = self._client.transport
+        assert isinstance(transport, _Transport)
+        self._losses = transport.losses
 
     def task_failed(self, failed: FailedTask) -> None:
+        # The class tells apart what has the one code of all exceptions that tasks do not name themselves.
+        fingerprint = ("task", failed.name, failed.code, failed.type)
+        if not self._budget.take(fingerprint):
+            self._losses.lost()
+            return
         tags = {
             "task.type": failed.name,
             "task.queue": failed.queue,
@@ -78,15 +94,14 @@ class Sentry:
             "request_id": failed.request_id,
             "trace_id": failed.trace_id,
         }
-        error: dict[str, Any] = {"type": failed.type, "value": failed.message[:_MAX_TEXT]}
+        error: dict[str, Any] = {"type": failed.type, "value": self._strike(failed.message)[:_MAX_TEXT]}
         if frames := frames_of(failed.traceback or ""):
             error["stacktrace"] = {"frames": frames}
         event: dict[str, Any] = {
             "transaction": failed.name,
             "exception": {"values": [error]},
             "tags": tags,
-            # The class tells apart what has the one code of all exceptions that tasks do not name themselves.
-            "fingerprint": ["task", failed.name, failed.code, failed.type],
+            "fingerprint": [*fingerprint],
         }
         if failed.trace_id is not None:
             span_id = f"{attempt_span_id(failed.task_id, failed.attempt):016x}"
@@ -94,6 +109,9 @@ class Sentry:
         self._capture(event)
 
     def unexpected(self, error: BaseException, **tags: str) -> None:
+        if not self._budget.take((type(error).__name__, *tags.values())):
+            self._losses.lost()
+            return
         try:
             event, _ = event_from_exception(error, client_options=self._client.options)
         except Exception as e:  # noqa: BLE001 - the error's own code may fail
@@ -101,16 +119,19 @@ class Sentry:
             return
         for value in event.get("exception", {}).get("values", ()):
             # What follows the first line quotes statements and rows.
-            value["value"] = str(value.get("value") or "").partition("\n")[0][:_MAX_TEXT]
+            first = str(value.get("value") or "").partition("\n")[0]
+            value["value"] = self._strike(first)[:_MAX_TEXT]
         bound = structlog.contextvars.get_contextvars()
         known = {name: bound[name] for name in ("request_id", "trace_id") if bound.get(name)}
         self._capture({**event, "tags": {**known, **tags}})
 
+    def lost(self, number: int) -> None:
+        if number:
+            self._losses.lost(number)
+
     def stop(self, seconds: float) -> None:
-        transport = self._client.transport
         self._client.close(timeout=seconds)
-        if isinstance(transport, _Transport):
-            transport.losses.tell()
+        self._losses.tell()
 
     def _capture(self, event: dict[str, Any]) -> None:
         tags = {name: value for name, value in event["tags"].items() if value is not None}

@@ -7,6 +7,7 @@ lines that OpenTelemetry writes for each batch.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -14,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from .losses import Losses
+from .trace_variables import batch_of, queue_of
 
 # They tell of each batch that is lost, and of each attempt to send one.
 _NOISY = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.sdk.trace.export")
@@ -26,9 +28,13 @@ class Export(SpanExporter):
         self._exporter = exporter
         self._losses = losses
         self.taken = 0
+        self.is_closed = False
+        """Nothing is sent, nor are connections touched."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
+        if self.is_closed:
+            return SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
         except Exception:  # noqa: BLE001 - whatever its libraries raise, the spans are lost and the thread goes on
@@ -38,18 +44,25 @@ class Export(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        self._exporter.shutdown()
+        if not self.is_closed:
+            self._exporter.shutdown()
 
 
 class SpanQueue(BatchSpanProcessor):
     """OpenTelemetry's processor, which drops the oldest spans where its queue is full, and counts what it drops."""
 
     def __init__(self, export: Export, losses: Losses) -> None:
-        super().__init__(export)
+        self._most = queue_of(os.environ)
+        super().__init__(export, max_queue_size=self._most, max_export_batch_size=batch_of(os.environ))
         self._export_of = export
         self._losses = losses
-        self._most: int = self._default_max_queue_size()  # type: ignore[no-untyped-call]
         self._given = self._dropped = 0
+
+    def end_in_copy(self) -> None:
+        """In a copy that `os.fork()` made: ends the thread that the SDK starts in it. The connections and their locks
+        are those of the process that was copied."""
+        self._export_of.is_closed = True
+        self.shutdown()  # type: ignore[no-untyped-call]
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.context
@@ -67,4 +80,6 @@ def span_queue() -> tuple[SpanQueue, Losses]:
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     losses = Losses("spans_lost", "spans")
-    return SpanQueue(Export(OTLPSpanExporter(), losses), losses), losses
+    queue = SpanQueue(Export(OTLPSpanExporter(), losses), losses)
+    os.register_at_fork(after_in_child=queue.end_in_copy)  # after the SDK's own, which starts the thread
+    return queue, losses

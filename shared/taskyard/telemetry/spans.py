@@ -33,6 +33,9 @@ from .trace_context import attempt_span_id
 SYSTEM = "taskyard"
 MAX_TEXT = 1000
 MAX_ATTRIBUTES = 64
+# What the span of a run says itself.
+_RESERVED_NAMES = {"error", "request.id"}
+_RESERVED_PREFIXES = ("task.", "messaging.", "error.")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"}
 _NO_CONTEXT = Context()
 
@@ -75,7 +78,7 @@ def _beneath(traceparent: str | None) -> Context:
 
 @dataclass(frozen=True, slots=True)
 class RequestSpan:
-    """Of a request, until its answer begins: a stream of events goes on after that."""
+    """Of a request, until its answer begins: a stream of events goes on after that. It is sent once `answered`."""
 
     span: Span
     method: str
@@ -129,8 +132,10 @@ class RunSpan:
         self.trace_id, self.span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     def set(self, attributes: Mapping[str, Any]) -> None:
-        """Those that the task sets."""
+        """Those that the task sets; the span's own stay as they are."""
         for name, value in attributes.items():
+            if name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES):
+                continue
             if self._left <= 0:
                 return
             self._left -= 1
@@ -174,7 +179,12 @@ class Tracer:
 
     def request(self, method: str, path: str, *, scheme: str, traceparent: str | None, request_id: str) -> RequestSpan:
         known = method if method in _METHODS else "_OTHER"
-        attributes = {"http.request.method": known, "url.path": path, "url.scheme": scheme, "request.id": request_id}
+        attributes = {
+            "http.request.method": known,
+            "url.path": path[:MAX_TEXT],
+            "url.scheme": scheme,
+            "request.id": request_id,
+        }
         named = method if method in _METHODS else "HTTP"
         span = self._tracer.start_span(named, _beneath(traceparent), SpanKind.SERVER, attributes)
         return RequestSpan(span, named)
@@ -251,16 +261,25 @@ def _of_task(name: str, task_id: UUID) -> dict[str, Any]:
     return {"task.type": name, "task.id": str(task_id)}
 
 
+def resource_of(service: str, process: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What OpenTelemetry's variables leave open: it would win over them."""
+    pairs = environment.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    given = {pair.partition("=")[0].strip() for pair in pairs}
+    if environment.get("OTEL_SERVICE_NAME"):
+        given.add("service.name")
+    own = {
+        "service.name": f"taskyard-{service}",
+        "service.version": __version__,
+        "service.instance.id": process or f"{socket.gethostname()}:{os.getpid()}",
+    }
+    return {name: value for name, value in own.items() if name not in given}
+
+
 def start_tracer(service: str, process: str = "") -> Tracer:
     """One that exports as OpenTelemetry's variables say. Its provider serves the whole process, libraries that tasks
     use among it."""
     queue, losses = span_queue()
-    given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    own = {"service.version": __version__, "service.instance.id": process or f"{socket.gethostname()}:{os.getpid()}"}
-    if not os.environ.get("OTEL_SERVICE_NAME"):
-        own["service.name"] = f"taskyard-{service}"
-    # What is said here would win over the variable.
-    own = {name: value for name, value in own.items() if f"{name}=" not in given}
+    own = resource_of(service, process, os.environ)
     # `exports.Exports.stop` ends it, within a bound; the exit handler of the provider has none.
     provider = TracerProvider(resource=Resource.create(own), id_generator=Ids(), shutdown_on_exit=False)
     provider.add_span_processor(queue)

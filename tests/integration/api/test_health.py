@@ -12,6 +12,7 @@ import redis
 import sqlalchemy as sa
 
 from taskyard_api import health_answers
+from taskyard_api.health import is_full
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -66,6 +67,23 @@ def test_a_full_redis_is_told(start_api: Callable[..., Api], redis_url: str) -> 
         client.config_set("maxmemory", before)
         client.close()
     assert (part["status"], part["reason"]) == ("unhealthy", "ihr Speicher ist voll")
+
+
+@pytest.mark.parametrize(
+    ("memory", "full"),
+    [
+        ({"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 100}, True),
+        ({"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 99}, False),
+        ({"maxmemory_policy": "noeviction", "maxmemory": 0, "used_memory": 100}, False),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": 100, "used_memory": 100}, False),
+        (
+            {"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 110, "mem_not_counted_for_evict": 20},
+            False,
+        ),
+    ],
+)
+def test_full_is_what_cannot_evict_beside_what_is_not_counted(memory: dict[str, Any], full: bool) -> None:
+    assert is_full(memory) is full
 
 
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
+from taskyard.domain.errors import BrokerFull, BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Metrics
 from taskyard_scheduler.jobs import Dependencies, LeaderJob
 from taskyard_scheduler.leader import LeadershipLost
@@ -30,6 +30,8 @@ def make() -> tuple[LeaderJob, Any, Clock, Dependencies]:
         (LedgerUnavailable("x"), ["database"]),
         (BrokerUnavailable("x"), ["redis"]),
         (redis.ConnectionError("x"), ["redis"]),
+        (BrokerFull("x"), []),
+        (redis.OutOfMemoryError("x"), []),
         (ValueError("x"), []),
     ],
     ids=repr,
@@ -67,6 +69,8 @@ class Told:
         self.errors.append((type(error).__name__, tags))
 
     def task_failed(self, failed: object) -> None: ...
+
+    def lost(self, number: int) -> None: ...
 
     def stop(self, seconds: float) -> None: ...
 
@@ -112,3 +116,21 @@ def test_a_job_that_alone_cannot_use_a_server_says_so_once() -> None:
     error = "canceling statement due to lock timeout"
     assert logs == [{"event": "job_failed", "log_level": "warning", "job": "test", "error": error}]
     assert dependencies.database.is_up
+
+
+@pytest.mark.parametrize("error", [BrokerFull("OOM"), redis.OutOfMemoryError("OOM")], ids=repr)
+def test_a_full_redis_is_up_and_told_of_once(error: Exception) -> None:
+    """Pings in between are answered."""
+    job, _, clock, dependencies = make()
+
+    def work() -> None:
+        raise error
+
+    dependencies.broker.answered()
+    with capture_logs() as logs:
+        for _ in range(3):
+            job.run(work)
+            assert dependencies.broker.is_up
+            dependencies.broker.answered()
+            clock.now += 5.0
+    assert logs == [{"event": "job_failed", "log_level": "warning", "job": "test", "error": "OOM"}]

@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from taskyard.settings import Settings
-from taskyard.telemetry.exports import Exports, ExportsMisconfigured, are_traces_on, start_exports
+from taskyard.telemetry.exports import Exports, start_exports
 from taskyard.telemetry.reports import NO_REPORTS
+from taskyard.telemetry.trace_variables import ExportsMisconfigured, are_traces_on, batch_of
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
@@ -24,13 +25,13 @@ from taskyard.settings import Settings
 from taskyard.telemetry.exports import start_exports
 exports = start_exports("worker", Settings())
 assert exports.tracer is None and not exports.reports.is_on
-# redis-py imports OpenTelemetry's metrics wherever they are installed.
+# redis-py imports OpenTelemetry's API of metrics wherever it is installed.
 of_them = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "sentry_sdk", "google.protobuf", "requests")
 print(*sorted(name for name in sys.modules if name.startswith(of_them)))
 """
 
 
-def test_where_both_are_off_no_service_imports_anything_of_them() -> None:
+def test_where_both_are_off_no_service_imports_the_sdk_an_exporter_or_sentry() -> None:
     named = ("OTEL_", "SENTRY_", "TASKYARD_SENTRY_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(named)}
     run = subprocess.run(
@@ -57,11 +58,75 @@ def test_opentelemetrys_own_variables_switch_traces_on(environment: dict[str, st
     assert are_traces_on(environment) is are_on
 
 
-def test_a_protocol_that_is_not_spoken_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(ExportsMisconfigured, match=r"^OTEL_EXPORTER_OTLP_PROTOCOL: grpc "):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:none"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nowhere/key.pem"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+    ],
+)
+def test_a_wrong_variable_is_named_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Also by the worker's supervisor, whose children make the traces."""
+    for variable, given in (ENDPOINT | {name: value}).items():
+        monkeypatch.setenv(variable, given)
+    with pytest.raises(ExportsMisconfigured, match=rf"^{name}: "):
         start_exports("worker", Settings(), traces=False)
+
+
+def test_a_sampling_ratio_without_a_number_is_refused() -> None:
+    ratio = ENDPOINT | {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
+    assert are_traces_on(ratio | {"OTEL_TRACES_SAMPLER_ARG": "0.05"})
+    with pytest.raises(ExportsMisconfigured, match=r"^OTEL_TRACES_SAMPLER_ARG: "):
+        are_traces_on(ratio | {"OTEL_TRACES_SAMPLER_ARG": "5%"})
+
+
+def test_a_small_queue_makes_small_batches() -> None:
+    small = {"OTEL_BSP_MAX_QUEUE_SIZE": "100"}
+    assert are_traces_on(ENDPOINT | small)
+    assert (batch_of({}), batch_of(small)) == (512, 100)
+
+
+@pytest.mark.parametrize(
+    "dsn", ["https://key@sentry.example/shop", "https://key@sentry.example:none/7", "https://sentry.example/7", "key"]
+)
+def test_an_address_that_is_no_dsn_is_refused_by_its_variable(dsn: str) -> None:
+    with pytest.raises(ValueError, match=r"SENTRY_DSN\n.*must be like https://KEY@HOST/7"):
+        Settings.model_validate({"SENTRY_DSN": dsn})
+
+
+_COPIED = """
+import os, threading
+from opentelemetry import trace
+from taskyard.telemetry.spans import start_tracer
+tracer = start_tracer("worker")
+trace.get_tracer("tests").start_span("one").end()
+if (copy := os.fork()) == 0:
+    trace.get_tracer("tests").start_span("two").end()
+    os._exit(threading.active_count())
+here, there = threading.active_count(), os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+print(here, there)
+os._exit(0)
+"""
+
+
+def test_a_copy_of_a_process_has_no_thread_for_spans() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _COPIED], env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (run.stderr, run.stdout) == ("", "2 1\n")
 
 
 class Hanging:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 import structlog
 from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -16,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from taskyard.domain.new_tasks import NewTask
 from taskyard.telemetry.losses import Losses
 from taskyard.telemetry.span_export import Export, SpanQueue
-from taskyard.telemetry.spans import MAX_ATTRIBUTES, MAX_TEXT, Ids, Tracer
+from taskyard.telemetry.spans import MAX_ATTRIBUTES, MAX_TEXT, Ids, Tracer, resource_of
 from taskyard.telemetry.trace_context import attempt_span_id
 
 TASK = UUID("01890000-0000-7000-8000-000000000001")
@@ -88,12 +90,42 @@ def test_a_run_is_the_current_span_until_it_ends(tracer: Tracer) -> None:
 
 def test_what_a_task_tells_its_span_is_bounded(tracer: Tracer, kept: InMemorySpanExporter) -> None:
     run = tracer.run("tests.one", TASK, "default", 1, traceparent=None, request_id=None)
+    run.set({"task.id": "another", "messaging.system": "x", "error": False, "error.code": "y", "request.id": "z"})
     run.set({f"tests.n{n}": n for n in range(MAX_ATTRIBUTES + 20)})
     run.failed("failed", error_type="ValueError", code="x", message="y" * 5000)
     (span,) = kept.get_finished_spans()
     assert span.attributes is not None
     assert sum(name.startswith("tests.") for name in span.attributes) == MAX_ATTRIBUTES
     assert span.attributes["error.message"] == "y" * MAX_TEXT
+    said = {name: span.attributes.get(name) for name in ("task.id", "messaging.system", "error.code", "request.id")}
+    assert said == {"task.id": str(TASK), "messaging.system": "taskyard", "error.code": "x", "request.id": None}
+
+
+def test_the_path_of_a_request_is_bounded_and_without_an_answer_nothing_is_sent(
+    tracer: Tracer, kept: InMemorySpanExporter
+) -> None:
+    spans = [
+        tracer.request("GET", "/" + "x" * 5000, scheme="http", traceparent=None, request_id=str(n)) for n in range(2)
+    ]
+    spans[0].answered(None, 404)
+    (span,) = kept.get_finished_spans()
+    assert span.attributes is not None
+    assert span.attributes["url.path"] == "/" + "x" * (MAX_TEXT - 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("team=a,service.name = shop", "shop"),
+        ("my.service.name=x", "taskyard-api"),
+        ("note=service.name=x", "taskyard-api"),
+    ],
+)
+def test_the_resource_says_what_is_given_and_the_rest_itself(
+    monkeypatch: pytest.MonkeyPatch, given: str, name: str
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", given)
+    assert Resource.create(resource_of("api", "api-1", os.environ)).attributes["service.name"] == name
 
 
 class Held(SpanExporter):

@@ -32,6 +32,7 @@ from taskyard.running import capture
 from taskyard.settings import Settings
 from taskyard.telemetry.exports import start_exports
 from taskyard.telemetry.logging import set_up_logging
+from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
 from ..control import EXIT_BROKEN, EXIT_MISCONFIGURED, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
@@ -57,7 +58,7 @@ _BROKEN_SECONDS = 10
 def in_one_line(error: BaseException) -> str:
     """What is wrong, for people; with its type, where it is not an error of ours."""
     message = " ".join(str(error).split())
-    known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable)
+    known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable | ExportsMisconfigured)
     return message if known else f"{type(error).__name__}: {message}"
 
 
