@@ -80,7 +80,7 @@ class Case:
 
 
 def is_of(labels: Labels, rule: dict[str, Any]) -> bool:
-    return labels.get("severity", rule["labels"]["severity"]) == rule["labels"]["severity"]
+    return labels.get("severity") in {None, rule["labels"]["severity"]}
 
 
 def differ(one: Labels, other: Labels) -> bool:
