@@ -198,7 +198,7 @@ def test_every_panel_shows_something_while_a_stack_works_and_fails(fleet: Fleet,
         plain = running.enter_context(closing(Shown(seen, ALL)))
         spaced = running.enter_context(watching(tmp_path / "spaced", targets, namespace="shop"))
         wait_for(lambda: figure(seen, "Leaders") == figure(seen, "Workers") == 1, 60, "all to be scraped")
-        # A scheduler that stands by has never asked Redis; it misses nothing.
+        # A scheduler that stands by asks Redis, too.
         wait_for(lambda: figure(seen, "Replicas that miss a server") == 0, 60, "each service to reach its servers")
         running.enter_context(follower(fleet))
         running.enter_context(repeating(Load(fleet).turn, every=0.5))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import API, OVERVIEW, QUEUES, SCHEDULER, TASK_TYPES, Row, board, link
-from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, steps, timeline
+from .panels import GREEN, NO_COUNT, NO_LEADER, ORANGE, PER_SECOND, RED, Panel, figure, graph, steps, timeline
 from .queries import (
     Query,
     age,
-    dependencies,
     matching,
     of_leader,
     or_none,
@@ -18,6 +17,7 @@ from .queries import (
     rate,
     series,
     share,
+    share_of_limit,
     total,
     with_service,
 )
@@ -25,9 +25,9 @@ from .service_levels import failed_requests, failed_tasks, service_levels
 
 _WAITING = of_leader("queue_tasks", "queue, state", state="queued")
 _WAITING_BY_QUEUE = of_leader("queue_tasks", "queue, state", by="queue", state="queued")
+_DEPENDENCIES = series("dependency_up")
 _SUCCEEDED = rate("task_attempts_total", outcome="succeeded")
 _ALERTS = "ALERTS" + matching(alertname="~Taskyard.+", alertstate="firing", namespace="~$namespace")
-_NO_LEADER = "no leader"
 
 
 def overview() -> Dashboard:
@@ -74,19 +74,20 @@ def _users() -> list[Panel]:
         ),
         figure(
             "Oldest waiting task",
-            or_zero(age("queue_oldest_timestamp_seconds")),
+            age("queue_oldest_timestamp_seconds"),
             "How long the oldest queued task has waited. Normal: seconds, or what your longest bulk job takes. If it "
             "grows: is there a worker for the queue, and are its slots busy? Queues and workers shows both.",
             unit="s",
             colours=steps(GREEN, (60, ORANGE), (900, RED)),
             links=[link("Queues and workers", QUEUES)],
+            absent=NO_COUNT,
         ),
         figure(
             "Tasks that wait",
             _WAITING,
             "Queued tasks of all queues. What is normal depends on your load; what counts is whether it shrinks.",
             links=[link("Queues and workers", QUEUES)],
-            absent=_NO_LEADER,
+            absent=NO_COUNT,
         ),
         figure(
             "Dead letters",
@@ -95,7 +96,7 @@ def _users() -> list[Panel]:
             "know. Retry or discard them with `taskyard-scheduler dead-letters`.",
             colours=steps(GREEN, (1, ORANGE), (100, RED)),
             links=[link("Task types", TASK_TYPES)],
-            absent=_NO_LEADER,
+            absent=NO_COUNT,
         ),
     ]
 
@@ -113,7 +114,7 @@ def _parts() -> list[Panel]:
         ),
         figure(
             "Replicas that miss a server",
-            or_zero(f"count({dependencies()} == 0)"),
+            or_zero(f"count({_DEPENDENCIES} == 0)"),
             "Replicas that do not reach PostgreSQL or Redis, counted once for each of the two. Normal: 0. If all "
             "replicas miss one, look at that server; if a single one does, look at its network and its logs.",
             colours=steps(GREEN, (1, RED)),
@@ -139,16 +140,17 @@ def _parts() -> list[Panel]:
             "back, Redis loses data: check that it persists and that its policy is noeviction.",
             colours=steps(GREEN, (1, RED)),
             links=[link("Scheduler", SCHEDULER)],
-            absent=_NO_LEADER,
+            absent=NO_LEADER,
         ),
         figure(
             "Memory of Redis",
-            share(of_leader("broker_memory_bytes"), of_leader("broker_max_memory_bytes")),
+            share_of_limit(of_leader("broker_memory_bytes"), of_leader("broker_max_memory_bytes")),
             "Of its maxmemory; 0 where it has none. Normal: below 70 %. A full Redis refuses new messages: tasks stay "
             "in the outbox and go out later. Find out why the backlog grows, or raise maxmemory.",
             unit="percentunit",
             colours=steps(GREEN, (0.7, ORANGE), (0.9, RED)),
             links=[link("Scheduler", SCHEDULER)],
+            absent=NO_LEADER,
         ),
     ]
 
@@ -216,7 +218,7 @@ def _history() -> list[Panel]:
         ),
         timeline(
             "Servers, as each service sees them",
-            Query(f"min by (service, dependency) ({with_service(dependencies())})", "{{service}} {{dependency}}"),
+            Query(f"min by (service, dependency) ({with_service(_DEPENDENCIES)})", "{{service}} {{dependency}}"),
             "Whether all replicas of a service reach PostgreSQL and Redis. If only one service misses a server, look "
             "at its network, its password and its pool; if all do, look at the server.",
             names={"0": ("away", RED), "1": ("answers", GREEN)},

@@ -26,6 +26,8 @@ from .queries import Query
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 PER_SECOND = "suffix:/s"
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
+# In place of a figure that only the leading scheduler exports, some of them once it has counted.
+NO_LEADER, NO_COUNT = "no leader", "no leader or no count"
 
 Panel = timeseries.Panel | stat.Panel | heatmap.Panel | statetimeline.Panel
 P = TypeVar("P", timeseries.Panel, stat.Panel, heatmap.Panel, statetimeline.Panel)

@@ -75,21 +75,13 @@ def age(timestamp: str, by: str = "", **labels: str) -> str:
 
 
 def since(timestamp: str, **labels: str) -> str:
-    """How long ago, in seconds, the latest of these times was."""
-    return f"time() - max({series(timestamp, **labels)})"
+    """How long ago, in seconds, the latest of these times was; nothing where all are 0, which means none."""
+    return f"time() - max({series(timestamp, **labels)} > 0)"
 
 
 def leaders_only(promql: str) -> str:
     """Of a gauge that those who stand by export, too."""
     return f"({promql} and on ({_PROCESS}) {series('scheduler_is_leader')} == 1)"
-
-
-def dependencies() -> str:
-    """`dependency_up` of those who use the server: a scheduler that stands by has never asked Redis, and says 0."""
-    redis_of_standby = (
-        f"{series('dependency_up', dependency='redis')} and on ({_PROCESS}) {series('scheduler_is_leader')} == 0"
-    )
-    return f"({series('dependency_up')} unless ({redis_of_standby}))"
 
 
 def with_service(promql: str) -> str:
@@ -100,6 +92,11 @@ def with_service(promql: str) -> str:
 def share(part: str, whole: str) -> str:
     """0 while there is nothing to divide."""
     return f"({part}) / (({whole}) > 0) or vector(0)"
+
+
+def share_of_limit(used: str, limit: str) -> str:
+    """0 where the limit is 0, which means none; nothing where it is not known."""
+    return f"({used}) / (({limit}) > 0) or 0 * ({limit})"
 
 
 def or_zero(promql: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import QUEUE_CHOICE, QUEUES, SCHEDULER, TASK_TYPES, Row, board, link
-from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
+from .panels import GREEN, NO_COUNT, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
 from .queries import (
     Query,
     age,
@@ -13,7 +13,6 @@ from .queries import (
     increase,
     of_leader,
     or_none,
-    or_zero,
     quantile,
     quantiles,
     rate,
@@ -26,9 +25,11 @@ _CHOSEN = {"queue": "~$queue"}
 _THIS_QUEUE = link("Queue ${__field.labels.queue}", QUEUES, "queue")
 _TYPES = link("Task types of ${__field.labels.queue}", TASK_TYPES, "queue")
 _WAITING = of_leader("queue_tasks", "queue, state", by="queue", state="queued", **_CHOSEN)
-_WORKERS = f"max by (queue) ({series('queue_workers', **_CHOSEN)})"
+_WORKERS = of_leader("queue_workers", "queue", by="queue", **_CHOSEN)
+# Of each installation by itself: another's workers serve their own queues.
+_SERVED = of_leader("queue_workers", "queue", by="namespace, queue", **_CHOSEN)
+_QUEUED = of_leader("queue_tasks", "queue, state", by="namespace, queue", state="queued", **_CHOSEN)
 _MEMORY_SHARE = f"{series('worker_memory_bytes')} / ({series('worker_memory_limit_bytes')} > 0)"
-_NO_LEADER = "no leader"
 
 
 def queues() -> Dashboard:
@@ -52,7 +53,7 @@ def _now() -> list[Panel]:
             "Tasks that wait",
             of_leader("queue_tasks", "queue, state", state="queued", **_CHOSEN),
             "Queued tasks. What counts is whether it shrinks, and for how long the oldest waits.",
-            absent=_NO_LEADER,
+            absent=NO_COUNT,
         ),
         figure(
             "Oldest waiting task",
@@ -60,14 +61,15 @@ def _now() -> list[Panel]:
             "Normal: seconds. If it rises with the clock, nothing is taken from some queue: see workers, by queue.",
             unit="s",
             colours=steps(GREEN, (60, ORANGE), (900, RED)),
-            absent=_NO_LEADER,
+            absent=NO_COUNT,
         ),
         figure(
             "Queues without a worker",
-            or_zero(f"count({_WORKERS} == 0 and on (queue) {_WAITING} > 0)"),
+            f"count({_SERVED} == 0 and {_QUEUED} > 0) or 0 * count({_SERVED})",
             "Queues in which tasks wait and that no living worker serves. Normal: 0. Start a worker with "
             "`taskyard-worker run --queues NAME`; `taskyard-worker inspect queues` lists who serves what.",
             colours=steps(GREEN, (1, RED)),
+            absent=NO_COUNT,
         ),
         figure(
             "Slots in use",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import OVERVIEW, QUEUES, SCHEDULER, Row, board, link
-from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps, timeline
+from .panels import GREEN, NO_COUNT, NO_LEADER, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps, timeline
 from .queries import (
     Query,
     age,
@@ -17,13 +17,12 @@ from .queries import (
     quantiles,
     rate,
     series,
-    share,
+    share_of_limit,
     since,
     total,
 )
 
 _LAST_TURN = f"time() - max({leaders_only(series('scheduler_last_tick_timestamp_seconds'))})"
-_NO_LEADER = "no leader"
 _RECOVERED_BY_SCHEDULER = increase("tasks_recovered_total", "cause", cause="worker_lost")
 
 
@@ -59,7 +58,7 @@ def _now() -> list[Panel]:
             "PostgreSQL is slow. Restart it; another one takes over.",
             unit="s",
             colours=steps(GREEN, (15, ORANGE), (60, RED)),
-            absent=_NO_LEADER,
+            absent=NO_LEADER,
         ),
         figure(
             "Outbox",
@@ -67,7 +66,7 @@ def _now() -> list[Panel]:
             "Tasks that are accepted and not published yet. Normal: near 0. If it grows, the leader does not reach "
             "Redis, or Redis is full.",
             colours=steps(GREEN, (1000, ORANGE), (10000, RED)),
-            absent=_NO_LEADER,
+            absent=NO_LEADER,
         ),
         figure(
             "Oldest in the outbox",
@@ -75,7 +74,7 @@ def _now() -> list[Panel]:
             "Normal: below a second. More: see Outbox below.",
             unit="s",
             colours=steps(GREEN, (10, ORANGE), (60, RED)),
-            absent=_NO_LEADER,
+            absent=NO_LEADER,
         ),
         figure(
             "Tasks unaccounted for",
@@ -83,16 +82,16 @@ def _now() -> list[Panel]:
             "Queued tasks that Redis did not know of. Normal: 0. They are published again by themselves. If they come "
             "back, Redis loses data: check that it persists and that its policy is noeviction.",
             colours=steps(GREEN, (1, RED)),
-            absent=_NO_LEADER,
+            absent=NO_LEADER,
         ),
         figure(
             "Age of the counts",
             since("scheduler_snapshot_timestamp_seconds"),
-            "When the ledger was last counted; depth and dead letters are as old. Normal: seconds, up to a minute "
-            "where counting takes long. More: PostgreSQL is slow.",
+            "How long ago the queues were last counted. Dead letters are counted apart, every 30 s. Normal: seconds, "
+            "up to a minute where counting takes long. More: PostgreSQL is slow.",
             unit="s",
             colours=steps(GREEN, (120, ORANGE), (300, RED)),
-            absent=_NO_LEADER,
+            absent=NO_COUNT,
         ),
     ]
 
@@ -218,7 +217,7 @@ def _redis() -> list[Panel]:
         ),
         graph(
             "Memory, share of maxmemory",
-            [Query(share(memory, most), "used")],
+            [Query(share_of_limit(memory, most), "used")],
             "0 where Redis has no maxmemory. Above 90 %: drain the backlog, or raise maxmemory.",
             unit="percentunit",
             most=1,

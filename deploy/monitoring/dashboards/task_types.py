@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .boards import QUEUE_CHOICE, QUEUES, TASK_CHOICE, TASK_TYPES, Row, board, link
-from .panels import GREEN, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
+from .panels import GREEN, NO_COUNT, ORANGE, PER_SECOND, RED, Panel, figure, graph, heat_map, steps
 from .queries import Query, heat, increase, of_leader, quantile, quantiles, rate, share, top
 
 _CHOSEN = {"queue": "~$queue", "task": "~$task"}
@@ -57,7 +57,7 @@ def _now() -> list[Panel]:
             "runs them again.",
             colours=steps(GREEN, (1, ORANGE), (100, RED)),
             width=6,
-            absent="no leader",
+            absent=NO_COUNT,
         ),
         figure(
             "95 % run shorter than",
