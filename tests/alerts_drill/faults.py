@@ -14,7 +14,7 @@ from tests.support.schedules import leader_of
 from .load import HEAVY_QUEUE, more_tasks
 from .stack import HEAVY, ORDINARY, Stack
 
-_SECONDS_OF_A_SLOW_SERVER = 0.15  # more for each packet, in each direction
+_SECONDS_OF_A_SLOW_SERVER = 0.25  # more for each packet, in each direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ FAULTS = (
     Fault("growing-queue", "TaskyardBacklogGrowing", "three times what its worker can do is submitted", _growing_queue),
     Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "what all tasks of a type need is gone", _always_failing),
     Fault("no-memory", "TaskyardWorkerOutOfMemory", "tasks need more memory than their worker has", _no_memory),
-    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
+    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 250 ms", _slow_postgres),
     Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
     Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
     Fault("crash-loop", "TaskyardWorkerCrashLoop", "a type kills its process at once", _crash_loop),
