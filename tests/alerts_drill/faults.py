@@ -12,7 +12,7 @@ from tests.support.fleet import wait_for
 from tests.support.schedules import leader_of
 
 from .load import HEAVY_QUEUE, more_tasks
-from .stack import HEAVY, ORDINARY, Stack
+from .stack import HEAVY, ORDINARY, WORKER_MEGABYTES, Stack
 
 _SECONDS_OF_A_SLOW_SERVER = 0.25  # more for each packet, in each direction
 
@@ -137,16 +137,19 @@ def _forgotten(stack: Stack, statement: str) -> Iterator[None]:
 
 @contextmanager
 def _crash_loop(stack: Stack) -> Iterator[None]:
-    with more_tasks(stack.fleet, {"name": "diagnostics.crash", "params": {"signal": "SIGSEGV", "times": 99}}, every=10):
+    with more_tasks(stack.fleet, {"name": "drill.render"}, every=10):
+        stack.need.unlink()
         yield
+        stack.need.touch()
 
 
 @contextmanager
 def _no_memory(stack: Stack) -> Iterator[None]:
-    """Tasks that need more than the worker's control group has."""
+    """Tasks that need more than the worker's control group has, until it has more."""
     body = {"name": "diagnostics.allocate", "params": {"megabytes": 1000}, "queue": HEAVY_QUEUE}
     with more_tasks(stack.fleet, body, every=20):
         yield
+        stack.memory.limit(4 * WORKER_MEGABYTES)
 
 
 FAULTS = (

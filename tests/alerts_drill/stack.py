@@ -52,7 +52,7 @@ class Stack:
 
     @property
     def need(self) -> Path:
-        """The file without which tasks of `drill.report` fail."""
+        """The file without which tasks of `drill.report` fail, and those of `drill.render` crash."""
         return Path(self.fleet.environment[NEED_VARIABLE])
 
     def start(self, role: str) -> None:
