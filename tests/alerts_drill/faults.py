@@ -13,6 +13,7 @@ from tests.support.schedules import leader_of
 
 from .load import HEAVY_QUEUE, more_tasks
 from .stack import HEAVY, ORDINARY, WORKER_MEGABYTES, Stack
+from .tasks import LIBRARY, PASSWORD
 
 _SECONDS_OF_A_SLOW_SERVER = 0.25  # more for each packet, in each direction
 
@@ -36,10 +37,8 @@ def _no_worker(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def _always_failing(stack: Stack) -> Iterator[None]:
-    """What all tasks of a type need is gone."""
-    stack.need.unlink()
-    yield
-    stack.need.touch()
+    with stack.without(PASSWORD):
+        yield
 
 
 @contextmanager
@@ -137,10 +136,8 @@ def _forgotten(stack: Stack, statement: str) -> Iterator[None]:
 
 @contextmanager
 def _crash_loop(stack: Stack) -> Iterator[None]:
-    with more_tasks(stack.fleet, {"name": "drill.render"}, every=10):
-        stack.need.unlink()
+    with more_tasks(stack.fleet, {"name": "drill.render"}, every=10), stack.without(LIBRARY):
         yield
-        stack.need.touch()
 
 
 @contextmanager
