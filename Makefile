@@ -88,6 +88,10 @@ check-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+.PHONY: docs
+docs: $(STAMP) ## Write docs/configuration.md from the settings classes
+	$(BIN)/python -m taskyard_dev.configuration
+
 .PHONY: format
 format: $(STAMP) ## Format, and repair what ruff can repair
 	$(BIN)/ruff format .
@@ -184,6 +188,10 @@ k8s-tools: $(K8S_PROGRAMS) $(K8S_VALIDATORS) ## Fetch kubectl, helm and the vali
 .PHONY: k8s-check
 k8s-check: k8s-tools ## Render, validate and lint the Kubernetes manifests and the Helm chart, and compare the two
 	$(BIN)/python -m pytest -m kubernetes tests/deploy $(ARGS)
+
+.PHONY: dashboards
+dashboards: $(STAMP) ## Write deploy/monitoring/grafana/dashboards/*.json from deploy/monitoring/dashboards
+	$(BIN)/python -m deploy.monitoring.dashboards
 
 RUNBOOKS ?=
 .PHONY: monitoring

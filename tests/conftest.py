@@ -69,9 +69,11 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     _MEASURE_NOTHING = frozenset(
         f"tests/e2e/test_{name}.py"
         for name in (
+            "backup",
             "batches",
             "celery",
             "deaths",
+            "doctor",
             "failpoints",
             "files_and_data",
             "files_in_a_bucket",

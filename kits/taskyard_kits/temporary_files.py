@@ -53,7 +53,11 @@ ERRORS: dict[str, Words] = {
 
 
 class TemporaryFileSettings(KitSettings):
-    temp_dir: Path = Field(default=Path("temp"), validation_alias=names("TEMP_DIR", "TEMP_DIR"))
+    temp_dir: Path = Field(
+        default=Path("temp"),
+        description="The directory of the worker's tasks.",
+        validation_alias=names("TEMP_DIR", "TEMP_DIR"),
+    )
     temp_file_max_age_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="Older files in TASKYARD_TEMP_DIR are removed."
     )

@@ -1,12 +1,10 @@
-"""`taskyard`: tasks over HTTP, and the commands of other distributions (entry points `taskyard.commands`)."""
+"""`taskyard`: tasks over HTTP, events, the doctor, and the commands of other distributions (entry points
+`taskyard.commands`)."""
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,22 +12,12 @@ from uuid import UUID
 import orjson
 import typer
 
-from taskyard_client import ApiAway, ApiRefused, Client, Retries, Task
+from taskyard_client import Client, Task
 from taskyard_client.models import Progress
 
-from .commands import (
-    AWAY,
-    FAILED,
-    USAGE,
-    AsJson,
-    LogLevel,
-    fail,
-    parse_json,
-    parse_params,
-    print_json,
-    settings_or_exit,
-    typer_app,
-)
+from . import doctor_command, events_command
+from .api_commands import Key, Url, client_or_exit
+from .commands import FAILED, USAGE, AsJson, LogLevel, parse_json, parse_params, print_json, typer_app
 from .output import run_program, visible
 
 PROGRAM = "taskyard"
@@ -37,13 +25,11 @@ PROGRAM = "taskyard"
 app = typer_app(PROGRAM, "Taskyard: background tasks, submitted and watched.")
 tasks = typer_app("tasks", "Submit, watch, cancel and retry tasks.")
 app.add_typer(tasks, name="tasks")
+app.command("doctor", epilog=doctor_command.EXAMPLES)(doctor_command.doctor)
+app.command("events", epilog=events_command.EXAMPLES)(events_command.events)
 
-Url = Annotated[str | None, typer.Option("--url", envvar="TASKYARD_URL", help="Where the API is.")]
-Key = Annotated[str | None, typer.Option("--api-key", envvar="TASKYARD_API_KEY", help="The API key.")]
 WatchIt = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
 # Strictly a UUID: it becomes part of a URL.
-# Someone waits at a terminal.
-_RETRIES = Retries(attempts=3)
 TaskId = Annotated[UUID, typer.Argument(help="The task's id.", metavar="TASK_ID")]
 
 
@@ -81,30 +67,6 @@ def _add(entry: EntryPoint) -> None:
     app.command(entry.name)(command)
 
 
-@contextmanager
-def _client(url: str | None, api_key: str | None, log_level: str | None) -> Iterator[Client]:
-    """Exits with 2 for a wrong setting, 3 where the API is away, 1 where it refuses."""
-    settings = settings_or_exit(PROGRAM, url=url, api_key=api_key, log_level=log_level)
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    # The services' level `info` would clutter a terminal, so only an explicit --log-level counts here.
-    logging.basicConfig(level=max(level, logging.WARNING) if log_level is None else level)
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    try:
-        client = Client(settings.url, key, retries=_RETRIES)
-    except ValueError as e:
-        fail(PROGRAM, str(e), USAGE)
-    try:
-        yield client
-    except ApiAway as e:
-        fail(PROGRAM, str(e), AWAY)
-    except ApiRefused as e:
-        for line in e.lines():
-            typer.echo(visible(line), err=True)
-        raise typer.Exit(FAILED) from None
-    finally:
-        client.close()
-
-
 @tasks.command(
     epilog="Examples:\n\n  taskyard tasks submit diagnostics.echo '{\"value\": 1}'\n\n"
     "  taskyard tasks submit email.send --param to_email=a@example.org --param subject=Hi"
@@ -138,7 +100,7 @@ def submit(
     ):
         raise typer.BadParameter("--idempotency-key must have 1 to 255 characters of printable ASCII")
     wanted = _params(params, param or [])
-    with _client(url, api_key, log_level) as client:
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
         task = client.submit(name, wanted, queue=queue, delay_seconds=delay, tags=tag, idempotency_key=idempotency_key)
         _watch_or_say(client, task, str(task.id), watch_it=watch_it, as_json=as_json)
 
@@ -171,7 +133,7 @@ def status(
     log_level: LogLevel = None,
 ) -> None:
     """Print where a task is."""
-    with _client(url, api_key, log_level) as client:
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
         task = client.task(task_id, wait_seconds=wait)
     if as_json:
         print_json(task.as_sent())
@@ -204,7 +166,7 @@ def watch(
     """Follow a task to its end with a progress bar; exits with 1 where it did not succeed. --json: its
     events, one a line.
     """
-    with _client(url, api_key, log_level) as client:
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
         client.task(task_id)
         _watch(client, task_id, as_json=as_json)
 
@@ -236,7 +198,7 @@ def cancel(
     task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
 ) -> None:
     """Cancel a task: at once where it waits; one that runs is asked to stop."""
-    with _client(url, api_key, log_level) as client:
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
         answer = client.cancel(task_id)
     if as_json:
         print_json(answer.as_sent())
@@ -254,7 +216,7 @@ def retry(
     log_level: LogLevel = None,
 ) -> None:
     """Run a failed or cancelled task again: same id, fresh budgets."""
-    with _client(url, api_key, log_level) as client:
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
         task = client.retry(task_id)
         _watch_or_say(client, task, f"{task.id} is {task.state} again.", watch_it=watch_it, as_json=as_json)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -71,7 +71,7 @@ class KitSettings(BaseSettings):
 
 
 class OutboundSettings(KitSettings):
-    """What requests to addresses that callers give may connect to."""
+    """Calls to addresses that callers give."""
 
     outbound_networks: CommaSeparated = Field(
         default=(), description="Networks that may be called though they are not public, as 10.0.0.0/8."
@@ -89,16 +89,28 @@ class OutboundSettings(KitSettings):
 
 
 class RedisSettings(KitSettings):
-    """Where Redis is, and the names of its keys."""
+    """Redis."""
 
-    namespace: str = Field(default="taskyard", pattern=r"^[a-z0-9_-]{1,32}$")
+    namespace: str = Field(
+        default="taskyard",
+        pattern=r"^[a-z0-9_-]{1,32}$",
+        description="How all keys in Redis begin: another one for each installation that shares a server.",
+    )
     # Before the addresses, whose validator puts them in.
-    redis_ca_file: Path | None = None
-    redis_cert_file: Path | None = None
-    redis_key_file: Path | None = None
-    redis_sentinel_password: SecretStr | None = secret(default=None)
+    redis_ca_file: Path | None = Field(
+        default=None, description="The authority that signed the servers' certificates, where the system lacks it."
+    )
+    redis_cert_file: Path | None = Field(
+        default=None, description="The certificate that the services show, where the servers want one."
+    )
+    redis_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    redis_sentinel_password: SecretStr | None = secret(
+        default=None, description="The Sentinels' own password; the one in the address is the servers'."
+    )
     redis_url: SecretStr = secret(
-        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=names("REDIS_URL", "REDIS_URL")
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="`redis://`, `rediss://` (TLS) or `redis+sentinel://[user:password@]host:port,.../service/db`.",
+        validation_alias=names("REDIS_URL", "REDIS_URL"),
     )
     cache_url: SecretStr | None = secret(
         default=None, description="Redis for what may be lost, where it is not to be that of the queues."
@@ -152,12 +164,12 @@ class RedisSettings(KitSettings):
 
 
 class StorageSettings(KitSettings):
-    """Where files are kept."""
+    """Files."""
 
     storage_url: str | None = Field(
         default=None,
         repr=False,
-        description="Where files are kept: file:///directory, or s3://bucket/prefix?endpoint=https://host:port.",
+        description="Where files are kept: `file:///directory`, or `s3://bucket/prefix?endpoint=https://host:port`.",
     )
     storage_dir: Path = Field(
         default=Path(".taskyard/storage"), description="The directory where TASKYARD_STORAGE_URL is not set."
@@ -172,3 +184,41 @@ class StorageSettings(KitSettings):
         if value:
             read_address(value)  # raises ValueError
         return value or None
+
+
+class SentrySettings(KitSettings):
+    """Sentry.
+
+    Where failures are reported, if anywhere. The names are its own.
+    """
+
+    sentry_dsn: SecretStr | None = secret(
+        default=None,
+        validation_alias=names("SENTRY_DSN", "SENTRY_DSN"),
+        description="Where Sentry takes reports of tasks that failed for good, and of the platform's own errors.",
+    )
+    sentry_environment: str | None = Field(
+        default=None,
+        validation_alias=names("SENTRY_ENVIRONMENT", "SENTRY_ENVIRONMENT"),
+        description="As Sentry shows it; TASKYARD_APP_ENV where it is not set.",
+    )
+    sentry_release: str | None = Field(
+        default=None,
+        validation_alias=names("SENTRY_RELEASE", "SENTRY_RELEASE"),
+        description="As Sentry shows it; Taskyard's version where it is not set.",
+    )
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = urlsplit(value.get_secret_value())
+        try:
+            has_host = bool(url.hostname) and url.port != 0
+        except ValueError:
+            has_host = False
+        project = url.path.rpartition("/")[2]
+        if url.scheme not in {"http", "https"} or not (url.username and has_host and project.isdecimal()):
+            raise ValueError("must be like https://KEY@HOST/7, whose last part is the number of the project")
+        return value

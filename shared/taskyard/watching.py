@@ -84,13 +84,14 @@ _WORDS = {
 
 
 def _line(event: TaskEvent) -> str:
-    words = _words(event.kind, event.attempt or 0, event.data)
+    said = words(event.kind, event.attempt or 0, event.data)
     colour = _COLOURS.get(event.kind, "cyan")
     time = "" if event.at is None else f"{event.at:%H:%M:%S}"
-    return f"[dim]{time}[/] [{colour}]{escape(event.kind.replace('_', ' ')):19}[/] {escape(words)}"
+    return f"[dim]{time}[/] [{colour}]{escape(event.kind.replace('_', ' ')):19}[/] {escape(said)}"
 
 
-def _words(kind: str, attempt: int, data: dict[str, Any]) -> str:
+def words(kind: str, attempt: int, data: dict[str, Any]) -> str:
+    """What an entry of a timeline says, for people."""
     error = data.get("error") or {}
     if kind == "started":
         return f"attempt {attempt} on {data.get('worker') or 'a worker'}"

@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -73,6 +74,23 @@ def test_the_chart_makes_the_secrets_whose_values_are_given_and_no_other() -> No
     assert secret["stringData"] == {"TASKYARD_DATABASE_URL": "postgresql://taskyard:x@db/taskyard"}
     for _, _, pod in Manifests(helm(EVERY_OPTION)).pods():
         assert "servers" in sources_of(pod["initContainers"][0], "secret")
+
+
+def test_alerts_lead_to_the_runbooks_of_the_values_wherever_the_rules_lead(tmp_path: Path) -> None:
+    chart = tmp_path / "taskyard"
+    copytree(CHART, chart)
+    rules = chart / "files/rules.yaml"
+    rules.write_text(rules.read_text("utf-8").replace("https://taskyard.example/docs", "https://git.example.org/a/b"))
+    for value, expected in (
+        ("", "https://git.example.org/a/b/runbooks"),
+        ("https://wiki.example.org/$1", "https://wiki.example.org/$1"),
+    ):
+        options = f"--set=monitoring.enabled=true,monitoring.runbooks={value}"
+        [rule] = Manifests(succeed("bin/helm", "template", "taskyard", chart, options)).of_kind("PrometheusRule")
+        alerts = [each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each]
+        assert {each["annotations"]["runbook_url"] for each in alerts} == {
+            f"{expected}/{each['alert']}.md" for each in alerts
+        }
 
 
 def test_a_changed_setting_replaces_the_pods_that_read_it_and_no_others() -> None:

@@ -1,5 +1,6 @@
 """What the Kubernetes manifests promise, seen in every overlay and in the base with all components."""
 
+import json
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.deployed_settings import OF_BOTO3, names_of_settings
 
 from .conftest import WHOLE
 from .manifests import Manifests, containers_of, listens, matches, sources_of
-from .rendering import ROOT, kustomize
+from .rendering import ROOT, kustomize, resources
 
 pytestmark = pytest.mark.kubernetes
 
@@ -234,3 +235,11 @@ def test_what_the_example_of_secrets_leaves_open_is_refused_or_counts_as_missing
     values = [pair for each in EXAMPLE.of_kind("Secret") for pair in each["stringData"].items()]
     # The file is read only where TASKYARD_SELECTION_GOOGLE_KEY_FILE names it.
     assert [pair for pair in values if pair[1] and "development-only" not in pair[1]] == [("key.json", "{}")]
+
+
+def test_grafanas_sidecar_finds_each_dashboard_and_kubectl_can_apply_it() -> None:
+    """What `kubectl apply` last applied is an annotation; an object's may have 256 KiB."""
+    made = resources(kustomize(ROOT / "deploy/monitoring/grafana/dashboards"))
+    labels = {"grafana_dashboard": "1"}
+    assert [(one["kind"], one["metadata"]["labels"]) for one in made] == [("ConfigMap", labels)] * 5
+    assert all(len(json.dumps(one)) < 256 * 1024 for one in made)

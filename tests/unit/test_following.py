@@ -1,12 +1,13 @@
 """Following and waiting, against answers that no real server gives in a test's time."""
 
 import json
+from itertools import islice
 from uuid import UUID
 
 import httpx2
 import pytest
 
-from taskyard_client import ApiAway, Client, TaskEvent
+from taskyard_client import ApiAway, Change, Client, Missed, NotAllowed, TaskEvent
 
 TASK = UUID(int=1)
 
@@ -75,3 +76,42 @@ def test_events_are_read_whatever_their_texts_hold() -> None:
         with Client("http://api.test", "ty_key", transport=httpx2.MockTransport(answer)) as client:
             event = next(client.events(TASK))
         assert event == TaskEvent(kind="log", data={"message": said}, id="1.2.3")
+
+
+def change(number: int) -> str:
+    data = {"task_id": str(UUID(int=number)), "name": "a.b", "queue": "default", "state": "queued", "attempt": 0}
+    return f"event: change\ndata: {json.dumps(data)}\n\n"
+
+
+def test_changes_say_where_some_were_missed() -> None:
+    """Nobody keeps them: a stream that is begun anew, and one that was too fast for its reader, have gaps."""
+    now = 0.0
+    asked: list[str] = []
+    streams: list[str | Exception] = [
+        f": taskyard\nretry: 1000\n\n{change(1)}",
+        httpx2.ConnectError("refused"),
+        f': taskyard\n\n{change(2)}event: lost\ndata: {{"lost": 7}}\n\n{change(3)}',
+    ]
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        assert seconds > 0
+        now += seconds
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(str(request.url))
+        if not streams:
+            return httpx2.Response(401, json={"detail": "This API key was revoked."})
+        stream = streams.pop(0)
+        if isinstance(stream, Exception):
+            raise stream
+        return httpx2.Response(200, text=stream)
+
+    client = Client("http://api.test", "ty_key", transport=httpx2.MockTransport(answer), clock=lambda: now, sleep=sleep)
+    with client:
+        changes = client.changes(state=["queued", "failed"], queue="default", name=None)
+        seen = [one.task_id.int if isinstance(one, Change) else one for one in islice(changes, 5)]
+        assert seen == [1, Missed(), 2, Missed(lost=7), 3]
+        with pytest.raises(NotAllowed):
+            next(changes)
+    assert set(asked) == {"http://api.test/api/v1/events?state=queued%2Cfailed&queue=default"}

@@ -27,7 +27,20 @@ from .errors import (
     TaskFailed,
     WaitTimedOut,
 )
-from .models import Accepted, Cancellation, Item, Load, Status, Task, TaskEvent, TaskType, Workflow, WorkflowStep
+from .models import (
+    Accepted,
+    Cancellation,
+    Change,
+    Item,
+    Load,
+    Missed,
+    Status,
+    Task,
+    TaskEvent,
+    TaskType,
+    Workflow,
+    WorkflowStep,
+)
 from .options import NewTask, SubmitOptions
 from .retries import Retries
 from .tracing import passing_on
@@ -38,12 +51,14 @@ __all__ = [
     "ApiRefused",
     "AsyncClient",
     "Cancellation",
+    "Change",
     "Client",
     "ClientError",
     "Conflict",
     "Invalid",
     "Item",
     "Load",
+    "Missed",
     "NewTask",
     "NotAllowed",
     "NotFound",

@@ -18,11 +18,13 @@ from .async_connection import AsyncConnection
 from .canvas import Node, OnFailure, workflow_fields
 from .errors import ApiAway, ApiRefused, RateLimited
 from .files import AsyncFiles
-from .following import Following, Pauses, Waiting
+from .following import Following, Pauses, Waiting, Watching
 from .models import (
     Accepted,
     Cancellation,
+    Change,
     Load,
+    Missed,
     Status,
     Task,
     TaskEvent,
@@ -193,7 +195,9 @@ class AsyncClient:
         heard = False
         # The read that follows tells whether the API is away, or only the stream did not come through.
         with suppress(ApiAway, ApiRefused):
-            async with aclosing(self._api.stream(task_id, following, calls.HEARTBEAT_SECONDS)) as stream:
+            async with aclosing(
+                self._api.stream(calls.events_path(task_id), following, silence=calls.HEARTBEAT_SECONDS)
+            ) as stream:
                 async for _ in stream:
                     heard = True
                     if not waiting.may_stream:
@@ -209,7 +213,7 @@ class AsyncClient:
         while True:
             error: ApiAway | RateLimited | None = None
             try:
-                async with aclosing(self._api.stream(task_id, following)) as stream:
+                async with aclosing(self._api.stream(calls.events_path(task_id), following)) as stream:
                     async for event in stream:
                         if event is not None:
                             yield event
@@ -222,3 +226,23 @@ class AsyncClient:
                 following.patience.away(e)
             if error is not None or not following.is_final:
                 await self._api.sleep(following.pause(error))
+
+    async def changes(self, **filters: Any) -> AsyncIterator[Change | Missed]:
+        """All tasks' changes as they happen, without an end, by the filters of `GET /events`: state (one or several),
+        name, queue, workflow_id. What happened before is not told, nor what happened while the connection was broken:
+        there, `Missed` comes.
+
+        Raises ApiAway where the first connection fails, and later after a minute without an answer.
+        """
+        watching, query = Watching(self._api.retries, self._api.clock), calls.changes_query(filters)
+        while True:
+            error: ApiAway | RateLimited | None = None
+            try:
+                async with aclosing(self._api.stream(calls.CHANGES_PATH, watching, query)) as stream:
+                    async for change in stream:
+                        if change is not None:
+                            yield change
+            except (ApiAway, RateLimited) as e:
+                error = e
+                watching.away(e)
+            await self._api.sleep(watching.pause(error))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from uuid import UUID
 
 import httpx2
 from pydantic import BaseModel
@@ -13,13 +12,13 @@ from pydantic import BaseModel
 from . import calls
 from .calls import Call
 from .errors import ApiAway, ApiRefused
-from .following import Following
-from .models import TaskEvent
+from .following import Reader
 from .retries import Attempts, Clock, Retries
 from .tracing import passed_on
 from .transfers import Download, Upload
 
 A = TypeVar("A", bound=BaseModel)
+E = TypeVar("E")
 
 
 class AsyncConnection:
@@ -56,18 +55,20 @@ class AsyncConnection:
             return calls.read(call, response, await self._content(response, deadline), number)
 
     async def stream(
-        self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
-    ) -> AsyncGenerator[TaskEvent | None, None]:
-        """An entry for each line of the task's stream: the event that it ends, else None."""
+        self,
+        path: str,
+        reader: Reader[E],
+        query: Mapping[str, Any] | None = None,
+        silence: float = calls.SILENCE_SECONDS,
+    ) -> AsyncGenerator[E, None]:
+        """What `reader` makes of each line of a stream of events."""
         timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
-        async with self._open(
-            "GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout
-        ) as response:
+        async with self._open("GET", path, params=query or {}, headers=reader.headers(), timeout=timeout) as response:
             if not response.is_success:
                 raise calls.refused(response, await self._content(response, self.clock() + calls.READ_SECONDS))
-            following.connected()
+            reader.connected()
             async for text in response.aiter_text():
-                for event in following.heard(text):
+                for event in reader.heard(text):
                     yield event
 
     async def fetch(self, path: str, download: Download) -> None:

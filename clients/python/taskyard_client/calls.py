@@ -162,6 +162,13 @@ def events_path(task_id: UUID | str) -> str:
     return f"tasks/{_id(task_id)}/events"
 
 
+CHANGES_PATH = "events"
+
+
+def changes_query(filters: Mapping[str, Any]) -> dict[str, Any]:
+    return _query(filters, None)
+
+
 def _keyed(answer: type[A], path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Call[A]:
     """A change, with a key by which the API knows a repeat of it. The body is encoded once: a repeat has to be the same
     to the byte."""

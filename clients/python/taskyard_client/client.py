@@ -17,11 +17,13 @@ from .canvas import Node, OnFailure, workflow_fields
 from .connection import Connection
 from .errors import ApiAway, ApiRefused, RateLimited
 from .files import Files
-from .following import Following, Pauses, Waiting
+from .following import Following, Pauses, Waiting, Watching
 from .models import (
     Accepted,
     Cancellation,
+    Change,
     Load,
+    Missed,
     Status,
     Task,
     TaskEvent,
@@ -190,7 +192,7 @@ class Client:
         heard = False
         # The read that follows tells whether the API is away, or only the stream did not come through.
         with suppress(ApiAway, ApiRefused):
-            for _ in self._api.stream(task_id, following, calls.HEARTBEAT_SECONDS):
+            for _ in self._api.stream(calls.events_path(task_id), following, silence=calls.HEARTBEAT_SECONDS):
                 heard = True
                 if not waiting.may_stream:
                     break
@@ -205,7 +207,7 @@ class Client:
         while True:
             error: ApiAway | RateLimited | None = None
             try:
-                for event in self._api.stream(task_id, following):
+                for event in self._api.stream(calls.events_path(task_id), following):
                     if event is not None:
                         yield event
                 if following.is_final:
@@ -217,3 +219,22 @@ class Client:
                 following.patience.away(e)
             if error is not None or not following.is_final:
                 self._api.sleep(following.pause(error))
+
+    def changes(self, **filters: Any) -> Iterator[Change | Missed]:
+        """All tasks' changes as they happen, without an end, by the filters of `GET /events`: state (one or several),
+        name, queue, workflow_id. What happened before is not told, nor what happened while the connection was broken:
+        there, `Missed` comes.
+
+        Raises ApiAway where the first connection fails, and later after a minute without an answer.
+        """
+        watching, query = Watching(self._api.retries, self._api.clock), calls.changes_query(filters)
+        while True:
+            error: ApiAway | RateLimited | None = None
+            try:
+                for change in self._api.stream(calls.CHANGES_PATH, watching, query):
+                    if change is not None:
+                        yield change
+            except (ApiAway, RateLimited) as e:
+                error = e
+                watching.away(e)
+            self._api.sleep(watching.pause(error))

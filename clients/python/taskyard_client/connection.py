@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from uuid import UUID
 
 import httpx2
 from pydantic import BaseModel
@@ -14,13 +13,13 @@ from pydantic import BaseModel
 from . import calls
 from .calls import Call
 from .errors import ApiAway, ApiRefused
-from .following import Following
-from .models import TaskEvent
+from .following import Reader
 from .retries import Attempts, Clock, Retries
 from .tracing import passed_on
 from .transfers import Download, Upload
 
 A = TypeVar("A", bound=BaseModel)
+E = TypeVar("E")
 
 
 class Connection:
@@ -56,16 +55,20 @@ class Connection:
             return calls.read(call, response, self._content(response, deadline), number)
 
     def stream(
-        self, task_id: UUID | str, following: Following, silence: float = calls.SILENCE_SECONDS
-    ) -> Iterator[TaskEvent | None]:
-        """An entry for each line of the task's stream: the event that it ends, else None."""
+        self,
+        path: str,
+        reader: Reader[E],
+        query: Mapping[str, Any] | None = None,
+        silence: float = calls.SILENCE_SECONDS,
+    ) -> Iterator[E]:
+        """What `reader` makes of each line of a stream of events."""
         timeout = httpx2.Timeout(silence, connect=calls.CONNECT_SECONDS)
-        with self._open("GET", calls.events_path(task_id), headers=following.headers(), timeout=timeout) as response:
+        with self._open("GET", path, params=query or {}, headers=reader.headers(), timeout=timeout) as response:
             if not response.is_success:
                 raise calls.refused(response, self._content(response, self.clock() + calls.READ_SECONDS))
-            following.connected()
+            reader.connected()
             for text in response.iter_text():
-                yield from following.heard(text)
+                yield from reader.heard(text)
 
     def fetch(self, path: str, download: Download) -> None:
         """What is missing of the download, in one request."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from .errors import ApiAway, ClientError, RateLimited, WaitTimedOut
-from .models import Task, TaskEvent
+from .models import Change, Missed, Task, TaskEvent
 from .retries import Clock, Retries
+
+E_co = TypeVar("E_co", covariant=True)
 
 # How long a follower goes on asking an API that is away.
 _PATIENCE_SECONDS = 60.0
@@ -50,6 +53,17 @@ class Events:
         elif name == "id":
             self.id = value
         return None
+
+
+class Reader(Protocol[E_co]):
+    """Makes something of each line of a stream: an entry for each, None where nothing ends with it."""
+
+    def headers(self) -> dict[str, str]: ...
+
+    def connected(self) -> None:
+        """A stream begins."""
+
+    def heard(self, text: str) -> Iterator[E_co]: ...
 
 
 class Patience:
@@ -110,6 +124,54 @@ class Following:
     def pause(self, error: ApiAway | RateLimited | None = None) -> float:
         # Apart from the others that lost their stream.
         return _told(error) + self._retries.jittered(_AGAIN_SECONDS)
+
+
+class Watching:
+    """Where a follower of all tasks' changes stands. They are not kept, so a broken stream is begun anew, and that is
+    told as `Missed`."""
+
+    def __init__(self, retries: Retries, clock: Clock) -> None:
+        self._retries = retries
+        self._events = Events()
+        self._failures = 0
+        self._connections = 0
+        self._patience = Patience(clock)
+
+    def headers(self) -> dict[str, str]:
+        return {"Accept": "text/event-stream"}
+
+    def connected(self) -> None:
+        self._patience.answered()
+        self._events = Events()
+        self._connections += 1
+
+    def away(self, error: ApiAway | RateLimited) -> None:
+        """Raises `error` where there never was a stream, and once a minute is over."""
+        if not self._connections:
+            raise error
+        self._patience.away(error)
+
+    def heard(self, text: str) -> Iterator[Change | Missed | None]:
+        """For each line that ends in `text`, what it tells, else None. Every beginning but the first is told."""
+        if self._failures:
+            self._failures = 0
+            yield Missed()
+        for line in self._events.lines(text):
+            found = self._events.line(line)
+            yield None if found is None else _change(found[0])
+
+    def pause(self, error: ApiAway | RateLimited | None = None) -> float:
+        """Before the stream is begun anew; growing while nothing is heard."""
+        self._failures += 1
+        return _told(error) + self._retries.pause(self._failures)
+
+
+def _change(data: str) -> Change | Missed:
+    try:
+        lost = Missed.model_validate_json(data)
+        return Change.model_validate_json(data) if lost.lost is None else lost
+    except ValidationError:
+        raise ApiAway("The API's stream of events is not JSON.") from None
 
 
 class Waiting:

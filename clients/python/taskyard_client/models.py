@@ -131,6 +131,23 @@ class TaskEvent(Answer):
     id: str | None = None
 
 
+class Change(Answer):
+    """A task has changed: how it is now."""
+
+    task_id: UUID
+    name: str
+    queue: str
+    state: str
+    attempt: int = 0
+    workflow_id: UUID | None = None
+
+
+class Missed(Answer):
+    """Changes that were not told. `lost`: how many; None: the stream was interrupted, and nobody counted."""
+
+    lost: int | None = None
+
+
 class TaskType(Answer):
     """A task type; the properties of `params`, a JSON Schema, come in the order of the declaration."""
 

@@ -42,6 +42,9 @@ def aggregate(params: AggregateParams, *, context: TaskContext) -> Aggregated:
     with context.db() as conn:
         requests, models = _told(conn, params.hours, context)
         left = len(rollups.open_hours(conn))
+    context.set_attributes({"analytics.models_used": len(models), "analytics.summed_hours": summed})
+    if requests is not None:
+        context.set_attributes({"analytics.requests_processed": requests.total})
     return Aggregated(
         requests=requests,
         models=models,

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Literal
 
 import redis
 import sqlalchemy as sa
@@ -60,7 +61,9 @@ async def check(*, context: TaskContext) -> CheckResult:
     found = await asyncio.gather(*map(_timed, probes.values()))
     checks = dict(zip(probes, found, strict=True))
     healthy = all(c.status == "ok" for c in found)
-    return CheckResult(status="ok" if healthy else "degraded", timestamp=datetime.now(UTC), checks=checks)
+    status: Literal["ok", "degraded"] = "ok" if healthy else "degraded"
+    context.set_attributes({"health.overall_status": status})
+    return CheckResult(status=status, timestamp=datetime.now(UTC), checks=checks)
 
 
 async def _timed(probe: Callable[[], Awaitable[None]]) -> Check:

@@ -18,9 +18,11 @@ class MaintenanceSettings(RedisSettings, TemporaryFileSettings):
         default=30.0, ge=0, le=_LONGEST_DAYS, description="Tasks that succeeded so long ago leave the ledger."
     )
     archive_failed_after_days: float = Field(
-        default=90.0, ge=0, le=_LONGEST_DAYS, description="Failed ones: dead letters, too."
+        default=90.0, ge=0, le=_LONGEST_DAYS, description="Tasks that failed so long ago leave it: dead letters, too."
     )
-    archive_cancelled_after_days: float = Field(default=30.0, ge=0, le=_LONGEST_DAYS, description="Cancelled ones.")
+    archive_cancelled_after_days: float = Field(
+        default=30.0, ge=0, le=_LONGEST_DAYS, description="Tasks that were cancelled so long ago leave it."
+    )
 
     @property
     def ages(self) -> Ages:

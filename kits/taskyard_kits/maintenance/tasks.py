@@ -32,6 +32,7 @@ def cleanup_expired_data(*, context: TaskContext) -> ExpiredDataCleaned:
         files.remove_old(settings)
     except SoftTimeLimitExceeded:
         context.log("There was no time for all of them.", level="warning")
+    context.set_attributes({"cleanup.redis_keys": entries.keys, "cleanup.temp_files": files.files})
     return ExpiredDataCleaned(redis_keys_cleaned=entries.keys, temp_files_removed=files.files)
 
 

@@ -12,13 +12,20 @@ class ProviderSettings(KitSettings):
     """A provider without an address is left out."""
 
     ollama_base_url: ServerAddress | None = Field(
-        default=None, validation_alias=names("OLLAMA_BASE_URL", "OLLAMA_BASE_URL")
+        default=None,
+        description="Ollama, as http://ollama:11434.",
+        validation_alias=names("OLLAMA_BASE_URL", "OLLAMA_BASE_URL"),
     )
     litellm_base_url: ServerAddress | None = Field(
-        default=None, validation_alias=names("LITELLM_BASE_URL", "LITELLM_BASE_URL")
+        default=None,
+        description="LiteLLM's proxy, as http://litellm:4000.",
+        validation_alias=names("LITELLM_BASE_URL", "LITELLM_BASE_URL"),
     )
     litellm_api_key: ServerKey | None = Field(
-        default=None, repr=False, validation_alias=names("LITELLM_API_KEY", "LITELLM_API_KEY")
+        default=None,
+        repr=False,
+        description="The key of LiteLLM's proxy.",
+        validation_alias=names("LITELLM_API_KEY", "LITELLM_API_KEY"),
     )
 
 

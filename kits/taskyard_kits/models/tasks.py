@@ -46,6 +46,7 @@ async def refresh_cache(*, context: TaskContext) -> RefreshResult:
     older = await asyncio.to_thread(_cache, settings, fresh, list(faults))
     cached = {**older, **fresh}
     counts = {p.name: len(cached[p.name].models) if p.name in cached else 0 for p in providers}
+    context.set_attributes({"cache.models_cached": sum(counts.values())})
     return RefreshResult(
         ollama_models=counts.get("ollama"),
         litellm_models=counts.get("litellm"),

@@ -49,6 +49,7 @@ _RULES = (
 )
 async def send(params: SendParams, *, context: TaskContext) -> Notified:
     """Sends a short message by mail, or signed to a webhook endpoint."""
+    context.set_attributes({"notification.channel": params.channel, "notification.success": False})
     to_email, endpoint_id = params.to_email, params.webhook_endpoint_id
     if params.user_id is not None:
         user = await _user(params.user_id, context)
@@ -60,6 +61,7 @@ async def send(params: SendParams, *, context: TaskContext) -> Notified:
         message_id = await _to_endpoint(endpoint_id, params, context)
     else:
         raise TaskError("user_without_endpoint", retryable=False)
+    context.set_attributes({"notification.success": True})
     return Notified(channel=params.channel, sent_at=datetime.now(UTC), message_id=message_id)
 
 

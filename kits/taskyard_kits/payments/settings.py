@@ -16,10 +16,15 @@ _OF_TEST_MODE = ("sk_test_", "rk_test_")
 
 class PaymentSettings(KitSettings):
     stripe_secret_key: ServerKey | None = Field(
-        default=None, repr=False, validation_alias=names("STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY")
+        default=None,
+        repr=False,
+        description="The secret or restricted key of the account at Stripe.",
+        validation_alias=names("STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY"),
     )
     stripe_base_url: ServerAddress = Field(
-        default="https://api.stripe.com", validation_alias=names("STRIPE_BASE_URL", "STRIPE_BASE_URL")
+        default="https://api.stripe.com",
+        description="Where Stripe is.",
+        validation_alias=names("STRIPE_BASE_URL", "STRIPE_BASE_URL"),
     )
 
     @model_validator(mode="after")

@@ -9,5 +9,5 @@ from .google.settings import GoogleSettings
 
 class SelectionSettings(GoogleSettings):
     selection_memory_mib: int = Field(
-        default=2048, ge=256, le=1_048_576, description="The memory of a process that draws a panel, in MiB."
+        default=2048, ge=256, le=1_048_576, description="The memory of a process that draws a panel."
     )

@@ -38,7 +38,7 @@ async def send(context: TaskContext, target: Target, url: str, payload: Any) -> 
     """
     settings: WebhookSettings = context.settings
     body = orjson.dumps(payload)
-    headers = {"Content-Type": "application/json", **target.headers(context.task_id, body)}
+    headers = {"Content-Type": "application/json", **_passed_on(context), **target.headers(context.task_id, body)}
     try:
         answer = await client.request(
             "POST", read_url(url), networks=settings.reachable, headers=headers, content=body, bounds=_BOUNDS
@@ -55,6 +55,12 @@ async def send(context: TaskContext, target: Target, url: str, payload: Any) -> 
     if after is not None:
         raise RateLimited("webhook_refused", after=after, status=answer.status)
     raise TaskError("webhook_refused", status=answer.status)
+
+
+def _passed_on(context: TaskContext) -> dict[str, str]:
+    """What the receiver needs to follow the request that the task came from, into its own logs and traces."""
+    given = {"X-Request-ID": (context.request_id or "").strip(), "traceparent": context.traceparent or ""}
+    return {name: value for name, value in given.items() if value}
 
 
 def message(name: str, data: Any, context: TaskContext) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def serve(
 
     from taskyard.catalogue.secrets import SecretsUnreadable
     from taskyard.storage.chosen import missing_in_production
+    from taskyard.telemetry.exports import start_exports
     from taskyard.telemetry.metrics import MetricsPortTaken
 
     from . import server
@@ -80,7 +81,8 @@ def serve(
     sys.setswitchinterval(0.001)
     give_large_memory_back()
     try:
-        service = build(settings)
+        exports = start_exports("api", settings)
+        service = build(settings, exports)
         listener = server.listen(settings.api_host, settings.api_port) if fd is None else server.inherited(fd)
         metrics = service.metrics.serve(settings.metrics_host, settings.metrics_port)
     except (ValueError, SecretsUnreadable) as e:
@@ -101,6 +103,7 @@ def serve(
         started = server.serve(service, listener, stop_delay=settings.api_stop_delay)
     finally:
         metrics.stop()
+        exports.stop()
     if not started:
         raise typer.Exit(FAILED)
 

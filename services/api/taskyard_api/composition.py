@@ -21,6 +21,7 @@ from taskyard.running.hooks import Hooks, named
 from taskyard.settings import Settings
 from taskyard.storage.chosen import storage_of
 from taskyard.store.ledger import engine_of
+from taskyard.telemetry.exports import NO_EXPORTS, Exports
 from taskyard.telemetry.metrics import Metrics
 
 from .admission import Admission
@@ -105,7 +106,7 @@ def engines_of(settings: Settings) -> tuple[Engine, Engine]:
     return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher"])
 
 
-def build(settings: Settings) -> Service:
+def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
     """Raises SecretsUnreadable and ValueError for a wrong setting."""
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     cipher = cipher_of(settings)
@@ -124,7 +125,8 @@ def build(settings: Settings) -> Service:
     submitted = SubmitMeters(metrics, transactions["submit"].time, queues=settings.queues)
     types = KnownTypes(ledger, lease=settings.worker_lease, learn=partial(_learn, queues, submitted))
 
-    submission = Submission(engine, submits, dispatcher, submitted, Hooks(named(settings.submit_hooks), metrics))
+    hooks = Hooks(named(settings.submit_hooks), metrics)
+    submission = Submission(engine, submits, dispatcher, submitted, hooks, exports.tracer)
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     dependencies = Health(
@@ -143,7 +145,7 @@ def build(settings: Settings) -> Service:
     admission = Admission(types, cipher, queues, callbacks, life=settings.task_life)
     intake = Intake(admission, submission, ledger, shown, translations)
     streams = Streams(ledger, live, requests, keys)
-    problems = Problems(catalogues, settings.support_url)
+    problems = Problems(catalogues, settings.support_url, exports.reports)
     resources = resources_of(
         settings,
         translations=translations,
@@ -165,7 +167,7 @@ def build(settings: Settings) -> Service:
     )
     counts = RequestCounts(ledger)
     rate, trusted = RateLimit(settings.rate_limit_per_second), trusted_networks(settings.trusted_proxies)
-    gate = Gate(keys, rate, requests, counts, trusted)
+    gate = Gate(keys, rate, requests, counts, trusted, exports.tracer)
     lifespan = Lifespan(
         engines=(engine, submits),
         dispatcher=dispatcher,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon
 import falcon.asgi
@@ -20,6 +20,9 @@ from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticate
 from .request_counts import RequestCounts
 from .requests import Networks, Request, client_address
 
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import Tracer
+
 log = structlog.get_logger(__name__)
 
 # Browsers send 200 bytes; looking for the best match takes a microsecond for each.
@@ -32,19 +35,28 @@ class Gate:
     """Falcon middleware."""
 
     def __init__(
-        self, keys: Keys, rate: RateLimit, meters: RequestMeters, counts: RequestCounts, trusted: Networks = ()
+        self,
+        keys: Keys,
+        rate: RateLimit,
+        meters: RequestMeters,
+        counts: RequestCounts,
+        trusted: Networks = (),
+        tracer: Tracer | None = None,
     ) -> None:
         self._keys = keys
         self._rate = rate
         self._meters = meters
         self._counts = counts
         self._trusted = trusted
+        self._tracer = tracer
         self._operations: dict[type, dict[str, Operation]] = {}
 
     async def process_request(self, req: Request, resp: falcon.asgi.Response) -> None:
-        req.identify()
+        req.identify(self._tracer)
         context = req.context
         structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.traceparent[3:35])
+        if context.span is not None:
+            structlog.contextvars.bind_contextvars(span_id=context.span.span_id)
         self._meters.in_progress.inc()
         if _has_two_spellings(req.scope["raw_path"]):
             raise falcon.HTTPNotFound
@@ -93,6 +105,9 @@ class Gate:
         seconds = time.perf_counter() - context.started
         self._meters.answered(req.method, req.uri_template, resp.status_code, seconds)
         self._counts.count(req.method, req.uri_template, resp.status_code, seconds)
+        # Without a good key no span is sent: a stranger could fill the receiver.
+        if context.span is not None and hasattr(context, "caller"):
+            context.span.answered(req.uri_template, resp.status_code)
 
 
 def _has_two_spellings(raw_path: bytes) -> bool:

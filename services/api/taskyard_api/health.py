@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 _REDIS_SECONDS = 2.0
 _WATCH_SECONDS = 5.0
+# The process that committed something publishes it at once, and the scheduler what is left after 10 s.
+_PUBLISHED_WITHIN = timedelta(seconds=20)
 # Two periods of the schedule that the first start makes.
 _CHECK_HOLDS = timedelta(hours=2)
 
@@ -81,15 +83,17 @@ class Health:
 
     async def detailed(self, caller: Caller, words: Words) -> dict[str, Any]:
         """Every part; reasons are told in the reader's language."""
-        database, broker, cache, workers, scheduler, last_check = await asyncio.gather(
-            self._database(),
-            self._redis(),
-            self._cached(),
-            self._workers(caller),
-            self._scheduler(),
-            self._last_check(caller, words),
+        parts = {
+            "database": self._database(),
+            "redis": self._redis_with_room(),
+            "workers": self._workers(caller),
+            "scheduler": self._scheduler(),
+            "outbox": self._outbox(caller),
+        }
+        found, cache, last_check = await asyncio.gather(
+            asyncio.gather(*parts.values()), self._cached(), self._last_check(caller, words)
         )
-        components = {"database": database, "redis": broker, "workers": workers, "scheduler": scheduler}
+        components = dict(zip(parts, found, strict=True))
         if cache is not None:
             components["cache"] = cache
         for component in components.values():
@@ -97,7 +101,7 @@ class Health:
         # Without PostgreSQL nothing works; without another part, some of it.
         status = HEALTHY
         if any(component["status"] != HEALTHY for component in components.values()):
-            status = UNHEALTHY if database["status"] == UNHEALTHY else DEGRADED
+            status = UNHEALTHY if components["database"]["status"] == UNHEALTHY else DEGRADED
         # An earlier check's findings are shown, but are not the present state.
         shown = components if last_check is None else {**components, "last_check": last_check}
         return {"status": status, "components": shown}
@@ -115,6 +119,13 @@ class Health:
 
     async def _redis(self) -> dict[str, Any]:
         return await self._component(partial(_ping, self._client), self._dependencies["redis"])
+
+    async def _redis_with_room(self) -> dict[str, Any]:
+        """A full Redis answers, and takes no messages: submits are accepted all the same, and wait in the outbox."""
+        found = await self._redis()
+        if found["status"] == HEALTHY and await _has_no_room(self._client):
+            found |= {"status": UNHEALTHY, "reason": message("its memory is full")}
+        return found
 
     async def _cached(self) -> dict[str, Any] | None:
         """None where the queues' Redis is the cache, too."""
@@ -161,6 +172,19 @@ class Health:
 
         return await self._read("scheduler", read, {"leader": None, "last_tick": None})
 
+    async def _outbox(self, caller: Caller) -> dict[str, Any]:
+        def read(conn: Connection) -> dict[str, Any]:
+            row = fleet.outbox(conn)
+            is_late = row["age"] is not None and row["age"] > _PUBLISHED_WITHIN
+            told = caller.queues is None  # the numbers are of all queues
+            return {
+                "reason": message("waits for Redis or for a scheduler") if is_late else None,
+                "pending": row["pending"] if told else None,
+                "oldest_at": row["oldest_at"] if told else None,
+            }
+
+        return await self._read("outbox", read, {"pending": None, "oldest_at": None})
+
     async def _read(
         self, part: str, read: Callable[[Connection], dict[str, Any]], unknown: dict[str, Any]
     ) -> dict[str, Any]:
@@ -202,6 +226,25 @@ class Health:
 async def _ping(client: redis.asyncio.Redis) -> None:
     async with asyncio.timeout(_REDIS_SECONDS):
         await client.ping()
+
+
+async def _has_no_room(client: redis.asyncio.Redis) -> bool:
+    """False where Redis does not tell: some hosted ones refuse INFO."""
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            memory: dict[str, Any] = await client.info("memory")
+    except (redis.RedisError, OSError, TimeoutError):
+        return False
+    return is_full(memory)
+
+
+def is_full(memory: Mapping[str, Any]) -> bool:
+    """By Redis's INFO memory."""
+    if memory.get("maxmemory_policy") != "noeviction":
+        return False  # it drops something else instead
+    # Redis bounds its memory without the buffers of replicas and of the append-only file.
+    used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
+    return bool(0 < memory.get("maxmemory", 0) <= used)
 
 
 def _doubts(age: timedelta, state: str, checks: Mapping[str, Mapping[str, Any]]) -> list[Message]:

@@ -28,6 +28,7 @@ from taskyard.domain.messages import Message, message, verbatim
 from taskyard.lifecycle.idempotency import AnswerPending
 from taskyard.schedules.changes import NameTaken
 from taskyard.storage.interface import StorageUnavailable
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .ledger_pool import NotMigrated
 from .refusals import (
@@ -209,15 +210,19 @@ def _of_falcon(error: falcon.HTTPError) -> Problem:
 class Problems:
     """Answers errors, in the caller's language and with the address where people find help."""
 
-    def __init__(self, catalogues: Mapping[str, Catalogue], support_url: str | None) -> None:
+    def __init__(
+        self, catalogues: Mapping[str, Catalogue], support_url: str | None, reports: Reports = NO_REPORTS
+    ) -> None:
         self._catalogues = catalogues
         self._support_url = support_url
+        self._reports = reports
 
     async def answer(self, req: Request, resp: falcon.asgi.Response, error: Exception, params: object) -> None:
         """Falcon's handler for all errors."""
         problem = problem_of(error)
         if problem.status == 500:
             log.error("request_failed", method=req.method, path=req.path, exc_info=error)
+            self._reports.unexpected(error, method=req.method, route=str(req.uri_template))
         elif problem.status == 503:
             log.warning("request_unavailable", code=problem.code, path=req.path, error=str(error))
         body, language = self.document(problem, req.context.request_id, req.get_header("Accept-Language"))

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from random import getrandbits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon.asgi
 from uuid_utils import uuid7
@@ -19,21 +19,26 @@ from .auth import Caller
 from .refusals import Malformed, TooLarge
 from .room import Place
 
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import RequestSpan, Tracer
+
+_PROBES = "/health/"
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestContext:
     """What belongs to one request. `caller` is set once the key has been checked, `address` in calls that the audit log
-    may record. `places` are held until the request is answered.
+    may record. `places` are held until the request is answered. `span` is that of the request, where it is traced.
     """
 
-    __slots__ = ("address", "caller", "places", "request_id", "started", "traceparent")
+    __slots__ = ("address", "caller", "places", "request_id", "span", "started", "traceparent")
 
     address: str
     caller: Caller
     places: list[Place]
     request_id: str
+    span: RequestSpan | None
     traceparent: str
     started: float
 
@@ -51,18 +56,22 @@ class Request(falcon.asgi.Request):
         self._events = receive
         self._first = first_event
 
-    def identify(self) -> None:
-        """Takes the request id and the trace from the headers, or makes them."""
+    def identify(self, tracer: Tracer | None = None) -> None:
+        """Takes the request id and the trace from the headers, or makes them. Probes are not traced."""
         context, headers = self.context, self._asgi_headers
         context.started, context.places = time.perf_counter(), []
         given = headers.get(b"x-request-id")
         context.request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else str(uuid7())
         trace = headers.get(b"traceparent")
-        context.traceparent = (
-            trace.decode()
-            if trace is not None and _TRACEPARENT.fullmatch(trace)
-            else f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-00"
-        )
+        passed_on = trace.decode() if trace is not None and _TRACEPARENT.fullmatch(trace) else None
+        context.span = None
+        if tracer is not None and not self.path.startswith(_PROBES):
+            context.span = tracer.request(
+                self.method, self.path, scheme=self.scheme, traceparent=passed_on, request_id=context.request_id
+            )
+            context.traceparent = context.span.traceparent
+        else:
+            context.traceparent = passed_on or f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-00"
 
     def actor(self) -> Actor:
         """The caller as the audit log knows it, in calls with scope `manage` or `admin`."""

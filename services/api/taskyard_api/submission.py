@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import falcon.asgi
@@ -22,6 +22,7 @@ from taskyard.lifecycle.submit import NewTask, SubmittedTask, submit
 from taskyard.running.hooks import Hooks
 from taskyard.store import ledger
 from taskyard.store.reads import task_by_id
+from taskyard.telemetry.exports import publishing
 
 from . import views
 from .admission import Admission, Admitted
@@ -35,6 +36,9 @@ from .requests import Request
 from .translation import Translations, Words
 from .views import TaskViews
 
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import Tracer
+
 Answer = Callable[[Sequence[SubmittedTask]], StoredAnswer]
 _COLLECTORS = ("plain", "keyed")
 
@@ -44,13 +48,20 @@ class Submission:
     submits, with one connection for each flight."""
 
     def __init__(
-        self, engine: Engine, submits: Engine, dispatcher: Dispatcher, meters: SubmitMeters, hooks: Hooks
+        self,
+        engine: Engine,
+        submits: Engine,
+        dispatcher: Dispatcher,
+        meters: SubmitMeters,
+        hooks: Hooks,
+        tracer: Tracer | None = None,
     ) -> None:
         self._engine = engine
         self._submits = submits
         self._dispatcher = dispatcher
         self._meters = meters
         self._hooks = hooks
+        self._tracer = tracer
         # Their own threads, one for each flight: a flood of slow reads must not keep submits waiting.
         self._threads = ThreadPoolExecutor(len(_COLLECTORS) * MAX_FLIGHTS, thread_name_prefix="collector")
         self._plain: Collector[Sequence[NewTask], Sequence[SubmittedTask]] = Collector(
@@ -62,7 +73,8 @@ class Submission:
         """All of the tasks or none. Raises Overloaded, LedgerUnavailable."""
         self._hooks.before_submit(tasks)
         try:
-            written = await self._plain.submit(tasks, len(tasks))
+            with publishing(self._tracer, tasks):
+                written = await self._plain.submit(tasks, len(tasks))
         except Exception as e:
             self._count(tasks, e)
             raise
@@ -79,7 +91,10 @@ class Submission:
         """
         self._hooks.before_submit(tasks)
         try:
-            given = await self._keyed.submit(KeyedRequest(tasks, answer, key, chosen), len(tasks))
+            with publishing(self._tracer, tasks) as spans:
+                given = await self._keyed.submit(KeyedRequest(tasks, answer, key, chosen), len(tasks))
+                if given.replayed:
+                    spans.forget()
         except Exception as e:
             self._count(tasks, e)
             raise
@@ -92,7 +107,8 @@ class Submission:
         """The same hooks and counts around tasks that `write` commits by itself: the steps of a workflow."""
         self._hooks.before_submit(tasks)
         try:
-            await write()
+            with publishing(self._tracer, tasks):
+                await write()
         except Exception as e:
             self._count(tasks, e)
             raise

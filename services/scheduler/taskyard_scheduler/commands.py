@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from taskyard.catalogue.secrets import SecretsUnreadable
-from taskyard.commands import FAILED, SERVERS, LogLevel, fail, settings_or_exit, typer_app
+from taskyard.commands import FAILED, SERVERS, USAGE, LogLevel, fail, settings_or_exit, typer_app
 from taskyard.schema_wait import Seconds, wait_for_schema
 from taskyard.telemetry.metrics import MetricsPortTaken
+from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
 from . import archive_cli, cli, dead_letters_cli, schedules_cli
 from .program import PROGRAM
@@ -70,6 +71,8 @@ def run(
         code = serve(settings)
     except (MetricsPortTaken, SecretsUnreadable) as e:
         fail(PROGRAM, str(e), FAILED)
+    except ExportsMisconfigured as e:
+        fail(PROGRAM, str(e), USAGE)
     raise typer.Exit(code)
 
 

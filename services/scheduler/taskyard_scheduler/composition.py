@@ -19,6 +19,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.workers import ensure_queues
 from taskyard.settings import Settings
 from taskyard.store.ledger import engine_of, is_pooled
+from taskyard.telemetry.exports import NO_EXPORTS, Exports, start_exports
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 from taskyard.telemetry.metrics import Metrics
@@ -55,7 +56,7 @@ JOBS = "jobs"
 def serve(settings: Settings) -> int:
     """Runs the scheduler in this process until a signal arrives; returns the exit code.
 
-    Raises MetricsPortTaken, and SecretsUnreadable for a wrong key.
+    Raises MetricsPortTaken, and SecretsUnreadable and ExportsMisconfigured for a wrong setting.
     """
     signals = StopSignals()
     set_up_logging("scheduler", level=settings.log_level, style=settings.log_format)
@@ -63,7 +64,8 @@ def serve(settings: Settings) -> int:
     metrics = Metrics("scheduler")
     server = metrics.serve(settings.metrics_host, settings.metrics_port)
     heartbeat = Heartbeat("scheduler", settings.health_file)
-    scheduler = compose(settings, metrics)
+    exports = start_exports("scheduler", settings)
+    scheduler = compose(settings, metrics, exports)
     leadership = scheduler.leadership
     log.info("scheduler_started", holder=str(leadership.holder), name=leadership.name, metrics=server.url)
     scheduler.start()
@@ -75,10 +77,11 @@ def serve(settings: Settings) -> int:
         scheduler.stop()
         server.stop()
         heartbeat.remove()
+        exports.stop()
         log.info("scheduler_stopped")
 
 
-def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
+def compose(settings: Settings, telemetry: Metrics, exports: Exports = NO_EXPORTS) -> Scheduler:
     """Touches no server: engines and clients connect when they are first used."""
     # The jobs. Pools are sized from this list, so the parts that do the work follow below.
     jobs = [
@@ -153,7 +156,15 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         metrics,
         wait_for=lambda: relay.backlog or applications.backlog or rebuild.is_needed,
     )
-    rescue = Rescue(leadership, dispatcher, database, metrics, lease=worker_lease, crash_limit=settings.crash_limit)
+    rescue = Rescue(
+        leadership,
+        dispatcher,
+        database,
+        metrics,
+        lease=worker_lease,
+        crash_limit=settings.crash_limit,
+        reports=exports.reports,
+    )
     patience = min(PATIENCE, settings.db_statement_timeout / 2)
     depth = Depth(leadership, depth_metrics, lease=worker_lease, patience=patience)
     maintenance = Maintenance(leadership, client, names, settings.queues, silence=worker_lease)
@@ -166,7 +177,12 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         leadership, cipher, life=settings.task_life, lease=worker_lease, is_on=settings.standing_schedules
     )
     schedules = Schedules(
-        leadership, dispatcher, ScheduleMetrics(telemetry), grace=settings.misfire_grace, lease=worker_lease
+        leadership,
+        dispatcher,
+        ScheduleMetrics(telemetry),
+        grace=settings.misfire_grace,
+        lease=worker_lease,
+        tracer=exports.tracer,
     )
     throughput, retention = (
         Throughput(leadership, database),
@@ -177,8 +193,8 @@ def compose(settings: Settings, telemetry: Metrics) -> Scheduler:
         dispatcher=dispatcher,
         promotion=promotion,
         applications=ApplicationLoop(applications, leadership, listens, loops, dependencies),
-        schedules=ScheduleLoop(schedules, leadership, loops, dependencies),
-        jobs=IntervalJobs(jobs, leadership, dependencies),
+        schedules=ScheduleLoop(schedules, leadership, loops, dependencies, exports.reports),
+        jobs=IntervalJobs(jobs, leadership, dependencies, exports.reports),
         probe=probe,
         loops=loops,
         database=dependencies.database,

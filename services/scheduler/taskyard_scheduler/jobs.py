@@ -21,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from taskyard.backoff import Backoff
 from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Dependency
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .leader import Leadership, LeadershipLost
 
@@ -55,11 +56,13 @@ class LeaderJob:
         leadership: Leadership,
         dependencies: Dependencies,
         *,
+        reports: Reports = NO_REPORTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._leadership = leadership
         self._dependencies = dependencies
+        self._reports = reports
         self._clock = clock
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._paused_until = 0.0
@@ -82,6 +85,7 @@ class LeaderJob:
             if self._logged != repr(e):
                 self._logged = repr(e)
                 log.exception("job_failed", job=self._name)
+                self._reports.unexpected(e, job=self._name)
         else:
             if self._logged is not None:
                 log.info("job_recovered", job=self._name)
@@ -120,7 +124,13 @@ def names_of(jobs: Sequence[Job], server: str) -> list[str]:
 class IntervalJobs:
     """Each job has a thread of its own, so that a slow one delays no other."""
 
-    def __init__(self, jobs: Sequence[Job], leadership: Leadership, dependencies: Dependencies) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        leadership: Leadership,
+        dependencies: Dependencies,
+        reports: Reports = NO_REPORTS,
+    ) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             jobstores={"default": MemoryJobStore()},
@@ -128,7 +138,7 @@ class IntervalJobs:
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         for name, seconds, work, _, leader_only in jobs:
-            run = partial(LeaderJob(name, leadership, dependencies).run, work) if leader_only else work
+            run = partial(LeaderJob(name, leadership, dependencies, reports=reports).run, work) if leader_only else work
             self._scheduler.add_job(run, "interval", seconds=seconds, jitter=seconds * _JITTER, id=name, name=name)
 
     def start(self) -> None:

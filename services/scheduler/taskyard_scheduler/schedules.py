@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,11 +18,15 @@ from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.schedules import standing
 from taskyard.schedules.firing import fire_due
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from .jobs import Dependencies, LeaderJob
 from .leader import Leadership
 from .loop_watch import LoopWatch
 from .metrics import ScheduleMetrics
+
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,11 +48,12 @@ class Schedules:
         *,
         grace: timedelta,
         lease: timedelta,
+        tracer: Tracer | None = None,
     ) -> None:
         self._leadership = leadership
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._fire = partial(fire_due, grace=grace, lease=lease)
+        self._fire = partial(fire_due, grace=grace, lease=lease, tracer=tracer)
 
     def turn(self) -> float:
         """Fires what is due; returns the seconds until the next turn."""
@@ -82,11 +88,16 @@ class ScheduleLoop:
     """The thread. `loops` learns of every turn."""
 
     def __init__(
-        self, schedules: Schedules, leadership: Leadership, loops: LoopWatch, dependencies: Dependencies
+        self,
+        schedules: Schedules,
+        leadership: Leadership,
+        loops: LoopWatch,
+        dependencies: Dependencies,
+        reports: Reports = NO_REPORTS,
     ) -> None:
         self._schedules = schedules
         self._loops = loops
-        self._job = LeaderJob(LOOP, leadership, dependencies)
+        self._job = LeaderJob(LOOP, leadership, dependencies, reports=reports)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
 

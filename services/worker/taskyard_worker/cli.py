@@ -29,12 +29,14 @@ from taskyard.settings import Settings
 from taskyard.storage.chosen import missing_in_production, temp_dir_overlaps
 
 from .inspect_cli import PROGRAM, inspect_app, log_to_stderr, prepared, print_rows
+from .status_cli import status
 
 if TYPE_CHECKING:
     from .child.skills import Skills
 
 app = typer_app(PROGRAM, "Runs tasks: a supervisor and its child processes.")
 app.add_typer(inspect_app, name="inspect")
+app.command()(status)
 
 Queues = Annotated[
     str | None,
@@ -124,6 +126,7 @@ def run(
     if problem := missing_in_production(settings):
         fail(PROGRAM, problem, USAGE)
     from taskyard.telemetry.metrics import MetricsPortTaken
+    from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
     from .supervisor.composition import serve
 
@@ -132,6 +135,8 @@ def run(
             code = serve(settings, {k: v for k, v in overrides.items() if v is not None})
     except MetricsPortTaken as e:
         fail(PROGRAM, str(e), FAILED)
+    except ExportsMisconfigured as e:
+        fail(PROGRAM, str(e), USAGE)
     raise typer.Exit(code)
 
 

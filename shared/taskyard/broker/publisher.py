@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 import redis
 
-from ..domain.errors import BrokerUnavailable
+from ..domain.errors import BrokerFull, BrokerUnavailable
 from ..domain.tasks import Change, Publication
 from .connect import PUBLISH_TIMEOUT, make_redis
 from .messages import encoded
@@ -46,7 +46,7 @@ class Publisher:
         `wake_scheduler`: a task was scheduled for later, possibly before the time for which the scheduler sleeps.
         `cancels`: running tasks whose workers should look for a cancellation request now.
 
-        Raises BrokerUnavailable.
+        Raises BrokerUnavailable, as BrokerFull where Redis answers so.
         """
         by_queue: dict[str, list[Publication]] = defaultdict(list)
         for publication in publications:
@@ -76,6 +76,8 @@ class Publisher:
             pipe.ltrim(self.names.wake_scheduler, 0, 0)
         try:
             pipe.execute()
+        except redis.OutOfMemoryError as e:
+            raise BrokerFull(str(e)) from e
         except redis.RedisError as e:
             raise BrokerUnavailable(str(e)) from e
         return sum(len(wanted) for wanted in by_queue.values())

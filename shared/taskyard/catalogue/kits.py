@@ -25,6 +25,8 @@ from .types import Catalogue, TaskType, type_of
 log = structlog.stdlib.get_logger(__name__)
 
 ENTRY_POINTS = "taskyard.kits"
+# The platform's own, which a process loads whatever TASKYARD_KITS names.
+_OWN_KIT = "taskyard"
 
 
 class KitsUnusable(Exception):
@@ -167,7 +169,7 @@ def _wanted(every: Iterable[Installed], settings: Settings, queues: Collection[s
         raise KitsUnusable(f"TASKYARD_KITS: there is no kit {', '.join(map(repr, unknown))}; installed: {names}")
     for one in every:
         by_name = one.kit.name in settings.kits if settings.kits else queues is None or one.kit.serves(queues)
-        if one.is_module or by_name:
+        if one.is_module or by_name or one.kit.name == _OWN_KIT:
             yield one
 
 

@@ -162,6 +162,10 @@ class BrokerUnavailable(Unavailable):
     """Redis does not answer."""
 
 
+class BrokerFull(BrokerUnavailable):
+    """Redis answers, and takes nothing for want of memory."""
+
+
 class CacheUnavailable(Unavailable):
     """The Redis of the cached lists does not answer, which may be another one than that of the queues."""
 

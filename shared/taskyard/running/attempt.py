@@ -14,6 +14,7 @@ from ..domain.tasks import Failed
 from ..lifecycle.claim import Claimed
 from ..storage.interface import Storage
 from . import outcomes
+from .attributes import NO_ATTRIBUTES, Attributes
 from .batches import KeptMarks, Marks
 from .context import Interrupts, Sink, Submitter, TaskContext
 from .database import Database
@@ -37,6 +38,7 @@ class Services:
     webhooks: Webhooks | NoWebhooks = NO_WEBHOOKS
     marks: Marks = field(default_factory=KeptMarks)
     upkeep: Upkeep | NoUpkeep = NO_UPKEEP
+    attributes: Attributes = NO_ATTRIBUTES
 
 
 def scratch_of(work: Claimed, temp_dir: Path | None) -> Scratch:
@@ -90,7 +92,8 @@ def prepare(
             soft_deadline=soft_deadline,
             tags=work.tags,
             request_id=work.request_id,
-            traceparent=work.traceparent,
+            attributes=services.attributes,
+            traceparent=services.attributes.traceparent(work.id, work.attempt) or work.traceparent,
             submitted_by=work.submitted_by,
             allowed_queues=work.allowed_queues,
             workflow_id=work.workflow_id,

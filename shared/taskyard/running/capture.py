@@ -19,9 +19,9 @@ from .speaker import BOUND, redact_here
 from .speech import Redact, text_of
 
 # Log records of the platform and its libraries belong to the service's log only.
-_NOT_THE_TASKS = ("taskyard.", "taskyard_worker.", "dramatiq", "sqlalchemy", "asyncio")
+_NOT_THE_TASKS = ("taskyard.", "taskyard_worker.", "dramatiq", "sqlalchemy", "asyncio", "opentelemetry")
 # Keys that every line of the service's log carries; a task's own log does not need them.
-_KNOWN = {"event", "timestamp", "level", "service", "process", "exc_info", "stack_info", "trace_id"}
+_KNOWN = {"event", "timestamp", "level", "service", "process", "exc_info", "stack_info", "trace_id", "span_id"}
 
 
 def _is_ours(name: str) -> bool:

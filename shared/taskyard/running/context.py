@@ -18,13 +18,14 @@ from sqlalchemy import Connection
 
 from ..catalogue.types import TaskType
 from ..storage.interface import Storage
+from ..telemetry.trace_context import trace_id_of
+from .attributes import NO_ATTRIBUTES, Attribute, Attributes, shown
 from .batches import SIZE, Batches, KeptMarks, Marks
 from .child import Child
 from .database import Database, Transaction
 from .scratch import Scratch
 from .speech import Redact, name_of, said
 from .upkeep import NO_UPKEEP, NoUpkeep, Upkeep
-from .views import trace_id_of
 from .webhooks import NO_WEBHOOKS, NoWebhooks, Webhooks
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class TaskContext:
     memory_bytes: int | None = None
     soft_deadline: float = float("inf")
     marks: Marks = field(default_factory=KeptMarks)
+    attributes: Attributes = NO_ATTRIBUTES
     tags: Sequence[str] = ()
     request_id: str | None = None
     traceparent: str | None = None
@@ -142,6 +144,15 @@ class TaskContext:
             data = {"message": "further lines of this attempt are not kept", "level": "warning"}
             kind = "log"
         self.sink.note(self.task_id, self.claim, kind, data)
+
+    def set_attributes(self, attributes: Mapping[str, Attribute]) -> None:
+        """Sets attributes of this run's span; does nothing where traces are off.
+
+        Names are as `invoices.sent`, values text (up to 1,000 characters), numbers, bools and lists of texts. Secrets
+        of the task are struck out. Leave out what identifies people. Up to 64 of a run are kept.
+        """
+        with self.shield:
+            self.attributes.set(self.task_id, self.attempt, shown(attributes, self.redact))
 
     def check_cancelled(self) -> None:
         """Raises TaskCancelled where the task was cancelled, and SoftTimeLimitExceeded where its time is over.

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from .attributes import Attribute
 from .child import Child
 from .children import Admit
 from .context import TaskContext
 
 
 class Record:
-    """Stands in for a worker's writer and submitter; `admit` raises where the submitter would."""
+    """Stands in for a worker's writer, submitter and spans; `admit` raises where the submitter would."""
 
     def __init__(self, admit: Admit) -> None:
         self._admit = admit
         self.told: list[tuple[float, float | None, str]] = []
         self.stages: list[str] = []
         self.lines: list[str] = []
+        self.attributes: dict[str, Attribute] = {}
         self._children: dict[UUID, Child] = {}
 
     def progress(self, task_id: UUID, claim: UUID, current: float, total: float | None, message: str) -> None:
@@ -32,6 +34,12 @@ class Record:
         for child_id, child in zip(ids, children, strict=True):
             self._children.setdefault(child_id, child)
         return ids
+
+    def set(self, task_id: UUID, attempt: int, attributes: Mapping[str, Attribute]) -> None:
+        self.attributes.update(attributes)
+
+    def traceparent(self, task_id: UUID, attempt: int) -> str | None:
+        return None
 
     @property
     def children(self) -> list[Child]:

@@ -39,6 +39,7 @@ from ..storage.local import LocalStorage
 from . import outcomes
 from .admitted import NotAdmitted, admitted
 from .attempt import Services, prepare
+from .attributes import Attribute
 from .batches import KeptMarks, Marks
 from .capture import Handler
 from .child import Child
@@ -76,7 +77,7 @@ class TaskRun:
     """One attempt.
 
     `progress` holds every (current, total, message) that was reported, `stages` the messages as they changed, `logs`
-    the lines of the task's log, `submitted` its children.
+    the lines of the task's log, `submitted` its children, `attributes` those of its span.
     """
 
     task_id: UUID
@@ -85,6 +86,7 @@ class TaskRun:
     stages: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     submitted: list[Child] = field(default_factory=list)
+    attributes: dict[str, Attribute] = field(default_factory=dict)
 
     @property
     def fault(self) -> Fault:
@@ -179,9 +181,7 @@ def trial(
         database = _NO_DATABASE if engine is None else EngineDatabase(engine)
         kept = LocalStorage(temporary / "storage") if storage is None else storage
         walks = KeptMarks() if marks is None else marks
-        services = Services(
-            kept, record.submit, database, temp_dir=temporary, webhooks=webhooks, marks=walks, upkeep=upkeep
-        )
+        services = Services(kept, record.submit, database, None, temporary, webhooks, walks, upkeep, record)
         with _captured():
             prepared = prepare(work, task_type, cipher, services, record, settings=settings)
         yield _Trial(task_type, work, prepared, record)
@@ -216,8 +216,8 @@ class _Trial:
         return self._ended(outcome)
 
     def _ended(self, outcome: Outcome) -> TaskRun:
-        record = self.record
-        return TaskRun(self.work.id, outcome, record.told, record.stages, record.lines, record.children)
+        of = self.record
+        return TaskRun(self.work.id, outcome, of.told, of.stages, of.lines, of.children, of.attributes)
 
 
 def _without_loop(coroutine: Coroutine[Any, Any, TaskRun]) -> TaskRun:

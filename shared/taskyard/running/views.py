@@ -8,11 +8,7 @@ from uuid import UUID
 from ..catalogue.secrets import masked
 from ..lifecycle.claim import Claimed
 from ..lifecycle.submit import NewTask
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """`00-<trace id>-<parent id>-<flags>`: W3C Trace Context."""
-    return traceparent[3:35] if traceparent else None
+from ..telemetry.trace_context import trace_id_of
 
 
 class View:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,8 +22,12 @@ from ..lifecycle.committed import Committed
 from ..lifecycle.submit import submit
 from ..store.schedules import Schedule
 from ..store.task_types import live_types
+from ..telemetry.exports import publishing
 from .planning import Look, Plan, plan, unusable
 from .triggers import jitter_of, times_of
+
+if TYPE_CHECKING:
+    from ..telemetry.spans import Tracer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -95,7 +99,13 @@ class Fired:
 
 
 def fire_due(
-    conn: Connection, *, grace: timedelta, led: timedelta, lease: timedelta, limit: int = MOST_SCHEDULES
+    conn: Connection,
+    *,
+    grace: timedelta,
+    led: timedelta,
+    lease: timedelta,
+    limit: int = MOST_SCHEDULES,
+    tracer: Tracer | None = None,
 ) -> Committed[Fired]:
     """Call it in a transaction. `grace`: how much later a due time may come without being missed; `led`: for how long
     the caller has been leading; `lease`: how long a worker lives after a heartbeat."""
@@ -126,7 +136,7 @@ def fire_due(
         fires += len(made.fires)
         tasks += len(made.tasks)
         size += len(made.tasks) * schedule.task_bytes
-    won, done = _carried_out(conn, plans)
+    won, done = _carried_out(conn, plans, tracer)
     return done.answering(_told(won, plans, conn.execute(_NEXT).scalar()))
 
 
@@ -139,13 +149,14 @@ def _planned(schedule: Schedule, look: Look) -> Plan:
         return unusable(schedule, look)
 
 
-def _carried_out(conn: Connection, plans: list[Plan]) -> tuple[Sequence[Any], Committed[Any]]:
+def _carried_out(conn: Connection, plans: list[Plan], tracer: Tracer | None) -> tuple[Sequence[Any], Committed[Any]]:
     """The rows of the fires that were not there before, and what submitting their tasks did."""
     fires = [fire for made in plans for fire in made.fires]
     won = conn.execute(_FIRES, {"batch": encode(fires)}).all()
     due_of: dict[UUID, datetime] = {row.task_id: row.due_at for row in won if row.task_id is not None}
     tasks: list[NewTask] = [task for made in plans for task in made.tasks if task.id in due_of]
-    done = submit(conn, tasks)
+    with publishing(tracer, tasks):
+        done = submit(conn, tasks)
     moves = []
     for made in plans:
         last = next((task.id for task in reversed(made.tasks) if task.id in due_of), None)

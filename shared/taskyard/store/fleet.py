@@ -145,6 +145,22 @@ def those_in_queues(conn: Connection, ids: Sequence[UUID], queues: Collection[st
     return set(conn.execute(_IN_QUEUES, {"ids": list(ids), "queues": sorted(queues)}).scalars())
 
 
+# Of each outbox. A person waits: after an outage they may hold millions of rows.
+MOST_WAITING = 10_000
+
+_OUTBOX = sa.text("""
+SELECT count(*) AS pending, min(created_at) AS oldest_at, now() - min(created_at) AS age FROM (
+    (SELECT created_at FROM outbox ORDER BY id LIMIT :most)
+    UNION ALL (SELECT created_at FROM application_outbox LIMIT :most)
+) o
+""")
+
+
+def outbox(conn: Connection) -> RowMapping:
+    """What was committed and waits to be published, counted up to `MOST_WAITING` in each of the two outboxes."""
+    return conn.execute(_OUTBOX, {"most": MOST_WAITING}).mappings().one()
+
+
 _LEADER = sa.text("""
 SELECT holder_name, epoch, expires_at, ticked_at, expires_at > now() AS holds FROM leader ORDER BY name LIMIT 1
 """)

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import redis
 from prometheus_client import Counter, Gauge, Histogram
+
+from ..domain.errors import BrokerFull
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +139,13 @@ class Dependency:
         self.answered()
 
     def failed(self, error: BaseException, *, began: float = math.inf) -> None:
-        """`began`: when the call began (`time.monotonic()`). Where the server has answered another call since then, the
+        """A server that refuses a call for want of memory answers: the metrics of its memory tell of that.
+
+        `began`: when the call began (`time.monotonic()`). Where the server has answered another call since then, the
         failure says nothing of how it is now: a connection that was refused a moment before the server was back."""
-        if self.is_up is not False and began > self.answered_at:
+        if isinstance(error, BrokerFull | redis.OutOfMemoryError):
+            self.answered()
+        elif self.is_up is not False and began > self.answered_at:
             said = (str(error) or type(error).__name__).splitlines()[0]
             log.warning("dependency_down", extra={"dependency": self.name, "error": said})
             self.is_up = False

@@ -1,12 +1,14 @@
-"""`taskyard tasks`: over HTTP, with exit codes a script can use."""
+"""`taskyard tasks` and `taskyard events`: over HTTP, with exit codes a script can use."""
 
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,7 +22,7 @@ from taskyard_client import Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.program import environment
 from tests.integration.api.worker import Worker
-from tests.support.fleet import free_port
+from tests.support.fleet import free_port, repeating
 
 BIN = Path(sys.executable).parent / "taskyard"
 
@@ -200,3 +202,60 @@ def test_a_task_is_shown_where_the_output_lacks_its_letters(api: Api, encoding: 
     worker.end(task)
     watched = taskyard(api, "tasks", "watch", task, more=with_encoding)
     assert (watched.returncode, watched.stderr) == (0, "")
+
+
+def changing(shared_redis: redis.Redis, *changes: Change) -> AbstractContextManager[None]:
+    """Told again and again: a follower may have come late."""
+    return repeating(lambda: shared_redis.publish("test:events", encode_changes(list(changes))), every=0.2)
+
+
+def test_events_prints_what_happens_and_ends_after_so_many(api: Api, shared_redis: redis.Redis) -> None:
+    here = Change(uuid4(), "mail.one", "default", State.FAILED, 2)
+    other = Change(uuid4(), "mail.two", "default", State.QUEUED, 0)
+    with changing(shared_redis, other, here):
+        shown = taskyard(api, "events", "--state", "failed,retrying", "--limit", "2")
+        as_json = taskyard(api, "events", "--name", "mail.two", "--limit", "1", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for line in shown.stdout.splitlines():
+        assert line.split()[1:] == [str(here.task_id), "failed", "mail.one", "queue", "default", "attempt", "2"]
+    assert len(shown.stdout.splitlines()) == 2
+    told = json.loads(as_json.stdout)
+    assert (told["task_id"], told["state"]) == (str(other.task_id), "queued")
+    assert told["at"].endswith("Z")
+
+
+def test_events_of_a_task_are_its_timeline(api: Api) -> None:
+    worker, task = Worker(api.engine), api.submit()["id"]
+    worker.begin(task)
+    worker.end(task)
+    shown = taskyard(api, "events", "--task", task)
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split()[1] for line in shown.stdout.splitlines()] == ["submitted", "started", "succeeded"]
+    kinds = [json.loads(line)["kind"] for line in taskyard(api, "events", "--task", task, "--json").stdout.splitlines()]
+    assert kinds == ["submitted", "started", "succeeded"]
+    assert taskyard(api, "events", "--task", str(uuid4())).returncode == 1, "there is none"
+    assert taskyard(api, "events", "--task", task, "--queue", "default").returncode == 2
+    assert taskyard(api, "events", "--state", "gone").returncode == 1
+    assert taskyard(api, "events", url="http://127.0.0.1:1").returncode == 3
+
+
+def test_events_write_each_line_at_once_and_end_quietly(api: Api, shared_redis: redis.Redis) -> None:
+    """With 130 after Ctrl-C, and without a word where nobody reads on."""
+    key = api.http.headers["Authorization"].removeprefix("Bearer ")
+    env = {**environment("", "", TASKYARD_URL=api.url, TASKYARD_API_KEY=key)}
+    change = Change(uuid4(), "mail.one", "default", State.RUNNING, 1)
+    with (
+        changing(shared_redis, change),
+        subprocess.Popen([BIN, "events"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first,
+        subprocess.Popen([BIN, "events"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second,
+    ):
+        assert first.stdout is not None
+        assert second.stdout is not None
+        assert second.stderr is not None
+        for process in (first, second):
+            assert str(change.task_id) in process.stdout.readline()  # type: ignore[union-attr]
+        first.send_signal(signal.SIGINT)
+        assert first.communicate(timeout=20)[1] == ""
+        second.stdout.close()
+        assert second.stderr.read() == ""
+    assert (first.returncode, second.returncode) == (130, 1)

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+import redis
 import sqlalchemy as sa
 
 from taskyard_api import health_answers
+from taskyard_api.health import is_full
 from tests.integration.api.conftest import Api
 from tests.integration.api.worker import Worker
 from tests.support.fleet import wait_for
@@ -32,6 +34,56 @@ def test_health(api: Api) -> None:
     german = api.http.get("/health/detailed", headers={"Accept-Language": "de"})
     assert german.headers["Content-Language"] == "de"
     assert german.json()["components"]["scheduler"]["reason"] == "kein Scheduler führt"
+
+
+def test_what_waits_to_be_published_for_long_degrades(api: Api) -> None:
+    def outbox(key: str | None = None, language: str = "en") -> Any:
+        client = api.http if key is None else api.client(key)
+        found = client.get("/health/detailed", headers={"Accept-Language": language}).json()
+        return found["components"]["outbox"]
+
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("DELETE FROM outbox"))
+        conn.execute(sa.text("INSERT INTO outbox (task_ids) VALUES (ARRAY[gen_random_uuid()])"))
+        conn.commit()
+    assert (outbox()["status"], outbox()["pending"]) == ("healthy", 1), "the scheduler takes it up after ten seconds"
+    with api.engine.connect() as conn:
+        conn.execute(sa.text("UPDATE outbox SET created_at = now() - interval '1 minute'"))
+        conn.commit()
+    assert (outbox()["status"], outbox()["reason"]) == ("unhealthy", "waits for Redis or for a scheduler")
+    assert outbox(language="de")["reason"] == "wartet auf Redis oder auf einen Scheduler"
+    hidden = outbox(api.key("read", queues=["selection"]))
+    assert (hidden["status"], hidden["pending"], hidden["oldest_at"]) == ("unhealthy", None, None)
+
+
+def test_a_full_redis_is_told(start_api: Callable[..., Api], redis_url: str) -> None:
+    api = start_api()
+    client = redis.Redis.from_url(redis_url)
+    before = str(client.config_get("maxmemory")["maxmemory"])
+    try:
+        client.config_set("maxmemory", 1)
+        part = api.http.get("/health/detailed", headers={"Accept-Language": "de"}).json()["components"]["redis"]
+    finally:
+        client.config_set("maxmemory", before)
+        client.close()
+    assert (part["status"], part["reason"]) == ("unhealthy", "ihr Speicher ist voll")
+
+
+@pytest.mark.parametrize(
+    ("memory", "full"),
+    [
+        ({"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 100}, True),
+        ({"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 99}, False),
+        ({"maxmemory_policy": "noeviction", "maxmemory": 0, "used_memory": 100}, False),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": 100, "used_memory": 100}, False),
+        (
+            {"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 110, "mem_not_counted_for_evict": 20},
+            False,
+        ),
+    ],
+)
+def test_full_is_what_cannot_evict_beside_what_is_not_counted(memory: dict[str, Any], full: bool) -> None:
+    assert is_full(memory) is full
 
 
 def test_a_hanging_redis_does_not_delay_a_probe(start_api: Callable[..., Api]) -> None:

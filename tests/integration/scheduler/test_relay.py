@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from taskyard.domain.errors import BrokerUnavailable
+from taskyard.domain.errors import BrokerFull, BrokerUnavailable
 from taskyard.store import ledger
 from taskyard_scheduler.marks import SettledMark
 from taskyard_scheduler.relay import Relay
@@ -74,7 +74,9 @@ def test_rows_stay_while_redis_is_unreachable(
             relay.turn()
     assert relay.backlog is True
     assert leader.value("outbox_pending") == 1
-    assert 0 < (leader.value("outbox_oldest_timestamp_seconds") or 0) < time.time() - 9
+    oldest = leader.value("outbox_oldest_timestamp_seconds")
+    assert oldest is not None
+    assert time.time() - oldest > 9
     assert scalar(engine, "SELECT count(*) FROM outbox") == 1
     relay.turn()
     assert len(leader.messages()) == 1
@@ -175,3 +177,17 @@ def test_the_age_at_which_rows_are_relayed_can_be_set(leader: LeaderParts, engin
     leader.age(59)
     relay.turn()
     assert leader.messages() == []
+
+
+def test_a_full_redis_is_told_from_one_that_does_not_answer(leader: LeaderParts, engine: Engine) -> None:
+    put_in(engine, 1)
+    leader.age(10)
+    before = str(leader.client.config_get("maxmemory")["maxmemory"])
+    leader.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerFull):
+            make_relay(leader).turn()
+    finally:
+        leader.client.config_set("maxmemory", before)
+    make_relay(leader).turn()
+    assert len(leader.messages()) == 1

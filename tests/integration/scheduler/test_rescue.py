@@ -1,9 +1,13 @@
 """Tasks of lost workers run elsewhere."""
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
+from taskyard.telemetry.reports import MOST_A_MINUTE, NO_REPORTS, FailedTask, Reports
+from taskyard_scheduler.leader import LeadershipLost
 from taskyard_scheduler.rescue import Rescue
 from tests.support.fleet import wait_for
 from tests.support.scheduling import LeaderParts, claim_all, execute, make_worker, put_in, scalar
@@ -11,7 +15,7 @@ from tests.support.scheduling import LeaderParts, claim_all, execute, make_worke
 LATE = "UPDATE worker SET beat_at = now() - interval '21 seconds'"
 
 
-def make_rescue(leader: LeaderParts, *, crash_limit: int = 3) -> Rescue:
+def make_rescue(leader: LeaderParts, *, crash_limit: int = 3, reports: Reports = NO_REPORTS) -> Rescue:
     return Rescue(
         leader.leadership,
         leader.dispatcher,
@@ -19,7 +23,28 @@ def make_rescue(leader: LeaderParts, *, crash_limit: int = 3) -> Rescue:
         leader.metrics,
         lease=timedelta(seconds=20),
         crash_limit=crash_limit,
+        reports=reports,
     )
+
+
+class Told:
+    """Reports, and how many were counted as lost."""
+
+    is_on = True
+
+    def __init__(self) -> None:
+        self.tasks: list[FailedTask] = []
+        self.number_lost = 0
+
+    def task_failed(self, failed: FailedTask) -> None:
+        self.tasks.append(failed)
+
+    def unexpected(self, error: BaseException, **tags: str) -> None: ...
+
+    def lost(self, number: int) -> None:
+        self.number_lost += number
+
+    def stop(self, seconds: float) -> None: ...
 
 
 def test_tasks_of_a_lost_worker_are_queued_again_and_published(leader: LeaderParts, engine: Engine) -> None:
@@ -101,3 +126,38 @@ def test_a_new_timeline_is_a_change_too(leader: LeaderParts) -> None:
     before = leader.database.changes
     leader.database.observe(started, "000000FF", 1e6)
     assert leader.database.changes == before + 1
+
+
+def fail_all(leader: LeaderParts, engine: Engine, number: int) -> None:
+    """As many tasks as that are on workers that are gone, and fail with the next crash."""
+    claim_all(engine, make_worker(engine), [task.id for task in put_in(engine, number).answer])
+    execute(engine, "UPDATE task SET suspicions = 10")
+    execute(engine, LATE)
+
+
+def test_failures_beyond_the_reports_of_a_minute_are_counted_as_lost(leader: LeaderParts, engine: Engine) -> None:
+    told = Told()
+    fail_all(leader, engine, MOST_A_MINUTE + 50)
+    make_rescue(leader, crash_limit=1, reports=told).turn()
+    assert scalar(engine, "SELECT count(*) FROM task WHERE state = 'failed'") == MOST_A_MINUTE + 50
+    assert (len({task.task_id for task in told.tasks}), told.number_lost) == (MOST_A_MINUTE, 50)
+
+
+def test_a_lease_lost_before_the_reports_loses_no_counts(
+    leader: LeaderParts, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    fail_all(leader, engine, 2)
+    read, answers = leader.leadership.read, iter([False, False])
+
+    def read_until_lost(verb: Any) -> Any:
+        if next(answers, True):
+            raise LeadershipLost
+        return read(verb)
+
+    monkeypatch.setattr(leader.leadership, "read", read_until_lost)  # the third read is that of the reports
+    with pytest.raises(LeadershipLost):
+        make_rescue(leader, crash_limit=1, reports=told).turn()
+    assert leader.value("tasks_recovered_total", cause="worker_lost") == 2
+    assert leader.value("tasks_dead_lettered_total", reason="crash_limit") == 2
+    assert (told.tasks, told.number_lost) == ([], 2)

@@ -85,3 +85,49 @@ def test_inspect_says_in_one_line_why_it_cannot_answer(what: str, postgres: Post
     assert not_migrated.stderr == "taskyard-worker: the database is not migrated: run `taskyard-api migrate`.\n"
     assert (away.returncode, away.stdout, away.stderr.count("\n")) == (3, "", 1)
     postgres.drop_database(f"nothing_to_inspect_{what}")
+
+
+def status(database_url: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "taskyard_worker.cli", "status", *arguments],
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("TASKYARD_")}, **at(database_url), **more},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_status_shows_each_worker_with_its_tasks_and_fails_where_none_lives(engine: Engine, database_url: str) -> None:
+    empty = status(database_url, "--json")
+    assert empty.returncode == 1, "as a health check"
+    assert {name: json.loads(empty.stdout)[name] for name in ("active_tasks", "worker_stats")} == {
+        "active_tasks": {}, "worker_stats": {},
+    }  # fmt: skip
+    first, second, silent = Worker(engine), Worker(engine), Worker(engine)
+    task = str(next(iter(put_in(engine, 1).answer)).id)
+    with engine.connect() as conn:
+        ensure_queues(conn, ["default", "geo"])
+        conn.exec_driver_sql("UPDATE worker SET name = 'twin', queues = '{default}'")
+        conn.exec_driver_sql(
+            f"UPDATE worker SET name = 'mute', queues = '{{geo}}', beat_at = now() - interval '5 min' "
+            f"WHERE id = '{silent.id}'"
+        )
+    first.begin(task)
+    found = json.loads(status(database_url, "--json").stdout)
+    twins = [label for label in found["worker_stats"] if label.startswith("twin")]
+    assert len(twins) == 2, "names need not be unique"
+    busy = {label: [one["id"] for one in tasks] for label, tasks in found["active_tasks"].items()}
+    assert sorted(busy.values()) == [[], [], [task]]
+    (label,) = [label for label, ids in busy.items() if ids]
+    assert found["worker_stats"][label]["id"] == str(first.id)
+    assert (found["worker_stats"][label]["running"], found["worker_stats"][label]["is_alive"]) == (1, True)
+    mute = found["worker_stats"]["mute"]
+    assert (mute["state"], mute["is_alive"], mute["beat_age_seconds"] >= 300) == ("lost", False, True)
+    shown = status(database_url)
+    assert shown.returncode == 0, shown.stderr
+    assert "2 workers live, 1 lost within the last hour; 1 task runs" in shown.stdout
+    assert task in shown.stdout
+    of_geo = status(database_url, "--queue", "geo", "--json")
+    assert (of_geo.returncode, list(json.loads(of_geo.stdout)["worker_stats"])) == (1, ["mute"])
+    assert json.loads(of_geo.stdout)["active_tasks"] == {"mute": []}
+    assert str(second.id) not in of_geo.stdout
+    away = status("postgresql://127.0.0.1:1/x")
+    assert (away.returncode, away.stdout) == (3, "")

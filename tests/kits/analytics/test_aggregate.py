@@ -65,6 +65,13 @@ def test_requests_and_usage_are_summed_up_by_the_hour(engine: Engine, run: Run) 
     assert (result["summed_hours"], result["open_hours"]) == (2, 0)
 
 
+def test_its_span_tells_requests_and_models(engine: Engine, run: Run) -> None:
+    told(engine, (THEN, "llama3", 10), (THEN, "mistral", 1))
+    counted(engine, THEN, 6)
+    attributes = run("analytics.aggregate", {}).attributes
+    assert (attributes["analytics.requests_processed"], attributes["analytics.models_used"]) == (6, 2)
+
+
 def test_a_repeated_run_gives_the_same_rollup(engine: Engine, run: Run) -> None:
     told(engine, (THEN, "llama3", 10))
     counted(engine, THEN, 6)

@@ -24,8 +24,10 @@ def settings(**values: Any) -> HealthSettings:
 def test_all_is_well(task_engine: Engine, redis_url: str, storage: LocalStorage, tmp_path: Path) -> None:
     with smtp_sink(tmp_path / "sink") as port:
         given = settings(redis_url=redis_url, smtp_host="127.0.0.1", smtp_port=port)
-        result = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage).result
+        run = run_task("health.check", {}, settings=given, engine=task_engine, storage=storage)
+    result = run.result
     assert result["status"] == "ok"
+    assert run.attributes == {"health.overall_status": "ok"}
     assert set(result["checks"]) == {"redis", "postgresql", "storage", "smtp"}
     for check in result["checks"].values():
         assert check["status"] == "ok"

@@ -41,8 +41,9 @@ def test_entries_without_a_time_to_live_go_and_nothing_else_of_redis(
     (temp / "old").write_text("x")
     time.sleep(0.02)
     run_settings = settings(redis_url, temp)
-    result = run("maintenance.cleanup_expired_data", settings=run_settings).result
-    assert result == {"redis_keys_cleaned": 1, "temp_files_removed": 1}
+    first = run("maintenance.cleanup_expired_data", settings=run_settings)
+    assert first.result == {"redis_keys_cleaned": 1, "temp_files_removed": 1}
+    assert first.attributes == {"cleanup.redis_keys": 1, "cleanup.temp_files": 1}
     assert set(redis_client.keys()) == {NAMES.models("fresh"), *others}
     assert redis_client.ttl(NAMES.models("fresh")) > 3000
     again = run("maintenance.cleanup_expired_data", settings=run_settings).result

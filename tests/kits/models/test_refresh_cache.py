@@ -59,8 +59,10 @@ def keep(cache: redis.Redis, provider: str, *models: str, minutes: float) -> Non
 
 
 def test_both_lists_are_cached_for_an_hour(redis_url: str, cache: redis.Redis, local: Ollama, proxy: LiteLLM) -> None:
-    result = refresh(redis_url, local, proxy).result
+    run = refresh(redis_url, local, proxy)
+    result = run.result
     assert (result["ollama_models"], result["litellm_models"], result["failed"]) == (2, 1, {})
+    assert run.attributes == {"cache.models_cached": 3}
     assert cached(cache, "ollama") == ["llama3:latest", "mistral:7b"]
     assert cached(cache, "litellm") == ["gpt-4o"]
     assert all(0 < cache.ttl(NAMES.models(p)) <= KEPT.total_seconds() == 3600 for p in ("ollama", "litellm"))

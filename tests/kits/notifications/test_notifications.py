@@ -17,7 +17,7 @@ from taskyard.catalogue.secrets import Cipher
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import Failed
 from taskyard.outbound.signing import make_secret
-from taskyard.running.trial import TaskRun, run_task
+from taskyard.running.trial import NotAdmitted, TaskRun, run_task
 from taskyard.running.webhooks import Webhooks
 from taskyard.settings import Settings
 from taskyard.store import ledger, users, webhook_endpoints
@@ -116,6 +116,24 @@ def test_a_user_without_an_endpoint_or_of_another_key_is_a_clear_error(engine: E
         run = notify(engine, params, **more)
         assert isinstance(run.outcome, Failed)
         assert (run.fault.code, run.fault.retryable) == (code, False)
+
+
+def test_a_message_has_a_thousand_characters_at_most(engine: Engine) -> None:
+    with receiver() as other_end:
+        at = endpoint(engine, other_end.url, make_secret())
+        params = {"channel": "webhook", "webhook_endpoint_id": at}
+        assert not isinstance(notify(engine, params | {"message": "é" * 1_000}).outcome, Failed)
+        with pytest.raises(NotAdmitted, match="/params/message"):
+            notify(engine, params | {"message": "é" * 1_001})
+
+
+def test_its_span_tells_the_channel_and_no_user(engine: Engine, task_url: str) -> None:
+    tasks = ledger.make_engine(task_url)
+    with receiver() as other_end:
+        written(engine, webhook_endpoint_id=endpoint(engine, other_end.url, make_secret()))
+        run = notify(engine, {"channel": "webhook", "message": "Hi", "user_id": 7}, tasks=tasks)
+    tasks.dispose()
+    assert run.attributes == {"notification.channel": "webhook", "notification.success": True}
 
 
 def test_it_is_tried_five_times_more_with_doubled_pauses() -> None:

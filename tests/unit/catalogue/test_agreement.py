@@ -114,6 +114,10 @@ ALL = {
 }  # fmt: skip
 
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
+    "taskyard.echo": (
+        [{}, {"value": ""}, {"value": "ü😀"}, {"value": "x" * 200}],
+        [{"value": "x" * 201}, {"value": 1}, {"value": None}, {"more": 1}, [], None, {"value": "\x00"}],
+    ),
     "diagnostics.echo": (
         [{"value": 1}, {"value": -0.0}, {"value": 1e308}, {"value": 2**64 - 1}, {"value": ""}, {"value": "ü😀"},
          {"value": "x" * 200_000}, {"value": None}, {"value": [[]]}, {"value": {"": {}}}, {"value": [0] * 60_000}],

@@ -64,6 +64,12 @@ def load(queues: list[str] | None = None, **settings: object) -> Loaded:
     return kits.load(Settings.model_validate(settings), queues)
 
 
+def names(loaded: Loaded) -> tuple[str, ...]:
+    """All but the platform's own, which is always there."""
+    assert "taskyard.echo" in loaded.catalogue
+    return tuple(name for name in loaded.catalogue.names if name != "taskyard.echo")
+
+
 def test_a_user_s_kit_is_found_as_ours_are(installed: Installs) -> None:
     installed()
     loaded = load()
@@ -92,12 +98,12 @@ def test_a_kit_is_loaded_where_it_has_a_queue_in_common_with_the_worker(
 
 def test_a_kit_of_all_queues_is_loaded_everywhere(installed: Installs) -> None:
     installed(rest="queues=None")
-    assert load(["elsewhere"]).catalogue.names == ("billing.work",)
+    assert names(load(["elsewhere"])) == ("billing.work",)
 
 
 def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> None:
     installed()
-    assert load(["default"], kits=("billing", "files")).catalogue.names == (
+    assert names(load(["default"], kits=("billing", "files"))) == (
         "billing.work",
         "files.cleanup_old",
         "files.cleanup_temporary",
@@ -106,6 +112,11 @@ def test_the_setting_names_the_kits_whatever_the_queues(installed: Installs) -> 
         "files.import_data",
         "files.process_large_file",
     )
+
+
+def test_the_platform_s_own_kit_is_loaded_whatever_queues_and_kits_are_set() -> None:
+    assert load(["elsewhere"]).kits["taskyard.echo"].name == "taskyard"
+    assert "taskyard.echo" in load(["default"], kits=("files",)).catalogue
 
 
 def test_a_kit_that_is_not_installed_is_refused_by_the_name_of_the_setting() -> None:
@@ -124,9 +135,9 @@ def test_a_module_of_the_setting_is_loaded_for_all_queues(tmp_path: Path, monkey
     (tmp_path / "own_one.py").write_text(TASKS.format(name="own.work"))
     monkeypatch.syspath_prepend(str(tmp_path))
     loaded = load(["own"], task_modules=("own_one",))
-    assert loaded.catalogue.names == ("own.work",)
-    assert loaded.settings == {"own.work": None}
-    assert load(["own"], task_modules=("own_one",), kits=("mail",)).catalogue.names == (
+    assert names(loaded) == ("own.work",)
+    assert loaded.settings == {"own.work": None, "taskyard.echo": None}
+    assert names(load(["own"], task_modules=("own_one",), kits=("mail",))) == (
         "email.send",
         "email.send_newsletter",
         "email.send_password_reset",
@@ -210,12 +221,12 @@ def test_a_module_of_the_setting_that_cannot_be_imported_is_refused_by_its_name(
 
 def test_what_a_kit_imports_to_submit_it_stays_the_other_kit_s(installed: Installs) -> None:
     installed(tasks="from taskyard_kits.mail.tasks import send\n" + TASKS.format(name="billing.work"))
-    assert load(["reports"]).catalogue.names == ("billing.work",)
+    assert names(load(["reports"])) == ("billing.work",)
 
 
 def test_a_kit_may_gather_its_types_in_one_module(installed: Installs) -> None:
     installed(tasks="from .work import work\n", **{"billing_kit.work": TASKS.format(name="billing.work")})
-    assert load(["reports"]).catalogue.names == ("billing.work",)
+    assert names(load(["reports"])) == ("billing.work",)
 
 
 def test_a_task_gets_the_settings_of_its_kit(installed: Installs, monkeypatch: pytest.MonkeyPatch) -> None:

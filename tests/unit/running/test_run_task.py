@@ -37,6 +37,8 @@ def talk(params: TalkParams, context: TaskContext) -> Talked:
     context.progress(1, 4, "begin")
     context.progress(2, 4, "begin")
     context.progress(3, None, "end")
+    said = f"the token {params.token.reveal()}"
+    context.set_attributes({"talk.said": said, "talk.times": 2, "talk.of": [f"{params}", params.then]})
     context.log(f"my token is {params.token.reveal()}")
     print(f"printed {params.token.reveal()}")  # noqa: T201
     logging.getLogger("somebody.else").info("logged %s", params.token.reveal())
@@ -76,6 +78,9 @@ def test_it_keeps_what_the_task_said_with_secrets_struck_out() -> None:
     assert run.progress == [(1, 4, "begin"), (2, 4, "begin"), (3, None, "end")]
     assert run.stages == ["begin", "end"]
     assert run.logs == ["my token is ***", "printed ***", "logged ***"]
+    assert run.attributes["talk.said"] == "the token ***"
+    assert run.attributes["talk.times"] == 2
+    assert SECRET not in str(run.attributes)
 
 
 def test_parameters_may_come_as_their_model() -> None:

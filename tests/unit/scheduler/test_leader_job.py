@@ -1,12 +1,13 @@
 """A job of the leader survives every failure, pauses after it, and does nothing on a standby."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 from structlog.testing import capture_logs
 
-from taskyard.domain.errors import BrokerUnavailable, LedgerUnavailable
+from taskyard.domain.errors import BrokerFull, BrokerUnavailable, LedgerUnavailable
 from taskyard.telemetry.metrics import Metrics
 from taskyard_scheduler.jobs import Dependencies, LeaderJob
 from taskyard_scheduler.leader import LeadershipLost
@@ -29,6 +30,8 @@ def make() -> tuple[LeaderJob, Any, Clock, Dependencies]:
         (LedgerUnavailable("x"), ["database"]),
         (BrokerUnavailable("x"), ["redis"]),
         (redis.ConnectionError("x"), ["redis"]),
+        (BrokerFull("x"), []),
+        (redis.OutOfMemoryError("x"), []),
         (ValueError("x"), []),
     ],
     ids=repr,
@@ -52,6 +55,38 @@ def test_after_a_failure_it_pauses_for_longer_each_time(error: Exception, away: 
     assert job.pause_seconds == 0
     assert job.run(work) is None
     assert job.pause_seconds <= 0.25
+
+
+class Told:
+    """Reports, by name of the error."""
+
+    is_on = True
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, dict[str, str]]] = []
+
+    def unexpected(self, error: BaseException, **tags: str) -> None:
+        self.errors.append((type(error).__name__, tags))
+
+    def task_failed(self, failed: object) -> None: ...
+
+    def lost(self, number: int) -> None: ...
+
+    def stop(self, seconds: float) -> None: ...
+
+
+def test_an_error_that_is_no_servers_is_reported_once_until_it_succeeds() -> None:
+    telemetry, clock, told = Metrics("scheduler"), Clock(), Told()
+    dependencies = Dependencies(telemetry.dependency("database"), telemetry.dependency("redis"))
+    job = LeaderJob("test", Candidate(), dependencies, reports=told, clock=clock)  # type: ignore[arg-type]
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (LedgerUnavailable("x"), ValueError("x"), ValueError("x")):
+        job.run(partial(fail, error))
+        clock.now += 10
+    assert told.errors == [("ValueError", {"job": "test"})]
 
 
 def test_a_standby_does_nothing_and_a_lost_lease_causes_no_pause() -> None:
@@ -81,3 +116,21 @@ def test_a_job_that_alone_cannot_use_a_server_says_so_once() -> None:
     error = "canceling statement due to lock timeout"
     assert logs == [{"event": "job_failed", "log_level": "warning", "job": "test", "error": error}]
     assert dependencies.database.is_up
+
+
+@pytest.mark.parametrize("error", [BrokerFull("OOM"), redis.OutOfMemoryError("OOM")], ids=repr)
+def test_a_full_redis_is_up_and_told_of_once(error: Exception) -> None:
+    """Pings in between are answered."""
+    job, _, clock, dependencies = make()
+
+    def work() -> None:
+        raise error
+
+    dependencies.broker.answered()
+    with capture_logs() as logs:
+        for _ in range(3):
+            job.run(work)
+            assert dependencies.broker.is_up
+            dependencies.broker.answered()
+            clock.now += 5.0
+    assert logs == [{"event": "job_failed", "log_level": "warning", "job": "test", "error": "OOM"}]

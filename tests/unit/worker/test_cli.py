@@ -73,6 +73,7 @@ def test_types_shows_the_kit_of_each(tmp_path: Path) -> None:
         "email.send_password_reset": "mail",
         "email.send_newsletter": "mail",
         "health.check": "health",
+        "taskyard.echo": "taskyard",
     }
     assert re.search(r"^health\.check +1 +high_priority +health ", run("types", cwd=tmp_path).stdout, re.MULTILINE)
 

@@ -14,9 +14,15 @@ class GoogleSettings(KitSettings):
     selection_google_key_file: Path | None = Field(
         default=None, description="The JSON key file of the service account that spreadsheets are shared with."
     )
-    selection_google_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-    selection_google_sheets_url: str = "https://sheets.googleapis.com"
-    selection_google_drive_url: str = "https://www.googleapis.com"
+    selection_google_token_url: str = Field(
+        default="https://oauth2.googleapis.com/token", description="Where Google gives tokens for the key."
+    )
+    selection_google_sheets_url: str = Field(
+        default="https://sheets.googleapis.com", description="Where Google's API for spreadsheets is."
+    )
+    selection_google_drive_url: str = Field(
+        default="https://www.googleapis.com", description="Where Google's API for files is."
+    )
 
     @field_validator("selection_google_token_url", "selection_google_sheets_url", "selection_google_drive_url")
     @classmethod

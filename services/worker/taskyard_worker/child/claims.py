@@ -19,7 +19,9 @@ from taskyard.lifecycle.finish import Finished, finish
 from taskyard.lifecycle.put_off import put_off
 from taskyard.running import outcomes
 from taskyard.store import ledger
+from taskyard.store.final_failures import report_failures
 from taskyard.telemetry.metrics import Dependency
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from ..metrics import WorkerMetrics
 from .claim_table import Holder
@@ -43,6 +45,7 @@ class LedgerClaims:
     lease: timedelta
     slowed: Slowed
     is_apart: bool
+    reports: Reports = NO_REPORTS
 
     def claim(self, ids: Sequence[UUID], claim: UUID) -> list[Claimed]:
         verb = partial(
@@ -89,7 +92,9 @@ class LedgerClaims:
         reason = (str(error).splitlines() or [""])[0][:500]
         failed = outcomes.invalid("task_unreadable", error_type=type(error).__name__, reason=reason)
         verb = partial(finish, ends=[Finished(task_id, claim, failed)])
-        commit(partial(ledger.run, self.engine), verb, self.dispatcher)
+        run = partial(ledger.run, self.engine)
+        changes = commit(run, verb, self.dispatcher)
+        report_failures(self.reports, run, changes)
 
     def count(self, won: Sequence[Claimed]) -> None:
         self.metrics.claimed(won)

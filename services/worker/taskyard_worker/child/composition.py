@@ -14,6 +14,7 @@ from taskyard.broker.names import ACTOR, LANES, Names
 from taskyard.broker.publisher import make_publisher
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.running.attempt import Services
+from taskyard.running.attributes import NO_ATTRIBUTES
 from taskyard.running.batches import LedgerMarks
 from taskyard.running.children import Children
 from taskyard.running.hooks import Hooks
@@ -24,6 +25,7 @@ from taskyard.settings import Settings
 from taskyard.storage.chosen import storage_of
 from taskyard.store import ledger
 from taskyard.store.ledger import engine_of
+from taskyard.telemetry.exports import NO_EXPORTS, Exports
 
 from ..control import Plan
 from ..memory import allowance
@@ -37,9 +39,11 @@ from .claims import LedgerClaims
 from .consumer import TaskConsumer
 from .copies import detach_copies
 from .event_loop import EventLoop
+from .failures import Failures
 from .fetcher import Fetcher
 from .leftovers import Leftovers
 from .run_log import RunLog
+from .run_spans import RunSpans
 from .runner import Runner
 from .skills import Skills
 from .slowed import Slowed
@@ -59,7 +63,7 @@ COROUTINES = 4
 _IDLE_MILLISECONDS = 500
 
 
-def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) -> Child:
+def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable, exports: Exports = NO_EXPORTS) -> Child:
     """The parts of a child, wired; nothing runs yet."""
     names = Names(settings.namespace)
     redis_url = settings.redis_url.get_secret_value()
@@ -72,7 +76,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     table = ClaimTable(slots, threads=plan.threads, async_types=skills.async_types)
     dispatcher = Dispatcher(engine, make_publisher(redis_url, names))
     holder = Holder(UUID(plan.worker_id), plan.label)
-    writer = Writer(engine, dispatcher, table, metrics, holder)
+    observer = Failures(metrics, exports.reports) if exports.reports.is_on else metrics
+    writer = Writer(engine, dispatcher, table, observer, holder)
     slowed = Slowed()
     claims = LedgerClaims(
         engine,
@@ -85,6 +90,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         settings.worker_lease,
         slowed,
         is_apart=plan.quarantine,
+        reports=exports.reports,
     )
     consumer: TaskConsumer | SuspectConsumer
     if plan.quarantine:
@@ -92,7 +98,8 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
     else:
         fetcher = Fetcher(make_redis(redis_url), names, plan.queues, plan.fetcher_id)
         consumer = TaskConsumer(fetcher, table, claims, broker=metrics.metrics.dependency("redis"))
-    hooks = Hooks([RunLog(), *skills.hooks], metrics.metrics)
+    spans = None if exports.tracer is None else RunSpans(exports.tracer)
+    hooks = Hooks([*([] if spans is None else [spans]), RunLog(), *skills.hooks], metrics.metrics)
     children = Children(
         skills.catalogue,
         skills.cipher,
@@ -108,6 +115,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
             partial(ledger.run_transaction, submits),
             dispatcher,
             hooks,
+            tracer=exports.tracer,
         ),
         database,
         allowance(settings.max_memory_per_child_mb, settings.worker_processes.maximum),
@@ -115,6 +123,7 @@ def compose(plan: Plan, settings: Settings, skills: Skills, slots: SlotTable) ->
         Webhooks(partial(ledger.run_transaction, submits), skills.cipher),
         LedgerMarks(partial(ledger.run_transaction, submits)),
         Upkeep(partial(ledger.run_transaction, submits)),
+        NO_ATTRIBUTES if spans is None else spans,
     )
     wear = Wear(
         memory_mb=settings.max_memory_per_child_mb,

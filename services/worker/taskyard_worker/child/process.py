@@ -30,7 +30,9 @@ from taskyard.catalogue.secrets import SecretsUnreadable
 from taskyard.environment import InvalidSettings, read_settings
 from taskyard.running import capture
 from taskyard.settings import Settings
+from taskyard.telemetry.exports import start_exports
 from taskyard.telemetry.logging import set_up_logging
+from taskyard.telemetry.trace_variables import ExportsMisconfigured
 
 from ..control import EXIT_BROKEN, EXIT_MISCONFIGURED, Control, Plan, die_with_parent
 from ..memory import prefer_this_process
@@ -56,7 +58,7 @@ _BROKEN_SECONDS = 10
 def in_one_line(error: BaseException) -> str:
     """What is wrong, for people; with its type, where it is not an error of ours."""
     message = " ".join(str(error).split())
-    known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable)
+    known = isinstance(error, InvalidSettings | SecretsUnreadable | KitsUnusable | ExportsMisconfigured)
     return message if known else f"{type(error).__name__}: {message}"
 
 
@@ -76,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
     plan = Plan(**first)
     try:
         settings, skills = _load(plan)
+        exports = start_exports("worker", settings, process=plan.label)
     except (Exception, SystemExit) as e:  # noqa: BLE001 - a task module may raise anything; the supervisor logs it once
         control.send(event="misconfigured", message=in_one_line(e))
         return EXIT_MISCONFIGURED
@@ -83,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     capture.install()
     slots = SlotTable(slots_fd, slots_size)
     slots.hand_down()
-    child = compose(plan, settings, skills, slots)
+    child = compose(plan, settings, skills, slots, exports)
     child.start()
     child.turn()
     garbage.started()
@@ -93,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
     except BaseException as e:  # noqa: BLE001 - a task can raise anything into this thread
         _end_broken(child, control, e)
     child.stop()
+    exports.stop()
     if child.has_abandoned:
         logging.shutdown()
         os._exit(0)  # a thread that may never end would be waited for

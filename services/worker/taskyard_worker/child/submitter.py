@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -15,8 +16,12 @@ from taskyard.running.child import Child
 from taskyard.running.children import Admit
 from taskyard.running.context import TaskContext
 from taskyard.running.hooks import Hooks
+from taskyard.telemetry.exports import publishing
 
 from .copies import refuse_in_copy
+
+if TYPE_CHECKING:
+    from taskyard.telemetry.spans import Tracer
 
 # One statement of this many rows stays well under a second and under PostgreSQL's parameter size.
 _PAGE = 1000
@@ -32,6 +37,8 @@ def submit(
     hooks: Hooks,
     parent: TaskContext,
     children: Sequence[Child],
+    *,
+    tracer: Tracer | None = None,
 ) -> list[UUID]:
     """Commits the children, in pages of 1,000 a transaction; returns their ids in order.
 
@@ -48,7 +55,8 @@ def submit(
         page = tasks[start : start + _PAGE]
         write = partial(_write, tasks=page, parent_id=parent.task_id, claim=parent.claim)
         hooks.before_submit(page)
-        commit(run, write, announcer)
+        with publishing(tracer, page):
+            commit(run, write, announcer)
         hooks.after_submit(page)
     return [task.id for task in admitted]
 

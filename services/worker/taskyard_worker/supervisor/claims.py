@@ -29,6 +29,8 @@ from taskyard.lifecycle.put_off import take_up
 from taskyard.lifecycle.rescue import Lost, lose
 from taskyard.lifecycle.workers import Beat, Held
 from taskyard.store import ledger
+from taskyard.store.final_failures import report_failures
+from taskyard.telemetry.reports import NO_REPORTS, Reports
 
 from ..quarantine import children_for
 from .handle import ForcedEnd
@@ -85,6 +87,7 @@ class WorkerClaims:
         requests: Wishes,
         *,
         crash_limit: int,
+        reports: Reports = NO_REPORTS,
     ) -> None:
         self._run = partial(ledger.run, engine)
         self._announcer = announcer
@@ -93,6 +96,7 @@ class WorkerClaims:
         self._children = children
         self._requests = requests
         self._crash_limit = crash_limit
+        self._reports = reports
         self._unheld: AbstractSet[Key] = frozenset()
 
     def beat(self, being_recorded: AbstractSet[Key]) -> None:
@@ -153,12 +157,15 @@ class WorkerClaims:
         log.warning("attempts_lost", cause=cause, held=len(items), recorded=len(changes))
         self._metrics.lost(items, changes)
         self._metrics.recovered("child", len(changes))
+        report_failures(self._reports, self._run, changes)
 
     def force(self, end: ForcedEnd, since: float) -> None:
         """Records the end of an attempt that was ended by force, at the CLOCK_MONOTONIC second `since`."""
         late = time.monotonic() - since
         finished = Finished(end.task_id, end.claim, end.outcome, end.run_seconds, late)
-        self._metrics.forced(end, self._commit(partial(finish, ends=[finished])))
+        changes = self._commit(partial(finish, ends=[finished]))
+        self._metrics.forced(end, changes)
+        report_failures(self._reports, self._run, changes)
 
     def sign_off(self) -> None:
         """Releases what the ledger still holds for this worker, and retires it."""

@@ -21,6 +21,7 @@ from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.settings import Settings, is_production
 from taskyard.store.ledger import engine_of
 from taskyard.store.sqlstates import Meaning, meaning
+from taskyard.telemetry.exports import start_exports
 from taskyard.telemetry.heartbeat import Heartbeat
 from taskyard.telemetry.logging import set_up_logging
 
@@ -54,7 +55,7 @@ _STOP_SECONDS = 10.0
 def serve(settings: Settings, overrides: dict[str, Any]) -> int:
     """Runs the worker in this process until a signal ends it; returns the exit code.
 
-    Imports no task code: children do, and report what they found. Raises MetricsPortTaken.
+    Imports no task code: children do, and report what they found. Raises MetricsPortTaken and ExportsMisconfigured.
     """
     set_up_logging("worker", level=settings.log_level, style=settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
@@ -66,6 +67,8 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         name, patience = "taskyard-worker supervisor", timedelta(seconds=10)
         engine = engine_of(settings, name, serves=LEDGER_THREADS, statement_timeout=patience)
         closing.callback(engine.dispose)
+        exports = start_exports("worker", settings, traces=False)
+        closing.callback(exports.stop)
         metrics = SupervisorMetrics(settings, queues)
         closing.callback(metrics.stop)
         metrics.metrics.watch_pool(engine)
@@ -81,7 +84,14 @@ def serve(settings: Settings, overrides: dict[str, Any]) -> int:
         recorder = Recorder(
             registration,
             WorkerClaims(
-                engine, dispatcher, metrics, registration, children, requests, crash_limit=settings.crash_limit
+                engine,
+                dispatcher,
+                metrics,
+                registration,
+                children,
+                requests,
+                crash_limit=settings.crash_limit,
+                reports=exports.reports,
             ),
             heartbeat_seconds=settings.heartbeat_seconds,
             requeue_fetched=partial(requeue_fetched, make_redis(redis_url), names, queues),

@@ -1,0 +1,1 @@
+"""The page docs/configuration.md, made from the settings classes. `make docs` writes it."""
