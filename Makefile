@@ -225,7 +225,7 @@ drill-workflows: $(STAMP) ## Kill workers around the ends of steps, and leaders 
 	$(BIN)/python -m tests.workflows_drill --minutes $(MINUTES) $(ARGS)
 
 .PHONY: drill-alerts
-drill-alerts: $(STAMP) ## Break running stacks in turn, and see which alert fires after how long (an hour; ARGS="--only redis-away")
+drill-alerts: $(STAMP) ## Break running stacks in turn, and see which alert fires after how long (two hours; ARGS="--only redis-away")
 	$(BIN)/python -m tests.alerts_drill $(ARGS)
 
 .PHONY: soak

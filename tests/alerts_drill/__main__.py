@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--healthy", type=float, default=3.0, help="minutes before the fault")
     parser.add_argument("--minutes", type=float, default=35.0, help="in which the alert has to be told")
     parser.add_argument("--others", type=float, default=2.0, help="minutes in which others may follow it")
-    parser.add_argument("--mended", type=float, default=20.0, help="minutes in which it and all pages have to be over")
+    parser.add_argument("--mended", type=float, default=40.0, help="minutes in which it and all pages have to be over")
     parser.add_argument("--table", type=Path, help="a file for the table, written anew after each fault")
     parser.add_argument(
         "--keep", action="store_true", help="with one --only: keep the faulty stack until a line is written"

@@ -12,9 +12,10 @@ from tests.support.fleet import wait_for
 from tests.support.schedules import leader_of
 
 from .load import HEAVY_QUEUE, more_tasks
-from .stack import HEAVY, ORDINARY, Stack
+from .stack import HEAVY, ORDINARY, WORKER_MEGABYTES, Stack
+from .tasks import LIBRARY, PASSWORD
 
-_SECONDS_OF_A_SLOW_SERVER = 0.15  # more for each packet, in each direction
+_SECONDS_OF_A_SLOW_SERVER = 0.25  # more for each packet, in each direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,8 @@ def _no_worker(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def _always_failing(stack: Stack) -> Iterator[None]:
-    """What all tasks of a type need is gone."""
-    stack.need.unlink()
-    yield
-    stack.need.touch()
+    with stack.without(PASSWORD):
+        yield
 
 
 @contextmanager
@@ -137,16 +136,17 @@ def _forgotten(stack: Stack, statement: str) -> Iterator[None]:
 
 @contextmanager
 def _crash_loop(stack: Stack) -> Iterator[None]:
-    with more_tasks(stack.fleet, {"name": "diagnostics.crash", "params": {"signal": "SIGSEGV", "times": 99}}, every=10):
+    with more_tasks(stack.fleet, {"name": "drill.render"}, every=10), stack.without(LIBRARY):
         yield
 
 
 @contextmanager
 def _no_memory(stack: Stack) -> Iterator[None]:
-    """Tasks that need more than the worker's control group has."""
+    """Tasks that need more than the worker's control group has, until it has more."""
     body = {"name": "diagnostics.allocate", "params": {"megabytes": 1000}, "queue": HEAVY_QUEUE}
     with more_tasks(stack.fleet, body, every=20):
         yield
+        stack.memory.limit(4 * WORKER_MEGABYTES)
 
 
 FAULTS = (
@@ -154,7 +154,7 @@ FAULTS = (
     Fault("growing-queue", "TaskyardBacklogGrowing", "three times what its worker can do is submitted", _growing_queue),
     Fault("always-failing", "TaskyardTaskTypeAlwaysFails", "what all tasks of a type need is gone", _always_failing),
     Fault("no-memory", "TaskyardWorkerOutOfMemory", "tasks need more memory than their worker has", _no_memory),
-    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 150 ms", _slow_postgres),
+    Fault("postgres-slow", "TaskyardDatabaseSlow", "each packet to and from PostgreSQL takes 250 ms", _slow_postgres),
     Fault("outbox-stuck", "TaskyardOutboxStuck", "a forgotten transaction holds rows of the outbox", _stuck_outbox),
     Fault("no-worker", "TaskyardNoWorkerForQueue", "the only worker of a queue with work is stopped", _no_worker),
     Fault("crash-loop", "TaskyardWorkerCrashLoop", "a type kills its process at once", _crash_loop),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # The hierarchy, and its file that takes the limit.
-_VERSIONS = (
+_VERSIONS: tuple[tuple[Path, str], ...] = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max"),
 )
@@ -20,6 +20,11 @@ class MemoryGroup:
 
     directory: Path | None
 
+    def limit(self, megabytes: int) -> None:
+        for _, file in _VERSIONS:
+            if self.directory is not None and (limit := self.directory / file).exists():
+                limit.write_text(str(megabytes << 20))
+
     def add(self, pid: int) -> None:
         """What the process takes from now on counts, and what its children take."""
         if self.directory is not None:
@@ -29,24 +34,22 @@ class MemoryGroup:
 @contextmanager
 def memory_group(name: str, megabytes: int) -> Iterator[MemoryGroup]:
     """One that lasts for the block, at whose end its processes have to be gone."""
-    directory = _make(name, megabytes << 20)
+    group = MemoryGroup(_make(name))
     try:
-        yield MemoryGroup(directory)
+        group.limit(megabytes)
+        yield group
     finally:
-        if directory is not None:
+        if group.directory is not None:
             with suppress(OSError):
-                directory.rmdir()
+                group.directory.rmdir()
 
 
-def _make(name: str, limit: int) -> Path | None:
+def _make(name: str) -> Path | None:
     for hierarchy, file in _VERSIONS:
         directory = hierarchy / name
-        try:
+        with suppress(OSError):  # no such version, or no right to make one
             directory.mkdir()
-            (directory / file).write_text(str(limit))
-        except OSError:  # no such version, or no right to make one, or its controller is not passed on
-            with suppress(OSError):
-                directory.rmdir()
-        else:
-            return directory
+            if (directory / file).exists():
+                return directory
+            directory.rmdir()  # its controller is not passed on
     return None

@@ -20,7 +20,7 @@ from tests.support.proxy import Proxy
 from tests.support.task_role import prepare
 
 from .memory_group import MemoryGroup, memory_group
-from .tasks import NEED_VARIABLE
+from .tasks import LIBRARY, NEEDS_VARIABLE, PASSWORD
 
 ORDINARY, HEAVY = "high_priority,default,low_priority", "geo_processing,selection"
 # The job of each role in deploy/monitoring/prometheus.yml.
@@ -50,10 +50,13 @@ class Stack:
     ports: Mapping[str, int] = field(default_factory=lambda: {role: free_port() for role in JOBS})
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    @property
-    def need(self) -> Path:
-        """The file without which tasks of `drill.report` fail."""
-        return Path(self.fleet.environment[NEED_VARIABLE])
+    @contextmanager
+    def without(self, need: str) -> Iterator[None]:
+        """One of the files that task types need is away."""
+        file = self.home / "needs" / need
+        file.unlink()
+        yield
+        file.touch()
 
     def start(self, role: str) -> None:
         """Starts it, again where it has ended; returns before it is ready."""
@@ -123,6 +126,10 @@ def stack(home: Path) -> Iterator[Stack]:
     ):
         with _one_migrates:  # Alembic keeps what it does in globals
             migrate.upgrade(postgres.url())
+        needs = home / "needs"
+        needs.mkdir()
+        for need in (PASSWORD, LIBRARY):
+            (needs / need).touch()
         fleet = Fleet(home, postgres.url(), valkey.url)
         for hurried in ("TASKYARD_HEARTBEAT_SECONDS", "TASKYARD_WORKER_LEASE_SECONDS"):
             del fleet.environment[hurried]
@@ -130,11 +137,10 @@ def stack(home: Path) -> Iterator[Stack]:
             "TASKYARD_DATABASE_URL": to_postgres.through(postgres.url()),
             "TASKYARD_TASK_DATABASE_URL": to_postgres.through(prepare(postgres.url())),
             "TASKYARD_TASK_MODULES": "tests.alerts_drill.tasks",
-            NEED_VARIABLE: str(home / "need"),
+            NEEDS_VARIABLE: str(needs),
             "TASKYARD_KITS": "diagnostics",
         }
         made = Stack(home, postgres, valkey, fleet, to_postgres, memory)
-        made.need.touch()
         try:
             fleet.environment["TASKYARD_METRICS_PORT"] = str(made.ports["api"])
             made.processes["api"] = fleet.start_api()

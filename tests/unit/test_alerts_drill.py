@@ -1,4 +1,4 @@
-"""What the drill of alerts takes for granted, and how it judges: it itself takes an hour (`make drill-alerts`)."""
+"""What the drill of alerts takes for granted, and how it judges: it itself takes two hours (`make drill-alerts`)."""
 
 from __future__ import annotations
 
