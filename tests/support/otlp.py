@@ -48,8 +48,9 @@ class Collector:
     answer_now: threading.Event = field(default_factory=threading.Event)
 
     def one(self, name: str, **attributes: Any) -> Span:
-        """The span with this name and these attributes (`task_attempt` for `task.attempt`), which is waited for."""
-        wanted = {key.replace("_", ".", 1): value for key, value in attributes.items()}
+        """The span with this name and these attributes, which is waited for. `task_attempt` is `task.attempt`; names
+        with a dot stay as they are."""
+        wanted = {key if "." in key else key.replace("_", ".", 1): value for key, value in attributes.items()}
 
         def found() -> Span | None:
             return next((s for s in self.spans if s.name == name and wanted.items() <= s.attributes.items()), None)
