@@ -61,7 +61,7 @@ def submit(fleet: Fleet, name: str, params: dict[str, Any], headers: dict[str, s
         answer = fleet.http.post("/tasks", json={"name": name, "params": params, **more}, headers=headers)
         return answer if answer.status_code == 202 else None
 
-    return str(wait_for(sent, 10, f"{name} to be taken").json()["id"])
+    return str(wait_for(sent, 60, f"{name} to be taken").json()["id"])
 
 
 def lines(fleet: Fleet, service: str) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def test_a_request_is_followed_through_publish_run_retry_and_callback(
     assert endpoint.status_code == 201
     params = {"failures": 1, "token": SECRET, "child": True}
     task_id = submit(fleet, "tests.traced", params, callback_url=f"{other_end.url}/hooks/a")
-    fleet.wait_state(task_id, "succeeded")
+    fleet.wait_state(task_id, "succeeded", seconds=45)
     wait_for(lambda: other_end.got, 30, "the callback")
 
     # Before the API knows the types, it refuses the first ones.

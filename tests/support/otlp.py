@@ -56,7 +56,7 @@ class Collector:
             return next((s for s in self.spans if s.name == name and wanted.items() <= s.attributes.items()), None)
 
         try:
-            return wait_for(found, 20, f"the span {name} {wanted}")  # type: ignore[return-value]
+            return wait_for(found, 45, f"the span {name} {wanted}")  # type: ignore[return-value]
         except AssertionError as e:
             raise AssertionError(f"{e}; there are {sorted(s.name for s in self.spans)}") from None
 
