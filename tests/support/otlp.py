@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -18,6 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from tests.support.fleet import wait_for
+from tests.support.http_stand_in import Call, Reply, answering
 
 
 @dataclass(frozen=True)
@@ -63,38 +63,23 @@ class Collector:
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            found.answer_now.wait(60)
-            found.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
-            found.raw.append(body)
-            found.spans += _spans(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.end_headers()
-            self.wfile.write(ExportTraceServiceResponse().SerializeToString())
+    def answer(call: Call) -> Reply:
+        body = gzip.decompress(call.body) if call.headers.get("content-encoding") == "gzip" else call.body
+        found.answer_now.wait(60)
+        found.requests.append({"path": call.path, **call.headers})
+        found.raw.append(body)
+        found.spans += _spans(ExportTraceServiceRequest.FromString(body))
+        return Reply(
+            200, ExportTraceServiceResponse().SerializeToString(), (("Content-Type", "application/x-protobuf"),)
+        )
 
-        def log_message(self, *_: object) -> None: ...
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None: ...  # who exports may hang up
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        found = Collector(f"http://127.0.0.1:{server.server_address[1]}")
-        found.answer_now.set()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    found = Collector("")
+    found.answer_now.set()
+    with answering(answer) as found.url:
         try:
             yield found
         finally:
             found.answer_now.set()
-            server.shutdown()
-            thread.join()
 
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.http_stand_in import Call, Reply, answering
 
 
 @dataclass
@@ -27,38 +28,22 @@ class SentryServer:
 
 @contextmanager
 def sentry_server() -> Iterator[SentryServer]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            assert self.path == "/api/7/envelope/", self.path
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            found.answer_now.wait(60)
-            found.raw.append(body)
-            found.events += _events(body)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(b"{}")
+    def answer(call: Call) -> Reply:
+        assert call.path == "/api/7/envelope/", call.path
+        body = gzip.decompress(call.body) if call.headers.get("content-encoding") == "gzip" else call.body
+        found.answer_now.wait(60)
+        found.raw.append(body)
+        found.events += _events(body)
+        return Reply(200, {})
 
-        def log_message(self, *_: object) -> None: ...
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None: ...  # who reports may hang up
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        found = SentryServer(f"http://key@127.0.0.1:{server.server_address[1]}/7")
-        found.answer_now.set()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    found = SentryServer("")
+    found.answer_now.set()
+    with answering(answer) as url:
+        found.dsn = f"{url.replace('://', '://key@')}/7"
         try:
             yield found
         finally:
             found.answer_now.set()
-            server.shutdown()
-            thread.join()
 
 
 def _events(envelope: bytes) -> Iterator[dict[str, Any]]:
