@@ -171,7 +171,7 @@ def _scheduler(scheduler: Mapping[str, object], outbox: Mapping[str, object]) ->
             "outbox",
             Verdict.FAIL,
             f"what was submitted {outbox['reason']}{_since(outbox)}",
-            do="Look at Redis, then at the scheduler's log (`publish_failed`).",
+            do="Look at Redis, then at the scheduler's log (`publish_failed`; `job_failed`: a lock on the outbox).",
             runbook="TaskyardOutboxStuck",
         )
     elif outbox:
