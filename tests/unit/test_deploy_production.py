@@ -147,10 +147,14 @@ def test_what_is_mounted_is_there() -> None:
 
 def test_dashboards_ask_the_data_source_that_is_provisioned() -> None:
     sources = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text("utf-8"))["datasources"]
-    uids = {source["type"]: source["uid"] for source in sources}
+    provisioned = {source["type"] for source in sources}
     for path in (GRAFANA / "dashboards").glob("*.json"):
-        for panel in json.loads(path.read_text("utf-8"))["panels"]:
-            assert uids[panel["datasource"]["type"]] == panel["datasource"]["uid"], path.name
+        board = json.loads(path.read_text("utf-8"))
+        (asked,) = (variable for variable in board["templating"]["list"] if variable["type"] == "datasource")
+        assert asked["query"] in provisioned, path.name
+        for panel in board["panels"]:
+            if panel["type"] != "row":
+                assert panel["datasource"] == {"type": asked["query"], "uid": "${datasource}"}, path.name
 
 
 @pytest.mark.system

@@ -33,32 +33,32 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Trouble:
     says: str
     do: str
     runbook: str | None = None
 
 
-_REDIS_DOWN = Fault(
+_REDIS_DOWN = Trouble(
     "Redis does not answer the API: submits are kept, and run once it is back",
     "Look at Redis: does it run, and does the API's TASKYARD_REDIS_URL lead to it? Nothing has to be submitted again.",
     "TaskyardRedisDown",
 )
-_REDIS_FULL = Fault(
+_REDIS_FULL = Trouble(
     "the memory of Redis is full: submits are kept, and run once there is room",
     "Give it more memory, or let more workers empty the queues. Nothing has to be submitted again.",
     "TaskyardRedisMemory",
 )
 
 
-def redis_fault(part: Mapping[str, object]) -> Fault | None:
+def redis_fault(part: Mapping[str, object]) -> Trouble | None:
     """`part`: `redis` of /health/detailed."""
     if part.get("status") != "unhealthy":
         return None
     return _REDIS_FULL if part.get("reason") == _FULL else _REDIS_DOWN
 
 
-def _of(step: str, fault: Fault, seconds: float) -> Finding:
+def _of(step: str, fault: Trouble, seconds: float) -> Finding:
     return Finding(step, Verdict.FAIL, fault.says, seconds, do=fault.do, runbook=fault.runbook)
 
 
@@ -150,7 +150,9 @@ def parts(answer: Answer, *, slow_after: float) -> Iterator[Finding]:
         elif name == "redis" and (fault := redis_fault(part)):
             yield _of(name, fault, seconds)
         else:
-            yield _of(name, Fault(f"{part.get('reason')}, as the API sees it", _DO[name], _RUNBOOKS.get(name)), seconds)
+            yield _of(
+                name, Trouble(f"{part.get('reason')}, as the API sees it", _DO[name], _RUNBOOKS.get(name)), seconds
+            )
     yield from _scheduler(found.get("scheduler") or {}, found.get("outbox") or {})
 
 

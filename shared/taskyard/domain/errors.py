@@ -17,6 +17,7 @@ TaskyardError
 └── Unavailable            a dependency does not answer
     ├── LedgerUnavailable  PostgreSQL
     ├── BrokerUnavailable  Redis
+    │   └── BrokerFull     it answers, and has no memory left
     └── CacheUnavailable   the Redis of the cached lists
 
 BaseException

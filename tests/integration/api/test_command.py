@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -244,11 +245,12 @@ def test_events_write_each_line_at_once_and_end_quietly(api: Api, shared_redis: 
     key = api.http.headers["Authorization"].removeprefix("Bearer ")
     env = {**environment("", "", TASKYARD_URL=api.url, TASKYARD_API_KEY=key)}
     change = Change(uuid4(), "mail.one", "default", State.RUNNING, 1)
-    with (
-        changing(shared_redis, change),
-        subprocess.Popen([BIN, "events"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first,
-        subprocess.Popen([BIN, "events"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second,
-    ):
+    start = partial(
+        subprocess.Popen[str], [BIN, "events"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    with changing(shared_redis, change), start() as first, start() as second:
         assert first.stdout is not None
         assert second.stdout is not None
         assert second.stderr is not None

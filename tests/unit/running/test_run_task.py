@@ -234,6 +234,7 @@ def test_the_queues_and_budgets_are_those_of_the_design() -> None:
         "selection.load_gsheet": ("selection", 3),
         "selection.manage_old_tabs": ("selection", 3),
         "selection.run_select": ("selection", 3),
+        "taskyard.echo": ("default", 0),
     }
     assert catalogue["health.check"].retry.delay(1).total_seconds() == 60
     assert replace(catalogue["files.generate_thumbnail"].retry, rules=RULES) == RetryPolicy()

@@ -116,7 +116,7 @@ if (copy := os.fork()) == 0:
     trace.get_tracer("tests").start_span("two").end()
     os._exit(threading.active_count())
 here, there = threading.active_count(), os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
-print(here, there)
+print(here, there, flush=True)
 os._exit(0)
 """
 
