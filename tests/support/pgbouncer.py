@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,10 @@ def pgbouncer(*urls: str) -> Iterator[list[str]]:
         configuration.write_text(
             _CONFIGURATION.format(host=servers[0].host, server_port=servers[0].port, port=port, users=users)
         )
-        command = ["pgbouncer", str(configuration)]
+        # In Debian's directory for daemons, which is not on everyone's PATH.
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, "make system-deps installs it"
+        command = [program, str(configuration)]
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *command]
         with said.open("wb") as log:
