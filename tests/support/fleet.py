@@ -83,7 +83,19 @@ class Fleet:
         self.start_scheduler()
         worker = self.start_worker(*more, **options)
         self._wait_api_ready()
+        if options.get("has_types", True):
+            self._wait_api_knows_types()
         return worker
+
+    def _wait_api_knows_types(self) -> None:
+        wait_for(self._api_knows_types, 30, "the API to know the worker's task types", every=0.1)
+
+    def _api_knows_types(self) -> bool:
+        """It learns within a second of types that have just been registered."""
+        nobodys = {"name": "tests.nobody_has_it"}
+        url, key = self.http.base_url.join("tasks"), self.http.headers["Authorization"]
+        answer = httpx.post(url, json=nobodys, headers={"Authorization": key}, timeout=5.0, verify=TLS)
+        return "no_task_types" not in answer.text
 
     def _start_api(self) -> subprocess.Popen[bytes]:
         process = self.start("taskyard-api", "serve")
@@ -91,8 +103,10 @@ class Fleet:
         return process
 
     def _wait_api_ready(self) -> None:
-        ready = f"http://127.0.0.1:{self.port}/health/ready"
-        wait_for(lambda: answers(ready), 60, "the API to be ready", every=0.05)
+        wait_for(self._api_is_ready, 60, "the API to be ready", every=0.05)
+
+    def _api_is_ready(self) -> bool:
+        return answers(f"http://127.0.0.1:{self.port}/health/ready")
 
     def _make_first_key(self) -> None:
         """As `taskyard-api keys bootstrap` does it; the command itself is tested in integration/api/test_service.py."""
@@ -117,6 +131,8 @@ class Fleet:
         wait_for(lambda: self.workers() > before, 60, "the worker to register")
         if has_types:
             wait_for(lambda: self.workers_with_types() > types_before, 60, "the worker's task types")
+            if self._api_is_ready():
+                self._wait_api_knows_types()
         first = int(str(processes).partition(":")[0])
         wait_for(lambda: len(children(process.pid)) == first, 30, "the worker's children")
         return process

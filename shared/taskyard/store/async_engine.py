@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from .ledger import SERVER_IS_LATE, connect_arguments, engine_options, leave_standby, raise_if_away
+from .ledger import SERVER_IS_LATE, connect_arguments, engine_options, leave_standby, raise_if_away, without_leftovers
 
 
 def make_async_engine(
@@ -35,7 +35,8 @@ def make_async_engine(
     patience = statement_timeout + SERVER_IS_LATE
 
     async def connect(*arguments: Any, **options: Any) -> BoundedAsyncConnection:
-        connection = await BoundedAsyncConnection.connect(*arguments, **connect_arguments(options))
+        with without_leftovers():
+            connection = await BoundedAsyncConnection.connect(*arguments, **connect_arguments(options))
         connection.patience_seconds = patience.total_seconds()
         return connection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -61,7 +62,8 @@ def make_engine(
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        connection = BoundedConnection.connect(*arguments, **connect_arguments(options))
+        with without_leftovers():
+            connection = BoundedConnection.connect(*arguments, **connect_arguments(options))
         connection.patience_seconds = patience.total_seconds()
         return connection
 
@@ -98,6 +100,24 @@ def engine_options(
             "tcp_user_timeout": 15_000,
         },
     }
+
+
+@contextmanager
+def without_leftovers() -> Iterator[None]:
+    """Closes the socket of a connection that did not come about.
+
+    libpq's connection is a variable of psycopg's frames, and the error and its traceback hold each other: without this
+    the socket, and the place at the server, would stay taken until Python next collects cycles. The services let it do
+    that rarely.
+    """
+    try:
+        yield
+    except BaseException as e:
+        error: BaseException | None = e
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__context__
+        raise
 
 
 def is_pooled(database_url: str) -> bool:
