@@ -91,7 +91,7 @@ def run(fault: Fault, times: Times, say: Callable[[str], None], keep: Callable[[
     """`keep`: is told the file with the addresses of the faulty stack, and returns when nobody needs it any more."""
     times.check()
     course = Course(fault)
-    home = Path(mkdtemp(prefix=f"taskyard-{fault.name}-"))
+    home = Path(mkdtemp(prefix="taskyard-drill-"))
     home.chmod(0o711)
     say(f"in {home}; the addresses are in {home / 'drill.env'}")
     with stack(home) as made, ordinary_load(made.fleet), monitors(home, made.ports) as seen:

@@ -16,14 +16,14 @@ PASSWORD, LIBRARY = "password", "library"
 
 @task("drill.report", retry=RetryPolicy(retries=2, first_delay=timedelta(seconds=1), jitter=False))
 def report(params: Params, context: TaskContext) -> Result:
-    """Fails while its password is missing."""
+    """Reports what it finds behind a password."""
     _need(PASSWORD).read_text()
     return Result()
 
 
 @task("drill.render", retry=RetryPolicy(retries=2, first_delay=timedelta(seconds=1), jitter=False))
 def render(params: Params, context: TaskContext) -> Result:
-    """Kills its process while a library is missing."""
+    """Draws a picture with a library in C."""
     if not _need(LIBRARY).exists():
         os.kill(os.getpid(), signal.SIGSEGV)
     return Result()
