@@ -25,16 +25,23 @@ from .metrics import STATES, DepthMetrics
 # tasks that were made first; among them may be tasks that were postponed or retried, with a later `queued_at`.
 _HEAD = 1000
 
-# One statement, hence one snapshot. Counting reads the index ix_task_live only.
+# One statement, hence one snapshot. Counting reads the indexes ix_task_live and ix_task_limited_queue only. What waits
+# for its limit counts as blocked: no worker may take it.
 _SNAPSHOT = sa.text("""
-WITH counted AS (
-    SELECT queue, state, count(*) AS tasks FROM task WHERE finished_at IS NULL GROUP BY queue, state
+WITH waiting AS (
+    SELECT queue, count(*) AS tasks FROM task WHERE limited = 'waiting' GROUP BY queue
+), counted AS (
+    SELECT queue, state, CAST(sum(tasks) AS int8) AS tasks FROM (
+        SELECT queue, state, count(*) AS tasks FROM task WHERE finished_at IS NULL GROUP BY queue, state
+        UNION ALL SELECT queue, 'queued', -tasks FROM waiting
+        UNION ALL SELECT queue, 'blocked', tasks FROM waiting
+    ) c GROUP BY queue, state
 ), known AS (
     SELECT q.name AS queue, s.state FROM queue q CROSS JOIN unnest(CAST(:states AS text[])) AS s(state)
 ), oldest AS (
     SELECT q.queue, (
-        SELECT min(h.queued_at) FROM (
-            SELECT queued_at FROM task
+        SELECT min(h.queued_at) FILTER (WHERE h.limited IS DISTINCT FROM 'waiting') FROM (
+            SELECT queued_at, limited FROM task
             WHERE queue = q.queue AND state = 'queued' AND finished_at IS NULL ORDER BY id LIMIT :head
         ) h) AS at
     FROM (SELECT queue FROM known UNION SELECT queue FROM counted) q

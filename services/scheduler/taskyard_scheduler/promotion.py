@@ -1,5 +1,6 @@
-"""Promotion: due tasks become queued and are published at once; tasks past their life fail; and steps of workflows
-that a failure or a cancellation ends are cancelled, and those that nothing holds any more are unblocked.
+"""Promotion: due tasks become queued and are published at once; tasks past their life fail; steps of workflows that a
+failure or a cancellation ends are cancelled, and those that nothing holds any more are unblocked; and what waits for a
+limit is granted when there is room.
 
 A loop in its own thread, not an interval job: it sleeps until the next due time, and is woken when a task with an
 earlier one is committed.
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from taskyard.lifecycle import held_steps, promote, sweeps
+from taskyard.lifecycle import held_steps, limits, promote, sweeps
 from taskyard.lifecycle.committed import Committed, commit, together
 from taskyard.lifecycle.dispatch import Dispatcher
 
@@ -44,12 +45,14 @@ class Promotion:
         self._leadership = leadership
         self._dispatcher = dispatcher
         self._metrics = metrics
+        self._granting = limits.Granting()
+        self._granting_since: int | None = None
         # The last blocked step that was looked at; None: the walk begins anew.
         self._after: UUID | None = None
 
     def turn(self) -> float:
-        """Looks at some of the blocked steps, promotes, expires and sweeps what is due; returns the seconds until the
-        next turn."""
+        """Looks at some of the blocked steps, promotes, expires, sweeps and grants what is due; returns the seconds
+        until the next turn."""
         step = partial(self._step, after=self._after)
         promoted, expired, self._after, marked, due_in = commit(
             self._leadership.write, step, self._dispatcher, name="promote"
@@ -57,9 +60,18 @@ class Promotion:
         if expired:
             self._metrics.dead_lettered["expired"].inc(expired)
         self._sweep(marked)
+        due_in = min(due_in, self._grant())
         # What was swept may bring another sweep about.
         is_full = promoted >= _BATCH or expired >= _BATCH or bool(marked)
         return 0.0 if is_full else min(max(due_in, _SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)
+
+    def _grant(self) -> float:
+        """Grants what limits have room for; returns the seconds until there may be more."""
+        epoch = self._leadership.require_term().epoch
+        if self._granting_since != epoch:
+            self._leadership.write(self._granting.begin)
+            self._granting_since = epoch
+        return commit(self._leadership.write, self._granting.turn, self._dispatcher, name="grant").due_in
 
     def _sweep(self, marked: Sequence[UUID]) -> None:
         """Each in a transaction of its own. One that cannot be swept holds up no other: its error is raised last."""

@@ -32,12 +32,13 @@ QUEUED_FOR_SECONDS = 30.0
 _FIRST = UUID(int=0)
 
 # The page is cut before the age is checked, or one page could read through a whole queue of young rows. What runs
-# apart is claimed from the ledger, so it needs no message.
+# apart is claimed from the ledger, so it needs no message; what waits for its limit has none yet.
 _QUEUED = sa.text(f"""
 SELECT id, queue, publication,
-    NOT {IS_APART} AND queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
+    NOT {IS_APART} AND limited IS DISTINCT FROM 'waiting'
+        AND queued_at <= now() - CAST(:age AS float8) * interval '1 second' AS is_old
 FROM (
-    SELECT id, queue, publication, queued_at, suspicions, crashes, displacements FROM task
+    SELECT id, queue, publication, queued_at, suspicions, crashes, displacements, limited FROM task
     WHERE queue = :queue AND state = 'queued' AND finished_at IS NULL AND id > :after
     ORDER BY id LIMIT :limit
 ) t ORDER BY id

@@ -15,7 +15,7 @@ from ..domain.callbacks import DELIVER, Callback
 from ..domain.faults import Fault
 from ..domain.ids import new_id
 from ..domain.messages import message
-from ..domain.new_tasks import NewTask, Unique
+from ..domain.new_tasks import Limits, NewTask, Unique
 from .bodies import MAX_DELAY_SECONDS
 from .parameters import accepted
 from .wishes import Caller, Served, Wish
@@ -85,7 +85,7 @@ def admit(
         return faults
     if forbidden:
         return [_not_allowed(queue, prefix)]
-    delay, unique = wish.delay_seconds, wish.unique
+    delay, unique, limits = wish.delay_seconds, wish.unique, wish.limits
     return NewTask(
         id=make_id(),
         name=spec.name,
@@ -102,6 +102,7 @@ def admit(
         tags=list(dict.fromkeys(wish.tags)) if wish.tags else [],
         on_cancel=wish.on_cancel,
         unique=Unique(unique.key, unique.hold) if unique else None,
+        limits=Limits(limits.key, limits.concurrent, limits.per_second) if limits else None,
         request_id=request_id,
         traceparent=traceparent,
         submitted_by=caller.name,

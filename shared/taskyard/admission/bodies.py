@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
 from ..catalogue.types import SHORTEST_LIMIT
 from ..domain.messages import message
@@ -103,6 +112,25 @@ class UniqueBody(Body):
     hold: Literal["waiting", "active"] = Field(alias="while")
 
 
+class LimitsBody(Body):
+    """How many tasks with this key may run at a time, and begin in a second, whatever their types and queues. What
+    waits for that is queued and not published."""
+
+    key: str = Field(min_length=1, max_length=200)
+    concurrent: Annotated[int, Field(ge=1, le=100_000), NUMBER] | None = Field(
+        default=None, description="So many run at a time, of all workers together."
+    )
+    per_second: Annotated[float, Strict(), Field(ge=0.001, le=1000)] | None = Field(
+        default=None, description="So many begin in a second; 0.1 is one every ten seconds."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.concurrent is None and self.per_second is None:
+            raise ValueError("Give concurrent, per_second or both.")
+        return self
+
+
 class StepOptions(Body):
     """What every submit may say, whatever the type, and every step of a workflow."""
 
@@ -121,6 +149,7 @@ class StepOptions(Body):
     soft_timeout_seconds: Timeout | None = None
     hard_timeout_seconds: Timeout | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=20)
+    limits: LimitsBody | None = Field(default=None, description="A limit that this task shares with others.")
     on_cancel: Literal["cancel_children", "leave_children"] = "cancel_children"
 
 

@@ -71,11 +71,14 @@ _ID = verbatim(
 _CALLBACK = verbatim(
     "A submit in a transaction takes no callback: webhook endpoints belong to API keys. Submit this task over HTTP."
 )
+_LIMITS = verbatim(
+    "A submit in a transaction takes no limits: nothing there keeps count of them. Submit this task over HTTP."
+)
 _SECRET = verbatim(
     "Tasks of this type have secret parameters, and an application has no key to encrypt them: submit this task over"
     " HTTP."
 )
-_NOT_TAKEN = {"unique": _UNIQUE, "id": _ID, "callback_url": _CALLBACK, "callback_on": _CALLBACK}
+_NOT_TAKEN = {"unique": _UNIQUE, "id": _ID, "callback_url": _CALLBACK, "callback_on": _CALLBACK, "limits": _LIMITS}
 _PARAMS_TOO_LARGE = Fault("/params", TOO_LARGE, PARAMS_TOO_LARGE)
 _WRITTEN = (
     *("queue", "delay_seconds", "run_at", "expires_at", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds"),

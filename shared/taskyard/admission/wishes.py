@@ -21,6 +21,17 @@ class UniqueWish(Protocol):
     def hold(self) -> str: ...
 
 
+class LimitsWish(Protocol):
+    """As `domain.new_tasks.Limits`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def concurrent(self) -> int | None: ...
+    @property
+    def per_second(self) -> float | None: ...
+
+
 class Wish(Protocol):
     """What is not given is None: the type's own value then counts. Times are aware; `run_at` or `delay_seconds`."""
 
@@ -47,6 +58,8 @@ class Wish(Protocol):
     @property
     def unique(self) -> UniqueWish | None: ...
     @property
+    def limits(self) -> LimitsWish | None: ...
+    @property
     def on_cancel(self) -> str: ...
 
 
@@ -65,6 +78,7 @@ class PlainWish:
     hard_timeout_seconds: float | None = None
     tags: Sequence[str] = ()
     unique: UniqueWish | None = None
+    limits: LimitsWish | None = None
     on_cancel: str = "cancel_children"
 
 

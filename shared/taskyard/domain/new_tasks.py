@@ -19,6 +19,16 @@ class Unique:
     hold: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of all tasks with `key`, whatever their types and queues, so many run at a time (`concurrent`), and so many begin
+    in a second. One of both, or both."""
+
+    key: str
+    concurrent: int | None = None
+    per_second: float | None = None
+
+
 # Not frozen: a frozen dataclass sets each field through `object.__setattr__`, at three times the price, and each submit
 # makes one. The names of the fields are those that the statement in lifecycle/submit.py reads.
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +52,7 @@ class NewTask:
     tags: Sequence[str] = ()
     on_cancel: str = "cancel_children"
     unique: Unique | None = None
+    limits: Limits | None = None
     request_id: str | None = None
     traceparent: str | None = None
     submitted_by: str | None = None

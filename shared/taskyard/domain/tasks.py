@@ -51,6 +51,8 @@ class Event(StrEnum):
     PROMOTE = "promote"  # the due time has come
     CLAIM = "claim"
     ASSERT = "assert"  # a claim that PostgreSQL lost in a failover and that a child still holds
+    HOLD_BACK = "hold_back"  # its queue has got a limit since it was published
+    GRANT = "grant"  # its limits have room for it
     PUT_OFF = "put_off"  # no worker here knows the type, or the worker leaves it for now: look again later
     RELEASE = "release"  # given back: it costs the task nothing
     LOSE = "lose"  # the process that ran it died
@@ -82,6 +84,8 @@ TRANSITIONS: dict[Edge, State] = {
     (_S.SCHEDULED, _E.CANCEL): _S.CANCELLED,
     (_S.SCHEDULED, _E.EXPIRE): _S.FAILED,
     (_S.QUEUED, _E.CLAIM): _S.RUNNING,
+    (_S.QUEUED, _E.HOLD_BACK): _S.QUEUED,
+    (_S.QUEUED, _E.GRANT): _S.QUEUED,
     (_S.QUEUED, _E.PUT_OFF): _S.SCHEDULED,
     (_S.QUEUED, _E.CANCEL): _S.CANCELLED,
     (_S.QUEUED, _E.EXPIRE): _S.FAILED,

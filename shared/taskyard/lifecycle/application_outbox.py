@@ -27,7 +27,8 @@ _ROWS = " UNION ALL ".join(
 
 # Snapshot and rows belong to one statement, so no transaction is missed in between. xid8 has no cast to bigint.
 _FRESH = sa.text(f"""
-SELECT s.next_xid, s.open, f.xid, f.task_id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id
+SELECT s.next_xid, s.open, f.xid, f.task_id, t.name, t.queue, t.state, t.attempt, t.publication, t.workflow_id,
+    t.limited
 FROM (
     SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next_xid,
         ARRAY(SELECT CAST(CAST(x AS text) AS bigint) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS open
@@ -79,9 +80,13 @@ def fresh(conn: Connection, since: Seen, *, limit: int) -> Fresh:
     return Fresh(
         seen,
         keys,
-        [Publication(r.task_id, r.queue, r.publication) for r in tasks if r.state == State.QUEUED],
+        [
+            Publication(r.task_id, r.queue, r.publication)
+            for r in tasks
+            if r.state == State.QUEUED and r.limited != "waiting"
+        ],
         [Change(r.task_id, r.name, r.queue, STATES[r.state], r.attempt, r.workflow_id) for r in tasks],
-        wakes_scheduler=any(row.state == State.SCHEDULED for row in tasks),
+        wakes_scheduler=any(row.state == State.SCHEDULED or row.limited == "waiting" for row in tasks),
     )
 
 

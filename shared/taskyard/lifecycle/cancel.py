@@ -20,7 +20,7 @@ from .batch import encode
 from .callbacks import WANTS_FINAL
 from .committed import Committed, together
 from .composer import Verb, along
-from .consequences import compose
+from .consequences import GAVE_BACK, compose
 from .steps import WAKES
 
 
@@ -52,7 +52,7 @@ _CANCEL = compose(
         more=("before", "is_repeated"),
         answer=f"""
 SELECT l.id, l.name, l.queue, coalesce(m.state, l.before) AS state, l.attempt, l.publication, l.workflow_id, m.event,
-    NULL AS outbox_id, ({WANTS_FINAL} OR {WAKES}) AS calls_back, l.before, l.is_repeated
+    NULL AS outbox_id, ({WANTS_FINAL} OR {WAKES} OR {GAVE_BACK}) AS wakes, l.before, l.is_repeated
 FROM locked l LEFT JOIN moved m ON m.id = l.id ORDER BY l.id""",  # noqa: S608 constants only
     )
 )

@@ -22,8 +22,9 @@ from .references import resolve
 @dataclass(slots=True, eq=False)
 class Claimed:
     """A task won by this claim; `waited_seconds` is its time in the queue, `life_left_seconds` until it expires.
-    `calls_back`: whether a receiver is told of it. `unresolved`: the code of what hinders that a parameter gets the
-    result that it takes, and `unresolved_at` the pointer to that one."""
+    `calls_back`: whether a receiver is told of it; `is_limited`: whether it counts against a limit. `unresolved`: the
+    code of what hinders that a parameter gets the result that it takes, and `unresolved_at` the pointer to that one.
+    """
 
     id: UUID
     claim: UUID
@@ -45,6 +46,7 @@ class Claimed:
     workflow_id: UUID | None
     life_left_seconds: float | None = None
     calls_back: bool = False
+    is_limited: bool = True
     unresolved: str | None = None
     unresolved_at: str = ""
 
@@ -85,6 +87,9 @@ _KIND = "t.name || ' ' || coalesce(t.submitted_by, '')"
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
+    # A grant that was given before its queue had a limit is good.
+    "limited": "CASE coalesce(t.limited, '') WHEN 'granted' THEN true WHEN 'waiting' THEN false ELSE NOT EXISTS ("
+    "SELECT FROM queue q WHERE q.name = t.queue AND (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL)) END",
     "unknown": RUNS,
     "apart": f"(NOT {IS_APART} OR :apart)",
     "slowed": f"(:apart OR {_KIND} <> ALL(CAST(:slowed AS text[])))",
@@ -102,6 +107,7 @@ _FOR_THE_RUN = {
     **{column: f"t.{column}" for column in _UNCHANGED},
     "waited_seconds": "CAST(extract(epoch FROM now() - greatest(t.queued_at, t.run_at)) AS float8)",
     "calls_back": "t.callback IS NOT NULL",
+    "is_limited": "t.limited IS NOT NULL",
     "life_left_seconds": "CAST(extract(epoch FROM t.expires_at - now()) AS float8)",
 }
 _FIELDS = ("id", "name", "queue", "attempt", "workflow_id", *_FOR_THE_RUN)

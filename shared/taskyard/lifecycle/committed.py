@@ -48,17 +48,18 @@ class Committed(Generic[A]):
         done = cls(answer)
         outbox_ids: dict[int, None] = {}
         for row in rows:
-            task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id, calls_back = row[:10]
+            task_id, name, queue, state, attempt, publication, workflow_id, event, row_outbox_id, wakes = row[:10]
             done.changes.append(Change(task_id, name, queue, STATES[state], attempt, workflow_id))
             if state == _QUEUED:
-                done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
-                if row_outbox_id is not None:
-                    outbox_ids[row_outbox_id] = None
+                if not wakes:  # else it waits for its limit
+                    done.publications.append(Publication(task_id, queue, publication, event == _RELEASE))
+                    if row_outbox_id is not None:
+                        outbox_ids[row_outbox_id] = None
             elif state in _DUE_LATER:
                 done.wakes_scheduler = True
             elif event == _REQUEST_CANCEL:
                 done.cancels.append(task_id)
-            elif calls_back:  # its delivery is due now, or its workflow has steps to cancel
+            if wakes:  # its delivery is due now, its workflow has steps to cancel, or a limit has room again
                 done.wakes_scheduler = True
         done.outbox_ids += outbox_ids
         return done

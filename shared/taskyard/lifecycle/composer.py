@@ -43,11 +43,11 @@ _TIED_TO_THE_STATE = {
     "due_at": {State.SCHEDULED, State.RETRYING},
     "finished_at": FINAL,
 }
-_TOLD = {*ANSWERED, "event", "outbox_id", "calls_back"}
+_TOLD = {*ANSWERED, "event", "outbox_id", "wakes"}
 
 
 def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
-    """The statement. It answers `ANSWERED`, `event`, `outbox_id`, `calls_back` and what the verb `returns`: a row a
+    """The statement. It answers `ANSWERED`, `event`, `outbox_id`, `wakes` and what the verb `returns`: a row a
     move.
 
     Raises ValueError where the verb leaves something open that a consequence needs.
@@ -55,7 +55,7 @@ def compose(verb: Verb, consequences: Iterable[Consequence]) -> sa.Executable:
     every = list(consequences)
     steps, present = _steps(verb, every)
     text = f"/* {MARK} {verb.name} */ WITH {', '.join(steps)}\n"
-    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "wakes": "NULL"}
     told |= _answers(present) | {column: f"m.{column}" for column in verb.returns}
     more = verb.more if verb.answer else [column for column in told if column not in _TOLD]
     others = [_told_of(c.name, c.moves, every, more) for c in present if c.moves]
@@ -69,7 +69,7 @@ def _steps(verb: Verb, every: Sequence[Consequence]) -> tuple[list[str], list[Co
     """The steps of the verb and of all that follows, and the consequences that do."""
     present = _along_its_edges(verb, every)
     sets = _sets(verb, present)
-    needs = {} if verb.makes_tasks else _needs(verb, present)
+    needs = _needs(verb, present)
     steps = [verb.given.strip()] if verb.given else []
     if verb.makes_tasks:
         move = _insert(verb, sets)
@@ -101,7 +101,7 @@ def _answers(present: Iterable[Consequence]) -> dict[str, str]:
 def _told_of(name: str, verb: Verb, every: Sequence[Consequence], more: Iterable[str]) -> str:
     """What is answered of the other tasks that move in consequence."""
     present = _along_its_edges(verb, every)
-    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "calls_back": "NULL"}
+    told = {column: f"m.{column}" for column in (*ANSWERED, "event")} | {"outbox_id": "NULL", "wakes": "NULL"}
     told |= _answers(present) | dict.fromkeys(more, "NULL")
     return _renamed(f"SELECT {listed(told)} FROM moved m ORDER BY m.id", name, present)
 
@@ -142,7 +142,10 @@ def _sets(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
             for edge in (edge for edge in edges if edge in consequence.edges):
                 if edge in assigned:
                     raise ValueError(f"{verb.name}: {consequence.name} assigns {column} a second time")
-                assigned[edge] = expression.replace("{before}", otherwise.get(column, f"t.{column}"))
+                row = "l" if verb.makes_tasks else "t"
+                assigned[edge] = expression.replace("{before}", otherwise.get(column, f"t.{column}")).replace(
+                    "{task}", row
+                )
     states = case(edges, {edge: f"'{TRANSITIONS[edge]}'" for edge in edges})
     return {"state": states} | {c: case(edges, by, otherwise.get(c, f"t.{c}")) for c, by in columns.items()}
 
@@ -154,6 +157,8 @@ def _needs(verb: Verb, present: Sequence[Consequence]) -> dict[str, str]:
         for name, otherwise in consequence.needs.items():
             if name in verb.locks:
                 needs[name] = f"l.{name}"
+            elif otherwise is None and verb.makes_tasks:
+                continue  # its columns come from the verb's source
             elif otherwise is None:
                 raise ValueError(f"{verb.name}: {consequence.name} needs {name}")
             else:

@@ -10,7 +10,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from ..domain.tasks import FINAL, WAITING, Edge, Event, State
+from ..domain.tasks import FINAL, TRANSITIONS, WAITING, Edge, Event, State
 from . import callbacks, composer, steps
 from .composer import Consequence, Verb, along, into, out_of
 
@@ -27,11 +27,25 @@ _KINDS: dict[Edge, str] = {
     **dict.fromkeys(along(Event.DISCARD), "'discarded'"),
 }
 
+# That something limits a task: it has a limit of its own, or its queue has one.
+HAS_LIMIT = """({task}.limits IS NOT NULL OR EXISTS (SELECT FROM queue q
+    WHERE q.name = {task}.queue AND (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL)))"""
+# That a task which has moved has given its grant back.
+GAVE_BACK = "coalesce(m.limited = 'freed', false)"
+_HELD = (State.QUEUED, State.RUNNING)
+_LEAVES = frozenset(edge for edge in out_of(*_HELD) if TRANSITIONS[edge] not in _HELD)
+_ENTERS = into(State.QUEUED) - out_of(State.RUNNING)
+# Which keys the leader has to look at. It looks at all queues that have a limit.
+_MARKS = """
+    INSERT INTO limit_mark (key) SELECT DISTINCT 'task:' || {limit_key} FROM moved m
+    WHERE {here} AND {limited} = '%s' AND {limit_key} IS NOT NULL"""
+_READ_OF_LIMITS = {"limited": "t.limited", "limit_key": "t.limits ->> 'key'"}
+
 CONSEQUENCES = (
     # Of the task's own row
     Consequence(
         name="enters_queue",
-        edges=into(State.QUEUED),
+        edges=into(State.QUEUED) | set(along(Event.GRANT)),
         columns={"queued_at": "now()", "publication": "{before} + 1"},
     ),
     Consequence(
@@ -112,11 +126,54 @@ CONSEQUENCES = (
         statement="""
     DELETE FROM unique_key u USING moved m WHERE {here} AND {unique_hold} IS NOT NULL AND u.task_id = m.id""",
     ),
+    # What waits for a limit is not published: lifecycle/limits.py.
+    Consequence(
+        name="waits_for_limit",
+        edges=_ENTERS,
+        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'waiting' END"},
+    ),
+    Consequence(
+        name="is_held_back",
+        edges=along(Event.HOLD_BACK),
+        columns={"limited": "'waiting'"},
+    ),
+    Consequence(
+        name="wakes_for_limit",
+        edges=_ENTERS | set(along(Event.HOLD_BACK)),
+        needs={"limited": "t.limited"},
+        answers={"wakes": "coalesce(m.limited = 'waiting', false)"},
+    ),
+    Consequence(
+        name="key_marks",
+        edges=_ENTERS | set(along(Event.HOLD_BACK)),
+        needs=_READ_OF_LIMITS,
+        statement=_MARKS % "waiting",
+    ),
+    Consequence(
+        name="is_granted",
+        edges=along(Event.GRANT),
+        columns={"limited": "'granted'"},
+    ),
+    Consequence(
+        name="counts_against_limit",
+        edges=along(Event.ASSERT),
+        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'granted' END"},
+    ),
+    Consequence(
+        name="frees_limit",
+        edges=_LEAVES,
+        columns={"limited": "CASE WHEN {task}.limited = 'granted' THEN 'freed' END"},
+        needs=_READ_OF_LIMITS,
+        statement=_MARKS % "freed",
+        answers={"wakes": GAVE_BACK},
+    ),
     Consequence(
         name="outbox_row",
-        edges=into(State.QUEUED),
+        edges=into(State.QUEUED) | set(along(Event.GRANT)),
+        needs={"limited": "t.limited"},
         statement="""
-    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM moved m WHERE {here} HAVING count(*) > 0 RETURNING id""",
+    INSERT INTO outbox (task_ids) SELECT array_agg(id) FROM moved m
+    WHERE {here} AND {limited} IS DISTINCT FROM 'waiting' HAVING count(*) > 0 RETURNING id""",
         answers={"outbox_id": "(SELECT id FROM outbox_row)"},
     ),
     # The task that tells a receiver of the end. Scheduled for now, so that promotion gives it its outbox row.
@@ -125,7 +182,7 @@ CONSEQUENCES = (
         edges=into(*FINAL),
         needs={column: f"t.{column}" for column in callbacks.READ},
         makes=callbacks.DELIVERY,
-        answers={"calls_back": callbacks.WANTS_FINAL},
+        answers={"wakes": callbacks.WANTS_FINAL},
     ),
     # Of workflows
     *steps.CONSEQUENCES,
@@ -134,10 +191,17 @@ CONSEQUENCES = (
 compose = partial(composer.compose, consequences=CONSEQUENCES)
 
 
-def compose_for(verb: Verb, *, calls_back: bool, is_step: bool) -> sa.Executable:
-    """The statement for tasks that are known to have no callback, or to be no steps of workflows: planning what finds
+def compose_without(verb: Verb, *names: str) -> sa.Executable:
+    """The statement without these consequences: for tasks that are known to need none of them. Planning what finds
+    nothing to do has its price."""
+    return composer.compose(verb, [c for c in CONSEQUENCES if c.name not in names])
+
+
+def compose_for(verb: Verb, *, calls_back: bool, is_step: bool, is_limited: bool) -> sa.Executable:
+    """The statement for tasks that are known to have no callback, no limit, or to be no steps: planning what finds
     nothing to do would make the finish of one task cost PostgreSQL a fifth more (measured for callbacks: 190 µs of
     1.1 ms; see docs/decisions/0033 for steps)."""
     left_out = [] if calls_back else ["callback_task"]
+    left_out += [] if is_limited else ["frees_limit"]
     left_out += [] if is_step else [c.name for c in steps.CONSEQUENCES]
-    return composer.compose(verb, [c for c in CONSEQUENCES if c.name not in left_out])
+    return compose_without(verb, *left_out)

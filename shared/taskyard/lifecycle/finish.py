@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ class Finished:
 
     `ended_ago_seconds` is how long the outcome waited to be written; times are kept by PostgreSQL's clock.
     `calls_back`: False where the task is known to have no callback, `is_step` where it is known to belong to no
-    workflow.
+    workflow, `is_limited` where nothing limited it when it was claimed.
     """
 
     task_id: UUID
@@ -33,6 +34,7 @@ class Finished:
     peak_memory_bytes: int | None = None
     calls_back: bool = True
     is_step: bool = True
+    is_limited: bool = True
 
 
 # A success wins; otherwise a cancel request wins.
@@ -71,9 +73,8 @@ _FINISH = Verb(
     },
 )
 _STATEMENTS = {
-    (calls_back, is_step): compose_for(_FINISH, calls_back=calls_back, is_step=is_step)
-    for calls_back in (False, True)
-    for is_step in (False, True)
+    flags: compose_for(_FINISH, calls_back=flags[0], is_step=flags[1], is_limited=flags[2])
+    for flags in product((False, True), repeat=3)
 }
 
 
@@ -84,7 +85,9 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> Committed[list[Change]
     if not ends:
         return Committed([])
     first = {(e.task_id, e.claim): e for e in reversed(ends)}  # one end a claim, whatever a batch repeats
-    statement = _STATEMENTS[any(e.calls_back for e in ends), any(e.is_step for e in ends)]
+    statement = _STATEMENTS[
+        any(e.calls_back for e in ends), any(e.is_step for e in ends), any(e.is_limited for e in ends)
+    ]
     return Committed.of_moves(conn.execute(statement, {"batch": encode([_row(e) for e in first.values()])}).all())
 
 

@@ -41,7 +41,7 @@ class Note:
 
 
 # Of the tasks whose claim holds, what live events tell of them.
-_ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id", "NULL AS calls_back"))
+_ANSWER = ", ".join((*ANSWERED, "NULL AS event", "NULL AS outbox_id", "NULL AS wakes"))
 _LIVE = ", ".join(f"t.{column}" for column in ANSWERED)
 
 _PROGRESS = sa.text(f"""

@@ -19,7 +19,7 @@ from .finish import Finished, finish
 
 _ENDED = sa.text("""
 SELECT t.id, t.name, t.queue, a.outcome AS state, a.attempt, t.publication, t.workflow_id, NULL AS event,
-    NULL AS outbox_id, NULL AS calls_back
+    NULL AS outbox_id, NULL AS wakes
 FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int4[])) AS x(id, attempt)
 JOIN task_attempt a ON a.task_id = x.id AND a.attempt = x.attempt
 JOIN task t ON t.id = a.task_id

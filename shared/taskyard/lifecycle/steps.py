@@ -100,7 +100,7 @@ ADVANCES = Consequence(
     UNION ALL SELECT w.id, w.state, '{}' FROM counted w WHERE w.finished_at IS NOT NULL""",
     },
     moves=UNBLOCK,
-    answers={"calls_back": WAKES},
+    answers={"wakes": WAKES},
 )
 
 # A step that a person has run again is not over any more, and neither is its workflow; what its end had met is pending

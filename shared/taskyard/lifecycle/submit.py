@@ -22,7 +22,7 @@ from ..domain.tasks import Event, State
 from .batch import encode
 from .committed import STATES, Committed
 from .composer import Verb, along
-from .consequences import compose
+from .consequences import compose, compose_without
 
 __all__ = ["SUBMIT", "NewTask", "SubmittedTask", "Unique", "given", "submit", "submit_children", "written"]
 
@@ -43,7 +43,7 @@ class SubmittedTask:
 _GIVEN = (
     *("id", "name", "queue", "params", "version", "max_attempts", "soft_timeout_seconds", "hard_timeout_seconds"),
     *("tags", "on_cancel", "request_id", "traceparent", "submitted_by", "allowed_queues", "workflow_id", "schedule_id"),
-    *("parent_id", "callback"),
+    *("parent_id", "callback", "limits"),
 )
 
 # Written out twice in the statement: a LATERAL for it would cost PostgreSQL a third more to plan.
@@ -60,7 +60,8 @@ incoming AS (
         soft_timeout_seconds float8, hard_timeout_seconds float8, delay_seconds float8, run_at timestamptz,
         expires_at timestamptz, life_seconds float8, tags text[], on_cancel text, "unique" jsonb,
         request_id text, traceparent text, submitted_by text, allowed_queues text[],
-        workflow_id uuid, schedule_id uuid, parent_id uuid, callback jsonb{more})
+        workflow_id uuid, schedule_id uuid, parent_id uuid, callback jsonb,
+        limits jsonb{more})
 )"""
 
 
@@ -77,15 +78,17 @@ SUBMIT = Verb(
         "due_at": "NULL",
         "queued_at": "NULL",
         "publication": "0",
+        "limited": "NULL",
     },
     returns={column: f"t.{column}" for column in ("created_at", "run_at", "expires_at")},
 )
 _SUBMIT = compose(SUBMIT)
+_SUBMIT_WITHOUT_KEYS = compose_without(SUBMIT, "key_marks")
 
 # Nearly never: a commit whose answer got lost.
 _READ_BACK = sa.text("""
 SELECT id, name, queue, state, attempt, publication, workflow_id, NULL AS event, NULL AS outbox_id,
-    NULL AS calls_back, created_at, run_at, expires_at, parent_id
+    limited = 'waiting' AS wakes, created_at, run_at, expires_at, parent_id
 FROM task WHERE id = ANY(:ids)
 """)
 
@@ -96,7 +99,8 @@ def submit(conn: Connection, tasks: Sequence[NewTask]) -> Committed[list[Submitt
     """
     if not tasks:
         return Committed([])
-    return written(conn, tasks, conn.execute(_SUBMIT, {"batch": encode(tasks)}).all())
+    statement = _SUBMIT if any(task.limits for task in tasks) else _SUBMIT_WITHOUT_KEYS
+    return written(conn, tasks, conn.execute(statement, {"batch": encode(tasks)}).all())
 
 
 def written(conn: Connection, tasks: Sequence[NewTask], found: Sequence[Any]) -> Committed[list[SubmittedTask]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..domain.tasks import TRANSITIONS, Edge, Event, State
 
-# What `lifecycle.committed` reads of each task that moved, followed by `event`, `outbox_id` and `calls_back`.
+# What `lifecycle.committed` reads of each task that moved, followed by `event`, `outbox_id` and `wakes`.
 ANSWERED = ("id", "name", "queue", "state", "attempt", "publication", "workflow_id")
 # How the rows are locked, unless a verb says otherwise.
 BY_ID = "ORDER BY t.id FOR UPDATE OF t"
@@ -18,15 +18,16 @@ BY_ID = "ORDER BY t.id FOR UPDATE OF t"
 class Consequence:
     """What follows when a task moves along one of `edges`.
 
-    `columns` of the task's own row go into the one UPDATE; in their expressions `{before}` is what the column was, and
-    `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it stands for "m moved along
-    one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns that verbs supply, each with
-    what it is where a verb does not (None: every verb has to); `by_edge` are SQL expressions for each edge. `answers`
-    are columns that the step adds to the answer, over `moved m`; what several consequences answer in one column is
-    joined by OR. `makes`: new tasks that follow, in the same statement; the verb's `source` reads `moved m`, with the
-    same placeholders. `moves`: other tasks that move in consequence, with all that follows from their moves; they are
-    answered, too. `steps` come before either. `holds`: SQL of the ids of those other tasks, which are locked in one
-    order with the tasks of the verb; `wanted` has the `id` and the `workflow_id` of these.
+    `columns` of the task's own row go into the one UPDATE; in their expressions `{before}` is what the column was,
+    `{task}` the task, and `l` the locked row. `statement` is a data-modifying step over `moved m`. `{here}` in it
+    stands for "m moved along one of these edges", `{name}` for what `needs` and `by_edge` name: `needs` are columns
+    that verbs supply, each with what it is where a verb does not (None: every verb has to); `by_edge` are SQL
+    expressions for each edge. `answers` are columns that the step adds to the answer, over `moved m`; what several
+    consequences answer in one column is joined by OR. `makes`: new tasks that follow, in the same statement; the
+    verb's `source` reads `moved m`, with the same placeholders. `moves`: other tasks that move in consequence, with
+    all that follows from their moves; they are answered, too. `steps` come before either. `holds`: SQL of the ids
+    of those other tasks, which are locked in one order with the tasks of the verb; `wanted` has the `id` and the
+    `workflow_id` of these.
     """
 
     name: str

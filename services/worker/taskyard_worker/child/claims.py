@@ -16,6 +16,7 @@ from taskyard.lifecycle.claim import Claimed, Refusal
 from taskyard.lifecycle.committed import commit
 from taskyard.lifecycle.dispatch import Dispatcher
 from taskyard.lifecycle.finish import Finished, finish
+from taskyard.lifecycle.limits import hold_back
 from taskyard.lifecycle.put_off import put_off
 from taskyard.running import outcomes
 from taskyard.store import ledger
@@ -79,6 +80,9 @@ class LedgerClaims:
 
     def put_off(self, ids: Sequence[UUID]) -> None:
         self._put_off(ids, "unknown_task_type")
+
+    def hold_back(self, ids: Sequence[UUID]) -> None:
+        commit(partial(ledger.run, self.engine), partial(hold_back, ids=ids), self.dispatcher)
 
     def leave_slowed(self, refused: Sequence[Refusal]) -> None:
         for kind in {r.kind for r in refused}:

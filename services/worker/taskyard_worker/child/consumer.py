@@ -68,6 +68,10 @@ class ClaimSource(Claims, Protocol):
         """Moves tasks that no live worker runs into the future."""
         ...
 
+    def hold_back(self, ids: Sequence[UUID]) -> None:
+        """Leaves tasks whose queue has got a limit to the leader, which publishes them again in their turn."""
+        ...
+
     def leave_slowed(self, refused: Sequence[Refusal]) -> None:
         """Moves tasks to when this worker takes their kind again."""
         ...
@@ -214,6 +218,8 @@ class TaskConsumer:
         if unknown := [r.id for r in refusals if r.reason == "unknown"]:
             log.warning("task_type_unknown", tasks=len(unknown))
             self._source.put_off(unknown)
+        if limited := [r.id for r in refusals if r.reason == "limited"]:
+            self._source.hold_back(limited)
         if slowed := [r for r in refusals if r.reason == "slowed"]:
             self._source.leave_slowed(slowed)
         if any(r.reason == "apart" for r in refusals):

@@ -224,13 +224,10 @@ class Writer:
         now = time.monotonic()
         finished = [
             Finished(
-                e.slot.task_id,
-                e.slot.claim,
-                e.outcome,
-                e.run_seconds,
-                now - e.ended_at,
-                calls_back=e.slot.work is None or e.slot.work.calls_back,
-                is_step=e.slot.work is None or e.slot.work.workflow_id is not None,
+                *(e.slot.task_id, e.slot.claim, e.outcome, e.run_seconds, now - e.ended_at),
+                calls_back=(work := e.slot.work) is None or work.calls_back,
+                is_step=work is None or work.workflow_id is not None,
+                is_limited=work is None or work.is_limited,
             )
             for e in ends
         ]

@@ -28,6 +28,9 @@ _DEAD_LETTER = text("state = 'failed' AND discarded_at IS NULL")
 # Tasks that have to run apart from the others: see `taskyard_worker.quarantine`.
 _APART = text("(suspicions > 0 OR crashes > 0 OR displacements > 0) AND finished_at IS NULL")
 
+_LIMITED = text("limited IN ('waiting', 'granted')")
+_LIMIT_KEY = text("(coalesce(limits ->> 'key', '') COLLATE \"C\")")
+
 task = Table(
     "task",
     metadata,
@@ -43,6 +46,7 @@ task = Table(
     Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("on_cancel", Text, nullable=False, server_default=text("'cancel_children'")),
     Column("limits", JSONB),
+    Column("limited", Text, comment="waiting for its limit, granted, or freed: lifecycle/limits.py"),
     Column("unique_hold", Text, comment="'waiting' or 'active' where the task holds a unique key"),
     Column("request_id", Text),
     Column("traceparent", Text),
@@ -114,6 +118,8 @@ task = Table(
     ),
     Index("ix_task_blocked", "id", postgresql_where=text("state = 'blocked'")),
     Index("ix_task_workflow", "workflow_id", "id", postgresql_where=text("workflow_id IS NOT NULL")),
+    Index("ix_task_limited", _LIMIT_KEY, "limited", "id", postgresql_where=_LIMITED),
+    Index("ix_task_limited_queue", "queue", "limited", _LIMIT_KEY, "id", postgresql_where=_LIMITED),
     Index("ix_task_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     Index("ix_task_created", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     Index("ix_task_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
@@ -210,10 +216,21 @@ application_outbox = Table(
     postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
 )
 
+limit_mark = Table(
+    "limit_mark",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("key", Text, nullable=False, comment="task:KEY or queue:NAME"),
+    Column("due_at", TIME, nullable=False, server_default=func.now()),
+    Index("ix_limit_mark_due", "due_at", "id"),
+    comment="limits that the leader has to look at: something waits for them, or was given back",
+    postgresql_with={"autovacuum_vacuum_threshold": "5000", "autovacuum_vacuum_scale_factor": "0"},
+)
+
 pace = Table(
     "pace",
     metadata,
     Column("name", Text, primary_key=True),
     Column("free_at", TIME, nullable=False, comment="when the next one may go"),
-    comment="what goes in single file: replays",
+    comment="what goes at a rate: replays, and limits that have one",
 )
