@@ -129,18 +129,8 @@ CONSEQUENCES = (
     # What waits for a limit is not published: lifecycle/limits.py.
     Consequence(
         name="waits_for_limit",
-        edges=_ENTERS,
-        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'waiting' END"},
-    ),
-    Consequence(
-        name="is_held_back",
-        edges=along(Event.HOLD_BACK),
-        columns={"limited": "'waiting'"},
-    ),
-    Consequence(
-        name="wakes_for_limit",
         edges=_ENTERS | set(along(Event.HOLD_BACK)),
-        needs={"limited": "t.limited"},
+        columns={"limited": f"CASE WHEN {HAS_LIMIT} THEN 'waiting' ELSE {{before}} END"},
         answers={"wakes": "coalesce(m.limited = 'waiting', false)"},
     ),
     Consequence(
@@ -148,11 +138,6 @@ CONSEQUENCES = (
         edges=_ENTERS | set(along(Event.HOLD_BACK)),
         needs=_READ_OF_LIMITS,
         statement=_MARKS % "waiting",
-    ),
-    Consequence(
-        name="is_granted",
-        edges=along(Event.GRANT),
-        columns={"limited": "'granted'"},
     ),
     Consequence(
         name="counts_against_limit",

@@ -37,14 +37,21 @@ _NEXT_KEYS_SECONDS = 0.5
 _QUEUES_SECONDS = 1.0
 
 _GRANT = compose(
-    Verb(name="grant", edges=along(Event.GRANT), where="t.id = ANY(:ids) AND t.limited = 'waiting'"),
+    Verb(
+        name="grant",
+        edges=along(Event.GRANT),
+        where="t.id = ANY(:ids) AND t.limited = 'waiting'",
+        sets={"limited": "'granted'"},
+    )
 )
 _HOLD_BACK = compose(
     Verb(
         name="hold_back",
         edges=along(Event.HOLD_BACK),
         where="t.id = ANY(:ids) AND t.limited IS DISTINCT FROM 'waiting'",
-    ),
+        # Also where the limit has just been removed: the leader then grants it at once.
+        sets={"limited": "'waiting'"},
+    )
 )
 
 _TAKE_MARKS = sa.text("""
@@ -56,19 +63,24 @@ INSERT INTO limit_mark (key, due_at) SELECT k.key, now() + k.seconds * interval 
 FROM unnest(CAST(:keys AS text[]), CAST(:seconds AS float8[])) k(key, seconds)
 """)
 _NEXT = sa.text("SELECT CAST(extract(epoch FROM min(due_at) - now()) AS float8) FROM limit_mark")
+# What there is to do, in one look: the first mark's time and the queues with a limit in which something waits.
+_LOOK = sa.text("""
+SELECT CAST(extract(epoch FROM (SELECT min(due_at) FROM limit_mark) - now()) AS float8) AS due_in, ARRAY(
+    SELECT name FROM queue q WHERE (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL)
+        AND EXISTS (SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting')) AS queues
+""")
 
 _KEY = "coalesce(limits ->> 'key', '')"
-_KEY_C = f'{_KEY} COLLATE "C"'
 _TASK = "id, queue, limits"
 # As many as the oldest one's limit has room for.
 _OF_KEYS = sa.text(f"""
 SELECT t.* FROM unnest(CAST(:keys AS text[])) k(key) CROSS JOIN LATERAL (
     SELECT CAST(limits ->> 'concurrent' AS int8) AS concurrent FROM task
-    WHERE {_KEY_C} = k.key AND limited = 'waiting' ORDER BY id LIMIT 1
+    WHERE {_KEY} = k.key AND limited = 'waiting' ORDER BY id LIMIT 1
 ) f CROSS JOIN LATERAL (
-    SELECT count(*) AS held FROM task WHERE {_KEY_C} = k.key AND limited = 'granted'
+    SELECT count(*) AS held FROM task WHERE {_KEY} = k.key AND limited = 'granted'
 ) h CROSS JOIN LATERAL (
-    SELECT {_TASK} FROM task WHERE {_KEY_C} = k.key AND limited = 'waiting' ORDER BY id
+    SELECT {_TASK} FROM task WHERE {_KEY} = k.key AND limited = 'waiting' ORDER BY id
     LIMIT greatest(0, least(:page, coalesce(f.concurrent - h.held, :page)))
 ) t
 """)
@@ -77,20 +89,20 @@ _OF_QUEUES = sa.text(f"""
 SELECT t.* FROM unnest(CAST(:queues AS text[]), CAST(:firsts AS text[]), CAST(:pages AS int8[])) q(name, first, page)
 CROSS JOIN LATERAL (
     WITH RECURSIVE head(key) AS (
-        (SELECT {_KEY_C} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY_C} >= q.first
-            ORDER BY {_KEY_C} LIMIT 1)
+        (SELECT {_KEY} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} >= q.first
+            ORDER BY {_KEY} LIMIT 1)
         UNION ALL
-        SELECT (SELECT {_KEY_C} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY_C} > h.key
-            ORDER BY {_KEY_C} LIMIT 1)
+        SELECT (SELECT {_KEY} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} > h.key
+            ORDER BY {_KEY} LIMIT 1)
         FROM head h WHERE h.key IS NOT NULL
     )
     SELECT key FROM head WHERE key IS NOT NULL LIMIT :heads
 ) h CROSS JOIN LATERAL (
-    SELECT {_TASK} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY_C} = h.key ORDER BY id LIMIT q.page
+    SELECT {_TASK} FROM task WHERE queue = q.name AND limited = 'waiting' AND {_KEY} = h.key ORDER BY id LIMIT q.page
 ) t
 """)
 _STANDING_OF_KEYS = sa.text(f"""
-SELECT k.key, (SELECT count(*) FROM task WHERE {_KEY_C} = k.key AND limited = 'granted') AS held,
+SELECT k.key, (SELECT count(*) FROM task WHERE {_KEY} = k.key AND limited = 'granted') AS held,
     CAST(extract(epoch FROM p.free_at - now()) AS float8) AS free_in
 FROM unnest(CAST(:keys AS text[])) k(key) LEFT JOIN pace p ON p.name = 'task:' || k.key
 """)
@@ -120,10 +132,6 @@ INSERT INTO limit_mark (key)
 SELECT DISTINCT CASE {_KEY} WHEN '' THEN 'queue:' || queue ELSE 'task:' || {_KEY} END FROM task
 WHERE limited = 'waiting'
 """)
-_LIMITED_QUEUES = sa.text("""
-SELECT name FROM queue q WHERE (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL)
-    AND EXISTS (SELECT FROM task t WHERE t.queue = q.name AND t.limited = 'waiting')
-""")
 
 
 class Turn(NamedTuple):
@@ -146,23 +154,23 @@ def changed(conn: Connection, queue: str) -> Committed[None]:
 
 
 class Granting:
-    """The leader's part. It remembers whose turn is next in each queue, and nothing else."""
+    """The leader's part. It remembers which key of each queue had the last turn, and nothing else."""
 
     def __init__(self) -> None:
-        self._firsts: dict[str, str] = {}
+        self._lasts: dict[str, str] = {}
 
     def begin(self, conn: Connection) -> None:
         """At the beginning of a term everything that waits is looked at."""
-        self._firsts.clear()
+        self._lasts.clear()
         conn.execute(_MARK_ALL)
 
     def turn(self, conn: Connection) -> Committed[Turn]:
         """Grants what the marked limits have room for. In a transaction of the leader's."""
+        look = conn.execute(_LOOK).one()
+        if not look.queues and (look.due_in is None or look.due_in > 0):
+            return Committed(Turn(0, _seconds(look.due_in)))
         marks = conn.scalars(_TAKE_MARKS, {"limit": MARKS}).all()
-        limited = conn.scalars(_LIMITED_QUEUES).all()
-        names = dict.fromkeys([*marks, *map(of_queue, limited)])
-        if not names:
-            return Committed(Turn(0, self._due_in(conn)))
+        names = dict.fromkeys([*marks, *map(of_queue, look.queues)])
         queues = _queues(conn, [name.removeprefix("queue:") for name in names if name.startswith("queue:")])
         waiting = {
             **self._of_queues(conn, queues),
@@ -173,21 +181,22 @@ class Granting:
         given = grant(waiting.values(), _keys(conn, {task.key for task in waiting.values()} - {""}), queues)
         rows = conn.execute(_GRANT, {"ids": given.ids}).all() if given.ids else []
         self._note(conn, given, self._more(waiting, queues, given))
-        due_in = 0.0 if len(marks) == MARKS else self._due_in(conn)
+        due_in = 0.0 if len(marks) == MARKS else _seconds(conn.scalar(_NEXT))
         # What runs since before its queue had a limit wakes nobody when it ends.
-        return Committed.of_rows(rows, Turn(len(rows), min(due_in, _QUEUES_SECONDS) if limited else due_in))
+        return Committed.of_rows(rows, Turn(len(rows), min(due_in, _QUEUES_SECONDS) if look.queues else due_in))
 
     def _of_queues(self, conn: Connection, queues: Mapping[str, QueueStanding]) -> dict[UUID, Waiting]:
         """Of the queues that have room, in the order of their turns."""
         open_ = {name: queue.room(PAGE) for name, queue in queues.items()}
-        asked = [(name, self._firsts.get(name, ""), room) for name, room in open_.items() if room > 0]
+        asked = [(name, self._lasts.get(name, ""), room) for name, room in open_.items() if room > 0]
         found: dict[UUID, Waiting] = {}
-        # The second time round to where the first one began.
-        for turn in (asked, [(name, "", room) for name, first, room in asked if first]):
+        # Behind the key that had the last grant, and then from the beginning.
+        for turn in (asked, [(name, "", room) for name, _, room in asked if name in self._lasts]):
             names, firsts, pages = ([each[n] for each in turn] for n in range(3))
             values = {"queues": names, "firsts": firsts, "pages": pages, "heads": KEYS}
-            for row in conn.execute(_OF_QUEUES, values) if turn else ():
-                found.setdefault(row.id, _waiting(row))
+            for task in map(_waiting, conn.execute(_OF_QUEUES, values)) if turn else ():
+                if turn is not asked or task.key != self._lasts.get(task.queue):
+                    found.setdefault(task.id, task)
         return found
 
     def _more(
@@ -205,9 +214,9 @@ class Granting:
             heads.setdefault(task.queue, {})[task.key] = None
         for queue, keys in heads.items():
             if queue in given.last_keys:
-                self._firsts[queue] = _behind(given.last_keys[queue])
+                self._lasts[queue] = given.last_keys[queue]
             elif len(keys) >= KEYS and queues[queue].is_limited:
-                self._firsts[queue] = _behind(list(keys)[KEYS - 1])
+                self._lasts[queue] = list(keys)[KEYS - 2]
             if len(keys) >= KEYS and queues[queue].is_limited and queues[queue].room(1):
                 again.setdefault(of_queue(queue), 0.0 if queue in given.last_keys else _NEXT_KEYS_SECONDS)
         return again
@@ -219,15 +228,9 @@ class Granting:
         if again:
             conn.execute(_MARK, {"keys": list(again), "seconds": list(again.values())})
 
-    @staticmethod
-    def _due_in(conn: Connection) -> float:
-        found = conn.scalar(_NEXT)
-        return math.inf if found is None else float(found)
 
-
-def _behind(key: str) -> str:
-    """The first key behind this one."""
-    return f"{key}\x01"
+def _seconds(due_in: float | None) -> float:
+    return math.inf if due_in is None else due_in
 
 
 def _of_keys(conn: Connection, keys: Sequence[str]) -> dict[UUID, Waiting]:

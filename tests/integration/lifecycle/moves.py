@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,9 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from taskyard.domain.ids import new_id
+from taskyard.domain.new_tasks import Limits
 from taskyard.domain.tasks import FINAL, Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.domain.workflows import NewStep
-from taskyard.lifecycle import cancel, finish, promote, put_off, replay, rescue, retry, submit, workflows
+from taskyard.lifecycle import cancel, finish, limits, promote, put_off, replay, rescue, retry, submit, workflows
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
@@ -31,6 +33,7 @@ _DELAY = compose(
 )
 _BLOCK = compose(Verb(name="block", edges=along(Event.BLOCK, out_of=FINAL), where="t.id = ANY(:ids)"))
 _CI = Actor("ci")
+LIMITS = Limits("k", concurrent=1)
 CALLBACK = {"url": "https://receiver.test/", "endpoint_id": str(new_id()), "on": ["final"], "told": True}
 
 
@@ -63,6 +66,15 @@ def replays(worker: Worker, task_id: UUID) -> object:
     return replay.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
 
 
+def submits(worker: Worker, task_id: UUID, *, limits: Limits | None = LIMITS) -> object:
+    return submit.submit(worker.conn, [new(id=task_id, limits=limits)])
+
+
+def grants(worker: Worker, task_id: UUID) -> object:
+    worker.conn.execute(sa.text("INSERT INTO limit_mark (key) VALUES ('task:k')"))
+    return limits.Granting().turn(worker.conn)
+
+
 def discards(worker: Worker, task_id: UUID) -> object:
     return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
@@ -77,7 +89,7 @@ def blocks(worker: Worker, task_id: UUID) -> object:
 
 
 MOVES: Mapping[Event, Move] = {
-    Event.SUBMIT: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id)]),
+    Event.SUBMIT: submits,
     Event.POSTPONE: lambda worker, task_id: submit.submit(worker.conn, [new(id=task_id, delay_seconds=60)]),
     Event.UNBLOCK: lambda worker, task_id: worker.conn.execute(_UNBLOCK, {"ids": [task_id]}),
     Event.DELAY: lambda worker, task_id: worker.conn.execute(_DELAY, {"ids": [task_id]}),
@@ -85,6 +97,8 @@ MOVES: Mapping[Event, Move] = {
     Event.PROMOTE: lambda worker, task_id: promote.promote(worker.conn),
     Event.ASSERT: asserts,
     Event.CLAIM: lambda worker, task_id: worker.claim([task_id], claim_of(worker.conn, task_id)),
+    Event.HOLD_BACK: lambda worker, task_id: limits.hold_back(worker.conn, [task_id]),
+    Event.GRANT: grants,
     Event.PUT_OFF: lambda worker, task_id: put_off.put_off(worker.conn, [task_id], reason="unknown"),
     Event.RELEASE: ends(Released("drained")),
     Event.LOSE: loses,
@@ -100,12 +114,20 @@ MOVES: Mapping[Event, Move] = {
 }
 
 
-def prepare(conn: Connection, worker: Worker, edge: Edge, *, hold: str) -> UUID:
-    """A task that the edge's event can happen to, with a unique key, a spent budget and progress."""
+def limited(state: State, event: Event) -> dict[str, Any]:
+    """Columns of a task with a limit, as they stand before the event."""
+    stands = {Event.GRANT: "waiting", Event.ASSERT: None}.get(event, "granted")
+    return {"limits": asdict(LIMITS), "limited": stands if state in {State.QUEUED, State.RUNNING} else None}
+
+
+def prepare(conn: Connection, worker: Worker, edge: Edge, *, hold: str, has_limit: bool = True) -> UUID:
+    """A task that the edge's event can happen to, with a unique key, a spent budget, progress and a limit."""
     state, event = edge
     if state is None:
         return new_id()
     columns: dict[str, Any] = {"put_offs": 1, "callback": CALLBACK}
+    if has_limit:
+        columns |= limited(state, event)
     if event is Event.EXPIRE:
         columns["expires_at"] = sa.func.now() + PAST
     task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)

@@ -18,11 +18,11 @@ from taskyard.lifecycle.composer import Consequence, Verb, along, compose, into,
 from taskyard.lifecycle.consequences import CONSEQUENCES
 from tests.support.docs import DOCS
 
-from .moves import MOVES, move, prepare
+from .moves import MOVES, move, prepare, submits
 from .rows import Worker, attempts, events, key_holders, outbox, read
 
 EDGES = list(TRANSITIONS)
-_NEW = SimpleNamespace(publication=0, due_at=None, claim=None, finished_at=None, put_offs=0)
+_NEW = SimpleNamespace(publication=0, due_at=None, claim=None, finished_at=None, put_offs=0, limited=None)
 
 
 @dataclass
@@ -37,6 +37,9 @@ class Seen:
     @property
     def after(self) -> Any:
         return read(self.conn, self.task_id)
+
+    def is_marked(self) -> bool:
+        return "task:k" in self.conn.scalars(sa.text("SELECT key FROM limit_mark")).all()
 
     def has_progress(self) -> bool:
         found = sa.text("SELECT count(*) FROM task_progress WHERE task_id = :id")
@@ -65,8 +68,14 @@ HAPPENED: Mapping[str, Callable[[Seen], bool]] = {
     "attempt_rows": lambda s: len(attempts(s.conn, s.task_id)) == 1,
     "timeline_rows": lambda s: len(events(s.conn, s.task_id)) == s.notes + 1,
     "callback_task": lambda s: deliveries(s.conn, s.task_id) == [f"task.{s.after.state}"],
+    "waits_for_limit": lambda s: s.after.limited == "waiting" != s.before.limited,
+    "key_marks": lambda s: s.after.limited == "waiting" and s.is_marked(),
+    "counts_against_limit": lambda s: s.after.limited == "granted" and s.before.limited is None,
+    "frees_limit": lambda s: s.after.limited == "freed" and s.is_marked(),
     "outbox_row": lambda s: {s.task_id} in outbox(s.conn).values(),
 }
+# Of tasks that something limits.
+OF_LIMITED = {Event.HOLD_BACK, Event.GRANT}
 KEYS = {"freed_waiting_keys", "freed_keys"}
 # Of steps only, which test_workflows.py walks.
 OF_STEPS = {c.name for c in steps.CONSEQUENCES}
@@ -86,7 +95,23 @@ def test_along_each_edge_happens_what_the_table_says_and_nothing_else(
     move(worker, edge, task_id)
     assert seen.after.state == TRANSITIONS[edge]
     happened = {name for name, has in HAPPENED.items() if has(seen)}
-    assert happened == {c.name for c in CONSEQUENCES if edge in c.edges} - KEYS - OF_STEPS
+    unseen = {*KEYS, *OF_STEPS, *({"outbox_row"} if seen.after.limited == "waiting" else ())}
+    assert happened == {c.name for c in CONSEQUENCES if edge in c.edges} - unseen
+
+
+@pytest.mark.parametrize("edge", [e for e in EDGES if e[1] not in OF_LIMITED], ids=lambda e: f"{e[0] or 'new'}-{e[1]}")
+def test_what_nothing_limits_is_published_at_once_and_marks_nothing(
+    conn: Connection, worker: Worker, edge: Edge
+) -> None:
+    task_id = prepare(conn, worker, edge, hold="active", has_limit=False)
+    if edge[1] is Event.SUBMIT:
+        submits(worker, task_id, limits=None)
+    else:
+        move(worker, edge, task_id)
+    seen = Seen(conn, task_id, _NEW, 0)
+    assert (seen.after.limited, seen.is_marked()) == (None, False)
+    enters = "enters_queue" in {c.name for c in CONSEQUENCES if edge in c.edges}
+    assert HAPPENED["outbox_row"](seen) == enters
 
 
 @pytest.mark.parametrize("hold", ["waiting", "active"])

@@ -25,7 +25,7 @@ from taskyard.domain.tasks import (
 )
 from taskyard.lifecycle import cancel, finish, rescue
 
-from .moves import MOVES, Move
+from .moves import MOVES, Move, limited
 from .rows import FAULT, PAST, Worker, events, outbox, put, read
 
 # A request to cancel is what `cancel` does to a task that runs (see below): what waits it ends.
@@ -41,6 +41,7 @@ def test_every_event_but_those_of_workflows_has_its_verb() -> None:
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, VERBS)))
 def test_a_verb_moves_a_task_as_the_table_says(conn: Connection, worker: Worker, state: State, event: Event) -> None:
     columns = {"expires_at": sa.func.now() + PAST} if event is Event.EXPIRE else {}
+    columns |= limited(state, event) if event is Event.GRANT else {}
     task_id = put(conn, state, worker_id=worker.id, due=PAST, **columns)
     bystander = put(conn, State.QUEUED if event is not Event.CLAIM else State.RUNNING, worker_id=worker.id)
     before, other = read(conn, task_id), read(conn, bystander)
@@ -55,7 +56,8 @@ def test_a_verb_moves_a_task_as_the_table_says(conn: Connection, worker: Worker,
         return
     assert row.state == expected
     assert read(conn, bystander) == other
-    published = expected is State.QUEUED
+    # New ones have a limit here: they wait for it, and so does what its queue holds back.
+    published = expected is State.QUEUED and event is not Event.HOLD_BACK
     assert row.publication == before.publication + published
     assert list(outbox(conn).values()) == ([{task_id}] if published else [])
     assert (row.queued_at is not None) or not published

@@ -232,6 +232,6 @@ def test_the_end_of_a_workflow_is_told_once_to_its_receiver(conn: Connection, wo
 
 
 def test_an_ordinary_task_that_ends_reads_no_table_of_workflows() -> None:
-    statement = str(finish._STATEMENTS[False, False])
+    statement = str(finish._STATEMENTS[False, False, False])
     assert "workflow_step" not in statement
     assert " workflow " not in statement

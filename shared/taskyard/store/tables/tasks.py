@@ -29,7 +29,7 @@ _DEAD_LETTER = text("state = 'failed' AND discarded_at IS NULL")
 _APART = text("(suspicions > 0 OR crashes > 0 OR displacements > 0) AND finished_at IS NULL")
 
 _LIMITED = text("limited IN ('waiting', 'granted')")
-_LIMIT_KEY = text("(coalesce(limits ->> 'key', '') COLLATE \"C\")")
+_LIMIT_KEY = text("coalesce(limits ->> 'key', '')")
 
 task = Table(
     "task",

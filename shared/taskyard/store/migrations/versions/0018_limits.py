@@ -19,7 +19,7 @@ branch_labels = None
 depends_on = None
 
 _LIMITED = sa.text("limited IN ('waiting', 'granted')")
-_KEY = sa.text("(coalesce(limits ->> 'key', '') COLLATE \"C\")")
+_KEY = sa.text("coalesce(limits ->> 'key', '')")
 _PACE = "what goes in single file: replays"
 
 
