@@ -21,6 +21,11 @@ class EffectResult(Result):
     attempt: int
 
 
+class SpanParams(Params):
+    key: str
+    seconds: float = 0.0
+
+
 class StubbornParams(Params):
     seconds: float
     holds_gil: bool = False
@@ -48,6 +53,16 @@ def effect(params: EffectParams, context: TaskContext) -> EffectResult:
     leave_effect(context)
     _sleep(params.seconds)
     return EffectResult(attempt=context.attempt)
+
+
+@task("tests.span", retry=RetryPolicy(retries=3, jitter=False))
+def span(params: SpanParams) -> Result:
+    """Appends to a file when it began, and when it ended."""
+    for mark in ("+", "-"):
+        append(f"{os.environ[FILE_VARIABLE]}.spans", f"{mark} {params.key} {time.monotonic_ns()}")
+        if mark == "+":
+            _sleep(params.seconds)
+    return Result()
 
 
 @task("tests.stubborn", retry=RetryPolicy(retries=0))

@@ -71,7 +71,7 @@ class Promotion:
         if self._granting_since != epoch:
             self._leadership.write(self._granting.begin)
             self._granting_since = epoch
-        return commit(self._leadership.write, self._granting.turn, self._dispatcher, name="grant").due_in
+        return commit(self._leadership.write, self._granting.turn, self._dispatcher).due_in
 
     def _sweep(self, marked: Sequence[UUID]) -> None:
         """Each in a transaction of its own. One that cannot be swept holds up no other: its error is raised last."""

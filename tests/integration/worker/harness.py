@@ -184,6 +184,9 @@ class ConsumingChild:
     def put_off(self, ids: Sequence[UUID]) -> None:
         self.were_put_off.extend(ids)
 
+    def hold_back(self, ids: Sequence[UUID]) -> None:
+        raise AssertionError("nothing here has a limit")
+
     def leave_slowed(self, refused: Sequence[Refusal]) -> None:
         raise AssertionError("nothing is slowed here")
 
