@@ -71,7 +71,7 @@ def _not_yet(task: Row, state: State) -> Reason:
             return Reason(Code.DUE, message("Its time has come: the scheduler queues it next."), due)
         text = message("Its time has come, but no scheduler leads. Start one: `taskyard-scheduler run`.")
         return Reason(Code.NO_SCHEDULER, text, due)
-    told = {"time": _told(task["due_at"]), "seconds": _whole(seconds)}
+    told: dict[str, str | int] = {"time": _told(task["due_at"]), "seconds": _whole(seconds)}
     due |= {"in_seconds": round(seconds, 1)}
     if state is State.RETRYING:
         text = message(

@@ -58,7 +58,8 @@ def test_no_place_is_told_beyond_the_bound(api: Api, monkeypatch: pytest.MonkeyP
     tasks = [api.submit()["id"] for _ in range(4)]
     assert explained(api, tasks[2])["position"] == 3
     last = explained(api, tasks[3])
-    assert "position" not in last and last["summary"] == "More than 2 tasks are before it in the queue default."
+    assert "position" not in last
+    assert last["summary"] == "More than 2 tasks are before it in the queue default."
 
 
 def test_a_queue_without_a_live_worker_that_could_run_it_is_told_apart_by_what_is_missing(api: Api) -> None:
@@ -90,7 +91,8 @@ def test_everything_that_keeps_a_task_is_told_and_not_only_the_first(api: Api) -
     execute(api, "UPDATE task SET crashes = 1, expires_at = now() - interval '1 second'")
     execute(
         api,
-        "INSERT INTO outbox (id, task_ids, created_at) OVERRIDING SYSTEM VALUE VALUES (0, '{}', now() - interval '1 minute')",
+        "INSERT INTO outbox (id, task_ids, created_at) OVERRIDING SYSTEM VALUE"
+        " VALUES (0, '{}', now() - interval '1 minute')",
     )
     found = explained(api, task)
     assert codes(found) == ["paused", "no_worker", "apart", "expired", "unpublished"]
@@ -128,7 +130,8 @@ def test_a_task_that_a_worker_put_off_says_why(api: Api, reason: str, says: str)
     with api.engine.connect() as conn:
         put_off(conn, [task], reason=reason)
     found = explained(api, task)
-    assert codes(found) == ["put_off"] and says in found["summary"]
+    assert codes(found) == ["put_off"]
+    assert says in found["summary"]
 
 
 def test_a_step_names_the_steps_that_it_waits_for(api: Api) -> None:
@@ -153,7 +156,8 @@ def test_a_key_of_some_queues_is_told_nothing_of_tasks_in_others(api: Api) -> No
     client = api.client(api.key("read", queues=["default"]))
     answer = client.get(f"/api/v1/tasks/{by_name['seen']}/explain")
     assert answer.json()["summary"] == "It waits for other steps of its workflow."
-    assert "hidden" not in answer.text and by_name["hidden"] not in answer.text
+    assert "hidden" not in answer.text
+    assert by_name["hidden"] not in answer.text
     assert client.get(f"/api/v1/tasks/{by_name['hidden']}/explain").status_code == 404
 
 
@@ -164,7 +168,8 @@ def test_a_running_task_says_since_when_where_and_until_when(api: Api) -> None:
     found = explained(api, task)
     assert codes(found) == ["running", "progress"]
     running, progress = found["reasons"]
-    assert running["worker"] == "w:0" and running["soft_limit_at"] < running["hard_limit_at"]
+    assert running["worker"] == "w:0"
+    assert running["soft_limit_at"] < running["hard_limit_at"]
     assert (progress["percent"], progress["message"]) == (25, "It reports 25 %: halfway")
     api.http.post(f"/api/v1/tasks/{task}/cancel")
     execute(api, "UPDATE worker SET beat_at = now() - interval '1 hour'")
@@ -188,7 +193,8 @@ def test_a_task_that_has_ended_says_how(api: Api) -> None:
         ["cancelled"],
     ]
     found = explained(api, failed)
-    assert found["summary"].endswith(": It went wrong.") and found["reasons"][0]["error_code"] == "boom"
+    assert found["summary"].endswith(": It went wrong.")
+    assert found["reasons"][0]["error_code"] == "boom"
     api.http.post("/api/v1/dead-letters/discard", json={"ids": [failed]})
     assert codes(explained(api, failed)) == ["failed", "discarded"]
 
@@ -216,7 +222,8 @@ def test_the_words_are_those_of_the_readers_language_and_the_codes_are_not(api: 
     task = api.submit(delay_seconds=60)["id"]
     answer = api.http.get(f"/api/v1/tasks/{task}/explain", headers={"Accept-Language": "hu"})
     assert answer.headers["Content-Language"] == "hu"
-    assert "esedékes" in answer.json()["summary"] and answer.json()["reasons"][0]["code"] == "scheduled"
+    assert "esedékes" in answer.json()["summary"]
+    assert answer.json()["reasons"][0]["code"] == "scheduled"
 
 
 def test_what_is_not_there_or_not_yours_is_not_found(api: Api) -> None:
