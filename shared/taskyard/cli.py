@@ -150,6 +150,23 @@ def status(
         typer.echo(f"  result    {visible(orjson.dumps(task.result).decode())}")
 
 
+@tasks.command(epilog="Examples:\n\n  taskyard tasks explain 0193...\n\n  taskyard tasks explain 0193... --json")
+def explain(
+    task_id: TaskId, url: Url = None, api_key: Key = None, as_json: AsJson = False, log_level: LogLevel = None
+) -> None:
+    """Print why a task is where it is: what it waits for, or how it ended, and what became of its attempts."""
+    with client_or_exit(PROGRAM, url, api_key, log_level) as client:
+        found = client.explain(task_id)
+    if as_json:
+        print_json(found.as_sent())
+        return
+    typer.echo(f"{found.task_id}  {found.state}")
+    for reason in found.reasons:
+        typer.echo(f"  {reason.code:<15} {visible(reason.message)}")
+    for attempt in found.attempts:
+        typer.echo(f"  {f'attempt {attempt.attempt}':<15} {visible(attempt.message)}")
+
+
 def _crashes(task: Task) -> str:
     # Crashes have their own budget, apart from that of attempts.
     return f" ({task.crashes} ended its process)" if task.crashes else ""

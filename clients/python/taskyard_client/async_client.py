@@ -23,6 +23,7 @@ from .models import (
     Accepted,
     Cancellation,
     Change,
+    Explanation,
     Load,
     Missed,
     Status,
@@ -108,6 +109,10 @@ class AsyncClient:
     async def status(self, task_id: UUID | str) -> Status:
         """The task in Celery's words."""
         return await self._api.send(calls.status(task_id))
+
+    async def explain(self, task_id: UUID | str) -> Explanation:
+        """Why the task is where it is."""
+        return await self._api.send(calls.explain(task_id))
 
     async def task_type(self, name: str) -> TaskType:
         return await self._api.send(calls.task_type(name))

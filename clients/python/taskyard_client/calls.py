@@ -16,6 +16,7 @@ from .errors import ApiAway, ApiRefused, refusal
 from .models import (
     Batch,
     Cancellation,
+    Explanation,
     Item,
     ItemPage,
     Load,
@@ -95,6 +96,10 @@ def tasks(filters: Mapping[str, Any], cursor: str | None) -> Call[TaskPage]:
 
 def status(task_id: UUID | str) -> Call[Status]:
     return Call(Status, "GET", f"tasks/{_id(task_id)}/status")
+
+
+def explain(task_id: UUID | str) -> Call[Explanation]:
+    return Call(Explanation, "GET", f"tasks/{_id(task_id)}/explain")
 
 
 def cancel(task_id: UUID | str) -> Call[Cancellation]:

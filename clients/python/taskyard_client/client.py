@@ -22,6 +22,7 @@ from .models import (
     Accepted,
     Cancellation,
     Change,
+    Explanation,
     Load,
     Missed,
     Status,
@@ -106,6 +107,10 @@ class Client:
     def status(self, task_id: UUID | str) -> Status:
         """The task in Celery's words."""
         return self._api.send(calls.status(task_id))
+
+    def explain(self, task_id: UUID | str) -> Explanation:
+        """Why the task is where it is."""
+        return self._api.send(calls.explain(task_id))
 
     def task_type(self, name: str) -> TaskType:
         return self._api.send(calls.task_type(name))

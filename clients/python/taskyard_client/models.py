@@ -107,6 +107,37 @@ class Cancellation(Answer):
     message: str
 
 
+class Reason(Answer):
+    """`code` is stable, and other values stand beside it, by the code."""
+
+    code: str
+    message: str
+
+
+class EndedAttempt(Answer):
+    attempt: int
+    outcome: str
+    message: str
+    worker: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime
+    error_code: str | None = None
+    retry_at: datetime | None = None
+
+
+class Explanation(Answer):
+    """Why a task is where it is; `summary` is the first reason. `position`, `estimate_seconds`: where it waits for
+    its turn and that is known."""
+
+    task_id: UUID
+    state: str
+    summary: str
+    reasons: list[Reason]
+    position: int | None = None
+    estimate_seconds: float | None = None
+    attempts: list[EndedAttempt] = []
+
+
 class Status(Answer):
     """A task in Celery's words."""
 

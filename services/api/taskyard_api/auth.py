@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,12 +15,13 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from taskyard.domain.api_keys import digest_of, prefix_of
-from taskyard.domain.errors import LedgerUnavailable
+from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.domain.messages import message
 from taskyard.store import api_keys
 from taskyard.store.tree_items import owner_seen
 
 from .ledger_pool import LedgerPool
+from .patience import patience
 from .refusals import MissingScope, QueueNotAllowed, Unauthenticated
 
 # A revocation takes effect within this time.
@@ -108,7 +110,7 @@ class Keys:
         self._asking: dict[str, asyncio.Task[_Known]] = {}
 
     async def authenticate(self, authorization: bytes | None) -> Caller:
-        """Raises Unauthenticated, LedgerUnavailable."""
+        """Raises Unauthenticated, LedgerUnavailable, Overloaded."""
         text = _bearer(authorization)
         prefix = prefix_of(text)
         if prefix is None:
@@ -126,18 +128,19 @@ class Keys:
         return key.caller
 
     async def _look_up(self, prefix: str) -> _Known:
-        # Concurrent requests with the same key share one look-up.
+        # Concurrent requests with the same key share one look-up, which is no part of any of them.
         asking = self._asking.get(prefix)
         if asking is None:
-            asking = asyncio.create_task(self._ask(prefix))
+            asking = asyncio.create_task(self._ask(prefix), context=Context())
             self._asking[prefix] = asking
             asking.add_done_callback(lambda _: self._asking.pop(prefix, None))
-        return await asyncio.shield(asking)
+        async with patience().wait():
+            return await asyncio.shield(asking)
 
     async def _ask(self, prefix: str) -> _Known:
         try:
             row = await self._ledger.run(lambda conn: api_keys.by_prefix(conn, prefix))
-        except LedgerUnavailable:
+        except (LedgerUnavailable, Overloaded):
             before, now = self._known.get(prefix), self._clock()
             if before is None or before.key is None or now - before.since > _OUTAGE_SECONDS:
                 raise

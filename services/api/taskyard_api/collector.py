@@ -25,6 +25,7 @@ from taskyard.domain.errors import LedgerUnavailable, Overloaded, TaskyardError
 from taskyard.domain.messages import message
 from taskyard.store.sqlstates import Meaning, meaning, sqlstate
 
+from .patience import Pace, patience
 from .refusals import Fault, Invalid
 
 log = structlog.get_logger(__name__)
@@ -72,14 +73,17 @@ class Collector(Generic[U, A]):
         self._flights: set[asyncio.Task[None]] = set()
         self._planned: asyncio.Handle | None = None
         self._closed = False
+        self._pace = Pace(MAX_FLIGHTS)
 
     async def submit(self, unit: U, weight: int = 1) -> A:
         """Returns when the unit is committed.
 
-        Raises Overloaded, LedgerUnavailable, and the exception that `write` returned for this unit.
+        Raises Overloaded, LedgerUnavailable, after which it may be committed all the same, and the exception that
+        `write` returned for this unit.
         """
         if self._closed or (self._weight and self._weight + weight > self._max_waiting):
             raise Overloaded(message("Too much waits to be written."))
+        self._pace.admit(self._weight / MAX_BATCH)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append(_Waiting(unit, weight, answer))
@@ -92,7 +96,8 @@ class Collector(Generic[U, A]):
                 self._take_off()
             elif self._planned is None:
                 self._planned = loop.call_later(self._gather_seconds, self._take_off)
-        return await answer
+        async with patience().wait():
+            return await answer
 
     async def close(self) -> None:
         """Refuses new units and writes those that wait."""
@@ -145,7 +150,8 @@ class Collector(Generic[U, A]):
 
     def _isolate(self, units: Sequence[U]) -> Sequence[A | Exception]:
         """Writes the units. One that makes the statement fail gets its error; the others are written."""
-        parts = bisect(units, self._patiently, is_to_blame=lambda _: True, alone=self._refuse)
+        with self._pace.turn():
+            parts = bisect(units, self._patiently, is_to_blame=lambda _: True, alone=self._refuse)
         return [answer for part in parts for answer in part]
 
     def _refuse(self, unit: U, error: Exception) -> Sequence[A | Exception]:

@@ -40,6 +40,7 @@ from .lifespan import Lifespan, WakeUps
 from .limits import RateLimit
 from .live import Live
 from .meters import RequestMeters, SubmitMeters
+from .patience import LONGEST_STATEMENT
 from .problems import Problems
 from .queues import KnownQueues
 from .request_counts import RequestCounts
@@ -50,6 +51,7 @@ from .resources import (
     conversions,
     dead_letters,
     events,
+    explanations,
     fleet,
     health,
     load,
@@ -100,10 +102,17 @@ def cipher_of(settings: Settings) -> Cipher:
 def engines_of(settings: Settings) -> tuple[Engine, Engine]:
     """The engine of plain submits, and that of everything else. Plain submits keep their plans: planning was a third of
     what a submit costs PostgreSQL."""
-    make = partial(engine_of, settings, "taskyard-api", connect_timeout=_PATIENCE, pool_timeout=_PATIENCE)
+    make = partial(
+        engine_of,
+        settings,
+        "taskyard-api",
+        statement_timeout=min(settings.db_statement_timeout, LONGEST_STATEMENT),
+        connect_timeout=_PATIENCE,
+        pool_timeout=_PATIENCE,
+    )
     submits = make(serves=["plain submits"] * MAX_FLIGHTS, plan_anew=False)
     readers = ["a thread of the ledger pool"] * settings.db_pool_size
-    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher"])
+    return submits, make(serves=[*readers, *["keyed submits"] * MAX_FLIGHTS, "dispatcher", "health"])
 
 
 def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
@@ -130,7 +139,8 @@ def build(settings: Settings, exports: Exports = NO_EXPORTS) -> Service:
     live = Live(client, names.events, ledger)
     keys = Keys(ledger)
     dependencies = Health(
-        ledger,
+        # Not behind requests: where those are refused because too many wait, the replica is still the one to ask.
+        LedgerPool(engine, 1, dispatcher),
         client,
         cache=None if settings.cache_url is None else cache,
         lease=settings.worker_lease,
@@ -226,6 +236,7 @@ def resources_of(
         tasks.OneTask(ledger, live, shown, translations),
         tasks.TaskStatus(ledger, translations),
         events.TaskEvents(ledger, streams, translations),
+        explanations.TaskExplanation(ledger, translations, lease=settings.worker_lease),
         task_actions.TaskCancel(bodies, ledger, translations),
         task_actions.TaskRetry(bodies, ledger, shown, life=settings.task_life),
         events.Events(live, streams),

@@ -16,6 +16,7 @@ from .auth import Keys, Scope
 from .limits import RateLimit
 from .meters import RequestMeters
 from .operations import Operation, operations_of
+from .patience import begin_request
 from .refusals import Fault, Invalid, NotAcceptable, RateLimited, Unauthenticated
 from .request_counts import RequestCounts
 from .requests import Networks, Request, client_address
@@ -52,6 +53,7 @@ class Gate:
         self._operations: dict[type, dict[str, Operation]] = {}
 
     async def process_request(self, req: Request, resp: falcon.asgi.Response) -> None:
+        begin_request()
         req.identify(self._tracer)
         context = req.context
         structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.traceparent[3:35])

@@ -38,6 +38,8 @@ _CHECK_HOLDS = timedelta(hours=2)
 
 
 class Health:
+    """`ledger`: a pool of its own, which it closes."""
+
     def __init__(
         self,
         ledger: LedgerPool,
@@ -55,6 +57,9 @@ class Health:
         self._dependencies = {"database": database, "redis": broker}
         self._migrated = False
         self._stops = False
+
+    def close(self) -> None:
+        self._ledger.close()
 
     def stop_soon(self) -> None:
         """From now on not ready, so that a proxy sends requests elsewhere."""

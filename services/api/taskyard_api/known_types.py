@@ -21,6 +21,7 @@ from taskyard.domain.errors import LedgerUnavailable, Overloaded
 from taskyard.store.task_types import Snapshot, read
 
 from .ledger_pool import LedgerPool
+from .patience import patience
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,7 +67,8 @@ class KnownTypes:
     async def fresh(self) -> TypeRegistry:
         """The registry, read at most a second ago. Raises LedgerUnavailable and Overloaded where a look is due, or
         failed less than a second ago."""
-        async with self._one_at_a_time:  # callers that come together share one look, and its failure
+        # Callers that come together share one look, and its failure.
+        async with patience().wait(), self._one_at_a_time:
             if self._clock() - self._read_at < _FRESH_SECONDS:
                 return self.registry
             if self._failure is not None and self._clock() - self._failure[0] < _FRESH_SECONDS:
@@ -93,7 +95,7 @@ class KnownTypes:
         began = self._clock()
         before = self._snapshot
         ask = partial(read, lease=self._lease, known=before.specs, refused=before.refused)
-        snapshot = await self._ledger.run(ask)
+        snapshot = await self._ledger.run(ask, admitted=True)
         if snapshot != before:
             # Compiling may take seconds.
             compile_ = partial(TypeRegistry.compile, before=self.registry)

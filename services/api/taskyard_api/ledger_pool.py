@@ -19,6 +19,8 @@ from taskyard.lifecycle.committed import Announcer, Committed, commit
 from taskyard.store import ledger
 from taskyard.store.sqlstates import Meaning, meaning
 
+from .patience import Pace, Patience, patience
+
 T = TypeVar("T")
 
 Timed = Callable[[], AbstractContextManager[object]]
@@ -36,8 +38,8 @@ class LedgerPool:
     """Runs verbs on connections of `engine`, at most `threads` at a time.
 
     `announcer` takes over what was committed; `timed` is entered around what `run` does in its thread. Raises
-    LedgerUnavailable where PostgreSQL does not answer (NotMigrated: has no tables), Overloaded where too many calls
-    wait already.
+    LedgerUnavailable where PostgreSQL does not answer in the time that is left to the request (NotMigrated: has no
+    tables), Overloaded where too many calls wait already, or wait too long.
     """
 
     def __init__(self, engine: Engine, threads: int, announcer: Announcer, timed: Timed = nullcontext) -> None:
@@ -46,12 +48,14 @@ class LedgerPool:
         self._announcer = announcer
         self._timed = timed
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
+        self._pace = Pace(threads)
         self._limit = threads * _WAITING_PER_THREAD
         self._under_way = 0
 
     async def run(self, verb: Callable[[Connection], T], *, admitted: bool = False) -> T:
         """`verb` on a connection whose every statement commits on its own. `admitted`: the request was accepted earlier
-        and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded."""
+        and has waited since. Thousands of requests may wait for the end of one task; none of them gets Overloaded, and
+        each call has its own time."""
 
         def call() -> T:
             with self._timed():
@@ -69,12 +73,20 @@ class LedgerPool:
         return await self._call(partial(commit, run, verb, self._announcer))
 
     async def _call(self, call: Callable[[], T], *, admitted: bool = False) -> T:
-        if self._under_way >= self._limit and not admitted:
-            raise Overloaded(message("Too many requests wait for the database."))
+        if not admitted:
+            if self._under_way >= self._limit:
+                raise Overloaded(message("Too many requests wait for the database."))
+            self._pace.admit(max(0, self._under_way - self.threads))
+
+        def in_turn() -> T:
+            with self._pace.turn():
+                return call()
+
         self._under_way += 1
         try:
             context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
+            async with (Patience() if admitted else patience()).wait():
+                return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, in_turn)
         except ProgrammingError as e:
             if meaning(e) is Meaning.NOT_MIGRATED:
                 raise NotMigrated("the database is not migrated") from e
@@ -102,7 +114,11 @@ class Share:
             raise Overloaded(self._refusal)
         self._room -= 1
         try:
-            async with self._turns:
+            async with patience().wait():
+                await self._turns.acquire()
+            try:
                 yield
+            finally:
+                self._turns.release()
         finally:
             self._room += 1

@@ -73,6 +73,7 @@ class Lifespan:
         await self.counts.write()
         await asyncio.to_thread(self.dispatcher.stop)
         await asyncio.to_thread(self.ledger.close)
+        await asyncio.to_thread(self.health.close)
         await asyncio.to_thread(self.files.close)
         await asyncio.to_thread(self.heavy.close)
         for engine in self.engines:

@@ -178,9 +178,9 @@ def _of_refusal(error: Refused) -> Problem:
             faults = error.faults
         case RangeNotSatisfiable():
             headers = {"Content-Range": f"bytes */{error.size}"}
-        case RateLimited():
+        case RateLimited() | Overloaded():
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
-        case Overloaded() | AnswerPending():
+        case AnswerPending():
             headers = _RETRY_SOON
         case NoTaskTypes() | TypeNotRegistered():
             headers = _RETRY_LATER

@@ -146,6 +146,10 @@ class KeyReused(Refused):
 class Overloaded(Refused):
     code = "overloaded"
 
+    def __init__(self, message: Message, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
 
 class Fenced(TaskyardError):
     """The attempt was given up, or its task is to be cancelled."""

@@ -80,10 +80,11 @@ IS_APART = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 0)"
 _IS_ALONE = "(t.suspicions > 0 OR t.crashes > 0 OR t.displacements > 1)"
 # `kind_name` of a task.
 _KIND = "t.name || ' ' || coalesce(t.submitted_by, '')"
-# What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
-# stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:types` and
-# `:versions` (the names of the types that the worker runs, and its version of each), `:apart` (whether what is claimed
-# runs apart from what ordinary children run) and `:slowed` (`kind_name` of what ordinary children leave for now).
+# What makes a queued task claimable: the one list that claim, refusals, suspects and explanations share. Each condition
+# on a task `t` stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker),
+# `:types` and `:versions` (the names of the types that the worker runs, and its version of each), `:apart` (whether
+# what is claimed runs apart from what ordinary children run) and `:slowed` (`kind_name` of what ordinary children leave
+# for now).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "paused": "NOT EXISTS (SELECT FROM queue q WHERE q.name = t.queue AND q.paused_at IS NOT NULL)",
@@ -175,7 +176,7 @@ def claim(
 
 
 # A worker that drains fetches nothing more. The lease is that of `store/fleet.py`.
-_RUNS_ELSEWHERE = """EXISTS (
+RUNS_SOMEWHERE = """EXISTS (
     SELECT FROM worker w JOIN worker_type r ON r.worker_id = w.id
     WHERE r.name = t.name AND r.version >= t.version AND t.queue = ANY(w.queues) AND w.state <> 'draining'
         AND w.lost_at IS NULL AND w.stopped_at IS NULL AND w.beat_at > now() - CAST(:lease AS interval)
@@ -184,7 +185,7 @@ _RUNS_ELSEWHERE = """EXISTS (
 _REFUSED = sa.text(f"""
 SELECT id, queue, kind, CASE WHEN reason = 'unknown' AND is_elsewhere THEN 'elsewhere' ELSE reason END AS reason FROM (
     SELECT t.id, t.queue, {_KIND} AS kind, CASE {_REASONS} ELSE 'open' END AS reason,
-        NOT {RUNS} AND {_RUNS_ELSEWHERE} AS is_elsewhere
+        NOT {RUNS} AND {RUNS_SOMEWHERE} AS is_elsewhere
     FROM task t WHERE t.id = ANY(:ids) AND t.state = 'queued'
 ) refused WHERE reason <> 'expired'
 """)  # noqa: S608 constants only

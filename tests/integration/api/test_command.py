@@ -18,7 +18,7 @@ import redis
 
 from taskyard import cli
 from taskyard.broker.publisher import encode_changes
-from taskyard.domain.tasks import Change, State
+from taskyard.domain.tasks import Change, Released, State
 from taskyard_client import Client
 from tests.integration.api.conftest import Api
 from tests.integration.api.program import environment
@@ -35,6 +35,21 @@ def taskyard(
     key = api.http.headers["Authorization"].removeprefix("Bearer ")
     env = {**kept, "TASKYARD_URL": url or api.url, "TASKYARD_API_KEY": key, "COLUMNS": "100", **(more or {})}
     return subprocess.run([str(BIN), *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_explain_prints_what_a_task_waits_for_and_what_became_of_its_attempts(api: Api) -> None:
+    worker, task = Worker(api.engine), api.submit()["id"]
+    for _ in range(2):
+        worker.begin(task)
+        worker.end(task, Released("the worker stops"))
+    shown = taskyard(api, "tasks", "explain", task)
+    assert shown.returncode == 0, shown.stderr
+    first, reason, *attempts = shown.stdout.splitlines()
+    assert first == f"{task}  queued"
+    assert reason.split(maxsplit=1) == ["in_line", "It is number 1 in the queue default."]
+    assert [line.split(maxsplit=2)[2] for line in attempts] == ["Its worker gave it back: the worker stops."] * 2
+    assert json.loads(taskyard(api, "tasks", "explain", task, "--json").stdout)["position"] == 1
+    assert "no such task" in taskyard(api, "tasks", "explain", str(uuid4())).stderr
 
 
 def test_a_task_from_submit_to_the_end(api: Api, shared_redis: redis.Redis) -> None:

@@ -25,6 +25,7 @@ from taskyard.domain.workflows import NewStep, NewWorkflow, OnFailure
 from taskyard.lifecycle import (
     cancel,
     claim,
+    explanation,
     finish,
     held_steps,
     progress,
@@ -157,6 +158,24 @@ def test_explaining_and_putting_off_lost_claims_is_flat(seeded: Seeded) -> None:
         seeded.measure(elsewhere, pages=N * 30)
         undone.rollback()
     seeded.measure(lambda conn: put_off(conn, seeded.queued, reason="unknown"), pages=N * 50)
+
+
+def test_explaining_a_task_counts_what_is_before_it_up_to_a_bound(seeded: Seeded) -> None:
+    """The newest task of each queue and state: all others of the queue are before it."""
+    newest = "SELECT DISTINCT ON (state, queue) id FROM task ORDER BY state, queue, id DESC"
+    attempts = """INSERT INTO task_attempt (task_id, attempt, outcome, queue)
+        SELECT id, 1, 'failed', queue FROM task LIMIT 5000"""
+    with seeded.conn.begin_nested() as undone:
+        seeded.conn.execute(sa.text(attempts))
+        for task_id in seeded.conn.execute(sa.text(newest)).scalars().all():
+            explain = partial(explanation.facts_of, task_id=task_id, lease=timedelta(seconds=20))
+            plan, _ = seeded.measure(explain, pages=explanation.MOST_AHEAD // 50 + 100)
+            assert "Index Only Scan ix_task_live" in plan.scans("task"), str(plan)
+            found = explain(seeded.conn)
+            assert found is not None
+            if seeded.is_waiting and (found.task["state"], found.task["queue"]) == ("queued", "default"):
+                assert found.task["ahead"] == explanation.MOST_AHEAD + 1
+        undone.rollback()
 
 
 def test_taking_up_what_was_put_off_reads_the_beginning_of_an_index(seeded: Seeded) -> None:

@@ -19,6 +19,7 @@ from ..live import Live
 from ..models import EventsQuery, TimelineQuery
 from ..operations import EVENT_STREAM, Answer, Operation
 from ..parameters import query_of
+from ..patience import go_on_for_long
 from ..refusals import Fault, Invalid
 from ..requests import Request
 from ..streams import Streams
@@ -45,6 +46,7 @@ def _event_id(text: str, where: str) -> EventId:
 
 
 def stream(req: Request, resp: falcon.asgi.Response, events: Any) -> None:
+    go_on_for_long()
     resp.content_type = EVENT_STREAM
     # Proxies must not buffer events.
     resp.set_header("Cache-Control", "no-store")

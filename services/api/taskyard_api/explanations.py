@@ -1,0 +1,295 @@
+"""Why a task is where it is, in words: facts become reasons, each with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from taskyard.domain.messages import Message, message, verbatim
+from taskyard.domain.tasks import FINAL, State
+from taskyard.lifecycle.explanation import MOST_AHEAD, Facts
+from taskyard.lifecycle.limit_holders import HeldLimit
+
+from . import views
+from .explanation_answers import Code, left_out
+from .translation import Words
+
+Row = Mapping[Any, Any]
+
+
+class Reason(NamedTuple):
+    code: Code
+    message: Message
+    values: dict[str, Any]
+
+
+def explained(facts: Facts, words: Words) -> dict[str, Any]:
+    """As `explanation_answers.Explanation` has it."""
+    task = facts.task
+    reasons = list(_reasons(facts, words))
+    shown = [{"code": r.code, "message": words.say(r.message), **left_out(r.values)} for r in reasons]
+    has_turn = reasons[0].code is Code.IN_LINE
+    estimate = facts.seconds_to_go if has_turn else None
+    more = {
+        "position": task["ahead"] + 1 if has_turn and task["ahead"] <= MOST_AHEAD else None,
+        "estimate_seconds": None if estimate is None else round(estimate, 1),
+    }
+    return {
+        "task_id": task["id"],
+        "state": task["state"],
+        "summary": shown[0]["message"],
+        "reasons": shown,
+        **left_out(more),
+        "attempts": [_attempt(row, task, words) for row in facts.attempts],
+    }
+
+
+def _reasons(facts: Facts, words: Words) -> Iterator[Reason]:
+    task = facts.task
+    state = State(task["state"])
+    if state in FINAL:
+        yield from _ended(task, words)
+    elif state is State.RUNNING:
+        yield from _running(task)
+    elif state is State.QUEUED:
+        found = [*_hindrances(facts)]
+        yield from found or [_in_line(facts)]
+    else:
+        yield _not_yet(task, state)
+        yield from _hindrances(facts)
+
+
+def _not_yet(task: Row, state: State) -> Reason:
+    """Why a task that is not queued is not."""
+    if state is State.BLOCKED:
+        return _blocked(task)
+    due = {"due_at": task["due_at"]}
+    seconds = (task["due_at"] - task["read_at"]).total_seconds()
+    if seconds <= 0:
+        if task["leads"]:
+            return Reason(Code.DUE, message("Its time has come: the scheduler queues it next."), due)
+        text = message("Its time has come, but no scheduler leads. Start one: `taskyard-scheduler run`.")
+        return Reason(Code.NO_SCHEDULER, text, due)
+    told: dict[str, str | int] = {"time": _told(task["due_at"]), "seconds": _whole(seconds)}
+    due |= {"in_seconds": round(seconds, 1)}
+    if state is State.RETRYING:
+        text = message(
+            "It failed and is tried again at {time}, in {seconds} s. {failures} of its {most} attempts have failed.",
+            failures=task["failures"],
+            most=task["max_attempts"],
+            **told,
+        )
+        return Reason(Code.RETRYING, text, due)
+    match task["put_off_for"]:
+        case "unknown_task_type":
+            text = message(
+                "A worker did not know its type or version. It is queued again at {time}, in {seconds} s.", **told
+            )
+        case "slowed":
+            text = message(
+                "Tasks of its type and submitter ended their processes too often, so a worker put it off. It is queued"
+                " again at {time}, in {seconds} s.",
+                **told,
+            )
+        case _:
+            return Reason(Code.SCHEDULED, message("It is due at {time}, in {seconds} s.", **told), due)
+    return Reason(Code.PUT_OFF, text, due)
+
+
+def _blocked(task: Row) -> Reason:
+    steps = task["waits_for"] or []
+    text = message("It waits for other steps of its workflow.")
+    if steps:
+        text = message(
+            "It waits for steps of its workflow: {steps}.",
+            steps=", ".join(f"{step['step']} ({step['state']})" for step in steps),
+        )
+    return Reason(Code.STEPS, text, {"steps": steps})
+
+
+def _hindrances(facts: Facts) -> Iterator[Reason]:
+    """What keeps workers from claiming it, in the order of `claim.CONDITIONS`, and Redis from having it."""
+    for name in facts.task["hindrances"]:
+        if (told := TOLD.get(name)) is not None:
+            yield told(facts.task)
+    yield from map(_limited, facts.limits)
+    if facts.limits and not facts.task["leads"]:
+        text = message("No scheduler leads, and only that lets it go. Start one: `taskyard-scheduler run`.")
+        yield Reason(Code.NO_SCHEDULER, text, {})
+    if (since := facts.task["stuck_since"]) is not None:
+        text = message(
+            "Publishing to Redis has been behind since {time}, and may not have reached this task. Check that Redis"
+            " answers and has memory left.",
+            time=_told(since),
+        )
+        yield Reason(Code.UNPUBLISHED, text, {"since": since})
+
+
+def _paused(task: Row) -> Reason:
+    since = task["paused_at"]
+    text = message("The queue {queue} has been paused since {time}.", queue=task["queue"], time=_told(since))
+    return Reason(Code.PAUSED, text, {"queue": task["queue"], "since": since})
+
+
+def _unknown(task: Row) -> Reason:
+    queue, name, newest = task["queue"], task["name"], task["newest"]
+    values = {"queue": queue}
+    if not task["serving"]:
+        if task["draining"]:
+            text = message("The workers of the queue {queue} are being drained and take no more tasks.", queue=queue)
+            return Reason(Code.WORKERS_DRAIN, text, values)
+        return Reason(Code.NO_WORKER, message("No live worker serves the queue {queue}.", queue=queue), values)
+    if newest is None:
+        text = message("Live workers serve the queue {queue}, but none of them runs {name}.", queue=queue, name=name)
+        return Reason(Code.UNKNOWN_TYPE, text, {**values, "workers": task["serving"]})
+    text = message(
+        "Workers of the queue {queue} run {name} up to version {newest}, and the task has version {version}.",
+        queue=queue,
+        name=name,
+        newest=newest,
+        version=task["version"],
+    )
+    return Reason(Code.OLDER_VERSION, text, {**values, "version": task["version"], "newest_version": newest})
+
+
+def _apart(task: Row) -> Reason:
+    text = message(
+        "A process that was running it died or was ended, so it runs next in a process apart from ordinary tasks."
+    )
+    return Reason(Code.APART, text, {"queue": task["queue"]})
+
+
+def _expired(task: Row) -> Reason:
+    text = message("It expired at {time}: the scheduler is about to end it.", time=_told(task["expires_at"]))
+    return Reason(Code.EXPIRED, text, {})
+
+
+# `worker_lost` and `slowed` refuse one worker, not all of them.
+TOLD: dict[str, Callable[[Row], Reason]] = {
+    "paused": _paused,
+    "unknown": _unknown,
+    "apart": _apart,
+    "expired": _expired,
+}
+OF_ONE_WORKER = frozenset({"worker_lost", "slowed"})
+
+
+def _limited(limit: HeldLimit) -> Reason:
+    if limit.key is None:
+        text = message("It waits for the limit of its queue {queue}, which other tasks use up.", queue=limit.queue or "")
+    else:
+        text = message("It waits for its limit {key}, which other tasks use up.", key=limit.key)
+    given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second")}
+    values = {"holders": limit.holders, **{name: value for name, value in given.items() if value is not None}}
+    return Reason(Code.LIMITED, text, values)
+
+
+def _in_line(facts: Facts) -> Reason:
+    task, estimate = facts.task, facts.seconds_to_go
+    values = {"queue": task["queue"], "workers": task["serving"]}
+    if task["ahead"] > MOST_AHEAD:
+        text = message(
+            "More than {most} tasks are before it in the queue {queue}.", most=f"{MOST_AHEAD:,}", queue=task["queue"]
+        )
+    elif estimate is None:
+        text = message("It is number {n} in the queue {queue}.", n=task["ahead"] + 1, queue=task["queue"])
+    else:
+        text = message(
+            "It is number {n} in the queue {queue}: at the rate of the last minutes, a worker takes it in about"
+            " {seconds} s.",
+            n=task["ahead"] + 1,
+            queue=task["queue"],
+            seconds=_whole(estimate),
+        )
+    return Reason(Code.IN_LINE, text, values)
+
+
+def _running(task: Row) -> Iterator[Reason]:
+    if task["is_alive"] is False:
+        text = message(
+            "Its worker {worker} has not reported for {seconds} s: the scheduler is about to take the task back.",
+            worker=task["worker"],
+            seconds=_whole(task["silent_seconds"]),
+        )
+        yield Reason(Code.WORKER_SILENT, text, {"worker": task["worker"]})
+    if (asked := task["cancel_requested_at"]) is not None:
+        text = message("It was asked to stop at {time}.", time=_told(asked))
+        yield Reason(Code.CANCELLING, text, {"since": asked})
+    began = task["started_at"]
+    hard = began + timedelta(seconds=task["hard_timeout_seconds"])
+    text = message(
+        "It has run since {time} on {worker}, as attempt {attempt}. Its hard limit ends it at {limit}.",
+        time=_told(began),
+        worker=task["worker"],
+        attempt=task["attempt"],
+        limit=_told(hard),
+    )
+    values = {"since": began, "worker": task["worker"], "hard_limit_at": hard}
+    yield Reason(
+        Code.RUNNING, text, {**values, "soft_limit_at": began + timedelta(seconds=task["soft_timeout_seconds"])}
+    )
+    if (progress := views.progress(task)) is not None:
+        percent, said = progress["percent"], progress["message"]
+        text = message("It reports {percent} %.", percent=percent)
+        if percent is None:
+            text = message("It reports: {message}", message=said)
+        elif said:
+            text = message("It reports {percent} %: {message}", percent=percent, message=said)
+        yield Reason(Code.PROGRESS, text, {"percent": percent})
+
+
+def _ended(task: Row, words: Words) -> Iterator[Reason]:
+    at = task["finished_at"]
+    values, time = {"finished_at": at}, _told(at)
+    match State(task["state"]):
+        case State.SUCCEEDED:
+            yield Reason(Code.SUCCEEDED, message("It succeeded at {time}.", time=time), values)
+            if task["partial"]:
+                text = message("It reached its soft limit, so its result is partial.")
+                yield Reason(Code.PARTIAL, text, {})
+        case State.FAILED:
+            error = words.failure(task["error"] or {}, views.type_of(task))
+            text = message("It failed at {time}: {reason}", time=time, reason=error.get("message", ""))
+            yield Reason(Code.FAILED, text, {**values, "error_code": error.get("code")})
+            if (put_away := task["discarded_at"]) is not None:
+                text = message("It was discarded from the dead letters at {time}.", time=_told(put_away))
+                yield Reason(Code.DISCARDED, text, {})
+        case _:
+            yield Reason(Code.CANCELLED, message("It was cancelled at {time}.", time=time), values)
+
+
+def _attempt(row: Row, task: Row, words: Words) -> dict[str, Any]:
+    error = words.failure(row["error"], views.type_of(task)) if row["error"] else {}
+    shown = {
+        "attempt": row["attempt"],
+        "outcome": row["outcome"],
+        "message": words.say(_outcome(row, error.get("message", ""))),
+        "worker": row["worker"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+    }
+    return shown | left_out({"error_code": error.get("code"), "retry_at": row["retry_at"]})
+
+
+def _outcome(row: Row, reason: str) -> Message:
+    match row["outcome"]:
+        case "succeeded":
+            return message("It succeeded.")
+        case "cancelled":
+            return message("It was cancelled while it ran.")
+        case "released":
+            return message("Its worker gave it back: {cause}.", cause=row["cause"] or "-")
+        case "retrying":
+            return message("It failed and was tried again: {reason}", reason=reason)
+        case "failed":
+            return message("It failed: {reason}", reason=reason)
+    return verbatim(reason or row["cause"] or row["outcome"])  # crashed, suspected: the failure's own words
+
+
+def _told(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

@@ -1,0 +1,65 @@
+"""Which limits a queued task waits for, and which tasks hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from ..store.reads import seen
+
+SHOWN_HOLDERS = 20
+
+_SEEN = "(CAST(:seen AS text[]) IS NULL OR h.queue = ANY(CAST(:seen AS text[])))"
+_OF_KEY = "coalesce(h.limits ->> 'key', '') = t.limits ->> 'key' AND h.limited = 'granted'"
+# Counted over the indexes of what is limited and of what lives, and no further than the limit.
+_OF_QUEUE = """h.queue = t.queue AND h.finished_at IS NULL
+        AND (h.state = 'running' OR h.state = 'queued' AND h.limited = 'granted')"""
+_WAITS = sa.text(f"""
+SELECT t.queue, t.limits, q.concurrent, q.per_second,
+    (SELECT count(*) FROM (SELECT FROM task h WHERE {_OF_KEY}
+        LIMIT CAST(t.limits ->> 'concurrent' AS int8)) h) AS held_of_key,
+    ARRAY(SELECT h.id FROM task h WHERE {_OF_KEY} AND {_SEEN} ORDER BY h.id LIMIT :shown) AS of_key,
+    (SELECT count(*) FROM (SELECT FROM task h WHERE q.concurrent IS NOT NULL AND {_OF_QUEUE}
+        LIMIT q.concurrent) h) AS held_of_queue,
+    ARRAY(SELECT h.id FROM task h WHERE (q.concurrent IS NOT NULL OR q.per_second IS NOT NULL) AND {_OF_QUEUE}
+        AND {_SEEN} ORDER BY h.id LIMIT :shown) AS of_queue
+FROM task t LEFT JOIN queue q ON q.name = t.queue
+WHERE t.id = :id AND t.limited = 'waiting'
+""")  # noqa: S608 constants only
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLimit:
+    """A limit that a task waits for: of its `key`, or of its `queue`. `holders`: tasks that hold it and that the caller
+    may see, some of them where there are many. `is_full`: as many hold it as may, else it is its rate that is kept."""
+
+    holders: list[UUID]
+    key: str | None = None
+    queue: str | None = None
+    concurrent: int | None = None
+    per_second: float | None = None
+    is_full: bool = False
+
+
+def limits_waited_for(conn: Connection, task_id: UUID, *, queues: Collection[str] | None) -> list[HeldLimit]:
+    """Those that hold it back; where none does at this moment, all that it has, of which the leader has still to look
+    at one. `queues`: those that the caller may see (None: all)."""
+    row = conn.execute(_WAITS, {"id": task_id, "seen": seen(queues), "shown": SHOWN_HOLDERS}).first()
+    if row is None:
+        return []
+    found = []
+    if row.limits:
+        found.append(_held(HeldLimit(row.of_key, **row.limits), row.held_of_key))
+    if row.concurrent is not None or row.per_second is not None:
+        limit = HeldLimit(row.of_queue, queue=row.queue, concurrent=row.concurrent, per_second=row.per_second)
+        found.append(_held(limit, row.held_of_queue))
+    return [limit for limit in found if limit.is_full or limit.per_second is not None] or found
+
+
+def _held(limit: HeldLimit, held: Any) -> HeldLimit:
+    return replace(limit, is_full=limit.concurrent is not None and held >= limit.concurrent)

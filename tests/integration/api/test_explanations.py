@@ -1,0 +1,238 @@
+"""Why a task is where it is: each state has its reason, in words and as a code, and nobody is told of others' tasks."""
+
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from taskyard.domain.tasks import Released, RetryIn, Succeeded
+from taskyard.lifecycle.claim import CONDITIONS
+from taskyard.lifecycle.put_off import put_off
+from taskyard_api import explanations
+from taskyard_api.explanation_answers import Code, Explanation
+from tests.integration.api.conftest import Api
+from tests.integration.api.worker import FAULT, Worker
+from tests.support.specs import register_worker, spec_named
+
+
+def explained(api: Api, task: str, **headers: str) -> dict[str, Any]:
+    answer = api.http.get(f"/api/v1/tasks/{task}/explain", headers=headers)
+    assert answer.status_code == 200, answer.text
+    Explanation.model_validate_json(answer.content)
+    found: dict[str, Any] = answer.json()
+    assert found["summary"] == found["reasons"][0]["message"]
+    return found
+
+
+def codes(found: dict[str, Any]) -> list[str]:
+    return [reason["code"] for reason in found["reasons"]]
+
+
+def execute(api: Api, sql: str, **values: Any) -> None:
+    with api.engine.connect() as conn:
+        conn.execute(sa.text(sql), values)
+
+
+def workers_are_gone(api: Api) -> None:
+    execute(api, "UPDATE worker SET stopped_at = now()")
+
+
+def test_a_task_that_only_waits_for_its_turn_has_a_place_in_its_queue_and_an_estimate(api: Api) -> None:
+    first, second = api.submit()["id"], api.submit()["id"]
+    found = explained(api, second)
+    assert (codes(found), found["position"]) == (["in_line"], 2)
+    assert "estimate_seconds" not in found, "nothing has ended in the last minutes"
+    execute(api, "INSERT INTO queue_minute VALUES ('default', date_trunc('minute', now()) - interval '1 minute', 6, 0)")
+    found = explained(api, second)
+    assert 20 <= found["estimate_seconds"] <= 40, "six in one to two minutes, and two to go"
+    assert f"{found['estimate_seconds']:.0f} s" in found["summary"]
+    assert explained(api, first)["position"] == 1
+
+
+def test_no_place_is_told_beyond_the_bound(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("taskyard.lifecycle.explanation", "taskyard_api.explanations"):
+        monkeypatch.setattr(f"{module}.MOST_AHEAD", 2)
+    tasks = [api.submit()["id"] for _ in range(4)]
+    assert explained(api, tasks[2])["position"] == 3
+    last = explained(api, tasks[3])
+    assert "position" not in last
+    assert last["summary"] == "More than 2 tasks are before it in the queue default."
+
+
+def test_a_queue_without_a_live_worker_that_could_run_it_is_told_apart_by_what_is_missing(api: Api) -> None:
+    task = api.submit()["id"]
+    workers_are_gone(api)
+    assert codes(explained(api, task)) == ["no_worker"]
+    drained = register_worker(api.engine, spec_named("diagnostics.echo"))
+    execute(api, "UPDATE worker SET state = 'draining' WHERE id = :id", id=drained)
+    assert codes(explained(api, task)) == ["workers_drain"]
+    register_worker(api.engine, spec_named("tests.another"))
+    found = explained(api, task)
+    assert (codes(found), found["reasons"][0]["workers"]) == (["unknown_type"], 1)
+    register_worker(api.engine, spec_named("diagnostics.echo"))
+    assert codes(explained(api, task)) == ["in_line"]
+    execute(api, "UPDATE task SET version = 7")
+    found = explained(api, task)
+    assert (codes(found), found["reasons"][0]["version"], found["reasons"][0]["newest_version"]) == (
+        ["older_version"],
+        7,
+        1,
+    )
+    assert "position" not in found
+
+
+def test_everything_that_keeps_a_task_is_told_and_not_only_the_first(api: Api) -> None:
+    task = api.submit()["id"]
+    workers_are_gone(api)
+    execute(api, "UPDATE queue SET paused_at = now() WHERE name = 'default'")
+    execute(api, "UPDATE task SET crashes = 1, expires_at = now() - interval '1 second'")
+    execute(
+        api,
+        "INSERT INTO outbox (id, task_ids, created_at) OVERRIDING SYSTEM VALUE"
+        " VALUES (0, '{}', now() - interval '1 minute')",
+    )
+    found = explained(api, task)
+    assert codes(found) == ["paused", "no_worker", "apart", "expired", "unpublished"]
+    assert re.fullmatch(r"The queue default has been paused since \d{4}-.*Z\.", found["summary"])
+
+
+def test_a_task_that_is_published_is_not_said_to_be_behind(api: Api) -> None:
+    task = api.submit()["id"]
+    execute(api, "INSERT INTO outbox (id, task_ids) OVERRIDING SYSTEM VALUE VALUES (0, '{}')")
+    assert codes(explained(api, task)) == ["in_line"], "whoever committed it has ten seconds"
+    execute(api, "UPDATE outbox SET created_at = now() - interval '1 minute'")
+    execute(api, "UPDATE task SET queued_at = now() - interval '2 minutes'")
+    assert codes(explained(api, task)) == ["in_line"], "it was queued before the oldest that waits"
+
+
+def test_a_task_for_later_says_when(api: Api) -> None:
+    task = api.submit(delay_seconds=3600)["id"]
+    found = explained(api, task)
+    assert codes(found) == ["scheduled"]
+    assert 3590 <= found["reasons"][0]["in_seconds"] <= 3600
+    execute(api, "UPDATE task SET due_at = now() - interval '1 second'")
+    assert codes(explained(api, task)) == ["no_scheduler"]
+    execute(
+        api,
+        "INSERT INTO leader (name, holder, holder_name, epoch, expires_at)"
+        " VALUES ('test', :holder, 'h', 1, now() + interval '1 minute')",
+        holder=uuid4(),
+    )
+    assert codes(explained(api, task)) == ["due"]
+
+
+@pytest.mark.parametrize(("reason", "says"), [("unknown_task_type", "did not know"), ("slowed", "too often")])
+def test_a_task_that_a_worker_put_off_says_why(api: Api, reason: str, says: str) -> None:
+    task = api.submit()["id"]
+    with api.engine.connect() as conn:
+        put_off(conn, [task], reason=reason)
+    found = explained(api, task)
+    assert codes(found) == ["put_off"]
+    assert says in found["summary"]
+
+
+def test_a_step_names_the_steps_that_it_waits_for(api: Api) -> None:
+    echo = {"name": "diagnostics.echo", "params": {"value": 1}}
+    steps = {"one": echo, "two": {**echo, "queue": "low_priority"}, "last": {**echo, "needs": ["one", "two"]}}
+    flow = api.http.post("/api/v1/workflows", json={"steps": steps}).json()
+    by_name = {step["name"]: step["task_id"] for step in flow["steps"]}
+    found = explained(api, by_name["last"])
+    assert codes(found) == ["steps"]
+    assert {step["step"] for step in found["reasons"][0]["steps"]} == {"one", "two"}
+    worker = Worker(api.engine)
+    worker.begin(by_name["one"])
+    worker.end(by_name["one"])
+    assert explained(api, by_name["last"])["summary"] == "It waits for steps of its workflow: two (queued)."
+
+
+def test_a_key_of_some_queues_is_told_nothing_of_tasks_in_others(api: Api) -> None:
+    echo = {"name": "diagnostics.echo", "params": {"value": 1}}
+    steps = {"hidden": {**echo, "queue": "low_priority"}, "seen": {**echo, "needs": ["hidden"]}}
+    flow = api.http.post("/api/v1/workflows", json={"steps": steps}).json()
+    by_name = {step["name"]: step["task_id"] for step in flow["steps"]}
+    client = api.client(api.key("read", queues=["default"]))
+    answer = client.get(f"/api/v1/tasks/{by_name['seen']}/explain")
+    assert answer.json()["summary"] == "It waits for other steps of its workflow."
+    assert "hidden" not in answer.text
+    assert by_name["hidden"] not in answer.text
+    assert client.get(f"/api/v1/tasks/{by_name['hidden']}/explain").status_code == 404
+
+
+def test_a_running_task_says_since_when_where_and_until_when(api: Api) -> None:
+    worker, task = Worker(api.engine), api.submit()["id"]
+    worker.begin(task)
+    worker.progress(task, 1, 4, "halfway")
+    found = explained(api, task)
+    assert codes(found) == ["running", "progress"]
+    running, progress = found["reasons"]
+    assert running["worker"] == "w:0"
+    assert running["soft_limit_at"] < running["hard_limit_at"]
+    assert (progress["percent"], progress["message"]) == (25, "It reports 25 %: halfway")
+    api.http.post(f"/api/v1/tasks/{task}/cancel")
+    execute(api, "UPDATE worker SET beat_at = now() - interval '1 hour'")
+    assert codes(explained(api, task)) == ["worker_silent", "cancelling", "running", "progress"]
+
+
+def test_a_task_that_has_ended_says_how(api: Api) -> None:
+    worker = Worker(api.engine)
+    done, part, failed, gone = (str(api.submit()["id"]) for _ in range(4))
+    for task in (done, part, failed):
+        worker.begin(task)
+    worker.end(done)
+    worker.end(part, Succeeded({"value": 1}, partial=True))
+    execute(api, "UPDATE task SET max_attempts = 1 WHERE id = :id", id=failed)
+    worker.fail(failed)
+    api.http.post(f"/api/v1/tasks/{gone}/cancel")
+    assert [codes(explained(api, task)) for task in (done, part, failed, gone)] == [
+        ["succeeded"],
+        ["succeeded", "partial"],
+        ["failed"],
+        ["cancelled"],
+    ]
+    found = explained(api, failed)
+    assert found["summary"].endswith(": It went wrong.")
+    assert found["reasons"][0]["error_code"] == "boom"
+    api.http.post("/api/v1/dead-letters/discard", json={"ids": [failed]})
+    assert codes(explained(api, failed)) == ["failed", "discarded"]
+
+
+def test_attempts_are_told_in_words(api: Api) -> None:
+    worker, task = Worker(api.engine), api.submit()["id"]
+    worker.begin(task)
+    worker.end(task, Released("the worker stops"))
+    worker.begin(task)
+    worker.crash(task)
+    worker.begin(task)
+    worker.end(task, RetryIn(FAULT, timedelta(minutes=1)))
+    found = explained(api, task)
+    assert codes(found) == ["retrying", "apart"]
+    assert "1 of its" in found["summary"]
+    assert [(a["outcome"], a["message"]) for a in found["attempts"]] == [
+        ("released", "Its worker gave it back: the worker stops."),
+        ("crashed", "The process that ran it ended: killed by signal 9 (SIGKILL)."),
+        ("retrying", "It failed and was tried again: It went wrong."),
+    ]
+    assert "Traceback" not in str(found)
+
+
+def test_the_words_are_those_of_the_readers_language_and_the_codes_are_not(api: Api) -> None:
+    task = api.submit(delay_seconds=60)["id"]
+    answer = api.http.get(f"/api/v1/tasks/{task}/explain", headers={"Accept-Language": "hu"})
+    assert answer.headers["Content-Language"] == "hu"
+    assert "esedékes" in answer.json()["summary"]
+    assert answer.json()["reasons"][0]["code"] == "scheduled"
+
+
+def test_what_is_not_there_or_not_yours_is_not_found(api: Api) -> None:
+    for task in (str(uuid4()), "1", "%00"):
+        assert api.http.get(f"/api/v1/tasks/{task}/explain").status_code == 404
+
+
+def test_every_condition_of_a_claim_has_its_words() -> None:
+    """`limited` is told apart, by `limit_holders`."""
+    told = explanations.TOLD.keys() | explanations.OF_ONE_WORKER | {"limited"}
+    assert CONDITIONS.keys() - told == set()
+    assert {"in_line", "limited"} <= set(Code)

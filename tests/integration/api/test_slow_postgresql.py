@@ -1,0 +1,147 @@
+"""A PostgreSQL that freezes or is slow, under many clients: each request has its answer, and 202 is in the ledger."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from taskyard_api import patience
+from tests.integration.api.conftest import Api
+from tests.support.fleet import wait_for
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+CLIENTS = 300
+# Beside the bound of a request: this machine is busy.
+SLACK_SECONDS = 5.0
+
+
+@dataclass
+class Heard:
+    """What clients were answered; `accepted` are the ids of tasks."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    accepted: list[str] = field(default_factory=list)
+
+
+class Crowd:
+    """Clients that submit and read, each in a connection of its own. A request without an answer raises."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.heard = Heard()
+
+    def send(self, requests: int = 1, *, clients: int = CLIENTS) -> None:
+        asyncio.run(self._send(requests, clients))
+
+    async def _send(self, requests: int, clients: int) -> None:
+        timeout = httpx.Timeout(patience.REQUEST_SECONDS + SLACK_SECONDS, connect=30.0, pool=None)
+        async with httpx.AsyncClient(
+            base_url=self._api.url,
+            headers=dict(self._api.http.headers),
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=clients),
+        ) as client:
+            await asyncio.gather(*(self._client(client, n, requests) for n in range(clients)))
+
+    async def _client(self, client: httpx.AsyncClient, n: int, requests: int) -> None:
+        for _ in range(requests):
+            if n % 3 == 0:
+                answer = await client.get("/api/v1/tasks", params={"limit": 1})
+            else:
+                body: dict[str, Any] = {"name": "diagnostics.echo", "params": {"value": n}}
+                body |= {"id": str(uuid4())} if n % 3 == 1 else {}
+                answer = await client.post("/api/v1/tasks", json=body)
+            self._hear(answer)
+
+    def _hear(self, answer: httpx.Response) -> None:
+        self.heard.statuses[answer.status_code] += 1
+        if answer.status_code == 202:
+            self.heard.accepted.append(answer.json()["id"])
+        elif answer.status_code == 503:
+            assert int(answer.headers["Retry-After"]) >= 1
+            self.heard.codes[answer.json()["code"]] += 1
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    url = sa.make_url(database_url)
+    with Proxy((str(url.host), int(url.port or 0))) as made:
+        yield made
+
+
+@pytest.fixture
+def slow_api(start_api: Callable[..., Api], proxy: Proxy, database_url: str) -> Api:
+    api = start_api(database_url=proxy.through(database_url), rate_limit_per_second=100_000)
+    api.submit()
+    return api
+
+
+def accepted_once(api: Api, accepted: list[str]) -> None:
+    assert len(accepted) == len(set(accepted))
+    with api.engine.connect() as conn:
+        found = conn.execute(sa.text("SELECT count(*) FROM task WHERE id = ANY(:ids)"), {"ids": accepted})
+        assert found.scalar_one() == len(accepted)
+
+
+def is_well(api: Api) -> bool:
+    answer = api.http.post("/api/v1/tasks", json={"name": "diagnostics.echo", "params": {"value": 1}})
+    return answer.status_code == 202 and api.http.get("/api/v1/tasks").status_code == 200
+
+
+def test_while_postgresql_is_frozen_every_request_is_answered_and_afterwards_all_is_accepted(
+    slow_api: Api, proxy: Proxy
+) -> None:
+    crowd = Crowd(slow_api)
+    proxy.stall()
+    began = time.monotonic()
+    crowd.send()
+    assert set(crowd.heard.statuses) == {503}, "none was accepted"
+    assert time.monotonic() - began > patience.MAX_TURN_SECONDS, "they had waited for an answer"
+    late = Crowd(slow_api)
+    late.send(2)
+    assert set(late.heard.statuses) == {503}
+    assert late.heard.codes["overloaded"] > late.heard.statuses[503] / 2, "they are refused at once"
+    assert slow_api.http.get("/health/live").status_code == 200
+    proxy.restore()
+    wait_for(lambda: is_well(slow_api), 10, "the API to accept again")
+    again = Crowd(slow_api)
+    again.send(2)
+    assert set(again.heard.statuses) <= {200, 202}
+    accepted_once(slow_api, again.heard.accepted)
+
+
+def test_with_a_slow_way_to_postgresql_every_request_is_answered_and_202_is_in_the_ledger_once(
+    slow_api: Api, proxy: Proxy
+) -> None:
+    crowd = Crowd(slow_api)
+    proxy.slow(0.25)
+    crowd.send(3)
+    assert set(crowd.heard.statuses) <= {200, 202, 503}
+    assert crowd.heard.statuses[202] > 0
+    assert set(crowd.heard.codes) <= {"overloaded", "ledger_unavailable"}
+    accepted_once(slow_api, crowd.heard.accepted)
+    proxy.restore()
+    wait_for(lambda: is_well(slow_api), 10, "the API to be well")
+
+
+def test_a_replica_that_sheds_load_is_still_ready(slow_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all replicas would be taken out at once, and the load put on the others."""
+    of_one = patience.Pace.seconds_to_turn
+
+    def crowded(pace: patience.Pace, ahead: float) -> float:
+        return of_one(pace, ahead) if pace.places == 1 else 60.0
+
+    monkeypatch.setattr(patience.Pace, "seconds_to_turn", crowded)
+    refused = slow_api.http.get("/api/v1/tasks")
+    assert (refused.json()["code"], refused.headers["Retry-After"]) == ("overloaded", "30")
+    assert slow_api.http.get("/health/ready").json()["database"] == "up"
