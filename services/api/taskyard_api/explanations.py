@@ -177,7 +177,9 @@ OF_ONE_WORKER = frozenset({"worker_lost", "slowed"})
 
 def _limited(limit: HeldLimit) -> Reason:
     if limit.key is None:
-        text = message("It waits for the limit of its queue {queue}, which other tasks use up.", queue=limit.queue or "")
+        text = message(
+            "It waits for the limit of its queue {queue}, which other tasks use up.", queue=limit.queue or ""
+        )
     else:
         text = message("It waits for its limit {key}, which other tasks use up.", key=limit.key)
     given = {name: getattr(limit, name) for name in ("key", "queue", "concurrent", "per_second")}

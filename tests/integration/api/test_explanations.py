@@ -236,3 +236,30 @@ def test_every_condition_of_a_claim_has_its_words() -> None:
     told = explanations.TOLD.keys() | explanations.OF_ONE_WORKER | {"limited"}
     assert CONDITIONS.keys() - told == set()
     assert {"in_line", "limited"} <= set(Code)
+
+
+def limited(api: Api, **more: Any) -> str:
+    body = {"name": "diagnostics.echo", "params": {"value": 1}, **more}
+    answer = api.http.post("/api/v1/tasks", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def test_a_limit_is_named_with_those_who_hold_it(api: Api) -> None:
+    crm = {"key": "crm", "concurrent": 1}
+    first, second = limited(api, limits=crm), limited(api, limits=crm)
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=first)
+    (reason, *_) = explained(api, second)["reasons"]
+    assert (reason["code"], reason["key"], reason["concurrent"]) == ("limited", "crm", 1)
+    assert reason["holders"] == [first]
+    assert "limited" not in codes(explained(api, first))
+
+
+def test_a_limit_of_a_queue_is_told_apart(api: Api) -> None:
+    running = limited(api)
+    execute(api, "UPDATE task SET limited = 'granted' WHERE id = :id", id=running)
+    execute(api, "UPDATE queue SET concurrent = 1 WHERE name = 'default'")
+    waiting = limited(api, limits={"key": "free", "concurrent": 5})
+    (reason, *_) = explained(api, waiting)["reasons"]
+    assert (reason["code"], reason["queue"], reason["holders"]) == ("limited", "default", [running])
+    assert "key" not in reason

@@ -100,9 +100,7 @@ def test_a_grant_is_given_back_by_whatever_ends_it(
     assert settle(engine) == [second]
 
 
-def test_a_task_that_is_tried_again_waits_for_its_limit_again(
-    conn: Connection, engine: Engine, worker: Worker
-) -> None:
+def test_a_task_that_is_tried_again_waits_for_its_limit_again(conn: Connection, engine: Engine, worker: Worker) -> None:
     first, second = limited(conn, 2)
     settle(engine)
     (won,) = worker.claim([first])
