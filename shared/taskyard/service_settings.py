@@ -127,7 +127,16 @@ class WorkerSettings(KitSettings):
         default=None,
         description="As /workers, logs and tasks show it.",
     )
-    worker_queues: CommaSeparated = Field(default=(), description="The queues that it serves, the first most often.")
+    worker_queues: CommaSeparated = Field(
+        default=(), description="The queues that it serves, the first before the others."
+    )
+    lower_queues_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="So many tasks of a queue that is named later are taken for each of those before it, while both have"
+        " work; 0: none.",
+    )
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."
     )
