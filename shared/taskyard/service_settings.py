@@ -134,8 +134,8 @@ class WorkerSettings(KitSettings):
         default=0.1,
         ge=0,
         le=0.5,
-        description="So many tasks of a queue that is named later are taken for each of those before it, while both have"
-        " work; 0: none.",
+        description="While a queue has work, so many tasks of each queue named after it are run for each of its own."
+        " 0: none.",
     )
     worker_processes: Annotated[ProcessRange, NoDecode] = Field(
         default=ProcessRange(2, 2), description="N, or MIN:MAX to scale with the work that waits."

@@ -143,6 +143,15 @@ class Handled(Shown):
     )
 
 
+class Purged(Shown):
+    """`left`: what still waits, as when there was more than one call takes."""
+
+    matched: int = Field(description="All that waited.")
+    changed: int
+    left: int
+    sample: list[Task] | list[ToldTask] = Field(default=[], description="With `dry_run`: the oldest of them.")
+
+
 class BatchItem(Shown):
     id: UUID
     name: str
@@ -213,6 +222,7 @@ class QueueShown(Shown):
     name: str
     paused: bool
     paused_at: datetime | None
+    paused_by: str | None = Field(description="The key, or the account, that paused it.")
     depth: dict[str, int] = Field(
         description="Tasks that have not ended, by state, as the scheduler last counted them."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from taskyard.domain.ids import new_id
 from taskyard.domain.tasks import FINAL, Cancelled, Edge, Event, Failed, Outcome, Released, RetryIn, State, Succeeded
 from taskyard.domain.workflows import NewStep
-from taskyard.lifecycle import cancel, finish, promote, put_off, replay, rescue, retry, submit, workflows
+from taskyard.lifecycle import cancel, change, finish, promote, put_off, replay, rescue, retry, submit, workflows
 from taskyard.lifecycle.assertion import Assertion, assert_claims
 from taskyard.lifecycle.composer import Verb, along
 from taskyard.lifecycle.consequences import compose
@@ -31,6 +31,7 @@ _DELAY = compose(
 )
 _BLOCK = compose(Verb(name="block", edges=along(Event.BLOCK, out_of=FINAL), where="t.id = ANY(:ids)"))
 _CI = Actor("ci")
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 CALLBACK = {"url": "https://receiver.test/", "endpoint_id": str(new_id()), "on": ["final"], "told": True}
 
 
@@ -94,6 +95,8 @@ MOVES: Mapping[Event, Move] = {
     Event.REQUEST_CANCEL: lambda worker, task_id: cancel.cancel(worker.conn, [task_id]),
     Event.CANCEL: cancels,
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
+    Event.CHANGE: lambda worker, task_id: change.change(worker.conn, [task_id], change.Changes(tags=["new"])),
+    Event.RESCHEDULE: lambda worker, task_id: change.change(worker.conn, [task_id], change.Changes(run_at=TOMORROW)),
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
     Event.DISCARD: discards,

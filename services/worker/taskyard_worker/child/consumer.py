@@ -209,9 +209,9 @@ class TaskConsumer:
         return [work for part in parts for work in part]
 
     def _explain(self, ids: Sequence[UUID], won: Sequence[Claimed], asked_at: float) -> dict[UUID, str]:
-        """Asks why tasks were not won, and acts on it. Returns those whose messages go back into Redis, with the reason:
-        their queue is paused or was resumed at this moment, another worker runs their type or version, or this one was
-        given up. The others are done, cancelled or delivered twice; their messages are simply acknowledged."""
+        """Asks why tasks were not won, and acts on it. Returns those whose messages go back into Redis, and why: their
+        queue is paused or was resumed at this moment, another worker runs their type or version, or this one was given
+        up. The others are done, cancelled or delivered twice; their messages are simply acknowledged."""
         have = {w.id for w in won}
         refusals = self._source.refusals([i for i in ids if i not in have])
         kept = [r for r in refusals if r.reason in {"paused", "worker_lost", "open", "elsewhere"}]

@@ -1,0 +1,106 @@
+"""What is done with a queue: pause, resume, purge."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import falcon.asgi
+
+from taskyard.lifecycle import queues
+from taskyard.lifecycle.cancel_many import MOST_AT_ONCE, purge, waiting_in
+from taskyard.store import live_tasks
+
+from .. import answers, views
+from ..auth import Scope
+from ..bodies import Bodies, validated
+from ..idempotency import key_of, once
+from ..models import PurgeBody
+from ..operations import Answer, Operation
+from ..parameters import PAGE_BYTES
+from ..requests import Request
+from ..translation import LANGUAGE, Translations
+from ..views import TaskViews
+from .fleet import Queues
+
+SAMPLE = 10
+# Of one call: a second or two.
+MOST_PURGED = 10_000
+
+
+class Pause:
+    def __init__(self, bodies: Bodies, queues: Queues) -> None:
+        self._bodies = bodies
+        self._queues = queues
+
+    @Operation(
+        summary="Pause a queue",
+        description="No worker begins one of its tasks until it is resumed; what runs goes on, and submits are taken."
+        " Holds through every restart.",
+        scope=Scope.MANAGE,
+        answers={200: Answer(description="Paused.", model=answers.QueueShown)},
+        refusals=(404,),
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        await self._bodies.read_nothing(req)
+        pause = partial(queues.pause, name=name, by=req.actor())
+        views.send(resp, 200, await self._queues.change(req.context.caller, name, pause))
+
+
+class Resume:
+    def __init__(self, bodies: Bodies, queues: Queues) -> None:
+        self._bodies = bodies
+        self._queues = queues
+
+    @Operation(
+        summary="Resume a queue",
+        scope=Scope.MANAGE,
+        answers={200: Answer(description="Its tasks begin again.", model=answers.QueueShown)},
+        refusals=(404,),
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        await self._bodies.read_nothing(req)
+        resume = partial(queues.resume, name=name, by=req.actor())
+        views.send(resp, 200, await self._queues.change(req.context.caller, name, resume))
+
+
+class Purge:
+    def __init__(self, bodies: Bodies, queues: Queues, shown: TaskViews, translations: Translations) -> None:
+        self._bodies = bodies
+        self._queues = queues
+        self._shown = shown
+        self._translations = translations
+
+    @Operation(
+        summary="Cancel all that waits in a queue",
+        description="Blocked, scheduled, queued and retrying tasks, the oldest first, with what they submitted; what runs"
+        f" goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` says how many still wait.",
+        scope=Scope.MANAGE,
+        body=PurgeBody,
+        answers={202: Answer(description="How many were cancelled.", model=answers.Purged, headers=LANGUAGE)},
+        refusals=(404,),
+        keyed=True,
+    )
+    async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
+        body = await self._bodies.read(req)
+        asked = validated(PurgeBody, body.value)
+        ledger, caller, words = self._queues.ledger, req.context.caller, self._translations.for_reader(req)
+        await self._queues.one(caller, name)
+        waiting = waiting_in(name)
+
+        async def work() -> None:
+            changed = 0
+            if asked.dry_run:
+                page = partial(live_tasks.sample, wanted=waiting, limit=SAMPLE, most_bytes=PAGE_BYTES)
+                sample = [self._shown.of_row(row, caller, words) for row in await ledger.run(page)]
+            else:
+                sample = []
+                while changed < MOST_PURGED:
+                    ids = await ledger.commit(partial(purge, queue=name, by=req.actor()))
+                    changed += len(ids)
+                    if len(ids) < MOST_AT_ONCE:
+                        break
+            left = await ledger.run(partial(live_tasks.count, wanted=waiting))
+            told = {"matched": left + changed, "changed": changed, "left": left, "sample": sample}
+            views.send(resp, 202, told, words)
+
+        await once(ledger, key_of(req, body.raw), resp, work)
