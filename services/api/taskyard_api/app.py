@@ -81,6 +81,7 @@ def create_app(
 ROUTES: dict[str, type] = {
     "/api/v1/tasks": tasks.Tasks,
     "/api/v1/tasks/batch": tasks.TaskBatch,
+    "/api/v1/tasks/cancel": task_actions.TasksCancel,
     "/api/v1/tasks/{task_id}": tasks.OneTask,
     "/api/v1/tasks/{task_id}/status": tasks.TaskStatus,
     "/api/v1/tasks/{task_id}/events": events.TaskEvents,

@@ -81,8 +81,8 @@ _KIND = "t.name || ' ' || coalesce(t.submitted_by, '')"
 # What makes a queued task claimable: the one list that claim, refusals and suspects share. Each condition on a task `t`
 # stands under the reason that refuses the claim. They bind `:worker_id` (NULL: no particular worker), `:queues` (those
 # that it serves; NULL: all), `:types` and `:versions` (the names of the types that the worker runs, and its version of
-# each), `:apart` (whether what is claimed runs apart from what ordinary children run) and `:slowed` (`kind_name` of what
-# ordinary children leave for now).
+# each), `:apart` (whether what is claimed runs apart from what ordinary children run) and `:slowed` (`kind_name` of
+# what ordinary children leave for now).
 CONDITIONS = {
     "worker_lost": WORKER_LIVES,
     "moved": "(CAST(:queues AS text[]) IS NULL OR t.queue = ANY(CAST(:queues AS text[])))",

@@ -18,11 +18,12 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.committed import Committed
 from taskyard.store import fleet
 
-from .. import answers, views
+from .. import answers, queue_answers, views
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
+from ..change_models import QueueBody
 from ..ledger_pool import LedgerPool
-from ..models import PageQuery, QueueBody
+from ..models import PageQuery
 from ..operations import Answer, Operation
 from ..parameters import id_in_path, next_cursor, query_of, read_cursor
 from ..requests import Request
@@ -56,18 +57,16 @@ class Queues:
             )
         return found[0]
 
-    async def change(
-        self, caller: Caller, name: str, verb: Callable[[Connection], Committed[None]]
-    ) -> dict[str, Any]:
-        """The queue after the change. Raises NotFound."""
+    async def change(self, caller: Caller, name: str, verb: Callable[[Connection], Committed[None]]) -> dict[str, Any]:
+        """The queue after the change, as the caller is told of it. Raises NotFound."""
         await self.one(caller, name)
         await self.ledger.commit(verb)
-        return await self.one(caller, name)
+        return views.told(caller, await self.one(caller, name), queue_answers.ToldQueue)
 
     @Operation(
         summary="All queues with their depths",
         scope=Scope.READ,
-        answers={200: Answer(description="The queues, by name.", model=answers.QueuePage)},
+        answers={200: Answer(description="The queues, by name.", model=queue_answers.QueuePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         views.send(resp, 200, {"items": await self.find(req.context.caller), "next_cursor": None})
@@ -81,7 +80,7 @@ class OneQueue:
     @Operation(
         summary="A queue with its depths",
         scope=Scope.READ,
-        answers={200: Answer(description="The queue.", model=answers.QueueShown)},
+        answers={200: Answer(description="The queue.", model=queue_answers.QueueShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -92,7 +91,9 @@ class OneQueue:
         description="They hold for all workers together, from the next task on.",
         scope=Scope.MANAGE,
         body=QueueBody,
-        answers={200: Answer(description="The queue.", model=answers.QueueShown)},
+        answers={
+            200: Answer(description="The queue.", model=queue_answers.QueueShown, without_read=queue_answers.ToldQueue)
+        },
         refusals=(404,),
     )
     async def on_patch(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:

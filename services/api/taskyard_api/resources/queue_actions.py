@@ -10,19 +10,19 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.cancel_many import MOST_AT_ONCE, purge, waiting_in
 from taskyard.store import live_tasks
 
-from .. import answers, views
+from .. import queue_answers, views
 from ..auth import Scope
 from ..bodies import Bodies, validated
+from ..change_models import PurgeBody
 from ..idempotency import key_of, once
-from ..models import PurgeBody
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES
 from ..requests import Request
 from ..translation import LANGUAGE, Translations
 from ..views import TaskViews
+from .dead_letters import SAMPLE
 from .fleet import Queues
 
-SAMPLE = 10
 # Of one call: a second or two.
 MOST_PURGED = 10_000
 
@@ -37,7 +37,9 @@ class Pause:
         description="No worker begins one of its tasks until it is resumed; what runs goes on, and submits are taken."
         " Holds through every restart.",
         scope=Scope.MANAGE,
-        answers={200: Answer(description="Paused.", model=answers.QueueShown)},
+        answers={
+            200: Answer(description="Paused.", model=queue_answers.QueueShown, without_read=queue_answers.ToldQueue)
+        },
         refusals=(404,),
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -54,7 +56,13 @@ class Resume:
     @Operation(
         summary="Resume a queue",
         scope=Scope.MANAGE,
-        answers={200: Answer(description="Its tasks begin again.", model=answers.QueueShown)},
+        answers={
+            200: Answer(
+                description="Its tasks begin again.",
+                model=queue_answers.QueueShown,
+                without_read=queue_answers.ToldQueue,
+            )
+        },
         refusals=(404,),
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -72,11 +80,11 @@ class Purge:
 
     @Operation(
         summary="Cancel all that waits in a queue",
-        description="Blocked, scheduled, queued and retrying tasks, the oldest first, with what they submitted; what runs"
-        f" goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` says how many still wait.",
+        description="Blocked, scheduled, queued and retrying tasks, the oldest first, with what they submitted; what"
+        f" runs goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` says how many still wait.",
         scope=Scope.MANAGE,
         body=PurgeBody,
-        answers={202: Answer(description="How many were cancelled.", model=answers.Purged, headers=LANGUAGE)},
+        answers={200: Answer(description="How many were cancelled.", model=queue_answers.Purged, headers=LANGUAGE)},
         refusals=(404,),
         keyed=True,
     )
@@ -97,10 +105,10 @@ class Purge:
                 while changed < MOST_PURGED:
                     ids = await ledger.commit(partial(purge, queue=name, by=req.actor()))
                     changed += len(ids)
-                    if len(ids) < MOST_AT_ONCE:
+                    if not ids:
                         break
             left = await ledger.run(partial(live_tasks.count, wanted=waiting))
             told = {"matched": left + changed, "changed": changed, "left": left, "sample": sample}
-            views.send(resp, 202, told, words)
+            views.send(resp, 200, told, words)
 
         await once(ledger, key_of(req, body.raw), resp, work)
