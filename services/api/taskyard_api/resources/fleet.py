@@ -18,7 +18,7 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.committed import Committed
 from taskyard.store import fleet
 
-from .. import answers, queue_answers, views
+from .. import answers, views
 from ..auth import Caller, Scope
 from ..bodies import Bodies, validated
 from ..change_models import QueueBody
@@ -26,6 +26,7 @@ from ..ledger_pool import LedgerPool
 from ..models import PageQuery
 from ..operations import Answer, Operation
 from ..parameters import id_in_path, next_cursor, query_of, read_cursor
+from ..queue_answers import QueuePage, QueueShown, ToldQueue
 from ..requests import Request
 
 RATE_WINDOW = timedelta(minutes=5)
@@ -61,12 +62,12 @@ class Queues:
         """The queue after the change, as the caller is told of it. Raises NotFound."""
         await self.one(caller, name)
         await self.ledger.commit(verb)
-        return views.told(caller, await self.one(caller, name), queue_answers.ToldQueue)
+        return views.told(caller, await self.one(caller, name), ToldQueue)
 
     @Operation(
         summary="All queues with their depths",
         scope=Scope.READ,
-        answers={200: Answer(description="The queues, by name.", model=queue_answers.QueuePage)},
+        answers={200: Answer(description="The queues, by name.", model=QueuePage)},
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response) -> None:
         views.send(resp, 200, {"items": await self.find(req.context.caller), "next_cursor": None})
@@ -80,7 +81,7 @@ class OneQueue:
     @Operation(
         summary="A queue with its depths",
         scope=Scope.READ,
-        answers={200: Answer(description="The queue.", model=queue_answers.QueueShown)},
+        answers={200: Answer(description="The queue.", model=QueueShown)},
         refusals=(404,),
     )
     async def on_get(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -91,9 +92,7 @@ class OneQueue:
         description="They hold for all workers together, from the next task on.",
         scope=Scope.MANAGE,
         body=QueueBody,
-        answers={
-            200: Answer(description="The queue.", model=queue_answers.QueueShown, without_read=queue_answers.ToldQueue)
-        },
+        answers={200: Answer(description="The queue.", model=QueueShown, without_read=ToldQueue)},
         refusals=(404,),
     )
     async def on_patch(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:

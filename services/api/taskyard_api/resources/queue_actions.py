@@ -10,13 +10,14 @@ from taskyard.lifecycle import queues
 from taskyard.lifecycle.cancel_many import MOST_AT_ONCE, purge, waiting_in
 from taskyard.store import live_tasks
 
-from .. import queue_answers, views
+from .. import views
 from ..auth import Scope
 from ..bodies import Bodies, validated
 from ..change_models import PurgeBody
 from ..idempotency import key_of, once
 from ..operations import Answer, Operation
 from ..parameters import PAGE_BYTES
+from ..queue_answers import Purged, QueueShown, ToldQueue
 from ..requests import Request
 from ..translation import LANGUAGE, Translations
 from ..views import TaskViews
@@ -37,9 +38,7 @@ class Pause:
         description="No worker begins one of its tasks until it is resumed; what runs goes on, and submits are taken."
         " Holds through every restart.",
         scope=Scope.MANAGE,
-        answers={
-            200: Answer(description="Paused.", model=queue_answers.QueueShown, without_read=queue_answers.ToldQueue)
-        },
+        answers={200: Answer(description="Paused.", model=QueueShown, without_read=ToldQueue)},
         refusals=(404,),
     )
     async def on_post(self, req: Request, resp: falcon.asgi.Response, name: str) -> None:
@@ -59,8 +58,8 @@ class Resume:
         answers={
             200: Answer(
                 description="Its tasks begin again.",
-                model=queue_answers.QueueShown,
-                without_read=queue_answers.ToldQueue,
+                model=QueueShown,
+                without_read=ToldQueue,
             )
         },
         refusals=(404,),
@@ -81,10 +80,10 @@ class Purge:
     @Operation(
         summary="Cancel all that waits in a queue",
         description="Blocked, scheduled, queued and retrying tasks, the oldest first, with what they submitted; what"
-        f" runs goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` says how many still wait.",
+        f" runs goes on. In batches of {MOST_AT_ONCE:,}, up to {MOST_PURGED:,} in a call: `left` is what still waits.",
         scope=Scope.MANAGE,
         body=PurgeBody,
-        answers={200: Answer(description="How many were cancelled.", model=queue_answers.Purged, headers=LANGUAGE)},
+        answers={200: Answer(description="How many were cancelled.", model=Purged, headers=LANGUAGE)},
         refusals=(404,),
         keyed=True,
     )
