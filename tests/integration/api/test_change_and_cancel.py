@@ -195,8 +195,14 @@ def test_a_dry_run_of_a_cancellation_counts_and_shows_some_and_changes_nothing(a
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"filter": {}}, {"filter": {"state": ["failed"]}}, {"ids": []}, {"ids": ["x"]}, {"filter": {"name": None}}]
-    + [{"ids": [str(uuid4())], "filter": {"queue": "default"}}, {"filter": {"state": []}}],
+    [
+        *({}, {"filter": {}}, {"filter": {"state": ["failed"]}}, {"ids": []}, {"ids": ["x"]}),
+        *(
+            {"filter": {"name": None}},
+            {"ids": [str(uuid4())], "filter": {"queue": "default"}},
+            {"filter": {"state": []}},
+        ),
+    ],
 )
 def test_a_cancellation_without_a_condition_is_refused(api: Api, body: dict[str, Any]) -> None:
     assert cancel(api, 422, **body)["code"] == "invalid_request"

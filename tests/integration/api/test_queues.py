@@ -82,8 +82,10 @@ def test_limits_are_set_and_removed_one_by_one(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"concurrent": 0}, {"concurrent": 1.5}, {"concurrent": "4"}, {"concurrent": 100_001}, {"per_second": 0}]
-    + [{"per_second": -1}, {"per_second": 100_001}, {"paused": True}],
+    [
+        *({}, {"concurrent": 0}, {"concurrent": 1.5}, {"concurrent": "4"}, {"concurrent": 100_001}),
+        *({"per_second": 0}, {"per_second": -1}, {"per_second": 100_001}, {"paused": True}),
+    ],
 )
 def test_limits_out_of_bounds_are_refused(api: Api, body: dict[str, Any]) -> None:
     answer = api.http.patch(LOW, json=body)
@@ -119,7 +121,7 @@ def test_a_purge_goes_in_batches_and_says_what_is_left(api: Api, monkeypatch: py
     assert post(api.http, f"{LOW}/purge")["left"] == 0
 
 
-def test_what_a_worker_claims_while_it_is_purged_is_not_asked_to_stop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_claimed_during_a_purge_is_not_asked_to_stop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the choice and the lock."""
     task_id = api.submit(queue="low_priority")["id"]
     hold = cancel_many.hold_families
