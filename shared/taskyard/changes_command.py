@@ -11,7 +11,7 @@ import typer
 from taskyard_client import Client
 
 from .api_commands import Key, Url, client_or_exit
-from .commands import USAGE, AsJson, LogLevel, confirm, fail, moment, print_json
+from .commands import USAGE, AsJson, LogLevel, confirm, counted, fail, moment, print_json
 
 _PROGRAM = "taskyard"
 
@@ -103,13 +103,13 @@ def cancel(
                 return print_json(found.as_sent())
             for task in found.sample:
                 typer.echo(f"{task.id}  {task.queue}  {task.name}  {task.state}")
-            return typer.echo(f"Would cancel {found.matched} tasks.")
+            return typer.echo(f"Would cancel {counted(found.matched)}.")
         if not (ids or yes):
-            confirm(_PROGRAM, f"Cancel {found.matched} tasks?")
+            confirm(_PROGRAM, f"Cancel {counted(found.matched)}?")
         changed = _cancel(client, ids, filters)
     if as_json:
         return print_json({"changed": changed})
-    return typer.echo(f"{changed} tasks cancelled or asked to stop.")
+    return typer.echo(f"{counted(changed)} cancelled or asked to stop.")
 
 
 def _cancel(client: Client, ids: list[UUID] | None, filters: dict[str, Any]) -> int:

@@ -92,6 +92,10 @@ def moment(value: str) -> datetime:
     return read
 
 
+def counted(tasks: int) -> str:
+    return f"{tasks} task{'' if tasks == 1 else 's'}"
+
+
 def confirm(program: str, question: str) -> None:
     """Ends the program with 1 unless the answer is yes."""
     # typer.confirm would write to standard output, where --json is printed.

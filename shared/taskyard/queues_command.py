@@ -9,7 +9,7 @@ import typer
 from taskyard_client import Client, Queue
 
 from .api_commands import Key, Url, client_or_exit
-from .commands import USAGE, AsJson, LogLevel, confirm, fail, print_json, typer_app
+from .commands import USAGE, AsJson, LogLevel, confirm, counted, fail, print_json, typer_app
 from .output import visible
 
 _PROGRAM = "taskyard"
@@ -103,15 +103,15 @@ def purge(
                 return
             for task in found.sample:
                 typer.echo(f"{task.id}  {task.name}  {task.state}")
-            typer.echo(f"Would cancel {found.matched} tasks.")
+            typer.echo(f"Would cancel {counted(found.matched)}.")
             return
         if not yes:
-            confirm(_PROGRAM, f"Cancel {found.matched} tasks that wait in {name}?")
+            confirm(_PROGRAM, f"Cancel {counted(found.matched)} that wait in {name}?")
         changed = _purge(client, name)
     if as_json:
         print_json({"changed": changed})
     else:
-        typer.echo(f"{changed} tasks cancelled.")
+        typer.echo(f"{counted(changed)} cancelled.")
 
 
 def _purge(client: Client, name: str) -> int:

@@ -148,9 +148,8 @@ class Admission:
             if wanted.queue not in registry.queues_serving(name, version):
                 registry = await self._types.fresh()
         run_at = wanted.run_at or (row["run_at"] if wanted.expires_at and row["run_at"] > now else None)
-        expires_at = wanted.expires_at or (row["expires_at"] if wanted.run_at else None)
         faults = check_change(
-            PlainWish(name=name, queue=wanted.queue, run_at=run_at, expires_at=expires_at),
+            PlainWish(name=name, queue=wanted.queue, run_at=run_at, expires_at=wanted.expires_at),
             registry.admitting(name),
             caller,
             served=Served(known=None if known else (), by_type=registry.queues_serving(name, version)),

@@ -226,7 +226,7 @@ def resources_of(
     return [
         tasks.Tasks(bodies, intake, ledger, shown, translations),
         tasks.TaskBatch(bodies, intake),
-        tasks.OneTask(bodies, admission, ledger, live, shown, translations),
+        tasks.OneTask(bodies, admission, ledger, live, shown, translations, life=settings.task_life),
         tasks.TaskStatus(ledger, translations),
         events.TaskEvents(ledger, streams, translations),
         task_actions.TaskCancel(bodies, ledger, translations),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -58,7 +58,8 @@ _CHANGE = compose(
             "run_at": f"coalesce({_RUN_AT}, t.run_at)",
             "due_at": "CASE WHEN l.before IN ('scheduled', 'retrying') THEN l.due END",
             "queued_at": "CASE WHEN l.event = 'reschedule' THEN NULL ELSE t.queued_at END",
-            "expires_at": "coalesce(CAST(:expires_at AS timestamptz), t.expires_at)",
+            "expires_at": f"""coalesce(CAST(:expires_at AS timestamptz), CASE WHEN t.expires_at <= {_RUN_AT}
+            THEN {_RUN_AT} + CAST(:life AS interval) ELSE t.expires_at END)""",
             "tags": "coalesce(CAST(:tags AS text[]), t.tags)",
             # A time that a person names is not that of a put-off, which a new worker may cut short (`take_up`).
             "put_offs": f"CASE WHEN {_RUN_AT} IS NULL THEN t.put_offs ELSE 0 END",
@@ -76,10 +77,13 @@ UPDATE workflow_step SET run_at = :run_at, delay_seconds = NULL WHERE task_id = 
 """)
 
 
-def change(conn: Connection, ids: Sequence[UUID], changes: Changes, *, actor: str | None = None) -> Committed[None]:
-    """Waiting tasks are changed; others stay as they are."""
+def change(
+    conn: Connection, ids: Sequence[UUID], changes: Changes, *, life: timedelta, actor: str | None = None
+) -> Committed[None]:
+    """Waiting tasks are changed; others stay as they are. An expiry that is not changed and would come before `run_at`
+    is moved to `life` behind that."""
     tags = None if changes.tags is None else list(changes.tags)
-    values = {**asdict(changes), "tags": tags, "ids": list(ids), "actor": actor}
+    values = {**asdict(changes), "tags": tags, "ids": list(ids), "life": life, "actor": actor}
     done = Committed.of_rows(conn.execute(_CHANGE, values).all(), None)
     if changes.run_at is not None and (blocked := [c.task_id for c in done.changes if c.state is State.BLOCKED]):
         conn.execute(_DUE_WHEN_UNBLOCKED, {"ids": blocked, "run_at": changes.run_at})
@@ -89,9 +93,9 @@ def change(conn: Connection, ids: Sequence[UUID], changes: Changes, *, actor: st
     return together([done, Committed.of_rows(conn.execute(_PROMOTE, {"ids": waiting}).all(), None)], None)
 
 
-def change_task(conn: Connection, task_id: UUID, changes: Changes, *, by: Actor) -> Committed[bool]:
+def change_task(conn: Connection, task_id: UUID, changes: Changes, *, by: Actor, life: timedelta) -> Committed[bool]:
     """One task is changed, and the audit log records it. Answers whether it waited."""
-    done = change(conn, [task_id], changes, actor=by.name)
+    done = change(conn, [task_id], changes, life=life, actor=by.name)
     if done.changes:
         given = {name: value for name, value in asdict(changes).items() if value is not None}
         audit.record(conn, by, Action.TASK_CHANGE, task_id, name=done.changes[-1].name, **given)

@@ -62,15 +62,19 @@ def _walk(way: str, conditions: Sequence[str], tail: str) -> str:
     return f"{source} CROSS JOIN LATERAL (SELECT t.id FROM task t WHERE {both} {tail}) d"
 
 
+def _ids(way: str, conditions: Sequence[str]) -> str:
+    walk = _walk(way, conditions, "ORDER BY t.id LIMIT :limit")
+    return f"SELECT d.id FROM {walk} ORDER BY d.id LIMIT :limit"
+
+
 @lru_cache(maxsize=256)
-def _chosen(way: str, conditions: tuple[str, ...]) -> str:
-    tail = "ORDER BY t.id LIMIT :limit"
-    return f"SELECT d.id FROM {_walk(way, conditions, tail)} ORDER BY d.id LIMIT :limit"
+def _chosen(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
+    return sa.text(_ids(way, conditions))
 
 
 @lru_cache(maxsize=256)
 def _shown(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
-    ids = _chosen(way, conditions)
+    ids = _ids(way, conditions)
     return sa.text(bounded(f"SELECT {COLUMNS} FROM ({ids}) chosen JOIN task t ON t.id = chosen.id", "ASC"))
 
 
@@ -82,7 +86,7 @@ def _counted(way: str, conditions: tuple[str, ...]) -> sa.TextClause:
 def choose(conn: Connection, wanted: Wanted, *, limit: int) -> list[UUID]:
     """The ids of the oldest `limit`."""
     values: dict[str, Any] = {"limit": limit}
-    return list(conn.execute(sa.text(_chosen(*wanted.statement(values))), values).scalars())
+    return list(conn.execute(_chosen(*wanted.statement(values)), values).scalars())
 
 
 def count(conn: Connection, wanted: Wanted) -> int:

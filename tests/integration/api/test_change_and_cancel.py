@@ -105,6 +105,14 @@ def test_a_step_that_waits_for_its_needs_is_due_when_it_was_told_to(api: Api) ->
     assert (after["state"], after["run_at"]) == ("scheduled", instant(LATER))
 
 
+def test_an_expiry_that_would_come_before_the_new_time_moves_along(api: Api) -> None:
+    task_id = api.submit(expires_at=instant(LATER))["id"]
+    later = change(api, task_id, run_at=instant(LATER + timedelta(hours=1)))
+    assert later["expires_at"] > later["run_at"]
+    sooner = change(api, task_id, run_at=instant(LATER))
+    assert sooner["expires_at"] == later["expires_at"]
+
+
 def test_what_does_not_wait_is_not_changed(api: Api) -> None:
     worker, task_id = Worker(api.engine), api.submit()["id"]
     worker.begin(task_id)
@@ -122,7 +130,7 @@ def test_what_does_not_wait_is_not_changed(api: Api) -> None:
         ({"tags": None}, ""),
         ({"queue": "none_such"}, "/queue"),
         ({"run_at": "2050-01-01T00:00:00Z"}, "/run_at"),
-        ({"run_at": "2027-06-01T00:00:00Z"}, "/expires_at"),
+        ({"run_at": "2036-06-01T00:00:00Z", "expires_at": "2036-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"params": {"value": 2}}, "/params"),
     ],

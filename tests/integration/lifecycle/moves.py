@@ -64,6 +64,10 @@ def replays(worker: Worker, task_id: UUID) -> object:
     return replay.replay_dead_letters(worker.conn, wanted, by=_CI, life=timedelta(days=1), per_second=50)
 
 
+def changes(worker: Worker, task_id: UUID, **given: Any) -> object:
+    return change.change(worker.conn, [task_id], change.Changes(**given), life=timedelta(days=1))
+
+
 def discards(worker: Worker, task_id: UUID) -> object:
     return replay.discard_dead_letters(worker.conn, dead_letters.Wanted(ids=[task_id]), by=_CI)
 
@@ -95,8 +99,8 @@ MOVES: Mapping[Event, Move] = {
     Event.REQUEST_CANCEL: lambda worker, task_id: cancel.cancel(worker.conn, [task_id]),
     Event.CANCEL: cancels,
     Event.EXPIRE: lambda worker, task_id: promote.expire(worker.conn),
-    Event.CHANGE: lambda worker, task_id: change.change(worker.conn, [task_id], change.Changes(tags=["new"])),
-    Event.RESCHEDULE: lambda worker, task_id: change.change(worker.conn, [task_id], change.Changes(run_at=TOMORROW)),
+    Event.CHANGE: lambda worker, task_id: changes(worker, task_id, tags=["new"]),
+    Event.RESCHEDULE: lambda worker, task_id: changes(worker, task_id, run_at=TOMORROW),
     Event.RETRY: lambda worker, task_id: retry.retry(worker.conn, [task_id], life=timedelta(days=1)),
     Event.REPLAY: replays,
     Event.DISCARD: discards,

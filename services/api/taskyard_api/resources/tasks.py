@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -190,7 +191,10 @@ class OneTask:
         live: Live,
         shown: TaskViews,
         translations: Translations,
+        *,
+        life: timedelta,
     ) -> None:
+        self._life = life
         self._bodies = bodies
         self._admission = admission
         self._ledger = ledger
@@ -216,8 +220,8 @@ class OneTask:
     @Operation(
         summary="Change a task that waits",
         description="Its queue, time, expiry or tags. With another queue it goes to the end of that one; with a later"
-        " `run_at` it is `scheduled`, with one that has passed `queued`. A step of a workflow that waits for its needs"
-        " is due at `run_at` once they are met.",
+        " `run_at` it is `scheduled`, with one that has passed `queued`; an expiry before that moves along. A step of a"
+        " workflow that waits for its needs is due at `run_at` once they are met.",
         scope=Scope.MANAGE,
         body=ChangeTask,
         answers={
@@ -231,7 +235,8 @@ class OneTask:
         row = await visible_task(self._ledger, task_id_of(task_id), caller)
         await self._admission.check_change(wanted, row, caller)
         changes = Changes(**wanted.model_dump())
-        is_changed = await self._ledger.commit(partial(change_task, task_id=row["id"], changes=changes, by=req.actor()))
+        change = partial(change_task, task_id=row["id"], changes=changes, by=req.actor(), life=self._life)
+        is_changed = await self._ledger.commit(change)
         row = await visible_task(self._ledger, row["id"], caller, admitted=True)
         if not is_changed:
             raise Conflict(
