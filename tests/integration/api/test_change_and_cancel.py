@@ -52,6 +52,7 @@ def test_the_message_that_a_moved_task_left_behind_wins_no_claim_in_the_old_queu
 
     def claim(*queues: str) -> tuple[list[UUID], list[str]]:
         with api.engine.connect() as conn:
+            about: dict[str, Any]
             ids, about = [UUID(task_id)], {"types": TYPES, "worker_id": worker.id, "queues": queues}
             refused = [r.reason for r in claiming.refusals(conn, ids, **about)]
             won = claiming.claim(conn, ids, claim=uuid4(), worker="w:0", **about).answer

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from taskyard.broker.names import Names
 from taskyard.lifecycle import cancel_many
+from taskyard.lifecycle.cancel import hold_families
 from taskyard.store import ledger
 from taskyard.store.audit import Actor
 from taskyard_api.resources import queue_actions
@@ -124,7 +125,7 @@ def test_a_purge_goes_in_batches_and_says_what_is_left(api: Api, monkeypatch: py
 def test_what_is_claimed_during_a_purge_is_not_asked_to_stop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the choice and the lock."""
     task_id = api.submit(queue="low_priority")["id"]
-    hold = cancel_many.hold_families
+    hold = hold_families
 
     def claimed_meanwhile(conn: sa.Connection, ids: Any) -> None:
         Worker(api.engine).begin(task_id)

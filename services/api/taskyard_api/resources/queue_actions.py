@@ -24,7 +24,7 @@ from ..views import TaskViews
 from .dead_letters import SAMPLE
 from .fleet import Queues
 
-# Of one call: a second or two.
+# Of one call: two or three seconds.
 MOST_PURGED = 10_000
 
 
